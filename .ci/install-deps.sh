@@ -1,0 +1,89 @@
+#!/bin/sh
+# Installs what the build and the tests need, and only what is missing. With
+# everything there it changes nothing and needs no root. It asks no questions.
+set -eu
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# The same places as the embedded server looks in; Debian keeps the server's
+# programs out of PATH.
+has_postgres_server() {
+    if [ -n "${CPM_PG_BIN:-}" ]; then
+        [ -x "$CPM_PG_BIN/initdb" ] && [ -x "$CPM_PG_BIN/postgres" ]
+        return
+    fi
+    if has initdb && has postgres; then return 0; fi
+    for dir in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin; do
+        if [ -x "$dir/initdb" ] && [ -x "$dir/postgres" ]; then return 0; fi
+    done
+    return 1
+}
+
+# Prints what is missing, one a line.
+missing() {
+    for program in make cmake g++ pkg-config psql; do
+        has "$program" || echo "$program"
+    done
+    pkg-config --exists openssl 2>/dev/null || echo "OpenSSL's headers"
+    pkg-config --exists zlib 2>/dev/null || echo "zlib's headers"
+    has_postgres_server || echo "PostgreSQL's server (initdb, postgres)"
+}
+
+# The subshell reports on one line what the caller needs to see.
+report() { missing | sed 's/^/  missing: /'; }
+
+install_with_apt() {
+    as_root=
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! has sudo; then
+            echo "install-deps: run this as root, or install sudo" >&2
+            exit 1
+        fi
+        # -n: without a terminal a question for the password would never be answered.
+        if [ -t 0 ]; then as_root=sudo; else as_root="sudo -n"; fi
+    fi
+    # Debian's package makes and starts a server of its own unless told not
+    # to; we only want the programs.
+    if [ ! -e /etc/postgresql-common ]; then
+        $as_root mkdir -p /etc/postgresql-common/createcluster.d
+        echo "create_main_cluster = false" |
+            $as_root tee /etc/postgresql-common/createcluster.d/no-main-cluster.conf >/dev/null
+    fi
+    apt="$as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3"
+    $apt update </dev/null
+    $apt install -y --no-install-recommends \
+        make cmake g++ pkg-config libssl-dev zlib1g-dev postgresql postgresql-client </dev/null
+}
+
+if ! has cargo && [ -x "${CARGO_HOME:-${HOME:-/root}/.cargo}/bin/cargo" ]; then
+    echo "install-deps: cargo is installed but not in PATH: run . \"\$HOME/.cargo/env\"" >&2
+    exit 1
+elif ! has cargo; then
+    echo "install-deps: Rust is missing; see https://rustup.rs, then run this again" >&2
+    exit 1
+fi
+
+if [ -z "$(missing)" ]; then
+    exit 0
+fi
+
+echo "install-deps:"
+report
+
+if ! has apt-get; then
+    cat >&2 <<'END'
+install-deps: no apt-get here; install these and run this again:
+  dnf:  make cmake gcc-c++ pkgconf-pkg-config openssl-devel zlib-devel postgresql-server postgresql
+  apk:  make cmake g++ pkgconf openssl-dev zlib-dev postgresql postgresql-client
+  brew: make cmake pkg-config openssl@3 zlib postgresql
+END
+    exit 1
+fi
+
+install_with_apt
+
+if [ -n "$(missing)" ]; then
+    echo "install-deps: still missing after the installation:" >&2
+    report >&2
+    exit 1
+fi

@@ -1,0 +1,47 @@
+# Everything is built in the release profile: gRPC's C core is compiled once
+# for each profile, which takes minutes, and its compiled form is large.
+
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/connection-pool-manager/target
+
+CARGO ?= cargo
+BINARY = $(CARGO_TARGET_DIR)/release/connection-pool-manager
+# Arguments for `make demo`, as in: make demo ARGS="--help"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build demo certs test lint doc
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+deps: ## Install what the build and the tests need (nothing, when it is there)
+	@./.ci/install-deps.sh
+
+build: deps ## Build the binary
+	$(CARGO) build --release --locked
+
+demo: build ## Run the demo on an ephemeral PostgreSQL; arguments in ARGS
+	$(BINARY) demo $(ARGS)
+
+certs: build ## Make a development certificate in certs/
+	$(BINARY) dev-certs --dir certs
+
+test: deps ## Run all tests; some start an ephemeral PostgreSQL
+	$(CARGO) test --release --locked
+
+lint: ## Check the formatting, the lints and the dependencies
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --release --all-targets --locked -- -D warnings
+	@# RUSTSEC-2024-0437 is in protobuf 2.
+	@if grep -A1 '^name = "protobuf"$$' Cargo.lock | grep -q '^version = "[012]\.'; then \
+		echo "lint: Cargo.lock has a protobuf older than 3" >&2; exit 1; fi
+	@# gRPC's boringssl feature shows in the lock file as this crate.
+	@if grep -q '^name = "boringssl-src"$$' Cargo.lock; then \
+		echo "lint: Cargo.lock has boringssl-src: build gRPC with the openssl feature" >&2; exit 1; fi
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+		$(CARGO) deny --locked check; \
+	else \
+		echo "lint: cargo-deny is not installed, so deny.toml was not checked"; fi
+
+doc: ## Build the documentation
+	$(CARGO) doc --release --locked --no-deps --document-private-items

@@ -1,0 +1,104 @@
+//! Cancels what a backend runs, over a connection of its own.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use openssl::ssl::SslConnector;
+
+use crate::backend::transport::{CancelKey, SSL_REQUEST};
+
+/// The whole exchange has this long; each read and write is bounded by it.
+const LIMIT: Duration = Duration::from_secs(2);
+const CANCEL_REQUEST: i32 = 80_877_102;
+
+/// How to cancel what one backend runs. Holds its secret, so no Debug.
+#[derive(Clone)]
+pub struct Canceller {
+    address: SocketAddr,
+    host: String,
+    key: CancelKey,
+    tls: Option<SslConnector>,
+}
+
+impl Canceller {
+    /// A canceller for the backend with this key behind `address`; over TLS if
+    /// `tls` is given.
+    pub fn new(
+        address: SocketAddr,
+        host: String,
+        key: CancelKey,
+        tls: Option<SslConnector>,
+    ) -> Canceller {
+        Canceller {
+            address,
+            host,
+            key,
+            tls,
+        }
+    }
+
+    /// Asks PostgreSQL to cancel, and waits until it has closed the connection.
+    ///
+    /// PostgreSQL signals the backend before it closes. So after success the
+    /// signal is already on its way to the process, and a backend that is idle
+    /// by then drops it before it reads the next command: a cancel that came too
+    /// late cannot hit a later statement.
+    ///
+    /// # Errors
+    /// If the request could not be sent or the close was not seen in time.
+    pub fn send(&self) -> io::Result<()> {
+        let mut socket = TcpStream::connect_timeout(&self.address, LIMIT)?;
+        socket.set_read_timeout(Some(LIMIT))?;
+        socket.set_write_timeout(Some(LIMIT))?;
+        socket.set_nodelay(true)?;
+        let Some(connector) = &self.tls else {
+            return self.exchange(&mut socket);
+        };
+        socket.write_all(&SSL_REQUEST)?;
+        let mut answer = [0];
+        socket.read_exact(&mut answer)?;
+        if answer != *b"S" {
+            return Err(io::Error::other("the server no longer offers TLS"));
+        }
+        let mut configuration = connector.configure()?;
+        configuration.set_verify_hostname(false);
+        let mut stream = configuration
+            .connect(&self.host, socket)
+            .map_err(|e| io::Error::other(e.to_string()))?;
+        self.exchange(&mut stream)
+    }
+
+    fn exchange(&self, stream: &mut (impl Read + Write)) -> io::Result<()> {
+        let length = i32::try_from(12 + self.key.secret.len())
+            .map_err(|_| io::Error::other("the cancel key is too long"))?;
+        let mut request = Vec::with_capacity(16);
+        request.extend_from_slice(&length.to_be_bytes());
+        request.extend_from_slice(&CANCEL_REQUEST.to_be_bytes());
+        request.extend_from_slice(&self.key.pid.to_be_bytes());
+        request.extend_from_slice(&self.key.secret);
+        stream.write_all(&request)?;
+        stream.flush()?;
+        // PostgreSQL answers nothing; the end of the stream is the answer. A
+        // TLS peer that closes without a goodbye is reported as an error of the
+        // kind UnexpectedEof, a hard close as ConnectionReset: both are closes.
+        match stream.read(&mut [0; 16]) {
+            Ok(_) => Ok(()),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                Ok(())
+            }
+            Err(e) if is_tls_eof(&e) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// OpenSSL 3 calls a close without close_notify "unexpected eof while reading".
+fn is_tls_eof(error: &io::Error) -> bool {
+    error.to_string().contains("unexpected eof")
+}

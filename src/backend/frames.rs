@@ -1,0 +1,156 @@
+//! Reads along the backend's messages and keeps the few facts that matter.
+//!
+//! Pure: bytes in, fields out. Message bodies are collected only for the small
+//! messages that are looked at; all others are skipped by their length.
+
+use crate::backend::transport::CancelKey;
+use crate::core::transaction::TransactionState;
+
+/// A body longer than this is not looked at; those wanted are far shorter.
+const BODY_MAX: usize = 512;
+
+/// What the stream of backend messages has said so far.
+pub struct Frames {
+    /// Of the last ReadyForQuery.
+    pub transaction: TransactionState,
+    /// Of the last CommandComplete.
+    pub tag: Option<String>,
+    /// Of BackendKeyData.
+    pub key: Option<CancelKey>,
+    header: [u8; 5],
+    header_len: usize,
+    body: Vec<u8>,
+    body_left: usize,
+}
+
+impl Default for Frames {
+    fn default() -> Frames {
+        Frames {
+            transaction: TransactionState::None,
+            tag: None,
+            key: None,
+            header: [0; 5],
+            header_len: 0,
+            body: Vec::new(),
+            body_left: 0,
+        }
+    }
+}
+
+impl std::fmt::Debug for Frames {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frames")
+            .field("transaction", &self.transaction)
+            .field("tag", &self.tag)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Frames {
+    /// Takes the next bytes of the stream, cut wherever the network cut them.
+    pub fn read(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            bytes = if self.header_len < self.header.len() {
+                self.read_header(bytes)
+            } else {
+                self.read_body(bytes)
+            };
+        }
+    }
+
+    fn read_header<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let take = (self.header.len() - self.header_len).min(bytes.len());
+        let (head, rest) = bytes.split_at(take);
+        self.header[self.header_len..self.header_len + take].copy_from_slice(head);
+        self.header_len += take;
+        if self.header_len == self.header.len() {
+            let [_, a, b, c, d] = self.header;
+            self.body_left = (u32::from_be_bytes([a, b, c, d]) as usize).saturating_sub(4);
+            self.body.clear();
+            if self.body_left == 0 {
+                self.header_len = 0;
+            }
+        }
+        rest
+    }
+
+    fn read_body<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let take = self.body_left.min(bytes.len());
+        let (body, rest) = bytes.split_at(take);
+        if matches!(self.header[0], b'Z' | b'C' | b'K') && self.body.len() + take <= BODY_MAX {
+            self.body.extend_from_slice(body);
+        }
+        self.body_left -= take;
+        if self.body_left == 0 {
+            self.header_len = 0;
+            self.note();
+        }
+        rest
+    }
+
+    fn note(&mut self) {
+        match (self.header[0], self.body.as_slice()) {
+            (b'Z', [status, ..]) => {
+                if let Some(state) = TransactionState::from_ready_for_query(*status) {
+                    self.transaction = state;
+                }
+            }
+            (b'C', [tag @ .., 0]) => self.tag = Some(String::from_utf8_lossy(tag).into_owned()),
+            (b'K', [a, b, c, d, secret @ ..]) => {
+                self.key = Some(CancelKey {
+                    pid: i32::from_be_bytes([*a, *b, *c, *d]),
+                    secret: secret.to_vec(),
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let mut out = vec![kind];
+        out.extend_from_slice(&(body.len() as u32 + 4).to_be_bytes());
+        out.extend_from_slice(body);
+        out
+    }
+
+    fn conversation() -> Vec<u8> {
+        let mut bytes = message(b'K', &[0, 0, 1, 2, 9, 8, 7, 6]);
+        bytes.extend(message(b'D', &[b'Z'; 5000]));
+        bytes.extend(message(b'n', &[]));
+        bytes.extend(message(b'C', b"INSERT 0 1\0"));
+        bytes.extend(message(b'Z', b"T"));
+        bytes
+    }
+
+    #[test]
+    fn facts_are_found_however_the_bytes_are_cut() {
+        let bytes = conversation();
+        for size in [1, 2, 3, 5, 7, 4096, bytes.len()] {
+            let mut frames = Frames::default();
+            bytes.chunks(size).for_each(|chunk| frames.read(chunk));
+            assert_eq!(frames.transaction, TransactionState::Open);
+            assert_eq!(frames.tag.as_deref(), Some("INSERT 0 1"));
+            let key = frames.key.expect("a key was sent");
+            assert_eq!((key.pid, key.secret), (258, vec![9, 8, 7, 6]));
+        }
+    }
+
+    #[test]
+    fn bytes_inside_other_messages_are_not_taken_for_facts() {
+        let mut frames = Frames::default();
+        frames.read(&message(b'D', &message(b'Z', b"E")));
+        assert_eq!(frames.transaction, TransactionState::None);
+    }
+
+    #[test]
+    fn impossible_lengths_do_not_panic() {
+        let mut frames = Frames::default();
+        frames.read(&[b'Z', 0, 0, 0, 0, b'C', 255, 255, 255, 255, 1, 2, 3]);
+        assert_eq!(frames.transaction, TransactionState::None);
+    }
+}

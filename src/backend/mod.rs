@@ -1,0 +1,11 @@
+//! The only place that names postgres, tokio-postgres' types, postgres-openssl
+//! and r2d2_postgres: how bytes reach PostgreSQL.
+
+pub mod cancel;
+pub mod connect;
+pub mod frames;
+pub mod manager;
+pub mod session;
+pub mod sqlstate;
+pub mod transport;
+pub mod values;

@@ -1,0 +1,39 @@
+//! What classes of SQLSTATE mean for the backend that sent them.
+
+/// True if the connection itself is broken or about to be: the lease ends.
+pub fn is_connection_lost(sqlstate: &str) -> bool {
+    sqlstate.starts_with("08")
+        || matches!(
+            sqlstate,
+            "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25P03"
+        )
+}
+
+/// True if the server is there but cannot take a connection just now.
+pub fn is_busy(sqlstate: &str) -> bool {
+    sqlstate.starts_with("53")
+        || sqlstate.starts_with("08")
+        || matches!(sqlstate, "57P01" | "57P02" | "57P03")
+}
+
+/// True if the backend must not be used again, although it answered: its memory
+/// or disk is in doubt, or the driver's prepared statements are gone.
+pub fn is_poison(sqlstate: &str) -> bool {
+    sqlstate.starts_with("XX") || sqlstate.starts_with("58") || sqlstate == "26000"
+}
+
+/// The statement was cancelled.
+pub const QUERY_CANCELED: &str = "57014";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_killed_backend_is_lost_and_a_failed_statement_is_not() {
+        assert!(is_connection_lost("57P01") && is_connection_lost("08006"));
+        assert!(!is_connection_lost("57014") && !is_connection_lost("42601"));
+        assert!(is_poison("XX001") && is_poison("26000") && !is_poison("23505"));
+        assert!(is_busy("53300") && !is_busy("28P01"));
+    }
+}

@@ -1,0 +1,362 @@
+//! The watched stream: every byte between the driver and PostgreSQL passes here.
+//!
+//! The driver hides two things that leases cannot do without: the transaction
+//! status of `ReadyForQuery` and a way to break off from another thread. Both
+//! are had by standing where the driver expects its TLS layer: it hands over the
+//! plain socket, we do the SSL request and the handshake ourselves and return a
+//! stream that reads along (status, command tags, the cancel key) and that fails
+//! once it has been aborted.
+//!
+//! The abort sits *below* TLS, so that it also ends a handshake that hangs.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+use postgres::Socket;
+use postgres_openssl::MakeTlsConnector;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use crate::backend::frames::Frames;
+use crate::config::dsn::SslMode;
+use crate::core::transaction::TransactionState;
+
+/// The bytes of an SSLRequest message.
+pub(crate) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+/// What is known of one connection from its stream, and the handle that breaks
+/// it off from any thread.
+///
+/// Its lock is a leaf: held for a few instructions, never while anything else is
+/// called that can block.
+#[derive(Debug, Default)]
+pub struct Watch(Mutex<Observed>);
+
+#[derive(Debug, Default)]
+struct Observed {
+    epoch: u64,
+    aborted: bool,
+    encrypted: bool,
+    waker: Option<Waker>,
+    frames: Frames,
+}
+
+/// Names one operation on a connection; an abort for an older one does nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Epoch(u64);
+
+/// What a cancel request must present.
+#[derive(Clone)]
+pub struct CancelKey {
+    /// Process id of the backend.
+    pub pid: i32,
+    /// The secret that came with it.
+    pub secret: Vec<u8>,
+}
+
+impl Watch {
+    fn lock(&self) -> MutexGuard<'_, Observed> {
+        // The fields stay consistent at every step, so a poisoned lock is usable.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts an operation; aborts meant for earlier ones no longer apply.
+    pub fn begin(&self) -> Epoch {
+        let mut seen = self.lock();
+        seen.epoch += 1;
+        Epoch(seen.epoch)
+    }
+
+    /// Ends the current operation.
+    pub fn end(&self) {
+        self.lock().epoch += 1;
+    }
+
+    /// Breaks the connection off if it is still at the operation `epoch`.
+    /// Returns whether it did.
+    pub fn abort(&self, epoch: Epoch) -> bool {
+        let seen = self.lock();
+        let hit = seen.epoch == epoch.0;
+        if hit {
+            break_off(seen);
+        }
+        hit
+    }
+
+    /// Breaks the connection off whatever it does. Only for its owner.
+    pub fn abort_now(&self) {
+        break_off(self.lock());
+    }
+
+    /// True once the connection was broken off.
+    pub fn is_aborted(&self) -> bool {
+        self.lock().aborted
+    }
+
+    /// The transaction state of the last ReadyForQuery.
+    pub fn transaction(&self) -> TransactionState {
+        self.lock().frames.transaction
+    }
+
+    /// The last command tag since `forget_tag`.
+    pub fn tag(&self) -> Option<String> {
+        self.lock().frames.tag.clone()
+    }
+
+    /// A new statement starts: the tag of the last one is not its own.
+    pub fn forget_tag(&self) {
+        self.lock().frames.tag = None;
+    }
+
+    /// How to cancel what runs here; known once authentication is over.
+    pub fn cancel_key(&self) -> Option<CancelKey> {
+        self.lock().frames.key.clone()
+    }
+
+    /// True if the connection is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.lock().encrypted
+    }
+
+    fn register(&self, cx: &Context<'_>) -> io::Result<()> {
+        let mut seen = self.lock();
+        if seen.aborted {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        match &seen.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            _ => seen.waker = Some(cx.waker().clone()),
+        }
+        Ok(())
+    }
+}
+
+fn break_off(mut seen: MutexGuard<'_, Observed>) {
+    seen.aborted = true;
+    let waker = seen.waker.take();
+    drop(seen);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// The socket with the abort in front of it.
+#[derive(Debug)]
+pub struct Breakable {
+    socket: Socket,
+    watch: Arc<Watch>,
+}
+
+impl AsyncRead for Breakable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.watch.register(cx)?;
+        Pin::new(&mut self.socket).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Breakable {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.watch.register(cx)?;
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch.register(cx)?;
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch.register(cx)?;
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+type Encrypted = <MakeTlsConnector as MakeTlsConnect<Breakable>>::Stream;
+
+enum Layer {
+    Plain(Breakable),
+    Tls(Box<Encrypted>),
+}
+
+/// The stream the driver gets: plain or encrypted, read along.
+pub struct WatchedStream {
+    layer: Layer,
+    watch: Arc<Watch>,
+}
+
+impl AsyncRead for WatchedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let start = buf.filled().len();
+        let polled = match &mut self.layer {
+            Layer::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Layer::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
+        };
+        if let Poll::Ready(Ok(())) = &polled {
+            if let Some(fresh) = buf.filled().get(start..) {
+                self.watch.lock().frames.read(fresh);
+            }
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for WatchedStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.layer {
+            Layer::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Layer::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.layer {
+            Layer::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Layer::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.layer {
+            Layer::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Layer::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+        }
+    }
+}
+
+impl TlsStream for WatchedStream {
+    fn channel_binding(&self) -> ChannelBinding {
+        match &self.layer {
+            Layer::Plain(_) => ChannelBinding::none(),
+            Layer::Tls(stream) => stream.channel_binding(),
+        }
+    }
+}
+
+/// Makes one connection's watched stream; given to the driver as its TLS layer.
+#[derive(Clone)]
+pub struct Connector {
+    watch: Arc<Watch>,
+    mode: SslMode,
+    tls: MakeTlsConnector,
+}
+
+impl Connector {
+    /// A connector for one attempt, reporting to `watch`.
+    pub fn new(mode: SslMode, tls: MakeTlsConnector, watch: Arc<Watch>) -> Connector {
+        Connector { watch, mode, tls }
+    }
+}
+
+/// TLS as `sslmode=prefer` and `require` have it: encrypted, TLS 1.2 or later,
+/// the certificate not verified (libpq does the same without a root file).
+///
+/// # Errors
+/// If OpenSSL cannot be set up.
+pub fn unverified_tls() -> Result<SslConnector, openssl::error::ErrorStack> {
+    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+    builder.set_min_proto_version(Some(openssl::ssl::SslVersion::TLS1_2))?;
+    builder.set_verify(SslVerifyMode::NONE);
+    Ok(builder.build())
+}
+
+/// The driver's connector, from an OpenSSL one. The name is not verified where
+/// the certificate is not.
+pub fn driver_tls(connector: SslConnector) -> MakeTlsConnector {
+    let mut tls = MakeTlsConnector::new(connector);
+    tls.set_callback(|configuration, _| {
+        configuration.set_verify_hostname(false);
+        Ok(())
+    });
+    tls
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl MakeTlsConnect<Socket> for Connector {
+    type Stream = WatchedStream;
+    type TlsConnect = Handshake;
+    type Error = BoxError;
+
+    fn make_tls_connect(&mut self, domain: &str) -> Result<Handshake, BoxError> {
+        Ok(Handshake {
+            watch: Arc::clone(&self.watch),
+            mode: self.mode,
+            tls: MakeTlsConnect::<Breakable>::make_tls_connect(&mut self.tls, domain)?,
+        })
+    }
+}
+
+/// The first steps on a fresh socket: SSL request, handshake.
+pub struct Handshake {
+    watch: Arc<Watch>,
+    mode: SslMode,
+    tls: <MakeTlsConnector as MakeTlsConnect<Breakable>>::TlsConnect,
+}
+
+impl TlsConnect<Socket> for Handshake {
+    type Stream = WatchedStream;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<WatchedStream, BoxError>> + Send>>;
+
+    fn connect(self, socket: Socket) -> Self::Future {
+        Box::pin(self.run(socket))
+    }
+}
+
+impl Handshake {
+    async fn run(self, socket: Socket) -> Result<WatchedStream, BoxError> {
+        let mut stream = Breakable {
+            socket,
+            watch: Arc::clone(&self.watch),
+        };
+        let encrypt = match self.mode {
+            SslMode::Disable => false,
+            SslMode::Prefer | SslMode::Require => {
+                stream.write_all(&SSL_REQUEST).await?;
+                stream.flush().await?;
+                match (stream.read_u8().await?, self.mode) {
+                    (b'S', _) => true,
+                    (b'N', SslMode::Prefer) => false,
+                    (b'N', _) => return Err(NO_TLS.into()),
+                    _ => return Err("the server did not understand the SSL request".into()),
+                }
+            }
+        };
+        // An address that was tried before may have left half a message.
+        self.watch.lock().frames = Frames::default();
+        let layer = if encrypt {
+            let stream = self.tls.connect(stream).await?;
+            self.watch.lock().encrypted = true;
+            Layer::Tls(Box::new(stream))
+        } else {
+            Layer::Plain(stream)
+        };
+        Ok(WatchedStream {
+            layer,
+            watch: self.watch,
+        })
+    }
+}
+
+/// What `sslmode=require` says of a server without TLS.
+pub(crate) const NO_TLS: &str = "the server does not support TLS, but sslmode=require asks for it";

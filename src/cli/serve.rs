@@ -1,0 +1,164 @@
+//! `serve`: runs the service until SIGINT or SIGTERM.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use crossbeam_channel::{bounded, Receiver};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::cli::Outcome;
+use crate::config::{Config, Limits, PoolConfig, Tls};
+use crate::server::Server;
+use crate::threads;
+
+/// What `serve` takes. Every flag has a variable `CPM_*`; the flag wins.
+#[derive(Args, Clone)]
+pub(super) struct Flags {
+    /// gRPC port; 0 takes any free one.
+    #[arg(long, env = "CPM_PORT", default_value_t = 50052)]
+    pub port: u16,
+    /// Host or address gRPC listens on.
+    #[arg(long, env = "CPM_LISTEN", default_value = "0.0.0.0")]
+    pub listen: String,
+    /// PEM certificate chain of the gRPC server.
+    #[arg(long, env = "CPM_CERT", default_value = "certs/cert.pem")]
+    pub cert: PathBuf,
+    /// PEM private key of the gRPC server.
+    #[arg(long, env = "CPM_KEY", default_value = "certs/key.pem")]
+    pub key: PathBuf,
+    /// Serve gRPC without TLS. Anybody on the way can read DSNs and leases.
+    #[arg(long, env = "CPM_INSECURE")]
+    pub insecure: bool,
+    /// Where /health and /metrics listen: HOST:PORT, or :PORT for every address.
+    #[arg(long, env = "CPM_HTTP", default_value = ":8082", value_parser = http_address)]
+    pub http: SocketAddr,
+    /// How long a stop waits for leases to end, in seconds.
+    #[arg(long, env = "CPM_DRAIN_TIMEOUT", default_value_t = 30, value_name = "SECONDS")]
+    pub drain_timeout: u64,
+    /// The most connections of a tenant.
+    #[arg(long, env = "CPM_MAX_CONNECTIONS", default_value_t = 20)]
+    pub max_connections: usize,
+    /// Connections of a tenant that are kept open.
+    #[arg(long, env = "CPM_MIN_CONNECTIONS", default_value_t = 5)]
+    pub min_connections: usize,
+    /// A connection is replaced after so long, in seconds.
+    #[arg(long, env = "CPM_MAX_LIFETIME", default_value_t = 1800, value_name = "SECONDS")]
+    pub max_lifetime: u64,
+    /// A connection above the minimum is closed when idle for so long, in seconds.
+    #[arg(long, env = "CPM_IDLE_TIMEOUT", default_value_t = 300, value_name = "SECONDS")]
+    pub idle_timeout: u64,
+    /// The most connections of all tenants together.
+    #[arg(long, env = "CPM_MAX_BACKENDS", default_value_t = 2000)]
+    pub max_backends: usize,
+}
+
+/// `:8082` is every address.
+fn http_address(text: &str) -> Result<SocketAddr, String> {
+    if let Some(port) = text.strip_prefix(':') {
+        let port: u16 = port
+            .parse()
+            .map_err(|_| "the port must be a number from 0 to 65535".to_owned())?;
+        return Ok(SocketAddr::from(([0, 0, 0, 0], port)));
+    }
+    text.to_socket_addrs()
+        .map_err(|e| format!("HOST:PORT or :PORT is wanted ({e})"))?
+        .next()
+        .ok_or_else(|| "the host has no address".to_owned())
+}
+
+impl Flags {
+    pub(super) fn config(&self) -> Config {
+        Config {
+            listen: self.listen.clone(),
+            port: self.port,
+            tls: if self.insecure {
+                Tls::Insecure
+            } else {
+                Tls::Files {
+                    cert: self.cert.clone(),
+                    key: self.key.clone(),
+                }
+            },
+            http: self.http,
+            drain_timeout: Duration::from_secs(self.drain_timeout),
+            pool: PoolConfig {
+                max_connections: self.max_connections,
+                min_connections: self.min_connections,
+                max_lifetime: Duration::from_secs(self.max_lifetime),
+                idle_timeout: Duration::from_secs(self.idle_timeout),
+                ..PoolConfig::default()
+            },
+            limits: Limits {
+                max_backends: self.max_backends,
+                ..Limits::default()
+            },
+        }
+    }
+}
+
+/// Serves until told to stop.
+pub(super) fn run(flags: &Flags) -> Outcome {
+    let config = flags.config();
+    if matches!(config.tls, Tls::Insecure) {
+        log::warn!("event=insecure message=\"gRPC is served without TLS\"");
+    }
+    let signals = signals()?;
+    let server = Server::start(config)?;
+    announce(&server, flags);
+    // The channel closes only with a signal; a lost thread would stop us too.
+    let _ = signals.recv();
+    log::info!("event=stopping message=\"Shutting down server...\"");
+    server.stop();
+    log::info!("event=stopped message=\"Server exiting\"");
+    Ok(())
+}
+
+/// Says where it listens; port 0 was any.
+pub(super) fn announce(server: &Server, flags: &Flags) {
+    let address: &str = &flags.listen;
+    let host = address.parse::<IpAddr>().map_or_else(
+        |_| address.to_owned(),
+        |ip| if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() },
+    );
+    log::info!(
+        "event=listening grpc={host}:{} tls={} http={}:{} version={}",
+        server.grpc_port(),
+        !flags.insecure,
+        flags.http.ip(),
+        server.http_port(),
+        env!("CARGO_PKG_VERSION")
+    );
+}
+
+/// Gets a message at the first SIGINT or SIGTERM; the second one ends the
+/// process at once.
+pub(super) fn signals() -> std::io::Result<Receiver<()>> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let (tell, told) = bounded(1);
+    threads::spawn(threads::SIGNALS, move || {
+        for (count, _) in signals.forever().enumerate() {
+            if count > 0 {
+                log::warn!("event=stopped_at_once");
+                std::process::exit(1);
+            }
+            let _ = tell.send(());
+        }
+    })?;
+    Ok(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::http_address;
+
+    #[test]
+    fn the_http_address_takes_a_bare_port() {
+        assert_eq!(http_address(":8082").map(|a| a.to_string()), Ok("0.0.0.0:8082".into()));
+        assert_eq!(http_address("127.0.0.1:0").map(|a| a.port()), Ok(0));
+        assert!(http_address(":70000").is_err());
+        assert!(http_address("nonsense").is_err());
+    }
+}

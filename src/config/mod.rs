@@ -1,0 +1,231 @@
+//! Every setting of the service, validated and typed, with its default and the
+//! reason for it. Filled from the command line and `CPM_*` variables in `cli`.
+
+pub mod dsn;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of one running service.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Host or address gRPC listens on.
+    pub listen: String,
+    /// gRPC port; 0 takes any free one.
+    pub port: u16,
+    /// How gRPC is secured.
+    pub tls: Tls,
+    /// Where HTTP listens.
+    pub http: SocketAddr,
+    /// How long a stop waits for leases to end.
+    pub drain_timeout: Duration,
+    /// Limits of each tenant's pool.
+    pub pool: PoolConfig,
+    /// Limits of the service.
+    pub limits: Limits,
+}
+
+/// How gRPC is secured.
+#[derive(Debug, Clone)]
+pub enum Tls {
+    /// Plaintext, because `--insecure` asked for it.
+    Insecure,
+    /// TLS with this certificate chain and key.
+    Files {
+        /// PEM certificate chain.
+        cert: PathBuf,
+        /// PEM private key.
+        key: PathBuf,
+    },
+}
+
+/// One tenant's pool. A DSN's `pool_*` keys override the four that they name.
+#[derive(Debug, Clone)]
+pub struct PoolConfig {
+    /// The most backends.
+    pub max_connections: usize,
+    /// Open at least so many, leased ones included.
+    pub min_connections: usize,
+    /// A backend is replaced after so long, when it is not leased.
+    pub max_lifetime: Duration,
+    /// Up to this fraction of the lifetime is taken off at random, so that
+    /// backends opened together do not all go together.
+    pub lifetime_jitter: f64,
+    /// A backend above the minimum is closed when idle for so long.
+    pub idle_timeout: Duration,
+    /// One attempt to open a backend has so long for all its steps.
+    pub connect_timeout: Duration,
+    /// A backend idle for longer is checked before it is leased.
+    pub check_after_idle: Duration,
+    /// That check, and a reset, have so long.
+    pub check_timeout: Duration,
+}
+
+/// Limits of the service as a whole.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Sum of all tenants' `max_connections`.
+    pub max_backends: usize,
+    /// Requests waiting at one tenant.
+    pub waiters_per_tenant: usize,
+    /// Tenants whose first connection is being made.
+    pub opening_tenants: usize,
+    /// Tombstones of ended leases.
+    pub tombstones: usize,
+    /// Age at which a tombstone goes.
+    pub tombstone_age: Duration,
+    /// Bytes of results in one answer, below gRPC's 4 MiB message limit.
+    pub result_bytes: usize,
+    /// Statements in one Execute.
+    pub statements: usize,
+    /// Bytes of one statement's text.
+    pub sql_bytes: usize,
+}
+
+/// Defaults and ranges of what a lease may be asked for.
+pub mod lease {
+    use std::ops::RangeInclusive;
+    use std::time::Duration;
+
+    const fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    /// Waiting in the queue.
+    pub const WAIT: Duration = secs(30);
+    /// Range of the wait.
+    pub const WAIT_RANGE: RangeInclusive<Duration> = Duration::ZERO..=secs(300);
+    /// An idle lease ends after so long.
+    pub const TTL: Duration = secs(300);
+    /// Range of the time to live.
+    pub const TTL_RANGE: RangeInclusive<Duration> = secs(1)..=secs(3600);
+    /// An idle lease with an open transaction ends after so long: it holds locks.
+    pub const IDLE_IN_TRANSACTION: Duration = secs(60);
+    /// Any lease ends after so long.
+    pub const MAX_LIFETIME: Duration = secs(3600);
+    /// Range of the lifetime.
+    pub const MAX_LIFETIME_RANGE: RangeInclusive<Duration> = secs(1)..=secs(24 * 3600);
+    /// One statement may run so long.
+    pub const STATEMENT: Duration = secs(30);
+    /// Range of the statement timeout.
+    pub const STATEMENT_RANGE: RangeInclusive<Duration> =
+        Duration::from_millis(1)..=secs(24 * 3600);
+    /// A cancelled statement has so long to obey before its socket is closed.
+    pub const CANCEL_GRACE: Duration = secs(2);
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: "0.0.0.0".to_owned(),
+            port: 50052,
+            tls: Tls::Files {
+                cert: "certs/cert.pem".into(),
+                key: "certs/key.pem".into(),
+            },
+            http: SocketAddr::from(([0, 0, 0, 0], 8082)),
+            drain_timeout: Duration::from_secs(30),
+            pool: PoolConfig::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for PoolConfig {
+    fn default() -> PoolConfig {
+        PoolConfig {
+            max_connections: 20,
+            min_connections: 5,
+            max_lifetime: Duration::from_secs(30 * 60),
+            lifetime_jitter: 0.1,
+            idle_timeout: Duration::from_secs(5 * 60),
+            connect_timeout: Duration::from_secs(5),
+            check_after_idle: Duration::from_secs(1),
+            check_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            max_backends: 2000,
+            waiters_per_tenant: 1000,
+            opening_tenants: 100,
+            tombstones: 100_000,
+            tombstone_age: Duration::from_secs(600),
+            result_bytes: 3 * 1024 * 1024 + 512 * 1024,
+            statements: 1000,
+            sql_bytes: 3 * 1024 * 1024,
+        }
+    }
+}
+
+impl PoolConfig {
+    /// These settings with what a tenant's DSN says of its pool.
+    pub fn with(&self, keys: &dsn::PoolKeys) -> PoolConfig {
+        let count = |own: Option<u32>, default: usize| own.map_or(default, |n| n as usize);
+        let max_connections = count(keys.max_conns, self.max_connections);
+        PoolConfig {
+            max_connections,
+            min_connections: count(keys.min_conns, self.min_connections).min(max_connections),
+            max_lifetime: keys.max_conn_lifetime.unwrap_or(self.max_lifetime),
+            idle_timeout: keys.max_conn_idle_time.unwrap_or(self.idle_timeout),
+            ..self.clone()
+        }
+    }
+
+    /// Checks the numbers against each other.
+    ///
+    /// # Errors
+    /// The first rule that is broken, naming the setting.
+    pub fn check(&self) -> Result<(), String> {
+        if self.max_connections == 0 {
+            return Err("max connections must be greater than 0".to_owned());
+        }
+        if self.min_connections > self.max_connections {
+            return Err(format!(
+                "min connections cannot be greater than max connections ({} > {})",
+                self.min_connections, self.max_connections
+            ));
+        }
+        if self.max_lifetime.is_zero() {
+            return Err("max connection lifetime must be greater than 0".to_owned());
+        }
+        if self.idle_timeout.is_zero() {
+            return Err("max connection idle time must be greater than 0".to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dsn_overrides_the_pool_and_never_asks_for_a_minimum_above_the_maximum() {
+        let keys = dsn::PoolKeys {
+            max_conns: Some(3),
+            ..dsn::PoolKeys::default()
+        };
+        let pool = PoolConfig::default().with(&keys);
+        assert_eq!((pool.max_connections, pool.min_connections), (3, 3));
+        assert!(pool.check().is_ok());
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        let zero = PoolConfig {
+            max_connections: 0,
+            ..PoolConfig::default()
+        };
+        assert!(zero.check().is_err_and(|e| e.contains("max connections")));
+        let wrong = PoolConfig {
+            min_connections: 21,
+            ..PoolConfig::default()
+        };
+        assert!(wrong.check().is_err_and(|e| e.contains("min connections")));
+    }
+}

@@ -1,0 +1,59 @@
+//! The pure core: what the pool decides, without what it does.
+//!
+//! Every type here is plain data with `&mut self` methods. The present comes in as `now`, and what
+//! is to be done comes out as a value: an item that was granted a permit, a session to reset, an
+//! operation to cancel. The shell around the core holds the locks, reads the clock and acts.
+//!
+//! Invariant: nothing in here does I/O, reads a clock, takes a lock, starts a thread, logs or draws
+//! a random number, and nothing in here imports another module of this crate. All of it can
+//! therefore be tested without waiting and without a server.
+//!
+//! `now` may be a little older than in the call before, because callers read the clock before they
+//! take a lock. No method panics or loses an item over that.
+
+pub mod ids;
+pub mod transaction;
+
+pub mod deadlines;
+pub mod wait_queue;
+
+pub mod gate;
+
+pub mod lease_table;
+
+pub mod value;
+
+#[cfg(test)]
+mod testing {
+    //! Times and chances for the tests.
+
+    use std::time::{Duration, Instant};
+
+    /// Some moment to count from. No test looks at the clock a second time.
+    #[allow(clippy::disallowed_methods)] // An `Instant` cannot be made out of nothing.
+    pub fn start() -> Instant {
+        Instant::now()
+    }
+
+    pub fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    /// A seeded generator for the random runs, so that a failure can be repeated.
+    pub struct Xorshift(u64);
+
+    impl Xorshift {
+        pub fn new(seed: u64) -> Self {
+            // The state must not be zero, or every number would be.
+            Xorshift(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+        }
+
+        /// A number in `0..bound`.
+        pub fn below(&mut self, bound: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 >> 11) % bound
+        }
+    }
+}

@@ -1,0 +1,529 @@
+//! What can go wrong with a request, as a caller can act on it.
+//!
+//! Knows nothing of gRPC; `rpc::status` turns it into a status by one exhaustive
+//! match. No variant carries a DSN, a password, a connection id or a parameter.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::core::gate::Refusal;
+use crate::core::ids::{IdError, TenantId};
+use crate::core::lease_table::{Denied, Tombstone};
+
+/// Why a request failed.
+#[derive(Debug, Clone)]
+pub enum Error {
+    /// A request field breaks a rule. `field` is the field's path, `rule` says
+    /// what is allowed.
+    Invalid {
+        /// The field, as named in the proto file.
+        field: &'static str,
+        /// The whole sentence for the caller.
+        rule: String,
+    },
+    /// No such lease.
+    LeaseNotFound,
+    /// The lease ended before.
+    LeaseEnded(Tombstone),
+    /// An operation runs on the lease.
+    LeaseBusy {
+        /// Public name of the lease.
+        lease_name: String,
+    },
+    /// No such tenant.
+    TenantNotFound(TenantId),
+    /// The tenant was registered with another DSN.
+    DsnMismatch(TenantId),
+    /// The tenant's queue is full.
+    QueueFull {
+        /// The tenant.
+        tenant: TenantId,
+        /// Permits out.
+        used: usize,
+        /// Requests in the queue.
+        waiting: usize,
+        /// The most that may wait.
+        limit: usize,
+    },
+    /// A limit of the whole service is reached.
+    ServiceLimit {
+        /// What there is too much of.
+        what: &'static str,
+        /// In use, the request included.
+        used: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The request's own wait_timeout ran out in the queue.
+    WaitTimeout {
+        /// The tenant.
+        tenant: TenantId,
+        /// How long it waited.
+        waited: Duration,
+        /// Permits out.
+        used: usize,
+        /// Requests still in the queue.
+        waiting: usize,
+    },
+    /// The service is stopping, or the tenant's pool is being closed.
+    Draining,
+    /// No backend could be opened.
+    Connect {
+        /// The tenant.
+        tenant: TenantId,
+        /// What happened.
+        cause: ConnectError,
+    },
+    /// The backend was lost while the request used it.
+    BackendLost {
+        /// What is known of the work.
+        work: Work,
+        /// PostgreSQL's last words, if there were any.
+        fault: Option<Box<PgFault>>,
+    },
+    /// PostgreSQL answered a statement with an error.
+    Sql {
+        /// PostgreSQL's words.
+        fault: Box<PgFault>,
+        /// What became of the statements.
+        work: Work,
+    },
+    /// A statement ran past its timeout and was cancelled.
+    StatementTimeout {
+        /// The limit.
+        limit: Duration,
+        /// What became of the statements.
+        work: Work,
+        /// True: the statement did not obey, and its backend was closed.
+        lease_ended: bool,
+    },
+    /// A statement was cancelled because its caller left or its lease ended.
+    Cancelled {
+        /// Why.
+        by: CancelCause,
+        /// What became of the statements.
+        work: Work,
+    },
+    /// A parameter does not fit.
+    Parameter {
+        /// Statement, from 0.
+        statement: usize,
+        /// Parameter, from 1 as in `$1`.
+        parameter: usize,
+        /// The rule it breaks.
+        rule: String,
+        /// What became of the statements before.
+        work: Work,
+    },
+    /// A value in a result could not be understood.
+    Undecodable {
+        /// Column name.
+        column: String,
+        /// Why.
+        why: String,
+        /// What became of the statements.
+        work: Work,
+    },
+    /// The result does not fit one message.
+    ResultTooLarge {
+        /// The most a result may have.
+        limit_bytes: usize,
+        /// What became of the statements.
+        work: Work,
+        /// True: the rest was too long to skip, and the statement was cancelled.
+        cancelled: bool,
+    },
+    /// PostgreSQL answered COMMIT with ROLLBACK.
+    RolledBack {
+        /// What became of the statements.
+        work: Work,
+    },
+    /// A one-shot call left its transaction open; it was rolled back.
+    LeftOpen {
+        /// What became of the statements.
+        work: Work,
+    },
+    /// Something this service does not do.
+    Unsupported {
+        /// What, and what to do instead.
+        what: &'static str,
+        /// What became of the statements before.
+        work: Work,
+    },
+    /// A defect of ours.
+    Internal(&'static str),
+}
+
+/// What became of the statements of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Work {
+    /// The outcome as a whole.
+    pub outcome: Outcome,
+    /// Statements that had succeeded.
+    pub completed: usize,
+    /// The statement that failed, from 0.
+    pub failed: Option<usize>,
+}
+
+impl Work {
+    /// Nothing was sent to PostgreSQL.
+    pub const NOT_STARTED: Work = Work {
+        outcome: Outcome::NotStarted,
+        completed: 0,
+        failed: None,
+    };
+}
+
+/// Whether work has taken effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// No statement was sent.
+    NotStarted,
+    /// Nothing of what was sent remains.
+    NotApplied,
+    /// Statements before the failed one have taken effect.
+    Applied,
+    /// It cannot be known.
+    Unknown,
+}
+
+/// Who wanted a running statement cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelCause {
+    /// The caller cancelled its call, or its deadline passed.
+    Caller,
+    /// The statement timeout ran out.
+    Timeout,
+    /// The lease was released by force.
+    Release,
+    /// The lease's max_lifetime ran out.
+    MaxLifetime,
+    /// The rest of a result was not wanted.
+    Excess,
+    /// The service stops.
+    Shutdown,
+}
+
+impl CancelCause {
+    /// The name in metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CancelCause::Caller => "caller",
+            CancelCause::Timeout => "timeout",
+            CancelCause::Release => "release",
+            CancelCause::MaxLifetime => "max_lifetime",
+            CancelCause::Excess => "excess",
+            CancelCause::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// An error as PostgreSQL sent it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PgFault {
+    /// ERROR, FATAL or PANIC.
+    pub severity: String,
+    /// Five characters.
+    pub sqlstate: String,
+    /// The primary message.
+    pub message: String,
+    /// Optional second message.
+    pub detail: String,
+    /// Optional advice.
+    pub hint: String,
+    /// Character in the statement from 1; 0 = not given.
+    pub position: u32,
+    /// Schema concerned, if any.
+    pub schema: String,
+    /// Table concerned, if any.
+    pub table: String,
+    /// Column concerned, if any.
+    pub column: String,
+    /// Data type concerned, if any.
+    pub datatype: String,
+    /// Constraint concerned, if any.
+    pub constraint: String,
+    /// Call stack in PostgreSQL.
+    pub context: String,
+}
+
+/// Why a backend could not be opened.
+#[derive(Debug, Clone)]
+pub enum ConnectError {
+    /// PostgreSQL refused role, password, database or settings: no retry helps.
+    Rejected(Box<PgFault>),
+    /// PostgreSQL is there, but has no slot, or starts, or stops.
+    Busy(Box<PgFault>),
+    /// The host could not be reached, or broke off.
+    Unreachable {
+        /// `host:port`.
+        target: String,
+        /// The system's words.
+        why: String,
+    },
+    /// No answer within the time for one attempt.
+    TimedOut {
+        /// `host:port`.
+        target: String,
+        /// DNS, TCP, or TLS and authentication.
+        step: &'static str,
+        /// The time it had.
+        limit: Duration,
+    },
+    /// TLS was asked for and could not be had, or another mismatch of settings.
+    Settings(String),
+    /// The attempt panicked; a defect of ours or the driver's.
+    Panicked,
+}
+
+impl ConnectError {
+    /// True if the same attempt may succeed later by itself.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            ConnectError::Busy(_)
+            | ConnectError::Unreachable { .. }
+            | ConnectError::TimedOut { .. }
+            | ConnectError::Panicked => true,
+            ConnectError::Rejected(_) | ConnectError::Settings(_) => false,
+        }
+    }
+
+    /// The name in metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            ConnectError::Rejected(_) => "rejected",
+            ConnectError::Busy(_) => "busy",
+            ConnectError::Unreachable { .. } => "unreachable",
+            ConnectError::TimedOut { .. } => "timed_out",
+            ConnectError::Settings(_) => "settings",
+            ConnectError::Panicked => "panicked",
+        }
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectError::Rejected(fault) | ConnectError::Busy(fault) => fault.fmt(f),
+            ConnectError::Unreachable { target, why } => write!(f, "{target}: {why}"),
+            ConnectError::TimedOut {
+                target,
+                step,
+                limit,
+            } => write!(f, "{target}: no answer within {limit:?} ({step})"),
+            ConnectError::Settings(text) => f.write_str(text),
+            ConnectError::Panicked => f.write_str("the attempt failed inside the service"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+impl fmt::Display for PgFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} (SQLSTATE {})",
+            self.severity, self.message, self.sqlstate
+        )
+    }
+}
+
+impl std::error::Error for PgFault {}
+
+impl Error {
+    /// A field that breaks a rule.
+    pub fn invalid(field: &'static str, rule: impl Into<String>) -> Error {
+        Error::Invalid {
+            field,
+            rule: rule.into(),
+        }
+    }
+
+    /// A refusal by a tenant's gate.
+    pub fn refused(tenant: &TenantId, refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::QueueFull {
+                used,
+                waiting,
+                limit,
+            } => Error::QueueFull {
+                tenant: tenant.clone(),
+                used,
+                waiting,
+                limit,
+            },
+            Refusal::Draining | Refusal::Closed => Error::Draining,
+        }
+    }
+
+    /// True if the same request may succeed later without a change.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Error::QueueFull { .. }
+            | Error::ServiceLimit { .. }
+            | Error::WaitTimeout { .. }
+            | Error::Draining => true,
+            Error::Connect { cause, .. } => cause.is_retryable(),
+            Error::BackendLost { work, .. } => {
+                matches!(work.outcome, Outcome::NotStarted | Outcome::NotApplied)
+            }
+            _ => false,
+        }
+    }
+
+    /// The name in metrics: short, from a closed set.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Error::Invalid { .. } => "invalid_argument",
+            Error::LeaseNotFound => "lease_not_found",
+            Error::LeaseEnded(_) => "lease_ended",
+            Error::LeaseBusy { .. } => "lease_busy",
+            Error::TenantNotFound(_) => "tenant_not_found",
+            Error::DsnMismatch(_) => "dsn_mismatch",
+            Error::QueueFull { .. } => "queue_full",
+            Error::ServiceLimit { .. } => "service_limit",
+            Error::WaitTimeout { .. } => "wait_timeout",
+            Error::Draining => "draining",
+            Error::Connect { .. } => "connect",
+            Error::BackendLost { .. } => "backend_lost",
+            Error::Sql { .. } => "sql",
+            Error::StatementTimeout { .. } => "statement_timeout",
+            Error::Cancelled { .. } => "cancelled",
+            Error::Parameter { .. } => "parameter",
+            Error::Undecodable { .. } => "undecodable",
+            Error::ResultTooLarge { .. } => "result_too_large",
+            Error::RolledBack { .. } => "rolled_back",
+            Error::LeftOpen { .. } => "left_open",
+            Error::Unsupported { .. } => "unsupported",
+            Error::Internal(_) => "internal",
+        }
+    }
+}
+
+impl From<IdError> for Error {
+    fn from(error: IdError) -> Error {
+        Error::Invalid {
+            field: error.field(),
+            rule: error.to_string(),
+        }
+    }
+}
+
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Error {
+        match denied {
+            Denied::NotFound => Error::LeaseNotFound,
+            Denied::Busy(view) => Error::LeaseBusy {
+                lease_name: view.facts.lease_name,
+            },
+            Denied::Ended(tombstone) => Error::LeaseEnded(tombstone),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Invalid { rule, .. } => f.write_str(rule),
+            Error::LeaseNotFound => f.write_str("connection not found"),
+            Error::LeaseEnded(t) => write!(
+                f,
+                "lease {} has ended ({})",
+                t.lease_name,
+                t.reason.as_str()
+            ),
+            Error::LeaseBusy { lease_name } => write!(
+                f,
+                "lease {lease_name} is busy: another operation runs on it"
+            ),
+            Error::TenantNotFound(tenant) => write!(f, "pool not found for tenant {tenant}"),
+            Error::DsnMismatch(tenant) => write!(
+                f,
+                "dsn differs from the one tenant {tenant} was registered with"
+            ),
+            Error::QueueFull {
+                tenant,
+                used,
+                waiting,
+                limit,
+            } => write!(
+                f,
+                "the queue of tenant {tenant} is full: {waiting} of {limit} waiting, {used} connections out"
+            ),
+            Error::ServiceLimit { what, used, limit } => {
+                write!(f, "the service has reached its limit of {what}: {used} of {limit}")
+            }
+            Error::WaitTimeout {
+                tenant,
+                waited,
+                used,
+                waiting,
+            } => write!(
+                f,
+                "no connection of tenant {tenant} became free within {} ms: {used} out, {waiting} still waiting",
+                waited.as_millis()
+            ),
+            Error::Draining => f.write_str("the service is stopping and grants no more leases"),
+            Error::Connect { tenant, cause } => {
+                write!(f, "cannot connect to the database of tenant {tenant}: {cause}")
+            }
+            Error::BackendLost { fault, work } => {
+                f.write_str(match work.outcome {
+                    Outcome::NotStarted => "the backend was lost before the statement was sent",
+                    Outcome::NotApplied => "the backend was lost; nothing was applied",
+                    Outcome::Applied | Outcome::Unknown => {
+                        "the backend was lost; what became of the statement is unknown"
+                    }
+                })?;
+                match fault {
+                    Some(fault) => write!(f, ": {fault}"),
+                    None => Ok(()),
+                }
+            }
+            Error::Sql { fault, .. } => write!(f, "{fault}"),
+            Error::StatementTimeout { limit, lease_ended, .. } => write!(
+                f,
+                "the statement ran longer than {} ms and was cancelled{}",
+                limit.as_millis(),
+                if *lease_ended { "; its backend did not obey and was closed" } else { "" }
+            ),
+            Error::Cancelled { by, .. } => write!(f, "the statement was cancelled ({})", by.as_str()),
+            Error::Parameter {
+                statement,
+                parameter,
+                rule,
+                ..
+            } => write!(f, "statements[{statement}].parameters[{}] (${parameter}): {rule}", parameter.saturating_sub(1)),
+            Error::Undecodable { column, why, .. } => {
+                write!(f, "a value of column {column:?} cannot be sent: {why}")
+            }
+            Error::ResultTooLarge { limit_bytes, cancelled, .. } => write!(
+                f,
+                "the result is larger than {limit_bytes} bytes{}; use max_rows, LIMIT or a cursor",
+                if *cancelled { ", and the statement was cancelled" } else { "" }
+            ),
+            Error::RolledBack { .. } => f.write_str(
+                "the transaction had failed: PostgreSQL answered COMMIT with ROLLBACK, nothing was committed",
+            ),
+            Error::LeftOpen { .. } => f.write_str(
+                "the call left its transaction open; it was rolled back",
+            ),
+            Error::Unsupported { what, .. } => f.write_str(what),
+            Error::Internal(what) => write!(f, "internal error: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Connect { cause, .. } => Some(cause),
+            Error::Sql { fault, .. } => Some(fault),
+            Error::BackendLost {
+                fault: Some(fault), ..
+            } => Some(fault),
+            _ => None,
+        }
+    }
+}

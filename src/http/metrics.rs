@@ -1,0 +1,165 @@
+//! What is read from the state itself when Prometheus asks.
+
+use std::collections::HashMap;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntGaugeVec, Opts, TextEncoder};
+
+use crate::core::ids::TenantId;
+use crate::core::lease_table::LeaseState;
+use crate::pool::service::Service;
+
+/// The gauges, by name, help and labels. Closed sets come first, the free label
+/// last (see `crate::metrics`).
+const GAUGES: &[(&str, &str, &[&str])] = &[
+    (
+        "connpool_backend_connections",
+        "PostgreSQL connections, by state.",
+        &["state", "tenant"],
+    ),
+    (
+        "connpool_backend_connections_max",
+        "The tenant's limit of PostgreSQL connections.",
+        &["tenant"],
+    ),
+    ("connpool_leases", "Leases alive, by state.", &["state", "tenant"]),
+    ("connpool_waiters", "Requests waiting for a connection.", &["tenant"]),
+    ("connpool_tenants", "Tenants, by state.", &["state"]),
+    (
+        "pool_connections_active",
+        "PostgreSQL connections in use.",
+        &["tenant_id"],
+    ),
+    (
+        "pool_connections_idle",
+        "PostgreSQL connections at rest.",
+        &["tenant_id"],
+    ),
+    (
+        "pool_connections_total",
+        "PostgreSQL connections, open or being opened.",
+        &["tenant_id"],
+    ),
+    (
+        "connpool_worker_threads",
+        "Worker threads alive.",
+        &[],
+    ),
+    (
+        "connpool_build_info",
+        "Always 1; the version is the label.",
+        &["version"],
+    ),
+];
+
+/// Reads the service's state at scrape.
+pub(super) struct Gauges {
+    service: Service,
+    descriptions: Vec<Desc>,
+}
+
+impl Gauges {
+    /// Gauges of this service.
+    ///
+    /// # Errors
+    /// Never in practice: names and labels are constants.
+    pub fn new(service: Service) -> prometheus::Result<Gauges> {
+        let mut descriptions = Vec::new();
+        for (name, help, labels) in GAUGES {
+            let gauge = IntGaugeVec::new(Opts::new(*name, *help), labels)?;
+            descriptions.extend(gauge.desc().into_iter().cloned());
+        }
+        Ok(Gauges {
+            service,
+            descriptions,
+        })
+    }
+
+    fn fill(&self, set: &mut dyn FnMut(&str, &[&str], usize)) {
+        let leases = self.leases();
+        let mut states: HashMap<&str, usize> = HashMap::new();
+        for tenant in self.service.registry.all() {
+            let figures = tenant.figures();
+            let id = tenant.id().as_str();
+            *states.entry(state_name(figures.state)).or_default() += 1;
+            let resting = figures.idle + figures.opening + figures.resetting;
+            let leased = figures.open.saturating_sub(resting);
+            let connections = "connpool_backend_connections";
+            set(connections, &["opening", id], figures.opening);
+            set(connections, &["idle", id], figures.idle);
+            set(connections, &["leased", id], leased);
+            set(connections, &["resetting", id], figures.resetting);
+            set("connpool_backend_connections_max", &[id], figures.max);
+            set("connpool_waiters", &[id], figures.waiting);
+            let of = |state| leases.get(&(tenant.id().clone(), state)).copied().unwrap_or(0);
+            for state in ["idle", "busy", "in_transaction"] {
+                set("connpool_leases", &[state, id], of(state));
+            }
+            let active = figures.open.saturating_sub(figures.idle + figures.opening);
+            set("pool_connections_active", &[id], active);
+            set("pool_connections_idle", &[id], figures.idle);
+            set("pool_connections_total", &[id], figures.open);
+        }
+        for state in ["opening", "active", "draining", "closed"] {
+            let count = states.get(state).copied().unwrap_or(0);
+            set("connpool_tenants", &[state], count);
+        }
+        let workers = &self.service.context().tools.workers;
+        set("connpool_worker_threads", &[], workers.alive());
+        set("connpool_build_info", &[env!("CARGO_PKG_VERSION")], 1);
+    }
+
+    fn leases(&self) -> HashMap<(TenantId, &'static str), usize> {
+        let mut counts = HashMap::new();
+        for view in self.service.leases.views() {
+            let state = match view.state {
+                LeaseState::Busy => "busy",
+                LeaseState::Idle if view.transaction.is_open() => "in_transaction",
+                LeaseState::Idle => "idle",
+            };
+            *counts.entry((view.facts.tenant, state)).or_default() += 1;
+        }
+        counts
+    }
+}
+
+fn state_name(state: crate::core::gate::GateState) -> &'static str {
+    use crate::core::gate::GateState;
+    match state {
+        GateState::Opening => "opening",
+        GateState::Active => "active",
+        GateState::Draining => "draining",
+        GateState::Closed => "closed",
+    }
+}
+
+impl Collector for Gauges {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let gauges = GAUGES.iter().filter_map(|(name, help, labels)| {
+            let gauge = IntGaugeVec::new(Opts::new(*name, *help), labels).ok()?;
+            Some((*name, gauge))
+        });
+        let gauges: HashMap<&str, IntGaugeVec> = gauges.collect();
+        self.fill(&mut |name, labels, value| {
+            if let Some(gauge) = gauges.get(name) {
+                let value = i64::try_from(value).unwrap_or(i64::MAX);
+                gauge.with_label_values(labels).set(value);
+            }
+        });
+        gauges.values().flat_map(Collector::collect).collect()
+    }
+}
+
+/// The page that Prometheus reads.
+///
+/// # Errors
+/// If a metric cannot be written as text.
+pub(super) fn page(service: &Service) -> prometheus::Result<String> {
+    let registry = service.context().tools.metrics.registry();
+    TextEncoder::new().encode_to_string(&registry.gather())
+}

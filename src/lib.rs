@@ -1,0 +1,73 @@
+//! Leases real PostgreSQL connections to many tenants over gRPC.
+//!
+//! One process, synchronous threads. A client leases a connection, runs SQL over
+//! the lease, renews and releases it. Four promises carry the design:
+//!
+//! 1. **A lease is real.** One lease is one backend of that tenant, nobody
+//!    else's, until it ends; afterwards the backend is clean, or closed.
+//! 2. **One tenant never hurts another.** No step that can block (connect, SQL,
+//!    close, cancel) runs on a thread, in a queue or under a lock that another
+//!    tenant needs.
+//! 3. **Every request is answered exactly once**, on success, error, panic,
+//!    drop, expiry and drain.
+//! 4. **Nothing of unknown state is reused.** A backend counts as dirty from the
+//!    moment it is taken; only a checked reset makes it clean again.
+//!
+//! # Words
+//!
+//! *tenant*: a customer, one DSN, one pool · *backend*: one live PostgreSQL
+//! connection · *permit*: one of the tenant's rights to have a backend in use ·
+//! *waiter*: a request parked for a permit, never a thread · *lease*: the
+//! time-limited right to one backend · *session*: a backend with its permit ·
+//! *operation*: one request's work on a backend · *worker*: a thread that may
+//! block on PostgreSQL.
+//!
+//! # The way of a request
+//!
+//! gRPC's thread parses it (`rpc`), looks the tenant up (`pool::registry`) and
+//! asks its gate: granted, queued or refused, in one short lock. With a permit a
+//! worker takes an idle backend, or opens one itself and brings it into r2d2
+//! (`pool::store` says why), and delivers it: as a lease into the lease table,
+//! or to run a one-shot's SQL. An operation *moves* the session out of the lease
+//! table and back, so two can never share it. At the end the backend is reset
+//! and goes to rest, and the permit goes straight to the oldest waiter.
+//!
+//! A caller who leaves is seen (`rpc::reply`): its waiter leaves the queue, its
+//! statement is cancelled, a grant that cannot be delivered is taken back.
+//!
+//! # Invariants
+//!
+//! - Open backends of a tenant never exceed its permits.
+//! - A permit is held from before the connect until the backend is at rest or
+//!   closed; `Permit` gives itself back when dropped.
+//! - Locks: the registry's map, a tenant's gate, the lease table: never two at
+//!   once, never over I/O, logging or the drop of a session. All others are
+//!   leaves, held for a few instructions; `pool::store`'s is held while r2d2
+//!   moves a value that lies ready.
+//! - Imports go down only: `cli → server → {rpc, http} → runtime → pool →
+//!   backend → {metrics, config, core}`; `core` is pure and takes `now`.
+//!   A test greps for it.
+
+pub mod cli;
+pub mod client;
+pub mod server;
+
+pub mod http;
+pub mod rpc;
+
+pub mod runtime;
+
+pub mod pool;
+
+pub mod backend;
+
+pub mod config;
+pub mod core;
+pub mod error;
+pub mod metrics;
+pub mod proto;
+
+pub mod clock;
+pub mod dev_certs;
+pub mod embedded;
+pub mod threads;

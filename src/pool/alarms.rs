@@ -1,0 +1,177 @@
+//! Actions at a time: statement timeouts, connect watchdogs. The reaper runs
+//! them; whoever holds the guard of an alarm can still drop it in time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crossbeam_channel::{bounded, Receiver, Sender};
+
+use crate::core::deadlines::Deadlines;
+
+type Action = Box<dyn FnOnce() + Send>;
+
+/// Wakes the reaper when something is due earlier than it sleeps.
+#[derive(Clone)]
+pub struct Bell {
+    ring: Sender<()>,
+    heard: Receiver<()>,
+    /// What the reaper sleeps until; `None` = it is awake. A leaf lock.
+    asleep_until: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Default for Bell {
+    fn default() -> Bell {
+        let (ring, heard) = bounded(1);
+        Bell {
+            ring,
+            heard,
+            asleep_until: Arc::default(),
+        }
+    }
+}
+
+impl Bell {
+    /// Something is due at `at`.
+    pub fn due(&self, at: Instant) {
+        let until = *lock(&self.asleep_until);
+        if until.is_none_or(|until| at < until) {
+            // A full channel means that the bell rings already.
+            let _ = self.ring.try_send(());
+        }
+    }
+
+    /// The reaper goes to sleep until then.
+    pub fn sleep_until(&self, until: Instant) {
+        *lock(&self.asleep_until) = Some(until);
+    }
+
+    /// The reaper is awake: whatever comes now must ring.
+    pub fn awake(&self) {
+        *lock(&self.asleep_until) = None;
+    }
+
+    /// What the reaper listens to.
+    pub fn heard(&self) -> &Receiver<()> {
+        &self.heard
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every critical section here leaves the value whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All alarms that are set.
+#[derive(Clone)]
+pub struct Alarms {
+    /// Never held while an action runs.
+    set: Arc<Mutex<AlarmSet>>,
+    bell: Bell,
+}
+
+#[derive(Default)]
+struct AlarmSet {
+    next: u64,
+    deadlines: Deadlines<u64>,
+    actions: HashMap<u64, Action>,
+}
+
+/// Clears its alarm when dropped.
+#[must_use]
+pub struct Alarm {
+    id: u64,
+    set: Arc<Mutex<AlarmSet>>,
+}
+
+impl Alarms {
+    /// No alarms yet; `bell` wakes the reaper for new ones.
+    pub fn new(bell: Bell) -> Alarms {
+        Alarms {
+            set: Arc::default(),
+            bell,
+        }
+    }
+
+    /// Runs `action` on the reaper at `at`, unless the guard is dropped before.
+    /// Actions must not block.
+    pub fn set(&self, at: Instant, action: impl FnOnce() + Send + 'static) -> Alarm {
+        let mut set = lock(&self.set);
+        let id = set.next;
+        set.next += 1;
+        set.deadlines.set(id, at);
+        set.actions.insert(id, Box::new(action));
+        drop(set);
+        self.bell.due(at);
+        Alarm {
+            id,
+            set: Arc::clone(&self.set),
+        }
+    }
+
+    /// When the next is due.
+    pub fn next(&self) -> Option<Instant> {
+        lock(&self.set).deadlines.next()
+    }
+
+    /// Runs up to `limit` that are due. Returns how many.
+    pub fn run_due(&self, now: Instant, limit: usize) -> usize {
+        let mut set = lock(&self.set);
+        let due = set.deadlines.pop_due(now, limit);
+        let actions: Vec<Action> = due
+            .iter()
+            .filter_map(|id| set.actions.remove(id))
+            .collect();
+        drop(set);
+        let count = actions.len();
+        actions.into_iter().for_each(|action| action());
+        count
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        let mut set = lock(&self.set);
+        set.deadlines.clear(&self.id);
+        let action = set.actions.remove(&self.id);
+        drop(set);
+        // The action's own values are dropped without the lock.
+        drop(action);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn an_alarm_runs_once_when_due_and_never_after_its_guard_is_gone() {
+        let alarms = Alarms::new(Bell::default());
+        let t0 = crate::clock::now();
+        let (tell, told) = crossbeam_channel::unbounded();
+        let other = tell.clone();
+        let kept = alarms.set(t0 + Duration::from_secs(1), move || drop(tell.send("kept")));
+        let dropped = alarms.set(t0 + Duration::from_secs(1), move || {
+            drop(other.send("dropped"));
+        });
+        drop(dropped);
+        assert_eq!(alarms.run_due(t0, 10), 0);
+        assert_eq!(alarms.run_due(t0 + Duration::from_secs(1), 10), 1);
+        assert_eq!(alarms.run_due(t0 + Duration::from_secs(2), 10), 0);
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), ["kept"]);
+        drop(kept);
+        assert!(alarms.next().is_none());
+    }
+
+    #[test]
+    fn the_bell_rings_only_for_what_is_earlier_than_the_sleep() {
+        let bell = Bell::default();
+        let t0 = crate::clock::now();
+        bell.sleep_until(t0 + Duration::from_secs(10));
+        bell.due(t0 + Duration::from_secs(11));
+        assert!(bell.heard().is_empty());
+        bell.due(t0 + Duration::from_secs(9));
+        assert_eq!(bell.heard().len(), 1);
+    }
+}

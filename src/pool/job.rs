@@ -1,0 +1,184 @@
+//! Values that settle themselves when dropped: permits, sessions, replies; and
+//! the job that waits for a session.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+use futures_channel::oneshot;
+
+use crate::clock;
+use crate::core::ids::TenantId;
+use crate::error::Error;
+use crate::pool::caller::Caller;
+use crate::pool::store::Taken;
+use crate::pool::tenant::Tenant;
+
+/// One of a tenant's rights to have a backend in use. Dropping it hands it to
+/// the oldest waiter, or back to the gate.
+pub struct Permit {
+    tenant: Arc<Tenant>,
+    _counted: Counted,
+}
+
+impl Permit {
+    /// Wraps a permit that the gate has just given out.
+    pub(super) fn new(tenant: &Arc<Tenant>) -> Permit {
+        Permit {
+            tenant: Arc::clone(tenant),
+            _counted: tenant.context().outstanding.count(),
+        }
+    }
+
+    /// Whose permit it is.
+    pub fn tenant(&self) -> &Arc<Tenant> {
+        &self.tenant
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.tenant.finish();
+    }
+}
+
+/// A backend in use, and the permit for it. Dropped without having been settled
+/// it closes the backend, then gives the permit back: the fields drop in order.
+pub struct Session {
+    /// The backend.
+    pub taken: Taken,
+    /// The right to it.
+    pub permit: Permit,
+}
+
+impl Session {
+    /// Whose session it is.
+    pub fn tenant(&self) -> &Arc<Tenant> {
+        self.permit.tenant()
+    }
+}
+
+/// A request that waits for a session.
+pub struct Job {
+    /// Who asked.
+    pub caller: Arc<Caller>,
+    /// When.
+    pub since: Instant,
+    /// What to do with the session, or with the reason why there is none. If it
+    /// is dropped unused, the reply inside answers for itself.
+    pub deliver: Box<dyn FnOnce(Result<Session, Error>) + Send>,
+}
+
+impl Job {
+    /// A job of `caller` that starts to wait now.
+    pub fn new(
+        caller: &Arc<Caller>,
+        deliver: impl FnOnce(Result<Session, Error>) + Send + 'static,
+    ) -> Job {
+        Job {
+            caller: Arc::clone(caller),
+            since: clock::now(),
+            deliver: Box::new(deliver),
+        }
+    }
+
+    /// Answers the request without a session, and counts that.
+    pub fn fail(self, tenant: &Tenant, error: Error) {
+        let metrics = &tenant.context().tools.metrics;
+        metrics.acquire_failed(error.as_str(), tenant.id());
+        (self.deliver)(Err(error));
+    }
+}
+
+/// A request's one answer. Dropped unused, it answers with an internal error.
+pub struct Reply<T>(Option<oneshot::Sender<Result<T, Error>>>);
+
+/// Where the answer arrives.
+pub type Answer<T> = oneshot::Receiver<Result<T, Error>>;
+
+impl<T> Reply<T> {
+    /// A reply and the place where it arrives.
+    pub fn new() -> (Reply<T>, Answer<T>) {
+        let (sender, receiver) = oneshot::channel();
+        (Reply(Some(sender)), receiver)
+    }
+
+    /// Answers. If nobody waits any more, the answer comes back.
+    pub fn send(mut self, answer: Result<T, Error>) -> Option<Result<T, Error>> {
+        self.0.take().and_then(|sender| sender.send(answer).err())
+    }
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        if let Some(sender) = self.0.take() {
+            // The caller may have left already.
+            let _ = sender.send(Err(Error::Internal(
+                "the request was lost inside the service",
+            )));
+        }
+    }
+}
+
+/// Counts what is out, and lets a stop wait until nothing is.
+#[derive(Clone, Default)]
+pub struct Outstanding(Arc<(Mutex<usize>, Condvar)>);
+
+/// One of what is out.
+pub struct Counted(Outstanding);
+
+impl Outstanding {
+    /// Counts one until the guard is dropped.
+    pub fn count(&self) -> Counted {
+        *self.0 .0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Counted(self.clone())
+    }
+
+    /// Waits until nothing is out or the time has come. True: nothing is out.
+    pub fn wait_for_none(&self, until: Instant) -> bool {
+        let (count, changed) = &*self.0;
+        let mut out = count.lock().unwrap_or_else(PoisonError::into_inner);
+        while *out > 0 {
+            let left = until.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                return false;
+            }
+            out = changed
+                .wait_timeout(out, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        true
+    }
+
+    /// How many are out.
+    pub fn now(&self) -> usize {
+        *self.0 .0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let (count, changed) = &*self.0 .0;
+        let mut out = count.lock().unwrap_or_else(PoisonError::into_inner);
+        *out = out.saturating_sub(1);
+        if *out == 0 {
+            changed.notify_all();
+        }
+    }
+}
+
+/// The answer to a waiter whose time is over.
+pub(super) fn waited_too_long(
+    tenant: &TenantId,
+    since: Instant,
+    now: Instant,
+    used: usize,
+    waiting: usize,
+) -> Error {
+    Error::WaitTimeout {
+        tenant: tenant.clone(),
+        waited: now.saturating_duration_since(since),
+        used,
+        waiting,
+    }
+}

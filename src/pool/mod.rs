@@ -1,0 +1,14 @@
+//! Tenants, their pools, and the leases: what a request passes through between
+//! the network and PostgreSQL.
+
+pub mod alarms;
+pub mod caller;
+pub mod execute;
+pub mod job;
+pub mod leases;
+pub mod operation;
+pub mod registry;
+pub mod service;
+pub mod store;
+pub mod tenant;
+pub mod workers;

@@ -1,0 +1,234 @@
+//! One request's work on a backend, and how to end it from outside.
+//!
+//! At most one cancel is sent for an operation. A statement that does not obey
+//! within the grace has its socket closed. Whoever runs the operation settles it
+//! at the end, and learns whether the backend may be used again.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{bounded, Receiver};
+
+use crate::backend::cancel::Canceller;
+use crate::backend::transport::{Epoch, Watch};
+use crate::clock;
+use crate::config::lease::CANCEL_GRACE;
+use crate::error::CancelCause;
+use crate::metrics::Metrics;
+use crate::pool::alarms::{Alarm, Alarms};
+use crate::pool::workers::Workers;
+
+/// The cancel connection itself is bounded by 2 s for each step; after so long
+/// its outcome is in doubt.
+const CANCEL_SEEN: Duration = Duration::from_secs(3);
+
+/// A running operation.
+pub struct Operation {
+    tools: Tools,
+    /// A leaf lock: held for a few instructions.
+    state: Mutex<State>,
+}
+
+/// What every operation needs of the service.
+#[derive(Clone)]
+pub struct Tools {
+    /// Runs cancels.
+    pub workers: Workers,
+    /// Times out.
+    pub alarms: Alarms,
+    /// Counts cancels.
+    pub metrics: Metrics,
+}
+
+#[derive(Default)]
+struct State {
+    target: Option<Target>,
+    cause: Option<CancelCause>,
+    /// Says whether PostgreSQL was seen to take the cancel.
+    sent: Option<Receiver<bool>>,
+    /// Closes the socket if the statement does not obey.
+    grace: Option<Alarm>,
+    settled: bool,
+}
+
+struct Target {
+    watch: Arc<Watch>,
+    epoch: Epoch,
+    canceller: Option<Canceller>,
+}
+
+/// How an operation was interfered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// Who wanted it cancelled, if anybody.
+    pub cause: Option<CancelCause>,
+    /// False: a cancel may still hit what the backend runs next; close it.
+    pub reusable: bool,
+}
+
+impl Operation {
+    /// An operation that is not yet at a backend. A cancel that comes now takes
+    /// effect when it gets there.
+    pub fn new(tools: Tools) -> Arc<Operation> {
+        Arc::new(Operation {
+            tools,
+            state: Mutex::default(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The fields stay consistent at every step, so a poisoned lock is usable.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The operation starts on this backend. False: it was cancelled before.
+    pub fn bind(&self, watch: &Arc<Watch>, canceller: Option<Canceller>) -> bool {
+        let epoch = watch.begin();
+        let mut state = self.lock();
+        state.target = Some(Target {
+            watch: Arc::clone(watch),
+            epoch,
+            canceller,
+        });
+        state.cause.is_none()
+    }
+
+    /// Who cancelled, so far.
+    pub fn cause(&self) -> Option<CancelCause> {
+        self.lock().cause
+    }
+
+    /// Cancels the operation; only the first cause counts. Does not block.
+    pub fn cancel(self: &Arc<Self>, cause: CancelCause) {
+        let mut state = self.lock();
+        if state.cause.is_some() || state.settled {
+            return;
+        }
+        state.cause = Some(cause);
+        let Some(target) = &state.target else {
+            return;
+        };
+        let (watch, epoch) = (Arc::clone(&target.watch), target.epoch);
+        let canceller = target.canceller.clone();
+        let (tell, told) = bounded(1);
+        state.sent = Some(told);
+        drop(state);
+
+        let metrics = self.tools.metrics.clone();
+        let queued = canceller.is_some_and(|canceller| {
+            self.tools.workers.run(move || {
+                let outcome = canceller.send();
+                if let Err(error) = &outcome {
+                    log::warn!("event=cancel_failed cause={} error={error:?}", cause.as_str());
+                }
+                metrics.cancelled(cause.as_str(), outcome.is_ok());
+                // The operation may be over and gone; then nobody asks.
+                let _ = tell.send(outcome.is_ok());
+            })
+        });
+        if !queued {
+            watch.abort(epoch);
+            return;
+        }
+        let alarm = self
+            .tools
+            .alarms
+            .set(clock::now() + CANCEL_GRACE, move || {
+                if watch.abort(epoch) {
+                    log::warn!("event=backend_aborted cause={}", cause.as_str());
+                }
+            });
+        let mut state = self.lock();
+        let late = if state.settled {
+            Some(alarm)
+        } else {
+            state.grace.replace(alarm)
+        };
+        drop(state);
+        drop(late);
+    }
+
+    /// The operation is over. Waits, if a cancel is on its way, until it is known
+    /// to have arrived. Later cancels and aborts do nothing.
+    pub fn settle(&self) -> Settled {
+        let mut state = self.lock();
+        state.settled = true;
+        let (cause, sent, grace) = (state.cause, state.sent.take(), state.grace.take());
+        let target = state.target.take();
+        drop(state);
+        drop(grace);
+        let reusable = match sent {
+            None => true,
+            Some(sent) => sent.recv_timeout(CANCEL_SEEN).unwrap_or(false),
+        };
+        let aborted = target.is_some_and(|target| {
+            target.watch.end();
+            target.watch.is_aborted()
+        });
+        Settled {
+            cause,
+            reusable: reusable && !aborted,
+        }
+    }
+
+    /// Cancels with `Timeout` after `limit`, unless the guard is dropped before.
+    pub fn timeout(self: &Arc<Self>, limit: Duration) -> Alarm {
+        let operation = Arc::clone(self);
+        self.tools
+            .alarms
+            .set(clock::now() + limit, move || {
+                operation.cancel(CancelCause::Timeout);
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::alarms::Bell;
+
+    fn tools() -> Tools {
+        Tools {
+            workers: Workers::default(),
+            alarms: Alarms::new(Bell::default()),
+            metrics: Metrics::default(),
+        }
+    }
+
+    #[test]
+    fn a_cancel_before_the_backend_is_there_keeps_the_operation_from_starting() {
+        let operation = Operation::new(tools());
+        operation.cancel(CancelCause::Caller);
+        assert!(!operation.bind(&Arc::default(), None));
+        assert_eq!(operation.settle().cause, Some(CancelCause::Caller));
+    }
+
+    #[test]
+    fn the_first_cause_counts_and_a_late_one_touches_nothing() {
+        let operation = Operation::new(tools());
+        let watch = Arc::<Watch>::default();
+        assert!(operation.bind(&watch, None));
+        assert_eq!(
+            operation.settle(),
+            Settled {
+                cause: None,
+                reusable: true
+            }
+        );
+        operation.cancel(CancelCause::Timeout);
+        assert!(!watch.is_aborted());
+    }
+
+    #[test]
+    fn without_a_way_to_cancel_the_socket_is_closed() {
+        let operation = Operation::new(tools());
+        let watch = Arc::<Watch>::default();
+        operation.bind(&watch, None);
+        operation.cancel(CancelCause::Timeout);
+        operation.cancel(CancelCause::Caller);
+        assert!(watch.is_aborted());
+        let settled = operation.settle();
+        assert_eq!(settled.cause, Some(CancelCause::Timeout));
+        assert!(!settled.reusable);
+    }
+}

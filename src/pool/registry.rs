@@ -1,0 +1,217 @@
+//! All tenants, by name.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use openssl::hash::MessageDigest;
+use openssl::pkey::PKey;
+use openssl::sign::Signer;
+use openssl::ssl::SslConnector;
+
+use crate::backend::connect::PgConnect;
+use crate::backend::transport::unverified_tls;
+use crate::config::dsn::Dsn;
+use crate::core::ids::TenantId;
+use crate::error::Error;
+use crate::pool::job::Job;
+use crate::pool::tenant::{Context, Fingerprint, Tenant};
+
+/// A lookup meets a tenant that has just closed at most so often before the
+/// request is answered as refused.
+const LOOKUPS: usize = 3;
+
+/// The map of tenants.
+pub struct Registry {
+    /// Guards the map only: look up, insert, remove. Nothing of a tenant is
+    /// called under it.
+    tenants: RwLock<HashMap<TenantId, Arc<Tenant>>>,
+    /// Tenants whose first connection is being made.
+    opening: AtomicUsize,
+    draining: AtomicBool,
+    /// Keys the digests by which DSNs are compared.
+    key: [u8; 32],
+    tls: SslConnector,
+    context: Arc<Context>,
+}
+
+/// How a request names its tenant.
+pub struct Target {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Its DSN, if the request brought one.
+    pub dsn: Option<Dsn>,
+}
+
+impl Registry {
+    /// No tenants yet.
+    ///
+    /// # Errors
+    /// If OpenSSL has no random bytes or cannot be set up.
+    pub fn new(context: &Arc<Context>) -> Result<Arc<Registry>, openssl::error::ErrorStack> {
+        let mut key = [0; 32];
+        openssl::rand::rand_bytes(&mut key)?;
+        Ok(Arc::new(Registry {
+            tenants: RwLock::default(),
+            opening: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            key,
+            tls: unverified_tls()?,
+            context: Arc::clone(context),
+        }))
+    }
+
+    /// What the tenants share.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// The tenant of this name.
+    pub fn find(&self, id: &TenantId) -> Option<Arc<Tenant>> {
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        tenants.get(id).cloned()
+    }
+
+    /// All tenants.
+    pub fn all(&self) -> Vec<Arc<Tenant>> {
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        tenants.values().cloned().collect()
+    }
+
+    /// Lets a job in at its tenant, which is registered if it is new. The job is
+    /// answered in every case.
+    pub fn admit(self: &Arc<Self>, target: &Target, job: Job, wait: Duration) {
+        let mut job = job;
+        for _ in 0..LOOKUPS {
+            let tenant = match self.tenant(target) {
+                Ok(tenant) => tenant,
+                Err(error) => return (job.deliver)(Err(error)),
+            };
+            match tenant.admit(job, wait) {
+                Ok(()) => return,
+                Err(back) => job = back,
+            }
+        }
+        (job.deliver)(Err(Error::Draining));
+    }
+
+    fn tenant(self: &Arc<Self>, target: &Target) -> Result<Arc<Tenant>, Error> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err(Error::Draining);
+        }
+        let Some(dsn) = &target.dsn else {
+            return Err(Error::invalid("dsn", "dsn is required"));
+        };
+        let fingerprint = self
+            .fingerprint(dsn)
+            .map_err(|_| Error::Internal("the DSN digest failed"))?;
+        let known = match self.find(&target.tenant) {
+            Some(tenant) => tenant,
+            None => self.register(&target.tenant, dsn, fingerprint)?,
+        };
+        // Digests of equal length under a secret key: their comparison tells an
+        // attacker nothing about the DSN.
+        if known.fingerprint() == fingerprint {
+            Ok(known)
+        } else {
+            Err(Error::DsnMismatch(target.tenant.clone()))
+        }
+    }
+
+    fn fingerprint(&self, dsn: &Dsn) -> Result<Fingerprint, openssl::error::ErrorStack> {
+        let key = PKey::hmac(&self.key)?;
+        let mut signer = Signer::new(MessageDigest::sha256(), &key)?;
+        let mut digest = [0; 32];
+        signer.update(dsn.canonical().as_bytes())?;
+        signer.sign(&mut digest)?;
+        Ok(Fingerprint(digest))
+    }
+
+    /// Inserts a tenant in state Opening, unless somebody else just has.
+    fn register(
+        self: &Arc<Self>,
+        id: &TenantId,
+        dsn: &Dsn,
+        fingerprint: Fingerprint,
+    ) -> Result<Arc<Tenant>, Error> {
+        let settings = self.context.config.pool.with(&dsn.pool);
+        settings
+            .check()
+            .map_err(|rule| Error::invalid("dsn", format!("dsn: {rule}")))?;
+        let name = application_name(id);
+        let connect = PgConnect::new(dsn.clone(), name, self.tls.clone());
+        let wanted = settings.max_connections;
+        let fresh = Tenant::new(
+            id.clone(),
+            settings,
+            fingerprint,
+            Box::new(connect),
+            &self.context,
+            Arc::downgrade(self),
+        );
+        let limits = &self.context.config.limits;
+        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = tenants.get(id) {
+            return Ok(Arc::clone(known));
+        }
+        let used = tenants.values().map(|t| t.settings().max_connections);
+        let used = used.sum::<usize>() + wanted;
+        let opening = self.opening.load(Ordering::Acquire) + 1;
+        let over = |what, used, limit| Err(Error::ServiceLimit { what, used, limit });
+        if used > limits.max_backends {
+            return over("backends (the sum of all tenants' max_connections)", used, limits.max_backends);
+        }
+        if opening > limits.opening_tenants {
+            return over("tenants being opened", opening, limits.opening_tenants);
+        }
+        self.opening.fetch_add(1, Ordering::AcqRel);
+        tenants.insert(id.clone(), Arc::clone(&fresh));
+        Ok(fresh)
+    }
+
+    /// A tenant has its first backend.
+    pub(super) fn opened(&self) {
+        self.opening.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// A tenant's first backend could not be opened; it was never there.
+    pub(super) fn remove_opening(&self, tenant: &Tenant) {
+        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        let same = tenants
+            .get(tenant.id())
+            .is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), tenant));
+        let removed = if same { tenants.remove(tenant.id()) } else { None };
+        drop(tenants);
+        if removed.is_some() {
+            self.opening.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Grants nothing more; waiters are answered. Leases go on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        for tenant in self.all() {
+            tenant.drain();
+        }
+    }
+
+    /// True once the service stops.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Closes every pool.
+    pub fn close(&self) {
+        for tenant in self.all() {
+            tenant.close_all();
+        }
+    }
+}
+
+/// `application_name` as pg_stat_activity shows it; PostgreSQL cuts at 63 bytes.
+fn application_name(tenant: &TenantId) -> String {
+    let mut name = format!("connpool/{}/{tenant}", std::process::id());
+    name.truncate(63);
+    name
+}

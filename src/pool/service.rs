@@ -1,0 +1,130 @@
+//! What the service can do for a caller, free of any wire format.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::core::ids::{ConnectionId, TenantId};
+use crate::core::lease_table::{Terms, View};
+use crate::error::Error;
+use crate::pool::caller::Caller;
+use crate::pool::execute::{self, Executed, Request};
+use crate::pool::job::{Answer, Job, Reply};
+use crate::pool::leases::{Grant, Leases, Release};
+use crate::pool::registry::{Registry, Target};
+use crate::pool::tenant::{Context, Figures};
+
+/// Tenants and leases together. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    /// All tenants.
+    pub registry: Arc<Registry>,
+    /// All leases.
+    pub leases: Arc<Leases>,
+}
+
+/// Where a request's statements run.
+pub enum Place {
+    /// On this lease, which ends afterwards if so asked.
+    Lease {
+        /// The lease.
+        id: ConnectionId,
+        /// End it, also when a statement fails.
+        release_after: bool,
+    },
+    /// On any backend of a tenant, after this wait at most.
+    Tenant {
+        /// The tenant.
+        target: Target,
+        /// The longest wait in its queue.
+        wait: Duration,
+    },
+}
+
+impl Service {
+    /// A service without tenants.
+    ///
+    /// # Errors
+    /// If OpenSSL cannot be set up.
+    pub fn new(context: &Arc<Context>) -> Result<Service, openssl::error::ErrorStack> {
+        let limits = &context.config.limits;
+        let metrics = context.tools.metrics.clone();
+        Ok(Service {
+            registry: Registry::new(context)?,
+            leases: Leases::new(limits, context.bell.clone(), metrics),
+        })
+    }
+
+    /// What all parts share.
+    pub fn context(&self) -> &Arc<Context> {
+        self.registry.context()
+    }
+
+    /// Leases a backend. The answer comes when there is one, or a reason why not.
+    pub fn acquire(
+        &self,
+        target: &Target,
+        terms: Terms,
+        holder: String,
+        wait: Duration,
+        caller: &Arc<Caller>,
+    ) -> Answer<Grant> {
+        let (reply, answer) = Reply::new();
+        let leases = Arc::clone(&self.leases);
+        let job = Job::new(caller, move |session| {
+            let granted = session.and_then(|session| leases.grant(session, terms, holder));
+            // Undelivered, the grant takes itself back when it is dropped.
+            drop(reply.send(granted));
+        });
+        self.registry.admit(target, job, wait);
+        answer
+    }
+
+    /// Runs statements.
+    pub fn execute(&self, place: Place, request: Request, caller: &Arc<Caller>) -> Answer<Executed> {
+        let (reply, answer) = Reply::new();
+        let tools = &self.context().tools;
+        match place {
+            Place::Lease { id, release_after } => execute::on_lease(
+                &self.leases,
+                tools,
+                id,
+                request,
+                release_after,
+                caller,
+                reply,
+            ),
+            Place::Tenant { target, wait } => {
+                execute::one_shot(&self.registry, tools, &target, request, wait, caller, reply);
+            }
+        }
+        answer
+    }
+
+    /// Ends a lease.
+    ///
+    /// # Errors
+    /// If there is no such lease, or it is busy and `force` is not given.
+    pub fn release(&self, id: &ConnectionId, force: bool) -> Result<Release, Error> {
+        self.leases.release(id, force)
+    }
+
+    /// Restarts a lease's time to live.
+    ///
+    /// # Errors
+    /// If there is no such lease, or it has ended.
+    pub fn renew(&self, id: &ConnectionId, ttl: Option<Duration>) -> Result<View, Error> {
+        self.leases.renew(id, ttl)
+    }
+
+    /// A tenant's figures and the number of its leases.
+    ///
+    /// # Errors
+    /// If there is no such tenant.
+    pub fn figures(&self, tenant: &TenantId) -> Result<(Figures, usize), Error> {
+        let found = self.registry.find(tenant);
+        let found = found.ok_or_else(|| Error::TenantNotFound(tenant.clone()))?;
+        let leases = self.leases.views();
+        let own = leases.iter().filter(|view| view.facts.tenant == *tenant);
+        Ok((found.figures(), own.count()))
+    }
+}

@@ -1,0 +1,156 @@
+//! The tenant's r2d2 pool, so that open backends never exceed permits.
+//!
+//! Who has a permit either takes an idle backend or, if there is none, opens one
+//! and brings it in. r2d2 cannot be told "take in exactly this one": asked while
+//! another is idle it would give that one, and the next permit holder would find
+//! nothing and open one too many. So taking, bringing in and putting back happen
+//! under one lock, and bringing in first lifts out whatever is idle.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use scheduled_thread_pool::ScheduledThreadPool;
+
+use crate::backend::manager::{Manager, Slot, Stash};
+use crate::backend::session::Backend;
+
+/// A backend checked out of the pool.
+pub type Taken = r2d2::PooledConnection<Manager>;
+
+/// Taking in what lies ready is a matter of microseconds; more is a defect.
+const TAKE_IN_LIMIT: Duration = Duration::from_secs(5);
+
+/// One tenant's backends at rest.
+pub struct Store {
+    pool: r2d2::Pool<Manager>,
+    stash: Stash,
+    /// Guards the order of taking, bringing in and putting back. No I/O happens
+    /// under it: r2d2's thread only moves a value that is ready.
+    books: Mutex<()>,
+    open: Arc<AtomicUsize>,
+}
+
+/// Counts one backend as open, from before the connect until it is closed.
+pub struct OpenCount(Arc<AtomicUsize>);
+
+impl Drop for OpenCount {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Store {
+    /// An empty store for at most `max` backends.
+    pub fn new(max: usize, threads: &Arc<ScheduledThreadPool>) -> Store {
+        let stash = Stash::default();
+        let pool = r2d2::Pool::builder()
+            .max_size(u32::try_from(max).unwrap_or(u32::MAX))
+            .min_idle(Some(0))
+            .test_on_check_out(false)
+            // Retiring by age and idleness is the keeper's work, by our clocks.
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connection_timeout(TAKE_IN_LIMIT)
+            .thread_pool(Arc::clone(threads))
+            .build_unchecked(Manager::new(Arc::clone(&stash)));
+        Store {
+            pool,
+            stash,
+            books: Mutex::new(()),
+            open: Arc::default(),
+        }
+    }
+
+    fn books(&self) -> MutexGuard<'_, ()> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stash(&self) -> MutexGuard<'_, VecDeque<Slot>> {
+        self.stash.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an idle backend; it counts as dirty from now on.
+    pub fn take(&self) -> Option<Taken> {
+        let _books = self.books();
+        let mut taken = self.pool.try_get()?;
+        taken.clean = false;
+        Some(taken)
+    }
+
+    /// Counts a backend that is about to be opened.
+    pub fn reserve(&self) -> OpenCount {
+        self.open.fetch_add(1, Ordering::AcqRel);
+        OpenCount(Arc::clone(&self.open))
+    }
+
+    /// The same, if fewer than `limit` are open.
+    pub fn reserve_below(&self, limit: usize) -> Option<OpenCount> {
+        let _books = self.books();
+        (self.open() < limit).then(|| self.reserve())
+    }
+
+    /// Brings in a backend that was just opened and takes it out again. `None`:
+    /// the pool did not take it; it is closed then.
+    pub fn bring_in(
+        &self,
+        backend: Box<dyn Backend>,
+        count: OpenCount,
+        born: Instant,
+        retire_at: Instant,
+    ) -> Option<Taken> {
+        let _books = self.books();
+        let mut idle: Vec<Taken> = std::iter::from_fn(|| self.pool.try_get()).collect();
+        self.stash().push_back(Slot {
+            backend,
+            clean: false,
+            born,
+            retire_at,
+            idle_since: born,
+            open: Some(Box::new(count)),
+        });
+        let taken = self.pool.get_timeout(TAKE_IN_LIMIT).ok();
+        if taken.is_none() {
+            log::error!("event=pool_refused_backend");
+            self.stash().clear();
+        }
+        // The pool is a stack: the one lifted out last goes back first.
+        while idle.pop().is_some() {}
+        taken
+    }
+
+    /// Puts a backend back: to rest if it is clean, else it is closed.
+    pub fn put(&self, mut taken: Taken, now: Instant) {
+        if !taken.clean {
+            return drop(taken);
+        }
+        taken.idle_since = now;
+        let _books = self.books();
+        drop(taken);
+    }
+
+    /// Takes out one idle backend for which `old` is true.
+    pub fn take_if(&self, old: impl Fn(&Slot) -> bool) -> Option<Taken> {
+        let _books = self.books();
+        let mut idle: Vec<Taken> = std::iter::from_fn(|| self.pool.try_get()).collect();
+        // Least recently used first: those are at the end of what was popped.
+        let position = idle.iter().rposition(|taken| old(taken));
+        let mut found = position.map(|i| idle.remove(i));
+        while idle.pop().is_some() {}
+        if let Some(taken) = &mut found {
+            taken.clean = false;
+        }
+        found
+    }
+
+    /// Backends at rest.
+    pub fn idle(&self) -> usize {
+        self.pool.state().idle_connections as usize
+    }
+
+    /// Backends open, being opened or being closed.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+}

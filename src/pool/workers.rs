@@ -1,0 +1,115 @@
+//! Threads that may block on PostgreSQL.
+//!
+//! A job goes to an idle worker over a rendezvous channel, or to a new thread;
+//! it never stands behind another job. Jobs exist only with a permit (or one
+//! cancel for each), so there are never more workers than twice the permits.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{bounded, Receiver, Sender, TrySendError};
+
+use crate::threads;
+
+/// An idle worker ends after so long.
+const IDLE: Duration = Duration::from_secs(10);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Starts and reuses worker threads.
+#[derive(Clone)]
+pub struct Workers {
+    sender: Sender<Job>,
+    receiver: Receiver<Job>,
+    alive: Arc<AtomicUsize>,
+}
+
+impl Default for Workers {
+    fn default() -> Workers {
+        let (sender, receiver) = bounded(0);
+        Workers {
+            sender,
+            receiver,
+            alive: Arc::default(),
+        }
+    }
+}
+
+impl Workers {
+    /// Runs `job` on a worker. If no thread can be had, the job is dropped, and
+    /// what it holds settles itself; false then.
+    pub fn run(&self, job: impl FnOnce() + Send + 'static) -> bool {
+        let job: Job = Box::new(job);
+        let job = match self.sender.try_send(job) {
+            Ok(()) => return true,
+            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job,
+        };
+        let receiver = self.receiver.clone();
+        let alive = Alive::new(&self.alive);
+        let started = threads::spawn(threads::WORKER, move || {
+            let _alive = alive;
+            threads::survive(threads::WORKER, job);
+            while let Ok(job) = receiver.recv_timeout(IDLE) {
+                threads::survive(threads::WORKER, job);
+            }
+        });
+        if let Err(error) = &started {
+            log::error!("event=no_worker error={error:?}");
+        }
+        started.is_ok()
+    }
+
+    /// Worker threads alive.
+    pub fn alive(&self) -> usize {
+        self.alive.load(Ordering::Relaxed)
+    }
+}
+
+struct Alive(Arc<AtomicUsize>);
+
+impl Alive {
+    fn new(count: &Arc<AtomicUsize>) -> Alive {
+        count.fetch_add(1, Ordering::Relaxed);
+        Alive(Arc::clone(count))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_never_waits_for_another() {
+        let workers = Workers::default();
+        let (release, held) = bounded::<()>(0);
+        let (done, finished) = bounded(10);
+        for _ in 0..5 {
+            let held = held.clone();
+            assert!(workers.run(move || drop(held.recv())));
+        }
+        assert!(workers.run(move || drop(done.send(()))));
+        finished.recv().expect("the sixth job ran beside five that stand");
+        drop(release);
+    }
+
+    #[test]
+    fn a_panic_costs_the_job_and_not_the_workers() {
+        let workers = Workers::default();
+        let (done, finished) = bounded::<()>(1);
+        workers.run(move || {
+            let _dropped_by_the_panic = done;
+            panic!("injected");
+        });
+        assert!(finished.recv().is_err());
+        let (done, finished) = bounded(1);
+        workers.run(move || drop(done.send(())));
+        finished.recv().expect("work goes on");
+    }
+}

@@ -1,0 +1,123 @@
+//! ConnectionPoolService.
+
+use grpcio::{RpcContext, ServerStreamingSink};
+
+use crate::core::ids::TenantId;
+use crate::core::lease_table::EndReason;
+use crate::pool::leases::Release;
+use crate::pool::service::Service;
+use crate::proto::connection_pool::{
+    ConnectionRelease, ConnectionRequest, ConnectionResponse, ReleaseOutcome, ReleaseResponse,
+    RenewRequest, RenewResponse, StatsRequest, StatsResponse,
+};
+use crate::proto::connection_pool_grpc::ConnectionPoolService;
+use crate::rpc::{convert, reply};
+
+/// Answers ConnectionPoolService.
+#[derive(Clone)]
+pub(super) struct ConnectionPool(pub Service);
+
+impl ConnectionPoolService for ConnectionPool {
+    fn get_connection(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: ConnectionRequest,
+        sink: ServerStreamingSink<ConnectionResponse>,
+    ) {
+        let service = &self.0;
+        reply::answer(
+            &ctx,
+            sink,
+            |caller| {
+                let asked = convert::acquire(request)?;
+                Ok(service.acquire(&asked.target, asked.terms, asked.holder, asked.wait, caller))
+            },
+            |grant| {
+                let response = ConnectionResponse {
+                    connection_id: grant.id.reveal().to_owned(),
+                    lease: Some(convert::lease(&grant.view)).into(),
+                    ..ConnectionResponse::default()
+                };
+                (response, Some(grant.undelivered))
+            },
+        );
+    }
+
+    fn release_connection(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: ConnectionRelease,
+        sink: ServerStreamingSink<ReleaseResponse>,
+    ) {
+        let service = &self.0;
+        reply::answer_now(&ctx, sink, || {
+            let id = convert::connection_id(&request.connection_id)?;
+            let (outcome, reason) = match service.release(&id, request.force)? {
+                Release::Released => {
+                    (ReleaseOutcome::RELEASE_OUTCOME_RELEASED, EndReason::Released)
+                }
+                Release::RolledBack => {
+                    (ReleaseOutcome::RELEASE_OUTCOME_ROLLED_BACK, EndReason::Released)
+                }
+                Release::AlreadyEnded(reason) => {
+                    (ReleaseOutcome::RELEASE_OUTCOME_ALREADY_ENDED, reason)
+                }
+                Release::Cancelling => {
+                    (ReleaseOutcome::RELEASE_OUTCOME_CANCELLING, EndReason::Released)
+                }
+            };
+            Ok(ReleaseResponse {
+                success: true,
+                outcome: outcome.into(),
+                end_reason: convert::end_reason(reason).into(),
+                ..ReleaseResponse::default()
+            })
+        });
+    }
+
+    fn get_pool_stats(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: StatsRequest,
+        sink: ServerStreamingSink<StatsResponse>,
+    ) {
+        let service = &self.0;
+        reply::answer_now(&ctx, sink, || {
+            let tenant = TenantId::parse(&request.tenant_id)?;
+            let (figures, leases) = service.figures(&tenant)?;
+            let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+            let active = figures.open.saturating_sub(figures.idle + figures.opening);
+            Ok(StatsResponse {
+                active_connections: number(active),
+                idle_connections: number(figures.idle),
+                total_connections: number(figures.open),
+                max_connections: number(figures.max),
+                opening: number(figures.opening),
+                waiting: number(figures.waiting),
+                leases: number(leases),
+                acquire_count: i64::try_from(figures.acquired).unwrap_or(i64::MAX),
+                acquire_wait_total: Some(convert::duration(figures.waited)).into(),
+                state: convert::tenant_state(figures.state).into(),
+                ..StatsResponse::default()
+            })
+        });
+    }
+
+    fn renew_connection(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: RenewRequest,
+        sink: ServerStreamingSink<RenewResponse>,
+    ) {
+        let service = &self.0;
+        reply::answer_now(&ctx, sink, || {
+            let id = convert::connection_id(&request.connection_id)?;
+            let view = service.renew(&id, convert::ttl(&request)?)?;
+            Ok(RenewResponse {
+                ttl: Some(convert::duration(view.ttl)).into(),
+                lifetime_remaining: Some(convert::duration(view.lifetime_remaining)).into(),
+                ..RenewResponse::default()
+            })
+        });
+    }
+}

@@ -1,0 +1,8 @@
+//! The gRPC side: the only place that names grpcio.
+
+mod connection_pool;
+mod convert;
+mod reply;
+pub mod server;
+mod sql;
+mod status;

@@ -1,0 +1,206 @@
+//! The gRPC server: credentials, limits of connections, bind, stop.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use grpcio::{
+    ChannelBuilder, EnvBuilder, ResourceQuota, ServerBuilder, ServerCredentials,
+    ServerCredentialsBuilder,
+};
+use openssl::pkey::PKey;
+use openssl::x509::X509;
+
+use crate::config::{Config, Tls};
+use crate::pool::service::Service;
+use crate::proto::connection_pool_grpc::create_connection_pool_service;
+use crate::proto::sql_grpc::create_sql_service;
+use crate::rpc::connection_pool::ConnectionPool;
+use crate::rpc::sql::Sql;
+use crate::threads;
+
+/// Completion queues, each with a thread; handlers never block them.
+const QUEUES: usize = 2;
+/// Requests larger than this are refused by gRPC.
+const MESSAGE_BYTES: i32 = 4 << 20;
+/// Beyond 512 that may wait there is room for releases and renewals.
+const STREAMS: i32 = 1024;
+/// Memory for all of gRPC's buffers.
+const QUOTA_BYTES: usize = 256 << 20;
+
+/// Why the gRPC server could not be started.
+#[derive(Debug)]
+pub enum BindError {
+    /// A certificate file cannot be used.
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The address cannot be listened on.
+    Listen {
+        /// `host:port`.
+        address: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BindError::Certificate { path, why } => write!(
+                f,
+                "failed to load TLS credentials: {}: {why} (--cert and --key name the files; \
+                 `connection-pool-manager dev-certs` makes some for development)",
+                path.display()
+            ),
+            BindError::Listen { address, why } => write!(
+                f,
+                "failed to create TCP listener: {address}: {why} (--port and --listen change it)"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+/// A running gRPC server.
+pub struct Server {
+    server: Option<grpcio::Server>,
+    port: u16,
+}
+
+impl Server {
+    /// Binds and serves.
+    ///
+    /// # Errors
+    /// If the certificate or the address cannot be used.
+    pub fn start(config: &Config, service: &Service) -> Result<Server, BindError> {
+        let credentials = credentials(&config.tls)?;
+        let env = Arc::new(
+            EnvBuilder::new()
+                .cq_count(QUEUES)
+                .name_prefix(threads::GRPC)
+                .build(),
+        );
+        let arguments = ChannelBuilder::new(Arc::clone(&env))
+            // With the default, a second server would share the port silently.
+            .reuse_port(false)
+            .max_concurrent_stream(STREAMS)
+            .max_receive_message_len(MESSAGE_BYTES)
+            .max_send_message_len(-1)
+            .keepalive_time(Duration::from_secs(30))
+            .keepalive_timeout(Duration::from_secs(10))
+            .keepalive_permit_without_calls(true)
+            .http2_min_recv_ping_interval_without_data(Duration::from_secs(10))
+            .raw_cfg_int(c"grpc.server_handshake_timeout_ms".to_owned(), 10_000)
+            .set_resource_quota(ResourceQuota::new(Some("grpc")).resize_memory(QUOTA_BYTES))
+            .build_args();
+        let address = address(&config.listen, config.port);
+        let refused = |why: String| BindError::Listen {
+            address: address.clone(),
+            why,
+        };
+        let mut server = ServerBuilder::new(env)
+            .register_service(create_connection_pool_service(ConnectionPool(service.clone())))
+            .register_service(create_sql_service(Sql(service.clone())))
+            .channel_args(arguments)
+            .build()
+            .map_err(|e| refused(e.to_string()))?;
+        let port = server
+            .add_listening_port(&address, credentials)
+            .map_err(|e| refused(why_not(&address).unwrap_or_else(|| e.to_string())))?;
+        server.start();
+        Ok(Server {
+            server: Some(server),
+            port,
+        })
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Takes no more calls, lets those that run end within `grace`, then cancels
+    /// them.
+    pub fn stop(mut self, grace: Duration) {
+        let Some(mut server) = self.server.take() else {
+            return;
+        };
+        let ended = server.shutdown();
+        let (tell, told) = crossbeam_channel::bounded(1);
+        let waiter = threads::spawn(threads::GRPC_STOP, move || {
+            // A failed shutdown has nothing left to wait for.
+            let _ = futures_executor::block_on(ended);
+            let _ = tell.send(());
+        });
+        let in_time = told.recv_timeout(grace).is_ok();
+        if !in_time {
+            server.cancel_all_calls();
+        }
+        if let Ok(waiter) = waiter {
+            // It ends: every call has ended or was cancelled.
+            let _ = waiter.join();
+        }
+    }
+}
+
+/// IPv6 addresses need brackets.
+fn address(listen: &str, port: u16) -> String {
+    if listen.contains(':') && !listen.starts_with('[') {
+        format!("[{listen}]:{port}")
+    } else {
+        format!("{listen}:{port}")
+    }
+}
+
+/// gRPC says only that binding failed; the system's own words say why.
+fn why_not(address: &str) -> Option<String> {
+    std::net::TcpListener::bind(address)
+        .err()
+        .map(|error| error.to_string())
+}
+
+fn credentials(tls: &Tls) -> Result<ServerCredentials, BindError> {
+    let (cert, key) = match tls {
+        Tls::Insecure => return Ok(ServerCredentials::insecure()),
+        Tls::Files { cert, key } => (cert, key),
+    };
+    let chain_pem = read(cert)?;
+    let key_pem = read(key)?;
+    let wrong = |path: &Path, why: &str| BindError::Certificate {
+        path: path.to_owned(),
+        why: why.to_owned(),
+    };
+    let chain = X509::stack_from_pem(&chain_pem).unwrap_or_default();
+    let Some(leaf) = chain.first() else {
+        return Err(wrong(cert, "it holds no PEM certificate"));
+    };
+    let private = PKey::private_key_from_pem_callback(&key_pem, |_| Ok(0))
+        .map_err(|_| wrong(key, "it holds no PEM private key without a passphrase"))?;
+    let public = leaf
+        .public_key()
+        .map_err(|_| wrong(cert, "its public key cannot be read"))?;
+    if !private.public_eq(&public) {
+        return Err(wrong(key, "the key does not belong to the certificate"));
+    }
+    Ok(ServerCredentialsBuilder::new()
+        .add_cert(chain_pem, key_pem)
+        .build())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, BindError> {
+    let wrong = |why: String| BindError::Certificate {
+        path: path.to_owned(),
+        why,
+    };
+    let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+    if bytes.contains(&0) {
+        return Err(wrong("it holds a NUL byte, so it is not PEM".to_owned()));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,339 @@
+//! An error as gRPC says it: code, text, and google.rpc.Status in the details.
+
+use std::time::Duration;
+
+use grpcio::{RpcStatus, RpcStatusCode};
+use protobuf::well_known_types::any::Any;
+use protobuf::{EnumOrUnknown, Message, MessageFull};
+
+use crate::core::lease_table::Tombstone;
+use crate::error::{ConnectError, Error, Outcome, PgFault, Work};
+use crate::proto::error_details::{ErrorInfo, RetryInfo};
+use crate::proto::errors::work_outcome::Outcome as WireOutcome;
+use crate::proto::errors::{PostgresError, Reason, WorkOutcome};
+use crate::proto::status::Status;
+use crate::rpc::convert;
+
+type Code = RpcStatusCode;
+
+/// The gRPC status of an error.
+pub(super) fn status(error: &Error) -> RpcStatus {
+    let mut said = Said::of(error);
+    let message = error.to_string();
+    said.info.reason = format!("{:?}", said.reason).trim_start_matches("REASON_").to_owned();
+    said.info.domain = "connectionpool".to_owned();
+    let mut details = Status {
+        code: i32::from(said.code),
+        message: message.clone(),
+        ..Status::default()
+    };
+    pack(&mut details, &said.info);
+    if let Some(delay) = said.retry {
+        let retry_delay = Some(convert::duration(delay)).into();
+        pack(&mut details, &RetryInfo { retry_delay, ..RetryInfo::default() });
+    }
+    if let Some(work) = said.work {
+        pack(&mut details, &outcome(work));
+    }
+    if let Some(fault) = said.fault {
+        pack(&mut details, &postgres(fault));
+    }
+    // Serialising into memory fails only for uninitialised proto2 fields.
+    let bytes = details.write_to_bytes().unwrap_or_default();
+    RpcStatus::with_details(said.code, message, bytes)
+}
+
+/// What an error says beside its text.
+struct Said<'a> {
+    code: Code,
+    reason: Reason,
+    info: ErrorInfo,
+    retry: Option<Duration>,
+    work: Option<Work>,
+    fault: Option<&'a PgFault>,
+}
+
+/// When to try again after a refusal for want of room.
+const SOON: Duration = Duration::from_millis(100);
+/// When to try again after the database or the service was away.
+const LATER: Duration = Duration::from_secs(1);
+
+impl<'a> Said<'a> {
+    fn new(code: Code, reason: Reason) -> Said<'a> {
+        Said {
+            code,
+            reason,
+            info: ErrorInfo::default(),
+            retry: None,
+            work: None,
+            fault: None,
+        }
+    }
+
+    fn with(mut self, key: &str, value: impl ToString) -> Said<'a> {
+        self.info.metadata.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    fn retry(mut self, delay: Duration) -> Said<'a> {
+        self.retry = Some(delay);
+        self
+    }
+
+    fn work(mut self, work: &Work) -> Said<'a> {
+        self.work = Some(*work);
+        self
+    }
+
+    fn fault(mut self, fault: &'a PgFault) -> Said<'a> {
+        self.fault = Some(fault);
+        self.with("sqlstate", &fault.sqlstate)
+    }
+
+    fn of(error: &'a Error) -> Said<'a> {
+        match error {
+            Error::Invalid { field, .. } => {
+                Said::new(Code::INVALID_ARGUMENT, Reason::REASON_INVALID_ARGUMENT)
+                    .with("field", field)
+            }
+            Error::LeaseNotFound => Said::new(Code::NOT_FOUND, Reason::REASON_LEASE_NOT_FOUND),
+            Error::LeaseEnded(tombstone) => Said::ended(tombstone),
+            Error::LeaseBusy { lease_name } => {
+                Said::new(Code::FAILED_PRECONDITION, Reason::REASON_LEASE_BUSY)
+                    .with("lease_name", lease_name)
+                    .retry(SOON)
+            }
+            Error::TenantNotFound(tenant) => {
+                Said::new(Code::NOT_FOUND, Reason::REASON_TENANT_NOT_FOUND).with("tenant", tenant)
+            }
+            Error::DsnMismatch(tenant) => {
+                Said::new(Code::FAILED_PRECONDITION, Reason::REASON_DSN_MISMATCH)
+                    .with("tenant", tenant)
+            }
+            Error::QueueFull { tenant, used, waiting, limit } => {
+                Said::new(Code::RESOURCE_EXHAUSTED, Reason::REASON_QUEUE_FULL)
+                    .with("tenant", tenant)
+                    .with("used", used)
+                    .with("waiting", waiting)
+                    .with("limit", limit)
+                    .retry(SOON)
+            }
+            Error::ServiceLimit { used, limit, .. } => {
+                Said::new(Code::RESOURCE_EXHAUSTED, Reason::REASON_SERVICE_LIMIT)
+                    .with("used", used)
+                    .with("limit", limit)
+                    .retry(LATER)
+            }
+            Error::WaitTimeout { tenant, used, waiting, .. } => {
+                Said::new(Code::RESOURCE_EXHAUSTED, Reason::REASON_WAIT_TIMEOUT)
+                    .with("tenant", tenant)
+                    .with("used", used)
+                    .with("waiting", waiting)
+                    .retry(SOON)
+            }
+            Error::Draining => Said::new(Code::UNAVAILABLE, Reason::REASON_DRAINING).retry(LATER),
+            Error::Connect { tenant, cause } => Said::connect(cause).with("tenant", tenant),
+            Error::BackendLost { work, fault } => {
+                let said = match work.outcome {
+                    Outcome::NotStarted => {
+                        Said::new(Code::UNAVAILABLE, Reason::REASON_BACKEND_LOST).retry(SOON)
+                    }
+                    Outcome::NotApplied => Said::new(Code::ABORTED, Reason::REASON_BACKEND_LOST),
+                    Outcome::Applied | Outcome::Unknown => {
+                        Said::new(Code::UNKNOWN, Reason::REASON_BACKEND_LOST)
+                    }
+                };
+                let said = said.work(work);
+                match fault {
+                    Some(fault) => said.fault(fault),
+                    None => said,
+                }
+            }
+            Error::Sql { fault, work } => {
+                Said::new(code_of(&fault.sqlstate), Reason::REASON_SQL_ERROR)
+                    .work(work)
+                    .fault(fault)
+            }
+            Error::StatementTimeout { work, .. } => {
+                Said::new(Code::DEADLINE_EXCEEDED, Reason::REASON_STATEMENT_TIMEOUT).work(work)
+            }
+            Error::Cancelled { by, work } => {
+                let code = match by {
+                    crate::error::CancelCause::Caller => Code::CANCELLED,
+                    _ => Code::ABORTED,
+                };
+                Said::new(code, Reason::REASON_CANCELLED)
+                    .work(work)
+                    .with("cause", by.as_str())
+            }
+            Error::Parameter { work, .. } => {
+                Said::new(Code::INVALID_ARGUMENT, Reason::REASON_INVALID_ARGUMENT)
+                    .with("field", "statements.parameters")
+                    .work(work)
+            }
+            Error::Undecodable { work, .. } => {
+                Said::new(Code::UNIMPLEMENTED, Reason::REASON_UNSUPPORTED).work(work)
+            }
+            Error::ResultTooLarge { limit_bytes, work, .. } => {
+                Said::new(Code::FAILED_PRECONDITION, Reason::REASON_RESULT_TOO_LARGE)
+                    .with("limit", limit_bytes)
+                    .work(work)
+            }
+            Error::RolledBack { work } => {
+                Said::new(Code::ABORTED, Reason::REASON_TRANSACTION_ROLLED_BACK).work(work)
+            }
+            Error::LeftOpen { work } => Said::new(
+                Code::FAILED_PRECONDITION,
+                Reason::REASON_TRANSACTION_LEFT_OPEN,
+            )
+            .work(work),
+            Error::Unsupported { work, .. } => {
+                Said::new(Code::UNIMPLEMENTED, Reason::REASON_UNSUPPORTED).work(work)
+            }
+            Error::Internal(_) => Said::new(Code::INTERNAL, Reason::REASON_INTERNAL),
+        }
+    }
+
+    fn ended(tombstone: &Tombstone) -> Said<'a> {
+        Said::new(Code::FAILED_PRECONDITION, Reason::REASON_LEASE_ENDED)
+            .with("lease_name", &tombstone.lease_name)
+            .with("tenant", &tombstone.tenant)
+            .with("end_reason", tombstone.reason.as_str())
+    }
+
+    fn connect(cause: &'a ConnectError) -> Said<'a> {
+        match cause {
+            ConnectError::Rejected(fault) => {
+                Said::new(Code::FAILED_PRECONDITION, Reason::REASON_CONNECT_REJECTED).fault(fault)
+            }
+            ConnectError::Settings(_) => {
+                Said::new(Code::FAILED_PRECONDITION, Reason::REASON_CONNECT_REJECTED)
+            }
+            ConnectError::Busy(fault) if fault.sqlstate.starts_with("53") => {
+                Said::new(Code::RESOURCE_EXHAUSTED, Reason::REASON_DATABASE_FULL)
+                    .fault(fault)
+                    .retry(LATER)
+            }
+            ConnectError::Busy(fault) => {
+                Said::new(Code::UNAVAILABLE, Reason::REASON_DATABASE_UNAVAILABLE)
+                    .fault(fault)
+                    .retry(LATER)
+            }
+            ConnectError::Unreachable { .. } | ConnectError::TimedOut { .. } => {
+                Said::new(Code::UNAVAILABLE, Reason::REASON_DATABASE_UNAVAILABLE).retry(LATER)
+            }
+            ConnectError::Panicked => Said::new(Code::INTERNAL, Reason::REASON_INTERNAL),
+        }
+    }
+}
+
+/// The code of a SQLSTATE; the most specific row wins.
+fn code_of(sqlstate: &str) -> Code {
+    match sqlstate {
+        "40001" | "40P01" | "55P03" => Code::ABORTED,
+        "57014" => Code::CANCELLED,
+        "23505" | "42P04" | "42P06" | "42P07" | "42701" | "42710" | "42723" => {
+            Code::ALREADY_EXISTS
+        }
+        "23503" | "23P01" | "55000" | "55006" | "2BP01" | "P0001" => Code::FAILED_PRECONDITION,
+        "42P01" | "42704" | "3F000" | "34000" | "P0002" => Code::NOT_FOUND,
+        "42501" => Code::PERMISSION_DENIED,
+        "23502" | "23514" => Code::INVALID_ARGUMENT,
+        "0A000" => Code::UNIMPLEMENTED,
+        "XX001" | "XX002" => Code::DATA_LOSS,
+        "XX000" => Code::INTERNAL,
+        _ => match sqlstate.get(..2) {
+            Some("25" | "2D") => Code::FAILED_PRECONDITION,
+            Some("21" | "22" | "42" | "54") => Code::INVALID_ARGUMENT,
+            Some("53") => Code::RESOURCE_EXHAUSTED,
+            Some("58") => Code::INTERNAL,
+            _ => Code::UNKNOWN,
+        },
+    }
+}
+
+fn pack<M: MessageFull>(details: &mut Status, message: &M) {
+    // As above: packing fails only for uninitialised proto2 fields.
+    if let Ok(any) = Any::pack(message) {
+        details.details.push(any);
+    }
+}
+
+fn outcome(work: Work) -> WorkOutcome {
+    let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    WorkOutcome {
+        outcome: EnumOrUnknown::new(match work.outcome {
+            Outcome::NotStarted => WireOutcome::NOT_STARTED,
+            Outcome::NotApplied => WireOutcome::NOT_APPLIED,
+            Outcome::Applied => WireOutcome::APPLIED,
+            Outcome::Unknown => WireOutcome::UNKNOWN,
+        }),
+        statements_completed: number(work.completed),
+        failed_statement: work.failed.map_or(-1, number),
+        ..WorkOutcome::default()
+    }
+}
+
+fn postgres(fault: &PgFault) -> PostgresError {
+    let fault = fault.clone();
+    PostgresError {
+        severity: fault.severity,
+        sqlstate: fault.sqlstate,
+        message: fault.message,
+        detail: fault.detail,
+        hint: fault.hint,
+        position: i32::try_from(fault.position).unwrap_or(0),
+        schema: fault.schema,
+        table: fault.table,
+        column: fault.column,
+        datatype: fault.datatype,
+        constraint: fault.constraint,
+        context: fault.context,
+        ..PostgresError::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_specific_sqlstate_row_wins() {
+        for (sqlstate, code) in [
+            ("40001", Code::ABORTED),
+            ("23505", Code::ALREADY_EXISTS),
+            ("23503", Code::FAILED_PRECONDITION),
+            ("42P01", Code::NOT_FOUND),
+            ("42601", Code::INVALID_ARGUMENT),
+            ("42501", Code::PERMISSION_DENIED),
+            ("25P02", Code::FAILED_PRECONDITION),
+            ("53100", Code::RESOURCE_EXHAUSTED),
+            ("0A000", Code::UNIMPLEMENTED),
+            ("XX001", Code::DATA_LOSS),
+            ("58030", Code::INTERNAL),
+            ("23514", Code::INVALID_ARGUMENT),
+            ("ZZ999", Code::UNKNOWN),
+            ("", Code::UNKNOWN),
+        ] {
+            assert_eq!(code_of(sqlstate), code, "{sqlstate}");
+        }
+    }
+
+    #[test]
+    fn details_carry_the_reason_and_the_work() {
+        let error = Error::RolledBack {
+            work: Work {
+                outcome: Outcome::NotApplied,
+                completed: 1,
+                failed: Some(1),
+            },
+        };
+        let status = status(&error);
+        assert_eq!(status.code(), Code::ABORTED);
+        let details = Status::parse_from_bytes(status.details()).expect("a google.rpc.Status");
+        let info: ErrorInfo = details.details[0].unpack().expect("fits").expect("an ErrorInfo");
+        assert_eq!(info.reason, "TRANSACTION_ROLLED_BACK");
+        let work: WorkOutcome = details.details[1].unpack().expect("fits").expect("the work");
+        assert_eq!((work.statements_completed, work.failed_statement), (1, 1));
+    }
+}

@@ -1,0 +1,61 @@
+//! The thread that acts on deadlines: leases, waiters, alarms. Never runs SQL;
+//! what has to, goes to a worker.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{after, select};
+
+use crate::clock;
+use crate::pool::leases::Leases;
+use crate::pool::registry::Registry;
+use crate::runtime::shutdown::{Stopped, Thread};
+use crate::threads;
+
+/// Of each kind, so many in a round; then the others have their turn.
+const ROUND: usize = 200;
+/// It looks at everything at least so often.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+/// After a panic it does not spin.
+const AFTER_PANIC: Duration = Duration::from_millis(100);
+
+/// Starts the reaper.
+///
+/// # Errors
+/// If the system has no thread left.
+pub fn start(registry: Arc<Registry>, leases: Arc<Leases>) -> std::io::Result<Thread> {
+    Thread::start(threads::REAPER, move |stopped| {
+        run(&registry, &leases, &stopped);
+    })
+}
+
+fn run(registry: &Registry, leases: &Leases, stopped: &Stopped) {
+    let bell = registry.context().bell.clone();
+    loop {
+        bell.awake();
+        let now = clock::now();
+        let next = threads::survive(threads::REAPER, || round(registry, leases, now));
+        let until = next.unwrap_or(now + AFTER_PANIC);
+        bell.sleep_until(until);
+        let sleep = after(until.saturating_duration_since(clock::now()));
+        select! {
+            recv(stopped) -> _ => return,
+            recv(bell.heard()) -> _ => {}
+            recv(sleep) -> _ => {}
+        }
+    }
+}
+
+/// One round; returns when the next is due.
+fn round(registry: &Registry, leases: &Leases, now: Instant) -> Instant {
+    let mut next = now + LONGEST_SLEEP;
+    let mut sooner = |at: Option<Instant>| next = at.map_or(next, |at| next.min(at));
+    let alarms = &registry.context().tools.alarms;
+    alarms.run_due(now, ROUND);
+    sooner(alarms.next());
+    sooner(leases.expire(now, ROUND));
+    for tenant in registry.all() {
+        sooner(tenant.expire(now, ROUND));
+    }
+    next
+}
