@@ -29,7 +29,6 @@ missing() {
     has_postgres_server || echo "PostgreSQL's server (initdb, postgres)"
 }
 
-# The subshell reports on one line what the caller needs to see.
 report() { missing | sed 's/^/  missing: /'; }
 
 install_with_apt() {
@@ -50,7 +49,8 @@ install_with_apt() {
             $as_root tee /etc/postgresql-common/createcluster.d/no-main-cluster.conf >/dev/null
     fi
     apt="$as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3"
-    $apt update </dev/null
+    # One unreachable third-party list need not spoil the installation.
+    $apt update </dev/null || echo "install-deps: apt-get update failed, going on" >&2
     $apt install -y --no-install-recommends \
         make cmake g++ pkg-config libssl-dev zlib1g-dev postgresql postgresql-client </dev/null
 }

@@ -48,11 +48,11 @@ pub struct CallError {
     /// Why, as a name of `connectionpool.Reason`.
     pub reason: String,
     /// Facts beside it.
-    pub info: Option<ErrorInfo>,
+    pub info: Option<Box<ErrorInfo>>,
     /// What became of the work.
-    pub work: Option<WorkOutcome>,
+    pub work: Option<Box<WorkOutcome>>,
     /// PostgreSQL's words.
-    pub postgres: Option<PostgresError>,
+    pub postgres: Option<Box<PostgresError>>,
 }
 
 impl fmt::Display for CallError {
@@ -80,9 +80,9 @@ impl From<grpcio::Error> for CallError {
         said.message = status.message().to_owned();
         let details = Status::parse_from_bytes(status.details()).unwrap_or_default();
         for any in &details.details {
-            said.info = any.unpack().ok().flatten().or(said.info);
-            said.work = any.unpack().ok().flatten().or(said.work);
-            said.postgres = any.unpack().ok().flatten().or(said.postgres);
+            said.info = any.unpack().ok().flatten().map(Box::new).or(said.info);
+            said.work = any.unpack().ok().flatten().map(Box::new).or(said.work);
+            said.postgres = any.unpack().ok().flatten().map(Box::new).or(said.postgres);
         }
         if let Some(info) = &said.info {
             said.reason.clone_from(&info.reason);
@@ -102,9 +102,7 @@ impl Client {
         let channel = match security {
             Security::Insecure => builder.connect(address),
             Security::Trust(pem) => {
-                let credentials = ChannelCredentialsBuilder::new()
-                    .root_cert(pem.to_vec())
-                    .build();
+                let credentials = ChannelCredentialsBuilder::new().root_cert(pem.to_vec()).build();
                 builder.set_credentials(credentials).connect(address)
             }
         };
@@ -123,16 +121,11 @@ impl Client {
     /// The same client with another deadline for each call.
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Client {
-        Client {
-            timeout,
-            ..self.clone()
-        }
+        Client { timeout, ..self.clone() }
     }
 
     fn options(&self) -> CallOption {
-        CallOption::default()
-            .timeout(self.timeout)
-            .wait_for_ready(true)
+        CallOption::default().timeout(self.timeout).wait_for_ready(true)
     }
 
     /// The generated stub, for calls in the background.
@@ -199,10 +192,7 @@ impl Client {
     /// # Errors
     /// What the service says.
     pub fn stats(&self, tenant: &str) -> Answer<StatsResponse> {
-        let request = StatsRequest {
-            tenant_id: tenant.to_owned(),
-            ..StatsRequest::default()
-        };
+        let request = StatsRequest { tenant_id: tenant.to_owned(), ..StatsRequest::default() };
         Ok(self.pool.get_pool_stats(&request, self.options())?)
     }
 
@@ -229,10 +219,7 @@ impl Client {
 
 /// A statement without parameters.
 pub fn statement(sql: &str) -> Statement {
-    Statement {
-        sql: sql.to_owned(),
-        ..Statement::default()
-    }
+    Statement { sql: sql.to_owned(), ..Statement::default() }
 }
 
 /// One value of a result as text, for people: row and column from 0.

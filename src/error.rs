@@ -3,12 +3,16 @@
 //! Knows nothing of gRPC; `rpc::status` turns it into a status by one exhaustive
 //! match. No variant carries a DSN, a password, a connection id or a parameter.
 
+mod postgres;
+
 use std::fmt;
 use std::time::Duration;
 
 use crate::core::gate::Refusal;
 use crate::core::ids::{IdError, TenantId};
 use crate::core::lease_table::{Denied, Tombstone};
+
+pub use self::postgres::{ConnectError, PgFault};
 
 /// Why a request failed.
 #[derive(Debug, Clone)]
@@ -167,11 +171,7 @@ pub struct Work {
 
 impl Work {
     /// Nothing was sent to PostgreSQL.
-    pub const NOT_STARTED: Work = Work {
-        outcome: Outcome::NotStarted,
-        completed: 0,
-        failed: None,
-    };
+    pub const NOT_STARTED: Work = Work { outcome: Outcome::NotStarted, completed: 0, failed: None };
 }
 
 /// Whether work has taken effect.
@@ -218,141 +218,18 @@ impl CancelCause {
     }
 }
 
-/// An error as PostgreSQL sent it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PgFault {
-    /// ERROR, FATAL or PANIC.
-    pub severity: String,
-    /// Five characters.
-    pub sqlstate: String,
-    /// The primary message.
-    pub message: String,
-    /// Optional second message.
-    pub detail: String,
-    /// Optional advice.
-    pub hint: String,
-    /// Character in the statement from 1; 0 = not given.
-    pub position: u32,
-    /// Schema concerned, if any.
-    pub schema: String,
-    /// Table concerned, if any.
-    pub table: String,
-    /// Column concerned, if any.
-    pub column: String,
-    /// Data type concerned, if any.
-    pub datatype: String,
-    /// Constraint concerned, if any.
-    pub constraint: String,
-    /// Call stack in PostgreSQL.
-    pub context: String,
-}
-
-/// Why a backend could not be opened.
-#[derive(Debug, Clone)]
-pub enum ConnectError {
-    /// PostgreSQL refused role, password, database or settings: no retry helps.
-    Rejected(Box<PgFault>),
-    /// PostgreSQL is there, but has no slot, or starts, or stops.
-    Busy(Box<PgFault>),
-    /// The host could not be reached, or broke off.
-    Unreachable {
-        /// `host:port`.
-        target: String,
-        /// The system's words.
-        why: String,
-    },
-    /// No answer within the time for one attempt.
-    TimedOut {
-        /// `host:port`.
-        target: String,
-        /// DNS, TCP, or TLS and authentication.
-        step: &'static str,
-        /// The time it had.
-        limit: Duration,
-    },
-    /// TLS was asked for and could not be had, or another mismatch of settings.
-    Settings(String),
-    /// The attempt panicked; a defect of ours or the driver's.
-    Panicked,
-}
-
-impl ConnectError {
-    /// True if the same attempt may succeed later by itself.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            ConnectError::Busy(_)
-            | ConnectError::Unreachable { .. }
-            | ConnectError::TimedOut { .. }
-            | ConnectError::Panicked => true,
-            ConnectError::Rejected(_) | ConnectError::Settings(_) => false,
-        }
-    }
-
-    /// The name in metrics.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            ConnectError::Rejected(_) => "rejected",
-            ConnectError::Busy(_) => "busy",
-            ConnectError::Unreachable { .. } => "unreachable",
-            ConnectError::TimedOut { .. } => "timed_out",
-            ConnectError::Settings(_) => "settings",
-            ConnectError::Panicked => "panicked",
-        }
-    }
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ConnectError::Rejected(fault) | ConnectError::Busy(fault) => fault.fmt(f),
-            ConnectError::Unreachable { target, why } => write!(f, "{target}: {why}"),
-            ConnectError::TimedOut {
-                target,
-                step,
-                limit,
-            } => write!(f, "{target}: no answer within {limit:?} ({step})"),
-            ConnectError::Settings(text) => f.write_str(text),
-            ConnectError::Panicked => f.write_str("the attempt failed inside the service"),
-        }
-    }
-}
-
-impl std::error::Error for ConnectError {}
-
-impl fmt::Display for PgFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {} (SQLSTATE {})",
-            self.severity, self.message, self.sqlstate
-        )
-    }
-}
-
-impl std::error::Error for PgFault {}
-
 impl Error {
     /// A field that breaks a rule.
     pub fn invalid(field: &'static str, rule: impl Into<String>) -> Error {
-        Error::Invalid {
-            field,
-            rule: rule.into(),
-        }
+        Error::Invalid { field, rule: rule.into() }
     }
 
     /// A refusal by a tenant's gate.
     pub fn refused(tenant: &TenantId, refusal: Refusal) -> Error {
         match refusal {
-            Refusal::QueueFull {
-                used,
-                waiting,
-                limit,
-            } => Error::QueueFull {
-                tenant: tenant.clone(),
-                used,
-                waiting,
-                limit,
-            },
+            Refusal::QueueFull { used, waiting, limit } => {
+                Error::QueueFull { tenant: tenant.clone(), used, waiting, limit }
+            }
             Refusal::Draining | Refusal::Closed => Error::Draining,
         }
     }
@@ -403,10 +280,7 @@ impl Error {
 
 impl From<IdError> for Error {
     fn from(error: IdError) -> Error {
-        Error::Invalid {
-            field: error.field(),
-            rule: error.to_string(),
-        }
+        Error::Invalid { field: error.field(), rule: error.to_string() }
     }
 }
 
@@ -414,9 +288,7 @@ impl From<Denied> for Error {
     fn from(denied: Denied) -> Error {
         match denied {
             Denied::NotFound => Error::LeaseNotFound,
-            Denied::Busy(view) => Error::LeaseBusy {
-                lease_name: view.facts.lease_name,
-            },
+            Denied::Busy(view) => Error::LeaseBusy { lease_name: view.facts.lease_name },
             Denied::Ended(tombstone) => Error::LeaseEnded(tombstone),
         }
     }
@@ -520,9 +392,7 @@ impl std::error::Error for Error {
         match self {
             Error::Connect { cause, .. } => Some(cause),
             Error::Sql { fault, .. } => Some(fault),
-            Error::BackendLost {
-                fault: Some(fault), ..
-            } => Some(fault),
+            Error::BackendLost { fault: Some(fault), .. } => Some(fault),
             _ => None,
         }
     }

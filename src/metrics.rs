@@ -4,17 +4,24 @@
 //! The prometheus crate hashes label values without a separator, so labels from
 //! a closed set come first and the one free label, `tenant`, last.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
 use crate::core::ids::TenantId;
 
 /// Upper bounds in seconds, from a round trip on one machine to a long wait.
-const BUCKETS: &[f64] = &[
-    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
+const BUCKETS: &[f64] =
+    &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Tenants with series of their own. Only those that have connected get one; all
+/// others share [`OTHER`], so that made-up names cannot fill the memory.
+const TENANTS_MAX: usize = 100;
+/// The label of all other tenants.
+pub const OTHER: &str = "_other";
 
 /// The counters and histograms. Cheap to clone.
 #[derive(Clone)]
@@ -22,6 +29,8 @@ pub struct Metrics(Arc<Families>);
 
 struct Families {
     registry: Registry,
+    /// A leaf lock.
+    tenants: RwLock<HashSet<TenantId>>,
     leases_granted: IntCounterVec,
     leases_ended: IntCounterVec,
     lease_held: HistogramVec,
@@ -114,6 +123,7 @@ impl Default for Metrics {
                 &["cause", "result"],
             ),
             registry,
+            tenants: RwLock::default(),
         }))
     }
 }
@@ -140,46 +150,93 @@ impl Metrics {
         &self.0.registry
     }
 
+    /// The tenant gets series of its own, if there is room.
+    pub fn admit(&self, tenant: &TenantId) {
+        let mut tenants = self.0.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        if tenants.len() < TENANTS_MAX {
+            tenants.insert(tenant.clone());
+        }
+    }
+
+    /// The tenant and its series go.
+    pub fn forget(&self, tenant: &TenantId) {
+        let mut tenants = self.0.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        if !tenants.remove(tenant) {
+            return;
+        }
+        drop(tenants);
+        let families = &self.0;
+        for counter in [
+            &families.leases_granted,
+            &families.leases_ended,
+            &families.acquire_failures,
+            &families.backend_opens,
+            &families.backend_open_failures,
+            &families.backend_closes,
+            &families.operations,
+        ] {
+            remove_series(counter, tenant);
+        }
+        for histogram in [
+            &families.lease_held,
+            &families.acquire_wait,
+            &families.backend_connect,
+            &families.operation_time,
+        ] {
+            remove_series(histogram, tenant);
+        }
+    }
+
+    /// The tenant's label: its own name or [`OTHER`].
+    pub fn label<'a>(&self, tenant: &'a TenantId) -> &'a str {
+        let tenants = self.0.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        if tenants.contains(tenant) {
+            tenant.as_str()
+        } else {
+            OTHER
+        }
+    }
+
     /// A lease was granted.
     pub fn granted(&self, tenant: &TenantId) {
-        self.0.leases_granted.with_label_values(&[tenant.as_str()]).inc();
+        self.0.leases_granted.with_label_values(&[self.label(tenant)]).inc();
     }
 
     /// A lease ended after it was held for so long.
     pub fn ended(&self, reason: &str, tenant: &TenantId, held: Duration) {
-        let tenant = tenant.as_str();
+        let tenant = self.label(tenant);
         self.0.leases_ended.with_label_values(&[reason, tenant]).inc();
         self.0.lease_held.with_label_values(&[tenant]).observe(held.as_secs_f64());
     }
 
     /// A request got its backend after so long.
     pub fn acquired(&self, tenant: &TenantId, waited: Duration) {
-        let wait = self.0.acquire_wait.with_label_values(&[tenant.as_str()]);
+        let wait = self.0.acquire_wait.with_label_values(&[self.label(tenant)]);
         wait.observe(waited.as_secs_f64());
     }
 
     /// A request got no backend.
     pub fn acquire_failed(&self, reason: &str, tenant: &TenantId) {
-        let labels = [reason, tenant.as_str()];
+        let labels = [reason, self.label(tenant)];
         self.0.acquire_failures.with_label_values(&labels).inc();
     }
 
     /// A backend was opened within so long.
     pub fn opened(&self, tenant: &TenantId, took: Duration) {
-        let tenant = tenant.as_str();
+        let tenant = self.label(tenant);
         self.0.backend_opens.with_label_values(&[tenant]).inc();
         self.0.backend_connect.with_label_values(&[tenant]).observe(took.as_secs_f64());
     }
 
     /// A backend could not be opened.
     pub fn open_failed(&self, reason: &str, tenant: &TenantId) {
-        let labels = [reason, tenant.as_str()];
+        let labels = [reason, self.label(tenant)];
         self.0.backend_open_failures.with_label_values(&labels).inc();
     }
 
     /// A backend was closed.
     pub fn closed(&self, reason: &str, tenant: &TenantId) {
-        let labels = [reason, tenant.as_str()];
+        let labels = [reason, self.label(tenant)];
         self.0.backend_closes.with_label_values(&labels).inc();
     }
 
@@ -190,7 +247,7 @@ impl Metrics {
 
     /// A request ran SQL.
     pub fn operated(&self, operation: &str, outcome: &str, tenant: &TenantId, took: Duration) {
-        let tenant = tenant.as_str();
+        let tenant = self.label(tenant);
         let counter = &self.0.operations;
         counter.with_label_values(&[operation, outcome, tenant]).inc();
         let time = self.0.operation_time.with_label_values(&[operation, tenant]);
@@ -201,5 +258,66 @@ impl Metrics {
     pub fn cancelled(&self, cause: &str, sent: bool) {
         let result = if sent { "sent" } else { "failed" };
         self.0.cancels.with_label_values(&[cause, result]).inc();
+    }
+}
+
+/// Removes every series whose label `tenant` is this one.
+fn remove_series<B: MetricVecBuilder>(family: &MetricVec<B>, tenant: &TenantId) {
+    let names: Vec<String> = match family.desc().first() {
+        Some(desc) => desc.variable_labels.clone(),
+        None => return,
+    };
+    for collected in family.collect() {
+        for metric in collected.get_metric() {
+            let value = |name: &String| {
+                let mut labels = metric.get_label().iter();
+                labels.find(|label| label.name() == name).map(|label| label.value())
+            };
+            let values: Option<Vec<&str>> = names.iter().map(value).collect();
+            match values {
+                Some(values) if values.last() == Some(&tenant.as_str()) => {
+                    // It is there: it was just collected.
+                    let _ = family.remove_label_values(&values);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(name: &str) -> TenantId {
+        TenantId::parse(name).expect("a good name")
+    }
+
+    #[test]
+    fn only_admitted_tenants_have_series_and_these_go_with_them() {
+        let metrics = Metrics::default();
+        let (known, unknown) = (tenant("known"), tenant("unknown"));
+        metrics.admit(&known);
+        metrics.ended("released", &known, Duration::ZERO);
+        metrics.acquire_failed("connect", &unknown);
+        let page = || {
+            let families = metrics.registry().gather();
+            prometheus::TextEncoder::new().encode_to_string(&families).expect("text")
+        };
+        assert!(page().contains("tenant=\"known\""));
+        assert!(page().contains("tenant=\"_other\"") && !page().contains("unknown"));
+        metrics.forget(&known);
+        assert!(!page().contains("known"));
+        assert!(page().contains("_other"));
+    }
+
+    #[test]
+    fn tenants_beyond_the_bound_share_a_label() {
+        let metrics = Metrics::default();
+        for n in 0..=TENANTS_MAX {
+            metrics.admit(&tenant(&format!("t{n}")));
+        }
+        assert_eq!(metrics.label(&tenant("t0")), "t0");
+        assert_eq!(metrics.label(&tenant(&format!("t{TENANTS_MAX}"))), OTHER);
     }
 }

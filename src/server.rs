@@ -63,10 +63,9 @@ impl fmt::Display for StartError {
                  or lower --max-backends"
             ),
             StartError::Grpc(error) => error.fmt(f),
-            StartError::Http(error, address) => write!(
-                f,
-                "failed to create TCP listener: {address}: {error} (--http changes it)"
-            ),
+            StartError::Http(error, address) => {
+                write!(f, "failed to create TCP listener: {address}: {error} (--http changes it)")
+            }
             StartError::OpenSsl(error) => write!(f, "OpenSSL cannot be set up: {error}"),
             StartError::Thread(error) => write!(f, "a thread cannot be started: {error}"),
         }
@@ -103,14 +102,7 @@ impl Server {
             .map_err(StartError::Thread)?;
         let keeper = keeper::start(registry).map_err(StartError::Thread)?;
         let grpc = rpc::server::Server::start(config, &service).map_err(StartError::Grpc)?;
-        Ok(Server {
-            drain_timeout: config.drain_timeout,
-            service,
-            grpc,
-            http,
-            reaper,
-            keeper,
-        })
+        Ok(Server { drain_timeout: config.drain_timeout, service, grpc, http, reaper, keeper })
     }
 
     /// The gRPC port.
@@ -125,14 +117,7 @@ impl Server {
 
     /// Drains and stops. Returns true if every lease had ended by itself.
     pub fn stop(self) -> bool {
-        let Server {
-            service,
-            grpc,
-            http,
-            reaper,
-            keeper,
-            drain_timeout,
-        } = self;
+        let Server { service, grpc, http, reaper, keeper, drain_timeout } = self;
         let outstanding = &service.context().outstanding;
         service.registry.drain();
         log::info!(
@@ -169,10 +154,7 @@ fn context(config: Config) -> Arc<Context> {
         metrics: Metrics::default(),
     };
     // One thread moves opened backends into their pools, for all tenants.
-    let r2d2 = ScheduledThreadPool::builder()
-        .num_threads(1)
-        .thread_name_pattern("r2d2")
-        .build();
+    let r2d2 = ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("r2d2").build();
     Arc::new(Context {
         config,
         tools,
@@ -191,10 +173,7 @@ fn raise_descriptors(max_backends: usize) -> Result<(), StartError> {
         return Ok(());
     }
     let reachable = now.maximum.map_or(needed, |most| most.min(needed));
-    let raised = Rlimit {
-        current: Some(reachable),
-        maximum: now.maximum,
-    };
+    let raised = Rlimit { current: Some(reachable), maximum: now.maximum };
     if reachable < needed || setrlimit(Resource::Nofile, raised).is_err() {
         let limit = now.current.unwrap_or(reachable).max(reachable);
         return Err(StartError::Descriptors { limit, needed });

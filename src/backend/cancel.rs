@@ -30,12 +30,7 @@ impl Canceller {
         key: CancelKey,
         tls: Option<SslConnector>,
     ) -> Canceller {
-        Canceller {
-            address,
-            host,
-            key,
-            tls,
-        }
+        Canceller { address, host, key, tls }
     }
 
     /// Asks PostgreSQL to cancel, and waits until it has closed the connection.

@@ -14,7 +14,8 @@ use r2d2::ManageConnection;
 use r2d2_postgres::PostgresConnectionManager;
 
 use crate::backend::cancel::Canceller;
-use crate::backend::session::{fault_of, Backend, Notices, PgBackend};
+use crate::backend::pg::{fault_of, notice_of, PgBackend};
+use crate::backend::session::{Backend, Notices};
 use crate::backend::sqlstate;
 use crate::backend::transport::{driver_tls, Connector, Watch};
 use crate::clock;
@@ -132,12 +133,12 @@ impl PgConnect {
         let mut config = self.settings(left);
         config.host(&name).hostaddr(address.ip()).port(address.port());
         let sink = notices.clone();
-        config.notice_callback(move |notice| sink.push(&notice));
-        let connector = Connector::new(self.dsn.ssl_mode, self.driver_tls.clone(), Arc::clone(watch));
+        config.notice_callback(move |notice| sink.push(notice_of(&notice)));
+        let connector =
+            Connector::new(self.dsn.ssl_mode, self.driver_tls.clone(), Arc::clone(watch));
         let driver = PostgresConnectionManager::new(config, connector);
-        let client = driver
-            .connect()
-            .map_err(|error| classify(&error, watch, target.clone(), limit))?;
+        let client =
+            driver.connect().map_err(|error| classify(&error, watch, target.clone(), limit))?;
         let Some(key) = watch.cancel_key() else {
             return Err(ConnectError::Unreachable {
                 target,
@@ -147,14 +148,7 @@ impl PgConnect {
         let tls = watch.is_encrypted().then(|| self.tls.clone());
         let pid = key.pid;
         let canceller = Canceller::new(address, name, key, tls);
-        Ok(Box::new(PgBackend::new(
-            client,
-            driver,
-            Arc::clone(watch),
-            pid,
-            canceller,
-            notices,
-        )))
+        Ok(Box::new(PgBackend::new(client, driver, Arc::clone(watch), pid, canceller, notices)))
     }
 
     fn settings(&self, left: Duration) -> postgres::Config {
@@ -231,10 +225,7 @@ fn resolve(
         return Ok(vec![SocketAddr::new(ip, host.port)]);
     }
     let target = format!("{name}:{}", host.port);
-    let unreachable = |why: String| ConnectError::Unreachable {
-        target: target.clone(),
-        why,
-    };
+    let unreachable = |why: String| ConnectError::Unreachable { target: target.clone(), why };
     let (sender, receiver) = crossbeam_channel::bounded(1);
     let port = host.port;
     threads::spawn(threads::RESOLVER, move || {
@@ -247,11 +238,7 @@ fn resolve(
         Ok(Ok(addresses)) if addresses.is_empty() => Err(unreachable("no address".to_owned())),
         Ok(Ok(addresses)) => Ok(addresses),
         Ok(Err(error)) => Err(unreachable(format!("host name lookup: {error}"))),
-        Err(_) => Err(ConnectError::TimedOut {
-            target,
-            step: "host name lookup",
-            limit,
-        }),
+        Err(_) => Err(ConnectError::TimedOut { target, step: "host name lookup", limit }),
     }
 }
 
@@ -269,11 +256,7 @@ fn classify(
         };
     }
     if watch.is_aborted() {
-        return ConnectError::TimedOut {
-            target,
-            step: "TLS and authentication",
-            limit,
-        };
+        return ConnectError::TimedOut { target, step: "TLS and authentication", limit };
     }
     let mut words = Vec::new();
     let mut cause = error.source();
@@ -287,16 +270,13 @@ fn classify(
     }
     let why = words.pop().unwrap_or_else(|| error.to_string());
     match io_kind {
-        Some(std::io::ErrorKind::TimedOut) => ConnectError::TimedOut {
-            target,
-            step: "TCP connect",
-            limit,
-        },
+        Some(std::io::ErrorKind::TimedOut) => {
+            ConnectError::TimedOut { target, step: "TCP connect", limit }
+        }
         Some(_) => ConnectError::Unreachable { target, why },
-        None if error.is_closed() => ConnectError::Unreachable {
-            target,
-            why: "the server closed the connection".to_owned(),
-        },
+        None if error.is_closed() => {
+            ConnectError::Unreachable { target, why: "the server closed the connection".to_owned() }
+        }
         None => ConnectError::Settings(format!("{target}: {why}")),
     }
 }

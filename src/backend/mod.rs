@@ -4,7 +4,10 @@
 pub mod cancel;
 pub mod connect;
 pub mod frames;
+pub mod keyword;
 pub mod manager;
+pub mod pg;
+mod rows;
 pub mod session;
 pub mod sqlstate;
 pub mod transport;

@@ -3,10 +3,7 @@
 /// True if the connection itself is broken or about to be: the lease ends.
 pub fn is_connection_lost(sqlstate: &str) -> bool {
     sqlstate.starts_with("08")
-        || matches!(
-            sqlstate,
-            "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25P03"
-        )
+        || matches!(sqlstate, "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25P03")
 }
 
 /// True if the server is there but cannot take a connection just now.

@@ -325,10 +325,7 @@ impl TlsConnect<Socket> for Handshake {
 
 impl Handshake {
     async fn run(self, socket: Socket) -> Result<WatchedStream, BoxError> {
-        let mut stream = Breakable {
-            socket,
-            watch: Arc::clone(&self.watch),
-        };
+        let mut stream = Breakable { socket, watch: Arc::clone(&self.watch) };
         let encrypt = match self.mode {
             SslMode::Disable => false,
             SslMode::Prefer | SslMode::Require => {
@@ -351,10 +348,7 @@ impl Handshake {
         } else {
             Layer::Plain(stream)
         };
-        Ok(WatchedStream {
-            layer,
-            watch: self.watch,
-        })
+        Ok(WatchedStream { layer, watch: self.watch })
     }
 }
 

@@ -26,7 +26,11 @@ pub(super) struct Flags {
 }
 
 /// The demo's tenants; each has a role and a database of its name.
-const TENANTS: [(&str, &str); 2] = [("acme", "acme-demo-password"), ("globex", "globex-demo-password")];
+const TENANTS: [(&str, &str); 2] =
+    [("acme", "acme-demo-password"), ("globex", "globex-demo-password")];
+
+/// A certificate's file and what it holds.
+type Trust = (PathBuf, Vec<u8>);
 
 /// Starts everything, walks, and serves until told to stop.
 pub(super) fn run(flags: &Flags) -> Outcome {
@@ -64,7 +68,7 @@ pub(super) fn run(flags: &Flags) -> Outcome {
 }
 
 /// The certificate to trust; made if the default one is not there.
-fn certificate(tls: &mut Tls) -> Result<Option<(PathBuf, Vec<u8>)>, Box<dyn Error>> {
+fn certificate(tls: &mut Tls) -> Result<Option<Trust>, Box<dyn Error>> {
     let Tls::Files { cert, key } = tls else {
         return Ok(None);
     };
@@ -119,7 +123,10 @@ fn walk(client: &Client, postgres: &Embedded) -> Outcome {
     let released = client.release(id)?;
     println!("ReleaseConnection  ->  {:?}", released.outcome.enum_value_or_default());
     let again = client.run(id, &["select 1"]);
-    println!("Execute on the ended lease  ->  {}", again.err().map_or("(no error?)".into(), |e| e.to_string()));
+    println!(
+        "Execute on the ended lease  ->  {}",
+        again.err().map_or("(no error?)".into(), |e| e.to_string())
+    );
 
     let (globex, globex_dsn) = dsn(1);
     println!("\nThe second tenant has its own pool and database:");

@@ -58,9 +58,8 @@ pub(super) struct Flags {
 /// `:8082` is every address.
 fn http_address(text: &str) -> Result<SocketAddr, String> {
     if let Some(port) = text.strip_prefix(':') {
-        let port: u16 = port
-            .parse()
-            .map_err(|_| "the port must be a number from 0 to 65535".to_owned())?;
+        let port: u16 =
+            port.parse().map_err(|_| "the port must be a number from 0 to 65535".to_owned())?;
         return Ok(SocketAddr::from(([0, 0, 0, 0], port)));
     }
     text.to_socket_addrs()
@@ -77,10 +76,7 @@ impl Flags {
             tls: if self.insecure {
                 Tls::Insecure
             } else {
-                Tls::Files {
-                    cert: self.cert.clone(),
-                    key: self.key.clone(),
-                }
+                Tls::Files { cert: self.cert.clone(), key: self.key.clone() }
             },
             http: self.http,
             drain_timeout: Duration::from_secs(self.drain_timeout),
@@ -91,10 +87,7 @@ impl Flags {
                 idle_timeout: Duration::from_secs(self.idle_timeout),
                 ..PoolConfig::default()
             },
-            limits: Limits {
-                max_backends: self.max_backends,
-                ..Limits::default()
-            },
+            limits: Limits { max_backends: self.max_backends, ..Limits::default() },
         }
     }
 }

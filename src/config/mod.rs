@@ -120,10 +120,7 @@ impl Default for Config {
         Config {
             listen: "0.0.0.0".to_owned(),
             port: 50052,
-            tls: Tls::Files {
-                cert: "certs/cert.pem".into(),
-                key: "certs/key.pem".into(),
-            },
+            tls: Tls::Files { cert: "certs/cert.pem".into(), key: "certs/key.pem".into() },
             http: SocketAddr::from(([0, 0, 0, 0], 8082)),
             drain_timeout: Duration::from_secs(30),
             pool: PoolConfig::default(),
@@ -206,10 +203,7 @@ mod tests {
 
     #[test]
     fn a_dsn_overrides_the_pool_and_never_asks_for_a_minimum_above_the_maximum() {
-        let keys = dsn::PoolKeys {
-            max_conns: Some(3),
-            ..dsn::PoolKeys::default()
-        };
+        let keys = dsn::PoolKeys { max_conns: Some(3), ..dsn::PoolKeys::default() };
         let pool = PoolConfig::default().with(&keys);
         assert_eq!((pool.max_connections, pool.min_connections), (3, 3));
         assert!(pool.check().is_ok());
@@ -217,15 +211,9 @@ mod tests {
 
     #[test]
     fn contradictions_are_named() {
-        let zero = PoolConfig {
-            max_connections: 0,
-            ..PoolConfig::default()
-        };
+        let zero = PoolConfig { max_connections: 0, ..PoolConfig::default() };
         assert!(zero.check().is_err_and(|e| e.contains("max connections")));
-        let wrong = PoolConfig {
-            min_connections: 21,
-            ..PoolConfig::default()
-        };
+        let wrong = PoolConfig { min_connections: 21, ..PoolConfig::default() };
         assert!(wrong.check().is_err_and(|e| e.contains("min connections")));
     }
 }

@@ -13,11 +13,7 @@ use crate::pool::service::Service;
 /// The gauges, by name, help and labels. Closed sets come first, the free label
 /// last (see `crate::metrics`).
 const GAUGES: &[(&str, &str, &[&str])] = &[
-    (
-        "connpool_backend_connections",
-        "PostgreSQL connections, by state.",
-        &["state", "tenant"],
-    ),
+    ("connpool_backend_connections", "PostgreSQL connections, by state.", &["state", "tenant"]),
     (
         "connpool_backend_connections_max",
         "The tenant's limit of PostgreSQL connections.",
@@ -26,31 +22,11 @@ const GAUGES: &[(&str, &str, &[&str])] = &[
     ("connpool_leases", "Leases alive, by state.", &["state", "tenant"]),
     ("connpool_waiters", "Requests waiting for a connection.", &["tenant"]),
     ("connpool_tenants", "Tenants, by state.", &["state"]),
-    (
-        "pool_connections_active",
-        "PostgreSQL connections in use.",
-        &["tenant_id"],
-    ),
-    (
-        "pool_connections_idle",
-        "PostgreSQL connections at rest.",
-        &["tenant_id"],
-    ),
-    (
-        "pool_connections_total",
-        "PostgreSQL connections, open or being opened.",
-        &["tenant_id"],
-    ),
-    (
-        "connpool_worker_threads",
-        "Worker threads alive.",
-        &[],
-    ),
-    (
-        "connpool_build_info",
-        "Always 1; the version is the label.",
-        &["version"],
-    ),
+    ("pool_connections_active", "PostgreSQL connections in use.", &["tenant_id"]),
+    ("pool_connections_idle", "PostgreSQL connections at rest.", &["tenant_id"]),
+    ("pool_connections_total", "PostgreSQL connections, open or being opened.", &["tenant_id"]),
+    ("connpool_worker_threads", "Worker threads alive.", &[]),
+    ("connpool_build_info", "Always 1; the version is the label.", &["version"]),
 ];
 
 /// Reads the service's state at scrape.
@@ -70,18 +46,16 @@ impl Gauges {
             let gauge = IntGaugeVec::new(Opts::new(*name, *help), labels)?;
             descriptions.extend(gauge.desc().into_iter().cloned());
         }
-        Ok(Gauges {
-            service,
-            descriptions,
-        })
+        Ok(Gauges { service, descriptions })
     }
 
     fn fill(&self, set: &mut dyn FnMut(&str, &[&str], usize)) {
         let leases = self.leases();
+        let metrics = &self.service.context().tools.metrics;
         let mut states: HashMap<&str, usize> = HashMap::new();
         for tenant in self.service.registry.all() {
             let figures = tenant.figures();
-            let id = tenant.id().as_str();
+            let id = metrics.label(tenant.id());
             *states.entry(state_name(figures.state)).or_default() += 1;
             let resting = figures.idle + figures.opening + figures.resetting;
             let leased = figures.open.saturating_sub(resting);
@@ -148,7 +122,8 @@ impl Collector for Gauges {
         self.fill(&mut |name, labels, value| {
             if let Some(gauge) = gauges.get(name) {
                 let value = i64::try_from(value).unwrap_or(i64::MAX);
-                gauge.with_label_values(labels).set(value);
+                // Tenants that share a label are added up.
+                gauge.with_label_values(labels).add(value);
             }
         });
         gauges.values().flat_map(Collector::collect).collect()

@@ -64,9 +64,7 @@ impl Server {
     pub fn start(address: SocketAddr, service: &Service) -> io::Result<Server> {
         let gauges = Gauges::new(service.clone()).map_err(io::Error::other)?;
         let registry = service.context().tools.metrics.registry();
-        registry
-            .register(Box::new(gauges))
-            .map_err(io::Error::other)?;
+        registry.register(Box::new(gauges)).map_err(io::Error::other)?;
         let listener = listen(address)?;
         let port = listener.local_addr()?.port();
         let current = Arc::new(Current(RwLock::new(Arc::new(serve(&listener)?))));
@@ -82,12 +80,7 @@ impl Server {
         let supervisor = Thread::start(threads::HTTP_WATCH, move |stopped| {
             supervise(&watched, &listener, probe, &stopped);
         })?;
-        Ok(Server {
-            port,
-            _supervisor: supervisor,
-            _answering: answering,
-            _current: current,
-        })
+        Ok(Server { port, _supervisor: supervisor, _answering: answering, _current: current })
     }
 
     /// The port it listens on.
@@ -139,10 +132,7 @@ fn run(current: &Current, service: &Service, stopped: &Stopped) {
 }
 
 fn is_closed(stopped: &Stopped) -> bool {
-    matches!(
-        stopped.try_recv(),
-        Err(crossbeam_channel::TryRecvError::Disconnected)
-    )
+    matches!(stopped.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected))
 }
 
 fn respond(request: Request, service: &Service) {

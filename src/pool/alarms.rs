@@ -23,11 +23,7 @@ pub struct Bell {
 impl Default for Bell {
     fn default() -> Bell {
         let (ring, heard) = bounded(1);
-        Bell {
-            ring,
-            heard,
-            asleep_until: Arc::default(),
-        }
+        Bell { ring, heard, asleep_until: Arc::default() }
     }
 }
 
@@ -87,10 +83,7 @@ pub struct Alarm {
 impl Alarms {
     /// No alarms yet; `bell` wakes the reaper for new ones.
     pub fn new(bell: Bell) -> Alarms {
-        Alarms {
-            set: Arc::default(),
-            bell,
-        }
+        Alarms { set: Arc::default(), bell }
     }
 
     /// Runs `action` on the reaper at `at`, unless the guard is dropped before.
@@ -103,10 +96,7 @@ impl Alarms {
         set.actions.insert(id, Box::new(action));
         drop(set);
         self.bell.due(at);
-        Alarm {
-            id,
-            set: Arc::clone(&self.set),
-        }
+        Alarm { id, set: Arc::clone(&self.set) }
     }
 
     /// When the next is due.
@@ -118,10 +108,7 @@ impl Alarms {
     pub fn run_due(&self, now: Instant, limit: usize) -> usize {
         let mut set = lock(&self.set);
         let due = set.deadlines.pop_due(now, limit);
-        let actions: Vec<Action> = due
-            .iter()
-            .filter_map(|id| set.actions.remove(id))
-            .collect();
+        let actions: Vec<Action> = due.iter().filter_map(|id| set.actions.remove(id)).collect();
         drop(set);
         let count = actions.len();
         actions.into_iter().for_each(|action| action());
@@ -151,9 +138,11 @@ mod tests {
         let t0 = crate::clock::now();
         let (tell, told) = crossbeam_channel::unbounded();
         let other = tell.clone();
-        let kept = alarms.set(t0 + Duration::from_secs(1), move || drop(tell.send("kept")));
+        let kept = alarms.set(t0 + Duration::from_secs(1), move || {
+            let _ = tell.send("kept");
+        });
         let dropped = alarms.set(t0 + Duration::from_secs(1), move || {
-            drop(other.send("dropped"));
+            let _ = other.send("dropped");
         });
         drop(dropped);
         assert_eq!(alarms.run_due(t0, 10), 0);

@@ -4,9 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::session::{
-    first_keyword, Backend, Limits, Notice, RunError, Statement, StatementResult,
-};
+use crate::backend::keyword::first_keyword;
+use crate::backend::session::{Backend, Limits, Notice, RunError, Statement, StatementResult};
 use crate::backend::sqlstate;
 use crate::core::ids::ConnectionId;
 use crate::core::transaction::TransactionState;
@@ -44,6 +43,8 @@ pub struct Executed {
     pub notices: Vec<Notice>,
     /// The lease ended with this call.
     pub lease_ended: bool,
+    /// Whether something has taken effect already.
+    pub work: Work,
 }
 
 /// Runs `request` on a lease, on a worker, and answers `reply`.
@@ -62,11 +63,7 @@ pub fn on_lease(
         Err(error) => return drop(reply.send(Err(error))),
     };
     caller.run(&operation);
-    let mut held = Held {
-        session: Some(session),
-        leases: Arc::clone(leases),
-        id,
-    };
+    let mut held = Held { session: Some(session), leases: Arc::clone(leases), id };
     tools.workers.run(move || {
         let Some(session) = held.session.as_mut() else {
             return;
@@ -134,13 +131,7 @@ pub fn one_shot(
         let (answer, usable) = run(&mut session, &operation, &request);
         let state = session.taken.backend.watch().transaction();
         let answer = match answer {
-            Ok(executed) if state.is_open() => Err(Error::LeftOpen {
-                work: Work {
-                    outcome: Outcome::NotApplied,
-                    completed: executed.results.len(),
-                    failed: None,
-                },
-            }),
+            Ok(executed) if state.is_open() => Err(Error::LeftOpen { work: executed.work }),
             other => other,
         };
         reply.send(answer);
@@ -187,6 +178,7 @@ fn run(
             transaction,
             notices: backend.take_notices(),
             lease_ended: false,
+            work: progress.work(),
         }),
         Err(error) => Err(progress.explain(error, settled, request, usable)),
     };
@@ -233,10 +225,7 @@ impl Progress {
             if operation.cause().is_some() {
                 return Err(RunError::Interrupted);
             }
-            let limits = Limits {
-                max_bytes: left,
-                max_rows: request.max_rows,
-            };
+            let limits = Limits { max_bytes: left, max_rows: request.max_rows };
             self.at = Some(i);
             let result = self.one(backend, operation, statement, limits, request.timeout)?;
             let bytes = result.rows.iter().flatten();
@@ -247,14 +236,8 @@ impl Progress {
         }
         self.at = None;
         if self.wrapped {
-            let commit = Statement {
-                sql: "COMMIT".to_owned(),
-                parameters: Vec::new(),
-            };
-            let limits = Limits {
-                max_bytes: 0,
-                max_rows: None,
-            };
+            let commit = Statement { sql: "COMMIT".to_owned(), parameters: Vec::new() };
+            let limits = Limits { max_bytes: 0, max_rows: None };
             self.one(backend, operation, &commit, limits, request.timeout)?;
             self.wrapped = false;
         }
@@ -309,19 +292,10 @@ impl Progress {
             (false, _, _) => self.work().outcome,
             (true, _, _) => Outcome::Unknown,
         };
-        Work {
-            outcome,
-            ..self.work()
-        }
+        Work { outcome, ..self.work() }
     }
 
-    fn explain(
-        &self,
-        error: RunError,
-        settled: Settled,
-        request: &Request,
-        usable: bool,
-    ) -> Error {
+    fn explain(&self, error: RunError, settled: Settled, request: &Request, usable: bool) -> Error {
         let work = self.work();
         if self.rolled_back {
             return Error::RolledBack { work };
@@ -335,12 +309,9 @@ impl Progress {
             }
             RunError::Fault(fault) => Error::Sql { fault, work },
             RunError::Lost { fault, sent } => self.lost(fault, sent, settled, request),
-            RunError::Parameter { index, rule } => Error::Parameter {
-                statement: self.at.unwrap_or(0),
-                parameter: index,
-                rule,
-                work,
-            },
+            RunError::Parameter { index, rule } => {
+                Error::Parameter { statement: self.at.unwrap_or(0), parameter: index, rule, work }
+            }
             RunError::Undecodable { column, why } => Error::Undecodable { column, why, work },
             RunError::TooLarge => Error::ResultTooLarge {
                 limit_bytes: request.max_bytes,
@@ -363,11 +334,9 @@ impl Progress {
         lease_ended: bool,
     ) -> Error {
         match cause {
-            CancelCause::Timeout => Error::StatementTimeout {
-                limit: request.timeout,
-                work,
-                lease_ended,
-            },
+            CancelCause::Timeout => {
+                Error::StatementTimeout { limit: request.timeout, work, lease_ended }
+            }
             by => Error::Cancelled { by, work },
         }
     }
@@ -388,13 +357,7 @@ impl Progress {
 }
 
 fn plain(backend: &mut dyn Backend, sql: &str) -> Result<StatementResult, RunError> {
-    let statement = Statement {
-        sql: sql.to_owned(),
-        parameters: Vec::new(),
-    };
-    let limits = Limits {
-        max_bytes: 0,
-        max_rows: None,
-    };
+    let statement = Statement { sql: sql.to_owned(), parameters: Vec::new() };
+    let limits = Limits { max_bytes: 0, max_rows: None };
     backend.run(&statement, limits, &|| ())
 }

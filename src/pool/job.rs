@@ -23,10 +23,7 @@ pub struct Permit {
 impl Permit {
     /// Wraps a permit that the gate has just given out.
     pub(super) fn new(tenant: &Arc<Tenant>) -> Permit {
-        Permit {
-            tenant: Arc::clone(tenant),
-            _counted: tenant.context().outstanding.count(),
-        }
+        Permit { tenant: Arc::clone(tenant), _counted: tenant.context().outstanding.count() }
     }
 
     /// Whose permit it is.
@@ -74,11 +71,7 @@ impl Job {
         caller: &Arc<Caller>,
         deliver: impl FnOnce(Result<Session, Error>) + Send + 'static,
     ) -> Job {
-        Job {
-            caller: Arc::clone(caller),
-            since: clock::now(),
-            deliver: Box::new(deliver),
-        }
+        Job { caller: Arc::clone(caller), since: clock::now(), deliver: Box::new(deliver) }
     }
 
     /// Answers the request without a session, and counts that.
@@ -112,9 +105,7 @@ impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
         if let Some(sender) = self.0.take() {
             // The caller may have left already.
-            let _ = sender.send(Err(Error::Internal(
-                "the request was lost inside the service",
-            )));
+            let _ = sender.send(Err(Error::Internal("the request was lost inside the service")));
         }
     }
 }
@@ -142,10 +133,7 @@ impl Outstanding {
             if left.is_zero() {
                 return false;
             }
-            out = changed
-                .wait_timeout(out, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            out = changed.wait_timeout(out, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }

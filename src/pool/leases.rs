@@ -125,9 +125,7 @@ impl Leases {
             holder,
             tenant,
         };
-        let view = self
-            .table()
-            .grant(id.clone(), facts, terms, session, clock::now());
+        let view = self.table().grant(id.clone(), facts, terms, session, clock::now());
         self.wake();
         self.metrics.granted(&view.facts.tenant);
         log::debug!(
@@ -138,9 +136,7 @@ impl Leases {
             view.facts.holder
         );
         Ok(Grant {
-            undelivered: Undelivered {
-                pending: Some((Arc::clone(self), id.clone())),
-            },
+            undelivered: Undelivered { pending: Some((Arc::clone(self), id.clone())) },
             id,
             view,
         })
@@ -162,9 +158,7 @@ impl Leases {
         id: &ConnectionId,
         operation: &Arc<Operation>,
     ) -> Result<(Session, View), Error> {
-        let begun = self
-            .table()
-            .begin(id, Arc::clone(operation), clock::now());
+        let begun = self.table().begin(id, Arc::clone(operation), clock::now());
         Ok(begun?)
     }
 
@@ -176,11 +170,7 @@ impl Leases {
                 self.wake();
                 true
             }
-            Ended::Over {
-                session,
-                view,
-                reason,
-            } => {
+            Ended::Over { session, view, reason } => {
                 self.over(&view, reason);
                 Tenant::settle(session);
                 false
@@ -212,11 +202,7 @@ impl Leases {
             Ok((session, view)) => {
                 self.over(&view, EndReason::Released);
                 Tenant::settle(session);
-                Ok(if view.transaction.is_open() {
-                    Release::RolledBack
-                } else {
-                    Release::Released
-                })
+                Ok(if view.transaction.is_open() { Release::RolledBack } else { Release::Released })
             }
             Err(Denied::Ended(tombstone)) => Ok(Release::AlreadyEnded(tombstone.reason)),
             Err(Denied::Busy(_)) if force => {
@@ -270,12 +256,7 @@ impl Leases {
         drop(table);
         for due in due {
             match due {
-                Due::Over {
-                    session,
-                    view,
-                    reason,
-                    ..
-                } => {
+                Due::Over { session, view, reason, .. } => {
                     self.over(&view, reason);
                     Tenant::settle(session);
                 }

@@ -11,4 +11,5 @@ pub mod registry;
 pub mod service;
 pub mod store;
 pub mod tenant;
+mod upkeep;
 pub mod workers;

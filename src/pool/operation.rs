@@ -70,10 +70,7 @@ impl Operation {
     /// An operation that is not yet at a backend. A cancel that comes now takes
     /// effect when it gets there.
     pub fn new(tools: Tools) -> Arc<Operation> {
-        Arc::new(Operation {
-            tools,
-            state: Mutex::default(),
-        })
+        Arc::new(Operation { tools, state: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -85,11 +82,7 @@ impl Operation {
     pub fn bind(&self, watch: &Arc<Watch>, canceller: Option<Canceller>) -> bool {
         let epoch = watch.begin();
         let mut state = self.lock();
-        state.target = Some(Target {
-            watch: Arc::clone(watch),
-            epoch,
-            canceller,
-        });
+        state.target = Some(Target { watch: Arc::clone(watch), epoch, canceller });
         state.cause.is_none()
     }
 
@@ -130,20 +123,13 @@ impl Operation {
             watch.abort(epoch);
             return;
         }
-        let alarm = self
-            .tools
-            .alarms
-            .set(clock::now() + CANCEL_GRACE, move || {
-                if watch.abort(epoch) {
-                    log::warn!("event=backend_aborted cause={}", cause.as_str());
-                }
-            });
+        let alarm = self.tools.alarms.set(clock::now() + CANCEL_GRACE, move || {
+            if watch.abort(epoch) {
+                log::warn!("event=backend_aborted cause={}", cause.as_str());
+            }
+        });
         let mut state = self.lock();
-        let late = if state.settled {
-            Some(alarm)
-        } else {
-            state.grace.replace(alarm)
-        };
+        let late = if state.settled { Some(alarm) } else { state.grace.replace(alarm) };
         drop(state);
         drop(late);
     }
@@ -165,20 +151,15 @@ impl Operation {
             target.watch.end();
             target.watch.is_aborted()
         });
-        Settled {
-            cause,
-            reusable: reusable && !aborted,
-        }
+        Settled { cause, reusable: reusable && !aborted }
     }
 
     /// Cancels with `Timeout` after `limit`, unless the guard is dropped before.
     pub fn timeout(self: &Arc<Self>, limit: Duration) -> Alarm {
         let operation = Arc::clone(self);
-        self.tools
-            .alarms
-            .set(clock::now() + limit, move || {
-                operation.cancel(CancelCause::Timeout);
-            })
+        self.tools.alarms.set(clock::now() + limit, move || {
+            operation.cancel(CancelCause::Timeout);
+        })
     }
 }
 
@@ -208,13 +189,7 @@ mod tests {
         let operation = Operation::new(tools());
         let watch = Arc::<Watch>::default();
         assert!(operation.bind(&watch, None));
-        assert_eq!(
-            operation.settle(),
-            Settled {
-                cause: None,
-                reusable: true
-            }
-        );
+        assert_eq!(operation.settle(), Settled { cause: None, reusable: true });
         operation.cancel(CancelCause::Timeout);
         assert!(!watch.is_aborted());
     }

@@ -103,9 +103,8 @@ impl Registry {
         let Some(dsn) = &target.dsn else {
             return Err(Error::invalid("dsn", "dsn is required"));
         };
-        let fingerprint = self
-            .fingerprint(dsn)
-            .map_err(|_| Error::Internal("the DSN digest failed"))?;
+        let fingerprint =
+            self.fingerprint(dsn).map_err(|_| Error::Internal("the DSN digest failed"))?;
         let known = match self.find(&target.tenant) {
             Some(tenant) => tenant,
             None => self.register(&target.tenant, dsn, fingerprint)?,
@@ -136,9 +135,7 @@ impl Registry {
         fingerprint: Fingerprint,
     ) -> Result<Arc<Tenant>, Error> {
         let settings = self.context.config.pool.with(&dsn.pool);
-        settings
-            .check()
-            .map_err(|rule| Error::invalid("dsn", format!("dsn: {rule}")))?;
+        settings.check().map_err(|rule| Error::invalid("dsn", format!("dsn: {rule}")))?;
         let name = application_name(id);
         let connect = PgConnect::new(dsn.clone(), name, self.tls.clone());
         let wanted = settings.max_connections;
@@ -160,7 +157,11 @@ impl Registry {
         let opening = self.opening.load(Ordering::Acquire) + 1;
         let over = |what, used, limit| Err(Error::ServiceLimit { what, used, limit });
         if used > limits.max_backends {
-            return over("backends (the sum of all tenants' max_connections)", used, limits.max_backends);
+            return over(
+                "backends (the sum of all tenants' max_connections)",
+                used,
+                limits.max_backends,
+            );
         }
         if opening > limits.opening_tenants {
             return over("tenants being opened", opening, limits.opening_tenants);
@@ -175,16 +176,18 @@ impl Registry {
         self.opening.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// A tenant's first backend could not be opened; it was never there.
-    pub(super) fn remove_opening(&self, tenant: &Tenant) {
+    /// A tenant goes: its first backend could not be opened, or nobody uses it.
+    pub(super) fn remove(&self, tenant: &Tenant, was_opening: bool) {
         let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
-        let same = tenants
-            .get(tenant.id())
-            .is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), tenant));
+        let same =
+            tenants.get(tenant.id()).is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), tenant));
         let removed = if same { tenants.remove(tenant.id()) } else { None };
         drop(tenants);
-        if removed.is_some() {
+        if removed.is_some() && was_opening {
             self.opening.fetch_sub(1, Ordering::AcqRel);
+        }
+        if removed.is_some() && !was_opening {
+            self.context.tools.metrics.forget(tenant.id());
         }
     }
 

@@ -34,7 +34,7 @@ pub enum Place {
     /// On any backend of a tenant, after this wait at most.
     Tenant {
         /// The tenant.
-        target: Target,
+        target: Box<Target>,
         /// The longest wait in its queue.
         wait: Duration,
     },
@@ -80,19 +80,18 @@ impl Service {
     }
 
     /// Runs statements.
-    pub fn execute(&self, place: Place, request: Request, caller: &Arc<Caller>) -> Answer<Executed> {
+    pub fn execute(
+        &self,
+        place: Place,
+        request: Request,
+        caller: &Arc<Caller>,
+    ) -> Answer<Executed> {
         let (reply, answer) = Reply::new();
         let tools = &self.context().tools;
         match place {
-            Place::Lease { id, release_after } => execute::on_lease(
-                &self.leases,
-                tools,
-                id,
-                request,
-                release_after,
-                caller,
-                reply,
-            ),
+            Place::Lease { id, release_after } => {
+                execute::on_lease(&self.leases, tools, id, request, release_after, caller, reply)
+            }
             Place::Tenant { target, wait } => {
                 execute::one_shot(&self.registry, tools, &target, request, wait, caller, reply);
             }

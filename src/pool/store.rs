@@ -55,12 +55,7 @@ impl Store {
             .connection_timeout(TAKE_IN_LIMIT)
             .thread_pool(Arc::clone(threads))
             .build_unchecked(Manager::new(Arc::clone(&stash)));
-        Store {
-            pool,
-            stash,
-            books: Mutex::new(()),
-            open: Arc::default(),
-        }
+        Store { pool, stash, books: Mutex::new(()), open: Arc::default() }
     }
 
     fn books(&self) -> MutexGuard<'_, ()> {

@@ -22,9 +22,6 @@ use crate::pool::operation::Tools;
 use crate::pool::registry::Registry;
 use crate::pool::store::{OpenCount, Store, Taken};
 
-/// After a failed warm-up the keeper leaves the tenant alone for so long.
-const WARM_PAUSE: Duration = Duration::from_secs(5);
-
 /// What all tenants share.
 pub struct Context {
     /// Settings of the service.
@@ -48,16 +45,18 @@ pub struct Fingerprint(pub [u8; 32]);
 /// A customer: one DSN, one pool, its limits.
 pub struct Tenant {
     id: TenantId,
-    settings: PoolConfig,
+    pub(super) settings: PoolConfig,
     fingerprint: Fingerprint,
     connect: Box<dyn Connect>,
-    store: Store,
+    pub(super) store: Store,
     /// Permits, waiters, state. Never held over I/O, r2d2, logging, destructors.
     gate: Mutex<Gate<Job>>,
     numbers: Numbers,
-    warming: AtomicBool,
-    warm_after: Mutex<Option<Instant>>,
-    context: Arc<Context>,
+    pub(super) warming: AtomicBool,
+    pub(super) warm_after: Mutex<Option<Instant>>,
+    /// When a permit came back last.
+    pub(super) last_used: Mutex<Instant>,
+    pub(super) context: Arc<Context>,
     registry: Weak<Registry>,
 }
 
@@ -131,6 +130,7 @@ impl Tenant {
             numbers: Numbers::default(),
             warming: AtomicBool::new(false),
             warm_after: Mutex::new(None),
+            last_used: Mutex::new(clock::now()),
             context: Arc::clone(context),
             registry,
         })
@@ -156,7 +156,7 @@ impl Tenant {
         &self.context
     }
 
-    fn gate(&self) -> MutexGuard<'_, Gate<Job>> {
+    pub(super) fn gate(&self) -> MutexGuard<'_, Gate<Job>> {
         // The gate is consistent between its own calls, which do not panic half-way.
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -215,6 +215,7 @@ impl Tenant {
     /// A permit came back: the next waiter gets it. Called by `Permit`.
     pub(super) fn finish(self: &Arc<Self>) {
         let now = clock::now();
+        *lock(&self.last_used) = now;
         let mut gate = self.gate();
         let handed = gate.finish(now);
         let abandoned = gate.is_abandoned();
@@ -222,7 +223,7 @@ impl Tenant {
         self.hand(handed, now);
         if abandoned {
             // Nobody is left who would open the first backend.
-            self.unregister();
+            self.unregister(true);
             let stranded = self.gate().failed();
             for job in stranded {
                 job.fail(self, Error::Internal("the tenant was given up while opening"));
@@ -240,10 +241,7 @@ impl Tenant {
     fn start(self: &Arc<Self>, job: Job) {
         let permit = Permit::new(self);
         let tenant = Arc::clone(self);
-        self.context
-            .tools
-            .workers
-            .run(move || tenant.serve(job, permit));
+        self.context.tools.workers.run(move || tenant.serve(job, permit));
     }
 
     /// On a worker: a permit holder gets its backend.
@@ -266,12 +264,9 @@ impl Tenant {
                 (job.deliver)(Ok(Session { taken, permit }));
             }
             Err(cause) => {
-                let error = Error::Connect {
-                    tenant: self.id.clone(),
-                    cause,
-                };
+                let error = Error::Connect { tenant: self.id.clone(), cause };
                 let stranded = if opening {
-                    self.unregister();
+                    self.unregister(true);
                     self.gate().failed()
                 } else {
                     Vec::new()
@@ -300,13 +295,14 @@ impl Tenant {
         if let Some(registry) = self.registry.upgrade() {
             registry.opened();
         }
+        self.context.tools.metrics.admit(&self.id);
         self.hand(handed, now);
         self.context.keeper.due(now);
     }
 
-    fn unregister(&self) {
+    pub(super) fn unregister(&self, was_opening: bool) {
         if let Some(registry) = self.registry.upgrade() {
-            registry.remove_opening(self);
+            registry.remove(self, was_opening);
         }
     }
 
@@ -347,7 +343,7 @@ impl Tenant {
         })
     }
 
-    fn open(&self, count: OpenCount) -> Result<Taken, ConnectError> {
+    pub(super) fn open(&self, count: OpenCount) -> Result<Taken, ConnectError> {
         let metrics = &self.context.tools.metrics;
         let _opening = During::new(&self.numbers.opening);
         let started = clock::now();
@@ -361,14 +357,19 @@ impl Tenant {
         let took = born.saturating_duration_since(started);
         let backend = outcome.inspect_err(|cause| {
             metrics.open_failed(cause.as_str(), &self.id);
-            log::warn!("event=connect_failed tenant={} elapsed={took:?} error=\"{cause}\"", self.id);
+            log::warn!(
+                "event=connect_failed tenant={} elapsed={took:?} error=\"{cause}\"",
+                self.id
+            );
         })?;
         metrics.opened(&self.id, took);
-        log::debug!("event=backend_opened tenant={} pid={} elapsed={took:?}", self.id, backend.pid());
+        log::debug!(
+            "event=backend_opened tenant={} pid={} elapsed={took:?}",
+            self.id,
+            backend.pid()
+        );
         let retire_at = born + self.lifetime();
-        self.store
-            .bring_in(backend, count, born, retire_at)
-            .ok_or(ConnectError::Panicked)
+        self.store.bring_in(backend, count, born, retire_at).ok_or(ConnectError::Panicked)
     }
 
     /// The lifetime of one backend, with its jitter taken off.
@@ -380,9 +381,13 @@ impl Tenant {
         self.settings.max_lifetime.mul_f64(1.0 - off)
     }
 
-    fn close(&self, taken: Taken, reason: &str) {
+    pub(super) fn close(&self, taken: Taken, reason: &str) {
         self.context.tools.metrics.closed(reason, &self.id);
-        log::debug!("event=backend_closed tenant={} pid={} reason={reason}", self.id, taken.backend.pid());
+        log::debug!(
+            "event=backend_closed tenant={} pid={} reason={reason}",
+            self.id,
+            taken.backend.pid()
+        );
         drop(taken);
     }
 
@@ -423,68 +428,6 @@ impl Tenant {
         let Session { taken, permit } = session;
         permit.tenant().close(taken, reason);
         drop(permit);
-    }
-
-    /// The keeper's round: retire what is old, keep the minimum open. Does not
-    /// block: what may, runs on a worker.
-    pub fn maintain(self: &Arc<Self>, now: Instant) {
-        if self.gate().state() != GateState::Active {
-            return;
-        }
-        self.retire(now);
-        let paused = *lock(&self.warm_after);
-        if self.store.open() < self.settings.min_connections
-            && paused.is_none_or(|until| now >= until)
-            && !self.warming.swap(true, Ordering::AcqRel)
-        {
-            let tenant = Arc::clone(self);
-            self.context.tools.workers.run(move || tenant.warm());
-        }
-    }
-
-    /// On a worker: opens backends one after the other up to the minimum, each
-    /// with a permit, and only while nobody waits for one.
-    fn warm(self: Arc<Self>) {
-        while let Some(count) = self.store.reserve_below(self.settings.min_connections) {
-            if !self.gate().try_take() {
-                break;
-            }
-            let permit = Permit::new(&self);
-            match self.open(count) {
-                Ok(mut taken) => {
-                    taken.clean = true;
-                    self.store.put(taken, clock::now());
-                }
-                Err(_) => {
-                    *lock(&self.warm_after) = Some(clock::now() + WARM_PAUSE);
-                    break;
-                }
-            }
-            drop(permit);
-        }
-        self.warming.store(false, Ordering::Release);
-    }
-
-    /// Closes idle backends that are too old, or idle for too long above the
-    /// minimum. Each with a permit, so that nobody opens another in its place
-    /// before it is closed.
-    fn retire(self: &Arc<Self>, now: Instant) {
-        loop {
-            let above = self.store.open() > self.settings.min_connections;
-            if self.store.idle() == 0 || !self.gate().try_take() {
-                return;
-            }
-            let permit = Permit::new(self);
-            let idle_timeout = self.settings.idle_timeout;
-            let old = self.store.take_if(|slot| {
-                let idle = now.saturating_duration_since(slot.idle_since);
-                now >= slot.retire_at || (above && idle >= idle_timeout)
-            });
-            let Some(taken) = old else { return };
-            let reason = if now >= taken.retire_at { "max_lifetime" } else { "idle" };
-            self.close(taken, reason);
-            drop(permit);
-        }
     }
 
     /// Takes no more jobs; those that wait are answered.
@@ -529,6 +472,7 @@ impl Tenant {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// A leaf lock whose value is replaced whole.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -28,11 +28,7 @@ pub struct Workers {
 impl Default for Workers {
     fn default() -> Workers {
         let (sender, receiver) = bounded(0);
-        Workers {
-            sender,
-            receiver,
-            alive: Arc::default(),
-        }
+        Workers { sender, receiver, alive: Arc::default() }
     }
 }
 
@@ -92,9 +88,13 @@ mod tests {
         let (done, finished) = bounded(10);
         for _ in 0..5 {
             let held = held.clone();
-            assert!(workers.run(move || drop(held.recv())));
+            assert!(workers.run(move || {
+                let _ = held.recv();
+            }));
         }
-        assert!(workers.run(move || drop(done.send(()))));
+        assert!(workers.run(move || {
+            let _ = done.send(());
+        }));
         finished.recv().expect("the sixth job ran beside five that stand");
         drop(release);
     }
@@ -109,7 +109,9 @@ mod tests {
         });
         assert!(finished.recv().is_err());
         let (done, finished) = bounded(1);
-        workers.run(move || drop(done.send(())));
+        workers.run(move || {
+            let _ = done.send(());
+        });
         finished.recv().expect("work goes on");
     }
 }

@@ -58,10 +58,7 @@ fn given(
         (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 => {
             Ok(Some(Duration::new(seconds, nanos).clamp(*range.start(), *range.end())))
         }
-        _ => Err(Error::invalid(
-            field,
-            format!("{field} must be a duration of zero or more"),
-        )),
+        _ => Err(Error::invalid(field, format!("{field} must be a duration of zero or more"))),
     }
 }
 
@@ -91,10 +88,7 @@ fn target(tenant_id: &str, dsn: &str) -> Result<Target, Error> {
         let named = text.starts_with("dsn");
         Error::invalid("dsn", if named { text } else { format!("dsn: {text}") })
     })?;
-    Ok(Target {
-        tenant,
-        dsn: Some(dsn),
-    })
+    Ok(Target { tenant, dsn: Some(dsn) })
 }
 
 /// What a GetConnection asks for.
@@ -144,10 +138,9 @@ pub(super) fn execute(
             id: connection_id(&request.connection_id)?,
             release_after: request.release_after,
         },
-        (true, false) => Place::Tenant {
-            target: target(&request.tenant_id, &request.dsn)?,
-            wait,
-        },
+        (true, false) => {
+            Place::Tenant { target: Box::new(target(&request.tenant_id, &request.dsn)?), wait }
+        }
         _ => {
             return Err(Error::invalid(
                 "connection_id",
@@ -183,7 +176,7 @@ pub(super) fn execute(
 /// promise. ROLLBACK TO a savepoint stays inside.
 fn no_transaction_control(statements: &[Statement]) -> Result<(), Error> {
     for (i, statement) in statements.iter().enumerate() {
-        let first = crate::backend::session::first_keyword(&statement.sql).to_ascii_uppercase();
+        let first = crate::backend::keyword::first_keyword(&statement.sql).to_ascii_uppercase();
         let to_savepoint = || {
             let mut words = statement.sql.split_whitespace();
             words.any(|word| word.eq_ignore_ascii_case("to"))
@@ -231,10 +224,7 @@ fn statement(index: usize, statement: sql::Statement, limits: &Limits) -> Result
             })
         })
         .collect();
-    Ok(Statement {
-        sql: statement.sql,
-        parameters: parameters?,
-    })
+    Ok(Statement { sql: statement.sql, parameters: parameters? })
 }
 
 fn parameter(value: sql::Value) -> Option<Value> {
@@ -246,10 +236,7 @@ fn parameter(value: sql::Value) -> Option<Value> {
         Kind::Double(v) => Value::Double(v),
         Kind::Text(v) => Value::Text(v),
         Kind::Bytes(v) => Value::Bytes(v),
-        Kind::Raw(v) => Value::Raw {
-            oid: v.type_oid,
-            bytes: v.data,
-        },
+        Kind::Raw(v) => Value::Raw { oid: v.type_oid, bytes: v.data },
     })
 }
 
@@ -263,11 +250,9 @@ fn value(value: Value) -> sql::Value {
             Value::Double(v) => Kind::Double(v),
             Value::Text(v) => Kind::Text(v),
             Value::Bytes(v) => Kind::Bytes(v),
-            Value::Raw { oid, bytes } => Kind::Raw(sql::RawValue {
-                type_oid: oid,
-                data: bytes,
-                ..sql::RawValue::default()
-            }),
+            Value::Raw { oid, bytes } => {
+                Kind::Raw(sql::RawValue { type_oid: oid, data: bytes, ..sql::RawValue::default() })
+            }
         }),
         ..sql::Value::default()
     }

@@ -80,12 +80,7 @@ impl Server {
     /// If the certificate or the address cannot be used.
     pub fn start(config: &Config, service: &Service) -> Result<Server, BindError> {
         let credentials = credentials(&config.tls)?;
-        let env = Arc::new(
-            EnvBuilder::new()
-                .cq_count(QUEUES)
-                .name_prefix(threads::GRPC)
-                .build(),
-        );
+        let env = Arc::new(EnvBuilder::new().cq_count(QUEUES).name_prefix(threads::GRPC).build());
         let arguments = ChannelBuilder::new(Arc::clone(&env))
             // With the default, a second server would share the port silently.
             .reuse_port(false)
@@ -100,10 +95,7 @@ impl Server {
             .set_resource_quota(ResourceQuota::new(Some("grpc")).resize_memory(QUOTA_BYTES))
             .build_args();
         let address = address(&config.listen, config.port);
-        let refused = |why: String| BindError::Listen {
-            address: address.clone(),
-            why,
-        };
+        let refused = |why: String| BindError::Listen { address: address.clone(), why };
         let mut server = ServerBuilder::new(env)
             .register_service(create_connection_pool_service(ConnectionPool(service.clone())))
             .register_service(create_sql_service(Sql(service.clone())))
@@ -114,10 +106,7 @@ impl Server {
             .add_listening_port(&address, credentials)
             .map_err(|e| refused(why_not(&address).unwrap_or_else(|| e.to_string())))?;
         server.start();
-        Ok(Server {
-            server: Some(server),
-            port,
-        })
+        Ok(Server { server: Some(server), port })
     }
 
     /// The port it listens on.
@@ -160,9 +149,7 @@ fn address(listen: &str, port: u16) -> String {
 
 /// gRPC says only that binding failed; the system's own words say why.
 fn why_not(address: &str) -> Option<String> {
-    std::net::TcpListener::bind(address)
-        .err()
-        .map(|error| error.to_string())
+    std::net::TcpListener::bind(address).err().map(|error| error.to_string())
 }
 
 fn credentials(tls: &Tls) -> Result<ServerCredentials, BindError> {
@@ -182,22 +169,15 @@ fn credentials(tls: &Tls) -> Result<ServerCredentials, BindError> {
     };
     let private = PKey::private_key_from_pem_callback(&key_pem, |_| Ok(0))
         .map_err(|_| wrong(key, "it holds no PEM private key without a passphrase"))?;
-    let public = leaf
-        .public_key()
-        .map_err(|_| wrong(cert, "its public key cannot be read"))?;
+    let public = leaf.public_key().map_err(|_| wrong(cert, "its public key cannot be read"))?;
     if !private.public_eq(&public) {
         return Err(wrong(key, "the key does not belong to the certificate"));
     }
-    Ok(ServerCredentialsBuilder::new()
-        .add_cert(chain_pem, key_pem)
-        .build())
+    Ok(ServerCredentialsBuilder::new().add_cert(chain_pem, key_pem).build())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, BindError> {
-    let wrong = |why: String| BindError::Certificate {
-        path: path.to_owned(),
-        why,
-    };
+    let wrong = |why: String| BindError::Certificate { path: path.to_owned(), why };
     let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
     if bytes.contains(&0) {
         return Err(wrong("it holds a NUL byte, so it is not PEM".to_owned()));

@@ -22,11 +22,8 @@ pub(super) fn status(error: &Error) -> RpcStatus {
     let message = error.to_string();
     said.info.reason = format!("{:?}", said.reason).trim_start_matches("REASON_").to_owned();
     said.info.domain = "connectionpool".to_owned();
-    let mut details = Status {
-        code: i32::from(said.code),
-        message: message.clone(),
-        ..Status::default()
-    };
+    let mut details =
+        Status { code: i32::from(said.code), message: message.clone(), ..Status::default() };
     pack(&mut details, &said.info);
     if let Some(delay) = said.retry {
         let retry_delay = Some(convert::duration(delay)).into();
@@ -60,14 +57,7 @@ const LATER: Duration = Duration::from_secs(1);
 
 impl<'a> Said<'a> {
     fn new(code: Code, reason: Reason) -> Said<'a> {
-        Said {
-            code,
-            reason,
-            info: ErrorInfo::default(),
-            retry: None,
-            work: None,
-            fault: None,
-        }
+        Said { code, reason, info: ErrorInfo::default(), retry: None, work: None, fault: None }
     }
 
     fn with(mut self, key: &str, value: impl ToString) -> Said<'a> {
@@ -162,9 +152,7 @@ impl<'a> Said<'a> {
                     crate::error::CancelCause::Caller => Code::CANCELLED,
                     _ => Code::ABORTED,
                 };
-                Said::new(code, Reason::REASON_CANCELLED)
-                    .work(work)
-                    .with("cause", by.as_str())
+                Said::new(code, Reason::REASON_CANCELLED).work(work).with("cause", by.as_str())
             }
             Error::Parameter { work, .. } => {
                 Said::new(Code::INVALID_ARGUMENT, Reason::REASON_INVALID_ARGUMENT)
@@ -182,11 +170,10 @@ impl<'a> Said<'a> {
             Error::RolledBack { work } => {
                 Said::new(Code::ABORTED, Reason::REASON_TRANSACTION_ROLLED_BACK).work(work)
             }
-            Error::LeftOpen { work } => Said::new(
-                Code::FAILED_PRECONDITION,
-                Reason::REASON_TRANSACTION_LEFT_OPEN,
-            )
-            .work(work),
+            Error::LeftOpen { work } => {
+                Said::new(Code::FAILED_PRECONDITION, Reason::REASON_TRANSACTION_LEFT_OPEN)
+                    .work(work)
+            }
             Error::Unsupported { work, .. } => {
                 Said::new(Code::UNIMPLEMENTED, Reason::REASON_UNSUPPORTED).work(work)
             }
@@ -232,9 +219,7 @@ fn code_of(sqlstate: &str) -> Code {
     match sqlstate {
         "40001" | "40P01" | "55P03" => Code::ABORTED,
         "57014" => Code::CANCELLED,
-        "23505" | "42P04" | "42P06" | "42P07" | "42701" | "42710" | "42723" => {
-            Code::ALREADY_EXISTS
-        }
+        "23505" | "42P04" | "42P06" | "42P07" | "42701" | "42710" | "42723" => Code::ALREADY_EXISTS,
         "23503" | "23P01" | "55000" | "55006" | "2BP01" | "P0001" => Code::FAILED_PRECONDITION,
         "42P01" | "42704" | "3F000" | "34000" | "P0002" => Code::NOT_FOUND,
         "42501" => Code::PERMISSION_DENIED,
@@ -322,11 +307,7 @@ mod tests {
     #[test]
     fn details_carry_the_reason_and_the_work() {
         let error = Error::RolledBack {
-            work: Work {
-                outcome: Outcome::NotApplied,
-                completed: 1,
-                failed: Some(1),
-            },
+            work: Work { outcome: Outcome::NotApplied, completed: 1, failed: Some(1) },
         };
         let status = status(&error);
         assert_eq!(status.code(), Code::ABORTED);

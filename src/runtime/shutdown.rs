@@ -36,10 +36,7 @@ impl Thread {
     ) -> std::io::Result<Thread> {
         let (stop, stopped) = Stop::new();
         let handle = crate::threads::spawn(name, move || body(stopped))?;
-        Ok(Thread {
-            stop: Some(stop),
-            handle: Some(handle),
-        })
+        Ok(Thread { stop: Some(stop), handle: Some(handle) })
     }
 }
 

@@ -92,7 +92,8 @@ impl<'a> Numeric<'a> {
         let sent = usize::try_from(index).ok().and_then(|index| self.digits.get(index));
         let group = sent.map_or(0, |digit| u16::from_be_bytes(*digit));
         // Each quotient is below ten, because a group is below 10000.
-        [group / 1000, group / 100 % 10, group / 10 % 10, group % 10].map(|digit| b'0' + digit as u8)
+        [group / 1000, group / 100 % 10, group / 10 % 10, group % 10]
+            .map(|digit| b'0' + digit as u8)
     }
 }
 

@@ -1,0 +1,239 @@
+//! The PostgreSQL form of a backend: the only code that knows how bytes reach
+//! the server.
+
+use std::sync::Arc;
+
+use postgres::error::DbError;
+use postgres::fallible_iterator::FallibleIterator;
+use postgres::Client;
+use r2d2::ManageConnection;
+use r2d2_postgres::PostgresConnectionManager;
+
+use crate::backend::cancel::Canceller;
+use crate::backend::keyword::first_keyword;
+use crate::backend::rows::{bind, column, Bound, Kept};
+use crate::backend::session::{
+    Backend, Limits, Notice, Notices, RunError, Statement, StatementResult,
+};
+use crate::backend::sqlstate;
+use crate::backend::transport::{Connector, Watch};
+use crate::core::transaction::TransactionState;
+use crate::error::PgFault;
+
+/// A PostgreSQL backend behind the driver's client.
+pub struct PgBackend {
+    client: Client,
+    driver: PostgresConnectionManager<Connector>,
+    watch: Arc<Watch>,
+    pid: i32,
+    canceller: Canceller,
+    notices: Notices,
+    poisoned: bool,
+}
+
+impl PgBackend {
+    /// A freshly opened backend.
+    pub fn new(
+        client: Client,
+        driver: PostgresConnectionManager<Connector>,
+        watch: Arc<Watch>,
+        pid: i32,
+        canceller: Canceller,
+        notices: Notices,
+    ) -> PgBackend {
+        PgBackend { client, driver, watch, pid, canceller, notices, poisoned: false }
+    }
+
+    /// After an error the driver returns before it has read ReadyForQuery; one
+    /// round trip makes the transaction state true.
+    fn fail(&mut self, error: &postgres::Error, sent: bool) -> RunError {
+        let fault = fault_of(error).map(Box::new);
+        let lost = match &fault {
+            Some(fault) => {
+                self.poisoned |= sqlstate::is_poison(&fault.sqlstate);
+                sqlstate::is_connection_lost(&fault.sqlstate)
+            }
+            None => true,
+        };
+        if lost || self.client.check_connection().is_err() {
+            self.poisoned = true;
+            self.watch.abort_now();
+            return RunError::Lost { fault, sent };
+        }
+        match fault {
+            Some(fault) => RunError::Fault(fault),
+            None => RunError::Lost { fault, sent },
+        }
+    }
+
+    fn read(
+        &mut self,
+        prepared: &postgres::Statement,
+        parameters: Vec<Bound<'_>>,
+        limits: Limits,
+        excess: &dyn Fn(),
+    ) -> Result<StatementResult, RunError> {
+        let mut result = StatementResult {
+            columns: prepared.columns().iter().map(column).collect(),
+            ..StatementResult::default()
+        };
+        let mut kept = Kept::new(limits);
+        self.watch.forget_tag();
+        let outcome = (|| {
+            let mut rows = self.client.query_raw(prepared, parameters)?;
+            while let Some(row) = rows.next()? {
+                kept.take(&row, &result.columns, excess);
+            }
+            Ok(rows.rows_affected().unwrap_or(0))
+        })();
+        match outcome {
+            Ok(touched) => result.rows_affected = touched,
+            Err(error) => {
+                let error = self.fail(&error, true);
+                // Our own cancel of an excessive result is not PostgreSQL's fault.
+                return match (&error, kept.problem) {
+                    (RunError::Fault(fault), Some(problem))
+                        if kept.asked && fault.sqlstate == sqlstate::QUERY_CANCELED =>
+                    {
+                        Err(problem)
+                    }
+                    _ => Err(error),
+                };
+            }
+        }
+        if let Some(problem) = kept.problem {
+            return Err(problem);
+        }
+        result.rows = kept.rows;
+        result.truncated = kept.truncated;
+        result.command_tag = self.watch.tag().unwrap_or_default();
+        self.poisoned |= matches!(result.command_tag.as_str(), "DISCARD ALL" | "DEALLOCATE ALL");
+        Ok(result)
+    }
+}
+
+impl Backend for PgBackend {
+    fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
+    fn canceller(&self) -> Option<Canceller> {
+        Some(self.canceller.clone())
+    }
+
+    fn is_closed(&mut self) -> bool {
+        self.watch.is_aborted() || self.driver.has_broken(&mut self.client)
+    }
+
+    fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+
+    fn run(
+        &mut self,
+        statement: &Statement,
+        limits: Limits,
+        excess: &dyn Fn(),
+    ) -> Result<StatementResult, RunError> {
+        if first_keyword(&statement.sql).eq_ignore_ascii_case("copy") {
+            // The driver would leave the connection in copy mode for ever.
+            return Err(RunError::Unsupported(
+                "COPY cannot run through Execute; use INSERT or SELECT",
+            ));
+        }
+        if statement.sql.contains('\0') {
+            return Err(RunError::Unsupported("sql must not contain a NUL character"));
+        }
+        let prepared = match self.client.prepare(&statement.sql) {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(self.fail(&error, false)),
+        };
+        let parameters = bind(&prepared, &statement.parameters)?;
+        self.read(&prepared, parameters, limits, excess)
+    }
+
+    fn check(&mut self) -> bool {
+        self.client.check_connection().is_ok()
+    }
+
+    fn reset(&mut self) -> bool {
+        if self.poisoned || self.is_closed() {
+            return false;
+        }
+        let mut sql = String::new();
+        // ROLLBACK outside a transaction would put a warning into the server's log.
+        if self.watch.transaction().is_open() {
+            sql.push_str("ROLLBACK; ");
+        }
+        sql.push_str(RESET);
+        sql.push_str(&format!("SELECT pg_catalog.setseed({}); ", random_seed()));
+        sql.push_str("SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql");
+        let Ok(messages) = self.client.simple_query(&sql) else {
+            return false;
+        };
+        let names = messages.iter().filter_map(|message| match message {
+            postgres::SimpleQueryMessage::Row(row) => row.try_get("name").ok().flatten(),
+            _ => None,
+        });
+        let deallocate: String =
+            names.map(|name| format!("DEALLOCATE \"{}\"; ", name.replace('"', "\"\""))).collect();
+        if !deallocate.is_empty() && self.client.batch_execute(&deallocate).is_err() {
+            return false;
+        }
+        self.notices.take();
+        self.watch.transaction() == TransactionState::None
+    }
+
+    fn take_notices(&mut self) -> Vec<Notice> {
+        self.notices.take()
+    }
+}
+
+/// Makes a session as new, in one round trip. Functions are schema-qualified,
+/// because a database may have a search_path of its own that shadows them.
+const RESET: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
+     SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; ";
+
+/// A fresh seed, so that random() of one lease tells nothing about the next.
+fn random_seed() -> f64 {
+    let mut bytes = [0; 4];
+    // Without random bytes the seed is 0, which still cuts off the old sequence.
+    let _ = openssl::rand::rand_bytes(&mut bytes);
+    f64::from(i32::from_be_bytes(bytes)) / 2_147_483_648.0
+}
+
+/// A notice in our words.
+pub(super) fn notice_of(notice: &DbError) -> Notice {
+    Notice {
+        severity: notice.severity().to_owned(),
+        sqlstate: notice.code().code().to_owned(),
+        message: notice.message().to_owned(),
+    }
+}
+
+/// PostgreSQL's words in a driver error, if it has any.
+pub(crate) fn fault_of(error: &postgres::Error) -> Option<PgFault> {
+    let db = error.as_db_error()?;
+    let own = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    Some(PgFault {
+        severity: db.severity().to_owned(),
+        sqlstate: db.code().code().to_owned(),
+        message: db.message().to_owned(),
+        detail: own(db.detail()),
+        hint: own(db.hint()),
+        position: match db.position() {
+            Some(postgres::error::ErrorPosition::Original(position)) => *position,
+            _ => 0,
+        },
+        schema: own(db.schema()),
+        table: own(db.table()),
+        column: own(db.column()),
+        datatype: own(db.datatype()),
+        constraint: own(db.constraint()),
+        context: own(db.where_()),
+    })
+}

@@ -1,0 +1,102 @@
+//! What the keeper does for a tenant: retire old backends, keep the minimum
+//! open, and let go of a tenant that nobody uses.
+
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::core::gate::GateState;
+use crate::pool::job::Permit;
+use crate::pool::tenant::{lock, Tenant};
+
+/// After a failed warm-up the keeper leaves the tenant alone for so long.
+const WARM_PAUSE: Duration = Duration::from_secs(5);
+/// A tenant without a lease, a one-shot or a waiter for so long is removed; its
+/// next request registers it anew.
+const FORGET_AFTER: Duration = Duration::from_secs(600);
+
+impl Tenant {
+    /// The keeper's round: retire what is old, keep the minimum open. Does not
+    /// block: what may, runs on a worker.
+    pub fn maintain(self: &Arc<Self>, now: Instant) {
+        if self.gate().state() != GateState::Active || self.forget(now) {
+            return;
+        }
+        self.retire(now);
+        let paused = *lock(&self.warm_after);
+        if self.store.open() < self.settings.min_connections
+            && paused.is_none_or(|until| now >= until)
+            && !self.warming.swap(true, Ordering::AcqRel)
+        {
+            let tenant = Arc::clone(self);
+            self.context.tools.workers.run(move || tenant.warm());
+        }
+    }
+
+    /// On a worker: opens backends one after the other up to the minimum, each
+    /// with a permit, and only while nobody waits for one.
+    fn warm(self: Arc<Self>) {
+        while let Some(count) = self.store.reserve_below(self.settings.min_connections) {
+            if !self.gate().try_take() {
+                break;
+            }
+            let permit = Permit::new(&self);
+            match self.open(count) {
+                Ok(mut taken) => {
+                    taken.clean = true;
+                    self.store.put(taken, clock::now());
+                }
+                Err(_) => {
+                    *lock(&self.warm_after) = Some(clock::now() + WARM_PAUSE);
+                    break;
+                }
+            }
+            drop(permit);
+        }
+        self.warming.store(false, Ordering::Release);
+    }
+
+    /// Closes idle backends that are too old, or idle for too long above the
+    /// minimum. Each with a permit, so that nobody opens another in its place
+    /// before it is closed.
+    fn retire(self: &Arc<Self>, now: Instant) {
+        loop {
+            let above = self.store.open() > self.settings.min_connections;
+            if self.store.idle() == 0 || !self.gate().try_take() {
+                return;
+            }
+            let permit = Permit::new(self);
+            let idle_timeout = self.settings.idle_timeout;
+            let old = self.store.take_if(|slot| {
+                let idle = now.saturating_duration_since(slot.idle_since);
+                now >= slot.retire_at || (above && idle >= idle_timeout)
+            });
+            let Some(taken) = old else { return };
+            let reason = if now >= taken.retire_at { "max_lifetime" } else { "idle" };
+            self.close(taken, reason);
+            drop(permit);
+        }
+    }
+
+    /// Removes the tenant if nobody has used it for long. Whoever comes at the
+    /// same moment finds the gate closed and registers it anew.
+    fn forget(&self, now: Instant) -> bool {
+        let idle = now.saturating_duration_since(*lock(&self.last_used));
+        if idle < FORGET_AFTER {
+            return false;
+        }
+        let mut gate = self.gate();
+        let unused = gate.used() == 0 && gate.waiting() == 0;
+        // Nobody waits, so nothing comes out.
+        let waiting = if unused { gate.close() } else { Vec::new() };
+        drop(gate);
+        drop(waiting);
+        if unused {
+            log::info!("event=tenant_removed tenant={} idle={idle:?}", self.id());
+            self.unregister(false);
+            self.close_all();
+        }
+        unused
+    }
+}
