@@ -60,7 +60,8 @@ pub fn ensure(dir: &Path, names: &[&str]) -> Result<DevCerts, DevCertError> {
 ///
 /// Each file appears whole or not at all, and no existing file is replaced.
 pub fn write(dir: &Path, names: &[&str]) -> Result<DevCerts, DevCertError> {
-    let names = parse_names(if names.is_empty() { &DEFAULT_NAMES } else { names })?;
+    let names = if names.is_empty() { &DEFAULT_NAMES } else { names };
+    let names: Vec<_> = names.iter().map(|name| parse_name(name)).collect::<Result<_, _>>()?;
     let (cert_pem, key_pem) = generate(&names).map_err(DevCertError::Openssl)?;
 
     fs::create_dir_all(dir)
@@ -103,18 +104,14 @@ pub enum DevCertError {
 impl fmt::Display for DevCertError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadName(name) => {
-                write!(f, "`{name}` is neither an IP address nor a DNS name")
-            }
+            Self::BadName(name) => write!(f, "`{name}` is neither an IP address nor a DNS name"),
             Self::HalfAPair { present, missing } => write!(
                 f,
                 "{} exists but {} does not: restore it, or remove the first to make a new pair",
                 present.display(),
                 missing.display()
             ),
-            Self::Exists(path) => {
-                write!(f, "{} exists already and is not overwritten", path.display())
-            }
+            Self::Exists(path) => write!(f, "{} exists: it is not overwritten", path.display()),
             Self::Write { path, .. } => write!(f, "cannot write {}", path.display()),
             Self::Openssl(_) => write!(f, "cannot make a certificate"),
         }
@@ -134,10 +131,6 @@ impl std::error::Error for DevCertError {
 enum SubjectName<'a> {
     Dns(&'a str),
     Ip(IpAddr),
-}
-
-fn parse_names<'a>(names: &[&'a str]) -> Result<Vec<SubjectName<'a>>, DevCertError> {
-    names.iter().map(|name| parse_name(name)).collect()
 }
 
 fn parse_name(name: &str) -> Result<SubjectName<'_>, DevCertError> {
@@ -241,15 +234,10 @@ fn write_new(dir: &Path, path: &Path, content: &[u8], mode: u32) -> Result<(), D
 #[cfg(test)]
 mod tests {
     use super::*;
-    use openssl::ssl::SslFiletype;
     use openssl::stack::Stack;
     use openssl::x509::store::X509StoreBuilder;
     use openssl::x509::verify::X509VerifyParam;
     use openssl::x509::X509StoreContext;
-
-    fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().permissions().mode() & 0o777
-    }
 
     fn verifies(cert: &X509, set_name: impl Fn(&mut X509VerifyParam)) -> bool {
         let mut param = X509VerifyParam::new().unwrap();
@@ -277,13 +265,11 @@ mod tests {
     fn the_key_fits_the_certificate_and_is_private() {
         let dir = tempfile::tempdir().unwrap();
         let certs = write(dir.path(), &["db.internal"]).unwrap();
-        let mut context =
-            openssl::ssl::SslContext::builder(openssl::ssl::SslMethod::tls_server()).unwrap();
-        context.set_certificate_file(&certs.cert, SslFiletype::PEM).unwrap();
-        context.set_private_key_file(&certs.key, SslFiletype::PEM).unwrap();
-        context.check_private_key().unwrap();
-        assert_eq!(mode(&certs.key), 0o600);
-        assert_eq!(mode(&certs.cert), 0o644);
+        let cert = X509::from_pem(&fs::read(&certs.cert).unwrap()).unwrap();
+        let key = PKey::private_key_from_pem(&fs::read(&certs.key).unwrap()).unwrap();
+        assert!(cert.public_key().unwrap().public_eq(&key));
+        let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&certs.key), mode(&certs.cert)), (0o600, 0o644));
     }
 
     #[test]
@@ -306,8 +292,7 @@ mod tests {
     fn a_name_that_is_no_name_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["", "a,DNS:evil", "two words", "a..b"] {
-            let result = write(dir.path(), &[name]);
-            assert!(matches!(result, Err(DevCertError::BadName(_))), "{name}");
+            assert!(matches!(write(dir.path(), &[name]), Err(DevCertError::BadName(_))), "{name}");
         }
     }
 }

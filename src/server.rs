@@ -139,8 +139,10 @@ impl Server {
         if !ended {
             log::error!("event=permits_left count={}", outstanding.now());
         }
-        drop(reaper);
+        // The reaper guards the goodbyes, so it ends after them.
         service.registry.close();
+        outstanding.wait_for_none(clock::now() + AFTER_CANCEL);
+        drop(reaper);
         drop(http);
         clean
     }

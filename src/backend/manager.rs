@@ -25,14 +25,20 @@ pub struct Slot {
     pub retire_at: Instant,
     /// When it last came back.
     pub idle_since: Instant,
+    /// Let it say goodbye when it is dropped, which is a write that can block:
+    /// only under a watchdog. Otherwise it is broken off.
+    pub gentle: bool,
     /// Counts it as open; dropped last.
     pub open: Option<Box<dyn std::any::Any + Send>>,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // The driver's own drop waits for unread results; an aborted stream does not.
-        self.backend.watch().abort_now();
+        // The driver's own drop waits for unread results; an aborted stream does
+        // not. But PostgreSQL logs every client that leaves without a goodbye.
+        if !self.gentle {
+            self.backend.watch().abort_now();
+        }
     }
 }
 

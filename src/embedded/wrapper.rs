@@ -43,11 +43,15 @@ impl Wrapper {
         give(&log_path, account)?;
         let errors = log.try_clone().map_err(io_failed("open", &log_path))?;
 
+        // A file rather than `sh -c`, which would fill the list of processes.
+        let script = dir.join("wrapper.sh");
+        fs::write(&script, SCRIPT).map_err(io_failed("write", &script))?;
+        give(&script, account)?;
+
         let mut command = Command::new("/bin/sh");
         clear_pg_variables(&mut command);
         command
-            .args(["-c", SCRIPT, "embedded-postgres"])
-            .args([dir, &programs.bin_dir])
+            .args([script.as_path(), dir, &programs.bin_dir])
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(log)

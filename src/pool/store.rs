@@ -103,6 +103,7 @@ impl Store {
             born,
             retire_at,
             idle_since: born,
+            gentle: false,
             open: Some(Box::new(count)),
         });
         let taken = self.pool.get_timeout(TAKE_IN_LIMIT).ok();

@@ -52,9 +52,10 @@ pub struct Tenant {
     /// Permits, waiters, state. Never held over I/O, r2d2, logging, destructors.
     gate: Mutex<Gate<Job>>,
     numbers: Numbers,
-    pub(super) warming: AtomicBool,
+    /// The keeper's work for this tenant is under way.
+    pub(super) upkeep: AtomicBool,
     pub(super) warm_after: Mutex<Option<Instant>>,
-    /// When a permit came back last.
+    /// When a request took or gave back a session last.
     pub(super) last_used: Mutex<Instant>,
     pub(super) context: Arc<Context>,
     registry: Weak<Registry>,
@@ -128,7 +129,7 @@ impl Tenant {
             fingerprint,
             connect,
             numbers: Numbers::default(),
-            warming: AtomicBool::new(false),
+            upkeep: AtomicBool::new(false),
             warm_after: Mutex::new(None),
             last_used: Mutex::new(clock::now()),
             context: Arc::clone(context),
@@ -215,7 +216,6 @@ impl Tenant {
     /// A permit came back: the next waiter gets it. Called by `Permit`.
     pub(super) fn finish(self: &Arc<Self>) {
         let now = clock::now();
-        *lock(&self.last_used) = now;
         let mut gate = self.gate();
         let handed = gate.finish(now);
         let abandoned = gate.is_abandoned();
@@ -250,6 +250,7 @@ impl Tenant {
             self.context.tools.metrics.acquire_failed("caller_left", &self.id);
             return;
         }
+        *lock(&self.last_used) = clock::now();
         let opening = self.gate().state() == GateState::Opening;
         match self.backend() {
             Ok(taken) => {
@@ -381,14 +382,16 @@ impl Tenant {
         self.settings.max_lifetime.mul_f64(1.0 - off)
     }
 
-    pub(super) fn close(&self, taken: Taken, reason: &str) {
+    /// Closes a backend, with a goodbye if it still listens. On a worker.
+    pub(super) fn close(&self, mut taken: Taken, reason: &str) {
         self.context.tools.metrics.closed(reason, &self.id);
-        log::debug!(
-            "event=backend_closed tenant={} pid={} reason={reason}",
-            self.id,
-            taken.backend.pid()
-        );
+        let pid = taken.backend.pid();
+        log::debug!("event=backend_closed tenant={} pid={pid} reason={reason}", self.id);
+        taken.clean = false;
+        taken.gentle = !taken.backend.is_closed();
+        let alarm = self.guard(taken.backend.watch(), self.settings.check_timeout);
         drop(taken);
+        drop(alarm);
     }
 
     /// Gives a session back: rolled back, reset and checked, or closed. On a
@@ -403,6 +406,7 @@ impl Tenant {
         let Session { mut taken, permit } = session;
         let resetting = During::new(&self.numbers.resetting);
         let started = clock::now();
+        *lock(&self.last_used) = started;
         if self.gate().state() == GateState::Closed {
             self.close(taken, "pool_closed");
         } else if started >= taken.retire_at {
@@ -426,6 +430,7 @@ impl Tenant {
     /// Closes a session whose backend is lost or in doubt.
     pub fn discard(session: Session, reason: &str) {
         let Session { taken, permit } = session;
+        *lock(&permit.tenant().last_used) = clock::now();
         permit.tenant().close(taken, reason);
         drop(permit);
     }
@@ -438,15 +443,19 @@ impl Tenant {
         }
     }
 
-    /// Closes the gate and every idle backend. Leased ones are closed when they
-    /// come back.
-    pub fn close_all(&self) {
+    /// Closes the gate and, on workers, every idle backend. Leased ones are
+    /// closed when they come back.
+    pub fn close_all(self: &Arc<Self>) {
         let waiting = self.gate().close();
         for job in waiting {
             job.fail(self, Error::Draining);
         }
         while let Some(taken) = self.store.take() {
-            self.close(taken, "pool_closed");
+            let (tenant, counted) = (Arc::clone(self), self.context.outstanding.count());
+            self.context.tools.workers.run(move || {
+                tenant.close(taken, "pool_closed");
+                drop(counted);
+            });
         }
     }
 

@@ -23,25 +23,27 @@ impl Tenant {
         if self.gate().state() != GateState::Active || self.forget(now) {
             return;
         }
-        self.retire(now);
-        let paused = *lock(&self.warm_after);
-        if self.store.open() < self.settings.min_connections
-            && paused.is_none_or(|until| now >= until)
-            && !self.warming.swap(true, Ordering::AcqRel)
-        {
-            let tenant = Arc::clone(self);
-            self.context.tools.workers.run(move || tenant.warm());
+        let paused = lock(&self.warm_after).is_some_and(|until| now < until);
+        let short = self.store.open() < self.settings.min_connections && !paused;
+        if (short || self.store.idle() > 0) && !self.upkeep.swap(true, Ordering::AcqRel) {
+            let busy = Busy(Arc::clone(self));
+            self.context.tools.workers.run(move || {
+                busy.0.retire(now);
+                if short {
+                    busy.0.warm();
+                }
+            });
         }
     }
 
-    /// On a worker: opens backends one after the other up to the minimum, each
-    /// with a permit, and only while nobody waits for one.
-    fn warm(self: Arc<Self>) {
+    /// Opens backends one after the other up to the minimum, each with a permit,
+    /// and only while nobody waits for one.
+    fn warm(self: &Arc<Self>) {
         while let Some(count) = self.store.reserve_below(self.settings.min_connections) {
             if !self.gate().try_take() {
-                break;
+                return;
             }
-            let permit = Permit::new(&self);
+            let permit = Permit::new(self);
             match self.open(count) {
                 Ok(mut taken) => {
                     taken.clean = true;
@@ -49,12 +51,11 @@ impl Tenant {
                 }
                 Err(_) => {
                     *lock(&self.warm_after) = Some(clock::now() + WARM_PAUSE);
-                    break;
+                    return;
                 }
             }
             drop(permit);
         }
-        self.warming.store(false, Ordering::Release);
     }
 
     /// Closes idle backends that are too old, or idle for too long above the
@@ -81,7 +82,7 @@ impl Tenant {
 
     /// Removes the tenant if nobody has used it for long. Whoever comes at the
     /// same moment finds the gate closed and registers it anew.
-    fn forget(&self, now: Instant) -> bool {
+    fn forget(self: &Arc<Self>, now: Instant) -> bool {
         let idle = now.saturating_duration_since(*lock(&self.last_used));
         if idle < FORGET_AFTER {
             return false;
@@ -98,5 +99,14 @@ impl Tenant {
             self.close_all();
         }
         unused
+    }
+}
+
+/// At most one upkeep of a tenant runs at a time, whatever becomes of it.
+struct Busy(Arc<Tenant>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.upkeep.store(false, Ordering::Release);
     }
 }
