@@ -11,5 +11,7 @@ pub mod registry;
 pub mod service;
 pub mod store;
 pub mod tenant;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 pub mod workers;

@@ -1,0 +1,290 @@
+//! The pool on fakes of its two seams, `Connect` and `Backend`: what no real
+//! PostgreSQL can be made to do on demand.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crossbeam_channel::{unbounded, Receiver, Sender};
+use futures_executor::block_on;
+use scheduled_thread_pool::ScheduledThreadPool;
+
+use crate::backend::cancel::Canceller;
+use crate::backend::connect::Connect;
+use crate::backend::session::{Backend, Limits, Notice, RunError, Statement, StatementResult};
+use crate::backend::transport::Watch;
+use crate::clock;
+use crate::config::{Config, PoolConfig};
+use crate::core::gate::GateState;
+use crate::core::ids::TenantId;
+use crate::core::lease_table::Terms;
+use crate::error::{ConnectError, Error};
+use crate::metrics::Metrics;
+use crate::pool::alarms::{Alarms, Bell};
+use crate::pool::caller::Caller;
+use crate::pool::execute::{self, Request};
+use crate::pool::job::{Job, Outstanding, Reply, Session};
+use crate::pool::leases::Leases;
+use crate::pool::operation::Tools;
+use crate::pool::tenant::{Context, Fingerprint, Tenant};
+use crate::pool::workers::Workers;
+
+const WAIT: Duration = Duration::from_secs(60);
+
+/// How many fakes live, and how many lived at once.
+#[derive(Default)]
+struct Census {
+    alive: AtomicUsize,
+    most: AtomicUsize,
+    opened: AtomicUsize,
+}
+
+#[derive(Clone)]
+struct Fakes {
+    census: Arc<Census>,
+    behaviour: Behaviour,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Behaviour {
+    Good,
+    RefusesConnects,
+    PanicsInConnect,
+    PanicsInRun,
+    FailsReset,
+}
+
+impl Connect for Fakes {
+    fn connect(&self, watch: &Arc<Watch>, _: Duration) -> Result<Box<dyn Backend>, ConnectError> {
+        match self.behaviour {
+            Behaviour::RefusesConnects => return Err(ConnectError::Settings("no".to_owned())),
+            Behaviour::PanicsInConnect => panic!("injected in connect"),
+            _ => {}
+        }
+        let alive = self.census.alive.fetch_add(1, Ordering::SeqCst) + 1;
+        self.census.most.fetch_max(alive, Ordering::SeqCst);
+        self.census.opened.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(Fake { fakes: self.clone(), watch: Arc::clone(watch) }))
+    }
+}
+
+struct Fake {
+    fakes: Fakes,
+    watch: Arc<Watch>,
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.fakes.census.alive.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Backend for Fake {
+    fn pid(&self) -> i32 {
+        1
+    }
+    fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+    fn canceller(&self) -> Option<Canceller> {
+        None
+    }
+    fn is_closed(&mut self) -> bool {
+        self.watch.is_aborted()
+    }
+    fn is_poisoned(&self) -> bool {
+        false
+    }
+    fn run(&mut self, _: &Statement, _: Limits, _: &dyn Fn()) -> Result<StatementResult, RunError> {
+        assert!(self.fakes.behaviour != Behaviour::PanicsInRun, "injected in run");
+        Ok(StatementResult::default())
+    }
+    fn check(&mut self) -> bool {
+        true
+    }
+    fn reset(&mut self) -> bool {
+        self.fakes.behaviour != Behaviour::FailsReset
+    }
+    fn take_notices(&mut self) -> Vec<Notice> {
+        Vec::new()
+    }
+}
+
+struct World {
+    tenant: Arc<Tenant>,
+    context: Arc<Context>,
+    census: Arc<Census>,
+}
+
+fn world(max: usize, behaviour: Behaviour) -> World {
+    let bell = Bell::default();
+    let context = Arc::new(Context {
+        config: Config::default(),
+        tools: Tools {
+            workers: Workers::default(),
+            alarms: Alarms::new(bell.clone()),
+            metrics: Metrics::default(),
+        },
+        bell,
+        keeper: Bell::default(),
+        outstanding: Outstanding::default(),
+        r2d2: Arc::new(ScheduledThreadPool::builder().num_threads(1).build()),
+    });
+    let census = Arc::<Census>::default();
+    let fakes = Fakes { census: Arc::clone(&census), behaviour };
+    let settings =
+        PoolConfig { max_connections: max, min_connections: max, ..PoolConfig::default() };
+    let id = TenantId::parse("fake").expect("a good name");
+    let fingerprint = Fingerprint([0; 32]);
+    let tenant = Tenant::new(id, settings, fingerprint, Box::new(fakes), &context, Weak::new());
+    World { tenant, context, census }
+}
+
+impl World {
+    /// Asks for a session; what comes is sent to the channel.
+    fn ask(&self, to: &Sender<Result<Session, Error>>) {
+        let to = to.clone();
+        let job = Job::new(&Caller::new(), move |session| {
+            // A test that is over no longer listens.
+            let _ = to.send(session);
+        });
+        assert!(self.tenant.admit(job, WAIT).is_ok());
+    }
+
+    fn session(&self) -> Session {
+        let (to, from) = unbounded();
+        self.ask(&to);
+        from.recv().expect("answered").expect("a session")
+    }
+
+    /// Waits until every permit is back.
+    fn settled(&self) {
+        assert!(self.context.outstanding.wait_for_none(clock::now() + WAIT));
+        assert_eq!(self.tenant.figures().used, 0);
+    }
+}
+
+fn got(from: &Receiver<Result<Session, Error>>) -> Result<Session, Error> {
+    from.recv_timeout(WAIT).expect("answered")
+}
+
+#[test]
+fn open_backends_never_exceed_the_permits_and_everybody_is_served_once() {
+    let world = world(4, Behaviour::Good);
+    let (to, from) = unbounded();
+    for round in 0..900 {
+        world.ask(&to);
+        // The keeper meddles, and every third session is thrown away.
+        world.tenant.maintain(clock::now());
+        while let Ok(session) = from.try_recv() {
+            let session = session.expect("a session");
+            if round % 3 == 0 {
+                Tenant::discard(session, "test");
+            } else {
+                Tenant::settle(session);
+            }
+        }
+    }
+    drop(to);
+    while let Ok(session) = from.recv() {
+        Tenant::settle(session.expect("a session"));
+    }
+    world.settled();
+    assert!(world.census.most.load(Ordering::SeqCst) <= 4);
+    let figures = world.tenant.figures();
+    assert_eq!((figures.acquired, figures.waiting), (900, 0));
+    assert_eq!(figures.open, world.census.alive.load(Ordering::SeqCst));
+    assert_eq!(figures.idle, figures.open);
+}
+
+#[test]
+fn a_clean_backend_is_used_again_and_a_doubtful_one_is_closed() {
+    let good = world(1, Behaviour::Good);
+    Tenant::settle(good.session());
+    drop(good.session());
+    good.settled();
+    // The second session was dropped without a reset.
+    assert_eq!(good.census.opened.load(Ordering::SeqCst), 1);
+    assert_eq!(good.census.alive.load(Ordering::SeqCst), 0);
+
+    let bad = world(1, Behaviour::FailsReset);
+    Tenant::settle(bad.session());
+    bad.settled();
+    assert_eq!(bad.census.alive.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_first_connect_that_fails_answers_everybody_and_closes_the_gate() {
+    let world = world(2, Behaviour::RefusesConnects);
+    let (to, from) = unbounded();
+    for _ in 0..5 {
+        let to = to.clone();
+        let job = Job::new(&Caller::new(), move |session| {
+            let _ = to.send(session);
+        });
+        // Late ones may find the gate closed already.
+        if let Err(back) = world.tenant.admit(job, WAIT) {
+            (back.deliver)(Err(Error::Draining));
+        }
+    }
+    for _ in 0..5 {
+        assert!(got(&from).is_err());
+    }
+    world.settled();
+    assert_eq!(world.tenant.figures().state, GateState::Closed);
+}
+
+#[test]
+fn a_panic_in_connect_costs_no_permit_and_leaves_nobody_waiting() {
+    let world = world(1, Behaviour::PanicsInConnect);
+    let (reply, answer) = Reply::<()>::new();
+    let job = Job::new(&Caller::new(), move |_| drop(reply.send(Ok(()))));
+    assert!(world.tenant.admit(job, WAIT).is_ok());
+    // The job was lost in the panic; its reply answered for itself.
+    assert!(matches!(block_on(answer), Ok(Err(Error::Internal(_)))));
+    world.settled();
+    assert_eq!(world.tenant.figures().state, GateState::Closed);
+}
+
+#[test]
+fn a_panic_while_sql_runs_costs_one_backend_and_no_permit_and_ends_the_lease() {
+    let world = world(1, Behaviour::PanicsInRun);
+    let tools = &world.context.tools;
+    let config = &world.context.config;
+    let leases = Leases::new(&config.limits, Bell::default(), tools.metrics.clone());
+    let terms = Terms { ttl: WAIT, idle_in_transaction: WAIT, max_lifetime: WAIT };
+    let grant = leases.grant(world.session(), terms, String::new()).expect("granted");
+    grant.undelivered.delivered();
+    let request = Request {
+        statements: vec![Statement { sql: "select 1".to_owned(), parameters: Vec::new() }],
+        atomic: false,
+        timeout: WAIT,
+        max_rows: None,
+        max_bytes: 1,
+    };
+    let (reply, answer) = Reply::new();
+    let caller = Caller::new();
+    execute::on_lease(&leases, tools, grant.id.clone(), request, false, &caller, reply);
+    assert!(matches!(block_on(answer), Ok(Err(Error::Internal(_)))));
+    world.settled();
+    assert_eq!(world.census.alive.load(Ordering::SeqCst), 0);
+    assert_eq!(leases.count(), 0);
+    assert!(matches!(
+        leases.renew(&grant.id, None),
+        Err(Error::LeaseEnded(tombstone)) if tombstone.reason.as_str() == "backend_lost"
+    ));
+    // The permit serves the next.
+    drop(world.session());
+}
+
+#[test]
+fn a_grant_that_is_dropped_before_delivery_ends_its_lease() {
+    let world = world(1, Behaviour::Good);
+    let limits = &world.context.config.limits;
+    let metrics = world.context.tools.metrics.clone();
+    let leases = Leases::new(limits, Bell::default(), metrics);
+    let terms = Terms { ttl: WAIT, idle_in_transaction: WAIT, max_lifetime: WAIT };
+    drop(leases.grant(world.session(), terms, String::new()).expect("granted"));
+    world.settled();
+    assert_eq!(leases.count(), 0);
+}
