@@ -29,11 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .include("proto")
         .inputs(PROTOS)
         .run_from_script();
-    let files = Parser::new()
-        .pure()
-        .include("proto")
-        .inputs(PROTOS)
-        .file_descriptor_set()?;
+    let files = Parser::new().pure().include("proto").inputs(PROTOS).file_descriptor_set()?;
 
     let mut modules = String::new();
     for file in files.file.iter().filter(|f| is_ours(f.name())) {
