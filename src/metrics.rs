@@ -33,6 +33,7 @@ struct Families {
     tenants: RwLock<HashSet<TenantId>>,
     leases_granted: IntCounterVec,
     leases_ended: IntCounterVec,
+    leak_warnings: IntCounterVec,
     lease_held: HistogramVec,
     acquire_wait: HistogramVec,
     acquire_failures: IntCounterVec,
@@ -66,6 +67,11 @@ impl Default for Metrics {
                 "connpool_leases_ended_total",
                 "Leases ended, by reason.",
                 &["reason", "tenant"],
+            ),
+            leak_warnings: counter(
+                "connpool_lease_leak_warnings_total",
+                "Leases that were held for longer than ten minutes.",
+                &["tenant"],
             ),
             lease_held: histogram(
                 "connpool_lease_held_seconds",
@@ -169,6 +175,7 @@ impl Metrics {
         for counter in [
             &families.leases_granted,
             &families.leases_ended,
+            &families.leak_warnings,
             &families.acquire_failures,
             &families.backend_opens,
             &families.backend_open_failures,
@@ -207,6 +214,11 @@ impl Metrics {
         let tenant = self.label(tenant);
         self.0.leases_ended.with_label_values(&[reason, tenant]).inc();
         self.0.lease_held.with_label_values(&[tenant]).observe(held.as_secs_f64());
+    }
+
+    /// A lease is held for suspiciously long.
+    pub fn leak_warned(&self, tenant: &TenantId) {
+        self.0.leak_warnings.with_label_values(&[self.label(tenant)]).inc();
     }
 
     /// A request got its backend after so long.

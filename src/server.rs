@@ -98,9 +98,9 @@ impl Server {
         let http = http::server::Server::start(config.http, &service)
             .map_err(|error| StartError::Http(error, config.http))?;
         let registry = Arc::clone(&service.registry);
-        let reaper = reaper::start(Arc::clone(&registry), Arc::clone(&service.leases))
-            .map_err(StartError::Thread)?;
-        let keeper = keeper::start(registry).map_err(StartError::Thread)?;
+        let reaper =
+            reaper::start(registry, Arc::clone(&service.leases)).map_err(StartError::Thread)?;
+        let keeper = keeper::start(service.clone()).map_err(StartError::Thread)?;
         let grpc = rpc::server::Server::start(config, &service).map_err(StartError::Grpc)?;
         Ok(Server { drain_timeout: config.drain_timeout, service, grpc, http, reaper, keeper })
     }

@@ -1,6 +1,7 @@
 //! The lease table as the service uses it: one lock, short methods, and what has
 //! to happen with the sessions that come out.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,6 +30,8 @@ pub struct Leases {
     fencing: AtomicU64,
     bell: Bell,
     metrics: Metrics,
+    /// Fencing tokens of leases that were warned of. A leaf lock.
+    warned: Mutex<HashSet<u64>>,
 }
 
 /// A lease that was granted and is on its way to its caller.
@@ -85,6 +88,7 @@ impl Leases {
             fencing: AtomicU64::new(clock::unix_micros()),
             bell,
             metrics,
+            warned: Mutex::default(),
         })
     }
 
@@ -302,6 +306,32 @@ impl Leases {
     /// All live leases, oldest first.
     pub fn views(&self) -> Vec<View> {
         self.table().views(clock::now())
+    }
+
+    /// Warns of each lease held for longer than `limit`, once. A leak shows here
+    /// with the name of its holder.
+    pub fn warn_of_leaks(&self, limit: Duration) {
+        let now = clock::now();
+        let old = |view: &&View| now.saturating_duration_since(view.granted_at) > limit;
+        let views = self.views();
+        let views: Vec<&View> = views.iter().filter(old).collect();
+        let tokens: HashSet<u64> = views.iter().map(|view| view.facts.fencing_token).collect();
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *warned, tokens);
+        drop(warned);
+        for view in views.iter().filter(|view| !before.contains(&view.facts.fencing_token)) {
+            let facts = &view.facts;
+            let held = now.saturating_duration_since(view.granted_at);
+            self.metrics.leak_warned(&facts.tenant);
+            log::warn!(
+                "event=lease_held_long tenant={} lease={} pid={} holder={:?} held={held:?} transaction={:?}",
+                facts.tenant,
+                facts.lease_name,
+                facts.backend_pid,
+                facts.holder,
+                view.transaction
+            );
+        }
     }
 
     /// How many are alive.

@@ -6,11 +6,12 @@
 //! the caller's leaving, whichever comes first.
 
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use futures_util::{Future, Sink, SinkExt};
+use futures_util::{Future, FutureExt, Sink, SinkExt};
 use grpcio::{RpcContext, ServerStreamingSink, WriteFlags};
 
 use crate::error::Error;
@@ -39,7 +40,13 @@ pub(super) fn answer<R, M>(
         reply.send(Err(error));
         answer
     });
-    ctx.spawn(deliver(sink, promised, caller, convert));
+    let delivery = AssertUnwindSafe(deliver(sink, promised, caller, convert)).catch_unwind();
+    ctx.spawn(async move {
+        // A panic that reached gRPC's thread would end it for good.
+        if delivery.await.is_err() {
+            log::error!("event=panic thread={}", threads::GRPC);
+        }
+    });
 }
 
 /// Answers with what is known at once.

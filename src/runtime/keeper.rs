@@ -1,42 +1,81 @@
-//! The thread that keeps pools warm and retires old backends. It decides only;
-//! what may block runs on workers.
+//! The thread that keeps pools warm, retires old backends, and says who holds
+//! what for suspiciously long. It decides only; what may block runs on workers.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use crossbeam_channel::{after, select};
 
 use crate::clock;
-use crate::pool::registry::Registry;
+use crate::core::ids::TenantId;
+use crate::core::lease_table::View;
+use crate::pool::service::Service;
 use crate::runtime::shutdown::{Stopped, Thread};
 use crate::threads;
 
 /// It looks at every pool so often, and when a pool was just opened.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// A lease held for longer is worth a warning.
+const LEAK_WARNING: Duration = Duration::from_secs(600);
+/// Holders named in one line.
+const NAMED: usize = 10;
 
 /// Starts the keeper.
 ///
 /// # Errors
 /// If the system has no thread left.
-pub fn start(registry: Arc<Registry>) -> std::io::Result<Thread> {
-    Thread::start(threads::KEEPER, move |stopped| run(&registry, &stopped))
+pub fn start(service: Service) -> std::io::Result<Thread> {
+    Thread::start(threads::KEEPER, move |stopped| run(&service, &stopped))
 }
 
-fn run(registry: &Registry, stopped: &Stopped) {
-    let bell = registry.context().keeper.clone();
+fn run(service: &Service, stopped: &Stopped) {
+    let bell = service.context().keeper.clone();
+    let mut exhausted = HashSet::new();
     loop {
         bell.awake();
-        threads::survive(threads::KEEPER, || {
-            for tenant in registry.all() {
-                tenant.maintain(clock::now());
-            }
-        });
-        let until = clock::now() + INTERVAL;
-        bell.sleep_until(until);
+        threads::survive(threads::KEEPER, || round(service, &mut exhausted));
+        bell.sleep_until(clock::now() + INTERVAL);
         select! {
             recv(stopped) -> _ => return,
             recv(bell.heard()) -> _ => {}
             recv(after(INTERVAL)) -> _ => {}
         }
     }
+}
+
+/// One round. `exhausted` holds the tenants whose present exhaustion was told.
+fn round(service: &Service, exhausted: &mut HashSet<TenantId>) {
+    let mut still = HashSet::new();
+    for tenant in service.registry.all() {
+        tenant.maintain(clock::now());
+        let figures = tenant.figures();
+        if figures.waiting == 0 {
+            continue;
+        }
+        still.insert(tenant.id().clone());
+        if !exhausted.contains(tenant.id()) {
+            log::warn!(
+                "event=tenant_exhausted tenant={} used={} waiting={} holders={:?}",
+                tenant.id(),
+                figures.used,
+                figures.waiting,
+                holders(&service.leases.views(), tenant.id())
+            );
+        }
+    }
+    *exhausted = still;
+    service.leases.warn_of_leaks(LEAK_WARNING);
+}
+
+/// Who holds how many leases of a tenant, the greatest first.
+fn holders(leases: &[View], tenant: &TenantId) -> Vec<(String, usize)> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for view in leases.iter().filter(|view| view.facts.tenant == *tenant) {
+        *counts.entry(&view.facts.holder).or_default() += 1;
+    }
+    let mut counts: Vec<(String, usize)> =
+        counts.into_iter().map(|(holder, count)| (holder.to_owned(), count)).collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts.truncate(NAMED);
+    counts
 }
