@@ -91,11 +91,11 @@ impl PgBackend {
             Err(error) => {
                 let error = self.fail(&error, true);
                 // Our own cancel of an excessive result is not PostgreSQL's fault.
-                return match (&error, kept.problem) {
-                    (RunError::Fault(fault), Some(problem))
+                return match &error {
+                    RunError::Fault(fault)
                         if kept.asked && fault.sqlstate == sqlstate::QUERY_CANCELED =>
                     {
-                        Err(problem)
+                        Err(RunError::TooLarge { completed: false })
                     }
                     _ => Err(error),
                 };

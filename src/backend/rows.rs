@@ -55,7 +55,7 @@ impl Kept {
                 self.bytes += values.iter().map(Value::encoded_size).sum::<usize>() + 8;
                 if self.bytes > self.limits.max_bytes {
                     self.rows = Vec::new();
-                    self.problem = Some(RunError::TooLarge);
+                    self.problem = Some(RunError::TooLarge { completed: true });
                 } else {
                     self.rows.push(values);
                 }
@@ -75,7 +75,7 @@ impl Kept {
             self.asked = true;
             self.rows = Vec::new();
             // A cut by max_rows that had to be cancelled is no clean result.
-            self.problem.get_or_insert(RunError::TooLarge);
+            self.problem.get_or_insert(RunError::TooLarge { completed: true });
             excess();
         }
     }

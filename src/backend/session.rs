@@ -63,15 +63,19 @@ pub enum RunError {
         /// The rule.
         rule: String,
     },
-    /// A value could not be understood; the statement ran.
+    /// A value could not be understood; the statement ran to its end.
     Undecodable {
         /// The column.
         column: String,
         /// Why.
         why: String,
     },
-    /// The result passed `max_bytes`; the statement ran.
-    TooLarge,
+    /// The result passed `max_bytes`.
+    TooLarge {
+        /// The statement ran to its end all the same; otherwise it was
+        /// cancelled, which undoes it.
+        completed: bool,
+    },
     /// Not possible this way; nothing ran.
     Unsupported(&'static str),
     /// Cancelled before it was sent, or ended by PostgreSQL in another way than

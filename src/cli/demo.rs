@@ -2,6 +2,7 @@
 //! and a walk through a lease before the user's eyes.
 
 use std::error::Error;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -43,9 +44,12 @@ pub(super) fn run(flags: &Flags) -> Outcome {
     println!("  port {}, two tenants with a database and a role each", postgres.port());
 
     let mut config = flags.serve.config();
+    // The demo's passwords are known to everybody.
+    config.listen = "127.0.0.1".to_owned();
+    config.http.set_ip(Ipv4Addr::LOCALHOST.into());
     let trust = certificate(&mut config.tls)?;
     let server = Server::start(config)?;
-    announce(&server, &flags.serve);
+    announce(&server, "127.0.0.1", &flags.serve);
 
     let environment = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("demo-client").build());
     let address = format!("localhost:{}", server.grpc_port());
@@ -64,6 +68,7 @@ pub(super) fn run(flags: &Flags) -> Outcome {
     }
     drop(client);
     server.stop();
+    println!("Stopped; the ephemeral PostgreSQL goes too.");
     Ok(())
 }
 
@@ -140,9 +145,10 @@ fn walk(client: &Client, postgres: &Embedded) -> Outcome {
     for (name, _) in TENANTS {
         let stats = client.stats(name)?;
         println!(
-            "  {name}: {} connections ({} idle) of {}, {} leases, {} acquired so far",
+            "  {name}: {} connections ({} idle, {} opening) of {}, {} leases, {} acquired so far",
             stats.total_connections,
             stats.idle_connections,
+            stats.opening,
             stats.max_connections,
             stats.leases,
             stats.acquire_count
@@ -153,12 +159,12 @@ fn walk(client: &Client, postgres: &Embedded) -> Outcome {
 
 fn hints(server: &Server, cert: Option<PathBuf>, postgres: &Embedded) {
     let (name, password) = TENANTS[0];
-    let cert = cert.map_or("(none: --insecure)".to_owned(), |path| path.display().to_string());
+    let cert = cert.map_or("--insecure".to_owned(), |path| format!("--cert {}", path.display()));
     println!(
         "\nServing until Ctrl-C. Try:\n  \
          curl http://localhost:{http}/health\n  \
          curl http://localhost:{http}/metrics\n  \
-         python3 examples/lease.py --port {grpc} --cert {cert} \\\n      \
+         python3 examples/lease.py --port {grpc} {cert} \\\n      \
          --tenant {name} --dsn '{dsn}'",
         http = server.http_port(),
         grpc = server.grpc_port(),

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod demo;
+mod logging;
 mod serve;
 
 use std::ffi::OsString;
@@ -39,7 +40,7 @@ enum Command {
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse_from(arguments(std::env::args_os()));
-    logging();
+    logging::start();
     let outcome = match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(flags)) => serve::run(&flags),
@@ -76,21 +77,6 @@ fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
         _ => argument,
     };
     given.map(double).collect()
-}
-
-/// Our own lines from INFO up; the driver's only from WARN, because below that
-/// it writes SQL and parameters. RUST_LOG changes ours, not the driver's.
-fn logging() {
-    let mut builder = env_logger::Builder::new();
-    builder.filter_level(log::LevelFilter::Warn);
-    builder.filter_module("connection_pool_manager", log::LevelFilter::Info);
-    builder.parse_default_env();
-    for driver in ["postgres", "tokio_postgres", "postgres_openssl"] {
-        builder.filter_module(driver, log::LevelFilter::Warn);
-    }
-    builder.format_timestamp_millis();
-    // A second call in one process finds a logger in place, which is fine.
-    let _ = builder.try_init();
 }
 
 #[cfg(test)]

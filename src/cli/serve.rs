@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::Args;
 use crossbeam_channel::{bounded, Receiver};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -30,7 +31,7 @@ pub(super) struct Flags {
     #[arg(long, env = "CPM_KEY", default_value = "certs/key.pem")]
     pub key: PathBuf,
     /// Serve gRPC without TLS. Anybody on the way can read DSNs and leases.
-    #[arg(long, env = "CPM_INSECURE")]
+    #[arg(long, env = "CPM_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
     /// Where /health and /metrics listen: HOST:PORT, or :PORT for every address.
     #[arg(long, env = "CPM_HTTP", default_value = ":8082", value_parser = http_address)]
@@ -100,7 +101,7 @@ pub(super) fn run(flags: &Flags) -> Outcome {
     }
     let signals = signals()?;
     let server = Server::start(config)?;
-    announce(&server, flags);
+    announce(&server, &flags.listen, flags);
     // The channel closes only with a signal; a lost thread would stop us too.
     let _ = signals.recv();
     log::info!("event=stopping message=\"Shutting down server...\"");
@@ -110,8 +111,7 @@ pub(super) fn run(flags: &Flags) -> Outcome {
 }
 
 /// Says where it listens; port 0 was any.
-pub(super) fn announce(server: &Server, flags: &Flags) {
-    let address: &str = &flags.listen;
+pub(super) fn announce(server: &Server, address: &str, flags: &Flags) {
     let host = address.parse::<IpAddr>().map_or_else(
         |_| address.to_owned(),
         |ip| if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() },

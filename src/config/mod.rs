@@ -40,7 +40,7 @@ pub enum Tls {
     },
 }
 
-/// One tenant's pool. A DSN's `pool_*` keys override the four that they name.
+/// One tenant's pool. A DSN's `pool_*` keys override those that they name.
 #[derive(Debug, Clone)]
 pub struct PoolConfig {
     /// The most backends.
@@ -164,10 +164,15 @@ impl PoolConfig {
     pub fn with(&self, keys: &dsn::PoolKeys) -> PoolConfig {
         let count = |own: Option<u32>, default: usize| own.map_or(default, |n| n as usize);
         let max_connections = count(keys.max_conns, self.max_connections);
+        let max_lifetime = keys.max_conn_lifetime.unwrap_or(self.max_lifetime);
+        let jitter = keys.max_conn_lifetime_jitter.map(|jitter| {
+            (jitter.as_secs_f64() / max_lifetime.as_secs_f64().max(f64::EPSILON)).min(1.0)
+        });
         PoolConfig {
             max_connections,
+            lifetime_jitter: jitter.unwrap_or(self.lifetime_jitter),
+            max_lifetime,
             min_connections: count(keys.min_conns, self.min_connections).min(max_connections),
-            max_lifetime: keys.max_conn_lifetime.unwrap_or(self.max_lifetime),
             idle_timeout: keys.max_conn_idle_time.unwrap_or(self.idle_timeout),
             ..self.clone()
         }

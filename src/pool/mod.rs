@@ -7,6 +7,7 @@ pub mod execute;
 pub mod job;
 pub mod leases;
 pub mod operation;
+mod progress;
 pub mod registry;
 pub mod service;
 pub mod store;

@@ -86,7 +86,11 @@ impl Registry {
         for _ in 0..LOOKUPS {
             let tenant = match self.tenant(target) {
                 Ok(tenant) => tenant,
-                Err(error) => return (job.deliver)(Err(error)),
+                Err(error) => {
+                    let metrics = &self.context.tools.metrics;
+                    metrics.acquire_failed(error.as_str(), &target.tenant);
+                    return (job.deliver)(Err(error));
+                }
             };
             match tenant.admit(job, wait) {
                 Ok(()) => return,

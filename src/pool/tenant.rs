@@ -296,7 +296,6 @@ impl Tenant {
         if let Some(registry) = self.registry.upgrade() {
             registry.opened();
         }
-        self.context.tools.metrics.admit(&self.id);
         self.hand(handed, now);
         self.context.keeper.due(now);
     }
@@ -359,10 +358,12 @@ impl Tenant {
         let backend = outcome.inspect_err(|cause| {
             metrics.open_failed(cause.as_str(), &self.id);
             log::warn!(
-                "event=connect_failed tenant={} elapsed={took:?} error=\"{cause}\"",
-                self.id
+                "event=connect_failed tenant={} elapsed={took:?} error={:?}",
+                self.id,
+                cause.to_string()
             );
         })?;
+        metrics.admit(&self.id);
         metrics.opened(&self.id, took);
         log::debug!(
             "event=backend_opened tenant={} pid={} elapsed={took:?}",

@@ -1,0 +1,58 @@
+//! Where log lines go: to standard error, one line an event.
+
+use env_logger::{Builder, Logger};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+/// Crates that write SQL and parameters below WARN.
+const DRIVER: &[&str] = &["postgres", "tokio_postgres", "postgres_openssl"];
+
+/// Our own lines from INFO up, other crates' from WARN. RUST_LOG changes that,
+/// but nothing makes the driver say more than warnings.
+pub(super) fn start() {
+    let mut builder = Builder::new();
+    builder
+        .filter_level(LevelFilter::Warn)
+        .filter_module("connection_pool_manager", LevelFilter::Info)
+        .parse_default_env()
+        .format_timestamp_millis();
+    let logger = Capped(builder.build());
+    log::set_max_level(logger.0.filter());
+    // A second call in one process finds a logger in place, which is fine.
+    let _ = log::set_boxed_logger(Box::new(logger));
+}
+
+struct Capped(Logger);
+
+fn is_capped(metadata: &Metadata<'_>) -> bool {
+    let root = metadata.target().split("::").next().unwrap_or_default();
+    metadata.level() > Level::Warn && DRIVER.contains(&root)
+}
+
+impl Log for Capped {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        !is_capped(metadata) && self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !is_capped(record.metadata()) {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_driver_may_warn_and_say_no_more() {
+        let said = |target, level| Metadata::builder().target(target).level(level).build();
+        assert!(is_capped(&said("tokio_postgres::query", Level::Debug)));
+        assert!(!is_capped(&said("tokio_postgres::query", Level::Warn)));
+        assert!(!is_capped(&said("connection_pool_manager::pool", Level::Debug)));
+    }
+}

@@ -1,0 +1,216 @@
+//! How far the statements of one request have come, and what is to be said of
+//! them when they go no further.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::keyword::first_keyword;
+use crate::backend::session::{Backend, Limits, RunError, Statement, StatementResult};
+use crate::backend::sqlstate;
+use crate::core::transaction::TransactionState;
+use crate::error::{CancelCause, Error, Outcome, PgFault, Work};
+use crate::pool::execute::Request;
+use crate::pool::operation::{Operation, Settled};
+
+/// How far a request has come.
+#[derive(Default)]
+pub(super) struct Progress {
+    pub(super) results: Vec<StatementResult>,
+    completed: usize,
+    /// The statement that was tried last.
+    at: Option<usize>,
+    /// Something was sent to PostgreSQL.
+    sent: bool,
+    /// Something has taken effect for good.
+    applied: bool,
+    /// BEGIN and COMMIT are ours.
+    pub(super) wrapped: bool,
+    /// Transaction state before the statement tried last.
+    before: Option<TransactionState>,
+    /// That statement tried to commit.
+    committing: bool,
+    /// COMMIT was answered with ROLLBACK.
+    rolled_back: bool,
+}
+
+impl Progress {
+    /// Runs all statements, as far as they go.
+    pub(super) fn statements(
+        &mut self,
+        backend: &mut dyn Backend,
+        operation: &Arc<Operation>,
+        request: &Request,
+    ) -> Result<(), RunError> {
+        if request.atomic && backend.watch().transaction() == TransactionState::None {
+            let _timeout = operation.timeout(request.timeout);
+            plain(backend, "BEGIN")?;
+            self.wrapped = true;
+        }
+        let mut left = request.max_bytes;
+        for (i, statement) in request.statements.iter().enumerate() {
+            if operation.cause().is_some() {
+                return Err(RunError::Interrupted);
+            }
+            let limits = Limits { max_bytes: left, max_rows: request.max_rows };
+            self.at = Some(i);
+            let result = self.one(backend, operation, statement, limits, request.timeout)?;
+            let bytes = result.rows.iter().flatten();
+            let bytes: usize = bytes.map(crate::core::value::Value::encoded_size).sum();
+            left = left.saturating_sub(bytes + 8 * result.rows.len());
+            self.results.push(result);
+            self.completed += 1;
+        }
+        self.at = None;
+        if self.wrapped {
+            let commit = Statement { sql: "COMMIT".to_owned(), parameters: Vec::new() };
+            let limits = Limits { max_bytes: 0, max_rows: None };
+            self.one(backend, operation, &commit, limits, request.timeout)?;
+            self.wrapped = false;
+        }
+        Ok(())
+    }
+
+    fn one(
+        &mut self,
+        backend: &mut dyn Backend,
+        operation: &Arc<Operation>,
+        statement: &Statement,
+        limits: Limits,
+        timeout: Duration,
+    ) -> Result<StatementResult, RunError> {
+        let keyword = first_keyword(&statement.sql).to_ascii_uppercase();
+        self.committing = matches!(keyword.as_str(), "COMMIT" | "END" | "PREPARE");
+        self.before = Some(backend.watch().transaction());
+        let alarm = operation.timeout(timeout);
+        let result = backend.run(statement, limits, &|| operation.cancel(CancelCause::Excess));
+        drop(alarm);
+        self.note(&result, backend.watch().transaction());
+        let result = result?;
+        if self.committing && result.command_tag == "ROLLBACK" {
+            self.rolled_back = true;
+            // Nothing of the transaction remains; PostgreSQL has ended it.
+            self.wrapped = false;
+            return Err(RunError::Interrupted);
+        }
+        Ok(result)
+    }
+
+    /// Notes whether the statement was sent, and whether it has taken effect for
+    /// good: outside a transaction at once, inside with its COMMIT.
+    fn note(&mut self, result: &Result<StatementResult, RunError>, after: TransactionState) {
+        let tag = match result {
+            Ok(result) => result.command_tag.as_str(),
+            Err(RunError::TooLarge { completed: true } | RunError::Undecodable { .. }) => "",
+            Err(RunError::Parameter { .. } | RunError::Unsupported(_) | RunError::Interrupted) => {
+                return
+            }
+            Err(RunError::Fault(_) | RunError::Lost { .. } | RunError::TooLarge { .. }) => {
+                self.sent = true;
+                return;
+            }
+        };
+        self.sent = true;
+        self.applied |= after == TransactionState::None && tag != "ROLLBACK";
+    }
+
+    /// What became of the statements.
+    pub(super) fn work(&self) -> Work {
+        Work {
+            outcome: if !self.sent {
+                Outcome::NotStarted
+            } else if self.applied {
+                Outcome::Applied
+            } else {
+                Outcome::NotApplied
+            },
+            completed: self.completed,
+            failed: self.at,
+        }
+    }
+
+    fn lost_work(&self, sent: bool) -> Work {
+        let in_transaction = self.before.is_some_and(TransactionState::is_open);
+        let outcome = match (sent, self.completed, in_transaction && !self.committing) {
+            // PostgreSQL rolls an open transaction back when its client is gone.
+            (_, _, true) if !self.applied => Outcome::NotApplied,
+            (false, 0, _) => Outcome::NotStarted,
+            (false, _, _) => self.work().outcome,
+            (true, _, _) => Outcome::Unknown,
+        };
+        Work { outcome, ..self.work() }
+    }
+
+    /// The error as the caller gets it.
+    pub(super) fn explain(
+        &self,
+        error: RunError,
+        settled: Settled,
+        request: &Request,
+        usable: bool,
+    ) -> Error {
+        let work = self.work();
+        if self.rolled_back {
+            return Error::RolledBack { work };
+        }
+        match error {
+            RunError::Fault(fault) if fault.sqlstate == sqlstate::QUERY_CANCELED => {
+                match settled.cause {
+                    Some(cause) => self.cancelled(cause, work, request, !usable),
+                    None => Error::Sql { fault, work },
+                }
+            }
+            RunError::Fault(fault) => Error::Sql { fault, work },
+            RunError::Lost { fault, sent } => self.lost(fault, sent, settled, request),
+            RunError::Parameter { index, rule } => {
+                Error::Parameter { statement: self.at.unwrap_or(0), parameter: index, rule, work }
+            }
+            RunError::Undecodable { column, why } => Error::Undecodable { column, why, work },
+            RunError::TooLarge { completed } => Error::ResultTooLarge {
+                limit_bytes: request.max_bytes,
+                work,
+                cancelled: !completed,
+            },
+            RunError::Unsupported(what) => Error::Unsupported { what, work },
+            RunError::Interrupted => match settled.cause {
+                Some(cause) => self.cancelled(cause, work, request, !usable),
+                None => Error::Internal("an operation was interrupted for no reason"),
+            },
+        }
+    }
+
+    fn cancelled(
+        &self,
+        cause: CancelCause,
+        work: Work,
+        request: &Request,
+        lease_ended: bool,
+    ) -> Error {
+        match cause {
+            CancelCause::Timeout => {
+                Error::StatementTimeout { limit: request.timeout, work, lease_ended }
+            }
+            by => Error::Cancelled { by, work },
+        }
+    }
+
+    fn lost(
+        &self,
+        fault: Option<Box<PgFault>>,
+        sent: bool,
+        settled: Settled,
+        request: &Request,
+    ) -> Error {
+        let work = self.lost_work(sent);
+        match settled.cause {
+            Some(cause) if fault.is_none() => self.cancelled(cause, work, request, true),
+            _ => Error::BackendLost { work, fault },
+        }
+    }
+}
+
+/// A command of ours, without parameters or a result.
+pub(super) fn plain(backend: &mut dyn Backend, sql: &str) -> Result<StatementResult, RunError> {
+    let statement = Statement { sql: sql.to_owned(), parameters: Vec::new() };
+    let limits = Limits { max_bytes: 0, max_rows: None };
+    backend.run(&statement, limits, &|| ())
+}
