@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::core::gate::Refusal;
 use crate::core::ids::{IdError, TenantId};
 use crate::core::lease_table::{Denied, Tombstone};
+use crate::core::transaction::TransactionState;
 
 pub use self::postgres::{ConnectError, PgFault};
 
@@ -167,11 +168,14 @@ pub struct Work {
     pub completed: usize,
     /// The statement that failed, from 0.
     pub failed: Option<usize>,
+    /// Transaction state of the session afterwards, if it goes on.
+    pub transaction: Option<TransactionState>,
 }
 
 impl Work {
     /// Nothing was sent to PostgreSQL.
-    pub const NOT_STARTED: Work = Work { outcome: Outcome::NotStarted, completed: 0, failed: None };
+    pub const NOT_STARTED: Work =
+        Work { outcome: Outcome::NotStarted, completed: 0, failed: None, transaction: None };
 }
 
 /// Whether work has taken effect.

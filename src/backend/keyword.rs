@@ -1,19 +1,50 @@
-//! The first word of a statement.
+//! The first words of a statement.
 
-/// The first word of a statement, after white space, comments and opening
-/// parentheses. Sound as a screen, because the extended protocol takes exactly
-/// one command.
-pub fn first_keyword(sql: &str) -> &str {
+/// The words a statement starts with, in upper case, up to the first thing that
+/// is neither a word, white space, a comment nor an opening parenthesis. Sound
+/// as a screen, because the extended protocol takes exactly one command.
+pub fn words(sql: &str) -> impl Iterator<Item = String> + '_ {
     let mut rest = sql;
+    std::iter::from_fn(move || {
+        rest = skip(rest);
+        let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        rest = after;
+        (!word.is_empty()).then(|| word.to_ascii_uppercase())
+    })
+}
+
+/// The first word, in upper case; empty if there is none.
+pub fn first_keyword(sql: &str) -> String {
+    words(sql).next().unwrap_or_default()
+}
+
+/// True for a statement that begins or ends a transaction. ROLLBACK TO a
+/// savepoint stays inside.
+pub fn controls_transaction(sql: &str) -> bool {
+    let mut words = words(sql);
+    match words.next().as_deref() {
+        Some("BEGIN" | "START" | "COMMIT" | "END" | "ABORT") => true,
+        Some("ROLLBACK") => {
+            let noise = |word: &String| word == "WORK" || word == "TRANSACTION";
+            words.find(|word| !noise(word)).as_deref() != Some("TO")
+        }
+        Some("PREPARE") => words.next().as_deref() == Some("TRANSACTION"),
+        _ => false,
+    }
+}
+
+fn skip(text: &str) -> &str {
+    let mut rest = text;
     loop {
         rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '(' || c == ';');
         if let Some(comment) = rest.strip_prefix("--") {
-            rest = comment.split_once('\n').map_or("", |(_, after)| after);
+            // PostgreSQL ends a line at either of them.
+            rest = comment.split_once(['\n', '\r']).map_or("", |(_, after)| after);
         } else if rest.starts_with("/*") {
             rest = after_comment(rest);
         } else {
-            let end = rest.find(|c: char| !c.is_ascii_alphabetic());
-            return rest.split_at(end.unwrap_or(rest.len())).0;
+            return rest;
         }
     }
 }
@@ -43,21 +74,49 @@ fn after_comment(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::first_keyword;
+    use super::*;
 
     #[test]
     fn the_first_keyword_is_found_behind_comments() {
         for (sql, word) in [
             ("COMMIT", "COMMIT"),
-            ("  \n-- a\n /* b /* c */ d */copy x from stdin", "copy"),
-            ("(select 1)", "select"),
-            (";;end;", "end"),
+            ("  \n-- a\n /* b /* c */ d */copy x from stdin", "COPY"),
+            ("-- a\rcopy x to stdout", "COPY"),
+            ("(select 1)", "SELECT"),
+            (";;end;", "END"),
             ("", ""),
             ("/* open", ""),
             ("-- only", ""),
-            ("/*ä*/ Commit/**/work", "Commit"),
+            ("/*ä*/ Commit/**/work", "COMMIT"),
         ] {
             assert_eq!(first_keyword(sql), word, "{sql}");
+        }
+    }
+
+    #[test]
+    fn transaction_control_is_told_by_words_and_not_by_comments() {
+        for sql in [
+            "begin",
+            "start transaction",
+            "rollback",
+            "rollback /* to */",
+            "rollback work",
+            "rollback -- to\n",
+            "prepare/**/transaction/**/'x'",
+            "-- a\rcommit",
+            "abort",
+        ] {
+            assert!(controls_transaction(sql), "{sql}");
+        }
+        for sql in [
+            "rollback to a",
+            "rollback/**/to/**/savepoint a",
+            "rollback transaction to a",
+            "prepare p as select * from transaction",
+            "savepoint a",
+            "select 'commit'",
+        ] {
+            assert!(!controls_transaction(sql), "{sql}");
         }
     }
 }

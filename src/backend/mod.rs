@@ -12,3 +12,7 @@ pub mod session;
 pub mod sqlstate;
 pub mod transport;
 pub mod values;
+
+/// The driver's crates by their log targets: below WARN they write SQL and
+/// parameters.
+pub const DRIVER_CRATES: &[&str] = &["postgres", "tokio_postgres", "postgres_openssl"];

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use postgres::error::DbError;
 use postgres::fallible_iterator::FallibleIterator;
+use postgres::types::Type;
 use postgres::Client;
 use r2d2::ManageConnection;
 use r2d2_postgres::PostgresConnectionManager;
@@ -29,6 +30,10 @@ pub struct PgBackend {
     canceller: Canceller,
     notices: Notices,
     poisoned: bool,
+    /// The driver has prepared look-ups of user-defined types; it counts on them.
+    looked_up: bool,
+    /// How many statements of the driver there were at the last reset.
+    own_statements: usize,
 }
 
 impl PgBackend {
@@ -41,7 +46,17 @@ impl PgBackend {
         canceller: Canceller,
         notices: Notices,
     ) -> PgBackend {
-        PgBackend { client, driver, watch, pid, canceller, notices, poisoned: false }
+        PgBackend {
+            client,
+            driver,
+            watch,
+            pid,
+            canceller,
+            notices,
+            poisoned: false,
+            looked_up: false,
+            own_statements: 0,
+        }
     }
 
     /// After an error the driver returns before it has read ReadyForQuery; one
@@ -139,7 +154,7 @@ impl Backend for PgBackend {
         limits: Limits,
         excess: &dyn Fn(),
     ) -> Result<StatementResult, RunError> {
-        if first_keyword(&statement.sql).eq_ignore_ascii_case("copy") {
+        if first_keyword(&statement.sql) == "COPY" {
             // The driver would leave the connection in copy mode for ever.
             return Err(RunError::Unsupported(
                 "COPY cannot run through Execute; use INSERT or SELECT",
@@ -152,6 +167,9 @@ impl Backend for PgBackend {
             Ok(prepared) => prepared,
             Err(error) => return Err(self.fail(&error, false)),
         };
+        let types = prepared.columns().iter().map(postgres::Column::type_);
+        self.looked_up |=
+            types.chain(prepared.params()).any(|kind| Type::from_oid(kind.oid()).is_none());
         let parameters = bind(&prepared, &statement.parameters)?;
         self.read(&prepared, parameters, limits, excess)
     }
@@ -171,16 +189,31 @@ impl Backend for PgBackend {
         }
         sql.push_str(RESET);
         sql.push_str(&format!("SELECT pg_catalog.setseed({}); ", random_seed()));
-        sql.push_str("SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql");
+        sql.push_str("SELECT name, from_sql FROM pg_catalog.pg_prepared_statements");
         let Ok(messages) = self.client.simple_query(&sql) else {
             return false;
         };
-        let names = messages.iter().filter_map(|message| match message {
-            postgres::SimpleQueryMessage::Row(row) => row.try_get("name").ok().flatten(),
-            _ => None,
-        });
-        let deallocate: String =
-            names.map(|name| format!("DEALLOCATE \"{}\"; ", name.replace('"', "\"\""))).collect();
+        let mut deallocate = String::new();
+        let mut own = 0;
+        for message in &messages {
+            // Only the last query has these two columns.
+            let postgres::SimpleQueryMessage::Row(row) = message else { continue };
+            let (Ok(name), Ok(from_sql)) = (row.try_get("name"), row.try_get("from_sql")) else {
+                continue;
+            };
+            match (name, from_sql) {
+                (Some(name), Some("t")) => {
+                    let name = name.replace('"', "\"\"");
+                    deallocate.push_str(&format!("DEALLOCATE \"{name}\"; "));
+                }
+                _ => own += 1,
+            }
+        }
+        // A DEALLOCATE hidden in a function has taken away what the driver needs.
+        if own < self.own_statements.max(usize::from(self.looked_up)) {
+            return false;
+        }
+        self.own_statements = own;
         if !deallocate.is_empty() && self.client.batch_execute(&deallocate).is_err() {
             return false;
         }

@@ -3,8 +3,7 @@
 use env_logger::{Builder, Logger};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-/// Crates that write SQL and parameters below WARN.
-const DRIVER: &[&str] = &["postgres", "tokio_postgres", "postgres_openssl"];
+use crate::backend::DRIVER_CRATES;
 
 /// Our own lines from INFO up, other crates' from WARN. RUST_LOG changes that,
 /// but nothing makes the driver say more than warnings.
@@ -25,7 +24,7 @@ struct Capped(Logger);
 
 fn is_capped(metadata: &Metadata<'_>) -> bool {
     let root = metadata.target().split("::").next().unwrap_or_default();
-    metadata.level() > Level::Warn && DRIVER.contains(&root)
+    metadata.level() > Level::Warn && DRIVER_CRATES.contains(&root)
 }
 
 impl Log for Capped {
@@ -50,9 +49,13 @@ mod tests {
 
     #[test]
     fn the_driver_may_warn_and_say_no_more() {
-        let said = |target, level| Metadata::builder().target(target).level(level).build();
-        assert!(is_capped(&said("tokio_postgres::query", Level::Debug)));
-        assert!(!is_capped(&said("tokio_postgres::query", Level::Warn)));
-        assert!(!is_capped(&said("connection_pool_manager::pool", Level::Debug)));
+        let capped = |target: &str, level| {
+            is_capped(&Metadata::builder().target(target).level(level).build())
+        };
+        for driver in DRIVER_CRATES {
+            assert!(capped(&format!("{driver}::query"), Level::Debug));
+            assert!(!capped(&format!("{driver}::query"), Level::Warn));
+        }
+        assert!(!capped("connection_pool_manager::pool", Level::Debug));
     }
 }

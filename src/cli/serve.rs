@@ -42,9 +42,9 @@ pub(super) struct Flags {
     /// The most connections of a tenant.
     #[arg(long, env = "CPM_MAX_CONNECTIONS", default_value_t = 20)]
     pub max_connections: usize,
-    /// Connections of a tenant that are kept open.
-    #[arg(long, env = "CPM_MIN_CONNECTIONS", default_value_t = 5)]
-    pub min_connections: usize,
+    /// Connections of a tenant that are kept open [default: 5, or the maximum if lower].
+    #[arg(long, env = "CPM_MIN_CONNECTIONS")]
+    pub min_connections: Option<usize>,
     /// A connection is replaced after so long, in seconds.
     #[arg(long, env = "CPM_MAX_LIFETIME", default_value_t = 1800, value_name = "SECONDS")]
     pub max_lifetime: u64,
@@ -83,7 +83,9 @@ impl Flags {
             drain_timeout: Duration::from_secs(self.drain_timeout),
             pool: PoolConfig {
                 max_connections: self.max_connections,
-                min_connections: self.min_connections,
+                min_connections: self
+                    .min_connections
+                    .unwrap_or(PoolConfig::default().min_connections.min(self.max_connections)),
                 max_lifetime: Duration::from_secs(self.max_lifetime),
                 idle_timeout: Duration::from_secs(self.idle_timeout),
                 ..PoolConfig::default()

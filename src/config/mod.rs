@@ -184,19 +184,23 @@ impl PoolConfig {
     /// The first rule that is broken, naming the setting.
     pub fn check(&self) -> Result<(), String> {
         if self.max_connections == 0 {
-            return Err("max connections must be greater than 0".to_owned());
+            return Err("max connections must be greater than 0 (--max-connections)".to_owned());
         }
         if self.min_connections > self.max_connections {
             return Err(format!(
-                "min connections cannot be greater than max connections ({} > {})",
+                "min connections cannot be greater than max connections ({} > {}; --min-connections, --max-connections)",
                 self.min_connections, self.max_connections
             ));
         }
         if self.max_lifetime.is_zero() {
-            return Err("max connection lifetime must be greater than 0".to_owned());
+            return Err(
+                "max connection lifetime must be greater than 0 (--max-lifetime)".to_owned()
+            );
         }
         if self.idle_timeout.is_zero() {
-            return Err("max connection idle time must be greater than 0".to_owned());
+            return Err(
+                "max connection idle time must be greater than 0 (--idle-timeout)".to_owned()
+            );
         }
         Ok(())
     }

@@ -174,6 +174,7 @@ fn run(
         });
     }
     let transaction = backend.watch().transaction();
+    progress.after = usable.then_some(transaction);
     let answer = match outcome {
         Ok(()) => Ok(Executed {
             results: std::mem::take(&mut progress.results),

@@ -31,6 +31,8 @@ pub(super) struct Progress {
     committing: bool,
     /// COMMIT was answered with ROLLBACK.
     rolled_back: bool,
+    /// Transaction state at the end; `None` while the backend's is not known.
+    pub(super) after: Option<TransactionState>,
 }
 
 impl Progress {
@@ -59,6 +61,14 @@ impl Progress {
             left = left.saturating_sub(bytes + 8 * result.rows.len());
             self.results.push(result);
             self.completed += 1;
+            if self.wrapped && backend.watch().transaction() == TransactionState::None {
+                // No statement we know can do this; if one does, going on would
+                // apply the rest piece by piece.
+                self.wrapped = false;
+                return Err(RunError::Unsupported(
+                    "a statement ended the transaction that atomic had begun",
+                ));
+            }
         }
         self.at = None;
         if self.wrapped {
@@ -78,7 +88,7 @@ impl Progress {
         limits: Limits,
         timeout: Duration,
     ) -> Result<StatementResult, RunError> {
-        let keyword = first_keyword(&statement.sql).to_ascii_uppercase();
+        let keyword = first_keyword(&statement.sql);
         self.committing = matches!(keyword.as_str(), "COMMIT" | "END" | "PREPARE");
         self.before = Some(backend.watch().transaction());
         let alarm = operation.timeout(timeout);
@@ -86,7 +96,9 @@ impl Progress {
         drop(alarm);
         self.note(&result, backend.watch().transaction());
         let result = result?;
-        if self.committing && result.command_tag == "ROLLBACK" {
+        let asked = matches!(keyword.as_str(), "ROLLBACK" | "ABORT");
+        let was_open = self.before.is_some_and(TransactionState::is_open);
+        if was_open && !asked && result.command_tag == "ROLLBACK" {
             self.rolled_back = true;
             // Nothing of the transaction remains; PostgreSQL has ended it.
             self.wrapped = false;
@@ -125,6 +137,7 @@ impl Progress {
             },
             completed: self.completed,
             failed: self.at,
+            transaction: self.after,
         }
     }
 

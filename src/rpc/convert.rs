@@ -8,6 +8,7 @@ use protobuf::well_known_types::duration::Duration as WireDuration;
 use protobuf::well_known_types::timestamp::Timestamp;
 use protobuf::{EnumOrUnknown, MessageField};
 
+use crate::backend::keyword::{controls_transaction, first_keyword};
 use crate::backend::session::{Notice, Statement, StatementResult};
 use crate::clock;
 use crate::config::dsn::Dsn;
@@ -172,32 +173,18 @@ pub(super) fn execute(
     Ok((place, request))
 }
 
-/// With `atomic` the transaction is ours: who ends it half-way breaks the
-/// promise. ROLLBACK TO a savepoint stays inside.
+/// With `atomic` the transaction is ours: who ends it half-way breaks the promise.
 fn no_transaction_control(statements: &[Statement]) -> Result<(), Error> {
-    for (i, statement) in statements.iter().enumerate() {
-        let first = crate::backend::keyword::first_keyword(&statement.sql).to_ascii_uppercase();
-        let to_savepoint = || {
-            let mut words = statement.sql.split_whitespace();
-            words.any(|word| word.eq_ignore_ascii_case("to"))
-        };
-        let ends = match first.as_str() {
-            "BEGIN" | "START" | "COMMIT" | "END" | "ABORT" => true,
-            "ROLLBACK" => !to_savepoint(),
-            "PREPARE" => {
-                let mut words = statement.sql.split_whitespace();
-                words.any(|word| word.eq_ignore_ascii_case("transaction"))
-            }
-            _ => false,
-        };
-        if ends {
-            return Err(Error::invalid(
-                "statements",
-                format!("statements[{i}]: {first} is not allowed with atomic, which begins and commits by itself"),
-            ));
-        }
+    match statements.iter().position(|statement| controls_transaction(&statement.sql)) {
+        None => Ok(()),
+        Some(i) => Err(Error::invalid(
+            "statements",
+            format!(
+                "statements[{i}]: {} is not allowed with atomic, which begins and commits by itself",
+                first_keyword(&statements[i].sql)
+            ),
+        )),
     }
-    Ok(())
 }
 
 fn statement(index: usize, statement: sql::Statement, limits: &Limits) -> Result<Statement, Error> {
@@ -327,7 +314,7 @@ pub(super) fn lease(view: &View) -> wire::Lease {
     }
 }
 
-fn transaction(state: TransactionState) -> wire::TransactionState {
+pub(super) fn transaction(state: TransactionState) -> wire::TransactionState {
     match state {
         TransactionState::None => wire::TransactionState::TRANSACTION_STATE_NONE,
         TransactionState::Open => wire::TransactionState::TRANSACTION_STATE_OPEN,

@@ -255,6 +255,7 @@ fn outcome(work: Work) -> WorkOutcome {
         }),
         statements_completed: number(work.completed),
         failed_statement: work.failed.map_or(-1, number),
+        transaction_state: work.transaction.map(convert::transaction).unwrap_or_default().into(),
         ..WorkOutcome::default()
     }
 }
@@ -307,7 +308,12 @@ mod tests {
     #[test]
     fn details_carry_the_reason_and_the_work() {
         let error = Error::RolledBack {
-            work: Work { outcome: Outcome::NotApplied, completed: 1, failed: Some(1) },
+            work: Work {
+                outcome: Outcome::NotApplied,
+                completed: 1,
+                failed: Some(1),
+                transaction: None,
+            },
         };
         let status = status(&error);
         assert_eq!(status.code(), Code::ABORTED);

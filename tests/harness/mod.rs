@@ -1,0 +1,526 @@
+//! What every test file starts from: one PostgreSQL for the file, and the real
+//! binary in front of it, one process a test.
+#![allow(dead_code)] // Each test file uses its own part of this.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use connection_pool_manager::client::{CallError, Client, Security};
+use connection_pool_manager::embedded::{Embedded, Options};
+use connection_pool_manager::proto::connection_pool::{
+    ConnectionRequest, ConnectionResponse, StatsResponse,
+};
+use connection_pool_manager::proto::sql::{ExecuteRequest, ExecuteResponse};
+use grpcio::{EnvBuilder, Environment};
+
+/// A test that has waited for so long has failed. Never a measure of speed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The PostgreSQL of this test file. It ends with the process.
+pub fn postgres() -> &'static Embedded {
+    static POSTGRES: OnceLock<Embedded> = OnceLock::new();
+    POSTGRES.get_or_init(|| Embedded::start(Options::default()).expect("PostgreSQL starts"))
+}
+
+/// A role and a database of its own, nobody else's.
+pub struct Tenant {
+    pub name: String,
+    pub password: String,
+    pub dsn: String,
+}
+
+/// Makes a tenant on the file's PostgreSQL.
+pub fn tenant() -> Tenant {
+    tenant_on(postgres())
+}
+
+/// Makes a tenant on this PostgreSQL.
+pub fn tenant_on(postgres: &Embedded) -> Tenant {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let password = format!("secret-of-{name}");
+    postgres.create_tenant(&name, &password).expect("the role and the database are new");
+    let dsn = postgres.tenant_dsn(&name, &password);
+    Tenant { name, password, dsn }
+}
+
+impl Tenant {
+    /// Asks PostgreSQL itself, as superuser, in this tenant's database.
+    pub fn sql(&self, sql: &str) -> String {
+        let out = postgres().sql(&self.name, sql).expect("SQL runs");
+        out.trim().to_owned()
+    }
+
+    /// Its backends that belong to the service, by pg_stat_activity.
+    pub fn backends(&self) -> usize {
+        backends_on(postgres(), &self.name)
+    }
+
+    /// Process ids of its backends that belong to the service.
+    pub fn backend_pids(&self) -> Vec<i32> {
+        let sql = format!(
+            "select pid from pg_stat_activity where datname = '{}' and application_name like 'connpool/%'",
+            self.name
+        );
+        let out = postgres().sql("postgres", &sql).expect("SQL runs");
+        out.lines().filter_map(|line| line.trim().parse().ok()).collect()
+    }
+}
+
+/// Backends of the service in this database.
+pub fn backends_on(postgres: &Embedded, database: &str) -> usize {
+    let sql = format!(
+        "select count(*) from pg_stat_activity where datname = '{database}' and application_name like 'connpool/%'"
+    );
+    let out = postgres.sql("postgres", &sql).expect("SQL runs");
+    out.trim().parse().expect("a number")
+}
+
+/// The real binary, serving.
+pub struct Service {
+    child: Option<Child>,
+    pub port: u16,
+    pub http_port: u16,
+    log: Log,
+    environment: Arc<Environment>,
+    trust: Option<Vec<u8>>,
+    pub certs: tempfile::TempDir,
+}
+
+/// What the binary wrote so far.
+#[derive(Clone, Default)]
+pub struct Log(Arc<(Mutex<Vec<String>>, Condvar)>);
+
+impl Log {
+    fn follow(&self, stream: impl Read + Send + 'static) {
+        let log = self.clone();
+        #[allow(clippy::disallowed_methods)]
+        // A test's own reader, ended by the end of the stream.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                log.0 .0.lock().unwrap().push(line);
+                log.0 .1.notify_all();
+            }
+        });
+    }
+
+    /// Waits for a line that holds `part`.
+    pub fn wait_for(&self, part: &str) -> String {
+        let mut lines = self.0 .0.lock().unwrap();
+        let until = now() + PATIENCE;
+        loop {
+            if let Some(line) = lines.iter().find(|line| line.contains(part)) {
+                return line.clone();
+            }
+            let left = until.saturating_duration_since(now());
+            assert!(!left.is_zero(), "no {part:?} in the log:\n{}", lines.join("\n"));
+            lines = self.0 .1.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    /// All of it.
+    pub fn text(&self) -> String {
+        // A wait that failed has poisoned it, and its test wants to show the log.
+        let lines = self.0 .0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.join("\n")
+    }
+}
+
+/// The binary under test.
+pub fn binary() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_connection-pool-manager"))
+}
+
+/// A command that runs it without any setting of the environment.
+pub fn command() -> Command {
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars() {
+        if name.starts_with("CPM_")
+            || name.starts_with("DB_")
+            || name.starts_with("PG")
+            || name == "RUST_LOG"
+        {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+impl Service {
+    /// Serves with TLS on free ports.
+    pub fn start() -> Service {
+        Service::with(&[])
+    }
+
+    /// Serves with further arguments.
+    pub fn with(arguments: &[&str]) -> Service {
+        let certs = tempfile::tempdir().expect("a directory");
+        let names = ["localhost", "127.0.0.1"];
+        let made =
+            connection_pool_manager::dev_certs::write(certs.path(), &names).expect("certificates");
+        let insecure = arguments.contains(&"--insecure");
+        let mut child = command()
+            .args(["serve", "--port", "0", "--listen", "127.0.0.1", "--http", "127.0.0.1:0"])
+            .arg("--cert")
+            .arg(&made.cert)
+            .arg("--key")
+            .arg(&made.key)
+            .args(arguments)
+            .env("RUST_LOG", "debug")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let log = Log::default();
+        log.follow(child.stderr.take().unwrap());
+        log.follow(child.stdout.take().unwrap());
+        let line = log.wait_for("event=listening");
+        let trust = (!insecure).then(|| std::fs::read(&made.cert).unwrap());
+        Service {
+            child: Some(child),
+            port: port_of(&line, "grpc="),
+            http_port: port_of(&line, "http="),
+            log,
+            environment: Arc::new(EnvBuilder::new().cq_count(1).build()),
+            trust,
+            certs,
+        }
+    }
+
+    /// A client with a connection of its own.
+    pub fn client(&self) -> Client {
+        let address = format!("localhost:{}", self.port);
+        let security = match &self.trust {
+            Some(pem) => Security::Trust(pem),
+            None => Security::Insecure,
+        };
+        Client::new(&self.environment, &address, &security)
+    }
+
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.as_ref().expect("it runs").id() as i32
+    }
+
+    /// A field of /proc/PID/status, its first number.
+    pub fn proc_status(&self, field: &str) -> usize {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = text.lines().find(|line| line.starts_with(field)).unwrap();
+        let number = line.split_whitespace().nth(1).unwrap();
+        number.parse().unwrap()
+    }
+
+    pub fn threads(&self) -> usize {
+        self.proc_status("Threads:")
+    }
+
+    /// Open file descriptors.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// The body of a GET, and its status.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        http_get(self.http_port, path)
+    }
+
+    /// The value of one series on /metrics, as written there; `None` = absent.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        let (_, page) = self.get("/metrics");
+        page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.pid()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// SIGTERM, and how it ended.
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal(rustix::process::Signal::TERM);
+        self.wait()
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("it runs");
+        let mut status = None;
+        eventually("the process ends", || {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// Waits until nothing of the tenant is in use: no lease, no permit, nobody
+    /// waiting, every backend idle.
+    pub fn wait_quiet(&self, tenant: &str) -> StatsResponse {
+        let client = self.client();
+        let mut last = StatsResponse::new();
+        eventually("the tenant is quiet", || {
+            last = client.stats(tenant).expect("stats");
+            last.active_connections == 0
+                && last.opening == 0
+                && last.waiting == 0
+                && last.leases == 0
+                && last.total_connections == last.idle_connections
+        });
+        last
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the service's log ---\n{}", self.log.text());
+        }
+    }
+}
+
+fn port_of(line: &str, key: &str) -> u16 {
+    let field = line.split_whitespace().find(|word| word.starts_with(key));
+    let port = field.and_then(|field| field.rsplit(':').next());
+    port.and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("no {key} in {line:?}"))
+}
+
+/// A GET over plain HTTP/1.1.
+pub fn http_get(port: u16, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("HTTP answers");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split_whitespace().nth(1).and_then(|s| s.parse().ok());
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    (status.unwrap_or(0), body.to_owned())
+}
+
+#[allow(clippy::disallowed_methods)] // The clock of the tests' patience.
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Looks until `holds`, with a short pause between looks; fails after PATIENCE.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = now() + PATIENCE;
+    // A channel nobody sends on: a pause that is not a guess about how long
+    // something takes, only about how often to look.
+    let never = crossbeam_channel::never::<()>();
+    while !holds() {
+        assert!(now() < until, "waited in vain: {what}");
+        let _ = never.recv_timeout(Duration::from_millis(10));
+    }
+}
+
+/// A GetConnection request.
+pub fn request(tenant: &Tenant) -> ConnectionRequest {
+    ConnectionRequest {
+        tenant_id: tenant.name.clone(),
+        dsn: tenant.dsn.clone(),
+        ..ConnectionRequest::default()
+    }
+}
+
+/// A protobuf duration.
+pub fn millis(ms: u64) -> protobuf::MessageField<protobuf::well_known_types::duration::Duration> {
+    let duration = Duration::from_millis(ms);
+    let mut wire = protobuf::well_known_types::duration::Duration::new();
+    wire.seconds = duration.as_secs() as i64;
+    wire.nanos = duration.subsec_nanos() as i32;
+    Some(wire).into()
+}
+
+/// The error of a call that must fail.
+#[track_caller]
+pub fn refused<T>(answer: Result<T, CallError>) -> CallError {
+    match answer {
+        Ok(_) => panic!("the call succeeded"),
+        Err(error) => error,
+    }
+}
+
+/// gRPC codes by name.
+pub mod code {
+    pub const CANCELLED: i32 = 1;
+    pub const UNKNOWN: i32 = 2;
+    pub const INVALID_ARGUMENT: i32 = 3;
+    pub const DEADLINE_EXCEEDED: i32 = 4;
+    pub const NOT_FOUND: i32 = 5;
+    pub const ALREADY_EXISTS: i32 = 6;
+    pub const RESOURCE_EXHAUSTED: i32 = 8;
+    pub const FAILED_PRECONDITION: i32 = 9;
+    pub const ABORTED: i32 = 10;
+    pub const UNIMPLEMENTED: i32 = 12;
+    pub const UNAVAILABLE: i32 = 14;
+}
+
+/// The path of a file in the repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A lease and the client that holds it.
+pub struct Held {
+    pub client: Client,
+    pub id: String,
+    pub pid: i32,
+}
+
+impl Service {
+    /// Leases a connection of the tenant.
+    pub fn lease(&self, tenant: &Tenant) -> Held {
+        let client = self.client();
+        let granted = client.acquire(&tenant.name, &tenant.dsn).expect("a lease");
+        let pid = granted.lease.backend_pid;
+        Held { client, id: granted.connection_id, pid }
+    }
+}
+
+impl Held {
+    /// Runs statements that must succeed.
+    #[track_caller]
+    pub fn run(&self, statements: &[&str]) -> ExecuteResponse {
+        self.client
+            .run(&self.id, statements)
+            .unwrap_or_else(|error| panic!("{statements:?}: {error}"))
+    }
+
+    /// Runs statements that must fail.
+    #[track_caller]
+    pub fn fails(&self, statements: &[&str]) -> CallError {
+        match self.client.run(&self.id, statements) {
+            Ok(_) => panic!("{statements:?} succeeded"),
+            Err(error) => error,
+        }
+    }
+
+    /// The first value of one statement's result, as text.
+    #[track_caller]
+    pub fn value(&self, sql: &str) -> String {
+        connection_pool_manager::client::text_at(&self.run(&[sql]), 0, 0, 0)
+    }
+}
+
+/// A call in the background; dropped, it is cancelled.
+pub type Later<T> = grpcio::ClientUnaryReceiver<T>;
+
+fn patient() -> grpcio::CallOption {
+    grpcio::CallOption::default().timeout(5 * PATIENCE).wait_for_ready(true)
+}
+
+/// Asks for a lease and does not wait.
+pub fn acquire_later(client: &Client, request: &ConnectionRequest) -> Later<ConnectionResponse> {
+    client.pool_stub().get_connection_async(request, patient()).expect("a call")
+}
+
+/// Runs statements and does not wait.
+pub fn execute_later(client: &Client, request: &ExecuteRequest) -> Later<ExecuteResponse> {
+    client.sql_stub().execute_async(request, patient()).expect("a call")
+}
+
+/// What came of a call in the background.
+pub fn answer<T: Unpin>(call: Later<T>) -> Result<T, CallError> {
+    Ok(futures_executor::block_on(call)?)
+}
+
+/// The delay of the RetryInfo in a failed call's details.
+pub fn retry_delay(error: &grpcio::Error) -> Option<Duration> {
+    use connection_pool_manager::proto::{error_details::RetryInfo, status::Status};
+    use protobuf::Message;
+    let grpcio::Error::RpcFailure(status) = error else {
+        return None;
+    };
+    let details = Status::parse_from_bytes(status.details()).ok()?.details;
+    let found: Option<RetryInfo> = details.iter().find_map(|any| any.unpack().ok().flatten());
+    found.map(|info| Duration::new(info.retry_delay.seconds as u64, info.retry_delay.nanos as u32))
+}
+
+/// Backends of the service in this database that run a statement with this text.
+pub fn running_on(postgres: &Embedded, database: &str, text: &str) -> usize {
+    let sql = format!(
+        "select count(*) from pg_stat_activity where datname = '{database}' \
+         and application_name like 'connpool/%' and state = 'active' and query like '%{text}%'"
+    );
+    postgres.sql("postgres", &sql).expect("SQL runs").trim().parse().expect("a number")
+}
+
+impl Tenant {
+    /// The same tenant with at most so many connections, and none kept warm.
+    pub fn pool_of(mut self, max: usize) -> Tenant {
+        self.dsn += &format!(" pool_max_conns={max} pool_min_conns=0");
+        self
+    }
+
+    /// Its backends that run a statement with this text.
+    pub fn running(&self, text: &str) -> usize {
+        running_on(postgres(), &self.name, text)
+    }
+}
+
+impl Service {
+    /// Waits until the tenant's figures are such.
+    pub fn wait_stats(&self, tenant: &str, what: &str, holds: impl Fn(&StatsResponse) -> bool) {
+        let client = self.client();
+        eventually(what, || holds(&client.stats(tenant).expect("stats")));
+    }
+
+    /// A lease of such terms.
+    pub fn lease_with(&self, request: &ConnectionRequest) -> Held {
+        let client = self.client();
+        let granted = client.acquire_with(request).expect("a lease");
+        let pid = granted.lease.backend_pid;
+        Held { client, id: granted.connection_id, pid }
+    }
+
+    /// True while the tenant is registered.
+    pub fn knows(&self, tenant: &str) -> bool {
+        match self.client().stats(tenant) {
+            Ok(_) => true,
+            Err(error) => {
+                assert_eq!(error.reason, "TENANT_NOT_FOUND", "{error}");
+                false
+            }
+        }
+    }
+}
+
+impl Held {
+    /// Runs a statement and does not wait.
+    pub fn run_later(&self, sql: &str) -> Later<ExecuteResponse> {
+        let request = ExecuteRequest {
+            connection_id: self.id.clone(),
+            statements: vec![connection_pool_manager::client::statement(sql)],
+            timeout: millis(3_600_000),
+            ..ExecuteRequest::default()
+        };
+        execute_later(&self.client, &request)
+    }
+
+    /// Ends the lease.
+    #[track_caller]
+    pub fn release(&self) {
+        self.client.release(&self.id).expect("the release succeeds");
+    }
+
+    /// How the lease ended, in the words of the refusal of whatever comes late.
+    #[track_caller]
+    pub fn end_reason(&self) -> String {
+        let error = self.fails(&["select 1"]);
+        assert_eq!((error.code, error.reason.as_str()), (code::FAILED_PRECONDITION, "LEASE_ENDED"));
+        error.info.expect("an ErrorInfo").metadata.remove("end_reason").expect("a reason")
+    }
+}

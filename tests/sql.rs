@@ -1,0 +1,593 @@
+//! SQL over leases and one-shots: results, transactions, failures.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test stops at the first surprise.
+
+mod harness;
+
+use connection_pool_manager::client::{statement, text_at, CallError};
+use connection_pool_manager::proto::connection_pool::TransactionState;
+use connection_pool_manager::proto::errors::work_outcome::Outcome;
+use connection_pool_manager::proto::sql::{ExecuteRequest, ExecuteResponse};
+use harness::{code, refused, tenant, Held, Service, Tenant};
+
+const NONE: TransactionState = TransactionState::TRANSACTION_STATE_NONE;
+const OPEN: TransactionState = TransactionState::TRANSACTION_STATE_OPEN;
+const FAILED: TransactionState = TransactionState::TRANSACTION_STATE_FAILED;
+
+fn state(answer: &ExecuteResponse) -> TransactionState {
+    answer.session.transaction_state.enum_value().unwrap()
+}
+
+/// Asks the session itself: in a failed transaction nothing runs but its end.
+fn state_of(lease: &Held) -> TransactionState {
+    match lease.client.run(&lease.id, &["select 1"]) {
+        Ok(answer) => state(&answer),
+        Err(error) => {
+            assert_eq!(error.postgres.expect("a PostgresError").sqlstate, "25P02");
+            FAILED
+        }
+    }
+}
+
+fn on_lease(lease: &Held, statements: &[&str]) -> ExecuteRequest {
+    ExecuteRequest {
+        connection_id: lease.id.clone(),
+        statements: statements.iter().map(|sql| statement(sql)).collect(),
+        ..ExecuteRequest::default()
+    }
+}
+
+fn atomic(lease: &Held, statements: &[&str]) -> Result<ExecuteResponse, CallError> {
+    let request = on_lease(lease, statements);
+    lease.client.execute(&ExecuteRequest { atomic: true, ..request })
+}
+
+fn one_shot(tenant: &Tenant, statements: &[&str]) -> ExecuteRequest {
+    ExecuteRequest {
+        tenant_id: tenant.name.clone(),
+        dsn: tenant.dsn.clone(),
+        statements: statements.iter().map(|sql| statement(sql)).collect(),
+        ..ExecuteRequest::default()
+    }
+}
+
+/// A tenant with one backend at most, which every lease then gets.
+fn tenant_of_one() -> Tenant {
+    let mut tenant = tenant();
+    tenant.dsn.push_str(" pool_max_conns=1 pool_min_conns=0");
+    tenant
+}
+
+#[track_caller]
+fn assert_error(error: &CallError, code: i32, reason: &str) {
+    assert_eq!((error.code, error.reason.as_str()), (code, reason), "{error}");
+}
+
+/// Outcome, statements_completed and failed_statement.
+#[track_caller]
+fn work(error: &CallError) -> (Outcome, i32, i32) {
+    let work = error.work.as_ref().expect("a WorkOutcome");
+    (work.outcome.enum_value().unwrap(), work.statements_completed, work.failed_statement)
+}
+
+#[test]
+fn one_call_answers_with_the_results_of_all_its_statements() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    let answer = lease.run(&[
+        "create table thing (n int, s text)",
+        "insert into thing values (1, 'a'), (2, 'b')",
+        "update thing set s = 'c' where n = 1",
+        "select n, s, n * 2 as twice from thing order by n",
+        "",
+        "delete from thing returning n",
+        "drop table thing",
+    ]);
+    let said: Vec<(&str, i64, usize)> = answer
+        .results
+        .iter()
+        .map(|r| (r.command_tag.as_str(), r.rows_affected, r.rows.len()))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("CREATE TABLE", 0, 0),
+            ("INSERT 0 2", 2, 0),
+            ("UPDATE 1", 1, 0),
+            ("SELECT 2", 2, 2),
+            ("", 0, 0),
+            ("DELETE 2", 2, 2),
+            ("DROP TABLE", 0, 0),
+        ]
+    );
+    let columns = &answer.results[3].columns;
+    let named: Vec<_> = columns.iter().map(|c| (&*c.name, c.type_oid, &*c.type_name)).collect();
+    assert_eq!(named, [("n", 23, "int4"), ("s", 25, "text"), ("twice", 23, "int4")]);
+    assert!(columns[0].table_oid > 0 && columns[2].table_oid == 0);
+    assert_eq!((text_at(&answer, 3, 0, 1), text_at(&answer, 3, 1, 2)), ("c".into(), "4".into()));
+}
+
+#[test]
+fn every_answer_tells_the_transaction_state() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    assert_eq!(state(&lease.run(&["create table thing (n int)"])), NONE);
+    assert_eq!(state(&lease.run(&["begin"])), OPEN);
+    assert_eq!(state(&lease.run(&["insert into thing values (1)", "savepoint here"])), OPEN);
+    assert_error(&lease.fails(&["select * from nothing"]), code::NOT_FOUND, "SQL_ERROR");
+    let late = lease.fails(&["select 1"]);
+    assert_error(&late, code::FAILED_PRECONDITION, "SQL_ERROR");
+    assert_eq!(late.postgres.unwrap().sqlstate, "25P02");
+    assert_eq!(state(&lease.run(&["rollback to here"])), OPEN);
+    assert_eq!(lease.value("select n from thing"), "1");
+    assert_eq!(state(&lease.run(&["rollback"])), NONE);
+    assert_eq!(lease.value("select count(*) from thing"), "0");
+    assert_eq!(state(&lease.run(&["begin", "insert into thing values (2)", "commit"])), NONE);
+    assert_eq!(tenant.sql("select n from thing"), "2");
+}
+
+#[test]
+fn a_commit_of_a_failed_transaction_is_aborted_and_the_lease_goes_on() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    lease.run(&["create table thing (n int)"]);
+    for commit in [
+        "commit",
+        "COMMIT work",
+        "/* a /* b */ */ end",
+        "-- c\n commit",
+        "end transaction",
+        "prepare transaction 'x'",
+    ] {
+        lease.run(&["begin", "insert into thing values (1)"]);
+        lease.fails(&["select 1/0"]);
+        let error = lease.fails(&[commit]);
+        assert_error(&error, code::ABORTED, "TRANSACTION_ROLLED_BACK");
+        assert_eq!(work(&error), (Outcome::NOT_APPLIED, 0, 0), "{commit}");
+        assert_eq!(state_of(&lease), NONE);
+        assert_eq!(lease.value("select count(*) from thing"), "0");
+        assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
+    }
+    // A rollback that was asked for is a success, whatever came before.
+    lease.run(&["begin"]);
+    lease.fails(&["select 1/0"]);
+    assert_eq!(lease.run(&["rollback"]).results[0].command_tag, "ROLLBACK");
+}
+
+#[test]
+fn a_line_comment_ends_at_a_carriage_return_as_in_postgresql() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    lease.run(&["create table thing (n int)", "begin"]);
+    lease.fails(&["select 1/0"]);
+    assert_error(&lease.fails(&["-- a\rcommit"]), code::ABORTED, "TRANSACTION_ROLLED_BACK");
+    let hidden = refused(atomic(&lease, &["insert into thing values (1)", "-- a\rcommit"]));
+    assert_error(&hidden, code::INVALID_ARGUMENT, "INVALID_ARGUMENT");
+    assert_eq!(lease.value("select count(*) from thing"), "0");
+}
+
+#[test]
+fn copy_behind_a_carriage_return_is_refused_too() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    let error = lease.fails(&["-- a\rcopy (select 1) to stdout"]);
+    assert_error(&error, code::UNIMPLEMENTED, "UNSUPPORTED");
+    assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
+}
+
+#[test]
+fn atomic_is_all_or_nothing() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    lease.run(&[
+        "create table thing (n int primary key, m int unique deferrable initially deferred)",
+    ]);
+    let twice = ["insert into thing values (1, 1)", "insert into thing values (1, 2)"];
+    let error = refused(atomic(&lease, &twice));
+    assert_error(&error, code::ALREADY_EXISTS, "SQL_ERROR");
+    assert_eq!(work(&error), (Outcome::NOT_APPLIED, 1, 1));
+    assert_eq!((tenant.sql("select count(*) from thing"), state_of(&lease)), ("0".into(), NONE));
+
+    // The constraint speaks only at COMMIT.
+    let late = ["insert into thing values (1, 1)", "insert into thing values (2, 1)"];
+    let error = refused(atomic(&lease, &late));
+    assert_error(&error, code::ALREADY_EXISTS, "SQL_ERROR");
+    assert_eq!(work(&error), (Outcome::NOT_APPLIED, 2, -1));
+    assert_eq!((tenant.sql("select count(*) from thing"), state_of(&lease)), ("0".into(), NONE));
+
+    let fine = [
+        "insert into thing values (1, 1)",
+        "savepoint s",
+        "insert into thing values (2, 2)",
+        "rollback to s",
+    ];
+    let answer = atomic(&lease, &fine).unwrap();
+    assert_eq!((answer.results.len(), state(&answer)), (4, NONE));
+    assert_eq!(tenant.sql("select n from thing"), "1");
+}
+
+#[test]
+fn atomic_inside_an_open_transaction_leaves_it_open() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    lease.run(&["create table thing (n int)", "begin"]);
+    let answer = atomic(&lease, &["insert into thing values (1)"]).unwrap();
+    assert_eq!(state(&answer), OPEN);
+    assert_eq!(tenant.sql("select count(*) from thing"), "0");
+    refused(atomic(&lease, &["insert into thing values (2)", "select 1/0"]));
+    assert_eq!(state_of(&lease), FAILED);
+    lease.run(&["rollback"]);
+    assert_eq!(tenant.sql("select count(*) from thing"), "0");
+}
+
+#[test]
+fn transaction_control_inside_atomic_is_refused() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    lease.run(&["create table thing (n int)"]);
+    for control in [
+        "begin",
+        "start transaction",
+        "commit",
+        "/* a */ COMMIT",
+        "end",
+        "abort",
+        "rollback",
+        "rollback work",
+        "rollback and chain",
+        "prepare transaction 'x'",
+    ] {
+        let error = refused(atomic(&lease, &["insert into thing values (1)", control]));
+        assert_error(&error, code::INVALID_ARGUMENT, "INVALID_ARGUMENT");
+        assert_eq!(error.info.unwrap().metadata["field"], "statements", "{control}");
+        assert!(error.message.contains("statements[1]"), "{}", error.message);
+    }
+    assert_eq!(lease.value("select count(*) from thing"), "0");
+}
+
+#[test]
+fn a_comment_does_not_smuggle_a_rollback_into_atomic() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    lease.run(&["create table thing (n int)"]);
+    for control in ["rollback /* to */", "rollback -- to", "prepare/**/transaction/**/'x'"] {
+        let statements = ["insert into thing values (1)", control, "insert into thing values (2)"];
+        let error = refused(atomic(&lease, &statements));
+        assert_error(&error, code::INVALID_ARGUMENT, "INVALID_ARGUMENT");
+        assert_eq!(tenant.sql("select count(*) from thing"), "0", "{control}");
+    }
+    atomic(&lease, &["savepoint a", "rollback/**/to a"]).unwrap();
+}
+
+#[test]
+fn without_atomic_a_failure_says_what_took_effect() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    let insert = "insert into thing values (1)";
+    let error = lease.fails(&["create table thing (n int)", insert, "select 1/0", insert]);
+    assert_error(&error, code::INVALID_ARGUMENT, "SQL_ERROR");
+    assert_eq!(work(&error), (Outcome::APPLIED, 2, 2));
+    assert_eq!(tenant.sql("select count(*) from thing"), "1");
+    let first = lease.fails(&["select 1/0", insert]);
+    assert_eq!(work(&first), (Outcome::NOT_APPLIED, 0, 0));
+    let inside = lease.fails(&["begin", insert, "select 1/0"]);
+    assert_eq!(work(&inside), (Outcome::NOT_APPLIED, 2, 2));
+    lease.run(&["rollback"]);
+    let around = lease.fails(&["begin", insert, "commit", "select 1/0"]);
+    assert_eq!(work(&around), (Outcome::APPLIED, 3, 3));
+    assert_eq!(tenant.sql("select count(*) from thing"), "2");
+}
+
+#[test]
+fn a_one_shot_needs_no_lease() {
+    let (service, tenant) = (Service::start(), tenant());
+    let client = service.client();
+    let request =
+        one_shot(&tenant, &["create table thing as select 7 as n", "select n from thing"]);
+    let answer = client.execute(&request).unwrap();
+    assert_eq!((text_at(&answer, 1, 0, 0), state(&answer)), ("7".into(), NONE));
+    let pid = client.execute(&one_shot(&tenant, &["select pg_backend_pid()"])).unwrap();
+    assert!(tenant.backend_pids().contains(&text_at(&pid, 0, 0, 0).parse().unwrap()));
+    assert_eq!(service.wait_quiet(&tenant.name).leases, 0);
+}
+
+#[test]
+fn a_one_shot_that_leaves_a_transaction_open_fails_and_nothing_of_it_is_there() {
+    let (service, tenant) = (Service::start(), tenant());
+    let client = service.client();
+    tenant.sql("create table thing (n int); grant all on thing to public");
+    let insert = "insert into thing values (1)";
+    let error = refused(client.execute(&one_shot(&tenant, &["begin", insert])));
+    assert_error(&error, code::FAILED_PRECONDITION, "TRANSACTION_LEFT_OPEN");
+    assert_eq!(work(&error), (Outcome::NOT_APPLIED, 2, -1));
+    service.wait_quiet(&tenant.name);
+    assert_eq!(tenant.sql("select count(*) from thing"), "0");
+    // What was committed before the transaction that stayed open is there.
+    let error = refused(client.execute(&one_shot(&tenant, &[insert, "begin", insert])));
+    assert_error(&error, code::FAILED_PRECONDITION, "TRANSACTION_LEFT_OPEN");
+    assert_eq!(work(&error), (Outcome::APPLIED, 3, -1));
+    service.wait_quiet(&tenant.name);
+    assert_eq!(tenant.sql("select count(*) from thing"), "1");
+}
+
+#[test]
+fn the_session_of_a_one_shot_does_not_leak_into_the_next() {
+    let (service, tenant) = (Service::start(), tenant_of_one());
+    let client = service.client();
+    let looks = [
+        "select pg_backend_pid()",
+        "show timezone",
+        "select count(*) from pg_locks where locktype = 'advisory'",
+        "select count(*) from pg_listening_channels()",
+        "select count(*) from pg_prepared_statements where from_sql",
+        "select to_regclass('pg_temp.mine') is null",
+        "select count(*) from pg_cursors where is_holdable",
+        "select current_setting('my.secret', true)",
+    ];
+    let before = client.execute(&one_shot(&tenant, &looks)).unwrap();
+    let leaves = [
+        "set timezone to 'Asia/Tokyo'",
+        "select pg_advisory_lock(1)",
+        "listen gossip",
+        "prepare mine as select 1",
+        "create temp table mine (n int)",
+        "declare held cursor with hold for select 1",
+        "set my.secret to 'hunter2'",
+    ];
+    client.execute(&one_shot(&tenant, &leaves)).unwrap();
+    let after = client.execute(&one_shot(&tenant, &looks)).unwrap();
+    for (i, look) in looks.iter().enumerate() {
+        let (before, after) = (text_at(&before, i, 0, 0), text_at(&after, i, 0, 0));
+        // Whether an unknown setting reads as NULL or as empty says nothing.
+        let plain = |text: String| if text == "NULL" { String::new() } else { text };
+        assert_eq!(plain(after), plain(before), "{look}");
+    }
+}
+
+#[test]
+fn release_after_ends_the_lease_also_when_a_statement_fails() {
+    let (service, tenant) = (Service::start(), tenant());
+    for (sql, works) in [("select 1", true), ("select 1/0", false)] {
+        let lease = service.lease(&tenant);
+        let request = ExecuteRequest { release_after: true, ..on_lease(&lease, &[sql]) };
+        match lease.client.execute(&request) {
+            Ok(answer) => assert!(works && answer.session.lease_ended),
+            Err(error) => {
+                assert!(!works);
+                assert_error(&error, code::INVALID_ARGUMENT, "SQL_ERROR");
+            }
+        }
+        assert_error(&lease.fails(&["select 1"]), code::FAILED_PRECONDITION, "LEASE_ENDED");
+    }
+    service.wait_quiet(&tenant.name);
+    let ended =
+        format!("connpool_leases_ended_total{{reason=\"released\",tenant=\"{}\"}}", tenant.name);
+    assert_eq!(service.metric(&ended), Some(2.0));
+}
+
+#[test]
+fn notices_come_with_the_answer_that_caused_them() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    let answer =
+        lease.run(&["do $$ begin raise notice 'hello %', 1; raise warning 'careful'; end $$"]);
+    let notices = &answer.session.notices;
+    let said: Vec<_> = notices.iter().map(|n| (&*n.severity, &*n.sqlstate, &*n.message)).collect();
+    assert_eq!(said, [("NOTICE", "00000", "hello 1"), ("WARNING", "01000", "careful")]);
+    assert!(lease.run(&["select 1"]).session.notices.is_empty());
+    let many =
+        lease.run(&["do $$ begin for i in 1..150 loop raise notice '%', i; end loop; end $$"]);
+    assert_eq!(many.session.notices.len(), 100);
+}
+
+/// 4 MB, more than one answer may have.
+const LARGE: &str = "select repeat('x', 100000) from generate_series(1, 42)";
+
+#[test]
+fn a_result_too_large_is_refused_and_the_lease_goes_on() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    let error = lease.fails(&["create table thing (n int)", LARGE]);
+    assert_error(&error, code::FAILED_PRECONDITION, "RESULT_TOO_LARGE");
+    assert_eq!(work(&error), (Outcome::APPLIED, 1, 1));
+    assert!(error.info.unwrap().metadata["limit"].parse::<u64>().unwrap() < 4 << 20);
+    // Read to its end, the statement costs no transaction.
+    lease.run(&["begin", "insert into thing values (1)"]);
+    assert_error(&lease.fails(&[LARGE]), code::FAILED_PRECONDITION, "RESULT_TOO_LARGE");
+    assert_eq!(state_of(&lease), OPEN);
+    assert_eq!(lease.value("select n from thing"), "1");
+    assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
+    // Two that fit one by one do not fit together.
+    let half = "select repeat('x', 100000) from generate_series(1, 20)";
+    assert_error(&lease.fails(&[half, half]), code::FAILED_PRECONDITION, "RESULT_TOO_LARGE");
+    assert_eq!(lease.run(&[half]).results[0].rows.len(), 20);
+}
+
+#[test]
+fn an_endless_result_is_cancelled_and_the_lease_goes_on() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    let endless = "select generate_series(1, 1000000000), repeat('x', 1000)";
+    let error = lease.fails(&[endless]);
+    assert_error(&error, code::FAILED_PRECONDITION, "RESULT_TOO_LARGE");
+    assert!(error.message.contains("cancelled"), "{}", error.message);
+    assert_eq!(state_of(&lease), NONE);
+    lease.run(&["begin"]);
+    lease.fails(&[endless]);
+    assert_eq!(state_of(&lease), FAILED);
+    lease.run(&["rollback"]);
+    assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
+    let cancels = "connpool_cancel_requests_total{cause=\"excess\",result=\"sent\"}";
+    assert_eq!(service.metric(cancels), Some(2.0));
+}
+
+#[test]
+fn max_rows_cuts_a_result_and_says_so() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    let ask = |max_rows| {
+        let request = on_lease(&lease, &["select generate_series(1, 10)", "select 1"]);
+        let answer = lease.client.execute(&ExecuteRequest { max_rows, ..request }).unwrap();
+        answer.results.iter().map(|r| (r.rows.len(), r.truncated)).collect::<Vec<_>>()
+    };
+    assert_eq!(ask(3), [(3, true), (1, false)]);
+    assert_eq!(ask(10), [(10, false), (1, false)]);
+    assert_eq!(ask(0), [(10, false), (1, false)]);
+}
+
+#[test]
+fn an_error_of_postgresql_has_the_code_of_its_sqlstate() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    lease.run(&[
+        "create table parent (n int primary key)",
+        "create table child (n int not null references parent check (n < 10), m int)",
+        "insert into parent values (1)",
+    ]);
+    const PERMISSION_DENIED: i32 = 7;
+    const INTERNAL: i32 = 13;
+    let raise =
+        |state: &str| format!("do $$ begin raise exception 'x' using errcode = '{state}'; end $$");
+    let table = [
+        ("selec 1".to_owned(), code::INVALID_ARGUMENT, "42601"),
+        ("select nothing".to_owned(), code::INVALID_ARGUMENT, "42703"),
+        ("select * from nothing".to_owned(), code::NOT_FOUND, "42P01"),
+        ("create table nowhere.x (n int)".to_owned(), code::NOT_FOUND, "3F000"),
+        ("create table parent (n int)".to_owned(), code::ALREADY_EXISTS, "42P07"),
+        ("insert into parent values (1)".to_owned(), code::ALREADY_EXISTS, "23505"),
+        ("insert into child values (2)".to_owned(), code::FAILED_PRECONDITION, "23503"),
+        ("drop table parent".to_owned(), code::FAILED_PRECONDITION, "2BP01"),
+        ("insert into child values (null)".to_owned(), code::INVALID_ARGUMENT, "23502"),
+        ("insert into child values (11)".to_owned(), code::INVALID_ARGUMENT, "23514"),
+        ("select * from pg_authid".to_owned(), PERMISSION_DENIED, "42501"),
+        ("select 1/0".to_owned(), code::INVALID_ARGUMENT, "22012"),
+        ("select 'x'::int".to_owned(), code::INVALID_ARGUMENT, "22P02"),
+        (
+            "select (select n from generate_series(1, 2) n)".to_owned(),
+            code::INVALID_ARGUMENT,
+            "21000",
+        ),
+        ("select * from elsewhere.public.thing".to_owned(), code::UNIMPLEMENTED, "0A000"),
+        ("savepoint a".to_owned(), code::FAILED_PRECONDITION, "25P01"),
+        (raise("P0001"), code::FAILED_PRECONDITION, "P0001"),
+        (raise("P0002"), code::NOT_FOUND, "P0002"),
+        (raise("40001"), code::ABORTED, "40001"),
+        (raise("40P01"), code::ABORTED, "40P01"),
+        (raise("55P03"), code::ABORTED, "55P03"),
+        (raise("23P01"), code::FAILED_PRECONDITION, "23P01"),
+        (raise("53100"), code::RESOURCE_EXHAUSTED, "53100"),
+        (raise("54001"), code::INVALID_ARGUMENT, "54001"),
+        (raise("58030"), INTERNAL, "58030"),
+        (raise("ZZ999"), code::UNKNOWN, "ZZ999"),
+    ];
+    for (sql, code, sqlstate) in table {
+        let error = lease.fails(&[&sql]);
+        let said = error.postgres.as_ref().expect("a PostgresError").sqlstate.clone();
+        assert_eq!((error.code, &*error.reason, &*said), (code, "SQL_ERROR", sqlstate), "{sql}");
+        assert_eq!(error.info.unwrap().metadata["sqlstate"], sqlstate);
+        assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
+    }
+}
+
+#[test]
+fn an_error_carries_all_the_words_of_postgresql() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    lease.run(&["create table thing (number int not null, constraint once unique (number))"]);
+    lease.run(&["insert into thing values (1)"]);
+    let twice = lease.fails(&["insert into thing values (1)"]).postgres.unwrap();
+    assert_eq!((&*twice.schema, &*twice.table, &*twice.constraint), ("public", "thing", "once"));
+    assert_eq!((&*twice.severity, &*twice.detail), ("ERROR", "Key (number)=(1) already exists."));
+    let null = lease.fails(&["insert into thing values (null)"]).postgres.unwrap();
+    assert_eq!((&*null.table, &*null.column), ("thing", "number"));
+    let typo = lease.fails(&["select numbe from thing"]).postgres.unwrap();
+    assert_eq!(typo.position, 8);
+    assert!(typo.hint.contains("thing.number"), "{}", typo.hint);
+    let raised = lease
+        .fails(&["do $$ begin raise exception 'said' using detail = 'd', hint = 'h', \
+        column = 'c', constraint = 'k', datatype = 'y', table = 't', schema = 's'; end $$"]);
+    let said = raised.postgres.unwrap();
+    let fields = [
+        &said.message,
+        &said.detail,
+        &said.hint,
+        &said.column,
+        &said.constraint,
+        &said.datatype,
+        &said.table,
+        &said.schema,
+    ];
+    assert_eq!(fields, ["said", "d", "h", "c", "k", "y", "t", "s"]);
+    assert!(said.context.contains("inline_code_block"), "{}", said.context);
+}
+
+#[test]
+fn copy_is_refused_and_the_lease_goes_on() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    lease.run(&["create table thing (n int)"]);
+    for copy in [
+        "copy thing from stdin",
+        "COPY (select 1) TO STDOUT",
+        "/* a */ -- b\n copy thing to stdout",
+    ] {
+        let error = lease.fails(&["insert into thing values (1)", copy]);
+        assert_error(&error, code::UNIMPLEMENTED, "UNSUPPORTED");
+        assert_eq!(work(&error), (Outcome::APPLIED, 1, 1));
+        assert!(error.message.contains("COPY"), "{}", error.message);
+    }
+    assert_eq!(lease.value("select count(*) from thing"), "3");
+    assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
+}
+
+#[test]
+fn a_statement_is_one_command_only() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    let error = lease.fails(&["create table thing (n int); select 1"]);
+    assert_error(&error, code::INVALID_ARGUMENT, "SQL_ERROR");
+    assert!(error.message.contains("multiple commands"), "{}", error.message);
+    assert_eq!(lease.value("select to_regclass('thing') is null"), "true");
+    assert_eq!(lease.value("select 1;"), "1");
+}
+
+#[test]
+fn a_backend_without_its_prepared_statements_serves_its_lease_and_no_other() {
+    let (service, tenant) = (Service::start(), tenant_of_one());
+    for sql in ["discard all", "deallocate all", "DEALLOCATE PREPARE ALL"] {
+        let lease = service.lease(&tenant);
+        lease.run(&[sql]);
+        assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
+        lease.client.release(&lease.id).unwrap();
+        let next = service.lease(&tenant);
+        assert_ne!(next.pid, lease.pid, "{sql}");
+        next.client.release(&next.id).unwrap();
+    }
+    // The same end and the same lease without it: the backend is kept.
+    let lease = service.lease(&tenant);
+    lease.client.release(&lease.id).unwrap();
+    assert_eq!(service.lease(&tenant).pid, lease.pid);
+}
+
+#[test]
+fn a_deallocate_inside_a_block_does_no_harm_to_the_next_lease() {
+    let (service, tenant) = (Service::start(), tenant_of_one());
+    let lease = service.lease(&tenant);
+    lease
+        .run(&["create type mood as enum ('sad', 'happy')", "create type size as enum ('s', 'm')"]);
+    // A type the driver does not know makes it prepare statements of its own.
+    lease.run(&["select 'sad'::mood", "do $$ begin execute 'deallocate all'; end $$"]);
+    lease.client.release(&lease.id).unwrap();
+    let next = service.lease(&tenant);
+    next.run(&["select 's'::size"]);
+}
+
+#[test]
+fn a_backend_that_reported_an_internal_error_is_not_reused() {
+    let (service, tenant) = (Service::start(), tenant_of_one());
+    let lease = service.lease(&tenant);
+    let error = lease.fails(&["do $$ begin raise exception 'x' using errcode = 'XX000'; end $$"]);
+    assert_error(&error, 13, "SQL_ERROR");
+    assert_eq!(lease.value("select 1"), "1");
+    lease.client.release(&lease.id).unwrap();
+    assert_ne!(service.lease(&tenant).pid, lease.pid);
+}
