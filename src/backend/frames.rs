@@ -5,9 +5,10 @@
 
 use crate::backend::transport::CancelKey;
 use crate::core::transaction::TransactionState;
+use crate::error::PgFault;
 
-/// A body longer than this is not looked at; those wanted are far shorter.
-const BODY_MAX: usize = 512;
+/// A body longer than this is not looked at; those wanted are shorter.
+const BODY_MAX: usize = 8192;
 
 /// What the stream of backend messages has said so far.
 pub struct Frames {
@@ -17,6 +18,9 @@ pub struct Frames {
     pub tag: Option<String>,
     /// Of BackendKeyData.
     pub key: Option<CancelKey>,
+    /// Of a FATAL or PANIC error. The driver drops it when the end of the stream
+    /// comes together with it.
+    pub last_words: Option<PgFault>,
     header: [u8; 5],
     header_len: usize,
     body: Vec<u8>,
@@ -29,6 +33,7 @@ impl Default for Frames {
             transaction: TransactionState::None,
             tag: None,
             key: None,
+            last_words: None,
             header: [0; 5],
             header_len: 0,
             body: Vec::new(),
@@ -77,7 +82,8 @@ impl Frames {
     fn read_body<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let take = self.body_left.min(bytes.len());
         let (body, rest) = bytes.split_at(take);
-        if matches!(self.header[0], b'Z' | b'C' | b'K') && self.body.len() + take <= BODY_MAX {
+        if matches!(self.header[0], b'Z' | b'C' | b'K' | b'E') && self.body.len() + take <= BODY_MAX
+        {
             self.body.extend_from_slice(body);
         }
         self.body_left -= take;
@@ -102,9 +108,35 @@ impl Frames {
                     secret: secret.to_vec(),
                 });
             }
+            (b'E', fields) => {
+                let fault = error_fields(fields);
+                if matches!(fault.severity.as_str(), "FATAL" | "PANIC") {
+                    self.last_words = Some(fault);
+                }
+            }
             _ => {}
         }
     }
+}
+
+/// The fields of an ErrorResponse: each a letter and a text that ends in zero.
+fn error_fields(body: &[u8]) -> PgFault {
+    let mut fault = PgFault::default();
+    for field in body.split(|byte| *byte == 0) {
+        let Some((kind, text)) = field.split_first() else { continue };
+        let text = String::from_utf8_lossy(text).into_owned();
+        match kind {
+            // The severity that is not translated.
+            b'V' => fault.severity = text,
+            b'C' => fault.sqlstate = text,
+            b'M' => fault.message = text,
+            b'D' => fault.detail = text,
+            b'H' => fault.hint = text,
+            b'W' => fault.context = text,
+            _ => {}
+        }
+    }
+    fault
 }
 
 #[cfg(test)]
@@ -145,6 +177,16 @@ mod tests {
         let mut frames = Frames::default();
         frames.read(&message(b'D', &message(b'Z', b"E")));
         assert_eq!(frames.transaction, TransactionState::None);
+    }
+
+    #[test]
+    fn the_last_words_of_a_backend_are_kept_and_plain_errors_are_not() {
+        let mut frames = Frames::default();
+        frames.read(&message(b'E', b"SERROR\0VERROR\0C22012\0Mdivision by zero\0\0"));
+        assert!(frames.last_words.is_none());
+        frames.read(&message(b'E', b"SFATAL\0VFATAL\0C57P01\0Mterminating\0\0"));
+        let words = frames.last_words.expect("kept");
+        assert_eq!((words.sqlstate.as_str(), words.message.as_str()), ("57P01", "terminating"));
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl PgBackend {
     /// After an error the driver returns before it has read ReadyForQuery; one
     /// round trip makes the transaction state true.
     fn fail(&mut self, error: &postgres::Error, sent: bool) -> RunError {
-        let fault = fault_of(error).map(Box::new);
+        let fault = fault_of(error).or_else(|| self.watch.last_words()).map(Box::new);
         let lost = match &fault {
             Some(fault) => {
                 self.poisoned |= sqlstate::is_poison(&fault.sqlstate);

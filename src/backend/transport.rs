@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use crate::backend::frames::Frames;
 use crate::config::dsn::SslMode;
 use crate::core::transaction::TransactionState;
+use crate::error::PgFault;
 
 /// The bytes of an SSLRequest message.
 pub(crate) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
@@ -110,6 +111,11 @@ impl Watch {
     /// A new statement starts: the tag of the last one is not its own.
     pub fn forget_tag(&self) {
         self.lock().frames.tag = None;
+    }
+
+    /// The FATAL or PANIC error that PostgreSQL sent before it closed.
+    pub fn last_words(&self) -> Option<PgFault> {
+        self.lock().frames.last_words.clone()
     }
 
     /// How to cancel what runs here; known once authentication is over.

@@ -1,19 +1,20 @@
 //! Where log lines go: to standard error, one line an event.
 
 use env_logger::{Builder, Logger};
-use log::{Level, LevelFilter, Log, Metadata, Record};
+use log::{Level, Log, Metadata, Record};
 
 use crate::backend::DRIVER_CRATES;
+
+/// What is written when RUST_LOG does not say.
+const DEFAULT: &str = "warn,connection_pool_manager=info";
 
 /// Our own lines from INFO up, other crates' from WARN. RUST_LOG changes that,
 /// but nothing makes the driver say more than warnings.
 pub(super) fn start() {
+    let wanted = std::env::var(env_logger::DEFAULT_FILTER_ENV).unwrap_or_default();
+    let filters = if wanted.is_empty() { DEFAULT } else { &wanted };
     let mut builder = Builder::new();
-    builder
-        .filter_level(LevelFilter::Warn)
-        .filter_module("connection_pool_manager", LevelFilter::Info)
-        .parse_default_env()
-        .format_timestamp_millis();
+    builder.parse_filters(filters).format_timestamp_millis();
     let logger = Capped(builder.build());
     log::set_max_level(logger.0.filter());
     // A second call in one process finds a logger in place, which is fine.

@@ -126,6 +126,15 @@ impl Store {
         drop(taken);
     }
 
+    /// True if `old` is for one of the idle backends.
+    pub fn any_idle(&self, old: impl Fn(&Slot) -> bool) -> bool {
+        let _books = self.books();
+        let mut idle: Vec<Taken> = std::iter::from_fn(|| self.pool.try_get()).collect();
+        let found = idle.iter().any(|taken| old(taken));
+        while idle.pop().is_some() {}
+        found
+    }
+
     /// Takes out one idle backend for which `old` is true.
     pub fn take_if(&self, old: impl Fn(&Slot) -> bool) -> Option<Taken> {
         let _books = self.books();

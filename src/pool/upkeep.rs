@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::backend::manager::Slot;
 use crate::clock;
 use crate::core::gate::GateState;
 use crate::pool::job::Permit;
@@ -25,7 +26,8 @@ impl Tenant {
         }
         let paused = lock(&self.warm_after).is_some_and(|until| now < until);
         let short = self.store.open() < self.settings.min_connections && !paused;
-        if (short || self.store.idle() > 0) && !self.upkeep.swap(true, Ordering::AcqRel) {
+        let old = self.store.any_idle(|slot| self.is_old(slot, now));
+        if (short || old) && !self.upkeep.swap(true, Ordering::AcqRel) {
             let busy = Busy(Arc::clone(self));
             self.context.tools.workers.run(move || {
                 busy.0.retire(now);
@@ -62,22 +64,23 @@ impl Tenant {
     /// minimum. Each with a permit, so that nobody opens another in its place
     /// before it is closed.
     fn retire(self: &Arc<Self>, now: Instant) {
-        loop {
-            let above = self.store.open() > self.settings.min_connections;
-            if self.store.idle() == 0 || !self.gate().try_take() {
+        while self.store.any_idle(|slot| self.is_old(slot, now)) {
+            if !self.gate().try_take() {
                 return;
             }
             let permit = Permit::new(self);
-            let idle_timeout = self.settings.idle_timeout;
-            let old = self.store.take_if(|slot| {
-                let idle = now.saturating_duration_since(slot.idle_since);
-                now >= slot.retire_at || (above && idle >= idle_timeout)
-            });
+            let old = self.store.take_if(|slot| self.is_old(slot, now));
             let Some(taken) = old else { return };
             let reason = if now >= taken.retire_at { "max_lifetime" } else { "idle" };
             self.close(taken, reason);
             drop(permit);
         }
+    }
+
+    fn is_old(&self, slot: &Slot, now: Instant) -> bool {
+        let idle = now.saturating_duration_since(slot.idle_since);
+        let above = self.store.open() > self.settings.min_connections;
+        now >= slot.retire_at || (above && idle >= self.settings.idle_timeout)
     }
 
     /// Removes the tenant if nobody has used it for long. Whoever comes at the

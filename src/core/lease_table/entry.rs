@@ -1,0 +1,133 @@
+//! One lease in the table, and its clocks.
+
+use super::super::ids::ConnectionId;
+use super::super::transaction::TransactionState;
+use super::{EndReason, Facts, LeaseState, Terms, Tombstone, View};
+use std::time::{Duration, Instant};
+
+/// An entry of the table.
+#[derive(Debug)]
+pub(super) struct Lease<S, H> {
+    pub(super) record: Record,
+    pub(super) phase: Phase<S, H>,
+}
+
+/// What is known of a lease in either phase.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) number: u64,
+    pub(super) id: ConnectionId,
+    pub(super) facts: Facts,
+    pub(super) terms: Terms,
+    pub(super) granted_at: Instant,
+    pub(super) last_used_at: Instant,
+    pub(super) ttl_from: Instant,
+    pub(super) transaction: TransactionState,
+    pub(super) transaction_since: Option<Instant>,
+}
+
+/// Where the session is.
+#[derive(Debug)]
+pub(super) enum Phase<S, H> {
+    /// Here. Exit: `begin` to `Busy`, or out of the table.
+    Idle(S),
+    /// With an operation. Exit: `end` to `Idle`, or out of the table.
+    Busy(Operation<H>),
+}
+
+#[derive(Debug)]
+pub(super) struct Operation<H> {
+    pub(super) handle: H,
+    /// Set once: why the lease ends with this operation, if it does.
+    pub(super) ending: Option<EndReason>,
+    /// Whether it has come out as overdue.
+    pub(super) overdue: bool,
+}
+
+impl<S, H> Lease<S, H> {
+    pub(super) fn view(&self, now: Instant) -> View {
+        let state = match self.phase {
+            Phase::Idle(_) => LeaseState::Idle,
+            Phase::Busy(_) => LeaseState::Busy,
+        };
+        self.record.view(state, now)
+    }
+
+    /// When and why an idle lease came to its end; a busy one goes on.
+    pub(super) fn ran_out(&self, now: Instant) -> Option<(Instant, EndReason)> {
+        match self.phase {
+            Phase::Idle(_) => self.record.idle_clock().filter(|(at, _)| *at <= now),
+            Phase::Busy(_) => None,
+        }
+    }
+
+    /// When `due` has to look at the lease.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Idle(_) => self.record.idle_clock().map(|(at, _)| at),
+            Phase::Busy(operation) if operation.overdue => None,
+            Phase::Busy(_) => self.record.lifetime_end(),
+        }
+    }
+}
+
+impl Record {
+    /// An operation began or ended.
+    pub(super) fn used(&mut self, now: Instant) {
+        self.last_used_at = now;
+        self.ttl_from = now;
+    }
+
+    /// None if the clock has no end that can be told.
+    pub(super) fn lifetime_end(&self) -> Option<Instant> {
+        self.granted_at.checked_add(self.terms.max_lifetime)
+    }
+
+    /// The clock that runs out first if the lease stays idle; of several at one moment, the one
+    /// that nothing could have restarted.
+    pub(super) fn idle_clock(&self) -> Option<(Instant, EndReason)> {
+        let Terms { ttl, idle_in_transaction, .. } = self.terms;
+        let transaction_end = match self.transaction.is_open() {
+            true => self.last_used_at.checked_add(idle_in_transaction),
+            false => None,
+        };
+        let clocks = [
+            (self.lifetime_end(), EndReason::MaxLifetime),
+            (transaction_end, EndReason::IdleInTransaction),
+            (self.ttl_from.checked_add(ttl), EndReason::Ttl),
+        ];
+        // Of equal elements the first is the minimum.
+        clocks
+            .into_iter()
+            .filter_map(|(at, reason)| Some((at?, reason)))
+            .min_by_key(|clock| clock.0)
+    }
+
+    pub(super) fn view(&self, state: LeaseState, now: Instant) -> View {
+        let idle_for = match state {
+            LeaseState::Idle => now.saturating_duration_since(self.ttl_from),
+            LeaseState::Busy => Duration::ZERO,
+        };
+        let lasted = now.saturating_duration_since(self.granted_at);
+        View {
+            facts: self.facts.clone(),
+            state,
+            transaction: self.transaction,
+            ttl: self.terms.ttl,
+            ttl_remaining: self.terms.ttl.saturating_sub(idle_for),
+            lifetime_remaining: self.terms.max_lifetime.saturating_sub(lasted),
+            granted_at: self.granted_at,
+            last_used_at: self.last_used_at,
+            transaction_since: self.transaction_since,
+        }
+    }
+
+    pub(super) fn tombstone(&self, reason: EndReason, ended_at: Instant) -> Tombstone {
+        Tombstone {
+            lease_name: self.facts.lease_name.clone(),
+            tenant: self.facts.tenant.clone(),
+            reason,
+            ended_at,
+        }
+    }
+}

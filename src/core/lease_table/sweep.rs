@@ -1,0 +1,78 @@
+//! The calls that go over many leases: those whose clocks have run out, or all.
+
+use super::entry::{Lease, Phase};
+use super::{AllEnded, Due, EndReason, LeaseState, LeaseTable};
+use std::mem;
+use std::time::Instant;
+
+impl<S, H: Clone> LeaseTable<S, H> {
+    /// Ends up to `limit` leases whose clocks have run out, the earliest first.
+    ///
+    /// Idle ones come out as [`Due::Over`]. A busy one past its longest life comes out as
+    /// [`Due::Overdue`], once.
+    #[must_use]
+    pub fn due(&mut self, now: Instant, limit: usize) -> Vec<Due<S, H>> {
+        self.tombstones.forget_old(now);
+        let numbers = self.deadlines.pop_due(now, limit);
+        let mut due = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let Some(lease) = self.leases.remove(&number) else { continue };
+            let ran_out = lease.ran_out(now);
+            let Lease { record, phase } = lease;
+            let id = record.id.clone();
+            match (phase, ran_out) {
+                (Phase::Idle(session), Some((ended_at, reason))) => {
+                    let view = record.view(LeaseState::Idle, now);
+                    self.bury(record, reason, ended_at);
+                    due.push(Due::Over { id, session, view, reason });
+                }
+                (Phase::Busy(mut operation), _) => {
+                    operation.overdue = true;
+                    operation.ending.get_or_insert(EndReason::MaxLifetime);
+                    let handle = operation.handle.clone();
+                    let view = self.put_back(Lease { record, phase: Phase::Busy(operation) }, now);
+                    due.push(Due::Overdue { id, handle, view });
+                }
+                // The deadline of an idle lease is its clock, so this is not reached; if it were,
+                // the lease would only have been looked at too early.
+                (phase @ Phase::Idle(_), None) => {
+                    self.put_back(Lease { record, phase }, now);
+                }
+            }
+        }
+        due
+    }
+
+    /// When [`due`](Self::due) will next find something.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// Ends all leases: the sessions of the idle ones, and the handles of the busy ones, which end
+    /// with their operations. Both in the order of the grants.
+    ///
+    /// An idle lease whose clock has run out comes out too, and is remembered with the reason its
+    /// holder may have been told already.
+    #[must_use]
+    pub fn end_all(&mut self, reason: EndReason, now: Instant) -> AllEnded<S, H> {
+        self.tombstones.forget_old(now);
+        let (mut idle, mut busy) = (Vec::new(), Vec::new());
+        for (_, lease) in mem::take(&mut self.leases) {
+            let (ended_at, reason) = lease.ran_out(now).unwrap_or((now, reason));
+            let Lease { record, phase } = lease;
+            match phase {
+                Phase::Idle(session) => {
+                    idle.push((session, record.view(LeaseState::Idle, now)));
+                    self.bury(record, reason, ended_at);
+                }
+                Phase::Busy(mut operation) => {
+                    operation.ending.get_or_insert(reason);
+                    let handle = operation.handle.clone();
+                    let view = self.put_back(Lease { record, phase: Phase::Busy(operation) }, now);
+                    busy.push((handle, view));
+                }
+            }
+        }
+        (idle, busy)
+    }
+}

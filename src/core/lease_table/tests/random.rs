@@ -1,0 +1,262 @@
+//! The table against its model.
+
+use super::model::{Known, Model};
+use super::*;
+
+/// A table, its model, and the operations that run.
+struct Run {
+    random: Xorshift,
+    table: Table,
+    model: Model,
+    running: Vec<Session>,
+    granted: u32,
+    now: Instant,
+}
+
+impl Run {
+    fn new(seed: u64) -> Run {
+        let (max_tombstones, age) = (5, ms(150));
+        Run {
+            random: Xorshift::new(seed),
+            table: LeaseTable::new(max_tombstones, age),
+            model: Model {
+                max_tombstones,
+                age,
+                live: vec![],
+                graves: vec![],
+                out: BTreeSet::new(),
+            },
+            running: Vec::new(),
+            granted: 0,
+            now: start(),
+        }
+    }
+
+    fn step(&mut self) {
+        self.now += ms(self.random.below(4));
+        // Mostly a lease of late, sometimes one long gone or not yet granted.
+        let n = (self.granted + 2).saturating_sub(self.random.below(14) as u32);
+        match self.random.below(40) {
+            0..=5 if self.table.len() < 10 => self.grant(),
+            6..=13 => self.begin(n),
+            14..=20 => self.end(),
+            21 => self.lose(n),
+            22..=24 => self.release(n),
+            25 | 26 => self.revoke(n),
+            27..=29 => self.renew(n),
+            30..=36 => self.reap(),
+            37 if self.random.below(60) == 0 => self.end_all(EndReason::TenantRemoved),
+            _ => {}
+        }
+        self.compare(n);
+    }
+
+    fn grant(&mut self) {
+        self.granted += 1;
+        let (n, now) = (self.granted, self.now);
+        let terms = Terms {
+            ttl: ms(20 + self.random.below(40)),
+            idle_in_transaction: ms(10 + self.random.below(30)),
+            max_lifetime: ms(50 + self.random.below(150)),
+        };
+        let known = Known {
+            n,
+            terms,
+            granted_at: now,
+            used_at: now,
+            ttl_from: now,
+            transaction: TransactionState::None,
+            since: None,
+            busy: false,
+            ending: None,
+            overdue: false,
+        };
+        self.model.live.push(known);
+        let view = self.table.grant(id(n), facts(n), terms, Session(n), now);
+        assert_eq!(view, known.view(now));
+    }
+
+    /// The model's lease if it is neither over nor busy, or the answer for its id.
+    fn find_idle(&self, n: u32) -> Result<usize, Denied> {
+        let index = self.model.find(n, self.now)?;
+        let known = self.model.live[index];
+        match known.busy {
+            true => Err(Denied::Busy(Box::new(known.view(self.now)))),
+            false => Ok(index),
+        }
+    }
+
+    fn begin(&mut self, n: u32) {
+        let now = self.now;
+        let begun = self.table.begin(&id(n), n + 1000, now);
+        match self.find_idle(n) {
+            Err(denied) => assert_eq!(begun, Err(denied)),
+            Ok(index) => {
+                let known = &mut self.model.live[index];
+                (known.busy, known.ending, known.overdue) = (true, None, false);
+                (known.used_at, known.ttl_from) = (now, now);
+                let (session, view) = begun.unwrap();
+                assert_eq!((session.0, view), (n, known.view(now)));
+                assert!(!self.running.contains(&session), "session {n} is in two places");
+                self.running.push(session);
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        if self.running.is_empty() {
+            return;
+        }
+        let session = self.running.remove(self.random.below(self.running.len() as u64) as usize);
+        let (n, now) = (session.0, self.now);
+        let states = [TransactionState::None, TransactionState::Open, TransactionState::Failed];
+        let transaction = states[self.random.below(3) as usize];
+        let index = self.model.find(n, now).unwrap();
+        let known = &mut self.model.live[index];
+        let outlived = known.outlived(now).then_some(EndReason::MaxLifetime);
+        let reason = known.ending.or(outlived);
+        known.busy = false;
+        (known.used_at, known.ttl_from, known.transaction) = (now, now, transaction);
+        known.since = match transaction {
+            TransactionState::None => None,
+            _ => known.since.or(Some(now)),
+        };
+        let view = known.view(now);
+        let outcome = self.table.end(&id(n), session, transaction, now);
+        match reason {
+            Some(reason) => {
+                self.model.bury(index, reason, now);
+                assert_eq!(outcome, Ended::Over { session: Session(n), view, reason });
+            }
+            None => assert_eq!(outcome, Ended::Kept(view)),
+        }
+    }
+
+    fn lose(&mut self, n: u32) {
+        let now = self.now;
+        let lost = self.table.lost(&id(n), EndReason::BackendLost, now);
+        match self.model.find(n, now) {
+            Ok(index) if self.model.live[index].busy => {
+                self.running.retain(|session| session.0 != n);
+                let reason = self.model.live[index].ending.unwrap_or(EndReason::BackendLost);
+                let known = self.model.bury(index, reason, now);
+                assert_eq!(lost, Some((known.view(now), reason)));
+            }
+            _ => assert_eq!(lost, None),
+        }
+    }
+
+    fn release(&mut self, n: u32) {
+        let now = self.now;
+        let released = self.table.release(&id(n), now);
+        match self.find_idle(n) {
+            Err(denied) => assert_eq!(released, Err(denied)),
+            Ok(index) => {
+                let known = self.model.bury(index, EndReason::Released, now);
+                assert_eq!(released, Ok((Session(n), known.view(now))));
+            }
+        }
+    }
+
+    fn revoke(&mut self, n: u32) {
+        let now = self.now;
+        let reason = EndReason::ALL[self.random.below(EndReason::ALL.len() as u64) as usize];
+        let revoked = self.table.revoke(&id(n), reason, now);
+        match self.model.find(n, now) {
+            Err(denied) => assert_eq!(revoked, Err(denied)),
+            Ok(index) if self.model.live[index].busy => {
+                let known = &mut self.model.live[index];
+                known.ending.get_or_insert(reason);
+                let ending = Revoked::Ending { handle: n + 1000, view: known.view(now) };
+                assert_eq!(revoked, Ok(ending));
+            }
+            Ok(index) => {
+                let view = self.model.bury(index, reason, now).view(now);
+                assert_eq!(revoked, Ok(Revoked::Over { session: Session(n), view }));
+            }
+        }
+    }
+
+    fn renew(&mut self, n: u32) {
+        let now = self.now;
+        let ttl = (self.random.below(2) == 0).then(|| ms(20 + self.random.below(40)));
+        let renewed = self.table.renew(&id(n), ttl, now);
+        match self.model.find(n, now) {
+            Err(denied) => assert_eq!(renewed, Err(denied)),
+            Ok(index) => {
+                let known = &mut self.model.live[index];
+                known.ttl_from = now;
+                known.terms.ttl = ttl.unwrap_or(known.terms.ttl);
+                assert_eq!(renewed, Ok(known.view(now)));
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        let limit = self.random.below(4) as usize;
+        let due = self.table.due(self.now, limit);
+        let came_out = due.into_iter().map(|due| match due {
+            Due::Over { id: whose, session, view, reason } => {
+                assert_eq!((whose, view.facts), (id(session.0), facts(session.0)));
+                (session.0, Some(reason))
+            }
+            Due::Overdue { id: whose, handle, view } => {
+                assert_eq!((whose, view.state), (id(handle - 1000), LeaseState::Busy));
+                (handle - 1000, None)
+            }
+        });
+        assert_eq!(came_out.collect::<Vec<_>>(), self.model.due(self.now, limit));
+    }
+
+    fn end_all(&mut self, reason: EndReason) {
+        let now = self.now;
+        let (idle, busy) = self.table.end_all(reason, now);
+        let (mut sessions, mut handles) = (Vec::new(), Vec::new());
+        for known in self.model.live.clone() {
+            let index = self.model.live.iter().position(|other| other.n == known.n).unwrap();
+            if known.busy {
+                self.model.live[index].ending.get_or_insert(reason);
+                handles.push((known.n + 1000, known.view(now)));
+            } else {
+                let (at, reason) = known.over(now).unwrap_or((now, reason));
+                self.model.bury(index, reason, at);
+                sessions.push((Session(known.n), known.view(now)));
+            }
+        }
+        assert_eq!((idle, busy), (sessions, handles));
+    }
+
+    fn compare(&self, n: u32) {
+        let (table, model, now) = (&self.table, &self.model, self.now);
+        let views: Vec<View> = model.live.iter().map(|known| known.view(now)).collect();
+        assert_eq!(table.views(now), views);
+        assert_eq!((table.len(), table.is_empty()), (views.len(), views.is_empty()));
+        let found = model.find(n, now).map(|index| model.live[index].view(now));
+        assert_eq!(table.view(&id(n), now), found);
+        let busy = model.live.iter().filter(|known| known.busy).count();
+        assert_eq!(busy, self.running.len());
+        assert_eq!(self.granted as usize, model.live.len() + model.out.len());
+        assert!(table.tombstones.order.len() <= model.max_tombstones);
+        assert_eq!(table.tombstones.order.len(), table.tombstones.by_id.len());
+        assert_eq!(table.numbers.len(), table.leases.len());
+        assert!(table.deadlines.len() <= table.leases.len());
+    }
+}
+
+#[test]
+fn random_runs_agree_with_a_plain_list_and_every_session_is_in_one_place() {
+    for seed in 1..=10 {
+        let mut run = Run::new(seed);
+        for _ in 0..6_000 {
+            run.step();
+        }
+        assert!(run.granted > 300, "too little happened: {}", run.granted);
+        run.end_all(EndReason::Shutdown);
+        while !run.running.is_empty() {
+            run.end();
+        }
+        run.compare(1);
+        assert!(run.table.is_empty() && run.table.next_deadline().is_none());
+        assert_eq!(run.model.out.len(), run.granted as usize);
+    }
+}
