@@ -1,0 +1,122 @@
+//! The settings a connection string gives, each read as the type it has.
+
+use super::durations::go_duration;
+use super::error::DsnError;
+use super::keys::{is_keyword, SUPPORTED_KEYS, UNSUPPORTED_KEYS};
+use super::keyword_value::is_blank;
+use super::pair::Pair;
+use super::{ChannelBinding, SslMode};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The last value of every key that was given.
+pub(super) struct Settings(BTreeMap<&'static str, String>);
+
+impl Settings {
+    pub(super) fn from_pairs(pairs: Vec<Pair>) -> Result<Settings, DsnError> {
+        let mut settings = BTreeMap::new();
+        for Pair { key, value, showable } in pairs {
+            // The Rust driver's name for libpq's key.
+            let key = if key == "keepalives_retries" { "keepalives_count".to_owned() } else { key };
+            if let Some(known) = SUPPORTED_KEYS.iter().find(|known| **known == key) {
+                settings.insert(*known, value);
+            } else if let Some(known) = UNSUPPORTED_KEYS.iter().find(|known| **known == key) {
+                return Err(DsnError::at(known, "not supported"));
+            } else {
+                let key = Some(key).filter(|key| showable && is_keyword(key));
+                return Err(DsnError { key, rule: "unknown key".to_owned() });
+            }
+        }
+        Ok(Settings(settings))
+    }
+
+    /// Keys that are accepted only with the value the service works with anyway.
+    pub(super) fn check_fixed(&mut self) -> Result<(), DsnError> {
+        if self.0.remove("target_session_attrs").is_some_and(|value| value != "any") {
+            return Err(DsnError::at("target_session_attrs", "must be any"));
+        }
+        // The server ignores case and punctuation in the name of an encoding.
+        let encoding = self.text("client_encoding").unwrap_or_else(|| "auto".to_owned());
+        let letters: String = encoding.chars().filter(char::is_ascii_alphanumeric).collect();
+        if encoding != "auto" && !letters.eq_ignore_ascii_case("utf8") {
+            return Err(DsnError::at("client_encoding", "must be UTF8 or auto"));
+        }
+        Ok(())
+    }
+
+    /// A text for which empty means absent.
+    pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
+        self.0.remove(key).filter(|value| !value.is_empty())
+    }
+
+    /// libpq's `parse_int_param`: an `int`, blanks around it allowed.
+    pub(super) fn integer(&mut self, key: &'static str) -> Result<Option<i32>, DsnError> {
+        let Some(value) = self.0.remove(key) else {
+            return Ok(None);
+        };
+        match value.trim_matches(is_blank).parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(DsnError::at(key, "must be an integer")),
+        }
+    }
+
+    /// A number for which zero and below mean the default.
+    pub(super) fn positive(&mut self, key: &'static str) -> Result<Option<u32>, DsnError> {
+        let number = self.integer(key)?.and_then(|number| u32::try_from(number).ok());
+        Ok(number.filter(|number| *number > 0))
+    }
+
+    pub(super) fn seconds(&mut self, key: &'static str) -> Result<Option<Duration>, DsnError> {
+        Ok(self.positive(key)?.map(|seconds| Duration::from_secs(seconds.into())))
+    }
+
+    pub(super) fn milliseconds(&mut self, key: &'static str) -> Result<Option<Duration>, DsnError> {
+        Ok(self.positive(key)?.map(|millis| Duration::from_millis(millis.into())))
+    }
+
+    pub(super) fn connections(
+        &mut self,
+        key: &'static str,
+        least: u32,
+    ) -> Result<Option<u32>, DsnError> {
+        match self.integer(key)?.map(u32::try_from) {
+            None => Ok(None),
+            Some(Ok(number)) if number >= least => Ok(Some(number)),
+            Some(_) => Err(DsnError::at(key, format!("must be at least {least}"))),
+        }
+    }
+
+    pub(super) fn duration(&mut self, key: &'static str) -> Result<Option<Duration>, DsnError> {
+        let Some(value) = self.0.remove(key) else {
+            return Ok(None);
+        };
+        match go_duration(&value) {
+            Some(duration) => Ok(Some(duration)),
+            None => Err(DsnError::at(key, "must be a duration such as 1h30m or 300ms")),
+        }
+    }
+
+    pub(super) fn ssl_mode(&mut self) -> Result<SslMode, DsnError> {
+        let rule = match self.0.remove("sslmode").as_deref() {
+            None => return Ok(SslMode::default()),
+            Some("disable") => return Ok(SslMode::Disable),
+            Some("prefer") => return Ok(SslMode::Prefer),
+            Some("require") => return Ok(SslMode::Require),
+            Some("allow") => "allow is not supported; use disable, prefer or require",
+            Some("verify-ca") => "verify-ca is not supported; use disable, prefer or require",
+            Some("verify-full") => "verify-full is not supported; use disable, prefer or require",
+            Some(_) => "must be disable, prefer or require",
+        };
+        Err(DsnError::at("sslmode", rule))
+    }
+
+    pub(super) fn channel_binding(&mut self) -> Result<ChannelBinding, DsnError> {
+        match self.0.remove("channel_binding").as_deref() {
+            None => Ok(ChannelBinding::default()),
+            Some("disable") => Ok(ChannelBinding::Disable),
+            Some("prefer") => Ok(ChannelBinding::Prefer),
+            Some("require") => Ok(ChannelBinding::Require),
+            Some(_) => Err(DsnError::at("channel_binding", "must be disable, prefer or require")),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The values of the single keys, and which keys there are.
+
+use super::super::durations::go_duration;
+use super::{dsn, error};
+use std::time::Duration;
+
+#[test]
+fn numbers_of_zero_or_below_mean_the_default() {
+    for value in ["0", "-5"] {
+        let dsn = dsn(&format!(
+            "host=h user=u connect_timeout={value} keepalives_idle={value} \
+             keepalives_interval={value} keepalives_retries={value} tcp_user_timeout={value}"
+        ));
+        assert_eq!((dsn.connect_timeout, dsn.tcp_user_timeout), (None, None));
+        assert_eq!((dsn.keepalives_idle, dsn.keepalives_interval), (None, None));
+        assert_eq!(dsn.keepalives_retries, None);
+    }
+    assert_eq!(error("host=h user=u connect_timeout=5s"), "connect_timeout: must be an integer");
+    assert_eq!(error("host=h user=u keepalives="), "keepalives: must be an integer");
+    let huge = "host=h user=u tcp_user_timeout=2147483648";
+    assert_eq!(error(huge), "tcp_user_timeout: must be an integer");
+}
+
+#[test]
+fn modes_that_are_not_supported_say_what_is() {
+    for mode in ["allow", "verify-ca", "verify-full"] {
+        let rule = format!("sslmode: {mode} is not supported; use disable, prefer or require");
+        assert_eq!(error(&format!("host=h user=u sslmode={mode}")), rule);
+    }
+    let rule = "must be disable, prefer or require";
+    assert_eq!(error("host=h user=u sslmode=on"), format!("sslmode: {rule}"));
+    assert_eq!(error("host=h user=u channel_binding="), format!("channel_binding: {rule}"));
+    let text = "host=h user=u target_session_attrs=primary";
+    assert_eq!(error(text), "target_session_attrs: must be any");
+}
+
+#[test]
+fn only_utf8_is_an_encoding() {
+    for encoding in ["UTF8", "utf8", "UTF-8", "auto", "''"] {
+        dsn(&format!("host=h user=u client_encoding={encoding}"));
+    }
+    let text = "host=h user=u client_encoding=latin1";
+    assert_eq!(error(text), "client_encoding: must be UTF8 or auto");
+}
+
+#[test]
+fn known_and_unknown_keys_are_told_apart() {
+    assert_eq!(error("host=h user=u sslrootcert=x"), "sslrootcert: not supported");
+    assert_eq!(error("postgres://u@h/?service=x"), "service: not supported");
+    assert_eq!(error("host=h user=u colour=x"), "colour: unknown key");
+    assert_eq!(error("postgres://u:p@h/?colour=x"), "colour: unknown key");
+    assert_eq!(error("host=h password='p' colour=x"), "colour: unknown key");
+    for key in ["", "Colour", "c0lour", &"x".repeat(33)] {
+        assert_eq!(error(&format!("host=h {key}=x")), "unknown key");
+    }
+}
+
+#[test]
+fn pool_durations_follow_go() {
+    for (text, nanos) in [
+        ("0", 0),
+        ("+5s", 5_000_000_000),
+        ("1h30m", 5_400_000_000_000),
+        ("1.5h", 5_400_000_000_000),
+        (".5s", 500_000_000),
+        ("1.s", 1_000_000_000),
+        ("300ms", 300_000_000),
+        ("2us3ns", 2_003),
+        ("2\u{b5}s", 2_000),
+        ("2\u{3bc}s", 2_000),
+        ("0.3333333333333333333h", 1_199_999_999_999),
+        ("9223372036854775807ns", i64::MAX as u64),
+    ] {
+        assert_eq!(go_duration(text), Some(Duration::from_nanos(nanos)), "{text}");
+    }
+    for text in [
+        "",
+        "+",
+        "5",
+        "-5s",
+        "s",
+        ".s",
+        "1d",
+        "1 s",
+        "1h 2m",
+        "1.2.3s",
+        "\u{661}s",
+        "9223372036854775808ns",
+        "99999999999999999999999h",
+        "2562048h",
+    ] {
+        assert_eq!(go_duration(text), None, "{text}");
+    }
+    let rule = "pool_max_conn_lifetime: must be a duration such as 1h30m or 300ms";
+    assert_eq!(error("host=h user=u pool_max_conn_lifetime=60"), rule);
+}
+
+#[test]
+fn a_pool_has_room_for_a_connection() {
+    assert_eq!(error("host=h user=u pool_max_conns=0"), "pool_max_conns: must be at least 1");
+    assert_eq!(error("host=h user=u pool_min_conns=-1"), "pool_min_conns: must be at least 0");
+}
