@@ -1,6 +1,7 @@
 //! Wiring only: start in order, stop in reverse.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,9 +111,9 @@ impl Server {
         self.grpc.port()
     }
 
-    /// The HTTP port.
-    pub fn http_port(&self) -> u16 {
-        self.http.port()
+    /// Where HTTP listens.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http.address()
     }
 
     /// Drains and stops. Returns true if every lease had ended by itself.

@@ -12,6 +12,8 @@ pub const REAPER: &str = "reaper";
 pub const KEEPER: &str = "keeper";
 /// Answers HTTP requests.
 pub const HTTP: &str = "http";
+/// Takes HTTP connections.
+pub const HTTP_ACCEPT: &str = "http-accept";
 /// Watches over the HTTP server.
 pub const HTTP_WATCH: &str = "http-watch";
 /// Looks up a host name, so that a mute name server has a time limit.

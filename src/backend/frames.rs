@@ -10,6 +10,13 @@ use crate::error::PgFault;
 /// A body longer than this is not looked at; those wanted are shorter.
 const BODY_MAX: usize = 8192;
 
+/// The driver holds one message at a time in memory, whole: a row of this size is
+/// the largest we take.
+const MESSAGE_MAX: usize = 64 << 20;
+/// And it keeps every notification until somebody asks. A statement may bring so
+/// many bytes of them.
+const NOTIFICATIONS_MAX: usize = 16 << 20;
+
 /// What the stream of backend messages has said so far.
 pub struct Frames {
     /// Of the last ReadyForQuery.
@@ -21,6 +28,9 @@ pub struct Frames {
     /// Of a FATAL or PANIC error. The driver drops it when the end of the stream
     /// comes together with it.
     pub last_words: Option<PgFault>,
+    /// More is coming than memory should be given for; break the stream off.
+    pub excessive: bool,
+    notification_bytes: usize,
     header: [u8; 5],
     header_len: usize,
     body: Vec<u8>,
@@ -34,6 +44,8 @@ impl Default for Frames {
             tag: None,
             key: None,
             last_words: None,
+            excessive: false,
+            notification_bytes: 0,
             header: [0; 5],
             header_len: 0,
             body: Vec::new(),
@@ -52,6 +64,12 @@ impl std::fmt::Debug for Frames {
 }
 
 impl Frames {
+    /// A new statement starts: what the last one said is not its own.
+    pub fn start_statement(&mut self) {
+        self.tag = None;
+        self.notification_bytes = 0;
+    }
+
     /// Takes the next bytes of the stream, cut wherever the network cut them.
     pub fn read(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
@@ -72,6 +90,11 @@ impl Frames {
             let [_, a, b, c, d] = self.header;
             self.body_left = (u32::from_be_bytes([a, b, c, d]) as usize).saturating_sub(4);
             self.body.clear();
+            if self.header[0] == b'A' {
+                self.notification_bytes = self.notification_bytes.saturating_add(self.body_left);
+            }
+            self.excessive |=
+                self.body_left > MESSAGE_MAX || self.notification_bytes > NOTIFICATIONS_MAX;
             if self.body_left == 0 {
                 self.header_len = 0;
             }
@@ -187,6 +210,22 @@ mod tests {
         frames.read(&message(b'E', b"SFATAL\0VFATAL\0C57P01\0Mterminating\0\0"));
         let words = frames.last_words.expect("kept");
         assert_eq!((words.sqlstate.as_str(), words.message.as_str()), ("57P01", "terminating"));
+    }
+
+    #[test]
+    fn messages_beyond_measure_are_told_before_they_come() {
+        let mut frames = Frames::default();
+        frames.read(&[b'D', 4, 0, 0, 4]);
+        assert!(!frames.excessive);
+        let mut frames = Frames::default();
+        frames.read(&[b'D', 4, 0, 0, 5]);
+        assert!(frames.excessive);
+        let mut frames = Frames::default();
+        let notification = message(b'A', &[b'x'; 8000]);
+        for _ in 0..=NOTIFICATIONS_MAX / 8000 {
+            frames.read(&notification);
+        }
+        assert!(frames.excessive);
     }
 
     #[test]

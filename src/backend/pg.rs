@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use postgres::error::DbError;
+use postgres::error::{DbError, Severity};
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::Type;
 use postgres::Client;
@@ -59,17 +59,24 @@ impl PgBackend {
         }
     }
 
+    /// Nobody takes notifications yet, and the driver would keep them for ever.
+    fn drop_notifications(&mut self) {
+        let mut notifications = self.client.notifications();
+        let mut queued = notifications.iter();
+        while let Ok(Some(_)) = queued.next() {}
+    }
+
     /// After an error the driver returns before it has read ReadyForQuery; one
     /// round trip makes the transaction state true.
     fn fail(&mut self, error: &postgres::Error, sent: bool) -> RunError {
         let fault = fault_of(error).or_else(|| self.watch.last_words()).map(Box::new);
-        let lost = match &fault {
-            Some(fault) => {
-                self.poisoned |= sqlstate::is_poison(&fault.sqlstate);
-                sqlstate::is_connection_lost(&fault.sqlstate)
-            }
-            None => true,
-        };
+        if let Some(fault) = &fault {
+            self.poisoned |= sqlstate::is_poison(&fault.sqlstate);
+        }
+        // The severity tells whether the server hangs up, not the SQLSTATE: a
+        // foreign server's lost connection is a plain error of this statement.
+        let severity = error.as_db_error().and_then(DbError::parsed_severity);
+        let lost = !matches!(severity, Some(Severity::Error));
         if lost || self.client.check_connection().is_err() {
             self.poisoned = true;
             self.watch.abort_now();
@@ -93,7 +100,7 @@ impl PgBackend {
             ..StatementResult::default()
         };
         let mut kept = Kept::new(limits);
-        self.watch.forget_tag();
+        self.watch.start_statement();
         let outcome = (|| {
             let mut rows = self.client.query_raw(prepared, parameters)?;
             while let Some(row) = rows.next()? {
@@ -171,7 +178,9 @@ impl Backend for PgBackend {
         self.looked_up |=
             types.chain(prepared.params()).any(|kind| Type::from_oid(kind.oid()).is_none());
         let parameters = bind(&prepared, &statement.parameters)?;
-        self.read(&prepared, parameters, limits, excess)
+        let result = self.read(&prepared, parameters, limits, excess);
+        self.drop_notifications();
+        result
     }
 
     fn check(&mut self) -> bool {
@@ -218,6 +227,7 @@ impl Backend for PgBackend {
             return false;
         }
         self.notices.take();
+        self.drop_notifications();
         self.watch.transaction() == TransactionState::None
     }
 
@@ -239,23 +249,40 @@ fn random_seed() -> f64 {
     f64::from(i32::from_be_bytes(bytes)) / 2_147_483_648.0
 }
 
+/// Errors travel in gRPC's trailers, several times over, and clients take 8 KiB of
+/// those; notices must not outgrow the results. So long texts are cut.
+const MESSAGE_BYTES: usize = 1024;
+const DETAIL_BYTES: usize = 512;
+
+/// At most so many bytes of a text, marked where it was cut.
+fn cut(text: &str, bytes: usize) -> String {
+    let mut end = bytes;
+    while !text.is_char_boundary(end.min(text.len())) {
+        end -= 1;
+    }
+    match text.get(..end) {
+        Some(start) if start.len() < text.len() => format!("{start}…"),
+        _ => text.to_owned(),
+    }
+}
+
 /// A notice in our words.
 pub(super) fn notice_of(notice: &DbError) -> Notice {
     Notice {
         severity: notice.severity().to_owned(),
         sqlstate: notice.code().code().to_owned(),
-        message: notice.message().to_owned(),
+        message: cut(notice.message(), MESSAGE_BYTES),
     }
 }
 
 /// PostgreSQL's words in a driver error, if it has any.
 pub(crate) fn fault_of(error: &postgres::Error) -> Option<PgFault> {
     let db = error.as_db_error()?;
-    let own = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    let own = |text: Option<&str>| cut(text.unwrap_or_default(), DETAIL_BYTES);
     Some(PgFault {
         severity: db.severity().to_owned(),
         sqlstate: db.code().code().to_owned(),
-        message: db.message().to_owned(),
+        message: cut(db.message(), MESSAGE_BYTES),
         detail: own(db.detail()),
         hint: own(db.hint()),
         position: match db.position() {
@@ -269,4 +296,17 @@ pub(crate) fn fault_of(error: &postgres::Error) -> Option<PgFault> {
         constraint: own(db.constraint()),
         context: own(db.where_()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(cut("short", 5), "short");
+        assert_eq!(cut("longer", 5), "longe…");
+        assert_eq!(cut("aäb", 2), "a…");
+        assert_eq!(cut("", 3), "");
+    }
 }

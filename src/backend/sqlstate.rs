@@ -1,11 +1,5 @@
 //! What classes of SQLSTATE mean for the backend that sent them.
 
-/// True if the connection itself is broken or about to be: the lease ends.
-pub fn is_connection_lost(sqlstate: &str) -> bool {
-    sqlstate.starts_with("08")
-        || matches!(sqlstate, "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25P03")
-}
-
 /// True if the server is there but cannot take a connection just now.
 pub fn is_busy(sqlstate: &str) -> bool {
     sqlstate.starts_with("53")
@@ -27,9 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_killed_backend_is_lost_and_a_failed_statement_is_not() {
-        assert!(is_connection_lost("57P01") && is_connection_lost("08006"));
-        assert!(!is_connection_lost("57014") && !is_connection_lost("42601"));
+    fn doubt_and_fullness_are_told_from_plain_failures() {
         assert!(is_poison("XX001") && is_poison("26000") && !is_poison("23505"));
         assert!(is_busy("53300") && !is_busy("28P01"));
     }

@@ -103,14 +103,14 @@ impl Watch {
         self.lock().frames.transaction
     }
 
-    /// The last command tag since `forget_tag`.
+    /// The last command tag since `start_statement`.
     pub fn tag(&self) -> Option<String> {
         self.lock().frames.tag.clone()
     }
 
-    /// A new statement starts: the tag of the last one is not its own.
-    pub fn forget_tag(&self) {
-        self.lock().frames.tag = None;
+    /// A new statement starts: what the last one said is not its own.
+    pub fn start_statement(&self) {
+        self.lock().frames.start_statement();
     }
 
     /// The FATAL or PANIC error that PostgreSQL sent before it closed.
@@ -215,7 +215,11 @@ impl AsyncRead for WatchedStream {
         };
         if let Poll::Ready(Ok(())) = &polled {
             if let Some(fresh) = buf.filled().get(start..) {
-                self.watch.lock().frames.read(fresh);
+                let mut seen = self.watch.lock();
+                seen.frames.read(fresh);
+                if seen.frames.excessive {
+                    return Poll::Ready(Err(io::Error::other(TOO_MUCH)));
+                }
             }
         }
         polled
@@ -357,6 +361,9 @@ impl Handshake {
         Ok(WatchedStream { layer, watch: self.watch })
     }
 }
+
+/// Why the stream breaks itself off.
+const TOO_MUCH: &str = "PostgreSQL sends a row or notifications beyond all limits";
 
 /// What `sslmode=require` says of a server without TLS.
 pub(crate) const NO_TLS: &str = "the server does not support TLS, but sslmode=require asks for it";

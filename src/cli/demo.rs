@@ -166,7 +166,7 @@ fn hints(server: &Server, cert: Option<PathBuf>, postgres: &Embedded) {
          curl http://localhost:{http}/metrics\n  \
          python3 examples/lease.py --port {grpc} {cert} \\\n      \
          --tenant {name} --dsn '{dsn}'",
-        http = server.http_port(),
+        http = server.http_address().port(),
         grpc = server.grpc_port(),
         dsn = postgres.tenant_dsn(name, password),
     );

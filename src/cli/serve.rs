@@ -119,11 +119,10 @@ pub(super) fn announce(server: &Server, address: &str, flags: &Flags) {
         |ip| if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() },
     );
     log::info!(
-        "event=listening grpc={host}:{} tls={} http={}:{} version={}",
+        "event=listening grpc={host}:{} tls={} http={} version={}",
         server.grpc_port(),
         !flags.insecure,
-        flags.http.ip(),
-        server.http_port(),
+        server.http_address(),
         env!("CARGO_PKG_VERSION")
     );
 }

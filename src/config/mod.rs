@@ -62,11 +62,17 @@ pub struct PoolConfig {
     pub check_timeout: Duration,
 }
 
+/// Longer lifetimes mean the same, and would overflow the clock.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// Limits of the service as a whole.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Sum of all tenants' `max_connections`.
     pub max_backends: usize,
+    /// What a DSN's `pool_max_conns` may ask for at most, unless the default
+    /// pool is larger.
+    pub connections_per_tenant: usize,
     /// Requests waiting at one tenant.
     pub waiters_per_tenant: usize,
     /// Tenants whose first connection is being made.
@@ -129,6 +135,14 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// The most connections that a tenant's own DSN may ask for, so that one
+    /// tenant cannot take the whole budget.
+    pub fn most_connections(&self) -> usize {
+        self.pool.max_connections.max(self.limits.connections_per_tenant)
+    }
+}
+
 impl Default for PoolConfig {
     fn default() -> PoolConfig {
         PoolConfig {
@@ -148,6 +162,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             max_backends: 2000,
+            connections_per_tenant: 100,
             waiters_per_tenant: 1000,
             opening_tenants: 100,
             tombstones: 100_000,
@@ -164,7 +179,7 @@ impl PoolConfig {
     pub fn with(&self, keys: &dsn::PoolKeys) -> PoolConfig {
         let count = |own: Option<u32>, default: usize| own.map_or(default, |n| n as usize);
         let max_connections = count(keys.max_conns, self.max_connections);
-        let max_lifetime = keys.max_conn_lifetime.unwrap_or(self.max_lifetime);
+        let max_lifetime = keys.max_conn_lifetime.unwrap_or(self.max_lifetime).min(FOREVER);
         let jitter = keys.max_conn_lifetime_jitter.map(|jitter| {
             (jitter.as_secs_f64() / max_lifetime.as_secs_f64().max(f64::EPSILON)).min(1.0)
         });

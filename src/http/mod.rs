@@ -1,4 +1,6 @@
 //! The HTTP side: health for load balancers, metrics for Prometheus.
 
+mod front;
 mod metrics;
+mod pages;
 pub mod server;

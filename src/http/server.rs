@@ -1,30 +1,27 @@
-//! tiny_http under a supervisor.
+//! Front and pages together, under a supervisor.
 //!
-//! Its accept thread dies of a lack of file descriptors, or of any other accept
-//! error, without a word. So the listening socket is ours: a supervisor asks
-//! for `/health` over loopback now and then and, when no answer comes, puts a
-//! new server on a clone of the same socket.
+//! tiny_http's accept thread dies of a lack of file descriptors, or of any other
+//! accept error, without a word. So a supervisor asks for `/health` now and then
+//! and, when no answer comes, puts new pages behind the same port.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crossbeam_channel::{after, select};
-use socket2::{Domain, Socket, Type};
-use tiny_http::{Header, Request, Response};
+use crossbeam_channel::{after, select, TryRecvError};
 
-use crate::http::metrics::{self, Gauges};
+use crate::http::front::{self, Behind};
+use crate::http::metrics::Gauges;
+use crate::http::pages::Pages;
 use crate::pool::service::Service;
 use crate::runtime::shutdown::{Stopped, Thread};
 use crate::threads;
 
-/// Threads that answer; a stalled reader holds one for `SEND_TIMEOUT` at most.
-const ANSWERING: usize = 2;
-/// A thread looks for the stop so often.
-const POLL: Duration = Duration::from_millis(500);
-/// A reader who takes nothing for so long is cut off.
-const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// The port is looked at so often for the stop.
+const POLL: Duration = Duration::from_millis(100);
 /// The supervisor asks so often.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 /// And waits so long for an answer.
@@ -32,28 +29,11 @@ const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A running HTTP server. Its threads end, and its port closes, when dropped.
 pub struct Server {
-    port: u16,
+    address: SocketAddr,
     // In this order: who rebuilds ends before those who answer.
     _supervisor: Thread,
-    _answering: Vec<Thread>,
-    _current: Arc<Current>,
-}
-
-/// The server that answers now; the supervisor replaces it.
-struct Current(RwLock<Arc<tiny_http::Server>>);
-
-impl Current {
-    fn get(&self) -> Arc<tiny_http::Server> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn replace(&self, server: tiny_http::Server) {
-        let fresh = Arc::new(server);
-        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *current, fresh);
-        drop(current);
-        old.unblock();
-    }
+    _accepting: Thread,
+    _pages: Arc<RwLock<Pages>>,
 }
 
 impl Server {
@@ -65,63 +45,46 @@ impl Server {
         let gauges = Gauges::new(service.clone()).map_err(io::Error::other)?;
         let registry = service.context().tools.metrics.registry();
         registry.register(Box::new(gauges)).map_err(io::Error::other)?;
-        let listener = listen(address)?;
-        let port = listener.local_addr()?.port();
-        let current = Arc::new(Current(RwLock::new(Arc::new(serve(&listener)?))));
-        let mut answering = Vec::new();
-        for _ in 0..ANSWERING {
-            let (current, service) = (Arc::clone(&current), service.clone());
-            answering.push(Thread::start(threads::HTTP, move |stopped| {
-                run(&current, &service, &stopped);
-            })?);
-        }
-        let probe = SocketAddr::new(loopback(address.ip()), port);
-        let watched = Arc::clone(&current);
-        let supervisor = Thread::start(threads::HTTP_WATCH, move |stopped| {
-            supervise(&watched, &listener, probe, &stopped);
+        let listener = TcpListener::bind(address)?;
+        let address = listener.local_addr()?;
+        // The accepting thread looks for the stop between connections.
+        listener.set_nonblocking(true)?;
+        let pages = Arc::new(RwLock::new(Pages::start(service)?));
+        let now = Arc::clone(&pages);
+        let behind: Behind =
+            Arc::new(move || now.read().unwrap_or_else(PoisonError::into_inner).socket());
+        let probed = Arc::clone(&behind);
+        let accepting = Thread::start(threads::HTTP_ACCEPT, move |stopped| {
+            run(&listener, &behind, &stopped);
         })?;
-        Ok(Server { port, _supervisor: supervisor, _answering: answering, _current: current })
+        let (watched, service) = (Arc::clone(&pages), service.clone());
+        let supervisor = Thread::start(threads::HTTP_WATCH, move |stopped| {
+            supervise(&watched, &service, &probed, &stopped);
+        })?;
+        Ok(Server { address, _supervisor: supervisor, _accepting: accepting, _pages: pages })
     }
 
-    /// The port it listens on.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-}
-
-/// Linux hands SO_SNDTIMEO on to accepted sockets, which is how a stalled reader
-/// gets a limit that tiny_http does not know.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.set_write_timeout(Some(SEND_TIMEOUT))?;
-    socket.bind(&address.into())?;
-    socket.listen(128)?;
-    Ok(socket.into())
-}
-
-fn serve(listener: &TcpListener) -> io::Result<tiny_http::Server> {
-    tiny_http::Server::from_listener(listener.try_clone()?, None).map_err(io::Error::other)
-}
-
-fn loopback(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 
-fn run(current: &Current, service: &Service, stopped: &Stopped) {
-    while stopped.is_empty() && !is_closed(stopped) {
-        let server = current.get();
-        match server.recv_timeout(POLL) {
-            Ok(Some(request)) => {
-                threads::survive(threads::HTTP, || respond(request, service));
-            }
-            Ok(None) => {}
-            // The accept thread is gone; the supervisor will bring a new server.
-            Err(_) => {
+fn run(listener: &TcpListener, behind: &Behind, stopped: &Stopped) {
+    let open = Arc::default();
+    while stopped.try_recv() != Err(TryRecvError::Disconnected) {
+        // Waits for a connection, but wakes up for the stop.
+        if !rustix::event::poll(
+            &mut [rustix::event::PollFd::new(listener, rustix::event::PollFlags::IN)],
+            Some(&timespec(POLL)),
+        )
+        .is_ok_and(|ready| ready > 0)
+        {
+            continue;
+        }
+        if let Err(error) = front::accept(listener, &open, behind) {
+            if error.kind() != io::ErrorKind::WouldBlock {
+                log::warn!("event=http_accept_failed error={error:?}");
                 select! {
                     recv(stopped) -> _ => return,
                     recv(after(POLL)) -> _ => {}
@@ -131,54 +94,40 @@ fn run(current: &Current, service: &Service, stopped: &Stopped) {
     }
 }
 
-fn is_closed(stopped: &Stopped) -> bool {
-    matches!(stopped.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected))
-}
-
-fn respond(request: Request, service: &Service) {
-    let path = request.url().split('?').next().unwrap_or_default().to_owned();
-    let (status, kind, body) = match path.as_str() {
-        "/health" | "/health/live" => (200, "text/plain; charset=utf-8", "OK".to_owned()),
-        "/metrics" => match metrics::page(service) {
-            Ok(page) => (200, prometheus::TEXT_FORMAT, page),
-            Err(error) => (500, "text/plain; charset=utf-8", error.to_string()),
-        },
-        _ => (
-            404,
-            "text/plain; charset=utf-8",
-            "not found: there is /health and /metrics\n".to_owned(),
-        ),
-    };
-    let mut response = Response::from_string(body).with_status_code(status);
-    if let Ok(header) = Header::from_bytes("Content-Type", kind) {
-        response = response.with_header(header);
+fn timespec(duration: Duration) -> rustix::event::Timespec {
+    rustix::event::Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(duration.subsec_nanos()),
     }
-    // The client may have gone; then nobody needs the answer.
-    let _ = request.respond(response);
 }
 
-fn supervise(current: &Current, listener: &TcpListener, probe: SocketAddr, stopped: &Stopped) {
+fn supervise(pages: &RwLock<Pages>, service: &Service, behind: &Behind, stopped: &Stopped) {
     loop {
         select! {
             recv(stopped) -> _ => return,
             recv(after(PROBE_INTERVAL)) -> _ => {}
         }
         threads::survive(threads::HTTP_WATCH, || {
-            let Err(error) = ask(probe) else { return };
+            let Err(error) = ask(&behind()) else { return };
             log::warn!("event=http_mute error={error:?} action=restart");
-            match serve(listener) {
-                Ok(server) => current.replace(server),
+            match Pages::start(service) {
+                Ok(fresh) => {
+                    let mut now = pages.write().unwrap_or_else(PoisonError::into_inner);
+                    let old = std::mem::replace(&mut *now, fresh);
+                    drop(now);
+                    drop(old);
+                }
                 Err(error) => log::error!("event=http_restart_failed error={error:?}"),
             }
         });
     }
 }
 
-fn ask(address: SocketAddr) -> io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&address, PROBE_LIMIT)?;
+fn ask(socket: &Path) -> io::Result<()> {
+    let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PROBE_LIMIT))?;
     stream.set_write_timeout(Some(PROBE_LIMIT))?;
-    stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    stream.write_all(b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
     let mut answer = [0; 12];
     stream.read_exact(&mut answer)?;
     if answer.ends_with(b"200") {

@@ -99,6 +99,17 @@ impl Alarms {
         Alarm { id, set: Arc::clone(&self.set) }
     }
 
+    /// Runs `action` on the reaper as soon as it comes round.
+    pub fn soon(&self, now: Instant, action: impl FnOnce() + Send + 'static) {
+        let mut set = lock(&self.set);
+        let id = set.next;
+        set.next += 1;
+        set.deadlines.set(id, now);
+        set.actions.insert(id, Box::new(action));
+        drop(set);
+        self.bell.due(now);
+    }
+
     /// When the next is due.
     pub fn next(&self) -> Option<Instant> {
         lock(&self.set).deadlines.next()

@@ -12,6 +12,10 @@ use crate::error::{CancelCause, Error, Outcome, PgFault, Work};
 use crate::pool::execute::Request;
 use crate::pool::operation::{Operation, Settled};
 
+/// Commands that can commit in their midst and fail afterwards: procedures and
+/// blocks with COMMIT inside, and what works on several tables or concurrently.
+const COMMITS_INSIDE: &[&str] = &["CALL", "DO", "VACUUM", "REINDEX", "CLUSTER"];
+
 /// How far a request has come.
 #[derive(Default)]
 pub(super) struct Progress {
@@ -23,6 +27,8 @@ pub(super) struct Progress {
     sent: bool,
     /// Something has taken effect for good.
     applied: bool,
+    /// A statement failed that may have committed a part of its work.
+    uncertain: bool,
     /// BEGIN and COMMIT are ours.
     pub(super) wrapped: bool,
     /// Transaction state before the statement tried last.
@@ -94,7 +100,7 @@ impl Progress {
         let alarm = operation.timeout(timeout);
         let result = backend.run(statement, limits, &|| operation.cancel(CancelCause::Excess));
         drop(alarm);
-        self.note(&result, backend.watch().transaction());
+        self.note(&keyword, &result, backend.watch().transaction());
         let result = result?;
         let asked = matches!(keyword.as_str(), "ROLLBACK" | "ABORT");
         let was_open = self.before.is_some_and(TransactionState::is_open);
@@ -109,7 +115,12 @@ impl Progress {
 
     /// Notes whether the statement was sent, and whether it has taken effect for
     /// good: outside a transaction at once, inside with its COMMIT.
-    fn note(&mut self, result: &Result<StatementResult, RunError>, after: TransactionState) {
+    fn note(
+        &mut self,
+        keyword: &str,
+        result: &Result<StatementResult, RunError>,
+        after: TransactionState,
+    ) {
         let tag = match result {
             Ok(result) => result.command_tag.as_str(),
             Err(RunError::TooLarge { completed: true } | RunError::Undecodable { .. }) => "",
@@ -118,11 +129,16 @@ impl Progress {
             }
             Err(RunError::Fault(_) | RunError::Lost { .. } | RunError::TooLarge { .. }) => {
                 self.sent = true;
+                // Outside a transaction these may commit on their way.
+                let alone = self.before == Some(TransactionState::None);
+                self.uncertain |= alone && COMMITS_INSIDE.contains(&keyword);
                 return;
             }
         };
         self.sent = true;
-        self.applied |= after == TransactionState::None && tag != "ROLLBACK";
+        // COMMIT AND CHAIN leaves a transaction open; COMMIT of a failed one
+        // answers ROLLBACK.
+        self.applied |= tag == "COMMIT" || (after == TransactionState::None && tag != "ROLLBACK");
     }
 
     /// What became of the statements.
@@ -130,6 +146,8 @@ impl Progress {
         Work {
             outcome: if !self.sent {
                 Outcome::NotStarted
+            } else if self.uncertain {
+                Outcome::Unknown
             } else if self.applied {
                 Outcome::Applied
             } else {

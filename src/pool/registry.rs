@@ -94,7 +94,11 @@ impl Registry {
             };
             match tenant.admit(job, wait) {
                 Ok(()) => return,
-                Err(back) => job = back,
+                Err(back) => {
+                    // Whoever closed it may not have got to this yet.
+                    self.remove(&tenant);
+                    job = back;
+                }
             }
         }
         (job.deliver)(Err(Error::Draining));
@@ -140,6 +144,13 @@ impl Registry {
     ) -> Result<Arc<Tenant>, Error> {
         let settings = self.context.config.pool.with(&dsn.pool);
         settings.check().map_err(|rule| Error::invalid("dsn", format!("dsn: {rule}")))?;
+        let most = self.context.config.most_connections();
+        if settings.max_connections > most {
+            return Err(Error::invalid(
+                "dsn",
+                format!("dsn: pool_max_conns must be at most {most}"),
+            ));
+        }
         let name = application_name(id);
         let connect = PgConnect::new(dsn.clone(), name, self.tls.clone());
         let wanted = settings.max_connections;
@@ -176,21 +187,21 @@ impl Registry {
     }
 
     /// A tenant has its first backend.
-    pub(super) fn opened(&self) {
-        self.opening.fetch_sub(1, Ordering::AcqRel);
+    pub(super) fn opened(&self, tenant: &Tenant) {
+        if tenant.stop_opening() {
+            self.opening.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 
     /// A tenant goes: its first backend could not be opened, or nobody uses it.
-    pub(super) fn remove(&self, tenant: &Tenant, was_opening: bool) {
+    pub(super) fn remove(&self, tenant: &Tenant) {
         let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
         let same =
             tenants.get(tenant.id()).is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), tenant));
         let removed = if same { tenants.remove(tenant.id()) } else { None };
         drop(tenants);
-        if removed.is_some() && was_opening {
-            self.opening.fetch_sub(1, Ordering::AcqRel);
-        }
-        if removed.is_some() && !was_opening {
+        if removed.is_some() {
+            self.opened(tenant);
             self.context.tools.metrics.forget(tenant.id());
         }
     }

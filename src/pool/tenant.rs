@@ -52,6 +52,8 @@ pub struct Tenant {
     /// Permits, waiters, state. Never held over I/O, r2d2, logging, destructors.
     gate: Mutex<Gate<Job>>,
     numbers: Numbers,
+    /// Counted by the registry as opening.
+    opening: AtomicBool,
     /// The keeper's work for this tenant is under way.
     pub(super) upkeep: AtomicBool,
     pub(super) warm_after: Mutex<Option<Instant>>,
@@ -129,6 +131,7 @@ impl Tenant {
             fingerprint,
             connect,
             numbers: Numbers::default(),
+            opening: AtomicBool::new(true),
             upkeep: AtomicBool::new(false),
             warm_after: Mutex::new(None),
             last_used: Mutex::new(clock::now()),
@@ -218,16 +221,17 @@ impl Tenant {
         let now = clock::now();
         let mut gate = self.gate();
         let handed = gate.finish(now);
+        // Nobody is left who would open the first backend. Closed in the same
+        // breath, so that whoever comes now registers the tenant anew.
         let abandoned = gate.is_abandoned();
+        let stranded = if abandoned { gate.failed() } else { Vec::new() };
         drop(gate);
         self.hand(handed, now);
         if abandoned {
-            // Nobody is left who would open the first backend.
-            self.unregister(true);
-            let stranded = self.gate().failed();
-            for job in stranded {
-                job.fail(self, Error::Internal("the tenant was given up while opening"));
-            }
+            self.unregister();
+        }
+        for job in stranded {
+            job.fail(self, Error::Internal("the tenant was given up while opening"));
         }
     }
 
@@ -241,7 +245,12 @@ impl Tenant {
     fn start(self: &Arc<Self>, job: Job) {
         let permit = Permit::new(self);
         let tenant = Arc::clone(self);
-        self.context.tools.workers.run(move || tenant.serve(job, permit));
+        let tools = &self.context.tools;
+        if let Err(lost) = tools.workers.try_run(move || tenant.serve(job, permit)) {
+            // Dropped here, its permit would go to the next waiter, whose job
+            // would be dropped here, and so on down the stack.
+            tools.alarms.soon(clock::now(), move || drop(lost));
+        }
     }
 
     /// On a worker: a permit holder gets its backend.
@@ -267,7 +276,7 @@ impl Tenant {
             Err(cause) => {
                 let error = Error::Connect { tenant: self.id.clone(), cause };
                 let stranded = if opening {
-                    self.unregister(true);
+                    self.unregister();
                     self.gate().failed()
                 } else {
                     Vec::new()
@@ -294,16 +303,21 @@ impl Tenant {
             self.settings.idle_timeout,
         );
         if let Some(registry) = self.registry.upgrade() {
-            registry.opened();
+            registry.opened(self);
         }
         self.hand(handed, now);
         self.context.keeper.due(now);
     }
 
-    pub(super) fn unregister(&self, was_opening: bool) {
+    pub(super) fn unregister(&self) {
         if let Some(registry) = self.registry.upgrade() {
-            registry.remove(self, was_opening);
+            registry.remove(self);
         }
+    }
+
+    /// True once: the tenant no longer counts as opening.
+    pub(super) fn stop_opening(&self) -> bool {
+        self.opening.swap(false, Ordering::AcqRel)
     }
 
     /// An idle backend that works, or a new one.
@@ -428,9 +442,10 @@ impl Tenant {
         drop(permit);
     }
 
-    /// Closes a session whose backend is lost or in doubt.
+    /// Breaks off a session whose backend is lost or in doubt. Does not block.
     pub fn discard(session: Session, reason: &str) {
         let Session { taken, permit } = session;
+        taken.backend.watch().abort_now();
         *lock(&permit.tenant().last_used) = clock::now();
         permit.tenant().close(taken, reason);
         drop(permit);

@@ -98,7 +98,7 @@ impl Tenant {
         drop(waiting);
         if unused {
             log::info!("event=tenant_removed tenant={} idle={idle:?}", self.id());
-            self.unregister(false);
+            self.unregister();
             self.close_all();
         }
         unused

@@ -15,7 +15,8 @@ use crate::threads;
 /// An idle worker ends after so long.
 const IDLE: Duration = Duration::from_secs(10);
 
-type Job = Box<dyn FnOnce() + Send>;
+/// What a worker runs.
+pub type Job = Box<dyn FnOnce() + Send>;
 
 /// Starts and reuses worker threads.
 #[derive(Clone)]
@@ -33,27 +34,43 @@ impl Default for Workers {
 }
 
 impl Workers {
-    /// Runs `job` on a worker. If no thread can be had, the job is dropped, and
-    /// what it holds settles itself; false then.
-    pub fn run(&self, job: impl FnOnce() + Send + 'static) -> bool {
+    /// Runs `job` on a worker. If no thread can be had, the job comes back.
+    ///
+    /// # Errors
+    /// The job itself. Dropping it settles what it holds; but where that hands a
+    /// permit on, it must not happen in the middle of handing permits on.
+    pub fn try_run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Job> {
         let job: Job = Box::new(job);
         let job = match self.sender.try_send(job) {
-            Ok(()) => return true,
+            Ok(()) => return Ok(()),
             Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job,
         };
         let receiver = self.receiver.clone();
         let alive = Alive::new(&self.alive);
+        // The first job comes over a channel, so that it is not lost with the
+        // closure when the thread cannot be started.
+        let (hand, first) = bounded::<Job>(1);
         let started = threads::spawn(threads::WORKER, move || {
             let _alive = alive;
-            threads::survive(threads::WORKER, job);
+            if let Ok(job) = first.recv() {
+                threads::survive(threads::WORKER, job);
+            }
             while let Ok(job) = receiver.recv_timeout(IDLE) {
                 threads::survive(threads::WORKER, job);
             }
         });
-        if let Err(error) = &started {
-            log::error!("event=no_worker error={error:?}");
+        match started {
+            Ok(_) => hand.send(job).map_err(|unsent| unsent.0),
+            Err(error) => {
+                log::error!("event=no_worker error={:?}", error.to_string());
+                Err(job)
+            }
         }
-        started.is_ok()
+    }
+
+    /// The same where nobody can do better than drop the job. False then.
+    pub fn run(&self, job: impl FnOnce() + Send + 'static) -> bool {
+        self.try_run(job).is_ok()
     }
 
     /// Worker threads alive.

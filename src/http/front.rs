@@ -1,0 +1,158 @@
+//! What the network meets: a bounded number of connections, a bounded head, a
+//! bounded time. What passes is asked of `pages` in our own words.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::threads;
+
+/// Connections at once; more are closed at once.
+const CONNECTIONS: usize = 64;
+/// The request line and headers have so many bytes.
+const HEAD_BYTES: usize = 8192;
+/// A whole request head must have come within this time.
+const HEAD_LIMIT: Duration = Duration::from_secs(5);
+/// A reader who takes nothing for so long is cut off.
+const SEND_LIMIT: Duration = Duration::from_secs(5);
+
+/// Finds the socket of the pages that answer now.
+pub(super) type Behind = Arc<dyn Fn() -> std::path::PathBuf + Send + Sync>;
+
+/// Takes the next connection and serves it on a thread of its own.
+///
+/// # Errors
+/// If accepting fails, for example for want of file descriptors. The listener
+/// stays good; try again later.
+pub(super) fn accept(
+    listener: &TcpListener,
+    open: &Arc<AtomicUsize>,
+    behind: &Behind,
+) -> io::Result<()> {
+    let (stream, _) = listener.accept()?;
+    let counted = Counted::new(open);
+    if open.load(Ordering::Acquire) > CONNECTIONS {
+        return Ok(());
+    }
+    let behind = Arc::clone(behind);
+    threads::spawn(threads::HTTP, move || {
+        let _counted = counted;
+        threads::survive(threads::HTTP, || {
+            // A client that misbehaves or leaves is nobody's concern but its own.
+            let _ = serve(&stream, &behind());
+        });
+    })?;
+    Ok(())
+}
+
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Counted {
+        count.fetch_add(1, Ordering::AcqRel);
+        Counted(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// One request and its answer; then the connection is closed, which every client
+/// of health checks and scrapes can live with.
+fn serve(mut client: &TcpStream, pages: &Path) -> io::Result<()> {
+    client.set_nonblocking(false)?;
+    client.set_write_timeout(Some(SEND_LIMIT))?;
+    let Some(request) = read_request(client)? else {
+        let refusal = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        return client.write_all(refusal.as_bytes());
+    };
+    let mut inner = UnixStream::connect(pages)?;
+    inner.set_read_timeout(Some(HEAD_LIMIT))?;
+    inner.set_write_timeout(Some(SEND_LIMIT))?;
+    inner.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    inner.read_to_end(&mut answer)?;
+    // tiny_http never says so itself.
+    let status = answer.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let (status, rest) = answer.split_at(status);
+    client.write_all(&[status, b"Connection: close\r\n", rest].concat())?;
+    client.shutdown(std::net::Shutdown::Write)
+}
+
+/// Reads the head and says it again, reduced to what matters. A body is not
+/// read: nothing we serve takes one.
+fn read_request(mut client: &TcpStream) -> io::Result<Option<String>> {
+    let until = clock::now() + HEAD_LIMIT;
+    let mut head = Vec::new();
+    let mut chunk = [0; 1024];
+    while !ends(&head) {
+        if head.len() > HEAD_BYTES {
+            return Ok(None);
+        }
+        client.set_read_timeout(Some(left(until)?))?;
+        let count = client.read(&mut chunk)?;
+        if count == 0 {
+            return Ok(None);
+        }
+        head.extend_from_slice(&chunk[..count]);
+    }
+    Ok(restate(&head))
+}
+
+fn left(until: Instant) -> io::Result<Duration> {
+    let left = until.saturating_duration_since(clock::now());
+    if left.is_zero() {
+        Err(io::ErrorKind::TimedOut.into())
+    } else {
+        Ok(left)
+    }
+}
+
+fn ends(head: &[u8]) -> bool {
+    head.windows(4).any(|end| end == b"\r\n\r\n") || head.windows(2).any(|end| end == b"\n\n")
+}
+
+/// HEAD stays HEAD; every other method asks for the same page as GET.
+fn restate(head: &[u8]) -> Option<String> {
+    let line = head.split(|byte| *byte == b'\n').next()?;
+    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
+    let (method, path, version) = (words.next()?, words.next()?, words.next()?);
+    let plain = path.starts_with('/') && path.chars().all(|c| c.is_ascii_graphic());
+    if !plain || !version.starts_with("HTTP/1.") || words.next().is_some() {
+        return None;
+    }
+    let method = if method == "HEAD" { "HEAD" } else { "GET" };
+    Some(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_reduced_to_what_matters() {
+        let said = |head: &[u8]| restate(head);
+        let get = "GET /health?x=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let long = b"POST /health?x=1 HTTP/1.1\r\nContent-Length: 100000000000000\r\n\r\n";
+        assert_eq!(said(long).as_deref(), Some(get));
+        assert!(said(b"HEAD / HTTP/1.1\r\n\r\n").is_some_and(|r| r.starts_with("HEAD / ")));
+        for bad in [
+            &b"nonsense\r\n\r\n"[..],
+            b"GET http://elsewhere/ HTTP/1.1\r\n\r\n",
+            b"GET /a b HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/2\r\n\r\n",
+            b"\xff\xfe /\r\n\r\n",
+            b"\r\n\r\n",
+        ] {
+            assert_eq!(said(bad), None);
+        }
+    }
+}
