@@ -1,5 +1,6 @@
 //! What is too much, too long or too strange, and what it may cost: one
 //! statement, one lease, and nobody else.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test stops at the first surprise.
 
 mod harness;
 

@@ -2,8 +2,11 @@
 //! the network and PostgreSQL.
 
 pub mod alarms;
+mod backends;
 pub mod caller;
+pub mod context;
 pub mod execute;
+pub mod figures;
 pub mod job;
 pub mod leases;
 pub mod operation;

@@ -15,8 +15,9 @@ use crate::backend::transport::unverified_tls;
 use crate::config::dsn::Dsn;
 use crate::core::ids::TenantId;
 use crate::error::Error;
+use crate::pool::context::Context;
 use crate::pool::job::Job;
-use crate::pool::tenant::{Context, Fingerprint, Tenant};
+use crate::pool::tenant::{Fingerprint, Tenant};
 
 /// A lookup meets a tenant that has just closed at most so often before the
 /// request is answered as refused.

@@ -7,11 +7,12 @@ use crate::core::ids::{ConnectionId, TenantId};
 use crate::core::lease_table::{Terms, View};
 use crate::error::Error;
 use crate::pool::caller::Caller;
+use crate::pool::context::Context;
 use crate::pool::execute::{self, Executed, Request};
+use crate::pool::figures::Figures;
 use crate::pool::job::{Answer, Job, Reply};
 use crate::pool::leases::{Grant, Leases, Release};
 use crate::pool::registry::{Registry, Target};
-use crate::pool::tenant::{Context, Figures};
 
 /// Tenants and leases together. Cheap to clone.
 #[derive(Clone)]

@@ -22,11 +22,12 @@ use crate::error::{ConnectError, Error};
 use crate::metrics::Metrics;
 use crate::pool::alarms::{Alarms, Bell};
 use crate::pool::caller::Caller;
+use crate::pool::context::Context;
 use crate::pool::execute::{self, Request};
 use crate::pool::job::{Job, Outstanding, Reply, Session};
 use crate::pool::leases::Leases;
 use crate::pool::operation::Tools;
-use crate::pool::tenant::{Context, Fingerprint, Tenant};
+use crate::pool::tenant::{Fingerprint, Tenant};
 use crate::pool::workers::Workers;
 
 const WAIT: Duration = Duration::from_secs(60);

@@ -2,6 +2,8 @@
 //! binary in front of it, one process a test.
 #![allow(dead_code)] // Each test file uses its own part of this.
 
+pub mod sql;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

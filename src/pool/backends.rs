@@ -1,0 +1,149 @@
+//! How a tenant comes by a backend for a permit, and what becomes of it
+//! afterwards. All of it blocks, so it runs on workers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::session::Backend;
+use crate::backend::transport::Watch;
+use crate::clock;
+use crate::core::gate::GateState;
+use crate::error::ConnectError;
+use crate::pool::alarms::Alarm;
+use crate::pool::figures::During;
+use crate::pool::job::Session;
+use crate::pool::store::{OpenCount, Taken};
+use crate::pool::tenant::{lock, Tenant};
+
+impl Tenant {
+    /// An idle backend that works, or a new one.
+    pub(super) fn backend(&self) -> Result<Taken, ConnectError> {
+        while let Some(mut taken) = self.store.take() {
+            let idle = clock::now().saturating_duration_since(taken.idle_since);
+            if idle <= self.settings.check_after_idle || self.check(&mut taken) {
+                return Ok(taken);
+            }
+            self.close(taken, "failed_check");
+        }
+        self.open(self.store.reserve())
+    }
+
+    fn check(&self, taken: &mut Taken) -> bool {
+        self.bounded(&mut *taken.backend, |backend| backend.check())
+    }
+
+    /// A round trip of our own, with a time limit after which it is broken off.
+    pub fn bounded(
+        &self,
+        backend: &mut dyn Backend,
+        trip: impl FnOnce(&mut dyn Backend) -> bool,
+    ) -> bool {
+        let alarm = self.guard(backend.watch(), self.settings.check_timeout);
+        let works = trip(backend);
+        drop(alarm);
+        backend.watch().end();
+        works
+    }
+
+    fn guard(&self, watch: &Arc<Watch>, limit: Duration) -> Alarm {
+        let epoch = watch.begin();
+        let watch = Arc::clone(watch);
+        self.context.tools.alarms.set(clock::now() + limit, move || {
+            watch.abort(epoch);
+        })
+    }
+
+    pub(super) fn open(&self, count: OpenCount) -> Result<Taken, ConnectError> {
+        let metrics = &self.context.tools.metrics;
+        let _opening = During::new(&self.numbers.opening);
+        let started = clock::now();
+        let watch = Arc::<Watch>::default();
+        let limit = self.settings.connect_timeout;
+        let alarm = self.guard(&watch, limit);
+        let outcome = self.connect.connect(&watch, limit);
+        drop(alarm);
+        watch.end();
+        let born = clock::now();
+        let took = born.saturating_duration_since(started);
+        let backend = outcome.inspect_err(|cause| {
+            metrics.open_failed(cause.as_str(), &self.id);
+            log::warn!(
+                "event=connect_failed tenant={} elapsed={took:?} error={:?}",
+                self.id,
+                cause.to_string()
+            );
+        })?;
+        metrics.admit(&self.id);
+        metrics.opened(&self.id, took);
+        log::debug!(
+            "event=backend_opened tenant={} pid={} elapsed={took:?}",
+            self.id,
+            backend.pid()
+        );
+        let retire_at = born + self.lifetime();
+        self.store.bring_in(backend, count, born, retire_at).ok_or(ConnectError::Panicked)
+    }
+
+    /// The lifetime of one backend, with its jitter taken off.
+    fn lifetime(&self) -> Duration {
+        let mut bytes = [0; 2];
+        // Without random bytes there is no jitter, which is safe.
+        let _ = openssl::rand::rand_bytes(&mut bytes);
+        let off = f64::from(u16::from_be_bytes(bytes)) / 65_536.0 * self.settings.lifetime_jitter;
+        self.settings.max_lifetime.mul_f64(1.0 - off)
+    }
+
+    /// Closes a backend, with a goodbye if it still listens. On a worker.
+    pub(super) fn close(&self, mut taken: Taken, reason: &str) {
+        self.context.tools.metrics.closed(reason, &self.id);
+        let pid = taken.backend.pid();
+        log::debug!("event=backend_closed tenant={} pid={pid} reason={reason}", self.id);
+        taken.clean = false;
+        taken.gentle = !taken.backend.is_closed();
+        let alarm = self.guard(taken.backend.watch(), self.settings.check_timeout);
+        drop(taken);
+        drop(alarm);
+    }
+
+    /// Gives a session back: rolled back, reset and checked, or closed. On a
+    /// worker, because it is a round trip.
+    pub fn settle(session: Session) {
+        let tenant = Arc::clone(session.tenant());
+        tenant.context.tools.workers.clone().run(move || tenant.reset(session));
+    }
+
+    /// The same on this thread, which must be a worker.
+    pub fn reset(&self, session: Session) {
+        let Session { mut taken, permit } = session;
+        let resetting = During::new(&self.numbers.resetting);
+        let started = clock::now();
+        *lock(&self.last_used) = started;
+        if self.gate().state() == GateState::Closed {
+            self.close(taken, "pool_closed");
+        } else if started >= taken.retire_at {
+            self.close(taken, "max_lifetime");
+        } else {
+            let clean = self.bounded(&mut *taken.backend, |backend| backend.reset());
+            let now = clock::now();
+            let took = now.saturating_duration_since(started);
+            self.context.tools.metrics.reset(took);
+            if clean {
+                taken.clean = true;
+                self.store.put(taken, now);
+            } else {
+                self.close(taken, "not_clean");
+            }
+        }
+        drop(resetting);
+        drop(permit);
+    }
+
+    /// Breaks off a session whose backend is lost or in doubt. Does not block.
+    pub fn discard(session: Session, reason: &str) {
+        let Session { taken, permit } = session;
+        taken.backend.watch().abort_now();
+        *lock(&permit.tenant().last_used) = clock::now();
+        permit.tenant().close(taken, reason);
+        drop(permit);
+    }
+}

@@ -1,0 +1,80 @@
+//! A tenant in numbers.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::core::gate::GateState;
+use crate::pool::tenant::Tenant;
+
+/// Counted as it happens.
+#[derive(Default)]
+pub(super) struct Numbers {
+    pub(super) acquired: AtomicU64,
+    pub(super) waited_micros: AtomicU64,
+    pub(super) opening: AtomicUsize,
+    pub(super) resetting: AtomicUsize,
+}
+
+/// A tenant's figures at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Figures {
+    /// Permits out: leases, one-shots, backends being opened or reset.
+    pub used: usize,
+    /// Backends at rest.
+    pub idle: usize,
+    /// All backends, those being opened included.
+    pub open: usize,
+    /// Backends being opened.
+    pub opening: usize,
+    /// Backends being reset.
+    pub resetting: usize,
+    /// Requests in the queue.
+    pub waiting: usize,
+    /// The limit.
+    pub max: usize,
+    /// Requests served with a backend so far.
+    pub acquired: u64,
+    /// How long they waited together.
+    pub waited: Duration,
+    /// What the gate does.
+    pub state: GateState,
+}
+
+/// Adds to a number while it lives.
+pub(super) struct During<'a>(&'a AtomicUsize);
+
+impl<'a> During<'a> {
+    pub(super) fn new(number: &'a AtomicUsize) -> During<'a> {
+        number.fetch_add(1, Ordering::Relaxed);
+        During(number)
+    }
+}
+
+impl Drop for During<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Tenant {
+    /// Its figures.
+    pub fn figures(&self) -> Figures {
+        let (used, waiting, state) = {
+            let gate = self.gate();
+            (gate.used(), gate.waiting(), gate.state())
+        };
+        let number = |n: &AtomicUsize| n.load(Ordering::Relaxed);
+        Figures {
+            used,
+            idle: self.store.idle(),
+            open: self.store.open(),
+            opening: number(&self.numbers.opening),
+            resetting: number(&self.numbers.resetting),
+            waiting,
+            max: self.settings.max_connections,
+            acquired: self.numbers.acquired.load(Ordering::Relaxed),
+            waited: Duration::from_micros(self.numbers.waited_micros.load(Ordering::Relaxed)),
+            state,
+        }
+    }
+}

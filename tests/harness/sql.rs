@@ -1,0 +1,68 @@
+//! Shorthands for tests that run SQL.
+
+use connection_pool_manager::client::{statement, CallError};
+use connection_pool_manager::proto::connection_pool::TransactionState;
+use connection_pool_manager::proto::errors::work_outcome::Outcome;
+use connection_pool_manager::proto::sql::{ExecuteRequest, ExecuteResponse};
+
+use super::{tenant, Held, Tenant};
+
+pub const NONE: TransactionState = TransactionState::TRANSACTION_STATE_NONE;
+pub const OPEN: TransactionState = TransactionState::TRANSACTION_STATE_OPEN;
+pub const FAILED: TransactionState = TransactionState::TRANSACTION_STATE_FAILED;
+
+pub fn state(answer: &ExecuteResponse) -> TransactionState {
+    answer.session.transaction_state.enum_value().unwrap()
+}
+
+/// Asks the session itself: in a failed transaction nothing runs but its end.
+pub fn state_of(lease: &Held) -> TransactionState {
+    match lease.client.run(&lease.id, &["select 1"]) {
+        Ok(answer) => state(&answer),
+        Err(error) => {
+            assert_eq!(error.postgres.expect("a PostgresError").sqlstate, "25P02");
+            FAILED
+        }
+    }
+}
+
+pub fn on_lease(lease: &Held, statements: &[&str]) -> ExecuteRequest {
+    ExecuteRequest {
+        connection_id: lease.id.clone(),
+        statements: statements.iter().map(|sql| statement(sql)).collect(),
+        ..ExecuteRequest::default()
+    }
+}
+
+pub fn atomic(lease: &Held, statements: &[&str]) -> Result<ExecuteResponse, CallError> {
+    let request = on_lease(lease, statements);
+    lease.client.execute(&ExecuteRequest { atomic: true, ..request })
+}
+
+pub fn one_shot(tenant: &Tenant, statements: &[&str]) -> ExecuteRequest {
+    ExecuteRequest {
+        tenant_id: tenant.name.clone(),
+        dsn: tenant.dsn.clone(),
+        statements: statements.iter().map(|sql| statement(sql)).collect(),
+        ..ExecuteRequest::default()
+    }
+}
+
+/// A tenant with one backend at most, which every lease then gets.
+pub fn tenant_of_one() -> Tenant {
+    let mut tenant = tenant();
+    tenant.dsn.push_str(" pool_max_conns=1 pool_min_conns=0");
+    tenant
+}
+
+#[track_caller]
+pub fn assert_error(error: &CallError, code: i32, reason: &str) {
+    assert_eq!((error.code, error.reason.as_str()), (code, reason), "{error}");
+}
+
+/// Outcome, statements_completed and failed_statement.
+#[track_caller]
+pub fn work(error: &CallError) -> (Outcome, i32, i32) {
+    let work = error.work.as_ref().expect("a WorkOutcome");
+    (work.outcome.enum_value().unwrap(), work.statements_completed, work.failed_statement)
+}
