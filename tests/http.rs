@@ -184,3 +184,21 @@ fn the_service_is_there_soon_and_small() {
     println!("VmRSS with one idle tenant: {kib} KiB");
     assert!(kib < 60 * 1024, "{kib} KiB");
 }
+
+#[test]
+fn pages_that_have_died_are_replaced() {
+    let service = Service::start();
+    let entries = std::fs::read_dir(service.certs.path()).unwrap().map(Result::unwrap);
+    let mut private = entries.map(|entry| entry.path()).filter(|path| path.is_dir());
+    let socket = private.next().expect("a directory for the private socket").join("http");
+    std::fs::remove_file(&socket).expect("the socket is there");
+    service.log().wait_for("event=http_mute");
+    eventually("health answers again", || {
+        let mut stream = TcpStream::connect(("127.0.0.1", service.http_port)).unwrap();
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        // While the pages are away the connection is closed without an answer.
+        let _ = stream.read_to_string(&mut answer);
+        answer.starts_with("HTTP/1.1 200 OK")
+    });
+}

@@ -21,6 +21,11 @@ const HEAD_LIMIT: Duration = Duration::from_secs(5);
 /// A reader who takes nothing for so long is cut off.
 const SEND_LIMIT: Duration = Duration::from_secs(5);
 
+/// After the answer the client has so long, for each read, to close first.
+const LINGER: Duration = Duration::from_secs(1);
+/// And so many reads.
+const LINGER_READS: usize = 16;
+
 /// Finds the socket of the pages that answer now.
 pub(super) type Behind = Arc<dyn Fn() -> std::path::PathBuf + Send + Sync>;
 
@@ -84,7 +89,21 @@ fn serve(mut client: &TcpStream, pages: &Path) -> io::Result<()> {
     let status = answer.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let (status, rest) = answer.split_at(status);
     client.write_all(&[status, b"Connection: close\r\n", rest].concat())?;
-    client.shutdown(std::net::Shutdown::Write)
+    client.shutdown(std::net::Shutdown::Write)?;
+    linger(client)
+}
+
+/// Waits a little for the client to take its answer and close. Closing while
+/// bytes of a body still come would reset the connection under the answer.
+fn linger(mut client: &TcpStream) -> io::Result<()> {
+    let mut rest = [0; 4096];
+    client.set_read_timeout(Some(LINGER))?;
+    for _ in 0..LINGER_READS {
+        if client.read(&mut rest)? == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Reads the head and says it again, reduced to what matters. A body is not

@@ -118,6 +118,10 @@ struct World {
 }
 
 fn world(max: usize, behaviour: Behaviour) -> World {
+    world_of(max, max, behaviour)
+}
+
+fn world_of(min: usize, max: usize, behaviour: Behaviour) -> World {
     let bell = Bell::default();
     let context = Arc::new(Context {
         config: Config::default(),
@@ -134,7 +138,7 @@ fn world(max: usize, behaviour: Behaviour) -> World {
     let census = Arc::<Census>::default();
     let fakes = Fakes { census: Arc::clone(&census), behaviour };
     let settings =
-        PoolConfig { max_connections: max, min_connections: max, ..PoolConfig::default() };
+        PoolConfig { max_connections: max, min_connections: min, ..PoolConfig::default() };
     let id = TenantId::parse("fake").expect("a good name");
     let fingerprint = Fingerprint([0; 32]);
     let tenant = Tenant::new(id, settings, fingerprint, Box::new(fakes), &context, Weak::new());
@@ -156,6 +160,16 @@ impl World {
         let (to, from) = unbounded();
         self.ask(&to);
         from.recv().expect("answered").expect("a session")
+    }
+
+    /// Waits until the keeper's work for the tenant is done.
+    fn upkeep_done(&self) {
+        let until = clock::now() + WAIT;
+        while self.tenant.upkeep.load(Ordering::SeqCst) {
+            assert!(clock::now() < until, "the upkeep does not end");
+            std::thread::yield_now();
+        }
+        self.settled();
     }
 
     /// Waits until every permit is back.
@@ -212,6 +226,44 @@ fn a_clean_backend_is_used_again_and_a_doubtful_one_is_closed() {
     Tenant::settle(bad.session());
     bad.settled();
     assert_eq!(bad.census.alive.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn idle_backends_go_above_the_minimum_and_old_ones_are_replaced() {
+    let world = world_of(2, 4, Behaviour::Good);
+    let sessions: Vec<Session> = (0..4).map(|_| world.session()).collect();
+    sessions.into_iter().for_each(Tenant::settle);
+    world.settled();
+    let minutes = |n: u64| clock::now() + Duration::from_secs(60 * n);
+    world.tenant.maintain(minutes(4));
+    world.upkeep_done();
+    assert_eq!(world.census.alive.load(Ordering::SeqCst), 4);
+    world.tenant.maintain(minutes(6));
+    world.upkeep_done();
+    assert_eq!(world.census.alive.load(Ordering::SeqCst), 2);
+    // Past their lifetime even the minimum goes; another round opens it anew.
+    *crate::pool::tenant::lock(&world.tenant.last_used) = minutes(31);
+    world.tenant.maintain(minutes(31));
+    world.upkeep_done();
+    world.tenant.maintain(clock::now());
+    world.upkeep_done();
+    assert_eq!(world.census.alive.load(Ordering::SeqCst), 2);
+    assert_eq!(world.census.opened.load(Ordering::SeqCst), 6);
+}
+
+#[test]
+fn a_tenant_that_nobody_uses_is_closed_with_its_backends() {
+    let world = world(2, Behaviour::Good);
+    Tenant::settle(world.session());
+    world.settled();
+    let later = |n: u64| clock::now() + Duration::from_secs(n);
+    world.tenant.maintain(later(599));
+    world.upkeep_done();
+    assert_eq!(world.tenant.figures().state, GateState::Active);
+    world.tenant.maintain(later(601));
+    world.settled();
+    assert_eq!(world.tenant.figures().state, GateState::Closed);
+    assert_eq!(world.census.alive.load(Ordering::SeqCst), 0);
 }
 
 #[test]

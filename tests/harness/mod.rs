@@ -175,6 +175,8 @@ impl Service {
             .arg(&made.key)
             .args(arguments)
             .env("RUST_LOG", "debug")
+            // Its private files lie where the test can get at them.
+            .env("TMPDIR", certs.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
