@@ -280,47 +280,4 @@ fn postgres(fault: &PgFault) -> PostgresError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_most_specific_sqlstate_row_wins() {
-        for (sqlstate, code) in [
-            ("40001", Code::ABORTED),
-            ("23505", Code::ALREADY_EXISTS),
-            ("23503", Code::FAILED_PRECONDITION),
-            ("42P01", Code::NOT_FOUND),
-            ("42601", Code::INVALID_ARGUMENT),
-            ("42501", Code::PERMISSION_DENIED),
-            ("25P02", Code::FAILED_PRECONDITION),
-            ("53100", Code::RESOURCE_EXHAUSTED),
-            ("0A000", Code::UNIMPLEMENTED),
-            ("XX001", Code::DATA_LOSS),
-            ("58030", Code::INTERNAL),
-            ("23514", Code::INVALID_ARGUMENT),
-            ("ZZ999", Code::UNKNOWN),
-            ("", Code::UNKNOWN),
-        ] {
-            assert_eq!(code_of(sqlstate), code, "{sqlstate}");
-        }
-    }
-
-    #[test]
-    fn details_carry_the_reason_and_the_work() {
-        let error = Error::RolledBack {
-            work: Work {
-                outcome: Outcome::NotApplied,
-                completed: 1,
-                failed: Some(1),
-                transaction: None,
-            },
-        };
-        let status = status(&error);
-        assert_eq!(status.code(), Code::ABORTED);
-        let details = Status::parse_from_bytes(status.details()).expect("a google.rpc.Status");
-        let info: ErrorInfo = details.details[0].unpack().expect("fits").expect("an ErrorInfo");
-        assert_eq!(info.reason, "TRANSACTION_ROLLED_BACK");
-        let work: WorkOutcome = details.details[1].unpack().expect("fits").expect("the work");
-        assert_eq!((work.statements_completed, work.failed_statement), (1, 1));
-    }
-}
+mod tests;

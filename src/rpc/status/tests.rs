@@ -1,0 +1,173 @@
+//! Every error as it goes over the wire.
+
+use super::*;
+use crate::clock;
+use crate::core::ids::TenantId;
+use crate::core::lease_table::EndReason;
+use crate::error::CancelCause;
+
+#[test]
+fn the_most_specific_sqlstate_row_wins() {
+    for (sqlstate, code) in [
+        ("40001", Code::ABORTED),
+        ("23505", Code::ALREADY_EXISTS),
+        ("23503", Code::FAILED_PRECONDITION),
+        ("42P01", Code::NOT_FOUND),
+        ("42601", Code::INVALID_ARGUMENT),
+        ("42501", Code::PERMISSION_DENIED),
+        ("25P02", Code::FAILED_PRECONDITION),
+        ("53100", Code::RESOURCE_EXHAUSTED),
+        ("0A000", Code::UNIMPLEMENTED),
+        ("XX001", Code::DATA_LOSS),
+        ("58030", Code::INTERNAL),
+        ("23514", Code::INVALID_ARGUMENT),
+        ("ZZ999", Code::UNKNOWN),
+        ("", Code::UNKNOWN),
+    ] {
+        assert_eq!(code_of(sqlstate), code, "{sqlstate}");
+    }
+}
+
+#[test]
+fn details_carry_the_reason_and_the_work() {
+    let error = Error::RolledBack {
+        work: Work {
+            outcome: Outcome::NotApplied,
+            completed: 1,
+            failed: Some(1),
+            transaction: None,
+        },
+    };
+    let status = status(&error);
+    assert_eq!(status.code(), Code::ABORTED);
+    let details = Status::parse_from_bytes(status.details()).expect("a google.rpc.Status");
+    let info: ErrorInfo = details.details[0].unpack().expect("fits").expect("an ErrorInfo");
+    assert_eq!(info.reason, "TRANSACTION_ROLLED_BACK");
+    let work: WorkOutcome = details.details[1].unpack().expect("fits").expect("the work");
+    assert_eq!((work.statements_completed, work.failed_statement), (1, 1));
+}
+
+fn work(outcome: Outcome) -> Work {
+    Work { outcome, completed: 0, failed: Some(0), transaction: None }
+}
+
+/// One error of each kind and cause, with the code and the reason it must have.
+fn table() -> Vec<(Error, Code, &'static str)> {
+    let tenant = TenantId::parse("t").expect("a good name");
+    let fault =
+        |sqlstate: &str| Box::new(PgFault { sqlstate: sqlstate.to_owned(), ..PgFault::default() });
+    let connect = |cause| Error::Connect { tenant: tenant.clone(), cause };
+    let lost = |outcome| Error::BackendLost { work: work(outcome), fault: None };
+    let cancelled = |by| Error::Cancelled { by, work: work(Outcome::NotApplied) };
+    let target = || "host:1".to_owned();
+    let undone = work(Outcome::NotApplied);
+    let second = Duration::from_secs(1);
+    vec![
+        (Error::invalid("f", "r"), Code::INVALID_ARGUMENT, "INVALID_ARGUMENT"),
+        (Error::LeaseNotFound, Code::NOT_FOUND, "LEASE_NOT_FOUND"),
+        (
+            Error::LeaseEnded(Tombstone {
+                lease_name: "l".to_owned(),
+                tenant: tenant.clone(),
+                reason: EndReason::Ttl,
+                ended_at: clock::now(),
+            }),
+            Code::FAILED_PRECONDITION,
+            "LEASE_ENDED",
+        ),
+        (Error::LeaseBusy { lease_name: "l".to_owned() }, Code::FAILED_PRECONDITION, "LEASE_BUSY"),
+        (Error::TenantNotFound(tenant.clone()), Code::NOT_FOUND, "TENANT_NOT_FOUND"),
+        (Error::DsnMismatch(tenant.clone()), Code::FAILED_PRECONDITION, "DSN_MISMATCH"),
+        (
+            Error::QueueFull { tenant: tenant.clone(), used: 1, waiting: 2, limit: 2 },
+            Code::RESOURCE_EXHAUSTED,
+            "QUEUE_FULL",
+        ),
+        (
+            Error::ServiceLimit { what: "w", used: 2, limit: 1 },
+            Code::RESOURCE_EXHAUSTED,
+            "SERVICE_LIMIT",
+        ),
+        (
+            Error::WaitTimeout { tenant: tenant.clone(), waited: second, used: 1, waiting: 0 },
+            Code::RESOURCE_EXHAUSTED,
+            "WAIT_TIMEOUT",
+        ),
+        (Error::Draining, Code::UNAVAILABLE, "DRAINING"),
+        (
+            connect(ConnectError::Rejected(fault("28P01"))),
+            Code::FAILED_PRECONDITION,
+            "CONNECT_REJECTED",
+        ),
+        (
+            connect(ConnectError::Settings("s".to_owned())),
+            Code::FAILED_PRECONDITION,
+            "CONNECT_REJECTED",
+        ),
+        (connect(ConnectError::Busy(fault("53300"))), Code::RESOURCE_EXHAUSTED, "DATABASE_FULL"),
+        (connect(ConnectError::Busy(fault("57P03"))), Code::UNAVAILABLE, "DATABASE_UNAVAILABLE"),
+        (
+            connect(ConnectError::Unreachable { target: target(), why: "w".to_owned() }),
+            Code::UNAVAILABLE,
+            "DATABASE_UNAVAILABLE",
+        ),
+        (
+            connect(ConnectError::TimedOut { target: target(), step: "s", limit: second }),
+            Code::UNAVAILABLE,
+            "DATABASE_UNAVAILABLE",
+        ),
+        (connect(ConnectError::Panicked), Code::INTERNAL, "INTERNAL"),
+        (lost(Outcome::NotStarted), Code::UNAVAILABLE, "BACKEND_LOST"),
+        (lost(Outcome::NotApplied), Code::ABORTED, "BACKEND_LOST"),
+        (lost(Outcome::Applied), Code::UNKNOWN, "BACKEND_LOST"),
+        (lost(Outcome::Unknown), Code::UNKNOWN, "BACKEND_LOST"),
+        (Error::Sql { fault: fault("23505"), work: undone }, Code::ALREADY_EXISTS, "SQL_ERROR"),
+        (
+            Error::StatementTimeout { limit: second, work: undone, lease_ended: false },
+            Code::DEADLINE_EXCEEDED,
+            "STATEMENT_TIMEOUT",
+        ),
+        (cancelled(CancelCause::Caller), Code::CANCELLED, "CANCELLED"),
+        (cancelled(CancelCause::Release), Code::ABORTED, "CANCELLED"),
+        (cancelled(CancelCause::MaxLifetime), Code::ABORTED, "CANCELLED"),
+        (cancelled(CancelCause::Shutdown), Code::ABORTED, "CANCELLED"),
+        (
+            Error::Parameter { statement: 0, parameter: 1, rule: "r".to_owned(), work: undone },
+            Code::INVALID_ARGUMENT,
+            "INVALID_ARGUMENT",
+        ),
+        (
+            Error::Undecodable { column: "c".to_owned(), why: "w".to_owned(), work: undone },
+            Code::UNIMPLEMENTED,
+            "UNSUPPORTED",
+        ),
+        (
+            Error::ResultTooLarge { limit_bytes: 1, work: undone, cancelled: true },
+            Code::FAILED_PRECONDITION,
+            "RESULT_TOO_LARGE",
+        ),
+        (Error::RolledBack { work: undone }, Code::ABORTED, "TRANSACTION_ROLLED_BACK"),
+        (Error::LeftOpen { work: undone }, Code::FAILED_PRECONDITION, "TRANSACTION_LEFT_OPEN"),
+        (Error::Unsupported { what: "w", work: undone }, Code::UNIMPLEMENTED, "UNSUPPORTED"),
+        (Error::Internal("w"), Code::INTERNAL, "INTERNAL"),
+    ]
+}
+
+#[test]
+fn every_error_has_its_code_its_reason_and_a_retry_time_where_waiting_helps() {
+    for (error, code, reason) in table() {
+        let said = status(&error);
+        assert_eq!(said.code(), code, "{error:?}");
+        assert_eq!(said.message(), error.to_string());
+        let details = Status::parse_from_bytes(said.details()).expect("a google.rpc.Status");
+        let info: ErrorInfo = details.details[0].unpack().expect("fits").expect("an ErrorInfo");
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, "connectionpool"));
+        let retry = details.details.iter().any(|any| any.is::<RetryInfo>());
+        // A busy lease frees itself, though the same request is not one to repeat blindly.
+        let helps = error.is_retryable() || matches!(error, Error::LeaseBusy { .. });
+        let aborted = matches!(&error, Error::BackendLost { work, .. }
+            if work.outcome == Outcome::NotApplied);
+        let ours = matches!(&error, Error::Connect { cause: ConnectError::Panicked, .. });
+        assert_eq!(retry, helps && !aborted && !ours, "{error:?}");
+    }
+}
