@@ -25,10 +25,11 @@
 //! # The way of a request
 //!
 //! gRPC's thread parses it (`rpc`), looks the tenant up (`pool::registry`) and
-//! asks its gate: granted, queued or refused, in one short lock. With a permit a
-//! worker takes an idle backend, or opens one itself and brings it into r2d2
-//! (`pool::store` says why), and delivers it: as a lease into the lease table,
-//! or to run a one-shot's SQL. An operation *moves* the session out of the lease
+//! asks its gate: granted, queued or refused, in one short lock. With a permit
+//! the request joins the tenant's line, and a worker takes an idle backend, or
+//! opens one itself and brings it into r2d2 (`pool::store` says why), for
+//! whoever stands in front: it becomes a lease in the lease table, or runs a
+//! one-shot's SQL. An operation *moves* the session out of the lease
 //! table and back, so two can never share it. At the end the backend is reset
 //! and goes to rest, and the permit goes straight to the oldest waiter.
 //!

@@ -221,7 +221,7 @@ fn gated_way() -> (u16, crossbeam_channel::Sender<()>) {
 }
 
 #[test]
-fn a_grant_for_a_caller_who_left_during_the_connect_is_taken_back() {
+fn a_caller_who_left_during_the_connect_gets_no_grant_and_the_backend_serves_the_next() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
     let (port, open) = gated_way();
     let asked =
@@ -235,9 +235,11 @@ fn a_grant_for_a_caller_who_left_during_the_connect_is_taken_back() {
     // On the same connection, so it is answered after the cancel has arrived.
     assert_eq!(client.stats(&tenant.name).unwrap().opening, 1);
     open.send(()).unwrap();
-    let taken_back =
-        format!("connpool_leases_ended_total{{reason=\"undelivered\",tenant=\"{}\"}}", tenant.name);
-    eventually("the grant is taken back", || service.metric(&taken_back) == Some(1.0));
+    let left = format!(
+        "connpool_acquire_failures_total{{reason=\"caller_left\",tenant=\"{}\"}}",
+        tenant.name
+    );
+    eventually("its leaving is seen", || service.metric(&left) == Some(1.0));
     let stats = service.wait_quiet(&tenant.name);
     assert_eq!((stats.leases, stats.idle_connections), (0, 1));
     let opened = tenant.backend_pids();

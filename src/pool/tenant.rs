@@ -1,6 +1,7 @@
 //! One tenant: its gate, its pool, and the way from a permit to a backend and
 //! back.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use crate::config::PoolConfig;
 use crate::core::gate::{Entry, Gate, GateState, Refusal};
 use crate::core::ids::TenantId;
 use crate::core::wait_queue::{Handed, WaiterId};
-use crate::error::Error;
+use crate::error::{ConnectError, Error};
 use crate::pool::context::Context;
 use crate::pool::figures::Numbers;
 use crate::pool::job::{waited_too_long, Job, Permit, Session};
@@ -31,6 +32,9 @@ pub struct Tenant {
     pub(super) store: Store,
     /// Permits, waiters, state. Never held over I/O, r2d2, logging, destructors.
     gate: Mutex<Gate<Job>>,
+    /// Jobs with a permit that wait for their backend, in the order in which they
+    /// were granted; there is one `Turn` for each. A leaf lock.
+    line: Mutex<VecDeque<(Job, Permit)>>,
     pub(super) numbers: Numbers,
     /// Counted by the registry as opening.
     opening: AtomicBool,
@@ -61,6 +65,7 @@ impl Tenant {
             settings,
             fingerprint,
             connect,
+            line: Mutex::default(),
             numbers: Numbers::default(),
             opening: AtomicBool::new(true),
             upkeep: AtomicBool::new(false),
@@ -173,53 +178,47 @@ impl Tenant {
         self.answer_expired(handed.expired, now);
     }
 
+    /// The job has a permit: it joins the line, and a worker gets a backend for
+    /// whoever then stands in front. Were each worker bound to its own job, a
+    /// connect that happens to be quick would overtake.
     fn start(self: &Arc<Self>, job: Job) {
-        let permit = Permit::new(self);
-        let tenant = Arc::clone(self);
+        lock(&self.line).push_back((job, Permit::new(self)));
+        let turn = Turn { tenant: Arc::clone(self), taken: false };
         let tools = &self.context.tools;
-        if let Err(lost) = tools.workers.try_run(move || tenant.serve(job, permit)) {
+        if let Err(lost) = tools.workers.try_run(move || turn.serve()) {
             // Dropped here, its permit would go to the next waiter, whose job
             // would be dropped here, and so on down the stack.
             tools.alarms.soon(clock::now(), move || drop(lost));
         }
     }
 
-    /// On a worker: a permit holder gets its backend.
-    fn serve(self: Arc<Self>, job: Job, permit: Permit) {
+    fn deliver(&self, job: Job, session: Session) {
         if !job.caller.serve() {
             self.context.tools.metrics.acquire_failed("caller_left", &self.id);
-            return;
+            return self.reset(session);
         }
-        *lock(&self.last_used) = clock::now();
-        let opening = self.gate().state() == GateState::Opening;
-        match self.backend() {
-            Ok(taken) => {
-                if opening {
-                    self.opened();
-                }
-                let waited = clock::now().saturating_duration_since(job.since);
-                let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-                self.numbers.acquired.fetch_add(1, Ordering::Relaxed);
-                self.numbers.waited_micros.fetch_add(micros, Ordering::Relaxed);
-                self.context.tools.metrics.acquired(&self.id, waited);
-                (job.deliver)(Ok(Session { taken, permit }));
-            }
-            Err(cause) => {
-                let error = Error::Connect { tenant: self.id.clone(), cause };
-                let stranded = if opening {
-                    self.unregister();
-                    self.gate().failed()
-                } else {
-                    Vec::new()
-                };
-                // The permit is back before anybody hears of the failure.
-                drop(permit);
-                for waiter in stranded {
-                    waiter.fail(&self, error.clone());
-                }
-                job.fail(&self, error);
-            }
+        let waited = clock::now().saturating_duration_since(job.since);
+        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        self.numbers.acquired.fetch_add(1, Ordering::Relaxed);
+        self.numbers.waited_micros.fetch_add(micros, Ordering::Relaxed);
+        self.context.tools.metrics.acquired(&self.id, waited);
+        (job.deliver)(Ok(session));
+    }
+
+    fn fail_connect(self: &Arc<Self>, job: Job, permit: Permit, cause: ConnectError, first: bool) {
+        let error = Error::Connect { tenant: self.id.clone(), cause };
+        let stranded = if first {
+            self.unregister();
+            self.gate().failed()
+        } else {
+            Vec::new()
+        };
+        // The permit is back before anybody hears of the failure.
+        drop(permit);
+        for waiter in stranded {
+            waiter.fail(self, error.clone());
         }
+        job.fail(self, error);
     }
 
     fn opened(self: &Arc<Self>) {
@@ -272,6 +271,63 @@ impl Tenant {
                 tenant.close(taken, "pool_closed");
                 drop(counted);
             });
+        }
+    }
+}
+
+/// The right, and the duty, to take one job from the line. Dropped unused, as
+/// when a connect panics, it takes the job all the same, whose reply then answers
+/// for itself.
+struct Turn {
+    tenant: Arc<Tenant>,
+    taken: bool,
+}
+
+impl Turn {
+    fn take(&mut self) -> Option<(Job, Permit)> {
+        self.taken = true;
+        lock(&self.tenant.line).pop_front()
+    }
+
+    /// Takes the job in front if its caller has left: no backend is needed.
+    fn take_left(&mut self) -> Option<(Job, Permit)> {
+        let mut line = lock(&self.tenant.line);
+        let left = line.front().is_some_and(|(job, _)| job.caller.is_gone());
+        self.taken |= left;
+        if left {
+            line.pop_front()
+        } else {
+            None
+        }
+    }
+
+    /// On a worker: gets a backend for the job in front.
+    fn serve(mut self) {
+        let tenant = Arc::clone(&self.tenant);
+        if let Some((job, permit)) = self.take_left() {
+            tenant.context.tools.metrics.acquire_failed("caller_left", &tenant.id);
+            drop(job);
+            return drop(permit);
+        }
+        *lock(&tenant.last_used) = clock::now();
+        let opening = tenant.gate().state() == GateState::Opening;
+        let backend = tenant.backend();
+        if opening && backend.is_ok() {
+            tenant.opened();
+        }
+        match (self.take(), backend) {
+            (Some((job, permit)), Ok(taken)) => tenant.deliver(job, Session { taken, permit }),
+            (Some((job, permit)), Err(cause)) => tenant.fail_connect(job, permit, cause, opening),
+            // There is a job for every turn; without one the backend is closed.
+            (None, _) => log::error!("event=line_empty tenant={}", tenant.id),
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.taken {
+            drop(self.take());
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crossbeam_channel::{unbounded, Receiver, Sender};
+use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use futures_executor::block_on;
 use scheduled_thread_pool::ScheduledThreadPool;
 
@@ -35,6 +35,7 @@ const WAIT: Duration = Duration::from_secs(60);
 /// How many fakes live, and how many lived at once.
 #[derive(Default)]
 struct Census {
+    begun: AtomicUsize,
     alive: AtomicUsize,
     most: AtomicUsize,
     opened: AtomicUsize,
@@ -44,6 +45,8 @@ struct Census {
 struct Fakes {
     census: Arc<Census>,
     behaviour: Behaviour,
+    /// The n-th connect waits for the n-th of these, if there is one.
+    holds: Vec<Receiver<()>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -61,6 +64,10 @@ impl Connect for Fakes {
             Behaviour::RefusesConnects => return Err(ConnectError::Settings("no".to_owned())),
             Behaviour::PanicsInConnect => panic!("injected in connect"),
             _ => {}
+        }
+        let number = self.census.begun.fetch_add(1, Ordering::SeqCst);
+        if let Some(hold) = self.holds.get(number) {
+            let _ = hold.recv();
         }
         let alive = self.census.alive.fetch_add(1, Ordering::SeqCst) + 1;
         self.census.most.fetch_max(alive, Ordering::SeqCst);
@@ -122,30 +129,43 @@ fn world(max: usize, behaviour: Behaviour) -> World {
 }
 
 fn world_of(min: usize, max: usize, behaviour: Behaviour) -> World {
-    let bell = Bell::default();
-    let context = Arc::new(Context {
-        config: Config::default(),
-        tools: Tools {
-            workers: Workers::default(),
-            alarms: Alarms::new(bell.clone()),
-            metrics: Metrics::default(),
-        },
-        bell,
-        keeper: Bell::default(),
-        outstanding: Outstanding::default(),
-        r2d2: Arc::new(ScheduledThreadPool::builder().num_threads(1).build()),
-    });
-    let census = Arc::<Census>::default();
-    let fakes = Fakes { census: Arc::clone(&census), behaviour };
-    let settings =
-        PoolConfig { max_connections: max, min_connections: min, ..PoolConfig::default() };
-    let id = TenantId::parse("fake").expect("a good name");
-    let fingerprint = Fingerprint([0; 32]);
-    let tenant = Tenant::new(id, settings, fingerprint, Box::new(fakes), &context, Weak::new());
-    World { tenant, context, census }
+    World::new(min, max, behaviour, Vec::new())
+}
+
+/// Looks until it holds.
+fn wait_for(holds: impl Fn() -> bool) {
+    let until = clock::now() + WAIT;
+    while !holds() {
+        assert!(clock::now() < until, "waited in vain");
+        std::thread::yield_now();
+    }
 }
 
 impl World {
+    fn new(min: usize, max: usize, behaviour: Behaviour, holds: Vec<Receiver<()>>) -> World {
+        let bell = Bell::default();
+        let context = Arc::new(Context {
+            config: Config::default(),
+            tools: Tools {
+                workers: Workers::default(),
+                alarms: Alarms::new(bell.clone()),
+                metrics: Metrics::default(),
+            },
+            bell,
+            keeper: Bell::default(),
+            outstanding: Outstanding::default(),
+            r2d2: Arc::new(ScheduledThreadPool::builder().num_threads(1).build()),
+        });
+        let census = Arc::<Census>::default();
+        let fakes = Fakes { census: Arc::clone(&census), behaviour, holds };
+        let settings =
+            PoolConfig { max_connections: max, min_connections: min, ..PoolConfig::default() };
+        let id = TenantId::parse("fake").expect("a good name");
+        let fingerprint = Fingerprint([0; 32]);
+        let tenant = Tenant::new(id, settings, fingerprint, Box::new(fakes), &context, Weak::new());
+        World { tenant, context, census }
+    }
+
     /// Asks for a session; what comes is sent to the channel.
     fn ask(&self, to: &Sender<Result<Session, Error>>) {
         let to = to.clone();
@@ -164,11 +184,7 @@ impl World {
 
     /// Waits until the keeper's work for the tenant is done.
     fn upkeep_done(&self) {
-        let until = clock::now() + WAIT;
-        while self.tenant.upkeep.load(Ordering::SeqCst) {
-            assert!(clock::now() < until, "the upkeep does not end");
-            std::thread::yield_now();
-        }
+        wait_for(|| !self.tenant.upkeep.load(Ordering::SeqCst));
         self.settled();
     }
 
@@ -210,6 +226,32 @@ fn open_backends_never_exceed_the_permits_and_everybody_is_served_once() {
     assert_eq!((figures.acquired, figures.waiting), (900, 0));
     assert_eq!(figures.open, world.census.alive.load(Ordering::SeqCst));
     assert_eq!(figures.idle, figures.open);
+}
+
+#[test]
+fn cold_callers_are_served_in_the_order_of_their_arrival_however_long_their_connects_take() {
+    let holds: Vec<_> = (0..8).map(|_| bounded::<()>(1)).collect();
+    let world =
+        World::new(8, 8, Behaviour::Good, holds.iter().map(|hold| hold.1.clone()).collect());
+    let (to, from) = unbounded();
+    for n in 0..8 {
+        let to = to.clone();
+        let job = Job::new(&Caller::new(), move |session| {
+            let _ = to.send((n, session));
+        });
+        assert!(world.tenant.admit(job, WAIT).is_ok());
+    }
+    // The first opens the tenant; then the others connect at once, and the last
+    // to begin is the first to be done.
+    let mut sessions = Vec::new();
+    for (n, connect) in [0, 7, 6, 5, 4, 3, 2, 1].into_iter().enumerate() {
+        let begun = || world.census.begun.load(Ordering::SeqCst);
+        wait_for(|| begun() == if n == 0 { 1 } else { 8 });
+        holds[connect].0.send(()).expect("the connect waits");
+        let (served, session) = from.recv_timeout(WAIT).expect("answered");
+        assert_eq!(served, n);
+        sessions.push(session);
+    }
 }
 
 #[test]
