@@ -134,13 +134,7 @@ fn a_caller_who_leaves_has_its_statement_cancelled_and_keeps_its_lease() {
 #[test]
 fn a_one_shot_whose_caller_leaves_is_cancelled_and_gives_its_connection_back() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
-    let request = ExecuteRequest {
-        tenant_id: tenant.name.clone(),
-        dsn: tenant.dsn.clone(),
-        statements: vec![statement("select pg_sleep(600)")],
-        timeout: millis(3_600_000),
-        ..ExecuteRequest::default()
-    };
+    let request = harness::sql::sleeping_one_shot(&tenant);
     let client = service.client();
     let sleep = execute_later(&client, &request);
     eventually("it sleeps", || tenant.running("pg_sleep") == 1);

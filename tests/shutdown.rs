@@ -3,11 +3,8 @@
 
 mod harness;
 
-use connection_pool_manager::client::statement;
-use connection_pool_manager::proto::sql::ExecuteRequest;
 use harness::{
-    acquire_later, answer, code, eventually, execute_later, millis, refused, request, tenant,
-    Service,
+    acquire_later, answer, code, eventually, execute_later, refused, request, tenant, Service,
 };
 use rustix::process::Signal;
 
@@ -92,13 +89,7 @@ fn a_statement_that_outlasts_the_drain_is_cancelled_and_its_caller_is_told() {
 fn a_one_shot_that_outlasts_the_drain_is_cancelled_too() {
     let mut service = Service::with(&["--drain-timeout", "1"]);
     let tenant = tenant();
-    let request = ExecuteRequest {
-        tenant_id: tenant.name.clone(),
-        dsn: tenant.dsn.clone(),
-        statements: vec![statement("select pg_sleep(600)")],
-        timeout: millis(3_600_000),
-        ..ExecuteRequest::default()
-    };
+    let request = harness::sql::sleeping_one_shot(&tenant);
     let client = service.client();
     let sleep = execute_later(&client, &request);
     eventually("it sleeps", || tenant.running("pg_sleep") == 1);

@@ -18,14 +18,17 @@ use crate::pool::tenant::{lock, Tenant};
 impl Tenant {
     /// An idle backend that works, or a new one.
     pub(super) fn backend(&self) -> Result<Taken, ConnectError> {
-        while let Some(mut taken) = self.store.take() {
+        loop {
+            let mut taken = match self.store.take_or_reserve() {
+                Ok(taken) => taken,
+                Err(count) => return self.open(count),
+            };
             let idle = clock::now().saturating_duration_since(taken.idle_since);
             if idle <= self.settings.check_after_idle || self.check(&mut taken) {
                 return Ok(taken);
             }
             self.close(taken, "failed_check");
         }
-        self.open(self.store.reserve())
     }
 
     fn check(&self, taken: &mut Taken) -> bool {

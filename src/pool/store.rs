@@ -66,6 +66,19 @@ impl Store {
         self.stash.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes an idle backend or, if there is none, counts the one that is to be
+    /// opened instead, in the same breath: nobody else can count on its room.
+    pub fn take_or_reserve(&self) -> Result<Taken, OpenCount> {
+        let _books = self.books();
+        match self.pool.try_get() {
+            Some(mut taken) => {
+                taken.clean = false;
+                Ok(taken)
+            }
+            None => Err(self.reserve()),
+        }
+    }
+
     /// Takes an idle backend; it counts as dirty from now on.
     pub fn take(&self) -> Option<Taken> {
         let _books = self.books();
@@ -75,7 +88,7 @@ impl Store {
     }
 
     /// Counts a backend that is about to be opened.
-    pub fn reserve(&self) -> OpenCount {
+    fn reserve(&self) -> OpenCount {
         self.open.fetch_add(1, Ordering::AcqRel);
         OpenCount(Arc::clone(&self.open))
     }

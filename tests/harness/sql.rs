@@ -66,3 +66,11 @@ pub fn work(error: &CallError) -> (Outcome, i32, i32) {
     let work = error.work.as_ref().expect("a WorkOutcome");
     (work.outcome.enum_value().unwrap(), work.statements_completed, work.failed_statement)
 }
+
+/// A one-shot that sleeps longer than any test.
+pub fn sleeping_one_shot(tenant: &Tenant) -> ExecuteRequest {
+    ExecuteRequest {
+        timeout: super::millis(3_600_000),
+        ..one_shot(tenant, &["select pg_sleep(600)"])
+    }
+}

@@ -1,0 +1,98 @@
+//! What an error says to people.
+
+use std::fmt;
+
+use super::{Error, Outcome};
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Invalid { rule, .. } => f.write_str(rule),
+            Error::LeaseNotFound => f.write_str("connection not found"),
+            Error::LeaseEnded(t) => write!(
+                f,
+                "lease {} has ended ({})",
+                t.lease_name,
+                t.reason.as_str()
+            ),
+            Error::LeaseBusy { lease_name } => write!(
+                f,
+                "lease {lease_name} is busy: another operation runs on it"
+            ),
+            Error::TenantNotFound(tenant) => write!(f, "pool not found for tenant {tenant}"),
+            Error::DsnMismatch(tenant) => write!(
+                f,
+                "dsn differs from the one tenant {tenant} was registered with"
+            ),
+            Error::QueueFull {
+                tenant,
+                used,
+                waiting,
+                limit,
+            } => write!(
+                f,
+                "the queue of tenant {tenant} is full: {waiting} of {limit} waiting, {used} connections out"
+            ),
+            Error::ServiceLimit { what, used, limit } => {
+                write!(f, "the service has reached its limit of {what}: {used} of {limit}")
+            }
+            Error::WaitTimeout {
+                tenant,
+                waited,
+                used,
+                waiting,
+            } => write!(
+                f,
+                "no connection of tenant {tenant} became free within {} ms: {used} out, {waiting} still waiting",
+                waited.as_millis()
+            ),
+            Error::Draining => f.write_str("the service is stopping and grants no more leases"),
+            Error::Connect { tenant, cause } => {
+                write!(f, "cannot connect to the database of tenant {tenant}: {cause}")
+            }
+            Error::BackendLost { fault, work } => {
+                f.write_str(match work.outcome {
+                    Outcome::NotStarted => "the backend was lost before the statement was sent",
+                    Outcome::NotApplied => "the backend was lost; nothing was applied",
+                    Outcome::Applied | Outcome::Unknown => {
+                        "the backend was lost; what became of the statement is unknown"
+                    }
+                })?;
+                match fault {
+                    Some(fault) => write!(f, ": {fault}"),
+                    None => Ok(()),
+                }
+            }
+            Error::Sql { fault, .. } => write!(f, "{fault}"),
+            Error::StatementTimeout { limit, lease_ended, .. } => write!(
+                f,
+                "the statement ran longer than {} ms and was cancelled{}",
+                limit.as_millis(),
+                if *lease_ended { "; its backend did not obey and was closed" } else { "" }
+            ),
+            Error::Cancelled { by, .. } => write!(f, "the statement was cancelled ({})", by.as_str()),
+            Error::Parameter {
+                statement,
+                parameter,
+                rule,
+                ..
+            } => write!(f, "statements[{statement}].parameters[{}] (${parameter}): {rule}", parameter.saturating_sub(1)),
+            Error::Undecodable { column, why, .. } => {
+                write!(f, "a value of column {column:?} cannot be sent: {why}")
+            }
+            Error::ResultTooLarge { limit_bytes, cancelled, .. } => write!(
+                f,
+                "the result is larger than {limit_bytes} bytes{}; use max_rows, LIMIT or a cursor",
+                if *cancelled { ", and the statement was cancelled" } else { "" }
+            ),
+            Error::RolledBack { .. } => f.write_str(
+                "the transaction had failed: PostgreSQL answered COMMIT with ROLLBACK, nothing was committed",
+            ),
+            Error::LeftOpen { .. } => f.write_str(
+                "the call left its transaction open; it was rolled back",
+            ),
+            Error::Unsupported { what, .. } => f.write_str(what),
+            Error::Internal(what) => write!(f, "internal error: {what}"),
+        }
+    }
+}
