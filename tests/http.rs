@@ -169,6 +169,19 @@ fn connections_that_break_off_do_no_harm() {
 }
 
 #[test]
+fn more_connections_than_are_served_at_once_wait_their_turn() {
+    let service = Service::start();
+    let half = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", service.http_port)).unwrap();
+        stream.write_all(b"GET /hea").unwrap();
+        stream
+    };
+    let held: Vec<TcpStream> = (0..100).map(|_| half()).collect();
+    assert_eq!(service.get("/health"), (200, "OK".to_owned()));
+    drop(held);
+}
+
+#[test]
 fn the_service_is_there_soon_and_small() {
     let began = now();
     let service = Service::start();

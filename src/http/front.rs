@@ -5,48 +5,76 @@ use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use crossbeam_channel::{bounded, Receiver, Sender};
 
 use crate::clock;
 use crate::threads;
 
-/// Connections at once; more are closed at once.
+/// Connections at once; more wait in the listener's backlog, which those before
+/// them cannot hold up for longer than the limits below.
 const CONNECTIONS: usize = 64;
 /// The request line and headers have so many bytes.
 const HEAD_BYTES: usize = 8192;
 /// A whole request head must have come within this time.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
-/// A reader who takes nothing for so long is cut off.
+/// A whole answer must have been taken within this time.
 const SEND_LIMIT: Duration = Duration::from_secs(5);
 
-/// After the answer the client has so long, for each read, to close first.
+/// After the answer the client has so long to close first.
 const LINGER: Duration = Duration::from_secs(1);
-/// And so many reads.
-const LINGER_READS: usize = 16;
 
 /// Finds the socket of the pages that answer now.
 pub(super) type Behind = Arc<dyn Fn() -> std::path::PathBuf + Send + Sync>;
+
+/// The connections that may be open at once. A channel is the semaphore: what
+/// lies in it is open, so that waiting for room can be part of a `select!`.
+pub(super) struct Seats {
+    taken: Sender<()>,
+    left: Receiver<()>,
+}
+
+/// One connection's right to be open.
+pub(super) struct Seat(Receiver<()>);
+
+impl Default for Seats {
+    fn default() -> Seats {
+        let (taken, left) = bounded(CONNECTIONS);
+        Seats { taken, left }
+    }
+}
+
+impl Seats {
+    /// Sending here waits for room; each send is followed by one `seat`.
+    pub(super) fn room(&self) -> &Sender<()> {
+        &self.taken
+    }
+
+    /// Gives the room taken back when dropped.
+    pub(super) fn seat(&self) -> Seat {
+        Seat(self.left.clone())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // What this seat had put in is still there, or another seat's, which is as good.
+        let _ = self.0.try_recv();
+    }
+}
 
 /// Takes the next connection and serves it on a thread of its own.
 ///
 /// # Errors
 /// If accepting fails, for example for want of file descriptors. The listener
 /// stays good; try again later.
-pub(super) fn accept(
-    listener: &TcpListener,
-    open: &Arc<AtomicUsize>,
-    behind: &Behind,
-) -> io::Result<()> {
+pub(super) fn accept(listener: &TcpListener, seat: Seat, behind: &Behind) -> io::Result<()> {
     let (stream, _) = listener.accept()?;
-    let counted = Counted::new(open);
-    if open.load(Ordering::Acquire) > CONNECTIONS {
-        return Ok(());
-    }
     let behind = Arc::clone(behind);
     threads::spawn(threads::HTTP, move || {
-        let _counted = counted;
+        let _seat = seat;
         threads::survive(threads::HTTP, || {
             // A client that misbehaves or leaves is nobody's concern but its own.
             let _ = serve(&stream, &behind());
@@ -55,29 +83,13 @@ pub(super) fn accept(
     Ok(())
 }
 
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn new(count: &Arc<AtomicUsize>) -> Counted {
-        count.fetch_add(1, Ordering::AcqRel);
-        Counted(Arc::clone(count))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 /// One request and its answer; then the connection is closed, which every client
 /// of health checks and scrapes can live with.
-fn serve(mut client: &TcpStream, pages: &Path) -> io::Result<()> {
+fn serve(client: &TcpStream, pages: &Path) -> io::Result<()> {
     client.set_nonblocking(false)?;
-    client.set_write_timeout(Some(SEND_LIMIT))?;
     let Some(request) = read_request(client)? else {
         let refusal = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-        return client.write_all(refusal.as_bytes());
+        return send(client, refusal.as_bytes());
     };
     let mut inner = UnixStream::connect(pages)?;
     inner.set_read_timeout(Some(HEAD_LIMIT))?;
@@ -88,22 +100,34 @@ fn serve(mut client: &TcpStream, pages: &Path) -> io::Result<()> {
     // tiny_http never says so itself.
     let status = answer.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let (status, rest) = answer.split_at(status);
-    client.write_all(&[status, b"Connection: close\r\n", rest].concat())?;
-    client.shutdown(std::net::Shutdown::Write)?;
+    send(client, &[status, b"Connection: close\r\n", rest].concat())
+}
+
+/// Sends the answer, in a bounded time however little of it the client takes.
+fn send(mut client: &TcpStream, mut answer: &[u8]) -> io::Result<()> {
+    let until = clock::now() + SEND_LIMIT;
+    while !answer.is_empty() {
+        client.set_write_timeout(Some(left(until)?))?;
+        match client.write(answer)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            sent => answer = &answer[sent..],
+        }
+    }
     linger(client)
 }
 
 /// Waits a little for the client to take its answer and close. Closing while
 /// bytes of a body still come would reset the connection under the answer.
 fn linger(mut client: &TcpStream) -> io::Result<()> {
+    client.shutdown(std::net::Shutdown::Write)?;
+    let until = clock::now() + LINGER;
     let mut rest = [0; 4096];
-    client.set_read_timeout(Some(LINGER))?;
-    for _ in 0..LINGER_READS {
+    loop {
+        client.set_read_timeout(Some(left(until)?))?;
         if client.read(&mut rest)? == 0 {
-            break;
+            return Ok(());
         }
     }
-    Ok(())
 }
 
 /// Reads the head and says it again, reduced to what matters. A body is not

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{after, select, TryRecvError};
 
-use crate::http::front::{self, Behind};
+use crate::http::front::{self, Behind, Seats};
 use crate::http::metrics::Gauges;
 use crate::http::pages::Pages;
 use crate::pool::service::Service;
@@ -71,18 +71,17 @@ impl Server {
 }
 
 fn run(listener: &TcpListener, behind: &Behind, stopped: &Stopped) {
-    let open = Arc::default();
-    while stopped.try_recv() != Err(TryRecvError::Disconnected) {
-        // Waits for a connection, but wakes up for the stop.
-        if !rustix::event::poll(
-            &mut [rustix::event::PollFd::new(listener, rustix::event::PollFlags::IN)],
-            Some(&timespec(POLL)),
-        )
-        .is_ok_and(|ready| ready > 0)
-        {
-            continue;
+    let seats = Seats::default();
+    loop {
+        select! {
+            recv(stopped) -> _ => return,
+            send(seats.room(), ()) -> _ => {}
         }
-        if let Err(error) = front::accept(listener, &open, behind) {
+        let seat = seats.seat();
+        if !wait_readable(listener, stopped) {
+            return;
+        }
+        if let Err(error) = front::accept(listener, seat, behind) {
             if error.kind() != io::ErrorKind::WouldBlock {
                 log::warn!("event=http_accept_failed error={error:?}");
                 select! {
@@ -92,6 +91,20 @@ fn run(listener: &TcpListener, behind: &Behind, stopped: &Stopped) {
             }
         }
     }
+}
+
+/// Waits for a connection; false when it is time to stop.
+fn wait_readable(listener: &TcpListener, stopped: &Stopped) -> bool {
+    while stopped.try_recv() != Err(TryRecvError::Disconnected) {
+        let ready = rustix::event::poll(
+            &mut [rustix::event::PollFd::new(listener, rustix::event::PollFlags::IN)],
+            Some(&timespec(POLL)),
+        );
+        if ready.is_ok_and(|ready| ready > 0) {
+            return true;
+        }
+    }
+    false
 }
 
 fn timespec(duration: Duration) -> rustix::event::Timespec {
