@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use protobuf::descriptor::ServiceDescriptorProto;
+use protobuf::descriptor::{MethodDescriptorProto, ServiceDescriptorProto};
 use protobuf_parse::Parser;
 
 /// Every file under `proto/` that is compiled.
@@ -58,9 +58,6 @@ fn module_name(file: &str) -> String {
 }
 
 /// Writes the `Method` constants, a server trait with its binder, and a client.
-///
-/// Unary methods are bound as server streams of one message: on the wire they
-/// are the same, and only a streaming sink can tell that its caller has left.
 fn write_service(
     code: &mut String,
     package: &str,
@@ -71,9 +68,7 @@ fn write_service(
     let (mut methods, mut handlers, mut binds, mut calls) =
         (String::new(), String::new(), String::new(), String::new());
     for method in &service.method {
-        if method.client_streaming() || method.server_streaming() {
-            return Err(format!("{name}.{}: streams are not generated yet", method.name()).into());
-        }
+        let shape = Shape::of(method);
         let request = message_path(package, module, method.input_type())?;
         let response = message_path(package, module, method.output_type())?;
         let function = snake(method.name());
@@ -81,32 +76,25 @@ fn write_service(
         writeln!(
             methods,
             "pub const {constant}: grpcio::Method<{request}, {response}> = grpcio::Method {{\n\
-             \x20   ty: grpcio::MethodType::Unary,\n\
+             \x20   ty: grpcio::MethodType::{},\n\
              \x20   name: \"/{package}.{name}/{}\",\n\
              \x20   req_mar: grpcio::Marshaller {{ ser: grpcio::pb_ser, de: grpcio::pb_de }},\n\
              \x20   resp_mar: grpcio::Marshaller {{ ser: grpcio::pb_ser, de: grpcio::pb_de }},\n}};",
+            shape.method_type(),
             method.name()
         )?;
+        let (handler, incoming, sink) = shape.server(&request, &response);
         writeln!(
             handlers,
-            "    fn {function}(&mut self, ctx: grpcio::RpcContext<'_>, request: {request}, \
-             sink: grpcio::ServerStreamingSink<{response}>);"
+            "    fn {function}(&mut self, ctx: grpcio::RpcContext<'_>, request: {incoming}, sink: {sink});"
         )?;
         writeln!(
             binds,
             "    let mut handler = service.clone();\n\
-             \x20   let builder = builder.add_server_streaming_handler(&{constant}, \
+             \x20   let builder = builder.{handler}(&{constant}, \
              move |ctx, request, sink| handler.{function}(ctx, request, sink));"
         )?;
-        writeln!(
-            calls,
-            "    pub fn {function}(&self, request: &{request}, options: grpcio::CallOption) \
-             -> grpcio::Result<{response}> {{\n\
-             \x20       self.0.unary_call(&{constant}, request, options)\n    }}\n\
-             \x20   pub fn {function}_async(&self, request: &{request}, options: grpcio::CallOption) \
-             -> grpcio::Result<grpcio::ClientUnaryReceiver<{response}>> {{\n\
-             \x20       self.0.unary_call_async(&{constant}, request, options)\n    }}"
-        )?;
+        calls.push_str(&shape.client(&function, &constant, &request, &response));
     }
     let create = snake(name);
     write!(
@@ -122,6 +110,94 @@ fn write_service(
          {calls}}}\n"
     )?;
     Ok(())
+}
+
+/// Which sides of a method are streams.
+#[derive(Clone, Copy)]
+enum Shape {
+    Unary,
+    ServerStream,
+    ClientStream,
+    Both,
+}
+
+impl Shape {
+    fn of(method: &MethodDescriptorProto) -> Shape {
+        match (method.client_streaming(), method.server_streaming()) {
+            (false, false) => Shape::Unary,
+            (false, true) => Shape::ServerStream,
+            (true, false) => Shape::ClientStream,
+            (true, true) => Shape::Both,
+        }
+    }
+
+    fn method_type(self) -> &'static str {
+        match self {
+            Shape::Unary => "Unary",
+            Shape::ServerStream => "ServerStreaming",
+            Shape::ClientStream => "ClientStreaming",
+            Shape::Both => "Duplex",
+        }
+    }
+
+    /// How the server binds the method, and what its handler gets.
+    ///
+    /// One answer is bound as a stream of one message: on the wire they are the
+    /// same, and only a streaming sink can tell that its caller has left.
+    fn server(self, request: &str, response: &str) -> (&'static str, String, String) {
+        match self {
+            Shape::Unary | Shape::ServerStream => (
+                "add_server_streaming_handler",
+                request.to_owned(),
+                format!("grpcio::ServerStreamingSink<{response}>"),
+            ),
+            Shape::ClientStream | Shape::Both => (
+                "add_duplex_streaming_handler",
+                format!("grpcio::RequestStream<{request}>"),
+                format!("grpcio::DuplexSink<{response}>"),
+            ),
+        }
+    }
+
+    /// The client's functions.
+    fn client(self, function: &str, constant: &str, request: &str, response: &str) -> String {
+        let one = |name: &str, arguments: &str, result: &str, call: &str| {
+            format!(
+                "    pub fn {name}(&self, {arguments}options: grpcio::CallOption) -> grpcio::Result<{result}> {{\n\
+                 \x20       self.0.{call}\n    }}\n"
+            )
+        };
+        let given = format!("request: &{request}, ");
+        let call = |kind: &str, arguments: &str| format!("{kind}(&{constant}, {arguments}options)");
+        match self {
+            Shape::Unary => {
+                let later = format!("grpcio::ClientUnaryReceiver<{response}>");
+                one(function, &given, response, &call("unary_call", "request, "))
+                    + &one(
+                        &format!("{function}_async"),
+                        &given,
+                        &later,
+                        &call("unary_call_async", "request, "),
+                    )
+            }
+            Shape::ServerStream => {
+                let stream = format!("grpcio::ClientSStreamReceiver<{response}>");
+                one(function, &given, &stream, &call("server_streaming", "request, "))
+            }
+            Shape::ClientStream => {
+                let both = format!(
+                    "(grpcio::ClientCStreamSender<{request}>, grpcio::ClientCStreamReceiver<{response}>)"
+                );
+                one(function, "", &both, &call("client_streaming", ""))
+            }
+            Shape::Both => {
+                let both = format!(
+                    "(grpcio::ClientDuplexSender<{request}>, grpcio::ClientDuplexReceiver<{response}>)"
+                );
+                one(function, "", &both, &call("duplex_streaming", ""))
+            }
+        }
+    }
 }
 
 /// `.package.Message` as the path of the generated type. Requests and responses
