@@ -3,6 +3,8 @@
 //! Calls block. Requests and answers are the generated messages of
 //! [`crate::proto`].
 
+pub mod session;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,21 +67,35 @@ impl std::error::Error for CallError {}
 
 impl From<grpcio::Error> for CallError {
     fn from(error: grpcio::Error) -> CallError {
-        let mut said = CallError {
+        let grpcio::Error::RpcFailure(status) = error else {
+            return CallError::unexpected(&error.to_string());
+        };
+        let details = Status::parse_from_bytes(status.details()).unwrap_or_default();
+        CallError {
+            code: status.code().into(),
+            message: status.message().to_owned(),
+            ..CallError::from(details)
+        }
+    }
+}
+
+impl CallError {
+    fn unexpected(message: &str) -> CallError {
+        CallError {
             code: 2,
-            message: error.to_string(),
+            message: message.to_owned(),
             reason: String::new(),
             info: None,
             work: None,
             postgres: None,
-        };
-        let grpcio::Error::RpcFailure(status) = error else {
-            return said;
-        };
-        said.code = status.code().into();
-        said.message = status.message().to_owned();
-        let details = Status::parse_from_bytes(status.details()).unwrap_or_default();
-        for any in &details.details {
+        }
+    }
+}
+
+impl From<Status> for CallError {
+    fn from(status: Status) -> CallError {
+        let mut said = CallError { code: status.code, ..CallError::unexpected(&status.message) };
+        for any in &status.details {
             said.info = any.unpack().ok().flatten().map(Box::new).or(said.info);
             said.work = any.unpack().ok().flatten().map(Box::new).or(said.work);
             said.postgres = any.unpack().ok().flatten().map(Box::new).or(said.postgres);

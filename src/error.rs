@@ -65,10 +65,26 @@ pub enum Error {
         tenant: TenantId,
         /// How long it waited.
         waited: Duration,
-        /// Permits out.
+        /// How far it had come.
+        standing: Standing,
+    },
+    /// The caller has as much as one caller may have.
+    CallerLimit {
+        /// The tenant.
+        tenant: TenantId,
+        /// What there is too much of.
+        what: &'static str,
+        /// What the caller has.
         used: usize,
-        /// Requests still in the queue.
-        waiting: usize,
+        /// The most it may have.
+        limit: usize,
+    },
+    /// A later call with the same request_id has taken this one's place.
+    Superseded,
+    /// The lease belongs to a Session stream, and only that may use it.
+    LeaseOnStream {
+        /// Public name of the lease.
+        lease_name: String,
     },
     /// The service is stopping, or the tenant's pool is being closed.
     Draining,
@@ -159,6 +175,19 @@ pub enum Error {
     Internal(&'static str),
 }
 
+/// Where a request stood in a tenant's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Permits out.
+    pub used: usize,
+    /// All permits.
+    pub limit: usize,
+    /// Requests still in the queue.
+    pub waiting: usize,
+    /// Its own position, from 1.
+    pub position: usize,
+}
+
 /// What became of the statements of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Work {
@@ -204,6 +233,8 @@ pub enum CancelCause {
     MaxLifetime,
     /// The rest of a result was not wanted.
     Excess,
+    /// The stream that the lease belonged to broke off.
+    Stream,
     /// The service stops.
     Shutdown,
 }
@@ -217,6 +248,7 @@ impl CancelCause {
             CancelCause::Release => "release",
             CancelCause::MaxLifetime => "max_lifetime",
             CancelCause::Excess => "excess",
+            CancelCause::Stream => "stream_lost",
             CancelCause::Shutdown => "shutdown",
         }
     }
@@ -234,6 +266,11 @@ impl Error {
             Refusal::QueueFull { used, waiting, limit } => {
                 Error::QueueFull { tenant: tenant.clone(), used, waiting, limit }
             }
+            Refusal::CallerLimit { used, limit } => {
+                let what = "leases at this tenant";
+                Error::CallerLimit { tenant: tenant.clone(), what, used, limit }
+            }
+            Refusal::MayNotWait => Error::Internal("a request was refused without a limit"),
             Refusal::Draining | Refusal::Closed => Error::Draining,
         }
     }
@@ -244,6 +281,7 @@ impl Error {
             Error::QueueFull { .. }
             | Error::ServiceLimit { .. }
             | Error::WaitTimeout { .. }
+            | Error::CallerLimit { .. }
             | Error::Draining => true,
             Error::Connect { cause, .. } => cause.is_retryable(),
             Error::BackendLost { work, .. } => {
@@ -265,6 +303,9 @@ impl Error {
             Error::QueueFull { .. } => "queue_full",
             Error::ServiceLimit { .. } => "service_limit",
             Error::WaitTimeout { .. } => "wait_timeout",
+            Error::CallerLimit { .. } => "caller_limit",
+            Error::Superseded => "superseded",
+            Error::LeaseOnStream { .. } => "lease_on_stream",
             Error::Draining => "draining",
             Error::Connect { .. } => "connect",
             Error::BackendLost { .. } => "backend_lost",
@@ -293,6 +334,7 @@ impl From<Denied> for Error {
         match denied {
             Denied::NotFound => Error::LeaseNotFound,
             Denied::Busy(view) => Error::LeaseBusy { lease_name: view.facts.lease_name },
+            Denied::OtherWay(view) => Error::LeaseOnStream { lease_name: view.facts.lease_name },
             Denied::Ended(tombstone) => Error::LeaseEnded(tombstone),
         }
     }

@@ -6,19 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
-use scheduled_thread_pool::ScheduledThreadPool;
 
 use crate::clock;
 use crate::config::Config;
 use crate::core::lease_table::EndReason;
 use crate::http;
-use crate::metrics::Metrics;
-use crate::pool::alarms::{Alarms, Bell};
 use crate::pool::context::Context;
-use crate::pool::job::Outstanding;
-use crate::pool::operation::Tools;
 use crate::pool::service::Service;
-use crate::pool::workers::Workers;
 use crate::rpc;
 use crate::runtime::shutdown::Thread;
 use crate::runtime::{keeper, reaper};
@@ -93,7 +87,7 @@ impl Server {
     pub fn start(config: Config) -> Result<Server, StartError> {
         config.pool.check().map_err(StartError::Config)?;
         raise_descriptors(config.limits.max_backends)?;
-        let context = context(config);
+        let context = Context::new(config);
         let service = Service::new(&context).map_err(StartError::OpenSsl)?;
         let config = &context.config;
         let http = http::server::Server::start(config.http, &service)
@@ -147,25 +141,6 @@ impl Server {
         drop(http);
         clean
     }
-}
-
-fn context(config: Config) -> Arc<Context> {
-    let bell = Bell::default();
-    let tools = Tools {
-        workers: Workers::default(),
-        alarms: Alarms::new(bell.clone()),
-        metrics: Metrics::default(),
-    };
-    // One thread moves opened backends into their pools, for all tenants.
-    let r2d2 = ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("r2d2").build();
-    Arc::new(Context {
-        config,
-        tools,
-        bell,
-        keeper: Bell::default(),
-        outstanding: Outstanding::default(),
-        r2d2: Arc::new(r2d2),
-    })
 }
 
 /// Raises the soft limit of open files as far as the hard one allows.

@@ -197,7 +197,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("r2d2_postgres", &["backend"]),
     ("tokio", &["backend"]),
     ("r2d2", &["backend", "pool"]),
-    ("grpcio", &["rpc", "client.rs", "cli/demo.rs", "proto.rs"]),
+    ("grpcio", &["rpc", "client.rs", "client", "cli/demo.rs", "proto.rs"]),
     ("tiny_http", &["http"]),
     ("prometheus", &["http", "metrics.rs", "metrics"]),
     ("clap", &["cli"]),

@@ -75,6 +75,13 @@ pub struct Limits {
     pub connections_per_tenant: usize,
     /// Requests waiting at one tenant.
     pub waiters_per_tenant: usize,
+    /// Requests waiting in the service.
+    pub waiters: usize,
+    /// Requests of one client connection that wait. Half of the streams gRPC lets
+    /// it have, so that a release never stands behind parked requests.
+    pub waiters_per_connection: usize,
+    /// Leases that one caller may hold at one tenant; it is not the only customer.
+    pub leases_per_caller: usize,
     /// Tenants whose first connection is being made.
     pub opening_tenants: usize,
     /// Tombstones of ended leases.
@@ -164,6 +171,9 @@ impl Default for Limits {
             max_backends: 2000,
             connections_per_tenant: 100,
             waiters_per_tenant: 1000,
+            waiters: 20_000,
+            waiters_per_connection: 512,
+            leases_per_caller: 20,
             opening_tenants: 100,
             tombstones: 100_000,
             tombstone_age: Duration::from_secs(600),

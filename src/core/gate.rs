@@ -1,5 +1,6 @@
 //! The one door through which all work of a tenant goes.
 
+use super::callers::{CallerId, Callers};
 use super::wait_queue::{Admission, Handed, WaitQueue, WaiterId};
 use std::time::Instant;
 
@@ -12,7 +13,23 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Gate<T> {
     state: GateState,
-    queue: WaitQueue<T>,
+    queue: WaitQueue<Entrant<T>>,
+    callers: Callers,
+}
+
+/// How an item wants to be let in.
+#[derive(Clone, Debug)]
+pub struct Asks {
+    /// Whose permit it will be; `None`: one that is not counted, because it is held shortly.
+    pub caller: Option<CallerId>,
+    /// Whether it may join the line.
+    pub may_wait: bool,
+}
+
+#[derive(Debug)]
+struct Entrant<T> {
+    item: T,
+    caller: Option<CallerId>,
 }
 
 /// Whether a gate lets work in.
@@ -39,6 +56,15 @@ pub enum Refusal {
         /// Waiters in the queue.
         waiting: usize,
         /// How many may wait.
+        limit: usize,
+    },
+    /// It would have to wait, and may not.
+    MayNotWait,
+    /// Its caller has as many permits as one caller may have.
+    CallerLimit {
+        /// Permits of the caller.
+        used: usize,
+        /// How many a caller may have.
         limit: usize,
     },
     /// The tenant is being taken out of service.
@@ -68,25 +94,46 @@ impl<T> Gate<T> {
     /// A gate nobody has come to yet.
     ///
     /// With no permit at all nobody could ever open it, so `permits` should be at least 1.
-    pub fn opening(permits: usize, max_waiters: usize) -> Self {
-        Gate { state: GateState::Opening, queue: WaitQueue::new(permits, max_waiters) }
+    pub fn opening(permits: usize, max_waiters: usize, max_per_caller: usize) -> Self {
+        Gate {
+            state: GateState::Opening,
+            queue: WaitQueue::new(permits, max_waiters),
+            callers: Callers::new(max_per_caller),
+        }
     }
 
-    /// Lets an item in, queues it or refuses it.
+    /// Lets an item in, queues it or refuses it, and counts its permit, in one step.
+    ///
+    /// A caller that has as many permits as it may have is refused even where it would have to
+    /// wait. Where one caller may have all permits, their number is the limit, and it waits.
     ///
     /// While `Opening`, the item that is granted is the one that has to find out whether the tenant
     /// can be served, and to call [`opened`](Gate::opened) or [`failed`](Gate::failed).
-    pub fn admit(&mut self, item: T, deadline: Instant, now: Instant) -> Entry<T> {
-        let admission = match self.state {
-            GateState::Opening if self.queue.used() > 0 => self.queue.admit_parked(item, deadline),
-            GateState::Opening | GateState::Active => self.queue.admit(item, deadline, now),
+    pub fn admit(&mut self, item: T, asks: Asks, deadline: Instant, now: Instant) -> Entry<T> {
+        let opens = match self.state {
+            GateState::Opening => self.queue.used() == 0,
+            GateState::Active => true,
             GateState::Draining => return Entry::Refused(item, Refusal::Draining),
             GateState::Closed => return Entry::Refused(item, Refusal::Closed),
         };
+        if let Some(refusal) = asks.caller.as_ref().and_then(|caller| self.caller_limit(caller)) {
+            return Entry::Refused(item, refusal);
+        }
+        if !asks.may_wait && !(opens && self.queue.is_open(now)) {
+            return Entry::Refused(item, Refusal::MayNotWait);
+        }
+        let entrant = Entrant { item, caller: asks.caller };
+        let admission = match opens {
+            true => self.queue.admit(entrant, deadline, now),
+            false => self.queue.admit_parked(entrant, deadline),
+        };
         match admission {
-            Admission::Granted(item) => Entry::Granted(item),
+            Admission::Granted(entrant) => {
+                self.callers.add(entrant.caller);
+                Entry::Granted(entrant.item)
+            }
             Admission::Queued { id, position } => Entry::Queued { id, position },
-            Admission::Refused(item) => Entry::Refused(item, self.queue_full()),
+            Admission::Refused(entrant) => Entry::Refused(entrant.item, self.queue_full()),
         }
     }
 
@@ -99,7 +146,7 @@ impl<T> Gate<T> {
             return Handed::default();
         }
         self.state = GateState::Active;
-        self.queue.hand_out(now, usize::MAX)
+        self.hand_out(now, usize::MAX)
     }
 
     /// The tenant cannot be served: the gate is `Closed` and all waiters come out.
@@ -114,17 +161,49 @@ impl<T> Gate<T> {
         self.close()
     }
 
-    /// Takes a permit back and lets in whose turn it is.
+    /// Takes a permit back, from the caller it was counted for, and lets in whose turn it is.
     ///
     /// While `Opening` this means that the opener gave up without a verdict; the next live waiter,
     /// if there is one, becomes the opener.
-    pub fn finish(&mut self, now: Instant) -> Handed<T> {
+    pub fn finish(&mut self, caller: Option<&CallerId>, now: Instant) -> Handed<T> {
         self.queue.put_back();
+        self.callers.remove(caller);
         match self.state {
-            GateState::Opening => self.queue.hand_out(now, 1),
-            GateState::Active => self.queue.hand_out(now, usize::MAX),
+            GateState::Opening => self.hand_out(now, 1),
+            GateState::Active => self.hand_out(now, usize::MAX),
             GateState::Draining | GateState::Closed => Handed::default(),
         }
+    }
+
+    /// A waiter whose turn has come is refused if its caller has reached its limit meanwhile.
+    fn hand_out(&mut self, now: Instant, at_most: usize) -> Handed<T> {
+        let (callers, permits) = (&mut self.callers, self.queue.permits());
+        let handed = self.queue.hand_out(now, at_most, |entrant| {
+            let full = |caller| is_full(callers, caller, permits);
+            let may = !entrant.caller.as_ref().is_some_and(full);
+            if may {
+                callers.add(entrant.caller.clone());
+            }
+            may
+        });
+        let items = |entrants: Vec<Entrant<T>>| entrants.into_iter().map(|e| e.item).collect();
+        Handed {
+            granted: items(handed.granted),
+            expired: items(handed.expired),
+            refused: items(handed.refused),
+        }
+    }
+
+    /// What a caller is to be told that has as many permits as it may have.
+    pub fn caller_limit(&self, caller: &CallerId) -> Option<Refusal> {
+        let full = is_full(&self.callers, caller, self.queue.permits());
+        let (used, limit) = (self.callers.held_by(caller), self.callers.max());
+        full.then_some(Refusal::CallerLimit { used, limit })
+    }
+
+    /// Permits out that are counted for this caller.
+    pub fn held_by(&self, caller: &CallerId) -> usize {
+        self.callers.held_by(caller)
     }
 
     /// Takes a permit for work that does not wait: true if the gate is `Active`, a permit is free
@@ -136,13 +215,20 @@ impl<T> Gate<T> {
 
     /// Takes a waiter out; None means that it came out before.
     pub fn leave(&mut self, id: WaiterId) -> Option<T> {
-        self.queue.leave(id)
+        self.queue.leave(id).map(|entrant| entrant.item)
     }
 
-    /// Takes out up to `limit` waiters whose deadline is `now` or earlier, the earliest first.
+    /// Gives a waiter another deadline. False: it came out before.
+    pub fn postpone(&mut self, id: WaiterId, deadline: Instant) -> bool {
+        self.queue.postpone(id, deadline)
+    }
+
+    /// Takes out up to `limit` waiters whose deadline is `now` or earlier, the earliest first, each
+    /// with the position it had come to.
     #[must_use]
-    pub fn expire(&mut self, now: Instant, limit: usize) -> Vec<T> {
-        self.queue.expire(now, limit)
+    pub fn expire(&mut self, now: Instant, limit: usize) -> Vec<(T, usize)> {
+        let expired = self.queue.expire(now, limit).into_iter();
+        expired.map(|(entrant, position)| (entrant.item, position)).collect()
     }
 
     /// When [`expire`](Gate::expire) will next find somebody.
@@ -157,14 +243,18 @@ impl<T> Gate<T> {
             GateState::Opening | GateState::Active => self.state = GateState::Draining,
             GateState::Draining | GateState::Closed => {}
         }
-        self.queue.clear()
+        self.clear()
     }
 
     /// Closes the gate for good; all waiters come out.
     #[must_use]
     pub fn close(&mut self) -> Vec<T> {
         self.state = GateState::Closed;
-        self.queue.clear()
+        self.clear()
+    }
+
+    fn clear(&mut self) -> Vec<T> {
+        self.queue.clear().into_iter().map(|entrant| entrant.item).collect()
     }
 
     /// The state of the gate.
@@ -201,6 +291,16 @@ impl<T> Gate<T> {
             limit: self.queue.max_waiters(),
         }
     }
+}
+
+impl Asks {
+    /// An item that waits if it must, and whose permit is not counted.
+    pub const PATIENT: Asks = Asks { caller: None, may_wait: true };
+}
+
+/// Whether a caller has what it may have; never where one caller may have all there is.
+fn is_full(callers: &Callers, caller: &CallerId, permits: usize) -> bool {
+    callers.max() < permits && callers.held_by(caller) >= callers.max()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 pub use outcomes::{AllEnded, Denied, Due, Ended, Revoked};
-pub use view::{EndReason, Facts, LeaseState, Terms, Tombstone, View};
+pub use view::{EndReason, Facts, LeaseState, Left, Terms, Tombstone, Via, View};
 
 use entry::{Lease, Operation, Phase, Record};
 use tombstones::Tombstones;
@@ -78,6 +78,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
             ttl_from: now,
             transaction: TransactionState::None,
             transaction_since: None,
+            last_command: String::new(),
         };
         self.put_back(Lease { record, phase: Phase::Idle(session) }, now)
     }
@@ -89,10 +90,11 @@ impl<S, H: Clone> LeaseTable<S, H> {
     pub fn begin(
         &mut self,
         id: &ConnectionId,
+        via: Via,
         handle: H,
         now: Instant,
     ) -> Result<(S, View), Denied> {
-        let mut lease = self.take(id, now)?;
+        let mut lease = self.take_via(id, via, now)?;
         match lease.phase {
             Phase::Idle(session) => {
                 lease.record.used(now);
@@ -111,7 +113,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         &mut self,
         id: &ConnectionId,
         session: S,
-        transaction: TransactionState,
+        left: impl Into<Left>,
         now: Instant,
     ) -> Ended<S> {
         let (mut record, operation) = match self.take_busy(id, now) {
@@ -119,9 +121,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
             None => return Ended::Unknown(session),
         };
         record.used(now);
-        record.transaction = transaction;
-        record.transaction_since =
-            transaction.is_open().then(|| record.transaction_since.unwrap_or(now));
+        record.left(left.into(), now);
         let outlived = record.lifetime_end().is_some_and(|at| at <= now);
         match operation.ending.or(outlived.then_some(EndReason::MaxLifetime)) {
             Some(reason) => {
@@ -151,8 +151,13 @@ impl<S, H: Clone> LeaseTable<S, H> {
     }
 
     /// Ends an idle lease at its holder's wish and moves the session out.
-    pub fn release(&mut self, id: &ConnectionId, now: Instant) -> Result<(S, View), Denied> {
-        let lease = self.take(id, now)?;
+    pub fn release(
+        &mut self,
+        id: &ConnectionId,
+        via: Via,
+        now: Instant,
+    ) -> Result<(S, View), Denied> {
+        let lease = self.take_via(id, via, now)?;
         match lease.phase {
             Phase::Idle(session) => {
                 let view = lease.record.view(LeaseState::Idle, now);
@@ -189,7 +194,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         }
     }
 
-    /// Restarts the ttl clock, with a new length if one is given.
+    /// Restarts the ttl clock, with a new length if one is given, of a lease that is used by calls.
     ///
     /// A busy lease can be renewed too; if its end has been asked for, it ends all the same.
     pub fn renew(
@@ -198,7 +203,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         ttl: Option<Duration>,
         now: Instant,
     ) -> Result<View, Denied> {
-        let mut lease = self.take(id, now)?;
+        let mut lease = self.take_via(id, Via::Call, now)?;
         lease.record.ttl_from = now;
         lease.record.terms.ttl = ttl.unwrap_or(lease.record.terms.ttl);
         Ok(self.put_back(lease, now))
@@ -250,6 +255,20 @@ impl<S, H: Clone> LeaseTable<S, H> {
             }
             None => Ok(lease),
         }
+    }
+
+    /// The same for a lease that is used in this way; any other stays.
+    fn take_via(
+        &mut self,
+        id: &ConnectionId,
+        via: Via,
+        now: Instant,
+    ) -> Result<Lease<S, H>, Denied> {
+        let lease = self.take(id, now)?;
+        if lease.record.facts.via == via {
+            return Ok(lease);
+        }
+        Err(Denied::OtherWay(Box::new(self.put_back(lease, now))))
     }
 
     /// The same for a lease under which an operation runs; any other stays.

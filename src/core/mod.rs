@@ -17,6 +17,7 @@ pub mod transaction;
 pub mod deadlines;
 pub mod wait_queue;
 
+pub mod callers;
 pub mod gate;
 
 pub mod lease_table;

@@ -1,9 +1,10 @@
 //! Where a session stands with regard to a transaction.
 
 /// The transaction state a PostgreSQL session reports whenever it is ready for the next query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TransactionState {
     /// No transaction block. Exit: BEGIN leads to `Open`.
+    #[default]
     None,
     /// Inside a transaction block. Exits: COMMIT or ROLLBACK to `None`, an error to `Failed`.
     Open,

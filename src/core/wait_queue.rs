@@ -50,8 +50,10 @@ pub enum Admission<T> {
 pub struct Handed<T> {
     /// These have a permit now, the oldest first.
     pub granted: Vec<T>,
-    /// These waited too long and were passed over; they have no permit.
+    /// These waited too long and were passed over when they stood in front; they have no permit.
     pub expired: Vec<T>,
+    /// These stood in front and were not allowed a permit.
+    pub refused: Vec<T>,
 }
 
 #[derive(Debug)]
@@ -80,14 +82,19 @@ impl<T> WaitQueue<T> {
     /// The item's own deadline counts only for waiting: one that has passed does not keep a free
     /// permit from it.
     pub fn admit(&mut self, item: T, deadline: Instant, now: Instant) -> Admission<T> {
-        // Permits are free while somebody waits only behind a door that is opening, or behind
-        // expired waiters, so this search is short or does not happen.
-        let is_live = |waiter: &Waiter<T>| waiter.deadline > now;
-        if self.free() > 0 && !self.waiters.values().any(is_live) {
+        if self.is_open(now) {
             self.used += 1;
             return Admission::Granted(item);
         }
         self.admit_parked(item, deadline)
+    }
+
+    /// Whether an item would be granted a permit at once.
+    pub fn is_open(&self, now: Instant) -> bool {
+        // Permits are free while somebody waits only behind a door that is opening, or behind
+        // expired waiters, so this search is short or does not happen.
+        let is_live = |waiter: &Waiter<T>| waiter.deadline > now;
+        self.free() > 0 && !self.waiters.values().any(is_live)
     }
 
     /// Queues the item even if a permit is free; refuses it if the queue is full.
@@ -115,7 +122,7 @@ impl<T> WaitQueue<T> {
     /// Returns one permit and hands out what is free.
     pub fn give_back(&mut self, now: Instant) -> Handed<T> {
         self.put_back();
-        self.hand_out(now, usize::MAX)
+        self.hand_out(now, usize::MAX, |_| true)
     }
 
     /// Returns one permit without handing it on.
@@ -126,17 +133,25 @@ impl<T> WaitQueue<T> {
 
     /// Gives free permits to the oldest live waiters, to `at_most` of them.
     ///
-    /// The expired waiters in front of those, and no others, come out as expired.
-    pub fn hand_out(&mut self, now: Instant, at_most: usize) -> Handed<T> {
+    /// The expired waiters in front of those, and no others, come out as expired. A live waiter
+    /// whose turn it is and that `may` not have a permit comes out as refused.
+    pub fn hand_out(
+        &mut self,
+        now: Instant,
+        at_most: usize,
+        mut may: impl FnMut(&T) -> bool,
+    ) -> Handed<T> {
         let mut handed = Handed::default();
         while self.free() > 0 && handed.granted.len() < at_most {
             let Some((id, waiter)) = self.waiters.pop_first() else { break };
             self.deadlines.clear(&id);
-            if waiter.deadline > now {
+            if waiter.deadline <= now {
+                handed.expired.push(waiter.item);
+            } else if may(&waiter.item) {
                 self.used += 1;
                 handed.granted.push(waiter.item);
             } else {
-                handed.expired.push(waiter.item);
+                handed.refused.push(waiter.item);
             }
         }
         handed
@@ -150,11 +165,28 @@ impl<T> WaitQueue<T> {
         self.waiters.remove(&id).map(|waiter| waiter.item)
     }
 
-    /// Takes out up to `limit` waiters whose deadline is `now` or earlier, the earliest first.
+    /// Gives a waiter another deadline. False: it came out before.
+    pub fn postpone(&mut self, id: WaiterId, deadline: Instant) -> bool {
+        let Some(waiter) = self.waiters.get_mut(&id) else {
+            return false;
+        };
+        waiter.deadline = deadline;
+        self.deadlines.set(id, deadline);
+        true
+    }
+
+    /// Takes out up to `limit` waiters whose deadline is `now` or earlier, the earliest first, each
+    /// with the position it had come to.
     #[must_use]
-    pub fn expire(&mut self, now: Instant, limit: usize) -> Vec<T> {
+    pub fn expire(&mut self, now: Instant, limit: usize) -> Vec<(T, usize)> {
         let due = self.deadlines.pop_due(now, limit);
-        due.into_iter().filter_map(|id| self.leave(id)).collect()
+        let mut expired = Vec::with_capacity(due.len());
+        for id in due {
+            // Most expire in the order of arrival, so that few stand before them.
+            let position = self.waiters.range(..=id).count();
+            expired.extend(self.leave(id).map(|item| (item, position)));
+        }
+        expired
     }
 
     /// When [`expire`](WaitQueue::expire) will next find somebody.
@@ -198,7 +230,7 @@ impl<T> WaitQueue<T> {
 
 impl<T> Default for Handed<T> {
     fn default() -> Self {
-        Handed { granted: Vec::new(), expired: Vec::new() }
+        Handed { granted: Vec::new(), expired: Vec::new(), refused: Vec::new() }
     }
 }
 

@@ -36,15 +36,24 @@ impl fmt::Display for Error {
             Error::ServiceLimit { what, used, limit } => {
                 write!(f, "the service has reached its limit of {what}: {used} of {limit}")
             }
-            Error::WaitTimeout {
-                tenant,
-                waited,
-                used,
-                waiting,
-            } => write!(
+            Error::WaitTimeout { tenant, waited, standing } => write!(
                 f,
-                "no connection of tenant {tenant} became free within {} ms: {used} out, {waiting} still waiting",
-                waited.as_millis()
+                "no connection of tenant {tenant} became free within {} ms: {} of {} out, position {} of the queue",
+                waited.as_millis(),
+                standing.used,
+                standing.limit,
+                standing.position
+            ),
+            Error::CallerLimit { tenant, what, used, limit } => write!(
+                f,
+                "this caller has reached its limit of {what} (tenant {tenant}): {used} of {limit}"
+            ),
+            Error::Superseded => {
+                f.write_str("a later call with the same request_id has taken the place of this one")
+            }
+            Error::LeaseOnStream { lease_name } => write!(
+                f,
+                "lease {lease_name} belongs to a Session stream; only that stream can use or end it"
             ),
             Error::Draining => f.write_str("the service is stopping and grants no more leases"),
             Error::Connect { tenant, cause } => {

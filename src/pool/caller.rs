@@ -2,15 +2,21 @@
 //! wherever the request stands.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use crate::core::wait_queue::WaiterId;
 use crate::error::CancelCause;
 use crate::pool::operation::Operation;
+use crate::pool::peers::{Peer, Peers};
+use crate::pool::retries::Seat;
 use crate::pool::tenant::Tenant;
 
 /// The caller of one request.
-#[derive(Default)]
-pub struct Caller(Mutex<Stage>);
+pub struct Caller {
+    peer: Arc<Peer>,
+    /// A leaf lock; stages are replaced whole.
+    stage: Mutex<Stage>,
+}
 
 /// Where its request stands. Moves only downwards.
 #[derive(Default)]
@@ -18,6 +24,8 @@ enum Stage {
     #[default]
     Arrived,
     Queued(Weak<Tenant>, WaiterId),
+    /// Another stands in the queue for it, and for whoever repeats the request.
+    Represented(Seat),
     Served,
     Running(Arc<Operation>),
     /// It left; nothing is done for it any more.
@@ -25,14 +33,23 @@ enum Stage {
 }
 
 impl Caller {
-    /// A caller who is there.
-    pub fn new() -> Arc<Caller> {
-        Arc::default()
+    /// A caller on this connection, who is there.
+    pub fn on(peer: &Arc<Peer>) -> Arc<Caller> {
+        Arc::new(Caller { peer: Arc::clone(peer), stage: Mutex::default() })
+    }
+
+    /// A caller from nowhere, for requests of our own.
+    pub fn nobody() -> Arc<Caller> {
+        Caller::on(&Peers::default().at(""))
+    }
+
+    /// The connection it calls on.
+    pub fn peer(&self) -> &Arc<Peer> {
+        &self.peer
     }
 
     fn lock(&self) -> MutexGuard<'_, Stage> {
-        // Stages are replaced whole, so a poisoned lock is usable. A leaf lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The request stands in a tenant's queue.
@@ -45,7 +62,29 @@ impl Caller {
                 tenant.leave(id);
             }
             // A worker was quicker than we are.
-            Stage::Queued(..) | Stage::Served | Stage::Running(_) => {}
+            Stage::Queued(..) | Stage::Represented(_) | Stage::Served | Stage::Running(_) => {}
+        }
+    }
+
+    /// Another stands in the queue for this caller. If it has left, it leaves there.
+    pub fn represented(&self, seat: Seat) {
+        let mut stage = self.lock();
+        if matches!(*stage, Stage::Arrived) {
+            *stage = Stage::Represented(seat);
+        } else {
+            drop(stage);
+            seat.leave();
+        }
+    }
+
+    /// Lets the request stand in the queue for longer, or shorter.
+    pub fn postpone(&self, deadline: Instant) {
+        let queued = match &*self.lock() {
+            Stage::Queued(tenant, id) => tenant.upgrade().map(|tenant| (tenant, *id)),
+            _ => None,
+        };
+        if let Some((tenant, id)) = queued {
+            tenant.postpone(id, deadline);
         }
     }
 
@@ -85,6 +124,7 @@ impl Caller {
                     tenant.leave(id);
                 }
             }
+            Stage::Represented(seat) => seat.leave(),
             Stage::Running(operation) => operation.cancel(CancelCause::Caller),
             Stage::Arrived | Stage::Served | Stage::Gone => {}
         }

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use scheduled_thread_pool::ScheduledThreadPool;
 
 use crate::config::Config;
-use crate::pool::alarms::Bell;
+use crate::metrics::Metrics;
+use crate::pool::alarms::{Alarms, Bell};
 use crate::pool::job::Outstanding;
 use crate::pool::operation::Tools;
+use crate::pool::peers::Peers;
+use crate::pool::waiting_room::WaitingRoom;
+use crate::pool::workers::Workers;
 
 /// What all tenants share.
 pub struct Context {
@@ -21,6 +25,35 @@ pub struct Context {
     pub keeper: Bell,
     /// All permits that are out.
     pub outstanding: Outstanding,
+    /// All client connections.
+    pub peers: Peers,
+    /// All requests that wait.
+    pub waiting_room: WaitingRoom,
     /// r2d2's one thread.
     pub r2d2: Arc<ScheduledThreadPool>,
+}
+
+impl Context {
+    /// What all tenants of a service with these settings share.
+    pub fn new(config: Config) -> Arc<Context> {
+        let bell = Bell::default();
+        let tools = Tools {
+            workers: Workers::default(),
+            alarms: Alarms::new(bell.clone()),
+            metrics: Metrics::default(),
+        };
+        // One thread moves opened backends into their pools, for all tenants.
+        let r2d2 =
+            ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("r2d2").build();
+        Arc::new(Context {
+            tools,
+            bell,
+            keeper: Bell::default(),
+            outstanding: Outstanding::default(),
+            peers: Peers::default(),
+            waiting_room: WaitingRoom::new(&config.limits),
+            r2d2: Arc::new(r2d2),
+            config,
+        })
+    }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::backend::session::{Notice, RunError, Statement, StatementResult};
 use crate::clock;
 use crate::core::ids::ConnectionId;
+use crate::core::lease_table::{Left, Via};
 use crate::core::transaction::TransactionState;
 use crate::error::{Error, Work};
 use crate::pool::caller::Caller;
@@ -51,19 +52,19 @@ pub struct Executed {
 pub fn on_lease(
     leases: &Arc<Leases>,
     tools: &Tools,
-    id: ConnectionId,
+    (id, via): (ConnectionId, Via),
     request: Request,
     release_after: bool,
     caller: &Arc<Caller>,
     reply: Reply<Executed>,
 ) {
     let operation = Operation::new(tools.clone());
-    let (session, _) = match leases.begin(&id, &operation) {
+    let (session, _) = match leases.begin(&id, via, &operation) {
         Ok(begun) => begun,
         Err(error) => return drop(reply.send(Err(error))),
     };
     caller.run(&operation);
-    let mut held = Held { session: Some(session), leases: Arc::clone(leases), id };
+    let mut held = Held { session: Some(session), leases: Arc::clone(leases), id, via };
     tools.workers.run(move || {
         let Some(session) = held.session.as_mut() else {
             return;
@@ -71,11 +72,12 @@ pub fn on_lease(
         let (started, tenant) = (clock::now(), Arc::clone(session.tenant()));
         let (mut answer, usable) = run(session, &operation, &request);
         count(&tenant, &answer, started);
-        let state = session.taken.backend.watch().transaction();
-        let kept = held.give_back(state, usable);
+        let watch = session.taken.backend.watch();
+        let left = Left { transaction: watch.transaction(), command: watch.tag() };
+        let kept = held.give_back(left, usable);
         if kept && release_after {
             // It can have ended by itself in between; ended it is.
-            let _ = held.leases.release(&held.id, false);
+            let _ = held.leases.release_via(&held.id, held.via, false);
         }
         if let Ok(executed) = &mut answer {
             executed.lease_ended = release_after || !kept;
@@ -89,12 +91,13 @@ struct Held {
     session: Option<Session>,
     leases: Arc<Leases>,
     id: ConnectionId,
+    via: Via,
 }
 
 impl Held {
-    fn give_back(&mut self, state: TransactionState, usable: bool) -> bool {
+    fn give_back(&mut self, left: Left, usable: bool) -> bool {
         match self.session.take() {
-            Some(session) if usable => self.leases.end(&self.id, session, state),
+            Some(session) if usable => self.leases.end(&self.id, session, left),
             Some(session) => {
                 self.leases.lost(&self.id, session);
                 false

@@ -7,23 +7,27 @@ use std::time::Instant;
 use futures_channel::oneshot;
 
 use crate::clock;
-use crate::core::ids::TenantId;
+use crate::core::callers::CallerId;
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::store::Taken;
 use crate::pool::tenant::Tenant;
+use crate::pool::waiting_room::Parked;
 
 /// One of a tenant's rights to have a backend in use. Dropping it hands it to
 /// the oldest waiter, or back to the gate.
 pub struct Permit {
     tenant: Arc<Tenant>,
+    /// Whom the gate has counted it for.
+    caller: Option<CallerId>,
     _counted: Counted,
 }
 
 impl Permit {
     /// Wraps a permit that the gate has just given out.
-    pub(super) fn new(tenant: &Arc<Tenant>) -> Permit {
-        Permit { tenant: Arc::clone(tenant), _counted: tenant.context().outstanding.count() }
+    pub(super) fn new(tenant: &Arc<Tenant>, caller: Option<CallerId>) -> Permit {
+        let counted = tenant.context().outstanding.count();
+        Permit { tenant: Arc::clone(tenant), caller, _counted: counted }
     }
 
     /// Whose permit it is.
@@ -34,7 +38,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.tenant.finish();
+        self.tenant.finish(self.caller.as_ref());
     }
 }
 
@@ -60,18 +64,42 @@ pub struct Job {
     pub caller: Arc<Caller>,
     /// When.
     pub since: Instant,
+    /// It wants a session for long, so that it counts against its caller's share.
+    pub for_lease: bool,
+    /// Its place among all that wait, while it does.
+    pub parked: Option<Parked>,
     /// What to do with the session, or with the reason why there is none. If it
     /// is dropped unused, the reply inside answers for itself.
     pub deliver: Box<dyn FnOnce(Result<Session, Error>) + Send>,
 }
 
 impl Job {
-    /// A job of `caller` that starts to wait now.
+    /// A job of `caller` that wants a session for a short while, and starts to
+    /// wait now.
     pub fn new(
         caller: &Arc<Caller>,
         deliver: impl FnOnce(Result<Session, Error>) + Send + 'static,
     ) -> Job {
-        Job { caller: Arc::clone(caller), since: clock::now(), deliver: Box::new(deliver) }
+        Job {
+            caller: Arc::clone(caller),
+            since: clock::now(),
+            for_lease: false,
+            parked: None,
+            deliver: Box::new(deliver),
+        }
+    }
+
+    /// The same for a session that becomes a lease.
+    pub fn for_lease(
+        caller: &Arc<Caller>,
+        deliver: impl FnOnce(Result<Session, Error>) + Send + 'static,
+    ) -> Job {
+        Job { for_lease: true, ..Job::new(caller, deliver) }
+    }
+
+    /// Whom its permit is counted for.
+    pub(super) fn counted_for(&self) -> Option<CallerId> {
+        self.for_lease.then(|| self.caller.peer().id().clone())
     }
 
     /// Answers the request without a session, and counts that.
@@ -152,21 +180,5 @@ impl Drop for Counted {
         if *out == 0 {
             changed.notify_all();
         }
-    }
-}
-
-/// The answer to a waiter whose time is over.
-pub(super) fn waited_too_long(
-    tenant: &TenantId,
-    since: Instant,
-    now: Instant,
-    used: usize,
-    waiting: usize,
-) -> Error {
-    Error::WaitTimeout {
-        tenant: tenant.clone(),
-        waited: now.saturating_duration_since(since),
-        used,
-        waiting,
     }
 }

@@ -1,24 +1,28 @@
 //! The lease table as the service uses it: one lock, short methods, and what has
 //! to happen with the sessions that come out.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use futures_channel::oneshot;
 
 use crate::clock;
 use crate::config::Limits;
 use crate::core::ids::ConnectionId;
 use crate::core::lease_table::{
-    Denied, Due, EndReason, Ended, Facts, LeaseTable, Revoked, Terms, View,
+    Denied, Due, EndReason, Ended, Facts, LeaseTable, Left, Revoked, Tombstone, Via, View,
 };
-use crate::core::transaction::TransactionState;
 use crate::error::{CancelCause, Error};
 use crate::metrics::Metrics;
 use crate::pool::alarms::Bell;
+use crate::pool::grant::{Ask, Delivery, Grant, Undelivered};
 use crate::pool::job::Session;
 use crate::pool::operation::Operation;
-use crate::pool::tenant::Tenant;
+use crate::pool::provenance::Told;
+use crate::pool::stream::Attached;
+use crate::pool::tenant::{lock, Tenant};
 
 type Table = LeaseTable<Session, Arc<Operation>>;
 
@@ -32,37 +36,8 @@ pub struct Leases {
     metrics: Metrics,
     /// Fencing tokens of leases that were warned of. A leaf lock.
     warned: Mutex<HashSet<u64>>,
-}
-
-/// A lease that was granted and is on its way to its caller.
-pub struct Grant {
-    /// Its secret name.
-    pub id: ConnectionId,
-    /// What may be shown.
-    pub view: View,
-    /// Takes it back unless it is delivered.
-    pub undelivered: Undelivered,
-}
-
-/// Ends a lease that nobody has heard of, when dropped before `delivered`.
-pub struct Undelivered {
-    pending: Option<(Arc<Leases>, ConnectionId)>,
-}
-
-impl Undelivered {
-    /// The grant has reached its caller.
-    pub fn delivered(mut self) {
-        self.pending = None;
-    }
-}
-
-impl Drop for Undelivered {
-    fn drop(&mut self) {
-        if let Some((leases, id)) = self.pending.take() {
-            // It may have ended by itself meanwhile.
-            let _ = leases.revoke(&id, EndReason::Undelivered, CancelCause::Caller);
-        }
-    }
+    /// Tells streams of the end of their leases, by fencing token. A leaf lock.
+    streams: Mutex<HashMap<u64, oneshot::Sender<Tombstone>>>,
 }
 
 /// What a release did.
@@ -89,6 +64,7 @@ impl Leases {
             bell,
             metrics,
             warned: Mutex::default(),
+            streams: Mutex::default(),
         })
     }
 
@@ -110,40 +86,56 @@ impl Leases {
     ///
     /// # Errors
     /// If there are no random bytes for its name; the session is closed then.
-    pub fn grant(
-        self: &Arc<Self>,
-        session: Session,
-        terms: Terms,
-        holder: String,
-    ) -> Result<Grant, Error> {
+    pub fn grant(self: &Arc<Self>, session: Session, ask: Ask) -> Result<Grant, Error> {
+        let (id, facts) = self.named(&session, &ask, Via::Call)?;
+        let view = self.enter(&id, facts, session, &ask);
+        let undelivered = Undelivered::new(self, &id, Delivery::default().first());
+        Ok(Grant { undelivered, id, view })
+    }
+
+    /// Grants a lease on `session` to a stream.
+    ///
+    /// # Errors
+    /// As for [`grant`](Self::grant).
+    pub fn attach(self: &Arc<Self>, session: Session, ask: Ask) -> Result<Attached, Error> {
+        let (id, facts) = self.named(&session, &ask, Via::Stream)?;
+        let (tell, told) = oneshot::channel();
+        // Before the lease is there, so that no end of it is missed.
+        lock(&self.streams).insert(facts.fencing_token, tell);
+        let view = self.enter(&id, facts, session, &ask);
+        Ok(Attached::new(self, id, view, told))
+    }
+
+    fn named(
+        &self,
+        session: &Session,
+        ask: &Ask,
+        via: Via,
+    ) -> Result<(ConnectionId, Facts), Error> {
         let mut random = [0; 16];
         openssl::rand::rand_bytes(&mut random)
             .map_err(|_| Error::Internal("no random bytes for a connection_id"))?;
         let tenant = session.tenant().id().clone();
-        let id = ConnectionId::new(&tenant, random);
         let fencing_token = self.fencing_token();
         let facts = Facts {
             lease_name: format!("lease-{fencing_token:x}"),
             backend_pid: session.taken.backend.pid(),
             fencing_token,
-            holder,
+            holder: ask.holder.clone(),
+            peer: ask.peer.clone(),
+            via,
             tenant,
         };
-        let view = self.table().grant(id.clone(), facts, terms, session, clock::now());
+        Ok((ConnectionId::new(&facts.tenant, random), facts))
+    }
+
+    fn enter(&self, id: &ConnectionId, facts: Facts, session: Session, ask: &Ask) -> View {
+        let now = clock::now();
+        let view = self.table().grant(id.clone(), facts, ask.terms, session, now);
         self.wake();
         self.metrics.granted(&view.facts.tenant);
-        log::debug!(
-            "event=lease_granted tenant={} lease={} pid={} holder={:?}",
-            view.facts.tenant,
-            view.facts.lease_name,
-            view.facts.backend_pid,
-            view.facts.holder
-        );
-        Ok(Grant {
-            undelivered: Undelivered { pending: Some((Arc::clone(self), id.clone())) },
-            id,
-            view,
-        })
+        log::debug!("event=lease_granted {}", Told { view: &view, now });
+        view
     }
 
     fn wake(&self) {
@@ -160,15 +152,16 @@ impl Leases {
     pub fn begin(
         &self,
         id: &ConnectionId,
+        via: Via,
         operation: &Arc<Operation>,
     ) -> Result<(Session, View), Error> {
-        let begun = self.table().begin(id, Arc::clone(operation), clock::now());
+        let begun = self.table().begin(id, via, Arc::clone(operation), clock::now());
         Ok(begun?)
     }
 
     /// The operation is over and its session comes back. True: the lease goes on.
-    pub fn end(&self, id: &ConnectionId, session: Session, state: TransactionState) -> bool {
-        let ended = self.table().end(id, session, state, clock::now());
+    pub fn end(&self, id: &ConnectionId, session: Session, left: Left) -> bool {
+        let ended = self.table().end(id, session, left, clock::now());
         match ended {
             Ended::Kept(_) => {
                 self.wake();
@@ -201,7 +194,16 @@ impl Leases {
     /// # Errors
     /// If there is no such lease, or it is busy.
     pub fn release(&self, id: &ConnectionId, force: bool) -> Result<Release, Error> {
-        let released = self.table().release(id, clock::now());
+        self.release_via(id, Via::Call, force)
+    }
+
+    pub(super) fn release_via(
+        &self,
+        id: &ConnectionId,
+        via: Via,
+        force: bool,
+    ) -> Result<Release, Error> {
+        let released = self.table().release(id, via, clock::now());
         match released {
             Ok((session, view)) => {
                 self.over(&view, EndReason::Released);
@@ -283,24 +285,32 @@ impl Leases {
     }
 
     fn over(&self, view: &View, reason: EndReason) {
-        let facts = &view.facts;
-        let held = clock::now().saturating_duration_since(view.granted_at);
+        let (facts, now) = (&view.facts, clock::now());
+        let held = now.saturating_duration_since(view.granted_at);
         self.metrics.ended(reason.as_str(), &facts.tenant, held);
         let level = match reason {
             EndReason::Released | EndReason::Shutdown | EndReason::Undelivered => log::Level::Debug,
             EndReason::BackendLost => log::Level::Warn,
             _ => log::Level::Info,
         };
-        log::log!(
-            level,
-            "event=lease_ended reason={} tenant={} lease={} pid={} holder={:?} held={held:?} transaction={:?}",
-            reason.as_str(),
-            facts.tenant,
-            facts.lease_name,
-            facts.backend_pid,
-            facts.holder,
-            view.transaction
-        );
+        log::log!(level, "event=lease_ended reason={} {}", reason.as_str(), Told { view, now });
+        if facts.via == Via::Call {
+            return;
+        }
+        let stream = lock(&self.streams).remove(&facts.fencing_token);
+        if let Some(stream) = stream {
+            let (lease_name, tenant) = (facts.lease_name.clone(), facts.tenant.clone());
+            // The stream may be gone; then nobody asks.
+            let _ = stream.send(Tombstone { lease_name, tenant, reason, ended_at: now });
+        }
+    }
+
+    /// A lease as it is.
+    ///
+    /// # Errors
+    /// If there is no such lease, or it has ended.
+    pub fn view(&self, id: &ConnectionId) -> Result<View, Error> {
+        Ok(self.table().view(id, clock::now())?)
     }
 
     /// All live leases, oldest first.
@@ -316,21 +326,10 @@ impl Leases {
         let views = self.views();
         let views: Vec<&View> = views.iter().filter(old).collect();
         let tokens: HashSet<u64> = views.iter().map(|view| view.facts.fencing_token).collect();
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *warned, tokens);
-        drop(warned);
+        let before = std::mem::replace(&mut *lock(&self.warned), tokens);
         for view in views.iter().filter(|view| !before.contains(&view.facts.fencing_token)) {
-            let facts = &view.facts;
-            let held = now.saturating_duration_since(view.granted_at);
-            self.metrics.leak_warned(&facts.tenant);
-            log::warn!(
-                "event=lease_held_long tenant={} lease={} pid={} holder={:?} held={held:?} transaction={:?}",
-                facts.tenant,
-                facts.lease_name,
-                facts.backend_pid,
-                facts.holder,
-                view.transaction
-            );
+            self.metrics.leak_warned(&view.facts.tenant);
+            log::warn!("event=lease_held_long {}", Told { view, now });
         }
     }
 

@@ -112,8 +112,7 @@ impl Registry {
         let Some(dsn) = &target.dsn else {
             return Err(Error::invalid("dsn", "dsn is required"));
         };
-        let fingerprint =
-            self.fingerprint(dsn).map_err(|_| Error::Internal("the DSN digest failed"))?;
+        let fingerprint = self.fingerprint(dsn)?;
         let known = match self.find(&target.tenant) {
             Some(tenant) => tenant,
             None => self.register(&target.tenant, dsn, fingerprint)?,
@@ -127,13 +126,17 @@ impl Registry {
         }
     }
 
-    fn fingerprint(&self, dsn: &Dsn) -> Result<Fingerprint, openssl::error::ErrorStack> {
-        let key = PKey::hmac(&self.key)?;
-        let mut signer = Signer::new(MessageDigest::sha256(), &key)?;
-        let mut digest = [0; 32];
-        signer.update(dsn.canonical().as_bytes())?;
-        signer.sign(&mut digest)?;
-        Ok(Fingerprint(digest))
+    /// What tells this DSN from others, without keeping it.
+    pub(super) fn fingerprint(&self, dsn: &Dsn) -> Result<Fingerprint, Error> {
+        let digest = || {
+            let key = PKey::hmac(&self.key)?;
+            let mut signer = Signer::new(MessageDigest::sha256(), &key)?;
+            let mut digest = [0; 32];
+            signer.update(dsn.canonical().as_bytes())?;
+            signer.sign(&mut digest)?;
+            Ok::<_, openssl::error::ErrorStack>(Fingerprint(digest))
+        };
+        digest().map_err(|_| Error::Internal("the DSN digest failed"))
     }
 
     /// Inserts a tenant in state Opening, unless somebody else just has.

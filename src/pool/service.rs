@@ -3,16 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock;
 use crate::core::ids::{ConnectionId, TenantId};
-use crate::core::lease_table::{Terms, View};
+use crate::core::lease_table::{Via, View};
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::context::Context;
 use crate::pool::execute::{self, Executed, Request};
 use crate::pool::figures::Figures;
+use crate::pool::grant::{Ask, Grant};
 use crate::pool::job::{Answer, Job, Reply};
-use crate::pool::leases::{Grant, Leases, Release};
+use crate::pool::leases::{Leases, Release};
 use crate::pool::registry::{Registry, Target};
+use crate::pool::retries::{Call, Key, Retries};
+use crate::pool::stream::Attached;
 
 /// Tenants and leases together. Cheap to clone.
 #[derive(Clone)]
@@ -21,6 +25,8 @@ pub struct Service {
     pub registry: Arc<Registry>,
     /// All leases.
     pub leases: Arc<Leases>,
+    /// All requests that can be repeated.
+    pub retries: Arc<Retries>,
 }
 
 /// Where a request's statements run.
@@ -32,6 +38,8 @@ pub enum Place {
         /// End it, also when a statement fails.
         release_after: bool,
     },
+    /// On the lease of a stream.
+    Stream(ConnectionId),
     /// On any backend of a tenant, after this wait at most.
     Tenant {
         /// The tenant.
@@ -52,6 +60,7 @@ impl Service {
         Ok(Service {
             registry: Registry::new(context)?,
             leases: Leases::new(limits, context.bell.clone(), metrics),
+            retries: Arc::default(),
         })
     }
 
@@ -60,21 +69,63 @@ impl Service {
         self.registry.context()
     }
 
+    /// A request's caller, on the connection from this address.
+    pub fn caller(&self, peer: &str) -> Arc<Caller> {
+        Caller::on(&self.context().peers.at(peer))
+    }
+
     /// Leases a backend. The answer comes when there is one, or a reason why not.
+    /// `request` names the request, so that it can be repeated.
+    ///
+    /// # Errors
+    /// If the DSN cannot be compared with others.
     pub fn acquire(
         &self,
         target: &Target,
-        terms: Terms,
-        holder: String,
+        ask: Ask,
+        request: Option<Vec<u8>>,
         wait: Duration,
         caller: &Arc<Caller>,
-    ) -> Answer<Grant> {
+    ) -> Result<Answer<Grant>, Error> {
         let (reply, answer) = Reply::new();
         let leases = Arc::clone(&self.leases);
-        let job = Job::new(caller, move |session| {
-            let granted = session.and_then(|session| leases.grant(session, terms, holder));
-            // Undelivered, the grant takes itself back when it is dropped.
-            drop(reply.send(granted));
+        let (Some(request), Some(dsn)) = (request, &target.dsn) else {
+            let job = Job::for_lease(caller, move |session| {
+                let granted = session.and_then(|session| leases.grant(session, ask));
+                // Undelivered, the grant takes itself back when it is dropped.
+                drop(reply.send(granted));
+            });
+            self.registry.admit(target, job, wait);
+            return Ok(answer);
+        };
+        let fingerprint = self.registry.fingerprint(dsn)?;
+        let key = Key { tenant: target.tenant.clone(), fingerprint, request };
+        let deadline = clock::now() + wait;
+        match self.retries.call(key, &self.leases, caller, deadline, reply) {
+            Call::Wait => {}
+            Call::Ask(standing, request) => {
+                let job = Job::for_lease(&standing, move |session| {
+                    request.settle(session.and_then(|session| leases.grant(session, ask)));
+                });
+                self.registry.admit(target, job, wait);
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Leases a backend to a stream.
+    pub fn attach(
+        &self,
+        target: &Target,
+        ask: Ask,
+        wait: Duration,
+        caller: &Arc<Caller>,
+    ) -> Answer<Attached> {
+        let (reply, answer) = Reply::new();
+        let leases = Arc::clone(&self.leases);
+        let job = Job::for_lease(caller, move |session| {
+            // Unheard, the lease ends when it is dropped.
+            drop(reply.send(session.and_then(|session| leases.attach(session, ask))));
         });
         self.registry.admit(target, job, wait);
         answer
@@ -91,7 +142,20 @@ impl Service {
         let tools = &self.context().tools;
         match place {
             Place::Lease { id, release_after } => {
-                execute::on_lease(&self.leases, tools, id, request, release_after, caller, reply)
+                let lease = (id, Via::Call);
+                execute::on_lease(
+                    &self.leases,
+                    tools,
+                    lease,
+                    request,
+                    release_after,
+                    caller,
+                    reply,
+                );
+            }
+            Place::Stream(id) => {
+                let lease = (id, Via::Stream);
+                execute::on_lease(&self.leases, tools, lease, request, false, caller, reply);
             }
             Place::Tenant { target, wait } => {
                 execute::one_shot(&self.registry, tools, &target, request, wait, caller, reply);

@@ -9,18 +9,19 @@ use std::time::{Duration, Instant};
 use crate::backend::connect::Connect;
 use crate::clock;
 use crate::config::PoolConfig;
-use crate::core::gate::{Entry, Gate, GateState, Refusal};
+use crate::core::callers::CallerId;
+use crate::core::gate::{Asks, Entry, Gate, GateState, Refusal};
 use crate::core::ids::TenantId;
 use crate::core::wait_queue::{Handed, WaiterId};
-use crate::error::{ConnectError, Error};
+use crate::error::{ConnectError, Error, Standing};
 use crate::pool::context::Context;
 use crate::pool::figures::Numbers;
-use crate::pool::job::{waited_too_long, Job, Permit, Session};
+use crate::pool::job::{Job, Permit, Session};
 use crate::pool::registry::Registry;
 use crate::pool::store::Store;
 
 /// What tells one DSN from another without keeping it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
 /// A customer: one DSN, one pool, its limits.
@@ -57,10 +58,11 @@ impl Tenant {
         context: &Arc<Context>,
         registry: Weak<Registry>,
     ) -> Arc<Tenant> {
-        let waiters = context.config.limits.waiters_per_tenant;
+        let limits = &context.config.limits;
+        let (waiters, share) = (limits.waiters_per_tenant, limits.leases_per_caller);
         Arc::new(Tenant {
             store: Store::new(settings.max_connections, &context.r2d2),
-            gate: Mutex::new(Gate::opening(settings.max_connections, waiters)),
+            gate: Mutex::new(Gate::opening(settings.max_connections, waiters, share)),
             id,
             settings,
             fingerprint,
@@ -103,10 +105,15 @@ impl Tenant {
 
     /// Lets a job in: it is served, queued or answered. `Err` gives it back when
     /// this tenant has just closed, so that another can be looked up.
-    pub fn admit(self: &Arc<Self>, job: Job, wait: Duration) -> Result<(), Job> {
+    pub fn admit(self: &Arc<Self>, mut job: Job, wait: Duration) -> Result<(), Job> {
         let deadline = job.since + wait;
         let caller = Arc::clone(&job.caller);
-        let entry = self.gate().admit(job, deadline, clock::now());
+        // Taken before it is known to be needed, so that the gate is asked once.
+        let place = self.context.waiting_room.enter(caller.peer());
+        let full = place.as_ref().err().copied();
+        job.parked = place.ok();
+        let asks = Asks { caller: job.counted_for(), may_wait: full.is_none() };
+        let entry = self.gate().admit(job, asks, deadline, clock::now());
         match entry {
             Entry::Granted(job) => self.start(job),
             Entry::Queued { id, .. } => {
@@ -114,9 +121,23 @@ impl Tenant {
                 caller.queued(self, id);
             }
             Entry::Refused(job, Refusal::Closed) => return Err(job),
+            Entry::Refused(job, Refusal::MayNotWait) => {
+                let error = match full {
+                    Some(full) => full.error(&self.id),
+                    None => Error::Internal("a request was refused for no reason"),
+                };
+                job.fail(self, error);
+            }
             Entry::Refused(job, refusal) => job.fail(self, Error::refused(&self.id, refusal)),
         }
         Ok(())
+    }
+
+    /// A waiter gets another deadline.
+    pub fn postpone(&self, id: WaiterId, deadline: Instant) {
+        if self.gate().postpone(id, deadline) {
+            self.context.bell.due(deadline);
+        }
     }
 
     /// A waiter's caller has left.
@@ -138,25 +159,26 @@ impl Tenant {
         next
     }
 
-    fn answer_expired(&self, expired: Vec<Job>, now: Instant) {
+    fn answer_expired(&self, expired: Vec<(Job, usize)>, now: Instant) {
         if expired.is_empty() {
             return;
         }
-        let (used, waiting) = {
+        let (used, limit, waiting) = {
             let gate = self.gate();
-            (gate.used(), gate.waiting())
+            (gate.used(), gate.permits(), gate.waiting())
         };
-        for job in expired {
-            let error = waited_too_long(&self.id, job.since, now, used, waiting);
-            job.fail(self, error);
+        for (job, position) in expired {
+            let standing = Standing { used, limit, waiting, position };
+            let (tenant, waited) = (self.id.clone(), now.saturating_duration_since(job.since));
+            job.fail(self, Error::WaitTimeout { tenant, waited, standing });
         }
     }
 
     /// A permit came back: the next waiter gets it. Called by `Permit`.
-    pub(super) fn finish(self: &Arc<Self>) {
+    pub(super) fn finish(self: &Arc<Self>, caller: Option<&CallerId>) {
         let now = clock::now();
         let mut gate = self.gate();
-        let handed = gate.finish(now);
+        let handed = gate.finish(caller, now);
         // Nobody is left who would open the first backend. Closed in the same
         // breath, so that whoever comes now registers the tenant anew.
         let abandoned = gate.is_abandoned();
@@ -175,14 +197,25 @@ impl Tenant {
         for job in handed.granted {
             self.start(job);
         }
-        self.answer_expired(handed.expired, now);
+        // They were passed over when they stood in front.
+        let expired = handed.expired.into_iter().map(|job| (job, 1));
+        self.answer_expired(expired.collect(), now);
+        for job in handed.refused {
+            let held = |caller| self.gate().held_by(&caller);
+            let used = job.counted_for().map_or(0, held);
+            let limit = self.context.config.limits.leases_per_caller;
+            let refusal = Refusal::CallerLimit { used, limit };
+            job.fail(self, Error::refused(&self.id, refusal));
+        }
     }
 
     /// The job has a permit: it joins the line, and a worker gets a backend for
     /// whoever then stands in front. Were each worker bound to its own job, a
     /// connect that happens to be quick would overtake.
-    fn start(self: &Arc<Self>, job: Job) {
-        lock(&self.line).push_back((job, Permit::new(self)));
+    fn start(self: &Arc<Self>, mut job: Job) {
+        job.parked = None;
+        let permit = Permit::new(self, job.counted_for());
+        lock(&self.line).push_back((job, permit));
         let turn = Turn { tenant: Arc::clone(self), taken: false };
         let tools = &self.context.tools;
         if let Err(lost) = tools.workers.try_run(move || turn.serve()) {

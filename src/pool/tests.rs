@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use futures_executor::block_on;
-use scheduled_thread_pool::ScheduledThreadPool;
 
 use crate::backend::cancel::Canceller;
 use crate::backend::connect::Connect;
@@ -17,18 +16,16 @@ use crate::clock;
 use crate::config::{Config, PoolConfig};
 use crate::core::gate::GateState;
 use crate::core::ids::TenantId;
-use crate::core::lease_table::Terms;
+use crate::core::lease_table::{Terms, Via};
 use crate::error::{ConnectError, Error};
-use crate::metrics::Metrics;
-use crate::pool::alarms::{Alarms, Bell};
+use crate::pool::alarms::Bell;
 use crate::pool::caller::Caller;
 use crate::pool::context::Context;
 use crate::pool::execute::{self, Request};
-use crate::pool::job::{Job, Outstanding, Reply, Session};
+use crate::pool::grant::Ask;
+use crate::pool::job::{Job, Reply, Session};
 use crate::pool::leases::Leases;
-use crate::pool::operation::Tools;
 use crate::pool::tenant::{Fingerprint, Tenant};
-use crate::pool::workers::Workers;
 
 const WAIT: Duration = Duration::from_secs(60);
 
@@ -143,19 +140,7 @@ fn wait_for(holds: impl Fn() -> bool) {
 
 impl World {
     fn new(min: usize, max: usize, behaviour: Behaviour, holds: Vec<Receiver<()>>) -> World {
-        let bell = Bell::default();
-        let context = Arc::new(Context {
-            config: Config::default(),
-            tools: Tools {
-                workers: Workers::default(),
-                alarms: Alarms::new(bell.clone()),
-                metrics: Metrics::default(),
-            },
-            bell,
-            keeper: Bell::default(),
-            outstanding: Outstanding::default(),
-            r2d2: Arc::new(ScheduledThreadPool::builder().num_threads(1).build()),
-        });
+        let context = Context::new(Config::default());
         let census = Arc::<Census>::default();
         let fakes = Fakes { census: Arc::clone(&census), behaviour, holds };
         let settings =
@@ -169,7 +154,7 @@ impl World {
     /// Asks for a session; what comes is sent to the channel.
     fn ask(&self, to: &Sender<Result<Session, Error>>) {
         let to = to.clone();
-        let job = Job::new(&Caller::new(), move |session| {
+        let job = Job::new(&Caller::nobody(), move |session| {
             // A test that is over no longer listens.
             let _ = to.send(session);
         });
@@ -193,6 +178,11 @@ impl World {
         assert!(self.context.outstanding.wait_for_none(clock::now() + WAIT));
         assert_eq!(self.tenant.figures().used, 0);
     }
+}
+
+fn ask() -> Ask {
+    let terms = Terms { ttl: WAIT, idle_in_transaction: WAIT, max_lifetime: WAIT };
+    Ask { terms, holder: String::new(), peer: String::new() }
 }
 
 fn got(from: &Receiver<Result<Session, Error>>) -> Result<Session, Error> {
@@ -236,7 +226,7 @@ fn cold_callers_are_served_in_the_order_of_their_arrival_however_long_their_conn
     let (to, from) = unbounded();
     for n in 0..8 {
         let to = to.clone();
-        let job = Job::new(&Caller::new(), move |session| {
+        let job = Job::new(&Caller::nobody(), move |session| {
             let _ = to.send((n, session));
         });
         assert!(world.tenant.admit(job, WAIT).is_ok());
@@ -314,7 +304,7 @@ fn a_first_connect_that_fails_answers_everybody_and_closes_the_gate() {
     let (to, from) = unbounded();
     for _ in 0..5 {
         let to = to.clone();
-        let job = Job::new(&Caller::new(), move |session| {
+        let job = Job::new(&Caller::nobody(), move |session| {
             let _ = to.send(session);
         });
         // Late ones may find the gate closed already.
@@ -333,7 +323,7 @@ fn a_first_connect_that_fails_answers_everybody_and_closes_the_gate() {
 fn a_panic_in_connect_costs_no_permit_and_leaves_nobody_waiting() {
     let world = world(1, Behaviour::PanicsInConnect);
     let (reply, answer) = Reply::<()>::new();
-    let job = Job::new(&Caller::new(), move |_| drop(reply.send(Ok(()))));
+    let job = Job::new(&Caller::nobody(), move |_| drop(reply.send(Ok(()))));
     assert!(world.tenant.admit(job, WAIT).is_ok());
     // The job was lost in the panic; its reply answered for itself.
     assert!(matches!(block_on(answer), Ok(Err(Error::Internal(_)))));
@@ -347,8 +337,7 @@ fn a_panic_while_sql_runs_costs_one_backend_and_no_permit_and_ends_the_lease() {
     let tools = &world.context.tools;
     let config = &world.context.config;
     let leases = Leases::new(&config.limits, Bell::default(), tools.metrics.clone());
-    let terms = Terms { ttl: WAIT, idle_in_transaction: WAIT, max_lifetime: WAIT };
-    let grant = leases.grant(world.session(), terms, String::new()).expect("granted");
+    let grant = leases.grant(world.session(), ask()).expect("granted");
     grant.undelivered.delivered();
     let request = Request {
         statements: vec![Statement { sql: "select 1".to_owned(), parameters: Vec::new() }],
@@ -358,8 +347,9 @@ fn a_panic_while_sql_runs_costs_one_backend_and_no_permit_and_ends_the_lease() {
         max_bytes: 1,
     };
     let (reply, answer) = Reply::new();
-    let caller = Caller::new();
-    execute::on_lease(&leases, tools, grant.id.clone(), request, false, &caller, reply);
+    let caller = Caller::nobody();
+    let lease = (grant.id.clone(), Via::Call);
+    execute::on_lease(&leases, tools, lease, request, false, &caller, reply);
     assert!(matches!(block_on(answer), Ok(Err(Error::Internal(_)))));
     world.settled();
     assert_eq!(world.census.alive.load(Ordering::SeqCst), 0);
@@ -378,8 +368,7 @@ fn a_grant_that_is_dropped_before_delivery_ends_its_lease() {
     let limits = &world.context.config.limits;
     let metrics = world.context.tools.metrics.clone();
     let leases = Leases::new(limits, Bell::default(), metrics);
-    let terms = Terms { ttl: WAIT, idle_in_transaction: WAIT, max_lifetime: WAIT };
-    drop(leases.grant(world.session(), terms, String::new()).expect("granted"));
+    drop(leases.grant(world.session(), ask()).expect("granted"));
     world.settled();
     assert_eq!(leases.count(), 0);
 }

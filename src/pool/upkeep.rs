@@ -45,7 +45,7 @@ impl Tenant {
             if !self.gate().try_take() {
                 return;
             }
-            let permit = Permit::new(self);
+            let permit = Permit::new(self, None);
             match self.open(count) {
                 Ok(mut taken) => {
                     taken.clean = true;
@@ -68,7 +68,7 @@ impl Tenant {
             if !self.gate().try_take() {
                 return;
             }
-            let permit = Permit::new(self);
+            let permit = Permit::new(self, None);
             let old = self.store.take_if(|slot| self.is_old(slot, now));
             let Some(taken) = old else { return };
             let reason = if now >= taken.retire_at { "max_lifetime" } else { "idle" };

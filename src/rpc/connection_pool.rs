@@ -28,9 +28,10 @@ impl ConnectionPoolService for ConnectionPool {
         reply::answer(
             &ctx,
             sink,
+            service.caller(&ctx.peer()),
             |caller| {
-                let asked = convert::acquire(request)?;
-                Ok(service.acquire(&asked.target, asked.terms, asked.holder, asked.wait, caller))
+                let asked = convert::acquire(request, caller.peer())?;
+                service.acquire(&asked.target, asked.ask, asked.request, asked.wait, caller)
             },
             |grant| {
                 let response = ConnectionResponse {
@@ -52,20 +53,7 @@ impl ConnectionPoolService for ConnectionPool {
         let service = &self.0;
         reply::answer_now(&ctx, sink, || {
             let id = convert::connection_id(&request.connection_id)?;
-            let (outcome, reason) = match service.release(&id, request.force)? {
-                Release::Released => {
-                    (ReleaseOutcome::RELEASE_OUTCOME_RELEASED, EndReason::Released)
-                }
-                Release::RolledBack => {
-                    (ReleaseOutcome::RELEASE_OUTCOME_ROLLED_BACK, EndReason::Released)
-                }
-                Release::AlreadyEnded(reason) => {
-                    (ReleaseOutcome::RELEASE_OUTCOME_ALREADY_ENDED, reason)
-                }
-                Release::Cancelling => {
-                    (ReleaseOutcome::RELEASE_OUTCOME_CANCELLING, EndReason::Released)
-                }
-            };
+            let (outcome, reason) = outcome(service.release(&id, request.force)?);
             Ok(ReleaseResponse {
                 success: true,
                 outcome: outcome.into(),
@@ -119,5 +107,15 @@ impl ConnectionPoolService for ConnectionPool {
                 ..RenewResponse::default()
             })
         });
+    }
+}
+
+/// What a release did, and how the lease has ended.
+pub(super) fn outcome(release: Release) -> (ReleaseOutcome, EndReason) {
+    match release {
+        Release::Released => (ReleaseOutcome::RELEASE_OUTCOME_RELEASED, EndReason::Released),
+        Release::RolledBack => (ReleaseOutcome::RELEASE_OUTCOME_ROLLED_BACK, EndReason::Released),
+        Release::AlreadyEnded(reason) => (ReleaseOutcome::RELEASE_OUTCOME_ALREADY_ENDED, reason),
+        Release::Cancelling => (ReleaseOutcome::RELEASE_OUTCOME_CANCELLING, EndReason::Released),
     }
 }

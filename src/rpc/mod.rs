@@ -4,5 +4,6 @@ mod connection_pool;
 mod convert;
 mod reply;
 pub mod server;
+mod session;
 mod sql;
 mod status;

@@ -16,8 +16,8 @@ use grpcio::{RpcContext, ServerStreamingSink, WriteFlags};
 
 use crate::error::Error;
 use crate::pool::caller::Caller;
+use crate::pool::grant::Undelivered;
 use crate::pool::job::{Answer, Reply};
-use crate::pool::leases::Undelivered;
 use crate::rpc::status::status;
 use crate::threads;
 
@@ -26,13 +26,13 @@ use crate::threads;
 pub(super) fn answer<R, M>(
     ctx: &RpcContext<'_>,
     sink: ServerStreamingSink<M>,
+    caller: Arc<Caller>,
     work: impl FnOnce(&Arc<Caller>) -> Result<Answer<R>, Error>,
     convert: impl FnOnce(R) -> (M, Option<Undelivered>) + Send + 'static,
 ) where
     R: Send + 'static,
     M: Send + 'static,
 {
-    let caller = Caller::new();
     let promised = threads::survive(threads::GRPC, || work(&caller))
         .unwrap_or(Err(Error::Internal("a handler failed")));
     let promised = promised.unwrap_or_else(|error| {
@@ -60,7 +60,7 @@ pub(super) fn answer_now<M: Send + 'static>(
         reply.send(work());
         Ok(answer)
     };
-    answer(ctx, sink, at_once, |message| (message, None));
+    answer(ctx, sink, Caller::nobody(), at_once, |message| (message, None));
 }
 
 async fn deliver<R, M>(

@@ -1,11 +1,11 @@
 //! SqlService.
 
-use grpcio::{RpcContext, ServerStreamingSink};
+use grpcio::{DuplexSink, RequestStream, RpcContext, ServerStreamingSink};
 
 use crate::pool::service::Service;
-use crate::proto::sql::{ExecuteRequest, ExecuteResponse};
+use crate::proto::sql::{ExecuteRequest, ExecuteResponse, SessionRequest, SessionResponse};
 use crate::proto::sql_grpc::SqlService;
-use crate::rpc::{convert, reply};
+use crate::rpc::{convert, reply, session};
 
 /// Answers SqlService.
 #[derive(Clone)]
@@ -22,12 +22,22 @@ impl SqlService for Sql {
         reply::answer(
             &ctx,
             sink,
+            service.caller(&ctx.peer()),
             |caller| {
                 let limits = &service.context().config.limits;
-                let (place, request) = convert::execute(request, limits)?;
+                let (place, request) = convert::sql::execute(request, limits)?;
                 Ok(service.execute(place, request, caller))
             },
-            |executed| (convert::executed(executed), None),
+            |executed| (convert::sql::executed(executed), None),
         );
+    }
+
+    fn session(
+        &mut self,
+        ctx: RpcContext<'_>,
+        requests: RequestStream<SessionRequest>,
+        sink: DuplexSink<SessionResponse>,
+    ) {
+        session::serve(&self.0, &ctx, requests, sink);
     }
 }

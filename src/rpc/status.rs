@@ -16,14 +16,22 @@ use crate::rpc::convert;
 
 type Code = RpcStatusCode;
 
-/// The gRPC status of an error.
+/// The gRPC status of an error, as the end of a call.
 pub(super) fn status(error: &Error) -> RpcStatus {
+    let details = in_message(error);
+    let code = RpcStatusCode::from(details.code);
+    // Serialising into memory fails only for uninitialised proto2 fields.
+    let bytes = details.write_to_bytes().unwrap_or_default();
+    RpcStatus::with_details(code, details.message, bytes)
+}
+
+/// The same within a message, on a stream that goes on.
+pub(super) fn in_message(error: &Error) -> Status {
     let mut said = Said::of(error);
-    let message = error.to_string();
     said.info.reason = format!("{:?}", said.reason).trim_start_matches("REASON_").to_owned();
     said.info.domain = "connectionpool".to_owned();
     let mut details =
-        Status { code: i32::from(said.code), message: message.clone(), ..Status::default() };
+        Status { code: i32::from(said.code), message: error.to_string(), ..Status::default() };
     pack(&mut details, &said.info);
     if let Some(delay) = said.retry {
         let retry_delay = Some(convert::duration(delay)).into();
@@ -35,9 +43,7 @@ pub(super) fn status(error: &Error) -> RpcStatus {
     if let Some(fault) = said.fault {
         pack(&mut details, &postgres(fault));
     }
-    // Serialising into memory fails only for uninitialised proto2 fields.
-    let bytes = details.write_to_bytes().unwrap_or_default();
-    RpcStatus::with_details(said.code, message, bytes)
+    details
 }
 
 /// What an error says beside its text.
@@ -106,6 +112,7 @@ impl<'a> Said<'a> {
                     .with("used", used)
                     .with("waiting", waiting)
                     .with("limit", limit)
+                    .with("position", waiting + 1)
                     .retry(SOON)
             }
             Error::ServiceLimit { used, limit, .. } => {
@@ -114,12 +121,26 @@ impl<'a> Said<'a> {
                     .with("limit", limit)
                     .retry(LATER)
             }
-            Error::WaitTimeout { tenant, used, waiting, .. } => {
+            Error::WaitTimeout { tenant, standing, .. } => {
                 Said::new(Code::RESOURCE_EXHAUSTED, Reason::REASON_WAIT_TIMEOUT)
                     .with("tenant", tenant)
-                    .with("used", used)
-                    .with("waiting", waiting)
+                    .with("used", standing.used)
+                    .with("waiting", standing.waiting)
+                    .with("limit", standing.limit)
+                    .with("position", standing.position)
                     .retry(SOON)
+            }
+            Error::CallerLimit { tenant, used, limit, .. } => {
+                Said::new(Code::RESOURCE_EXHAUSTED, Reason::REASON_CALLER_LIMIT)
+                    .with("tenant", tenant)
+                    .with("used", used)
+                    .with("limit", limit)
+                    .retry(SOON)
+            }
+            Error::Superseded => Said::new(Code::ABORTED, Reason::REASON_SUPERSEDED),
+            Error::LeaseOnStream { lease_name } => {
+                Said::new(Code::FAILED_PRECONDITION, Reason::REASON_LEASE_ON_STREAM)
+                    .with("lease_name", lease_name)
             }
             Error::Draining => Said::new(Code::UNAVAILABLE, Reason::REASON_DRAINING).retry(LATER),
             Error::Connect { tenant, cause } => Said::connect(cause).with("tenant", tenant),

@@ -65,6 +65,7 @@ fn round(service: &Service, exhausted: &mut HashSet<TenantId>) {
     }
     *exhausted = still;
     service.leases.warn_of_leaks(LEAK_WARNING);
+    service.retries.forget_ended(&service.leases);
 }
 
 /// Who holds how many leases of a tenant, the greatest first.

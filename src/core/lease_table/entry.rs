@@ -2,7 +2,7 @@
 
 use super::super::ids::ConnectionId;
 use super::super::transaction::TransactionState;
-use super::{EndReason, Facts, LeaseState, Terms, Tombstone, View};
+use super::{EndReason, Facts, LeaseState, Left, Terms, Tombstone, View};
 use std::time::{Duration, Instant};
 
 /// An entry of the table.
@@ -24,6 +24,7 @@ pub(super) struct Record {
     pub(super) ttl_from: Instant,
     pub(super) transaction: TransactionState,
     pub(super) transaction_since: Option<Instant>,
+    pub(super) last_command: String,
 }
 
 /// Where the session is.
@@ -78,6 +79,14 @@ impl Record {
         self.ttl_from = now;
     }
 
+    /// An operation ended, leaving this behind.
+    pub(super) fn left(&mut self, left: Left, now: Instant) {
+        self.transaction = left.transaction;
+        self.transaction_since =
+            left.transaction.is_open().then(|| self.transaction_since.unwrap_or(now));
+        self.last_command = left.command.unwrap_or_else(|| std::mem::take(&mut self.last_command));
+    }
+
     /// None if the clock has no end that can be told.
     pub(super) fn lifetime_end(&self) -> Option<Instant> {
         self.granted_at.checked_add(self.terms.max_lifetime)
@@ -116,6 +125,7 @@ impl Record {
             ttl: self.terms.ttl,
             ttl_remaining: self.terms.ttl.saturating_sub(idle_for),
             lifetime_remaining: self.terms.max_lifetime.saturating_sub(lasted),
+            last_command: self.last_command.clone(),
             granted_at: self.granted_at,
             last_used_at: self.last_used_at,
             transaction_since: self.transaction_since,

@@ -10,6 +10,8 @@ pub enum Denied {
     NotFound,
     /// An operation runs under the lease. The lease as it is; boxed, for it is large.
     Busy(Box<View>),
+    /// The lease is used in another way than this one.
+    OtherWay(Box<View>),
     /// The lease is over.
     Ended(Tombstone),
 }

@@ -36,6 +36,8 @@ fn facts(n: u32) -> Facts {
         backend_pid: n as i32,
         fencing_token: u64::from(n),
         holder: "me".to_string(),
+        peer: "ipv4:192.0.2.1:5000".to_string(),
+        via: Via::Call,
     }
 }
 
@@ -54,7 +56,7 @@ fn one_lease(t0: Instant) -> Table {
 /// The same while an operation runs that began at `t0`.
 fn one_busy_lease(t0: Instant) -> Table {
     let mut table = one_lease(t0);
-    assert_eq!(table.begin(&id(1), 7, t0).unwrap().0, Session(1));
+    assert_eq!(table.begin(&id(1), Via::Call, 7, t0).unwrap().0, Session(1));
     table
 }
 
@@ -66,7 +68,7 @@ fn ended(n: u32, reason: EndReason, at: Instant) -> Denied {
 fn an_operation_moves_the_session_out_and_back() {
     let t0 = start();
     let mut table = one_busy_lease(t0);
-    let denied = table.begin(&id(1), 8, t0).unwrap_err();
+    let denied = table.begin(&id(1), Via::Call, 8, t0).unwrap_err();
     assert!(matches!(denied, Denied::Busy(view) if view.state == LeaseState::Busy));
     let Ended::Kept(view) = table.end(&id(1), Session(1), TransactionState::None, t0 + ms(30))
     else {
@@ -74,7 +76,7 @@ fn an_operation_moves_the_session_out_and_back() {
     };
     assert_eq!((view.ttl_remaining, view.lifetime_remaining), (ms(100), ms(970)));
     assert_eq!(view.last_used_at, t0 + ms(30));
-    assert_eq!(table.release(&id(1), t0 + ms(30)).unwrap().0, Session(1));
+    assert_eq!(table.release(&id(1), Via::Call, t0 + ms(30)).unwrap().0, Session(1));
     assert!(table.is_empty());
 }
 
@@ -82,8 +84,8 @@ fn an_operation_moves_the_session_out_and_back() {
 fn an_unknown_id_is_not_found() {
     let t0 = start();
     let mut table = one_lease(t0);
-    assert_eq!(table.begin(&id(2), 7, t0), Err(Denied::NotFound));
-    assert_eq!(table.release(&id(2), t0), Err(Denied::NotFound));
+    assert_eq!(table.begin(&id(2), Via::Call, 7, t0), Err(Denied::NotFound));
+    assert_eq!(table.release(&id(2), Via::Call, t0), Err(Denied::NotFound));
     assert_eq!(table.revoke(&id(2), EndReason::Revoked, t0), Err(Denied::NotFound));
     assert_eq!(table.renew(&id(2), None, t0), Err(Denied::NotFound));
     assert_eq!(table.view(&id(2), t0), Err(Denied::NotFound));
@@ -98,7 +100,7 @@ fn a_session_nobody_began_with_is_handed_back() {
         let outcome = table.end(&id(n), Session(9), TransactionState::None, t0);
         assert_eq!(outcome, Ended::Unknown(Session(9)));
     }
-    assert_eq!(table.begin(&id(1), 7, t0).unwrap().0, Session(1));
+    assert_eq!(table.begin(&id(1), Via::Call, 7, t0).unwrap().0, Session(1));
 }
 
 #[test]
@@ -108,15 +110,15 @@ fn a_lease_whose_ttl_ran_out_is_over_before_the_reaper_comes() {
     let over = Err(ended(1, EndReason::Ttl, t0 + ms(100)));
     assert!(table.view(&id(1), t0 + ms(99)).is_ok());
     let late = t0 + ms(150);
-    assert_eq!(table.begin(&id(1), 7, late).map(drop), over);
+    assert_eq!(table.begin(&id(1), Via::Call, 7, late).map(drop), over);
     assert_eq!(table.renew(&id(1), Some(ms(900)), late).map(drop), over);
-    assert_eq!(table.release(&id(1), late).map(drop), over);
+    assert_eq!(table.release(&id(1), Via::Call, late).map(drop), over);
     assert_eq!(table.revoke(&id(1), EndReason::Revoked, late).map(drop), over);
     assert_eq!(table.view(&id(1), late).map(drop), over);
     assert_eq!((table.len(), table.next_deadline()), (1, Some(t0 + ms(100))));
     let due = table.due(late, 10);
     assert!(matches!(&due[..], [Due::Over { session: Session(1), reason: EndReason::Ttl, .. }]));
-    assert_eq!(table.begin(&id(1), 7, late).map(drop), over);
+    assert_eq!(table.begin(&id(1), Via::Call, 7, late).map(drop), over);
     assert_eq!((table.len(), table.next_deadline()), (0, None));
 }
 
@@ -141,7 +143,7 @@ fn a_renewal_restarts_the_ttl_but_not_the_transaction_clock() {
     let view = table.renew(&id(1), Some(ms(300)), t0 + ms(30)).unwrap();
     assert_eq!((view.ttl, view.ttl_remaining), (ms(300), ms(300)));
     assert_eq!(table.next_deadline(), Some(t0 + ms(50)));
-    let denied = table.begin(&id(1), 7, t0 + ms(50)).unwrap_err();
+    let denied = table.begin(&id(1), Via::Call, 7, t0 + ms(50)).unwrap_err();
     assert_eq!(denied, ended(1, EndReason::IdleInTransaction, t0 + ms(50)));
 }
 
@@ -150,12 +152,12 @@ fn an_operation_restarts_the_transaction_clock_but_the_transaction_keeps_its_age
     let t0 = start();
     let mut table = one_busy_lease(t0);
     let _ = table.end(&id(1), Session(1), TransactionState::Open, t0 + ms(10));
-    let (session, _) = table.begin(&id(1), 7, t0 + ms(40)).unwrap();
+    let (session, _) = table.begin(&id(1), Via::Call, 7, t0 + ms(40)).unwrap();
     let outcome = table.end(&id(1), session, TransactionState::Open, t0 + ms(45));
     let Ended::Kept(view) = outcome else { panic!("the lease should go on") };
     assert_eq!(view.transaction_since, Some(t0 + ms(10)));
     assert_eq!(table.next_deadline(), Some(t0 + ms(85)));
-    let (session, _) = table.begin(&id(1), 7, t0 + ms(50)).unwrap();
+    let (session, _) = table.begin(&id(1), Via::Call, 7, t0 + ms(50)).unwrap();
     let outcome = table.end(&id(1), session, TransactionState::None, t0 + ms(55));
     let Ended::Kept(view) = outcome else { panic!("the lease should go on") };
     assert_eq!(view.transaction_since, None);
@@ -209,7 +211,7 @@ fn the_first_reason_to_end_a_busy_lease_stays() {
     assert_eq!((view.state, reason), (LeaseState::Busy, EndReason::Revoked));
     let outcome = table.end(&id(1), Session(1), TransactionState::None, t0 + ms(6));
     assert_eq!(outcome, Ended::Unknown(Session(1)));
-    let denied = table.release(&id(1), t0 + ms(6)).unwrap_err();
+    let denied = table.release(&id(1), Via::Call, t0 + ms(6)).unwrap_err();
     assert_eq!(denied, ended(1, EndReason::Revoked, t0 + ms(5)));
 }
 
@@ -221,7 +223,7 @@ fn ending_all_takes_idle_sessions_out_and_names_the_running_operations() {
         let ttl = if n == 3 { ms(10) } else { ms(100) };
         let _ = table.grant(id(n), facts(n), Terms { ttl, ..TERMS }, Session(n), t0);
     }
-    table.begin(&id(2), 22, t0).unwrap();
+    table.begin(&id(2), Via::Call, 22, t0).unwrap();
     let now = t0 + ms(50);
     let (idle, busy) = table.end_all(EndReason::Shutdown, now);
     let sessions: Vec<u32> = idle.iter().map(|(session, _)| session.0).collect();
@@ -240,7 +242,7 @@ fn tombstones_are_bounded_in_number_and_in_age() {
     let mut table = Table::new(2, ms(500));
     for n in 1..=3 {
         let _ = table.grant(id(n), facts(n), TERMS, Session(n), t0);
-        table.release(&id(n), t0 + ms(u64::from(n))).unwrap();
+        table.release(&id(n), Via::Call, t0 + ms(u64::from(n))).unwrap();
     }
     assert_eq!(table.view(&id(1), t0 + ms(9)), Err(Denied::NotFound));
     let late = t0 + ms(502);
@@ -259,13 +261,13 @@ fn clocks_too_long_to_tell_never_run_out() {
     let mut table = Table::new(0, forever);
     let view = table.grant(id(1), facts(1), terms, Session(1), t0);
     assert_eq!((view.ttl_remaining, table.next_deadline()), (forever, None));
-    table.release(&id(1), t0).unwrap();
+    table.release(&id(1), Via::Call, t0).unwrap();
     assert_eq!(table.view(&id(1), t0), Err(Denied::NotFound));
 }
 
 #[test]
 fn every_reason_has_a_name_of_its_own() {
     let names: BTreeSet<&str> = EndReason::ALL.iter().map(|reason| reason.as_str()).collect();
-    assert_eq!(names.len(), 9);
+    assert_eq!(names.len(), 10);
     assert!(names.iter().all(|name| name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase())));
 }

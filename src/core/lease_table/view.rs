@@ -30,6 +30,34 @@ pub struct Facts {
     pub fencing_token: u64,
     /// Who asked for the lease.
     pub holder: String,
+    /// The network address it was asked for from.
+    pub peer: String,
+    /// The one way in which it may be used.
+    pub via: Via,
+}
+
+/// How a lease is used: each has one way, and is denied to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// By calls that name its id.
+    Call,
+    /// By the stream that it belongs to, and that it ends with.
+    Stream,
+}
+
+/// What an operation leaves behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// The transaction state.
+    pub transaction: TransactionState,
+    /// The tag of its last command, if one was completed.
+    pub command: Option<String>,
+}
+
+impl From<TransactionState> for Left {
+    fn from(transaction: TransactionState) -> Left {
+        Left { transaction, command: None }
+    }
 }
 
 /// Why a lease ended.
@@ -47,6 +75,8 @@ pub enum EndReason {
     BackendLost,
     /// An operator, or its holder by force, took it away.
     Revoked,
+    /// The stream it belonged to broke off.
+    StreamLost,
     /// It was granted to a caller that was gone before it could be told.
     Undelivered,
     /// Its tenant was taken out of service.
@@ -85,6 +115,8 @@ pub struct View {
     pub last_used_at: Instant,
     /// Since when operations have left a transaction open: the end of the first that did.
     pub transaction_since: Option<Instant>,
+    /// The tag of the last command that was completed; empty before the first.
+    pub last_command: String,
 }
 
 /// What remains of a lease that ended.
@@ -109,6 +141,7 @@ impl EndReason {
         EndReason::MaxLifetime,
         EndReason::BackendLost,
         EndReason::Revoked,
+        EndReason::StreamLost,
         EndReason::Undelivered,
         EndReason::TenantRemoved,
         EndReason::Shutdown,
@@ -123,6 +156,7 @@ impl EndReason {
             EndReason::MaxLifetime => "max_lifetime",
             EndReason::BackendLost => "backend_lost",
             EndReason::Revoked => "revoked",
+            EndReason::StreamLost => "stream_lost",
             EndReason::Undelivered => "undelivered",
             EndReason::TenantRemoved => "tenant_removed",
             EndReason::Shutdown => "shutdown",

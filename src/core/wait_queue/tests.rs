@@ -21,7 +21,7 @@ fn permits_are_granted_until_none_is_free_and_then_items_queue() {
     assert!(matches!(queue.admit(3, late, t0), Admission::Queued { position: 2, .. }));
     assert_eq!(queue.admit(4, late, t0), Admission::Refused(4));
     assert_eq!((queue.used(), queue.free(), queue.waiting()), (1, 0, 2));
-    assert_eq!(queue.give_back(t0), Handed { granted: vec![2], expired: vec![] });
+    assert_eq!(queue.give_back(t0), Handed { granted: vec![2], expired: vec![], refused: vec![] });
     assert_eq!(queue.clear(), [3]);
     assert_eq!(queue.next_deadline(), None);
 }
@@ -35,9 +35,9 @@ fn an_expired_waiter_is_passed_over_and_comes_out() {
     queued(queue.admit(2, t0 + ms(90), t0));
     queued(queue.admit(3, t0 + ms(10), t0));
     let handed = queue.give_back(t0 + ms(10));
-    assert_eq!(handed, Handed { granted: vec![2], expired: vec![1] });
+    assert_eq!(handed, Handed { granted: vec![2], expired: vec![1], refused: vec![] });
     assert_eq!(queue.next_deadline(), Some(t0 + ms(10)));
-    assert_eq!(queue.expire(t0 + ms(10), 9), [3]);
+    assert_eq!(queue.expire(t0 + ms(10), 9), [(3, 1)]);
 }
 
 #[test]
@@ -56,8 +56,14 @@ fn a_free_permit_does_not_pass_a_live_waiter() {
     let mut queue = WaitQueue::new(2, 5);
     queued(queue.admit_parked(1, t0 + ms(10)));
     queued(queue.admit(2, t0 + ms(10), t0));
-    assert_eq!(queue.hand_out(t0, 1), Handed { granted: vec![1], expired: vec![] });
-    assert_eq!(queue.hand_out(t0, 9), Handed { granted: vec![2], expired: vec![] });
+    assert_eq!(
+        queue.hand_out(t0, 1, |_| true),
+        Handed { granted: vec![1], expired: vec![], refused: vec![] }
+    );
+    assert_eq!(
+        queue.hand_out(t0, 9, |_| true),
+        Handed { granted: vec![2], expired: vec![], refused: vec![] }
+    );
 }
 
 #[test]
@@ -164,7 +170,7 @@ fn random_runs_agree_with_a_plain_list_and_every_item_comes_out_once() {
                 }
                 11 => {
                     let at_most = random.below(3) as usize;
-                    let handed = queue.hand_out(now, at_most);
+                    let handed = queue.hand_out(now, at_most, |_| true);
                     assert_eq!(handed, model.hand_out(now, at_most));
                     [handed.granted, handed.expired].concat()
                 }
@@ -177,7 +183,8 @@ fn random_runs_agree_with_a_plain_list_and_every_item_comes_out_once() {
                 }
                 14 => {
                     let limit = random.below(4) as usize;
-                    let expired = queue.expire(now, limit);
+                    let expired = queue.expire(now, limit).into_iter();
+                    let expired: Vec<u32> = expired.map(|(item, _)| item).collect();
                     assert_eq!(expired, model.expire(now, limit));
                     expired
                 }

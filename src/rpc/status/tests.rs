@@ -5,6 +5,7 @@ use crate::clock;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::EndReason;
 use crate::error::CancelCause;
+use crate::error::Standing;
 
 #[test]
 fn the_most_specific_sqlstate_row_wins() {
@@ -89,9 +90,24 @@ fn table() -> Vec<(Error, Code, &'static str)> {
             "SERVICE_LIMIT",
         ),
         (
-            Error::WaitTimeout { tenant: tenant.clone(), waited: second, used: 1, waiting: 0 },
+            Error::WaitTimeout {
+                tenant: tenant.clone(),
+                waited: second,
+                standing: Standing { used: 1, limit: 1, waiting: 0, position: 1 },
+            },
             Code::RESOURCE_EXHAUSTED,
             "WAIT_TIMEOUT",
+        ),
+        (
+            Error::CallerLimit { tenant: tenant.clone(), what: "leases", used: 2, limit: 2 },
+            Code::RESOURCE_EXHAUSTED,
+            "CALLER_LIMIT",
+        ),
+        (Error::Superseded, Code::ABORTED, "SUPERSEDED"),
+        (
+            Error::LeaseOnStream { lease_name: "lease-1".to_owned() },
+            Code::FAILED_PRECONDITION,
+            "LEASE_ON_STREAM",
         ),
         (Error::Draining, Code::UNAVAILABLE, "DRAINING"),
         (

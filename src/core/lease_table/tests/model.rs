@@ -51,6 +51,7 @@ impl Known {
             granted_at: self.granted_at,
             last_used_at: self.used_at,
             transaction_since: self.since,
+            last_command: String::new(),
         }
     }
 }

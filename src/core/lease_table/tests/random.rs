@@ -88,7 +88,7 @@ impl Run {
 
     fn begin(&mut self, n: u32) {
         let now = self.now;
-        let begun = self.table.begin(&id(n), n + 1000, now);
+        let begun = self.table.begin(&id(n), Via::Call, n + 1000, now);
         match self.find_idle(n) {
             Err(denied) => assert_eq!(begun, Err(denied)),
             Ok(index) => {
@@ -148,7 +148,7 @@ impl Run {
 
     fn release(&mut self, n: u32) {
         let now = self.now;
-        let released = self.table.release(&id(n), now);
+        let released = self.table.release(&id(n), Via::Call, now);
         match self.find_idle(n) {
             Err(denied) => assert_eq!(released, Err(denied)),
             Ok(index) => {

@@ -1,0 +1,98 @@
+//! The client's side of a Session stream. Dropping it breaks the stream off.
+
+use futures_executor::block_on;
+use futures_util::{SinkExt, StreamExt};
+use grpcio::{ClientDuplexReceiver, ClientDuplexSender, WriteFlags};
+
+use super::{Answer, CallError, Client};
+use crate::proto::connection_pool::ConnectionRequest;
+use crate::proto::sql::session_request::Kind;
+use crate::proto::sql::{
+    SessionCancel, SessionClose, SessionExecute, SessionOpened, SessionRequest, SessionResponse,
+};
+
+/// A lease that lives as long as this stream.
+pub struct Session {
+    sender: ClientDuplexSender<SessionRequest>,
+    receiver: ClientDuplexReceiver<SessionResponse>,
+    /// Its channel: gRPC does not connect one that nobody holds.
+    _client: Client,
+}
+
+impl Client {
+    /// Starts a Session stream, on which nothing has been said yet.
+    ///
+    /// # Errors
+    /// What gRPC says.
+    pub fn session(&self) -> Answer<Session> {
+        let (sender, receiver) = self.sql.session(self.options())?;
+        Ok(Session { sender, receiver, _client: self.clone() })
+    }
+
+    /// Starts a Session stream and leases a connection for it.
+    ///
+    /// # Errors
+    /// What the service says.
+    pub fn open_session(&self, request: ConnectionRequest) -> Answer<(Session, SessionOpened)> {
+        use crate::proto::sql::session_response::Kind as Said;
+        let mut session = self.session()?;
+        session.send(Kind::Open(request))?;
+        match session.next()?.and_then(|response| response.kind) {
+            Some(Said::Opened(opened)) => Ok((session, opened)),
+            _ => Err(CallError::unexpected("a session was not opened, and no reason was given")),
+        }
+    }
+}
+
+impl Session {
+    /// Sends a request and does not wait for its answer.
+    ///
+    /// # Errors
+    /// If the stream has ended; `next` says why.
+    pub fn send(&mut self, kind: impl Into<Option<Kind>>) -> Answer<()> {
+        let request = SessionRequest { kind: kind.into(), ..SessionRequest::default() };
+        Ok(block_on(self.sender.send((request, WriteFlags::default())))?)
+    }
+
+    /// Sends statements, under a name for their answer.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub fn execute(&mut self, id: u64, statements: &[&str]) -> Answer<()> {
+        let statements = statements.iter().map(|sql| super::statement(sql)).collect();
+        self.send(Kind::Execute(SessionExecute { id, statements, ..SessionExecute::default() }))
+    }
+
+    /// Cancels what was sent under this name.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub fn cancel(&mut self, id: u64) -> Answer<()> {
+        self.send(Kind::Cancel(SessionCancel { id, ..SessionCancel::default() }))
+    }
+
+    /// Asks for the end, after all that was sent.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub fn close(&mut self) -> Answer<()> {
+        self.send(Kind::Close(SessionClose::default()))
+    }
+
+    /// Ends the client's side of the stream, which without `close` breaks it off.
+    ///
+    /// # Errors
+    /// What gRPC says.
+    pub fn half_close(&mut self) -> Answer<()> {
+        Ok(block_on(self.sender.close())?)
+    }
+
+    /// The next answer; `None` after the last.
+    ///
+    /// # Errors
+    /// What the stream ended with.
+    #[allow(clippy::should_implement_trait)] // An iterator could not say why it ended.
+    pub fn next(&mut self) -> Answer<Option<SessionResponse>> {
+        Ok(block_on(self.receiver.next()).transpose()?)
+    }
+}

@@ -1,0 +1,53 @@
+//! How many permits each caller has.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Who holds permits: an authenticated identity, or else a client connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallerId(Arc<str>);
+
+impl CallerId {
+    /// The caller of this name.
+    pub fn new(name: &str) -> CallerId {
+        CallerId(Arc::from(name))
+    }
+}
+
+/// Counts the permits of callers and knows how many one may have.
+#[derive(Debug)]
+pub(super) struct Callers {
+    /// Without zeros, so that callers who have nothing cost nothing.
+    held: HashMap<CallerId, usize>,
+    max: usize,
+}
+
+impl Callers {
+    pub(super) fn new(max: usize) -> Callers {
+        Callers { held: HashMap::new(), max }
+    }
+
+    pub(super) fn add(&mut self, caller: Option<CallerId>) {
+        if let Some(caller) = caller {
+            *self.held.entry(caller).or_default() += 1;
+        }
+    }
+
+    pub(super) fn remove(&mut self, caller: Option<&CallerId>) {
+        let Some(caller) = caller else { return };
+        match self.held.get_mut(caller) {
+            Some(n) if *n > 1 => *n -= 1,
+            _ => {
+                self.held.remove(caller);
+            }
+        }
+    }
+
+    pub(super) fn held_by(&self, caller: &CallerId) -> usize {
+        self.held.get(caller).copied().unwrap_or(0)
+    }
+
+    pub(super) fn max(&self) -> usize {
+        self.max
+    }
+}

@@ -1,0 +1,142 @@
+//! A lease on its way to whoever asked for it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+use crate::core::ids::ConnectionId;
+use crate::core::lease_table::{EndReason, Terms, View};
+use crate::error::CancelCause;
+use crate::pool::leases::Leases;
+
+/// What is asked for beside the tenant.
+#[derive(Clone)]
+pub struct Ask {
+    /// The clocks of the lease.
+    pub terms: Terms,
+    /// Who holds it, for people.
+    pub holder: String,
+    /// The address it is asked for from.
+    pub peer: String,
+}
+
+/// A lease that was granted and is on its way to its caller.
+pub struct Grant {
+    /// Its secret name.
+    pub id: ConnectionId,
+    /// What may be shown.
+    pub view: View,
+    /// Takes it back unless it is delivered.
+    pub undelivered: Undelivered,
+}
+
+/// Ends a lease that nobody has heard of, when dropped before `delivered`.
+pub struct Undelivered {
+    pending: Option<(Arc<Leases>, ConnectionId)>,
+    claim: Claim,
+}
+
+impl Undelivered {
+    pub(super) fn new(leases: &Arc<Leases>, id: &ConnectionId, claim: Claim) -> Undelivered {
+        Undelivered { pending: Some((Arc::clone(leases), id.clone())), claim }
+    }
+
+    /// Nothing to take back: the lease was delivered before.
+    pub(super) fn nothing() -> Undelivered {
+        Undelivered { pending: None, claim: Delivery::default().first() }
+    }
+
+    /// How far the delivery is, for those who ask for the same grant.
+    pub(super) fn delivery(&self) -> Delivery {
+        self.claim.delivery.clone()
+    }
+
+    /// The grant has reached its caller.
+    pub fn delivered(mut self) {
+        self.pending = None;
+        self.claim.delivery.0.store(DELIVERED, Ordering::Release);
+    }
+}
+
+impl Drop for Undelivered {
+    fn drop(&mut self) {
+        if let Some((leases, id)) = self.pending.take() {
+            if self.claim.give_up() {
+                // It may have ended by itself meanwhile.
+                let _ = leases.revoke(&id, EndReason::Undelivered, CancelCause::Caller);
+            }
+        }
+    }
+}
+
+/// How far a grant is on its way. Several calls may ask for the same grant, each
+/// taking over from the one before: 0 = one has it, the greatest number = given
+/// up, else the number of the call that is to get it.
+#[derive(Clone, Default)]
+pub(super) struct Delivery(Arc<AtomicU64>);
+
+const DELIVERED: u64 = 0;
+const GIVEN_UP: u64 = u64::MAX;
+
+/// One call's claim to a grant.
+pub(super) struct Claim {
+    number: u64,
+    delivery: Delivery,
+}
+
+/// What a later call finds.
+pub(super) enum Found {
+    /// The grant has been delivered; there is nothing to take over.
+    Delivered,
+    /// It is for this call now.
+    Claimed(Claim),
+    /// It was taken back.
+    GivenUp,
+}
+
+impl Delivery {
+    pub(super) fn first(self) -> Claim {
+        self.0.store(1, Ordering::Release);
+        Claim { number: 1, delivery: self }
+    }
+
+    /// A later call asks for the grant.
+    pub(super) fn take_over(&self) -> Found {
+        let next = |now: u64| (now != DELIVERED && now != GIVEN_UP).then_some(now + 1);
+        match self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) {
+            Ok(before) => Found::Claimed(Claim { number: before + 1, delivery: self.clone() }),
+            Err(DELIVERED) => Found::Delivered,
+            Err(_) => Found::GivenUp,
+        }
+    }
+}
+
+impl Claim {
+    /// True if nobody has taken over and nobody will.
+    fn give_up(&self) -> bool {
+        let order = Ordering::AcqRel;
+        let now = &self.delivery.0;
+        now.compare_exchange(self.number, GIVEN_UP, order, Ordering::Acquire).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_claim_can_give_up_and_only_what_was_not_delivered() {
+        let delivery = Delivery::default();
+        let first = delivery.clone().first();
+        let Found::Claimed(second) = delivery.take_over() else { panic!("it is on its way") };
+        assert!(!first.give_up());
+        assert!(second.give_up());
+        assert!(!second.give_up());
+        assert!(matches!(delivery.take_over(), Found::GivenUp));
+
+        let delivery = Delivery::default();
+        let first = delivery.clone().first();
+        delivery.0.store(DELIVERED, Ordering::Release);
+        assert!(matches!(delivery.take_over(), Found::Delivered));
+        assert!(!first.give_up());
+    }
+}

@@ -1,0 +1,225 @@
+//! Requests for a lease that carry a `request_id`, so that a repeated one gets
+//! what the first one got: its place in the queue while that waits, its lease
+//! while that lives.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
+
+use crate::core::ids::{ConnectionId, TenantId};
+use crate::error::Error;
+use crate::pool::caller::Caller;
+use crate::pool::grant::{Delivery, Found, Grant, Undelivered};
+use crate::pool::job::Reply;
+use crate::pool::leases::Leases;
+use crate::pool::tenant::Fingerprint;
+
+/// One request, whoever repeats it. The DSN is part of it: who does not know that
+/// learns nothing of the lease.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// What tells its DSN from others.
+    pub fingerprint: Fingerprint,
+    /// The caller's name for the request.
+    pub request: Vec<u8>,
+}
+
+/// All requests that can be repeated.
+#[derive(Default)]
+pub struct Retries(Mutex<HashMap<Key, Entry>>);
+
+enum Entry {
+    Waiting {
+        /// Grows with every job, so that a late one does not touch its successor.
+        job: u64,
+        /// Who stands in the queue.
+        standing: Arc<Caller>,
+        /// Which call is to be answered: 1 is the first.
+        call: u64,
+        reply: Reply<Grant>,
+    },
+    Granted {
+        id: ConnectionId,
+        delivery: Delivery,
+    },
+}
+
+/// A call's seat at a request that waits.
+pub struct Seat {
+    retries: Weak<Retries>,
+    key: Key,
+    job: u64,
+    call: u64,
+}
+
+/// What a call is to do.
+pub enum Call {
+    /// Ask for a lease, as this caller, and settle the job with what comes.
+    Ask(Arc<Caller>, Job),
+    /// Nothing: the answer comes, or has been given.
+    Wait,
+}
+
+/// A job on its way to a lease. Dropped unsettled, it answers for itself.
+pub struct Job {
+    retries: Arc<Retries>,
+    key: Key,
+    number: u64,
+    settled: bool,
+}
+
+impl Retries {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
+        // A leaf lock; the map is whole between its own calls.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call of `caller` comes, which wants to wait until `deadline` at most.
+    pub fn call(
+        self: &Arc<Self>,
+        key: Key,
+        leases: &Arc<Leases>,
+        caller: &Arc<Caller>,
+        deadline: Instant,
+        reply: Reply<Grant>,
+    ) -> Call {
+        let mut ended = None;
+        loop {
+            let mut map = self.lock();
+            match map.get_mut(&key) {
+                Some(Entry::Granted { id, delivery }) if ended.as_ref() != Some(id) => {
+                    let (id, delivery) = (id.clone(), delivery.clone());
+                    drop(map);
+                    if let Some(grant) = granted_before(&id, &delivery, leases) {
+                        drop(reply.send(Ok(grant)));
+                        return Call::Wait;
+                    }
+                    ended = Some(id);
+                }
+                Some(Entry::Waiting { job, standing, call, reply: earlier }) => {
+                    *call += 1;
+                    let earlier = std::mem::replace(earlier, reply);
+                    let standing = Arc::clone(standing);
+                    let seat = self.seat(&key, *job, *call);
+                    drop(map);
+                    drop(earlier.send(Err(Error::Superseded)));
+                    standing.postpone(deadline);
+                    caller.represented(seat);
+                    return Call::Wait;
+                }
+                _ => {
+                    let (number, call) = (NEXT.fetch_add(1, Ordering::Relaxed), 1);
+                    let standing = Caller::on(caller.peer());
+                    let entry = Entry::Waiting {
+                        job: number,
+                        standing: Arc::clone(&standing),
+                        call,
+                        reply,
+                    };
+                    map.insert(key.clone(), entry);
+                    drop(map);
+                    caller.represented(self.seat(&key, number, call));
+                    let job = Job { retries: Arc::clone(self), key, number, settled: false };
+                    return Call::Ask(standing, job);
+                }
+            }
+        }
+    }
+
+    fn seat(self: &Arc<Self>, key: &Key, job: u64, call: u64) -> Seat {
+        Seat { retries: Arc::downgrade(self), key: key.clone(), job, call }
+    }
+
+    /// Forgets requests whose leases have ended.
+    pub fn forget_ended(&self, leases: &Leases) {
+        let id_of = |(key, entry): (&Key, &Entry)| match entry {
+            Entry::Granted { id, .. } => Some((key.clone(), id.clone())),
+            Entry::Waiting { .. } => None,
+        };
+        let granted: Vec<(Key, ConnectionId)> = self.lock().iter().filter_map(id_of).collect();
+        for (key, ended) in granted.into_iter().filter(|(_, id)| leases.view(id).is_err()) {
+            let mut map = self.lock();
+            // The request may have been made anew meanwhile.
+            if matches!(map.get(&key), Some(Entry::Granted { id, .. }) if *id == ended) {
+                map.remove(&key);
+            }
+        }
+    }
+
+    /// How many are remembered.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+}
+
+/// Numbers the jobs of the process.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// The lease that an earlier call got, while it lives.
+fn granted_before(id: &ConnectionId, delivery: &Delivery, leases: &Arc<Leases>) -> Option<Grant> {
+    let view = leases.view(id).ok()?;
+    let undelivered = match delivery.take_over() {
+        Found::Delivered => Undelivered::nothing(),
+        Found::Claimed(claim) => Undelivered::new(leases, id, claim),
+        Found::GivenUp => return None,
+    };
+    Some(Grant { id: id.clone(), view, undelivered })
+}
+
+impl Seat {
+    /// The call's caller has left. If no later call sits here, nobody waits any
+    /// more for what the job brings.
+    pub(super) fn leave(self) {
+        let Some(retries) = self.retries.upgrade() else { return };
+        let mut map = retries.lock();
+        let mine = matches!(map.get(&self.key),
+            Some(Entry::Waiting { job, call, .. }) if *job == self.job && *call == self.call);
+        let entry = if mine { map.remove(&self.key) } else { None };
+        drop(map);
+        if let Some(Entry::Waiting { standing, .. }) = entry {
+            standing.leave();
+        }
+    }
+}
+
+impl Job {
+    /// Answers the call that sits there now.
+    pub fn settle(mut self, granted: Result<Grant, Error>) {
+        self.settled = true;
+        let mut map = self.retries.lock();
+        if !matches!(map.get(&self.key), Some(Entry::Waiting { job, .. }) if *job == self.number) {
+            drop(map);
+            // Everybody has left. A grant takes itself back.
+            return drop(granted);
+        }
+        let entry = match &granted {
+            Ok(Grant { id, undelivered, .. }) => map.insert(
+                self.key.clone(),
+                Entry::Granted { id: id.clone(), delivery: undelivered.delivery() },
+            ),
+            Err(_) => map.remove(&self.key),
+        };
+        drop(map);
+        if let Some(Entry::Waiting { reply, .. }) = entry {
+            drop(reply.send(granted));
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let mut map = self.retries.lock();
+        let mine =
+            matches!(map.get(&self.key), Some(Entry::Waiting { job, .. }) if *job == self.number);
+        let entry = if mine { map.remove(&self.key) } else { None };
+        drop(map);
+        // The reply inside says that the request was lost.
+        drop(entry);
+    }
+}

@@ -1,0 +1,75 @@
+//! A lease that belongs to a stream: nobody else can use it, and it ends with
+//! the stream at the latest.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_channel::oneshot;
+
+use crate::core::ids::ConnectionId;
+use crate::core::lease_table::{EndReason, Tombstone, Via, View};
+use crate::error::{CancelCause, Error};
+use crate::pool::leases::{Leases, Release};
+
+/// The stream's side of its lease. Dropped, it ends the lease as lost.
+pub struct Attached {
+    leases: Arc<Leases>,
+    id: ConnectionId,
+    view: View,
+    ending: oneshot::Receiver<Tombstone>,
+    ended: Option<Tombstone>,
+}
+
+impl Attached {
+    pub(super) fn new(
+        leases: &Arc<Leases>,
+        id: ConnectionId,
+        view: View,
+        ending: oneshot::Receiver<Tombstone>,
+    ) -> Attached {
+        Attached { leases: Arc::clone(leases), id, view, ending, ended: None }
+    }
+
+    /// The lease's secret name.
+    pub fn id(&self) -> &ConnectionId {
+        &self.id
+    }
+
+    /// The lease as it was granted.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Ready when the lease has ended, in whatever way.
+    pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Tombstone> {
+        if let Some(tombstone) = &self.ended {
+            return Poll::Ready(tombstone.clone());
+        }
+        // The sender goes only after it has sent, so that an error means a defect
+        // elsewhere; the lease's next use tells then what is the matter.
+        match Pin::new(&mut self.ending).poll(cx) {
+            Poll::Ready(Ok(tombstone)) => {
+                self.ended = Some(tombstone.clone());
+                Poll::Ready(tombstone)
+            }
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Ends the lease at its holder's wish.
+    ///
+    /// # Errors
+    /// If an operation runs on it.
+    pub fn close(self) -> Result<Release, Error> {
+        self.leases.release_via(&self.id, Via::Stream, false)
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // After `close` or an end of another kind this finds nothing to do.
+        let _ = self.leases.revoke(&self.id, EndReason::StreamLost, CancelCause::Stream);
+    }
+}

@@ -1,0 +1,211 @@
+//! Statements, values and results.
+
+use protobuf::well_known_types::duration::Duration as WireDuration;
+use protobuf::MessageField;
+
+use super::{clamped, connection_id, target, transaction};
+use crate::backend::keyword::{controls_transaction, first_keyword};
+use crate::backend::session::{Notice, Statement, StatementResult};
+use crate::config::{lease, Limits};
+use crate::core::value::{Column, Value};
+use crate::error::Error;
+use crate::pool::execute::{Executed, Request};
+use crate::pool::service::Place;
+use crate::proto::sql;
+
+pub(in crate::rpc) fn execute(
+    request: sql::ExecuteRequest,
+    limits: &Limits,
+) -> Result<(Place, Request), Error> {
+    let wait = clamped("wait_timeout", &request.wait_timeout, lease::WAIT, &lease::WAIT_RANGE)?;
+    let place = match (request.connection_id.is_empty(), request.tenant_id.is_empty()) {
+        (false, true) => Place::Lease {
+            id: connection_id(&request.connection_id)?,
+            release_after: request.release_after,
+        },
+        (true, false) => {
+            Place::Tenant { target: Box::new(target(&request.tenant_id, &request.dsn)?), wait }
+        }
+        _ => {
+            return Err(Error::invalid(
+                "connection_id",
+                "exactly one of connection_id and tenant_id is required",
+            ))
+        }
+    };
+    let run = Run {
+        statements: request.statements,
+        atomic: request.atomic,
+        timeout: request.timeout,
+        max_rows: request.max_rows,
+    };
+    Ok((place, run.parse(limits)?))
+}
+
+pub(in crate::rpc) fn session_execute(
+    request: sql::SessionExecute,
+    limits: &Limits,
+) -> Result<Request, Error> {
+    let run = Run {
+        statements: request.statements,
+        atomic: request.atomic,
+        timeout: request.timeout,
+        max_rows: request.max_rows,
+    };
+    run.parse(limits)
+}
+
+/// What all requests to run statements have in common.
+struct Run {
+    statements: Vec<sql::Statement>,
+    atomic: bool,
+    timeout: MessageField<WireDuration>,
+    max_rows: i64,
+}
+
+impl Run {
+    fn parse(self, limits: &Limits) -> Result<Request, Error> {
+        if self.statements.is_empty() || self.statements.len() > limits.statements {
+            return Err(Error::invalid(
+                "statements",
+                format!("statements must be 1 to {}", limits.statements),
+            ));
+        }
+        let max_rows = u64::try_from(self.max_rows)
+            .map_err(|_| Error::invalid("max_rows", "max_rows must be zero or more"))?;
+        let statements = self.statements.into_iter().enumerate();
+        let statements: Result<Vec<Statement>, Error> =
+            statements.map(|(i, s)| statement(i, s, limits)).collect();
+        let request = Request {
+            statements: statements?,
+            atomic: self.atomic,
+            timeout: clamped("timeout", &self.timeout, lease::STATEMENT, &lease::STATEMENT_RANGE)?,
+            max_rows: (max_rows > 0).then_some(max_rows),
+            max_bytes: limits.result_bytes,
+        };
+        if request.atomic {
+            no_transaction_control(&request.statements)?;
+        }
+        Ok(request)
+    }
+}
+
+/// With `atomic` the transaction is ours: who ends it half-way breaks the promise.
+fn no_transaction_control(statements: &[Statement]) -> Result<(), Error> {
+    match statements.iter().position(|statement| controls_transaction(&statement.sql)) {
+        None => Ok(()),
+        Some(i) => Err(Error::invalid(
+            "statements",
+            format!(
+                "statements[{i}]: {} is not allowed with atomic, which begins and commits by itself",
+                first_keyword(&statements[i].sql)
+            ),
+        )),
+    }
+}
+
+fn statement(index: usize, statement: sql::Statement, limits: &Limits) -> Result<Statement, Error> {
+    if statement.sql.len() > limits.sql_bytes {
+        return Err(Error::invalid(
+            "statements.sql",
+            format!("statements[{index}].sql must be at most {} bytes long", limits.sql_bytes),
+        ));
+    }
+    if statement.sql.contains('\0') {
+        return Err(Error::invalid(
+            "statements.sql",
+            format!("statements[{index}].sql must not contain a NUL character"),
+        ));
+    }
+    let parameters = statement.parameters.into_iter().enumerate();
+    let parameters: Result<Vec<Value>, Error> = parameters
+        .map(|(i, value)| {
+            parameter(value).ok_or_else(|| {
+                Error::invalid(
+                    "statements.parameters",
+                    format!("statements[{index}].parameters[{i}] has no value; use null for NULL"),
+                )
+            })
+        })
+        .collect();
+    Ok(Statement { sql: statement.sql, parameters: parameters? })
+}
+
+fn parameter(value: sql::Value) -> Option<Value> {
+    use sql::value::Kind;
+    Some(match value.kind? {
+        Kind::Null(_) => Value::Null,
+        Kind::Bool(v) => Value::Bool(v),
+        Kind::Int(v) => Value::Int(v),
+        Kind::Double(v) => Value::Double(v),
+        Kind::Text(v) => Value::Text(v),
+        Kind::Bytes(v) => Value::Bytes(v),
+        Kind::Raw(v) => Value::Raw { oid: v.type_oid, bytes: v.data },
+    })
+}
+
+fn value(value: Value) -> sql::Value {
+    use sql::value::Kind;
+    sql::Value {
+        kind: Some(match value {
+            Value::Null => Kind::Null(true),
+            Value::Bool(v) => Kind::Bool(v),
+            Value::Int(v) => Kind::Int(v),
+            Value::Double(v) => Kind::Double(v),
+            Value::Text(v) => Kind::Text(v),
+            Value::Bytes(v) => Kind::Bytes(v),
+            Value::Raw { oid, bytes } => {
+                Kind::Raw(sql::RawValue { type_oid: oid, data: bytes, ..sql::RawValue::default() })
+            }
+        }),
+        ..sql::Value::default()
+    }
+}
+
+pub(in crate::rpc) fn executed(executed: Executed) -> sql::ExecuteResponse {
+    sql::ExecuteResponse {
+        results: executed.results.into_iter().map(result).collect(),
+        session: Some(sql::SessionInfo {
+            transaction_state: transaction(executed.transaction).into(),
+            notices: executed.notices.into_iter().map(notice).collect(),
+            lease_ended: executed.lease_ended,
+            ..sql::SessionInfo::default()
+        })
+        .into(),
+        ..sql::ExecuteResponse::default()
+    }
+}
+
+fn result(result: StatementResult) -> sql::StatementResult {
+    let row = |values: Vec<Value>| sql::Row {
+        values: values.into_iter().map(value).collect(),
+        ..sql::Row::default()
+    };
+    sql::StatementResult {
+        columns: result.columns.into_iter().map(column).collect(),
+        rows: result.rows.into_iter().map(row).collect(),
+        rows_affected: i64::try_from(result.rows_affected).unwrap_or(i64::MAX),
+        command_tag: result.command_tag,
+        truncated: result.truncated,
+        ..sql::StatementResult::default()
+    }
+}
+
+fn column(column: Column) -> sql::Column {
+    sql::Column {
+        name: column.name,
+        type_oid: column.type_oid,
+        type_name: column.type_name,
+        table_oid: column.table_oid,
+        ..sql::Column::default()
+    }
+}
+
+fn notice(notice: Notice) -> sql::Notice {
+    sql::Notice {
+        severity: notice.severity,
+        sqlstate: notice.sqlstate,
+        message: notice.message,
+        ..sql::Notice::default()
+    }
+}

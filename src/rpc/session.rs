@@ -1,0 +1,343 @@
+//! SqlService.Session: a stream that is a lease.
+//!
+//! One future for each stream, on gRPC's thread, never blocking: it reads
+//! requests, hands one at a time to a worker, and sends the answers. All that is
+//! known of the stream is in it, so that it needs no lock, and whatever way it
+//! ends, dropping it ends the lease.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{ready, Context, Poll};
+
+use futures_util::{FutureExt, Sink, SinkExt, Stream};
+use grpcio::{DuplexSink, RequestStream, RpcContext, WriteFlags};
+use protobuf::Message;
+
+use crate::error::Error;
+use crate::pool::caller::Caller;
+use crate::pool::execute::{Executed, Request};
+use crate::pool::job::Answer;
+use crate::pool::service::{Place, Service};
+use crate::pool::stream::Attached;
+use crate::proto::connection_pool::ConnectionRequest;
+use crate::proto::sql::session_executed::Outcome;
+use crate::proto::sql::session_request::Kind as Asked;
+use crate::proto::sql::session_response::Kind as Said;
+use crate::proto::sql::{
+    SessionClosed, SessionExecute, SessionExecuted, SessionOpened, SessionRequest, SessionResponse,
+};
+use crate::rpc::status::{in_message, status};
+use crate::rpc::{connection_pool, convert};
+use crate::threads;
+
+/// Requests that may wait; while so many do, no more are read.
+const QUEUED: usize = 64;
+/// And so many bytes of them.
+const QUEUED_BYTES: u64 = 4 << 20;
+
+/// Serves one stream.
+pub(super) fn serve(
+    service: &Service,
+    ctx: &RpcContext<'_>,
+    requests: RequestStream<SessionRequest>,
+    sink: DuplexSink<SessionResponse>,
+) {
+    let session = Session {
+        service: service.clone(),
+        peer: ctx.peer(),
+        reading: true,
+        phase: Phase::Unopened,
+        queue: VecDeque::new(),
+        queued_bytes: 0,
+        running: None,
+        closing: false,
+    };
+    let served = AssertUnwindSafe(run(session, requests, sink)).catch_unwind();
+    ctx.spawn(async move {
+        // A panic that reached gRPC's thread would end it for good.
+        if served.await.is_err() {
+            log::error!("event=panic thread={}", threads::GRPC);
+        }
+    });
+}
+
+/// One stream.
+struct Session {
+    service: Service,
+    peer: String,
+    /// False once nothing more is expected from the client.
+    reading: bool,
+    phase: Phase,
+    queue: VecDeque<Queued>,
+    queued_bytes: u64,
+    running: Option<Running>,
+    /// `close` was read.
+    closing: bool,
+}
+
+/// Where the lease is.
+enum Phase {
+    /// Not asked for yet. Exit: `open` to `Opening`.
+    Unopened,
+    /// Waited for. Exits: to `Open`, or the end of the stream.
+    Opening(Arc<Caller>, Answer<Attached>),
+    /// There. Exit: the end of the stream.
+    Open(Attached),
+}
+
+/// A request that waits for those before it.
+struct Queued {
+    id: u64,
+    bytes: u64,
+    request: Result<Request, Error>,
+    caller: Arc<Caller>,
+}
+
+/// The request that a worker has.
+struct Running {
+    id: u64,
+    caller: Arc<Caller>,
+    answer: Answer<Executed>,
+}
+
+/// What is to be done next for the stream.
+enum Step {
+    /// Send this.
+    Say(Said),
+    /// Send this, and end well.
+    Finish(SessionClosed),
+    /// End with this.
+    Fail(Error),
+    /// The client has left, or broken the stream off.
+    Gone,
+}
+
+async fn run(
+    mut session: Session,
+    // Dropping it cancels the call, so that it outlives the sink's last word.
+    mut requests: RequestStream<SessionRequest>,
+    mut sink: DuplexSink<SessionResponse>,
+) {
+    loop {
+        let step = std::future::poll_fn(|cx| {
+            // A sink tells of a client who has left; after that it must not be
+            // polled again.
+            match Pin::new(&mut sink).poll_ready(cx) {
+                Poll::Ready(Err(_)) => Poll::Ready(Step::Gone),
+                Poll::Ready(Ok(())) => session.poll_step(cx, &mut requests, true),
+                Poll::Pending => session.poll_step(cx, &mut requests, false),
+            }
+        });
+        let (said, last) = match step.await {
+            Step::Say(said) => (said, false),
+            Step::Finish(closed) => (Said::Closed(closed), true),
+            Step::Fail(error) => {
+                drop(session);
+                // The client may have left; then nobody needs the error.
+                let _ = sink.fail(status(&error)).await;
+                return;
+            }
+            Step::Gone => return,
+        };
+        let message = SessionResponse { kind: Some(said), ..SessionResponse::default() };
+        // It was polled ready. What it cannot take tells the next poll.
+        let sent = Pin::new(&mut sink).start_send((message, WriteFlags::default()));
+        if last {
+            drop(session);
+            if sent.is_ok() {
+                // As above.
+                let _ = sink.close().await;
+            }
+            return;
+        }
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+impl Session {
+    /// What comes next. Without `room` for an answer, it goes on only with what
+    /// needs none.
+    fn poll_step(
+        &mut self,
+        cx: &mut Context<'_>,
+        requests: &mut RequestStream<SessionRequest>,
+        room: bool,
+    ) -> Poll<Step> {
+        loop {
+            if let Poll::Ready(step) = self.poll_read(cx, requests) {
+                return Poll::Ready(step);
+            }
+            if !room {
+                return Poll::Pending;
+            }
+            match &mut self.phase {
+                Phase::Unopened => return Poll::Pending,
+                Phase::Opening(_, answer) => {
+                    let opened = ready!(Pin::new(answer).poll(cx));
+                    return Poll::Ready(self.opened(opened.unwrap_or_else(|_| Err(LOST))));
+                }
+                Phase::Open(lease) => {
+                    if let Some(running) = &mut self.running {
+                        let answer = ready!(Pin::new(&mut running.answer).poll(cx));
+                        let said = executed(running.id, answer.unwrap_or_else(|_| Err(LOST)));
+                        self.running = None;
+                        return Poll::Ready(Step::Say(said));
+                    }
+                    if let Poll::Ready(tombstone) = lease.poll_ended(cx) {
+                        return Poll::Ready(Step::Fail(Error::LeaseEnded(tombstone)));
+                    }
+                }
+            }
+            let Some(next) = self.queue.pop_front() else {
+                return if self.closing { self.close() } else { Poll::Pending };
+            };
+            self.queued_bytes -= next.bytes;
+            if let Some(said) = self.start(next) {
+                return Poll::Ready(Step::Say(said));
+            }
+        }
+    }
+
+    /// Reads requests as long as there is room for them.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        requests: &mut RequestStream<SessionRequest>,
+    ) -> Poll<Step> {
+        while self.reading && self.queue.len() < QUEUED && self.queued_bytes < QUEUED_BYTES {
+            let request = match ready!(Pin::new(&mut *requests).poll_next(cx)) {
+                Some(Ok(request)) => request,
+                Some(Err(grpcio::Error::Codec(_))) => {
+                    let rule = "a message of the stream cannot be decoded";
+                    return Poll::Ready(Step::Fail(Error::invalid("kind", rule)));
+                }
+                Some(Err(_)) => return Poll::Ready(Step::Gone),
+                None => {
+                    let rule = "the stream ended without close, which has ended its lease";
+                    return Poll::Ready(Step::Fail(Error::invalid("close", rule)));
+                }
+            };
+            if let Err(error) = self.take(request) {
+                return Poll::Ready(Step::Fail(error));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// # Errors
+    /// If the request does not belong here; that ends the stream.
+    fn take(&mut self, request: SessionRequest) -> Result<(), Error> {
+        let rule = |rule: &str| Err(Error::invalid("kind", rule));
+        let bytes = request.compute_size();
+        match (request.kind, &self.phase) {
+            (None, _) => rule("kind is required: open, execute, cancel or close"),
+            (Some(Asked::Open(open)), Phase::Unopened) => self.open(open),
+            (Some(Asked::Open(_)), _) => rule("open must be the first message, and only that"),
+            (Some(_), Phase::Unopened) => rule("the first message must be open"),
+            (Some(Asked::Execute(execute)), _) => {
+                self.enqueue(execute, bytes);
+                Ok(())
+            }
+            (Some(Asked::Cancel(cancel)), _) => {
+                let running = self.running.iter().map(|running| (running.id, &running.caller));
+                let queued = self.queue.iter().map(|queued| (queued.id, &queued.caller));
+                let callers = running.chain(queued).filter(|(id, _)| *id == cancel.id);
+                callers.for_each(|(_, caller)| caller.leave());
+                Ok(())
+            }
+            (Some(Asked::Close(_)), _) => {
+                self.closing = true;
+                self.reading = false;
+                Ok(())
+            }
+        }
+    }
+
+    fn open(&mut self, open: ConnectionRequest) -> Result<(), Error> {
+        if !open.request_id.is_empty() {
+            let rule = "request_id must be empty: a stream cannot be repeated";
+            return Err(Error::invalid("request_id", rule));
+        }
+        let caller = self.service.caller(&self.peer);
+        let asked = convert::acquire(open, caller.peer())?;
+        let answer = self.service.attach(&asked.target, asked.ask, asked.wait, &caller);
+        self.phase = Phase::Opening(caller, answer);
+        Ok(())
+    }
+
+    fn opened(&mut self, opened: Result<Attached, Error>) -> Step {
+        let lease = match opened {
+            Ok(lease) => lease,
+            Err(error) => return Step::Fail(error),
+        };
+        let said = SessionOpened {
+            connection_id: lease.id().reveal().to_owned(),
+            lease: Some(convert::lease(lease.view())).into(),
+            ..SessionOpened::default()
+        };
+        self.phase = Phase::Open(lease);
+        Step::Say(Said::Opened(said))
+    }
+
+    fn enqueue(&mut self, execute: SessionExecute, bytes: u64) {
+        let limits = &self.service.context().config.limits;
+        let id = execute.id;
+        let request = convert::sql::session_execute(execute, limits);
+        self.queued_bytes += bytes;
+        let caller = self.service.caller(&self.peer);
+        self.queue.push_back(Queued { id, bytes, request, caller });
+    }
+
+    /// Hands a request to a worker. Some: it is answered already.
+    fn start(&mut self, next: Queued) -> Option<Said> {
+        let Queued { id, request, caller, .. } = next;
+        let Phase::Open(lease) = &self.phase else { return None };
+        let request = match request {
+            Ok(request) => request,
+            Err(error) => return Some(executed(id, Err(error))),
+        };
+        let place = Place::Stream(lease.id().clone());
+        let answer = self.service.execute(place, request, &caller);
+        self.running = Some(Running { id, caller, answer });
+        None
+    }
+
+    /// All is answered, and the lease ends.
+    fn close(&mut self) -> Poll<Step> {
+        let phase = std::mem::replace(&mut self.phase, Phase::Unopened);
+        let Phase::Open(lease) = phase else { return Poll::Pending };
+        Poll::Ready(match lease.close() {
+            Ok(release) => {
+                let (outcome, _) = connection_pool::outcome(release);
+                Step::Finish(SessionClosed { outcome: outcome.into(), ..SessionClosed::default() })
+            }
+            Err(error) => Step::Fail(error),
+        })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A lease that is still waited for is waited for no longer; one that is
+        // there ends as `Attached` is dropped, which cancels what runs on it.
+        if let Phase::Opening(caller, _) = &self.phase {
+            caller.leave();
+        }
+    }
+}
+
+/// A worker was lost, or a reply; both answer for themselves, so this is not seen.
+const LOST: Error = Error::Internal("an answer was lost");
+
+fn executed(id: u64, answer: Result<Executed, Error>) -> Said {
+    let outcome = match answer {
+        Ok(executed) => Outcome::Response(convert::sql::executed(executed)),
+        Err(error) => Outcome::Error(in_message(&error)),
+    };
+    Said::Executed(SessionExecuted { id, outcome: Some(outcome), ..SessionExecuted::default() })
+}
