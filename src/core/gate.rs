@@ -119,7 +119,8 @@ impl<T> Gate<T> {
         if let Some(refusal) = asks.caller.as_ref().and_then(|caller| self.caller_limit(caller)) {
             return Entry::Refused(item, refusal);
         }
-        if !asks.may_wait && !(opens && self.queue.is_open(now)) {
+        let at_once = opens && self.queue.is_open(now);
+        if !(asks.may_wait || at_once) {
             return Entry::Refused(item, Refusal::MayNotWait);
         }
         let entrant = Entrant { item, caller: asks.caller };

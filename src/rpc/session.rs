@@ -179,12 +179,12 @@ impl Session {
                 Phase::Unopened => return Poll::Pending,
                 Phase::Opening(_, answer) => {
                     let opened = ready!(Pin::new(answer).poll(cx));
-                    return Poll::Ready(self.opened(opened.unwrap_or_else(|_| Err(LOST))));
+                    return Poll::Ready(self.opened(opened.unwrap_or(Err(LOST))));
                 }
                 Phase::Open(lease) => {
                     if let Some(running) = &mut self.running {
                         let answer = ready!(Pin::new(&mut running.answer).poll(cx));
-                        let said = executed(running.id, answer.unwrap_or_else(|_| Err(LOST)));
+                        let said = executed(running.id, answer.unwrap_or(Err(LOST)));
                         self.running = None;
                         return Poll::Ready(Step::Say(said));
                     }
