@@ -11,7 +11,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cli::Outcome;
-use crate::config::{Config, Limits, PoolConfig, Tls};
+use crate::config::{Config, Limits, PoolConfig, Reset, Tls};
 use crate::server::Server;
 use crate::threads;
 
@@ -51,9 +51,21 @@ pub(super) struct Flags {
     /// A connection above the minimum is closed when idle for so long, in seconds.
     #[arg(long, env = "CPM_IDLE_TIMEOUT", default_value_t = 300, value_name = "SECONDS")]
     pub idle_timeout: u64,
+    /// What becomes of a connection after a lease: clean = reset and used again,
+    /// close = closed.
+    #[arg(long, env = "CPM_RESET", default_value = "clean", value_parser = reset)]
+    pub reset: Reset,
+    /// Leases that one client connection may hold at a tenant, if the tenant may
+    /// have more connections than that.
+    #[arg(long, env = "CPM_LEASES_PER_CALLER", default_value_t = 20)]
+    pub leases_per_caller: usize,
     /// The most connections of all tenants together.
     #[arg(long, env = "CPM_MAX_BACKENDS", default_value_t = 2000)]
     pub max_backends: usize,
+}
+
+fn reset(word: &str) -> Result<Reset, String> {
+    Reset::parse(word).ok_or_else(|| "clean or close is wanted".to_owned())
 }
 
 /// `:8082` is every address.
@@ -88,9 +100,14 @@ impl Flags {
                     .unwrap_or(PoolConfig::default().min_connections.min(self.max_connections)),
                 max_lifetime: Duration::from_secs(self.max_lifetime),
                 idle_timeout: Duration::from_secs(self.idle_timeout),
+                reset: self.reset,
                 ..PoolConfig::default()
             },
-            limits: Limits { max_backends: self.max_backends, ..Limits::default() },
+            limits: Limits {
+                max_backends: self.max_backends,
+                leases_per_caller: self.leases_per_caller,
+                ..Limits::default()
+            },
         }
     }
 }

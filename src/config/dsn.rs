@@ -19,6 +19,7 @@ mod pair;
 mod settings;
 mod url;
 
+use crate::config::Reset;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -116,6 +117,8 @@ pub struct PoolKeys {
     pub max_conn_idle_time: Option<Duration>,
     /// `pool_max_conn_lifetime_jitter`.
     pub max_conn_lifetime_jitter: Option<Duration>,
+    /// `pool_reset`, a key of ours: `clean` or `close`.
+    pub reset: Option<Reset>,
 }
 
 impl Dsn {
@@ -172,6 +175,7 @@ impl Dsn {
                 max_conn_lifetime: settings.duration("pool_max_conn_lifetime")?,
                 max_conn_idle_time: settings.duration("pool_max_conn_idle_time")?,
                 max_conn_lifetime_jitter: settings.duration("pool_max_conn_lifetime_jitter")?,
+                reset: settings.reset()?,
             },
         })
     }

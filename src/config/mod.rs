@@ -60,6 +60,37 @@ pub struct PoolConfig {
     pub check_after_idle: Duration,
     /// That check, and a reset, have so long.
     pub check_timeout: Duration,
+    /// What becomes of a backend after a lease or a one-shot.
+    pub reset: Reset,
+}
+
+/// What becomes of a backend that was used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reset {
+    /// Its session is reset and checked, and it serves again.
+    #[default]
+    Clean,
+    /// It is closed: for sessions that do what no reset can undo.
+    Close,
+}
+
+impl Reset {
+    /// Reads `clean` or `close`.
+    pub fn parse(word: &str) -> Option<Reset> {
+        match word {
+            "clean" => Some(Reset::Clean),
+            "close" => Some(Reset::Close),
+            _ => None,
+        }
+    }
+
+    /// The word it is configured by.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reset::Clean => "clean",
+            Reset::Close => "close",
+        }
+    }
 }
 
 /// Longer lifetimes mean the same, and would overflow the clock.
@@ -161,6 +192,7 @@ impl Default for PoolConfig {
             connect_timeout: Duration::from_secs(5),
             check_after_idle: Duration::from_secs(1),
             check_timeout: Duration::from_secs(2),
+            reset: Reset::Clean,
         }
     }
 }
@@ -199,6 +231,7 @@ impl PoolConfig {
             max_lifetime,
             min_connections: count(keys.min_conns, self.min_connections).min(max_connections),
             idle_timeout: keys.max_conn_idle_time.unwrap_or(self.idle_timeout),
+            reset: keys.reset.unwrap_or(self.reset),
             ..self.clone()
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::backend::session::Backend;
 use crate::backend::transport::Watch;
 use crate::clock;
+use crate::config::Reset;
 use crate::core::gate::GateState;
 use crate::error::ConnectError;
 use crate::pool::alarms::Alarm;
@@ -125,6 +126,8 @@ impl Tenant {
             self.close(taken, "pool_closed");
         } else if started >= taken.retire_at {
             self.close(taken, "max_lifetime");
+        } else if self.settings.reset == Reset::Close {
+            self.close(taken, "reset_close");
         } else {
             let clean = self.bounded(&mut *taken.backend, |backend| backend.reset());
             let now = clock::now();

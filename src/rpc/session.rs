@@ -85,7 +85,7 @@ enum Phase {
     /// Waited for. Exits: to `Open`, or the end of the stream.
     Opening(Arc<Caller>, Answer<Attached>),
     /// There. Exit: the end of the stream.
-    Open(Attached),
+    Open(Box<Attached>),
 }
 
 /// A request that waits for those before it.
@@ -280,7 +280,7 @@ impl Session {
             lease: Some(convert::lease(lease.view())).into(),
             ..SessionOpened::default()
         };
-        self.phase = Phase::Open(lease);
+        self.phase = Phase::Open(Box::new(lease));
         Step::Say(Said::Opened(said))
     }
 

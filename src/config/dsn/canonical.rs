@@ -1,6 +1,7 @@
 //! Texts by which two DSNs are told apart.
 
 use super::{Dsn, HostPort, Secret};
+use crate::config::Reset;
 use std::time::Duration;
 
 impl Dsn {
@@ -43,6 +44,7 @@ impl Dsn {
         push_duration(&mut out, "pool_max_conn_lifetime", &pool.max_conn_lifetime);
         push_duration(&mut out, "pool_max_conn_idle_time", &pool.max_conn_idle_time);
         push_duration(&mut out, "pool_max_conn_lifetime_jitter", &pool.max_conn_lifetime_jitter);
+        push_some(&mut out, "pool_reset", pool.reset.map(Reset::as_str));
         out
     }
 

@@ -4,7 +4,7 @@ pub(super) fn is_keyword(key: &str) -> bool {
     (1..=32).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
-pub(super) const SUPPORTED_KEYS: [&str; 23] = [
+pub(super) const SUPPORTED_KEYS: [&str; 24] = [
     "host",
     "hostaddr",
     "port",
@@ -28,6 +28,7 @@ pub(super) const SUPPORTED_KEYS: [&str; 23] = [
     "pool_max_conn_lifetime",
     "pool_max_conn_idle_time",
     "pool_max_conn_lifetime_jitter",
+    "pool_reset",
 ];
 
 /// What libpq up to PostgreSQL 18 and pgxpool know besides.

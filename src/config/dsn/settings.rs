@@ -6,6 +6,7 @@ use super::keys::{is_keyword, SUPPORTED_KEYS, UNSUPPORTED_KEYS};
 use super::keyword_value::is_blank;
 use super::pair::Pair;
 use super::{ChannelBinding, SslMode};
+use crate::config::Reset;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -108,6 +109,14 @@ impl Settings {
             Some(_) => "must be disable, prefer or require",
         };
         Err(DsnError::at("sslmode", rule))
+    }
+
+    pub(super) fn reset(&mut self) -> Result<Option<Reset>, DsnError> {
+        match self.0.remove("pool_reset").as_deref().map(Reset::parse) {
+            None => Ok(None),
+            Some(Some(reset)) => Ok(Some(reset)),
+            Some(None) => Err(DsnError::at("pool_reset", "must be clean or close")),
+        }
     }
 
     pub(super) fn channel_binding(&mut self) -> Result<ChannelBinding, DsnError> {

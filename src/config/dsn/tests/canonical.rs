@@ -31,6 +31,7 @@ fn canonical_texts_agree_for_equal_dsns_only() {
         "host=h user=u password=p pool_min_conns=1",
         "host=h user=u password=p pool_max_conn_lifetime=1s",
         "host=h user=u password=p pool_max_conn_idle_time=1s",
+        "host=h user=u password=p pool_reset=close",
         "host=h user=u password=p pool_max_conn_lifetime_jitter=1s",
     ];
     let mut texts: Vec<_> = others.iter().map(|text| dsn(text).canonical()).collect();
