@@ -12,7 +12,7 @@ use r2d2_postgres::PostgresConnectionManager;
 
 use crate::backend::cancel::Canceller;
 use crate::backend::keyword::first_keyword;
-use crate::backend::rows::{bind, column, Bound, Kept};
+use crate::backend::rows::{bind, column, shapes, Bound, Kept};
 use crate::backend::session::{
     Backend, Limits, Notice, Notices, RunError, Statement, StatementResult,
 };
@@ -99,12 +99,12 @@ impl PgBackend {
             columns: prepared.columns().iter().map(column).collect(),
             ..StatementResult::default()
         };
-        let mut kept = Kept::new(limits);
+        let (shapes, mut kept) = (shapes(prepared), Kept::new(limits));
         self.watch.start_statement();
         let outcome = (|| {
             let mut rows = self.client.query_raw(prepared, parameters)?;
             while let Some(row) = rows.next()? {
-                kept.take(&row, &result.columns, excess);
+                kept.take(&row, &shapes, excess);
             }
             Ok(rows.rows_affected().unwrap_or(0))
         })();

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use postgres::types::{to_sql_checked, Format, FromSql, IsNull, ToSql, Type};
+use postgres::types::{to_sql_checked, Format, FromSql, IsNull, Kind, ToSql, Type};
 use postgres::Row;
 
 use crate::backend::session::{Limits, RunError};
-use crate::backend::values::{self, Encoded};
+use crate::backend::values::{self, Encoded, Shape};
 use crate::clock;
 use crate::core::value::{Column, Value};
 
@@ -42,7 +42,7 @@ impl Kept {
         }
     }
 
-    pub(super) fn take(&mut self, row: &Row, columns: &[Column], excess: &dyn Fn()) {
+    pub(super) fn take(&mut self, row: &Row, shapes: &[Shape], excess: &dyn Fn()) {
         let full = self.limits.max_rows == Some(self.rows.len() as u64);
         if full {
             self.truncated = true;
@@ -50,7 +50,7 @@ impl Kept {
         if full || self.problem.is_some() {
             return self.skip(row, excess);
         }
-        match decode(row, columns) {
+        match decode(row, shapes) {
             Ok(values) => {
                 self.bytes += values.iter().map(Value::encoded_size).sum::<usize>() + 8;
                 if self.bytes > self.limits.max_bytes {
@@ -147,7 +147,7 @@ pub(super) fn bind<'a>(
     let pairs = parameters.iter().zip(types).enumerate();
     pairs
         .map(|(i, (value, kind))| {
-            values::encode(value, kind.oid())
+            values::encode(value, &shape(kind))
                 .map(Bound)
                 .map_err(|error| RunError::Parameter { index: i + 1, rule: error.to_string() })
         })
@@ -163,17 +163,33 @@ pub(super) fn column(column: &postgres::Column) -> Column {
     }
 }
 
-fn decode(row: &Row, columns: &[Column]) -> Result<Vec<Value>, RunError> {
-    let undecodable =
-        |column: &Column, why: String| RunError::Undecodable { column: column.name.clone(), why };
-    let values = columns.iter().enumerate().map(|(i, column)| {
-        let raw: Option<Bytes<'_>> =
-            row.try_get(i).map_err(|error| undecodable(column, error.to_string()))?;
-        match raw {
-            None => Ok(Value::Null),
-            Some(Bytes(bytes)) => values::decode(column.type_oid, bytes)
-                .map_err(|error| undecodable(column, error.to_string())),
-        }
+/// What a type of the driver is to us.
+pub(super) fn shape(kind: &Type) -> Shape {
+    match kind.kind() {
+        Kind::Array(element) => Shape::Array(Box::new(shape(element))),
+        Kind::Domain(base) => shape(base),
+        Kind::Enum(_) => Shape::Enum(kind.oid()),
+        _ => Shape::Scalar(kind.oid()),
+    }
+}
+
+/// The shapes of a statement's columns.
+pub(super) fn shapes(prepared: &postgres::Statement) -> Vec<Shape> {
+    prepared.columns().iter().map(|column| shape(column.type_())).collect()
+}
+
+fn decode(row: &Row, shapes: &[Shape]) -> Result<Vec<Value>, RunError> {
+    let values = shapes.iter().enumerate().map(|(i, shape)| {
+        let raw: Result<Option<Bytes<'_>>, _> = row.try_get(i);
+        let decoded = match raw {
+            Ok(None) => Ok(Value::Null),
+            Ok(Some(Bytes(bytes))) => values::decode(shape, bytes).map_err(|e| e.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        decoded.map_err(|why| {
+            let column = row.columns().get(i).map_or("", postgres::Column::name);
+            RunError::Undecodable { column: column.to_owned(), why }
+        })
     });
     values.collect()
 }

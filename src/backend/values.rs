@@ -11,7 +11,10 @@ use std::fmt;
 use crate::core::value::Value;
 
 mod parameter;
+mod shape;
 
+mod array;
+mod network;
 mod numeric;
 
 mod datetime;
@@ -19,6 +22,7 @@ mod datetime;
 mod interval;
 
 pub use parameter::{encode, Encoded, ParameterError};
+pub use shape::Shape;
 
 /// Bytes that are not what the announced type promises.
 ///
@@ -38,7 +42,15 @@ pub struct DecodeError {
 /// # Errors
 ///
 /// The bytes do not follow the binary format of the type.
-pub fn decode(type_oid: u32, bytes: &[u8]) -> Result<Value, DecodeError> {
+pub fn decode(shape: &Shape, bytes: &[u8]) -> Result<Value, DecodeError> {
+    match shape {
+        Shape::Scalar(oid) => scalar(*oid, bytes),
+        Shape::Enum(_) => text("enum", bytes),
+        Shape::Array(element) => array::decoded(element, bytes),
+    }
+}
+
+fn scalar(type_oid: u32, bytes: &[u8]) -> Result<Value, DecodeError> {
     Ok(match type_oid {
         oid::BOOL => boolean(bytes)?,
         oid::INT2 => Value::Int(i16::from_be_bytes(fixed("int2", bytes)?).into()),
@@ -67,6 +79,12 @@ pub fn decode(type_oid: u32, bytes: &[u8]) -> Result<Value, DecodeError> {
         oid::TIMESTAMP => Value::Text(datetime::timestamp(bytes)?),
         oid::TIMESTAMPTZ => Value::Text(datetime::timestamptz(bytes)?),
         oid::INTERVAL => Value::Text(interval::text(bytes)?),
+        oid::INET => Value::Text(network::address("inet", bytes)?),
+        oid::CIDR => Value::Text(network::address("cidr", bytes)?),
+        oid::MACADDR => Value::Text(network::mac("macaddr", 6, bytes)?),
+        oid::MACADDR8 => Value::Text(network::mac("macaddr8", 8, bytes)?),
+        oid::BIT | oid::VARBIT => Value::Text(network::bits(bytes)?),
+        oid::PG_LSN => Value::Text(network::log_position(fixed("pg_lsn", bytes)?)),
         oid => Value::Raw { oid, bytes: bytes.to_vec() },
     })
 }
@@ -156,9 +174,13 @@ mod oid {
     pub const CID: u32 = 29;
     pub const JSON: u32 = 114;
     pub const XML: u32 = 142;
+    pub const CIDR: u32 = 650;
     pub const FLOAT4: u32 = 700;
     pub const FLOAT8: u32 = 701;
     pub const UNKNOWN: u32 = 705;
+    pub const MACADDR8: u32 = 774;
+    pub const MACADDR: u32 = 829;
+    pub const INET: u32 = 869;
     pub const BPCHAR: u32 = 1042;
     pub const VARCHAR: u32 = 1043;
     pub const DATE: u32 = 1082;
@@ -167,8 +189,11 @@ mod oid {
     pub const TIMESTAMPTZ: u32 = 1184;
     pub const INTERVAL: u32 = 1186;
     pub const TIMETZ: u32 = 1266;
+    pub const BIT: u32 = 1560;
+    pub const VARBIT: u32 = 1562;
     pub const NUMERIC: u32 = 1700;
     pub const UUID: u32 = 2950;
+    pub const PG_LSN: u32 = 3220;
     pub const JSONB: u32 = 3802;
 }
 
@@ -182,10 +207,14 @@ fn unhex(hex: &str) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const ALL: [u32; 27] = [
-        16, 17, 18, 19, 20, 21, 23, 25, 26, 28, 29, 114, 142, 700, 701, 705, 1042, 1043, 1082,
-        1083, 1114, 1184, 1186, 1266, 1700, 2950, 3802,
+    const ALL: [u32; 34] = [
+        16, 17, 18, 19, 20, 21, 23, 25, 26, 28, 29, 114, 142, 650, 700, 701, 705, 774, 829, 869,
+        1042, 1043, 1082, 1083, 1114, 1184, 1186, 1266, 1560, 1562, 1700, 2950, 3220, 3802,
     ];
+
+    fn decode(oid: u32, bytes: &[u8]) -> Result<Value, DecodeError> {
+        super::decode(&Shape::Scalar(oid), bytes)
+    }
 
     fn string(text: &str) -> Result<Value, DecodeError> {
         Ok(Value::Text(text.into()))

@@ -20,6 +20,8 @@ pub enum Value {
     Text(String),
     /// The content of a `bytea`.
     Bytes(Vec<u8>),
+    /// An array.
+    Array(Array),
     /// PostgreSQL's binary form of a type this service does not interpret.
     Raw {
         /// The type's OID, which alone gives the bytes a meaning.
@@ -27,6 +29,26 @@ pub enum Value {
         /// The bytes as the server sent them.
         bytes: Vec<u8>,
     },
+}
+
+/// An array of any number of dimensions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    /// The OID of the elements' type; 0 if it is not known.
+    pub element_oid: u32,
+    /// From the outermost to the innermost; none for an empty array.
+    pub dimensions: Vec<Dimension>,
+    /// As many as the lengths multiply to, the last dimension running fastest.
+    pub elements: Vec<Value>,
+}
+
+/// One dimension of an array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dimension {
+    /// How many there are.
+    pub length: u32,
+    /// The index of the first; PostgreSQL's default is 1.
+    pub lower_bound: i32,
 }
 
 /// What is known of a result column before its first row.
@@ -54,6 +76,11 @@ impl Value {
             Value::Double(_) => 8,
             Value::Text(text) => text.len(),
             Value::Bytes(bytes) => bytes.len(),
+            Value::Array(array) => {
+                let dimensions = array.dimensions.len() * (FRAMING_BYTES + 2 * VARINT_BYTES);
+                let elements = array.elements.iter().map(Value::encoded_size);
+                elements.fold(dimensions + VARINT_BYTES, usize::saturating_add)
+            }
             // The OID is a varint of its own beside the bytes.
             Value::Raw { bytes, .. } => bytes.len().saturating_add(VARINT_BYTES),
         })
@@ -69,6 +96,7 @@ impl fmt::Debug for Value {
             Value::Double(_) => f.write_str("Double"),
             Value::Text(text) => write!(f, "Text({} bytes)", text.len()),
             Value::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+            Value::Array(array) => write!(f, "Array({} elements)", array.elements.len()),
             Value::Raw { oid, bytes } => write!(f, "Raw(oid {oid}, {} bytes)", bytes.len()),
         }
     }

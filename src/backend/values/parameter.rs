@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::oid;
+use super::{array, Shape};
 use crate::core::value::Value;
 
 /// A parameter as the Bind message carries it.
@@ -26,7 +26,7 @@ pub struct ParameterError {
     pub rule: String,
 }
 
-/// Encodes a parameter for a statement's parameter of type `type_oid`.
+/// Encodes a parameter for a statement's parameter of this type.
 ///
 /// Text is the rule because the server then applies the same conversions as to
 /// a literal; binary is kept for what has no text form of ours.
@@ -34,7 +34,7 @@ pub struct ParameterError {
 /// # Errors
 ///
 /// The value cannot be sent as the type.
-pub fn encode<'a>(value: &'a Value, type_oid: u32) -> Result<Encoded<'a>, ParameterError> {
+pub fn encode<'a>(value: &'a Value, shape: &Shape) -> Result<Encoded<'a>, ParameterError> {
     match value {
         Value::Null => Ok(Encoded::Null),
         Value::Bool(true) => Ok(Encoded::Text(Cow::Borrowed("t"))),
@@ -46,17 +46,24 @@ pub fn encode<'a>(value: &'a Value, type_oid: u32) -> Result<Encoded<'a>, Parame
             Err(ParameterError::new("text must not contain a NUL character"))
         }
         Value::Text(text) => Ok(Encoded::Text(Cow::Borrowed(text))),
-        Value::Bytes(bytes) if type_oid == oid::BYTEA => Ok(Encoded::Binary(bytes)),
+        Value::Bytes(bytes) if shape.is_bytea() => Ok(Encoded::Binary(bytes)),
         Value::Bytes(_) => Err(ParameterError::new("bytes fit only a bytea parameter")),
-        Value::Raw { oid, bytes } if *oid == type_oid => Ok(Encoded::Binary(bytes)),
+        Value::Array(array) => match shape {
+            Shape::Array(element) => Ok(Encoded::Text(array::literal(array, element)?.into())),
+            Shape::Scalar(_) | Shape::Enum(_) => {
+                Err(ParameterError::new("an array fits only an array parameter"))
+            }
+        },
+        Value::Raw { oid, bytes } if *shape == Shape::Scalar(*oid) => Ok(Encoded::Binary(bytes)),
         Value::Raw { oid, .. } => Err(ParameterError::new(format!(
-            "a raw value of type {oid} does not fit a parameter of type {type_oid}"
+            "a raw value of type {oid} does not fit a parameter of type {}",
+            shape.oid()
         ))),
     }
 }
 
 impl ParameterError {
-    fn new(rule: impl Into<String>) -> Self {
+    pub(super) fn new(rule: impl Into<String>) -> Self {
         ParameterError { rule: rule.into() }
     }
 }
@@ -101,6 +108,10 @@ fn double(number: f64) -> Cow<'static, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn encode(value: &Value, oid: u32) -> Result<Encoded<'_>, ParameterError> {
+        super::encode(value, &Shape::Scalar(oid))
+    }
 
     fn text(value: Value) -> String {
         match encode(&value, 25) {

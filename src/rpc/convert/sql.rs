@@ -7,7 +7,7 @@ use super::{clamped, connection_id, target, transaction};
 use crate::backend::keyword::{controls_transaction, first_keyword};
 use crate::backend::session::{Notice, Statement, StatementResult};
 use crate::config::{lease, Limits};
-use crate::core::value::{Column, Value};
+use crate::core::value::{Array, Column, Dimension, Value};
 use crate::error::Error;
 use crate::pool::execute::{Executed, Request};
 use crate::pool::service::Place;
@@ -140,6 +140,17 @@ fn parameter(value: sql::Value) -> Option<Value> {
         Kind::Double(v) => Value::Double(v),
         Kind::Text(v) => Value::Text(v),
         Kind::Bytes(v) => Value::Bytes(v),
+        Kind::Array(v) => {
+            let dimension = |d: sql::ArrayDimension| Dimension {
+                length: d.length,
+                lower_bound: d.lower_bound.unwrap_or(1),
+            };
+            Value::Array(Array {
+                element_oid: v.element_type_oid,
+                dimensions: v.dimensions.into_iter().map(dimension).collect(),
+                elements: v.elements.into_iter().map(parameter).collect::<Option<_>>()?,
+            })
+        }
         Kind::Raw(v) => Value::Raw { oid: v.type_oid, bytes: v.data },
     })
 }
@@ -154,11 +165,26 @@ fn value(value: Value) -> sql::Value {
             Value::Double(v) => Kind::Double(v),
             Value::Text(v) => Kind::Text(v),
             Value::Bytes(v) => Kind::Bytes(v),
+            Value::Array(array) => Kind::Array(self::array(array)),
             Value::Raw { oid, bytes } => {
                 Kind::Raw(sql::RawValue { type_oid: oid, data: bytes, ..sql::RawValue::default() })
             }
         }),
         ..sql::Value::default()
+    }
+}
+
+fn array(array: Array) -> sql::ArrayValue {
+    let dimension = |d: Dimension| sql::ArrayDimension {
+        length: d.length,
+        lower_bound: Some(d.lower_bound),
+        ..sql::ArrayDimension::default()
+    };
+    sql::ArrayValue {
+        element_type_oid: array.element_oid,
+        dimensions: array.dimensions.into_iter().map(dimension).collect(),
+        elements: array.elements.into_iter().map(value).collect(),
+        ..sql::ArrayValue::default()
     }
 }
 

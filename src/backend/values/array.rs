@@ -1,0 +1,228 @@
+//! Arrays of any dimensions, in and out.
+
+use std::fmt::Write as _;
+
+use super::{decode, parameter, DecodeError, Shape};
+use crate::core::value::{Array, Dimension, Value};
+
+/// PostgreSQL's own limit.
+const DIMENSIONS_MAX: usize = 6;
+
+/// Decodes PostgreSQL's binary form.
+pub(super) fn decoded(element: &Shape, bytes: &[u8]) -> Result<Value, DecodeError> {
+    let mut rest = Rest(bytes);
+    let dimensions = rest.number()?;
+    let _has_nulls = rest.number()?;
+    let element_oid = u32::from_be_bytes(rest.take()?);
+    let dimensions = usize::try_from(dimensions).unwrap_or(usize::MAX);
+    if dimensions > DIMENSIONS_MAX {
+        return Err(wrong("too many dimensions"));
+    }
+    let mut shape = Vec::with_capacity(dimensions);
+    let mut count = usize::from(dimensions > 0);
+    for _ in 0..dimensions {
+        let (length, lower_bound) = (rest.number()?, rest.number()?);
+        let length = u32::try_from(length).map_err(|_| wrong("a negative length"))?;
+        count = count.checked_mul(length as usize).ok_or_else(|| wrong("too many elements"))?;
+        shape.push(Dimension { length, lower_bound });
+    }
+    // Each element takes four bytes at least, so this bounds what is allocated.
+    if count > rest.0.len() / 4 {
+        return Err(wrong("too short for its dimensions"));
+    }
+    let mut elements = Vec::with_capacity(count);
+    for _ in 0..count {
+        elements.push(match usize::try_from(rest.number()?) {
+            Err(_) => Value::Null,
+            Ok(length) => decode(element, rest.bytes(length)?)?,
+        });
+    }
+    if !rest.0.is_empty() {
+        return Err(wrong("bytes left over"));
+    }
+    Ok(Value::Array(Array { element_oid, dimensions: shape, elements }))
+}
+
+fn wrong(why: &'static str) -> DecodeError {
+    DecodeError::new("array", why)
+}
+
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn bytes(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or_else(|| wrong("too short"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn take(&mut self) -> Result<[u8; 4], DecodeError> {
+        self.bytes(4)?.try_into().map_err(|_| wrong("too short"))
+    }
+
+    fn number(&mut self) -> Result<i32, DecodeError> {
+        Ok(i32::from_be_bytes(self.take()?))
+    }
+}
+
+/// Writes PostgreSQL's array literal, for its input function to read.
+///
+/// # Errors
+/// If the dimensions do not fit the elements, or an element has no text.
+pub(super) fn literal(array: &Array, element: &Shape) -> Result<String, parameter::ParameterError> {
+    let wrong = parameter::ParameterError::new;
+    if array.dimensions.is_empty() {
+        return match array.elements.is_empty() {
+            true => Ok("{}".to_owned()),
+            false => Err(wrong("an array with elements needs dimensions")),
+        };
+    }
+    if array.dimensions.len() > DIMENSIONS_MAX {
+        return Err(wrong("an array has at most 6 dimensions"));
+    }
+    let lengths = array.dimensions.iter().map(|dimension| dimension.length as usize);
+    let count = lengths.clone().try_fold(1usize, usize::checked_mul);
+    if count != Some(array.elements.len()) {
+        return Err(wrong("the lengths of an array's dimensions must multiply to its elements"));
+    }
+    if count == Some(0) {
+        return Ok("{}".to_owned());
+    }
+    let mut out = String::new();
+    if array.dimensions.iter().any(|dimension| dimension.lower_bound != 1) {
+        for Dimension { length, lower_bound } in &array.dimensions {
+            let upper = i64::from(*lower_bound) + i64::from(*length) - 1;
+            // Writing to a string does not fail.
+            let _ = write!(out, "[{lower_bound}:{upper}]");
+        }
+        out.push('=');
+    }
+    let lengths: Vec<usize> = lengths.collect();
+    let mut elements = array.elements.iter();
+    nested(&mut out, &lengths, &mut elements, element)?;
+    Ok(out)
+}
+
+fn nested<'a>(
+    out: &mut String,
+    lengths: &[usize],
+    elements: &mut impl Iterator<Item = &'a Value>,
+    element: &Shape,
+) -> Result<(), parameter::ParameterError> {
+    let Some((length, inner)) = lengths.split_first() else {
+        return match elements.next() {
+            Some(value) => quoted(out, value, element),
+            None => Ok(()),
+        };
+    };
+    out.push('{');
+    for i in 0..*length {
+        if i > 0 {
+            out.push(',');
+        }
+        nested(out, inner, elements, element)?;
+    }
+    out.push('}');
+    Ok(())
+}
+
+fn quoted(
+    out: &mut String,
+    value: &Value,
+    element: &Shape,
+) -> Result<(), parameter::ParameterError> {
+    let text = match parameter::encode(value, element)? {
+        parameter::Encoded::Null => {
+            out.push_str("NULL");
+            return Ok(());
+        }
+        parameter::Encoded::Text(text) => text,
+        parameter::Encoded::Binary(bytes) if element.is_bytea() => hex(bytes).into(),
+        parameter::Encoded::Binary(_) => {
+            return Err(parameter::ParameterError::new("raw values do not fit into an array"))
+        }
+    };
+    out.push('"');
+    for c in text.chars() {
+        if matches!(c, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.push('"');
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut out = "\\x".to_owned();
+    for byte in bytes {
+        // As above.
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::unhex;
+    use super::*;
+
+    fn array(dimensions: &[(u32, i32)], elements: Vec<Value>) -> Array {
+        let dimension = |(length, lower_bound): &(u32, i32)| Dimension {
+            length: *length,
+            lower_bound: *lower_bound,
+        };
+        Array { element_oid: 25, dimensions: dimensions.iter().map(dimension).collect(), elements }
+    }
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+
+    fn written(array: &Array) -> String {
+        literal(array, &Shape::Scalar(25)).unwrap_or_else(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_literal_quotes_and_nests_and_keeps_its_bounds() {
+        assert_eq!(written(&array(&[], vec![])), "{}");
+        let odd = vec![text("a\"b\\c"), Value::Null, text("NULL"), text("")];
+        assert_eq!(written(&array(&[(4, 1)], odd.clone())), r#"{"a\"b\\c",NULL,"NULL",""}"#);
+        let square = array(&[(2, 0), (2, -1)], odd);
+        assert_eq!(written(&square), r#"[0:1][-1:0]={{"a\"b\\c",NULL},{"NULL",""}}"#);
+        assert!(written(&array(&[(3, 1)], vec![])).contains("multiply"));
+        assert!(written(&array(&[], vec![Value::Null])).contains("dimensions"));
+        let bytes = array(&[(1, 1)], vec![Value::Bytes(vec![1, 255])]);
+        assert_eq!(literal(&bytes, &Shape::Scalar(17)).as_deref(), Ok(r#"{"\\x01ff"}"#));
+    }
+
+    #[test]
+    fn a_binary_array_has_dimensions_bounds_and_nulls() {
+        let bytes = unhex(
+            "000000020000000100000017\
+             00000002000000010000000100000000\
+             0000000400000007ffffffff",
+        );
+        let Ok(Value::Array(array)) = decoded(&Shape::Scalar(23), &bytes) else {
+            panic!("an array");
+        };
+        assert_eq!(array.element_oid, 23);
+        let bounds = array.dimensions.iter().map(|d| (d.length, d.lower_bound));
+        assert_eq!(bounds.collect::<Vec<_>>(), [(2, 1), (1, 0)]);
+        assert_eq!(array.elements, [Value::Int(7), Value::Null]);
+    }
+
+    #[test]
+    fn hostile_arrays_are_refused_without_much_memory() {
+        let huge = unhex(
+            "000000020000000000000017 7fffffff00000001 7fffffff00000001".replace(' ', "").as_str(),
+        );
+        assert!(decoded(&Shape::Scalar(23), &huge).is_err());
+        let many = unhex("7fffffff0000000000000017");
+        assert!(decoded(&Shape::Scalar(23), &many).is_err());
+        for length in 0..30 {
+            let _ = decoded(&Shape::Scalar(23), &vec![0xff; length]);
+            let _ = decoded(&Shape::Scalar(23), &vec![0; length]);
+        }
+    }
+}
