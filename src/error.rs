@@ -233,6 +233,8 @@ pub enum CancelCause {
     MaxLifetime,
     /// The rest of a result was not wanted.
     Excess,
+    /// The reader of a streamed result took nothing for too long.
+    Stalled,
     /// The stream that the lease belonged to broke off.
     Stream,
     /// The service stops.
@@ -248,6 +250,7 @@ impl CancelCause {
             CancelCause::Release => "release",
             CancelCause::MaxLifetime => "max_lifetime",
             CancelCause::Excess => "excess",
+            CancelCause::Stalled => "stalled",
             CancelCause::Stream => "stream_lost",
             CancelCause::Shutdown => "shutdown",
         }

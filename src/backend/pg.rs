@@ -12,10 +12,8 @@ use r2d2_postgres::PostgresConnectionManager;
 
 use crate::backend::cancel::Canceller;
 use crate::backend::keyword::first_keyword;
-use crate::backend::rows::{bind, column, shapes, Bound, Kept};
-use crate::backend::session::{
-    Backend, Limits, Notice, Notices, RunError, Statement, StatementResult,
-};
+use crate::backend::rows::{bind, column, shapes, Bound, DriverRow};
+use crate::backend::session::{Backend, Done, Notice, Notices, Rows, RunError, Statement};
 use crate::backend::sqlstate;
 use crate::backend::transport::{Connector, Watch};
 use crate::core::transaction::TransactionState;
@@ -92,45 +90,24 @@ impl PgBackend {
         &mut self,
         prepared: &postgres::Statement,
         parameters: Vec<Bound<'_>>,
-        limits: Limits,
-        excess: &dyn Fn(),
-    ) -> Result<StatementResult, RunError> {
-        let mut result = StatementResult {
-            columns: prepared.columns().iter().map(column).collect(),
-            ..StatementResult::default()
-        };
-        let (shapes, mut kept) = (shapes(prepared), Kept::new(limits));
+        rows: &mut dyn Rows,
+    ) -> Result<Done, RunError> {
+        let shapes = shapes(prepared);
+        rows.head(prepared.columns().iter().map(column).collect());
         self.watch.start_statement();
+        let notices = &self.notices;
         let outcome = (|| {
-            let mut rows = self.client.query_raw(prepared, parameters)?;
-            while let Some(row) = rows.next()? {
-                kept.take(&row, &shapes, excess);
+            let mut coming = self.client.query_raw(prepared, parameters)?;
+            while let Some(row) = coming.next()? {
+                rows.notices(notices);
+                rows.row(&shapes, &DriverRow(row));
             }
-            Ok(rows.rows_affected().unwrap_or(0))
+            Ok(coming.rows_affected().unwrap_or(0))
         })();
-        match outcome {
-            Ok(touched) => result.rows_affected = touched,
-            Err(error) => {
-                let error = self.fail(&error, true);
-                // Our own cancel of an excessive result is not PostgreSQL's fault.
-                return match &error {
-                    RunError::Fault(fault)
-                        if kept.asked && fault.sqlstate == sqlstate::QUERY_CANCELED =>
-                    {
-                        Err(RunError::TooLarge { completed: false })
-                    }
-                    _ => Err(error),
-                };
-            }
-        }
-        if let Some(problem) = kept.problem {
-            return Err(problem);
-        }
-        result.rows = kept.rows;
-        result.truncated = kept.truncated;
-        result.command_tag = self.watch.tag().unwrap_or_default();
-        self.poisoned |= matches!(result.command_tag.as_str(), "DISCARD ALL" | "DEALLOCATE ALL");
-        Ok(result)
+        let rows_affected = outcome.map_err(|error| self.fail(&error, true))?;
+        let command_tag = self.watch.tag().unwrap_or_default();
+        self.poisoned |= matches!(command_tag.as_str(), "DISCARD ALL" | "DEALLOCATE ALL");
+        Ok(Done { rows_affected, command_tag })
     }
 }
 
@@ -155,12 +132,7 @@ impl Backend for PgBackend {
         self.poisoned
     }
 
-    fn run(
-        &mut self,
-        statement: &Statement,
-        limits: Limits,
-        excess: &dyn Fn(),
-    ) -> Result<StatementResult, RunError> {
+    fn run(&mut self, statement: &Statement, rows: &mut dyn Rows) -> Result<Done, RunError> {
         if first_keyword(&statement.sql) == "COPY" {
             // The driver would leave the connection in copy mode for ever.
             return Err(RunError::Unsupported(
@@ -178,7 +150,7 @@ impl Backend for PgBackend {
         self.looked_up |=
             types.chain(prepared.params()).any(|kind| Type::from_oid(kind.oid()).is_none());
         let parameters = bind(&prepared, &statement.parameters)?;
-        let result = self.read(&prepared, parameters, limits, excess);
+        let result = self.read(&prepared, parameters, rows);
         self.drop_notifications();
         result
     }

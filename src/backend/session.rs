@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backend::cancel::Canceller;
 use crate::backend::transport::Watch;
+use crate::backend::values::{self, Shape};
 use crate::core::value::{Column, Value};
 use crate::error::PgFault;
 
@@ -20,13 +21,50 @@ pub struct Statement {
     pub parameters: Vec<Value>,
 }
 
-/// How much of one result is kept.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// The most bytes, by the estimate of [`Value::encoded_size`].
-    pub max_bytes: usize,
-    /// Stop keeping after so many rows and say `truncated`.
-    pub max_rows: Option<u64>,
+/// Takes the rows of one statement as they come.
+pub trait Rows {
+    /// The columns, before any row.
+    fn head(&mut self, columns: Vec<Column>);
+    /// One row, and how each of its values is read.
+    fn row(&mut self, shapes: &[Shape], row: &dyn RawRow);
+    /// Looks for notices that came since the last row.
+    fn notices(&mut self, _fresh: &Notices) {}
+}
+
+/// A row in PostgreSQL's binary form.
+pub trait RawRow {
+    /// The bytes of a value, from 0; `None` is NULL.
+    ///
+    /// # Errors
+    /// Why the row has no such value; that is a defect of ours or the driver's.
+    fn value(&self, index: usize) -> Result<Option<&[u8]>, String>;
+    /// Its size.
+    fn bytes(&self) -> usize;
+}
+
+/// Decodes a row.
+///
+/// # Errors
+/// Which value, from 0, cannot be read, and why.
+pub fn decode(shapes: &[Shape], row: &dyn RawRow) -> Result<Vec<Value>, (usize, String)> {
+    let values = shapes.iter().enumerate().map(|(i, shape)| {
+        let decoded = match row.value(i) {
+            Ok(None) => Ok(Value::Null),
+            Ok(Some(bytes)) => values::decode(shape, bytes).map_err(|error| error.to_string()),
+            Err(error) => Err(error),
+        };
+        decoded.map_err(|why| (i, why))
+    });
+    values.collect()
+}
+
+/// How a statement ended that did not fail.
+#[derive(Debug, Clone, Default)]
+pub struct Done {
+    /// Rows touched, out of the command tag.
+    pub rows_affected: u64,
+    /// PostgreSQL's command tag; empty for an empty statement.
+    pub command_tag: String,
 }
 
 /// What one statement gave.
@@ -99,6 +137,11 @@ pub struct Notice {
 pub struct Notices(Arc<Mutex<Vec<Notice>>>);
 
 impl Notices {
+    /// True if some were kept.
+    pub fn any(&self) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Keeps a notice if there is room.
     pub fn push(&self, notice: Notice) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,19 +168,12 @@ pub trait Backend: Send {
     fn is_closed(&mut self) -> bool;
     /// True if it works but must not serve another lease.
     fn is_poisoned(&self) -> bool;
-    /// Runs one statement. `excess` is called at most once, when the rest of a
-    /// result is too long to skip and the statement should be cancelled.
-    ///
-    /// After an error the transaction state is the true one.
+    /// Runs one statement and hands its rows over as they come. After an error
+    /// the transaction state is the true one.
     ///
     /// # Errors
     /// See [`RunError`].
-    fn run(
-        &mut self,
-        statement: &Statement,
-        limits: Limits,
-        excess: &dyn Fn(),
-    ) -> Result<StatementResult, RunError>;
+    fn run(&mut self, statement: &Statement, rows: &mut dyn Rows) -> Result<Done, RunError>;
     /// One round trip that changes nothing. False: it is gone.
     fn check(&mut self) -> bool;
     /// Rolls back and makes the session as new. False: it must be closed.

@@ -59,6 +59,10 @@ pub(super) struct Flags {
     /// have more connections than that.
     #[arg(long, env = "CPM_LEASES_PER_CALLER", default_value_t = 20)]
     pub leases_per_caller: usize,
+    /// A reader of a streamed result that takes nothing for so long has its
+    /// statement cancelled, in seconds.
+    #[arg(long, env = "CPM_STALL_TIMEOUT", default_value_t = 30, value_name = "SECONDS")]
+    pub stall_timeout: u64,
     /// The most connections of all tenants together.
     #[arg(long, env = "CPM_MAX_BACKENDS", default_value_t = 2000)]
     pub max_backends: usize,
@@ -106,6 +110,7 @@ impl Flags {
             limits: Limits {
                 max_backends: self.max_backends,
                 leases_per_caller: self.leases_per_caller,
+                stall_timeout: Duration::from_secs(self.stall_timeout),
                 ..Limits::default()
             },
         }

@@ -121,6 +121,9 @@ pub struct Limits {
     pub tombstone_age: Duration,
     /// Bytes of results in one answer, below gRPC's 4 MiB message limit.
     pub result_bytes: usize,
+    /// A reader of a streamed result that takes nothing for so long has its
+    /// statement cancelled: it holds a backend, its snapshot and its locks.
+    pub stall_timeout: Duration,
     /// Statements in one Execute.
     pub statements: usize,
     /// Bytes of one statement's text.
@@ -210,6 +213,7 @@ impl Default for Limits {
             tombstones: 100_000,
             tombstone_age: Duration::from_secs(600),
             result_bytes: 3 * 1024 * 1024 + 512 * 1024,
+            stall_timeout: Duration::from_secs(30),
             statements: 1000,
             sql_bytes: 3 * 1024 * 1024,
         }

@@ -14,6 +14,7 @@ use crate::pool::caller::Caller;
 use crate::pool::job::{Job, Reply, Session};
 use crate::pool::leases::Leases;
 use crate::pool::operation::{Operation, Tools};
+use crate::pool::outlet::Outlet;
 use crate::pool::progress::{plain, Progress};
 use crate::pool::registry::{Registry, Target};
 use crate::pool::tenant::Tenant;
@@ -31,6 +32,20 @@ pub struct Request {
     pub max_rows: Option<u64>,
     /// Bytes of all results together.
     pub max_bytes: usize,
+}
+
+/// A request, and where its rows go if not into the answer.
+pub struct Task {
+    /// What to run; with an outlet, one statement.
+    pub request: Request,
+    /// Takes the rows as they come.
+    pub outlet: Option<Box<dyn Outlet>>,
+}
+
+impl From<Request> for Task {
+    fn from(request: Request) -> Task {
+        Task { request, outlet: None }
+    }
 }
 
 /// What came of it.
@@ -53,7 +68,7 @@ pub fn on_lease(
     leases: &Arc<Leases>,
     tools: &Tools,
     (id, via): (ConnectionId, Via),
-    request: Request,
+    mut work: Task,
     release_after: bool,
     caller: &Arc<Caller>,
     reply: Reply<Executed>,
@@ -70,8 +85,8 @@ pub fn on_lease(
             return;
         };
         let (started, tenant) = (clock::now(), Arc::clone(session.tenant()));
-        let (mut answer, usable) = run(session, &operation, &request);
-        count(&tenant, &answer, started);
+        let (mut answer, usable) = run(session, &operation, &mut work);
+        count(&tenant, &work, &answer, started);
         let watch = session.taken.backend.watch();
         let left = Left { transaction: watch.transaction(), command: watch.tag() };
         let kept = held.give_back(left, usable);
@@ -82,6 +97,8 @@ pub fn on_lease(
         if let Ok(executed) = &mut answer {
             executed.lease_ended = release_after || !kept;
         }
+        // Its end tells the reader that no more rows come.
+        drop(work);
         reply.send(answer);
     });
 }
@@ -120,7 +137,7 @@ pub fn one_shot(
     registry: &Arc<Registry>,
     tools: &Tools,
     target: &Target,
-    request: Request,
+    mut work: Task,
     wait: Duration,
     caller: &Arc<Caller>,
     reply: Reply<Executed>,
@@ -134,13 +151,15 @@ pub fn one_shot(
         };
         who.run(&operation);
         let (started, tenant) = (clock::now(), Arc::clone(session.tenant()));
-        let (answer, usable) = run(&mut session, &operation, &request);
+        let (answer, usable) = run(&mut session, &operation, &mut work);
         let state = session.taken.backend.watch().transaction();
         let answer = match answer {
             Ok(executed) if state.is_open() => Err(Error::LeftOpen { work: executed.work }),
             other => other,
         };
-        count(&tenant, &answer, started);
+        count(&tenant, &work, &answer, started);
+        // Its end tells the reader that no more rows come.
+        drop(work);
         reply.send(answer);
         if usable {
             tenant.reset(session);
@@ -156,15 +175,20 @@ pub fn one_shot(
 fn run(
     session: &mut Session,
     operation: &Arc<Operation>,
-    request: &Request,
+    work: &mut Task,
 ) -> (Result<Executed, Error>, bool) {
+    let request = &work.request;
+    if let Some(outlet) = &work.outlet {
+        operation.interrupts(outlet.interrupter());
+    }
+    let outlet = work.outlet.as_mut().map(|outlet| &mut **outlet as &mut dyn Outlet);
     let tenant = Arc::clone(session.tenant());
     let backend = &mut *session.taken.backend;
     backend.take_notices();
     let mut progress = Progress::default();
     let bound = operation.bind(backend.watch(), backend.canceller());
     let outcome = if bound {
-        progress.statements(backend, operation, request)
+        progress.statements(backend, operation, request, outlet)
     } else {
         Err(RunError::Interrupted)
     };
@@ -192,8 +216,9 @@ fn run(
 }
 
 /// Counts a request that ran SQL.
-fn count(tenant: &Tenant, answer: &Result<Executed, Error>, started: Instant) {
+fn count(tenant: &Tenant, work: &Task, answer: &Result<Executed, Error>, started: Instant) {
     let took = clock::now().saturating_duration_since(started);
     let name = answer.as_ref().map_or_else(Error::as_str, |_| "ok");
-    tenant.context().tools.metrics.operated("execute", name, tenant.id(), took);
+    let operation = if work.outlet.is_some() { "query" } else { "execute" };
+    tenant.context().tools.metrics.operated(operation, name, tenant.id(), took);
 }

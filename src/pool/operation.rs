@@ -48,6 +48,8 @@ struct State {
     sent: Option<Receiver<bool>>,
     /// Closes the socket if the statement does not obey.
     grace: Option<Alarm>,
+    /// Ends a wait for the reader of a streamed result.
+    interrupt: Option<Box<dyn Fn() + Send + Sync>>,
     settled: bool,
 }
 
@@ -86,6 +88,17 @@ impl Operation {
         state.cause.is_none()
     }
 
+    /// A cancel also calls this, which must not block. If one has come already,
+    /// it is called at once.
+    pub fn interrupts(&self, interrupt: Box<dyn Fn() + Send + Sync>) {
+        let mut state = self.lock();
+        if state.cause.is_some() {
+            drop(state);
+            return interrupt();
+        }
+        state.interrupt = Some(interrupt);
+    }
+
     /// Who cancelled, so far.
     pub fn cause(&self) -> Option<CancelCause> {
         self.lock().cause
@@ -98,14 +111,18 @@ impl Operation {
             return;
         }
         state.cause = Some(cause);
-        let Some(target) = &state.target else {
-            return;
+        let interrupt = state.interrupt.take();
+        let target = state.target.as_ref();
+        let Some(target) = target.map(|t| (Arc::clone(&t.watch), t.epoch, t.canceller.clone()))
+        else {
+            drop(state);
+            return interrupt.into_iter().for_each(|interrupt| interrupt());
         };
-        let (watch, epoch) = (Arc::clone(&target.watch), target.epoch);
-        let canceller = target.canceller.clone();
+        let (watch, epoch, canceller) = target;
         let (tell, told) = bounded(1);
         state.sent = Some(told);
         drop(state);
+        interrupt.into_iter().for_each(|interrupt| interrupt());
 
         let metrics = self.tools.metrics.clone();
         let queued = canceller.is_some_and(|canceller| {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::keyword::first_keyword;
-use crate::backend::session::{Backend, Limits, RunError, Statement, StatementResult};
+use crate::backend::session::{Backend, RunError, Statement, StatementResult};
 use crate::backend::sqlstate;
 use crate::core::transaction::TransactionState;
 use crate::error::{CancelCause, Error, Outcome, PgFault, Work};
 use crate::pool::execute::Request;
+use crate::pool::kept::{Kept, Limits};
 use crate::pool::operation::{Operation, Settled};
+use crate::pool::outlet::{Outlet, Paced};
 
 /// Commands that can commit in their midst and fail afterwards: procedures and
 /// blocks with COMMIT inside, and what works on several tables or concurrently.
@@ -48,6 +50,7 @@ impl Progress {
         backend: &mut dyn Backend,
         operation: &Arc<Operation>,
         request: &Request,
+        mut streamed: Option<&mut dyn Outlet>,
     ) -> Result<(), RunError> {
         if request.atomic && backend.watch().transaction() == TransactionState::None {
             let _timeout = operation.timeout(request.timeout);
@@ -61,7 +64,10 @@ impl Progress {
             }
             let limits = Limits { max_bytes: left, max_rows: request.max_rows };
             self.at = Some(i);
-            let result = self.one(backend, operation, statement, limits, request.timeout)?;
+            // There is one statement where there is an outlet.
+            let outlet = streamed.take();
+            let result =
+                self.one(backend, operation, statement, limits, request.timeout, outlet)?;
             let bytes = result.rows.iter().flatten();
             let bytes: usize = bytes.map(crate::core::value::Value::encoded_size).sum();
             left = left.saturating_sub(bytes + 8 * result.rows.len());
@@ -80,7 +86,7 @@ impl Progress {
         if self.wrapped {
             let commit = Statement { sql: "COMMIT".to_owned(), parameters: Vec::new() };
             let limits = Limits { max_bytes: 0, max_rows: None };
-            self.one(backend, operation, &commit, limits, request.timeout)?;
+            self.one(backend, operation, &commit, limits, request.timeout, None)?;
             self.wrapped = false;
         }
         Ok(())
@@ -93,13 +99,25 @@ impl Progress {
         statement: &Statement,
         limits: Limits,
         timeout: Duration,
+        streamed: Option<&mut dyn Outlet>,
     ) -> Result<StatementResult, RunError> {
         let keyword = first_keyword(&statement.sql);
         self.committing = matches!(keyword.as_str(), "COMMIT" | "END" | "PREPARE");
         self.before = Some(backend.watch().transaction());
-        let alarm = operation.timeout(timeout);
-        let result = backend.run(statement, limits, &|| operation.cancel(CancelCause::Excess));
-        drop(alarm);
+        let excess = || operation.cancel(CancelCause::Excess);
+        let result = match streamed {
+            Some(outlet) => {
+                let mut paced = Paced::new(outlet, operation, timeout);
+                let done = backend.run(statement, &mut paced);
+                paced.finish(done)
+            }
+            None => {
+                let _timeout = operation.timeout(timeout);
+                let mut kept = Kept::new(limits, &excess);
+                let done = backend.run(statement, &mut kept);
+                kept.finish(done)
+            }
+        };
         self.note(&keyword, &result, backend.watch().transaction());
         let result = result?;
         let asked = matches!(keyword.as_str(), "ROLLBACK" | "ABORT");
@@ -242,6 +260,7 @@ impl Progress {
 /// A command of ours, without parameters or a result.
 pub(super) fn plain(backend: &mut dyn Backend, sql: &str) -> Result<StatementResult, RunError> {
     let statement = Statement { sql: sql.to_owned(), parameters: Vec::new() };
-    let limits = Limits { max_bytes: 0, max_rows: None };
-    backend.run(&statement, limits, &|| ())
+    let mut kept = Kept::new(Limits { max_bytes: 0, max_rows: None }, &|| ());
+    let done = backend.run(&statement, &mut kept);
+    kept.finish(done)
 }

@@ -9,7 +9,7 @@ use crate::core::lease_table::{Via, View};
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::context::Context;
-use crate::pool::execute::{self, Executed, Request};
+use crate::pool::execute::{self, Executed, Task};
 use crate::pool::figures::Figures;
 use crate::pool::grant::{Ask, Grant};
 use crate::pool::job::{Answer, Job, Reply};
@@ -135,30 +135,23 @@ impl Service {
     pub fn execute(
         &self,
         place: Place,
-        request: Request,
+        work: impl Into<Task>,
         caller: &Arc<Caller>,
     ) -> Answer<Executed> {
+        let work = work.into();
         let (reply, answer) = Reply::new();
         let tools = &self.context().tools;
         match place {
             Place::Lease { id, release_after } => {
                 let lease = (id, Via::Call);
-                execute::on_lease(
-                    &self.leases,
-                    tools,
-                    lease,
-                    request,
-                    release_after,
-                    caller,
-                    reply,
-                );
+                execute::on_lease(&self.leases, tools, lease, work, release_after, caller, reply);
             }
             Place::Stream(id) => {
                 let lease = (id, Via::Stream);
-                execute::on_lease(&self.leases, tools, lease, request, false, caller, reply);
+                execute::on_lease(&self.leases, tools, lease, work, false, caller, reply);
             }
             Place::Tenant { target, wait } => {
-                execute::one_shot(&self.registry, tools, &target, request, wait, caller, reply);
+                execute::one_shot(&self.registry, tools, &target, work, wait, caller, reply);
             }
         }
         answer

@@ -10,7 +10,7 @@ use futures_executor::block_on;
 
 use crate::backend::cancel::Canceller;
 use crate::backend::connect::Connect;
-use crate::backend::session::{Backend, Limits, Notice, RunError, Statement, StatementResult};
+use crate::backend::session::{Backend, Done, Notice, Rows, RunError, Statement};
 use crate::backend::transport::Watch;
 use crate::clock;
 use crate::config::{Config, PoolConfig};
@@ -100,9 +100,9 @@ impl Backend for Fake {
     fn is_poisoned(&self) -> bool {
         false
     }
-    fn run(&mut self, _: &Statement, _: Limits, _: &dyn Fn()) -> Result<StatementResult, RunError> {
+    fn run(&mut self, _: &Statement, _: &mut dyn Rows) -> Result<Done, RunError> {
         assert!(self.fakes.behaviour != Behaviour::PanicsInRun, "injected in run");
-        Ok(StatementResult::default())
+        Ok(Done::default())
     }
     fn check(&mut self) -> bool {
         true
@@ -349,7 +349,7 @@ fn a_panic_while_sql_runs_costs_one_backend_and_no_permit_and_ends_the_lease() {
     let (reply, answer) = Reply::new();
     let caller = Caller::nobody();
     let lease = (grant.id.clone(), Via::Call);
-    execute::on_lease(&leases, tools, lease, request, false, &caller, reply);
+    execute::on_lease(&leases, tools, lease, request.into(), false, &caller, reply);
     assert!(matches!(block_on(answer), Ok(Err(Error::Internal(_)))));
     world.settled();
     assert_eq!(world.census.alive.load(Ordering::SeqCst), 0);

@@ -2,6 +2,7 @@
 
 mod connection_pool;
 mod convert;
+mod query;
 mod reply;
 pub mod server;
 mod session;

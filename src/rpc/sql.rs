@@ -3,9 +3,11 @@
 use grpcio::{DuplexSink, RequestStream, RpcContext, ServerStreamingSink};
 
 use crate::pool::service::Service;
-use crate::proto::sql::{ExecuteRequest, ExecuteResponse, SessionRequest, SessionResponse};
-use crate::proto::sql_grpc::SqlService;
-use crate::rpc::{convert, reply, session};
+use crate::proto::sql::{
+    ExecuteRequest, ExecuteResponse, QueryRequest, SessionRequest, SessionResponse,
+};
+use crate::proto::sql_grpc::{Encoded, SqlService};
+use crate::rpc::{convert, query, reply, session};
 
 /// Answers SqlService.
 #[derive(Clone)]
@@ -30,6 +32,15 @@ impl SqlService for Sql {
             },
             |executed| (convert::sql::executed(executed), None),
         );
+    }
+
+    fn query(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: QueryRequest,
+        sink: ServerStreamingSink<Encoded>,
+    ) {
+        query::serve(&self.0, &ctx, request, sink);
     }
 
     fn session(

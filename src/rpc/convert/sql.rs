@@ -12,27 +12,20 @@ use crate::error::Error;
 use crate::pool::execute::{Executed, Request};
 use crate::pool::service::Place;
 use crate::proto::sql;
+use crate::rpc::query::Format;
 
 pub(in crate::rpc) fn execute(
     request: sql::ExecuteRequest,
     limits: &Limits,
 ) -> Result<(Place, Request), Error> {
-    let wait = clamped("wait_timeout", &request.wait_timeout, lease::WAIT, &lease::WAIT_RANGE)?;
-    let place = match (request.connection_id.is_empty(), request.tenant_id.is_empty()) {
-        (false, true) => Place::Lease {
-            id: connection_id(&request.connection_id)?,
-            release_after: request.release_after,
-        },
-        (true, false) => {
-            Place::Tenant { target: Box::new(target(&request.tenant_id, &request.dsn)?), wait }
-        }
-        _ => {
-            return Err(Error::invalid(
-                "connection_id",
-                "exactly one of connection_id and tenant_id is required",
-            ))
-        }
+    let place = Where {
+        connection_id: &request.connection_id,
+        tenant_id: &request.tenant_id,
+        dsn: &request.dsn,
+        release_after: request.release_after,
+        wait_timeout: &request.wait_timeout,
     };
+    let place = place.parse()?;
     let run = Run {
         statements: request.statements,
         atomic: request.atomic,
@@ -40,6 +33,62 @@ pub(in crate::rpc) fn execute(
         max_rows: request.max_rows,
     };
     Ok((place, run.parse(limits)?))
+}
+
+pub(in crate::rpc) fn query(
+    request: sql::QueryRequest,
+    limits: &Limits,
+) -> Result<(Place, Request, Format), Error> {
+    let place = Where {
+        connection_id: &request.connection_id,
+        tenant_id: &request.tenant_id,
+        dsn: &request.dsn,
+        release_after: request.release_after,
+        wait_timeout: &request.wait_timeout,
+    };
+    let place = place.parse()?;
+    let Some(statement) = request.statement.into_option() else {
+        return Err(Error::invalid("statement", "statement is required"));
+    };
+    let format = match request.row_format.enum_value() {
+        Ok(sql::RowFormat::ROW_FORMAT_UNSPECIFIED | sql::RowFormat::ROW_FORMAT_TYPED) => {
+            Format::Typed
+        }
+        Ok(sql::RowFormat::ROW_FORMAT_BINARY) => Format::Binary,
+        Err(_) => return Err(Error::invalid("row_format", "row_format must be TYPED or BINARY")),
+    };
+    let (atomic, max_rows, statements) = (false, 0, vec![statement]);
+    let run = Run { statements, atomic, timeout: request.timeout, max_rows };
+    Ok((place, run.parse(limits)?, format))
+}
+
+/// What all requests have in common that run on a lease or as a one-shot.
+struct Where<'a> {
+    connection_id: &'a str,
+    tenant_id: &'a str,
+    dsn: &'a str,
+    release_after: bool,
+    wait_timeout: &'a MessageField<WireDuration>,
+}
+
+impl Where<'_> {
+    fn parse(&self) -> Result<Place, Error> {
+        let wait = clamped("wait_timeout", self.wait_timeout, lease::WAIT, &lease::WAIT_RANGE)?;
+        match (self.connection_id.is_empty(), self.tenant_id.is_empty()) {
+            (false, true) => {
+                let id = connection_id(self.connection_id)?;
+                Ok(Place::Lease { id, release_after: self.release_after })
+            }
+            (true, false) => {
+                let target = Box::new(target(self.tenant_id, self.dsn)?);
+                Ok(Place::Tenant { target, wait })
+            }
+            _ => Err(Error::invalid(
+                "connection_id",
+                "exactly one of connection_id and tenant_id is required",
+            )),
+        }
+    }
 }
 
 pub(in crate::rpc) fn session_execute(
@@ -155,7 +204,7 @@ fn parameter(value: sql::Value) -> Option<Value> {
     })
 }
 
-fn value(value: Value) -> sql::Value {
+pub(in crate::rpc) fn value(value: Value) -> sql::Value {
     use sql::value::Kind;
     sql::Value {
         kind: Some(match value {
@@ -188,17 +237,20 @@ fn array(array: Array) -> sql::ArrayValue {
     }
 }
 
-pub(in crate::rpc) fn executed(executed: Executed) -> sql::ExecuteResponse {
+pub(in crate::rpc) fn executed(mut executed: Executed) -> sql::ExecuteResponse {
     sql::ExecuteResponse {
-        results: executed.results.into_iter().map(result).collect(),
-        session: Some(sql::SessionInfo {
-            transaction_state: transaction(executed.transaction).into(),
-            notices: executed.notices.into_iter().map(notice).collect(),
-            lease_ended: executed.lease_ended,
-            ..sql::SessionInfo::default()
-        })
-        .into(),
+        results: std::mem::take(&mut executed.results).into_iter().map(result).collect(),
+        session: Some(session(executed)).into(),
         ..sql::ExecuteResponse::default()
+    }
+}
+
+pub(in crate::rpc) fn session(executed: Executed) -> sql::SessionInfo {
+    sql::SessionInfo {
+        transaction_state: transaction(executed.transaction).into(),
+        notices: executed.notices.into_iter().map(notice).collect(),
+        lease_ended: executed.lease_ended,
+        ..sql::SessionInfo::default()
     }
 }
 
@@ -208,13 +260,17 @@ fn result(result: StatementResult) -> sql::StatementResult {
         ..sql::Row::default()
     };
     sql::StatementResult {
-        columns: result.columns.into_iter().map(column).collect(),
+        columns: columns(result.columns),
         rows: result.rows.into_iter().map(row).collect(),
         rows_affected: i64::try_from(result.rows_affected).unwrap_or(i64::MAX),
         command_tag: result.command_tag,
         truncated: result.truncated,
         ..sql::StatementResult::default()
     }
+}
+
+pub(in crate::rpc) fn columns(columns: Vec<Column>) -> Vec<sql::Column> {
+    columns.into_iter().map(column).collect()
 }
 
 fn column(column: Column) -> sql::Column {
@@ -227,7 +283,7 @@ fn column(column: Column) -> sql::Column {
     }
 }
 
-fn notice(notice: Notice) -> sql::Notice {
+pub(in crate::rpc) fn notice(notice: Notice) -> sql::Notice {
     sql::Notice {
         severity: notice.severity,
         sqlstate: notice.sqlstate,

@@ -1,0 +1,246 @@
+//! Encoded messages on their way from a worker to gRPC's thread: bounded, and
+//! never older than a moment.
+//!
+//! The worker adds rows to a batch. A batch that is large enough becomes a
+//! message; one that has waited for long enough is taken as it is, so that the
+//! rows of a slow statement do not wait for one another.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::pool::outlet::Stalled;
+
+/// Messages that may wait for the reader; then the worker waits.
+const READY: usize = 2;
+
+/// The worker's end, and the reader's. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Pipe(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    /// A leaf lock: held while bytes are moved in memory.
+    state: Mutex<State>,
+    room: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    ready: VecDeque<Vec<u8>>,
+    /// Rows that are no message yet.
+    batch: Batch,
+    /// The batch has waited for long enough.
+    ripe: bool,
+    /// No more comes.
+    ended: bool,
+    /// What comes is dropped.
+    closed: bool,
+    reader: Option<Waker>,
+}
+
+/// Rows in the making of a message.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) bytes: Vec<u8>,
+    pub(super) rows: u32,
+}
+
+impl Pipe {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is whole between the steps below, which do not panic.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds to the batch by `add`, and makes a message of it by `seal` if it has
+    /// reached `enough` bytes. True: it is the first of its batch.
+    pub(super) fn add(
+        &self,
+        add: impl FnOnce(&mut Batch),
+        enough: usize,
+        seal: impl FnOnce(Batch) -> Vec<u8>,
+    ) -> bool {
+        let mut state = self.lock();
+        if state.closed {
+            return false;
+        }
+        let first = state.batch.rows == 0;
+        add(&mut state.batch);
+        if state.batch.bytes.len() < enough {
+            return first;
+        }
+        state.flush(seal);
+        drop(state);
+        false
+    }
+
+    /// Adds a message of its own, after what is in the batch.
+    pub(super) fn push(&self, message: Vec<u8>, seal: impl FnOnce(Batch) -> Vec<u8>) {
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        state.flush(seal);
+        state.ready.push_back(message);
+        state.wake();
+    }
+
+    /// The batch is not to wait any longer.
+    pub(super) fn ripen(&self) {
+        let mut state = self.lock();
+        state.ripe = true;
+        state.wake();
+    }
+
+    /// True if the worker should wait.
+    pub(super) fn is_full(&self) -> bool {
+        let state = self.lock();
+        state.ready.len() >= READY && !state.closed
+    }
+
+    /// Waits until there is room, or nothing is wanted any more.
+    ///
+    /// # Errors
+    /// If the reader takes nothing for `limit`.
+    pub(super) fn wait(&self, limit: Duration) -> Result<(), Stalled> {
+        let until: Instant = clock::now() + limit;
+        let mut state = self.lock();
+        while state.ready.len() >= READY && !state.closed {
+            let left = until.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                return Err(Stalled);
+            }
+            let waited = self.0.room.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(())
+    }
+
+    /// Nothing more is wanted: what waits is dropped, and what comes.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let dropped = (std::mem::take(&mut state.ready), std::mem::take(&mut state.batch));
+        state.wake();
+        drop(state);
+        self.0.room.notify_all();
+        drop(dropped);
+    }
+
+    /// No more comes.
+    pub(super) fn end(&self, seal: impl FnOnce(Batch) -> Vec<u8>) {
+        let mut state = self.lock();
+        state.flush(seal);
+        state.ended = true;
+        state.wake();
+    }
+
+    /// The next message; `None` after the last.
+    pub(super) fn poll_next(
+        &self,
+        cx: &mut Context<'_>,
+        seal: impl FnOnce(Batch) -> Vec<u8>,
+    ) -> Poll<Option<Vec<u8>>> {
+        let mut state = self.lock();
+        if state.ripe && state.ready.is_empty() {
+            state.flush(seal);
+        }
+        let next = state.ready.pop_front();
+        match next {
+            Some(message) => {
+                drop(state);
+                self.0.room.notify_all();
+                Poll::Ready(Some(message))
+            }
+            None if state.ended || state.closed => Poll::Ready(None),
+            None => {
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl State {
+    fn flush(&mut self, seal: impl FnOnce(Batch) -> Vec<u8>) {
+        self.ripe = false;
+        if self.batch.rows > 0 {
+            let batch = std::mem::take(&mut self.batch);
+            self.ready.push_back(seal(batch));
+            self.wake();
+        }
+    }
+
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+
+    fn seal(batch: Batch) -> Vec<u8> {
+        batch.bytes
+    }
+
+    fn add(pipe: &Pipe, byte: u8) -> bool {
+        let one = |batch: &mut Batch| {
+            batch.bytes.push(byte);
+            batch.rows += 1;
+        };
+        pipe.add(one, 2, seal)
+    }
+
+    fn next(pipe: &Pipe) -> Option<Option<Vec<u8>>> {
+        let polled = poll_fn(|cx| match pipe.poll_next(cx, seal) {
+            Poll::Ready(next) => Poll::Ready(Some(next)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        futures_executor::block_on(polled)
+    }
+
+    #[test]
+    fn messages_come_in_order_whole_or_ripe_and_then_the_end() {
+        let pipe = Pipe::default();
+        assert!(add(&pipe, 1));
+        assert_eq!(next(&pipe), None);
+        assert!(!add(&pipe, 2));
+        assert_eq!(next(&pipe), Some(Some(vec![1, 2])));
+        assert!(add(&pipe, 3));
+        pipe.ripen();
+        assert_eq!(next(&pipe), Some(Some(vec![3])));
+        add(&pipe, 4);
+        pipe.push(vec![9], seal);
+        add(&pipe, 5);
+        pipe.end(seal);
+        for message in [4, 9, 5] {
+            assert_eq!(next(&pipe), Some(Some(vec![message])));
+        }
+        assert_eq!(next(&pipe), Some(None));
+    }
+
+    #[test]
+    fn a_full_pipe_stalls_until_it_is_read_or_closed() {
+        let pipe = Pipe::default();
+        for byte in 0..4 {
+            add(&pipe, byte);
+        }
+        assert!(pipe.is_full());
+        assert_eq!(pipe.wait(Duration::ZERO), Err(Stalled));
+        assert!(next(&pipe).is_some());
+        assert_eq!(pipe.wait(Duration::ZERO), Ok(()));
+        add(&pipe, 5);
+        add(&pipe, 6);
+        assert!(pipe.is_full());
+        pipe.close();
+        assert_eq!(pipe.wait(Duration::ZERO), Ok(()));
+        assert!(!add(&pipe, 7));
+        assert_eq!(next(&pipe), Some(None));
+    }
+}
