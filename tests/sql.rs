@@ -312,37 +312,6 @@ fn a_statement_is_one_command_only() {
 }
 
 #[test]
-fn a_backend_without_its_prepared_statements_serves_its_lease_and_no_other() {
-    let (service, tenant) = (Service::start(), tenant_of_one());
-    for sql in ["discard all", "deallocate all", "DEALLOCATE PREPARE ALL"] {
-        let lease = service.lease(&tenant);
-        lease.run(&[sql]);
-        assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
-        lease.client.release(&lease.id).unwrap();
-        let next = service.lease(&tenant);
-        assert_ne!(next.pid, lease.pid, "{sql}");
-        next.client.release(&next.id).unwrap();
-    }
-    // The same end and the same lease without it: the backend is kept.
-    let lease = service.lease(&tenant);
-    lease.client.release(&lease.id).unwrap();
-    assert_eq!(service.lease(&tenant).pid, lease.pid);
-}
-
-#[test]
-fn a_deallocate_inside_a_block_does_no_harm_to_the_next_lease() {
-    let (service, tenant) = (Service::start(), tenant_of_one());
-    let lease = service.lease(&tenant);
-    lease
-        .run(&["create type mood as enum ('sad', 'happy')", "create type size as enum ('s', 'm')"]);
-    // A type the driver does not know makes it prepare statements of its own.
-    lease.run(&["select 'sad'::mood", "do $$ begin execute 'deallocate all'; end $$"]);
-    lease.client.release(&lease.id).unwrap();
-    let next = service.lease(&tenant);
-    next.run(&["select 's'::size"]);
-}
-
-#[test]
 fn a_backend_that_reported_an_internal_error_is_not_reused() {
     let (service, tenant) = (Service::start(), tenant_of_one());
     let lease = service.lease(&tenant);

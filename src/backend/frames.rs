@@ -28,6 +28,8 @@ pub struct Frames {
     /// Of a FATAL or PANIC error. The driver drops it when the end of the stream
     /// comes together with it.
     pub last_words: Option<PgFault>,
+    /// Statements that the driver has prepared and not closed.
+    pub prepared: usize,
     /// More is coming than memory should be given for; break the stream off.
     pub excessive: bool,
     notification_bytes: usize,
@@ -44,6 +46,7 @@ impl Default for Frames {
             tag: None,
             key: None,
             last_words: None,
+            prepared: 0,
             excessive: false,
             notification_bytes: 0,
             header: [0; 5],
@@ -90,8 +93,14 @@ impl Frames {
             let [_, a, b, c, d] = self.header;
             self.body_left = (u32::from_be_bytes([a, b, c, d]) as usize).saturating_sub(4);
             self.body.clear();
-            if self.header[0] == b'A' {
-                self.notification_bytes = self.notification_bytes.saturating_add(self.body_left);
+            match self.header[0] {
+                b'1' => self.prepared += 1,
+                b'3' => self.prepared = self.prepared.saturating_sub(1),
+                b'A' => {
+                    self.notification_bytes =
+                        self.notification_bytes.saturating_add(self.body_left);
+                }
+                _ => {}
             }
             self.excessive |=
                 self.body_left > MESSAGE_MAX || self.notification_bytes > NOTIFICATIONS_MAX;
@@ -226,6 +235,15 @@ mod tests {
             frames.read(&notification);
         }
         assert!(frames.excessive);
+    }
+
+    #[test]
+    fn statements_are_counted_from_their_preparation_to_their_close() {
+        let mut frames = Frames::default();
+        for (kind, prepared) in [(b'1', 1), (b'1', 2), (b'n', 2), (b'3', 1), (b'3', 0), (b'3', 0)] {
+            frames.read(&message(kind, &[]));
+            assert_eq!(frames.prepared, prepared);
+        }
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use postgres::error::{DbError, Severity};
 use postgres::fallible_iterator::FallibleIterator;
-use postgres::types::Type;
 use postgres::Client;
 use r2d2::ManageConnection;
 use r2d2_postgres::PostgresConnectionManager;
@@ -28,10 +27,6 @@ pub struct PgBackend {
     canceller: Canceller,
     notices: Notices,
     poisoned: bool,
-    /// The driver has prepared look-ups of user-defined types; it counts on them.
-    looked_up: bool,
-    /// How many statements of the driver there were at the last reset.
-    own_statements: usize,
 }
 
 impl PgBackend {
@@ -44,17 +39,7 @@ impl PgBackend {
         canceller: Canceller,
         notices: Notices,
     ) -> PgBackend {
-        PgBackend {
-            client,
-            driver,
-            watch,
-            pid,
-            canceller,
-            notices,
-            poisoned: false,
-            looked_up: false,
-            own_statements: 0,
-        }
+        PgBackend { client, driver, watch, pid, canceller, notices, poisoned: false }
     }
 
     /// Nobody takes notifications yet, and the driver would keep them for ever.
@@ -146,9 +131,6 @@ impl Backend for PgBackend {
             Ok(prepared) => prepared,
             Err(error) => return Err(self.fail(&error, false)),
         };
-        let types = prepared.columns().iter().map(postgres::Column::type_);
-        self.looked_up |=
-            types.chain(prepared.params()).any(|kind| Type::from_oid(kind.oid()).is_none());
         let parameters = bind(&prepared, &statement.parameters)?;
         let result = self.read(&prepared, parameters, rows);
         self.drop_notifications();
@@ -190,11 +172,10 @@ impl Backend for PgBackend {
                 _ => own += 1,
             }
         }
-        // A DEALLOCATE hidden in a function has taken away what the driver needs.
-        if own < self.own_statements.max(usize::from(self.looked_up)) {
+        // The driver keeps its look-ups of types. A DEALLOCATE has taken some away.
+        if own != self.watch.prepared() {
             return false;
         }
-        self.own_statements = own;
         if !deallocate.is_empty() && self.client.batch_execute(&deallocate).is_err() {
             return false;
         }

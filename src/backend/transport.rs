@@ -118,6 +118,11 @@ impl Watch {
         self.lock().frames.last_words.clone()
     }
 
+    /// Statements that the driver has prepared and not closed; it counts on them.
+    pub fn prepared(&self) -> usize {
+        self.lock().frames.prepared
+    }
+
     /// How to cancel what runs here; known once authentication is over.
     pub fn cancel_key(&self) -> Option<CancelKey> {
         self.lock().frames.key.clone()

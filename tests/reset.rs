@@ -1,0 +1,244 @@
+//! What a session is after its reset: what it was when it was opened.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test stops at the first surprise.
+
+mod harness;
+
+use harness::{tenant, Held, Service, Tenant};
+
+/// A second lease after one that has run these statements; on the same backend.
+#[track_caller]
+fn lease_after(service: &Service, tenant: &Tenant, statements: &[&str]) -> Held {
+    let lease = service.lease(tenant);
+    lease.run(statements);
+    lease.release();
+    let next = service.lease(tenant);
+    assert_eq!(next.pid, lease.pid, "{statements:?} has cost the backend");
+    next
+}
+
+#[test]
+fn a_role_that_comes_with_the_login_is_taken_up_again() {
+    let service = Service::start();
+    let (by_role, by_dsn) = (tenant().pool_of(1), tenant().pool_of(1));
+    for tenant in [&by_role, &by_dsn] {
+        tenant.sql(&format!("create role {0}_app; grant {0}_app to {0}", tenant.name));
+    }
+    by_role.sql(&format!("alter role {0} set role = '{0}_app'", by_role.name));
+    let options = format!(" options='-c role={}_app'", by_dsn.name);
+    let by_dsn = Tenant { dsn: by_dsn.dsn + &options, ..by_dsn };
+    for tenant in [by_role, by_dsn] {
+        let app = format!("{}_app", tenant.name);
+        let role = |lease: &Held| lease.value("select current_user::text");
+        let lease = service.lease(&tenant);
+        assert_eq!(role(&lease), app);
+        lease.release();
+        for change in ["select 1", "set role none"] {
+            let next = lease_after(&service, &tenant, &[change]);
+            assert_eq!(role(&next), app, "{change}");
+            next.release();
+        }
+    }
+}
+
+#[test]
+fn settings_go_back_to_those_of_the_role_the_database_and_the_dsn() {
+    let (service, tenant) = (Service::start(), tenant().pool_of(1));
+    let name = &tenant.name;
+    tenant.sql(&format!(
+        "alter role {name} set work_mem = '11MB';
+         alter database {name} set lock_timeout = '22s';
+         alter role {name} in database {name} set shop.customer = 'ada'"
+    ));
+    let dsn = format!("{} options='-c geqo=off -c shop.till=3'", tenant.dsn);
+    let tenant = Tenant { dsn, ..tenant };
+    let settings = [
+        ("work_mem", "11MB"),
+        ("lock_timeout", "22s"),
+        ("shop.customer", "ada"),
+        ("geqo", "off"),
+        ("shop.till", "3"),
+    ];
+    let lease = service.lease(&tenant);
+    for (setting, value) in settings {
+        assert_eq!(lease.value(&format!("show {setting}")), value, "{setting}");
+    }
+    lease.release();
+    let changes = [
+        "reset all",
+        "set work_mem = '12MB'",
+        "set lock_timeout = '23s'",
+        "set shop.customer = 'bob'",
+        "set geqo = on",
+        "set shop.till = 4",
+    ];
+    let next = lease_after(&service, &tenant, &changes);
+    for (setting, value) in settings {
+        assert_eq!(next.value(&format!("show {setting}")), value, "{setting}");
+    }
+}
+
+#[test]
+fn a_search_path_of_the_database_does_not_come_between() {
+    let (service, tenant) = (Service::start(), tenant().pool_of(1));
+    let name = &tenant.name;
+    tenant.sql(&format!(
+        "create schema shadow; create table shadow.called (what text);
+         grant usage on schema shadow to public; grant all on shadow.called to public;
+         create function shadow.pg_advisory_unlock_all() returns void language sql as
+             $$ insert into shadow.called values ('unlock') $$;
+         create function shadow.setseed(float8) returns void language sql as
+             $$ insert into shadow.called values ('setseed') $$;
+         create function shadow.setseed(numeric) returns void language sql as
+             $$ insert into shadow.called values ('setseed') $$;
+         create view shadow.pg_prepared_statements as
+             select name, false as from_sql from pg_catalog.pg_prepared_statements;
+         create function shadow.plus(numeric) returns numeric language sql as
+             $$ insert into shadow.called values ('minus'); select $1 $$;
+         create operator shadow.- (rightarg = numeric, function = shadow.plus);
+         grant all on shadow.pg_prepared_statements to public;
+         alter database {name} set search_path = shadow, pg_catalog, public"
+    ));
+    let called = || tenant.sql("select string_agg(what, ' ') from shadow.called");
+    let held = || {
+        tenant.sql(
+            "select count(*) from pg_locks join pg_database d on d.oid = database
+             where locktype = 'advisory' and datname = current_database()",
+        )
+    };
+    let prepared = "select count(*) from pg_catalog.pg_prepared_statements where from_sql";
+
+    // What is not qualified does run into the shadows.
+    let lease = service.lease(&tenant);
+    lease.run(&["select pg_advisory_unlock_all()", "select setseed(0.5)", "select setseed(1)"]);
+    assert_eq!(lease.value("select (-n)::text from (values (0.5)) v (n)"), "0.5");
+    assert_eq!(called(), "unlock setseed setseed minus");
+    lease.run(&["prepare mine as select 1", "select pg_advisory_lock(42)"]);
+    let count = "select count(*) from pg_prepared_statements where from_sql";
+    assert_eq!(
+        (lease.value(count), lease.value(prepared), held()),
+        ("0".into(), "1".into(), "1".into())
+    );
+    lease.release();
+
+    let next = service.lease(&tenant);
+    assert_eq!(next.pid, lease.pid);
+    assert_eq!((next.value(prepared), held()), ("0".into(), "0".into()));
+    assert_eq!(called(), "unlock setseed setseed minus");
+}
+
+#[test]
+fn random_numbers_do_not_go_on_where_a_former_lease_made_them_predictable() {
+    let (service, tenant) = (Service::start(), tenant().pool_of(1));
+    let seeds = ["select setseed(0.5)", "set seed = 0.5"];
+    for seed in seeds {
+        let lease = service.lease(&tenant);
+        let first = |lease: &Held| lease.value("select random()");
+        lease.run(&[seed]);
+        let predicted = first(&lease);
+        lease.run(&[seed]);
+        assert_eq!(first(&lease), predicted, "{seed} does nothing");
+        lease.release();
+        let next = lease_after(&service, &tenant, &[seed]);
+        assert_ne!(first(&next), predicted, "{seed}");
+        next.release();
+    }
+}
+
+#[test]
+fn numbers_of_a_sequence_kept_by_a_session_are_dropped() {
+    let (service, tenant) = (Service::start(), tenant().pool_of(1));
+    let lease = service.lease(&tenant);
+    lease.run(&["create sequence ticks cache 10"]);
+    let next = "select nextval('ticks')";
+    assert_eq!((lease.value(next), lease.value(next)), ("1".into(), "2".into()));
+    lease.release();
+    assert_eq!(service.lease(&tenant).value(next), "11");
+}
+
+#[test]
+fn a_backend_without_its_prepared_statements_serves_its_lease_and_no_other() {
+    let (service, tenant) = (Service::start(), tenant().pool_of(1));
+    for sql in ["discard all", "deallocate all", "DEALLOCATE PREPARE ALL"] {
+        let lease = service.lease(&tenant);
+        lease.run(&[sql]);
+        assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
+        lease.release();
+        let next = service.lease(&tenant);
+        assert_ne!(next.pid, lease.pid, "{sql}");
+        next.release();
+    }
+    // The same end and the same lease without it: the backend is kept.
+    lease_after(&service, &tenant, &["discard plans", "discard temp", "discard sequences"]);
+}
+
+/// Makes the driver look up types that it does not know, for which it prepares
+/// statements of its own.
+const LOOK_UPS: &[&str] = &["select 'sad'::mood", "select row(1, 2)::pair", "select '{a}'::word[]"];
+
+fn tenant_with_types() -> Tenant {
+    let tenant = tenant().pool_of(1);
+    tenant.sql(
+        "create type mood as enum ('sad'); create type size as enum ('s');
+         create type pair as (a int, b int); create type couple as (a int, b int);
+         create domain word as text",
+    );
+    tenant
+}
+
+/// A block that deallocates such statements of the driver.
+fn deallocate(which: &str) -> String {
+    format!(
+        "do $$ declare n text; begin
+             for n in select name from pg_prepared_statements where not from_sql and {which} loop
+                 execute format('deallocate %I', n);
+             end loop;
+         end $$"
+    )
+}
+
+#[test]
+fn a_deallocate_of_what_the_driver_needs_does_no_harm_to_the_next_lease() {
+    let service = Service::start();
+    for sql in [
+        "do $$ begin execute 'deallocate all'; end $$".to_owned(),
+        deallocate("true"),
+        deallocate("statement like 'SELECT t.typname%'"),
+        deallocate("statement like 'SELECT enumlabel%'"),
+    ] {
+        let tenant = tenant_with_types();
+        let lease = service.lease(&tenant);
+        lease.run(LOOK_UPS);
+        lease.run(&[&sql]);
+        lease.release();
+        let next = service.lease(&tenant);
+        next.run(&["select 's'::size", "select row(1, 2)::couple"]);
+        assert_ne!(next.pid, lease.pid, "{sql}");
+    }
+}
+
+const FAILURES: &[&str] = &[
+    "selec",
+    "select $1::int",
+    "select 1/0",
+    "select 1; select 2",
+    "copy (select 1) to stdout",
+    "select repeat('x', 100000) from generate_series(1, 42)",
+    "select 'happy'::mood",
+];
+
+#[test]
+fn statements_that_fail_or_are_refused_do_not_cost_the_backend() {
+    let (service, tenant) = (Service::start(), tenant_with_types());
+    let first = service.lease(&tenant);
+    first.release();
+    for sql in FAILURES {
+        let lease = service.lease(&tenant);
+        assert_eq!(lease.pid, first.pid, "{sql}, or what came before it");
+        lease.run(LOOK_UPS);
+        lease.fails(&[sql]);
+        lease.run(&["", "begin"]);
+        lease.fails(&[sql]);
+        lease.release();
+    }
+    assert_eq!(service.lease(&tenant).pid, first.pid);
+}
