@@ -179,7 +179,8 @@ impl Progress {
 
     fn lost_work(&self, sent: bool) -> Work {
         let in_transaction = self.before.is_some_and(TransactionState::is_open);
-        let outcome = match (sent, self.completed, in_transaction && !self.committing) {
+        let may_have_committed = sent && self.committing;
+        let outcome = match (sent, self.completed, in_transaction && !may_have_committed) {
             // PostgreSQL rolls an open transaction back when its client is gone.
             (_, _, true) if !self.applied => Outcome::NotApplied,
             (false, 0, _) => Outcome::NotStarted,
