@@ -196,60 +196,6 @@ fn max_rows_cuts_a_result_and_says_so() {
 }
 
 #[test]
-fn an_error_of_postgresql_has_the_code_of_its_sqlstate() {
-    let (service, tenant) = (Service::start(), tenant());
-    let lease = service.lease(&tenant);
-    lease.run(&[
-        "create table parent (n int primary key)",
-        "create table child (n int not null references parent check (n < 10), m int)",
-        "insert into parent values (1)",
-    ]);
-    const PERMISSION_DENIED: i32 = 7;
-    const INTERNAL: i32 = 13;
-    let raise =
-        |state: &str| format!("do $$ begin raise exception 'x' using errcode = '{state}'; end $$");
-    let table = [
-        ("selec 1".to_owned(), code::INVALID_ARGUMENT, "42601"),
-        ("select nothing".to_owned(), code::INVALID_ARGUMENT, "42703"),
-        ("select * from nothing".to_owned(), code::NOT_FOUND, "42P01"),
-        ("create table nowhere.x (n int)".to_owned(), code::NOT_FOUND, "3F000"),
-        ("create table parent (n int)".to_owned(), code::ALREADY_EXISTS, "42P07"),
-        ("insert into parent values (1)".to_owned(), code::ALREADY_EXISTS, "23505"),
-        ("insert into child values (2)".to_owned(), code::FAILED_PRECONDITION, "23503"),
-        ("drop table parent".to_owned(), code::FAILED_PRECONDITION, "2BP01"),
-        ("insert into child values (null)".to_owned(), code::INVALID_ARGUMENT, "23502"),
-        ("insert into child values (11)".to_owned(), code::INVALID_ARGUMENT, "23514"),
-        ("select * from pg_authid".to_owned(), PERMISSION_DENIED, "42501"),
-        ("select 1/0".to_owned(), code::INVALID_ARGUMENT, "22012"),
-        ("select 'x'::int".to_owned(), code::INVALID_ARGUMENT, "22P02"),
-        (
-            "select (select n from generate_series(1, 2) n)".to_owned(),
-            code::INVALID_ARGUMENT,
-            "21000",
-        ),
-        ("select * from elsewhere.public.thing".to_owned(), code::UNIMPLEMENTED, "0A000"),
-        ("savepoint a".to_owned(), code::FAILED_PRECONDITION, "25P01"),
-        (raise("P0001"), code::FAILED_PRECONDITION, "P0001"),
-        (raise("P0002"), code::NOT_FOUND, "P0002"),
-        (raise("40001"), code::ABORTED, "40001"),
-        (raise("40P01"), code::ABORTED, "40P01"),
-        (raise("55P03"), code::ABORTED, "55P03"),
-        (raise("23P01"), code::FAILED_PRECONDITION, "23P01"),
-        (raise("53100"), code::RESOURCE_EXHAUSTED, "53100"),
-        (raise("54001"), code::INVALID_ARGUMENT, "54001"),
-        (raise("58030"), INTERNAL, "58030"),
-        (raise("ZZ999"), code::UNKNOWN, "ZZ999"),
-    ];
-    for (sql, code, sqlstate) in table {
-        let error = lease.fails(&[&sql]);
-        let said = error.postgres.as_ref().expect("a PostgresError").sqlstate.clone();
-        assert_eq!((error.code, &*error.reason, &*said), (code, "SQL_ERROR", sqlstate), "{sql}");
-        assert_eq!(error.info.unwrap().metadata["sqlstate"], sqlstate);
-        assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
-    }
-}
-
-#[test]
 fn an_error_carries_all_the_words_of_postgresql() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
@@ -309,15 +255,4 @@ fn a_statement_is_one_command_only() {
     assert!(error.message.contains("multiple commands"), "{}", error.message);
     assert_eq!(lease.value("select to_regclass('thing') is null"), "true");
     assert_eq!(lease.value("select 1;"), "1");
-}
-
-#[test]
-fn a_backend_that_reported_an_internal_error_is_not_reused() {
-    let (service, tenant) = (Service::start(), tenant_of_one());
-    let lease = service.lease(&tenant);
-    let error = lease.fails(&["do $$ begin raise exception 'x' using errcode = 'XX000'; end $$"]);
-    assert_error(&error, 13, "SQL_ERROR");
-    assert_eq!(lease.value("select 1"), "1");
-    lease.client.release(&lease.id).unwrap();
-    assert_ne!(service.lease(&tenant).pid, lease.pid);
 }

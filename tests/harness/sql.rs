@@ -60,6 +60,22 @@ pub fn assert_error(error: &CallError, code: i32, reason: &str) {
     assert_eq!((error.code, error.reason.as_str()), (code, reason), "{error}");
 }
 
+/// An error of PostgreSQL that leaves the lease alone, and all that is said of it.
+#[track_caller]
+pub fn assert_sqlstate(error: &CallError, sqlstate: &str, code: i32) {
+    let words = error.postgres.as_ref().expect("a PostgresError");
+    assert_eq!((&*words.severity, &*words.sqlstate), ("ERROR", sqlstate), "{error}");
+    assert!(!words.message.is_empty() && error.message.contains(&words.message), "{error}");
+    assert_error(error, code, "SQL_ERROR");
+    assert_eq!(error.info.as_ref().expect("an ErrorInfo").metadata["sqlstate"], sqlstate);
+}
+
+/// The transaction that a failed call has left.
+#[track_caller]
+pub fn state_after(error: &CallError) -> TransactionState {
+    error.work.as_ref().expect("a WorkOutcome").transaction_state.enum_value().unwrap()
+}
+
 /// Outcome, statements_completed and failed_statement.
 #[track_caller]
 pub fn work(error: &CallError) -> (Outcome, i32, i32) {
