@@ -87,7 +87,9 @@ fn failed(client: &Client, request: &QueryRequest) -> (Read, CallError) {
 }
 
 fn waits_for_its_reader(tenant: &Tenant) -> bool {
-    tenant.sql("select count(*) from pg_stat_activity where wait_event = 'ClientWrite'") != "0"
+    let sql = "select count(*) from pg_stat_activity \
+               where wait_event = 'ClientWrite' and datname = current_database()";
+    tenant.sql(sql) != "0"
 }
 
 #[test]
@@ -262,7 +264,7 @@ fn a_reader_that_stops_stops_postgresql_and_one_that_leaves_cancels_it() {
     // The statement's time stands still meanwhile.
     let old = "select count(*) from pg_stat_activity where state = 'active' \
                and query like '%100000000%' and now() - query_start > '6 s' \
-               and pid <> pg_backend_pid()";
+               and pid <> pg_backend_pid() and datname = current_database()";
     eventually("it is older than it may run", || tenant.sql(old) == "1");
     let busy = harness::refused(lease.client.run(&lease.id, &["select 1"]));
     assert_eq!(busy.reason, "LEASE_BUSY");

@@ -53,7 +53,7 @@ fn end(session: &mut Session) -> Option<CallError> {
 fn running(tenant: &Tenant, part: &str) -> bool {
     let sql = format!(
         "select count(*) from pg_stat_activity where state = 'active' and query like '%{part}%' \
-         and pid <> pg_backend_pid()"
+         and pid <> pg_backend_pid() and datname = current_database()"
     );
     tenant.sql(&sql) != "0"
 }
@@ -331,7 +331,7 @@ fn no_more_is_read_while_much_is_waiting() {
     assert!((1..30).contains(&last), "{last} were taken");
     let grown = service.proc_status("VmRSS:").saturating_sub(before);
     assert!(grown < 100_000, "{grown} KiB");
-    tenant.sql("select pg_cancel_backend(pid) from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid()");
+    tenant.sql("select pg_cancel_backend(pid) from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid() and datname = current_database()");
     assert!(told.recv().is_err());
     let mut session = sender.join().unwrap();
     session.close().unwrap();

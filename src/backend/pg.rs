@@ -192,7 +192,8 @@ impl Backend for PgBackend {
 /// Makes a session as new, in one round trip. Functions are schema-qualified,
 /// because a database may have a search_path of its own that shadows them. Plans
 /// that functions keep hold constants as a former lease's TimeZone read them.
-const RESET: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DISCARD PLANS; \
+const RESET: &str =
+    "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; DISCARD PLANS; \
      UNLISTEN *; SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; ";
 
 /// A fresh seed, so that random() of one lease tells nothing about the next.
