@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use openssl::ssl::SslConnector;
+use openssl::ssl::{ErrorCode, SslConnector};
 use postgres::config::{ChannelBinding, SslMode as DriverSslMode, SslNegotiation};
 use postgres_openssl::MakeTlsConnector;
 use r2d2::ManageConnection;
@@ -242,6 +242,15 @@ fn resolve(
     }
 }
 
+/// True if the server is gone in the midst of the handshake, which is no mismatch
+/// of settings: it may just be stopping.
+fn is_hang_up(error: &openssl::ssl::Error) -> bool {
+    // Without an error of the system behind it, SYSCALL is the end of the stream;
+    // some versions of OpenSSL have an error of their own for that.
+    matches!(error.code(), ErrorCode::SYSCALL | ErrorCode::ZERO_RETURN)
+        || error.to_string().contains("unexpected eof")
+}
+
 fn classify(
     error: &postgres::Error,
     watch: &Watch,
@@ -261,7 +270,9 @@ fn classify(
     let mut words = Vec::new();
     let mut cause = error.source();
     let mut io_kind = None;
+    let mut hung_up = error.is_closed();
     while let Some(inner) = cause {
+        hung_up |= inner.downcast_ref::<openssl::ssl::Error>().is_some_and(is_hang_up);
         if let Some(io) = inner.downcast_ref::<std::io::Error>() {
             io_kind = Some(io.kind());
         }
@@ -274,7 +285,7 @@ fn classify(
             ConnectError::TimedOut { target, step: "TCP connect", limit }
         }
         Some(_) => ConnectError::Unreachable { target, why },
-        None if error.is_closed() => {
+        None if hung_up => {
             ConnectError::Unreachable { target, why: "the server closed the connection".to_owned() }
         }
         None => ConnectError::Settings(format!("{target}: {why}")),
