@@ -15,6 +15,8 @@ use crate::proto::sql::{
 pub struct Session {
     sender: ClientDuplexSender<SessionRequest>,
     receiver: ClientDuplexReceiver<SessionResponse>,
+    /// What the stream ended with, while an answer that came before is still read.
+    failed: Option<CallError>,
     /// Its channel: gRPC does not connect one that nobody holds.
     _client: Client,
 }
@@ -26,7 +28,7 @@ impl Client {
     /// What gRPC says.
     pub fn session(&self) -> Answer<Session> {
         let (sender, receiver) = self.sql.session(self.options())?;
-        Ok(Session { sender, receiver, _client: self.clone() })
+        Ok(Session { sender, receiver, failed: None, _client: self.clone() })
     }
 
     /// Starts a Session stream and leases a connection for it.
@@ -76,7 +78,14 @@ impl Session {
     /// # Errors
     /// As for [`send`](Self::send).
     pub fn close(&mut self) -> Answer<()> {
-        self.send(Kind::Close(SessionClose::default()))
+        let kind = Some(Kind::Close(SessionClose::default()));
+        let request = SessionRequest { kind, ..SessionRequest::default() };
+        match block_on(self.sender.send((request, WriteFlags::default()))) {
+            // The stream has ended well: it was answered before gRPC could say
+            // that it was sent.
+            Ok(()) | Err(grpcio::Error::RpcFinished(None)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Ends the client's side of the stream, which without `close` breaks it off.
@@ -93,6 +102,17 @@ impl Session {
     /// What the stream ended with.
     #[allow(clippy::should_implement_trait)] // An iterator could not say why it ended.
     pub fn next(&mut self) -> Answer<Option<SessionResponse>> {
-        Ok(block_on(self.receiver.next()).transpose()?)
+        if self.failed.is_none() {
+            match block_on(self.receiver.next()).transpose() {
+                Ok(said) => return Ok(said),
+                // gRPC tells of the end first, and then of the answer that it has
+                // received before and that nobody had asked for.
+                Err(error) => self.failed = Some(error.into()),
+            }
+        }
+        match block_on(self.receiver.next()) {
+            Some(Ok(said)) => Ok(Some(said)),
+            Some(Err(_)) | None => self.failed.take().map_or(Ok(None), Err),
+        }
     }
 }
