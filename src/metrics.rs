@@ -45,6 +45,8 @@ struct Families {
     operations: IntCounterVec,
     operation_time: HistogramVec,
     cancels: IntCounterVec,
+    statement_hits: IntCounterVec,
+    statement_misses: IntCounterVec,
 }
 
 impl Default for Metrics {
@@ -128,6 +130,16 @@ impl Default for Metrics {
                 "Cancel requests sent to PostgreSQL, by cause and result.",
                 &["cause", "result"],
             ),
+            statement_hits: counter(
+                "connpool_statement_cache_hits_total",
+                "Statements that had been prepared before.",
+                &[],
+            ),
+            statement_misses: counter(
+                "connpool_statement_cache_misses_total",
+                "Statements that had to be prepared.",
+                &[],
+            ),
             registry,
             tenants: RwLock::default(),
         }))
@@ -151,6 +163,12 @@ fn keep<T: prometheus::core::Collector + Clone + 'static>(
 }
 
 impl Metrics {
+    /// A statement ran to its end.
+    pub fn statement(&self, cached: bool) {
+        let family = if cached { &self.0.statement_hits } else { &self.0.statement_misses };
+        family.with_label_values::<&str>(&[]).inc();
+    }
+
     /// Where the families are registered; collectors of gauges join them there.
     pub fn registry(&self) -> &Registry {
         &self.0.registry

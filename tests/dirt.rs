@@ -104,8 +104,6 @@ const SETTINGS: &[Dirt] = &[
     (&["set extra_float_digits = -14"], "| 0.3"),
     (&["set standard_conforming_strings = off"], "standard_conforming_strings = off"),
     (&["set backslash_quote = on"], "backslash_quote = on"),
-    (&["set client_encoding = 'LATIN1'"], "client_encoding = LATIN1"),
-    (&["set names 'SQL_ASCII'"], "client_encoding = SQL_ASCII"),
     (&["set search_path = shop, pg_temp"], "schema shop"),
     (&["create temp table t ()", "set search_path = pg_temp, pg_catalog"], "schema pg_temp"),
     (&["set schema 'shop'"], "schema shop"),

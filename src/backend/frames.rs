@@ -30,6 +30,11 @@ pub struct Frames {
     pub last_words: Option<PgFault>,
     /// Statements that the driver has prepared and not closed.
     pub prepared: usize,
+    /// How often the server has reported a setting, which it does for those that
+    /// change the meaning of texts.
+    pub settings: u64,
+    /// The session's client_encoding is not UTF8, which all texts here are.
+    pub foreign_encoding: bool,
     /// More is coming than memory should be given for; break the stream off.
     pub excessive: bool,
     notification_bytes: usize,
@@ -47,6 +52,8 @@ impl Default for Frames {
             key: None,
             last_words: None,
             prepared: 0,
+            settings: 0,
+            foreign_encoding: false,
             excessive: false,
             notification_bytes: 0,
             header: [0; 5],
@@ -114,7 +121,8 @@ impl Frames {
     fn read_body<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let take = self.body_left.min(bytes.len());
         let (body, rest) = bytes.split_at(take);
-        if matches!(self.header[0], b'Z' | b'C' | b'K' | b'E') && self.body.len() + take <= BODY_MAX
+        if matches!(self.header[0], b'Z' | b'C' | b'K' | b'E' | b'S')
+            && self.body.len() + take <= BODY_MAX
         {
             self.body.extend_from_slice(body);
         }
@@ -131,6 +139,12 @@ impl Frames {
             (b'Z', [status, ..]) => {
                 if let Some(state) = TransactionState::from_ready_for_query(*status) {
                     self.transaction = state;
+                }
+            }
+            (b'S', setting) => {
+                self.settings += 1;
+                if let Some(encoding) = setting.strip_prefix(b"client_encoding\0") {
+                    self.foreign_encoding = encoding != b"UTF8\0";
                 }
             }
             (b'C', [tag @ .., 0]) => self.tag = Some(String::from_utf8_lossy(tag).into_owned()),
@@ -244,6 +258,16 @@ mod tests {
             frames.read(&message(kind, &[]));
             assert_eq!(frames.prepared, prepared);
         }
+    }
+
+    #[test]
+    fn settings_are_counted_and_an_encoding_of_another_kind_is_noticed() {
+        let mut frames = Frames::default();
+        frames.read(&message(b'S', b"TimeZone\0UTC\0"));
+        frames.read(&message(b'S', b"client_encoding\0UTF8\0"));
+        assert_eq!((frames.settings, frames.foreign_encoding), (2, false));
+        frames.read(&message(b'S', b"client_encoding\0LATIN1\0"));
+        assert_eq!((frames.settings, frames.foreign_encoding), (3, true));
     }
 
     #[test]

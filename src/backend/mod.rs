@@ -10,6 +10,7 @@ pub mod pg;
 mod rows;
 pub mod session;
 pub mod sqlstate;
+mod statements;
 pub mod transport;
 pub mod values;
 

@@ -14,6 +14,7 @@ use crate::backend::keyword::first_keyword;
 use crate::backend::rows::{bind, column, shapes, Bound, DriverRow};
 use crate::backend::session::{Backend, Done, Notice, Notices, Rows, RunError, Statement};
 use crate::backend::sqlstate;
+use crate::backend::statements::Statements;
 use crate::backend::transport::{Connector, Watch};
 use crate::core::transaction::TransactionState;
 use crate::error::PgFault;
@@ -26,6 +27,7 @@ pub struct PgBackend {
     pid: i32,
     canceller: Canceller,
     notices: Notices,
+    statements: Statements<postgres::Statement>,
     poisoned: bool,
 }
 
@@ -38,8 +40,10 @@ impl PgBackend {
         pid: i32,
         canceller: Canceller,
         notices: Notices,
+        cache: usize,
     ) -> PgBackend {
-        PgBackend { client, driver, watch, pid, canceller, notices, poisoned: false }
+        let statements = Statements::new(cache);
+        PgBackend { client, driver, watch, pid, canceller, notices, statements, poisoned: false }
     }
 
     /// Nobody takes notifications yet, and the driver would keep them for ever.
@@ -78,11 +82,11 @@ impl PgBackend {
         rows: &mut dyn Rows,
     ) -> Result<Done, RunError> {
         let shapes = shapes(prepared);
-        rows.head(prepared.columns().iter().map(column).collect());
         self.watch.start_statement();
         let notices = &self.notices;
         let outcome = (|| {
             let mut coming = self.client.query_raw(prepared, parameters)?;
+            rows.head(prepared.columns().iter().map(column).collect());
             while let Some(row) = coming.next()? {
                 rows.notices(notices);
                 rows.row(&shapes, &DriverRow(row));
@@ -92,8 +96,56 @@ impl PgBackend {
         let rows_affected = outcome.map_err(|error| self.fail(&error, true))?;
         let command_tag = self.watch.tag().unwrap_or_default();
         self.poisoned |= matches!(command_tag.as_str(), "DISCARD ALL" | "DEALLOCATE ALL");
-        Ok(Done { rows_affected, command_tag })
+        Ok(Done { rows_affected, command_tag, cached: false })
     }
+
+    fn prepare(&mut self, sql: &str) -> Result<postgres::Statement, RunError> {
+        match self.client.prepare(sql) {
+            Ok(prepared) => {
+                self.statements.keep(sql, &prepared);
+                Ok(prepared)
+            }
+            Err(error) => Err(self.fail(&error, false)),
+        }
+    }
+
+    /// Runs a statement, prepared before if it was kept.
+    fn run_prepared(
+        &mut self,
+        statement: &Statement,
+        rows: &mut dyn Rows,
+    ) -> Result<Done, RunError> {
+        let sql = &statement.sql;
+        let idle = self.watch.transaction() == TransactionState::None;
+        let Some(kept) = self.statements.get(sql, self.watch.settings()) else {
+            let prepared = self.prepare(sql)?;
+            let parameters = bind(&prepared, &statement.parameters)?;
+            return self.read(&prepared, parameters, rows);
+        };
+        let parameters = bind(&kept, &statement.parameters)?;
+        let outcome = self.read(&kept, parameters, rows);
+        match outcome {
+            Ok(done) => Ok(Done { cached: true, ..done }),
+            // PostgreSQL saw that its result would look otherwise by now, before it
+            // ran. Inside a transaction it is too late: the error has failed that.
+            Err(RunError::Fault(fault)) if idle && is_stale_plan(&fault) => {
+                self.statements.forget(sql);
+                let prepared = self.prepare(sql)?;
+                let parameters = bind(&prepared, &statement.parameters)?;
+                self.read(&prepared, parameters, rows)
+            }
+            Err(error) => {
+                // It may be the cause; the next one is prepared anew.
+                self.statements.forget(sql);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The error of a prepared statement whose result has changed its columns.
+fn is_stale_plan(fault: &PgFault) -> bool {
+    fault.sqlstate == "0A000" && fault.routine == "RevalidateCachedQuery"
 }
 
 impl Backend for PgBackend {
@@ -127,12 +179,14 @@ impl Backend for PgBackend {
         if statement.sql.contains('\0') {
             return Err(RunError::Unsupported("sql must not contain a NUL character"));
         }
-        let prepared = match self.client.prepare(&statement.sql) {
-            Ok(prepared) => prepared,
-            Err(error) => return Err(self.fail(&error, false)),
-        };
-        let parameters = bind(&prepared, &statement.parameters)?;
-        let result = self.read(&prepared, parameters, rows);
+        if self.watch.has_foreign_encoding() && !leaves_encoding(&statement.sql) {
+            return Err(RunError::Unsupported(
+                "the session's client_encoding must be UTF8; RESET client_encoding first",
+            ));
+        }
+        let result = self.run_prepared(statement, rows);
+        let in_transaction = self.watch.transaction().is_open();
+        self.statements.ran(&statement.sql, in_transaction);
         self.drop_notifications();
         result
     }
@@ -179,6 +233,7 @@ impl Backend for PgBackend {
         if !deallocate.is_empty() && self.client.batch_execute(&deallocate).is_err() {
             return false;
         }
+        self.statements.session_reset();
         self.notices.take();
         self.drop_notifications();
         self.watch.transaction() == TransactionState::None
@@ -187,6 +242,14 @@ impl Backend for PgBackend {
     fn take_notices(&mut self) -> Vec<Notice> {
         self.notices.take()
     }
+}
+
+/// What can bring a session back to UTF8, and has no text but its own.
+fn leaves_encoding(sql: &str) -> bool {
+    matches!(
+        first_keyword(sql).as_str(),
+        "SET" | "RESET" | "DISCARD" | "ROLLBACK" | "ABORT" | "COMMIT" | "END"
+    )
 }
 
 /// Makes a session as new, in one round trip. Functions are schema-qualified,
@@ -250,6 +313,7 @@ pub(crate) fn fault_of(error: &postgres::Error) -> Option<PgFault> {
         datatype: own(db.datatype()),
         constraint: own(db.constraint()),
         context: own(db.where_()),
+        routine: own(db.routine()),
     })
 }
 

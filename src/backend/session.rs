@@ -65,6 +65,8 @@ pub struct Done {
     pub rows_affected: u64,
     /// PostgreSQL's command tag; empty for an empty statement.
     pub command_tag: String,
+    /// It had been prepared before.
+    pub cached: bool,
 }
 
 /// What one statement gave.
@@ -80,6 +82,8 @@ pub struct StatementResult {
     pub command_tag: String,
     /// `max_rows` cut the result.
     pub truncated: bool,
+    /// The statement had been prepared before.
+    pub cached: bool,
 }
 
 /// Why a statement gave no result.

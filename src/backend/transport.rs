@@ -123,6 +123,16 @@ impl Watch {
         self.lock().frames.prepared
     }
 
+    /// How often a setting that changes the meaning of texts has changed.
+    pub fn settings(&self) -> u64 {
+        self.lock().frames.settings
+    }
+
+    /// True while the session's client_encoding is not UTF8.
+    pub fn has_foreign_encoding(&self) -> bool {
+        self.lock().frames.foreign_encoding
+    }
+
     /// How to cancel what runs here; known once authentication is over.
     pub fn cancel_key(&self) -> Option<CancelKey> {
         self.lock().frames.key.clone()

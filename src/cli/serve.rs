@@ -55,6 +55,9 @@ pub(super) struct Flags {
     /// close = closed.
     #[arg(long, env = "CPM_RESET", default_value = "clean", value_parser = reset)]
     pub reset: Reset,
+    /// Prepared statements that each connection keeps; 0 keeps none.
+    #[arg(long, env = "CPM_STATEMENT_CACHE", default_value_t = 100)]
+    pub statement_cache: usize,
     /// Leases that one client connection may hold at a tenant, if the tenant may
     /// have more connections than that.
     #[arg(long, env = "CPM_LEASES_PER_CALLER", default_value_t = 20)]
@@ -105,6 +108,7 @@ impl Flags {
                 max_lifetime: Duration::from_secs(self.max_lifetime),
                 idle_timeout: Duration::from_secs(self.idle_timeout),
                 reset: self.reset,
+                statement_cache: self.statement_cache,
                 ..PoolConfig::default()
             },
             limits: Limits {

@@ -62,6 +62,8 @@ pub struct PoolConfig {
     pub check_timeout: Duration,
     /// What becomes of a backend after a lease or a one-shot.
     pub reset: Reset,
+    /// Prepared statements that each backend keeps; 0 keeps none.
+    pub statement_cache: usize,
 }
 
 /// What becomes of a backend that was used.
@@ -196,6 +198,7 @@ impl Default for PoolConfig {
             check_after_idle: Duration::from_secs(1),
             check_timeout: Duration::from_secs(2),
             reset: Reset::Clean,
+            statement_cache: 100,
         }
     }
 }

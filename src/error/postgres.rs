@@ -30,6 +30,9 @@ pub struct PgFault {
     pub constraint: String,
     /// Call stack in PostgreSQL.
     pub context: String,
+    /// The function of PostgreSQL's source that raised it; tells errors of one
+    /// SQLSTATE apart, and is not sent on.
+    pub routine: String,
 }
 
 impl fmt::Display for PgFault {

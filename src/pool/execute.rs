@@ -220,5 +220,9 @@ fn count(tenant: &Tenant, work: &Task, answer: &Result<Executed, Error>, started
     let took = clock::now().saturating_duration_since(started);
     let name = answer.as_ref().map_or_else(Error::as_str, |_| "ok");
     let operation = if work.outlet.is_some() { "query" } else { "execute" };
-    tenant.context().tools.metrics.operated(operation, name, tenant.id(), took);
+    let metrics = &tenant.context().tools.metrics;
+    metrics.operated(operation, name, tenant.id(), took);
+    for result in answer.iter().flat_map(|executed| &executed.results) {
+        metrics.statement(result.cached);
+    }
 }

@@ -60,8 +60,8 @@ impl<'a> Kept<'a> {
                 Err(RunError::TooLarge { completed: false })
             }
             (Err(error), _) | (Ok(_), Some(error)) => Err(error),
-            (Ok(Done { rows_affected, command_tag }), None) => {
-                Ok(StatementResult { rows_affected, command_tag, ..self.result })
+            (Ok(Done { rows_affected, command_tag, cached }), None) => {
+                Ok(StatementResult { rows_affected, command_tag, cached, ..self.result })
             }
         }
     }

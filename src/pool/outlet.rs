@@ -75,9 +75,15 @@ impl<'a> Paced<'a> {
                 })
             }
             (Err(error), _) | (Ok(_), Some(error)) => Err(error),
-            (Ok(Done { rows_affected, command_tag }), None) => {
+            (Ok(Done { rows_affected, command_tag, cached }), None) => {
                 let columns = self.columns;
-                Ok(StatementResult { columns, rows_affected, command_tag, ..Default::default() })
+                Ok(StatementResult {
+                    columns,
+                    rows_affected,
+                    command_tag,
+                    cached,
+                    ..Default::default()
+                })
             }
         }
     }

@@ -156,7 +156,7 @@ impl Registry {
             ));
         }
         let name = application_name(id);
-        let connect = PgConnect::new(dsn.clone(), name, self.tls.clone());
+        let connect = PgConnect::new(dsn.clone(), name, self.tls.clone(), settings.statement_cache);
         let wanted = settings.max_connections;
         let fresh = Tenant::new(
             id.clone(),

@@ -1,0 +1,205 @@
+//! The prepared statements of one backend: kept to spare the round trip, dropped
+//! when their text may mean something else by now.
+
+use std::collections::HashMap;
+
+use crate::backend::keyword::words;
+
+/// Longer texts are prepared each time, so that the cache's memory is bounded here
+/// and in PostgreSQL.
+const SQL_MAX: usize = 16 << 10;
+
+/// Statements by their text, the least recently used of them to go first.
+pub(super) struct Statements<S> {
+    capacity: usize,
+    by_sql: HashMap<String, Kept<S>>,
+    clock: u64,
+    /// Something in this transaction changed what texts mean, and its end may
+    /// change it back.
+    unsettled: bool,
+    /// Something in this session did, and its reset changes it back.
+    touched: bool,
+    /// The settings they were prepared under, by number of changes.
+    settings: u64,
+}
+
+struct Kept<S> {
+    statement: S,
+    used: u64,
+}
+
+impl<S: Clone> Statements<S> {
+    /// A cache of so many statements; 0 keeps none.
+    pub(super) fn new(capacity: usize) -> Statements<S> {
+        let by_sql = HashMap::new();
+        Statements { capacity, by_sql, clock: 0, unsettled: false, touched: false, settings: 0 }
+    }
+
+    /// The statement of this text, if it was prepared before under the settings
+    /// of now.
+    pub(super) fn get(&mut self, sql: &str, settings: u64) -> Option<S> {
+        if settings != self.settings {
+            self.settings = settings;
+            self.clear();
+        }
+        self.clock += 1;
+        let kept = self.by_sql.get_mut(sql)?;
+        kept.used = self.clock;
+        Some(kept.statement.clone())
+    }
+
+    /// Keeps a statement that was just prepared.
+    pub(super) fn keep(&mut self, sql: &str, statement: &S) {
+        if self.capacity == 0 || sql.len() > SQL_MAX {
+            return;
+        }
+        if self.by_sql.len() >= self.capacity {
+            let oldest = self.by_sql.iter().min_by_key(|(_, kept)| kept.used);
+            if let Some(oldest) = oldest.map(|(sql, _)| sql.clone()) {
+                self.by_sql.remove(&oldest);
+            }
+        }
+        let kept = Kept { statement: statement.clone(), used: self.clock };
+        self.by_sql.insert(sql.to_owned(), kept);
+    }
+
+    /// Drops one.
+    pub(super) fn forget(&mut self, sql: &str) {
+        self.by_sql.remove(sql);
+    }
+
+    /// Drops all.
+    pub(super) fn clear(&mut self) {
+        self.by_sql.clear();
+    }
+
+    /// A statement was run, whatever came of it; `in_transaction` afterwards.
+    pub(super) fn ran(&mut self, sql: &str, in_transaction: bool) {
+        if may_change_meanings(sql) {
+            self.unsettled = true;
+            self.touched = true;
+            self.clear();
+        }
+        if self.unsettled && !in_transaction {
+            self.unsettled = false;
+            self.clear();
+        }
+    }
+}
+
+impl<S> Statements<S> {
+    /// The session was reset.
+    pub(super) fn session_reset(&mut self) {
+        if std::mem::take(&mut self.touched) {
+            self.by_sql.clear();
+        }
+        self.unsettled = false;
+    }
+}
+
+/// True unless the statement is of a kind that leaves settings, names and types
+/// as they are. PostgreSQL notices much by itself, but not a temporary table that
+/// hides another, nor a literal that TimeZone would now read otherwise.
+fn may_change_meanings(sql: &str) -> bool {
+    let mut words = words(sql);
+    match words.next().as_deref() {
+        Some(
+            "BEGIN" | "START" | "COMMIT" | "END" | "SAVEPOINT" | "RELEASE" | "DECLARE" | "FETCH"
+            | "MOVE" | "CLOSE" | "SHOW" | "LOCK" | "LISTEN" | "UNLISTEN" | "NOTIFY" | "ANALYZE",
+        )
+        | None => false,
+        // ROLLBACK takes back what was unsettled, and that is all it changes.
+        Some("ROLLBACK" | "ABORT") => false,
+        Some(
+            "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "WITH" | "VALUES" | "TABLE"
+            | "EXPLAIN",
+        ) => {
+            // SELECT INTO makes a table; INSERT INTO does not. A word too many
+            // costs a round trip only.
+            let lower = sql.to_ascii_lowercase();
+            let into = lower.contains("into") && !lower.trim_start().starts_with("insert");
+            into || lower.contains("set_config")
+        }
+        Some(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(statements: &mut Statements<u32>, sql: &str) -> bool {
+        statements.get(sql, 0).is_some()
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first() {
+        let mut statements = Statements::new(2);
+        for (n, sql) in ["a", "b"].into_iter().enumerate() {
+            assert!(!kept(&mut statements, sql));
+            statements.keep(sql, &(n as u32));
+        }
+        assert!(kept(&mut statements, "a"));
+        assert!(!kept(&mut statements, "c"));
+        statements.keep("c", &2);
+        assert!(kept(&mut statements, "a") && kept(&mut statements, "c"));
+        assert!(!kept(&mut statements, "b"));
+        statements.forget("a");
+        assert!(!kept(&mut statements, "a"));
+    }
+
+    #[test]
+    fn none_are_kept_without_capacity_and_no_long_ones() {
+        let mut statements = Statements::new(0);
+        statements.keep("a", &0);
+        assert!(!kept(&mut statements, "a"));
+        let mut statements = Statements::new(1);
+        let long = "x".repeat(SQL_MAX + 1);
+        statements.keep(&long, &0);
+        assert!(!kept(&mut statements, &long));
+    }
+
+    #[test]
+    fn a_change_of_settings_drops_all() {
+        let mut statements = Statements::new(9);
+        statements.keep("a", &0);
+        assert!(statements.get("a", 1).is_none());
+        statements.keep("a", &0);
+        assert!(statements.get("a", 1).is_some());
+    }
+
+    #[test]
+    fn what_may_change_meanings_drops_all_now_and_at_the_end_of_its_transaction() {
+        let mut statements = Statements::new(9);
+        for (sql, drops) in [
+            ("select 1", false),
+            ("with x as (select 1) select * from x", false),
+            ("insert into t values (1)", false),
+            ("begin", false),
+            ("fetch c", false),
+            ("select 1 into t", true),
+            ("select set_config('a.b', 'c', true)", true),
+            ("/* x */ SET x = 1", true),
+            ("create temp table t (n int)", true),
+            ("do $$ begin end $$", true),
+            ("call p()", true),
+            ("discard all", true),
+        ] {
+            statements.keep("a", &0);
+            statements.ran(sql, false);
+            assert_eq!(!kept(&mut statements, "a"), drops, "{sql}");
+        }
+        statements.ran("set local x = 1", true);
+        statements.keep("a", &0);
+        statements.ran("select 1", true);
+        assert!(kept(&mut statements, "a"));
+        statements.ran("rollback", false);
+        assert!(!kept(&mut statements, "a"));
+        // The reset takes back what a session has set, once.
+        for kept_after in [false, true] {
+            statements.keep("a", &0);
+            statements.session_reset();
+            assert_eq!(kept(&mut statements, "a"), kept_after);
+        }
+    }
+}
