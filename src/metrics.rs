@@ -72,7 +72,7 @@ impl Default for Metrics {
             ),
             leak_warnings: counter(
                 "connpool_lease_leak_warnings_total",
-                "Leases that were held for longer than ten minutes.",
+                "Leases that were held for longer than --leak-warning.",
                 &["tenant"],
             ),
             lease_held: histogram(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::Args;
+use clap::{value_parser, Args};
 use crossbeam_channel::{bounded, Receiver};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -69,6 +69,18 @@ pub(super) struct Flags {
     /// The most connections of all tenants together.
     #[arg(long, env = "CPM_MAX_BACKENDS", default_value_t = 2000)]
     pub max_backends: usize,
+    /// A silent client is asked after so long whether it is still there, in seconds.
+    #[arg(long, env = "CPM_KEEPALIVE_TIME", default_value_t = 30, value_name = "SECONDS",
+          value_parser = value_parser!(u64).range(1..=86_400))]
+    pub keepalive_time: u64,
+    /// A client that does not answer that within so long has left, in seconds.
+    #[arg(long, env = "CPM_KEEPALIVE_TIMEOUT", default_value_t = 10, value_name = "SECONDS",
+          value_parser = value_parser!(u64).range(1..=86_400))]
+    pub keepalive_timeout: u64,
+    /// A lease held for longer is named in the log, in seconds.
+    #[arg(long, env = "CPM_LEAK_WARNING", default_value_t = 600, value_name = "SECONDS",
+          value_parser = value_parser!(u64).range(1..))]
+    pub leak_warning: u64,
 }
 
 fn reset(word: &str) -> Result<Reset, String> {
@@ -100,6 +112,9 @@ impl Flags {
             },
             http: self.http,
             drain_timeout: Duration::from_secs(self.drain_timeout),
+            keepalive_time: Duration::from_secs(self.keepalive_time),
+            keepalive_timeout: Duration::from_secs(self.keepalive_timeout),
+            leak_warning: Duration::from_secs(self.leak_warning),
             pool: PoolConfig {
                 max_connections: self.max_connections,
                 min_connections: self

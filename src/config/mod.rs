@@ -20,6 +20,12 @@ pub struct Config {
     pub http: SocketAddr,
     /// How long a stop waits for leases to end.
     pub drain_timeout: Duration,
+    /// A client connection that is silent for so long is asked whether it lives.
+    pub keepalive_time: Duration,
+    /// It is dead if it does not answer within so long.
+    pub keepalive_timeout: Duration,
+    /// A lease held for longer is worth a warning.
+    pub leak_warning: Duration,
     /// Limits of each tenant's pool.
     pub pool: PoolConfig,
     /// Limits of the service.
@@ -172,6 +178,11 @@ impl Default for Config {
             tls: Tls::Files { cert: "certs/cert.pem".into(), key: "certs/key.pem".into() },
             http: SocketAddr::from(([0, 0, 0, 0], 8082)),
             drain_timeout: Duration::from_secs(30),
+            // A vanished client's stream gives its lease back within the sum of both.
+            keepalive_time: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(10),
+            // Twice the default time to live: whoever renews may have forgotten to release.
+            leak_warning: Duration::from_secs(600),
             pool: PoolConfig::default(),
             limits: Limits::default(),
         }

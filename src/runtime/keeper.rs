@@ -13,10 +13,8 @@ use crate::pool::service::Service;
 use crate::runtime::shutdown::{Stopped, Thread};
 use crate::threads;
 
-/// It looks at every pool so often, and when a pool was just opened.
+/// It looks at every pool at least so often, and when a pool was just opened.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// A lease held for longer is worth a warning.
-const LEAK_WARNING: Duration = Duration::from_secs(600);
 /// Holders named in one line.
 const NAMED: usize = 10;
 
@@ -30,15 +28,16 @@ pub fn start(service: Service) -> std::io::Result<Thread> {
 
 fn run(service: &Service, stopped: &Stopped) {
     let bell = service.context().keeper.clone();
+    let interval = INTERVAL.min(service.context().config.leak_warning);
     let mut exhausted = HashSet::new();
     loop {
         bell.awake();
         threads::survive(threads::KEEPER, || round(service, &mut exhausted));
-        bell.sleep_until(clock::now() + INTERVAL);
+        bell.sleep_until(clock::now() + interval);
         select! {
             recv(stopped) -> _ => return,
             recv(bell.heard()) -> _ => {}
-            recv(after(INTERVAL)) -> _ => {}
+            recv(after(interval)) -> _ => {}
         }
     }
 }
@@ -64,7 +63,7 @@ fn round(service: &Service, exhausted: &mut HashSet<TenantId>) {
         }
     }
     *exhausted = still;
-    service.leases.warn_of_leaks(LEAK_WARNING);
+    service.leases.warn_of_leaks(service.context().config.leak_warning);
     service.retries.forget_ended(&service.leases);
 }
 

@@ -2,6 +2,7 @@
 //! binary in front of it, one process a test.
 #![allow(dead_code)] // Each test file uses its own part of this.
 
+pub mod proxy;
 pub mod sql;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -199,7 +200,12 @@ impl Service {
 
     /// A client with a connection of its own.
     pub fn client(&self) -> Client {
-        let address = format!("localhost:{}", self.port);
+        self.client_by(self.port)
+    }
+
+    /// A client that reaches it by another port of this machine.
+    pub fn client_by(&self, port: u16) -> Client {
+        let address = format!("localhost:{port}");
         let security = match &self.trust {
             Some(pem) => Security::Trust(pem),
             None => Security::Insecure,
