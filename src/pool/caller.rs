@@ -18,11 +18,13 @@ pub struct Caller {
     stage: Mutex<Stage>,
 }
 
-/// Where its request stands. Moves only downwards.
+/// Where its request stands. Moves downwards, but for a wait that was changed.
 #[derive(Default)]
 enum Stage {
     #[default]
     Arrived,
+    /// On its way into the queue, where it may wait until then.
+    Postponed(Instant),
     Queued(Weak<Tenant>, WaiterId),
     /// Another stands in the queue for it, and for whoever repeats the request.
     Represented(Seat),
@@ -54,15 +56,25 @@ impl Caller {
 
     /// The request stands in a tenant's queue.
     pub fn queued(&self, tenant: &Arc<Tenant>, id: WaiterId) {
-        let mut stage = self.lock();
-        match *stage {
-            Stage::Arrived => *stage = Stage::Queued(Arc::downgrade(tenant), id),
-            Stage::Gone => {
-                drop(stage);
-                tenant.leave(id);
+        loop {
+            let mut stage = self.lock();
+            match *stage {
+                Stage::Arrived => *stage = Stage::Queued(Arc::downgrade(tenant), id),
+                Stage::Postponed(deadline) => {
+                    *stage = Stage::Arrived;
+                    drop(stage);
+                    tenant.postpone(id, deadline);
+                    // It may have been postponed again meanwhile.
+                    continue;
+                }
+                Stage::Gone => {
+                    drop(stage);
+                    tenant.leave(id);
+                }
+                // A worker was quicker than we are.
+                Stage::Queued(..) | Stage::Represented(_) | Stage::Served | Stage::Running(_) => {}
             }
-            // A worker was quicker than we are.
-            Stage::Queued(..) | Stage::Represented(_) | Stage::Served | Stage::Running(_) => {}
+            return;
         }
     }
 
@@ -79,10 +91,16 @@ impl Caller {
 
     /// Lets the request stand in the queue for longer, or shorter.
     pub fn postpone(&self, deadline: Instant) {
-        let queued = match &*self.lock() {
+        let mut stage = self.lock();
+        let queued = match &*stage {
             Stage::Queued(tenant, id) => tenant.upgrade().map(|tenant| (tenant, *id)),
+            Stage::Arrived | Stage::Postponed(_) => {
+                *stage = Stage::Postponed(deadline);
+                None
+            }
             _ => None,
         };
+        drop(stage);
         if let Some((tenant, id)) = queued {
             tenant.postpone(id, deadline);
         }
@@ -126,7 +144,7 @@ impl Caller {
             }
             Stage::Represented(seat) => seat.leave(),
             Stage::Running(operation) => operation.cancel(CancelCause::Caller),
-            Stage::Arrived | Stage::Served | Stage::Gone => {}
+            Stage::Arrived | Stage::Postponed(_) | Stage::Served | Stage::Gone => {}
         }
     }
 }

@@ -47,13 +47,13 @@ impl Undelivered {
 
     /// How far the delivery is, for those who ask for the same grant.
     pub(super) fn delivery(&self) -> Delivery {
-        self.claim.delivery.clone()
+        self.claim.0.clone()
     }
 
     /// The grant has reached its caller.
     pub fn delivered(mut self) {
         self.pending = None;
-        self.claim.delivery.0.store(DELIVERED, Ordering::Release);
+        self.claim.0 .0.store(DELIVERED, Ordering::Release);
     }
 }
 
@@ -68,26 +68,23 @@ impl Drop for Undelivered {
     }
 }
 
-/// How far a grant is on its way. Several calls may ask for the same grant, each
-/// taking over from the one before: 0 = one has it, the greatest number = given
-/// up, else the number of the call that is to get it.
+/// How far a grant is on its way. Several calls may ask for the same grant: 0 =
+/// it was taken back, the greatest number = one of them has it, else the number of
+/// calls that it is on its way to.
 #[derive(Clone, Default)]
 pub(super) struct Delivery(Arc<AtomicU64>);
 
-const DELIVERED: u64 = 0;
-const GIVEN_UP: u64 = u64::MAX;
+const GIVEN_UP: u64 = 0;
+const DELIVERED: u64 = u64::MAX;
 
 /// One call's claim to a grant.
-pub(super) struct Claim {
-    number: u64,
-    delivery: Delivery,
-}
+pub(super) struct Claim(Delivery);
 
 /// What a later call finds.
 pub(super) enum Found {
-    /// The grant has been delivered; there is nothing to take over.
+    /// The grant has been delivered, and is not taken back any more.
     Delivered,
-    /// It is for this call now.
+    /// It is on its way to this call too.
     Claimed(Claim),
     /// It was taken back.
     GivenUp,
@@ -96,14 +93,14 @@ pub(super) enum Found {
 impl Delivery {
     pub(super) fn first(self) -> Claim {
         self.0.store(1, Ordering::Release);
-        Claim { number: 1, delivery: self }
+        Claim(self)
     }
 
     /// A later call asks for the grant.
-    pub(super) fn take_over(&self) -> Found {
-        let next = |now: u64| (now != DELIVERED && now != GIVEN_UP).then_some(now + 1);
+    pub(super) fn join(&self) -> Found {
+        let next = |calls: u64| (calls != DELIVERED && calls != GIVEN_UP).then_some(calls + 1);
         match self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) {
-            Ok(before) => Found::Claimed(Claim { number: before + 1, delivery: self.clone() }),
+            Ok(_) => Found::Claimed(Claim(self.clone())),
             Err(DELIVERED) => Found::Delivered,
             Err(_) => Found::GivenUp,
         }
@@ -111,11 +108,11 @@ impl Delivery {
 }
 
 impl Claim {
-    /// True if nobody has taken over and nobody will.
+    /// True if it was the last claim, and none was delivered: nobody has the grant,
+    /// and nobody will.
     fn give_up(&self) -> bool {
-        let order = Ordering::AcqRel;
-        let now = &self.delivery.0;
-        now.compare_exchange(self.number, GIVEN_UP, order, Ordering::Acquire).is_ok()
+        let next = |calls: u64| (calls != DELIVERED && calls != GIVEN_UP).then(|| calls - 1);
+        self.0 .0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) == Ok(1)
     }
 }
 
@@ -125,18 +122,22 @@ mod tests {
 
     #[test]
     fn only_the_last_claim_can_give_up_and_only_what_was_not_delivered() {
-        let delivery = Delivery::default();
-        let first = delivery.clone().first();
-        let Found::Claimed(second) = delivery.take_over() else { panic!("it is on its way") };
-        assert!(!first.give_up());
-        assert!(second.give_up());
-        assert!(!second.give_up());
-        assert!(matches!(delivery.take_over(), Found::GivenUp));
-
+        for first_leaves_first in [true, false] {
+            let delivery = Delivery::default();
+            let first = delivery.clone().first();
+            let Found::Claimed(second) = delivery.join() else { panic!("it is on its way") };
+            let (early, late) = match first_leaves_first {
+                true => (first, second),
+                false => (second, first),
+            };
+            assert!(!early.give_up());
+            assert!(late.give_up());
+            assert!(matches!(delivery.join(), Found::GivenUp));
+        }
         let delivery = Delivery::default();
         let first = delivery.clone().first();
         delivery.0.store(DELIVERED, Ordering::Release);
-        assert!(matches!(delivery.take_over(), Found::Delivered));
+        assert!(matches!(delivery.join(), Found::Delivered));
         assert!(!first.give_up());
     }
 }

@@ -161,7 +161,7 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 /// The lease that an earlier call got, while it lives.
 fn granted_before(id: &ConnectionId, delivery: &Delivery, leases: &Arc<Leases>) -> Option<Grant> {
     let view = leases.view(id).ok()?;
-    let undelivered = match delivery.take_over() {
+    let undelivered = match delivery.join() {
         Found::Delivered => Undelivered::nothing(),
         Found::Claimed(claim) => Undelivered::new(leases, id, claim),
         Found::GivenUp => return None,
