@@ -136,3 +136,16 @@ fn a_dsn_cannot_ask_for_the_whole_budget() {
     assert_eq!(error.code, code::INVALID_ARGUMENT);
     assert!(error.message.contains("pool_max_conns must be at most 100"), "{error}");
 }
+
+#[test]
+fn an_array_of_many_nothings_costs_no_more_than_it_may_have() {
+    let (service, tenant) = (Service::start(), harness::tenant());
+    let lease = service.lease(&tenant);
+    let before = service.proc_status("VmHWM:");
+    let error = lease.fails(&["select array_fill(null::int, array[15000000])"]);
+    assert_eq!(error.reason, "RESULT_TOO_LARGE");
+    // The row itself has 60 MB, which the driver holds whole, and a copy of it.
+    let grown = service.proc_status("VmHWM:") - before;
+    assert!(grown < 300 * 1024, "{grown} KiB");
+    assert_eq!(lease.value("select 1"), "1");
+}

@@ -290,6 +290,23 @@ fn a_reader_that_takes_nothing_for_too_long_is_given_up() {
 }
 
 #[test]
+fn a_result_that_was_cut_short_never_ends_well() {
+    let (service, tenant) = (Service::with(&["--stall-timeout", "1"]), tenant());
+    // So large that PostgreSQL may be done while the reader has not begun.
+    for rows in [1_000, 2_000, 4_000, 8_000, 16_000] {
+        let lease = service.lease(&tenant);
+        let sql = format!("select repeat('x', 1000) from generate_series(1, {rows})");
+        let mut query = lease.client.query(&on(&lease, &sql)).unwrap();
+        // Nobody reads until the statement is over, one way or another.
+        eventually("the lease is free", || lease.client.run(&lease.id, &["select 1"]).is_ok());
+        let read = read(&mut query);
+        assert_eq!(read.trailer.is_some(), read.error.is_none());
+        assert!(read.error.is_some() || read.rows.len() == rows, "{} of {rows}", read.rows.len());
+        lease.client.release(&lease.id).unwrap();
+    }
+}
+
+#[test]
 fn a_forced_release_ends_a_query_whose_reader_has_stopped() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);

@@ -105,12 +105,15 @@ pub enum RunError {
         /// The rule.
         rule: String,
     },
-    /// A value could not be understood; the statement ran to its end.
+    /// A value could not be understood.
     Undecodable {
         /// The column.
         column: String,
         /// Why.
         why: String,
+        /// The statement ran to its end all the same; otherwise it was
+        /// cancelled, which undoes it.
+        completed: bool,
     },
     /// The result passed `max_bytes`.
     TooLarge {

@@ -129,7 +129,8 @@ impl Flags {
             limits: Limits {
                 max_backends: self.max_backends,
                 leases_per_caller: self.leases_per_caller,
-                stall_timeout: Duration::from_secs(self.stall_timeout),
+                // Zero would give every reader up; a day is as good as for ever.
+                stall_timeout: Duration::from_secs(self.stall_timeout.clamp(1, 86_400)),
                 ..Limits::default()
             },
         }

@@ -91,7 +91,7 @@ impl fmt::Display for Error {
             }
             Error::ResultTooLarge { limit_bytes, cancelled, .. } => write!(
                 f,
-                "the result is larger than {limit_bytes} bytes{}; use max_rows, LIMIT or a cursor",
+                "the result, or a row of it, is larger than {limit_bytes} bytes{}; use max_rows, LIMIT, a cursor or Query",
                 if *cancelled { ", and the statement was cancelled" } else { "" }
             ),
             Error::RolledBack { .. } => f.write_str(

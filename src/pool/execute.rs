@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::backend::session::{Notice, RunError, Statement, StatementResult};
 use crate::clock;
+use crate::config::lease::MAX_LIFETIME;
 use crate::core::ids::ConnectionId;
 use crate::core::lease_table::{Left, Via};
 use crate::core::transaction::TransactionState;
-use crate::error::{Error, Work};
+use crate::error::{CancelCause, Error, Work};
 use crate::pool::caller::Caller;
 use crate::pool::job::{Job, Reply, Session};
 use crate::pool::leases::Leases;
@@ -144,12 +145,16 @@ pub fn one_shot(
 ) {
     let operation = Operation::new(tools.clone());
     let who = Arc::clone(caller);
-    let job = Job::new(caller, move |session| {
+    let streamed = work.outlet.is_some();
+    let mut job = Job::new(caller, move |session| {
         let mut session = match session {
             Ok(session) => session,
             Err(error) => return drop(reply.send(Err(error))),
         };
         who.run(&operation);
+        // A reader's pace is not bounded otherwise: a lease has a lifetime.
+        let _life =
+            streamed.then(|| operation.cancel_after(MAX_LIFETIME, CancelCause::MaxLifetime));
         let (started, tenant) = (clock::now(), Arc::clone(session.tenant()));
         let (answer, usable) = run(&mut session, &operation, &mut work);
         let state = session.taken.backend.watch().transaction();
@@ -167,6 +172,8 @@ pub fn one_shot(
             Tenant::discard(session, "lost");
         }
     });
+    // Held for as long as a reader likes, it counts as a lease does.
+    job.for_lease = streamed;
     registry.admit(target, job, wait);
 }
 
@@ -178,6 +185,7 @@ fn run(
     work: &mut Task,
 ) -> (Result<Executed, Error>, bool) {
     let request = &work.request;
+    let streamed = work.outlet.is_some();
     if let Some(outlet) = &work.outlet {
         operation.interrupts(outlet.interrupter());
     }
@@ -193,6 +201,11 @@ fn run(
         Err(RunError::Interrupted)
     };
     let settled = operation.settle();
+    // A cancel that PostgreSQL had no time to see has dropped rows all the same.
+    let outcome = match outcome {
+        Ok(()) if streamed && settled.cause.is_some() => Err(RunError::Interrupted),
+        other => other,
+    };
     let mut usable = settled.reusable && !backend.is_closed();
     if progress.wrapped && outcome.is_err() && usable {
         usable = tenant.bounded(backend, |backend| {

@@ -88,6 +88,13 @@ impl Rows for Kept<'_> {
     fn row(&mut self, shapes: &[Shape], row: &dyn RawRow) {
         let full = self.limits.max_rows == Some(self.result.rows.len() as u64);
         self.result.truncated |= full;
+        // Decoded, a row of small elements takes many times its size. None that is
+        // so much larger than the limit could fit.
+        let oversized = row.bytes() / 2 > self.limits.max_bytes;
+        if oversized && !full && self.problem.is_none() {
+            self.result.rows = Vec::new();
+            self.problem = Some(RunError::TooLarge { completed: true });
+        }
         if full || self.problem.is_some() {
             return self.skip(row);
         }
@@ -112,5 +119,5 @@ impl Rows for Kept<'_> {
 /// The error for a value that cannot be read.
 pub(super) fn undecodable(columns: &[Column], index: usize, why: String) -> RunError {
     let column = columns.get(index).map_or_else(String::new, |column| column.name.clone());
-    RunError::Undecodable { column, why }
+    RunError::Undecodable { column, why, completed: true }
 }

@@ -173,10 +173,13 @@ impl Operation {
 
     /// Cancels with `Timeout` after `limit`, unless the guard is dropped before.
     pub fn timeout(self: &Arc<Self>, limit: Duration) -> Alarm {
+        self.cancel_after(limit, CancelCause::Timeout)
+    }
+
+    /// Cancels after `limit`, unless the guard is dropped before.
+    pub fn cancel_after(self: &Arc<Self>, limit: Duration, cause: CancelCause) -> Alarm {
         let operation = Arc::clone(self);
-        self.tools.alarms.set(clock::now() + limit, move || {
-            operation.cancel(CancelCause::Timeout);
-        })
+        self.tools.alarms.set(clock::now() + limit, move || operation.cancel(cause))
     }
 }
 

@@ -71,6 +71,9 @@ impl<'a> Paced<'a> {
             {
                 Err(match problem {
                     RunError::TooLarge { .. } => RunError::TooLarge { completed: false },
+                    RunError::Undecodable { column, why, .. } => {
+                        RunError::Undecodable { column, why, completed: false }
+                    }
                     other => other,
                 })
             }

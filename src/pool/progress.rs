@@ -141,11 +141,19 @@ impl Progress {
     ) {
         let tag = match result {
             Ok(result) => result.command_tag.as_str(),
-            Err(RunError::TooLarge { completed: true } | RunError::Undecodable { .. }) => "",
+            Err(
+                RunError::TooLarge { completed: true }
+                | RunError::Undecodable { completed: true, .. },
+            ) => "",
             Err(RunError::Parameter { .. } | RunError::Unsupported(_) | RunError::Interrupted) => {
                 return
             }
-            Err(RunError::Fault(_) | RunError::Lost { .. } | RunError::TooLarge { .. }) => {
+            Err(
+                RunError::Fault(_)
+                | RunError::Lost { .. }
+                | RunError::TooLarge { .. }
+                | RunError::Undecodable { .. },
+            ) => {
                 self.sent = true;
                 // Outside a transaction these may commit on their way.
                 let alone = self.before == Some(TransactionState::None);
@@ -214,7 +222,7 @@ impl Progress {
             RunError::Parameter { index, rule } => {
                 Error::Parameter { statement: self.at.unwrap_or(0), parameter: index, rule, work }
             }
-            RunError::Undecodable { column, why } => Error::Undecodable { column, why, work },
+            RunError::Undecodable { column, why, .. } => Error::Undecodable { column, why, work },
             RunError::TooLarge { completed } => Error::ResultTooLarge {
                 limit_bytes: request.max_bytes,
                 work,

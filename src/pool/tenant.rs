@@ -108,6 +108,8 @@ impl Tenant {
     pub fn admit(self: &Arc<Self>, mut job: Job, wait: Duration) -> Result<(), Job> {
         let deadline = job.since + wait;
         let caller = Arc::clone(&job.caller);
+        // A tenant that has just closed sends it on with a place.
+        job.parked = None;
         // Taken before it is known to be needed, so that the gate is asked once.
         let place = self.context.waiting_room.enter(caller.peer());
         let full = place.as_ref().err().copied();

@@ -234,7 +234,12 @@ impl Rows for Feed {
         }
         if let Err((index, why)) = self.encode(shapes, row) {
             let column = self.columns.get(index).map_or("", |column| &column.name).to_owned();
-            self.problem = Some(RunError::Undecodable { column, why });
+            self.problem = Some(RunError::Undecodable { column, why, completed: true });
+            return;
+        }
+        // Some types are larger as text.
+        if self.scratch.len() > self.row_max {
+            self.problem = Some(RunError::TooLarge { completed: true });
             return;
         }
         let scratch = &self.scratch;

@@ -16,6 +16,7 @@ use futures_util::{FutureExt, Sink, SinkExt, Stream};
 use grpcio::{DuplexSink, RequestStream, RpcContext, WriteFlags};
 use protobuf::Message;
 
+use crate::core::value::Value;
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::execute::{Executed, Request};
@@ -209,7 +210,7 @@ impl Session {
         cx: &mut Context<'_>,
         requests: &mut RequestStream<SessionRequest>,
     ) -> Poll<Step> {
-        while self.reading && self.queue.len() < QUEUED && self.queued_bytes < QUEUED_BYTES {
+        while self.reading && self.has_room() {
             let request = match ready!(Pin::new(&mut *requests).poll_next(cx)) {
                 Some(Ok(request)) => request,
                 Some(Err(grpcio::Error::Codec(_))) => {
@@ -227,6 +228,16 @@ impl Session {
             }
         }
         Poll::Pending
+    }
+
+    fn has_room(&self) -> bool {
+        match self.phase {
+            Phase::Unopened => true,
+            // Many streams may wait for a lease, so what they have sent already is
+            // left where it costs their clients.
+            Phase::Opening(..) => self.queue.is_empty(),
+            Phase::Open(_) => self.queue.len() < QUEUED && self.queued_bytes < QUEUED_BYTES,
+        }
     }
 
     /// # Errors
@@ -288,6 +299,7 @@ impl Session {
         let limits = &self.service.context().config.limits;
         let id = execute.id;
         let request = convert::sql::session_execute(execute, limits);
+        let bytes = bytes.max(request.as_ref().map_or(0, memory));
         self.queued_bytes += bytes;
         let caller = self.service.caller(&self.peer);
         self.queue.push_back(Queued { id, bytes, request, caller });
@@ -329,6 +341,24 @@ impl Drop for Session {
             caller.leave();
         }
     }
+}
+
+/// About what a request holds in memory: small values take more than on the wire.
+fn memory(request: &Request) -> u64 {
+    let statements = request.statements.iter().map(|statement| {
+        statement.sql.len() + statement.parameters.iter().map(memory_of).sum::<usize>()
+    });
+    statements.sum::<usize>() as u64
+}
+
+fn memory_of(value: &Value) -> usize {
+    let content = match value {
+        Value::Text(text) => text.len(),
+        Value::Bytes(bytes) | Value::Raw { bytes, .. } => bytes.len(),
+        Value::Array(array) => array.elements.iter().map(memory_of).sum(),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Double(_) => 0,
+    };
+    size_of::<Value>() + content
 }
 
 /// A worker was lost, or a reply; both answer for themselves, so this is not seen.

@@ -39,6 +39,8 @@ struct State {
     /// What comes is dropped.
     closed: bool,
     reader: Option<Waker>,
+    /// The reader is to be woken once the lock is free: waking may end in gRPC.
+    news: bool,
 }
 
 /// Rows in the making of a message.
@@ -54,6 +56,18 @@ impl Pipe {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes one step, and wakes the reader afterwards if there is news for it.
+    fn step<R>(&self, step: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.lock();
+        let result = step(&mut state);
+        let reader = if std::mem::take(&mut state.news) { state.reader.take() } else { None };
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        result
+    }
+
     /// Adds to the batch by `add`, and makes a message of it by `seal` if it has
     /// reached `enough` bytes. True: it is the first of its batch.
     pub(super) fn add(
@@ -62,36 +76,37 @@ impl Pipe {
         enough: usize,
         seal: impl FnOnce(Batch) -> Vec<u8>,
     ) -> bool {
-        let mut state = self.lock();
-        if state.closed {
-            return false;
-        }
-        let first = state.batch.rows == 0;
-        add(&mut state.batch);
-        if state.batch.bytes.len() < enough {
-            return first;
-        }
-        state.flush(seal);
-        drop(state);
-        false
+        self.step(|state| {
+            if state.closed {
+                return false;
+            }
+            let first = state.batch.rows == 0;
+            add(&mut state.batch);
+            if state.batch.bytes.len() < enough {
+                return first;
+            }
+            state.flush(seal);
+            false
+        })
     }
 
     /// Adds a message of its own, after what is in the batch.
     pub(super) fn push(&self, message: Vec<u8>, seal: impl FnOnce(Batch) -> Vec<u8>) {
-        let mut state = self.lock();
-        if state.closed {
-            return;
-        }
-        state.flush(seal);
-        state.ready.push_back(message);
-        state.wake();
+        self.step(|state| {
+            if !state.closed {
+                state.flush(seal);
+                state.ready.push_back(message);
+                state.news = true;
+            }
+        });
     }
 
     /// The batch is not to wait any longer.
     pub(super) fn ripen(&self) {
-        let mut state = self.lock();
-        state.ripe = true;
-        state.wake();
+        self.step(|state| {
+            state.ripe = true;
+            state.news = true;
+        });
     }
 
     /// True if the worker should wait.
@@ -120,21 +135,22 @@ impl Pipe {
 
     /// Nothing more is wanted: what waits is dropped, and what comes.
     pub(super) fn close(&self) {
-        let mut state = self.lock();
-        state.closed = true;
-        let dropped = (std::mem::take(&mut state.ready), std::mem::take(&mut state.batch));
-        state.wake();
-        drop(state);
+        let dropped = self.step(|state| {
+            state.closed = true;
+            state.news = true;
+            (std::mem::take(&mut state.ready), std::mem::take(&mut state.batch))
+        });
         self.0.room.notify_all();
         drop(dropped);
     }
 
     /// No more comes.
     pub(super) fn end(&self, seal: impl FnOnce(Batch) -> Vec<u8>) {
-        let mut state = self.lock();
-        state.flush(seal);
-        state.ended = true;
-        state.wake();
+        self.step(|state| {
+            state.flush(seal);
+            state.ended = true;
+            state.news = true;
+        });
     }
 
     /// The next message; `None` after the last.
@@ -146,6 +162,8 @@ impl Pipe {
         let mut state = self.lock();
         if state.ripe && state.ready.is_empty() {
             state.flush(seal);
+            // It is the reader itself who hears of it.
+            state.news = false;
         }
         let next = state.ready.pop_front();
         match next {
@@ -169,13 +187,7 @@ impl State {
         if self.batch.rows > 0 {
             let batch = std::mem::take(&mut self.batch);
             self.ready.push_back(seal(batch));
-            self.wake();
-        }
-    }
-
-    fn wake(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
+            self.news = true;
         }
     }
 }
