@@ -26,8 +26,10 @@ pub mod value;
 
 #[cfg(test)]
 mod testing {
-    //! Times and chances for the tests.
+    //! Times, chances and names for the tests.
 
+    use super::ids::{ConnectionId, TenantId};
+    use super::lease_table::{Facts, Via};
     use std::time::{Duration, Instant};
 
     /// Some moment to count from. No test looks at the clock a second time.
@@ -55,6 +57,29 @@ mod testing {
             self.0 ^= self.0 >> 7;
             self.0 ^= self.0 << 17;
             (self.0 >> 11) % bound
+        }
+    }
+
+    /// The tenant of all leases below.
+    pub fn tenant() -> TenantId {
+        TenantId::parse("shop").unwrap()
+    }
+
+    /// The name of lease `n`.
+    pub fn id(n: u32) -> ConnectionId {
+        ConnectionId::new(&tenant(), u128::from(n).to_be_bytes())
+    }
+
+    /// What may be told about lease `n`.
+    pub fn facts(n: u32) -> Facts {
+        Facts {
+            lease_name: format!("lease-{n}"),
+            tenant: tenant(),
+            backend_pid: n as i32,
+            fencing_token: u64::from(n),
+            holder: "me".to_string(),
+            peer: "ipv4:192.0.2.1:5000".to_string(),
+            via: Via::Call,
         }
     }
 }

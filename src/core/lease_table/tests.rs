@@ -3,8 +3,7 @@
 mod model;
 mod random;
 
-use super::super::ids::TenantId;
-use super::super::testing::{ms, start, Xorshift};
+use super::super::testing::{facts, id, ms, start, tenant, Xorshift};
 use super::*;
 use std::collections::BTreeSet;
 
@@ -20,26 +19,6 @@ const TERMS: Terms = Terms {
     idle_in_transaction: Duration::from_millis(40),
     max_lifetime: Duration::from_millis(1000),
 };
-
-fn tenant() -> TenantId {
-    TenantId::parse("shop").unwrap()
-}
-
-fn id(n: u32) -> ConnectionId {
-    ConnectionId::new(&tenant(), u128::from(n).to_be_bytes())
-}
-
-fn facts(n: u32) -> Facts {
-    Facts {
-        lease_name: format!("lease-{n}"),
-        tenant: tenant(),
-        backend_pid: n as i32,
-        fencing_token: u64::from(n),
-        holder: "me".to_string(),
-        peer: "ipv4:192.0.2.1:5000".to_string(),
-        via: Via::Call,
-    }
-}
 
 fn tombstone(n: u32, reason: EndReason, ended_at: Instant) -> Tombstone {
     Tombstone { lease_name: format!("lease-{n}"), tenant: tenant(), reason, ended_at }
