@@ -83,3 +83,6 @@ mod testing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
