@@ -25,7 +25,7 @@ pub mod lease_table;
 pub mod value;
 
 #[cfg(test)]
-mod testing {
+pub(crate) mod testing {
     //! Times, chances and names for the tests.
 
     use super::ids::{ConnectionId, TenantId};

@@ -2,14 +2,14 @@
 //! afterwards. All of it blocks, so it runs on workers.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::backend::session::Backend;
 use crate::backend::transport::Watch;
 use crate::clock;
 use crate::config::Reset;
 use crate::core::gate::GateState;
-use crate::error::ConnectError;
+use crate::error::{ConnectError, Error};
 use crate::pool::alarms::Alarm;
 use crate::pool::figures::During;
 use crate::pool::job::Session;
@@ -18,11 +18,18 @@ use crate::pool::tenant::{lock, Tenant};
 
 impl Tenant {
     /// An idle backend that works, or a new one.
-    pub(super) fn backend(&self) -> Result<Taken, ConnectError> {
+    pub(super) fn backend(&self) -> Result<Taken, Error> {
         loop {
             let mut taken = match self.store.take_or_reserve() {
                 Ok(taken) => taken,
-                Err(count) => return self.open(count),
+                // What has just been taken to be closed is still open: one more
+                // would be one too many.
+                Err(_) if self.is_closed() => return Err(Error::Draining),
+                Err(count) => {
+                    let opened = self.open(count);
+                    return opened
+                        .map_err(|cause| Error::Connect { tenant: self.id.clone(), cause });
+                }
             };
             let idle = clock::now().saturating_duration_since(taken.idle_since);
             if idle <= self.settings.check_after_idle || self.check(&mut taken) {
@@ -109,6 +116,22 @@ impl Tenant {
         drop(alarm);
     }
 
+    /// Puts a clean backend to rest. On a worker.
+    pub(super) fn rest(&self, taken: Taken, now: Instant) {
+        self.store.put(taken, now);
+        // Whoever closes the pool takes what is at rest by then, and has perhaps
+        // just been here: nobody else would come for this one.
+        if self.is_closed() {
+            while let Some(taken) = self.store.take() {
+                self.close(taken, "pool_closed");
+            }
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.gate().state() == GateState::Closed
+    }
+
     /// Gives a session back: rolled back, reset and checked, or closed. On a
     /// worker, because it is a round trip.
     pub fn settle(session: Session) {
@@ -118,11 +141,13 @@ impl Tenant {
 
     /// The same on this thread, which must be a worker.
     pub fn reset(&self, session: Session) {
-        let Session { mut taken, permit } = session;
+        // Bound in this order, so that a panic closes the backend before it gives
+        // the permit back.
+        let Session { permit, mut taken } = session;
         let resetting = During::new(&self.numbers.resetting);
         let started = clock::now();
         *lock(&self.last_used) = started;
-        if self.gate().state() == GateState::Closed {
+        if self.is_closed() {
             self.close(taken, "pool_closed");
         } else if started >= taken.retire_at {
             self.close(taken, "max_lifetime");
@@ -135,7 +160,7 @@ impl Tenant {
             self.context.tools.metrics.reset(took);
             if clean {
                 taken.clean = true;
-                self.store.put(taken, now);
+                self.rest(taken, now);
             } else {
                 self.close(taken, "not_clean");
             }

@@ -13,7 +13,7 @@ use crate::core::callers::CallerId;
 use crate::core::gate::{Asks, Entry, Gate, GateState, Refusal};
 use crate::core::ids::TenantId;
 use crate::core::wait_queue::{Handed, WaiterId};
-use crate::error::{ConnectError, Error, Standing};
+use crate::error::{Error, Standing};
 use crate::pool::context::Context;
 use crate::pool::figures::Numbers;
 use crate::pool::job::{Job, Permit, Session};
@@ -240,8 +240,7 @@ impl Tenant {
         (job.deliver)(Ok(session));
     }
 
-    fn fail_connect(self: &Arc<Self>, job: Job, permit: Permit, cause: ConnectError, first: bool) {
-        let error = Error::Connect { tenant: self.id.clone(), cause };
+    fn fail_connect(self: &Arc<Self>, job: Job, permit: Permit, error: Error, first: bool) {
         let stranded = if first {
             self.unregister();
             self.gate().failed()
@@ -352,7 +351,7 @@ impl Turn {
         }
         match (self.take(), backend) {
             (Some((job, permit)), Ok(taken)) => tenant.deliver(job, Session { taken, permit }),
-            (Some((job, permit)), Err(cause)) => tenant.fail_connect(job, permit, cause, opening),
+            (Some((job, permit)), Err(error)) => tenant.fail_connect(job, permit, error, opening),
             // There is a job for every turn; without one the backend is closed.
             (None, _) => log::error!("event=line_empty tenant={}", tenant.id),
         }

@@ -49,7 +49,7 @@ impl Tenant {
             match self.open(count) {
                 Ok(mut taken) => {
                     taken.clean = true;
-                    self.store.put(taken, clock::now());
+                    self.rest(taken, clock::now());
                 }
                 Err(_) => {
                     *lock(&self.warm_after) = Some(clock::now() + WARM_PAUSE);

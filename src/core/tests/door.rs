@@ -1,6 +1,6 @@
 //! The gate as these tests see it: the only file of theirs that names its calls.
 
-use crate::core::gate::{Entry, Gate, GateState, Refusal};
+use crate::core::gate::{Asks, Entry, Gate, GateState, Refusal};
 use crate::core::wait_queue::{Handed, WaiterId};
 use std::time::Instant;
 
@@ -29,11 +29,11 @@ pub(super) struct Door(Gate<Job>);
 
 impl Door {
     pub(super) fn opening(permits: usize, max_waiters: usize) -> Door {
-        Door(Gate::opening(permits, max_waiters))
+        Door(Gate::opening(permits, max_waiters, permits))
     }
 
     pub(super) fn admit(&mut self, job: Job, deadline: Instant, now: Instant) -> Entered {
-        match self.0.admit(job, deadline, now) {
+        match self.0.admit(job, Asks::PATIENT, deadline, now) {
             Entry::Granted(job) => Entered::Granted(job, Permit(())),
             Entry::Queued { id, position } => Entered::Queued { id, position },
             Entry::Refused(job, refusal) => Entered::Refused(job, refusal),
@@ -42,7 +42,7 @@ impl Door {
 
     pub(super) fn finish(&mut self, permit: Permit, now: Instant) -> Out {
         let Permit(()) = permit;
-        out(self.0.finish(now))
+        out(self.0.finish(None, now))
     }
 
     pub(super) fn opened(&mut self, now: Instant) -> Out {
@@ -58,7 +58,7 @@ impl Door {
     }
 
     pub(super) fn expire(&mut self, now: Instant, limit: usize) -> Vec<Job> {
-        self.0.expire(now, limit)
+        self.0.expire(now, limit).into_iter().map(|(job, _)| job).collect()
     }
 
     pub(super) fn failed(&mut self) -> Vec<Job> {

@@ -157,6 +157,7 @@ impl Sessions {
                 self.alive(n);
                 assert_ne!(known.map(|known| known.place), Some(Place::Idle), "lease {n} is idle");
             }
+            Denied::OtherWay(_) => panic!("all leases here are used in one way"),
             Denied::NotFound => {
                 let later = self.buried.iter().rev().position(|other| *other == n);
                 let remembered = later.is_some_and(|later| later < self.max_tombstones);

@@ -38,6 +38,9 @@ impl Pool {
                         assert_eq!(used, self.door.used());
                         self.requests.refused_as_full(waiting, limit);
                     }
+                    Refusal::MayNotWait | Refusal::CallerLimit { .. } => {
+                        panic!("everybody may wait here, and have all permits")
+                    }
                 }
                 self.requests.answer(job, Answer::Refused);
             }

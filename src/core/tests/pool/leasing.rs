@@ -2,7 +2,7 @@
 
 use super::super::sessions::{Handle, Place, Session};
 use super::Pool;
-use crate::core::lease_table::{Denied, Due, EndReason, Ended, Revoked};
+use crate::core::lease_table::{Denied, Due, EndReason, Ended, Revoked, Via};
 use crate::core::testing::id;
 use crate::core::transaction::TransactionState;
 use std::time::Duration;
@@ -11,7 +11,7 @@ impl Pool {
     pub(super) fn begin(&mut self, n: u32) {
         self.operations += 1;
         let handle = Handle(self.operations);
-        match self.table.begin(&id(n), handle, self.now) {
+        match self.table.begin(&id(n), Via::Call, handle, self.now) {
             Ok((session, _)) => {
                 self.sessions.alive(n);
                 assert_eq!(session.n, n);
@@ -48,7 +48,7 @@ impl Pool {
     }
 
     pub(super) fn release(&mut self, n: u32, force: bool) {
-        match self.table.release(&id(n), self.now) {
+        match self.table.release(&id(n), Via::Call, self.now) {
             Ok((session, _)) => self.over(n, session, EndReason::Released),
             Err(Denied::Busy(_)) if force => self.revoke(n, EndReason::Released),
             Err(denied) => self.sessions.denied(n, &denied),

@@ -1,0 +1,85 @@
+//! What fails, panics or never arrives.
+
+use crossbeam_channel::unbounded;
+use futures_executor::block_on;
+
+use super::fakes::{good, only, Call, Fate};
+use super::world::{ask, got, world, WAIT};
+use crate::backend::session::Statement;
+use crate::core::gate::GateState;
+use crate::core::lease_table::Via;
+use crate::error::Error;
+use crate::pool::caller::Caller;
+use crate::pool::execute::{self, Request};
+use crate::pool::job::{Job, Reply};
+
+#[test]
+fn a_first_connect_that_fails_answers_everybody_and_closes_the_gate() {
+    let world = world(2, only(Call::Connect, Fate::Fails));
+    let (to, from) = unbounded();
+    for _ in 0..5 {
+        let to = to.clone();
+        let job = Job::new(&Caller::nobody(), move |session| {
+            let _ = to.send(session);
+        });
+        // Late ones may find the gate closed already.
+        if let Err(back) = world.tenant.admit(job, WAIT) {
+            (back.deliver)(Err(Error::Draining));
+        }
+    }
+    for _ in 0..5 {
+        assert!(got(&from).is_err());
+    }
+    world.settled();
+    assert_eq!(world.tenant.figures().state, GateState::Closed);
+}
+
+#[test]
+fn a_panic_in_connect_costs_no_permit_and_leaves_nobody_waiting() {
+    let world = world(1, only(Call::Connect, Fate::Panics));
+    let (reply, answer) = Reply::<()>::new();
+    let job = Job::new(&Caller::nobody(), move |_| drop(reply.send(Ok(()))));
+    assert!(world.tenant.admit(job, WAIT).is_ok());
+    // The job was lost in the panic; its reply answered for itself.
+    assert!(matches!(block_on(answer), Ok(Err(Error::Internal(_)))));
+    world.settled();
+    assert_eq!(world.tenant.figures().state, GateState::Closed);
+}
+
+#[test]
+fn a_panic_while_sql_runs_costs_one_backend_and_no_permit_and_ends_the_lease() {
+    let world = world(1, only(Call::Run, Fate::Panics));
+    let (tools, leases) = (&world.context.tools, world.leases());
+    let grant = leases.grant(world.session(), ask()).expect("granted");
+    grant.undelivered.delivered();
+    let request = Request {
+        statements: vec![Statement { sql: "select 1".to_owned(), parameters: Vec::new() }],
+        atomic: false,
+        timeout: WAIT,
+        max_rows: None,
+        max_bytes: 1,
+    };
+    let (reply, answer) = Reply::new();
+    let caller = Caller::nobody();
+    let lease = (grant.id.clone(), Via::Call);
+    execute::on_lease(&leases, tools, lease, request.into(), false, &caller, reply);
+    assert!(matches!(block_on(answer), Ok(Err(Error::Internal(_)))));
+    world.settled();
+    assert_eq!(world.census.alive(), 0);
+    assert_eq!(leases.count(), 0);
+    assert!(matches!(
+        leases.renew(&grant.id, None),
+        Err(Error::LeaseEnded(tombstone)) if tombstone.reason.as_str() == "backend_lost"
+    ));
+    // The permit serves the next.
+    drop(world.session());
+}
+
+#[test]
+fn a_grant_that_is_dropped_before_delivery_ends_its_lease() {
+    let world = world(1, good());
+    let leases = world.leases();
+    drop(leases.grant(world.session(), ask()).expect("granted"));
+    world.settled();
+    assert_eq!(leases.count(), 0);
+}

@@ -1,0 +1,168 @@
+//! Backends that are made of nothing, do what a test says, and are counted.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::cancel::Canceller;
+use crate::backend::connect::Connect;
+use crate::backend::session::{Backend, Done, Notice, Rows, RunError, Statement};
+use crate::backend::transport::Watch;
+use crate::error::{ConnectError, PgFault};
+
+/// What a backend is asked to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Call {
+    /// Come up.
+    Connect,
+    /// Run a statement.
+    Run,
+    /// Answer a round trip.
+    Check,
+    /// Become as new.
+    Reset,
+    /// Go; how it does that changes nothing.
+    Close,
+}
+
+/// How it does that.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Good,
+    /// Not, and says so; the connection goes on.
+    Fails,
+    /// Not, and the connection is lost.
+    Breaks,
+    Panics,
+}
+
+/// What a test says. It may block, where the call may.
+pub(super) type Script = Arc<dyn Fn(Call) -> Fate + Send + Sync>;
+
+/// Every call is good.
+pub(super) fn good() -> Script {
+    Arc::new(|_| Fate::Good)
+}
+
+/// Every call is good but this one.
+pub(super) fn only(call: Call, fate: Fate) -> Script {
+    Arc::new(move |asked| if asked == call { fate } else { Fate::Good })
+}
+
+/// How many fakes live, and how many lived at once.
+#[derive(Default)]
+pub(super) struct Census {
+    alive: AtomicUsize,
+    most: AtomicUsize,
+    opened: AtomicUsize,
+}
+
+impl Census {
+    pub(super) fn alive(&self) -> usize {
+        self.alive.load(Ordering::SeqCst)
+    }
+
+    /// The most that ever lived at once.
+    pub(super) fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn opened(&self) -> usize {
+        self.opened.load(Ordering::SeqCst)
+    }
+
+    fn one_more(&self) {
+        let alive = self.alive.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(alive, Ordering::SeqCst);
+        self.opened.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Fakes {
+    pub(super) census: Arc<Census>,
+    pub(super) script: Script,
+}
+
+impl Fakes {
+    fn fate(&self, call: Call, watch: &Watch) -> Fate {
+        let fate = (self.script)(call);
+        assert!(fate != Fate::Panics, "injected");
+        if fate == Fate::Breaks {
+            watch.abort_now();
+        }
+        // Broken off meanwhile is broken all the same.
+        if watch.is_aborted() {
+            Fate::Breaks
+        } else {
+            fate
+        }
+    }
+}
+
+impl Connect for Fakes {
+    fn connect(&self, watch: &Arc<Watch>, _: Duration) -> Result<Box<dyn Backend>, ConnectError> {
+        if self.fate(Call::Connect, watch) != Fate::Good {
+            return Err(ConnectError::Settings("no".to_owned()));
+        }
+        self.census.one_more();
+        Ok(Box::new(Fake { fakes: self.clone(), watch: Arc::clone(watch), dirty: false }))
+    }
+}
+
+struct Fake {
+    fakes: Fakes,
+    watch: Arc<Watch>,
+    /// Something has run since it came up or was reset.
+    dirty: bool,
+}
+
+impl Fake {
+    fn fate(&self, call: Call) -> Fate {
+        self.fakes.fate(call, &self.watch)
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        let _ = (self.fakes.script)(Call::Close);
+        self.fakes.census.alive.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Backend for Fake {
+    fn pid(&self) -> i32 {
+        1
+    }
+    fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+    fn canceller(&self) -> Option<Canceller> {
+        None
+    }
+    fn is_closed(&mut self) -> bool {
+        self.watch.is_aborted()
+    }
+    fn is_poisoned(&self) -> bool {
+        self.dirty
+    }
+    fn run(&mut self, _: &Statement, _: &mut dyn Rows) -> Result<Done, RunError> {
+        self.dirty = true;
+        match self.fate(Call::Run) {
+            Fate::Good => Ok(Done::default()),
+            Fate::Fails => Err(RunError::Fault(Box::<PgFault>::default())),
+            Fate::Breaks | Fate::Panics => Err(RunError::Lost { fault: None, sent: true }),
+        }
+    }
+    fn check(&mut self) -> bool {
+        self.fate(Call::Check) == Fate::Good
+    }
+    fn reset(&mut self) -> bool {
+        let good = self.fate(Call::Reset) == Fate::Good;
+        self.dirty &= !good;
+        good
+    }
+    fn take_notices(&mut self) -> Vec<Notice> {
+        Vec::new()
+    }
+}

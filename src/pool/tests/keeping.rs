@@ -1,0 +1,48 @@
+//! What the keeper does with backends that nobody uses.
+
+use std::time::Duration;
+
+use super::fakes::good;
+use super::world::{world, world_of};
+use crate::clock;
+use crate::core::gate::GateState;
+use crate::pool::job::Session;
+use crate::pool::tenant::Tenant;
+
+#[test]
+fn idle_backends_go_above_the_minimum_and_old_ones_are_replaced() {
+    let world = world_of(2, 4, good());
+    let sessions: Vec<Session> = (0..4).map(|_| world.session()).collect();
+    sessions.into_iter().for_each(Tenant::settle);
+    world.settled();
+    let minutes = |n: u64| clock::now() + Duration::from_secs(60 * n);
+    world.tenant.maintain(minutes(4));
+    world.upkeep_done();
+    assert_eq!(world.census.alive(), 4);
+    world.tenant.maintain(minutes(6));
+    world.upkeep_done();
+    assert_eq!(world.census.alive(), 2);
+    // Past their lifetime even the minimum goes; another round opens it anew.
+    *crate::pool::tenant::lock(&world.tenant.last_used) = minutes(31);
+    world.tenant.maintain(minutes(31));
+    world.upkeep_done();
+    world.tenant.maintain(clock::now());
+    world.upkeep_done();
+    assert_eq!(world.census.alive(), 2);
+    assert_eq!(world.census.opened(), 6);
+}
+
+#[test]
+fn a_tenant_that_nobody_uses_is_closed_with_its_backends() {
+    let world = world(2, good());
+    Tenant::settle(world.session());
+    world.settled();
+    let later = |n: u64| clock::now() + Duration::from_secs(n);
+    world.tenant.maintain(later(599));
+    world.upkeep_done();
+    assert_eq!(world.tenant.figures().state, GateState::Active);
+    world.tenant.maintain(later(601));
+    world.settled();
+    assert_eq!(world.tenant.figures().state, GateState::Closed);
+    assert_eq!(world.census.alive(), 0);
+}

@@ -1,0 +1,138 @@
+//! Several threads do everything at once with one tenant and its leases, each as
+//! a seed says. Their order is the system's; what holds at the end, holds in all.
+
+mod actor;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+
+use super::fakes::{Call, Fate, Script};
+use super::world::{wait_for, World};
+use crate::config::{Config, PoolConfig};
+use crate::core::gate::GateState;
+use crate::core::ids::ConnectionId;
+use crate::core::lease_table::EndReason;
+use crate::core::testing::Xorshift;
+use crate::pool::leases::Leases;
+use crate::pool::tenant::lock;
+use actor::Actor;
+
+const THREADS: u64 = 4;
+const STEPS: u32 = 120;
+
+/// What the actors share.
+struct Scene {
+    world: World,
+    leases: Arc<Leases>,
+    /// The leases that somebody has heard of. Anybody may use them.
+    heard: Mutex<Vec<ConnectionId>>,
+    counts: Arc<Counts>,
+}
+
+/// What is counted of the requests for a session.
+#[derive(Default)]
+struct Counts {
+    asked: AtomicUsize,
+    answered: AtomicUsize,
+    /// Those that got a session in which somebody else's SQL had run.
+    dirty: AtomicUsize,
+}
+
+/// Fakes that do as they should most of the time.
+fn moody(seed: u64) -> Script {
+    let random = Mutex::new(Xorshift::new(seed));
+    Arc::new(move |call| match (call, lock(&random).below(80)) {
+        (Call::Close, _) => {
+            // Whoever comes too early gets a chance to.
+            std::thread::yield_now();
+            Fate::Good
+        }
+        (_, 0..=1) => Fate::Fails,
+        (_, 2) => Fate::Breaks,
+        (_, 3) => Fate::Panics,
+        _ => Fate::Good,
+    })
+}
+
+impl Scene {
+    fn new(seed: u64) -> Scene {
+        let mut random = Xorshift::new(seed);
+        let max = 1 + random.below(4) as usize;
+        let settings = PoolConfig {
+            max_connections: max,
+            min_connections: random.below(max as u64 + 1) as usize,
+            check_after_idle: std::time::Duration::from_micros(random.below(100)),
+            ..PoolConfig::default()
+        };
+        let mut config = Config::default();
+        config.limits.waiters_per_tenant = random.below(8) as usize;
+        let world = World::new(config, settings, moody(seed));
+        Scene { leases: world.leases(), world, heard: Mutex::default(), counts: Arc::default() }
+    }
+}
+
+/// What became of the requests of one schedule.
+#[derive(Default)]
+struct Outcome {
+    served: u64,
+    ran: usize,
+}
+
+fn run(seed: u64) -> Outcome {
+    let scene = Scene::new(seed);
+    let together = Barrier::new(THREADS as usize);
+    let actors: Vec<Actor<'_>> = std::thread::scope(|scope| {
+        let start = |thread| {
+            let mut actor = Actor::new(&scene, Xorshift::new(seed * THREADS + thread));
+            let together = &together;
+            scope.spawn(move || {
+                together.wait();
+                (0..STEPS).for_each(|_| actor.step());
+                actor
+            })
+        };
+        let threads: Vec<_> = (0..THREADS).map(start).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no actor panics")).collect()
+    });
+    scene.world.tenant.drain();
+    let ran = actors.into_iter().map(Actor::hear_all).sum();
+    let count = |number: &AtomicUsize| number.load(Ordering::SeqCst);
+    wait_for(|| count(&scene.counts.answered) == count(&scene.counts.asked));
+    assert_eq!(count(&scene.counts.dirty), 0);
+    scene.leases.end_all(EndReason::Shutdown);
+    scene.world.upkeep_done();
+
+    let (census, figures) = (&scene.world.census, scene.world.tenant.figures());
+    assert!(census.most() <= figures.max, "{} lived at once", census.most());
+    assert_eq!((figures.waiting, scene.leases.count()), (0, 0));
+    assert_eq!((figures.open, figures.idle), (census.alive(), census.alive()));
+    // A pool that was closed on the way has none left by itself.
+    assert!(figures.state != GateState::Closed || figures.open == 0);
+    scene.world.tenant.close_all();
+    scene.world.settled();
+    assert_eq!((census.alive(), scene.world.tenant.figures().open), (0, 0));
+    Outcome { served: figures.acquired, ran }
+}
+
+#[test]
+fn whatever_threads_do_at_once_every_request_is_answered_and_every_backend_is_accounted_for() {
+    let mut all = Outcome::default();
+    for seed in 1..=100 {
+        let _story = Story(seed);
+        let outcome = run(seed);
+        all = Outcome { served: all.served + outcome.served, ran: all.ran + outcome.ran };
+    }
+    // Otherwise the schedules go past what they should meet.
+    assert!(all.served > 1_000 && all.ran > 300, "{} served, {} ran", all.served, all.ran);
+}
+
+/// Tells which seed failed.
+struct Story(u64);
+
+impl Drop for Story {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("run({}) failed", self.0);
+        }
+    }
+}

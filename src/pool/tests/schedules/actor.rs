@@ -1,0 +1,268 @@
+//! One thread of a schedule.
+
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::world::{wait_for, WAIT};
+use super::{Counts, Scene};
+use crate::backend::session::Statement;
+use crate::clock;
+use crate::core::ids::ConnectionId;
+use crate::core::lease_table::{EndReason, Terms, Via};
+use crate::core::testing::Xorshift;
+use crate::error::{CancelCause, Error};
+use crate::pool::caller::Caller;
+use crate::pool::execute::{self, Executed, Request};
+use crate::pool::grant::{Ask, Grant};
+use crate::pool::job::{Answer, Job, Reply, Session};
+use crate::pool::kept::{Kept, Limits};
+use crate::pool::tenant::{lock, Tenant};
+
+/// How often an actor looks before it does something else.
+const LOOKS: u32 = 200;
+
+pub(super) struct Actor<'a> {
+    scene: &'a Scene,
+    random: Xorshift,
+    acquiring: Vec<(Arc<Caller>, Answer<Grant>)>,
+    executing: Vec<(Arc<Caller>, Answer<Executed>)>,
+    ran: usize,
+}
+
+/// Counts a request as answered, when the one closure that can answer it has
+/// been used or is dropped.
+struct Count(Arc<Counts>);
+
+impl Count {
+    fn look_at(&self, session: &Result<Session, Error>) {
+        let dirty = session.as_ref().is_ok_and(|session| session.taken.backend.is_poisoned());
+        self.0.dirty.fetch_add(usize::from(dirty), Ordering::SeqCst);
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.0.answered.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl<'a> Actor<'a> {
+    pub(super) fn new(scene: &'a Scene, random: Xorshift) -> Actor<'a> {
+        Actor { scene, random, acquiring: Vec::new(), executing: Vec::new(), ran: 0 }
+    }
+
+    pub(super) fn step(&mut self) {
+        let (tenant, leases) = (&self.scene.world.tenant, &self.scene.leases);
+        match self.random.below(400) {
+            0..=59 => self.acquire(),
+            60..=89 => self.once(),
+            90..=179 => self.listen(),
+            180..=189 => self.leave(),
+            190..=299 => self.execute(),
+            300..=324 => self.release(),
+            325..=332 => self.revoke(),
+            333..=342 => self.renew(),
+            343..=360 => tenant.maintain(self.later(605)),
+            361..=370 => drop(leases.expire(self.later(120), 2)),
+            371..=382 => drop(tenant.expire(self.later(90), 2)),
+            383..=391 => {
+                let alarms = &self.scene.world.context.tools.alarms;
+                alarms.run_due(self.later(90), 1);
+            }
+            395 if self.random.below(4) == 0 => leases.end_all(EndReason::TenantRemoved),
+            396 if self.random.below(8) == 0 => tenant.drain(),
+            397 if self.random.below(8) == 0 => tenant.close_all(),
+            _ => std::thread::yield_now(),
+        }
+    }
+
+    /// Some moment up to `seconds` from now: what waits for it need not.
+    fn later(&mut self, seconds: u64) -> std::time::Instant {
+        clock::now() + self.seconds(seconds)
+    }
+
+    fn seconds(&mut self, below: u64) -> Duration {
+        Duration::from_secs(self.random.below(below))
+    }
+
+    /// A request for a lease, as the service makes it.
+    fn acquire(&mut self) {
+        let terms = Terms {
+            ttl: WAIT + self.seconds(120),
+            idle_in_transaction: WAIT,
+            max_lifetime: WAIT + self.seconds(120),
+        };
+        let (reply, answer) = Reply::new();
+        let leases = Arc::clone(&self.scene.leases);
+        let (caller, count) = (Caller::nobody(), self.count());
+        let job = Job::new(&caller, move |session| {
+            count.look_at(&session);
+            let ask = Ask { terms, holder: String::new(), peer: String::new() };
+            let granted = session.and_then(|session| leases.grant(session, ask));
+            drop(reply.send(granted));
+        });
+        self.admit(job);
+        self.acquiring.push((caller, answer));
+    }
+
+    /// A request that needs a session once, and does something with it.
+    fn once(&mut self) {
+        let (ending, count) = (self.random.below(16), self.count());
+        let tenant = Arc::clone(&self.scene.world.tenant);
+        let job = Job::new(&Caller::nobody(), move |session| {
+            count.look_at(&session);
+            let Ok(mut session) = session else { return };
+            let limits = Limits { max_bytes: 1, max_rows: None };
+            let mut kept = Kept::new(limits, &|| ());
+            let _ = session.taken.backend.run(&statement(), &mut kept);
+            match ending {
+                0 => panic!("injected in a one-shot"),
+                1..=3 => Tenant::discard(session, "test"),
+                4..=6 => drop(session),
+                7..=9 => Tenant::settle(session),
+                _ => tenant.reset(session),
+            }
+        });
+        self.admit(job);
+    }
+
+    fn count(&self) -> Count {
+        self.scene.counts.asked.fetch_add(1, Ordering::SeqCst);
+        Count(Arc::clone(&self.scene.counts))
+    }
+
+    fn admit(&mut self, job: Job) {
+        let wait = if self.random.below(4) == 0 { Duration::ZERO } else { WAIT };
+        if let Err(back) = self.scene.world.tenant.admit(job, wait) {
+            (back.deliver)(Err(Error::Draining));
+        }
+    }
+
+    /// Looks out for an answer for a while, so that the workers come to something.
+    fn listen(&mut self) {
+        let asked = self.acquiring.len() + self.executing.len();
+        for _ in 0..LOOKS {
+            self.hear();
+            if self.acquiring.len() + self.executing.len() < asked {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Hears what has been answered so far.
+    fn hear(&mut self) {
+        let (random, heard) = (&mut self.random, &self.scene.heard);
+        self.acquiring.retain_mut(|(_, answer)| match arrived(answer) {
+            None => true,
+            Some(Err(_)) => false,
+            Some(Ok(grant)) => {
+                if random.below(8) > 0 {
+                    lock(heard).push(grant.id);
+                    grant.undelivered.delivered();
+                }
+                false
+            }
+        });
+        let ran = &mut self.ran;
+        self.executing.retain_mut(|(_, answer)| {
+            let arrived = arrived(answer);
+            *ran += usize::from(matches!(arrived, Some(Ok(_))));
+            arrived.is_none()
+        });
+    }
+
+    /// A caller leaves; it may listen on or not.
+    fn leave(&mut self) {
+        let (listens, random) = (self.random.below(2) == 0, &mut self.random);
+        if let Some(n) = pick(random, self.acquiring.len()) {
+            self.acquiring[n].0.leave();
+            if !listens {
+                drop(self.acquiring.swap_remove(n));
+            }
+        }
+        if let Some(n) = pick(random, self.executing.len()) {
+            self.executing[n].0.leave();
+        }
+    }
+
+    fn execute(&mut self) {
+        let Some(id) = self.lease() else { return };
+        let request = Request {
+            statements: (0..1 + self.random.below(3)).map(|_| statement()).collect(),
+            atomic: false,
+            timeout: self.seconds(120),
+            max_rows: None,
+            max_bytes: 1,
+        };
+        let release_after = self.random.below(6) == 0;
+        let (reply, answer) = Reply::new();
+        let (caller, tools) = (Caller::nobody(), &self.scene.world.context.tools);
+        let leases = &self.scene.leases;
+        let (lease, work) = ((id, Via::Call), request.into());
+        execute::on_lease(leases, tools, lease, work, release_after, &caller, reply);
+        self.executing.push((caller, answer));
+    }
+
+    fn release(&mut self) {
+        let force = self.random.below(2) == 0;
+        if let Some(id) = self.lease() {
+            let released = self.scene.leases.release(&id, force);
+            assert!(is_known(&released), "a lease that was heard of is not found");
+        }
+    }
+
+    fn revoke(&mut self) {
+        if let Some(id) = self.lease() {
+            let by = CancelCause::Release;
+            let revoked = self.scene.leases.revoke(&id, EndReason::Revoked, by);
+            assert!(revoked.is_ok(), "nothing but a lease that never was is denied this");
+        }
+    }
+
+    fn renew(&mut self) {
+        let ttl = self.seconds(120);
+        if let Some(id) = self.lease() {
+            let renewed = self.scene.leases.renew(&id, Some(ttl));
+            assert!(is_known(&renewed), "a lease that was heard of is not found");
+        }
+    }
+
+    /// One of the leases that anybody has heard of. Some of them are over, but not most.
+    fn lease(&mut self) -> Option<ConnectionId> {
+        let n = pick(&mut self.random, lock(&self.scene.heard).len())?;
+        let id = lock(&self.scene.heard).get(n).cloned()?;
+        let over = matches!(self.scene.leases.renew(&id, None), Err(Error::LeaseEnded(_)));
+        if over && self.random.below(2) == 0 {
+            lock(&self.scene.heard).retain(|other| *other != id);
+        }
+        Some(id)
+    }
+
+    /// Hears every answer; how many requests ran their SQL.
+    pub(super) fn hear_all(mut self) -> usize {
+        wait_for(|| {
+            self.hear();
+            self.acquiring.is_empty() && self.executing.is_empty()
+        });
+        self.ran
+    }
+}
+
+/// What was answered, if anything was. A reply that goes without a word is a defect.
+fn arrived<T>(answer: &mut Answer<T>) -> Option<Result<T, Error>> {
+    answer.try_recv().expect("every reply answers")
+}
+
+fn pick(random: &mut Xorshift, count: usize) -> Option<usize> {
+    (count > 0).then(|| random.below(count as u64) as usize)
+}
+
+fn statement() -> Statement {
+    Statement { sql: "select 1".to_owned(), parameters: Vec::new() }
+}
+
+fn is_known<T>(outcome: &Result<T, Error>) -> bool {
+    !matches!(outcome, Err(Error::LeaseNotFound))
+}

@@ -1,0 +1,93 @@
+//! How callers come by a session.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use crossbeam_channel::{bounded, unbounded};
+
+use super::fakes::{good, only, Call, Fate};
+use super::world::{wait_for, world, WAIT};
+use crate::clock;
+use crate::pool::caller::Caller;
+use crate::pool::job::Job;
+use crate::pool::tenant::Tenant;
+
+#[test]
+fn open_backends_never_exceed_the_permits_and_everybody_is_served_once() {
+    let world = world(4, good());
+    let (to, from) = unbounded();
+    for round in 0..900 {
+        world.ask(&to);
+        // The keeper meddles, and every third session is thrown away.
+        world.tenant.maintain(clock::now());
+        while let Ok(session) = from.try_recv() {
+            let session = session.expect("a session");
+            if round % 3 == 0 {
+                Tenant::discard(session, "test");
+            } else {
+                Tenant::settle(session);
+            }
+        }
+    }
+    drop(to);
+    while let Ok(session) = from.recv() {
+        Tenant::settle(session.expect("a session"));
+    }
+    world.settled();
+    assert!(world.census.most() <= 4);
+    let figures = world.tenant.figures();
+    assert_eq!((figures.acquired, figures.waiting), (900, 0));
+    assert_eq!(figures.open, world.census.alive());
+    assert_eq!(figures.idle, figures.open);
+}
+
+#[test]
+fn cold_callers_are_served_in_the_order_of_their_arrival_however_long_their_connects_take() {
+    let holds: Vec<_> = (0..8).map(|_| bounded::<()>(1)).collect();
+    let begun = Arc::new(AtomicUsize::new(0));
+    let (waits, count) =
+        (holds.iter().map(|hold| hold.1.clone()).collect::<Vec<_>>(), Arc::clone(&begun));
+    // The n-th connect waits for the n-th of them.
+    let script = Arc::new(move |call| {
+        if call == Call::Connect {
+            let number = count.fetch_add(1, Ordering::SeqCst);
+            let _ = waits[number].recv();
+        }
+        Fate::Good
+    });
+    let world = world(8, script);
+    let (to, from) = unbounded();
+    for n in 0..8 {
+        let to = to.clone();
+        let job = Job::new(&Caller::nobody(), move |session| {
+            let _ = to.send((n, session));
+        });
+        assert!(world.tenant.admit(job, WAIT).is_ok());
+    }
+    // The first opens the tenant; then the others connect at once, and the last
+    // to begin is the first to be done.
+    let mut sessions = Vec::new();
+    for (n, connect) in [0, 7, 6, 5, 4, 3, 2, 1].into_iter().enumerate() {
+        wait_for(|| begun.load(Ordering::SeqCst) == if n == 0 { 1 } else { 8 });
+        holds[connect].0.send(()).expect("the connect waits");
+        let (served, session) = from.recv_timeout(WAIT).expect("answered");
+        assert_eq!(served, n);
+        sessions.push(session);
+    }
+}
+
+#[test]
+fn a_clean_backend_is_used_again_and_a_doubtful_one_is_closed() {
+    let clean = world(1, good());
+    Tenant::settle(clean.session());
+    drop(clean.session());
+    clean.settled();
+    // The second session was dropped without a reset.
+    assert_eq!(clean.census.opened(), 1);
+    assert_eq!(clean.census.alive(), 0);
+
+    let doubtful = world(1, only(Call::Reset, Fate::Fails));
+    Tenant::settle(doubtful.session());
+    doubtful.settled();
+    assert_eq!(doubtful.census.alive(), 0);
+}

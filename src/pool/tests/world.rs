@@ -1,0 +1,104 @@
+//! One tenant on fakes.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crossbeam_channel::{unbounded, Receiver, Sender};
+
+use super::fakes::{Census, Fakes, Script};
+use crate::clock;
+use crate::config::{Config, PoolConfig};
+use crate::core::ids::TenantId;
+use crate::core::lease_table::Terms;
+use crate::error::Error;
+use crate::pool::alarms::Bell;
+use crate::pool::caller::Caller;
+use crate::pool::context::Context;
+use crate::pool::grant::Ask;
+use crate::pool::job::{Job, Session};
+use crate::pool::leases::Leases;
+use crate::pool::tenant::{Fingerprint, Tenant};
+
+pub(super) const WAIT: Duration = Duration::from_secs(60);
+pub(super) fn ask() -> Ask {
+    Ask { terms: TERMS, holder: String::new(), peer: String::new() }
+}
+
+const TERMS: Terms = Terms { ttl: WAIT, idle_in_transaction: WAIT, max_lifetime: WAIT };
+
+pub(super) struct World {
+    pub(super) tenant: Arc<Tenant>,
+    pub(super) context: Arc<Context>,
+    pub(super) census: Arc<Census>,
+}
+
+/// A tenant with `max` permits that keeps as many backends.
+pub(super) fn world(max: usize, script: Script) -> World {
+    world_of(max, max, script)
+}
+
+pub(super) fn world_of(min: usize, max: usize, script: Script) -> World {
+    let settings =
+        PoolConfig { max_connections: max, min_connections: min, ..PoolConfig::default() };
+    World::new(Config::default(), settings, script)
+}
+
+/// Looks until it holds.
+pub(super) fn wait_for(mut holds: impl FnMut() -> bool) {
+    let until = clock::now() + WAIT;
+    while !holds() {
+        assert!(clock::now() < until, "waited in vain");
+        std::thread::yield_now();
+    }
+}
+
+impl World {
+    pub(super) fn new(config: Config, settings: PoolConfig, script: Script) -> World {
+        let context = Context::new(config);
+        let census = Arc::<Census>::default();
+        let fakes = Fakes { census: Arc::clone(&census), script };
+        let id = TenantId::parse("fake").expect("a good name");
+        let fingerprint = Fingerprint([0; 32]);
+        let tenant = Tenant::new(id, settings, fingerprint, Box::new(fakes), &context, Weak::new());
+        World { tenant, context, census }
+    }
+
+    /// No leases yet.
+    pub(super) fn leases(&self) -> Arc<Leases> {
+        let (limits, tools) = (&self.context.config.limits, &self.context.tools);
+        Leases::new(limits, Bell::default(), tools.metrics.clone())
+    }
+
+    /// Asks for a session; what comes is sent to the channel.
+    pub(super) fn ask(&self, to: &Sender<Result<Session, Error>>) {
+        let to = to.clone();
+        let job = Job::new(&Caller::nobody(), move |session| {
+            // A test that is over no longer listens.
+            let _ = to.send(session);
+        });
+        assert!(self.tenant.admit(job, WAIT).is_ok());
+    }
+
+    pub(super) fn session(&self) -> Session {
+        let (to, from) = unbounded();
+        self.ask(&to);
+        got(&from).expect("a session")
+    }
+
+    /// Waits until the keeper's work for the tenant is done.
+    pub(super) fn upkeep_done(&self) {
+        wait_for(|| !self.tenant.upkeep.load(Ordering::SeqCst));
+        self.settled();
+    }
+
+    /// Waits until every permit is back.
+    pub(super) fn settled(&self) {
+        assert!(self.context.outstanding.wait_for_none(clock::now() + WAIT));
+        assert_eq!(self.tenant.figures().used, 0);
+    }
+}
+
+pub(super) fn got(from: &Receiver<Result<Session, Error>>) -> Result<Session, Error> {
+    from.recv_timeout(WAIT).expect("answered")
+}
