@@ -68,7 +68,9 @@ impl std::error::Error for CallError {}
 
 impl From<grpcio::Error> for CallError {
     fn from(error: grpcio::Error) -> CallError {
-        let grpcio::Error::RpcFailure(status) = error else {
+        // The second is what a message is told that the call did not live to send.
+        let (grpcio::Error::RpcFailure(status) | grpcio::Error::RpcFinished(Some(status))) = error
+        else {
             return CallError::unexpected(&error.to_string());
         };
         let details = Status::parse_from_bytes(status.details()).unwrap_or_default();

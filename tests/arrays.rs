@@ -107,7 +107,8 @@ fn an_array_has_postgresqls_bounds_and_elements_and_comes_back_unchanged() {
             for (given, expected) in array.elements.iter().zip(&expected) {
                 assert!(given == expected || (nan(given) && nan(expected)), "{kind} {input}");
             }
-            let back = ask(&lease, &format!("select $1::{kind}::text"), &[given.clone()]);
+            let back =
+                ask(&lease, &format!("select $1::{kind}::text"), std::slice::from_ref(&given));
             assert_eq!(text_at(&back, 0, 0, 0), text_at(&answer, 0, 0, 1), "{kind} {input}");
             assert!(!element.is_empty());
         }

@@ -28,7 +28,7 @@ fn park(client: &Client, tenant: &Tenant, count: usize) -> Vec<Later<ConnectionR
 /// The facts of a refusal for want of room, which is worth another try later.
 #[track_caller]
 fn facts(call: Later<ConnectionResponse>, reason: &str) -> HashMap<String, String> {
-    let raw = block_on(call).err().expect("it is refused");
+    let raw = block_on(call).expect_err("it is refused");
     assert!(retry_delay(&raw).is_some_and(|delay| !delay.is_zero()), "no RetryInfo: {raw}");
     facts_of(CallError::from(raw), reason)
 }
