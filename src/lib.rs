@@ -33,6 +33,11 @@
 //! table and back, so two can never share it. At the end the backend is reset
 //! and goes to rest, and the permit goes straight to the oldest waiter.
 //!
+//! A `Session` stream is one future that owns its lease (`rpc::session`,
+//! `pool::stream`): whatever way it ends, dropping it ends the lease. A `Query`
+//! hands its rows to a bounded pipe as they come (`rpc::query`, `pool::outlet`), so
+//! that a slow reader slows PostgreSQL down and nothing else.
+//!
 //! A caller who leaves is seen (`rpc::reply`): its waiter leaves the queue, its
 //! statement is cancelled, a grant that cannot be delivered is taken back.
 //!

@@ -86,10 +86,10 @@ pub fn on_lease(
             return;
         };
         let (started, tenant) = (clock::now(), Arc::clone(session.tenant()));
-        let (mut answer, usable) = run(session, &operation, &mut work);
+        let (mut answer, usable, command) = run(session, &operation, &mut work);
         count(&tenant, &work, &answer, started);
         let watch = session.taken.backend.watch();
-        let left = Left { transaction: watch.transaction(), command: watch.tag() };
+        let left = Left { transaction: watch.transaction(), command };
         let kept = held.give_back(left, usable);
         if kept && release_after {
             // It can have ended by itself in between; ended it is.
@@ -156,7 +156,7 @@ pub fn one_shot(
         let _life =
             streamed.then(|| operation.cancel_after(MAX_LIFETIME, CancelCause::MaxLifetime));
         let (started, tenant) = (clock::now(), Arc::clone(session.tenant()));
-        let (answer, usable) = run(&mut session, &operation, &mut work);
+        let (answer, usable, _) = run(&mut session, &operation, &mut work);
         let state = session.taken.backend.watch().transaction();
         let answer = match answer {
             Ok(executed) if state.is_open() => Err(Error::LeftOpen { work: executed.work }),
@@ -178,12 +178,12 @@ pub fn one_shot(
 }
 
 /// Runs all statements. The second value tells whether the backend may be used
-/// again.
+/// again, the third is the tag of the last command that was completed.
 fn run(
     session: &mut Session,
     operation: &Arc<Operation>,
     work: &mut Task,
-) -> (Result<Executed, Error>, bool) {
+) -> (Result<Executed, Error>, bool, Option<String>) {
     let request = &work.request;
     let streamed = work.outlet.is_some();
     if let Some(outlet) = &work.outlet {
@@ -225,7 +225,7 @@ fn run(
         }),
         Err(error) => Err(progress.explain(error, settled, request, usable)),
     };
-    (answer, usable)
+    (answer, usable, progress.command)
 }
 
 /// Counts a request that ran SQL.

@@ -23,6 +23,8 @@ const COMMITS_INSIDE: &[&str] = &["CALL", "DO", "VACUUM", "REINDEX", "CLUSTER"];
 pub(super) struct Progress {
     pub(super) results: Vec<StatementResult>,
     completed: usize,
+    /// The tag of the last command that was completed.
+    pub(super) command: Option<String>,
     /// The statement that was tried last.
     at: Option<usize>,
     /// Something was sent to PostgreSQL.
@@ -120,6 +122,7 @@ impl Progress {
         };
         self.note(&keyword, &result, backend.watch().transaction());
         let result = result?;
+        self.command = Some(result.command_tag.clone());
         let asked = matches!(keyword.as_str(), "ROLLBACK" | "ABORT");
         let was_open = self.before.is_some_and(TransactionState::is_open);
         if was_open && !asked && result.command_tag == "ROLLBACK" {
