@@ -126,6 +126,28 @@ fn an_idle_lease_ends_with_its_ttl_and_its_connection_is_free_again() {
     assert_eq!(next.value("select count(*) from orders"), "0");
 }
 
+#[test]
+fn a_transaction_left_idle_ends_its_lease_whatever_is_renewed() {
+    let (service, tenant) = (Service::start(), tenant().pool_of(2));
+    let short = ConnectionRequest { idle_in_transaction: millis(1000), ..request(&tenant) };
+    let (left, calm) = (service.lease_with(&short), service.lease_with(&short));
+    calm.run(&["create table orders (n int)"]);
+    left.run(&["begin", "insert into orders values (1)"]);
+    let ended = "event=lease_ended reason=idle_in_transaction";
+    eventually("its end", || {
+        let renewed = left
+            .client
+            .renew(&RenewRequest { connection_id: left.id.clone(), ..RenewRequest::default() });
+        assert!(renewed.is_ok() || renewed.is_err_and(|error| error.reason == "LEASE_ENDED"));
+        service.log().text().contains(ended)
+    });
+    assert_eq!(left.end_reason(), "idle_in_transaction");
+    let late = left.client.release(&left.id).unwrap();
+    assert_eq!(late.end_reason, LeaseEndReason::LEASE_END_REASON_IDLE_IN_TRANSACTION.into());
+    // The clock is that of transactions: a lease without one has outlived it.
+    assert_eq!(calm.value("select count(*) from orders"), "0");
+}
+
 fn renew(lease: &harness::Held, ttl: Option<u64>) -> i64 {
     let renewed = lease.client.renew(&RenewRequest {
         connection_id: lease.id.clone(),

@@ -157,6 +157,8 @@ pub mod lease {
     pub const TTL_RANGE: RangeInclusive<Duration> = secs(1)..=secs(3600);
     /// An idle lease with an open transaction ends after so long: it holds locks.
     pub const IDLE_IN_TRANSACTION: Duration = secs(60);
+    /// Range of that.
+    pub const IDLE_IN_TRANSACTION_RANGE: RangeInclusive<Duration> = secs(1)..=secs(3600);
     /// Any lease ends after so long.
     pub const MAX_LIFETIME: Duration = secs(3600);
     /// Range of the lifetime.

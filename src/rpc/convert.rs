@@ -116,7 +116,12 @@ pub(super) fn acquire(request: wire::ConnectionRequest, peer: &Peer) -> Result<A
     let target = target(&request.tenant_id, &request.dsn)?;
     let terms = Terms {
         ttl: clamped("ttl", &request.ttl, lease::TTL, &lease::TTL_RANGE)?,
-        idle_in_transaction: lease::IDLE_IN_TRANSACTION,
+        idle_in_transaction: clamped(
+            "idle_in_transaction",
+            &request.idle_in_transaction,
+            lease::IDLE_IN_TRANSACTION,
+            &lease::IDLE_IN_TRANSACTION_RANGE,
+        )?,
         max_lifetime: clamped(
             "max_lifetime",
             &request.max_lifetime,
@@ -153,6 +158,7 @@ pub(super) fn lease(view: &View) -> wire::Lease {
         peer: view.facts.peer.clone(),
         transaction_since: view.transaction_since.map(timestamp).into(),
         last_command_tag: view.last_command.clone(),
+        idle_in_transaction: Some(duration(view.idle_in_transaction)).into(),
         ..wire::Lease::default()
     }
 }

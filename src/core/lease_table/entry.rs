@@ -123,6 +123,7 @@ impl Record {
             state,
             transaction: self.transaction,
             ttl: self.terms.ttl,
+            idle_in_transaction: self.terms.idle_in_transaction,
             ttl_remaining: self.terms.ttl.saturating_sub(idle_for),
             lifetime_remaining: self.terms.max_lifetime.saturating_sub(lasted),
             last_command: self.last_command.clone(),

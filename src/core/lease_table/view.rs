@@ -105,6 +105,8 @@ pub struct View {
     pub transaction: TransactionState,
     /// The length of the ttl clock.
     pub ttl: Duration,
+    /// How long it may be idle with an open transaction.
+    pub idle_in_transaction: Duration,
     /// What is left on the ttl clock; all of it while busy, for it starts anew at the end.
     pub ttl_remaining: Duration,
     /// What is left of the longest time it may last.

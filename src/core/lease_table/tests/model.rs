@@ -43,6 +43,7 @@ impl Known {
             state: if self.busy { LeaseState::Busy } else { LeaseState::Idle },
             transaction: self.transaction,
             ttl: self.terms.ttl,
+            idle_in_transaction: self.terms.idle_in_transaction,
             ttl_remaining: match self.busy {
                 true => self.terms.ttl,
                 false => left(self.terms.ttl, self.ttl_from),
