@@ -1,11 +1,13 @@
 //! How backends are closed: before their permits are back, and all of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 
 use super::fakes::{Call, Fate};
-use super::world::{got, world, World, WAIT};
+use super::world::{got, world_of, World, WAIT};
+use crate::clock;
 use crate::error::Error;
 use crate::pool::tenant::{lock, Tenant};
 
@@ -25,7 +27,7 @@ fn standing(at: Call, resets: Fate) -> (World, Receiver<()>, Sender<()>) {
             Fate::Good
         }
     };
-    (world(1, Arc::new(script)), begun, release)
+    (world_of(0, 1, Arc::new(script)), begun, release)
 }
 
 #[test]
@@ -36,6 +38,19 @@ fn a_panic_in_a_reset_closes_the_backend_before_its_permit_is_back() {
     assert_eq!(world.tenant.figures().used, 1);
     drop(release);
     world.settled();
+    assert_eq!(world.census.alive(), 0);
+}
+
+#[test]
+fn the_keeper_closes_an_idle_backend_before_its_permit_is_back() {
+    let (world, begun, release) = standing(Call::Close, Fate::Good);
+    Tenant::settle(world.session());
+    world.settled();
+    world.tenant.maintain(clock::now() + Duration::from_secs(6 * 60));
+    begun.recv_timeout(WAIT).expect("it is being closed");
+    assert_eq!(world.tenant.figures().used, 1);
+    drop(release);
+    world.upkeep_done();
     assert_eq!(world.census.alive(), 0);
 }
 

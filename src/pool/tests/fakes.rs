@@ -1,7 +1,8 @@
 //! Backends that are made of nothing, do what a test says, and are counted.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::backend::cancel::Canceller;
@@ -9,6 +10,7 @@ use crate::backend::connect::Connect;
 use crate::backend::session::{Backend, Done, Notice, Rows, RunError, Statement};
 use crate::backend::transport::Watch;
 use crate::error::{ConnectError, PgFault};
+use crate::pool::tenant::lock;
 
 /// What a backend is asked to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub(super) struct Census {
     alive: AtomicUsize,
     most: AtomicUsize,
     opened: AtomicUsize,
+    /// In which something has run since they came up or were reset, by pid.
+    dirty: Mutex<BTreeSet<i32>>,
 }
 
 impl Census {
@@ -71,10 +75,16 @@ impl Census {
         self.opened.load(Ordering::SeqCst)
     }
 
-    fn one_more(&self) {
+    /// True if something has run in the backend since it came up or was reset.
+    pub(super) fn is_dirty(&self, backend: &dyn Backend) -> bool {
+        lock(&self.dirty).contains(&backend.pid())
+    }
+
+    /// Counts one more, and returns its pid.
+    fn one_more(&self) -> i32 {
         let alive = self.alive.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(alive, Ordering::SeqCst);
-        self.opened.fetch_add(1, Ordering::SeqCst);
+        self.opened.fetch_add(1, Ordering::SeqCst) as i32
     }
 }
 
@@ -105,16 +115,15 @@ impl Connect for Fakes {
         if self.fate(Call::Connect, watch) != Fate::Good {
             return Err(ConnectError::Settings("no".to_owned()));
         }
-        self.census.one_more();
-        Ok(Box::new(Fake { fakes: self.clone(), watch: Arc::clone(watch), dirty: false }))
+        let pid = self.census.one_more();
+        Ok(Box::new(Fake { fakes: self.clone(), watch: Arc::clone(watch), pid }))
     }
 }
 
 struct Fake {
     fakes: Fakes,
     watch: Arc<Watch>,
-    /// Something has run since it came up or was reset.
-    dirty: bool,
+    pid: i32,
 }
 
 impl Fake {
@@ -132,7 +141,7 @@ impl Drop for Fake {
 
 impl Backend for Fake {
     fn pid(&self) -> i32 {
-        1
+        self.pid
     }
     fn watch(&self) -> &Arc<Watch> {
         &self.watch
@@ -144,10 +153,10 @@ impl Backend for Fake {
         self.watch.is_aborted()
     }
     fn is_poisoned(&self) -> bool {
-        self.dirty
+        false
     }
     fn run(&mut self, _: &Statement, _: &mut dyn Rows) -> Result<Done, RunError> {
-        self.dirty = true;
+        lock(&self.fakes.census.dirty).insert(self.pid);
         match self.fate(Call::Run) {
             Fate::Good => Ok(Done::default()),
             Fate::Fails => Err(RunError::Fault(Box::<PgFault>::default())),
@@ -159,7 +168,9 @@ impl Backend for Fake {
     }
     fn reset(&mut self) -> bool {
         let good = self.fate(Call::Reset) == Fate::Good;
-        self.dirty &= !good;
+        if good {
+            lock(&self.fakes.census.dirty).remove(&self.pid);
+        }
         good
     }
     fn take_notices(&mut self) -> Vec<Notice> {

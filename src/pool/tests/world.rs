@@ -45,6 +45,7 @@ pub(super) fn world_of(min: usize, max: usize, script: Script) -> World {
 }
 
 /// Looks until it holds.
+#[track_caller]
 pub(super) fn wait_for(mut holds: impl FnMut() -> bool) {
     let until = clock::now() + WAIT;
     while !holds() {
@@ -87,12 +88,14 @@ impl World {
     }
 
     /// Waits until the keeper's work for the tenant is done.
+    #[track_caller]
     pub(super) fn upkeep_done(&self) {
         wait_for(|| !self.tenant.upkeep.load(Ordering::SeqCst));
         self.settled();
     }
 
     /// Waits until every permit is back.
+    #[track_caller]
     pub(super) fn settled(&self) {
         assert!(self.context.outstanding.wait_for_none(clock::now() + WAIT));
         assert_eq!(self.tenant.figures().used, 0);

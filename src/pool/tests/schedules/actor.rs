@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::fakes::Census;
 use super::super::world::{wait_for, WAIT};
 use super::{Counts, Scene};
 use crate::backend::session::Statement;
@@ -32,18 +33,22 @@ pub(super) struct Actor<'a> {
 
 /// Counts a request as answered, when the one closure that can answer it has
 /// been used or is dropped.
-struct Count(Arc<Counts>);
+struct Count {
+    census: Arc<Census>,
+    counts: Arc<Counts>,
+}
 
 impl Count {
     fn look_at(&self, session: &Result<Session, Error>) {
-        let dirty = session.as_ref().is_ok_and(|session| session.taken.backend.is_poisoned());
-        self.0.dirty.fetch_add(usize::from(dirty), Ordering::SeqCst);
+        let backend = session.as_ref().map(|session| &*session.taken.backend);
+        let dirty = backend.is_ok_and(|backend| self.census.is_dirty(backend));
+        self.counts.dirty.fetch_add(usize::from(dirty), Ordering::SeqCst);
     }
 }
 
 impl Drop for Count {
     fn drop(&mut self) {
-        self.0.answered.fetch_add(1, Ordering::SeqCst);
+        self.counts.answered.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -77,7 +82,7 @@ impl<'a> Actor<'a> {
         }
     }
 
-    /// Some moment up to `seconds` from now: what waits for it need not.
+    /// Some moment up to `seconds` from now, so that nothing has to wait for the clock.
     fn later(&mut self, seconds: u64) -> std::time::Instant {
         clock::now() + self.seconds(seconds)
     }
@@ -129,7 +134,8 @@ impl<'a> Actor<'a> {
 
     fn count(&self) -> Count {
         self.scene.counts.asked.fetch_add(1, Ordering::SeqCst);
-        Count(Arc::clone(&self.scene.counts))
+        let census = Arc::clone(&self.scene.world.census);
+        Count { census, counts: Arc::clone(&self.scene.counts) }
     }
 
     fn admit(&mut self, job: Job) {
