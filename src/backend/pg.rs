@@ -165,10 +165,6 @@ impl Backend for PgBackend {
         self.watch.is_aborted() || self.driver.has_broken(&mut self.client)
     }
 
-    fn is_poisoned(&self) -> bool {
-        self.poisoned
-    }
-
     fn run(&mut self, statement: &Statement, rows: &mut dyn Rows) -> Result<Done, RunError> {
         if first_keyword(&statement.sql) == "COPY" {
             // The driver would leave the connection in copy mode for ever.

@@ -173,8 +173,6 @@ pub trait Backend: Send {
     fn canceller(&self) -> Option<Canceller>;
     /// True once the connection is known to be gone.
     fn is_closed(&mut self) -> bool;
-    /// True if it works but must not serve another lease.
-    fn is_poisoned(&self) -> bool;
     /// Runs one statement and hands its rows over as they come. After an error
     /// the transaction state is the true one.
     ///

@@ -152,9 +152,6 @@ impl Backend for Fake {
     fn is_closed(&mut self) -> bool {
         self.watch.is_aborted()
     }
-    fn is_poisoned(&self) -> bool {
-        false
-    }
     fn run(&mut self, _: &Statement, _: &mut dyn Rows) -> Result<Done, RunError> {
         lock(&self.fakes.census.dirty).insert(self.pid);
         match self.fate(Call::Run) {
