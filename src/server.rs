@@ -86,6 +86,7 @@ impl Server {
     /// What is in the way, naming the flag that changes it.
     pub fn start(config: Config) -> Result<Server, StartError> {
         config.pool.check().map_err(StartError::Config)?;
+        config.limits.check().map_err(StartError::Config)?;
         raise_descriptors(config.limits.max_backends)?;
         let context = Context::new(config);
         let service = Service::new(&context).map_err(StartError::OpenSsl)?;

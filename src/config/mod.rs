@@ -236,6 +236,19 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Checks what nobody could be served with.
+    ///
+    /// # Errors
+    /// The rule that is broken, naming the setting.
+    pub fn check(&self) -> Result<(), String> {
+        match self.leases_per_caller {
+            0 => Err("leases per caller must be greater than 0 (--leases-per-caller)".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl PoolConfig {
     /// These settings with what a tenant's DSN says of its pool.
     pub fn with(&self, keys: &dsn::PoolKeys) -> PoolConfig {
@@ -300,6 +313,9 @@ mod tests {
     fn contradictions_are_named() {
         let zero = PoolConfig { max_connections: 0, ..PoolConfig::default() };
         assert!(zero.check().is_err_and(|e| e.contains("max connections")));
+        let none = Limits { leases_per_caller: 0, ..Limits::default() };
+        assert!(none.check().is_err_and(|e| e.contains("--leases-per-caller")));
+        assert!(Limits::default().check().is_ok());
         let wrong = PoolConfig { min_connections: 21, ..PoolConfig::default() };
         assert!(wrong.check().is_err_and(|e| e.contains("min connections")));
     }
