@@ -3,6 +3,7 @@
 //! Calls block. Requests and answers are the generated messages of
 //! [`crate::proto`].
 
+pub mod copy;
 pub mod query;
 pub mod session;
 

@@ -233,10 +233,13 @@ pub enum CancelCause {
     MaxLifetime,
     /// The rest of a result was not wanted.
     Excess,
-    /// The reader of a streamed result took nothing for too long.
+    /// The client took nothing of a streamed result, or sent no data of a COPY, for
+    /// too long.
     Stalled,
     /// The stream that the lease belonged to broke off.
     Stream,
+    /// The data of a COPY ended without `finish`.
+    Unfinished,
     /// The service stops.
     Shutdown,
 }
@@ -252,6 +255,7 @@ impl CancelCause {
             CancelCause::Excess => "excess",
             CancelCause::Stalled => "stalled",
             CancelCause::Stream => "stream_lost",
+            CancelCause::Unfinished => "unfinished",
             CancelCause::Shutdown => "shutdown",
         }
     }

@@ -35,8 +35,9 @@
 //!
 //! A `Session` stream is one future that owns its lease (`rpc::session`,
 //! `pool::stream`): whatever way it ends, dropping it ends the lease. A `Query`
-//! hands its rows to a bounded pipe as they come (`rpc::query`, `pool::outlet`), so
-//! that a slow reader slows PostgreSQL down and nothing else.
+//! or `CopyOut` hands its data to a bounded pipe as it comes (`rpc::outflow`,
+//! `pool::outlet`), so that a slow reader slows PostgreSQL down and nothing else; a
+//! `CopyIn` has such a pipe the other way (`rpc::copy_in`).
 //!
 //! A caller who leaves is seen (`rpc::reply`): its waiter leaves the queue, its
 //! statement is cancelled, a grant that cannot be delivered is taken back.

@@ -14,7 +14,8 @@ use r2d2::ManageConnection;
 use r2d2_postgres::PostgresConnectionManager;
 
 use crate::backend::cancel::Canceller;
-use crate::backend::pg::{fault_of, notice_of, PgBackend};
+use crate::backend::fault::{fault_of, notice_of};
+use crate::backend::pg::PgBackend;
 use crate::backend::session::{Backend, Notices};
 use crate::backend::sqlstate;
 use crate::backend::transport::{driver_tls, Connector, Watch};

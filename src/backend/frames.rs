@@ -3,6 +3,7 @@
 //! Pure: bytes in, fields out. Message bodies are collected only for the small
 //! messages that are looked at; all others are skipped by their length.
 
+use crate::backend::fault::fault_in;
 use crate::backend::transport::CancelKey;
 use crate::core::transaction::TransactionState;
 use crate::error::PgFault;
@@ -28,6 +29,9 @@ pub struct Frames {
     /// Of a FATAL or PANIC error. The driver drops it when the end of the stream
     /// comes together with it.
     pub last_words: Option<PgFault>,
+    /// The last error of this statement. The driver does not tell of one that comes
+    /// when it has seen all that it waits for.
+    pub failed: Option<PgFault>,
     /// Statements that the driver has prepared and not closed.
     pub prepared: usize,
     /// How often the server has reported a setting, which it does for those that
@@ -51,6 +55,7 @@ impl Default for Frames {
             tag: None,
             key: None,
             last_words: None,
+            failed: None,
             prepared: 0,
             settings: 0,
             foreign_encoding: false,
@@ -77,6 +82,7 @@ impl Frames {
     /// A new statement starts: what the last one said is not its own.
     pub fn start_statement(&mut self) {
         self.tag = None;
+        self.failed = None;
         self.notification_bytes = 0;
     }
 
@@ -121,10 +127,12 @@ impl Frames {
     fn read_body<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let take = self.body_left.min(bytes.len());
         let (body, rest) = bytes.split_at(take);
-        if matches!(self.header[0], b'Z' | b'C' | b'K' | b'E' | b'S')
-            && self.body.len() + take <= BODY_MAX
-        {
-            self.body.extend_from_slice(body);
+        let room = BODY_MAX.saturating_sub(self.body.len());
+        match self.header[0] {
+            b'Z' | b'C' | b'K' | b'S' if take <= room => self.body.extend_from_slice(body),
+            // What stands in front in an error is what matters.
+            b'E' => self.body.extend(body.iter().take(room)),
+            _ => {}
         }
         self.body_left -= take;
         if self.body_left == 0 {
@@ -155,34 +163,15 @@ impl Frames {
                 });
             }
             (b'E', fields) => {
-                let fault = error_fields(fields);
+                let fault = fault_in(fields);
                 if matches!(fault.severity.as_str(), "FATAL" | "PANIC") {
-                    self.last_words = Some(fault);
+                    self.last_words = Some(fault.clone());
                 }
+                self.failed = Some(fault);
             }
             _ => {}
         }
     }
-}
-
-/// The fields of an ErrorResponse: each a letter and a text that ends in zero.
-fn error_fields(body: &[u8]) -> PgFault {
-    let mut fault = PgFault::default();
-    for field in body.split(|byte| *byte == 0) {
-        let Some((kind, text)) = field.split_first() else { continue };
-        let text = String::from_utf8_lossy(text).into_owned();
-        match kind {
-            // The severity that is not translated.
-            b'V' => fault.severity = text,
-            b'C' => fault.sqlstate = text,
-            b'M' => fault.message = text,
-            b'D' => fault.detail = text,
-            b'H' => fault.hint = text,
-            b'W' => fault.context = text,
-            _ => {}
-        }
-    }
-    fault
 }
 
 #[cfg(test)]

@@ -37,7 +37,19 @@ pub fn controls_transaction(sql: &str) -> bool {
 fn skip(text: &str) -> &str {
     let mut rest = text;
     loop {
-        rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '(' || c == ';');
+        let before = skip_space(rest);
+        rest = before.trim_start_matches(['(', ';']);
+        if rest.len() == before.len() {
+            return rest;
+        }
+    }
+}
+
+/// Behind white space and comments.
+pub(super) fn skip_space(text: &str) -> &str {
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start();
         if let Some(comment) = rest.strip_prefix("--") {
             // PostgreSQL ends a line at either of them.
             rest = comment.split_once(['\n', '\r']).map_or("", |(_, after)| after);

@@ -3,6 +3,8 @@
 
 pub mod cancel;
 pub mod connect;
+pub mod copy;
+mod fault;
 pub mod frames;
 pub mod keyword;
 pub mod manager;

@@ -10,9 +10,11 @@ use r2d2::ManageConnection;
 use r2d2_postgres::PostgresConnectionManager;
 
 use crate::backend::cancel::Canceller;
+use crate::backend::copy::{direction, Direction, Sink, Source};
+use crate::backend::fault::fault_of;
 use crate::backend::keyword::first_keyword;
 use crate::backend::rows::{bind, column, shapes, Bound, DriverRow};
-use crate::backend::session::{Backend, Done, Notice, Notices, Rows, RunError, Statement};
+use crate::backend::session::{Backend, Done, Notice, Notices, Rows, RunError, Sent, Statement};
 use crate::backend::sqlstate;
 use crate::backend::statements::Statements;
 use crate::backend::transport::{Connector, Watch};
@@ -21,12 +23,12 @@ use crate::error::PgFault;
 
 /// A PostgreSQL backend behind the driver's client.
 pub struct PgBackend {
-    client: Client,
+    pub(super) client: Client,
     driver: PostgresConnectionManager<Connector>,
-    watch: Arc<Watch>,
+    pub(super) watch: Arc<Watch>,
     pid: i32,
     canceller: Canceller,
-    notices: Notices,
+    pub(super) notices: Notices,
     statements: Statements<postgres::Statement>,
     poisoned: bool,
 }
@@ -55,24 +57,33 @@ impl PgBackend {
 
     /// After an error the driver returns before it has read ReadyForQuery; one
     /// round trip makes the transaction state true.
-    fn fail(&mut self, error: &postgres::Error, sent: bool) -> RunError {
-        let fault = fault_of(error).or_else(|| self.watch.last_words()).map(Box::new);
-        if let Some(fault) = &fault {
-            self.poisoned |= sqlstate::is_poison(&fault.sqlstate);
-        }
+    pub(super) fn fail(&mut self, error: &postgres::Error, sent: Sent) -> RunError {
+        let fault = fault_of(error).map(Box::new);
         // The severity tells whether the server hangs up, not the SQLSTATE: a
         // foreign server's lost connection is a plain error of this statement.
         let severity = error.as_db_error().and_then(DbError::parsed_severity);
         let lost = !matches!(severity, Some(Severity::Error));
         if lost || self.client.check_connection().is_err() {
-            self.poisoned = true;
-            self.watch.abort_now();
-            return RunError::Lost { fault, sent };
+            return self.lost(fault, sent);
         }
         match fault {
-            Some(fault) => RunError::Fault(fault),
+            Some(fault) => self.faulted(fault),
             None => RunError::Lost { fault, sent },
         }
+    }
+
+    /// The connection is no longer what it was.
+    pub(super) fn lost(&mut self, fault: Option<Box<PgFault>>, sent: Sent) -> RunError {
+        self.poisoned = true;
+        self.watch.abort_now();
+        let fault = fault.or_else(|| self.watch.last_words().map(Box::new));
+        RunError::Lost { fault, sent }
+    }
+
+    /// PostgreSQL says no, and goes on.
+    pub(super) fn faulted(&mut self, fault: Box<PgFault>) -> RunError {
+        self.poisoned |= sqlstate::is_poison(&fault.sqlstate);
+        RunError::Fault(fault)
     }
 
     fn read(
@@ -93,10 +104,31 @@ impl PgBackend {
             }
             Ok(coming.rows_affected().unwrap_or(0))
         })();
-        let rows_affected = outcome.map_err(|error| self.fail(&error, true))?;
+        let rows_affected = outcome.map_err(|error| self.fail(&error, Sent::Whole))?;
         let command_tag = self.watch.tag().unwrap_or_default();
         self.poisoned |= matches!(command_tag.as_str(), "DISCARD ALL" | "DEALLOCATE ALL");
         Ok(Done { rows_affected, command_tag, cached: false })
+    }
+
+    /// Runs a command of the user's, and keeps the books.
+    fn speak(
+        &mut self,
+        sql: &str,
+        run: impl FnOnce(&mut PgBackend) -> Result<Done, RunError>,
+    ) -> Result<Done, RunError> {
+        if sql.contains('\0') {
+            return Err(RunError::Unsupported("sql must not contain a NUL character"));
+        }
+        if self.watch.has_foreign_encoding() && !leaves_encoding(sql) {
+            return Err(RunError::Unsupported(
+                "the session's client_encoding must be UTF8; RESET client_encoding first",
+            ));
+        }
+        let result = run(self);
+        let in_transaction = self.watch.transaction().is_open();
+        self.statements.ran(sql, in_transaction);
+        self.drop_notifications();
+        result
     }
 
     fn prepare(&mut self, sql: &str) -> Result<postgres::Statement, RunError> {
@@ -105,7 +137,7 @@ impl PgBackend {
                 self.statements.keep(sql, &prepared);
                 Ok(prepared)
             }
-            Err(error) => Err(self.fail(&error, false)),
+            Err(error) => Err(self.fail(&error, Sent::Nothing)),
         }
     }
 
@@ -166,25 +198,25 @@ impl Backend for PgBackend {
     }
 
     fn run(&mut self, statement: &Statement, rows: &mut dyn Rows) -> Result<Done, RunError> {
-        if first_keyword(&statement.sql) == "COPY" {
-            // The driver would leave the connection in copy mode for ever.
-            return Err(RunError::Unsupported(
-                "COPY cannot run through Execute; use INSERT or SELECT",
-            ));
+        // The driver would leave the connection in copy mode for ever.
+        match direction(&statement.sql) {
+            Some(Direction::In) => {
+                return Err(RunError::Unsupported("COPY FROM STDIN runs through CopyIn only"))
+            }
+            Some(Direction::Out) => {
+                return Err(RunError::Unsupported("COPY TO STDOUT runs through CopyOut only"))
+            }
+            Some(Direction::Server) | None => {}
         }
-        if statement.sql.contains('\0') {
-            return Err(RunError::Unsupported("sql must not contain a NUL character"));
-        }
-        if self.watch.has_foreign_encoding() && !leaves_encoding(&statement.sql) {
-            return Err(RunError::Unsupported(
-                "the session's client_encoding must be UTF8; RESET client_encoding first",
-            ));
-        }
-        let result = self.run_prepared(statement, rows);
-        let in_transaction = self.watch.transaction().is_open();
-        self.statements.ran(&statement.sql, in_transaction);
-        self.drop_notifications();
-        result
+        self.speak(&statement.sql, |backend| backend.run_prepared(statement, rows))
+    }
+
+    fn copy_in(&mut self, sql: &str, source: &mut dyn Source) -> Result<Done, RunError> {
+        self.speak(sql, |backend| backend.run_copy_in(sql, source))
+    }
+
+    fn copy_out(&mut self, sql: &str, sink: &mut dyn Sink) -> Result<Done, RunError> {
+        self.speak(sql, |backend| backend.run_copy_out(sql, sink))
     }
 
     fn check(&mut self) -> bool {
@@ -261,67 +293,4 @@ fn random_seed() -> f64 {
     // Without random bytes the seed is 0, which still cuts off the old sequence.
     let _ = openssl::rand::rand_bytes(&mut bytes);
     f64::from(i32::from_be_bytes(bytes)) / 2_147_483_648.0
-}
-
-/// Errors travel in gRPC's trailers, several times over, and clients take 8 KiB of
-/// those; notices must not outgrow the results. So long texts are cut.
-const MESSAGE_BYTES: usize = 1024;
-const DETAIL_BYTES: usize = 512;
-
-/// At most so many bytes of a text, marked where it was cut.
-fn cut(text: &str, bytes: usize) -> String {
-    let mut end = bytes;
-    while !text.is_char_boundary(end.min(text.len())) {
-        end -= 1;
-    }
-    match text.get(..end) {
-        Some(start) if start.len() < text.len() => format!("{start}…"),
-        _ => text.to_owned(),
-    }
-}
-
-/// A notice in our words.
-pub(super) fn notice_of(notice: &DbError) -> Notice {
-    Notice {
-        severity: notice.severity().to_owned(),
-        sqlstate: notice.code().code().to_owned(),
-        message: cut(notice.message(), MESSAGE_BYTES),
-    }
-}
-
-/// PostgreSQL's words in a driver error, if it has any.
-pub(crate) fn fault_of(error: &postgres::Error) -> Option<PgFault> {
-    let db = error.as_db_error()?;
-    let own = |text: Option<&str>| cut(text.unwrap_or_default(), DETAIL_BYTES);
-    Some(PgFault {
-        severity: db.severity().to_owned(),
-        sqlstate: db.code().code().to_owned(),
-        message: cut(db.message(), MESSAGE_BYTES),
-        detail: own(db.detail()),
-        hint: own(db.hint()),
-        position: match db.position() {
-            Some(postgres::error::ErrorPosition::Original(position)) => *position,
-            _ => 0,
-        },
-        schema: own(db.schema()),
-        table: own(db.table()),
-        column: own(db.column()),
-        datatype: own(db.datatype()),
-        constraint: own(db.constraint()),
-        context: own(db.where_()),
-        routine: own(db.routine()),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cut;
-
-    #[test]
-    fn a_long_text_is_cut_between_characters() {
-        assert_eq!(cut("short", 5), "short");
-        assert_eq!(cut("longer", 5), "longe…");
-        assert_eq!(cut("aäb", 2), "a…");
-        assert_eq!(cut("", 3), "");
-    }
 }

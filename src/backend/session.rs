@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backend::cancel::Canceller;
+use crate::backend::copy::{Sink, Source};
 use crate::backend::transport::Watch;
 use crate::backend::values::{self, Shape};
 use crate::core::value::{Column, Value};
@@ -86,17 +87,24 @@ pub struct StatementResult {
     pub cached: bool,
 }
 
+impl From<Done> for StatementResult {
+    /// The result of a statement whose rows went elsewhere, or that has none.
+    fn from(Done { rows_affected, command_tag, cached }: Done) -> StatementResult {
+        StatementResult { rows_affected, command_tag, cached, ..StatementResult::default() }
+    }
+}
+
 /// Why a statement gave no result.
 #[derive(Debug)]
 pub enum RunError {
     /// PostgreSQL refused or failed it; the session goes on.
     Fault(Box<PgFault>),
-    /// The connection is gone. `sent` tells whether the statement may have run.
+    /// The connection is gone.
     Lost {
         /// PostgreSQL's last words.
         fault: Option<Box<PgFault>>,
-        /// False: the statement was not executed.
-        sent: bool,
+        /// How much of the statement PostgreSQL may have got.
+        sent: Sent,
     },
     /// A parameter does not fit; nothing ran.
     Parameter {
@@ -126,6 +134,17 @@ pub enum RunError {
     /// Cancelled before it was sent, or ended by PostgreSQL in another way than
     /// was asked; the operation knows why.
     Interrupted,
+}
+
+/// How much of a statement PostgreSQL may have got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// Nothing that makes it run.
+    Nothing,
+    /// Too little for it to take effect: the data of a COPY without their end.
+    Part,
+    /// All of it.
+    Whole,
 }
 
 /// A notice or warning of PostgreSQL.
@@ -179,6 +198,17 @@ pub trait Backend: Send {
     /// # Errors
     /// See [`RunError`].
     fn run(&mut self, statement: &Statement, rows: &mut dyn Rows) -> Result<Done, RunError>;
+    /// Runs COPY FROM STDIN with the data of `source`, to its end whatever that is.
+    ///
+    /// # Errors
+    /// See [`RunError`]; `Interrupted` if the source aborted and PostgreSQL said
+    /// nothing else.
+    fn copy_in(&mut self, sql: &str, source: &mut dyn Source) -> Result<Done, RunError>;
+    /// Runs COPY TO STDOUT and hands its data over as it comes.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    fn copy_out(&mut self, sql: &str, sink: &mut dyn Sink) -> Result<Done, RunError>;
     /// One round trip that changes nothing. False: it is gone.
     fn check(&mut self) -> bool;
     /// Rolls back and makes the session as new. False: it must be closed.

@@ -29,6 +29,12 @@ use crate::error::PgFault;
 /// The bytes of an SSLRequest message.
 pub(crate) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
+/// Three messages: Execute, of the portal without a name to its end, and two
+/// without content.
+const EXECUTE: [u8; 10] = [b'E', 0, 0, 0, 9, 0, 0, 0, 0, 0];
+const SYNC: [u8; 5] = [b'S', 0, 0, 0, 4];
+const FLUSH: [u8; 5] = [b'H', 0, 0, 0, 4];
+
 /// What is known of one connection from its stream, and the handle that breaks
 /// it off from any thread.
 ///
@@ -44,6 +50,19 @@ struct Observed {
     encrypted: bool,
     waker: Option<Waker>,
     frames: Frames,
+    copy_in: CopyIn,
+}
+
+/// What of a COPY FROM STDIN is still to be sent otherwise than the driver does.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum CopyIn {
+    /// Nothing.
+    #[default]
+    None,
+    /// The Sync behind the next Execute.
+    Execute,
+    /// The Sync at the end of the bytes that are being written.
+    Sync,
 }
 
 /// Names one operation on a connection; an abort for an older one does nothing.
@@ -111,6 +130,41 @@ impl Watch {
     /// A new statement starts: what the last one said is not its own.
     pub fn start_statement(&self) {
         self.lock().frames.start_statement();
+    }
+
+    /// A COPY FROM STDIN starts. The driver sends a Sync with it, and another one at
+    /// the end of the data; where PostgreSQL refuses the COPY it would answer both,
+    /// and the driver expects one answer only. So the first goes out as a Flush,
+    /// which PostgreSQL reads over while it takes data, as it does a Sync.
+    pub fn start_copy_in(&self) {
+        let mut seen = self.lock();
+        seen.frames.start_statement();
+        seen.copy_in = CopyIn::Execute;
+    }
+
+    /// The COPY FROM STDIN was sent, or will not be.
+    pub fn end_copy_in(&self) {
+        self.lock().copy_in = CopyIn::None;
+    }
+
+    /// The last error of this statement, if there was one.
+    pub fn failed(&self) -> Option<PgFault> {
+        self.lock().frames.failed.clone()
+    }
+
+    /// What goes out in place of `bytes`, if anything does.
+    fn outgoing(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut seen = self.lock();
+        let request = match seen.copy_in {
+            CopyIn::None => return None,
+            CopyIn::Execute => {
+                bytes.strip_suffix(&SYNC).filter(|request| request.ends_with(&EXECUTE))
+            }
+            // The rest of what was offered before and taken in part.
+            CopyIn::Sync => bytes.strip_suffix(&SYNC),
+        }?;
+        seen.copy_in = CopyIn::Sync;
+        Some([request, &FLUSH].concat())
     }
 
     /// The FATAL or PANIC error that PostgreSQL sent before it closed.
@@ -247,10 +301,18 @@ impl AsyncWrite for WatchedStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.layer {
-            Layer::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Layer::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
+        let changed = self.watch.outgoing(buf);
+        let bytes = changed.as_deref().unwrap_or(buf);
+        let polled = match &mut self.layer {
+            Layer::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Layer::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
+        };
+        if let (Some(changed), Poll::Ready(Ok(written))) = (&changed, &polled) {
+            if *written + FLUSH.len() > changed.len() {
+                self.watch.end_copy_in();
+            }
         }
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -15,7 +15,7 @@ use crate::pool::caller::Caller;
 use crate::pool::job::{Job, Reply, Session};
 use crate::pool::leases::Leases;
 use crate::pool::operation::{Operation, Tools};
-use crate::pool::outlet::Outlet;
+use crate::pool::outlet::{DataOutlet, Inlet, Interrupt, RowOutlet};
 use crate::pool::progress::{plain, Progress};
 use crate::pool::registry::{Registry, Target};
 use crate::pool::tenant::Tenant;
@@ -35,17 +35,55 @@ pub struct Request {
     pub max_bytes: usize,
 }
 
-/// A request, and where its rows go if not into the answer.
+/// A request, and where its data goes or comes from.
 pub struct Task {
-    /// What to run; with an outlet, one statement.
+    /// What to run; with a flow of its own, one statement without more.
     pub request: Request,
-    /// Takes the rows as they come.
-    pub outlet: Option<Box<dyn Outlet>>,
+    /// How its data flows.
+    pub flow: Flow,
+}
+
+/// How the data of a request flows.
+pub enum Flow {
+    /// All rows go into the answer.
+    Gathered,
+    /// Rows go there as they come.
+    Rows(Box<dyn RowOutlet>),
+    /// The data of a COPY goes there as it comes.
+    CopyOut(Box<dyn DataOutlet>),
+    /// The data of a COPY comes from there.
+    CopyIn(Box<dyn Inlet>),
+}
+
+impl Flow {
+    /// The operation's name in metrics.
+    fn operation(&self) -> &'static str {
+        match self {
+            Flow::Gathered => "execute",
+            Flow::Rows(_) => "query",
+            Flow::CopyOut(_) => "copy_out",
+            Flow::CopyIn(_) => "copy_in",
+        }
+    }
+
+    /// True if the client's pace says how long it takes.
+    fn is_streamed(&self) -> bool {
+        !matches!(self, Flow::Gathered)
+    }
+
+    fn interrupter(&self) -> Option<Interrupt> {
+        match self {
+            Flow::Gathered => None,
+            Flow::Rows(outlet) => Some(outlet.interrupter()),
+            Flow::CopyOut(outlet) => Some(outlet.interrupter()),
+            Flow::CopyIn(inlet) => Some(inlet.interrupter()),
+        }
+    }
 }
 
 impl From<Request> for Task {
     fn from(request: Request) -> Task {
-        Task { request, outlet: None }
+        Task { request, flow: Flow::Gathered }
     }
 }
 
@@ -98,7 +136,7 @@ pub fn on_lease(
         if let Ok(executed) = &mut answer {
             executed.lease_ended = release_after || !kept;
         }
-        // Its end tells the reader that no more rows come.
+        // Its end tells the reader that no more comes.
         drop(work);
         reply.send(answer);
     });
@@ -145,7 +183,7 @@ pub fn one_shot(
 ) {
     let operation = Operation::new(tools.clone());
     let who = Arc::clone(caller);
-    let streamed = work.outlet.is_some();
+    let streamed = work.flow.is_streamed();
     let mut job = Job::new(caller, move |session| {
         let mut session = match session {
             Ok(session) => session,
@@ -163,7 +201,7 @@ pub fn one_shot(
             other => other,
         };
         count(&tenant, &work, &answer, started);
-        // Its end tells the reader that no more rows come.
+        // Its end tells the reader that no more comes.
         drop(work);
         reply.send(answer);
         if usable {
@@ -185,25 +223,24 @@ fn run(
     work: &mut Task,
 ) -> (Result<Executed, Error>, bool, Option<String>) {
     let request = &work.request;
-    let streamed = work.outlet.is_some();
-    if let Some(outlet) = &work.outlet {
-        operation.interrupts(outlet.interrupter());
+    if let Some(interrupt) = work.flow.interrupter() {
+        operation.interrupts(interrupt);
     }
-    let outlet = work.outlet.as_mut().map(|outlet| &mut **outlet as &mut dyn Outlet);
+    let drops_rows = matches!(work.flow, Flow::Rows(_) | Flow::CopyOut(_));
     let tenant = Arc::clone(session.tenant());
     let backend = &mut *session.taken.backend;
     backend.take_notices();
     let mut progress = Progress::default();
     let bound = operation.bind(backend.watch(), backend.canceller());
     let outcome = if bound {
-        progress.statements(backend, operation, request, outlet)
+        progress.statements(backend, operation, request, &mut work.flow)
     } else {
         Err(RunError::Interrupted)
     };
     let settled = operation.settle();
     // A cancel that PostgreSQL had no time to see has dropped rows all the same.
     let outcome = match outcome {
-        Ok(()) if streamed && settled.cause.is_some() => Err(RunError::Interrupted),
+        Ok(()) if drops_rows && settled.cause.is_some() => Err(RunError::Interrupted),
         other => other,
     };
     let mut usable = settled.reusable && !backend.is_closed();
@@ -232,9 +269,8 @@ fn run(
 fn count(tenant: &Tenant, work: &Task, answer: &Result<Executed, Error>, started: Instant) {
     let took = clock::now().saturating_duration_since(started);
     let name = answer.as_ref().map_or_else(Error::as_str, |_| "ok");
-    let operation = if work.outlet.is_some() { "query" } else { "execute" };
     let metrics = &tenant.context().tools.metrics;
-    metrics.operated(operation, name, tenant.id(), took);
+    metrics.operated(work.flow.operation(), name, tenant.id(), took);
     for result in answer.iter().flat_map(|executed| &executed.results) {
         metrics.statement(result.cached);
     }

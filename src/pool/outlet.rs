@@ -1,8 +1,10 @@
-//! Rows that go to a reader as they come, at the reader's pace.
+//! Results that go to a reader as they come, and data that comes from a writer,
+//! each at the client's pace.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::backend::copy::{Piece, Sink, Source};
 use crate::backend::session::{Done, Notices, RawRow, Rows, RunError, StatementResult};
 use crate::backend::sqlstate;
 use crate::backend::values::Shape;
@@ -12,9 +14,12 @@ use crate::error::CancelCause;
 use crate::pool::alarms::Alarm;
 use crate::pool::operation::Operation;
 
-/// Where streamed rows go. What it is given is kept only until its reader has
-/// taken it.
-pub trait Outlet: Rows + Send {
+/// Ends a wait, now and later; does not block.
+pub type Interrupt = Box<dyn Fn() + Send + Sync>;
+
+/// Where a result goes. What it is given is kept only until its reader has taken
+/// it.
+pub trait Outlet: Send {
     /// True if no more should be given before `wait`.
     fn is_full(&self) -> bool;
     /// Waits until there is room, or the outlet was interrupted.
@@ -25,41 +30,74 @@ pub trait Outlet: Rows + Send {
     /// Why no more is wanted, if it is the outlet's own decision. Then what comes
     /// is dropped.
     fn problem(&mut self) -> Option<RunError>;
-    /// Ends `wait`, now and later, and drops what comes.
-    fn interrupter(&self) -> Box<dyn Fn() + Send + Sync>;
+    /// Ends `wait`, and drops what comes.
+    fn interrupter(&self) -> Interrupt;
+}
+
+/// An outlet for rows.
+pub trait RowOutlet: Outlet + Rows {}
+impl<T: Outlet + Rows> RowOutlet for T {}
+
+/// An outlet for the data of a COPY.
+pub trait DataOutlet: Outlet + Sink {}
+impl<T: Outlet + Sink> DataOutlet for T {}
+
+/// Where the data of a COPY comes from.
+pub trait Inlet: Send {
+    /// The next piece; waits for it.
+    ///
+    /// # Errors
+    /// Why the COPY is to be cancelled; `None` if the inlet was interrupted.
+    fn next(&mut self) -> Result<Piece, Option<CancelCause>>;
+    /// Ends `next`.
+    fn interrupter(&self) -> Interrupt;
 }
 
 /// The reader takes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stalled;
 
-/// An outlet for one statement. The time in which the reader is waited for does
-/// not count against the statement's.
-pub(super) struct Paced<'a> {
-    outlet: &'a mut dyn Outlet,
+/// A statement's time limit, which does not run while the client is waited for.
+struct Pace<'a> {
     operation: &'a Arc<Operation>,
     left: Duration,
     running_since: Instant,
-    _timeout: Option<Alarm>,
+    timeout: Option<Alarm>,
+}
+
+impl<'a> Pace<'a> {
+    fn new(operation: &'a Arc<Operation>, limit: Duration) -> Pace<'a> {
+        let timeout = Some(operation.timeout(limit));
+        Pace { operation, left: limit, running_since: clock::now(), timeout }
+    }
+
+    fn pause<R>(&mut self, wait: impl FnOnce() -> R) -> R {
+        self.timeout = None;
+        let ran = clock::now().saturating_duration_since(self.running_since);
+        self.left = self.left.saturating_sub(ran);
+        let result = wait();
+        self.running_since = clock::now();
+        self.timeout = Some(self.operation.timeout(self.left));
+        result
+    }
+}
+
+/// An outlet for one statement, within its time limit.
+pub(super) struct Paced<'a, O: ?Sized> {
+    outlet: &'a mut O,
+    pace: Pace<'a>,
     problem: Option<RunError>,
     columns: Vec<Column>,
 }
 
-impl<'a> Paced<'a> {
+impl<'a, O: Outlet + ?Sized> Paced<'a, O> {
     pub(super) fn new(
-        outlet: &'a mut dyn Outlet,
+        outlet: &'a mut O,
         operation: &'a Arc<Operation>,
-        timeout: Duration,
-    ) -> Paced<'a> {
-        Paced {
-            outlet,
-            operation,
-            left: timeout,
-            running_since: clock::now(),
-            _timeout: Some(operation.timeout(timeout)),
-            problem: None,
-            columns: Vec::new(),
-        }
+        limit: Duration,
+    ) -> Paced<'a, O> {
+        let pace = Pace::new(operation, limit);
+        Paced { outlet, pace, problem: None, columns: Vec::new() }
     }
 
     /// What is told of the statement now that it is over.
@@ -78,51 +116,81 @@ impl<'a> Paced<'a> {
                 })
             }
             (Err(error), _) | (Ok(_), Some(error)) => Err(error),
-            (Ok(Done { rows_affected, command_tag, cached }), None) => {
-                let columns = self.columns;
-                Ok(StatementResult {
-                    columns,
-                    rows_affected,
-                    command_tag,
-                    cached,
-                    ..Default::default()
-                })
+            (Ok(done), None) => Ok(StatementResult { columns: self.columns, ..done.into() }),
+        }
+    }
+
+    /// Gives the outlet something, if it still wants it, and waits for its reader
+    /// if that is needed.
+    fn give(&mut self, give: impl FnOnce(&mut O)) {
+        if self.problem.is_some() {
+            return;
+        }
+        give(self.outlet);
+        self.problem = self.outlet.problem();
+        if self.problem.is_some() {
+            self.pace.operation.cancel(CancelCause::Excess);
+        } else if self.outlet.is_full() {
+            let outlet = &mut *self.outlet;
+            if self.pace.pause(|| outlet.wait()) == Err(Stalled) {
+                self.pace.operation.cancel(CancelCause::Stalled);
             }
         }
     }
-
-    fn wait(&mut self) {
-        self._timeout = None;
-        let ran = clock::now().saturating_duration_since(self.running_since);
-        self.left = self.left.saturating_sub(ran);
-        if self.outlet.wait() == Err(Stalled) {
-            self.operation.cancel(CancelCause::Stalled);
-        }
-        self.running_since = clock::now();
-        self._timeout = Some(self.operation.timeout(self.left));
-    }
 }
 
-impl Rows for Paced<'_> {
+impl Rows for Paced<'_, dyn RowOutlet> {
     fn head(&mut self, columns: Vec<Column>) {
         self.columns.clone_from(&columns);
         self.outlet.head(columns);
     }
 
     fn row(&mut self, shapes: &[Shape], row: &dyn RawRow) {
-        if self.problem.is_some() {
-            return;
-        }
-        self.outlet.row(shapes, row);
-        self.problem = self.outlet.problem();
-        if self.problem.is_some() {
-            self.operation.cancel(CancelCause::Excess);
-        } else if self.outlet.is_full() {
-            self.wait();
-        }
+        self.give(|outlet| outlet.row(shapes, row));
     }
 
     fn notices(&mut self, fresh: &Notices) {
-        self.outlet.notices(fresh);
+        Rows::notices(self.outlet, fresh);
+    }
+}
+
+impl Sink for Paced<'_, dyn DataOutlet> {
+    fn data(&mut self, bytes: &[u8]) {
+        self.give(|outlet| outlet.data(bytes));
+    }
+
+    fn notices(&mut self, fresh: &Notices) {
+        Sink::notices(self.outlet, fresh);
+    }
+}
+
+/// An inlet for one COPY, within its time limit.
+pub(super) struct PacedInlet<'a> {
+    inlet: &'a mut dyn Inlet,
+    pace: Pace<'a>,
+}
+
+impl<'a> PacedInlet<'a> {
+    pub(super) fn new(
+        inlet: &'a mut dyn Inlet,
+        operation: &'a Arc<Operation>,
+        limit: Duration,
+    ) -> PacedInlet<'a> {
+        PacedInlet { inlet, pace: Pace::new(operation, limit) }
+    }
+}
+
+impl Source for PacedInlet<'_> {
+    fn next(&mut self) -> Piece {
+        let inlet = &mut *self.inlet;
+        match self.pace.pause(|| inlet.next()) {
+            Ok(piece) => piece,
+            Err(cause) => {
+                if let Some(cause) = cause {
+                    self.pace.operation.cancel(cause);
+                }
+                Piece::Abort
+            }
+        }
     }
 }

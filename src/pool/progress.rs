@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::keyword::first_keyword;
-use crate::backend::session::{Backend, RunError, Statement, StatementResult};
+use crate::backend::session::{Backend, RunError, Sent, Statement, StatementResult};
 use crate::backend::sqlstate;
 use crate::core::transaction::TransactionState;
 use crate::error::{CancelCause, Error, Outcome, PgFault, Work};
-use crate::pool::execute::Request;
+use crate::pool::execute::{Flow, Request};
 use crate::pool::kept::{Kept, Limits};
 use crate::pool::operation::{Operation, Settled};
-use crate::pool::outlet::{Outlet, Paced};
+use crate::pool::outlet::{Paced, PacedInlet};
 
 /// Commands that can commit in their midst and fail afterwards: procedures and
 /// blocks with COMMIT inside, and what works on several tables or concurrently.
@@ -52,7 +52,7 @@ impl Progress {
         backend: &mut dyn Backend,
         operation: &Arc<Operation>,
         request: &Request,
-        mut streamed: Option<&mut dyn Outlet>,
+        flow: &mut Flow,
     ) -> Result<(), RunError> {
         if request.atomic && backend.watch().transaction() == TransactionState::None {
             let _timeout = operation.timeout(request.timeout);
@@ -66,10 +66,7 @@ impl Progress {
             }
             let limits = Limits { max_bytes: left, max_rows: request.max_rows };
             self.at = Some(i);
-            // There is one statement where there is an outlet.
-            let outlet = streamed.take();
-            let result =
-                self.one(backend, operation, statement, limits, request.timeout, outlet)?;
+            let result = self.one(backend, operation, statement, limits, request.timeout, flow)?;
             let bytes = result.rows.iter().flatten();
             let bytes: usize = bytes.map(crate::core::value::Value::encoded_size).sum();
             left = left.saturating_sub(bytes + 8 * result.rows.len());
@@ -88,7 +85,7 @@ impl Progress {
         if self.wrapped {
             let commit = Statement { sql: "COMMIT".to_owned(), parameters: Vec::new() };
             let limits = Limits { max_bytes: 0, max_rows: None };
-            self.one(backend, operation, &commit, limits, request.timeout, None)?;
+            self.one(backend, operation, &commit, limits, request.timeout, &mut Flow::Gathered)?;
             self.wrapped = false;
         }
         Ok(())
@@ -101,25 +98,12 @@ impl Progress {
         statement: &Statement,
         limits: Limits,
         timeout: Duration,
-        streamed: Option<&mut dyn Outlet>,
+        flow: &mut Flow,
     ) -> Result<StatementResult, RunError> {
         let keyword = first_keyword(&statement.sql);
         self.committing = matches!(keyword.as_str(), "COMMIT" | "END" | "PREPARE");
         self.before = Some(backend.watch().transaction());
-        let excess = || operation.cancel(CancelCause::Excess);
-        let result = match streamed {
-            Some(outlet) => {
-                let mut paced = Paced::new(outlet, operation, timeout);
-                let done = backend.run(statement, &mut paced);
-                paced.finish(done)
-            }
-            None => {
-                let _timeout = operation.timeout(timeout);
-                let mut kept = Kept::new(limits, &excess);
-                let done = backend.run(statement, &mut kept);
-                kept.finish(done)
-            }
-        };
+        let result = carry(backend, operation, statement, limits, timeout, flow);
         self.note(&keyword, &result, backend.watch().transaction());
         let result = result?;
         self.command = Some(result.command_tag.clone());
@@ -188,15 +172,15 @@ impl Progress {
         }
     }
 
-    fn lost_work(&self, sent: bool) -> Work {
+    fn lost_work(&self, sent: Sent) -> Work {
         let in_transaction = self.before.is_some_and(TransactionState::is_open);
-        let may_have_committed = sent && self.committing;
+        let may_have_committed = sent == Sent::Whole && self.committing;
         let outcome = match (sent, self.completed, in_transaction && !may_have_committed) {
             // PostgreSQL rolls an open transaction back when its client is gone.
             (_, _, true) if !self.applied => Outcome::NotApplied,
-            (false, 0, _) => Outcome::NotStarted,
-            (false, _, _) => self.work().outcome,
-            (true, _, _) => Outcome::Unknown,
+            (Sent::Nothing, 0, _) => Outcome::NotStarted,
+            (Sent::Nothing | Sent::Part, _, _) => self.work().outcome,
+            (Sent::Whole, _, _) => Outcome::Unknown,
         };
         Work { outcome, ..self.work() }
     }
@@ -257,7 +241,7 @@ impl Progress {
     fn lost(
         &self,
         fault: Option<Box<PgFault>>,
-        sent: bool,
+        sent: Sent,
         settled: Settled,
         request: &Request,
     ) -> Error {
@@ -265,6 +249,40 @@ impl Progress {
         match settled.cause {
             Some(cause) if fault.is_none() => self.cancelled(cause, work, request, true),
             _ => Error::BackendLost { work, fault },
+        }
+    }
+}
+
+/// Runs a statement, its data flowing as it is to.
+fn carry(
+    backend: &mut dyn Backend,
+    operation: &Arc<Operation>,
+    statement: &Statement,
+    limits: Limits,
+    timeout: Duration,
+    flow: &mut Flow,
+) -> Result<StatementResult, RunError> {
+    match flow {
+        Flow::Gathered => {
+            let _timeout = operation.timeout(timeout);
+            let excess = || operation.cancel(CancelCause::Excess);
+            let mut kept = Kept::new(limits, &excess);
+            let done = backend.run(statement, &mut kept);
+            kept.finish(done)
+        }
+        Flow::Rows(outlet) => {
+            let mut paced = Paced::new(&mut **outlet, operation, timeout);
+            let done = backend.run(statement, &mut paced);
+            paced.finish(done)
+        }
+        Flow::CopyOut(outlet) => {
+            let mut paced = Paced::new(&mut **outlet, operation, timeout);
+            let done = backend.copy_out(&statement.sql, &mut paced);
+            paced.finish(done)
+        }
+        Flow::CopyIn(inlet) => {
+            let mut paced = PacedInlet::new(&mut **inlet, operation, timeout);
+            backend.copy_in(&statement.sql, &mut paced).map(StatementResult::from)
         }
     }
 }

@@ -2,9 +2,14 @@
 
 mod connection_pool;
 mod convert;
+mod copy_in;
+mod copy_out;
+mod outflow;
+mod pipe;
 mod query;
 mod reply;
 pub mod server;
 mod session;
 mod sql;
 mod status;
+mod wire;

@@ -26,6 +26,9 @@ const QUEUES: usize = 2;
 const MESSAGE_BYTES: i32 = 4 << 20;
 /// Beyond 512 that may wait there is room for releases and renewals.
 const STREAMS: i32 = 1024;
+/// What a client may send ahead of being read, in each stream. Left to its probes,
+/// gRPC would grow it to the many megabytes that a loopback carries.
+const WINDOW_BYTES: i32 = 1 << 20;
 /// Memory for all of gRPC's buffers.
 const QUOTA_BYTES: usize = 256 << 20;
 
@@ -92,6 +95,8 @@ impl Server {
             .keepalive_permit_without_calls(true)
             .http2_min_recv_ping_interval_without_data(Duration::from_secs(10))
             .raw_cfg_int(c"grpc.server_handshake_timeout_ms".to_owned(), 10_000)
+            .http2_bdp_probe(false)
+            .stream_initial_window_size(WINDOW_BYTES)
             .set_resource_quota(ResourceQuota::new(Some("grpc")).resize_memory(QUOTA_BYTES))
             .build_args();
         let address = address(&config.listen, config.port);

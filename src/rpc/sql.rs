@@ -4,10 +4,11 @@ use grpcio::{DuplexSink, RequestStream, RpcContext, ServerStreamingSink};
 
 use crate::pool::service::Service;
 use crate::proto::sql::{
-    ExecuteRequest, ExecuteResponse, QueryRequest, SessionRequest, SessionResponse,
+    CopyInRequest, CopyInResponse, CopyOutRequest, ExecuteRequest, ExecuteResponse, QueryRequest,
+    SessionRequest, SessionResponse,
 };
 use crate::proto::sql_grpc::{Encoded, SqlService};
-use crate::rpc::{convert, query, reply, session};
+use crate::rpc::{convert, copy_in, copy_out, outflow, query, reply, session};
 
 /// Answers SqlService.
 #[derive(Clone)]
@@ -40,7 +41,27 @@ impl SqlService for Sql {
         request: QueryRequest,
         sink: ServerStreamingSink<Encoded>,
     ) {
-        query::serve(&self.0, &ctx, request, sink);
+        let service = &self.0;
+        outflow::serve(service, &ctx, sink, |caller| query::ask(service, request, caller));
+    }
+
+    fn copy_in(
+        &mut self,
+        ctx: RpcContext<'_>,
+        requests: RequestStream<CopyInRequest>,
+        sink: DuplexSink<CopyInResponse>,
+    ) {
+        copy_in::serve(&self.0, &ctx, requests, sink);
+    }
+
+    fn copy_out(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: CopyOutRequest,
+        sink: ServerStreamingSink<Encoded>,
+    ) {
+        let service = &self.0;
+        outflow::serve(service, &ctx, sink, |caller| copy_out::ask(service, request, caller));
     }
 
     fn session(

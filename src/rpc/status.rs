@@ -7,7 +7,7 @@ use protobuf::well_known_types::any::Any;
 use protobuf::{EnumOrUnknown, Message, MessageFull};
 
 use crate::core::lease_table::Tombstone;
-use crate::error::{ConnectError, Error, Outcome, PgFault, Work};
+use crate::error::{CancelCause, ConnectError, Error, Outcome, PgFault, Work};
 use crate::proto::error_details::{ErrorInfo, RetryInfo};
 use crate::proto::errors::work_outcome::Outcome as WireOutcome;
 use crate::proto::errors::{PostgresError, Reason, WorkOutcome};
@@ -170,7 +170,7 @@ impl<'a> Said<'a> {
             }
             Error::Cancelled { by, work } => {
                 let code = match by {
-                    crate::error::CancelCause::Caller => Code::CANCELLED,
+                    CancelCause::Caller | CancelCause::Unfinished => Code::CANCELLED,
                     _ => Code::ABORTED,
                 };
                 Said::new(code, Reason::REASON_CANCELLED).work(work).with("cause", by.as_str())

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::backend::cancel::Canceller;
 use crate::backend::connect::Connect;
-use crate::backend::session::{Backend, Done, Notice, Rows, RunError, Statement};
+use crate::backend::copy::{Sink, Source};
+use crate::backend::session::{Backend, Done, Notice, Rows, RunError, Sent, Statement};
 use crate::backend::transport::Watch;
 use crate::error::{ConnectError, PgFault};
 use crate::pool::tenant::lock;
@@ -130,6 +131,15 @@ impl Fake {
     fn fate(&self, call: Call) -> Fate {
         self.fakes.fate(call, &self.watch)
     }
+
+    fn done(&mut self) -> Result<Done, RunError> {
+        lock(&self.fakes.census.dirty).insert(self.pid);
+        match self.fate(Call::Run) {
+            Fate::Good => Ok(Done::default()),
+            Fate::Fails => Err(RunError::Fault(Box::<PgFault>::default())),
+            Fate::Breaks | Fate::Panics => Err(RunError::Lost { fault: None, sent: Sent::Whole }),
+        }
+    }
 }
 
 impl Drop for Fake {
@@ -153,12 +163,13 @@ impl Backend for Fake {
         self.watch.is_aborted()
     }
     fn run(&mut self, _: &Statement, _: &mut dyn Rows) -> Result<Done, RunError> {
-        lock(&self.fakes.census.dirty).insert(self.pid);
-        match self.fate(Call::Run) {
-            Fate::Good => Ok(Done::default()),
-            Fate::Fails => Err(RunError::Fault(Box::<PgFault>::default())),
-            Fate::Breaks | Fate::Panics => Err(RunError::Lost { fault: None, sent: true }),
-        }
+        self.done()
+    }
+    fn copy_in(&mut self, _: &str, _: &mut dyn Source) -> Result<Done, RunError> {
+        self.done()
+    }
+    fn copy_out(&mut self, _: &str, _: &mut dyn Sink) -> Result<Done, RunError> {
+        self.done()
     }
     fn check(&mut self) -> bool {
         self.fate(Call::Check) == Fate::Good

@@ -4,6 +4,7 @@ use protobuf::well_known_types::duration::Duration as WireDuration;
 use protobuf::MessageField;
 
 use super::{clamped, connection_id, target, transaction};
+use crate::backend::copy::{direction, Direction};
 use crate::backend::keyword::{controls_transaction, first_keyword};
 use crate::backend::session::{Notice, Statement, StatementResult};
 use crate::config::{lease, Limits};
@@ -14,18 +15,25 @@ use crate::pool::service::Place;
 use crate::proto::sql;
 use crate::rpc::query::Format;
 
+/// Where a request runs; several have the same fields for it, and share no type.
+macro_rules! place {
+    ($request:expr) => {
+        Where {
+            connection_id: &$request.connection_id,
+            tenant_id: &$request.tenant_id,
+            dsn: &$request.dsn,
+            release_after: $request.release_after,
+            wait_timeout: &$request.wait_timeout,
+        }
+        .parse()
+    };
+}
+
 pub(in crate::rpc) fn execute(
     request: sql::ExecuteRequest,
     limits: &Limits,
 ) -> Result<(Place, Request), Error> {
-    let place = Where {
-        connection_id: &request.connection_id,
-        tenant_id: &request.tenant_id,
-        dsn: &request.dsn,
-        release_after: request.release_after,
-        wait_timeout: &request.wait_timeout,
-    };
-    let place = place.parse()?;
+    let place = place!(request)?;
     let run = Run {
         statements: request.statements,
         atomic: request.atomic,
@@ -39,14 +47,7 @@ pub(in crate::rpc) fn query(
     request: sql::QueryRequest,
     limits: &Limits,
 ) -> Result<(Place, Request, Format), Error> {
-    let place = Where {
-        connection_id: &request.connection_id,
-        tenant_id: &request.tenant_id,
-        dsn: &request.dsn,
-        release_after: request.release_after,
-        wait_timeout: &request.wait_timeout,
-    };
-    let place = place.parse()?;
+    let place = place!(request)?;
     let Some(statement) = request.statement.into_option() else {
         return Err(Error::invalid("statement", "statement is required"));
     };
@@ -60,6 +61,38 @@ pub(in crate::rpc) fn query(
     let (atomic, max_rows, statements) = (false, 0, vec![statement]);
     let run = Run { statements, atomic, timeout: request.timeout, max_rows };
     Ok((place, run.parse(limits)?, format))
+}
+
+pub(in crate::rpc) fn copy_in(
+    start: sql::CopyInStart,
+    limits: &Limits,
+) -> Result<(Place, Request), Error> {
+    let place = place!(start)?;
+    let rule = "sql must be a COPY … FROM STDIN";
+    Ok((place, copy((start.sql, start.timeout), (Direction::In, rule), limits)?))
+}
+
+pub(in crate::rpc) fn copy_out(
+    request: sql::CopyOutRequest,
+    limits: &Limits,
+) -> Result<(Place, Request), Error> {
+    let place = place!(request)?;
+    let rule = "sql must be a COPY … TO STDOUT";
+    Ok((place, copy((request.sql, request.timeout), (Direction::Out, rule), limits)?))
+}
+
+fn copy(
+    (text, timeout): (String, MessageField<WireDuration>),
+    (wanted, rule): (Direction, &str),
+    limits: &Limits,
+) -> Result<Request, Error> {
+    check_text("sql", "sql", &text, limits)?;
+    if direction(&text) != Some(wanted) {
+        return Err(Error::invalid("sql", rule));
+    }
+    let statement = sql::Statement { sql: text, ..sql::Statement::default() };
+    let run = Run { statements: vec![statement], atomic: false, timeout, max_rows: 0 };
+    run.parse(limits)
 }
 
 /// What all requests have in common that run on a lease or as a one-shot.
@@ -154,18 +187,7 @@ fn no_transaction_control(statements: &[Statement]) -> Result<(), Error> {
 }
 
 fn statement(index: usize, statement: sql::Statement, limits: &Limits) -> Result<Statement, Error> {
-    if statement.sql.len() > limits.sql_bytes {
-        return Err(Error::invalid(
-            "statements.sql",
-            format!("statements[{index}].sql must be at most {} bytes long", limits.sql_bytes),
-        ));
-    }
-    if statement.sql.contains('\0') {
-        return Err(Error::invalid(
-            "statements.sql",
-            format!("statements[{index}].sql must not contain a NUL character"),
-        ));
-    }
+    check_text("statements.sql", &format!("statements[{index}].sql"), &statement.sql, limits)?;
     let parameters = statement.parameters.into_iter().enumerate();
     let parameters: Result<Vec<Value>, Error> = parameters
         .map(|(i, value)| {
@@ -178,6 +200,17 @@ fn statement(index: usize, statement: sql::Statement, limits: &Limits) -> Result
         })
         .collect();
     Ok(Statement { sql: statement.sql, parameters: parameters? })
+}
+
+fn check_text(field: &'static str, name: &str, text: &str, limits: &Limits) -> Result<(), Error> {
+    if text.len() > limits.sql_bytes {
+        let rule = format!("{name} must be at most {} bytes long", limits.sql_bytes);
+        return Err(Error::invalid(field, rule));
+    }
+    if text.contains('\0') {
+        return Err(Error::invalid(field, format!("{name} must not contain a NUL character")));
+    }
+    Ok(())
 }
 
 fn parameter(value: sql::Value) -> Option<Value> {
@@ -243,6 +276,13 @@ pub(in crate::rpc) fn executed(mut executed: Executed) -> sql::ExecuteResponse {
         session: Some(session(executed)).into(),
         ..sql::ExecuteResponse::default()
     }
+}
+
+/// The end of a result that went its own way: rows, command tag and session.
+pub(in crate::rpc) fn ending(mut executed: Executed) -> (i64, String, sql::SessionInfo) {
+    let result = executed.results.pop().unwrap_or_default();
+    let rows = i64::try_from(result.rows_affected).unwrap_or(i64::MAX);
+    (rows, result.command_tag, session(executed))
 }
 
 pub(in crate::rpc) fn session(executed: Executed) -> sql::SessionInfo {

@@ -5,7 +5,7 @@
 use crate::backend::session::RawRow;
 use crate::core::value::{Array, Value};
 
-use super::pipe::Batch;
+use crate::rpc::pipe::Batch;
 
 /// Wire types of protobuf.
 const VARINT: u8 = 0;
@@ -141,6 +141,13 @@ pub(super) fn binary_batch(batch: Batch) -> Vec<u8> {
     out
 }
 
+/// A `CopyOutResponse` with data.
+pub(super) fn data_batch(batch: Batch) -> Vec<u8> {
+    let mut out = Vec::with_capacity(batch.bytes.len() + 8);
+    bytes(&mut out, 1, &batch.bytes);
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use protobuf::Message;
@@ -193,5 +200,12 @@ mod tests {
         let message = sql::QueryResponse::parse_from_bytes(&binary_batch(batch)).expect("parses");
         assert_eq!(message.batch().binary, vec![1; 300]);
         assert_eq!(message.batch().binary_rows, 200);
+    }
+
+    #[test]
+    fn data_reads_back() {
+        let batch = Batch { bytes: vec![1; 300], rows: 2 };
+        let message = sql::CopyOutResponse::parse_from_bytes(&data_batch(batch)).expect("parses");
+        assert_eq!(message.data(), vec![1; 300]);
     }
 }

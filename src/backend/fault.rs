@@ -1,0 +1,120 @@
+//! PostgreSQL's errors and notices in our words, out of the driver or the stream.
+
+use postgres::error::{DbError, ErrorPosition};
+
+use crate::backend::session::Notice;
+use crate::error::PgFault;
+
+/// Errors travel in gRPC's trailers, several times over, and clients take 8 KiB of
+/// those; notices must not outgrow the results. So long texts are cut.
+const MESSAGE_BYTES: usize = 1024;
+const DETAIL_BYTES: usize = 512;
+
+/// At most so many bytes of a text, marked where it was cut.
+fn cut(text: &str, bytes: usize) -> String {
+    let mut end = bytes;
+    while !text.is_char_boundary(end.min(text.len())) {
+        end -= 1;
+    }
+    match text.get(..end) {
+        Some(start) if start.len() < text.len() => format!("{start}…"),
+        _ => text.to_owned(),
+    }
+}
+
+/// A notice in our words.
+pub(super) fn notice_of(notice: &DbError) -> Notice {
+    Notice {
+        severity: notice.severity().to_owned(),
+        sqlstate: notice.code().code().to_owned(),
+        message: cut(notice.message(), MESSAGE_BYTES),
+    }
+}
+
+/// PostgreSQL's words in a driver error, if it has any.
+pub(super) fn fault_of(error: &postgres::Error) -> Option<PgFault> {
+    let db = error.as_db_error()?;
+    let own = |text: Option<&str>| cut(text.unwrap_or_default(), DETAIL_BYTES);
+    Some(PgFault {
+        severity: db.severity().to_owned(),
+        sqlstate: db.code().code().to_owned(),
+        message: cut(db.message(), MESSAGE_BYTES),
+        detail: own(db.detail()),
+        hint: own(db.hint()),
+        position: match db.position() {
+            Some(ErrorPosition::Original(position)) => *position,
+            _ => 0,
+        },
+        schema: own(db.schema()),
+        table: own(db.table()),
+        column: own(db.column()),
+        datatype: own(db.datatype()),
+        constraint: own(db.constraint()),
+        context: own(db.where_()),
+        routine: own(db.routine()),
+    })
+}
+
+/// The fields of an ErrorResponse as it stands in the stream: each a letter and a
+/// text that ends in zero.
+pub(super) fn fault_in(body: &[u8]) -> PgFault {
+    let mut fault = PgFault::default();
+    for field in body.split(|byte| *byte == 0) {
+        let Some((kind, text)) = field.split_first() else { continue };
+        let text = String::from_utf8_lossy(text);
+        let own = || cut(&text, DETAIL_BYTES);
+        match kind {
+            // The severity that is not translated.
+            b'V' => fault.severity = own(),
+            b'C' => fault.sqlstate = own(),
+            b'M' => fault.message = cut(&text, MESSAGE_BYTES),
+            b'D' => fault.detail = own(),
+            b'H' => fault.hint = own(),
+            b'P' => fault.position = text.parse().unwrap_or(0),
+            b'W' => fault.context = own(),
+            b's' => fault.schema = own(),
+            b't' => fault.table = own(),
+            b'c' => fault.column = own(),
+            b'd' => fault.datatype = own(),
+            b'n' => fault.constraint = own(),
+            b'R' => fault.routine = own(),
+            _ => {}
+        }
+    }
+    fault
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(cut("short", 5), "short");
+        assert_eq!(cut("longer", 5), "longe…");
+        assert_eq!(cut("aäb", 2), "a…");
+        assert_eq!(cut("", 3), "");
+    }
+
+    #[test]
+    fn all_fields_are_found_in_the_stream() {
+        let body = b"SFEHLER\0VERROR\0C23503\0Mm\0Dd\0Hh\0P17\0Ww\0ss\0tt\0cc\0dd\0nn\0Rr\0F.c\0\0";
+        let text = str::to_owned;
+        let expected = PgFault {
+            severity: text("ERROR"),
+            sqlstate: text("23503"),
+            message: text("m"),
+            detail: text("d"),
+            hint: text("h"),
+            position: 17,
+            context: text("w"),
+            schema: text("s"),
+            table: text("t"),
+            column: text("c"),
+            datatype: text("d"),
+            constraint: text("n"),
+            routine: text("r"),
+        };
+        assert_eq!(fault_in(body), expected);
+    }
+}

@@ -1,0 +1,107 @@
+//! The client's side of COPY. Dropping either cancels it.
+
+use futures_executor::block_on;
+use futures_util::{SinkExt, StreamExt};
+use grpcio::{ClientCStreamReceiver, ClientCStreamSender, ClientSStreamReceiver, WriteFlags};
+
+use super::{Answer, Client};
+use crate::proto::sql::copy_in_request::Kind;
+use crate::proto::sql::{
+    CopyInFinish, CopyInRequest, CopyInResponse, CopyInStart, CopyOutRequest, CopyOutResponse,
+};
+
+/// A COPY FROM STDIN that takes data.
+pub struct CopyIn {
+    sender: ClientCStreamSender<CopyInRequest>,
+    receiver: ClientCStreamReceiver<CopyInResponse>,
+    /// Its channel: gRPC does not connect one that nobody holds.
+    _client: Client,
+}
+
+/// A COPY TO STDOUT that gives data.
+pub struct CopyOut {
+    receiver: ClientSStreamReceiver<CopyOutResponse>,
+    _client: Client,
+}
+
+impl Client {
+    /// Starts a COPY FROM STDIN. Whether PostgreSQL accepts it is told by its end.
+    ///
+    /// # Errors
+    /// What gRPC says.
+    pub fn copy_in(&self, start: CopyInStart) -> Answer<CopyIn> {
+        let mut copy = self.copy_in_unstarted()?;
+        // An end that came before is told by the answer.
+        let _ = copy.send(Kind::Start(start));
+        Ok(copy)
+    }
+
+    /// Starts a CopyIn call on which nothing has been said yet.
+    ///
+    /// # Errors
+    /// What gRPC says.
+    pub fn copy_in_unstarted(&self) -> Answer<CopyIn> {
+        let (sender, receiver) = self.sql.copy_in(self.options())?;
+        Ok(CopyIn { sender, receiver, _client: self.clone() })
+    }
+
+    /// Starts a COPY TO STDOUT.
+    ///
+    /// # Errors
+    /// What gRPC says; what the service says comes with the first `next`.
+    pub fn copy_out(&self, request: &CopyOutRequest) -> Answer<CopyOut> {
+        let receiver = self.sql.copy_out(request, self.options())?;
+        Ok(CopyOut { receiver, _client: self.clone() })
+    }
+}
+
+impl CopyIn {
+    /// Sends data, cut anywhere.
+    ///
+    /// # Errors
+    /// If the call has ended; `end` says why.
+    pub fn data(&mut self, data: &[u8]) -> Answer<()> {
+        self.send(Kind::Data(data.to_vec()))
+    }
+
+    /// Completes the COPY and waits for its result.
+    ///
+    /// # Errors
+    /// What the service, or PostgreSQL, says.
+    pub fn finish(mut self) -> Answer<CopyInResponse> {
+        // An end that came before is told by the answer.
+        let _ = self.send(Kind::Finish(CopyInFinish::default()));
+        self.end()
+    }
+
+    /// Ends the client's side, which without `finish` aborts the COPY, and waits
+    /// for the answer.
+    ///
+    /// # Errors
+    /// What the service, or PostgreSQL, says.
+    pub fn end(mut self) -> Answer<CopyInResponse> {
+        // As above.
+        let _ = block_on(self.sender.close());
+        Ok(block_on(&mut self.receiver)?)
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// As for [`data`](Self::data).
+    pub fn send(&mut self, kind: impl Into<Option<Kind>>) -> Answer<()> {
+        let request = CopyInRequest { kind: kind.into(), ..CopyInRequest::default() };
+        Ok(block_on(self.sender.send((request, WriteFlags::default())))?)
+    }
+}
+
+impl CopyOut {
+    /// The next message; `None` after the last.
+    ///
+    /// # Errors
+    /// What the service, or PostgreSQL, says.
+    #[allow(clippy::should_implement_trait)] // An iterator could not say why it ended.
+    pub fn next(&mut self) -> Answer<Option<CopyOutResponse>> {
+        Ok(block_on(self.receiver.next()).transpose()?)
+    }
+}

@@ -1,0 +1,210 @@
+//! Data on its way from gRPC's thread to a worker: bounded.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::backend::copy::Piece;
+use crate::clock;
+use crate::error::CancelCause;
+use crate::pool::outlet::{self, Interrupt};
+
+/// While so much waits for the worker, no more is read from the client. One more
+/// message may come on top.
+const WAITING_BYTES: usize = 1 << 20;
+
+/// Both ends. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Intake(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    /// A leaf lock: held while pieces are moved.
+    state: Mutex<State>,
+    /// Something came, or nothing more will.
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    pieces: VecDeque<Vec<u8>>,
+    bytes: usize,
+    end: Option<End>,
+    writer: Option<Waker>,
+}
+
+/// How the data ends. The first end counts, but an abort drops what waits.
+#[derive(Clone, Copy)]
+enum End {
+    Finished,
+    /// For this cause; none if the operation itself was interrupted.
+    Aborted(Option<CancelCause>),
+}
+
+impl Intake {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is whole between the steps below, which do not panic.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ready if one more message may be read.
+    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.bytes < WAITING_BYTES {
+            return Poll::Ready(());
+        }
+        state.writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Adds data.
+    pub(super) fn push(&self, data: Vec<u8>) {
+        let mut state = self.lock();
+        if state.end.is_none() && !data.is_empty() {
+            state.bytes += data.len();
+            state.pieces.push_back(data);
+        }
+        drop(state);
+        self.0.news.notify_one();
+    }
+
+    /// All data was added.
+    pub(super) fn finish(&self) {
+        self.lock().end.get_or_insert(End::Finished);
+        self.0.news.notify_one();
+    }
+
+    /// No more data comes. What was finished before stays so.
+    pub(super) fn abort(&self, cause: CancelCause) {
+        self.end(Some(cause));
+    }
+
+    fn end(&self, cause: Option<CancelCause>) {
+        let mut state = self.lock();
+        let dropped = if state.end.is_none() {
+            state.end = Some(End::Aborted(cause));
+            state.bytes = 0;
+            std::mem::take(&mut state.pieces)
+        } else {
+            VecDeque::new()
+        };
+        drop(state);
+        drop(dropped);
+        self.0.news.notify_one();
+    }
+
+    /// The worker's end. A client that sends nothing for `stall` is given up.
+    pub(super) fn inlet(&self, stall: Duration) -> Inlet {
+        Inlet { intake: self.clone(), stall }
+    }
+
+    fn next(&self, stall: Duration) -> Result<Piece, Option<CancelCause>> {
+        let until = clock::now() + stall;
+        let mut state = self.lock();
+        loop {
+            if let Some(piece) = state.pieces.pop_front() {
+                state.bytes -= piece.len();
+                let writer = state.writer.take();
+                drop(state);
+                // Waking may end in gRPC.
+                if let Some(writer) = writer {
+                    writer.wake();
+                }
+                return Ok(Piece::Data(piece));
+            }
+            match state.end {
+                Some(End::Finished) => return Ok(Piece::Finish),
+                Some(End::Aborted(cause)) => return Err(cause),
+                None => {}
+            }
+            let left = until.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                return Err(Some(CancelCause::Stalled));
+            }
+            let waited = self.0.news.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// The worker's end.
+pub(super) struct Inlet {
+    intake: Intake,
+    stall: Duration,
+}
+
+impl outlet::Inlet for Inlet {
+    fn next(&mut self) -> Result<Piece, Option<CancelCause>> {
+        self.intake.next(self.stall)
+    }
+
+    fn interrupter(&self) -> Interrupt {
+        let intake = self.intake.clone();
+        Box::new(move || intake.end(None))
+    }
+}
+
+impl Drop for Inlet {
+    fn drop(&mut self) {
+        // Nobody takes anything any more: what comes is dropped.
+        self.intake.end(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::pool::outlet::Inlet as _;
+
+    fn has_room(intake: &Intake) -> bool {
+        let ready = poll_fn(|cx| Poll::Ready(intake.poll_room(cx).is_ready()));
+        futures_executor::block_on(ready)
+    }
+
+    #[test]
+    fn data_comes_in_order_and_then_its_end() {
+        let intake = Intake::default();
+        let mut inlet = intake.inlet(Duration::ZERO);
+        intake.push(vec![1]);
+        intake.push(vec![]);
+        intake.push(vec![2, 3]);
+        intake.finish();
+        intake.abort(CancelCause::Caller);
+        assert_eq!(inlet.next(), Ok(Piece::Data(vec![1])));
+        assert_eq!(inlet.next(), Ok(Piece::Data(vec![2, 3])));
+        assert_eq!(inlet.next(), Ok(Piece::Finish));
+    }
+
+    #[test]
+    fn an_abort_drops_what_waits_and_says_why() {
+        let intake = Intake::default();
+        let mut inlet = intake.inlet(Duration::ZERO);
+        assert_eq!(inlet.next(), Err(Some(CancelCause::Stalled)));
+        intake.push(vec![1]);
+        intake.abort(CancelCause::Unfinished);
+        intake.finish();
+        assert_eq!(inlet.next(), Err(Some(CancelCause::Unfinished)));
+        let intake = Intake::default();
+        let mut inlet = intake.inlet(Duration::ZERO);
+        inlet.interrupter()();
+        assert_eq!(inlet.next(), Err(None));
+    }
+
+    #[test]
+    fn there_is_room_until_so_much_waits_and_again_when_it_was_taken() {
+        let intake = Intake::default();
+        let mut inlet = intake.inlet(Duration::ZERO);
+        intake.push(vec![0; WAITING_BYTES - 1]);
+        assert!(has_room(&intake));
+        intake.push(vec![0; 5]);
+        assert!(!has_room(&intake));
+        assert!(inlet.next().is_ok());
+        assert!(has_room(&intake));
+        drop(inlet);
+        intake.push(vec![0; WAITING_BYTES]);
+        assert!(has_room(&intake));
+    }
+}

@@ -1,0 +1,87 @@
+//! SqlService.CopyOut: the data of COPY TO STDOUT as it comes.
+
+use std::sync::Arc;
+
+use protobuf::Message;
+
+use crate::backend::copy::Sink;
+use crate::backend::session::{Notice, Notices, RunError};
+use crate::error::Error;
+use crate::pool::caller::Caller;
+use crate::pool::execute::{Executed, Flow, Task};
+use crate::pool::outlet::{Interrupt, Outlet, Stalled};
+use crate::pool::service::Service;
+use crate::proto::sql::copy_out_response::Kind;
+use crate::proto::sql::{CopyOutRequest, CopyOutResponse, CopyOutTrailer};
+use crate::rpc::outflow::{Asked, Outflow};
+use crate::rpc::{convert, wire};
+
+/// A row can be much larger than a message; it is cut into pieces of this size.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Asks for the data.
+///
+/// # Errors
+/// If the request breaks a rule.
+pub(super) fn ask(
+    service: &Service,
+    request: CopyOutRequest,
+    caller: &Arc<Caller>,
+) -> Result<Asked, Error> {
+    let limits = &service.context().config.limits;
+    let (place, request) = convert::sql::copy_out(request, limits)?;
+    let (outflow, inflow) = Outflow::new(service, wire::data_batch);
+    let task = Task { request, flow: Flow::CopyOut(Box::new(Feed(outflow))) };
+    Ok(Asked { inflow, answer: service.execute(place, task, caller), trailer })
+}
+
+fn encoded(kind: Kind) -> Vec<u8> {
+    let response = CopyOutResponse { kind: Some(kind), ..CopyOutResponse::default() };
+    // Serialising into memory fails only for uninitialised proto2 fields.
+    response.write_to_bytes().unwrap_or_default()
+}
+
+fn notice(notice: Notice) -> Vec<u8> {
+    encoded(Kind::Notice(convert::sql::notice(notice)))
+}
+
+fn trailer(executed: Executed) -> Vec<u8> {
+    let (rows_affected, command_tag, session) = convert::sql::ending(executed);
+    let session = Some(session).into();
+    encoded(Kind::Trailer(CopyOutTrailer {
+        rows_affected,
+        command_tag,
+        session,
+        ..CopyOutTrailer::default()
+    }))
+}
+
+struct Feed(Outflow);
+
+impl Sink for Feed {
+    fn data(&mut self, bytes: &[u8]) {
+        bytes.chunks(PIECE_BYTES).for_each(|piece| self.0.add(piece));
+    }
+
+    fn notices(&mut self, fresh: &Notices) {
+        self.0.notices(fresh, notice);
+    }
+}
+
+impl Outlet for Feed {
+    fn is_full(&self) -> bool {
+        self.0.is_full()
+    }
+
+    fn wait(&mut self) -> Result<(), Stalled> {
+        self.0.wait()
+    }
+
+    fn problem(&mut self) -> Option<RunError> {
+        None
+    }
+
+    fn interrupter(&self) -> Interrupt {
+        self.0.interrupter()
+    }
+}
