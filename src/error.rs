@@ -109,6 +109,14 @@ pub enum Error {
         /// What became of the statements.
         work: Work,
     },
+    /// What the service asks PostgreSQL by itself to run a statement has failed;
+    /// the statement was not run.
+    Lookup {
+        /// PostgreSQL's words, about a statement that the caller never sent.
+        fault: Box<PgFault>,
+        /// What became of the caller's statements.
+        work: Work,
+    },
     /// A statement ran past its timeout and was cancelled.
     StatementTimeout {
         /// The limit.
@@ -317,6 +325,7 @@ impl Error {
             Error::Connect { .. } => "connect",
             Error::BackendLost { .. } => "backend_lost",
             Error::Sql { .. } => "sql",
+            Error::Lookup { .. } => "lookup",
             Error::StatementTimeout { .. } => "statement_timeout",
             Error::Cancelled { .. } => "cancelled",
             Error::Parameter { .. } => "parameter",
@@ -351,7 +360,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Connect { cause, .. } => Some(cause),
-            Error::Sql { fault, .. } => Some(fault),
+            Error::Sql { fault, .. } | Error::Lookup { fault, .. } => Some(fault),
             Error::BackendLost { fault: Some(fault), .. } => Some(fault),
             _ => None,
         }

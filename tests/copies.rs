@@ -91,7 +91,7 @@ fn assert_goes_on(lease: &Held) {
 const VALUES: &str =
     "select n, n / 3.0 as x, case when n % 5 > 0 then E'a\\tb\\\\ \"' || n end as t, \
     decode(md5(n::text), 'hex') as b, array[n, null, -n] as a, \
-    timestamptz '2026-01-01' + n * interval '1 hour' as at from generate_series(1, 3000) n";
+    timestamptz '2026-01-01' + n * interval '1 hour' as at from generate_series(1, 300) n";
 
 #[test]
 fn what_is_copied_out_goes_in_again_in_every_format() {
@@ -107,12 +107,12 @@ fn what_is_copied_out_goes_in_again_in_every_format() {
     ] {
         let options = if options == "binary" { "with (format binary)" } else { options };
         let (data, trailer) = all(&lease, &format!("copy had to stdout {options}"));
-        assert_eq!((trailer.command_tag.as_str(), trailer.rows_affected), ("COPY 3000", 3000));
+        assert_eq!((trailer.command_tag.as_str(), trailer.rows_affected), ("COPY 300", 300));
         for size in [7, 1000, 65_536, data.len()] {
             let pieces: Vec<&[u8]> = data.chunks(size).collect();
             let sql = format!("copy got from stdin {options}");
             let done = put(&lease, &sql, &pieces).unwrap();
-            assert_eq!((done.command_tag.as_str(), done.rows_affected), ("COPY 3000", 3000));
+            assert_eq!((done.command_tag.as_str(), done.rows_affected), ("COPY 300", 300));
             let differ = "select count(*) from ((table had except all table got) \
                           union all (table got except all table had)) d";
             assert_eq!(lease.value(differ), "0", "{options}");

@@ -34,6 +34,11 @@ pub struct Frames {
     pub failed: Option<PgFault>,
     /// Statements that the driver has prepared and not closed.
     pub prepared: usize,
+    /// Since `start_prepare` the result of a statement was described: PostgreSQL
+    /// has understood it.
+    pub described: bool,
+    /// Since `start_statement` parameters were bound: the statement could start.
+    pub bound: bool,
     /// How often the server has reported a setting, which it does for those that
     /// change the meaning of texts.
     pub settings: u64,
@@ -57,6 +62,8 @@ impl Default for Frames {
             last_words: None,
             failed: None,
             prepared: 0,
+            described: false,
+            bound: false,
             settings: 0,
             foreign_encoding: false,
             excessive: false,
@@ -83,7 +90,13 @@ impl Frames {
     pub fn start_statement(&mut self) {
         self.tag = None;
         self.failed = None;
+        self.bound = false;
         self.notification_bytes = 0;
+    }
+
+    /// A statement is about to be prepared.
+    pub fn start_prepare(&mut self) {
+        self.described = false;
     }
 
     /// Takes the next bytes of the stream, cut wherever the network cut them.
@@ -108,6 +121,8 @@ impl Frames {
             self.body.clear();
             match self.header[0] {
                 b'1' => self.prepared += 1,
+                b'2' => self.bound = true,
+                b'T' | b'n' => self.described = true,
                 b'3' => self.prepared = self.prepared.saturating_sub(1),
                 b'A' => {
                     self.notification_bytes =
@@ -247,6 +262,25 @@ mod tests {
             frames.read(&message(kind, &[]));
             assert_eq!(frames.prepared, prepared);
         }
+    }
+
+    #[test]
+    fn it_is_told_how_far_a_statement_came() {
+        let mut frames = Frames::default();
+        for kind in [b'3', b'1', b't', b'E'] {
+            frames.read(&message(kind, &[]));
+            assert!(!frames.described);
+        }
+        for kind in [b'T', b'n'] {
+            frames.start_prepare();
+            assert!(!frames.described);
+            frames.read(&message(kind, &[]));
+            assert!(frames.described && !frames.bound);
+        }
+        frames.read(&message(b'2', &[]));
+        assert!(frames.bound);
+        frames.start_statement();
+        assert!(!frames.bound);
     }
 
     #[test]

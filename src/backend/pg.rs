@@ -31,6 +31,8 @@ pub struct PgBackend {
     pub(super) notices: Notices,
     statements: Statements<postgres::Statement>,
     poisoned: bool,
+    /// Statements that the driver has prepared and forgotten.
+    forgotten: usize,
 }
 
 impl PgBackend {
@@ -45,7 +47,17 @@ impl PgBackend {
         cache: usize,
     ) -> PgBackend {
         let statements = Statements::new(cache);
-        PgBackend { client, driver, watch, pid, canceller, notices, statements, poisoned: false }
+        PgBackend {
+            client,
+            driver,
+            watch,
+            pid,
+            canceller,
+            notices,
+            statements,
+            poisoned: false,
+            forgotten: 0,
+        }
     }
 
     /// Nobody takes notifications yet, and the driver would keep them for ever.
@@ -132,13 +144,41 @@ impl PgBackend {
     }
 
     fn prepare(&mut self, sql: &str) -> Result<postgres::Statement, RunError> {
+        self.watch.start_prepare();
         match self.client.prepare(sql) {
             Ok(prepared) => {
                 self.statements.keep(sql, &prepared);
                 Ok(prepared)
             }
+            Err(error) if self.watch.has_described() => Err(self.lookup_failed(&error)),
             Err(error) => Err(self.fail(&error, Sent::Nothing)),
         }
+    }
+
+    /// PostgreSQL has understood the statement, but the driver's own questions
+    /// after types that it does not know have failed.
+    fn lookup_failed(&mut self, error: &postgres::Error) -> RunError {
+        // The statement itself stays prepared, without anybody to close it.
+        self.forgotten += 1;
+        self.poisoned |= self.forgotten > FORGOTTEN_MAX;
+        // No error of PostgreSQL, but an answer without a row.
+        if error.as_db_error().is_none() && self.client.check_connection().is_ok() {
+            return RunError::Lookup(Box::new(PgFault {
+                severity: "ERROR".to_owned(),
+                sqlstate: "42704".to_owned(),
+                message: "the type is not in pg_catalog.pg_type".to_owned(),
+                ..PgFault::default()
+            }));
+        }
+        match self.fail(error, Sent::Nothing) {
+            RunError::Fault(fault) => RunError::Lookup(fault),
+            other => other,
+        }
+    }
+
+    /// True if a kept statement failed before it ran, because it is not there.
+    fn is_gone(&self, fault: &PgFault) -> bool {
+        fault.sqlstate == sqlstate::NO_SUCH_STATEMENT && !self.watch.has_bound()
     }
 
     /// Runs a statement, prepared before if it was kept.
@@ -155,25 +195,35 @@ impl PgBackend {
             return self.read(&prepared, parameters, rows);
         };
         let parameters = bind(&kept, &statement.parameters)?;
-        let outcome = self.read(&kept, parameters, rows);
-        match outcome {
-            Ok(done) => Ok(Done { cached: true, ..done }),
+        match self.read(&kept, parameters, rows) {
+            Ok(done) => return Ok(Done { cached: true, ..done }),
             // PostgreSQL saw that its result would look otherwise by now, before it
             // ran. Inside a transaction it is too late: the error has failed that.
             Err(RunError::Fault(fault)) if idle && is_stale_plan(&fault) => {
                 self.statements.forget(sql);
-                let prepared = self.prepare(sql)?;
-                let parameters = bind(&prepared, &statement.parameters)?;
-                self.read(&prepared, parameters, rows)
+            }
+            Err(RunError::Fault(fault)) if self.is_gone(&fault) => {
+                // It will not have been the only one.
+                self.statements.clear();
+                if !idle {
+                    return Err(RunError::Lookup(fault));
+                }
             }
             Err(error) => {
                 // It may be the cause; the next one is prepared anew.
                 self.statements.forget(sql);
-                Err(error)
+                return Err(error);
             }
         }
+        let prepared = self.prepare(sql)?;
+        let parameters = bind(&prepared, &statement.parameters)?;
+        self.read(&prepared, parameters, rows)
     }
 }
+
+/// A type whose look-up fails again and again must not fill PostgreSQL's memory: a
+/// backend with more forgotten statements than this is closed after its lease.
+const FORGOTTEN_MAX: usize = 32;
 
 /// The error of a prepared statement whose result has changed its columns.
 fn is_stale_plan(fault: &PgFault) -> bool {
@@ -261,7 +311,11 @@ impl Backend for PgBackend {
         if !deallocate.is_empty() && self.client.batch_execute(&deallocate).is_err() {
             return false;
         }
-        self.statements.session_reset();
+        // A search_path can shadow the operators of the driver's look-ups, and what
+        // they say is kept.
+        if self.statements.session_reset() {
+            self.client.clear_type_cache();
+        }
         self.notices.take();
         self.drop_notifications();
         self.watch.transaction() == TransactionState::None

@@ -99,6 +99,9 @@ impl From<Done> for StatementResult {
 pub enum RunError {
     /// PostgreSQL refused or failed it; the session goes on.
     Fault(Box<PgFault>),
+    /// PostgreSQL has understood it, but failed what the driver asked about types
+    /// before it could be run; nothing ran, and the session goes on.
+    Lookup(Box<PgFault>),
     /// The connection is gone.
     Lost {
         /// PostgreSQL's last words.

@@ -10,11 +10,14 @@ pub fn is_busy(sqlstate: &str) -> bool {
 /// True if the backend must not be used again, although it answered: its memory
 /// or disk is in doubt, or the driver's prepared statements are gone.
 pub fn is_poison(sqlstate: &str) -> bool {
-    sqlstate.starts_with("XX") || sqlstate.starts_with("58") || sqlstate == "26000"
+    sqlstate.starts_with("XX") || sqlstate.starts_with("58") || sqlstate == NO_SUCH_STATEMENT
 }
 
 /// The statement was cancelled.
 pub const QUERY_CANCELED: &str = "57014";
+
+/// A prepared statement is not there.
+pub const NO_SUCH_STATEMENT: &str = "26000";
 
 #[cfg(test)]
 mod tests {

@@ -88,12 +88,15 @@ impl<S: Clone> Statements<S> {
 }
 
 impl<S> Statements<S> {
-    /// The session was reset.
-    pub(super) fn session_reset(&mut self) {
-        if std::mem::take(&mut self.touched) {
+    /// The session was reset. True if something in it may have changed what texts
+    /// mean.
+    pub(super) fn session_reset(&mut self) -> bool {
+        self.unsettled = false;
+        let touched = std::mem::take(&mut self.touched);
+        if touched {
             self.by_sql.clear();
         }
-        self.unsettled = false;
+        touched
     }
 }
 
@@ -198,7 +201,7 @@ mod tests {
         // The reset takes back what a session has set, once.
         for kept_after in [false, true] {
             statements.keep("a", &0);
-            statements.session_reset();
+            assert_eq!(statements.session_reset(), !kept_after);
             assert_eq!(kept(&mut statements, "a"), kept_after);
         }
     }

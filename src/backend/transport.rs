@@ -167,6 +167,22 @@ impl Watch {
         Some([request, &FLUSH].concat())
     }
 
+    /// True once the statement that started could have had an effect.
+    pub fn has_bound(&self) -> bool {
+        self.lock().frames.bound
+    }
+
+    /// A statement is about to be prepared.
+    pub fn start_prepare(&self) {
+        self.lock().frames.start_prepare();
+    }
+
+    /// True once PostgreSQL has understood it; what the driver asks from then on
+    /// it asks for itself.
+    pub fn has_described(&self) -> bool {
+        self.lock().frames.described
+    }
+
     /// The FATAL or PANIC error that PostgreSQL sent before it closed.
     pub fn last_words(&self) -> Option<PgFault> {
         self.lock().frames.last_words.clone()

@@ -73,6 +73,14 @@ impl fmt::Display for Error {
                 }
             }
             Error::Sql { fault, .. } => write!(f, "{fault}"),
+            Error::Lookup { fault, .. } if fault.sqlstate == "26000" => write!(
+                f,
+                "a statement that the service itself had prepared is gone, so this one was not run: {fault}; DEALLOCATE ALL or DISCARD ALL takes them away, and this connection is closed when it is released"
+            ),
+            Error::Lookup { fault, .. } => write!(
+                f,
+                "the service's own look-up of a parameter's or a column's type failed, so the statement was not run: {fault}; where the statement casts to ::text, no look-up is needed"
+            ),
             Error::StatementTimeout { limit, lease_ended, .. } => write!(
                 f,
                 "the statement ran longer than {} ms and was cancelled{}",

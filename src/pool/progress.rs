@@ -132,9 +132,12 @@ impl Progress {
                 RunError::TooLarge { completed: true }
                 | RunError::Undecodable { completed: true, .. },
             ) => "",
-            Err(RunError::Parameter { .. } | RunError::Unsupported(_) | RunError::Interrupted) => {
-                return
-            }
+            Err(
+                RunError::Parameter { .. }
+                | RunError::Lookup(_)
+                | RunError::Unsupported(_)
+                | RunError::Interrupted,
+            ) => return,
             Err(
                 RunError::Fault(_)
                 | RunError::Lost { .. }
@@ -198,13 +201,13 @@ impl Progress {
             return Error::RolledBack { work };
         }
         match error {
-            RunError::Fault(fault) if fault.sqlstate == sqlstate::QUERY_CANCELED => {
-                match settled.cause {
-                    Some(cause) => self.cancelled(cause, work, request, !usable),
-                    None => Error::Sql { fault, work },
-                }
+            RunError::Fault(fault) | RunError::Lookup(fault)
+                if fault.sqlstate == sqlstate::QUERY_CANCELED && settled.cause.is_some() =>
+            {
+                self.interrupted(settled, request, usable)
             }
             RunError::Fault(fault) => Error::Sql { fault, work },
+            RunError::Lookup(fault) => Error::Lookup { fault, work },
             RunError::Lost { fault, sent } => self.lost(fault, sent, settled, request),
             RunError::Parameter { index, rule } => {
                 Error::Parameter { statement: self.at.unwrap_or(0), parameter: index, rule, work }
@@ -216,10 +219,14 @@ impl Progress {
                 cancelled: !completed,
             },
             RunError::Unsupported(what) => Error::Unsupported { what, work },
-            RunError::Interrupted => match settled.cause {
-                Some(cause) => self.cancelled(cause, work, request, !usable),
-                None => Error::Internal("an operation was interrupted for no reason"),
-            },
+            RunError::Interrupted => self.interrupted(settled, request, usable),
+        }
+    }
+
+    fn interrupted(&self, settled: Settled, request: &Request, usable: bool) -> Error {
+        match settled.cause {
+            Some(cause) => self.cancelled(cause, self.work(), request, !usable),
+            None => Error::Internal("an operation was interrupted for no reason"),
         }
     }
 

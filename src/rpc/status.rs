@@ -165,6 +165,12 @@ impl<'a> Said<'a> {
                     .work(work)
                     .fault(fault)
             }
+            // Its words are of a statement that the caller never sent.
+            Error::Lookup { fault, work } => {
+                Said::new(code_of_lookup(&fault.sqlstate), Reason::REASON_LOOKUP_FAILED)
+                    .with("sqlstate", &fault.sqlstate)
+                    .work(work)
+            }
             Error::StatementTimeout { work, .. } => {
                 Said::new(Code::DEADLINE_EXCEEDED, Reason::REASON_STATEMENT_TIMEOUT).work(work)
             }
@@ -255,6 +261,17 @@ fn code_of(sqlstate: &str) -> Code {
             Some("58") => Code::INTERNAL,
             _ => Code::UNKNOWN,
         },
+    }
+}
+
+/// The code of a SQLSTATE that ended a look-up of the service's own.
+fn code_of_lookup(sqlstate: &str) -> Code {
+    match code_of(sqlstate) {
+        // It may not come to the same again: a lock, or the session's own limit.
+        Code::ABORTED | Code::CANCELLED => Code::ABORTED,
+        code @ (Code::RESOURCE_EXHAUSTED | Code::INTERNAL | Code::DATA_LOSS) => code,
+        // Nothing is wrong with the caller's statement or its rights to it.
+        _ => Code::FAILED_PRECONDITION,
     }
 }
 

@@ -58,10 +58,11 @@ fn table() -> Vec<(Error, Code, &'static str)> {
     let fault =
         |sqlstate: &str| Box::new(PgFault { sqlstate: sqlstate.to_owned(), ..PgFault::default() });
     let connect = |cause| Error::Connect { tenant: tenant.clone(), cause };
+    let undone = work(Outcome::NotApplied);
     let lost = |outcome| Error::BackendLost { work: work(outcome), fault: None };
     let cancelled = |by| Error::Cancelled { by, work: work(Outcome::NotApplied) };
+    let lookup = |sqlstate| Error::Lookup { fault: fault(sqlstate), work: undone };
     let target = || "host:1".to_owned();
-    let undone = work(Outcome::NotApplied);
     let second = Duration::from_secs(1);
     vec![
         (Error::invalid("f", "r"), Code::INVALID_ARGUMENT, "INVALID_ARGUMENT"),
@@ -138,6 +139,12 @@ fn table() -> Vec<(Error, Code, &'static str)> {
         (lost(Outcome::Applied), Code::UNKNOWN, "BACKEND_LOST"),
         (lost(Outcome::Unknown), Code::UNKNOWN, "BACKEND_LOST"),
         (Error::Sql { fault: fault("23505"), work: undone }, Code::ALREADY_EXISTS, "SQL_ERROR"),
+        (lookup("42501"), Code::FAILED_PRECONDITION, "LOOKUP_FAILED"),
+        (lookup("26000"), Code::FAILED_PRECONDITION, "LOOKUP_FAILED"),
+        (lookup("57014"), Code::ABORTED, "LOOKUP_FAILED"),
+        (lookup("55P03"), Code::ABORTED, "LOOKUP_FAILED"),
+        (lookup("53200"), Code::RESOURCE_EXHAUSTED, "LOOKUP_FAILED"),
+        (lookup("XX000"), Code::INTERNAL, "LOOKUP_FAILED"),
         (
             Error::StatementTimeout { limit: second, work: undone, lease_ended: false },
             Code::DEADLINE_EXCEEDED,
