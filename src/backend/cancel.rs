@@ -4,8 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use openssl::ssl::SslConnector;
-
+use crate::backend::tls::{Findings, Tls};
 use crate::backend::transport::{CancelKey, SSL_REQUEST};
 
 /// The whole exchange has this long; each read and write is bounded by it.
@@ -18,18 +17,13 @@ pub struct Canceller {
     address: SocketAddr,
     host: String,
     key: CancelKey,
-    tls: Option<SslConnector>,
+    tls: Option<Tls>,
 }
 
 impl Canceller {
     /// A canceller for the backend with this key behind `address`; over TLS if
-    /// `tls` is given.
-    pub fn new(
-        address: SocketAddr,
-        host: String,
-        key: CancelKey,
-        tls: Option<SslConnector>,
-    ) -> Canceller {
+    /// `tls` is given, with the same checks as the backend's own.
+    pub fn new(address: SocketAddr, host: String, key: CancelKey, tls: Option<Tls>) -> Canceller {
         Canceller { address, host, key, tls }
     }
 
@@ -47,20 +41,23 @@ impl Canceller {
         socket.set_read_timeout(Some(LIMIT))?;
         socket.set_write_timeout(Some(LIMIT))?;
         socket.set_nodelay(true)?;
-        let Some(connector) = &self.tls else {
+        let Some(tls) = &self.tls else {
             return self.exchange(&mut socket);
         };
-        socket.write_all(&SSL_REQUEST)?;
-        let mut answer = [0];
-        socket.read_exact(&mut answer)?;
-        if answer != *b"S" {
-            return Err(io::Error::other("the server no longer offers TLS"));
+        if !tls.is_direct() {
+            socket.write_all(&SSL_REQUEST)?;
+            let mut answer = [0];
+            socket.read_exact(&mut answer)?;
+            if answer != *b"S" {
+                return Err(io::Error::other("the server no longer offers TLS"));
+            }
         }
-        let mut configuration = connector.configure()?;
-        configuration.set_verify_hostname(false);
-        let mut stream = configuration
+        let findings = Findings::default();
+        let mut stream = tls
+            .configuration(&self.host, &findings)?
             .connect(&self.host, socket)
-            .map_err(|e| io::Error::other(e.to_string()))?;
+            .map_err(|e| io::Error::other(findings.fault().unwrap_or_else(|| e.to_string())))?;
+        tls.confirm(&findings).map_err(io::Error::other)?;
         self.exchange(&mut stream)
     }
 

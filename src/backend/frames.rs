@@ -44,6 +44,14 @@ pub struct Frames {
     pub settings: u64,
     /// The session's client_encoding is not UTF8, which all texts here are.
     pub foreign_encoding: bool,
+    /// What the server says of in_hot_standby, if it does.
+    pub standby: Option<bool>,
+    /// What it says of default_transaction_read_only.
+    pub read_only: Option<bool>,
+    /// The server wants the password as it is.
+    pub wants_cleartext: bool,
+    /// The server has been ready for a statement.
+    pub ready: bool,
     /// More is coming than memory should be given for; break the stream off.
     pub excessive: bool,
     notification_bytes: usize,
@@ -66,6 +74,10 @@ impl Default for Frames {
             bound: false,
             settings: 0,
             foreign_encoding: false,
+            standby: None,
+            read_only: None,
+            wants_cleartext: false,
+            ready: false,
             excessive: false,
             notification_bytes: 0,
             header: [0; 5],
@@ -144,7 +156,7 @@ impl Frames {
         let (body, rest) = bytes.split_at(take);
         let room = BODY_MAX.saturating_sub(self.body.len());
         match self.header[0] {
-            b'Z' | b'C' | b'K' | b'S' if take <= room => self.body.extend_from_slice(body),
+            b'Z' | b'C' | b'K' | b'S' | b'R' if take <= room => self.body.extend_from_slice(body),
             // What stands in front in an error is what matters.
             b'E' => self.body.extend(body.iter().take(room)),
             _ => {}
@@ -160,6 +172,7 @@ impl Frames {
     fn note(&mut self) {
         match (self.header[0], self.body.as_slice()) {
             (b'Z', [status, ..]) => {
+                self.ready = true;
                 if let Some(state) = TransactionState::from_ready_for_query(*status) {
                     self.transaction = state;
                 }
@@ -169,7 +182,15 @@ impl Frames {
                 if let Some(encoding) = setting.strip_prefix(b"client_encoding\0") {
                     self.foreign_encoding = encoding != b"UTF8\0";
                 }
+                if let Some(value) = setting.strip_prefix(b"in_hot_standby\0") {
+                    self.standby = Some(value == b"on\0");
+                }
+                if let Some(value) = setting.strip_prefix(b"default_transaction_read_only\0") {
+                    self.read_only = Some(value == b"on\0");
+                }
             }
+            // AuthenticationCleartextPassword.
+            (b'R', [0, 0, 0, 3]) => self.wants_cleartext = true,
             (b'C', [tag @ .., 0]) => self.tag = Some(String::from_utf8_lossy(tag).into_owned()),
             (b'K', [a, b, c, d, secret @ ..]) => {
                 self.key = Some(CancelKey {
@@ -291,6 +312,20 @@ mod tests {
         assert_eq!((frames.settings, frames.foreign_encoding), (2, false));
         frames.read(&message(b'S', b"client_encoding\0LATIN1\0"));
         assert_eq!((frames.settings, frames.foreign_encoding), (3, true));
+    }
+
+    #[test]
+    fn what_a_server_says_of_itself_and_asks_for_is_noted() {
+        let mut frames = Frames::default();
+        frames.read(&message(b'R', &[0, 0, 0, 5, 1, 2, 3, 4]));
+        assert!(!frames.wants_cleartext);
+        frames.read(&message(b'R', &[0, 0, 0, 3]));
+        assert!(frames.wants_cleartext && !frames.ready);
+        frames.read(&message(b'S', b"in_hot_standby\0off\0"));
+        frames.read(&message(b'S', b"default_transaction_read_only\0on\0"));
+        assert_eq!((frames.standby, frames.read_only), (Some(false), Some(true)));
+        frames.read(&message(b'Z', b"I"));
+        assert!(frames.ready);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The only place that names postgres, tokio-postgres' types, postgres-openssl
 //! and r2d2_postgres: how bytes reach PostgreSQL.
 
+pub mod aim;
 pub mod cancel;
+pub mod cert_files;
 pub mod connect;
 pub mod copy;
 mod fault;
@@ -9,12 +11,16 @@ pub mod frames;
 pub mod keyword;
 pub mod manager;
 pub mod pg;
+mod resolve;
 mod rows;
 pub mod session;
 pub mod sqlstate;
+mod startup;
 mod statements;
+pub mod tls;
 pub mod transport;
 pub mod values;
+mod verdict;
 
 /// The driver's crates by their log targets: below WARN they write SQL and
 /// parameters.

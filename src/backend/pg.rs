@@ -9,6 +9,7 @@ use postgres::Client;
 use r2d2::ManageConnection;
 use r2d2_postgres::PostgresConnectionManager;
 
+use crate::backend::aim::Aim;
 use crate::backend::cancel::Canceller;
 use crate::backend::copy::{direction, Direction, Sink, Source};
 use crate::backend::fault::fault_of;
@@ -18,6 +19,7 @@ use crate::backend::session::{Backend, Done, Notice, Notices, Rows, RunError, Se
 use crate::backend::sqlstate;
 use crate::backend::statements::Statements;
 use crate::backend::transport::{Connector, Watch};
+use crate::config::dsn::TargetSession;
 use crate::core::transaction::TransactionState;
 use crate::error::PgFault;
 
@@ -29,10 +31,23 @@ pub struct PgBackend {
     pid: i32,
     canceller: Canceller,
     pub(super) notices: Notices,
+    aim: Aim,
     statements: Statements<postgres::Statement>,
     poisoned: bool,
     /// Statements that the driver has prepared and forgotten.
     forgotten: usize,
+}
+
+/// What a backend is made of besides its connection.
+pub struct Equipment {
+    /// How to cancel what it runs.
+    pub canceller: Canceller,
+    /// Where its notices go.
+    pub notices: Notices,
+    /// What its server must be.
+    pub aim: Aim,
+    /// Prepared statements that it keeps.
+    pub statement_cache: usize,
 }
 
 impl PgBackend {
@@ -42,11 +57,10 @@ impl PgBackend {
         driver: PostgresConnectionManager<Connector>,
         watch: Arc<Watch>,
         pid: i32,
-        canceller: Canceller,
-        notices: Notices,
-        cache: usize,
+        equipment: Equipment,
     ) -> PgBackend {
-        let statements = Statements::new(cache);
+        let Equipment { canceller, notices, aim, statement_cache } = equipment;
+        let statements = Statements::new(statement_cache);
         PgBackend {
             client,
             driver,
@@ -54,6 +68,7 @@ impl PgBackend {
             pid,
             canceller,
             notices,
+            aim,
             statements,
             poisoned: false,
             forgotten: 0,
@@ -95,6 +110,8 @@ impl PgBackend {
     /// PostgreSQL says no, and goes on.
     pub(super) fn faulted(&mut self, fault: Box<PgFault>) -> RunError {
         self.poisoned |= sqlstate::is_poison(&fault.sqlstate);
+        // It serves its holder on, and nobody after.
+        self.poisoned |= self.aim.is_doubted_by(&fault.sqlstate);
         RunError::Fault(fault)
     }
 
@@ -269,8 +286,15 @@ impl Backend for PgBackend {
         self.speak(sql, |backend| backend.run_copy_out(sql, sink))
     }
 
+    fn is_doubtful(&self) -> bool {
+        self.aim.is_doubtful()
+    }
+
     fn check(&mut self) -> bool {
-        self.client.check_connection().is_ok()
+        match self.aim.wanted() {
+            TargetSession::Any => self.client.check_connection().is_ok(),
+            _ => self.aim.is_met(&mut self.client),
+        }
     }
 
     fn reset(&mut self) -> bool {

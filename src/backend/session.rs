@@ -212,7 +212,12 @@ pub trait Backend: Send {
     /// # Errors
     /// See [`RunError`].
     fn copy_out(&mut self, sql: &str, sink: &mut dyn Sink) -> Result<Done, RunError>;
-    /// One round trip that changes nothing. False: it is gone.
+    /// True if it must be checked before it is used again, however short its rest.
+    fn is_doubtful(&self) -> bool {
+        false
+    }
+    /// One round trip that changes nothing. False: it is gone, or its server is no
+    /// longer what the DSN asks for.
     fn check(&mut self) -> bool;
     /// Rolls back and makes the session as new. False: it must be closed.
     fn reset(&mut self) -> bool;

@@ -14,15 +14,17 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use postgres::Socket;
 use postgres_openssl::MakeTlsConnector;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{sleep, Sleep};
 
 use crate::backend::frames::Frames;
-use crate::config::dsn::SslMode;
+use crate::backend::tls::{Findings, Tls};
+use crate::config::dsn::{self, SslMode, TlsKeys};
 use crate::core::transaction::TransactionState;
 use crate::error::PgFault;
 
@@ -203,6 +205,13 @@ impl Watch {
         self.lock().frames.foreign_encoding
     }
 
+    /// What the server reports of in_hot_standby and default_transaction_read_only;
+    /// PostgreSQL 14 and later do.
+    pub fn reported(&self) -> (Option<bool>, Option<bool>) {
+        let seen = self.lock();
+        (seen.frames.standby, seen.frames.read_only)
+    }
+
     /// How to cancel what runs here; known once authentication is over.
     pub fn cancel_key(&self) -> Option<CancelKey> {
         self.lock().frames.key.clone()
@@ -211,6 +220,12 @@ impl Watch {
     /// True if the connection is encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.lock().encrypted
+    }
+
+    fn start_anew(&self) {
+        let mut seen = self.lock();
+        seen.frames = Frames::default();
+        seen.encrypted = false;
     }
 
     fn register(&self, cx: &Context<'_>) -> io::Result<()> {
@@ -235,11 +250,52 @@ fn break_off(mut seen: MutexGuard<'_, Observed>) {
     }
 }
 
+/// Why the first steps failed, where the words of the driver or of the system
+/// would not say it.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The server and the DSN do not go together.
+    Mismatch(String),
+    /// The server's certificate does not stand up to what is checked.
+    Untrusted(String),
+    /// The server was silent for as long as it had.
+    Mute,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refusal::Mismatch(why) | Refusal::Untrusted(why) => f.write_str(why),
+            Refusal::Mute => f.write_str("the server does not answer"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
 /// The socket with the abort in front of it.
 #[derive(Debug)]
 pub struct Breakable {
     socket: Socket,
     watch: Arc<Watch>,
+    /// When to give this server up; gone once it is ready for statements.
+    limit: Option<Pin<Box<Sleep>>>,
+}
+
+impl Breakable {
+    /// Another server may still answer where this one is mute.
+    fn wait(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.watch.register(cx)?;
+        let Some(limit) = &mut self.limit else {
+            return Ok(());
+        };
+        if self.watch.lock().frames.ready {
+            self.limit = None;
+        } else if limit.as_mut().poll(cx).is_ready() {
+            return Err(io::Error::other(Refusal::Mute));
+        }
+        Ok(())
+    }
 }
 
 impl AsyncRead for Breakable {
@@ -248,7 +304,7 @@ impl AsyncRead for Breakable {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.watch.register(cx)?;
+        self.wait(cx)?;
         Pin::new(&mut self.socket).poll_read(cx, buf)
     }
 }
@@ -305,6 +361,11 @@ impl AsyncRead for WatchedStream {
                 if seen.frames.excessive {
                     return Poll::Ready(Err(io::Error::other(TOO_MUCH)));
                 }
+                // The driver has not seen the question yet, so it cannot answer.
+                if seen.frames.wants_cleartext && !seen.encrypted {
+                    let refusal = Refusal::Mismatch(CLEARTEXT.to_owned());
+                    return Poll::Ready(Err(io::Error::other(refusal)));
+                }
             }
         }
         polled
@@ -360,37 +421,18 @@ impl TlsStream for WatchedStream {
 pub struct Connector {
     watch: Arc<Watch>,
     mode: SslMode,
-    tls: MakeTlsConnector,
+    tls: Tls,
+    bound: bool,
+    limit: Duration,
 }
 
 impl Connector {
-    /// A connector for one attempt, reporting to `watch`.
-    pub fn new(mode: SslMode, tls: MakeTlsConnector, watch: Arc<Watch>) -> Connector {
-        Connector { watch, mode, tls }
+    /// A connector for one attempt at one server, reporting to `watch`. The server
+    /// has `limit` to become ready.
+    pub fn new(keys: &TlsKeys, tls: Tls, watch: Arc<Watch>, limit: Duration) -> Connector {
+        let bound = keys.channel_binding == dsn::ChannelBinding::Require;
+        Connector { watch, mode: keys.mode, tls, bound, limit }
     }
-}
-
-/// TLS as `sslmode=prefer` and `require` have it: encrypted, TLS 1.2 or later,
-/// the certificate not verified (libpq does the same without a root file).
-///
-/// # Errors
-/// If OpenSSL cannot be set up.
-pub fn unverified_tls() -> Result<SslConnector, openssl::error::ErrorStack> {
-    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
-    builder.set_min_proto_version(Some(openssl::ssl::SslVersion::TLS1_2))?;
-    builder.set_verify(SslVerifyMode::NONE);
-    Ok(builder.build())
-}
-
-/// The driver's connector, from an OpenSSL one. The name is not verified where
-/// the certificate is not.
-pub fn driver_tls(connector: SslConnector) -> MakeTlsConnector {
-    let mut tls = MakeTlsConnector::new(connector);
-    tls.set_callback(|configuration, _| {
-        configuration.set_verify_hostname(false);
-        Ok(())
-    });
-    tls
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -401,19 +443,18 @@ impl MakeTlsConnect<Socket> for Connector {
     type Error = BoxError;
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<Handshake, BoxError> {
-        Ok(Handshake {
-            watch: Arc::clone(&self.watch),
-            mode: self.mode,
-            tls: MakeTlsConnect::<Breakable>::make_tls_connect(&mut self.tls, domain)?,
-        })
+        let findings = Findings::default();
+        let mut tls = self.tls.driver(&findings);
+        let encrypt = MakeTlsConnect::<Breakable>::make_tls_connect(&mut tls, domain)?;
+        Ok(Handshake { plan: self.clone(), encrypt, findings })
     }
 }
 
 /// The first steps on a fresh socket: SSL request, handshake.
 pub struct Handshake {
-    watch: Arc<Watch>,
-    mode: SslMode,
-    tls: <MakeTlsConnector as MakeTlsConnect<Breakable>>::TlsConnect,
+    plan: Connector,
+    encrypt: <MakeTlsConnector as MakeTlsConnect<Breakable>>::TlsConnect,
+    findings: Findings,
 }
 
 impl TlsConnect<Socket> for Handshake {
@@ -428,35 +469,57 @@ impl TlsConnect<Socket> for Handshake {
 
 impl Handshake {
     async fn run(self, socket: Socket) -> Result<WatchedStream, BoxError> {
-        let mut stream = Breakable { socket, watch: Arc::clone(&self.watch) };
-        let encrypt = match self.mode {
+        let Handshake { plan, encrypt, findings } = self;
+        // A server that was tried before may have left half a message.
+        plan.watch.start_anew();
+        let limit = Some(Box::pin(sleep(plan.limit)));
+        let mut stream = Breakable { socket, watch: Arc::clone(&plan.watch), limit };
+        let mismatch = |why: &str| Refusal::Mismatch(why.to_owned());
+        let mode = plan.mode.as_str();
+        let is_encrypted = match plan.mode {
             SslMode::Disable => false,
-            SslMode::Prefer | SslMode::Require => {
+            _ if plan.tls.is_direct() => true,
+            _ => {
                 stream.write_all(&SSL_REQUEST).await?;
                 stream.flush().await?;
-                match (stream.read_u8().await?, self.mode) {
+                match (stream.read_u8().await?, plan.mode) {
                     (b'S', _) => true,
                     (b'N', SslMode::Prefer) => false,
-                    (b'N', _) => return Err(NO_TLS.into()),
-                    _ => return Err("the server did not understand the SSL request".into()),
+                    (b'N', _) => {
+                        let why = format!("{NO_TLS} sslmode={mode} asks for it");
+                        return Err(Refusal::Mismatch(why).into());
+                    }
+                    _ => {
+                        return Err(mismatch("the server did not understand the SSL request").into())
+                    }
                 }
             }
         };
-        // An address that was tried before may have left half a message.
-        self.watch.lock().frames = Frames::default();
-        let layer = if encrypt {
-            let stream = self.tls.connect(stream).await?;
-            self.watch.lock().encrypted = true;
-            Layer::Tls(Box::new(stream))
-        } else {
-            Layer::Plain(stream)
-        };
-        Ok(WatchedStream { layer, watch: self.watch })
+        if !is_encrypted {
+            if plan.bound {
+                return Err(mismatch(UNBOUND).into());
+            }
+            return Ok(WatchedStream { layer: Layer::Plain(stream), watch: plan.watch });
+        }
+        let stream = encrypt.connect(stream).await.map_err(|error| match findings.fault() {
+            Some(fault) => Refusal::Untrusted(fault).into(),
+            None => error,
+        })?;
+        plan.tls.confirm(&findings).map_err(Refusal::Mismatch)?;
+        plan.watch.lock().encrypted = true;
+        Ok(WatchedStream { layer: Layer::Tls(Box::new(stream)), watch: plan.watch })
     }
 }
 
 /// Why the stream breaks itself off.
 const TOO_MUCH: &str = "PostgreSQL sends a row or notifications beyond all limits";
 
-/// What `sslmode=require` says of a server without TLS.
-pub(crate) const NO_TLS: &str = "the server does not support TLS, but sslmode=require asks for it";
+/// What is said of a server without TLS, followed by the mode.
+const NO_TLS: &str = "the server does not support TLS, but";
+
+/// What `channel_binding=require` says of a connection without TLS.
+const UNBOUND: &str = "channel_binding=require needs TLS, which the server does not support";
+
+/// What a password is not sent to.
+const CLEARTEXT: &str = "the server asks for the password in clear text over a connection without \
+                         TLS; it was not sent (use sslmode=require, or scram-sha-256 in pg_hba.conf)";

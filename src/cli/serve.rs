@@ -33,6 +33,10 @@ pub(super) struct Flags {
     /// Serve gRPC without TLS. Anybody on the way can read DSNs and leases.
     #[arg(long, env = "CPM_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
+    /// Directory of the certificate files that a DSN may name (sslrootcert,
+    /// sslcert, sslkey). Without it a DSN may name no file.
+    #[arg(long, env = "CPM_DSN_CERT_DIR", value_name = "DIR", value_parser = directory)]
+    pub dsn_cert_dir: Option<PathBuf>,
     /// Where /health and /metrics listen: HOST:PORT, or :PORT for every address.
     #[arg(long, env = "CPM_HTTP", default_value = ":8082", value_parser = http_address)]
     pub http: SocketAddr,
@@ -83,6 +87,15 @@ pub(super) struct Flags {
     pub leak_warning: u64,
 }
 
+/// Absolute, so that a DSN may name a file by its whole path.
+fn directory(path: &str) -> Result<PathBuf, String> {
+    match std::path::absolute(path) {
+        Ok(dir) if dir.is_dir() => Ok(dir),
+        Ok(_) => Err("it is no directory".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn reset(word: &str) -> Result<Reset, String> {
     Reset::parse(word).ok_or_else(|| "clean or close is wanted".to_owned())
 }
@@ -111,6 +124,7 @@ impl Flags {
                 Tls::Files { cert: self.cert.clone(), key: self.key.clone() }
             },
             http: self.http,
+            dsn_cert_dir: self.dsn_cert_dir.clone(),
             drain_timeout: Duration::from_secs(self.drain_timeout),
             keepalive_time: Duration::from_secs(self.keepalive_time),
             keepalive_timeout: Duration::from_secs(self.keepalive_timeout),

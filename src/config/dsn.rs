@@ -1,8 +1,8 @@
 //! A PostgreSQL connection string, read by libpq's rules.
 //!
 //! Both forms are understood, `keyword=value` pairs and `postgresql://` URLs. What
-//! libpq would take from the environment, a file or a local socket is refused, so
-//! that a DSN alone says where a pool connects to.
+//! libpq would take from the environment, a file that is not named or a local
+//! socket is not taken, so that a DSN alone says where a pool connects to.
 //!
 //! Architecture Invariant: no error, `Debug` or `Display` of this module shows a
 //! password or any other value that was not accepted as something else. Only
@@ -15,16 +15,22 @@ mod error;
 mod hosts;
 mod keys;
 mod keyword_value;
+mod modes;
 mod pair;
+mod parameters;
 mod settings;
+mod tls;
 mod url;
 
 use crate::config::Reset;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 pub use error::DsnError;
+pub use modes::{ChannelBinding, SslMode, SslNegotiation, TargetSession};
+pub use tls::{ClientCert, RootCert, TlsKeys};
 
 use error::NUL_RULE;
 use settings::Settings;
@@ -40,10 +46,10 @@ pub struct Dsn {
     pub user: String,
     /// The password, if any; an empty one counts as none, as in libpq.
     pub password: Option<Secret>,
-    /// Whether the connection is encrypted.
-    pub ssl_mode: SslMode,
-    /// Whether SCRAM is bound to the TLS channel.
-    pub channel_binding: ChannelBinding,
+    /// Whether and how the connection is encrypted.
+    pub tls: TlsKeys,
+    /// What a server must be to be taken.
+    pub target_session: TargetSession,
     /// How long one attempt may take over all its steps and hosts; the service's own
     /// limit holds where it is shorter. `None` if not given, zero or negative.
     pub connect_timeout: Option<Duration>,
@@ -51,6 +57,8 @@ pub struct Dsn {
     pub application_name: Option<String>,
     /// Command-line options for the server process.
     pub options: Option<String>,
+    /// Settings of PostgreSQL for every session, by name; they win over `options`.
+    pub parameters: BTreeMap<String, String>,
     /// Whether TCP keepalives are sent.
     pub keepalives: bool,
     /// Idle time before the first keepalive; none means the system's default.
@@ -76,30 +84,6 @@ pub struct HostPort {
     pub port: u16,
 }
 
-/// The supported values of `sslmode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SslMode {
-    /// Never encrypt.
-    Disable,
-    /// Encrypt if the server can; libpq's default.
-    #[default]
-    Prefer,
-    /// Encrypt or fail; the certificate is not checked.
-    Require,
-}
-
-/// The values of `channel_binding`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ChannelBinding {
-    /// Never bind.
-    Disable,
-    /// Bind if the server can; libpq's default.
-    #[default]
-    Prefer,
-    /// Bind or fail.
-    Require,
-}
-
 /// A text that is shown nowhere.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -117,6 +101,8 @@ pub struct PoolKeys {
     pub max_conn_idle_time: Option<Duration>,
     /// `pool_max_conn_lifetime_jitter`.
     pub max_conn_lifetime_jitter: Option<Duration>,
+    /// `pool_health_check_period`, longer than zero.
+    pub health_check_period: Option<Duration>,
     /// `pool_reset`, a key of ours: `clean` or `close`.
     pub reset: Option<Reset>,
 }
@@ -151,6 +137,8 @@ impl Dsn {
     fn from_settings(mut settings: Settings) -> Result<Dsn, DsnError> {
         settings.check_fixed()?;
         let hosts = hosts::hosts(&mut settings)?;
+        let tls = TlsKeys::from_settings(&mut settings)?;
+        tls.check_hosts(&hosts)?;
         let Some(user) = settings.text("user") else {
             return Err(DsnError::text("user is required"));
         };
@@ -159,11 +147,12 @@ impl Dsn {
             dbname: settings.text("dbname").unwrap_or_else(|| user.clone()),
             user,
             password: settings.text("password").map(Secret),
-            ssl_mode: settings.ssl_mode()?,
-            channel_binding: settings.channel_binding()?,
+            tls,
+            target_session: settings.choice("target_session_attrs")?.unwrap_or_default(),
             connect_timeout: settings.seconds("connect_timeout")?,
             application_name: settings.text("application_name"),
             options: settings.text("options"),
+            parameters: std::mem::take(&mut settings.parameters),
             keepalives: settings.integer("keepalives")? != Some(0),
             keepalives_idle: settings.seconds("keepalives_idle")?,
             keepalives_interval: settings.seconds("keepalives_interval")?,
@@ -175,6 +164,7 @@ impl Dsn {
                 max_conn_lifetime: settings.duration("pool_max_conn_lifetime")?,
                 max_conn_idle_time: settings.duration("pool_max_conn_idle_time")?,
                 max_conn_lifetime_jitter: settings.duration("pool_max_conn_lifetime_jitter")?,
+                health_check_period: settings.period("pool_health_check_period")?,
                 reset: settings.reset()?,
             },
         })
@@ -191,28 +181,6 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
-    }
-}
-
-impl SslMode {
-    /// The value of `sslmode`.
-    pub fn keyword(self) -> &'static str {
-        match self {
-            SslMode::Disable => "disable",
-            SslMode::Prefer => "prefer",
-            SslMode::Require => "require",
-        }
-    }
-}
-
-impl ChannelBinding {
-    /// The value of `channel_binding`.
-    pub fn keyword(self) -> &'static str {
-        match self {
-            ChannelBinding::Disable => "disable",
-            ChannelBinding::Prefer => "prefer",
-            ChannelBinding::Require => "require",
-        }
     }
 }
 

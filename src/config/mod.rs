@@ -26,6 +26,9 @@ pub struct Config {
     pub keepalive_timeout: Duration,
     /// A lease held for longer is worth a warning.
     pub leak_warning: Duration,
+    /// Where the certificate files lie that a client's DSN may name; none: it may
+    /// name no file.
+    pub dsn_cert_dir: Option<PathBuf>,
     /// Limits of each tenant's pool.
     pub pool: PoolConfig,
     /// Limits of the service.
@@ -185,6 +188,8 @@ impl Default for Config {
             keepalive_timeout: Duration::from_secs(10),
             // Twice the default time to live: whoever renews may have forgotten to release.
             leak_warning: Duration::from_secs(600),
+            // Whoever may send a DSN could otherwise make the service read any file.
+            dsn_cert_dir: None,
             pool: PoolConfig::default(),
             limits: Limits::default(),
         }

@@ -68,6 +68,24 @@ pub enum ConnectError {
     },
     /// TLS was asked for and could not be had, or another mismatch of settings.
     Settings(String),
+    /// The server's certificate does not stand up to what the DSN asks for.
+    Untrusted {
+        /// `host:port`.
+        target: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The server is there, but is not what target_session_attrs asks for.
+    Unfit {
+        /// `host:port`.
+        target: String,
+        /// What it is.
+        why: &'static str,
+        /// The value of target_session_attrs.
+        wanted: &'static str,
+    },
+    /// What became of each server, of those that were tried; two or more.
+    Several(Vec<ConnectError>),
     /// The attempt panicked; a defect of ours or the driver's.
     Panicked,
 }
@@ -79,9 +97,33 @@ impl ConnectError {
             ConnectError::Busy(_)
             | ConnectError::Unreachable { .. }
             | ConnectError::TimedOut { .. }
+            | ConnectError::Unfit { .. }
             | ConnectError::Panicked => true,
-            ConnectError::Rejected(_) | ConnectError::Settings(_) => false,
+            ConnectError::Rejected(_)
+            | ConnectError::Settings(_)
+            | ConnectError::Untrusted { .. } => false,
+            ConnectError::Several(_) => self.lead().is_retryable(),
         }
+    }
+
+    /// The failure of several servers: one error if they all say the same.
+    pub fn several(mut errors: Vec<ConnectError>) -> ConnectError {
+        errors.dedup_by_key(|error| error.to_string());
+        match errors.len() {
+            1 => errors.remove(0),
+            _ => ConnectError::Several(errors),
+        }
+    }
+
+    /// The one of several failures that says what can be done: a refused login,
+    /// which ends the search; else one that may pass by itself.
+    pub fn lead(&self) -> &ConnectError {
+        let ConnectError::Several(errors) = self else {
+            return self;
+        };
+        let rejected = errors.iter().find(|error| matches!(error, ConnectError::Rejected(_)));
+        let passing = || errors.iter().find(|error| error.is_retryable());
+        rejected.or_else(passing).or(errors.first()).unwrap_or(&ConnectError::Panicked)
     }
 
     /// The name in metrics.
@@ -92,6 +134,9 @@ impl ConnectError {
             ConnectError::Unreachable { .. } => "unreachable",
             ConnectError::TimedOut { .. } => "timed_out",
             ConnectError::Settings(_) => "settings",
+            ConnectError::Untrusted { .. } => "untrusted",
+            ConnectError::Unfit { .. } => "unfit",
+            ConnectError::Several(_) => self.lead().as_str(),
             ConnectError::Panicked => "panicked",
         }
     }
@@ -101,7 +146,16 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConnectError::Rejected(fault) | ConnectError::Busy(fault) => fault.fmt(f),
-            ConnectError::Unreachable { target, why } => write!(f, "{target}: {why}"),
+            ConnectError::Unreachable { target, why } | ConnectError::Untrusted { target, why } => {
+                write!(f, "{target}: {why}")
+            }
+            ConnectError::Unfit { target, why, wanted } => {
+                write!(f, "{target}: {why} (target_session_attrs={wanted})")
+            }
+            ConnectError::Several(errors) => {
+                let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                f.write_str(&texts.join("; "))
+            }
             ConnectError::TimedOut { target, step, limit } => {
                 write!(f, "{target}: no answer within {limit:?} ({step})")
             }

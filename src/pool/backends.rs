@@ -32,7 +32,8 @@ impl Tenant {
                 }
             };
             let idle = clock::now().saturating_duration_since(taken.idle_since);
-            if idle <= self.settings.check_after_idle || self.check(&mut taken) {
+            let rested = idle > self.settings.check_after_idle || taken.backend.is_doubtful();
+            if !rested || self.check(&mut taken) {
                 return Ok(taken);
             }
             self.close(taken, "failed_check");

@@ -8,10 +8,9 @@ use std::time::Duration;
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
-use openssl::ssl::SslConnector;
 
 use crate::backend::connect::PgConnect;
-use crate::backend::transport::unverified_tls;
+use crate::backend::tls::Tls;
 use crate::config::dsn::Dsn;
 use crate::core::ids::TenantId;
 use crate::error::Error;
@@ -33,7 +32,8 @@ pub struct Registry {
     draining: AtomicBool,
     /// Keys the digests by which DSNs are compared.
     key: [u8; 32],
-    tls: SslConnector,
+    /// TLS for DSNs that ask for nothing special.
+    tls: Tls,
     context: Arc<Context>,
 }
 
@@ -58,7 +58,7 @@ impl Registry {
             opening: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             key,
-            tls: unverified_tls()?,
+            tls: Tls::unverified()?,
             context: Arc::clone(context),
         }))
     }
@@ -155,8 +155,12 @@ impl Registry {
                 format!("dsn: pool_max_conns must be at most {most}"),
             ));
         }
+        let cert_dir = self.context.config.dsn_cert_dir.clone();
+        let confined = dsn.tls.confine(cert_dir.as_deref());
+        confined.map_err(|error| Error::invalid("dsn", format!("dsn: {error}")))?;
         let name = application_name(id);
-        let connect = PgConnect::new(dsn.clone(), name, self.tls.clone(), settings.statement_cache);
+        let connect =
+            PgConnect::new(dsn.clone(), name, self.tls.clone(), cert_dir, settings.statement_cache);
         let wanted = settings.max_connections;
         let fresh = Tenant::new(
             id.clone(),

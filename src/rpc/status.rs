@@ -216,11 +216,11 @@ impl<'a> Said<'a> {
     }
 
     fn connect(cause: &'a ConnectError) -> Said<'a> {
-        match cause {
+        match cause.lead() {
             ConnectError::Rejected(fault) => {
                 Said::new(Code::FAILED_PRECONDITION, Reason::REASON_CONNECT_REJECTED).fault(fault)
             }
-            ConnectError::Settings(_) => {
+            ConnectError::Settings(_) | ConnectError::Untrusted { .. } => {
                 Said::new(Code::FAILED_PRECONDITION, Reason::REASON_CONNECT_REJECTED)
             }
             ConnectError::Busy(fault) if fault.sqlstate.starts_with("53") => {
@@ -233,10 +233,14 @@ impl<'a> Said<'a> {
                     .fault(fault)
                     .retry(LATER)
             }
-            ConnectError::Unreachable { .. } | ConnectError::TimedOut { .. } => {
+            ConnectError::Unreachable { .. }
+            | ConnectError::TimedOut { .. }
+            | ConnectError::Unfit { .. } => {
                 Said::new(Code::UNAVAILABLE, Reason::REASON_DATABASE_UNAVAILABLE).retry(LATER)
             }
-            ConnectError::Panicked => Said::new(Code::INTERNAL, Reason::REASON_INTERNAL),
+            ConnectError::Panicked | ConnectError::Several(_) => {
+                Said::new(Code::INTERNAL, Reason::REASON_INTERNAL)
+            }
         }
     }
 }

@@ -1,11 +1,13 @@
-//! Texts by which two DSNs are told apart.
+//! A DSN written out in full, so that equal ones have equal texts.
 
-use super::{Dsn, HostPort, Secret};
+use super::modes::Keyword;
+use super::{ClientCert, Dsn, HostPort, PoolKeys, RootCert, Secret, TlsKeys};
 use crate::config::Reset;
 use std::time::Duration;
 
 impl Dsn {
-    /// A text that differs whenever two DSNs differ, *including the password*.
+    /// The connection string of `keyword=value` pairs that parses to this DSN,
+    /// *with the password*. It differs whenever two DSNs differ.
     ///
     /// It is meant to be fed to a keyed digest and to be kept nowhere.
     pub fn canonical(&self) -> String {
@@ -15,11 +17,12 @@ impl Dsn {
             dbname: _,
             user: _,
             password,
-            ssl_mode,
-            channel_binding,
+            tls,
+            target_session,
             connect_timeout,
             application_name,
             options,
+            parameters,
             keepalives,
             keepalives_idle,
             keepalives_interval,
@@ -29,22 +32,21 @@ impl Dsn {
         } = self;
         let mut out = self.target_canonical();
         push_some(&mut out, "password", password.as_ref().map(Secret::reveal));
-        push(&mut out, "sslmode", ssl_mode.keyword());
-        push(&mut out, "channel_binding", channel_binding.keyword());
-        push_duration(&mut out, "connect_timeout", connect_timeout);
+        push_tls(&mut out, tls);
+        push(&mut out, "target_session_attrs", target_session.as_str());
+        push_seconds(&mut out, "connect_timeout", connect_timeout);
         push_some(&mut out, "application_name", application_name.as_deref());
         push_some(&mut out, "options", options.as_deref());
+        for (name, value) in parameters {
+            push(&mut out, name, value);
+        }
         push(&mut out, "keepalives", if *keepalives { "1" } else { "0" });
-        push_duration(&mut out, "keepalives_idle", keepalives_idle);
-        push_duration(&mut out, "keepalives_interval", keepalives_interval);
+        push_seconds(&mut out, "keepalives_idle", keepalives_idle);
+        push_seconds(&mut out, "keepalives_interval", keepalives_interval);
         push_number(&mut out, "keepalives_count", keepalives_retries);
-        push_duration(&mut out, "tcp_user_timeout", tcp_user_timeout);
-        push_number(&mut out, "pool_max_conns", &pool.max_conns);
-        push_number(&mut out, "pool_min_conns", &pool.min_conns);
-        push_duration(&mut out, "pool_max_conn_lifetime", &pool.max_conn_lifetime);
-        push_duration(&mut out, "pool_max_conn_idle_time", &pool.max_conn_idle_time);
-        push_duration(&mut out, "pool_max_conn_lifetime_jitter", &pool.max_conn_lifetime_jitter);
-        push_some(&mut out, "pool_reset", pool.reset.map(Reset::as_str));
+        let millis = tcp_user_timeout.map(|timeout| timeout.as_millis().to_string());
+        push_some(&mut out, "tcp_user_timeout", millis.as_deref());
+        push_pool(&mut out, pool);
         out
     }
 
@@ -52,15 +54,57 @@ impl Dsn {
     /// databases or users; it holds no secret.
     pub fn target_canonical(&self) -> String {
         let mut out = String::new();
-        for HostPort { host, hostaddr, port } in &self.hosts {
-            push_some(&mut out, "host", host.as_deref());
-            push_some(&mut out, "hostaddr", hostaddr.map(|addr| addr.to_string()).as_deref());
-            push(&mut out, "port", &port.to_string());
-        }
+        let mut list = |key, given: bool, item: fn(&HostPort) -> String| {
+            if given {
+                let items: Vec<String> = self.hosts.iter().map(item).collect();
+                push(&mut out, key, &items.join(","));
+            }
+        };
+        let any = |given: fn(&HostPort) -> bool| self.hosts.iter().any(given);
+        list("host", any(|at| at.host.is_some()), |at| at.host.clone().unwrap_or_default());
+        list("hostaddr", any(|at| at.hostaddr.is_some()), |at| {
+            at.hostaddr.map_or_else(String::new, |address| address.to_string())
+        });
+        list("port", true, |at| at.port.to_string());
         push(&mut out, "dbname", &self.dbname);
         push(&mut out, "user", &self.user);
         out
     }
+}
+
+fn push_tls(out: &mut String, tls: &TlsKeys) {
+    let TlsKeys { mode, negotiation, root, client, channel_binding } = tls;
+    push(out, "sslmode", mode.keyword());
+    push(out, "sslnegotiation", negotiation.keyword());
+    match root {
+        Some(RootCert::System) => push(out, "sslrootcert", "system"),
+        Some(RootCert::File(path)) => push(out, "sslrootcert", path),
+        None => {}
+    }
+    if let Some(ClientCert { cert, key }) = client {
+        push(out, "sslcert", cert);
+        push(out, "sslkey", key);
+    }
+    push(out, "channel_binding", channel_binding.keyword());
+}
+
+fn push_pool(out: &mut String, pool: &PoolKeys) {
+    let PoolKeys {
+        max_conns,
+        min_conns,
+        max_conn_lifetime,
+        max_conn_idle_time,
+        max_conn_lifetime_jitter,
+        health_check_period,
+        reset,
+    } = pool;
+    push_number(out, "pool_max_conns", max_conns);
+    push_number(out, "pool_min_conns", min_conns);
+    push_duration(out, "pool_max_conn_lifetime", max_conn_lifetime);
+    push_duration(out, "pool_max_conn_idle_time", max_conn_idle_time);
+    push_duration(out, "pool_max_conn_lifetime_jitter", max_conn_lifetime_jitter);
+    push_duration(out, "pool_health_check_period", health_check_period);
+    push_some(out, "pool_reset", reset.map(Reset::as_str));
 }
 
 /// Appends a pair; quoting keeps values from running into the next key.
@@ -84,6 +128,11 @@ fn push_number(out: &mut String, key: &str, value: &Option<u32>) {
     push_some(out, key, value.map(|number| number.to_string()).as_deref());
 }
 
+fn push_seconds(out: &mut String, key: &str, value: &Option<Duration>) {
+    push_some(out, key, value.map(|duration| duration.as_secs().to_string()).as_deref());
+}
+
+/// In Go's syntax.
 fn push_duration(out: &mut String, key: &str, value: &Option<Duration>) {
     push_some(out, key, value.map(|duration| format!("{}ns", duration.as_nanos())).as_deref());
 }

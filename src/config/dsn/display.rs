@@ -21,7 +21,7 @@ impl fmt::Display for Dsn {
         }
         write!(f, "port={} ", list(|at| at.port.to_string()))?;
         write!(f, "dbname={} user={} ", shown(&self.dbname), shown(&self.user))?;
-        write!(f, "sslmode={}", self.ssl_mode.keyword())
+        write!(f, "sslmode={}", self.tls.mode.as_str())
     }
 }
 

@@ -4,7 +4,7 @@ pub(super) fn is_keyword(key: &str) -> bool {
     (1..=32).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
-pub(super) const SUPPORTED_KEYS: [&str; 24] = [
+pub(super) const SUPPORTED_KEYS: [&str; 30] = [
     "host",
     "hostaddr",
     "port",
@@ -12,9 +12,14 @@ pub(super) const SUPPORTED_KEYS: [&str; 24] = [
     "user",
     "password",
     "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "sslnegotiation",
     "channel_binding",
     "target_session_attrs",
     "client_encoding",
+    "gssencmode",
     "connect_timeout",
     "application_name",
     "options",
@@ -28,15 +33,15 @@ pub(super) const SUPPORTED_KEYS: [&str; 24] = [
     "pool_max_conn_lifetime",
     "pool_max_conn_idle_time",
     "pool_max_conn_lifetime_jitter",
+    "pool_health_check_period",
     "pool_reset",
 ];
 
 /// What libpq up to PostgreSQL 18 and pgxpool know besides.
-pub(super) const UNSUPPORTED_KEYS: [&str; 39] = [
+pub(super) const UNSUPPORTED_KEYS: [&str; 33] = [
     "authtype",
     "fallback_application_name",
     "gssdelegation",
-    "gssencmode",
     "gsslib",
     "krbsrvname",
     "load_balance_hosts",
@@ -47,7 +52,6 @@ pub(super) const UNSUPPORTED_KEYS: [&str; 39] = [
     "oauth_issuer",
     "oauth_scope",
     "passfile",
-    "pool_health_check_period",
     "pool_min_idle_conns",
     "replication",
     "require_auth",
@@ -60,16 +64,12 @@ pub(super) const UNSUPPORTED_KEYS: [&str; 39] = [
     "ssl",
     "ssl_max_protocol_version",
     "ssl_min_protocol_version",
-    "sslcert",
     "sslcertmode",
     "sslcompression",
     "sslcrl",
     "sslcrldir",
-    "sslkey",
     "sslkeylogfile",
-    "sslnegotiation",
     "sslpassword",
-    "sslrootcert",
     "sslsni",
     "tty",
 ];

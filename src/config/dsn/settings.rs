@@ -4,37 +4,46 @@ use super::durations::go_duration;
 use super::error::DsnError;
 use super::keys::{is_keyword, SUPPORTED_KEYS, UNSUPPORTED_KEYS};
 use super::keyword_value::is_blank;
+use super::modes::{Keyword, SslMode};
 use super::pair::Pair;
-use super::{ChannelBinding, SslMode};
+use super::parameters::parameter;
 use crate::config::Reset;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The last value of every key that was given.
-pub(super) struct Settings(BTreeMap<&'static str, String>);
+pub(super) struct Settings {
+    keys: BTreeMap<&'static str, String>,
+    /// Run-time parameters, by PostgreSQL's names.
+    pub(super) parameters: BTreeMap<String, String>,
+}
 
 impl Settings {
     pub(super) fn from_pairs(pairs: Vec<Pair>) -> Result<Settings, DsnError> {
-        let mut settings = BTreeMap::new();
+        let (mut keys, mut parameters) = (BTreeMap::new(), BTreeMap::new());
         for Pair { key, value, showable } in pairs {
             // The Rust driver's name for libpq's key.
             let key = if key == "keepalives_retries" { "keepalives_count".to_owned() } else { key };
             if let Some(known) = SUPPORTED_KEYS.iter().find(|known| **known == key) {
-                settings.insert(*known, value);
+                keys.insert(*known, value);
             } else if let Some(known) = UNSUPPORTED_KEYS.iter().find(|known| **known == key) {
                 return Err(DsnError::at(known, "not supported"));
+            } else if let Some(name) = parameter(&key) {
+                parameters.insert(name, value);
             } else {
                 let key = Some(key).filter(|key| showable && is_keyword(key));
                 return Err(DsnError { key, rule: "unknown key".to_owned() });
             }
         }
-        Ok(Settings(settings))
+        Ok(Settings { keys, parameters })
     }
 
     /// Keys that are accepted only with the value the service works with anyway.
     pub(super) fn check_fixed(&mut self) -> Result<(), DsnError> {
-        if self.0.remove("target_session_attrs").is_some_and(|value| value != "any") {
-            return Err(DsnError::at("target_session_attrs", "must be any"));
+        let gss = self.keys.remove("gssencmode");
+        if !matches!(gss.as_deref(), None | Some("disable" | "prefer")) {
+            let rule = "must be disable or prefer; GSSAPI is not supported";
+            return Err(DsnError::at("gssencmode", rule));
         }
         // The server ignores case and punctuation in the name of an encoding.
         let encoding = self.text("client_encoding").unwrap_or_else(|| "auto".to_owned());
@@ -47,12 +56,12 @@ impl Settings {
 
     /// A text for which empty means absent.
     pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
-        self.0.remove(key).filter(|value| !value.is_empty())
+        self.keys.remove(key).filter(|value| !value.is_empty())
     }
 
     /// libpq's `parse_int_param`: an `int`, blanks around it allowed.
     pub(super) fn integer(&mut self, key: &'static str) -> Result<Option<i32>, DsnError> {
-        let Some(value) = self.0.remove(key) else {
+        let Some(value) = self.keys.remove(key) else {
             return Ok(None);
         };
         match value.trim_matches(is_blank).parse() {
@@ -87,8 +96,16 @@ impl Settings {
         }
     }
 
+    /// A duration that is longer than nothing.
+    pub(super) fn period(&mut self, key: &'static str) -> Result<Option<Duration>, DsnError> {
+        match self.duration(key)? {
+            Some(Duration::ZERO) => Err(DsnError::at(key, "must be longer than 0")),
+            period => Ok(period),
+        }
+    }
+
     pub(super) fn duration(&mut self, key: &'static str) -> Result<Option<Duration>, DsnError> {
-        let Some(value) = self.0.remove(key) else {
+        let Some(value) = self.keys.remove(key) else {
             return Ok(None);
         };
         match go_duration(&value) {
@@ -97,35 +114,30 @@ impl Settings {
         }
     }
 
-    pub(super) fn ssl_mode(&mut self) -> Result<SslMode, DsnError> {
-        let rule = match self.0.remove("sslmode").as_deref() {
-            None => return Ok(SslMode::default()),
-            Some("disable") => return Ok(SslMode::Disable),
-            Some("prefer") => return Ok(SslMode::Prefer),
-            Some("require") => return Ok(SslMode::Require),
-            Some("allow") => "allow is not supported; use disable, prefer or require",
-            Some("verify-ca") => "verify-ca is not supported; use disable, prefer or require",
-            Some("verify-full") => "verify-full is not supported; use disable, prefer or require",
-            Some(_) => "must be disable, prefer or require",
+    /// One of a few words.
+    pub(super) fn choice<T: Keyword>(&mut self, key: &'static str) -> Result<Option<T>, DsnError> {
+        let Some(word) = self.keys.remove(key) else {
+            return Ok(None);
         };
-        Err(DsnError::at("sslmode", rule))
-    }
-
-    pub(super) fn reset(&mut self) -> Result<Option<Reset>, DsnError> {
-        match self.0.remove("pool_reset").as_deref().map(Reset::parse) {
-            None => Ok(None),
-            Some(Some(reset)) => Ok(Some(reset)),
-            Some(None) => Err(DsnError::at("pool_reset", "must be clean or close")),
+        match T::parse(&word) {
+            Some(value) => Ok(Some(value)),
+            None => Err(DsnError::at(key, format!("must be {}", T::allowed()))),
         }
     }
 
-    pub(super) fn channel_binding(&mut self) -> Result<ChannelBinding, DsnError> {
-        match self.0.remove("channel_binding").as_deref() {
-            None => Ok(ChannelBinding::default()),
-            Some("disable") => Ok(ChannelBinding::Disable),
-            Some("prefer") => Ok(ChannelBinding::Prefer),
-            Some("require") => Ok(ChannelBinding::Require),
-            Some(_) => Err(DsnError::at("channel_binding", "must be disable, prefer or require")),
+    pub(super) fn ssl_mode(&mut self) -> Result<Option<SslMode>, DsnError> {
+        if self.keys.get("sslmode").is_some_and(|mode| mode == "allow") {
+            let rule = format!("allow is not supported; use {}", SslMode::allowed());
+            return Err(DsnError::at("sslmode", rule));
+        }
+        self.choice("sslmode")
+    }
+
+    pub(super) fn reset(&mut self) -> Result<Option<Reset>, DsnError> {
+        match self.keys.remove("pool_reset").as_deref().map(Reset::parse) {
+            None => Ok(None),
+            Some(Some(reset)) => Ok(Some(reset)),
+            Some(None) => Err(DsnError::at("pool_reset", "must be clean or close")),
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The string as a whole: what it must have, and what it comes to.
 
 mod canonical;
+mod fuzz;
+mod parameters;
 mod secrecy;
 mod servers;
 mod settings;
 mod syntax;
+mod tls;
 
 use super::*;
 
@@ -43,11 +46,18 @@ fn host_and_user_suffice_and_the_rest_has_defaults() {
             dbname: "u".into(),
             user: "u".into(),
             password: None,
-            ssl_mode: SslMode::Prefer,
-            channel_binding: ChannelBinding::Prefer,
+            tls: TlsKeys {
+                mode: SslMode::Prefer,
+                negotiation: SslNegotiation::Postgres,
+                root: None,
+                client: None,
+                channel_binding: ChannelBinding::Prefer,
+            },
+            target_session: TargetSession::Any,
             connect_timeout: None,
             application_name: None,
             options: None,
+            parameters: BTreeMap::new(),
             keepalives: true,
             keepalives_idle: None,
             keepalives_interval: None,
@@ -61,17 +71,29 @@ fn host_and_user_suffice_and_the_rest_has_defaults() {
 #[test]
 fn every_key_reaches_its_field() {
     let dsn = dsn("host=db hostaddr=10.0.0.1 port=6432 dbname=d user=u password=p \
-         sslmode=require channel_binding=disable target_session_attrs=any \
-         client_encoding=utf-8 connect_timeout=7 application_name=a options='-c x=1' \
+         sslmode=require channel_binding=disable sslnegotiation=direct sslrootcert=r.pem \
+         sslcert=c.pem sslkey=k.pem target_session_attrs=primary gssencmode=disable \
+         client_encoding=utf-8 search_path=s my.app=x connect_timeout=7 application_name=a options='-c x=1' \
          keepalives=0 keepalives_idle=1 keepalives_interval=2 keepalives_count=3 \
          tcp_user_timeout=1500 pool_max_conns=9 pool_min_conns=0 \
          pool_max_conn_lifetime=1h30m pool_max_conn_idle_time=5m \
-         pool_max_conn_lifetime_jitter=300ms");
+         pool_max_conn_lifetime_jitter=300ms pool_health_check_period=9s");
     assert_eq!(dsn.hosts[0].hostaddr, Some([10, 0, 0, 1].into()));
     assert_eq!((dsn.hosts[0].port, dsn.dbname.as_str()), (6432, "d"));
     assert_eq!(dsn.password, Some(Secret("p".into())));
-    assert_eq!(dsn.ssl_mode, SslMode::Require);
-    assert_eq!(dsn.channel_binding, ChannelBinding::Disable);
+    assert_eq!(
+        dsn.tls,
+        TlsKeys {
+            mode: SslMode::Require,
+            negotiation: SslNegotiation::Direct,
+            root: Some(RootCert::File("r.pem".into())),
+            client: Some(ClientCert { cert: "c.pem".into(), key: "k.pem".into() }),
+            channel_binding: ChannelBinding::Disable,
+        }
+    );
+    assert_eq!(dsn.target_session, TargetSession::Primary);
+    let parameters = [("my.app".into(), "x".into()), ("search_path".into(), "s".into())];
+    assert_eq!(dsn.parameters, BTreeMap::from(parameters));
     assert_eq!(dsn.connect_timeout, Some(Duration::from_secs(7)));
     assert_eq!(dsn.application_name.as_deref(), Some("a"));
     assert_eq!(dsn.options.as_deref(), Some("-c x=1"));
@@ -84,6 +106,7 @@ fn every_key_reaches_its_field() {
     assert_eq!(dsn.pool.max_conn_lifetime, Some(Duration::from_secs(5400)));
     assert_eq!(dsn.pool.max_conn_idle_time, Some(Duration::from_secs(300)));
     assert_eq!(dsn.pool.max_conn_lifetime_jitter, Some(Duration::from_millis(300)));
+    assert_eq!(dsn.pool.health_check_period, Some(Duration::from_secs(9)));
 }
 
 #[test]

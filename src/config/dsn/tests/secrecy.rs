@@ -12,7 +12,8 @@ fn an_unknown_key_is_not_named_where_it_may_be_a_piece_of_a_password() {
 
 #[test]
 fn display_and_debug_are_redacted() {
-    let dsn = dsn("host=a,b port=1,2 dbname='d e' user=u password=hunter2 options=hunter2");
+    let dsn = dsn("host=a,b port=1,2 dbname='d e' user=u password=hunter2 options=hunter2 \
+         my.app=hunter2 sslcert=hunter2 sslkey=hunter2");
     let expected = "host=a,b port=1,2 dbname='d e' user=u sslmode=prefer";
     assert_eq!(dsn.to_string(), expected);
     assert_eq!(format!("{dsn:?}"), format!("Dsn({expected})"));
@@ -42,6 +43,12 @@ fn no_error_shows_a_password() {
         "host=h user=u pool_max_conn_lifetime=hunter2",
         "host=h user=u pool_max_conns=hunter2",
         "host=h user=u sslpassword=hunter2",
+        "host=h user=u sslnegotiation=hunter2",
+        "host=h user=u sslcert=hunter2",
+        "host=h user=u sslkey=hunter2",
+        "host=h user=u sslrootcert=system sslmode=hunter2",
+        "host=h user=u pool_health_check_period=hunter2",
+        "host=h user=u password=a hunter2.=c",
         "user=u password=hunter2",
         "host=h password=hunter2",
         "host=/hunter2 user=u",
@@ -66,49 +73,4 @@ fn no_error_shows_a_password() {
         assert!(!error.to_string().contains("hunter2"), "{text}: {error}");
         assert!(!format!("{error:?}").contains("hunter2"), "{text}: {error:?}");
     }
-}
-
-#[test]
-fn no_mutation_panics_or_shows_the_password() {
-    let models = [
-        "host=h,i port=1,2 hostaddr=::1, dbname=d user=u password=hunter2 sslmode=require",
-        "host=h password='hunter2' user=u options='-c a=b' pool_max_conn_lifetime=1h5m",
-        "postgres://u:hunter2@h:1,[::1]:2/d?sslmode=require&application_name=x%20y",
-        "postgresql://h/d?user=u&password=hunter2&connect_timeout=5&pool_max_conns=3",
-    ];
-    let characters: Vec<char> = " ='\\@:/?&%[],\t\0\u{fc}\u{1f600}0az_A-.+".chars().collect();
-    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut below = |limit: usize| {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        (seed % limit as u64) as usize
-    };
-    let mut refused = 0;
-    for round in 0..40_000 {
-        let mut text: Vec<char> = models[round % models.len()].chars().collect();
-        for _ in 0..=below(4) {
-            let at = below(text.len());
-            match below(4) {
-                0 => drop(text.remove(at)),
-                1 => text.insert(at, characters[below(characters.len())]),
-                2 => text[at] = characters[below(characters.len())],
-                _ => text[at..].rotate_left(1),
-            }
-        }
-        let text: String = text.into_iter().collect();
-        match Dsn::parse(&text) {
-            Err(error) => {
-                refused += 1;
-                assert!(!format!("{error} {error:?}").contains("hunter2"), "{text}: {error}");
-            }
-            Ok(dsn) => {
-                let secret = dsn.password.as_ref().is_some_and(|p| p.reveal().contains("hunter2"));
-                let shown = format!("{dsn} {dsn:?} {}", dsn.target_canonical());
-                assert!(!secret || !shown.contains("hunter2"), "{text}: {shown}");
-                assert_eq!(dsn.canonical(), Dsn::parse(&text).unwrap().canonical());
-            }
-        }
-    }
-    assert!(refused > 1000 && refused < 39_000, "{refused}");
 }

@@ -22,16 +22,20 @@ fn numbers_of_zero_or_below_mean_the_default() {
 }
 
 #[test]
-fn modes_that_are_not_supported_say_what_is() {
-    for mode in ["allow", "verify-ca", "verify-full"] {
-        let rule = format!("sslmode: {mode} is not supported; use disable, prefer or require");
-        assert_eq!(error(&format!("host=h user=u sslmode={mode}")), rule);
-    }
-    let rule = "must be disable, prefer or require";
-    assert_eq!(error("host=h user=u sslmode=on"), format!("sslmode: {rule}"));
-    assert_eq!(error("host=h user=u channel_binding="), format!("channel_binding: {rule}"));
-    let text = "host=h user=u target_session_attrs=primary";
-    assert_eq!(error(text), "target_session_attrs: must be any");
+fn a_wrong_word_says_which_there_are() {
+    let modes = "disable, prefer, require, verify-ca or verify-full";
+    let rule = format!("sslmode: allow is not supported; use {modes}");
+    assert_eq!(error("host=h user=u sslmode=allow"), rule);
+    assert_eq!(error("host=h user=u sslmode=on"), format!("sslmode: must be {modes}"));
+    let rule = "channel_binding: must be disable, prefer or require";
+    assert_eq!(error("host=h user=u channel_binding="), rule);
+    let rule = "target_session_attrs: must be any, read-write, read-only, primary, standby or \
+                prefer-standby";
+    assert_eq!(error("host=h user=u target_session_attrs=master"), rule);
+    let rule = "sslnegotiation: must be postgres or direct";
+    assert_eq!(error("host=h user=u sslnegotiation=x"), rule);
+    let rule = "gssencmode: must be disable or prefer; GSSAPI is not supported";
+    assert_eq!(error("host=h user=u gssencmode=require"), rule);
 }
 
 #[test]
@@ -45,7 +49,7 @@ fn only_utf8_is_an_encoding() {
 
 #[test]
 fn known_and_unknown_keys_are_told_apart() {
-    assert_eq!(error("host=h user=u sslrootcert=x"), "sslrootcert: not supported");
+    assert_eq!(error("host=h user=u sslcrl=x"), "sslcrl: not supported");
     assert_eq!(error("postgres://u@h/?service=x"), "service: not supported");
     assert_eq!(error("host=h user=u colour=x"), "colour: unknown key");
     assert_eq!(error("postgres://u:p@h/?colour=x"), "colour: unknown key");
@@ -93,6 +97,8 @@ fn pool_durations_follow_go() {
     }
     let rule = "pool_max_conn_lifetime: must be a duration such as 1h30m or 300ms";
     assert_eq!(error("host=h user=u pool_max_conn_lifetime=60"), rule);
+    let rule = "pool_health_check_period: must be longer than 0";
+    assert_eq!(error("host=h user=u pool_health_check_period=0s"), rule);
 }
 
 #[test]

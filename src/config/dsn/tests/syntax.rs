@@ -23,11 +23,11 @@ fn quotes_and_backslashes_follow_libpq() {
 fn urls_have_all_their_parts() {
     let dsn = dsn("postgresql://u:p@h:6432/d?sslmode=disable&application_name=x%20y");
     assert_eq!((dsn.user.as_str(), dsn.dbname.as_str()), ("u", "d"));
-    assert_eq!((dsn.ssl_mode, dsn.hosts[0].port), (SslMode::Disable, 6432));
+    assert_eq!((dsn.tls.mode, dsn.hosts[0].port), (SslMode::Disable, 6432));
     assert_eq!(dsn.application_name.as_deref(), Some("x y"));
     assert_eq!(servers("postgres://h?user=u"), "h//5432");
     assert_eq!(servers("postgres:///d?user=u&host=h&port=1"), "h//1");
-    assert_eq!(super::dsn("postgres://u@h?ssl=true").ssl_mode, SslMode::Require);
+    assert_eq!(super::dsn("postgres://u@h?ssl=true").tls.mode, SslMode::Require);
     assert_eq!(super::dsn("postgres://u@h/?").dbname, "u");
 }
 

@@ -1,0 +1,119 @@
+//! The certificate files that a DSN names.
+//!
+//! A DSN may come from a client, so nothing here tells what is in a file, nor
+//! whether one exists outside of the directory set aside for them.
+
+use std::fs::{self, File, Metadata};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use openssl::pkey::PKey;
+use openssl::ssl::SslConnectorBuilder;
+use openssl::x509::X509;
+
+use crate::config::dsn::TlsKeys;
+
+/// No bundle of certificates is larger.
+const FILE_MAX_BYTES: u64 = 1 << 20;
+
+/// The content of the files, by the keys that name them.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct CertFiles(Vec<(&'static str, Vec<u8>)>);
+
+impl CertFiles {
+    /// Reads the files that `keys` name, which must lie in `dir`.
+    ///
+    /// # Errors
+    /// Which key's file cannot be had, and why.
+    pub fn read(keys: &TlsKeys, dir: Option<&Path>) -> Result<CertFiles, String> {
+        keys.confine(dir).map_err(|error| error.to_string())?;
+        let files = keys.files().map(|(key, name)| {
+            let content = dir.ok_or(MISSING).and_then(|dir| content(key, name, dir));
+            Ok((key, content.map_err(|why| format!("{key}: {why}"))?))
+        });
+        files.collect::<Result<_, String>>().map(CertFiles)
+    }
+
+    fn of(&self, key: &str) -> Option<&[u8]> {
+        let found = self.0.iter().find(|(own, _)| *own == key);
+        found.map(|(_, content)| content.as_slice())
+    }
+
+    /// The certificates of `sslrootcert`.
+    ///
+    /// # Errors
+    /// There are none.
+    pub fn roots(&self) -> Result<Vec<X509>, String> {
+        certificates("sslrootcert", self.of("sslrootcert").unwrap_or_default())
+    }
+
+    /// Gives a connection the client certificate of `sslcert` and `sslkey`.
+    ///
+    /// # Errors
+    /// Which file does not serve.
+    pub fn identify(&self, builder: &mut SslConnectorBuilder) -> Result<(), String> {
+        let (Some(chain), Some(key)) = (self.of("sslcert"), self.of("sslkey")) else {
+            return Ok(());
+        };
+        // Without an answer OpenSSL would ask the terminal for a passphrase.
+        let key = PKey::private_key_from_pem_callback(key, |_| Ok(0)).map_err(|_| {
+            "sslkey: the file has no private key in PEM, or one with a passphrase, which is not \
+             supported"
+        })?;
+        let unfit = |_| "sslcert: OpenSSL does not take the certificate".to_owned();
+        let mut chain = certificates("sslcert", chain)?.into_iter();
+        if let Some(own) = chain.next() {
+            builder.set_certificate(&own).map_err(unfit)?;
+        }
+        for certificate in chain {
+            builder.add_extra_chain_cert(certificate).map_err(unfit)?;
+        }
+        let fits = builder.set_private_key(&key).and_then(|()| builder.check_private_key());
+        fits.map_err(|_| "sslkey: the key does not belong to the certificate of sslcert".to_owned())
+    }
+}
+
+fn certificates(key: &str, pem: &[u8]) -> Result<Vec<X509>, String> {
+    match X509::stack_from_pem(pem) {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(format!("{key}: the file has no certificate in PEM")),
+    }
+}
+
+/// The same words for a file that is not there and for a link that leads out of
+/// the directory.
+const MISSING: &str = "there is no such file in the service's directory for them (--dsn-cert-dir)";
+
+fn content(key: &str, name: &str, dir: &Path) -> Result<Vec<u8>, &'static str> {
+    let path = within(name, dir).ok_or(MISSING)?;
+    // Looked at before it is opened: opening a pipe would wait for its writer.
+    let is_file = fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
+    if !is_file {
+        return Err(MISSING);
+    }
+    let file = File::open(&path).map_err(|_| "the file cannot be read")?;
+    let metadata = file.metadata().map_err(|_| "the file cannot be read")?;
+    if key == "sslkey" && is_exposed(&metadata) {
+        return Err("the file must be readable by nobody but its owner (0600), or if root owns \
+                    it, by nobody but its group (0640)");
+    }
+    let mut content = Vec::new();
+    match file.take(FILE_MAX_BYTES + 1).read_to_end(&mut content) {
+        Ok(_) if content.len() as u64 > FILE_MAX_BYTES => Err("the file is larger than 1 MiB"),
+        Ok(_) => Ok(content),
+        Err(_) => Err("the file cannot be read"),
+    }
+}
+
+fn within(name: &str, dir: &Path) -> Option<PathBuf> {
+    let dir = dir.canonicalize().ok()?;
+    let path = dir.join(name).canonicalize().ok()?;
+    path.starts_with(&dir).then_some(path)
+}
+
+/// libpq's rule for private keys.
+fn is_exposed(file: &Metadata) -> bool {
+    let forbidden = if file.uid() == 0 { 0o027 } else { 0o077 };
+    file.mode() & forbidden != 0
+}

@@ -1,0 +1,259 @@
+//! TLS to PostgreSQL, by libpq's table of what each sslmode checks.
+//!
+//! The files that a DSN names are read for every connection, so that renewed
+//! certificates are used without a restart.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use openssl::error::ErrorStack;
+use openssl::nid::Nid;
+use openssl::ssl::{
+    ConnectConfiguration, SslConnector, SslConnectorBuilder, SslMethod, SslVerifyMode, SslVersion,
+};
+use openssl::x509::store::X509StoreBuilder;
+use openssl::x509::{X509Ref, X509StoreContext, X509StoreContextRef};
+use postgres_openssl::{set_postgresql_alpn, MakeTlsConnector};
+
+use crate::backend::cert_files::CertFiles;
+use crate::config::dsn::{RootCert, SslMode, SslNegotiation, TlsKeys};
+
+/// How to make the TLS layer of one tenant's connections.
+#[derive(Clone)]
+pub struct Tls {
+    connector: SslConnector,
+    verify: Verify,
+    direct: bool,
+}
+
+/// What is checked of a server's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verify {
+    /// Nothing.
+    Nothing,
+    /// That it comes from a root that is trusted.
+    Chain,
+    /// And that it is made out to the host.
+    ChainAndName,
+}
+
+impl Verify {
+    /// libpq's table: `require` checks the chain if there is a root to check by,
+    /// `prefer` nothing, for it would go on in plaintext all the same.
+    fn of(keys: &TlsKeys) -> Verify {
+        match keys.mode {
+            SslMode::Disable | SslMode::Prefer => Verify::Nothing,
+            SslMode::Require if keys.root.is_none() => Verify::Nothing,
+            SslMode::Require | SslMode::VerifyCa => Verify::Chain,
+            SslMode::VerifyFull => Verify::ChainAndName,
+        }
+    }
+
+    fn mode(self) -> SslVerifyMode {
+        match self {
+            Verify::Nothing => SslVerifyMode::NONE,
+            Verify::Chain | Verify::ChainAndName => SslVerifyMode::PEER,
+        }
+    }
+}
+
+/// What a handshake has shown. A leaf lock.
+#[derive(Clone, Default)]
+pub struct Findings(Arc<Mutex<Found>>);
+
+#[derive(Default)]
+struct Found {
+    /// The server speaks PostgreSQL behind this TLS.
+    alpn: bool,
+    /// Why its certificate was refused.
+    fault: Option<String>,
+}
+
+impl Findings {
+    fn lock(&self) -> MutexGuard<'_, Found> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the server's certificate was refused, if it was.
+    pub fn fault(&self) -> Option<String> {
+        self.lock().fault.clone()
+    }
+}
+
+impl Tls {
+    /// TLS that checks nothing, for DSNs that name neither a root nor files.
+    ///
+    /// # Errors
+    /// If OpenSSL cannot be set up.
+    pub fn unverified() -> Result<Tls, ErrorStack> {
+        let mut builder = builder()?;
+        builder.set_cert_store(X509StoreBuilder::new()?.build());
+        let connector = builder.build();
+        Ok(Tls { connector, verify: Verify::Nothing, direct: false })
+    }
+
+    /// True if a DSN needs no more than [`Tls::unverified`].
+    pub fn is_plain(keys: &TlsKeys) -> bool {
+        Verify::of(keys) == Verify::Nothing
+            && keys.client.is_none()
+            && keys.negotiation == SslNegotiation::Postgres
+    }
+
+    /// TLS as a DSN asks for it, with the files it names.
+    ///
+    /// # Errors
+    /// Which key's file does not serve, and why; nothing of its content.
+    pub fn new(keys: &TlsKeys, files: &CertFiles) -> Result<Tls, String> {
+        let failed = |error: ErrorStack| format!("TLS cannot be set up: {error}");
+        let verify = Verify::of(keys);
+        let mut builder = builder().map_err(failed)?;
+        if keys.root != Some(RootCert::System) || verify == Verify::Nothing {
+            // The builder trusts whom the system trusts; here only the file counts.
+            let mut store = X509StoreBuilder::new().map_err(failed)?;
+            if verify != Verify::Nothing {
+                for certificate in files.roots()? {
+                    store.add_cert(certificate).map_err(failed)?;
+                }
+            }
+            builder.set_cert_store(store.build());
+        }
+        files.identify(&mut builder)?;
+        set_postgresql_alpn(&mut builder).map_err(failed)?;
+        let direct = keys.negotiation == SslNegotiation::Direct;
+        Ok(Tls { connector: builder.build(), verify, direct })
+    }
+
+    /// True if the handshake comes first, with no question before it.
+    pub fn is_direct(&self) -> bool {
+        self.direct
+    }
+
+    /// One connection's configuration, for the thread that cancels.
+    ///
+    /// # Errors
+    /// If OpenSSL cannot be set up.
+    pub fn configuration(
+        &self,
+        host: &str,
+        findings: &Findings,
+    ) -> Result<ConnectConfiguration, ErrorStack> {
+        let mut configuration = self.connector.configure()?;
+        prepare(&mut configuration, self.verify, host, findings);
+        Ok(configuration)
+    }
+
+    /// The same for the driver.
+    pub fn driver(&self, findings: &Findings) -> MakeTlsConnector {
+        let mut driver = MakeTlsConnector::new(self.connector.clone());
+        let (verify, findings) = (self.verify, findings.clone());
+        driver.set_callback(move |configuration, host| {
+            prepare(configuration, verify, host, &findings);
+            Ok(())
+        });
+        driver
+    }
+
+    /// Checks what the handshake has shown. Without ALPN nothing says that a
+    /// server which was spoken to in TLS at once is PostgreSQL.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn confirm(&self, findings: &Findings) -> Result<(), String> {
+        match self.direct && !findings.lock().alpn {
+            true => Err(NO_ALPN.to_owned()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// TLS 1.2 or later, as libpq has it.
+fn builder() -> Result<SslConnectorBuilder, ErrorStack> {
+    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+    builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+    Ok(builder)
+}
+
+/// OpenSSL checks the name within the verification. SNI is sent for names, not
+/// for addresses, as libpq does.
+fn prepare(
+    configuration: &mut ConnectConfiguration,
+    verify: Verify,
+    host: &str,
+    findings: &Findings,
+) {
+    configuration.set_verify_hostname(verify == Verify::ChainAndName);
+    let (findings, host) = (findings.clone(), host.to_owned());
+    configuration.set_verify_callback(verify.mode(), move |good, context| {
+        let mut found = findings.lock();
+        found.alpn |= speaks_postgresql(context);
+        if good || verify == Verify::Nothing {
+            return true;
+        }
+        found.fault.get_or_insert_with(|| fault(context, &host));
+        false
+    });
+}
+
+/// ALPN is settled before the certificate comes, in TLS 1.2 and 1.3.
+fn speaks_postgresql(context: &X509StoreContextRef) -> bool {
+    let ssl = X509StoreContext::ssl_idx().ok().and_then(|index| context.ex_data(index));
+    ssl.is_some_and(|ssl| ssl.selected_alpn_protocol() == Some(b"postgresql"))
+}
+
+fn fault(context: &X509StoreContextRef, host: &str) -> String {
+    let error = context.error();
+    // X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
+    if matches!(error.as_raw(), 62 | 64) {
+        let names = context.current_cert().map(names).unwrap_or_default();
+        let names = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
+        return format!(
+            "the server's certificate is made out to {names}, not to {host} (sslmode=verify-full)"
+        );
+    }
+    let whose = match context.error_depth() {
+        0 => "the server's certificate",
+        _ => "a certificate of the server's chain",
+    };
+    format!("certificate verify failed: {whose}: {}", error.error_string())
+}
+
+/// The names a certificate is made out to, as an error may show them.
+fn names(certificate: &X509Ref) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in certificate.subject_alt_names().iter().flatten() {
+        match (name.dnsname(), name.ipaddress()) {
+            (Some(name), _) => names.push(shown(name)),
+            (None, Some(bytes)) => names.extend(address(bytes).map(|address| address.to_string())),
+            (None, None) => {}
+        }
+    }
+    // The common name counts only where there is no other.
+    if names.is_empty() {
+        let common = certificate.subject_name().entries_by_nid(Nid::COMMONNAME);
+        let texts = common.filter_map(|entry| entry.data().to_string().ok());
+        names.extend(texts.map(|text| shown(&text)));
+    }
+    if names.len() > NAMES_MAX {
+        names.truncate(NAMES_MAX);
+        names.push("…".to_owned());
+    }
+    names
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}
+
+/// A server's own words, on one line and not too long.
+fn shown(name: &str) -> String {
+    name.escape_debug().take(NAME_MAX_CHARS).collect()
+}
+
+/// An error is no place for a whole certificate.
+const NAMES_MAX: usize = 5;
+const NAME_MAX_CHARS: usize = 100;
+
+/// What `sslnegotiation=direct` says of a server that does not confirm it.
+const NO_ALPN: &str = "the server does not confirm by ALPN that it speaks PostgreSQL, which \
+                       sslnegotiation=direct needs (PostgreSQL 17 and later)";

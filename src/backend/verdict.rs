@@ -1,0 +1,98 @@
+//! What a failed attempt to open a backend means.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use openssl::error::ErrorStack;
+use openssl::ssl::{self, ErrorCode};
+
+use crate::backend::fault::fault_of;
+use crate::backend::sqlstate;
+use crate::backend::transport::{Refusal, Watch};
+use crate::error::ConnectError;
+
+/// Reads the driver's error, and what the stream has seen.
+pub(super) fn verdict(
+    error: &postgres::Error,
+    watch: &Watch,
+    target: String,
+    limit: Duration,
+) -> ConnectError {
+    if let Some(fault) = fault_of(error) {
+        return match sqlstate::is_busy(&fault.sqlstate) {
+            true => ConnectError::Busy(Box::new(fault)),
+            false => ConnectError::Rejected(Box::new(fault)),
+        };
+    }
+    let mute = |step| ConnectError::TimedOut { target: target.clone(), step, limit };
+    if watch.is_aborted() {
+        return mute(HANDSHAKE);
+    }
+    let unreachable =
+        |why: &str| ConnectError::Unreachable { target: target.clone(), why: why.to_owned() };
+    let causes = causes(error);
+    if let Some(refusal) = find::<Refusal>(&causes) {
+        return match refusal {
+            Refusal::Mismatch(why) => ConnectError::Settings(format!("{target}: {why}")),
+            Refusal::Untrusted(why) => ConnectError::Untrusted { target, why: why.clone() },
+            Refusal::Mute => mute(HANDSHAKE),
+        };
+    }
+    if let Some(tls) = find::<ssl::Error>(&causes) {
+        if is_hang_up(tls) {
+            return unreachable(HUNG_UP);
+        }
+        if let Some(stack) = tls.ssl_error() {
+            return ConnectError::Settings(format!("{target}: TLS: {}", reasons(stack)));
+        }
+    }
+    let io = find::<io::Error>(&causes);
+    let why = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
+    match io.map(io::Error::kind) {
+        Some(io::ErrorKind::TimedOut) => mute("TCP connect"),
+        Some(_) => unreachable(&why),
+        None if error.is_closed() => unreachable(HUNG_UP),
+        None => ConnectError::Settings(format!("{target}: {why}")),
+    }
+}
+
+const HANDSHAKE: &str = "TLS and authentication";
+const HUNG_UP: &str = "the server closed the connection";
+
+/// What lies behind an error, outermost first. An error of the system hides what
+/// it wraps from `source`.
+fn causes(error: &postgres::Error) -> Vec<&(dyn Error + 'static)> {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes.push(cause);
+        next = match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => cause.source(),
+        };
+    }
+    causes
+}
+
+fn find<'a, T: Error + 'static>(causes: &[&'a (dyn Error + 'static)]) -> Option<&'a T> {
+    causes.iter().find_map(|cause| cause.downcast_ref())
+}
+
+/// True if the server is gone in the midst of the handshake, which is no mismatch
+/// of settings: it may just be stopping.
+fn is_hang_up(error: &ssl::Error) -> bool {
+    // Without an error of the system behind it, SYSCALL is the end of the stream;
+    // some versions of OpenSSL have an error of their own for that.
+    matches!(error.code(), ErrorCode::SYSCALL | ErrorCode::ZERO_RETURN)
+        || error.to_string().contains("unexpected eof")
+}
+
+/// OpenSSL's reasons without the places in its source.
+fn reasons(stack: &ErrorStack) -> String {
+    let reasons: Vec<&str> = stack.errors().iter().filter_map(|error| error.reason()).collect();
+    match reasons.is_empty() {
+        true => "the handshake failed".to_owned(),
+        false => reasons.join(", "),
+    }
+}
