@@ -4,8 +4,9 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use crate::backend::handshake::SSL_REQUEST;
 use crate::backend::tls::{Findings, Tls};
-use crate::backend::transport::{CancelKey, SSL_REQUEST};
+use crate::backend::transport::CancelKey;
 
 /// The whole exchange has this long; each read and write is bounded by it.
 const LIMIT: Duration = Duration::from_secs(2);

@@ -8,6 +8,7 @@ pub mod connect;
 pub mod copy;
 mod fault;
 pub mod frames;
+pub mod handshake;
 pub mod keyword;
 pub mod manager;
 pub mod pg;

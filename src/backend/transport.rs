@@ -3,33 +3,29 @@
 //! The driver hides two things that leases cannot do without: the transaction
 //! status of `ReadyForQuery` and a way to break off from another thread. Both
 //! are had by standing where the driver expects its TLS layer: it hands over the
-//! plain socket, we do the SSL request and the handshake ourselves and return a
+//! plain socket, `handshake` does the SSL request and the TLS itself and returns a
 //! stream that reads along (status, command tags, the cancel key) and that fails
 //! once it has been aborted.
 //!
 //! The abort sits *below* TLS, so that it also ends a handshake that hangs.
 
-use std::future::Future;
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+use postgres::tls::{ChannelBinding, MakeTlsConnect, TlsStream};
 use postgres::Socket;
 use postgres_openssl::MakeTlsConnector;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{sleep, Sleep};
 
 use crate::backend::frames::Frames;
-use crate::backend::tls::{Findings, Tls};
-use crate::config::dsn::{self, SslMode, TlsKeys};
+use crate::backend::handshake::Refusal;
 use crate::core::transaction::TransactionState;
 use crate::error::PgFault;
-
-/// The bytes of an SSLRequest message.
-pub(crate) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// Three messages: Execute, of the portal without a name to its end, and two
 /// without content.
@@ -222,7 +218,8 @@ impl Watch {
         self.lock().encrypted
     }
 
-    fn start_anew(&self) {
+    /// Another server is tried: what the last one said does not count.
+    pub(super) fn start_anew(&self) {
         let mut seen = self.lock();
         seen.frames = Frames::default();
         seen.encrypted = false;
@@ -250,29 +247,6 @@ fn break_off(mut seen: MutexGuard<'_, Observed>) {
     }
 }
 
-/// Why the first steps failed, where the words of the driver or of the system
-/// would not say it.
-#[derive(Debug)]
-pub enum Refusal {
-    /// The server and the DSN do not go together.
-    Mismatch(String),
-    /// The server's certificate does not stand up to what is checked.
-    Untrusted(String),
-    /// The server was silent for as long as it had.
-    Mute,
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Refusal::Mismatch(why) | Refusal::Untrusted(why) => f.write_str(why),
-            Refusal::Mute => f.write_str("the server does not answer"),
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}
-
 /// The socket with the abort in front of it.
 #[derive(Debug)]
 pub struct Breakable {
@@ -283,6 +257,11 @@ pub struct Breakable {
 }
 
 impl Breakable {
+    /// A fresh socket whose server has `limit` to become ready for statements.
+    pub(super) fn new(socket: Socket, watch: &Arc<Watch>, limit: Duration) -> Breakable {
+        Breakable { socket, watch: Arc::clone(watch), limit: Some(Box::pin(sleep(limit))) }
+    }
+
     /// Another server may still answer where this one is mute.
     fn wait(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         self.watch.register(cx)?;
@@ -296,6 +275,11 @@ impl Breakable {
         }
         Ok(())
     }
+}
+
+/// True if the other side is gone.
+fn is_cut(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 impl AsyncRead for Breakable {
@@ -316,7 +300,14 @@ impl AsyncWrite for Breakable {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.watch.register(cx)?;
-        Pin::new(&mut self.socket).poll_write(cx, buf)
+        match Pin::new(&mut self.socket).poll_write(cx, buf) {
+            // A server that refuses us says why and closes. What it said can still
+            // be read, so the driver must get that far.
+            Poll::Ready(Err(error)) if is_cut(&error) && !self.watch.lock().frames.ready => {
+                Poll::Ready(Ok(buf.len()))
+            }
+            written => written,
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -330,7 +321,8 @@ impl AsyncWrite for Breakable {
     }
 }
 
-type Encrypted = <MakeTlsConnector as MakeTlsConnect<Breakable>>::Stream;
+/// The TLS layer over the socket.
+pub(super) type Encrypted = <MakeTlsConnector as MakeTlsConnect<Breakable>>::Stream;
 
 enum Layer {
     Plain(Breakable),
@@ -341,6 +333,20 @@ enum Layer {
 pub struct WatchedStream {
     layer: Layer,
     watch: Arc<Watch>,
+}
+
+impl WatchedStream {
+    /// The stream without TLS.
+    pub(super) fn plain(stream: Breakable) -> WatchedStream {
+        let watch = Arc::clone(&stream.watch);
+        WatchedStream { layer: Layer::Plain(stream), watch }
+    }
+
+    /// The stream over TLS.
+    pub(super) fn encrypted(stream: Encrypted, watch: Arc<Watch>) -> WatchedStream {
+        watch.lock().encrypted = true;
+        WatchedStream { layer: Layer::Tls(Box::new(stream)), watch }
+    }
 }
 
 impl AsyncRead for WatchedStream {
@@ -416,109 +422,8 @@ impl TlsStream for WatchedStream {
     }
 }
 
-/// Makes one connection's watched stream; given to the driver as its TLS layer.
-#[derive(Clone)]
-pub struct Connector {
-    watch: Arc<Watch>,
-    mode: SslMode,
-    tls: Tls,
-    bound: bool,
-    limit: Duration,
-}
-
-impl Connector {
-    /// A connector for one attempt at one server, reporting to `watch`. The server
-    /// has `limit` to become ready.
-    pub fn new(keys: &TlsKeys, tls: Tls, watch: Arc<Watch>, limit: Duration) -> Connector {
-        let bound = keys.channel_binding == dsn::ChannelBinding::Require;
-        Connector { watch, mode: keys.mode, tls, bound, limit }
-    }
-}
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-impl MakeTlsConnect<Socket> for Connector {
-    type Stream = WatchedStream;
-    type TlsConnect = Handshake;
-    type Error = BoxError;
-
-    fn make_tls_connect(&mut self, domain: &str) -> Result<Handshake, BoxError> {
-        let findings = Findings::default();
-        let mut tls = self.tls.driver(&findings);
-        let encrypt = MakeTlsConnect::<Breakable>::make_tls_connect(&mut tls, domain)?;
-        Ok(Handshake { plan: self.clone(), encrypt, findings })
-    }
-}
-
-/// The first steps on a fresh socket: SSL request, handshake.
-pub struct Handshake {
-    plan: Connector,
-    encrypt: <MakeTlsConnector as MakeTlsConnect<Breakable>>::TlsConnect,
-    findings: Findings,
-}
-
-impl TlsConnect<Socket> for Handshake {
-    type Stream = WatchedStream;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<WatchedStream, BoxError>> + Send>>;
-
-    fn connect(self, socket: Socket) -> Self::Future {
-        Box::pin(self.run(socket))
-    }
-}
-
-impl Handshake {
-    async fn run(self, socket: Socket) -> Result<WatchedStream, BoxError> {
-        let Handshake { plan, encrypt, findings } = self;
-        // A server that was tried before may have left half a message.
-        plan.watch.start_anew();
-        let limit = Some(Box::pin(sleep(plan.limit)));
-        let mut stream = Breakable { socket, watch: Arc::clone(&plan.watch), limit };
-        let mismatch = |why: &str| Refusal::Mismatch(why.to_owned());
-        let mode = plan.mode.as_str();
-        let is_encrypted = match plan.mode {
-            SslMode::Disable => false,
-            _ if plan.tls.is_direct() => true,
-            _ => {
-                stream.write_all(&SSL_REQUEST).await?;
-                stream.flush().await?;
-                match (stream.read_u8().await?, plan.mode) {
-                    (b'S', _) => true,
-                    (b'N', SslMode::Prefer) => false,
-                    (b'N', _) => {
-                        let why = format!("{NO_TLS} sslmode={mode} asks for it");
-                        return Err(Refusal::Mismatch(why).into());
-                    }
-                    _ => {
-                        return Err(mismatch("the server did not understand the SSL request").into())
-                    }
-                }
-            }
-        };
-        if !is_encrypted {
-            if plan.bound {
-                return Err(mismatch(UNBOUND).into());
-            }
-            return Ok(WatchedStream { layer: Layer::Plain(stream), watch: plan.watch });
-        }
-        let stream = encrypt.connect(stream).await.map_err(|error| match findings.fault() {
-            Some(fault) => Refusal::Untrusted(fault).into(),
-            None => error,
-        })?;
-        plan.tls.confirm(&findings).map_err(Refusal::Mismatch)?;
-        plan.watch.lock().encrypted = true;
-        Ok(WatchedStream { layer: Layer::Tls(Box::new(stream)), watch: plan.watch })
-    }
-}
-
 /// Why the stream breaks itself off.
 const TOO_MUCH: &str = "PostgreSQL sends a row or notifications beyond all limits";
-
-/// What is said of a server without TLS, followed by the mode.
-const NO_TLS: &str = "the server does not support TLS, but";
-
-/// What `channel_binding=require` says of a connection without TLS.
-const UNBOUND: &str = "channel_binding=require needs TLS, which the server does not support";
 
 /// What a password is not sent to.
 const CLEARTEXT: &str = "the server asks for the password in clear text over a connection without \

@@ -8,8 +8,9 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{self, ErrorCode};
 
 use crate::backend::fault::fault_of;
+use crate::backend::handshake::Refusal;
 use crate::backend::sqlstate;
-use crate::backend::transport::{Refusal, Watch};
+use crate::backend::transport::Watch;
 use crate::error::ConnectError;
 
 /// Reads the driver's error, and what the stream has seen.

@@ -102,8 +102,9 @@ impl PidFile {
         self.0.lines().next()?.trim().parse().ok().filter(|pid| *pid > 0)
     }
 
+    /// A standby never says more than that it is one.
     pub(super) fn is_ready(&self) -> bool {
-        self.0.lines().nth(7).is_some_and(|status| status.trim() == "ready")
+        self.0.lines().nth(7).is_some_and(|status| matches!(status.trim(), "ready" | "standby"))
     }
 }
 

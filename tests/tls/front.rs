@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openssl::ssl::{
-    select_next_proto, AlpnError, NameType, SslAcceptor, SslMethod, SslStream, SslVersion,
+    select_next_proto, AlpnError, NameType, SslAcceptor, SslMethod, SslOptions, SslStream,
+    SslVersion,
 };
 use openssl::x509::X509;
 
@@ -30,6 +31,8 @@ pub const CLOSES: Manner = Manner { alpn: false, to: None, newest: SslVersion::T
 /// A TLS server on this machine.
 pub struct Front {
     pub port: u16,
+    manner: Manner,
+    acceptor: Arc<Mutex<SslAcceptor>>,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
@@ -44,28 +47,19 @@ pub struct Seen {
 
 impl Front {
     pub fn new(pair: &Pair, manner: Manner) -> Front {
-        let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
-        let chain = X509::stack_from_pem(&pair.cert).unwrap();
-        builder.set_certificate(&chain[0]).unwrap();
-        builder.set_private_key(&pair.key).unwrap();
-        builder.set_max_proto_version(Some(manner.newest)).unwrap();
-        if manner.newest == SslVersion::TLS1_1 {
-            builder.clear_options(openssl::ssl::SslOptions::NO_TLSV1_1);
-            builder.set_cipher_list("ALL:@SECLEVEL=0").unwrap();
-        }
-        if manner.alpn {
-            builder.set_alpn_select_callback(|_, offered| {
-                select_next_proto(b"\x0apostgresql", offered).ok_or(AlpnError::ALERT_FATAL)
-            });
-        }
-        let acceptor = builder.build();
+        let acceptor = Arc::new(Mutex::new(acceptor(pair, manner)));
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
-        let log = Arc::clone(&seen);
+        let (log, current) = (Arc::clone(&seen), Arc::clone(&acceptor));
         let port = listen(move |socket| {
-            let (acceptor, log) = (acceptor.clone(), Arc::clone(&log));
-            std::thread::spawn(move || serve(socket, &acceptor, &log, manner));
+            let (acceptor, log) = (current.lock().unwrap().clone(), Arc::clone(&log));
+            background(move || serve(socket, &acceptor, &log, manner));
         });
-        Front { port, seen }
+        Front { port, manner, acceptor, seen }
+    }
+
+    /// From now on it has another certificate.
+    pub fn shows(&self, pair: &Pair) {
+        *self.acceptor.lock().unwrap() = acceptor(pair, self.manner);
     }
 
     /// The handshakes that have succeeded.
@@ -74,12 +68,34 @@ impl Front {
     }
 }
 
+fn acceptor(pair: &Pair, manner: Manner) -> SslAcceptor {
+    let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+    let chain = X509::stack_from_pem(&pair.cert).unwrap();
+    builder.set_certificate(&chain[0]).unwrap();
+    builder.set_private_key(&pair.key).unwrap();
+    builder.set_max_proto_version(Some(manner.newest)).unwrap();
+    if manner.newest == SslVersion::TLS1_1 {
+        builder.clear_options(SslOptions::NO_TLSV1_1);
+        builder.set_cipher_list("ALL:@SECLEVEL=0").unwrap();
+    }
+    if manner.alpn {
+        builder.set_alpn_select_callback(|_, offered| {
+            select_next_proto(b"\x0apostgresql", offered).ok_or(AlpnError::ALERT_FATAL)
+        });
+    }
+    builder.build()
+}
+
 fn listen(mut serve: impl FnMut(TcpStream) + Send + 'static) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    #[allow(clippy::disallowed_methods)] // A test's own, ended with the test's process.
-    std::thread::spawn(move || listener.incoming().for_each(|socket| serve(socket.unwrap())));
+    background(move || listener.incoming().for_each(|socket| serve(socket.unwrap())));
     port
+}
+
+#[allow(clippy::disallowed_methods)] // A test's own, ended with the test's process.
+fn background(work: impl FnOnce() + Send + 'static) {
+    std::thread::spawn(work);
 }
 
 fn serve(mut socket: TcpStream, acceptor: &SslAcceptor, log: &Mutex<Vec<Seen>>, manner: Manner) {
