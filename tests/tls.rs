@@ -221,13 +221,20 @@ fn a_file_that_does_not_serve_is_named_and_its_content_is_not() {
 }
 
 #[test]
-fn a_renewed_file_is_used_by_the_next_connection() {
+fn a_renewed_file_is_used_by_the_next_connection_of_the_same_pool() {
     let service = world().service();
-    world().file("renewed.pem", &Authority::new("old").pem(), 0o644);
-    let dsn = by_name("sslmode=verify-ca sslrootcert=renewed.pem");
-    assert_rejected(&service, &dsn, "certificate verify failed");
-    world().file("renewed.pem", &world().ours.pem(), 0o644);
-    leased(&service, &dsn);
+    let ours = world().ours.pem();
+    world().file("renewed.pem", &ours, 0o644);
+    let dsn = by_name("sslmode=verify-ca sslrootcert=renewed.pem pool_max_conns=2");
+    let (client, tenant) = (service.client(), fresh());
+    let first = client.acquire(&tenant, &dsn).unwrap();
+    world().file("renewed.pem", &Authority::new("new").pem(), 0o644);
+    let error = refused(client.acquire(&tenant, &dsn));
+    assert_error(&error, code::FAILED_PRECONDITION, "CONNECT_REJECTED");
+    assert!(error.message.contains("certificate verify failed"), "{error}");
+    client.run(&first.connection_id, &["select 1"]).expect("the open one goes on");
+    world().file("renewed.pem", &ours, 0o644);
+    client.acquire(&tenant, &dsn).expect("the file is good again");
 }
 
 #[test]

@@ -154,7 +154,11 @@ impl fmt::Display for ConnectError {
             }
             ConnectError::Several(errors) => {
                 let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-                f.write_str(&texts.join("; "))
+                let text = texts.join("; ");
+                match text.char_indices().nth(SEVERAL_MAX_CHARS) {
+                    Some((end, _)) => write!(f, "{}…", text.get(..end).unwrap_or_default()),
+                    None => f.write_str(&text),
+                }
             }
             ConnectError::TimedOut { target, step, limit } => {
                 write!(f, "{target}: no answer within {limit:?} ({step})")
@@ -166,3 +170,37 @@ impl fmt::Display for ConnectError {
 }
 
 impl std::error::Error for ConnectError {}
+
+/// A DSN may name hundreds of servers, and the text travels in gRPC's trailers.
+const SEVERAL_MAX_CHARS: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(text: &str) -> ConnectError {
+        ConnectError::Settings(text.to_owned())
+    }
+
+    #[test]
+    fn of_several_failures_the_one_that_says_what_can_be_done_leads() {
+        let rejected = || ConnectError::Rejected(Box::default());
+        let away = || ConnectError::Unreachable { target: "h:1".to_owned(), why: "w".to_owned() };
+        let lead = |errors| ConnectError::several(errors).lead().as_str();
+        assert_eq!(lead(vec![away(), rejected()]), "rejected");
+        assert_eq!(lead(vec![settings("s"), away()]), "unreachable");
+        assert_eq!(lead(vec![settings("s"), settings("t")]), "settings");
+        assert!(!ConnectError::several(vec![away(), rejected()]).is_retryable());
+        assert!(ConnectError::several(vec![settings("s"), away()]).is_retryable());
+    }
+
+    #[test]
+    fn several_failures_are_all_told_once_and_not_at_any_length() {
+        let text = |errors| ConnectError::several(errors).to_string();
+        assert_eq!(text(vec![settings("a"), settings("a")]), "a");
+        assert_eq!(text(vec![settings("a"), settings("b")]), "a; b");
+        let many = (0..1000).map(|i| settings(&format!("\u{fc}{i}"))).collect();
+        let long = text(many);
+        assert!(long.chars().count() == SEVERAL_MAX_CHARS + 1 && long.ends_with('…'), "{long}");
+    }
+}

@@ -48,6 +48,9 @@ fn host_port(name: &str, address: &str, port: &str) -> Result<HostPort, DsnError
         let rule = "must be a name or an address (percent-encode a password in a URL)";
         return Err(DsnError::at("host", rule));
     }
+    if name.len() > NAME_MAX_BYTES {
+        return Err(DsnError::at("host", "must be at most 253 bytes long"));
+    }
     let hostaddr = match address {
         "" => None,
         address => match address.parse() {
@@ -70,3 +73,6 @@ fn host_port(name: &str, address: &str, port: &str) -> Result<HostPort, DsnError
 }
 
 const DEFAULT_PORT: u16 = 5432;
+
+/// No name in the DNS is longer, and errors show it.
+const NAME_MAX_BYTES: usize = 253;

@@ -133,6 +133,24 @@ fn table() -> Vec<(Error, Code, &'static str)> {
             Code::UNAVAILABLE,
             "DATABASE_UNAVAILABLE",
         ),
+        (
+            connect(ConnectError::Untrusted { target: target(), why: "w".to_owned() }),
+            Code::FAILED_PRECONDITION,
+            "CONNECT_REJECTED",
+        ),
+        (
+            connect(ConnectError::Unfit { target: target(), why: "w", wanted: "primary" }),
+            Code::UNAVAILABLE,
+            "DATABASE_UNAVAILABLE",
+        ),
+        (
+            connect(ConnectError::several(vec![
+                ConnectError::Settings("s".to_owned()),
+                ConnectError::Busy(fault("53300")),
+            ])),
+            Code::RESOURCE_EXHAUSTED,
+            "DATABASE_FULL",
+        ),
         (connect(ConnectError::Panicked), Code::INTERNAL, "INTERNAL"),
         (lost(Outcome::NotStarted), Code::UNAVAILABLE, "BACKEND_LOST"),
         (lost(Outcome::NotApplied), Code::ABORTED, "BACKEND_LOST"),

@@ -138,6 +138,8 @@ fn what_is_written_out_comes_back_in_both_forms() {
         let dsn = seed.dsn();
         let canonical = dsn.canonical();
         assert!(Dsn::parse(&canonical).as_ref() == Ok(&dsn), "{canonical}");
+        let shown = format!("{dsn} {dsn:?}");
+        assert!(!shown.contains(MARKER), "{shown}");
         let url = url(&dsn);
         // Encoded, everything is three times as long.
         if url.len() <= TEXT_MAX_BYTES {

@@ -42,6 +42,13 @@ fn unix_sockets_are_refused() {
 }
 
 #[test]
+fn names_are_no_longer_than_the_dns_has_them() {
+    let with = |length| format!("host={} user=u", "x".repeat(length));
+    assert_eq!(servers(&with(253)).len(), 253 + "//5432".len());
+    assert_eq!(error(&with(254)), "host: must be at most 253 bytes long");
+}
+
+#[test]
 fn ports_are_from_1_to_65535() {
     assert_eq!(servers("host=h user=u port=' 65535 '"), "h//65535");
     for port in ["0", "-1", "65536", "99999999999999999999", "54x", "'5 4'"] {
