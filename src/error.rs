@@ -95,6 +95,18 @@ pub enum Error {
         /// What happened.
         cause: ConnectError,
     },
+    /// No backend was idle, and none is being opened, because the last attempts
+    /// have all failed.
+    BreakerOpen {
+        /// The tenant.
+        tenant: TenantId,
+        /// What the last attempt failed with.
+        cause: ConnectError,
+        /// How long ago.
+        age: Duration,
+        /// When the next attempt is due.
+        retry: Duration,
+    },
     /// The backend was lost while the request used it.
     BackendLost {
         /// What is known of the work.
@@ -297,6 +309,7 @@ impl Error {
             | Error::ServiceLimit { .. }
             | Error::WaitTimeout { .. }
             | Error::CallerLimit { .. }
+            | Error::BreakerOpen { .. }
             | Error::Draining => true,
             Error::Connect { cause, .. } => cause.is_retryable(),
             Error::BackendLost { work, .. } => {
@@ -323,6 +336,7 @@ impl Error {
             Error::LeaseOnStream { .. } => "lease_on_stream",
             Error::Draining => "draining",
             Error::Connect { .. } => "connect",
+            Error::BreakerOpen { .. } => "breaker_open",
             Error::BackendLost { .. } => "backend_lost",
             Error::Sql { .. } => "sql",
             Error::Lookup { .. } => "lookup",
@@ -359,7 +373,7 @@ impl From<Denied> for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Connect { cause, .. } => Some(cause),
+            Error::Connect { cause, .. } | Error::BreakerOpen { cause, .. } => Some(cause),
             Error::Sql { fault, .. } | Error::Lookup { fault, .. } => Some(fault),
             Error::BackendLost { fault: Some(fault), .. } => Some(fault),
             _ => None,

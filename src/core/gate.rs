@@ -237,6 +237,16 @@ impl<T> Gate<T> {
         self.queue.next_deadline()
     }
 
+    /// Takes all waiters out, because waiting leads them nowhere; those who come later may wait.
+    /// Only while `Active`: who waits for the opener is answered with it.
+    #[must_use]
+    pub fn turn_away(&mut self) -> Vec<T> {
+        match self.state {
+            GateState::Active => self.clear(),
+            GateState::Opening | GateState::Draining | GateState::Closed => Vec::new(),
+        }
+    }
+
     /// Lets nobody in any more; all waiters come out. A gate that is `Closed` stays so.
     #[must_use]
     pub fn drain(&mut self) -> Vec<T> {

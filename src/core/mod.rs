@@ -22,6 +22,9 @@ pub mod gate;
 
 pub mod lease_table;
 
+pub mod backoff;
+pub mod breaker;
+
 pub mod value;
 
 #[cfg(test)]

@@ -59,6 +59,11 @@ impl fmt::Display for Error {
             Error::Connect { tenant, cause } => {
                 write!(f, "cannot connect to the database of tenant {tenant}: {cause}")
             }
+            Error::BreakerOpen { tenant, cause, age, .. } => write!(
+                f,
+                "no connection of tenant {tenant} is idle, and none is opened while the database is away; the last attempt, {:.1} s ago, failed: {cause}",
+                age.as_secs_f64()
+            ),
             Error::BackendLost { fault, work } => {
                 f.write_str(match work.outcome {
                     Outcome::NotStarted => "the backend was lost before the statement was sent",

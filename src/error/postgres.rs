@@ -126,6 +126,12 @@ impl ConnectError {
         rejected.or_else(passing).or(errors.first()).unwrap_or(&ConnectError::Panicked)
     }
 
+    /// True if the database is there and has no slot left: opening less helps
+    /// nobody, and what is open goes on.
+    pub fn is_full(&self) -> bool {
+        matches!(self.lead(), ConnectError::Busy(fault) if fault.sqlstate.starts_with("53"))
+    }
+
     /// The name in metrics.
     pub fn as_str(&self) -> &'static str {
         match self {

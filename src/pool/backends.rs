@@ -13,12 +13,13 @@ use crate::error::{ConnectError, Error};
 use crate::pool::alarms::Alarm;
 use crate::pool::figures::During;
 use crate::pool::job::Session;
+use crate::pool::opener::Attempt;
 use crate::pool::store::{OpenCount, Taken};
 use crate::pool::tenant::{lock, Tenant};
 
 impl Tenant {
-    /// An idle backend that works, or a new one.
-    pub(super) fn backend(&self) -> Result<Taken, Error> {
+    /// An idle backend that works, or a new one, for a caller who waits so long.
+    pub(super) fn backend(&self, patience: Duration) -> Result<Taken, Error> {
         loop {
             let mut taken = match self.store.take_or_reserve() {
                 Ok(taken) => taken,
@@ -26,7 +27,8 @@ impl Tenant {
                 // would be one too many.
                 Err(_) if self.is_closed() => return Err(Error::Draining),
                 Err(count) => {
-                    let opened = self.open(count);
+                    let attempt = self.attempt()?;
+                    let opened = self.open(count, patience, attempt);
                     return opened
                         .map_err(|cause| Error::Connect { tenant: self.id.clone(), cause });
                 }
@@ -40,7 +42,18 @@ impl Tenant {
         }
     }
 
-    fn check(&self, taken: &mut Taken) -> bool {
+    /// Counts a backend that is to be opened with a permit that is out. Where idle
+    /// ones leave no room for it, one of them goes.
+    pub(super) fn make_room(&self) -> Option<OpenCount> {
+        if let Some(count) = self.store.reserve_below(self.settings.max_connections) {
+            return Some(count);
+        }
+        let taken = self.store.take()?;
+        self.close(taken, "probe");
+        self.store.reserve_below(self.settings.max_connections)
+    }
+
+    pub(super) fn check(&self, taken: &mut Taken) -> bool {
         self.bounded(&mut *taken.backend, |backend| backend.check())
     }
 
@@ -65,26 +78,41 @@ impl Tenant {
         })
     }
 
-    pub(super) fn open(&self, count: OpenCount) -> Result<Taken, ConnectError> {
+    /// One attempt to open a backend, with `patience` at most. Settles `attempt`.
+    pub(super) fn open(
+        &self,
+        count: OpenCount,
+        patience: Duration,
+        attempt: Attempt<'_>,
+    ) -> Result<Taken, ConnectError> {
         let metrics = &self.context.tools.metrics;
-        let _opening = During::new(&self.numbers.opening);
+        let opening = During::new(&self.numbers.opening);
         let started = clock::now();
         let watch = Arc::<Watch>::default();
-        let limit = self.settings.connect_timeout;
+        let limit = self.settings.connect_timeout.min(patience);
         let alarm = self.guard(&watch, limit);
         let outcome = self.connect.connect(&watch, limit);
         drop(alarm);
         watch.end();
         let born = clock::now();
         let took = born.saturating_duration_since(started);
-        let backend = outcome.inspect_err(|cause| {
-            metrics.open_failed(cause.as_str(), &self.id);
-            log::warn!(
-                "event=connect_failed tenant={} elapsed={took:?} error={:?}",
-                self.id,
-                cause.to_string()
-            );
-        })?;
+        let backend = match outcome {
+            Ok(backend) => backend,
+            Err(cause) => {
+                metrics.open_failed(cause.as_str(), &self.id);
+                log::warn!(
+                    "event=connect_failed tenant={} elapsed={took:?} error={:?}",
+                    self.id,
+                    cause.to_string()
+                );
+                let hurried = limit < self.settings.connect_timeout;
+                // Neither counts any more by the time that anybody hears of it.
+                drop((opening, count));
+                attempt.settle(Some((&cause, hurried)));
+                return Err(cause);
+            }
+        };
+        attempt.settle(None);
         metrics.admit(&self.id);
         metrics.opened(&self.id, took);
         log::debug!(
@@ -93,15 +121,14 @@ impl Tenant {
             backend.pid()
         );
         let retire_at = born + self.lifetime();
-        self.store.bring_in(backend, count, born, retire_at).ok_or(ConnectError::Panicked)
+        let taken = self.store.bring_in(backend, count, born, retire_at);
+        drop(opening);
+        taken.ok_or(ConnectError::Panicked)
     }
 
     /// The lifetime of one backend, with its jitter taken off.
     fn lifetime(&self) -> Duration {
-        let mut bytes = [0; 2];
-        // Without random bytes there is no jitter, which is safe.
-        let _ = openssl::rand::rand_bytes(&mut bytes);
-        let off = f64::from(u16::from_be_bytes(bytes)) / 65_536.0 * self.settings.lifetime_jitter;
+        let off = super::chance() * self.settings.lifetime_jitter;
         self.settings.max_lifetime.mul_f64(1.0 - off)
     }
 
@@ -167,7 +194,8 @@ impl Tenant {
             }
         }
         drop(resetting);
-        drop(permit);
+        // To whoever waits for one to be opened, else to the oldest waiter.
+        drop(self.serve_opening(permit));
     }
 
     /// Breaks off a session whose backend is lost or in doubt. Does not block.

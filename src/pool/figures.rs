@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::core::breaker::Phase;
 use crate::core::gate::GateState;
 use crate::pool::tenant::Tenant;
 
@@ -13,6 +14,8 @@ pub(super) struct Numbers {
     pub(super) waited_micros: AtomicU64,
     pub(super) opening: AtomicUsize,
     pub(super) resetting: AtomicUsize,
+    /// Jobs between two tries to open a backend.
+    pub(super) napping: AtomicUsize,
 }
 
 /// A tenant's figures at one moment.
@@ -38,6 +41,8 @@ pub struct Figures {
     pub waited: Duration,
     /// What the gate does.
     pub state: GateState,
+    /// What the breaker does.
+    pub breaker: Phase,
 }
 
 /// Adds to a number while it lives.
@@ -57,6 +62,12 @@ impl Drop for During<'_> {
 }
 
 impl Tenant {
+    /// Backends that were opened and not yet closed.
+    pub(super) fn alive(&self) -> usize {
+        let opening = self.numbers.opening.load(Ordering::Relaxed);
+        self.store.open().saturating_sub(opening)
+    }
+
     /// Its figures.
     pub fn figures(&self) -> Figures {
         let (used, waiting, state) = {
@@ -75,6 +86,7 @@ impl Tenant {
             acquired: self.numbers.acquired.load(Ordering::Relaxed),
             waited: Duration::from_micros(self.numbers.waited_micros.load(Ordering::Relaxed)),
             state,
+            breaker: self.breaker(),
         }
     }
 }

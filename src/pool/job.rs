@@ -64,6 +64,8 @@ pub struct Job {
     pub caller: Arc<Caller>,
     /// When.
     pub since: Instant,
+    /// Until when its caller waits for a backend; set when it is let in.
+    pub until: Instant,
     /// It wants a session for long, so that it counts against its caller's share.
     pub for_lease: bool,
     /// Its place among all that wait, while it does.
@@ -80,9 +82,11 @@ impl Job {
         caller: &Arc<Caller>,
         deliver: impl FnOnce(Result<Session, Error>) + Send + 'static,
     ) -> Job {
+        let since = clock::now();
         Job {
             caller: Arc::clone(caller),
-            since: clock::now(),
+            since,
+            until: since,
             for_lease: false,
             parked: None,
             deliver: Box::new(deliver),

@@ -11,9 +11,11 @@ pub mod grant;
 pub mod job;
 mod kept;
 pub mod leases;
+mod opener;
 pub mod operation;
 pub mod outlet;
 pub mod peers;
+mod probe;
 mod progress;
 mod provenance;
 pub mod registry;
@@ -24,6 +26,15 @@ pub mod stream;
 pub mod tenant;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod upkeep;
 pub mod waiting_room;
 pub mod workers;
+
+/// A number from 0 to 1, drawn at random: for jitter.
+fn chance() -> f64 {
+    let mut bytes = [0; 2];
+    // Without random bytes there is no jitter, which is safe.
+    let _ = openssl::rand::rand_bytes(&mut bytes);
+    f64::from(u16::from_be_bytes(bytes)) / 65_536.0
+}

@@ -1,7 +1,6 @@
 //! One tenant: its gate, its pool, and the way from a permit to a backend and
 //! back.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -10,15 +9,17 @@ use crate::backend::connect::Connect;
 use crate::clock;
 use crate::config::PoolConfig;
 use crate::core::callers::CallerId;
-use crate::core::gate::{Asks, Entry, Gate, GateState, Refusal};
+use crate::core::gate::{Asks, Entry, Gate, Refusal};
 use crate::core::ids::TenantId;
 use crate::core::wait_queue::{Handed, WaiterId};
 use crate::error::{Error, Standing};
 use crate::pool::context::Context;
 use crate::pool::figures::Numbers;
-use crate::pool::job::{Job, Permit, Session};
+use crate::pool::job::Job;
+use crate::pool::opener::Opener;
 use crate::pool::registry::Registry;
 use crate::pool::store::Store;
+use crate::pool::turn::Line;
 
 /// What tells one DSN from another without keeping it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,9 +34,9 @@ pub struct Tenant {
     pub(super) store: Store,
     /// Permits, waiters, state. Never held over I/O, r2d2, logging, destructors.
     gate: Mutex<Gate<Job>>,
-    /// Jobs with a permit that wait for their backend, in the order in which they
-    /// were granted; there is one `Turn` for each. A leaf lock.
-    line: Mutex<VecDeque<(Job, Permit)>>,
+    /// Jobs with a permit that wait for their backend. A leaf lock.
+    pub(super) line: Mutex<Line>,
+    pub(super) opener: Opener,
     pub(super) numbers: Numbers,
     /// Counted by the registry as opening.
     opening: AtomicBool,
@@ -68,6 +69,7 @@ impl Tenant {
             fingerprint,
             connect,
             line: Mutex::default(),
+            opener: Opener::default(),
             numbers: Numbers::default(),
             opening: AtomicBool::new(true),
             upkeep: AtomicBool::new(false),
@@ -114,6 +116,7 @@ impl Tenant {
         let place = self.context.waiting_room.enter(caller.peer());
         let full = place.as_ref().err().copied();
         job.parked = place.ok();
+        job.until = deadline;
         let asks = Asks { caller: job.counted_for(), may_wait: full.is_none() };
         let entry = self.gate().admit(job, asks, deadline, clock::now());
         match entry {
@@ -211,51 +214,7 @@ impl Tenant {
         }
     }
 
-    /// The job has a permit: it joins the line, and a worker gets a backend for
-    /// whoever then stands in front. Were each worker bound to its own job, a
-    /// connect that happens to be quick would overtake.
-    fn start(self: &Arc<Self>, mut job: Job) {
-        job.parked = None;
-        let permit = Permit::new(self, job.counted_for());
-        lock(&self.line).push_back((job, permit));
-        let turn = Turn { tenant: Arc::clone(self), taken: false };
-        let tools = &self.context.tools;
-        if let Err(lost) = tools.workers.try_run(move || turn.serve()) {
-            // Dropped here, its permit would go to the next waiter, whose job
-            // would be dropped here, and so on down the stack.
-            tools.alarms.soon(clock::now(), move || drop(lost));
-        }
-    }
-
-    fn deliver(&self, job: Job, session: Session) {
-        if !job.caller.serve() {
-            self.context.tools.metrics.acquire_failed("caller_left", &self.id);
-            return self.reset(session);
-        }
-        let waited = clock::now().saturating_duration_since(job.since);
-        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        self.numbers.acquired.fetch_add(1, Ordering::Relaxed);
-        self.numbers.waited_micros.fetch_add(micros, Ordering::Relaxed);
-        self.context.tools.metrics.acquired(&self.id, waited);
-        (job.deliver)(Ok(session));
-    }
-
-    fn fail_connect(self: &Arc<Self>, job: Job, permit: Permit, error: Error, first: bool) {
-        let stranded = if first {
-            self.unregister();
-            self.gate().failed()
-        } else {
-            Vec::new()
-        };
-        // The permit is back before anybody hears of the failure.
-        drop(permit);
-        for waiter in stranded {
-            waiter.fail(self, error.clone());
-        }
-        job.fail(self, error);
-    }
-
-    fn opened(self: &Arc<Self>) {
+    pub(super) fn opened(self: &Arc<Self>) {
         let now = clock::now();
         let handed = self.gate().opened(now);
         log::info!(
@@ -284,6 +243,14 @@ impl Tenant {
         self.opening.swap(false, Ordering::AcqRel)
     }
 
+    /// Answers all who wait for a permit, because none of them would get a backend.
+    pub(super) fn turn_away(&self, error: impl Fn() -> Error) {
+        let waiting = self.gate().turn_away();
+        for job in waiting {
+            job.fail(self, error());
+        }
+    }
+
     /// Takes no more jobs; those that wait are answered.
     pub fn drain(&self) {
         let waiting = self.gate().drain();
@@ -305,63 +272,6 @@ impl Tenant {
                 tenant.close(taken, "pool_closed");
                 drop(counted);
             });
-        }
-    }
-}
-
-/// The right, and the duty, to take one job from the line. Dropped unused, as
-/// when a connect panics, it takes the job all the same, whose reply then answers
-/// for itself.
-struct Turn {
-    tenant: Arc<Tenant>,
-    taken: bool,
-}
-
-impl Turn {
-    fn take(&mut self) -> Option<(Job, Permit)> {
-        self.taken = true;
-        lock(&self.tenant.line).pop_front()
-    }
-
-    /// Takes the job in front if its caller has left: no backend is needed.
-    fn take_left(&mut self) -> Option<(Job, Permit)> {
-        let mut line = lock(&self.tenant.line);
-        let left = line.front().is_some_and(|(job, _)| job.caller.is_gone());
-        self.taken |= left;
-        if left {
-            line.pop_front()
-        } else {
-            None
-        }
-    }
-
-    /// On a worker: gets a backend for the job in front.
-    fn serve(mut self) {
-        let tenant = Arc::clone(&self.tenant);
-        if let Some((job, permit)) = self.take_left() {
-            tenant.context.tools.metrics.acquire_failed("caller_left", &tenant.id);
-            drop(job);
-            return drop(permit);
-        }
-        *lock(&tenant.last_used) = clock::now();
-        let opening = tenant.gate().state() == GateState::Opening;
-        let backend = tenant.backend();
-        if opening && backend.is_ok() {
-            tenant.opened();
-        }
-        match (self.take(), backend) {
-            (Some((job, permit)), Ok(taken)) => tenant.deliver(job, Session { taken, permit }),
-            (Some((job, permit)), Err(error)) => tenant.fail_connect(job, permit, error, opening),
-            // There is a job for every turn; without one the backend is closed.
-            (None, _) => log::error!("event=line_empty tenant={}", tenant.id),
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        if !self.taken {
-            drop(self.take());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The pool on fakes of its two seams, `Connect` and `Backend`: what no real
 //! PostgreSQL can be made to do on demand.
 
+mod away;
 mod closing;
 mod failures;
 mod fakes;

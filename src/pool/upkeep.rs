@@ -18,12 +18,14 @@ const WARM_PAUSE: Duration = Duration::from_secs(5);
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 
 impl Tenant {
-    /// The keeper's round: retire what is old, keep the minimum open. Does not
-    /// block: what may, runs on a worker.
-    pub fn maintain(self: &Arc<Self>, now: Instant) {
+    /// The keeper's round: retire what is old, keep the minimum open, look whether
+    /// a database that was away is back. Does not block: what may, runs on a
+    /// worker. Returns when to come again, if that is soon.
+    pub fn maintain(self: &Arc<Self>, now: Instant) -> Option<Instant> {
         if self.gate().state() != GateState::Active || self.forget(now) {
-            return;
+            return None;
         }
+        let next = self.probe(now);
         let paused = lock(&self.warm_after).is_some_and(|until| now < until);
         let short = self.store.open() < self.settings.min_connections && !paused;
         let old = self.store.any_idle(|slot| self.is_old(slot, now));
@@ -36,6 +38,7 @@ impl Tenant {
                 }
             });
         }
+        next
     }
 
     /// Opens backends one after the other up to the minimum, each with a permit,
@@ -46,7 +49,9 @@ impl Tenant {
                 return;
             }
             let permit = Permit::new(self, None);
-            match self.open(count) {
+            // While the breaker is open the probes are enough.
+            let Ok(attempt) = self.attempt() else { return };
+            match self.open(count, self.settings.connect_timeout, attempt) {
                 Ok(mut taken) => {
                     taken.clean = true;
                     self.rest(taken, clock::now());

@@ -144,6 +144,15 @@ impl<'a> Said<'a> {
             }
             Error::Draining => Said::new(Code::UNAVAILABLE, Reason::REASON_DRAINING).retry(LATER),
             Error::Connect { tenant, cause } => Said::connect(cause).with("tenant", tenant),
+            Error::BreakerOpen { tenant, cause, retry, .. } => {
+                let said = Said::new(Code::UNAVAILABLE, Reason::REASON_BREAKER_OPEN)
+                    .with("tenant", tenant)
+                    .retry((*retry).max(SOON));
+                match cause {
+                    ConnectError::Rejected(fault) | ConnectError::Busy(fault) => said.fault(fault),
+                    _ => said,
+                }
+            }
             Error::BackendLost { work, fault } => {
                 let said = match work.outcome {
                     Outcome::NotStarted => {

@@ -1,8 +1,8 @@
-//! The thread that keeps pools warm, retires old backends, and says who holds
-//! what for suspiciously long. It decides only; what may block runs on workers.
+//! The thread that keeps pools warm, retires old backends, looks whether lost
+//! databases are back, and says who holds what for suspiciously long. It decides only; what may block runs on workers.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{after, select};
 
@@ -30,23 +30,37 @@ fn run(service: &Service, stopped: &Stopped) {
     let bell = service.context().keeper.clone();
     let interval = INTERVAL.min(service.context().config.leak_warning);
     let mut exhausted = HashSet::new();
+    let mut tell_at = clock::now();
     loop {
         bell.awake();
-        threads::survive(threads::KEEPER, || round(service, &mut exhausted));
-        bell.sleep_until(clock::now() + interval);
+        let next = threads::survive(threads::KEEPER, || maintain(service));
+        let now = clock::now();
+        if now >= tell_at {
+            tell_at = now + interval;
+            threads::survive(threads::KEEPER, || tell(service, &mut exhausted));
+        }
+        let next = next.flatten().map_or(tell_at, |next| next.min(tell_at));
+        bell.sleep_until(next);
         select! {
             recv(stopped) -> _ => return,
             recv(bell.heard()) -> _ => {}
-            recv(after(interval)) -> _ => {}
+            recv(after(next.saturating_duration_since(now))) -> _ => {}
         }
     }
 }
 
-/// One round. `exhausted` holds the tenants whose present exhaustion was told.
-fn round(service: &Service, exhausted: &mut HashSet<TenantId>) {
+/// Looks after every pool. Returns when the next one needs it, if that is soon.
+fn maintain(service: &Service) -> Option<Instant> {
+    let now = clock::now();
+    let tenants = service.registry.all();
+    tenants.iter().filter_map(|tenant| tenant.maintain(now)).min()
+}
+
+/// Says what people should know. `exhausted` holds the tenants whose present
+/// exhaustion was told.
+fn tell(service: &Service, exhausted: &mut HashSet<TenantId>) {
     let mut still = HashSet::new();
     for tenant in service.registry.all() {
-        tenant.maintain(clock::now());
         let figures = tenant.figures();
         if figures.waiting == 0 {
             continue;

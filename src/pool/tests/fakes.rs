@@ -37,6 +37,8 @@ pub(super) enum Fate {
     /// Not, and the connection is lost.
     Breaks,
     Panics,
+    /// To a connect: nobody is there.
+    Refused,
 }
 
 /// What a test says. It may block, where the call may.
@@ -113,8 +115,13 @@ impl Fakes {
 
 impl Connect for Fakes {
     fn connect(&self, watch: &Arc<Watch>, _: Duration) -> Result<Box<dyn Backend>, ConnectError> {
-        if self.fate(Call::Connect, watch) != Fate::Good {
-            return Err(ConnectError::Settings("no".to_owned()));
+        match self.fate(Call::Connect, watch) {
+            Fate::Good => {}
+            Fate::Refused => {
+                let (target, why) = ("fake:1".to_owned(), "refused".to_owned());
+                return Err(ConnectError::Unreachable { target, why });
+            }
+            _ => return Err(ConnectError::Settings("no".to_owned())),
         }
         let pid = self.census.one_more();
         Ok(Box::new(Fake { fakes: self.clone(), watch: Arc::clone(watch), pid }))
@@ -137,7 +144,9 @@ impl Fake {
         match self.fate(Call::Run) {
             Fate::Good => Ok(Done::default()),
             Fate::Fails => Err(RunError::Fault(Box::<PgFault>::default())),
-            Fate::Breaks | Fate::Panics => Err(RunError::Lost { fault: None, sent: Sent::Whole }),
+            Fate::Breaks | Fate::Panics | Fate::Refused => {
+                Err(RunError::Lost { fault: None, sent: Sent::Whole })
+            }
         }
     }
 }

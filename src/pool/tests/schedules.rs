@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 
 use super::fakes::{Call, Fate, Script};
-use super::world::{wait_for, World};
+use super::world::{wait_for, World, WAIT};
+use crate::clock;
 use crate::config::{Config, PoolConfig};
 use crate::core::gate::GateState;
 use crate::core::ids::ConnectionId;
@@ -50,6 +51,7 @@ fn moody(seed: u64) -> Script {
             0..=1 => Fate::Fails,
             2 => Fate::Breaks,
             3 => Fate::Panics,
+            4..=6 if call == Call::Connect => Fate::Refused,
             _ => Fate::Good,
         }
     })
@@ -101,7 +103,12 @@ fn run(seed: u64) -> Outcome {
     }
     let ran = actors.into_iter().map(Actor::hear_all).sum();
     let count = |number: &AtomicUsize| number.load(Ordering::SeqCst);
-    wait_for(|| count(&scene.counts.answered) == count(&scene.counts.asked));
+    let alarms = &scene.world.context.tools.alarms;
+    wait_for(|| {
+        // Those who try again after a pause.
+        alarms.run_due(clock::now() + WAIT, 1);
+        count(&scene.counts.answered) == count(&scene.counts.asked)
+    });
     assert_eq!(count(&scene.counts.dirty), 0);
     scene.leases.end_all(EndReason::Shutdown);
     scene.world.upkeep_done();

@@ -112,6 +112,16 @@ fn table() -> Vec<(Error, Code, &'static str)> {
         ),
         (Error::Draining, Code::UNAVAILABLE, "DRAINING"),
         (
+            Error::BreakerOpen {
+                tenant: tenant.clone(),
+                cause: ConnectError::Busy(fault("57P03")),
+                age: second,
+                retry: second,
+            },
+            Code::UNAVAILABLE,
+            "BREAKER_OPEN",
+        ),
+        (
             connect(ConnectError::Rejected(fault("28P01"))),
             Code::FAILED_PRECONDITION,
             "CONNECT_REJECTED",

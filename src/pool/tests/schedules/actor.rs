@@ -68,7 +68,7 @@ impl<'a> Actor<'a> {
             300..=324 => self.release(),
             325..=332 => self.revoke(),
             333..=342 => self.renew(),
-            343..=360 => tenant.maintain(self.later(605)),
+            343..=360 => drop(tenant.maintain(self.later(605))),
             361..=370 => drop(leases.expire(self.later(120), 2)),
             371..=382 => drop(tenant.expire(self.later(90), 2)),
             383..=391 => {

@@ -1,0 +1,155 @@
+//! Whether it is worth while to open a backend: a tenant's breaker, and the last
+//! words of its database.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::core::breaker::{Breaker, Change, Phase, Settings, Ticket, Verdict};
+use crate::error::{ConnectError, Error};
+use crate::pool::tenant::Tenant;
+
+/// A tenant's breaker.
+pub(super) struct Opener(Mutex<Guarded>);
+
+/// What a leaf lock guards.
+struct Guarded {
+    breaker: Breaker,
+    last: Option<(ConnectError, Instant)>,
+}
+
+impl Default for Opener {
+    fn default() -> Opener {
+        let breaker = Breaker::new(Settings::default());
+        Opener(Mutex::new(Guarded { breaker, last: None }))
+    }
+}
+
+/// One ticket of the breaker. Dropped unsettled, as when a connect panics, it
+/// counts as neither success nor failure.
+pub(super) struct Attempt<'a> {
+    tenant: &'a Tenant,
+    ticket: Option<Ticket>,
+    probe: bool,
+}
+
+impl Tenant {
+    fn guarded<T>(&self, look: impl FnOnce(&mut Guarded) -> T) -> T {
+        // Whole between the calls of its own, which do not panic half-way.
+        look(&mut self.opener.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The right to open a backend.
+    ///
+    /// # Errors
+    /// While the breaker is not closed.
+    pub(super) fn attempt(&self) -> Result<Attempt<'_>, Error> {
+        match self.guarded(|guarded| guarded.breaker.try_open()) {
+            Some(ticket) => Ok(Attempt { tenant: self, ticket: Some(ticket), probe: false }),
+            None => Err(self.breaker_open()),
+        }
+    }
+
+    /// The right to find out whether a backend can be opened, if it is time.
+    pub(super) fn probe_attempt(&self, now: Instant) -> Option<Attempt<'_>> {
+        let ticket = self.guarded(|guarded| guarded.breaker.try_probe(now))?;
+        Some(Attempt { tenant: self, ticket: Some(ticket), probe: true })
+    }
+
+    /// When it will be time.
+    pub(super) fn next_probe(&self) -> Option<Instant> {
+        self.guarded(|guarded| guarded.breaker.next_probe())
+    }
+
+    /// What the breaker does.
+    pub fn breaker(&self) -> Phase {
+        self.guarded(|guarded| guarded.breaker.phase())
+    }
+
+    fn breaker_open(&self) -> Error {
+        let now = clock::now();
+        let (last, next) = self.guarded(|g| (g.last.clone(), g.breaker.next_probe()));
+        // It opens with a failure, so there was one.
+        let (cause, at) = last.unwrap_or((ConnectError::Panicked, now));
+        Error::BreakerOpen {
+            tenant: self.id.clone(),
+            cause,
+            age: now.saturating_duration_since(at),
+            retry: next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now)),
+        }
+    }
+
+    fn settle_attempt(&self, ticket: Ticket, verdict: Verdict, last: Option<ConnectError>) {
+        let (now, jitter) = (clock::now(), super::chance() / 10.0);
+        let (change, since) = self.guarded(|guarded| {
+            if let Some(last) = last {
+                guarded.last = Some((last, now));
+            }
+            let since = guarded.breaker.since();
+            (guarded.breaker.settle(ticket, verdict, now, jitter), since)
+        });
+        match change {
+            Some(Change::Opened) => self.breaker_has_opened(),
+            Some(Change::Closed) => {
+                let away = since.map(|since| now.saturating_duration_since(since));
+                log::info!("event=breaker_closed tenant={} open_for={away:?}", self.id);
+                // It keeps the minimum open again.
+                self.context.keeper.due(now);
+            }
+            None => {}
+        }
+        if let Some(next) = self.next_probe() {
+            self.context.keeper.due(next);
+        }
+    }
+
+    /// Tells those who wait in vain.
+    fn breaker_has_opened(&self) {
+        let error = self.breaker_open();
+        log::warn!("event=breaker_opened tenant={} error={:?}", self.id, error.to_string());
+        self.wake_all();
+        // Those whose turn comes are answered then. But where no backend is left
+        // that could come back, nobody's turn would be worth the wait.
+        if self.alive() == 0 {
+            self.turn_away(|| self.breaker_open());
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// Settles with what came of it: why it failed, and whether it was hurried.
+    pub(super) fn settle(mut self, failed: Option<(&ConnectError, bool)>) {
+        let verdict = match failed {
+            None => Verdict::Good,
+            Some((cause, hurried)) => verdict(cause, hurried, self.probe),
+        };
+        let last = failed.map(|(cause, _)| cause.clone());
+        if let Some(ticket) = self.ticket.take() {
+            self.tenant.settle_attempt(ticket, verdict, last);
+        }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.tenant.settle_attempt(ticket, Verdict::Neither, None);
+        }
+    }
+}
+
+/// What a failure says of the database. An attempt that was hurried, because its
+/// caller's time was short, says nothing when it was late.
+fn verdict(cause: &ConnectError, hurried: bool, probe: bool) -> Verdict {
+    match cause {
+        ConnectError::TimedOut { .. } if hurried => Verdict::Neither,
+        ConnectError::Panicked => Verdict::Neither,
+        // It answers. Whether it is full, or what it says of the password, is for
+        // the callers to hear as it is.
+        cause if cause.is_full() || !cause.is_retryable() => match probe {
+            true => Verdict::Good,
+            false => Verdict::Neither,
+        },
+        _ => Verdict::Bad,
+    }
+}

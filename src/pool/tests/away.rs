@@ -1,0 +1,275 @@
+//! A database that is away, and comes back.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{bounded, unbounded, Receiver};
+
+use super::fakes::{Call, Fate, Script};
+use super::world::{got, wait_for, world_of, World, WAIT};
+use crate::clock;
+use crate::core::breaker::Phase;
+use crate::error::{ConnectError, Error};
+use crate::pool::caller::Caller;
+use crate::pool::job::{Job, Session};
+use crate::pool::tenant::Tenant;
+
+type Answers = Receiver<Result<Session, Error>>;
+
+/// Connects are refused while the flag is set.
+fn switched() -> (Arc<AtomicBool>, Script) {
+    let away = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&away);
+    let script = move |call| match call {
+        Call::Connect if switch.load(Ordering::SeqCst) => Fate::Refused,
+        _ => Fate::Good,
+    };
+    (away, Arc::new(script))
+}
+
+/// A world whose tenant has opened and closed its first backend.
+fn known(max: usize, script: Script) -> World {
+    let world = world_of(0, max, script);
+    drop(world.session());
+    world.settled();
+    world
+}
+
+fn asked(world: &World, count: usize) -> Answers {
+    let (to, from) = unbounded();
+    (0..count).for_each(|_| world.ask(&to));
+    from
+}
+
+/// Runs the pauses between tries until something is answered.
+#[track_caller]
+fn answered(world: &World, answers: &Answers) -> Result<Session, Error> {
+    wait_for(|| {
+        world.context.tools.alarms.run_due(clock::now() + WAIT, 100);
+        !answers.is_empty()
+    });
+    got(answers)
+}
+
+#[track_caller]
+fn is_open(answer: Result<Session, Error>) {
+    match answer {
+        Err(Error::BreakerOpen { cause: ConnectError::Unreachable { why, .. }, .. }) => {
+            assert_eq!(why, "refused");
+        }
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("served"),
+    }
+}
+
+/// Makes the breaker open by callers who come one after the other.
+fn open_breaker(world: &World) {
+    while world.tenant.breaker() == Phase::Closed {
+        assert!(answered(world, &asked(world, 1)).is_err());
+    }
+    world.settled();
+}
+
+#[test]
+fn a_refused_connect_is_tried_again_and_no_thread_sleeps_for_it() {
+    let tries = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&tries);
+    let script = move |call| match call {
+        // The second to the fourth.
+        Call::Connect if (1..4).contains(&count.fetch_add(1, Ordering::SeqCst)) => Fate::Refused,
+        _ => Fate::Good,
+    };
+    let world = known(1, Arc::new(script));
+    let answers = asked(&world, 1);
+    for pauses in 1..=3 {
+        wait_for(|| world.tenant.numbers.napping.load(Ordering::SeqCst) == 1);
+        assert_eq!((tries.load(Ordering::SeqCst), world.tenant.figures().used), (pauses + 1, 1));
+        assert_eq!(world.tenant.figures().opening, 0);
+        world.context.tools.alarms.run_due(clock::now() + WAIT, 1);
+    }
+    assert!(got(&answers).is_ok());
+    assert_eq!(tries.load(Ordering::SeqCst), 5);
+}
+
+#[test]
+fn after_three_further_tries_the_caller_hears_why() {
+    let (away, script) = switched();
+    let world = known(1, script);
+    away.store(true, Ordering::SeqCst);
+    let error = answered(&world, &asked(&world, 1)).err();
+    assert!(matches!(error, Some(Error::Connect { .. })), "{error:?}");
+    world.settled();
+    assert_eq!(world.tenant.breaker(), Phase::Closed);
+    // The fifth failure opens it; nobody is made to wait for a pause then.
+    let answers = asked(&world, 1);
+    assert!(matches!(got(&answers), Err(Error::Connect { .. })));
+    assert_eq!(world.tenant.breaker(), Phase::Open);
+    is_open(got(&asked(&world, 1)));
+}
+
+#[test]
+fn no_try_is_made_for_a_caller_whose_time_is_over_or_who_has_left() {
+    let (away, script) = switched();
+    let world = known(2, script);
+    away.store(true, Ordering::SeqCst);
+    let (to, from) = unbounded();
+    let job = Job::new(&Caller::nobody(), move |session| {
+        let _ = to.send(session);
+    });
+    assert!(world.tenant.admit(job, Duration::ZERO).is_ok());
+    assert!(matches!(got(&from), Err(Error::Connect { .. })));
+
+    let (dropped, heard) = bounded::<()>(0);
+    let caller = Caller::nobody();
+    let job = Job::new(&caller, move |_| drop(dropped));
+    assert!(world.tenant.admit(job, WAIT).is_ok());
+    wait_for(|| world.tenant.numbers.napping.load(Ordering::SeqCst) == 1);
+    caller.leave();
+    world.context.tools.alarms.run_due(clock::now() + WAIT, 1);
+    assert!(heard.recv_timeout(WAIT).is_err());
+    world.settled();
+    assert_eq!(world.tenant.numbers.napping.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn all_who_wait_are_told_when_the_breaker_opens_and_nothing_is_left_to_wait_for() {
+    let (away, script) = switched();
+    let world = known(1, script);
+    away.store(true, Ordering::SeqCst);
+    let answers = asked(&world, 50);
+    assert!(matches!(answered(&world, &answers), Err(Error::Connect { .. })));
+    // The second caller's first try is the fifth failure.
+    for _ in 0..49 {
+        assert!(got(&answers).is_err());
+    }
+    world.settled();
+    assert_eq!(world.tenant.figures().waiting, 0);
+}
+
+#[test]
+fn who_waits_for_a_lease_that_may_come_back_goes_on_waiting_while_the_breaker_is_open() {
+    let (away, script) = switched();
+    let world = known(2, script);
+    let held = world.session();
+    away.store(true, Ordering::SeqCst);
+    let (other, answers) = (asked(&world, 1), asked(&world, 1));
+    assert!(answered(&world, &other).is_err());
+    // The second one's first failure opens the breaker.
+    assert!(answered(&world, &answers).is_err());
+    assert_eq!(world.tenant.breaker(), Phase::Open);
+    // An idle backend is leased all the same.
+    Tenant::settle(held);
+    world.settled();
+    let idle = got(&asked(&world, 1)).expect("the idle one");
+    is_open(got(&asked(&world, 1)));
+    Tenant::settle(idle);
+}
+
+#[test]
+fn a_good_probe_closes_the_breaker_and_what_it_opened_serves_the_next() {
+    let (away, script) = switched();
+    let world = known(1, script);
+    away.store(true, Ordering::SeqCst);
+    open_breaker(&world);
+    let opened = world.census.opened();
+    let second = Duration::from_secs(1);
+    let due = |after| {
+        let _ = world.tenant.maintain(clock::now() + after);
+        world.settled();
+    };
+    due(Duration::ZERO);
+    due(3 * second);
+    assert_eq!(world.tenant.breaker(), Phase::Open);
+    away.store(false, Ordering::SeqCst);
+    due(4 * second + second);
+    wait_for(|| world.tenant.breaker() == Phase::Closed);
+    world.settled();
+    assert_eq!((world.census.opened(), world.census.alive()), (opened + 1, 1));
+    assert!(got(&asked(&world, 1)).is_ok());
+    assert_eq!(world.census.opened(), opened + 1);
+}
+
+#[test]
+fn a_panic_in_a_probe_or_a_connect_leaves_no_ticket_behind_and_counts_as_neither() {
+    let fate = Arc::new(std::sync::Mutex::new(Fate::Good));
+    let now = Arc::clone(&fate);
+    let set = |to| *crate::pool::tenant::lock(&fate) = to;
+    let script = move |call| match call {
+        Call::Connect => *crate::pool::tenant::lock(&now),
+        _ => Fate::Good,
+    };
+    let world = known(1, Arc::new(script));
+    set(Fate::Panics);
+    for _ in 0..20 {
+        let (dropped, heard) = bounded::<()>(0);
+        let job = Job::new(&Caller::nobody(), move |_| drop(dropped));
+        assert!(world.tenant.admit(job, WAIT).is_ok());
+        assert!(heard.recv_timeout(WAIT).is_err());
+        world.settled();
+    }
+    assert_eq!(world.tenant.breaker(), Phase::Closed);
+    set(Fate::Refused);
+    open_breaker(&world);
+    set(Fate::Panics);
+    let opened = world.census.opened();
+    let _ = world.tenant.maintain(clock::now() + Duration::from_secs(5));
+    world.settled();
+    set(Fate::Good);
+    wait_for(|| {
+        let _ = world.tenant.maintain(clock::now() + Duration::from_secs(10));
+        world.tenant.breaker() == Phase::Closed
+    });
+    world.settled();
+    assert_eq!(world.census.opened(), opened + 1);
+}
+
+#[test]
+fn what_no_waiting_changes_is_told_at_once_and_never_opens_the_breaker() {
+    let refuse = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&refuse);
+    let script = move |call| match call {
+        Call::Connect if switch.load(Ordering::SeqCst) => Fate::Fails,
+        _ => Fate::Good,
+    };
+    let world = known(2, Arc::new(script));
+    refuse.store(true, Ordering::SeqCst);
+    for _ in 0..20 {
+        let error = got(&asked(&world, 1)).err();
+        assert!(
+            matches!(error, Some(Error::Connect { cause: ConnectError::Settings(_), .. })),
+            "{error:?}"
+        );
+    }
+    assert_eq!(world.tenant.breaker(), Phase::Closed);
+}
+
+#[test]
+fn a_backend_that_comes_back_serves_who_waits_for_another_to_be_opened() {
+    let (hold, held) = bounded::<()>(0);
+    let (begun, begins) = unbounded();
+    let slow = Arc::new(AtomicBool::new(false));
+    let is_slow = Arc::clone(&slow);
+    let script = move |call| {
+        if call == Call::Connect && is_slow.load(Ordering::SeqCst) {
+            let _ = begun.send(());
+            let _ = held.recv_timeout(WAIT);
+        }
+        Fate::Good
+    };
+    let world = known(2, Arc::new(script));
+    let first = world.session();
+    slow.store(true, Ordering::SeqCst);
+    let answers = asked(&world, 1);
+    begins.recv_timeout(WAIT).expect("it connects");
+    Tenant::settle(first);
+    let served = got(&answers).expect("served with the one that came back");
+    // The other is still being opened, so its permit is still out.
+    assert_eq!((world.tenant.figures().used, world.tenant.figures().opening), (2, 1));
+    drop(hold);
+    wait_for(|| world.tenant.figures().used == 1);
+    assert_eq!((world.tenant.figures().idle, world.census.alive()), (1, 2));
+    assert!(world.census.most() <= 2);
+    Tenant::settle(served);
+    world.settled();
+}

@@ -1,0 +1,305 @@
+//! The way from a permit to a backend: jobs stand in line, and workers take turns.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::core::backoff;
+use crate::core::breaker::Phase;
+use crate::core::gate::GateState;
+use crate::error::Error;
+use crate::pool::job::{Job, Permit, Session};
+use crate::pool::tenant::{lock, Tenant};
+
+/// Further tries after the first, and the pauses between them.
+const RETRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A connect is not worth beginning with less; so one may take so long although
+/// its caller's time is over.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Jobs with a permit that wait for their backend, in the order in which they
+/// were granted. There is one `Turn` for each of them and for each spare permit.
+#[derive(Default)]
+pub(super) struct Line {
+    standing: VecDeque<Standing>,
+    /// Of sessions that came back and were handed to a job whose own backend is
+    /// still being opened: the permits stand for that.
+    spare: Vec<Permit>,
+    /// Turns between two tries.
+    naps: Vec<(u64, Turn)>,
+    next: u64,
+}
+
+struct Standing {
+    id: u64,
+    job: Job,
+    permit: Permit,
+}
+
+impl Line {
+    fn id(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Standing> {
+        let position = self.standing.iter().position(|standing| standing.id == id)?;
+        self.standing.remove(position)
+    }
+}
+
+impl Tenant {
+    /// The job has a permit: it joins the line, and a worker gets a backend for
+    /// whoever then stands in front. Were each worker bound to its own job, a
+    /// connect that happens to be quick would overtake.
+    pub(super) fn start(self: &Arc<Self>, mut job: Job) {
+        job.parked = None;
+        let permit = Permit::new(self, job.counted_for());
+        let mut line = lock(&self.line);
+        let id = line.id();
+        line.standing.push_back(Standing { id, job, permit });
+        drop(line);
+        Turn { tenant: Arc::clone(self), own: id, tries: 0, taken: false }.run();
+    }
+
+    /// Hands a backend that has just come to rest to whoever waits for one to be
+    /// opened. The permit comes back if nobody does.
+    pub(super) fn serve_opening(&self, permit: Permit) -> Option<Permit> {
+        let waits = self.numbers.opening.load(Ordering::Relaxed) > 0
+            || self.numbers.napping.load(Ordering::Relaxed) > 0;
+        if !waits || lock(&self.line).standing.is_empty() {
+            return Some(permit);
+        }
+        // Somebody else may have been quicker.
+        let Some(mut taken) = self.store.take() else { return Some(permit) };
+        let mut line = lock(&self.line);
+        let Some(front) = line.standing.pop_front() else {
+            drop(line);
+            taken.clean = true;
+            self.rest(taken, clock::now());
+            return Some(permit);
+        };
+        line.spare.push(permit);
+        let nap = (!line.naps.is_empty()).then(|| line.naps.remove(0));
+        drop(line);
+        // Its turn has nothing to do any more, and gives the permit back.
+        nap.into_iter().for_each(|(_, turn)| turn.wake());
+        self.deliver(front.job, Session { taken, permit: front.permit });
+        None
+    }
+
+    fn deliver(&self, job: Job, session: Session) {
+        if !job.caller.serve() {
+            self.context.tools.metrics.acquire_failed("caller_left", &self.id);
+            return self.reset(session);
+        }
+        let waited = clock::now().saturating_duration_since(job.since);
+        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        self.numbers.acquired.fetch_add(1, Ordering::Relaxed);
+        self.numbers.waited_micros.fetch_add(micros, Ordering::Relaxed);
+        self.context.tools.metrics.acquired(&self.id, waited);
+        (job.deliver)(Ok(session));
+    }
+
+    fn fail_connect(self: &Arc<Self>, job: Job, permit: Permit, error: Error, first: bool) {
+        let stranded = if first {
+            self.unregister();
+            self.gate().failed()
+        } else {
+            Vec::new()
+        };
+        // The permit is back before anybody hears of the failure.
+        drop(permit);
+        for waiter in stranded {
+            waiter.fail(self, error.clone());
+        }
+        job.fail(self, error);
+    }
+
+    /// No pause is worth its while any more.
+    pub(super) fn wake_all(&self) {
+        let naps = std::mem::take(&mut lock(&self.line).naps);
+        naps.into_iter().for_each(|(_, turn)| turn.wake());
+    }
+
+    fn wake(&self, id: u64) {
+        let mut line = lock(&self.line);
+        let position = line.naps.iter().position(|(nap, _)| *nap == id);
+        let nap = position.map(|position| line.naps.remove(position));
+        drop(line);
+        nap.into_iter().for_each(|(_, turn)| turn.wake());
+    }
+}
+
+/// The right, and the duty, to take one job or spare permit from the line. Dropped
+/// unused, as when a connect panics, it takes it all the same, and the job's reply
+/// then answers for itself.
+struct Turn {
+    tenant: Arc<Tenant>,
+    /// The job it was made for. Another turn may have served that; then it goes on
+    /// with another.
+    own: u64,
+    tries: u32,
+    taken: bool,
+}
+
+/// Whether a turn is still needed.
+enum Need {
+    /// The caller of this job has left.
+    Left(Job, Permit),
+    /// A job waits, until then.
+    Until(Instant),
+    /// Another turn has served the last.
+    None,
+}
+
+impl Turn {
+    fn run(self) {
+        let tenant = Arc::clone(&self.tenant);
+        let tools = &tenant.context.tools;
+        if let Err(lost) = tools.workers.try_run(move || self.serve()) {
+            // Dropped here, its permit would go to the next waiter, whose job
+            // would be dropped here, and so on down the stack.
+            tools.alarms.soon(clock::now(), move || drop(lost));
+        }
+    }
+
+    fn wake(self) {
+        self.tenant.numbers.napping.fetch_sub(1, Ordering::Relaxed);
+        self.run();
+    }
+
+    fn need(&mut self) -> Need {
+        let mut line = lock(&self.tenant.line);
+        let is_own = |standing: &&Standing| standing.id == self.own;
+        let own = line.standing.iter().find(is_own).or(line.standing.front());
+        let Some(own) = own else { return Need::None };
+        self.own = own.id;
+        if !own.job.caller.is_gone() {
+            return Need::Until(own.job.until);
+        }
+        let left = line.remove(self.own);
+        drop(line);
+        match left {
+            Some(Standing { job, permit, .. }) => {
+                self.taken = true;
+                Need::Left(job, permit)
+            }
+            None => Need::None,
+        }
+    }
+
+    fn take_own(&mut self) -> Option<(Job, Permit)> {
+        let own = lock(&self.tenant.line).remove(self.own);
+        self.taken |= own.is_some();
+        own.map(|Standing { job, permit, .. }| (job, permit))
+    }
+
+    fn take_front(&mut self) -> Option<(Job, Permit)> {
+        let front = lock(&self.tenant.line).standing.pop_front();
+        self.taken |= front.is_some();
+        front.map(|Standing { job, permit, .. }| (job, permit))
+    }
+
+    /// On a worker: gets a backend for the job in front.
+    fn serve(mut self) {
+        let tenant = Arc::clone(&self.tenant);
+        let now = clock::now();
+        let until = match self.need() {
+            Need::Until(until) => until,
+            Need::Left(job, permit) => return tenant.give_up(job, permit),
+            Need::None => return,
+        };
+        *lock(&tenant.last_used) = now;
+        let opening = tenant.gate().state() == GateState::Opening;
+        let patience = until.saturating_duration_since(now).max(LEAST_PATIENCE);
+        match tenant.backend(patience) {
+            Ok(mut taken) => {
+                if opening {
+                    tenant.opened();
+                }
+                match self.take_front() {
+                    Some((job, permit)) => tenant.deliver(job, Session { taken, permit }),
+                    // It was served with a backend that came back meanwhile. What
+                    // was opened for it is put to rest, then the permit goes.
+                    None => {
+                        taken.clean = true;
+                        tenant.rest(taken, clock::now());
+                    }
+                }
+            }
+            Err(error) => self.fail(error, opening),
+        }
+    }
+
+    fn fail(mut self, error: Error, opening: bool) {
+        let tenant = Arc::clone(&self.tenant);
+        let passing = matches!(error, Error::Connect { .. }) && error.is_retryable();
+        let until = match self.need() {
+            Need::Until(until) => until,
+            // Whoever is next may have better luck.
+            Need::Left(job, permit) if passing => return tenant.give_up(job, permit),
+            Need::Left(job, permit) => return tenant.fail_connect(job, permit, error, opening),
+            Need::None => return,
+        };
+        let now = clock::now();
+        let pause = backoff::delay(self.tries, PAUSE, LONGEST_PAUSE, 2.0, super::chance() / 10.0);
+        let again = passing
+            && self.tries < RETRIES
+            && now + pause < until
+            && tenant.breaker() == Phase::Closed;
+        if again {
+            return self.nap(now + pause);
+        }
+        if let Some((job, permit)) = self.take_own() {
+            tenant.fail_connect(job, permit, error, opening);
+        }
+    }
+
+    /// Tries again then. No thread sleeps for that.
+    fn nap(mut self, until: Instant) {
+        let tenant = Arc::clone(&self.tenant);
+        self.tries += 1;
+        tenant.numbers.napping.fetch_add(1, Ordering::Relaxed);
+        let mut line = lock(&tenant.line);
+        let id = line.id();
+        line.naps.push((id, self));
+        drop(line);
+        let sleeper = Arc::clone(&tenant);
+        tenant.context.tools.alarms.soon(until, move || sleeper.wake(id));
+        // One may have come to rest, or the breaker opened, just before.
+        if tenant.store.idle() > 0 || tenant.breaker() != Phase::Closed {
+            tenant.wake(id);
+        }
+    }
+}
+
+impl Tenant {
+    fn give_up(&self, job: Job, permit: Permit) {
+        self.context.tools.metrics.acquire_failed("caller_left", &self.id);
+        drop(job);
+        drop(permit);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.taken {
+            return;
+        }
+        let mut line = lock(&self.tenant.line);
+        let own = line.remove(self.own).or_else(|| line.standing.pop_front());
+        let spare = match own {
+            Some(_) => None,
+            None => line.spare.pop(),
+        };
+        drop(line);
+        // The job first: its permit is given back after it.
+        drop(own);
+        drop(spare);
+    }
+}
