@@ -42,6 +42,8 @@ struct Families {
     backend_closes: IntCounterVec,
     backend_connect: HistogramVec,
     resets: HistogramVec,
+    checks: IntCounterVec,
+    check_failures: IntCounterVec,
     operations: IntCounterVec,
     operation_time: HistogramVec,
     cancels: IntCounterVec,
@@ -114,6 +116,16 @@ impl Default for Metrics {
                 "connpool_reset_seconds",
                 "Time to reset a session between leases.",
                 &[],
+            ),
+            checks: counter(
+                "connpool_health_checks_total",
+                "Checks of connections that nobody used.",
+                &["tenant"],
+            ),
+            check_failures: counter(
+                "connpool_health_check_failures_total",
+                "Checks that failed.",
+                &["tenant"],
             ),
             operations: counter(
                 "connpool_operations_total",
@@ -198,6 +210,8 @@ impl Metrics {
             &families.backend_opens,
             &families.backend_open_failures,
             &families.backend_closes,
+            &families.checks,
+            &families.check_failures,
             &families.operations,
         ] {
             remove_series(counter, tenant);
@@ -268,6 +282,14 @@ impl Metrics {
     pub fn closed(&self, reason: &str, tenant: &TenantId) {
         let labels = [reason, self.label(tenant)];
         self.0.backend_closes.with_label_values(&labels).inc();
+    }
+
+    /// A connection that nobody used was checked.
+    pub fn checked(&self, works: bool, tenant: &TenantId) {
+        let tenant = self.label(tenant);
+        self.0.checks.with_label_values(&[tenant]).inc();
+        let failures = self.0.check_failures.with_label_values(&[tenant]);
+        failures.inc_by(u64::from(!works));
     }
 
     /// A session was reset within so long.

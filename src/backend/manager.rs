@@ -25,6 +25,10 @@ pub struct Slot {
     pub retire_at: Instant,
     /// When it last came back.
     pub idle_since: Instant,
+    /// When it last answered.
+    pub answered_at: Instant,
+    /// Of an older generation than its tenant's it is in doubt.
+    pub generation: u64,
     /// Let it say goodbye when it is dropped, which is a write that can block:
     /// only under a watchdog. Otherwise it is broken off.
     pub gentle: bool,

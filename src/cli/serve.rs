@@ -62,6 +62,18 @@ pub(super) struct Flags {
     /// Prepared statements that each connection keeps; 0 keeps none.
     #[arg(long, env = "CPM_STATEMENT_CACHE", default_value_t = 100)]
     pub statement_cache: usize,
+    /// Connections at rest are checked so often, in seconds; 0 = never.
+    #[arg(long, env = "CPM_HEALTH_CHECK_INTERVAL", default_value_t = 30, value_name = "SECONDS",
+          value_parser = value_parser!(u64).range(0..=3600))]
+    pub health_check_interval: u64,
+    /// A check of a connection has so long, in seconds.
+    #[arg(long, env = "CPM_HEALTH_CHECK_TIMEOUT", default_value_t = 5, value_name = "SECONDS",
+          value_parser = value_parser!(u64).range(1..=300))]
+    pub health_check_timeout: u64,
+    /// A connection at rest is talked to after so long of silence, in seconds; 0 = never.
+    #[arg(long, env = "CPM_PING_INTERVAL", default_value_t = 25, value_name = "SECONDS",
+          value_parser = value_parser!(u64).range(0..=3600))]
+    pub ping_interval: u64,
     /// Leases that one client connection may hold at a tenant, if the tenant may
     /// have more connections than that.
     #[arg(long, env = "CPM_LEASES_PER_CALLER", default_value_t = 20)]
@@ -137,6 +149,9 @@ impl Flags {
                 max_lifetime: Duration::from_secs(self.max_lifetime),
                 idle_timeout: Duration::from_secs(self.idle_timeout),
                 reset: self.reset,
+                health_interval: Duration::from_secs(self.health_check_interval),
+                health_timeout: Duration::from_secs(self.health_check_timeout),
+                ping_interval: Duration::from_secs(self.ping_interval),
                 statement_cache: self.statement_cache,
                 ..PoolConfig::default()
             },

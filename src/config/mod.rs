@@ -69,6 +69,13 @@ pub struct PoolConfig {
     pub check_after_idle: Duration,
     /// That check, and a reset, have so long.
     pub check_timeout: Duration,
+    /// Idle backends are checked so often; zero: never.
+    pub health_interval: Duration,
+    /// Such a check has so long.
+    pub health_timeout: Duration,
+    /// An idle backend is talked to after so long of silence, so that no firewall
+    /// forgets its connection; zero: never.
+    pub ping_interval: Duration,
     /// What becomes of a backend after a lease or a one-shot.
     pub reset: Reset,
     /// Prepared statements that each backend keeps; 0 keeps none.
@@ -215,6 +222,9 @@ impl Default for PoolConfig {
             connect_timeout: Duration::from_secs(5),
             check_after_idle: Duration::from_secs(1),
             check_timeout: Duration::from_secs(2),
+            health_interval: Duration::from_secs(30),
+            health_timeout: Duration::from_secs(5),
+            ping_interval: Duration::from_secs(25),
             reset: Reset::Clean,
             statement_cache: 100,
         }

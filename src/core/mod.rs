@@ -24,6 +24,8 @@ pub mod lease_table;
 
 pub mod backoff;
 pub mod breaker;
+pub mod health;
+pub mod losses;
 
 pub mod value;
 

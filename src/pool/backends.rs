@@ -19,7 +19,8 @@ use crate::pool::tenant::{lock, Tenant};
 
 impl Tenant {
     /// An idle backend that works, or a new one, for a caller who waits so long.
-    pub(super) fn backend(&self, patience: Duration) -> Result<Taken, Error> {
+    pub(super) fn backend(self: &Arc<Self>, patience: Duration) -> Result<Taken, Error> {
+        let (started, mut mute) = (clock::now(), false);
         loop {
             let mut taken = match self.store.take_or_reserve() {
                 Ok(taken) => taken,
@@ -33,12 +34,14 @@ impl Tenant {
                         .map_err(|cause| Error::Connect { tenant: self.id.clone(), cause });
                 }
             };
-            let idle = clock::now().saturating_duration_since(taken.idle_since);
-            let rested = idle > self.settings.check_after_idle || taken.backend.is_doubtful();
-            if !rested || self.check(&mut taken) {
+            let silent = clock::now().saturating_duration_since(taken.answered_at);
+            let fresh = silent <= self.settings.check_after_idle && !self.is_doubtful(&taken);
+            if fresh || (!mute && self.answers(&mut taken, self.settings.check_timeout)) {
                 return Ok(taken);
             }
-            self.close(taken, "failed_check");
+            // A second one that does not answer would cost as much time again.
+            mute |= clock::now().saturating_duration_since(started) >= self.settings.check_timeout;
+            self.broken(taken);
         }
     }
 
@@ -53,17 +56,23 @@ impl Tenant {
         self.store.reserve_below(self.settings.max_connections)
     }
 
-    pub(super) fn check(&self, taken: &mut Taken) -> bool {
-        self.bounded(&mut *taken.backend, |backend| backend.check())
-    }
-
     /// A round trip of our own, with a time limit after which it is broken off.
     pub fn bounded(
         &self,
         backend: &mut dyn Backend,
         trip: impl FnOnce(&mut dyn Backend) -> bool,
     ) -> bool {
-        let alarm = self.guard(backend.watch(), self.settings.check_timeout);
+        self.bounded_by(backend, self.settings.check_timeout, trip)
+    }
+
+    /// The same with another limit.
+    pub(super) fn bounded_by(
+        &self,
+        backend: &mut dyn Backend,
+        limit: Duration,
+        trip: impl FnOnce(&mut dyn Backend) -> bool,
+    ) -> bool {
+        let alarm = self.guard(backend.watch(), limit);
         let works = trip(backend);
         drop(alarm);
         backend.watch().end();
@@ -87,7 +96,7 @@ impl Tenant {
     ) -> Result<Taken, ConnectError> {
         let metrics = &self.context.tools.metrics;
         let opening = During::new(&self.numbers.opening);
-        let started = clock::now();
+        let (started, generation) = (clock::now(), self.generation());
         let watch = Arc::<Watch>::default();
         let limit = self.settings.connect_timeout.min(patience);
         let alarm = self.guard(&watch, limit);
@@ -100,6 +109,7 @@ impl Tenant {
             Ok(backend) => backend,
             Err(cause) => {
                 metrics.open_failed(cause.as_str(), &self.id);
+                self.note_open_failure(&cause.to_string());
                 log::warn!(
                     "event=connect_failed tenant={} elapsed={took:?} error={:?}",
                     self.id,
@@ -123,7 +133,9 @@ impl Tenant {
         let retire_at = born + self.lifetime();
         let taken = self.store.bring_in(backend, count, born, retire_at);
         drop(opening);
-        taken.ok_or(ConnectError::Panicked)
+        let mut taken = taken.ok_or(ConnectError::Panicked)?;
+        self.answered(&mut taken, generation, born);
+        Ok(taken)
     }
 
     /// The lifetime of one backend, with its jitter taken off.
@@ -182,14 +194,17 @@ impl Tenant {
         } else if self.settings.reset == Reset::Close {
             self.close(taken, "reset_close");
         } else {
+            let generation = self.generation();
             let clean = self.bounded(&mut *taken.backend, |backend| backend.reset());
             let now = clock::now();
             let took = now.saturating_duration_since(started);
             self.context.tools.metrics.reset(took);
             if clean {
                 taken.clean = true;
+                self.answered(&mut taken, generation, now);
                 self.rest(taken, now);
             } else {
+                permit.tenant().note_loss(&mut taken);
                 self.close(taken, "not_clean");
             }
         }
@@ -200,7 +215,8 @@ impl Tenant {
 
     /// Breaks off a session whose backend is lost or in doubt. Does not block.
     pub fn discard(session: Session, reason: &str) {
-        let Session { taken, permit } = session;
+        let Session { mut taken, permit } = session;
+        permit.tenant().note_loss(&mut taken);
         taken.backend.watch().abort_now();
         *lock(&permit.tenant().last_used) = clock::now();
         permit.tenant().close(taken, reason);

@@ -161,7 +161,9 @@ impl Leases {
 
     /// The operation is over and its session comes back. True: the lease goes on.
     pub fn end(&self, id: &ConnectionId, session: Session, left: Left) -> bool {
-        let ended = self.table().end(id, session, left, clock::now());
+        let now = clock::now();
+        session.tenant().worked(now);
+        let ended = self.table().end(id, session, left, now);
         match ended {
             Ended::Kept(_) => {
                 self.wake();

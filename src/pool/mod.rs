@@ -8,6 +8,8 @@ pub mod context;
 pub mod execute;
 pub mod figures;
 pub mod grant;
+pub mod health;
+mod idle;
 pub mod job;
 mod kept;
 pub mod leases;

@@ -30,10 +30,13 @@ impl Tenant {
         let _permit = Permit::new(self, None);
         let Some(count) = self.make_room() else { return };
         let limit = self.settings.connect_timeout;
-        let Ok(mut taken) = self.open(count, limit, attempt) else { return };
+        let mut taken = match self.open(count, limit, attempt) {
+            Ok(taken) => taken,
+            Err(cause) => return self.checked(Err(&cause.to_string())),
+        };
         let works = match self.probe_attempt(clock::now()) {
             Some(second) => {
-                let works = self.check(&mut taken);
+                let works = self.answers(&mut taken, self.settings.check_timeout);
                 if works {
                     second.settle(None);
                 }
@@ -41,6 +44,7 @@ impl Tenant {
             }
             None => true,
         };
+        self.checked(if works { Ok(()) } else { Err("a new connection does not answer") });
         if works {
             taken.clean = true;
             self.rest(taken, clock::now());

@@ -116,6 +116,8 @@ impl Store {
             born,
             retire_at,
             idle_since: born,
+            answered_at: born,
+            generation: 0,
             gentle: false,
             open: Some(Box::new(count)),
         });

@@ -11,10 +11,12 @@ use crate::config::PoolConfig;
 use crate::core::callers::CallerId;
 use crate::core::gate::{Asks, Entry, Gate, Refusal};
 use crate::core::ids::TenantId;
+use crate::core::losses::Losses;
 use crate::core::wait_queue::{Handed, WaiterId};
 use crate::error::{Error, Standing};
 use crate::pool::context::Context;
 use crate::pool::figures::Numbers;
+use crate::pool::health::Record;
 use crate::pool::job::Job;
 use crate::pool::opener::Opener;
 use crate::pool::registry::Registry;
@@ -37,6 +39,10 @@ pub struct Tenant {
     /// Jobs with a permit that wait for their backend. A leaf lock.
     pub(super) line: Mutex<Line>,
     pub(super) opener: Opener,
+    /// A leaf lock.
+    pub(super) losses: Mutex<Losses>,
+    /// A leaf lock.
+    pub(super) record: Mutex<Record>,
     pub(super) numbers: Numbers,
     /// Counted by the registry as opening.
     opening: AtomicBool,
@@ -70,6 +76,8 @@ impl Tenant {
             connect,
             line: Mutex::default(),
             opener: Opener::default(),
+            losses: Mutex::default(),
+            record: Mutex::new(Record::new(clock::now())),
             numbers: Numbers::default(),
             opening: AtomicBool::new(true),
             upkeep: AtomicBool::new(false),
@@ -229,6 +237,7 @@ impl Tenant {
             registry.opened(self);
         }
         self.hand(handed, now);
+        self.begin_checks(now);
         self.context.keeper.due(now);
     }
 

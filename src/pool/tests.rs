@@ -5,6 +5,7 @@ mod away;
 mod closing;
 mod failures;
 mod fakes;
+mod healing;
 mod keeping;
 mod schedules;
 mod serving;

@@ -13,6 +13,8 @@ use crate::pool::tenant::{lock, Tenant};
 
 /// After a failed warm-up the keeper leaves the tenant alone for so long.
 const WARM_PAUSE: Duration = Duration::from_secs(5);
+/// While pools are being filled or emptied their checks wait for so long.
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
 /// A tenant without a lease, a one-shot or a waiter for so long is removed; its
 /// next request registers it anew.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
@@ -25,7 +27,7 @@ impl Tenant {
         if self.gate().state() != GateState::Active || self.forget(now) {
             return None;
         }
-        let next = self.probe(now);
+        let probe = self.probe(now);
         let paused = lock(&self.warm_after).is_some_and(|until| now < until);
         let short = self.store.open() < self.settings.min_connections && !paused;
         let old = self.store.any_idle(|slot| self.is_old(slot, now));
@@ -38,7 +40,12 @@ impl Tenant {
                 }
             });
         }
-        next
+        // They would take each other's permits.
+        let checks = match self.upkeep.load(Ordering::Acquire) {
+            true => [Some(now + BUSY_PAUSE), None],
+            false => [self.check_health(now), self.ping(now)],
+        };
+        checks.into_iter().flatten().chain(probe).min()
     }
 
     /// Opens backends one after the other up to the minimum, each with a permit,

@@ -68,7 +68,9 @@ impl<'a> Actor<'a> {
             300..=324 => self.release(),
             325..=332 => self.revoke(),
             333..=342 => self.renew(),
-            343..=360 => drop(tenant.maintain(self.later(605))),
+            343..=360 => {
+                let _ = tenant.maintain(self.later(605));
+            }
             361..=370 => drop(leases.expire(self.later(120), 2)),
             371..=382 => drop(tenant.expire(self.later(90), 2)),
             383..=391 => {
@@ -249,6 +251,8 @@ impl<'a> Actor<'a> {
     /// Hears every answer; how many requests ran their SQL.
     pub(super) fn hear_all(mut self) -> usize {
         wait_for(|| {
+            // Those who try again after a pause.
+            self.scene.world.context.tools.alarms.run_due(clock::now() + WAIT, 1);
             self.hear();
             self.acquiring.is_empty() && self.executing.is_empty()
         });

@@ -1,0 +1,303 @@
+//! How well a tenant is: its rounds of checks, and what is known from them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::unbounded;
+
+use crate::clock;
+use crate::core::breaker::Phase;
+use crate::core::gate::GateState;
+use crate::core::health::{Health, Level, Round};
+use crate::core::ids::TenantId;
+use crate::pool::job::Permit;
+use crate::pool::service::Service;
+use crate::pool::tenant::{lock, Tenant};
+
+/// The pause between rounds while something is wrong.
+const SOON: Duration = Duration::from_secs(1);
+
+/// What is known of a tenant's health.
+pub(super) struct Record {
+    health: Health,
+    /// When the next round is due; `None` while one runs, and before the first.
+    next: Option<Instant>,
+    /// When the last one began.
+    pub(super) began: Instant,
+    /// When a backend last did what it should.
+    pub(super) worked_at: Instant,
+    /// When one last did not.
+    trouble_at: Option<Instant>,
+    /// Microseconds since 1970; only a check that ran moves it.
+    last_check: Option<u64>,
+    last_error: Option<(String, u64)>,
+    failures: u64,
+    /// Attempts to open a backend that failed.
+    open_failures: u64,
+}
+
+/// One tenant's health, as it may be shown.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// How well it is.
+    pub level: Level,
+    /// What its breaker does.
+    pub breaker: Phase,
+    /// When a check last ran, in microseconds since 1970.
+    pub last_check: Option<u64>,
+    /// What last went wrong, and when.
+    pub last_error: Option<(String, u64)>,
+    /// Checks that failed.
+    pub check_failures: u64,
+    /// Attempts to open a connection that failed.
+    pub open_failures: u64,
+    /// Connections that are open.
+    pub open: usize,
+    /// Those in use.
+    pub active: usize,
+    /// Connections that could be had at once.
+    pub available: usize,
+}
+
+/// The health of all, from one look.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The service as a whole.
+    pub level: Level,
+    /// True once it stops.
+    pub draining: bool,
+    /// One row a tenant, by name.
+    pub rows: Vec<Row>,
+}
+
+impl Report {
+    /// True if requests should be sent here.
+    pub fn is_ready(&self) -> bool {
+        !self.draining && self.level != Level::Unhealthy
+    }
+}
+
+impl Record {
+    pub(super) fn new(now: Instant) -> Record {
+        Record {
+            health: Health::default(),
+            next: None,
+            began: now,
+            worked_at: now,
+            trouble_at: None,
+            last_check: None,
+            last_error: None,
+            failures: 0,
+            open_failures: 0,
+        }
+    }
+}
+
+/// A round in progress. However it ends, another can begin.
+struct Running(Arc<Tenant>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let now = clock::now();
+        let mut record = lock(&self.0.record);
+        let pause = match record.health.level() {
+            Level::Healthy => self.0.settings.health_interval,
+            _ => SOON.min(self.0.settings.health_interval),
+        };
+        record.next = Some(now + pause);
+        drop(record);
+        self.0.context.keeper.due(now + pause);
+    }
+}
+
+impl Tenant {
+    /// A check of a connection has ended.
+    pub(super) fn checked(&self, outcome: Result<(), &str>) {
+        self.context.tools.metrics.checked(outcome.is_ok(), &self.id);
+        let now = clock::unix_micros();
+        let mut record = lock(&self.record);
+        record.last_check = Some(now);
+        if let Err(error) = outcome {
+            record.failures += 1;
+            record.last_error = Some((error.to_owned(), now));
+            record.trouble_at = Some(clock::now());
+        }
+    }
+
+    /// An attempt to open a backend has failed.
+    pub(super) fn note_open_failure(&self, error: &str) {
+        let (now, unix) = (clock::now(), clock::unix_micros());
+        let mut record = lock(&self.record);
+        record.open_failures += 1;
+        record.last_error = Some((error.to_owned(), unix));
+        drop(record);
+        self.trouble(now);
+    }
+
+    /// Something is wrong: what worked before proves nothing, and the next round is
+    /// not to wait for its time.
+    pub(super) fn trouble(&self, now: Instant) {
+        lock(&self.record).trouble_at = Some(now);
+        self.check_soon(now);
+    }
+
+    /// The tenant is served from now on. Its first connection was the first check.
+    pub(super) fn begin_checks(&self, now: Instant) {
+        self.checked(Ok(()));
+        lock(&self.record).next = Some(now + self.settings.health_interval);
+    }
+
+    fn check_soon(&self, now: Instant) {
+        if self.settings.health_interval.is_zero() {
+            return;
+        }
+        let mut record = lock(&self.record);
+        let soon = now.max(record.began + SOON);
+        let earlier = record.next.is_some_and(|next| soon < next);
+        if earlier {
+            record.next = Some(soon);
+        }
+        drop(record);
+        if earlier {
+            self.context.keeper.due(soon);
+        }
+    }
+
+    /// Begins a round of checks if it is time. Returns when to come again. Does
+    /// not block.
+    pub(super) fn check_health(self: &Arc<Self>, now: Instant) -> Option<Instant> {
+        let interval = self.settings.health_interval;
+        // While the breaker is open the probes are the checks.
+        if interval.is_zero() || self.breaker() != Phase::Closed {
+            return None;
+        }
+        let mut record = lock(&self.record);
+        let next = record.next?;
+        if next > now {
+            return Some(next);
+        }
+        (record.next, record.began) = (None, now);
+        drop(record);
+        let running = Running(Arc::clone(self));
+        self.context.tools.workers.run(move || running.0.round(now));
+        None
+    }
+
+    /// True while a round runs.
+    pub(super) fn is_being_checked(&self) -> bool {
+        lock(&self.record).next.is_none()
+    }
+
+    /// One round, on a worker: every idle backend answers, or is closed.
+    fn round(self: &Arc<Self>, now: Instant) {
+        let (tell, told) = unbounded();
+        let all = self.check_idle(|slot| slot.answered_at < now, Some(&tell));
+        drop(tell);
+        // Each has a time limit, and drops its sender whatever becomes of it.
+        let answers: Vec<bool> = told.iter().collect();
+        let working = answers.iter().filter(|answers| **answers).count();
+        let mut round = Round { working, failed: answers.len() - working };
+        if round.working == 0 {
+            if self.has_worked_since(now) {
+                round.working = 1;
+            } else if all {
+                match self.check_by_opening() {
+                    Some(true) => round.working = 1,
+                    Some(false) => round.failed += 1,
+                    // Saturated, or left to the probes.
+                    None => {}
+                }
+            }
+        }
+        let changed = lock(&self.record).health.settle(round);
+        let Some(level) = changed else { return };
+        let (Round { working, failed }, level, id) = (round, level, &self.id);
+        match level {
+            Level::Healthy => log::info!("event=tenant_healthy tenant={id} working={working}"),
+            _ => log::warn!(
+                "event=tenant_{} tenant={id} working={working} failed={failed}",
+                level.as_str()
+            ),
+        }
+    }
+
+    /// Whether a backend has done its work within the last interval, and none has
+    /// failed since: as good as a check, though none ran.
+    fn has_worked_since(&self, now: Instant) -> bool {
+        let record = lock(&self.record);
+        let ago = now.saturating_duration_since(record.worked_at);
+        ago < self.settings.health_interval
+            && record.trouble_at.is_none_or(|trouble| trouble < record.worked_at)
+    }
+
+    /// With nothing at rest to look at, opens a backend, which is kept only if the
+    /// minimum wants it. `None`: not possible now, which says nothing.
+    fn check_by_opening(self: &Arc<Self>) -> Option<bool> {
+        if !self.gate().try_take() {
+            return None;
+        }
+        let permit = Permit::new(self, None);
+        let attempt = self.attempt().ok()?;
+        let count = self.store.reserve_below(self.settings.max_connections)?;
+        let opened = self.open(count, self.settings.health_timeout, attempt);
+        let works = opened.is_ok();
+        match opened {
+            Ok(mut taken) if self.store.open() <= self.settings.min_connections => {
+                taken.clean = true;
+                self.rest(taken, clock::now());
+            }
+            Ok(taken) => self.close(taken, "health_check"),
+            Err(cause) => {
+                self.checked(Err(&cause.to_string()));
+                drop(permit);
+                return Some(false);
+            }
+        }
+        self.checked(Ok(()));
+        drop(self.serve_opening(permit));
+        Some(works)
+    }
+
+    /// How well it is.
+    pub fn level(&self) -> Level {
+        match self.breaker() {
+            Phase::Closed => lock(&self.record).health.level(),
+            Phase::Open | Phase::HalfOpen => Level::Unhealthy,
+        }
+    }
+
+    /// What may be shown of its health.
+    pub fn health(&self) -> Row {
+        let (level, figures) = (self.level(), self.figures());
+        let record = lock(&self.record);
+        Row {
+            tenant: self.id.clone(),
+            level,
+            breaker: figures.breaker,
+            last_check: record.last_check,
+            last_error: record.last_error.clone(),
+            check_failures: record.failures,
+            open_failures: record.open_failures,
+            open: figures.open.saturating_sub(figures.opening),
+            active: figures.open.saturating_sub(figures.idle + figures.opening),
+            available: figures.max.saturating_sub(figures.used),
+        }
+    }
+}
+
+impl Service {
+    /// The health of the service and of each tenant that has been opened.
+    pub fn health(&self) -> Report {
+        let known = |tenant: &Arc<Tenant>| tenant.figures().state == GateState::Active;
+        let tenants = self.registry.all().into_iter().filter(known);
+        let mut rows: Vec<Row> = tenants.map(|tenant| tenant.health()).collect();
+        rows.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+        Report {
+            level: Level::of_all(rows.iter().map(|row| row.level)),
+            draining: self.registry.is_draining(),
+            rows,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! How broken backends are found out, and how well a tenant is said to be.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{bounded, unbounded};
+
+use super::fakes::{good, only, Call, Fate, Script};
+use super::world::{wait_for, world, world_of, World, WAIT};
+use crate::clock;
+use crate::core::breaker::Phase;
+use crate::core::health::Level;
+use crate::pool::job::Session;
+use crate::pool::tenant::{lock, Tenant};
+
+/// A world with so many backends at rest.
+fn resting(count: usize, script: Script) -> World {
+    let world = world(count, script);
+    let sessions: Vec<Session> = (0..count).map(|_| world.session()).collect();
+    sessions.into_iter().for_each(Tenant::settle);
+    world.settled();
+    world
+}
+
+fn later(seconds: u64) -> Instant {
+    clock::now() + Duration::from_secs(seconds)
+}
+
+/// Has a round of checks run, and waits for its end.
+fn round(world: &World, at: Instant) {
+    let ended = || !world.tenant.is_being_checked();
+    wait_for(ended);
+    // While the pool is being filled, checks wait.
+    wait_for(|| {
+        let _ = world.tenant.maintain(at);
+        lock(&world.tenant.record).began == at
+    });
+    wait_for(ended);
+}
+
+/// Loses a backend as a server that crashes loses it: without a word.
+fn lose(session: Session) {
+    session.taken.backend.watch().abort_now();
+    Tenant::discard(session, "lost");
+}
+
+#[test]
+fn one_backend_lost_without_a_word_has_all_others_looked_at_before_anybody_gets_them() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let are_broken = Arc::clone(&broken);
+    let script = move |call| match call {
+        Call::Check if are_broken.load(Ordering::SeqCst) => Fate::Breaks,
+        _ => Fate::Good,
+    };
+    let world = resting(8, Arc::new(script));
+    broken.store(true, Ordering::SeqCst);
+    lose(world.session());
+    world.settled();
+    assert_eq!((world.census.alive(), world.tenant.figures().open), (0, 0));
+    assert_eq!(world.tenant.health().check_failures, 7);
+    // What is opened from now on is not in doubt.
+    Tenant::settle(world.session());
+    world.settled();
+    assert_eq!(world.census.alive(), 1);
+}
+
+#[test]
+fn those_that_answer_stay() {
+    let world = resting(8, good());
+    lose(world.session());
+    world.settled();
+    assert_eq!((world.census.alive(), world.tenant.figures().idle), (7, 7));
+    assert_eq!(world.census.opened(), 8);
+}
+
+#[test]
+fn a_round_closes_what_does_not_answer_and_two_good_ones_make_it_healthy_again() {
+    let fate = Arc::new(AtomicU8::new(0));
+    let now = Arc::clone(&fate);
+    let script = move |call| match (call, now.load(Ordering::SeqCst)) {
+        (Call::Check, 1) => Fate::Breaks,
+        (Call::Check | Call::Connect, 2) => Fate::Breaks,
+        _ => Fate::Good,
+    };
+    let world = resting(3, Arc::new(script));
+    assert_eq!(world.tenant.level(), Level::Healthy);
+    // What is at rest is lost, and another can be opened.
+    fate.store(1, Ordering::SeqCst);
+    round(&world, later(31));
+    assert_eq!(world.tenant.level(), Level::Degraded);
+    fate.store(0, Ordering::SeqCst);
+    round(&world, later(60));
+    assert_eq!(world.tenant.level(), Level::Degraded);
+    round(&world, later(90));
+    assert_eq!(world.tenant.level(), Level::Healthy);
+    // Nothing works, three times.
+    fate.store(2, Ordering::SeqCst);
+    for (n, level) in [(120, Level::Degraded), (150, Level::Degraded), (180, Level::Unhealthy)] {
+        round(&world, later(n));
+        assert_eq!(world.tenant.level(), level, "after {n} s");
+    }
+    assert_eq!(world.tenant.breaker(), Phase::Closed);
+    let row = world.tenant.health();
+    assert_eq!(row.last_error.map(|(error, _)| error).as_deref(), Some("no"));
+    fate.store(0, Ordering::SeqCst);
+    round(&world, later(210));
+    round(&world, later(240));
+    assert_eq!(world.tenant.level(), Level::Healthy);
+    world.settled();
+}
+
+#[test]
+fn where_all_permits_are_out_no_check_runs_and_nothing_is_said() {
+    let world = resting(2, good());
+    let before = world.tenant.health();
+    let held = [world.session(), world.session()];
+    round(&world, later(31));
+    round(&world, later(200));
+    let after = world.tenant.health();
+    assert_eq!((after.last_check, after.level), (before.last_check, Level::Healthy));
+    drop(held);
+}
+
+#[test]
+fn a_tenant_that_keeps_nothing_open_is_checked_by_opening_and_nothing_is_left() {
+    let world = world_of(0, 2, good());
+    drop(world.session());
+    world.settled();
+    lock(&world.tenant.record).worked_at = later(20);
+    round(&world, later(31));
+    assert_eq!(world.census.opened(), 1, "what worked just now is evidence enough");
+    round(&world, later(95));
+    world.settled();
+    assert_eq!((world.census.opened(), world.census.alive()), (2, 0));
+    assert_eq!(world.tenant.level(), Level::Healthy);
+}
+
+#[test]
+fn a_mute_backend_holds_up_nobody_but_its_own_round() {
+    let (release, held) = bounded::<()>(0);
+    let (begins, begun) = unbounded();
+    let script = move |call| {
+        if call == Call::Check {
+            let _ = begins.send(());
+            let _ = held.recv_timeout(WAIT);
+        }
+        Fate::Good
+    };
+    let (mute, other) = (resting(2, Arc::new(script)), resting(2, good()));
+    // It comes back although nothing has answered.
+    let _ = mute.tenant.maintain(later(31));
+    begun.recv_timeout(WAIT).expect("a check");
+    begun.recv_timeout(WAIT).expect("the other, at the same time");
+    round(&other, later(31));
+    assert_eq!(other.tenant.level(), Level::Healthy);
+    drop(release);
+    mute.settled();
+    assert_eq!(mute.census.alive(), 2);
+}
+
+#[test]
+fn a_panic_in_a_check_costs_a_backend_and_no_permit_and_the_next_round_comes() {
+    let world = resting(2, only(Call::Check, Fate::Panics));
+    round(&world, later(31));
+    world.settled();
+    round(&world, later(62));
+    assert!(world.census.most() <= 2);
+    world.settled();
+}
+
+#[test]
+fn silent_backends_are_talked_to_and_that_does_not_count_as_use() {
+    let world = resting(2, good());
+    let before = world.tenant.health().last_check;
+    let _ = world.tenant.maintain(later(24));
+    world.upkeep_done();
+    assert_eq!(world.tenant.health().last_check, before);
+    let _ = world.tenant.maintain(later(25));
+    world.upkeep_done();
+    assert_ne!(world.tenant.health().last_check, before);
+    assert!(!world.tenant.store.any_idle(|slot| slot.idle_since > slot.answered_at));
+    assert!(world.tenant.store.any_idle(|slot| slot.idle_since < slot.answered_at));
+}
