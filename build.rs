@@ -19,7 +19,7 @@ const PROTOS: &[&str] = &[
 ];
 
 /// Methods whose answers the server encodes itself, because they are many.
-const ENCODED: &[&str] = &["SqlService.Query", "SqlService.CopyOut"];
+const ENCODED: &[&str] = &["SqlService.Query", "SqlService.CopyOut", "SqlService.Listen"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -4,6 +4,7 @@
 //! [`crate::proto`].
 
 pub mod copy;
+pub mod listen;
 pub mod query;
 pub mod session;
 

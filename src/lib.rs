@@ -37,7 +37,8 @@
 //! `pool::stream`): whatever way it ends, dropping it ends the lease. A `Query`
 //! or `CopyOut` hands its data to a bounded pipe as it comes (`rpc::outflow`,
 //! `pool::outlet`), so that a slow reader slows PostgreSQL down and nothing else; a
-//! `CopyIn` has such a pipe the other way (`rpc::copy_in`).
+//! `CopyIn` has such a pipe the other way (`rpc::copy_in`). All `Listen` calls of a
+//! tenant share one backend, with which one worker stays (`pool::listen`).
 //!
 //! A caller who leaves is seen (`rpc::reply`): its waiter leaves the queue, its
 //! statement is cancelled, a grant that cannot be delivered is taken back.

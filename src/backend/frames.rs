@@ -106,6 +106,11 @@ impl Frames {
         self.notification_bytes = 0;
     }
 
+    /// True if no message has come in part.
+    pub fn is_between(&self) -> bool {
+        self.header_len == 0
+    }
+
     /// A statement is about to be prepared.
     pub fn start_prepare(&mut self) {
         self.described = false;

@@ -10,6 +10,7 @@ mod fault;
 pub mod frames;
 pub mod handshake;
 pub mod keyword;
+pub mod listen;
 pub mod manager;
 pub mod pg;
 mod resolve;

@@ -2,6 +2,7 @@
 //! the server.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use postgres::error::{DbError, Severity};
 use postgres::fallible_iterator::FallibleIterator;
@@ -15,12 +16,14 @@ use crate::backend::copy::{direction, Direction, Sink, Source};
 use crate::backend::fault::fault_of;
 use crate::backend::handshake::Connector;
 use crate::backend::keyword::first_keyword;
+use crate::backend::listen::Heard;
 use crate::backend::rows::{bind, column, shapes, Bound, DriverRow};
 use crate::backend::session::{Backend, Done, Notice, Notices, Rows, RunError, Sent, Statement};
 use crate::backend::sqlstate;
 use crate::backend::statements::Statements;
 use crate::backend::transport::Watch;
 use crate::config::dsn::TargetSession;
+use crate::core::channels::Change;
 use crate::core::transaction::TransactionState;
 use crate::error::PgFault;
 
@@ -285,6 +288,14 @@ impl Backend for PgBackend {
 
     fn copy_out(&mut self, sql: &str, sink: &mut dyn Sink) -> Result<Done, RunError> {
         self.speak(sql, |backend| backend.run_copy_out(sql, sink))
+    }
+
+    fn listen(&mut self, change: &Change) -> Result<(), RunError> {
+        self.change_channels(change)
+    }
+
+    fn hear(&mut self, limit: Duration) -> Result<Heard, RunError> {
+        self.wait_for_notification(limit)
     }
 
     fn is_doubtful(&self) -> bool {

@@ -2,11 +2,14 @@
 //! afterwards, reset.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::backend::cancel::Canceller;
 use crate::backend::copy::{Sink, Source};
+use crate::backend::listen::Heard;
 use crate::backend::transport::Watch;
 use crate::backend::values::{self, Shape};
+use crate::core::channels::Change;
 use crate::core::value::{Column, Value};
 use crate::error::PgFault;
 
@@ -212,6 +215,16 @@ pub trait Backend: Send {
     /// # Errors
     /// See [`RunError`].
     fn copy_out(&mut self, sql: &str, sink: &mut dyn Sink) -> Result<Done, RunError>;
+    /// Listens to channels, and no longer to others.
+    ///
+    /// # Errors
+    /// See [`RunError`]; then nothing has changed, or the connection is gone.
+    fn listen(&mut self, change: &Change) -> Result<(), RunError>;
+    /// Waits for a notification, for `limit` at most.
+    ///
+    /// # Errors
+    /// If the connection is gone.
+    fn hear(&mut self, limit: Duration) -> Result<Heard, RunError>;
     /// True if it must be checked before it is used again, however short its rest.
     fn is_doubtful(&self) -> bool {
         false

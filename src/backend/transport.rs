@@ -33,6 +33,9 @@ const EXECUTE: [u8; 10] = [b'E', 0, 0, 0, 9, 0, 0, 0, 0, 0];
 const SYNC: [u8; 5] = [b'S', 0, 0, 0, 4];
 const FLUSH: [u8; 5] = [b'H', 0, 0, 0, 4];
 
+/// A notification of nobody, without channel and payload.
+const NUDGE: [u8; 11] = [b'A', 0, 0, 0, 10, 0, 0, 0, 0, 0, 0];
+
 /// What is known of one connection from its stream, and the handle that breaks
 /// it off from any thread.
 ///
@@ -49,6 +52,10 @@ struct Observed {
     waker: Option<Waker>,
     frames: Frames,
     copy_in: CopyIn,
+    /// A wait for notifications is to end.
+    nudged: bool,
+    /// What of a nudge is still to be read.
+    nudge: &'static [u8],
 }
 
 /// What of a COPY FROM STDIN is still to be sent otherwise than the driver does.
@@ -179,6 +186,32 @@ impl Watch {
     /// it asks for itself.
     pub fn has_described(&self) -> bool {
         self.lock().frames.described
+    }
+
+    /// Ends a wait for notifications, now or the next one, by one that PostgreSQL
+    /// has not sent: it has no channel, which a real one always has.
+    pub fn nudge(&self) {
+        let mut seen = self.lock();
+        seen.nudged = true;
+        let waker = seen.waker.take();
+        drop(seen);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Puts of the nudge that is due into `buf` what has room there, if the stream
+    /// is between messages. False: there is nothing to put.
+    fn put_nudge(&self, buf: &mut ReadBuf<'_>) -> bool {
+        let mut seen = self.lock();
+        if seen.nudge.is_empty() && seen.nudged && seen.frames.is_between() {
+            seen.nudged = false;
+            seen.nudge = &NUDGE;
+        }
+        let (now, rest) = seen.nudge.split_at(seen.nudge.len().min(buf.remaining()));
+        buf.put_slice(now);
+        seen.nudge = rest;
+        !now.is_empty()
     }
 
     /// The FATAL or PANIC error that PostgreSQL sent before it closed.
@@ -355,11 +388,18 @@ impl AsyncRead for WatchedStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.watch.put_nudge(buf) {
+            return Poll::Ready(Ok(()));
+        }
         let start = buf.filled().len();
         let polled = match &mut self.layer {
             Layer::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Layer::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
         };
+        // It may have come before there was anybody to be woken.
+        if polled.is_pending() && self.watch.put_nudge(buf) {
+            return Poll::Ready(Ok(()));
+        }
         if let Poll::Ready(Ok(())) = &polled {
             if let Some(fresh) = buf.filled().get(start..) {
                 let mut seen = self.watch.lock();

@@ -18,6 +18,7 @@ pub mod deadlines;
 pub mod wait_queue;
 
 pub mod callers;
+pub mod channels;
 pub mod gate;
 
 pub mod lease_table;

@@ -13,6 +13,7 @@ mod idle;
 pub mod job;
 mod kept;
 pub mod leases;
+pub mod listen;
 mod opener;
 pub mod operation;
 pub mod outlet;

@@ -1,6 +1,6 @@
 //! All tenants, by name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use crate::core::ids::TenantId;
 use crate::error::Error;
 use crate::pool::context::Context;
 use crate::pool::job::Job;
+use crate::pool::listen::{Listening, Mailbox};
 use crate::pool::tenant::{Fingerprint, Tenant};
 
 /// A lookup meets a tenant that has just closed at most so often before the
@@ -103,6 +104,28 @@ impl Registry {
             }
         }
         (job.deliver)(Err(Error::Draining));
+    }
+
+    /// Takes a listener up at its tenant, which is registered if it is new.
+    ///
+    /// # Errors
+    /// If the tenant is not to be had, or takes no more.
+    pub(super) fn listen(
+        self: &Arc<Self>,
+        target: &Target,
+        channels: BTreeSet<String>,
+        mailbox: Arc<dyn Mailbox>,
+        wait: Duration,
+    ) -> Result<Listening, Error> {
+        for _ in 1..LOOKUPS {
+            let tenant = self.tenant(target)?;
+            match tenant.listen(channels.clone(), Arc::clone(&mailbox), wait) {
+                // Whoever closed it may not have got to this yet.
+                Err(Error::Draining) => self.remove(&tenant),
+                other => return other,
+            }
+        }
+        Err(Error::Draining)
     }
 
     fn tenant(self: &Arc<Self>, target: &Target) -> Result<Arc<Tenant>, Error> {

@@ -1,5 +1,6 @@
 //! What the service can do for a caller, free of any wire format.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::pool::figures::Figures;
 use crate::pool::grant::{Ask, Grant};
 use crate::pool::job::{Answer, Job, Reply};
 use crate::pool::leases::{Leases, Release};
+use crate::pool::listen::{Listening, Mailbox};
 use crate::pool::registry::{Registry, Target};
 use crate::pool::retries::{Call, Key, Retries};
 use crate::pool::stream::Attached;
@@ -155,6 +157,21 @@ impl Service {
             }
         }
         answer
+    }
+
+    /// Hands notifications on these channels to `mailbox`, until what is returned
+    /// is dropped.
+    ///
+    /// # Errors
+    /// If the tenant is not to be had, or takes no more listeners.
+    pub fn listen(
+        &self,
+        target: &Target,
+        channels: BTreeSet<String>,
+        mailbox: Arc<dyn Mailbox>,
+        wait: Duration,
+    ) -> Result<Listening, Error> {
+        self.registry.listen(target, channels, mailbox, wait)
     }
 
     /// Ends a lease.

@@ -18,6 +18,7 @@ use crate::pool::context::Context;
 use crate::pool::figures::Numbers;
 use crate::pool::health::Record;
 use crate::pool::job::Job;
+use crate::pool::listen::Hub;
 use crate::pool::opener::Opener;
 use crate::pool::registry::Registry;
 use crate::pool::store::Store;
@@ -39,6 +40,8 @@ pub struct Tenant {
     /// Jobs with a permit that wait for their backend. A leaf lock.
     pub(super) line: Mutex<Line>,
     pub(super) opener: Opener,
+    /// Who listens for notifications.
+    pub(super) hub: Hub,
     /// A leaf lock.
     pub(super) losses: Mutex<Losses>,
     /// A leaf lock.
@@ -76,6 +79,7 @@ impl Tenant {
             connect,
             line: Mutex::default(),
             opener: Opener::default(),
+            hub: Hub::default(),
             losses: Mutex::default(),
             record: Mutex::new(Record::new(clock::now())),
             numbers: Numbers::default(),
@@ -262,6 +266,7 @@ impl Tenant {
 
     /// Takes no more jobs; those that wait are answered.
     pub fn drain(&self) {
+        self.end_listening();
         let waiting = self.gate().drain();
         for job in waiting {
             job.fail(self, Error::Draining);
@@ -271,6 +276,7 @@ impl Tenant {
     /// Closes the gate and, on workers, every idle backend. Leased ones are
     /// closed when they come back.
     pub fn close_all(self: &Arc<Self>) {
+        self.end_listening();
         let waiting = self.gate().close();
         for job in waiting {
             job.fail(self, Error::Draining);

@@ -64,7 +64,7 @@ fn given(
 }
 
 /// A time of the monotonic clock as people know it.
-fn timestamp(at: Instant) -> Timestamp {
+pub(in crate::rpc) fn timestamp(at: Instant) -> Timestamp {
     let ago = clock::now().saturating_duration_since(at);
     let ago = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
     let micros = clock::unix_micros().saturating_sub(ago);

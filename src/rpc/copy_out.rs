@@ -32,7 +32,7 @@ pub(super) fn ask(
     let (place, request) = convert::sql::copy_out(request, limits)?;
     let (outflow, inflow) = Outflow::new(service, wire::data_batch);
     let task = Task { request, flow: Flow::CopyOut(Box::new(Feed(outflow))) };
-    Ok(Asked { inflow, answer: service.execute(place, task, caller), trailer })
+    Ok(Asked { inflow, answer: service.execute(place, task, caller), trailer, held: None })
 }
 
 fn encoded(kind: Kind) -> Vec<u8> {

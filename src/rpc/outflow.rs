@@ -21,6 +21,7 @@ use crate::pool::alarms::{Alarm, Alarms};
 use crate::pool::caller::Caller;
 use crate::pool::execute::Executed;
 use crate::pool::job::Answer;
+use crate::pool::listen::Listening;
 use crate::pool::outlet::{Interrupt, Stalled};
 use crate::pool::service::Service;
 use crate::proto::sql_grpc::Encoded;
@@ -54,13 +55,15 @@ pub(super) struct Inflow {
 }
 
 /// A result that has been asked for.
-pub(super) struct Asked {
+pub(super) struct Asked<R = Executed> {
     /// Where it comes.
     pub(super) inflow: Inflow,
     /// How it ends.
-    pub(super) answer: Answer<Executed>,
+    pub(super) answer: Answer<R>,
     /// The last message of one that ends well.
-    pub(super) trailer: fn(Executed) -> Vec<u8>,
+    pub(super) trailer: fn(R) -> Vec<u8>,
+    /// What is given up with the call.
+    pub(super) held: Option<Listening>,
 }
 
 impl Outflow {
@@ -103,6 +106,16 @@ impl Outflow {
         }
     }
 
+    /// Bytes of messages that wait for the reader.
+    pub(super) fn backlog(&self) -> usize {
+        self.pipe.backlog()
+    }
+
+    /// No more comes; as when dropped.
+    pub(super) fn end(&self) {
+        self.pipe.end(self.seal);
+    }
+
     /// As an outlet has it.
     pub(super) fn is_full(&self) -> bool {
         self.pipe.is_full()
@@ -122,7 +135,7 @@ impl Outflow {
 
 impl Drop for Outflow {
     fn drop(&mut self) {
-        self.pipe.end(self.seal);
+        self.end();
     }
 }
 
@@ -134,11 +147,11 @@ impl Drop for Inflow {
 }
 
 /// Serves one call whose result is a stream.
-pub(super) fn serve(
+pub(super) fn serve<R: Send + 'static>(
     service: &Service,
     ctx: &RpcContext<'_>,
     sink: ServerStreamingSink<Encoded>,
-    ask: impl FnOnce(&Arc<Caller>) -> Result<Asked, Error>,
+    ask: impl FnOnce(&Arc<Caller>) -> Result<Asked<R>, Error>,
 ) {
     let caller = service.caller(&ctx.peer());
     let asked = threads::survive(threads::GRPC, || ask(&caller));
@@ -164,8 +177,8 @@ async fn fail(sink: ServerStreamingSink<Encoded>, error: &Error) {
 }
 
 /// Sends what comes, and at last how it ended.
-async fn pump(mut sink: ServerStreamingSink<Encoded>, asked: Asked, caller: Arc<Caller>) {
-    let Asked { inflow, mut answer, trailer } = asked;
+async fn pump<R>(mut sink: ServerStreamingSink<Encoded>, asked: Asked<R>, caller: Arc<Caller>) {
+    let Asked { inflow, mut answer, trailer, held: _held } = asked;
     loop {
         let next = poll_fn(|cx| match Pin::new(&mut sink).poll_ready(cx) {
             Poll::Ready(Err(_)) => Poll::Ready(Err(())),

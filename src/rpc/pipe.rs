@@ -30,6 +30,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     ready: VecDeque<Vec<u8>>,
+    /// Bytes in `ready`.
+    ready_bytes: usize,
     /// Rows that are no message yet.
     batch: Batch,
     /// The batch has waited for long enough.
@@ -95,8 +97,7 @@ impl Pipe {
         self.step(|state| {
             if !state.closed {
                 state.flush(seal);
-                state.ready.push_back(message);
-                state.news = true;
+                state.send(message);
             }
         });
     }
@@ -113,6 +114,11 @@ impl Pipe {
     pub(super) fn is_full(&self) -> bool {
         let state = self.lock();
         state.ready.len() >= READY && !state.closed
+    }
+
+    /// Bytes of messages that wait for the reader.
+    pub(super) fn backlog(&self) -> usize {
+        self.lock().ready_bytes
     }
 
     /// Waits until there is room, or nothing is wanted any more.
@@ -138,6 +144,7 @@ impl Pipe {
         let dropped = self.step(|state| {
             state.closed = true;
             state.news = true;
+            state.ready_bytes = 0;
             (std::mem::take(&mut state.ready), std::mem::take(&mut state.batch))
         });
         self.0.room.notify_all();
@@ -168,6 +175,7 @@ impl Pipe {
         let next = state.ready.pop_front();
         match next {
             Some(message) => {
+                state.ready_bytes -= message.len();
                 drop(state);
                 self.0.room.notify_all();
                 Poll::Ready(Some(message))
@@ -186,9 +194,14 @@ impl State {
         self.ripe = false;
         if self.batch.rows > 0 {
             let batch = std::mem::take(&mut self.batch);
-            self.ready.push_back(seal(batch));
-            self.news = true;
+            self.send(seal(batch));
         }
+    }
+
+    fn send(&mut self, message: Vec<u8>) {
+        self.ready_bytes += message.len();
+        self.ready.push_back(message);
+        self.news = true;
     }
 }
 

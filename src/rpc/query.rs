@@ -56,7 +56,7 @@ pub(super) fn ask(
         problem: None,
     };
     let task = Task { request, flow: Flow::Rows(Box::new(feed)) };
-    Ok(Asked { inflow, answer: service.execute(place, task, caller), trailer })
+    Ok(Asked { inflow, answer: service.execute(place, task, caller), trailer, held: None })
 }
 
 fn encoded(kind: Kind) -> Vec<u8> {

@@ -4,11 +4,11 @@ use grpcio::{DuplexSink, RequestStream, RpcContext, ServerStreamingSink};
 
 use crate::pool::service::Service;
 use crate::proto::sql::{
-    CopyInRequest, CopyInResponse, CopyOutRequest, ExecuteRequest, ExecuteResponse, QueryRequest,
-    SessionRequest, SessionResponse,
+    CopyInRequest, CopyInResponse, CopyOutRequest, ExecuteRequest, ExecuteResponse, ListenRequest,
+    QueryRequest, SessionRequest, SessionResponse,
 };
 use crate::proto::sql_grpc::{Encoded, SqlService};
-use crate::rpc::{convert, copy_in, copy_out, outflow, query, reply, session};
+use crate::rpc::{convert, copy_in, copy_out, listen, outflow, query, reply, session};
 
 /// Answers SqlService.
 #[derive(Clone)]
@@ -43,6 +43,16 @@ impl SqlService for Sql {
     ) {
         let service = &self.0;
         outflow::serve(service, &ctx, sink, |caller| query::ask(service, request, caller));
+    }
+
+    fn listen(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: ListenRequest,
+        sink: ServerStreamingSink<Encoded>,
+    ) {
+        let service = &self.0;
+        outflow::serve(service, &ctx, sink, |_| listen::ask(service, &request));
     }
 
     fn copy_in(

@@ -141,6 +141,11 @@ pub(super) fn binary_batch(batch: Batch) -> Vec<u8> {
     out
 }
 
+/// For streams whose messages are never batched.
+pub(super) fn no_batch(batch: Batch) -> Vec<u8> {
+    batch.bytes
+}
+
 /// A `CopyOutResponse` with data.
 pub(super) fn data_batch(batch: Batch) -> Vec<u8> {
     let mut out = Vec::with_capacity(batch.bytes.len() + 8);

@@ -8,8 +8,10 @@ use std::time::Duration;
 use crate::backend::cancel::Canceller;
 use crate::backend::connect::Connect;
 use crate::backend::copy::{Sink, Source};
+use crate::backend::listen::Heard;
 use crate::backend::session::{Backend, Done, Notice, Rows, RunError, Sent, Statement};
 use crate::backend::transport::Watch;
+use crate::core::channels::Change;
 use crate::error::{ConnectError, PgFault};
 use crate::pool::tenant::lock;
 
@@ -179,6 +181,12 @@ impl Backend for Fake {
     }
     fn copy_out(&mut self, _: &str, _: &mut dyn Sink) -> Result<Done, RunError> {
         self.done()
+    }
+    fn listen(&mut self, _: &Change) -> Result<(), RunError> {
+        self.done().map(|_| ())
+    }
+    fn hear(&mut self, _: Duration) -> Result<Heard, RunError> {
+        self.done().map(|_| Heard::Nothing)
     }
     fn check(&mut self) -> bool {
         self.fate(Call::Check) == Fate::Good

@@ -1,5 +1,7 @@
 //! Statements, values and results.
 
+use std::time::Duration;
+
 use protobuf::well_known_types::duration::Duration as WireDuration;
 use protobuf::MessageField;
 
@@ -11,6 +13,7 @@ use crate::config::{lease, Limits};
 use crate::core::value::{Array, Column, Dimension, Value};
 use crate::error::Error;
 use crate::pool::execute::{Executed, Request};
+use crate::pool::registry::Target;
 use crate::pool::service::Place;
 use crate::proto::sql;
 use crate::rpc::query::Format;
@@ -79,6 +82,11 @@ pub(in crate::rpc) fn copy_out(
     let place = place!(request)?;
     let rule = "sql must be a COPY … TO STDOUT";
     Ok((place, copy((request.sql, request.timeout), (Direction::Out, rule), limits)?))
+}
+
+pub(in crate::rpc) fn listen(request: &sql::ListenRequest) -> Result<(Target, Duration), Error> {
+    let wait = clamped("wait_timeout", &request.wait_timeout, lease::WAIT, &lease::WAIT_RANGE)?;
+    Ok((target(&request.tenant_id, &request.dsn)?, wait))
 }
 
 fn copy(

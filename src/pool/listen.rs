@@ -1,0 +1,339 @@
+//! Notifications: all listeners of a tenant share one backend.
+//!
+//! The first listener asks for a session like any request; the worker that gets it
+//! stays with it, listens to all channels that are wanted, and hands out what
+//! comes. With the last listener it ends, and the backend goes back. When the
+//! connection is lost, another session is asked for, and all who listened before
+//! are told that they may have missed something.
+
+mod standing;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use crate::backend::listen::Notification;
+use crate::backend::transport::Watch;
+use crate::clock;
+use crate::config::lease;
+use crate::core::backoff;
+use crate::core::channels::{Channels, Hearing, ListenerId};
+use crate::error::{CancelCause, Error, Standing, Work};
+use crate::pool::alarms::Alarm;
+use crate::pool::caller::Caller;
+use crate::pool::job::{Job, Session};
+use crate::pool::tenant::Tenant;
+
+/// Listeners of one tenant.
+const LISTENERS_MAX: usize = 1000;
+/// Channels of one tenant.
+const CHANNELS_MAX: usize = 1000;
+/// Pauses between attempts to get a session again.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Where a listener's messages go. Nothing of it blocks.
+pub trait Mailbox: Send + Sync {
+    /// From now on everything is heard.
+    fn started(&self);
+    /// Something may have been missed since then; from now on everything is heard
+    /// again.
+    fn gap(&self, since: Instant);
+    /// One has come. False: the reader is so far behind that no more is kept.
+    fn notification(&self, notification: &Notification) -> bool;
+    /// It is over.
+    fn fail(&self, error: Error);
+}
+
+/// A place among a tenant's listeners. Dropped, it is given up.
+pub struct Listening {
+    tenant: Weak<Tenant>,
+    id: ListenerId,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        if let Some(tenant) = self.tenant.upgrade() {
+            drop(tenant.hub.remove(self.id));
+        }
+    }
+}
+
+/// The listeners of one tenant.
+#[derive(Default)]
+pub struct Hub(Mutex<State>);
+
+/// Guards who listens and how far their backend is. A leaf lock: mailboxes are
+/// written to, and what is removed is dropped, when it is free again.
+#[derive(Default)]
+struct State {
+    channels: Channels,
+    members: BTreeMap<ListenerId, Member>,
+    phase: Phase,
+    /// Sessions asked for in vain, or lost at once, since notifications were heard.
+    attempts: u32,
+    lost_at: Option<Instant>,
+    closed: bool,
+}
+
+#[derive(Clone)]
+struct Member {
+    mailbox: Arc<dyn Mailbox>,
+    since: Instant,
+    /// Ends its wait for the start.
+    wait: Arc<Mutex<Option<Alarm>>>,
+}
+
+/// Where the session is.
+#[derive(Default)]
+enum Phase {
+    /// Nobody needs one. Exit: `Asked`.
+    #[default]
+    None,
+    /// It was asked for. Exits: `Running`, or back to `None` or `Pausing`.
+    Asked(Arc<Caller>),
+    /// A worker listens with it. Exits: `None`, or `Asked` when it is lost.
+    Running(Arc<Watch>),
+    /// One will be asked for again when this rings. Exit: `Asked`.
+    Pausing { _until: Alarm },
+}
+
+/// What became of a listener that is to hear no more.
+struct Removed {
+    member: Member,
+    /// Nobody is left for whom this session was asked; it is taken back when this
+    /// is dropped.
+    asked: Option<Arc<Caller>>,
+}
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        if let Some(caller) = &self.asked {
+            caller.leave();
+        }
+    }
+}
+
+/// A question for a session that is answered in every case: lost on its way, it
+/// is asked again.
+struct Question {
+    tenant: Arc<Tenant>,
+    asked: Arc<Caller>,
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        // Does nothing if it was answered or taken back.
+        self.tenant.no_session(&self.asked, &Error::Internal("a request was lost"));
+    }
+}
+
+impl Hub {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is whole between the steps below, which do not panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A listener goes.
+    fn remove(&self, id: ListenerId) -> Option<Removed> {
+        let mut state = self.lock();
+        state.channels.remove(id);
+        let member = state.members.remove(&id)?;
+        let alone = state.members.is_empty();
+        let asked = match &state.phase {
+            Phase::Asked(caller) if alone => Some(Arc::clone(caller)),
+            _ => None,
+        };
+        if asked.is_some() {
+            state.phase = Phase::None;
+        }
+        let watch = match &state.phase {
+            Phase::Running(watch) => Some(Arc::clone(watch)),
+            _ => None,
+        };
+        let paused = match &state.phase {
+            Phase::Pausing { .. } if alone => Some(std::mem::take(&mut state.phase)),
+            _ => None,
+        };
+        drop(state);
+        drop(paused);
+        if let Some(watch) = watch {
+            watch.nudge();
+        }
+        Some(Removed { member, asked })
+    }
+
+    /// A listener goes because of this.
+    fn fail(&self, id: ListenerId, error: Error) {
+        if let Some(removed) = self.remove(id) {
+            removed.member.mailbox.fail(error);
+        }
+    }
+
+    fn mailboxes(&self, ids: &[ListenerId]) -> Vec<(ListenerId, Arc<dyn Mailbox>)> {
+        let state = self.lock();
+        let found = ids.iter().filter_map(|id| Some((*id, state.members.get(id)?)));
+        found.map(|(id, member)| (id, Arc::clone(&member.mailbox))).collect()
+    }
+}
+
+impl Tenant {
+    /// Takes a listener up, who waits until `wait` is over for its start.
+    ///
+    /// # Errors
+    /// If there are too many, or the tenant goes.
+    pub(super) fn listen(
+        self: &Arc<Self>,
+        channels: BTreeSet<String>,
+        mailbox: Arc<dyn Mailbox>,
+        wait: Duration,
+    ) -> Result<Listening, Error> {
+        let now = clock::now();
+        let member = Member { mailbox, since: now, wait: Arc::default() };
+        let slot = Arc::clone(&member.wait);
+        let mut state = self.hub.lock();
+        if state.closed {
+            return Err(Error::Draining);
+        }
+        let over = |what, used, limit| Err(Error::ServiceLimit { what, used, limit });
+        if state.channels.listeners() >= LISTENERS_MAX {
+            return over("listeners of one tenant", LISTENERS_MAX + 1, LISTENERS_MAX);
+        }
+        let wanted = state.channels.wanted() + state.channels.fresh(&channels);
+        if wanted > CHANNELS_MAX {
+            return over("channels of one tenant", wanted, CHANNELS_MAX);
+        }
+        let id = state.channels.add(channels);
+        state.members.insert(id, member);
+        let running = match &state.phase {
+            Phase::Running(watch) => Some(Arc::clone(watch)),
+            _ => None,
+        };
+        let idle = matches!(state.phase, Phase::None);
+        drop(state);
+        let listening = Listening { tenant: Arc::downgrade(self), id };
+        let tenant = Arc::downgrade(self);
+        let alarm = self.context.tools.alarms.set(now + wait, move || {
+            if let Some(tenant) = tenant.upgrade() {
+                tenant.expire_listener(id);
+            }
+        });
+        *super::tenant::lock(&slot) = Some(alarm);
+        if let Some(watch) = running {
+            watch.nudge();
+        }
+        if idle {
+            self.ask_for_session();
+        }
+        Ok(listening)
+    }
+
+    /// The time of a listener is over in which it waits for its start.
+    fn expire_listener(&self, id: ListenerId) {
+        let state = self.hub.lock();
+        let waits = state.channels.hearing(id) == Some(Hearing::Waits);
+        let since = state.members.get(&id).map(|member| member.since);
+        drop(state);
+        let Some(since) = since.filter(|_| waits) else { return };
+        let gate = self.gate();
+        let (used, limit, waiting) = (gate.used(), gate.permits(), gate.waiting());
+        drop(gate);
+        let waited = clock::now().saturating_duration_since(since);
+        let standing = Standing { used, limit, waiting, position: 1 };
+        self.hub.fail(id, Error::WaitTimeout { tenant: self.id.clone(), waited, standing });
+    }
+
+    /// Asks for a session, unless somebody has.
+    fn ask_for_session(self: &Arc<Self>) {
+        let caller = Caller::nobody();
+        let mut state = self.hub.lock();
+        if state.closed || state.members.is_empty() {
+            return;
+        }
+        let before = match state.phase {
+            Phase::None | Phase::Pausing { .. } => {
+                std::mem::replace(&mut state.phase, Phase::Asked(Arc::clone(&caller)))
+            }
+            Phase::Asked(_) | Phase::Running(_) => return,
+        };
+        drop(state);
+        drop(before);
+        let question = Question { tenant: Arc::clone(self), asked: Arc::clone(&caller) };
+        let job = Job::new(&caller, move |session| match session {
+            Ok(session) => question.tenant.stand(session),
+            Err(error) => question.tenant.no_session(&question.asked, &error),
+        });
+        // Listeners have time limits of their own; this one only has to be longer.
+        if let Err(job) = self.admit(job, *lease::WAIT_RANGE.end()) {
+            (job.deliver)(Err(Error::Draining));
+        }
+    }
+
+    /// There is none: who waits is told, who listened before waits for the next
+    /// attempt.
+    fn no_session(self: &Arc<Self>, asked: &Arc<Caller>, error: &Error) {
+        let mut state = self.hub.lock();
+        let current = matches!(&state.phase, Phase::Asked(caller) if Arc::ptr_eq(caller, asked));
+        if !current {
+            // It was taken back, or has its session.
+            return;
+        }
+        let before = std::mem::take(&mut state.phase);
+        let passing = error.is_retryable() || matches!(error, Error::Internal(_));
+        let told = state.channels.waiting(!passing);
+        drop(state);
+        drop(before);
+        for id in told {
+            self.hub.fail(id, error.clone());
+        }
+        self.ask_again();
+    }
+
+    /// After a pause, if anybody is left.
+    fn ask_again(self: &Arc<Self>) {
+        let mut state = self.hub.lock();
+        let attempt = state.attempts;
+        state.attempts = attempt.saturating_add(1);
+        drop(state);
+        let pause = backoff::delay(attempt, PAUSE_MIN, PAUSE_MAX, 2.0, super::chance());
+        let tenant = Arc::downgrade(self);
+        let alarm = self.context.tools.alarms.set(clock::now() + pause, move || {
+            if let Some(tenant) = tenant.upgrade() {
+                tenant.ask_for_session();
+            }
+        });
+        let mut state = self.hub.lock();
+        let needed = !state.closed && !state.members.is_empty();
+        // The alarm may have been quicker, or a new listener.
+        let unneeded = if needed && matches!(state.phase, Phase::None) {
+            state.phase = Phase::Pausing { _until: alarm };
+            None
+        } else {
+            Some(alarm)
+        };
+        drop(state);
+        drop(unneeded);
+    }
+
+    /// Ends all listening; nobody is taken up any more.
+    pub(super) fn end_listening(&self) {
+        let mut state = self.hub.lock();
+        state.closed = true;
+        let told = state.channels.waiting(true);
+        drop(state);
+        for id in told {
+            self.hub.fail(id, Error::Draining);
+        }
+    }
+
+    /// A listener that reads too slowly goes, for it has missed something.
+    fn give_up_listener(&self, id: ListenerId) {
+        self.hub.fail(id, Error::Cancelled { by: CancelCause::Stalled, work: Work::NOT_STARTED });
+    }
+}
+
+/// What is to be settled with a session that a worker gets.
+fn settle(session: Session) {
+    let tenant = Arc::clone(session.tenant());
+    tenant.reset(session);
+}

@@ -1,0 +1,145 @@
+//! The worker that listens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{settle, Phase};
+use crate::backend::listen::{Heard, Notification};
+use crate::backend::session::RunError;
+use crate::clock;
+use crate::core::channels::{Change, Hearing};
+use crate::error::{Error, Work};
+use crate::pool::job::Session;
+use crate::pool::tenant::{lock, Tenant};
+
+/// After so long without a word the connection is asked for one.
+const SILENCE: Duration = Duration::from_secs(25);
+
+/// What is to be done next.
+enum Next {
+    /// Nobody listens any more.
+    End,
+    /// This, and then to wait.
+    Change(Change),
+}
+
+impl Tenant {
+    /// Listens with this session until nobody listens any more, or it is lost.
+    pub(super) fn stand(self: &Arc<Self>, mut session: Session) {
+        let mut state = self.hub.lock();
+        let before = match state.phase {
+            Phase::Asked(_) if !state.closed => {
+                let watch = Arc::clone(session.taken.backend.watch());
+                std::mem::replace(&mut state.phase, Phase::Running(watch))
+            }
+            _ => {
+                drop(state);
+                // All have left meanwhile.
+                return settle(session);
+            }
+        };
+        drop(state);
+        drop(before);
+        // Whoever comes or goes leaves a nudge.
+        let mut nudged = true;
+        loop {
+            if nudged {
+                match self.next_change() {
+                    Next::End => return settle(session),
+                    Next::Change(change) if !self.change(&mut session, &change) => break,
+                    Next::Change(_) => {}
+                }
+            }
+            nudged = match session.taken.backend.hear(SILENCE) {
+                Ok(Heard::Notification(notification)) => {
+                    self.hand_out(&notification);
+                    false
+                }
+                Ok(Heard::Nudge) => true,
+                Ok(Heard::Nothing) => {
+                    let backend = &mut *session.taken.backend;
+                    if !self.bounded(backend, |backend| backend.check()) {
+                        break;
+                    }
+                    false
+                }
+                Err(_) => break,
+            };
+        }
+        let mut state = self.hub.lock();
+        state.channels.lost();
+        let before = std::mem::take(&mut state.phase);
+        state.lost_at.get_or_insert(clock::now());
+        let listeners = state.channels.listeners();
+        drop(state);
+        drop(before);
+        let pid = session.taken.backend.pid();
+        log::warn!("event=listener_lost tenant={} pid={pid} listeners={listeners}", self.id());
+        Tenant::discard(session, "lost");
+        self.ask_again();
+    }
+
+    fn next_change(&self) -> Next {
+        let mut state = self.hub.lock();
+        if state.members.is_empty() {
+            // In the same breath: whoever comes now asks for a session anew.
+            let before = std::mem::take(&mut state.phase);
+            state.attempts = 0;
+            state.lost_at = None;
+            state.channels.lost();
+            drop(state);
+            drop(before);
+            return Next::End;
+        }
+        Next::Change(state.channels.change())
+    }
+
+    /// Makes a change, and tells those who hear now. False: the session is lost.
+    fn change(&self, session: &mut Session, change: &Change) -> bool {
+        let mut outcome = Ok(());
+        if !change.is_empty() {
+            self.bounded(&mut *session.taken.backend, |backend| {
+                outcome = backend.listen(change);
+                outcome.is_ok()
+            });
+        }
+        if let Err(error) = outcome {
+            let RunError::Fault(fault) = error else { return false };
+            // As on a standby. Who hears its channels already goes on.
+            let told = self.hub.lock().channels.waiting(false);
+            let work = Work::NOT_STARTED;
+            for id in &told {
+                self.hub.fail(*id, Error::Sql { fault: fault.clone(), work });
+            }
+            return !told.is_empty();
+        }
+        let mut state = self.hub.lock();
+        let told = state.channels.changed(change);
+        let lost_at = state.lost_at.take();
+        state.attempts = 0;
+        let members: Vec<_> = told
+            .into_iter()
+            .filter_map(|(id, hearing)| Some((hearing, state.members.get(&id)?.clone())))
+            .collect();
+        drop(state);
+        for (hearing, member) in members {
+            let wait = lock(&member.wait).take();
+            drop(wait);
+            if hearing == Hearing::Lost {
+                member.mailbox.gap(lost_at.unwrap_or_else(clock::now));
+            } else {
+                member.mailbox.started();
+            }
+        }
+        true
+    }
+
+    fn hand_out(&self, notification: &Notification) {
+        let hearers = self.hub.lock().channels.hearers(&notification.channel);
+        for (id, mailbox) in self.hub.mailboxes(&hearers) {
+            if !mailbox.notification(notification) {
+                self.give_up_listener(id);
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! SqlService.Listen: notifications as they come.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use protobuf::Message;
+
+use crate::backend::listen::Notification;
+use crate::error::Error;
+use crate::pool::job::Reply;
+use crate::pool::listen::Mailbox;
+use crate::pool::service::Service;
+use crate::proto::sql::listen_response::Kind;
+use crate::proto::sql::{self, ListenGap, ListenRequest, ListenResponse, ListenStarted};
+use crate::rpc::outflow::{Asked, Outflow};
+use crate::rpc::{convert, wire};
+
+/// So much may wait for a reader before it is given up: the others must not wait
+/// for it, and to leave something out would be a lie.
+const BACKLOG_BYTES: usize = 4 << 20;
+const CHANNELS_MAX: usize = 64;
+/// PostgreSQL's limit of a name.
+const NAME_BYTES: usize = 63;
+
+/// Asks for notifications.
+///
+/// # Errors
+/// If the request breaks a rule, or the tenant takes no more listeners.
+pub(super) fn ask(service: &Service, request: &ListenRequest) -> Result<Asked<Infallible>, Error> {
+    let (target, wait) = convert::sql::listen(request)?;
+    let channels = channels(&request.channels)?;
+    let (outflow, inflow) = Outflow::new(service, wire::no_batch);
+    let (reply, answer) = Reply::new();
+    let letters = Letters { outflow, reply: Mutex::new(Some(reply)) };
+    let held = Some(service.listen(&target, channels, Arc::new(letters), wait)?);
+    Ok(Asked { inflow, answer, trailer: |never| match never {}, held })
+}
+
+fn channels(names: &[String]) -> Result<BTreeSet<String>, Error> {
+    if names.is_empty() || names.len() > CHANNELS_MAX {
+        let rule = format!("channels must be 1 to {CHANNELS_MAX}");
+        return Err(Error::invalid("channels", rule));
+    }
+    for (i, name) in names.iter().enumerate() {
+        if name.is_empty() || name.len() > NAME_BYTES || name.contains('\0') {
+            let rule = format!("channels[{i}] must have 1 to {NAME_BYTES} bytes, none of them NUL");
+            return Err(Error::invalid("channels", rule));
+        }
+    }
+    Ok(names.iter().cloned().collect())
+}
+
+/// A listener's messages on their way to it.
+struct Letters {
+    outflow: Outflow,
+    /// A leaf lock: taken for the last word only.
+    reply: Mutex<Option<Reply<Infallible>>>,
+}
+
+impl Letters {
+    fn send(&self, kind: Kind) {
+        let response = ListenResponse { kind: Some(kind), ..ListenResponse::default() };
+        // Serialising into memory fails only for uninitialised proto2 fields.
+        self.outflow.push(response.write_to_bytes().unwrap_or_default());
+    }
+}
+
+impl Mailbox for Letters {
+    fn started(&self) {
+        self.send(Kind::Started(ListenStarted::default()));
+    }
+
+    fn gap(&self, since: Instant) {
+        let lost_at = Some(convert::timestamp(since)).into();
+        self.send(Kind::Gap(ListenGap { lost_at, ..ListenGap::default() }));
+    }
+
+    fn notification(&self, notification: &Notification) -> bool {
+        if self.outflow.backlog() > BACKLOG_BYTES {
+            return false;
+        }
+        self.send(Kind::Notification(sql::Notification {
+            channel: notification.channel.clone(),
+            payload: notification.payload.clone(),
+            backend_pid: notification.pid,
+            ..sql::Notification::default()
+        }));
+        true
+    }
+
+    fn fail(&self, error: Error) {
+        let reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(reply) = reply {
+            // The reader may have left; then nobody needs the error.
+            let _ = reply.send(Err(error));
+        }
+        self.outflow.end();
+    }
+}
