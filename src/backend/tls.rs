@@ -12,7 +12,7 @@ use openssl::ssl::{
     ConnectConfiguration, SslConnector, SslConnectorBuilder, SslMethod, SslVerifyMode, SslVersion,
 };
 use openssl::x509::store::X509StoreBuilder;
-use openssl::x509::{X509Ref, X509StoreContext, X509StoreContextRef};
+use openssl::x509::{X509Ref, X509StoreContext, X509StoreContextRef, X509VerifyResult};
 use postgres_openssl::{set_postgresql_alpn, MakeTlsConnector};
 
 use crate::backend::cert_files::CertFiles;
@@ -189,6 +189,10 @@ fn prepare(
         if good || verify == Verify::Nothing {
             return true;
         }
+        if is_named_address(context, &host) {
+            context.set_error(X509VerifyResult::OK);
+            return true;
+        }
         found.fault.get_or_insert_with(|| fault(context, &host));
         false
     });
@@ -200,10 +204,18 @@ fn speaks_postgresql(context: &X509StoreContextRef) -> bool {
     ssl.is_some_and(|ssl| ssl.selected_alpn_protocol() == Some(b"postgresql"))
 }
 
+/// OpenSSL takes a common name for a host's name only, libpq for an address too,
+/// if the certificate has no other names.
+fn is_named_address(context: &X509StoreContextRef, host: &str) -> bool {
+    let is_named = |certificate: &X509Ref| {
+        certificate.subject_alt_names().is_none() && names(certificate) == [host]
+    };
+    context.error().as_raw() == ADDRESS_MISMATCH && context.current_cert().is_some_and(is_named)
+}
+
 fn fault(context: &X509StoreContextRef, host: &str) -> String {
     let error = context.error();
-    // X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
-    if matches!(error.as_raw(), 62 | 64) {
+    if matches!(error.as_raw(), NAME_MISMATCH | ADDRESS_MISMATCH) {
         let names = context.current_cert().map(names).unwrap_or_default();
         let names = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
         return format!(
@@ -249,6 +261,10 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 fn shown(name: &str) -> String {
     name.escape_debug().take(NAME_MAX_CHARS).collect()
 }
+
+/// OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
+const NAME_MISMATCH: i32 = 62;
+const ADDRESS_MISMATCH: i32 = 64;
 
 /// An error is no place for a whole certificate.
 const NAMES_MAX: usize = 5;

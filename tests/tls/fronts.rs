@@ -29,7 +29,11 @@ fn names_are_compared_as_libpq_does() {
     assert!(accepted("b.example", &["=10.0.0.1"], "b.example"), "or of others of its kind");
     assert!(!accepted("b.example", &["a.example"], "b.example"));
     assert!(accepted("x", &["=127.0.0.1"], "127.0.0.1"));
-    assert!(!accepted("x", &["=127.0.0.2"], "127.0.0.1"));
+    assert!(!accepted("127.0.0.1", &["=127.0.0.2"], "127.0.0.1"));
+    assert!(accepted("127.0.0.1", &[], "127.0.0.1"), "the common name, for want of others");
+    assert!(!accepted("127.0.0.2", &[], "127.0.0.1"));
+    assert!(!accepted("127.0.0.1", &["a.example"], "127.0.0.1"));
+    assert!(!accepted("x", &["127.0.0.1"], "127.0.0.1"), "an address is no DNS name");
 }
 
 #[test]
