@@ -307,8 +307,12 @@ impl Metrics {
     }
 
     /// A cancel request was sent, or could not be.
-    pub fn cancelled(&self, cause: &str, sent: bool) {
-        let result = if sent { "sent" } else { "failed" };
+    pub fn cancelled(&self, cause: &str, sent: bool, again: bool) {
+        let result = match (sent, again) {
+            (false, _) => "failed",
+            (true, false) => "sent",
+            (true, true) => "sent_again",
+        };
         self.0.cancels.with_label_values(&[cause, result]).inc();
     }
 }

@@ -1,13 +1,17 @@
 //! One request's work on a backend, and how to end it from outside.
 //!
-//! At most one cancel is sent for an operation. A statement that does not obey
-//! within the grace has its socket closed. Whoever runs the operation settles it
-//! at the end, and learns whether the backend may be used again.
+//! PostgreSQL forgets a cancel that finds its backend idle, and between the steps
+//! of a statement it is idle for moments. So a cancel is repeated, after longer and
+//! longer whiles, as long as the operation runs; never more than one is on its way,
+//! and none that was not seen to arrive is followed by another. A statement that
+//! does not obey within the grace has its socket closed. Whoever runs the operation
+//! settles it at the end, and learns whether the backend may be used again: not
+//! before the last cancel has arrived, so that none hits what comes next.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{bounded, Receiver};
+use crossbeam_channel::{bounded, Receiver, Sender};
 
 use crate::backend::cancel::Canceller;
 use crate::backend::transport::{Epoch, Watch};
@@ -21,6 +25,10 @@ use crate::pool::workers::Workers;
 /// The cancel connection itself is bounded by 2 s for each step; after so long
 /// its outcome is in doubt.
 const CANCEL_SEEN: Duration = Duration::from_secs(3);
+
+/// How long after the first cancel a second one follows; each further one takes
+/// twice as long. So there are five at most within the grace.
+const CANCEL_AGAIN: Duration = Duration::from_millis(100);
 
 /// A running operation.
 pub struct Operation {
@@ -46,11 +54,30 @@ struct State {
     cause: Option<CancelCause>,
     /// Says whether PostgreSQL was seen to take the cancel.
     sent: Option<Receiver<bool>>,
+    /// Sends another.
+    again: Option<Alarm>,
     /// Closes the socket if the statement does not obey.
     grace: Option<Alarm>,
     /// Ends a wait for the reader of a streamed result.
     interrupt: Option<Box<dyn Fn() + Send + Sync>>,
     settled: bool,
+}
+
+impl State {
+    /// A cancel is about to be sent.
+    fn sending(&mut self) -> Sender<bool> {
+        let (tell, told) = bounded(1);
+        self.sent = Some(told);
+        tell
+    }
+}
+
+/// A cancel on its way.
+struct Sending {
+    canceller: Canceller,
+    cause: CancelCause,
+    /// How long after the one before; `None` = it is the first.
+    delay: Option<Duration>,
 }
 
 struct Target {
@@ -119,24 +146,17 @@ impl Operation {
             return interrupt.into_iter().for_each(|interrupt| interrupt());
         };
         let (watch, epoch, canceller) = target;
-        let (tell, told) = bounded(1);
-        state.sent = Some(told);
+        let Some(canceller) = canceller else {
+            drop(state);
+            interrupt.into_iter().for_each(|interrupt| interrupt());
+            watch.abort(epoch);
+            return;
+        };
+        let sending = Sending { canceller, cause, delay: None };
+        let tell = state.sending();
         drop(state);
         interrupt.into_iter().for_each(|interrupt| interrupt());
-
-        let metrics = self.tools.metrics.clone();
-        let queued = canceller.is_some_and(|canceller| {
-            self.tools.workers.run(move || {
-                let outcome = canceller.send();
-                if let Err(error) = &outcome {
-                    log::warn!("event=cancel_failed cause={} error={error:?}", cause.as_str());
-                }
-                metrics.cancelled(cause.as_str(), outcome.is_ok());
-                // The operation may be over and gone; then nobody asks.
-                let _ = tell.send(outcome.is_ok());
-            })
-        });
-        if !queued {
+        if !self.send(sending, tell) {
             watch.abort(epoch);
             return;
         }
@@ -151,15 +171,55 @@ impl Operation {
         drop(late);
     }
 
+    /// Sends a cancel on a worker. False: there is none.
+    fn send(self: &Arc<Self>, sending: Sending, tell: Sender<bool>) -> bool {
+        let operation = Arc::clone(self);
+        self.tools.workers.run(move || {
+            let Sending { canceller, cause, delay } = &sending;
+            let outcome = canceller.send();
+            if let Err(error) = &outcome {
+                log::warn!("event=cancel_failed cause={} error={error:?}", cause.as_str());
+            }
+            let metrics = &operation.tools.metrics;
+            metrics.cancelled(cause.as_str(), outcome.is_ok(), delay.is_some());
+            // The operation may be over and gone; then nobody asks.
+            let _ = tell.send(outcome.is_ok());
+            if outcome.is_ok() {
+                operation.send_again(sending);
+            }
+        })
+    }
+
+    /// Sends another cancel after a while, if the operation still runs then. Only
+    /// after one that was seen to arrive: there is never more than one on its way.
+    fn send_again(self: &Arc<Self>, sending: Sending) {
+        let delay = sending.delay.map_or(CANCEL_AGAIN, |delay| 2 * delay);
+        let operation = Arc::clone(self);
+        let alarm = self.tools.alarms.set(clock::now() + delay, move || {
+            let mut state = operation.lock();
+            if state.settled {
+                return;
+            }
+            let tell = state.sending();
+            drop(state);
+            operation.send(Sending { delay: Some(delay), ..sending }, tell);
+        });
+        let mut state = self.lock();
+        let late = if state.settled { Some(alarm) } else { state.again.replace(alarm) };
+        drop(state);
+        drop(late);
+    }
+
     /// The operation is over. Waits, if a cancel is on its way, until it is known
     /// to have arrived. Later cancels and aborts do nothing.
     pub fn settle(&self) -> Settled {
         let mut state = self.lock();
         state.settled = true;
-        let (cause, sent, grace) = (state.cause, state.sent.take(), state.grace.take());
+        let (cause, sent) = (state.cause, state.sent.take());
+        let alarms = (state.grace.take(), state.again.take());
         let target = state.target.take();
         drop(state);
-        drop(grace);
+        drop(alarms);
         let reusable = match sent {
             None => true,
             Some(sent) => sent.recv_timeout(CANCEL_SEEN).unwrap_or(false),
