@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Error, Outcome};
+use super::{Error, Outcome, PgFault};
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,6 +77,10 @@ impl fmt::Display for Error {
                     None => Ok(()),
                 }
             }
+            // Results come in PostgreSQL's binary form, which few types lack.
+            Error::Sql { fault, .. } if lacks_binary_form(fault) => {
+                write!(f, "{fault}; its text can be had by a cast to ::text")
+            }
             Error::Sql { fault, .. } => write!(f, "{fault}"),
             Error::Lookup { fault, .. } if fault.sqlstate == "26000" => write!(
                 f,
@@ -117,4 +121,12 @@ impl fmt::Display for Error {
             Error::Internal(what) => write!(f, "internal error: {what}"),
         }
     }
+}
+
+/// True if a result could not be had because its type, or one inside it, has no
+/// binary form. Other errors of this SQLSTATE are of functions in the statement.
+fn lacks_binary_form(fault: &PgFault) -> bool {
+    let raised_by =
+        ["getTypeBinaryOutputInfo", "array_send", "get_range_io_data", "get_multirange_io_data"];
+    fault.sqlstate == "42883" && raised_by.contains(&fault.routine.as_str())
 }
