@@ -14,6 +14,7 @@ const PROTOS: &[&str] = &[
     "proto/errors.proto",
     "proto/connection_pool.proto",
     "proto/sql.proto",
+    "proto/grpc/health/v1/health.proto",
     "proto/google/rpc/status.proto",
     "proto/google/rpc/error_details.proto",
 ];

@@ -16,12 +16,14 @@ use grpcio::{CallOption, Channel, ChannelBuilder, ChannelCredentialsBuilder, Env
 use protobuf::Message;
 
 use crate::proto::connection_pool::{
-    ConnectionRelease, ConnectionRequest, ConnectionResponse, ReleaseResponse, RenewRequest,
-    RenewResponse, StatsRequest, StatsResponse,
+    ConnectionPoolMetricsRequest, ConnectionPoolMetricsResponse, ConnectionRelease,
+    ConnectionRequest, ConnectionResponse, HealthCheckRequest, HealthCheckResponse,
+    ReleaseResponse, RenewRequest, RenewResponse, StatsRequest, StatsResponse,
 };
 use crate::proto::connection_pool_grpc::ConnectionPoolServiceClient;
 use crate::proto::error_details::ErrorInfo;
 use crate::proto::errors::{PostgresError, WorkOutcome};
+use crate::proto::health_grpc::HealthClient;
 use crate::proto::sql::{ExecuteRequest, ExecuteResponse, Statement};
 use crate::proto::sql_grpc::SqlServiceClient;
 use crate::proto::status::Status;
@@ -40,6 +42,7 @@ pub enum Security<'a> {
 pub struct Client {
     pool: ConnectionPoolServiceClient,
     sql: SqlServiceClient,
+    health: HealthClient,
     timeout: Duration,
 }
 
@@ -134,7 +137,8 @@ impl Client {
     pub fn on(channel: Channel) -> Client {
         Client {
             pool: ConnectionPoolServiceClient::new(channel.clone()),
-            sql: SqlServiceClient::new(channel),
+            sql: SqlServiceClient::new(channel.clone()),
+            health: HealthClient::new(channel),
             timeout: Duration::from_secs(60),
         }
     }
@@ -215,6 +219,33 @@ impl Client {
     pub fn stats(&self, tenant: &str) -> Answer<StatsResponse> {
         let request = StatsRequest { tenant_id: tenant.to_owned(), ..StatsRequest::default() };
         Ok(self.pool.get_pool_stats(&request, self.options())?)
+    }
+
+    /// How well the service is, or one tenant.
+    ///
+    /// # Errors
+    /// What the service says.
+    pub fn health(&self, tenant: &str) -> Answer<HealthCheckResponse> {
+        let request =
+            HealthCheckRequest { tenant_id: tenant.to_owned(), ..HealthCheckRequest::default() };
+        Ok(self.pool.health_check(&request, self.options())?)
+    }
+
+    /// Numbers of all pools, or of one tenant's.
+    ///
+    /// # Errors
+    /// What the service says.
+    pub fn pool_metrics(&self, tenant: &str) -> Answer<ConnectionPoolMetricsResponse> {
+        let request = ConnectionPoolMetricsRequest {
+            tenant_id: tenant.to_owned(),
+            ..ConnectionPoolMetricsRequest::default()
+        };
+        Ok(self.pool.get_connection_pool_metrics(&request, self.options())?)
+    }
+
+    /// The generated stub of the standard health service.
+    pub fn health_stub(&self) -> &HealthClient {
+        &self.health
     }
 
     /// Runs statements.

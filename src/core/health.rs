@@ -105,7 +105,7 @@ impl Level {
     }
 
     /// As a number for graphs: the higher the better.
-    pub fn as_number(self) -> i64 {
+    pub fn as_number(self) -> usize {
         match self {
             Level::Unhealthy => 0,
             Level::Degraded => 1,

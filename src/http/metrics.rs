@@ -4,10 +4,13 @@ use std::collections::HashMap;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntGaugeVec, Opts, TextEncoder};
+use prometheus::{GaugeVec, IntGaugeVec, Opts, TextEncoder};
 
+use crate::core::breaker::Phase;
+use crate::core::gate::GateState;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::LeaseState;
+use crate::metrics::OTHER;
 use crate::pool::service::Service;
 
 /// The gauges, by name, help and labels. Closed sets come first, the free label
@@ -21,6 +24,13 @@ const GAUGES: &[(&str, &str, &[&str])] = &[
     ),
     ("connpool_leases", "Leases alive, by state.", &["state", "tenant"]),
     ("connpool_waiters", "Requests waiting for a connection.", &["tenant"]),
+    ("connpool_breaker_state", "The breaker: 0 closed, 1 open, 2 half-open.", &["tenant"]),
+    ("connpool_tenant_health", "0 unhealthy, 1 degraded, 2 healthy.", &["tenant"]),
+    (
+        "connpool_last_health_check_timestamp_seconds",
+        "When a check of a connection last ran, in seconds since 1970.",
+        &["tenant"],
+    ),
     ("connpool_tenants", "Tenants, by state.", &["state"]),
     ("pool_connections_active", "PostgreSQL connections in use.", &["tenant_id"]),
     ("pool_connections_idle", "PostgreSQL connections at rest.", &["tenant_id"]),
@@ -46,6 +56,8 @@ impl Gauges {
             let gauge = IntGaugeVec::new(Opts::new(*name, *help), labels)?;
             descriptions.extend(gauge.desc().into_iter().cloned());
         }
+        let ratio = utilization();
+        descriptions.extend(ratio.iter().flat_map(|ratio| ratio.desc()).cloned());
         Ok(Gauges { service, descriptions })
     }
 
@@ -66,6 +78,15 @@ impl Gauges {
             set(connections, &["resetting", id], figures.resetting);
             set("connpool_backend_connections_max", &[id], figures.max);
             set("connpool_waiters", &[id], figures.waiting);
+            // States of several tenants cannot be added up.
+            if id != OTHER && figures.state == GateState::Active {
+                let health = tenant.health();
+                set("connpool_breaker_state", &[id], breaker_number(health.breaker));
+                set("connpool_tenant_health", &[id], health.level.as_number());
+                let last = health.last_check.unwrap_or(0) / 1_000_000;
+                let last = usize::try_from(last).unwrap_or(usize::MAX);
+                set("connpool_last_health_check_timestamp_seconds", &[id], last);
+            }
             let of = |state| leases.get(&(tenant.id().clone(), state)).copied().unwrap_or(0);
             for state in ["idle", "busy", "in_transaction"] {
                 set("connpool_leases", &[state, id], of(state));
@@ -84,6 +105,17 @@ impl Gauges {
         set("connpool_build_info", &[env!("CARGO_PKG_VERSION")], 1);
     }
 
+    fn fill_utilization(&self, ratio: &GaugeVec) {
+        let metrics = &self.service.context().tools.metrics;
+        for tenant in self.service.registry.all() {
+            let (figures, id) = (tenant.figures(), metrics.label(tenant.id()));
+            if id != OTHER {
+                let used = figures.used as f64 / figures.max.max(1) as f64;
+                ratio.with_label_values(&[id]).set(used);
+            }
+        }
+    }
+
     fn leases(&self) -> HashMap<(TenantId, &'static str), usize> {
         let mut counts = HashMap::new();
         for view in self.service.leases.views() {
@@ -98,8 +130,21 @@ impl Gauges {
     }
 }
 
-fn state_name(state: crate::core::gate::GateState) -> &'static str {
-    use crate::core::gate::GateState;
+/// The one gauge that is no whole number. None: never, its name is a constant.
+fn utilization() -> Option<GaugeVec> {
+    let help = "Part of the tenant's limit that is in use, from 0 to 1.";
+    GaugeVec::new(Opts::new("connpool_pool_utilization_ratio", help), &["tenant"]).ok()
+}
+
+fn breaker_number(phase: Phase) -> usize {
+    match phase {
+        Phase::Closed => 0,
+        Phase::Open => 1,
+        Phase::HalfOpen => 2,
+    }
+}
+
+fn state_name(state: GateState) -> &'static str {
     match state {
         GateState::Opening => "opening",
         GateState::Active => "active",
@@ -126,7 +171,13 @@ impl Collector for Gauges {
                 gauge.with_label_values(labels).add(value);
             }
         });
-        gauges.values().flat_map(Collector::collect).collect()
+        let mut families: Vec<MetricFamily> =
+            gauges.values().flat_map(Collector::collect).collect();
+        if let Some(ratio) = utilization() {
+            self.fill_utilization(&ratio);
+            families.extend(ratio.collect());
+        }
+        families
     }
 }
 

@@ -3,4 +3,5 @@
 mod front;
 mod metrics;
 mod pages;
+mod ready;
 pub mod server;

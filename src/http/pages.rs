@@ -13,7 +13,7 @@ use std::time::Duration;
 use crossbeam_channel::TryRecvError;
 use tiny_http::{Header, Request, Response};
 
-use crate::http::metrics;
+use crate::http::{metrics, ready};
 use crate::pool::service::Service;
 use crate::runtime::shutdown::{Stopped, Thread};
 use crate::threads;
@@ -76,6 +76,10 @@ fn respond(request: Request, service: &Service) {
     let path = request.url().split('?').next().unwrap_or_default().to_owned();
     let (status, kind, body) = match path.as_str() {
         "/health" | "/health/live" => (200, "text/plain; charset=utf-8", "OK".to_owned()),
+        "/health/ready" => {
+            let (status, page) = ready::page(&service.health());
+            (status, "application/json", page)
+        }
         "/metrics" => match metrics::page(service) {
             Ok(page) => (200, prometheus::TEXT_FORMAT, page),
             Err(error) => (500, "text/plain; charset=utf-8", error.to_string()),

@@ -10,6 +10,7 @@ use crate::pool::alarms::{Alarms, Bell};
 use crate::pool::job::Outstanding;
 use crate::pool::operation::Tools;
 use crate::pool::peers::Peers;
+use crate::pool::serving::Serving;
 use crate::pool::waiting_room::WaitingRoom;
 use crate::pool::workers::Workers;
 
@@ -23,6 +24,8 @@ pub struct Context {
     pub bell: Bell,
     /// Wakes the keeper.
     pub keeper: Bell,
+    /// Whether requests are wanted.
+    pub serving: Serving,
     /// All permits that are out.
     pub outstanding: Outstanding,
     /// All client connections.
@@ -49,6 +52,7 @@ impl Context {
             tools,
             bell,
             keeper: Bell::default(),
+            serving: Serving::default(),
             outstanding: Outstanding::default(),
             peers: Peers::default(),
             waiting_room: WaitingRoom::new(&config.limits),

@@ -53,7 +53,9 @@ pub struct Row {
     pub check_failures: u64,
     /// Attempts to open a connection that failed.
     pub open_failures: u64,
-    /// Connections that are open.
+    /// Connections that are open or being opened.
+    pub total: usize,
+    /// Connections that are open and not known to be broken.
     pub open: usize,
     /// Those in use.
     pub active: usize,
@@ -213,6 +215,7 @@ impl Tenant {
         }
         let changed = lock(&self.record).health.settle(round);
         let Some(level) = changed else { return };
+        self.context.keeper.due(now);
         let (Round { working, failed }, level, id) = (round, level, &self.id);
         match level {
             Level::Healthy => log::info!("event=tenant_healthy tenant={id} working={working}"),
@@ -280,6 +283,7 @@ impl Tenant {
             last_error: record.last_error.clone(),
             check_failures: record.failures,
             open_failures: record.open_failures,
+            total: figures.open,
             open: figures.open.saturating_sub(figures.opening),
             active: figures.open.saturating_sub(figures.idle + figures.opening),
             available: figures.max.saturating_sub(figures.used),
@@ -288,6 +292,11 @@ impl Tenant {
 }
 
 impl Service {
+    /// Tells those who watch whether requests are wanted.
+    pub fn publish(&self) {
+        self.context().serving.set(self.health().is_ready());
+    }
+
     /// The health of the service and of each tenant that has been opened.
     pub fn health(&self) -> Report {
         let known = |tenant: &Arc<Tenant>| tenant.figures().state == GateState::Active;

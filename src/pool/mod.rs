@@ -24,6 +24,7 @@ mod provenance;
 pub mod registry;
 pub mod retries;
 pub mod service;
+pub mod serving;
 pub mod store;
 pub mod stream;
 pub mod tenant;

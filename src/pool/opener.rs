@@ -93,10 +93,11 @@ impl Tenant {
             Some(Change::Closed) => {
                 let away = since.map(|since| now.saturating_duration_since(since));
                 log::info!("event=breaker_closed tenant={} open_for={away:?}", self.id);
-                // It keeps the minimum open again.
-                self.context.keeper.due(now);
             }
             None => {}
+        }
+        if change.is_some() {
+            self.context.keeper.due(now);
         }
         if let Some(next) = self.next_probe() {
             self.context.keeper.due(next);

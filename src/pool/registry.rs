@@ -240,6 +240,7 @@ impl Registry {
     /// Grants nothing more; waiters are answered. Leases go on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.context.serving.set(false);
         for tenant in self.all() {
             tenant.drain();
         }

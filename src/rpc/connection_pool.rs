@@ -7,8 +7,9 @@ use crate::core::lease_table::EndReason;
 use crate::pool::leases::Release;
 use crate::pool::service::Service;
 use crate::proto::connection_pool::{
-    ConnectionRelease, ConnectionRequest, ConnectionResponse, ReleaseOutcome, ReleaseResponse,
-    RenewRequest, RenewResponse, StatsRequest, StatsResponse,
+    ConnectionPoolMetricsRequest, ConnectionPoolMetricsResponse, ConnectionRelease,
+    ConnectionRequest, ConnectionResponse, HealthCheckRequest, HealthCheckResponse, ReleaseOutcome,
+    ReleaseResponse, RenewRequest, RenewResponse, StatsRequest, StatsResponse,
 };
 use crate::proto::connection_pool_grpc::ConnectionPoolService;
 use crate::rpc::{convert, reply};
@@ -86,6 +87,7 @@ impl ConnectionPoolService for ConnectionPool {
                 acquire_count: i64::try_from(figures.acquired).unwrap_or(i64::MAX),
                 acquire_wait_total: Some(convert::duration(figures.waited)).into(),
                 state: convert::tenant_state(figures.state).into(),
+                breaker_state: convert::health::breaker(figures.breaker).into(),
                 ..StatsResponse::default()
             })
         });
@@ -106,6 +108,30 @@ impl ConnectionPoolService for ConnectionPool {
                 lifetime_remaining: Some(convert::duration(view.lifetime_remaining)).into(),
                 ..RenewResponse::default()
             })
+        });
+    }
+
+    fn health_check(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: HealthCheckRequest,
+        sink: ServerStreamingSink<HealthCheckResponse>,
+    ) {
+        let service = &self.0;
+        reply::answer_now(&ctx, sink, || {
+            convert::health::check(&service.health(), &request.tenant_id)
+        });
+    }
+
+    fn get_connection_pool_metrics(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: ConnectionPoolMetricsRequest,
+        sink: ServerStreamingSink<ConnectionPoolMetricsResponse>,
+    ) {
+        let service = &self.0;
+        reply::answer_now(&ctx, sink, || {
+            convert::health::metrics(&service.health(), &request.tenant_id)
         });
     }
 }

@@ -1,6 +1,7 @@
 //! Between the wire's types and ours. Requests are parsed here; what comes out
 //! is trusted inside.
 
+pub(super) mod health;
 pub(super) mod sql;
 
 use std::ops::RangeInclusive;
@@ -67,7 +68,10 @@ fn given(
 pub(in crate::rpc) fn timestamp(at: Instant) -> Timestamp {
     let ago = clock::now().saturating_duration_since(at);
     let ago = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
-    let micros = clock::unix_micros().saturating_sub(ago);
+    unix_timestamp(clock::unix_micros().saturating_sub(ago))
+}
+
+fn unix_timestamp(micros: u64) -> Timestamp {
     Timestamp {
         seconds: i64::try_from(micros / 1_000_000).unwrap_or(i64::MAX),
         nanos: i32::try_from(micros % 1_000_000 * 1000).unwrap_or(0),

@@ -15,8 +15,10 @@ use openssl::x509::X509;
 use crate::config::{Config, Tls};
 use crate::pool::service::Service;
 use crate::proto::connection_pool_grpc::create_connection_pool_service;
+use crate::proto::health_grpc::create_health;
 use crate::proto::sql_grpc::create_sql_service;
 use crate::rpc::connection_pool::ConnectionPool;
+use crate::rpc::health::Standard;
 use crate::rpc::sql::Sql;
 use crate::threads;
 
@@ -104,6 +106,7 @@ impl Server {
         let mut server = ServerBuilder::new(env)
             .register_service(create_connection_pool_service(ConnectionPool(service.clone())))
             .register_service(create_sql_service(Sql(service.clone())))
+            .register_service(create_health(Standard(service.clone())))
             .channel_args(arguments)
             .build()
             .map_err(|e| refused(e.to_string()))?;

@@ -52,6 +52,7 @@ fn run(service: &Service, stopped: &Stopped) {
 /// Looks after every pool. Returns when the next one needs it, if that is soon.
 fn maintain(service: &Service) -> Option<Instant> {
     let now = clock::now();
+    service.publish();
     let tenants = service.registry.all();
     tenants.iter().filter_map(|tenant| tenant.maintain(now)).min()
 }

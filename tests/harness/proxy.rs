@@ -17,6 +17,8 @@ enum Mode {
     Lose,
     /// Connections are closed at once.
     Cut,
+    /// New ones are; those that are there go on.
+    Refuse,
 }
 
 /// Forwards TCP connections to a port of this machine.
@@ -45,7 +47,7 @@ impl Proxy {
         std::thread::spawn(move || {
             for near in listener.incoming() {
                 let near = near.unwrap();
-                if *own.mode.lock().unwrap() == Mode::Cut {
+                if matches!(*own.mode.lock().unwrap(), Mode::Cut | Mode::Refuse) {
                     continue;
                 }
                 // The server may be gone; then the client hears of it in its way.
@@ -64,6 +66,11 @@ impl Proxy {
     /// Stops in both directions; the sockets stay open.
     pub fn hold(&self) {
         self.shared.set(Mode::Hold);
+    }
+
+    /// Takes no more connections.
+    pub fn refuse(&self) {
+        self.shared.set(Mode::Refuse);
     }
 
     /// Goes on.

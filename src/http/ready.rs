@@ -1,0 +1,77 @@
+//! Readiness as JSON.
+
+use std::fmt::Write;
+
+use crate::pool::health::{Report, Row};
+
+/// The page, and its status.
+pub(super) fn page(report: &Report) -> (u16, String) {
+    let mut page = format!(
+        "{{\"status\":\"{}\",\"draining\":{},\"tenants\":[",
+        report.level.as_str(),
+        report.draining
+    );
+    for (n, row) in report.rows.iter().enumerate() {
+        page.push_str(if n > 0 { "," } else { "" });
+        write_row(&mut page, row);
+    }
+    page.push_str("]}\n");
+    (if report.is_ready() { 200 } else { 503 }, page)
+}
+
+fn write_row(page: &mut String, row: &Row) {
+    let (error, at) = row.last_error.clone().unzip();
+    let error = error.map_or("null".to_owned(), |error| quoted(&error));
+    // Writing into memory does not fail.
+    let _ = write!(
+        page,
+        "{{\"tenant\":{},\"status\":\"{}\",\"breaker\":\"{}\",\"last_check\":{},\
+         \"last_error\":{error},\"last_error_at\":{}}}",
+        quoted(row.tenant.as_str()),
+        row.level.as_str(),
+        row.breaker.as_str(),
+        seconds(row.last_check),
+        seconds(at),
+    );
+}
+
+/// Seconds since 1970.
+fn seconds(micros: Option<u64>) -> String {
+    let written = |micros| format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+    micros.map_or("null".to_owned(), written)
+}
+
+/// A JSON string.
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            // DEL and the separators of lines are legal, but not to every reader.
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_quoted_whatever_it_holds() {
+        assert_eq!(quoted("plain ä"), "\"plain ä\"");
+        assert_eq!(quoted("a\"b\\c"), r#""a\"b\\c""#);
+        assert_eq!(quoted("\n\0\u{7f}\u{2028}"), "\"\\u000a\\u0000\\u007f\\u2028\"");
+    }
+
+    #[test]
+    fn times_are_seconds_or_null() {
+        assert_eq!(seconds(None), "null");
+        assert_eq!(seconds(Some(1_700_000_000_000_042)), "1700000000.000042");
+    }
+}

@@ -1,0 +1,104 @@
+//! Health as it goes over the wire.
+
+use crate::clock;
+use crate::core::breaker::Phase;
+use crate::core::health::Level;
+use crate::core::ids::TenantId;
+use crate::error::Error;
+use crate::pool::health::{Report, Row};
+use crate::proto::connection_pool as wire;
+use crate::rpc::convert::unix_timestamp;
+
+/// The rows that were asked for: those of one tenant, or all.
+fn asked<'a>(report: &'a Report, tenant_id: &str) -> Result<&'a [Row], Error> {
+    if tenant_id.is_empty() {
+        return Ok(&report.rows);
+    }
+    let tenant = TenantId::parse(tenant_id)?;
+    let own = report.rows.iter().find(|row| row.tenant == tenant);
+    let own = own.ok_or(Error::TenantNotFound(tenant))?;
+    Ok(std::slice::from_ref(own))
+}
+
+fn seconds(micros: u64) -> i64 {
+    i64::try_from(micros / 1_000_000).unwrap_or(i64::MAX)
+}
+
+fn number(n: usize) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
+}
+
+fn total(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+pub(in crate::rpc) fn check(
+    report: &Report,
+    tenant_id: &str,
+) -> Result<wire::HealthCheckResponse, Error> {
+    let rows = asked(report, tenant_id)?;
+    let level = if tenant_id.is_empty() {
+        report.level
+    } else {
+        Level::of_all(rows.iter().map(|row| row.level))
+    };
+    let count = |of: fn(&Row) -> usize| rows.iter().map(of).sum::<usize>();
+    let sum = |of: fn(&Row) -> u64| rows.iter().map(of).sum::<u64>();
+    let last = rows.iter().filter_map(|row| row.last_check).max();
+    Ok(wire::HealthCheckResponse {
+        status: level.as_str().to_owned(),
+        message: format!(
+            "Connection pool: {}/{} connections active, {} errors, {} health check failures",
+            count(|row| row.active),
+            count(|row| row.open),
+            sum(|row| row.open_failures),
+            sum(|row| row.check_failures),
+        ),
+        timestamp: seconds(last.unwrap_or_else(clock::unix_micros)),
+        tenants: rows.iter().map(row).collect(),
+        ..wire::HealthCheckResponse::default()
+    })
+}
+
+fn row(row: &Row) -> wire::TenantHealth {
+    let (error, at) = row.last_error.clone().unzip();
+    wire::TenantHealth {
+        tenant_id: row.tenant.to_string(),
+        status: row.level.as_str().to_owned(),
+        breaker_state: breaker(row.breaker).into(),
+        last_check: row.last_check.map(unix_timestamp).into(),
+        last_error: error.unwrap_or_default(),
+        last_error_at: at.map(unix_timestamp).into(),
+        ..wire::TenantHealth::default()
+    }
+}
+
+pub(in crate::rpc) fn metrics(
+    report: &Report,
+    tenant_id: &str,
+) -> Result<wire::ConnectionPoolMetricsResponse, Error> {
+    let rows = asked(report, tenant_id)?;
+    let count = |of: fn(&Row) -> usize| number(rows.iter().map(of).sum());
+    let sum = |of: fn(&Row) -> u64| total(rows.iter().map(of).sum());
+    Ok(wire::ConnectionPoolMetricsResponse {
+        total_connections: count(|row| row.total),
+        active_connections: count(|row| row.open),
+        available_connections: count(|row| row.available),
+        connection_errors: sum(|row| row.open_failures),
+        health_check_failures: sum(|row| row.check_failures),
+        last_health_check_timestamp: rows
+            .iter()
+            .filter_map(|row| row.last_check)
+            .max()
+            .map(seconds),
+        ..wire::ConnectionPoolMetricsResponse::default()
+    })
+}
+
+pub(in crate::rpc) fn breaker(phase: Phase) -> wire::BreakerState {
+    match phase {
+        Phase::Closed => wire::BreakerState::BREAKER_STATE_CLOSED,
+        Phase::Open => wire::BreakerState::BREAKER_STATE_OPEN,
+        Phase::HalfOpen => wire::BreakerState::BREAKER_STATE_HALF_OPEN,
+    }
+}

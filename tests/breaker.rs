@@ -1,0 +1,211 @@
+//! A database that is away costs its own tenant clear errors, and others nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test stops at the first surprise.
+
+mod harness;
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use connection_pool_manager::client::CallError;
+use connection_pool_manager::embedded::{Embedded, Options, StopMode};
+use connection_pool_manager::proto::connection_pool::{BreakerState, ConnectionRequest};
+use futures_util::FutureExt;
+use harness::proxy::Proxy;
+use harness::{
+    acquire_later, answer, code, eventually, millis, now, refused, request, retry_delay, tenant,
+    tenant_on, Service, Tenant,
+};
+
+#[track_caller]
+fn is(error: &CallError, code: i32, reason: &str) {
+    assert_eq!((error.code, error.reason.as_str()), (code, reason), "{error}");
+}
+
+/// Asks until the breaker is open.
+fn open_breaker(service: &Service, tenant: &Tenant) {
+    let client = service.client();
+    eventually("the breaker opens", || {
+        let error = refused(client.acquire(&tenant.name, &tenant.dsn));
+        assert_eq!(error.code, code::UNAVAILABLE, "{error}");
+        error.reason == "BREAKER_OPEN"
+    });
+}
+
+fn breaker(service: &Service, tenant: &Tenant) -> BreakerState {
+    service.client().stats(&tenant.name).unwrap().breaker_state.unwrap()
+}
+
+#[test]
+fn while_the_breaker_is_open_callers_are_told_at_once_and_no_connect_is_made_for_them() {
+    let mut postgres = Embedded::start(Options::default()).unwrap();
+    let (service, tenant) = (Service::start(), tenant_on(&postgres).pool_of(2));
+    service.lease(&tenant).release();
+    postgres.stop(StopMode::Fast).unwrap();
+    open_breaker(&service, &tenant);
+    assert_eq!(breaker(&service, &tenant), BreakerState::BREAKER_STATE_OPEN);
+    let began = now();
+    let failures = || {
+        let family = "connpool_backend_open_failures_total{reason=\"unreachable\",tenant=";
+        service.metric(&format!("{family}\"{}\"}}", tenant.name)).unwrap()
+    };
+    let (before, client) = (failures(), service.client());
+    for _ in 0..200 {
+        let error = refused(client.acquire(&tenant.name, &tenant.dsn));
+        is(&error, code::UNAVAILABLE, "BREAKER_OPEN");
+        assert!(error.message.contains("refused") && error.message.contains(" s ago"), "{error}");
+    }
+    let probes = failures() - before;
+    println!("200 refusals in {:?}, {probes} probes beside them", began.elapsed());
+    // Probes are a second apart; two hundred tries would have been as many failures.
+    assert!(probes < 100.0, "{probes} connects");
+    let asked = request(&tenant);
+    let refusal = client.pool_stub().get_connection(&asked, grpcio::CallOption::default());
+    assert!(retry_delay(&refusal.unwrap_err()).is_some_and(|delay| !delay.is_zero()));
+}
+
+#[test]
+fn all_who_wait_are_told_when_the_database_goes_and_not_when_their_time_is_over() {
+    let mut postgres = Embedded::start(Options::default()).unwrap();
+    let (service, tenant) = (Service::start(), tenant_on(&postgres).pool_of(1));
+    let (lease, client) = (service.lease(&tenant), service.client());
+    let parked = ConnectionRequest { wait_timeout: millis(300_000), ..request(&tenant) };
+    let calls: Vec<_> = (0..30).map(|_| acquire_later(&client, &parked)).collect();
+    service.wait_stats(&tenant.name, "they wait", |stats| stats.waiting == 30);
+    postgres.stop(StopMode::Fast).unwrap();
+    lease.fails(&["select 1"]);
+    for call in calls {
+        assert_eq!(refused(answer(call)).code, code::UNAVAILABLE);
+    }
+    assert_eq!(service.client().stats(&tenant.name).unwrap().waiting, 0);
+    assert_eq!(service.log().text().matches("event=breaker_opened").count(), 1);
+}
+
+#[test]
+fn idle_connections_are_leased_while_no_new_one_can_be_had() {
+    let postgres = Embedded::start(Options::default()).unwrap();
+    // Its pings would wait for the frozen server's answers.
+    let (service, tenant) = (Service::start(), tenant_on(&postgres));
+    let proxy = Proxy::to(postgres.port());
+    let by_proxy =
+        tenant.dsn.replace(&format!("port={}", postgres.port()), &format!("port={}", proxy.port));
+    assert_ne!(by_proxy, tenant.dsn);
+    let tenant = Tenant { dsn: by_proxy, ..tenant }.pool_of(2);
+    let lease = service.lease(&tenant);
+    proxy.refuse();
+    open_breaker(&service, &tenant);
+    lease.release();
+    service.wait_stats(&tenant.name, "it is at rest", |stats| stats.idle_connections == 1);
+    let again = service.lease(&tenant);
+    assert_eq!(again.pid, lease.pid);
+    again.run(&["select 1"]);
+    let error = refused(service.client().acquire(&tenant.name, &tenant.dsn));
+    is(&error, code::UNAVAILABLE, "BREAKER_OPEN");
+    proxy.forward();
+    service.log().wait_for("event=breaker_closed");
+    service.lease(&tenant).run(&["select 1"]);
+}
+
+#[test]
+fn a_wrong_password_is_told_at_once_and_the_breaker_takes_no_notice() {
+    let (service, tenant) = (Service::start(), tenant().pool_of(2));
+    let lease = service.lease(&tenant);
+    tenant.sql(&format!("alter role {} password 'another'", tenant.name));
+    for _ in 0..10 {
+        let error = refused(service.client().acquire(&tenant.name, &tenant.dsn));
+        is(&error, code::FAILED_PRECONDITION, "CONNECT_REJECTED");
+    }
+    assert_eq!(breaker(&service, &tenant), BreakerState::BREAKER_STATE_CLOSED);
+    let log = service.log().text();
+    assert_eq!(log.matches("event=connect_failed").count(), 10, "each was tried once");
+    lease.run(&["select 1"]);
+}
+
+#[test]
+fn a_full_database_is_told_as_such_and_the_breaker_takes_no_notice() {
+    let (service, tenant) = (Service::start(), tenant().pool_of(3));
+    tenant.sql(&format!("alter role {} connection limit 1", tenant.name));
+    let lease = service.lease(&tenant);
+    for _ in 0..3 {
+        let hurried = ConnectionRequest { wait_timeout: millis(0), ..request(&tenant) };
+        let error = refused(service.client().acquire_with(&hurried));
+        is(&error, code::RESOURCE_EXHAUSTED, "DATABASE_FULL");
+    }
+    assert_eq!(breaker(&service, &tenant), BreakerState::BREAKER_STATE_CLOSED);
+    // Who waits gets what comes back, though it had set out to open one.
+    let call = {
+        let client = service.client();
+        let call = acquire_later(&client, &request(&tenant));
+        service.wait_stats(&tenant.name, "it is under way", |stats| stats.acquire_count == 1);
+        call
+    };
+    lease.release();
+    assert_eq!(answer(call).unwrap().lease.backend_pid, lease.pid);
+}
+
+/// A request of a tenant whose server takes connections and says nothing.
+fn mute(listener: &TcpListener, name: &str, wait: u64) -> ConnectionRequest {
+    let port = listener.local_addr().unwrap().port();
+    ConnectionRequest {
+        tenant_id: name.to_owned(),
+        dsn: format!("host=127.0.0.1 port={port} user=u password=p dbname=d"),
+        wait_timeout: millis(wait),
+        ..ConnectionRequest::default()
+    }
+}
+
+#[test]
+fn beside_ten_black_holes_another_tenant_waits_for_nothing_of_theirs() {
+    let (service, tenant) = (Service::start(), tenant());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let client = service.client();
+    let mut holes: Vec<_> = (0..10)
+        .map(|n| acquire_later(&client, &mute(&listener, &format!("hole{n}"), 300_000)))
+        .collect();
+    eventually("all are being opened", || {
+        service.metric("connpool_tenants{state=\"opening\"}") == Some(10.0)
+    });
+    for _ in 0..50 {
+        let lease = service.lease(&tenant);
+        lease.run(&["select 1"]);
+        lease.release();
+    }
+    // Not one of theirs has come to its first end meanwhile.
+    assert!(!service.log().text().contains("event=connect_failed"));
+    assert!(holes.iter_mut().all(|hole| hole.now_or_never().is_none()));
+}
+
+#[test]
+fn a_black_hole_is_told_when_its_callers_time_is_over_and_not_later() {
+    let service = Service::start();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let client = service.client();
+    let mut patient = acquire_later(&client, &mute(&listener, "patient", 300_000));
+    let error = refused(client.acquire_with(&mute(&listener, "hurried", 1_500)));
+    is(&error, code::UNAVAILABLE, "DATABASE_UNAVAILABLE");
+    assert!(error.message.contains("no answer within 1."), "{error}");
+    assert!((&mut patient).now_or_never().is_none());
+}
+
+#[test]
+fn a_host_that_drops_every_packet_is_told_in_time_too() {
+    // A full backlog answers no SYN: the same as a packet filter that drops.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let listener: TcpListener = socket.into();
+    let address = listener.local_addr().unwrap();
+    let fillers: Vec<_> = (0..4)
+        .map(|_| {
+            let filler = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+            let filler = filler.unwrap();
+            filler.set_nonblocking(true).unwrap();
+            // In progress, for ever.
+            let _ = filler.connect(&address.into());
+            filler
+        })
+        .collect();
+    let service = Service::start();
+    let error = refused(service.client().acquire_with(&mute(&listener, "dropped", 1_000)));
+    is(&error, code::UNAVAILABLE, "DATABASE_UNAVAILABLE");
+    assert!(error.message.contains("no answer within 1"), "{error}");
+    drop(fillers);
+}
