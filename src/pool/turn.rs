@@ -63,7 +63,7 @@ impl Tenant {
         let id = line.id();
         line.standing.push_back(Standing { id, job, permit });
         drop(line);
-        Turn { tenant: Arc::clone(self), own: id, tries: 0, taken: false }.run();
+        Turn { tenant: Arc::clone(self), own: id, tries: 0, taken: false, spare: None }.run();
     }
 
     /// Hands a backend that has just come to rest to whoever waits for one to be
@@ -145,6 +145,8 @@ struct Turn {
     own: u64,
     tries: u32,
     taken: bool,
+    /// Taken instead of a job, and given back at the end.
+    spare: Option<Permit>,
 }
 
 /// Whether a turn is still needed.
@@ -174,17 +176,19 @@ impl Turn {
     }
 
     fn need(&mut self) -> Need {
-        let mut line = lock(&self.tenant.line);
+        let tenant = Arc::clone(&self.tenant);
+        let mut line = lock(&tenant.line);
         let is_own = |standing: &&Standing| standing.id == self.own;
         let own = line.standing.iter().find(is_own).or(line.standing.front());
-        let Some(own) = own else { return Need::None };
+        let Some(own) = own else {
+            self.end(line.spare.pop());
+            return Need::None;
+        };
         self.own = own.id;
         if !own.job.caller.is_gone() {
             return Need::Until(own.job.until);
         }
-        let left = line.remove(self.own);
-        drop(line);
-        match left {
+        match line.remove(self.own) {
             Some(Standing { job, permit, .. }) => {
                 self.taken = true;
                 Need::Left(job, permit)
@@ -193,15 +197,29 @@ impl Turn {
         }
     }
 
+    /// No job is left for it. Said under the lock under which that was seen, or a
+    /// job that comes in between would be taken instead.
+    fn end(&mut self, spare: Option<Permit>) {
+        self.taken = true;
+        self.spare = spare;
+    }
+
+    /// Takes its job; `None`: another turn was quicker, and this one goes on.
     fn take_own(&mut self) -> Option<(Job, Permit)> {
         let own = lock(&self.tenant.line).remove(self.own);
         self.taken |= own.is_some();
         own.map(|Standing { job, permit, .. }| (job, permit))
     }
 
+    /// Takes the job in front; `None`: there is none, and this turn is over.
     fn take_front(&mut self) -> Option<(Job, Permit)> {
-        let front = lock(&self.tenant.line).standing.pop_front();
-        self.taken |= front.is_some();
+        let tenant = Arc::clone(&self.tenant);
+        let mut line = lock(&tenant.line);
+        let front = line.standing.pop_front();
+        match front {
+            Some(_) => self.taken = true,
+            None => self.end(line.spare.pop()),
+        }
         front.map(|Standing { job, permit, .. }| (job, permit))
     }
 
@@ -239,24 +257,29 @@ impl Turn {
     fn fail(mut self, error: Error, opening: bool) {
         let tenant = Arc::clone(&self.tenant);
         let passing = matches!(error, Error::Connect { .. }) && error.is_retryable();
-        let until = match self.need() {
-            Need::Until(until) => until,
-            // Whoever is next may have better luck.
-            Need::Left(job, permit) if passing => return tenant.give_up(job, permit),
-            Need::Left(job, permit) => return tenant.fail_connect(job, permit, error, opening),
-            Need::None => return,
-        };
-        let now = clock::now();
-        let pause = backoff::delay(self.tries, PAUSE, LONGEST_PAUSE, 2.0, super::chance() / 10.0);
-        let again = passing
-            && self.tries < RETRIES
-            && now + pause < until
-            && tenant.breaker() == Phase::Closed;
-        if again {
-            return self.nap(now + pause);
-        }
-        if let Some((job, permit)) = self.take_own() {
-            tenant.fail_connect(job, permit, error, opening);
+        loop {
+            let until = match self.need() {
+                Need::Until(until) => until,
+                // Whoever is next may have better luck.
+                Need::Left(job, permit) if passing => return tenant.give_up(job, permit),
+                Need::Left(job, permit) => {
+                    return tenant.fail_connect(job, permit, error, opening);
+                }
+                Need::None => return,
+            };
+            let now = clock::now();
+            let jitter = super::chance() / 10.0;
+            let pause = backoff::delay(self.tries, PAUSE, LONGEST_PAUSE, 2.0, jitter);
+            let again = passing
+                && self.tries < RETRIES
+                && now + pause < until
+                && tenant.breaker() == Phase::Closed;
+            if again {
+                return self.nap(now + pause);
+            }
+            if let Some((job, permit)) = self.take_own() {
+                return tenant.fail_connect(job, permit, error, opening);
+            }
         }
     }
 
