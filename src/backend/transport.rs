@@ -33,6 +33,9 @@ const EXECUTE: [u8; 10] = [b'E', 0, 0, 0, 9, 0, 0, 0, 0, 0];
 const SYNC: [u8; 5] = [b'S', 0, 0, 0, 4];
 const FLUSH: [u8; 5] = [b'H', 0, 0, 0, 4];
 
+/// While the data of a COPY goes out, so much of it at most before the stream is
+/// read.
+const WAY_BYTES: usize = 64 << 10;
 /// A notification of nobody, without channel and payload.
 const NUDGE: [u8; 11] = [b'A', 0, 0, 0, 10, 0, 0, 0, 0, 0, 0];
 
@@ -68,6 +71,8 @@ enum CopyIn {
     Execute,
     /// The Sync at the end of the bytes that are being written.
     Sync,
+    /// It was sent, and data is: so many bytes since the stream last gave way.
+    Data(usize),
 }
 
 /// Names one operation on a connection; an abort for an older one does nothing.
@@ -147,7 +152,31 @@ impl Watch {
         seen.copy_in = CopyIn::Execute;
     }
 
-    /// The COPY FROM STDIN was sent, or will not be.
+    /// True if reading should come first now. The driver looks for what PostgreSQL
+    /// says only when it cannot write, and a PostgreSQL that has refused a COPY
+    /// takes its data without end.
+    fn gives_way(&self) -> bool {
+        let mut seen = self.lock();
+        let due = matches!(seen.copy_in, CopyIn::Data(bytes) if bytes >= WAY_BYTES);
+        if due {
+            seen.copy_in = CopyIn::Data(0);
+        }
+        due
+    }
+
+    /// So many bytes went out, of `changed` ones if not of the driver's own.
+    fn wrote(&self, written: usize, changed: Option<usize>) {
+        let mut seen = self.lock();
+        match (&mut seen.copy_in, changed) {
+            (CopyIn::Data(bytes), _) => *bytes += written,
+            (copy_in, Some(length)) if written + FLUSH.len() > length => {
+                *copy_in = CopyIn::Data(0);
+            }
+            _ => {}
+        }
+    }
+
+    /// The COPY FROM STDIN is over.
     pub fn end_copy_in(&self) {
         self.lock().copy_in = CopyIn::None;
     }
@@ -161,7 +190,7 @@ impl Watch {
     fn outgoing(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut seen = self.lock();
         let request = match seen.copy_in {
-            CopyIn::None => return None,
+            CopyIn::None | CopyIn::Data(_) => return None,
             CopyIn::Execute => {
                 bytes.strip_suffix(&SYNC).filter(|request| request.ends_with(&EXECUTE))
             }
@@ -424,16 +453,18 @@ impl AsyncWrite for WatchedStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.watch.gives_way() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let changed = self.watch.outgoing(buf);
         let bytes = changed.as_deref().unwrap_or(buf);
         let polled = match &mut self.layer {
             Layer::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Layer::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
         };
-        if let (Some(changed), Poll::Ready(Ok(written))) = (&changed, &polled) {
-            if *written + FLUSH.len() > changed.len() {
-                self.watch.end_copy_in();
-            }
+        if let Poll::Ready(Ok(written)) = &polled {
+            self.watch.wrote(*written, changed.map(|changed| changed.len()));
         }
         polled
     }

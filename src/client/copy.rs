@@ -4,7 +4,7 @@ use futures_executor::block_on;
 use futures_util::{SinkExt, StreamExt};
 use grpcio::{ClientCStreamReceiver, ClientCStreamSender, ClientSStreamReceiver, WriteFlags};
 
-use super::{Answer, Client};
+use super::{Answer, CallError, Client};
 use crate::proto::sql::copy_in_request::Kind;
 use crate::proto::sql::{
     CopyInFinish, CopyInRequest, CopyInResponse, CopyInStart, CopyOutRequest, CopyOutResponse,
@@ -14,6 +14,8 @@ use crate::proto::sql::{
 pub struct CopyIn {
     sender: ClientCStreamSender<CopyInRequest>,
     receiver: ClientCStreamReceiver<CopyInResponse>,
+    /// Sending has failed; gRPC's sender must not be used again.
+    failed: bool,
     /// Its channel: gRPC does not connect one that nobody holds.
     _client: Client,
 }
@@ -42,7 +44,7 @@ impl Client {
     /// What gRPC says.
     pub fn copy_in_unstarted(&self) -> Answer<CopyIn> {
         let (sender, receiver) = self.sql.copy_in(self.options())?;
-        Ok(CopyIn { sender, receiver, _client: self.clone() })
+        Ok(CopyIn { sender, receiver, failed: false, _client: self.clone() })
     }
 
     /// Starts a COPY TO STDOUT.
@@ -80,8 +82,10 @@ impl CopyIn {
     /// # Errors
     /// What the service, or PostgreSQL, says.
     pub fn end(mut self) -> Answer<CopyInResponse> {
-        // As above.
-        let _ = block_on(self.sender.close());
+        if !self.failed {
+            // As above.
+            let _ = block_on(self.sender.close());
+        }
         Ok(block_on(&mut self.receiver)?)
     }
 
@@ -90,8 +94,13 @@ impl CopyIn {
     /// # Errors
     /// As for [`data`](Self::data).
     pub fn send(&mut self, kind: impl Into<Option<Kind>>) -> Answer<()> {
+        if self.failed {
+            return Err(CallError::unexpected("the call has ended"));
+        }
         let request = CopyInRequest { kind: kind.into(), ..CopyInRequest::default() };
-        Ok(block_on(self.sender.send((request, WriteFlags::default())))?)
+        let sent = block_on(self.sender.send((request, WriteFlags::default())));
+        self.failed = sent.is_err();
+        Ok(sent?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Error, Outcome, PgFault};
+use super::{CancelCause, Error, Outcome, PgFault};
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,6 +96,9 @@ impl fmt::Display for Error {
                 limit.as_millis(),
                 if *lease_ended { "; its backend did not obey and was closed" } else { "" }
             ),
+            Error::Cancelled { by: CancelCause::Unfinished, .. } => {
+                f.write_str("the data ended without finish: the COPY was aborted, and nothing of it remains")
+            }
             Error::Cancelled { by, .. } => write!(f, "the statement was cancelled ({})", by.as_str()),
             Error::Parameter {
                 statement,
