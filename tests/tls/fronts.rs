@@ -15,7 +15,8 @@ fn names_are_compared_as_libpq_does() {
             refusal(&service, &to_front(&front, host, "sslmode=verify-full sslrootcert=ca.pem"));
         // What is accepted gets as far as the front's goodbye.
         let accepted = error.reason == "DATABASE_UNAVAILABLE";
-        assert_eq!(front.seen().len(), usize::from(accepted), "{error}");
+        // More than once: a goodbye may pass by itself.
+        assert_eq!(!front.seen().is_empty(), accepted, "{error}");
         assert!(accepted || error.message.contains("made out to"), "{error}");
         accepted
     };
@@ -56,7 +57,7 @@ fn old_versions_of_tls_are_refused() {
     assert_eq!(old.seen(), []);
     let good = front(SslVersion::TLS1_2);
     refusal(&service, &to_front(&good, "localhost", "sslmode=require"));
-    assert_eq!(good.seen().len(), 1);
+    assert!(!good.seen().is_empty());
 }
 
 #[test]
