@@ -44,15 +44,13 @@ impl PgBackend {
 
     pub(super) fn wait_for_notification(&mut self, limit: Duration) -> Result<Heard, RunError> {
         // The driver reads all that has come before it gives the first one away;
-        // only when nothing of that is left may it read on.
-        let kept = self.client.notifications().iter().next();
-        let next = match kept {
-            Ok(None) => {
-                self.watch.start_statement();
-                self.client.notifications().timeout_iter(limit).next()
-            }
-            other => other,
-        };
+        // only when nothing of that is left may it read on, as much again.
+        let mut notifications = self.client.notifications();
+        if notifications.is_empty() {
+            self.watch.start_statement();
+        }
+        let next = notifications.timeout_iter(limit).next();
+        drop(notifications);
         match next {
             Ok(Some(notification)) if notification.channel().is_empty() => Ok(Heard::Nudge),
             Ok(Some(notification)) => Ok(Heard::Notification(Notification {

@@ -72,6 +72,8 @@ struct State {
     phase: Phase,
     /// Sessions asked for in vain, or lost at once, since notifications were heard.
     attempts: u32,
+    /// Pauses there have been.
+    pauses: u64,
     lost_at: Option<Instant>,
     closed: bool,
 }
@@ -94,8 +96,9 @@ enum Phase {
     Asked(Arc<Caller>),
     /// A worker listens with it. Exits: `None`, or `Asked` when it is lost.
     Running(Arc<Watch>),
-    /// One will be asked for again when this rings. Exit: `Asked`.
-    Pausing { _until: Alarm },
+    /// One will be asked for again when the alarm rings, which is kept here once it
+    /// is set. Exits: `Asked`, or `None`.
+    Pausing { pause: u64, _until: Option<Alarm> },
 }
 
 /// What became of a listener that is to hear no more.
@@ -292,24 +295,29 @@ impl Tenant {
     /// After a pause, if anybody is left.
     fn ask_again(self: &Arc<Self>) {
         let mut state = self.hub.lock();
-        let attempt = state.attempts;
+        let needed = !state.closed && !state.members.is_empty();
+        // A new listener may have been quicker.
+        if !needed || !matches!(state.phase, Phase::None) {
+            return;
+        }
+        state.pauses += 1;
+        let (pause, attempt) = (state.pauses, state.attempts);
         state.attempts = attempt.saturating_add(1);
+        state.phase = Phase::Pausing { pause, _until: None };
         drop(state);
-        let pause = backoff::delay(attempt, PAUSE_MIN, PAUSE_MAX, 2.0, super::chance());
+        let delay = backoff::delay(attempt, PAUSE_MIN, PAUSE_MAX, 2.0, super::chance());
         let tenant = Arc::downgrade(self);
-        let alarm = self.context.tools.alarms.set(clock::now() + pause, move || {
+        let alarm = self.context.tools.alarms.set(clock::now() + delay, move || {
             if let Some(tenant) = tenant.upgrade() {
                 tenant.ask_for_session();
             }
         });
         let mut state = self.hub.lock();
-        let needed = !state.closed && !state.members.is_empty();
-        // The alarm may have been quicker, or a new listener.
-        let unneeded = if needed && matches!(state.phase, Phase::None) {
-            state.phase = Phase::Pausing { _until: alarm };
-            None
-        } else {
-            Some(alarm)
+        // The alarm may have been quicker. One that has rung must not be kept for
+        // the next pause, which would have no end.
+        let unneeded = match &mut state.phase {
+            Phase::Pausing { pause: now, _until: until } if *now == pause => until.replace(alarm),
+            _ => Some(alarm),
         };
         drop(state);
         drop(unneeded);

@@ -7,6 +7,7 @@ mod failures;
 mod fakes;
 mod healing;
 mod keeping;
+mod listening;
 mod schedules;
 mod serving;
 mod world;

@@ -23,30 +23,53 @@ enum Next {
     Change(Change),
 }
 
+/// The listening worker and its session. However it leaves without an end, as in a
+/// panic, the session is lost.
+struct Post {
+    tenant: Arc<Tenant>,
+    session: Option<Session>,
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.tenant.lose_listener(session);
+        }
+    }
+}
+
 impl Tenant {
     /// Listens with this session until nobody listens any more, or it is lost.
-    pub(super) fn stand(self: &Arc<Self>, mut session: Session) {
+    pub(super) fn stand(self: &Arc<Self>, session: Session) {
         let mut state = self.hub.lock();
-        let before = match state.phase {
-            Phase::Asked(_) if !state.closed => {
-                let watch = Arc::clone(session.taken.backend.watch());
-                std::mem::replace(&mut state.phase, Phase::Running(watch))
-            }
+        let asked = match &state.phase {
+            Phase::Asked(asked) if !state.closed => Arc::clone(asked),
             _ => {
                 drop(state);
                 // All have left meanwhile.
                 return settle(session);
             }
         };
+        state.phase = Phase::Running(Arc::clone(session.taken.backend.watch()));
         drop(state);
-        drop(before);
+        // Whoever asked may still wait, if this is the session of an earlier one.
+        asked.leave();
+        let mut post = Post { tenant: Arc::clone(self), session: Some(session) };
+        let ended = post.session.as_mut().is_some_and(|session| self.attend(session));
+        if let Some(session) = post.session.take_if(|_| ended) {
+            settle(session);
+        }
+    }
+
+    /// True: nobody listens any more. False: the session is lost.
+    fn attend(&self, session: &mut Session) -> bool {
         // Whoever comes or goes leaves a nudge.
         let mut nudged = true;
         loop {
             if nudged {
                 match self.next_change() {
-                    Next::End => return settle(session),
-                    Next::Change(change) if !self.change(&mut session, &change) => break,
+                    Next::End => return true,
+                    Next::Change(change) if !self.change(session, &change) => return false,
                     Next::Change(_) => {}
                 }
             }
@@ -59,13 +82,17 @@ impl Tenant {
                 Ok(Heard::Nothing) => {
                     let backend = &mut *session.taken.backend;
                     if !self.bounded(backend, |backend| backend.check()) {
-                        break;
+                        return false;
                     }
                     false
                 }
-                Err(_) => break,
+                Err(_) => return false,
             };
         }
+    }
+
+    /// Another session is asked for after a pause, if anybody is left.
+    fn lose_listener(self: &Arc<Self>, session: Session) {
         let mut state = self.hub.lock();
         state.channels.lost();
         let before = std::mem::take(&mut state.phase);

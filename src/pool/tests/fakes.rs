@@ -22,6 +22,8 @@ pub(super) enum Call {
     Connect,
     /// Run a statement.
     Run,
+    /// Say what it hears.
+    Hear,
     /// Answer a round trip.
     Check,
     /// Become as new.
@@ -186,7 +188,11 @@ impl Backend for Fake {
         self.done().map(|_| ())
     }
     fn hear(&mut self, _: Duration) -> Result<Heard, RunError> {
-        self.done().map(|_| Heard::Nothing)
+        match self.fate(Call::Hear) {
+            // Whoever comes or goes is looked for at every turn.
+            Fate::Good => Ok(Heard::Nudge),
+            _ => Err(RunError::Lost { fault: None, sent: Sent::Nothing }),
+        }
     }
     fn check(&mut self) -> bool {
         self.fate(Call::Check) == Fate::Good
