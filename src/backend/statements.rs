@@ -115,7 +115,7 @@ fn may_change_meanings(sql: &str) -> bool {
         Some("ROLLBACK" | "ABORT") => false,
         Some(
             "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "WITH" | "VALUES" | "TABLE"
-            | "EXPLAIN",
+            | "EXPLAIN" | "COPY",
         ) => {
             // SELECT INTO makes a table; INSERT INTO does not. A word too many
             // costs a round trip only.
@@ -180,6 +180,8 @@ mod tests {
             ("insert into t values (1)", false),
             ("begin", false),
             ("fetch c", false),
+            ("copy t from stdin", false),
+            ("copy (select set_config('a.b', 'c', true)) to stdout", true),
             ("select 1 into t", true),
             ("select set_config('a.b', 'c', true)", true),
             ("/* x */ SET x = 1", true),

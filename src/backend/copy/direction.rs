@@ -34,6 +34,11 @@ pub fn direction(sql: &str) -> Option<Direction> {
                 depth = depth.saturating_sub(1);
                 continue;
             }
+            // Behind a dot every word is a name.
+            Token::Other('.') => {
+                tokens.next();
+                continue;
+            }
             Token::Word(word) if depth == 0 && word.eq_ignore_ascii_case("from") => Direction::In,
             Token::Word(word) if depth == 0 && word.eq_ignore_ascii_case("to") => Direction::Out,
             _ => continue,
@@ -159,6 +164,12 @@ mod tests {
             ("copy t(a, \"from\") from /* to */ stdin with (format csv)", Some(Direction::In)),
             ("copy \"to\".\"a\"\"from\" from stdin", Some(Direction::In)),
             ("copy t from stdout", Some(Direction::In)),
+            ("copy public . from from stdin", Some(Direction::In)),
+            ("copy a.b.to to stdout", Some(Direction::Out)),
+            ("copy (select 1. from t) to stdout", Some(Direction::Out)),
+            ("copy u&\"from\" uescape '!' from stdin where n > 0", Some(Direction::In)),
+            ("copy (with x as (select 1) table x) to stdout", Some(Direction::Out)),
+            ("/* /* copy */ from */ copy t /* -- */ from -- '\n stdin", Some(Direction::In)),
             ("copy binary t from stdin", Some(Direction::In)),
             ("copy t to stdout", Some(Direction::Out)),
             ("copy(select 1 from x)to stdout", Some(Direction::Out)),
