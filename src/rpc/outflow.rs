@@ -106,7 +106,7 @@ impl Outflow {
         }
     }
 
-    /// Bytes of messages that wait for the reader.
+    /// What messages cost that wait for the reader.
     pub(super) fn backlog(&self) -> usize {
         self.pipe.backlog()
     }

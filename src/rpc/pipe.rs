@@ -15,6 +15,8 @@ use crate::pool::outlet::Stalled;
 
 /// Messages that may wait for the reader; then the worker waits.
 const READY: usize = 2;
+/// What a message costs besides its bytes.
+const MESSAGE_BYTES: usize = 64;
 
 /// The worker's end, and the reader's. Cheap to clone.
 #[derive(Clone, Default)]
@@ -30,7 +32,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     ready: VecDeque<Vec<u8>>,
-    /// Bytes in `ready`.
+    /// What `ready` costs.
     ready_bytes: usize,
     /// Rows that are no message yet.
     batch: Batch,
@@ -116,7 +118,7 @@ impl Pipe {
         state.ready.len() >= READY && !state.closed
     }
 
-    /// Bytes of messages that wait for the reader.
+    /// What messages cost that wait for the reader.
     pub(super) fn backlog(&self) -> usize {
         self.lock().ready_bytes
     }
@@ -175,7 +177,7 @@ impl Pipe {
         let next = state.ready.pop_front();
         match next {
             Some(message) => {
-                state.ready_bytes -= message.len();
+                state.ready_bytes -= message.len() + MESSAGE_BYTES;
                 drop(state);
                 self.0.room.notify_all();
                 Poll::Ready(Some(message))
@@ -199,7 +201,7 @@ impl State {
     }
 
     fn send(&mut self, message: Vec<u8>) {
-        self.ready_bytes += message.len();
+        self.ready_bytes += message.len() + MESSAGE_BYTES;
         self.ready.push_back(message);
         self.news = true;
     }
@@ -267,5 +269,18 @@ mod tests {
         assert_eq!(pipe.wait(Duration::ZERO), Ok(()));
         assert!(!add(&pipe, 7));
         assert_eq!(next(&pipe), Some(None));
+    }
+
+    #[test]
+    fn the_backlog_is_what_waits_however_small_it_is() {
+        let pipe = Pipe::default();
+        for length in [0, 100] {
+            pipe.push(vec![0; length], seal);
+        }
+        assert_eq!(pipe.backlog(), 100 + 2 * MESSAGE_BYTES);
+        assert!(next(&pipe).is_some());
+        assert_eq!(pipe.backlog(), 100 + MESSAGE_BYTES);
+        pipe.close();
+        assert_eq!(pipe.backlog(), 0);
     }
 }

@@ -13,6 +13,8 @@ use crate::pool::outlet::{self, Interrupt};
 /// While so much waits for the worker, no more is read from the client. One more
 /// message may come on top.
 const WAITING_BYTES: usize = 1 << 20;
+/// What a piece costs besides its bytes.
+const PIECE_BYTES: usize = 64;
 
 /// Both ends. Cheap to clone.
 #[derive(Clone, Default)]
@@ -62,7 +64,7 @@ impl Intake {
     pub(super) fn push(&self, data: Vec<u8>) {
         let mut state = self.lock();
         if state.end.is_none() && !data.is_empty() {
-            state.bytes += data.len();
+            state.bytes += data.len() + PIECE_BYTES;
             state.pieces.push_back(data);
         }
         drop(state);
@@ -104,7 +106,7 @@ impl Intake {
         let mut state = self.lock();
         loop {
             if let Some(piece) = state.pieces.pop_front() {
-                state.bytes -= piece.len();
+                state.bytes -= piece.len() + PIECE_BYTES;
                 let writer = state.writer.take();
                 drop(state);
                 // Waking may end in gRPC.
@@ -197,7 +199,7 @@ mod tests {
     fn there_is_room_until_so_much_waits_and_again_when_it_was_taken() {
         let intake = Intake::default();
         let mut inlet = intake.inlet(Duration::ZERO);
-        intake.push(vec![0; WAITING_BYTES - 1]);
+        intake.push(vec![0; WAITING_BYTES - PIECE_BYTES - 1]);
         assert!(has_room(&intake));
         intake.push(vec![0; 5]);
         assert!(!has_room(&intake));
@@ -206,5 +208,57 @@ mod tests {
         drop(inlet);
         intake.push(vec![0; WAITING_BYTES]);
         assert!(has_room(&intake));
+    }
+
+    #[test]
+    fn many_small_pieces_weigh_what_they_cost() {
+        let intake = Intake::default();
+        let mut inlet = intake.inlet(Duration::ZERO);
+        let room = (0..).take_while(|_| has_room(&intake)).inspect(|_| intake.push(vec![1]));
+        assert_eq!(room.count(), WAITING_BYTES / (PIECE_BYTES + 1) + 1);
+        while !has_room(&intake) {
+            assert!(inlet.next().is_ok());
+        }
+        intake.abort(CancelCause::Caller);
+        assert!(has_room(&intake));
+    }
+
+    #[test]
+    fn the_one_who_waits_for_room_is_woken_when_there_is_some() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        #[derive(Default)]
+        struct Count(AtomicUsize);
+        impl futures_util::task::ArcWake for Count {
+            fn wake_by_ref(woken: &Arc<Self>) {
+                woken.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let count = Arc::<Count>::default();
+        let waker = futures_util::task::waker(Arc::clone(&count));
+        let mut cx = Context::from_waker(&waker);
+        let intake = Intake::default();
+        let mut inlet = intake.inlet(Duration::ZERO);
+        intake.push(vec![0; WAITING_BYTES]);
+        assert!(intake.poll_room(&mut cx).is_pending());
+        assert!(inlet.next().is_ok());
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn whoever_waits_for_data_hears_of_each_thing_that_comes() {
+        let long = Duration::from_secs(60);
+        for end in [Intake::finish, |intake: &Intake| intake.abort(CancelCause::Caller)] {
+            let intake = Intake::default();
+            let mut inlet = intake.inlet(long);
+            std::thread::scope(|threads| {
+                let heard = threads.spawn(move || (inlet.next(), inlet.next()));
+                intake.push(vec![1]);
+                end(&intake);
+                let (first, last) = heard.join().expect("no panic");
+                // An abort drops what waits.
+                assert!(matches!(first, Ok(Piece::Data(_)) | Err(Some(CancelCause::Caller))));
+                assert!(matches!(last, Ok(Piece::Finish) | Err(Some(CancelCause::Caller))));
+            });
+        }
     }
 }
