@@ -211,6 +211,21 @@ fn with_checks_and_pings_off_nothing_is_checked() {
 }
 
 #[test]
+fn a_tenant_is_checked_as_often_as_its_own_dsn_says() {
+    let service = Service::with(&["--health-check-interval", "0", "--ping-interval", "0"]);
+    let (mut often, never) = (tenant(), rested(&service, tenant()));
+    often.dsn.push_str(" pool_health_check_period=1s");
+    let often = rested(&service, often);
+    let checks = |tenant: &Tenant| {
+        let series = format!("connpool_health_checks_total{{tenant=\"{}\"}}", tenant.name);
+        service.metric(&series).unwrap()
+    };
+    // Its making counts as one.
+    eventually("it is checked", || checks(&often) >= 3.0);
+    assert_eq!(checks(&never), 1.0);
+}
+
+#[test]
 fn a_service_that_drains_says_so_and_is_alive_all_the_same() {
     let service = Service::start();
     let lease = service.lease(&tenant());

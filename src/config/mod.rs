@@ -114,6 +114,10 @@ impl Reset {
 /// Longer lifetimes mean the same, and would overflow the clock.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// What a DSN asks for is not checked more often: a check is work for the service
+/// and for its database.
+const OFTEN: Duration = Duration::from_secs(1);
+
 /// Limits of the service as a whole.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -279,6 +283,9 @@ impl PoolConfig {
             max_lifetime,
             min_connections: count(keys.min_conns, self.min_connections).min(max_connections),
             idle_timeout: keys.max_conn_idle_time.unwrap_or(self.idle_timeout),
+            health_interval: keys
+                .health_check_period
+                .map_or(self.health_interval, |own| own.clamp(OFTEN, FOREVER)),
             reset: keys.reset.unwrap_or(self.reset),
             ..self.clone()
         }
@@ -322,6 +329,22 @@ mod tests {
         let pool = PoolConfig::default().with(&keys);
         assert_eq!((pool.max_connections, pool.min_connections), (3, 3));
         assert!(pool.check().is_ok());
+    }
+
+    #[test]
+    fn a_dsn_says_how_often_its_own_connections_are_checked_within_reason() {
+        let of = |period, service| {
+            let keys = dsn::PoolKeys { health_check_period: period, ..dsn::PoolKeys::default() };
+            let pool = PoolConfig { health_interval: service, ..PoolConfig::default() };
+            pool.with(&keys).health_interval
+        };
+        let secs = Duration::from_secs;
+        assert_eq!(of(None, secs(30)), secs(30));
+        assert_eq!(of(Some(secs(9)), secs(30)), secs(9));
+        assert_eq!(of(Some(Duration::from_nanos(1)), secs(30)), secs(1));
+        assert_eq!(of(Some(Duration::MAX), secs(30)), FOREVER);
+        // Off for the others, it is on for who asks.
+        assert_eq!(of(Some(secs(9)), Duration::ZERO), secs(9));
     }
 
     #[test]
