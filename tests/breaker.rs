@@ -141,6 +141,100 @@ fn a_full_database_is_told_as_such_and_the_breaker_takes_no_notice() {
     assert_eq!(answer(call).unwrap().lease.backend_pid, lease.pid);
 }
 
+/// Asks until the breaker is open, for a tenant that has never been.
+fn never_opened(service: &Service, tenant: &Tenant) {
+    open_breaker(service, tenant);
+    assert!(!service.knows(&tenant.name), "nothing is left of it");
+}
+
+/// The same tenant by a way that can be closed.
+fn by_proxy(tenant: &Tenant) -> (Proxy, Tenant) {
+    let proxy = Proxy::to(harness::postgres().port());
+    let dsn = format!("{} port={}", tenant.dsn, proxy.port);
+    let (name, password) = (tenant.name.clone(), tenant.password.clone());
+    (proxy, Tenant { name, password, dsn })
+}
+
+#[test]
+fn a_tenant_that_was_never_open_is_refused_at_once_too_and_served_when_its_database_is_there() {
+    let (service, tenant) = (Service::start(), tenant());
+    let (proxy, tenant) = by_proxy(&tenant);
+    proxy.refuse();
+    never_opened(&service, &tenant);
+    let failed = || service.log().text().matches("event=connect_failed").count();
+    let (began, before, client) = (now(), failed(), service.client());
+    for _ in 0..200 {
+        let error = refused(client.acquire(&tenant.name, &tenant.dsn));
+        is(&error, code::UNAVAILABLE, "BREAKER_OPEN");
+        assert!(!error.message.contains(&tenant.password), "{error}");
+    }
+    let probes = failed() - before;
+    println!("200 refusals in {:?}, {probes} probes among them", began.elapsed());
+    // Without a memory each would have made four tries.
+    assert!(probes < 100, "{probes} connects");
+    proxy.forward();
+    eventually("whoever comes when it is time finds it there", || {
+        let granted = client.acquire(&tenant.name, &tenant.dsn);
+        granted.is_ok_and(|granted| client.release(&granted.connection_id).is_ok())
+    });
+    assert_eq!(breaker(&service, &tenant), BreakerState::BREAKER_STATE_CLOSED);
+    // All at once need more than the one that was opened.
+    let leases: Vec<_> = (0..5).map(|_| service.lease(&tenant)).collect();
+    assert_eq!(leases.len(), 5);
+}
+
+#[test]
+fn nobody_stands_behind_a_probe_of_a_tenant_that_was_never_open() {
+    let (service, tenant) = (Service::start(), tenant());
+    let (proxy, tenant) = by_proxy(&tenant);
+    proxy.refuse();
+    never_opened(&service, &tenant);
+    // From now on a probe takes all of its five seconds.
+    proxy.hold();
+    let client = service.client();
+    let mut probe = None;
+    eventually("one is a probe", || {
+        let mut call = acquire_later(&client, &request(&tenant));
+        let opening = || service.metric("connpool_tenants{state=\"opening\"}") == Some(1.0);
+        eventually("it is answered or a probe", || {
+            (&mut call).now_or_never().is_some() || opening()
+        });
+        let is_probe = opening();
+        probe = is_probe.then_some(call);
+        is_probe
+    });
+    let error = refused(client.acquire(&tenant.name, &tenant.dsn));
+    is(&error, code::UNAVAILABLE, "BREAKER_OPEN");
+    let mut probe = probe.unwrap();
+    assert!((&mut probe).now_or_never().is_none(), "it was answered before the probe was over");
+    // The probe comes through.
+    proxy.forward();
+    assert!(answer(probe).is_ok());
+}
+
+#[test]
+fn another_dsn_of_a_tenant_that_cannot_be_opened_is_tried_at_once() {
+    let (service, right) = (Service::start(), tenant());
+    let (proxy, wrong) = by_proxy(&right);
+    proxy.refuse();
+    never_opened(&service, &wrong);
+    let lease = service.lease(&right);
+    lease.run(&["select 1"]);
+    let error = refused(service.client().acquire(&wrong.name, &wrong.dsn));
+    is(&error, code::FAILED_PRECONDITION, "DSN_MISMATCH");
+}
+
+#[test]
+fn wrong_passwords_of_a_tenant_that_was_never_open_are_told_each_time() {
+    let (service, tenant) = (Service::start(), tenant());
+    let wrong = tenant.dsn.replace(&tenant.password, "wrong-secret");
+    for _ in 0..10 {
+        let error = refused(service.client().acquire(&tenant.name, &wrong));
+        is(&error, code::FAILED_PRECONDITION, "CONNECT_REJECTED");
+    }
+    service.lease(&tenant).run(&["select 1"]);
+}
+
 /// A request of a tenant whose server takes connections and says nothing.
 fn mute(listener: &TcpListener, name: &str, wait: u64) -> ConnectionRequest {
     let port = listener.local_addr().unwrap().port();

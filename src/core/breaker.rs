@@ -201,6 +201,12 @@ impl Breaker {
         }
     }
 
+    /// True if the last try that said something of the database was bad, or the breaker is not
+    /// closed yet.
+    pub fn is_troubled(&self) -> bool {
+        !matches!(self.state, State::Closed { failures: 0 })
+    }
+
     /// Since when it has not been closed.
     pub fn since(&self) -> Option<Instant> {
         match self.state {

@@ -28,6 +28,8 @@ pub mod breaker;
 pub mod health;
 pub mod losses;
 
+pub mod recent;
+
 pub mod value;
 
 #[cfg(test)]

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::core::breaker::{Breaker, Change, Phase, Settings, Ticket, Verdict};
+use crate::core::gate::GateState;
+use crate::core::ids::TenantId;
 use crate::error::{ConnectError, Error};
 use crate::pool::tenant::Tenant;
 
-/// A tenant's breaker.
+/// A tenant's breaker. It outlives a tenant that could not be opened (`registry`).
 pub(super) struct Opener(Mutex<Guarded>);
 
 /// What a leaf lock guards.
@@ -25,6 +27,43 @@ impl Default for Opener {
     }
 }
 
+impl Opener {
+    fn guarded<T>(&self, look: impl FnOnce(&mut Guarded) -> T) -> T {
+        // Whole between the calls of its own, which do not panic half-way.
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the database was away when it was last looked for.
+    pub(super) fn is_troubled(&self) -> bool {
+        self.guarded(|guarded| guarded.breaker.is_troubled())
+    }
+
+    /// What to tell whoever wants the first backend of this tenant, while the
+    /// database is away and it is not time to look again.
+    pub(super) fn refusal(&self, tenant: &TenantId) -> Option<Error> {
+        let now = clock::now();
+        let open = self.guarded(|guarded| {
+            let breaker = &guarded.breaker;
+            let due = breaker.next_probe().is_some_and(|at| at <= now);
+            breaker.phase() != Phase::Closed && !due
+        });
+        open.then(|| self.error(tenant))
+    }
+
+    fn error(&self, tenant: &TenantId) -> Error {
+        let now = clock::now();
+        let (last, next) = self.guarded(|g| (g.last.clone(), g.breaker.next_probe()));
+        // It opens with a failure, so there was one.
+        let (cause, at) = last.unwrap_or((ConnectError::Panicked, now));
+        Error::BreakerOpen {
+            tenant: tenant.clone(),
+            cause,
+            age: now.saturating_duration_since(at),
+            retry: next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now)),
+        }
+    }
+}
+
 /// One ticket of the breaker. Dropped unsettled, as when a connect panics, it
 /// counts as neither success nor failure.
 pub(super) struct Attempt<'a> {
@@ -35,18 +74,27 @@ pub(super) struct Attempt<'a> {
 
 impl Tenant {
     fn guarded<T>(&self, look: impl FnOnce(&mut Guarded) -> T) -> T {
-        // Whole between the calls of its own, which do not panic half-way.
-        look(&mut self.opener.0.lock().unwrap_or_else(PoisonError::into_inner))
+        self.opener.guarded(look)
     }
 
     /// The right to open a backend.
     ///
     /// # Errors
-    /// While the breaker is not closed.
+    /// While the breaker is not closed. But nobody probes for a tenant that has yet
+    /// to be opened: there, whoever comes when a probe is due makes it.
     pub(super) fn attempt(&self) -> Result<Attempt<'_>, Error> {
-        match self.guarded(|guarded| guarded.breaker.try_open()) {
-            Some(ticket) => Ok(Attempt { tenant: self, ticket: Some(ticket), probe: false }),
-            None => Err(self.breaker_open()),
+        if let Some(ticket) = self.guarded(|guarded| guarded.breaker.try_open()) {
+            return Ok(Attempt { tenant: self, ticket: Some(ticket), probe: false });
+        }
+        let opening = self.gate().state() == GateState::Opening;
+        let probe = opening.then(|| self.probe_attempt(clock::now())).flatten();
+        probe.ok_or_else(|| self.breaker_open())
+    }
+
+    /// A tenant that was opened has its database: its breaker closes.
+    pub(super) fn close_breaker(&self) {
+        while let Some(probe) = self.probe_attempt(clock::now()) {
+            probe.settle(None);
         }
     }
 
@@ -67,16 +115,7 @@ impl Tenant {
     }
 
     fn breaker_open(&self) -> Error {
-        let now = clock::now();
-        let (last, next) = self.guarded(|g| (g.last.clone(), g.breaker.next_probe()));
-        // It opens with a failure, so there was one.
-        let (cause, at) = last.unwrap_or((ConnectError::Panicked, now));
-        Error::BreakerOpen {
-            tenant: self.id.clone(),
-            cause,
-            age: now.saturating_duration_since(at),
-            retry: next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now)),
-        }
+        self.opener.error(&self.id)
     }
 
     fn settle_attempt(&self, ticket: Ticket, verdict: Verdict, last: Option<ConnectError>) {

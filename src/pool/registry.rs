@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use openssl::hash::MessageDigest;
@@ -11,17 +11,24 @@ use openssl::sign::Signer;
 
 use crate::backend::connect::PgConnect;
 use crate::backend::tls::Tls;
+use crate::clock;
 use crate::config::dsn::Dsn;
 use crate::core::ids::TenantId;
+use crate::core::recent::Recent;
 use crate::error::Error;
 use crate::pool::context::Context;
 use crate::pool::job::Job;
 use crate::pool::listen::{Listening, Mailbox};
-use crate::pool::tenant::{Fingerprint, Tenant};
+use crate::pool::opener::Opener;
+use crate::pool::tenant::{lock, Fingerprint, Tenant};
 
 /// A lookup meets a tenant that has just closed at most so often before the
 /// request is answered as refused.
 const LOOKUPS: usize = 3;
+/// Tenants that could not be opened are remembered so long after the last try, which
+/// is longer than the longest pause between two probes, and at most so many.
+const MEMORY: Duration = Duration::from_secs(60);
+const REMEMBERED: usize = 1000;
 
 /// The map of tenants.
 pub struct Registry {
@@ -30,6 +37,10 @@ pub struct Registry {
     tenants: RwLock<HashMap<TenantId, Arc<Tenant>>>,
     /// Tenants whose first connection is being made.
     opening: AtomicUsize,
+    /// Breakers of tenants that could not be opened, so that not each new request to
+    /// a database that is away makes all tries anew. Another DSN has another entry, or
+    /// none. A leaf lock.
+    away: Mutex<Recent<(TenantId, Fingerprint), Arc<Opener>>>,
     draining: AtomicBool,
     /// Keys the digests by which DSNs are compared.
     key: [u8; 32],
@@ -57,6 +68,7 @@ impl Registry {
         Ok(Arc::new(Registry {
             tenants: RwLock::default(),
             opening: AtomicUsize::new(0),
+            away: Mutex::new(Recent::new(REMEMBERED, MEMORY)),
             draining: AtomicBool::new(false),
             key,
             tls: Tls::unverified()?,
@@ -142,11 +154,12 @@ impl Registry {
         };
         // Digests of equal length under a secret key: their comparison tells an
         // attacker nothing about the DSN.
-        if known.fingerprint() == fingerprint {
-            Ok(known)
-        } else {
-            Err(Error::DsnMismatch(target.tenant.clone()))
+        if known.fingerprint() != fingerprint {
+            return Err(Error::DsnMismatch(target.tenant.clone()));
         }
+        // Nobody has to stand behind a probe.
+        let refusal = known.is_opening().then(|| known.opener.refusal(known.id())).flatten();
+        refusal.map_or(Ok(known), Err)
     }
 
     /// What tells this DSN from others, without keeping it.
@@ -178,6 +191,11 @@ impl Registry {
                 format!("dsn: pool_max_conns must be at most {most}"),
             ));
         }
+        let key = (id.clone(), fingerprint);
+        let opener = lock(&self.away).find(&key, clock::now()).cloned().unwrap_or_default();
+        if let Some(refusal) = opener.refusal(id) {
+            return Err(refusal);
+        }
         let cert_dir = self.context.config.dsn_cert_dir.clone();
         let confined = dsn.tls.confine(cert_dir.as_deref());
         confined.map_err(|error| Error::invalid("dsn", format!("dsn: {error}")))?;
@@ -190,6 +208,7 @@ impl Registry {
             settings,
             fingerprint,
             Box::new(connect),
+            opener,
             &self.context,
             Arc::downgrade(self),
         );
@@ -221,18 +240,30 @@ impl Registry {
     pub(super) fn opened(&self, tenant: &Tenant) {
         if tenant.stop_opening() {
             self.opening.fetch_sub(1, Ordering::AcqRel);
+            lock(&self.away).remove(&(tenant.id().clone(), tenant.fingerprint()));
+        }
+    }
+
+    /// Before a tenant goes that could not be opened.
+    fn remember(&self, tenant: &Tenant) {
+        if tenant.is_opening() && tenant.opener.is_troubled() {
+            let key = (tenant.id().clone(), tenant.fingerprint());
+            lock(&self.away).put(key, Arc::clone(&tenant.opener), clock::now());
         }
     }
 
     /// A tenant goes: its first backend could not be opened, or nobody uses it.
     pub(super) fn remove(&self, tenant: &Tenant) {
+        self.remember(tenant);
         let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
         let same =
             tenants.get(tenant.id()).is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), tenant));
         let removed = if same { tenants.remove(tenant.id()) } else { None };
         drop(tenants);
         if removed.is_some() {
-            self.opened(tenant);
+            if tenant.stop_opening() {
+                self.opening.fetch_sub(1, Ordering::AcqRel);
+            }
             self.context.tools.metrics.forget(tenant.id());
         }
     }

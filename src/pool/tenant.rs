@@ -39,7 +39,7 @@ pub struct Tenant {
     gate: Mutex<Gate<Job>>,
     /// Jobs with a permit that wait for their backend. A leaf lock.
     pub(super) line: Mutex<Line>,
-    pub(super) opener: Opener,
+    pub(super) opener: Arc<Opener>,
     /// Who listens for notifications.
     pub(super) hub: Hub,
     /// A leaf lock.
@@ -60,11 +60,12 @@ pub struct Tenant {
 
 impl Tenant {
     /// A tenant in state Opening.
-    pub fn new(
+    pub(super) fn new(
         id: TenantId,
         settings: PoolConfig,
         fingerprint: Fingerprint,
         connect: Box<dyn Connect>,
+        opener: Arc<Opener>,
         context: &Arc<Context>,
         registry: Weak<Registry>,
     ) -> Arc<Tenant> {
@@ -78,7 +79,7 @@ impl Tenant {
             fingerprint,
             connect,
             line: Mutex::default(),
-            opener: Opener::default(),
+            opener,
             hub: Hub::default(),
             losses: Mutex::default(),
             record: Mutex::new(Record::new(clock::now())),
@@ -227,6 +228,7 @@ impl Tenant {
     }
 
     pub(super) fn opened(self: &Arc<Self>) {
+        self.close_breaker();
         let now = clock::now();
         let handed = self.gate().opened(now);
         log::info!(
@@ -249,6 +251,11 @@ impl Tenant {
         if let Some(registry) = self.registry.upgrade() {
             registry.remove(self);
         }
+    }
+
+    /// True until it has its first backend, or goes without one.
+    pub(super) fn is_opening(&self) -> bool {
+        self.opening.load(Ordering::Acquire)
     }
 
     /// True once: the tenant no longer counts as opening.

@@ -61,7 +61,15 @@ impl World {
         let fakes = Fakes { census: Arc::clone(&census), script };
         let id = TenantId::parse("fake").expect("a good name");
         let fingerprint = Fingerprint([0; 32]);
-        let tenant = Tenant::new(id, settings, fingerprint, Box::new(fakes), &context, Weak::new());
+        let tenant = Tenant::new(
+            id,
+            settings,
+            fingerprint,
+            Box::new(fakes),
+            Arc::default(),
+            &context,
+            Weak::new(),
+        );
         World { tenant, context, census }
     }
 

@@ -1,0 +1,79 @@
+//! What is known of late, and not for long.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::{Duration, Instant};
+
+/// Values by key, each for a short life after it was last put; at most so many, and the oldest
+/// makes room. So it can be filled with rubbish, but not without bound, and not for long.
+#[derive(Debug)]
+pub struct Recent<K, V> {
+    kept: HashMap<K, (V, Instant)>,
+    max: usize,
+    life: Duration,
+}
+
+impl<K: Clone + Eq + Hash, V> Recent<K, V> {
+    /// Nothing yet.
+    pub fn new(max: usize, life: Duration) -> Self {
+        Recent { kept: HashMap::new(), max, life }
+    }
+
+    /// The value, if it is still alive.
+    pub fn find(&self, key: &K, now: Instant) -> Option<&V> {
+        let (value, since) = self.kept.get(key)?;
+        (now.saturating_duration_since(*since) < self.life).then_some(value)
+    }
+
+    /// Keeps a value; its life begins anew.
+    pub fn put(&mut self, key: K, value: V, now: Instant) {
+        if self.kept.len() >= self.max && !self.kept.contains_key(&key) {
+            let life = self.life;
+            self.kept.retain(|_, (_, since)| now.saturating_duration_since(*since) < life);
+        }
+        if self.kept.len() >= self.max && !self.kept.contains_key(&key) {
+            let oldest = self.kept.iter().min_by_key(|(_, (_, since))| *since);
+            let oldest = oldest.map(|(key, _)| key.clone());
+            oldest.map(|key| self.kept.remove(&key));
+        }
+        self.kept.insert(key, (value, now));
+    }
+
+    /// Forgets a value.
+    pub fn remove(&mut self, key: &K) {
+        self.kept.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::testing::{ms, start};
+
+    #[test]
+    fn a_value_lives_from_when_it_was_last_put() {
+        let (t0, mut recent) = (start(), Recent::new(9, ms(100)));
+        recent.put('a', 1, t0);
+        assert_eq!(recent.find(&'a', t0 + ms(99)), Some(&1));
+        assert_eq!(recent.find(&'a', t0 + ms(100)), None);
+        recent.put('a', 2, t0 + ms(100));
+        assert_eq!(recent.find(&'a', t0 + ms(199)), Some(&2));
+        recent.remove(&'a');
+        assert_eq!(recent.find(&'a', t0 + ms(199)), None);
+    }
+
+    #[test]
+    fn the_oldest_makes_room_and_what_is_put_again_needs_none() {
+        let (t0, mut recent) = (start(), Recent::new(3, ms(100)));
+        for (n, key) in ['a', 'b', 'c', 'a', 'd'].into_iter().enumerate() {
+            recent.put(key, n, t0 + ms(n as u64));
+        }
+        let found: Vec<_> = "abcd".chars().map(|key| recent.find(&key, t0 + ms(9))).collect();
+        assert_eq!(found, [Some(&3), None, Some(&2), Some(&4)]);
+        // The dead go first, all of them.
+        recent.put('e', 5, t0 + ms(103));
+        let found: Vec<_> = "acde".chars().map(|key| recent.find(&key, t0 + ms(103))).collect();
+        assert_eq!(found, [None, None, Some(&4), Some(&5)]);
+        assert_eq!(recent.kept.len(), 2);
+    }
+}
