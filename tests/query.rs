@@ -132,6 +132,33 @@ fn binary_rows_are_postgresqls_own() {
 }
 
 #[test]
+fn rows_of_any_width_come_whole_and_in_their_order() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    // So many of them that reads end at every place of a row; none at all; one that
+    // takes many reads.
+    for (columns, rows) in [(0, 5000), (1, 50_000), (3, 20_000), (1600, 50)] {
+        let list: Vec<_> = (0..columns).map(|column| format!("n * 7 + {column}")).collect();
+        let sql = format!("select {} from generate_series(1, {rows}) n", list.join(", "));
+        let read = all(&lease.client, &on(&lease, &sql));
+        assert_eq!(read.rows.len(), rows);
+        for (row, n) in read.rows.iter().zip(1i64..) {
+            let values: Vec<_> = row.values.iter().map(|value| value.kind.clone()).collect();
+            let expected: Vec<_> =
+                (0..columns).map(|column| Some(Of::Int(n * 7 + column))).collect();
+            assert_eq!(values, expected, "row {n}");
+        }
+    }
+    let long = "select repeat(n::text, 400000) from generate_series(1, 8) n";
+    let read = all(&lease.client, &on(&lease, long));
+    for (row, n) in read.rows.iter().zip(1..) {
+        let expected = Of::Text(n.to_string().repeat(400_000));
+        assert!(row.values[0].kind == Some(expected), "row {n}");
+    }
+    assert_eq!(read.rows.len(), 8);
+}
+
+#[test]
 fn parameters_commands_without_rows_and_one_shots_work_too() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);

@@ -217,6 +217,7 @@ impl PgConnect {
         config.notice_callback(move |notice| sink.push(notice_of(&notice)));
         let tls = &attempt.tls;
         let connector = Connector::new(&self.dsn.tls, tls.clone(), Arc::clone(watch), limit);
+        let bundles = connector.bundles();
         let driver = PostgresConnectionManager::new(config, connector);
         let failed = |error| verdict(&error, watch, target.clone(), attempt.limit);
         let aim = self.aim.of_backend(wanted);
@@ -234,7 +235,7 @@ impl PgConnect {
         let pid = key.pid;
         let canceller = Canceller::new(address, name, key, tls);
         let equipment =
-            Equipment { canceller, notices, aim, statement_cache: self.statement_cache };
+            Equipment { canceller, notices, bundles, aim, statement_cache: self.statement_cache };
         Ok(Box::new(PgBackend::new(client, driver, Arc::clone(watch), pid, equipment)))
     }
 }

@@ -8,6 +8,7 @@ mod direction;
 
 use std::io::{self, BufRead, Write};
 
+use crate::backend::bundle::Bundling;
 use crate::backend::pg::PgBackend;
 use crate::backend::session::{Done, Notices, RunError, Sent};
 
@@ -36,7 +37,7 @@ pub enum Piece {
 
 /// Takes the data of a COPY TO STDOUT.
 pub trait Sink {
-    /// The next piece: a row, or what frames the rows.
+    /// The next piece, cut anywhere.
     fn data(&mut self, bytes: &[u8]);
     /// Looks for notices that came since the last piece.
     fn notices(&mut self, fresh: &Notices);
@@ -88,6 +89,7 @@ impl PgBackend {
         let prepared =
             self.client.prepare(sql).map_err(|error| self.fail(&error, Sent::Nothing))?;
         self.watch.start_statement();
+        self.bundles.set(Bundling::Data);
         let notices = &self.notices;
         let taken = (|| {
             let mut reader = self.client.copy_out(&prepared).map_err(Some)?;
@@ -102,6 +104,7 @@ impl PgBackend {
                 reader.consume(length);
             }
         })();
+        self.bundles.set(Bundling::None);
         self.copied(taken, Sent::Whole)
     }
 

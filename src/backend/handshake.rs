@@ -10,6 +10,7 @@ use postgres::Socket;
 use postgres_openssl::MakeTlsConnector;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::backend::bundled::{BundledStream, Bundles};
 use crate::backend::tls::{Findings, Tls};
 use crate::backend::transport::{Breakable, Watch, WatchedStream};
 use crate::config::dsn::{self, SslMode, TlsKeys};
@@ -25,6 +26,7 @@ pub struct Connector {
     tls: Tls,
     bound: bool,
     limit: Duration,
+    bundles: Bundles,
 }
 
 impl Connector {
@@ -32,14 +34,19 @@ impl Connector {
     /// has `limit` to become ready.
     pub fn new(keys: &TlsKeys, tls: Tls, watch: Arc<Watch>, limit: Duration) -> Connector {
         let bound = keys.channel_binding == dsn::ChannelBinding::Require;
-        Connector { watch, mode: keys.mode, tls, bound, limit }
+        Connector { watch, mode: keys.mode, tls, bound, limit, bundles: Bundles::default() }
+    }
+
+    /// How the stream is told what to bundle.
+    pub(super) fn bundles(&self) -> Bundles {
+        self.bundles.clone()
     }
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl MakeTlsConnect<Socket> for Connector {
-    type Stream = WatchedStream;
+    type Stream = BundledStream<WatchedStream>;
     type TlsConnect = Handshake;
     type Error = BoxError;
 
@@ -59,12 +66,15 @@ pub struct Handshake {
 }
 
 impl TlsConnect<Socket> for Handshake {
-    type Stream = WatchedStream;
+    type Stream = BundledStream<WatchedStream>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<WatchedStream, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Stream, BoxError>> + Send>>;
 
     fn connect(self, socket: Socket) -> Self::Future {
-        Box::pin(self.run(socket))
+        Box::pin(async move {
+            let bundles = self.plan.bundles();
+            Ok(BundledStream::new(self.run(socket).await?, bundles))
+        })
     }
 }
 

@@ -2,6 +2,8 @@
 //! and r2d2_postgres: how bytes reach PostgreSQL.
 
 pub mod aim;
+mod bundle;
+mod bundled;
 pub mod cancel;
 pub mod cert_files;
 pub mod connect;
@@ -13,6 +15,7 @@ pub mod keyword;
 pub mod listen;
 pub mod manager;
 pub mod pg;
+pub mod raw_row;
 mod resolve;
 mod rows;
 pub mod session;

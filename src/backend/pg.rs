@@ -11,13 +11,15 @@ use r2d2::ManageConnection;
 use r2d2_postgres::PostgresConnectionManager;
 
 use crate::backend::aim::Aim;
+use crate::backend::bundle::Bundling;
+use crate::backend::bundled::Bundles;
 use crate::backend::cancel::Canceller;
 use crate::backend::copy::{direction, Direction, Sink, Source};
 use crate::backend::fault::fault_of;
 use crate::backend::handshake::Connector;
 use crate::backend::keyword::first_keyword;
 use crate::backend::listen::Heard;
-use crate::backend::rows::{bind, column, shapes, Bound, DriverRow};
+use crate::backend::rows::{bind, column, each, shapes, Bound};
 use crate::backend::session::{Backend, Done, Notice, Notices, Rows, RunError, Sent, Statement};
 use crate::backend::sqlstate;
 use crate::backend::statements::Statements;
@@ -35,6 +37,7 @@ pub struct PgBackend {
     pid: i32,
     canceller: Canceller,
     pub(super) notices: Notices,
+    pub(super) bundles: Bundles,
     aim: Aim,
     statements: Statements<postgres::Statement>,
     poisoned: bool,
@@ -48,6 +51,8 @@ pub struct Equipment {
     pub canceller: Canceller,
     /// Where its notices go.
     pub notices: Notices,
+    /// How its stream is told what to bundle.
+    pub(super) bundles: Bundles,
     /// What its server must be.
     pub aim: Aim,
     /// Prepared statements that it keeps.
@@ -63,7 +68,7 @@ impl PgBackend {
         pid: i32,
         equipment: Equipment,
     ) -> PgBackend {
-        let Equipment { canceller, notices, aim, statement_cache } = equipment;
+        let Equipment { canceller, notices, bundles, aim, statement_cache } = equipment;
         let statements = Statements::new(statement_cache);
         PgBackend {
             client,
@@ -72,6 +77,7 @@ impl PgBackend {
             pid,
             canceller,
             notices,
+            bundles,
             aim,
             statements,
             poisoned: false,
@@ -128,16 +134,23 @@ impl PgBackend {
         let shapes = shapes(prepared);
         self.watch.start_statement();
         let notices = &self.notices;
+        self.bundles.set(Bundling::rows(shapes.len()));
         let outcome = (|| {
-            let mut coming = self.client.query_raw(prepared, parameters)?;
+            let mut coming = self.client.query_raw(prepared, parameters).map_err(Some)?;
             rows.head(prepared.columns().iter().map(column).collect());
-            while let Some(row) = coming.next()? {
+            while let Some(bundle) = coming.next().map_err(Some)? {
                 rows.notices(notices);
-                rows.row(&shapes, &DriverRow(row));
+                each(&bundle, |row| rows.row(&shapes, row)).ok_or(None)?;
             }
             Ok(coming.rows_affected().unwrap_or(0))
         })();
-        let rows_affected = outcome.map_err(|error| self.fail(&error, Sent::Whole))?;
+        self.bundles.set(Bundling::None);
+        let rows_affected = match outcome {
+            Ok(rows_affected) => rows_affected,
+            Err(Some(error)) => return Err(self.fail(&error, Sent::Whole)),
+            // The driver would have broken off too.
+            Err(None) => return Err(self.lost(None, Sent::Whole)),
+        };
         let command_tag = self.watch.tag().unwrap_or_default();
         self.poisoned |= matches!(command_tag.as_str(), "DISCARD ALL" | "DEALLOCATE ALL");
         Ok(Done { rows_affected, command_tag, cached: false })

@@ -4,7 +4,9 @@ use bytes::BytesMut;
 use postgres::types::{to_sql_checked, Format, FromSql, IsNull, Kind, ToSql, Type};
 use postgres::Row;
 
-use crate::backend::session::{RawRow, RunError};
+use crate::backend::bundle::unbundle;
+use crate::backend::raw_row::RawRow;
+use crate::backend::session::RunError;
 use crate::backend::values::{self, Encoded, Shape};
 use crate::core::value::{Column, Value};
 
@@ -105,16 +107,15 @@ pub(super) fn shapes(prepared: &postgres::Statement) -> Vec<Shape> {
     prepared.columns().iter().map(|column| shape(column.type_())).collect()
 }
 
-/// A row of the driver.
-pub(super) struct DriverRow(pub(super) Row);
-
-impl RawRow for DriverRow {
-    fn value(&self, index: usize) -> Result<Option<&[u8]>, String> {
-        let raw: Result<Option<Bytes<'_>>, _> = self.0.try_get(index);
-        raw.map(|raw| raw.map(|Bytes(bytes)| bytes)).map_err(|error| error.to_string())
-    }
-
-    fn bytes(&self) -> usize {
-        self.0.raw_size_bytes()
-    }
+/// Hands over each row of a bundle. `None`: they are not what PostgreSQL sends.
+pub(super) fn each(bundle: &Row, mut take: impl FnMut(&RawRow<'_>)) -> Option<()> {
+    let columns = bundle.len();
+    let Some(last) = columns.checked_sub(1) else {
+        // Rows without a column are not bundled.
+        take(&RawRow::read(&[0, 0], 0)?);
+        return Some(());
+    };
+    let Bytes(rows) = bundle.try_get(last).ok()?;
+    let mut apart = unbundle(rows);
+    apart.try_for_each(|body| RawRow::read(body, columns).map(|row| take(&row)))
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::backend::cancel::Canceller;
 use crate::backend::copy::{Sink, Source};
 use crate::backend::listen::Heard;
+use crate::backend::raw_row::RawRow;
 use crate::backend::transport::Watch;
-use crate::backend::values::{self, Shape};
+use crate::backend::values::Shape;
 use crate::core::channels::Change;
 use crate::core::value::{Column, Value};
 use crate::error::PgFault;
@@ -30,36 +31,9 @@ pub trait Rows {
     /// The columns, before any row.
     fn head(&mut self, columns: Vec<Column>);
     /// One row, and how each of its values is read.
-    fn row(&mut self, shapes: &[Shape], row: &dyn RawRow);
+    fn row(&mut self, shapes: &[Shape], row: &RawRow<'_>);
     /// Looks for notices that came since the last row.
     fn notices(&mut self, _fresh: &Notices) {}
-}
-
-/// A row in PostgreSQL's binary form.
-pub trait RawRow {
-    /// The bytes of a value, from 0; `None` is NULL.
-    ///
-    /// # Errors
-    /// Why the row has no such value; that is a defect of ours or the driver's.
-    fn value(&self, index: usize) -> Result<Option<&[u8]>, String>;
-    /// Its size.
-    fn bytes(&self) -> usize;
-}
-
-/// Decodes a row.
-///
-/// # Errors
-/// Which value, from 0, cannot be read, and why.
-pub fn decode(shapes: &[Shape], row: &dyn RawRow) -> Result<Vec<Value>, (usize, String)> {
-    let values = shapes.iter().enumerate().map(|(i, shape)| {
-        let decoded = match row.value(i) {
-            Ok(None) => Ok(Value::Null),
-            Ok(Some(bytes)) => values::decode(shape, bytes).map_err(|error| error.to_string()),
-            Err(error) => Err(error),
-        };
-        decoded.map_err(|why| (i, why))
-    });
-    values.collect()
 }
 
 /// How a statement ended that did not fail.

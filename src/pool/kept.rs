@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backend::session::{decode, Done, RawRow, Rows, RunError, StatementResult};
+use crate::backend::raw_row::{decode, RawRow};
+use crate::backend::session::{Done, Rows, RunError, StatementResult};
 use crate::backend::sqlstate;
 use crate::backend::values::Shape;
 use crate::clock;
@@ -66,10 +67,10 @@ impl<'a> Kept<'a> {
         }
     }
 
-    fn skip(&mut self, row: &dyn RawRow) {
+    fn skip(&mut self, row: &RawRow<'_>) {
         let now = clock::now();
         let since = *self.skipping_since.get_or_insert(now);
-        self.skipped += row.bytes();
+        self.skipped += row.bytes().len();
         if !self.asked && (self.skipped > SKIP_BYTES || now - since > SKIP_TIME) {
             self.asked = true;
             self.result.rows = Vec::new();
@@ -85,12 +86,12 @@ impl Rows for Kept<'_> {
         self.result.columns = columns;
     }
 
-    fn row(&mut self, shapes: &[Shape], row: &dyn RawRow) {
+    fn row(&mut self, shapes: &[Shape], row: &RawRow<'_>) {
         let full = self.limits.max_rows == Some(self.result.rows.len() as u64);
         self.result.truncated |= full;
         // Decoded, a row of small elements takes many times its size. None that is
         // so much larger than the limit could fit.
-        let oversized = row.bytes() / 2 > self.limits.max_bytes;
+        let oversized = row.bytes().len() / 2 > self.limits.max_bytes;
         if oversized && !full && self.problem.is_none() {
             self.result.rows = Vec::new();
             self.problem = Some(RunError::TooLarge { completed: true });

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::copy::{Piece, Sink, Source};
-use crate::backend::session::{Done, Notices, RawRow, Rows, RunError, StatementResult};
+use crate::backend::raw_row::RawRow;
+use crate::backend::session::{Done, Notices, Rows, RunError, StatementResult};
 use crate::backend::sqlstate;
 use crate::backend::values::Shape;
 use crate::clock;
@@ -145,7 +146,7 @@ impl Rows for Paced<'_, dyn RowOutlet> {
         self.outlet.head(columns);
     }
 
-    fn row(&mut self, shapes: &[Shape], row: &dyn RawRow) {
+    fn row(&mut self, shapes: &[Shape], row: &RawRow<'_>) {
         self.give(|outlet| outlet.row(shapes, row));
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use protobuf::Message;
 
-use crate::backend::session::{decode, Notice, Notices, RawRow, Rows, RunError};
+use crate::backend::raw_row::{decode, RawRow};
+use crate::backend::session::{Notice, Notices, Rows, RunError};
 use crate::backend::values::Shape;
 use crate::core::value::Column;
 use crate::error::Error;
@@ -93,15 +94,15 @@ struct Feed {
 }
 
 impl Feed {
-    fn encode(&mut self, shapes: &[Shape], row: &dyn RawRow) -> Result<(), (usize, String)> {
+    fn encode(&mut self, shapes: &[Shape], row: &RawRow<'_>) -> Result<(), (usize, String)> {
         self.scratch.clear();
         match self.format {
-            Format::Binary => wire::binary_row(&mut self.scratch, shapes.len(), row),
+            Format::Binary => self.scratch.extend_from_slice(row.bytes()),
             Format::Typed => {
                 wire::row(&mut self.scratch, &decode(shapes, row)?);
-                Ok(())
             }
         }
+        Ok(())
     }
 }
 
@@ -113,8 +114,8 @@ impl Rows for Feed {
         self.outflow.push(encoded(Kind::Header(header)));
     }
 
-    fn row(&mut self, shapes: &[Shape], row: &dyn RawRow) {
-        if row.bytes() > self.row_max {
+    fn row(&mut self, shapes: &[Shape], row: &RawRow<'_>) {
+        if row.bytes().len() > self.row_max {
             self.problem = Some(RunError::TooLarge { completed: true });
             return;
         }

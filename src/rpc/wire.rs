@@ -2,7 +2,6 @@
 //! time goes here: the generated types would be built and thrown away for each
 //! value.
 
-use crate::backend::session::RawRow;
 use crate::core::value::{Array, Value};
 
 use crate::rpc::pipe::Batch;
@@ -97,30 +96,6 @@ fn array(out: &mut Vec<u8>, array: &Array) {
     for element in &array.elements {
         nested(out, 3, |out| value(out, element));
     }
-}
-
-/// One row of `RowBatch.binary`.
-///
-/// # Errors
-/// Which value cannot be read, and why.
-pub(super) fn binary_row(
-    out: &mut Vec<u8>,
-    count: usize,
-    row: &dyn RawRow,
-) -> Result<(), (usize, String)> {
-    // PostgreSQL has 1664 columns at most.
-    out.extend((count as u16).to_be_bytes());
-    for index in 0..count {
-        match row.value(index).map_err(|why| (index, why))? {
-            None => out.extend((-1i32).to_be_bytes()),
-            Some(value) => {
-                // A message of PostgreSQL has less than 2 GiB.
-                out.extend((value.len() as u32).to_be_bytes());
-                out.extend_from_slice(value);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// A `QueryResponse` with a batch of typed rows.

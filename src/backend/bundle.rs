@@ -1,0 +1,263 @@
+//! Rows in bundles: what the driver is told of a large result.
+//!
+//! The driver costs a microsecond for each row it hands out, whatever the row is.
+//! So the rows that one read has brought go to it as a single row, which holds
+//! them in its last column as they came, and are taken apart again behind it. Each
+//! message keeps its place among the others, and no row waits for the next one.
+//!
+//! Pure: bytes in, bytes out.
+
+/// How messages are bundled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Bundling {
+    /// Not at all.
+    #[default]
+    None,
+    /// Rows, into rows of so many columns: the driver knows how many to expect.
+    Rows(usize),
+    /// The data of a COPY, which may be cut and joined anywhere.
+    Data,
+}
+
+impl Bundling {
+    /// For the rows of a statement with so many columns. Without one there is no
+    /// place for a bundle.
+    pub(super) fn rows(columns: usize) -> Bundling {
+        if columns > 0 {
+            Bundling::Rows(columns)
+        } else {
+            Bundling::None
+        }
+    }
+}
+
+/// Bundles the messages of one stream.
+#[derive(Debug, Default)]
+pub(super) struct Bundler {
+    header: [u8; HEADER],
+    header_len: usize,
+    /// What is still to come of the message under way.
+    body_left: usize,
+}
+
+/// A message's kind in one byte, then its length, which counts itself.
+const HEADER: usize = 5;
+const LENGTH: usize = 4;
+
+impl Bundler {
+    /// Takes the next bytes of the stream, cut anywhere, and adds to `out` what the
+    /// driver gets of them.
+    pub(super) fn bundle(&mut self, bundling: Bundling, mut bytes: &[u8], out: &mut Vec<u8>) {
+        while !bytes.is_empty() {
+            if self.body_left > 0 {
+                let (body, rest) = bytes.split_at(self.body_left.min(bytes.len()));
+                out.extend_from_slice(body);
+                self.body_left -= body.len();
+                bytes = rest;
+                continue;
+            }
+            let kind = if self.header_len > 0 { self.header[0] } else { bytes[0] };
+            let whole = if self.header_len > 0 { 0 } else { whole(kind, bytes) };
+            bytes = match (bundling, kind) {
+                (Bundling::Rows(columns), b'D') if whole > 0 => {
+                    let (rows, rest) = bytes.split_at(whole);
+                    open(columns, rows.len(), out);
+                    out.extend_from_slice(rows);
+                    rest
+                }
+                (Bundling::Data, b'd') if whole > 0 => {
+                    let (data, rest) = bytes.split_at(whole);
+                    join(data, out);
+                    rest
+                }
+                _ => self.begin(bundling, bytes, out),
+            };
+        }
+    }
+
+    /// Takes what there is of a header; the message's body passes as it comes.
+    fn begin<'a>(&mut self, bundling: Bundling, bytes: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+        let (head, rest) = bytes.split_at((HEADER - self.header_len).min(bytes.len()));
+        self.header[self.header_len..self.header_len + head.len()].copy_from_slice(head);
+        self.header_len += head.len();
+        if self.header_len == HEADER {
+            let length = length(&self.header).unwrap_or(0);
+            if let (Bundling::Rows(columns), b'D', LENGTH..) = (bundling, self.header[0], length) {
+                open(columns, 1 + length, out);
+            }
+            out.extend_from_slice(&self.header);
+            // The driver fails by itself over a length that is none.
+            self.body_left = length.saturating_sub(LENGTH);
+            self.header_len = 0;
+        }
+        rest
+    }
+}
+
+/// What a message says of its length, if that much of it is there.
+fn length(message: &[u8]) -> Option<usize> {
+    let length = message.get(1..)?.first_chunk()?;
+    Some(u32::from_be_bytes(*length) as usize)
+}
+
+/// The length of the messages of this kind that `bytes` begin with, those that are
+/// all there.
+fn whole(kind: u8, bytes: &[u8]) -> usize {
+    let mut end = 0;
+    while let Some(message) = bytes.get(end..).filter(|message| message.first() == Some(&kind)) {
+        match length(message) {
+            Some(length @ LENGTH..) if length < message.len() => end += 1 + length,
+            _ => break,
+        }
+    }
+    end
+}
+
+/// The head of a row of `columns` columns, whose last one will be `content` long.
+fn open(columns: usize, content: usize, out: &mut Vec<u8>) {
+    let nulls = columns.saturating_sub(1);
+    // PostgreSQL has 1664 columns at most, and messages of less than 1 GiB.
+    let length = LENGTH + 2 + LENGTH * nulls + LENGTH + content;
+    out.push(b'D');
+    out.extend((length as u32).to_be_bytes());
+    out.extend((columns as u16).to_be_bytes());
+    out.resize(out.len() + LENGTH * nulls, 0xff);
+    out.extend((content as u32).to_be_bytes());
+}
+
+/// Joins messages with data into one.
+fn join(mut data: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend([b'd', 0, 0, 0, 0]);
+    while let Some((message, rest)) =
+        length(data).and_then(|length| data.split_at_checked(1 + length))
+    {
+        out.extend_from_slice(message.get(HEADER..).unwrap_or_default());
+        data = rest;
+    }
+    let length = (out.len() - start - 1) as u32;
+    if let Some(place) = out.get_mut(start + 1..start + HEADER) {
+        place.copy_from_slice(&length.to_be_bytes());
+    }
+}
+
+/// Takes a bundle of rows apart: the body of each.
+pub(super) fn unbundle(mut rows: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (row, rest) = rows.split_at_checked(1 + length(rows)?)?;
+        rows = rest;
+        row.get(HEADER..)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let mut out = vec![kind];
+        out.extend((body.len() as u32 + 4).to_be_bytes());
+        out.extend_from_slice(body);
+        out
+    }
+
+    /// Bundled in pieces of `size` bytes, as messages.
+    fn bundled(bundling: Bundling, bytes: &[u8], size: usize) -> Vec<(u8, Vec<u8>)> {
+        let (mut bundler, mut out) = (Bundler::default(), Vec::new());
+        bytes.chunks(size).for_each(|piece| bundler.bundle(bundling, piece, &mut out));
+        let (mut messages, mut rest) = (Vec::new(), out.as_slice());
+        while let Some(length) = length(rest) {
+            messages.push((rest[0], rest[HEADER..1 + length].to_vec()));
+            rest = &rest[1 + length..];
+        }
+        assert!(rest.is_empty());
+        messages
+    }
+
+    /// Messages in which rows and data stand among others, some of them empty.
+    fn conversation() -> Vec<(u8, Vec<u8>)> {
+        let body = |n: u8| vec![b'D'; usize::from(n) * 7];
+        let kinds = b"2DDDNDDddddNdCZ".iter().zip(0..);
+        kinds.map(|(kind, n)| (*kind, body(if *kind == b'N' { 0 } else { n }))).collect()
+    }
+
+    fn bytes(messages: &[(u8, Vec<u8>)]) -> Vec<u8> {
+        messages.iter().flat_map(|(kind, body)| message(*kind, body)).collect()
+    }
+
+    #[test]
+    fn without_bundling_every_byte_stays_as_it_is() {
+        let said = conversation();
+        for size in [1, 3, 10, 10_000] {
+            assert_eq!(bundled(Bundling::None, &bytes(&said), size), said);
+        }
+    }
+
+    #[test]
+    fn bundles_come_apart_into_the_rows_in_their_place() {
+        let said = conversation();
+        for columns in [1, 3] {
+            for size in [1, 2, 3, 5, 7, 19, 64, 10_000] {
+                let mut apart = Vec::new();
+                for (kind, body) in bundled(Bundling::Rows(columns), &bytes(&said), size) {
+                    if kind != b'D' {
+                        apart.push((kind, body));
+                        continue;
+                    }
+                    let nulls = 4 * (columns - 1);
+                    assert_eq!(body[..2], (columns as u16).to_be_bytes());
+                    assert!(body[2..2 + nulls].iter().all(|byte| *byte == 0xff));
+                    let content = &body[2 + nulls + 4..];
+                    assert_eq!(body[2 + nulls..][..4], (content.len() as u32).to_be_bytes());
+                    apart.extend(unbundle(content).map(|row| (b'D', row.to_vec())));
+                }
+                assert_eq!(apart, said, "{columns} columns, pieces of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_one_read_are_one_and_those_that_are_whole_do_not_wait() {
+        let mut rows = bytes(&[(b'D', vec![1; 20]), (b'D', vec![2; 20])]);
+        let (mut bundler, mut out) = (Bundler::default(), Vec::new());
+        bundler.bundle(Bundling::Rows(1), &rows, &mut out);
+        assert_eq!(length(&out), Some(out.len() - 1));
+        assert_eq!(out.len(), rows.len() + 11);
+        out.clear();
+        rows.extend(message(b'D', &[3; 20]));
+        bundler.bundle(Bundling::Rows(1), &rows[..rows.len() - 5], &mut out);
+        assert_eq!(length(&out), Some(50 + 10));
+    }
+
+    #[test]
+    fn data_is_joined_between_other_messages() {
+        let said = conversation();
+        let joined = |size| {
+            let messages = bundled(Bundling::Data, &bytes(&said), size).into_iter();
+            messages.filter(|(kind, _)| *kind == b'd' || *kind == b'N').collect::<Vec<_>>()
+        };
+        let kinds = |messages: &[(u8, Vec<u8>)]| messages.iter().map(|m| m.0).collect::<Vec<_>>();
+        assert_eq!(kinds(&joined(10_000)), b"NdNd");
+        let content = |messages: &[(u8, Vec<u8>)]| {
+            messages.iter().flat_map(|(_, body)| body.clone()).collect::<Vec<_>>()
+        };
+        let whole: Vec<_> = said.iter().filter(|(kind, _)| *kind == b'd').cloned().collect();
+        for size in [1, 4, 9, 33, 10_000] {
+            assert_eq!(content(&joined(size)), content(&whole), "{size}");
+        }
+    }
+
+    #[test]
+    fn impossible_lengths_reach_the_driver_as_they_are() {
+        for length in [0u8, 3] {
+            let bytes = [b'D', 0, 0, 0, length, b'd', 0, 0, 0, length];
+            for bundling in [Bundling::None, Bundling::Rows(2), Bundling::Data] {
+                let (mut bundler, mut out) = (Bundler::default(), Vec::new());
+                bundler.bundle(bundling, &bytes, &mut out);
+                assert_eq!(out, bytes);
+            }
+        }
+        assert_eq!(unbundle(&[b'D', 0, 0, 0, 0, 1]).count(), 0);
+        assert_eq!(unbundle(&[b'D', 0, 0, 0, 9, 1]).count(), 0);
+    }
+}
