@@ -43,15 +43,46 @@ pub struct DecodeError {
 ///
 /// The bytes do not follow the binary format of the type.
 pub fn decode(shape: &Shape, bytes: &[u8]) -> Result<Value, DecodeError> {
-    match shape {
-        Shape::Scalar(oid) => scalar(*oid, bytes),
-        Shape::Enum(_) => text("enum", bytes),
-        Shape::Array(element) => array::decoded(element, bytes),
+    view(shape, bytes).map(Value::from)
+}
+
+/// A value that is looked at where it is, if its binary form allows that.
+#[derive(Debug)]
+pub enum View<'a> {
+    /// See [`Value::Text`].
+    Text(&'a str),
+    /// See [`Value::Bytes`].
+    Bytes(&'a [u8]),
+    /// All others.
+    Made(Value),
+}
+
+impl From<View<'_>> for Value {
+    fn from(view: View<'_>) -> Value {
+        match view {
+            View::Text(text) => Value::Text(text.to_owned()),
+            View::Bytes(bytes) => Value::Bytes(bytes.to_vec()),
+            View::Made(value) => value,
+        }
     }
 }
 
-fn scalar(type_oid: u32, bytes: &[u8]) -> Result<Value, DecodeError> {
-    Ok(match type_oid {
+/// As [`decode`], for who needs the value only for a moment: large texts and bytes
+/// are not copied.
+///
+/// # Errors
+///
+/// As for [`decode`].
+pub fn view<'a>(shape: &Shape, bytes: &'a [u8]) -> Result<View<'a>, DecodeError> {
+    match shape {
+        Shape::Scalar(oid) => scalar(*oid, bytes),
+        Shape::Enum(_) => text("enum", bytes),
+        Shape::Array(element) => array::decoded(element, bytes).map(View::Made),
+    }
+}
+
+fn scalar(type_oid: u32, bytes: &[u8]) -> Result<View<'_>, DecodeError> {
+    Ok(View::Made(match type_oid {
         oid::BOOL => boolean(bytes)?,
         oid::INT2 => Value::Int(i16::from_be_bytes(fixed("int2", bytes)?).into()),
         oid::INT4 => Value::Int(i32::from_be_bytes(fixed("int4", bytes)?).into()),
@@ -61,16 +92,16 @@ fn scalar(type_oid: u32, bytes: &[u8]) -> Result<Value, DecodeError> {
         oid::CID => unsigned("cid", bytes)?,
         oid::FLOAT4 => Value::Double(f32::from_be_bytes(fixed("float4", bytes)?).into()),
         oid::FLOAT8 => Value::Double(f64::from_be_bytes(fixed("float8", bytes)?)),
-        oid::TEXT => text("text", bytes)?,
-        oid::VARCHAR => text("varchar", bytes)?,
-        oid::BPCHAR => text("bpchar", bytes)?,
-        oid::NAME => text("name", bytes)?,
-        oid::UNKNOWN => text("unknown", bytes)?,
-        oid::XML => text("xml", bytes)?,
-        oid::JSON => text("json", bytes)?,
-        oid::JSONB => jsonb(bytes)?,
+        oid::TEXT => return text("text", bytes),
+        oid::VARCHAR => return text("varchar", bytes),
+        oid::BPCHAR => return text("bpchar", bytes),
+        oid::NAME => return text("name", bytes),
+        oid::UNKNOWN => return text("unknown", bytes),
+        oid::XML => return text("xml", bytes),
+        oid::JSON => return text("json", bytes),
+        oid::JSONB => return jsonb(bytes),
         oid::CHAR => single_char(bytes)?,
-        oid::BYTEA => Value::Bytes(bytes.to_vec()),
+        oid::BYTEA => return Ok(View::Bytes(bytes)),
         oid::UUID => Value::Text(uuid(fixed("uuid", bytes)?)),
         oid::NUMERIC => Value::Text(numeric::text(bytes)?),
         oid::DATE => Value::Text(datetime::date(bytes)?),
@@ -86,7 +117,7 @@ fn scalar(type_oid: u32, bytes: &[u8]) -> Result<Value, DecodeError> {
         oid::BIT | oid::VARBIT => Value::Text(network::bits(bytes)?),
         oid::PG_LSN => Value::Text(network::log_position(fixed("pg_lsn", bytes)?)),
         oid => Value::Raw { oid, bytes: bytes.to_vec() },
-    })
+    }))
 }
 
 impl DecodeError {
@@ -115,14 +146,14 @@ fn unsigned(type_name: &'static str, bytes: &[u8]) -> Result<Value, DecodeError>
     Ok(Value::Int(u32::from_be_bytes(fixed(type_name, bytes)?).into()))
 }
 
-fn text(type_name: &'static str, bytes: &[u8]) -> Result<Value, DecodeError> {
+fn text<'a>(type_name: &'static str, bytes: &'a [u8]) -> Result<View<'a>, DecodeError> {
     match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(Value::Text(text.to_owned())),
+        Ok(text) => Ok(View::Text(text)),
         Err(_) => Err(DecodeError::new(type_name, "not UTF-8")),
     }
 }
 
-fn jsonb(bytes: &[u8]) -> Result<Value, DecodeError> {
+fn jsonb(bytes: &[u8]) -> Result<View<'_>, DecodeError> {
     match bytes.split_first() {
         Some((1, json)) => text("jsonb", json),
         Some(_) => Err(DecodeError::new("jsonb", "unknown version")),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use protobuf::Message;
 
-use crate::backend::raw_row::{decode, RawRow};
+use crate::backend::raw_row::RawRow;
 use crate::backend::session::{Notice, Notices, Rows, RunError};
 use crate::backend::values::Shape;
 use crate::core::value::Column;
@@ -97,12 +97,12 @@ impl Feed {
     fn encode(&mut self, shapes: &[Shape], row: &RawRow<'_>) -> Result<(), (usize, String)> {
         self.scratch.clear();
         match self.format {
-            Format::Binary => self.scratch.extend_from_slice(row.bytes()),
-            Format::Typed => {
-                wire::row(&mut self.scratch, &decode(shapes, row)?);
+            Format::Binary => {
+                self.scratch.extend_from_slice(row.bytes());
+                Ok(())
             }
+            Format::Typed => wire::row(&mut self.scratch, shapes, row),
         }
-        Ok(())
     }
 }
 

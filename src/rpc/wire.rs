@@ -2,6 +2,8 @@
 //! time goes here: the generated types would be built and thrown away for each
 //! value.
 
+use crate::backend::raw_row::RawRow;
+use crate::backend::values::{self, Shape, View};
 use crate::core::value::{Array, Value};
 
 use crate::rpc::pipe::Batch;
@@ -32,29 +34,52 @@ fn bytes(out: &mut Vec<u8>, field: u8, content: &[u8]) {
 
 /// A message within a message: written behind room for its length, which is then
 /// moved into place.
-fn nested(out: &mut Vec<u8>, field: u8, write: impl FnOnce(&mut Vec<u8>)) {
+fn nested<R>(out: &mut Vec<u8>, field: u8, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     tag(out, field, LENGTH);
     let start = out.len();
     // Most are shorter than 128 bytes, so that one byte of length is enough.
     out.push(0);
-    write(out);
+    let result = write(out);
     let length = out.len() - start - 1;
     if let (Ok(short @ 0..0x80), Some(place)) = (u8::try_from(length), out.get_mut(start)) {
         *place = short;
-        return;
+        return result;
     }
     let mut prefix = Vec::with_capacity(10);
     varint(&mut prefix, length as u64);
     out.splice(start..=start, prefix);
+    result
 }
 
 /// One row of `RowBatch.rows`.
-pub(super) fn row(out: &mut Vec<u8>, values: &[Value]) {
+///
+/// # Errors
+/// Which value, from 0, cannot be read, and why.
+pub(super) fn row(
+    out: &mut Vec<u8>,
+    shapes: &[Shape],
+    row: &RawRow<'_>,
+) -> Result<(), (usize, String)> {
     nested(out, 1, |out| {
-        for value in values {
-            nested(out, 1, |out| self::value(out, value));
+        for (index, (shape, bytes)) in shapes.iter().zip(row.values()).enumerate() {
+            let view = match bytes {
+                None => View::Made(Value::Null),
+                Some(bytes) => {
+                    values::view(shape, bytes).map_err(|error| (index, error.to_string()))?
+                }
+            };
+            nested(out, 1, |out| viewed(out, &view));
         }
-    });
+        Ok(())
+    })
+}
+
+fn viewed(out: &mut Vec<u8>, view: &View<'_>) {
+    match view {
+        View::Text(text) => bytes(out, 5, text.as_bytes()),
+        View::Bytes(content) => bytes(out, 6, content),
+        View::Made(made) => value(out, made),
+    }
 }
 
 fn value(out: &mut Vec<u8>, value: &Value) {
@@ -163,7 +188,9 @@ mod tests {
         ];
         let mut batch = Batch::default();
         for values in [values.as_slice(), &[]] {
-            row(&mut batch.bytes, values);
+            nested(&mut batch.bytes, 1, |out| {
+                values.iter().for_each(|one| nested(out, 1, |out| value(out, one)));
+            });
             batch.rows += 1;
         }
         let message = sql::QueryResponse::parse_from_bytes(&typed_batch(batch)).expect("parses");
@@ -172,6 +199,34 @@ mod tests {
         let expected: Vec<sql::Value> = values.into_iter().map(convert::sql::value).collect();
         assert_eq!(rows[0].values, expected);
         assert!(message.special_fields.unknown_fields().iter().next().is_none());
+    }
+
+    #[test]
+    fn a_row_is_written_as_its_decoded_values_are() {
+        let texts = [String::new(), "ä".to_owned(), "x".repeat(300)];
+        let mut body = vec![0, 7];
+        let mut shapes = Vec::new();
+        let mut add = |oid, bytes: &[u8]| {
+            shapes.push(Shape::Scalar(oid));
+            body.extend((bytes.len() as u32).to_be_bytes());
+            body.extend(bytes);
+        };
+        texts.iter().for_each(|text| add(25, text.as_bytes()));
+        add(17, &[0, 255]);
+        add(23, &[255, 255, 255, 254]);
+        add(3802, b"\x01{}");
+        shapes.push(Shape::Scalar(25));
+        body.extend([255; 4]);
+        let raw = RawRow::read(&body, 7).expect("a row");
+        let mut batch = Batch { rows: 1, ..Batch::default() };
+        assert_eq!(row(&mut batch.bytes, &shapes, &raw), Ok(()));
+        let message = sql::QueryResponse::parse_from_bytes(&typed_batch(batch)).expect("parses");
+        let decoded = crate::backend::raw_row::decode(&shapes, &raw).expect("decodes");
+        let expected: Vec<_> = decoded.into_iter().map(convert::sql::value).collect();
+        assert_eq!(message.batch().rows[0].values, expected);
+        shapes[3] = Shape::Scalar(23);
+        let failed = row(&mut Vec::new(), &shapes, &raw);
+        assert_eq!(failed, Err((3, "malformed int4: wrong length".to_owned())));
     }
 
     #[test]
