@@ -4,7 +4,7 @@ use futures_executor::block_on;
 use futures_util::{SinkExt, StreamExt};
 use grpcio::{ClientCStreamReceiver, ClientCStreamSender, ClientSStreamReceiver, WriteFlags};
 
-use super::{Answer, CallError, Client};
+use super::{Answer, Client};
 use crate::proto::sql::copy_in_request::Kind;
 use crate::proto::sql::{
     CopyInFinish, CopyInRequest, CopyInResponse, CopyInStart, CopyOutRequest, CopyOutResponse,
@@ -14,8 +14,8 @@ use crate::proto::sql::{
 pub struct CopyIn {
     sender: ClientCStreamSender<CopyInRequest>,
     receiver: ClientCStreamReceiver<CopyInResponse>,
-    /// Sending has failed; gRPC's sender must not be used again.
-    failed: bool,
+    /// What could not be sent any more; gRPC must not be asked again.
+    ended: bool,
     /// Its channel: gRPC does not connect one that nobody holds.
     _client: Client,
 }
@@ -44,7 +44,7 @@ impl Client {
     /// What gRPC says.
     pub fn copy_in_unstarted(&self) -> Answer<CopyIn> {
         let (sender, receiver) = self.sql.copy_in(self.options())?;
-        Ok(CopyIn { sender, receiver, failed: false, _client: self.clone() })
+        Ok(CopyIn { sender, receiver, ended: false, _client: self.clone() })
     }
 
     /// Starts a COPY TO STDOUT.
@@ -82,7 +82,7 @@ impl CopyIn {
     /// # Errors
     /// What the service, or PostgreSQL, says.
     pub fn end(mut self) -> Answer<CopyInResponse> {
-        if !self.failed {
+        if !self.ended {
             // As above.
             let _ = block_on(self.sender.close());
         }
@@ -94,12 +94,12 @@ impl CopyIn {
     /// # Errors
     /// As for [`data`](Self::data).
     pub fn send(&mut self, kind: impl Into<Option<Kind>>) -> Answer<()> {
-        if self.failed {
-            return Err(CallError::unexpected("the call has ended"));
+        if self.ended {
+            return Err(grpcio::Error::RpcFinished(None).into());
         }
         let request = CopyInRequest { kind: kind.into(), ..CopyInRequest::default() };
         let sent = block_on(self.sender.send((request, WriteFlags::default())));
-        self.failed = sent.is_err();
+        self.ended = sent.is_err();
         Ok(sent?)
     }
 }

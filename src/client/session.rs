@@ -17,6 +17,8 @@ pub struct Session {
     receiver: ClientDuplexReceiver<SessionResponse>,
     /// What the stream ended with, while an answer that came before is still read.
     failed: Option<CallError>,
+    /// What could not be sent any more; gRPC must not be asked again.
+    ended: bool,
     /// Its channel: gRPC does not connect one that nobody holds.
     _client: Client,
 }
@@ -28,7 +30,7 @@ impl Client {
     /// What gRPC says.
     pub fn session(&self) -> Answer<Session> {
         let (sender, receiver) = self.sql.session(self.options())?;
-        Ok(Session { sender, receiver, failed: None, _client: self.clone() })
+        Ok(Session { sender, receiver, failed: None, ended: false, _client: self.clone() })
     }
 
     /// Starts a Session stream and leases a connection for it.
@@ -53,7 +55,16 @@ impl Session {
     /// If the stream has ended; `next` says why.
     pub fn send(&mut self, kind: impl Into<Option<Kind>>) -> Answer<()> {
         let request = SessionRequest { kind: kind.into(), ..SessionRequest::default() };
-        Ok(block_on(self.sender.send((request, WriteFlags::default())))?)
+        Ok(self.say(request)?)
+    }
+
+    fn say(&mut self, request: SessionRequest) -> grpcio::Result<()> {
+        if self.ended {
+            return Err(grpcio::Error::RpcFinished(None));
+        }
+        let sent = block_on(self.sender.send((request, WriteFlags::default())));
+        self.ended = sent.is_err();
+        sent
     }
 
     /// Sends statements, under a name for their answer.
@@ -80,7 +91,7 @@ impl Session {
     pub fn close(&mut self) -> Answer<()> {
         let kind = Some(Kind::Close(SessionClose::default()));
         let request = SessionRequest { kind, ..SessionRequest::default() };
-        match block_on(self.sender.send((request, WriteFlags::default()))) {
+        match self.say(request) {
             // The stream has ended well: it was answered before gRPC could say
             // that it was sent.
             Ok(()) | Err(grpcio::Error::RpcFinished(None)) => Ok(()),
