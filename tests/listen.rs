@@ -244,3 +244,15 @@ fn a_stop_ends_the_listening_and_counts_as_clean() {
     assert_eq!((error.code, error.reason.as_str()), (code::UNAVAILABLE, "DRAINING"));
     eventually("no backend is left", || tenant.backends() == 0);
 }
+
+#[test]
+fn whoever_does_not_wait_is_taken_up_where_there_is_nobody_to_wait_for() {
+    let (service, tenant) = (Service::start(), tenant().pool_of(1));
+    let hurried = ListenRequest { wait_timeout: millis(0), ..on(&tenant, &["a", "b"]) };
+    let mut first = service.client().listen(&hurried).unwrap();
+    assert!(matches!(next(&mut first), Kind::Started(_)));
+    for _ in 0..20 {
+        let mut listen = service.client().listen(&hurried).unwrap();
+        assert!(matches!(next(&mut listen), Kind::Started(_)));
+    }
+}

@@ -127,6 +127,11 @@ impl Caller {
         }
     }
 
+    /// True while the request stands in a queue.
+    pub fn is_queued(&self) -> bool {
+        matches!(*self.lock(), Stage::Queued(..) | Stage::Represented(_))
+    }
+
     /// True once the caller has left.
     pub fn is_gone(&self) -> bool {
         matches!(*self.lock(), Stage::Gone)

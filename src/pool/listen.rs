@@ -23,6 +23,7 @@ use crate::pool::alarms::Alarm;
 use crate::pool::caller::Caller;
 use crate::pool::job::{Job, Session};
 use crate::pool::tenant::Tenant;
+use crate::pool::turn::LEAST_PATIENCE;
 
 /// Listeners of one tenant.
 const LISTENERS_MAX: usize = 1000;
@@ -215,29 +216,43 @@ impl Tenant {
         let idle = matches!(state.phase, Phase::None);
         drop(state);
         let listening = Listening { tenant: Arc::downgrade(self), id };
-        let tenant = Arc::downgrade(self);
-        let alarm = self.context.tools.alarms.set(now + wait, move || {
-            if let Some(tenant) = tenant.upgrade() {
-                tenant.expire_listener(id);
-            }
-        });
-        *super::tenant::lock(&slot) = Some(alarm);
         if let Some(watch) = running {
             watch.nudge();
         }
         if idle {
             self.ask_for_session();
         }
+        self.expire_at(id, &slot, now + wait);
         Ok(listening)
     }
 
-    /// The time of a listener is over in which it waits for its start.
-    fn expire_listener(&self, id: ListenerId) {
+    fn expire_at(self: &Arc<Self>, id: ListenerId, slot: &Mutex<Option<Alarm>>, at: Instant) {
+        let tenant = Arc::downgrade(self);
+        let alarm = self.context.tools.alarms.set(at, move || {
+            if let Some(tenant) = tenant.upgrade() {
+                tenant.expire_listener(id);
+            }
+        });
+        let before = super::tenant::lock(slot).replace(alarm);
+        drop(before);
+    }
+
+    /// The time of a listener is over in which it waits for its start. One that
+    /// does not wait for others has a moment more: its start is being made.
+    fn expire_listener(self: &Arc<Self>, id: ListenerId) {
         let state = self.hub.lock();
         let waits = state.channels.hearing(id) == Some(Hearing::Waits);
-        let since = state.members.get(&id).map(|member| member.since);
+        let member = state.members.get(&id).filter(|_| waits).cloned();
+        let asked = match &state.phase {
+            Phase::Asked(caller) => Some(Arc::clone(caller)),
+            Phase::Running(_) | Phase::None | Phase::Pausing { .. } => None,
+        };
+        let running = matches!(state.phase, Phase::Running(_));
         drop(state);
-        let Some(since) = since.filter(|_| waits) else { return };
+        let Some(Member { since, wait, .. }) = member else { return };
+        if running || asked.is_some_and(|caller| !caller.is_queued()) {
+            return self.expire_at(id, &wait, clock::now() + LEAST_PATIENCE);
+        }
         let gate = self.gate();
         let (used, limit, waiting) = (gate.used(), gate.permits(), gate.waiting());
         drop(gate);

@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A connect is not worth beginning with less; so one may take so long although
 /// its caller's time is over.
-const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Jobs with a permit that wait for their backend, in the order in which they
 /// were granted. There is one `Turn` for each of them and for each spare permit.
