@@ -4,19 +4,26 @@
 
 #[path = "cancels/chance.rs"]
 mod chance;
+#[path = "cancels/clocks.rs"]
+mod clocks;
 mod harness;
 #[path = "cancels/scene.rs"]
 mod scene;
+#[path = "cancels/streams.rs"]
+mod streams;
 #[path = "chaos/way.rs"]
 #[allow(dead_code)] // Of which a part is needed here.
 mod way;
 
+use std::time::Duration;
+
 use connection_pool_manager::client::CallError;
+use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::ExecuteResponse;
 use harness::sql::{assert_error, on_lease, work};
 use harness::{code, eventually, millis, now, refused, tenant, Service};
-use scene::{pass, Round, Scene, FIRST, SECOND};
+use scene::{pass, Round, Scene, AFTER_LIFE, FIRST, LIFE, SECOND};
 
 /// What can end an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,11 +36,13 @@ enum End {
     Timeout,
     /// The lease is released by force.
     Revoke,
+    /// The lease's lifetime is over.
+    Lifetime,
     /// The statement comes to its end.
     Natural,
 }
 
-use End::{Caller, Deadline, Natural, Revoke, Timeout};
+use End::{Caller, Deadline, Lifetime, Natural, Revoke, Timeout};
 
 impl End {
     /// Its name on a cancel.
@@ -42,9 +51,38 @@ impl End {
             Caller | Deadline => Some("caller"),
             Timeout => Some("timeout"),
             Revoke => Some("release"),
+            Lifetime => Some("max_lifetime"),
             Natural => None,
         }
     }
+
+    /// How the lease ends with it, if it does.
+    fn ends_lease(self) -> Option<&'static str> {
+        match self {
+            Revoke => Some("released"),
+            Lifetime => Some("max_lifetime"),
+            Caller | Deadline | Timeout | Natural => None,
+        }
+    }
+}
+
+/// The moments of two ends.
+fn moments(first: End) -> (Duration, Duration) {
+    match first {
+        Lifetime => (LIFE, AFTER_LIFE),
+        _ => (FIRST, SECOND),
+    }
+}
+
+/// A round whose times are these.
+fn timed<'a>(scene: &'a Scene, ends: [(End, Duration); 2]) -> Round<'a> {
+    let at = |end| ends.into_iter().find_map(|(this, after)| (this == end).then_some(after));
+    let max_lifetime = at(Lifetime).map(|life| millis(life.as_millis() as u64)).unwrap_or_default();
+    let lease = scene.lease_of(ConnectionRequest { max_lifetime, ..ConnectionRequest::default() });
+    let mut round = scene.round(lease);
+    round.timed = at(Timeout);
+    round.deadline = at(Deadline);
+    round
 }
 
 impl Round<'_> {
@@ -52,7 +90,7 @@ impl Round<'_> {
     fn happens(&mut self, end: End) {
         match end {
             Caller => drop(self.call.take()),
-            Deadline | Timeout => pass(self.due.expect("a time was set")),
+            Deadline | Timeout | Lifetime => pass(self.due.expect("a time was set")),
             Revoke => {
                 self.lease.client.release_with(&self.lease.id, true).expect("the release");
             }
@@ -67,28 +105,23 @@ impl Round<'_> {
 /// False: a busy machine has let something come too late, and nothing is shown.
 fn cancelled_first(scene: &Scene, first: End, second: End) -> bool {
     let before = scene.cancels();
-    let mut round = scene.round();
-    round.timed = [(first, FIRST), (second, SECOND)]
-        .into_iter()
-        .find_map(|(end, after)| matches!(end, Timeout).then_some(after));
-    round.deadline = [(first, FIRST), (second, SECOND)]
-        .into_iter()
-        .find_map(|(end, after)| matches!(end, Deadline).then_some(after));
+    let (sooner, later) = moments(first);
+    let mut round = timed(scene, [(first, sooner), (second, later)]);
     let started = now();
     let hold = scene.way.hold_next();
     round.start();
-    if !round.is_blocked_before(started + FIRST) {
+    if !round.is_blocked_before(started + sooner) {
         return false;
     }
-    round.due = Some(started + FIRST);
+    round.due = Some(started + sooner);
     if first == Caller || first == Revoke {
         round.happens(first);
     }
     // The cancel is on its way, and gets no further for the moment.
     hold.wait();
-    round.due = Some(started + SECOND);
+    round.due = Some(started + later);
     round.happens(second);
-    if second == Natural && first != Revoke {
+    if second == Natural && first.ends_lease().is_none() {
         // Whoever comes now must not be hit by the cancel.
         let busy = round.lease.client.run(&round.lease.id, &["select 1"]);
         match busy {
@@ -109,11 +142,11 @@ fn cancelled_first(scene: &Scene, first: End, second: End) -> bool {
         assert_eq!(cancels.of(second.cause()), 0, "{first:?}, then {second:?}");
     }
     check_answer(first, second, answer);
-    let revoked = first == Revoke || second == Revoke;
-    if revoked {
-        assert_eq!(round.lease.end_reason(), "released", "{first:?}, then {second:?}");
-    } else {
-        round.lease_goes_on();
+    match first.ends_lease().or(second.ends_lease()) {
+        Some(reason) => {
+            assert_eq!(round.lease.end_reason(), reason, "{first:?}, then {second:?}");
+        }
+        None => round.lease_goes_on(),
     }
     assert_eq!(scene.rows(round.number), usize::from(second == Natural));
     let pid = round.lease.pid;
@@ -143,7 +176,7 @@ fn check_answer(first: End, second: End, answer: Option<Result<ExecuteResponse, 
         }
         Some(Ok(answer)) => {
             assert_eq!(second, Natural, "{pair:?}");
-            assert_eq!(answer.session.lease_ended, first == Revoke, "{pair:?}");
+            assert_eq!(answer.session.lease_ended, first.ends_lease().is_some(), "{pair:?}");
         }
     }
 }
@@ -151,9 +184,7 @@ fn check_answer(first: End, second: End, answer: Option<Result<ExecuteResponse, 
 /// The operation is over when the other comes.
 fn natural_first(scene: &Scene, second: End) -> bool {
     let before = scene.cancels();
-    let mut round = scene.round();
-    round.timed = (second == Timeout).then_some(SECOND);
-    round.deadline = (second == Deadline).then_some(SECOND);
+    let mut round = timed(scene, [(Natural, FIRST), (second, SECOND)]);
     let started = now();
     round.start();
     if !round.is_blocked_before(started + FIRST) {
@@ -168,6 +199,17 @@ fn natural_first(scene: &Scene, second: End) -> bool {
     round.is_over();
     if scene.cancels().since(&before).total() > 0 {
         return false;
+    }
+    if second == Lifetime {
+        assert!(round.answer().expect("it was heard").is_ok());
+        round.happens(Lifetime);
+        let lease = &round.lease;
+        eventually("the lease has ended", || {
+            lease.client.run(&lease.id, &["select 1"]).is_err_and(|e| e.reason == "LEASE_ENDED")
+        });
+        assert_eq!(lease.end_reason(), "max_lifetime");
+        // The last to ask may have been busy when it came.
+        return scene.cancels().since(&before).of(Lifetime.cause()) == 0;
     }
     // What runs when the other comes is not what it was meant for.
     let direct = scene.direct(&round.lease);
@@ -200,7 +242,7 @@ fn in_time(pair: (End, End), round: impl Fn() -> bool) {
 
 fn every_end_after(first: End) {
     let scene = Scene::new();
-    for second in [Caller, Deadline, Timeout, Revoke, Natural] {
+    for second in [Caller, Deadline, Timeout, Revoke, Lifetime, Natural] {
         if second == first {
             continue;
         }
@@ -230,6 +272,11 @@ fn a_timeout_that_passes_first_is_the_cause() {
 #[test]
 fn a_forced_release_that_comes_first_is_the_cause() {
     every_end_after(Revoke);
+}
+
+#[test]
+fn a_lifetime_that_is_over_first_is_the_cause() {
+    every_end_after(Lifetime);
 }
 
 #[test]

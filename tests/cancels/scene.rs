@@ -5,11 +5,12 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use connection_pool_manager::client::{statement, CallError};
+use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use connection_pool_manager::proto::sql::{ExecuteRequest, ExecuteResponse};
 
 use crate::harness::proxy::Proxy;
 use crate::harness::{
-    answer, eventually, millis, now, postgres, tenant, Held, Later, Service, Tenant,
+    answer, eventually, millis, now, postgres, request, tenant, Held, Later, Service, Tenant,
 };
 use crate::way::Way;
 
@@ -18,6 +19,10 @@ use crate::way::Way;
 /// for which it has two seconds.
 pub const FIRST: Duration = Duration::from_millis(700);
 pub const SECOND: Duration = Duration::from_millis(1400);
+
+/// The same where a lease's lifetime, of a second at least, comes first.
+pub const LIFE: Duration = Duration::from_millis(1000);
+pub const AFTER_LIFE: Duration = Duration::from_millis(1800);
 
 /// Returns at this time.
 pub fn pass(time: Instant) {
@@ -74,14 +79,25 @@ impl Scene {
         Held { client: self.service.client(), id: lease.id.clone(), pid: lease.pid }
     }
 
+    /// A lease of such terms.
+    pub fn lease_of(&self, terms: ConnectionRequest) -> Held {
+        let mut lease = self.service.lease_with(&self.asks(terms));
+        lease.client = self.service.client_by(self.clients.port);
+        lease
+    }
+
+    /// Asks for a connection on these terms.
+    pub fn asks(&self, terms: ConnectionRequest) -> ConnectionRequest {
+        let asked = request(&self.through);
+        ConnectionRequest { tenant_id: asked.tenant_id, dsn: asked.dsn, ..terms }
+    }
+
     /// A statement that will wait, not started.
-    pub fn round(&self) -> Round<'_> {
-        self.numbers.set(self.numbers.get() + 1);
-        self.keeper.run(&["select pg_advisory_lock(7)"]);
-        self.kept.set(true);
+    pub fn round(&self, lease: Held) -> Round<'_> {
+        self.keep();
         Round {
             scene: self,
-            lease: self.lease(),
+            lease,
             number: self.numbers.get(),
             timed: None,
             deadline: None,
@@ -90,11 +106,43 @@ impl Scene {
         }
     }
 
+    /// The next statement will wait.
+    pub fn keep(&self) -> u32 {
+        self.numbers.set(self.numbers.get() + 1);
+        self.keeper.run(&["select pg_advisory_lock(7)"]);
+        self.kept.set(true);
+        self.numbers.get()
+    }
+
+    /// The statement that waits.
+    pub fn waiting(number: u32) -> String {
+        format!(
+            "with held as materialized (select pg_advisory_xact_lock(7)) \
+             insert into marker select {number} from held"
+        )
+    }
+
     /// Lets the statement go.
     pub fn open(&self) {
         if self.kept.take() {
             self.keeper.run(&["select pg_advisory_unlock(7)"]);
         }
+    }
+
+    /// A statement waits, and that was seen by then.
+    pub fn is_blocked_before(&self, time: Instant) -> bool {
+        let mut seen = false;
+        eventually("the statement waits", || {
+            seen = self.is_blocked();
+            seen || now() >= time
+        });
+        seen && now() < time
+    }
+
+    pub fn is_blocked(&self) -> bool {
+        let blocked = "select count(*) from pg_locks where locktype = 'advisory' and not granted \
+                       and database = (select oid from pg_database where datname = current_database())";
+        self.tenant.sql(blocked) == "1"
     }
 
     /// Rows that the statement of this number has left.
@@ -113,6 +161,11 @@ impl Scene {
         Cancels { sent, failed: CAUSES.map(|cause| count(cause, "failed")).iter().sum() }
     }
 
+    /// The name of the tenant whose statements wait.
+    pub fn tenant_name(&self) -> &str {
+        &self.tenant.name
+    }
+
     /// Everything is given back.
     pub fn is_quiet(&self) {
         let stats = self.service.wait_quiet(&self.tenant.name);
@@ -120,11 +173,11 @@ impl Scene {
     }
 }
 
-const CAUSES: [&str; 3] = ["caller", "timeout", "release"];
+const CAUSES: [&str; 5] = ["caller", "timeout", "release", "max_lifetime", "stream_lost"];
 
 /// Cancels that were sent, each operation's counted once.
 pub struct Cancels {
-    sent: [u64; 3],
+    sent: [u64; CAUSES.len()],
     pub failed: u64,
 }
 
@@ -160,11 +213,7 @@ pub struct Round<'a> {
 
 impl Round<'_> {
     pub fn start(&mut self) {
-        let sql = format!(
-            "with held as materialized (select pg_advisory_xact_lock(7)) \
-             insert into marker select {} from held",
-            self.number
-        );
+        let sql = Scene::waiting(self.number);
         let hour = Duration::from_secs(3600);
         let request = ExecuteRequest {
             connection_id: self.lease.id.clone(),
@@ -179,14 +228,7 @@ impl Round<'_> {
 
     /// The statement waits, and that was seen by then.
     pub fn is_blocked_before(&self, time: Instant) -> bool {
-        let blocked = "select count(*) from pg_locks where locktype = 'advisory' and not granted \
-                       and database = (select oid from pg_database where datname = current_database())";
-        let mut seen = false;
-        eventually("the statement waits", || {
-            seen = self.scene.tenant.sql(blocked) == "1";
-            seen || now() >= time
-        });
-        seen && now() < time
+        self.scene.is_blocked_before(time)
     }
 
     /// What the caller is told; `None` if it does not listen.
