@@ -5,6 +5,8 @@ mod harness;
 
 #[path = "copies/endings.rs"]
 mod endings;
+#[path = "copies/order.rs"]
+mod order;
 #[path = "copies/refusals.rs"]
 mod refusals;
 
