@@ -8,6 +8,7 @@ use std::time::Instant;
 use crossbeam_channel::{bounded, Receiver, Sender};
 
 use crate::core::deadlines::Deadlines;
+use crate::threads;
 
 type Action = Box<dyn FnOnce() + Send>;
 
@@ -122,7 +123,10 @@ impl Alarms {
         let actions: Vec<Action> = due.iter().filter_map(|id| set.actions.remove(id)).collect();
         drop(set);
         let count = actions.len();
-        actions.into_iter().for_each(|action| action());
+        // A panic in one costs that one: among the others are watchdogs.
+        for action in actions {
+            threads::survive(threads::REAPER, action);
+        }
         count
     }
 }
@@ -162,6 +166,18 @@ mod tests {
         assert_eq!(told.try_iter().collect::<Vec<_>>(), ["kept"]);
         drop(kept);
         assert!(alarms.next().is_none());
+    }
+
+    #[test]
+    fn a_panic_in_one_costs_no_other_that_is_due_with_it() {
+        let alarms = Alarms::new(Bell::default());
+        let (t0, (tell, told)) = (crate::clock::now(), crossbeam_channel::unbounded());
+        alarms.soon(t0, || panic!("injected"));
+        alarms.soon(t0, move || {
+            let _ = tell.send(());
+        });
+        alarms.run_due(t0, 10);
+        assert_eq!(told.len(), 1);
     }
 
     #[test]
