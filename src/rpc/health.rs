@@ -77,7 +77,7 @@ impl Health for Standard {
         // Watches before it looks, so that no change falls in between.
         let changes = self.0.context().serving.watch();
         let watcher = self.clone();
-        ctx.spawn(async move {
+        reply::spawn(&ctx, async move {
             // It ends when its caller leaves, or with the server.
             let _ = watcher.tell(&request.service, sink, changes).await;
         });

@@ -40,10 +40,16 @@ pub(super) fn answer<R, M>(
         reply.send(Err(error));
         answer
     });
-    let delivery = AssertUnwindSafe(deliver(sink, promised, caller, convert)).catch_unwind();
+    let delivery = deliver(sink, promised, caller, convert);
+    spawn(ctx, delivery);
+}
+
+/// Runs a call's future to its end on gRPC's thread.
+pub(super) fn spawn(ctx: &RpcContext<'_>, served: impl Future<Output = ()> + Send + 'static) {
+    let served = AssertUnwindSafe(served).catch_unwind();
     ctx.spawn(async move {
         // A panic that reached gRPC's thread would end it for good.
-        if delivery.await.is_err() {
+        if served.await.is_err() {
             log::error!("event=panic thread={}", threads::GRPC);
         }
     });
@@ -102,3 +108,6 @@ async fn deliver<R, M>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
