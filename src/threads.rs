@@ -49,7 +49,8 @@ pub fn survive<T>(name: &'static str, body: impl FnOnce() -> T) -> Option<T> {
     }
 }
 
-fn text_of(panic: &(dyn Any + Send)) -> &str {
+/// What a panic says.
+pub fn text_of(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

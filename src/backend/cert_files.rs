@@ -4,7 +4,7 @@
 //! whether one exists outside of the directory set aside for them.
 
 use std::fs::{self, File, Metadata};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,9 @@ use openssl::pkey::PKey;
 use openssl::ssl::SslConnectorBuilder;
 use openssl::x509::X509;
 
+use crate::backend::starved::starved;
 use crate::config::dsn::TlsKeys;
+use crate::error::ConnectError;
 
 /// No bundle of certificates is larger.
 const FILE_MAX_BYTES: u64 = 1 << 20;
@@ -26,13 +28,18 @@ impl CertFiles {
     ///
     /// # Errors
     /// Which key's file cannot be had, and why.
-    pub fn read(keys: &TlsKeys, dir: Option<&Path>) -> Result<CertFiles, String> {
-        keys.confine(dir).map_err(|error| error.to_string())?;
+    pub fn read(keys: &TlsKeys, dir: Option<&Path>) -> Result<CertFiles, ConnectError> {
+        keys.confine(dir).map_err(|error| ConnectError::Settings(error.to_string()))?;
         let files = keys.files().map(|(key, name)| {
-            let content = dir.ok_or(MISSING).and_then(|dir| content(key, name, dir));
-            Ok((key, content.map_err(|why| format!("{key}: {why}"))?))
+            let content =
+                dir.ok_or_else(|| Unread::Unfit(MISSING)).and_then(|dir| content(key, name, dir));
+            let failed = |unread| match unread {
+                Unread::Unfit(why) => ConnectError::Settings(format!("{key}: {why}")),
+                Unread::Starved(starved) => starved,
+            };
+            Ok((key, content.map_err(failed)?))
         });
-        files.collect::<Result<_, String>>().map(CertFiles)
+        files.collect::<Result<_, ConnectError>>().map(CertFiles)
     }
 
     fn of(&self, key: &str) -> Option<&[u8]> {
@@ -85,24 +92,38 @@ fn certificates(key: &str, pem: &[u8]) -> Result<Vec<X509>, String> {
 /// the directory.
 const MISSING: &str = "there is no such file in the service's directory for them (--dsn-cert-dir)";
 
-fn content(key: &str, name: &str, dir: &Path) -> Result<Vec<u8>, &'static str> {
-    let path = within(name, dir).ok_or(MISSING)?;
+/// Why a file was not read.
+enum Unread {
+    Unfit(&'static str),
+    Starved(ConnectError),
+}
+
+fn unread(error: &io::Error) -> Unread {
+    starved(error).map_or(Unread::Unfit("the file cannot be read"), Unread::Starved)
+}
+
+fn content(key: &str, name: &str, dir: &Path) -> Result<Vec<u8>, Unread> {
+    let path = within(name, dir).ok_or(Unread::Unfit(MISSING))?;
     // Looked at before it is opened: opening a pipe would wait for its writer.
     let is_file = fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
     if !is_file {
-        return Err(MISSING);
+        return Err(Unread::Unfit(MISSING));
     }
-    let file = File::open(&path).map_err(|_| "the file cannot be read")?;
-    let metadata = file.metadata().map_err(|_| "the file cannot be read")?;
+    let file = File::open(&path).map_err(|error| unread(&error))?;
+    let metadata = file.metadata().map_err(|error| unread(&error))?;
     if key == "sslkey" && is_exposed(&metadata) {
-        return Err("the file must be readable by nobody but its owner (0600), or if root owns \
-                    it, by nobody but its group (0640)");
+        return Err(Unread::Unfit(
+            "the file must be readable by nobody but its owner (0600), or if root owns it, by \
+             nobody but its group (0640)",
+        ));
     }
     let mut content = Vec::new();
     match file.take(FILE_MAX_BYTES + 1).read_to_end(&mut content) {
-        Ok(_) if content.len() as u64 > FILE_MAX_BYTES => Err("the file is larger than 1 MiB"),
+        Ok(_) if content.len() as u64 > FILE_MAX_BYTES => {
+            Err(Unread::Unfit("the file is larger than 1 MiB"))
+        }
         Ok(_) => Ok(content),
-        Err(_) => Err("the file cannot be read"),
+        Err(error) => Err(unread(&error)),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::backend::pg::{Equipment, PgBackend};
 use crate::backend::resolve::resolve;
 use crate::backend::session::{Backend, Notices};
 use crate::backend::startup::settings;
+use crate::backend::starved::in_panic;
 use crate::backend::tls::Tls;
 use crate::backend::transport::Watch;
 use crate::backend::verdict::verdict;
@@ -112,8 +113,7 @@ impl PgConnect {
         if keys.mode == SslMode::Disable || Tls::is_plain(keys) {
             return Ok(self.plain.clone());
         }
-        let files =
-            CertFiles::read(keys, self.cert_dir.as_deref()).map_err(ConnectError::Settings)?;
+        let files = CertFiles::read(keys, self.cert_dir.as_deref())?;
         let special = || self.special.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, tls)) = special().as_ref().filter(|(known, _)| *known == files) {
             return Ok(tls.clone());
@@ -250,6 +250,6 @@ impl Connect for PgConnect {
         // The driver panics when it cannot build its runtime, for example
         // without file descriptors; that must cost this attempt only.
         catch_unwind(AssertUnwindSafe(|| self.attempt(watch, limit)))
-            .unwrap_or(Err(ConnectError::Panicked))
+            .unwrap_or_else(|panic| Err(in_panic(&*panic)))
     }
 }

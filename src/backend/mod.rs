@@ -21,6 +21,7 @@ mod rows;
 pub mod session;
 pub mod sqlstate;
 mod startup;
+mod starved;
 mod statements;
 pub mod tls;
 pub mod transport;

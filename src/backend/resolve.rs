@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use crate::backend::starved::starved;
 use crate::config::dsn::HostPort;
 use crate::error::ConnectError;
 use crate::threads;
@@ -34,11 +35,14 @@ pub(super) fn resolve(
         // Nobody listens any more after the time limit; that is all right.
         let _ = sender.send(found.map(|addresses| addresses.collect::<Vec<_>>()));
     })
-    .map_err(|e| unreachable(e.to_string()))?;
+    .map_err(|error| ConnectError::Starved(format!("no thread to look up {target}: {error}")))?;
     match receiver.recv_timeout(left) {
         Ok(Ok(addresses)) if addresses.is_empty() => Err(unreachable("no address".to_owned())),
         Ok(Ok(addresses)) => Ok(addresses),
-        Ok(Err(error)) => Err(unreachable(format!("host name lookup: {error}"))),
+        Ok(Err(error)) => {
+            Err(starved(&error)
+                .unwrap_or_else(|| unreachable(format!("host name lookup: {error}"))))
+        }
         Err(_) => Err(ConnectError::TimedOut { target, step: "host name lookup", limit }),
     }
 }

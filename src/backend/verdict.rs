@@ -10,6 +10,7 @@ use openssl::ssl::{self, ErrorCode};
 use crate::backend::fault::fault_of;
 use crate::backend::handshake::Refusal;
 use crate::backend::sqlstate;
+use crate::backend::starved::starved;
 use crate::backend::transport::Watch;
 use crate::error::ConnectError;
 
@@ -49,6 +50,9 @@ pub(super) fn verdict(
         }
     }
     let io = find::<io::Error>(&causes);
+    if let Some(starved) = io.and_then(starved) {
+        return starved;
+    }
     let why = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
     match io.map(io::Error::kind) {
         Some(io::ErrorKind::TimedOut) => mute("TCP connect"),

@@ -86,6 +86,9 @@ pub enum ConnectError {
     },
     /// What became of each server, of those that were tried; two or more.
     Several(Vec<ConnectError>),
+    /// This service itself lacks what an attempt takes: a file descriptor, a thread.
+    /// That says nothing of the database.
+    Starved(String),
     /// The attempt panicked; a defect of ours or the driver's.
     Panicked,
 }
@@ -98,6 +101,7 @@ impl ConnectError {
             | ConnectError::Unreachable { .. }
             | ConnectError::TimedOut { .. }
             | ConnectError::Unfit { .. }
+            | ConnectError::Starved(_)
             | ConnectError::Panicked => true,
             ConnectError::Rejected(_)
             | ConnectError::Settings(_)
@@ -143,6 +147,7 @@ impl ConnectError {
             ConnectError::Untrusted { .. } => "untrusted",
             ConnectError::Unfit { .. } => "unfit",
             ConnectError::Several(_) => self.lead().as_str(),
+            ConnectError::Starved(_) => "starved",
             ConnectError::Panicked => "panicked",
         }
     }
@@ -170,6 +175,9 @@ impl fmt::Display for ConnectError {
                 write!(f, "{target}: no answer within {limit:?} ({step})")
             }
             ConnectError::Settings(text) => f.write_str(text),
+            ConnectError::Starved(why) => {
+                write!(f, "the service itself is short of resources: {why}")
+            }
             ConnectError::Panicked => f.write_str("the attempt failed inside the service"),
         }
     }

@@ -10,4 +10,5 @@ mod keeping;
 mod listening;
 mod schedules;
 mod serving;
+mod starved;
 mod world;

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::core::backoff;
 use crate::core::breaker::Phase;
 use crate::core::gate::GateState;
-use crate::error::Error;
+use crate::error::{ConnectError, Error};
 use crate::pool::job::{Job, Permit, Session};
 use crate::pool::tenant::{lock, Tenant};
 
@@ -136,8 +136,8 @@ impl Tenant {
 }
 
 /// The right, and the duty, to take one job or spare permit from the line. Dropped
-/// unused, as when a connect panics, it takes it all the same, and the job's reply
-/// then answers for itself.
+/// unused, as when a connect panics or no thread is left, it takes it all the same, and
+/// the job is answered.
 struct Turn {
     tenant: Arc<Tenant>,
     /// The job it was made for. Another turn may have served that; then it goes on
@@ -321,8 +321,17 @@ impl Drop for Turn {
             None => line.spare.pop(),
         };
         drop(line);
-        // The job first: its permit is given back after it.
-        drop(own);
+        // The job first: its permit is given back after it. In a panic the job's reply
+        // answers for itself.
+        match own {
+            Some(Standing { job, permit, .. }) if !std::thread::panicking() => {
+                let cause = ConnectError::Starved("no thread is left".to_owned());
+                let tenant = self.tenant.id.clone();
+                job.fail(&self.tenant, Error::Connect { tenant, cause });
+                drop(permit);
+            }
+            own => drop(own),
+        }
         drop(spare);
     }
 }

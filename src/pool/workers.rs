@@ -4,8 +4,10 @@
 //! it never stands behind another job. Jobs exist only with a permit (or one
 //! cancel for each), so there are never more workers than twice the permits.
 
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{bounded, Receiver, Sender, TrySendError};
@@ -24,12 +26,21 @@ pub struct Workers {
     sender: Sender<Job>,
     receiver: Receiver<Job>,
     alive: Arc<AtomicUsize>,
+    /// As when the system has no thread left.
+    #[cfg(test)]
+    starved: Arc<std::sync::atomic::AtomicBool>,
 }
 
 impl Default for Workers {
     fn default() -> Workers {
         let (sender, receiver) = bounded(0);
-        Workers { sender, receiver, alive: Arc::default() }
+        Workers {
+            sender,
+            receiver,
+            alive: Arc::default(),
+            #[cfg(test)]
+            starved: Arc::default(),
+        }
     }
 }
 
@@ -50,7 +61,7 @@ impl Workers {
         // The first job comes over a channel, so that it is not lost with the
         // closure when the thread cannot be started.
         let (hand, first) = bounded::<Job>(1);
-        let started = threads::spawn(threads::WORKER, move || {
+        let started = self.spawn(move || {
             let _alive = alive;
             if let Ok(job) = first.recv() {
                 threads::survive(threads::WORKER, job);
@@ -66,6 +77,20 @@ impl Workers {
                 Err(job)
             }
         }
+    }
+
+    fn spawn(&self, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+        #[cfg(test)]
+        if self.starved.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        threads::spawn(threads::WORKER, body)
+    }
+
+    /// From now on no thread can be had, or again.
+    #[cfg(test)]
+    pub fn starve(&self, starved: bool) {
+        self.starved.store(starved, Ordering::SeqCst);
     }
 
     /// The same where nobody can do better than drop the job. False then.

@@ -247,6 +247,9 @@ impl<'a> Said<'a> {
             | ConnectError::Unfit { .. } => {
                 Said::new(Code::UNAVAILABLE, Reason::REASON_DATABASE_UNAVAILABLE).retry(LATER)
             }
+            ConnectError::Starved(_) => {
+                Said::new(Code::RESOURCE_EXHAUSTED, Reason::REASON_SERVICE_LIMIT).retry(LATER)
+            }
             ConnectError::Panicked | ConnectError::Several(_) => {
                 Said::new(Code::INTERNAL, Reason::REASON_INTERNAL)
             }

@@ -161,6 +161,7 @@ fn table() -> Vec<(Error, Code, &'static str)> {
             Code::RESOURCE_EXHAUSTED,
             "DATABASE_FULL",
         ),
+        (connect(ConnectError::Starved("w".to_owned())), Code::RESOURCE_EXHAUSTED, "SERVICE_LIMIT"),
         (connect(ConnectError::Panicked), Code::INTERNAL, "INTERNAL"),
         (lost(Outcome::NotStarted), Code::UNAVAILABLE, "BACKEND_LOST"),
         (lost(Outcome::NotApplied), Code::ABORTED, "BACKEND_LOST"),
