@@ -225,6 +225,28 @@ fn another_dsn_of_a_tenant_that_cannot_be_opened_is_tried_at_once() {
 }
 
 #[test]
+fn another_dsn_is_tried_at_once_while_the_first_is_being_tried_in_vain() {
+    let (service, right) = (Service::start(), tenant());
+    let (proxy, wrong) = by_proxy(&right);
+    proxy.refuse();
+    let client = service.client();
+    let calls: Vec<_> = (0..3).map(|_| acquire_later(&client, &request(&wrong))).collect();
+    service.log().wait_for("event=connect_failed");
+    // The next try takes all of its five seconds.
+    proxy.hold();
+    let lease = service.lease(&right);
+    lease.run(&["select 1"]);
+    proxy.refuse();
+    for call in calls {
+        let error = refused(answer(call));
+        // The last try may have been on its way.
+        assert!(["DSN_MISMATCH", "DATABASE_UNAVAILABLE"].contains(&&*error.reason), "{error}");
+    }
+    let error = refused(client.acquire(&wrong.name, &wrong.dsn));
+    is(&error, code::FAILED_PRECONDITION, "DSN_MISMATCH");
+}
+
+#[test]
 fn wrong_passwords_of_a_tenant_that_was_never_open_are_told_each_time() {
     let (service, tenant) = (Service::start(), tenant());
     let wrong = tenant.dsn.replace(&tenant.password, "wrong-secret");

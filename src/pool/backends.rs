@@ -26,7 +26,7 @@ impl Tenant {
                 Ok(taken) => taken,
                 // What has just been taken to be closed is still open: one more
                 // would be one too many.
-                Err(_) if self.is_closed() => return Err(Error::Draining),
+                Err(_) if self.is_closed() => return Err(self.closed()),
                 Err(count) => {
                     let attempt = self.attempt()?;
                     let opened = self.open(count, patience, attempt);

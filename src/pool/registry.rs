@@ -149,6 +149,12 @@ impl Registry {
         };
         let fingerprint = self.fingerprint(dsn)?;
         let known = match self.find(&target.tenant) {
+            // Its DSN has led nowhere so far: another may be the right one.
+            Some(tenant) if tenant.fingerprint() != fingerprint && tenant.is_in_vain() => {
+                self.remove(&tenant);
+                tenant.displace();
+                self.register(&target.tenant, dsn, fingerprint)?
+            }
             Some(tenant) => tenant,
             None => self.register(&target.tenant, dsn, fingerprint)?,
         };

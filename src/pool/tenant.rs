@@ -51,6 +51,8 @@ pub struct Tenant {
     opening: AtomicBool,
     /// The keeper's work for this tenant is under way.
     pub(super) upkeep: AtomicBool,
+    /// Another DSN has taken its name, before it was ever open.
+    displaced: AtomicBool,
     pub(super) warm_after: Mutex<Option<Instant>>,
     /// When a request took or gave back a session last.
     pub(super) last_used: Mutex<Instant>,
@@ -86,6 +88,7 @@ impl Tenant {
             numbers: Numbers::default(),
             opening: AtomicBool::new(true),
             upkeep: AtomicBool::new(false),
+            displaced: AtomicBool::new(false),
             warm_after: Mutex::new(None),
             last_used: Mutex::new(clock::now()),
             context: Arc::clone(context),
@@ -277,6 +280,35 @@ impl Tenant {
         let waiting = self.gate().drain();
         for job in waiting {
             job.fail(self, Error::Draining);
+        }
+    }
+
+    /// True for a tenant that has yet to be opened, and whose database was away when it
+    /// was looked for: its DSN may be wrong.
+    pub(super) fn is_in_vain(&self) -> bool {
+        self.is_opening() && self.opener.is_troubled()
+    }
+
+    /// Another DSN takes its name. Whoever wants this one is told.
+    pub(super) fn displace(&self) {
+        self.displaced.store(true, Ordering::Release);
+        let waiting = self.gate().close();
+        for job in waiting {
+            job.fail(self, self.closed());
+        }
+        self.wake_all();
+    }
+
+    /// True once another DSN has its name.
+    pub(super) fn is_displaced(&self) -> bool {
+        self.displaced.load(Ordering::Acquire)
+    }
+
+    /// What to tell those who find it closed.
+    pub(super) fn closed(&self) -> Error {
+        match self.is_displaced() {
+            true => Error::DsnMismatch(self.id.clone()),
+            false => Error::Draining,
         }
     }
 

@@ -236,6 +236,10 @@ impl Turn {
         let opening = tenant.gate().state() == GateState::Opening;
         let patience = until.saturating_duration_since(now).max(LEAST_PATIENCE);
         match tenant.backend(patience) {
+            Ok(taken) if opening && tenant.is_displaced() => {
+                tenant.close(taken, "pool_closed");
+                self.fail(tenant.closed(), false);
+            }
             Ok(mut taken) => {
                 if opening {
                     tenant.opened();
