@@ -95,6 +95,9 @@ pub(super) fn column(column: &postgres::Column) -> Column {
 /// What a type of the driver is to us.
 pub(super) fn shape(kind: &Type) -> Shape {
     match kind.kind() {
+        Kind::Array(element) if matches!(*kind, Type::INT2_VECTOR | Type::OID_VECTOR) => {
+            Shape::Vector(Box::new(shape(element)))
+        }
         Kind::Array(element) => Shape::Array(Box::new(shape(element))),
         Kind::Domain(base) => shape(base),
         Kind::Enum(_) => Shape::Enum(kind.oid()),

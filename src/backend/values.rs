@@ -77,7 +77,9 @@ pub fn view<'a>(shape: &Shape, bytes: &'a [u8]) -> Result<View<'a>, DecodeError>
     match shape {
         Shape::Scalar(oid) => scalar(*oid, bytes),
         Shape::Enum(_) => text("enum", bytes),
-        Shape::Array(element) => array::decoded(element, bytes).map(View::Made),
+        Shape::Array(element) | Shape::Vector(element) => {
+            array::decoded(element, bytes).map(View::Made)
+        }
     }
 }
 

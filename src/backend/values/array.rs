@@ -65,15 +65,13 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// Writes PostgreSQL's array literal, for its input function to read.
-///
-/// # Errors
-/// If the dimensions do not fit the elements, or an element has no text.
-pub(super) fn literal(array: &Array, element: &Shape) -> Result<String, parameter::ParameterError> {
+/// How many elements an array has by its dimensions, which must be as many as there
+/// are.
+fn elements(array: &Array) -> Result<usize, parameter::ParameterError> {
     let wrong = parameter::ParameterError::new;
     if array.dimensions.is_empty() {
         return match array.elements.is_empty() {
-            true => Ok("{}".to_owned()),
+            true => Ok(0),
             false => Err(wrong("an array with elements needs dimensions")),
         };
     }
@@ -81,11 +79,88 @@ pub(super) fn literal(array: &Array, element: &Shape) -> Result<String, paramete
         return Err(wrong("an array has at most 6 dimensions"));
     }
     let lengths = array.dimensions.iter().map(|dimension| dimension.length as usize);
-    let count = lengths.clone().try_fold(1usize, usize::checked_mul);
-    if count != Some(array.elements.len()) {
-        return Err(wrong("the lengths of an array's dimensions must multiply to its elements"));
+    match lengths.clone().try_fold(1usize, usize::checked_mul) {
+        Some(count) if count == array.elements.len() => Ok(count),
+        _ => Err(wrong("the lengths of an array's dimensions must multiply to its elements")),
     }
-    if count == Some(0) {
+}
+
+/// Writes the text of a vector, which has one dimension, from 0, and no NULLs.
+///
+/// # Errors
+/// As for [`literal`], or if it has more than that.
+pub(super) fn numbers(array: &Array, element: &Shape) -> Result<String, parameter::ParameterError> {
+    elements(array)?;
+    let is_plain = matches!(array.dimensions[..], [] | [Dimension { lower_bound: 0 | 1, .. }]);
+    let texts: Option<Vec<_>> = array
+        .elements
+        .iter()
+        .map(|value| {
+            Some(parameter::encode(value, element)).filter(|_| matches!(value, Value::Int(_)))
+        })
+        .collect();
+    let texts = texts.filter(|_| is_plain).ok_or_else(|| {
+        parameter::ParameterError::new("a vector has one dimension and only numbers")
+    })?;
+    let mut out = String::new();
+    for text in texts {
+        if let parameter::Encoded::Text(text) = text? {
+            out.push_str(&text);
+            out.push(' ');
+        }
+    }
+    Ok(out)
+}
+
+/// True if elements have no other form than PostgreSQL's own.
+pub(super) fn is_raw(array: &Array) -> bool {
+    array.elements.iter().any(|element| matches!(element, Value::Raw { .. }))
+}
+
+/// Writes PostgreSQL's binary form of an array of raw values.
+///
+/// # Errors
+/// As for [`literal`], or if other values stand between the raw ones.
+pub(super) fn binary(array: &Array, element: &Shape) -> Result<Vec<u8>, parameter::ParameterError> {
+    elements(array)?;
+    // A domain is not its base type here; PostgreSQL compares.
+    let oid = if array.element_oid == 0 { element.oid() } else { array.element_oid };
+    let mut out = Vec::new();
+    let mut push = |number: u32| out.extend_from_slice(&number.to_be_bytes());
+    push(array.dimensions.len() as u32);
+    push(u32::from(array.elements.contains(&Value::Null)));
+    push(oid);
+    for Dimension { length, lower_bound } in &array.dimensions {
+        push(*length);
+        push(*lower_bound as u32);
+    }
+    for value in &array.elements {
+        let bytes = match value {
+            Value::Null => None,
+            Value::Raw { .. } => match parameter::encode(value, element)? {
+                parameter::Encoded::Binary(bytes) => Some(bytes),
+                _ => None,
+            },
+            _ => {
+                let rule = "raw and other values do not fit into one array";
+                return Err(parameter::ParameterError::new(rule));
+            }
+        };
+        let length = bytes.as_ref().map_or(Ok(-1), |bytes| i32::try_from(bytes.len()));
+        let length =
+            length.map_err(|_| parameter::ParameterError::new("an element is too long"))?;
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(bytes.as_deref().unwrap_or_default());
+    }
+    Ok(out)
+}
+
+/// Writes PostgreSQL's array literal, for its input function to read.
+///
+/// # Errors
+/// If the dimensions do not fit the elements, or an element has no text.
+pub(super) fn literal(array: &Array, element: &Shape) -> Result<String, parameter::ParameterError> {
+    if elements(array)? == 0 {
         return Ok("{}".to_owned());
     }
     let mut out = String::new();
@@ -97,7 +172,7 @@ pub(super) fn literal(array: &Array, element: &Shape) -> Result<String, paramete
         }
         out.push('=');
     }
-    let lengths: Vec<usize> = lengths.collect();
+    let lengths: Vec<usize> = array.dimensions.iter().map(|d| d.length as usize).collect();
     let mut elements = array.elements.iter();
     nested(&mut out, &lengths, &mut elements, element)?;
     Ok(out)
@@ -137,7 +212,7 @@ fn quoted(
             return Ok(());
         }
         parameter::Encoded::Text(text) => text,
-        parameter::Encoded::Binary(bytes) if element.is_bytea() => hex(bytes).into(),
+        parameter::Encoded::Binary(bytes) if element.is_bytea() => hex(&bytes).into(),
         parameter::Encoded::Binary(_) => {
             return Err(parameter::ParameterError::new("raw values do not fit into an array"))
         }

@@ -16,7 +16,7 @@ pub enum Encoded<'a> {
     /// PostgreSQL's text format, parsed by the server's input function.
     Text(Cow<'a, str>),
     /// PostgreSQL's binary format, taken as it is.
-    Binary(&'a [u8]),
+    Binary(Cow<'a, [u8]>),
 }
 
 /// A parameter that cannot be sent. It never holds the value.
@@ -46,15 +46,21 @@ pub fn encode<'a>(value: &'a Value, shape: &Shape) -> Result<Encoded<'a>, Parame
             Err(ParameterError::new("text must not contain a NUL character"))
         }
         Value::Text(text) => Ok(Encoded::Text(Cow::Borrowed(text))),
-        Value::Bytes(bytes) if shape.is_bytea() => Ok(Encoded::Binary(bytes)),
+        Value::Bytes(bytes) if shape.is_bytea() => Ok(Encoded::Binary(bytes.into())),
         Value::Bytes(_) => Err(ParameterError::new("bytes fit only a bytea parameter")),
         Value::Array(array) => match shape {
+            Shape::Array(element) if array::is_raw(array) => {
+                Ok(Encoded::Binary(array::binary(array, element)?.into()))
+            }
             Shape::Array(element) => Ok(Encoded::Text(array::literal(array, element)?.into())),
+            Shape::Vector(element) => Ok(Encoded::Text(array::numbers(array, element)?.into())),
             Shape::Scalar(_) | Shape::Enum(_) => {
                 Err(ParameterError::new("an array fits only an array parameter"))
             }
         },
-        Value::Raw { oid, bytes } if *shape == Shape::Scalar(*oid) => Ok(Encoded::Binary(bytes)),
+        Value::Raw { oid, bytes } if *shape == Shape::Scalar(*oid) => {
+            Ok(Encoded::Binary(bytes.into()))
+        }
         Value::Raw { oid, .. } => Err(ParameterError::new(format!(
             "a raw value of type {oid} does not fit a parameter of type {}",
             shape.oid()
@@ -153,7 +159,7 @@ mod tests {
     #[test]
     fn bytes_fit_only_bytea() {
         let bytes = Value::Bytes(vec![0, 1]);
-        assert_eq!(encode(&bytes, 17), Ok(Encoded::Binary(&[0, 1])));
+        assert_eq!(encode(&bytes, 17), Ok(Encoded::Binary(Cow::Borrowed(&[0, 1]))));
         let error = encode(&bytes, 25).unwrap_err();
         assert_eq!(error.to_string(), "bytes fit only a bytea parameter");
     }
@@ -161,7 +167,7 @@ mod tests {
     #[test]
     fn a_raw_value_fits_only_its_own_type() {
         let raw = Value::Raw { oid: 600, bytes: vec![7] };
-        assert_eq!(encode(&raw, 600), Ok(Encoded::Binary(&[7])));
+        assert_eq!(encode(&raw, 600), Ok(Encoded::Binary(Cow::Borrowed(&[7]))));
         let rule = encode(&raw, 601).unwrap_err().rule;
         assert!(rule.contains("600") && rule.contains("601"), "{rule}");
     }

@@ -11,6 +11,8 @@ pub enum Shape {
     Enum(u32),
     /// An array of these, in any number of dimensions.
     Array(Box<Shape>),
+    /// An int2vector or oidvector: an array whose text is only its numbers.
+    Vector(Box<Shape>),
 }
 
 impl Shape {
@@ -19,7 +21,7 @@ impl Shape {
     pub fn oid(&self) -> u32 {
         match self {
             Shape::Scalar(oid) | Shape::Enum(oid) => *oid,
-            Shape::Array(element) => element.oid(),
+            Shape::Array(element) | Shape::Vector(element) => element.oid(),
         }
     }
 
