@@ -31,8 +31,7 @@ impl CertFiles {
     pub fn read(keys: &TlsKeys, dir: Option<&Path>) -> Result<CertFiles, ConnectError> {
         keys.confine(dir).map_err(|error| ConnectError::Settings(error.to_string()))?;
         let files = keys.files().map(|(key, name)| {
-            let content =
-                dir.ok_or_else(|| Unread::Unfit(MISSING)).and_then(|dir| content(key, name, dir));
+            let content = dir.ok_or(Unread::Unfit(MISSING)).and_then(|dir| content(key, name, dir));
             let failed = |unread| match unread {
                 Unread::Unfit(why) => ConnectError::Settings(format!("{key}: {why}")),
                 Unread::Starved(starved) => starved,

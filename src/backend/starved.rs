@@ -34,14 +34,18 @@ mod tests {
     use super::*;
     use std::panic::AssertUnwindSafe;
 
+    fn failed(error: io::Error) -> io::Result<()> {
+        Err(error)
+    }
+
     #[test]
     fn a_lack_of_descriptors_is_known_from_the_error_and_from_the_panic_about_it() {
         for lack in LACKS {
             let error = io::Error::from_raw_os_error(lack.raw_os_error());
             assert!(starved(&error).is_some_and(|e| e.to_string().contains("open files")));
-            let unwrapped = Err::<(), _>(error);
-            let panic =
-                std::panic::catch_unwind(AssertUnwindSafe(|| unwrapped.unwrap())).unwrap_err();
+            let outcome = failed(error);
+            let unwrap = AssertUnwindSafe(|| outcome.expect("a runtime"));
+            let panic = std::panic::catch_unwind(unwrap).unwrap_err();
             assert!(matches!(in_panic(&*panic), ConnectError::Starved(_)), "{lack}");
         }
         assert!(starved(&io::Error::from_raw_os_error(Errno::CONNREFUSED.raw_os_error())).is_none());

@@ -136,6 +136,11 @@ impl ConnectError {
         matches!(self.lead(), ConnectError::Busy(fault) if fault.sqlstate.starts_with("53"))
     }
 
+    /// True if this service itself lacks something, which says nothing of the database.
+    pub fn is_starved(&self) -> bool {
+        matches!(self.lead(), ConnectError::Starved(_))
+    }
+
     /// The name in metrics.
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -252,6 +252,8 @@ impl Tenant {
                 self.rest(taken, clock::now());
             }
             Ok(taken) => self.close(taken, "health_check"),
+            // What we lack ourselves says nothing of the database.
+            Err(cause) if cause.is_starved() => return None,
             Err(cause) => {
                 self.checked(Err(&cause.to_string()));
                 drop(permit);

@@ -184,7 +184,7 @@ fn verdict(cause: &ConnectError, hurried: bool, probe: bool) -> Verdict {
     match cause {
         ConnectError::TimedOut { .. } if hurried => Verdict::Neither,
         ConnectError::Panicked => Verdict::Neither,
-        cause if matches!(cause.lead(), ConnectError::Starved(_)) => Verdict::Neither,
+        cause if cause.is_starved() => Verdict::Neither,
         // It answers. Whether it is full, or what it says of the password, is for
         // the callers to hear as it is.
         cause if cause.is_full() || !cause.is_retryable() => match probe {

@@ -43,6 +43,8 @@ pub(super) enum Fate {
     Panics,
     /// To a connect: nobody is there.
     Refused,
+    /// To a connect: we have no file descriptor for it.
+    Starved,
 }
 
 /// What a test says. It may block, where the call may.
@@ -125,6 +127,7 @@ impl Connect for Fakes {
                 let (target, why) = ("fake:1".to_owned(), "refused".to_owned());
                 return Err(ConnectError::Unreachable { target, why });
             }
+            Fate::Starved => return Err(ConnectError::Starved("no descriptor".to_owned())),
             _ => return Err(ConnectError::Settings("no".to_owned())),
         }
         let pid = self.census.one_more();
@@ -148,7 +151,7 @@ impl Fake {
         match self.fate(Call::Run) {
             Fate::Good => Ok(Done::default()),
             Fate::Fails => Err(RunError::Fault(Box::<PgFault>::default())),
-            Fate::Breaks | Fate::Panics | Fate::Refused => {
+            Fate::Breaks | Fate::Panics | Fate::Refused | Fate::Starved => {
                 Err(RunError::Lost { fault: None, sent: Sent::Whole })
             }
         }

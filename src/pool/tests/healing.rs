@@ -137,6 +137,30 @@ fn a_tenant_that_keeps_nothing_open_is_checked_by_opening_and_nothing_is_left() 
 }
 
 #[test]
+fn what_we_lack_ourselves_is_no_sickness_of_the_database_and_opens_no_breaker() {
+    let lacking = Arc::new(AtomicBool::new(false));
+    let lacks = Arc::clone(&lacking);
+    let world = world_of(
+        0,
+        2,
+        Arc::new(move |call| match call {
+            Call::Connect if lacks.load(Ordering::SeqCst) => Fate::Starved,
+            _ => Fate::Good,
+        }),
+    );
+    drop(world.session());
+    world.settled();
+    lacking.store(true, Ordering::SeqCst);
+    // More rounds than make it unhealthy, and more tries than open a breaker.
+    for n in 1..8 {
+        round(&world, later(50 * n));
+    }
+    world.settled();
+    assert_eq!((world.tenant.level(), world.tenant.breaker()), (Level::Healthy, Phase::Closed));
+    assert_eq!(world.tenant.health().open_failures, 7);
+}
+
+#[test]
 fn a_mute_backend_holds_up_nobody_but_its_own_round() {
     let (release, held) = bounded::<()>(0);
     let (begins, begun) = unbounded();
