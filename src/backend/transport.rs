@@ -20,6 +20,7 @@ use postgres::tls::{ChannelBinding, MakeTlsConnect, TlsStream};
 use postgres::Socket;
 use postgres_openssl::MakeTlsConnector;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, Sleep};
 
 use crate::backend::frames::Frames;
@@ -395,19 +396,38 @@ enum Layer {
 pub struct WatchedStream {
     layer: Layer,
     watch: Arc<Watch>,
+    /// Reading comes first until this is done.
+    way: Option<JoinHandle<()>>,
 }
 
 impl WatchedStream {
     /// The stream without TLS.
     pub(super) fn plain(stream: Breakable) -> WatchedStream {
         let watch = Arc::clone(&stream.watch);
-        WatchedStream { layer: Layer::Plain(stream), watch }
+        WatchedStream { layer: Layer::Plain(stream), watch, way: None }
     }
 
     /// The stream over TLS.
     pub(super) fn encrypted(stream: Encrypted, watch: Arc<Watch>) -> WatchedStream {
         watch.lock().encrypted = true;
-        WatchedStream { layer: Layer::Tls(Box::new(stream)), watch }
+        WatchedStream { layer: Layer::Tls(Box::new(stream)), watch, way: None }
+    }
+
+    /// Ready if it may be written. The driver's runtime looks at its sockets only
+    /// when all it has to do waits for something, and one more piece of data never
+    /// waits. An empty task that it runs is something to wait for: it gets its turn
+    /// just before the sockets do.
+    fn poll_way(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.way.is_none() && !self.watch.gives_way() {
+            return Poll::Ready(());
+        }
+        let way = self.way.get_or_insert_with(|| tokio::spawn(async {}));
+        // It can fail only with the runtime.
+        let done = Pin::new(way).poll(cx).map(drop);
+        if done.is_ready() {
+            self.way = None;
+        }
+        done
     }
 }
 
@@ -453,8 +473,7 @@ impl AsyncWrite for WatchedStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.watch.gives_way() {
-            cx.waker().wake_by_ref();
+        if self.poll_way(cx).is_pending() {
             return Poll::Pending;
         }
         let changed = self.watch.outgoing(buf);

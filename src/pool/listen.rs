@@ -30,7 +30,7 @@ const LISTENERS_MAX: usize = 1000;
 /// Channels of one tenant.
 const CHANNELS_MAX: usize = 1000;
 /// Pauses between attempts to get a session again.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
+pub(super) const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Where a listener's messages go. Nothing of it blocks.

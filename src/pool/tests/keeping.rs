@@ -3,15 +3,28 @@
 use std::time::Duration;
 
 use super::fakes::good;
-use super::world::{world, world_of};
+use super::world::World;
 use crate::clock;
+use crate::config::{Config, PoolConfig};
 use crate::core::gate::GateState;
 use crate::pool::job::Session;
 use crate::pool::tenant::Tenant;
 
+/// A tenant whose backends nobody checks, so that only the keeper takes permits.
+fn unchecked(min: usize, max: usize) -> World {
+    let settings = PoolConfig {
+        max_connections: max,
+        min_connections: min,
+        health_interval: Duration::ZERO,
+        ping_interval: Duration::ZERO,
+        ..PoolConfig::default()
+    };
+    World::new(Config::default(), settings, good())
+}
+
 #[test]
 fn idle_backends_go_above_the_minimum_and_old_ones_are_replaced() {
-    let world = world_of(2, 4, good());
+    let world = unchecked(2, 4);
     let sessions: Vec<Session> = (0..4).map(|_| world.session()).collect();
     sessions.into_iter().for_each(Tenant::settle);
     world.settled();
@@ -34,7 +47,7 @@ fn idle_backends_go_above_the_minimum_and_old_ones_are_replaced() {
 
 #[test]
 fn a_tenant_that_nobody_uses_is_closed_with_its_backends() {
-    let world = world(2, good());
+    let world = unchecked(2, 2);
     Tenant::settle(world.session());
     world.settled();
     let later = |n: u64| clock::now() + Duration::from_secs(n);

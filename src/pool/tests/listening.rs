@@ -12,7 +12,7 @@ use super::world::{wait_for, world, World, WAIT};
 use crate::backend::listen::Notification;
 use crate::clock;
 use crate::error::Error;
-use crate::pool::listen::{Listening, Mailbox};
+use crate::pool::listen::{Listening, Mailbox, PAUSE_MIN};
 use crate::pool::tenant::Tenant;
 
 /// What a listener is told.
@@ -43,8 +43,9 @@ fn listen(world: &World) -> (Listening, Receiver<&'static str>) {
 #[track_caller]
 fn told(world: &World, letters: &Receiver<&'static str>) -> &'static str {
     wait_for(|| {
-        // The pauses before a session is asked for again; not the time of who waits.
-        world.context.tools.alarms.run_due(clock::now() + WAIT / 2, 100);
+        // The pauses before a session is asked for again; not the time of who waits,
+        // nor the limit of what a backend does.
+        world.context.tools.alarms.run_due(clock::now() + 3 * PAUSE_MIN, 100);
         !letters.is_empty()
     });
     letters.recv().expect("a letter")
