@@ -306,7 +306,9 @@ fn a_look_up_that_is_cut_short_is_told_by_what_cut_it() {
     eventually("the lease is free again", || lease.client.run(&lease.id, &["select 1"]).is_ok());
     let call = lease.run_later(MOOD);
     blocked();
-    tenant.sql(&format!("select pg_cancel_backend({})", lease.pid));
+    // From another database: a new connection to this one may need what is locked.
+    let cancel = format!("select pg_cancel_backend({})", lease.pid);
+    postgres().sql("postgres", &cancel).unwrap();
     assert_lookup(&refused(answer(call)), "57014", ABORTED);
     assert_same_backend(&lease);
 
