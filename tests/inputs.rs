@@ -197,16 +197,18 @@ fn parameters_that_do_not_fit(client: &Client, lease: &Held) {
 }
 
 fn another_connection_string(client: &Client, tenant: &Tenant) {
-    for other in ["dbname=postgres", "password=hunter2"] {
+    for other in ["dbname=postgres", "port=1 password=hunter2", "pool_max_conns=3"] {
         let dsn = format!("{} {other}", tenant.dsn);
         let error = refused(client.acquire(&tenant.name, &dsn));
         assert_error(&error, code::FAILED_PRECONDITION, "DSN_MISMATCH", &tenant.name);
         assert!(!error.message.contains(PASSWORD));
     }
     let wrong = format!("{} password={PASSWORD}", tenant.dsn);
-    let error = refused(client.acquire("stranger", &wrong));
-    assert_error(&error, code::FAILED_PRECONDITION, "CONNECT_REJECTED", "28P01");
-    assert!(!error.message.contains(PASSWORD));
+    for name in ["stranger", &tenant.name] {
+        let error = refused(client.acquire(name, &wrong));
+        assert_error(&error, code::FAILED_PRECONDITION, "CONNECT_REJECTED", "28P01");
+        assert!(!error.message.contains(PASSWORD));
+    }
 }
 
 fn a_message_too_large(client: &Client, lease: &Held) {

@@ -159,13 +159,20 @@ fn who_brings_another_dsn_learns_nothing_and_disturbs_nothing() {
     let granted = near.acquire_with(&named(&tenant, "granted")).unwrap();
     let waiting = stand(&service, &near, &named(&tenant, "waiting"), 1);
     for name in ["granted", "waiting"] {
-        let dsn = tenant.dsn.replace(&tenant.password, "guessed");
-        let error = refused(far.acquire_with(&ConnectionRequest { dsn, ..named(&tenant, name) }));
-        let said = (error.code, error.reason.as_str());
-        assert_eq!(said, (code::FAILED_PRECONDITION, "DSN_MISMATCH"), "{error}");
-        let facts = error.info.unwrap().metadata;
-        assert_eq!(facts.keys().collect::<Vec<_>>(), ["tenant"], "{facts:?}");
-        assert!(!error.message.contains(&granted.lease.lease_name), "{}", error.message);
+        let guessed = tenant.dsn.replace(&tenant.password, "guessed");
+        let other = format!("{} connect_timeout=7", tenant.dsn);
+        for (dsn, reason) in [(guessed, "CONNECT_REJECTED"), (other, "DSN_MISMATCH")] {
+            let request = ConnectionRequest { dsn, ..named(&tenant, name) };
+            let error = refused(far.acquire_with(&request));
+            let said = (error.code, error.reason.as_str());
+            assert_eq!(said, (code::FAILED_PRECONDITION, reason), "{error}");
+            let facts = error.info.unwrap().metadata;
+            assert!(
+                facts.keys().all(|fact| ["tenant", "sqlstate"].contains(&&**fact)),
+                "{facts:?}"
+            );
+            assert!(!error.message.contains(&granted.lease.lease_name), "{}", error.message);
+        }
     }
     near.release(&granted.connection_id).unwrap();
     near.release(&answer(waiting).unwrap().connection_id).unwrap();

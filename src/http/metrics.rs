@@ -65,7 +65,7 @@ impl Gauges {
         let leases = self.leases();
         let metrics = &self.service.context().tools.metrics;
         let mut states: HashMap<&str, usize> = HashMap::new();
-        for tenant in self.service.registry.all() {
+        for tenant in self.service.registry.named() {
             let figures = tenant.figures();
             let id = metrics.label(tenant.id());
             *states.entry(state_name(figures.state)).or_default() += 1;
@@ -107,7 +107,7 @@ impl Gauges {
 
     fn fill_utilization(&self, ratio: &GaugeVec) {
         let metrics = &self.service.context().tools.metrics;
-        for tenant in self.service.registry.all() {
+        for tenant in self.service.registry.named() {
             let (figures, id) = (tenant.figures(), metrics.label(tenant.id()));
             if id != OTHER {
                 let used = figures.used as f64 / figures.max.max(1) as f64;

@@ -302,7 +302,7 @@ impl Service {
     /// The health of the service and of each tenant that has been opened.
     pub fn health(&self) -> Report {
         let known = |tenant: &Arc<Tenant>| tenant.figures().state == GateState::Active;
-        let tenants = self.registry.all().into_iter().filter(known);
+        let tenants = self.registry.named().into_iter().filter(known);
         let mut rows: Vec<Row> = tenants.map(|tenant| tenant.health()).collect();
         rows.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         Report {

@@ -338,14 +338,14 @@ impl Tenant {
         drop(unneeded);
     }
 
-    /// Ends all listening; nobody is taken up any more.
-    pub(super) fn end_listening(&self) {
+    /// Ends all listening because of this; nobody is taken up any more.
+    pub(super) fn end_listening(&self, error: &Error) {
         let mut state = self.hub.lock();
         state.closed = true;
         let told = state.channels.waiting(true);
         drop(state);
         for id in told {
-            self.hub.fail(id, Error::Draining);
+            self.hub.fail(id, error.clone());
         }
     }
 

@@ -9,6 +9,7 @@ pub mod execute;
 pub mod figures;
 pub mod grant;
 pub mod health;
+pub mod identity;
 mod idle;
 pub mod job;
 mod kept;

@@ -1,15 +1,18 @@
 //! All tenants, by name.
+//!
+//! A tenant's DSN stays what it was when it was registered, but for its password:
+//! a request that brings another one opens a tenant of its own, which takes the name
+//! over once PostgreSQL has let it in. What was leased of the one before is closed when
+//! it comes back.
 
-use std::collections::{BTreeSet, HashMap};
+mod entry;
+mod known;
+
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use openssl::hash::MessageDigest;
-use openssl::pkey::PKey;
-use openssl::sign::Signer;
-
-use crate::backend::connect::PgConnect;
 use crate::backend::tls::Tls;
 use crate::clock;
 use crate::config::dsn::Dsn;
@@ -17,10 +20,12 @@ use crate::core::ids::TenantId;
 use crate::core::recent::Recent;
 use crate::error::Error;
 use crate::pool::context::Context;
+use crate::pool::identity::{Digests, Fingerprint};
 use crate::pool::job::Job;
 use crate::pool::listen::{Listening, Mailbox};
 use crate::pool::opener::Opener;
-use crate::pool::tenant::{lock, Fingerprint, Tenant};
+use crate::pool::tenant::{lock, Tenant};
+use known::Known;
 
 /// A lookup meets a tenant that has just closed at most so often before the
 /// request is answered as refused.
@@ -32,9 +37,9 @@ const REMEMBERED: usize = 1000;
 
 /// The map of tenants.
 pub struct Registry {
-    /// Guards the map only: look up, insert, remove. Nothing of a tenant is
-    /// called under it.
-    tenants: RwLock<HashMap<TenantId, Arc<Tenant>>>,
+    /// Guards the maps only: look up, insert, remove. Nothing of a tenant is
+    /// called under it that locks.
+    known: RwLock<Known>,
     /// Tenants whose first connection is being made.
     opening: AtomicUsize,
     /// Breakers of tenants that could not be opened, so that not each new request to
@@ -42,8 +47,8 @@ pub struct Registry {
     /// none. A leaf lock.
     away: Mutex<Recent<(TenantId, Fingerprint), Arc<Opener>>>,
     draining: AtomicBool,
-    /// Keys the digests by which DSNs are compared.
-    key: [u8; 32],
+    /// By which DSNs are compared.
+    pub(super) digests: Digests,
     /// TLS for DSNs that ask for nothing special.
     tls: Tls,
     context: Arc<Context>,
@@ -63,14 +68,12 @@ impl Registry {
     /// # Errors
     /// If OpenSSL has no random bytes or cannot be set up.
     pub fn new(context: &Arc<Context>) -> Result<Arc<Registry>, openssl::error::ErrorStack> {
-        let mut key = [0; 32];
-        openssl::rand::rand_bytes(&mut key)?;
         Ok(Arc::new(Registry {
-            tenants: RwLock::default(),
+            known: RwLock::default(),
             opening: AtomicUsize::new(0),
             away: Mutex::new(Recent::new(REMEMBERED, MEMORY)),
             draining: AtomicBool::new(false),
-            key,
+            digests: Digests::new()?,
             tls: Tls::unverified()?,
             context: Arc::clone(context),
         }))
@@ -83,14 +86,25 @@ impl Registry {
 
     /// The tenant of this name.
     pub fn find(&self, id: &TenantId) -> Option<Arc<Tenant>> {
-        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
-        tenants.get(id).cloned()
+        self.read().find(id).cloned()
     }
 
-    /// All tenants.
+    /// The tenants that have their names.
+    pub fn named(&self) -> Vec<Arc<Tenant>> {
+        self.read().named().cloned().collect()
+    }
+
+    /// Those as well whose password is being tried.
     pub fn all(&self) -> Vec<Arc<Tenant>> {
-        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
-        tenants.values().cloned().collect()
+        self.read().all().cloned().collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets a job in at its tenant, which is registered if it is new. The job is
@@ -147,20 +161,25 @@ impl Registry {
         let Some(dsn) = &target.dsn else {
             return Err(Error::invalid("dsn", "dsn is required"));
         };
-        let fingerprint = self.fingerprint(dsn)?;
-        let known = match self.find(&target.tenant) {
-            // Its DSN has led nowhere so far: another may be the right one.
-            Some(tenant) if tenant.fingerprint() != fingerprint && tenant.is_in_vain() => {
-                self.remove(&tenant);
-                tenant.displace();
-                self.register(&target.tenant, dsn, fingerprint)?
-            }
-            Some(tenant) => tenant,
-            None => self.register(&target.tenant, dsn, fingerprint)?,
-        };
         // Digests of equal length under a secret key: their comparison tells an
         // attacker nothing about the DSN.
-        if known.fingerprint() != fingerprint {
+        let identity = self.digests.identity(dsn)?;
+        let known = match self.find(&target.tenant) {
+            Some(tenant) if tenant.fingerprint() == identity.dsn => tenant,
+            // Its DSN has led nowhere so far: another may be the right one.
+            Some(tenant) if tenant.is_in_vain() => {
+                self.remove(&tenant);
+                tenant.displace();
+                self.register(&target.tenant, dsn, identity)?
+            }
+            // PostgreSQL knows which password is right.
+            Some(tenant) if tenant.has_another_password(identity) => {
+                self.claim(&target.tenant, dsn, identity)?
+            }
+            Some(tenant) => tenant,
+            None => self.register(&target.tenant, dsn, identity)?,
+        };
+        if known.fingerprint() != identity.dsn {
             return Err(Error::DsnMismatch(target.tenant.clone()));
         }
         // Nobody has to stand behind a probe.
@@ -168,82 +187,13 @@ impl Registry {
         refusal.map_or(Ok(known), Err)
     }
 
-    /// What tells this DSN from others, without keeping it.
-    pub(super) fn fingerprint(&self, dsn: &Dsn) -> Result<Fingerprint, Error> {
-        let digest = || {
-            let key = PKey::hmac(&self.key)?;
-            let mut signer = Signer::new(MessageDigest::sha256(), &key)?;
-            let mut digest = [0; 32];
-            signer.update(dsn.canonical().as_bytes())?;
-            signer.sign(&mut digest)?;
-            Ok::<_, openssl::error::ErrorStack>(Fingerprint(digest))
-        };
-        digest().map_err(|_| Error::Internal("the DSN digest failed"))
-    }
-
-    /// Inserts a tenant in state Opening, unless somebody else just has.
-    fn register(
-        self: &Arc<Self>,
-        id: &TenantId,
-        dsn: &Dsn,
-        fingerprint: Fingerprint,
-    ) -> Result<Arc<Tenant>, Error> {
-        let settings = self.context.config.pool.with(&dsn.pool);
-        settings.check().map_err(|rule| Error::invalid("dsn", format!("dsn: {rule}")))?;
-        let most = self.context.config.most_connections();
-        if settings.max_connections > most {
-            return Err(Error::invalid(
-                "dsn",
-                format!("dsn: pool_max_conns must be at most {most}"),
-            ));
-        }
-        let key = (id.clone(), fingerprint);
-        let opener = lock(&self.away).find(&key, clock::now()).cloned().unwrap_or_default();
-        if let Some(refusal) = opener.refusal(id) {
-            return Err(refusal);
-        }
-        let cert_dir = self.context.config.dsn_cert_dir.clone();
-        let confined = dsn.tls.confine(cert_dir.as_deref());
-        confined.map_err(|error| Error::invalid("dsn", format!("dsn: {error}")))?;
-        let name = application_name(id);
-        let connect =
-            PgConnect::new(dsn.clone(), name, self.tls.clone(), cert_dir, settings.statement_cache);
-        let wanted = settings.max_connections;
-        let fresh = Tenant::new(
-            id.clone(),
-            settings,
-            fingerprint,
-            Box::new(connect),
-            opener,
-            &self.context,
-            Arc::downgrade(self),
-        );
-        let limits = &self.context.config.limits;
-        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = tenants.get(id) {
-            return Ok(Arc::clone(known));
-        }
-        let used = tenants.values().map(|t| t.settings().max_connections);
-        let used = used.sum::<usize>() + wanted;
-        let opening = self.opening.load(Ordering::Acquire) + 1;
-        let over = |what, used, limit| Err(Error::ServiceLimit { what, used, limit });
-        if used > limits.max_backends {
-            return over(
-                "backends (the sum of all tenants' max_connections)",
-                used,
-                limits.max_backends,
-            );
-        }
-        if opening > limits.opening_tenants {
-            return over("tenants being opened", opening, limits.opening_tenants);
-        }
-        self.opening.fetch_add(1, Ordering::AcqRel);
-        tenants.insert(id.clone(), Arc::clone(&fresh));
-        Ok(fresh)
-    }
-
     /// A tenant has its first backend.
     pub(super) fn opened(&self, tenant: &Tenant) {
+        let before = self.write().take_over(tenant);
+        if let Some(before) = before {
+            log::info!("event=password_changed tenant={}", tenant.id());
+            before.displace();
+        }
         if tenant.stop_opening() {
             self.opening.fetch_sub(1, Ordering::AcqRel);
             lock(&self.away).remove(&(tenant.id().clone(), tenant.fingerprint()));
@@ -261,15 +211,12 @@ impl Registry {
     /// A tenant goes: its first backend could not be opened, or nobody uses it.
     pub(super) fn remove(&self, tenant: &Tenant) {
         self.remember(tenant);
-        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
-        let same =
-            tenants.get(tenant.id()).is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), tenant));
-        let removed = if same { tenants.remove(tenant.id()) } else { None };
-        drop(tenants);
-        if removed.is_some() {
-            if tenant.stop_opening() {
-                self.opening.fetch_sub(1, Ordering::AcqRel);
-            }
+        let removed = self.write().remove(tenant);
+        let Some((_, had_name)) = removed else { return };
+        if tenant.stop_opening() {
+            self.opening.fetch_sub(1, Ordering::AcqRel);
+        }
+        if had_name {
             self.context.tools.metrics.forget(tenant.id());
         }
     }
@@ -294,11 +241,4 @@ impl Registry {
             tenant.close_all();
         }
     }
-}
-
-/// `application_name` as pg_stat_activity shows it; PostgreSQL cuts at 63 bytes.
-fn application_name(tenant: &TenantId) -> String {
-    let mut name = format!("connpool/{}/{tenant}", std::process::id());
-    name.truncate(63);
-    name
 }

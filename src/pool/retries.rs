@@ -11,9 +11,9 @@ use crate::core::ids::{ConnectionId, TenantId};
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::grant::{Delivery, Found, Grant, Undelivered};
+use crate::pool::identity::Fingerprint;
 use crate::pool::job::Reply;
 use crate::pool::leases::Leases;
-use crate::pool::tenant::Fingerprint;
 
 /// One request, whoever repeats it. The DSN is part of it: who does not know that
 /// learns nothing of the lease.

@@ -17,6 +17,7 @@ use crate::error::{Error, Standing};
 use crate::pool::context::Context;
 use crate::pool::figures::Numbers;
 use crate::pool::health::Record;
+use crate::pool::identity::{Fingerprint, Identity};
 use crate::pool::job::Job;
 use crate::pool::listen::Hub;
 use crate::pool::opener::Opener;
@@ -24,15 +25,11 @@ use crate::pool::registry::Registry;
 use crate::pool::store::Store;
 use crate::pool::turn::Line;
 
-/// What tells one DSN from another without keeping it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint(pub [u8; 32]);
-
 /// A customer: one DSN, one pool, its limits.
 pub struct Tenant {
     pub(super) id: TenantId,
     pub(super) settings: PoolConfig,
-    fingerprint: Fingerprint,
+    identity: Identity,
     pub(super) connect: Box<dyn Connect>,
     pub(super) store: Store,
     /// Permits, waiters, state. Never held over I/O, r2d2, logging, destructors.
@@ -51,7 +48,7 @@ pub struct Tenant {
     opening: AtomicBool,
     /// The keeper's work for this tenant is under way.
     pub(super) upkeep: AtomicBool,
-    /// Another DSN has taken its name, before it was ever open.
+    /// Another DSN has taken its name.
     displaced: AtomicBool,
     pub(super) warm_after: Mutex<Option<Instant>>,
     /// When a request took or gave back a session last.
@@ -65,7 +62,7 @@ impl Tenant {
     pub(super) fn new(
         id: TenantId,
         settings: PoolConfig,
-        fingerprint: Fingerprint,
+        identity: Identity,
         connect: Box<dyn Connect>,
         opener: Arc<Opener>,
         context: &Arc<Context>,
@@ -78,7 +75,7 @@ impl Tenant {
             gate: Mutex::new(Gate::opening(settings.max_connections, waiters, share)),
             id,
             settings,
-            fingerprint,
+            identity,
             connect,
             line: Mutex::default(),
             opener,
@@ -108,7 +105,14 @@ impl Tenant {
 
     /// What tells its DSN from others.
     pub fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
+        self.identity.dsn
+    }
+
+    /// True for a tenant that was opened with a DSN which differs from this one in
+    /// its password only.
+    pub(super) fn has_another_password(&self, other: Identity) -> bool {
+        let same = self.identity.but_password == other.but_password;
+        same && self.identity.dsn != other.dsn && !self.is_opening()
     }
 
     /// What it shares with all tenants.
@@ -276,7 +280,7 @@ impl Tenant {
 
     /// Takes no more jobs; those that wait are answered.
     pub fn drain(&self) {
-        self.end_listening();
+        self.end_listening(&Error::Draining);
         let waiting = self.gate().drain();
         for job in waiting {
             job.fail(self, Error::Draining);
@@ -289,13 +293,10 @@ impl Tenant {
         self.is_opening() && self.opener.is_troubled()
     }
 
-    /// Another DSN takes its name. Whoever wants this one is told.
-    pub(super) fn displace(&self) {
+    /// Another DSN takes its name. Whoever wants this one is told; leases go on.
+    pub(super) fn displace(self: &Arc<Self>) {
         self.displaced.store(true, Ordering::Release);
-        let waiting = self.gate().close();
-        for job in waiting {
-            job.fail(self, self.closed());
-        }
+        self.close_all();
         self.wake_all();
     }
 
@@ -315,10 +316,10 @@ impl Tenant {
     /// Closes the gate and, on workers, every idle backend. Leased ones are
     /// closed when they come back.
     pub fn close_all(self: &Arc<Self>) {
-        self.end_listening();
+        self.end_listening(&self.closed());
         let waiting = self.gate().close();
         for job in waiting {
-            job.fail(self, Error::Draining);
+            job.fail(self, self.closed());
         }
         while let Some(taken) = self.store.take() {
             let (tenant, counted) = (Arc::clone(self), self.context.outstanding.count());

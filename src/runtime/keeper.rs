@@ -53,7 +53,7 @@ fn run(service: &Service, stopped: &Stopped) {
 fn maintain(service: &Service) -> Option<Instant> {
     let now = clock::now();
     service.publish();
-    let tenants = service.registry.all();
+    let tenants = service.registry.named();
     tenants.iter().filter_map(|tenant| tenant.maintain(now)).min()
 }
 
@@ -61,7 +61,7 @@ fn maintain(service: &Service) -> Option<Instant> {
 /// exhaustion was told.
 fn tell(service: &Service, exhausted: &mut HashSet<TenantId>) {
     let mut still = HashSet::new();
-    for tenant in service.registry.all() {
+    for tenant in service.registry.named() {
         let figures = tenant.figures();
         if figures.waiting == 0 {
             continue;

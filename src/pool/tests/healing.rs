@@ -1,6 +1,6 @@
 //! How broken backends are found out, and how well a tenant is said to be.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use crossbeam_channel::{bounded, unbounded};
 use super::fakes::{good, only, Call, Fate, Script};
 use super::world::{wait_for, world_of, World, WAIT};
 use crate::clock;
+use crate::config::{Config, PoolConfig};
 use crate::core::breaker::Phase;
 use crate::core::health::Level;
 use crate::pool::job::Session;
@@ -64,6 +65,41 @@ fn one_backend_lost_without_a_word_has_all_others_looked_at_before_anybody_gets_
     Tenant::settle(world.session());
     world.settled();
     assert_eq!(world.census.alive(), 1);
+}
+
+/// How often a backend at rest is asked, and how many were opened, when it is leased
+/// after more, or less, than the time for which it is trusted.
+fn asked(check_after_idle: Duration, fate: Fate) -> (usize, usize) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let script = move |call| {
+        if call != Call::Check {
+            return Fate::Good;
+        }
+        count.fetch_add(1, Ordering::SeqCst);
+        fate
+    };
+    let settings = PoolConfig {
+        max_connections: 1,
+        min_connections: 0,
+        check_after_idle,
+        ..PoolConfig::default()
+    };
+    let world = World::new(Config::default(), settings, Arc::new(script));
+    for _ in 0..2 {
+        Tenant::settle(world.session());
+        world.settled();
+    }
+    assert_eq!(world.census.most(), 1);
+    (asked.load(Ordering::SeqCst), world.census.opened())
+}
+
+#[test]
+fn a_backend_that_was_silent_for_longer_is_asked_before_it_is_leased() {
+    assert_eq!(asked(WAIT, Fate::Breaks), (0, 1));
+    assert_eq!(asked(Duration::ZERO, Fate::Good), (1, 1));
+    // Nobody gets it; who asked gets another.
+    assert_eq!(asked(Duration::ZERO, Fate::Breaks), (1, 2));
 }
 
 #[test]

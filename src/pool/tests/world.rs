@@ -16,9 +16,10 @@ use crate::pool::alarms::Bell;
 use crate::pool::caller::Caller;
 use crate::pool::context::Context;
 use crate::pool::grant::Ask;
+use crate::pool::identity::{Fingerprint, Identity};
 use crate::pool::job::{Job, Session};
 use crate::pool::leases::Leases;
-use crate::pool::tenant::{Fingerprint, Tenant};
+use crate::pool::tenant::Tenant;
 
 pub(super) const WAIT: Duration = Duration::from_secs(60);
 pub(super) fn ask() -> Ask {
@@ -60,11 +61,11 @@ impl World {
         let census = Arc::<Census>::default();
         let fakes = Fakes { census: Arc::clone(&census), script };
         let id = TenantId::parse("fake").expect("a good name");
-        let fingerprint = Fingerprint([0; 32]);
+        let identity = Identity { dsn: Fingerprint([0; 32]), but_password: Fingerprint([1; 32]) };
         let tenant = Tenant::new(
             id,
             settings,
-            fingerprint,
+            identity,
             Box::new(fakes),
             Arc::default(),
             &context,

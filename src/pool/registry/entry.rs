@@ -1,0 +1,121 @@
+//! How a tenant comes in: by a name that is free, or by one that it claims.
+
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use super::known::CLAIMANTS_MAX;
+use super::Registry;
+use crate::backend::connect::PgConnect;
+use crate::clock;
+use crate::config::dsn::Dsn;
+use crate::core::ids::TenantId;
+use crate::error::Error;
+use crate::pool::identity::Identity;
+use crate::pool::tenant::{lock, Tenant};
+
+impl Registry {
+    /// A tenant in state Opening, which nobody knows yet.
+    fn make(
+        self: &Arc<Self>,
+        id: &TenantId,
+        dsn: &Dsn,
+        identity: Identity,
+    ) -> Result<Arc<Tenant>, Error> {
+        let settings = self.context.config.pool.with(&dsn.pool);
+        settings.check().map_err(|rule| Error::invalid("dsn", format!("dsn: {rule}")))?;
+        let most = self.context.config.most_connections();
+        if settings.max_connections > most {
+            return Err(Error::invalid(
+                "dsn",
+                format!("dsn: pool_max_conns must be at most {most}"),
+            ));
+        }
+        let key = (id.clone(), identity.dsn);
+        let opener = lock(&self.away).find(&key, clock::now()).cloned().unwrap_or_default();
+        if let Some(refusal) = opener.refusal(id) {
+            return Err(refusal);
+        }
+        let cert_dir = self.context.config.dsn_cert_dir.clone();
+        let confined = dsn.tls.confine(cert_dir.as_deref());
+        confined.map_err(|error| Error::invalid("dsn", format!("dsn: {error}")))?;
+        let name = application_name(id);
+        let connect =
+            PgConnect::new(dsn.clone(), name, self.tls.clone(), cert_dir, settings.statement_cache);
+        Ok(Tenant::new(
+            id.clone(),
+            settings,
+            identity,
+            Box::new(connect),
+            opener,
+            &self.context,
+            Arc::downgrade(self),
+        ))
+    }
+
+    /// Inserts a tenant in state Opening, unless somebody else just has.
+    pub(super) fn register(
+        self: &Arc<Self>,
+        id: &TenantId,
+        dsn: &Dsn,
+        identity: Identity,
+    ) -> Result<Arc<Tenant>, Error> {
+        let fresh = self.make(id, dsn, identity)?;
+        let mut known = self.write();
+        if let Some(known) = known.find(id) {
+            return Ok(Arc::clone(known));
+        }
+        let used = known.named().map(|tenant| tenant.settings().max_connections);
+        let used = used.sum::<usize>() + fresh.settings().max_connections;
+        let limit = self.context.config.limits.max_backends;
+        if used > limit {
+            let what = "backends (the sum of all tenants' max_connections)";
+            return Err(Error::ServiceLimit { what, used, limit });
+        }
+        self.count_opening()?;
+        known.name(&fresh);
+        Ok(fresh)
+    }
+
+    /// Inserts a tenant that takes the name over if its password is right, unless
+    /// somebody else just has. It counts for no more backends than the one which has
+    /// the name, and is to end that.
+    pub(super) fn claim(
+        self: &Arc<Self>,
+        id: &TenantId,
+        dsn: &Dsn,
+        identity: Identity,
+    ) -> Result<Arc<Tenant>, Error> {
+        let fresh = self.make(id, dsn, identity)?;
+        let mut known = self.write();
+        let same = known.find(id).filter(|named| named.fingerprint() == identity.dsn);
+        if let Some(same) = same.or(known.find_like(&fresh)) {
+            return Ok(Arc::clone(same));
+        }
+        let (used, limit) = (known.claimants(id) + 1, CLAIMANTS_MAX);
+        if used > limit {
+            let what = "other passwords of one tenant that are being tried";
+            return Err(Error::ServiceLimit { what, used, limit });
+        }
+        self.count_opening()?;
+        known.claim(&fresh);
+        Ok(fresh)
+    }
+
+    /// Counts one more tenant that is being opened. Called while nobody else can.
+    fn count_opening(&self) -> Result<(), Error> {
+        let (used, limit) =
+            (self.opening.load(Ordering::Acquire) + 1, self.context.config.limits.opening_tenants);
+        if used > limit {
+            return Err(Error::ServiceLimit { what: "tenants being opened", used, limit });
+        }
+        self.opening.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+}
+
+/// `application_name` as pg_stat_activity shows it; PostgreSQL cuts at 63 bytes.
+fn application_name(tenant: &TenantId) -> String {
+    let mut name = format!("connpool/{}/{tenant}", std::process::id());
+    name.truncate(63);
+    name
+}

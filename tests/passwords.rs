@@ -1,0 +1,120 @@
+//! A tenant's password is changed while it is in use.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test stops at the first surprise.
+
+mod harness;
+
+use connection_pool_manager::client::CallError;
+use connection_pool_manager::proto::sql::ListenRequest;
+use harness::proxy::Proxy;
+use harness::{acquire_later, answer, code, eventually, refused, request, tenant, Service, Tenant};
+
+/// The same tenant with another password.
+fn with(tenant: &Tenant, password: &str) -> Tenant {
+    let dsn = format!("{} password={password}", tenant.dsn);
+    Tenant { name: tenant.name.clone(), password: password.to_owned(), dsn }
+}
+
+fn change(tenant: &Tenant, password: &str) -> Tenant {
+    tenant.sql(&format!("alter role {} password '{password}'", tenant.name));
+    with(tenant, password)
+}
+
+#[track_caller]
+fn is_wrong(error: &CallError) {
+    let said = (error.code, error.reason.as_str());
+    assert_eq!(said, (code::FAILED_PRECONDITION, "CONNECT_REJECTED"), "{error}");
+    assert_eq!(error.info.as_ref().unwrap().metadata["sqlstate"], "28P01");
+}
+
+#[test]
+fn a_new_password_that_works_takes_over_and_what_was_leased_goes_on_to_its_end() {
+    let (service, old) = (Service::start(), tenant().pool_of(2));
+    let client = service.client();
+    let (leased, resting) = (service.lease(&old), service.lease(&old));
+    resting.release();
+    service.wait_stats(&old.name, "one rests", |stats| stats.idle_connections == 1);
+    let new = change(&old, "changed");
+    let fresh = service.lease(&new);
+    service.log().wait_for("event=password_changed");
+    // One lease of each.
+    assert_eq!(leased.value("select pg_backend_pid()"), leased.pid.to_string());
+    assert_eq!(fresh.value("select pg_backend_pid()"), fresh.pid.to_string());
+    eventually("what rested is closed", || old.backends() == 2);
+    is_wrong(&refused(client.acquire(&old.name, &old.dsn)));
+    assert_eq!(client.stats(&new.name).unwrap().leases, 2);
+    leased.release();
+    eventually("what was leased is closed when it comes back", || old.backends() == 1);
+    fresh.release();
+    assert_eq!(service.lease(&new).pid, fresh.pid);
+    let text = service.log().text();
+    assert!(!text.contains("changed\"") && !text.contains(&old.password), "a password is logged");
+}
+
+#[test]
+fn whoever_waits_or_listens_with_the_old_password_is_told() {
+    let (service, old) = (Service::start(), tenant().pool_of(2));
+    let client = service.client();
+    let channels = vec!["news".to_owned()];
+    let listen = ListenRequest {
+        tenant_id: old.name.clone(),
+        dsn: old.dsn.clone(),
+        channels,
+        ..ListenRequest::default()
+    };
+    let mut listener = client.listen(&listen).unwrap();
+    assert!(listener.next().unwrap().is_some(), "it has started");
+    let held = service.lease(&old);
+    let waits = acquire_later(&client, &request(&old));
+    service.wait_stats(&old.name, "it waits", |stats| stats.waiting == 1);
+    let fresh = service.lease(&change(&old, "changed"));
+    for error in [refused(answer(waits)), listener.next().expect_err("it is over")] {
+        let said = (error.code, error.reason.as_str());
+        assert_eq!(said, (code::FAILED_PRECONDITION, "DSN_MISMATCH"), "{error}");
+    }
+    held.release();
+    fresh.release();
+    eventually("only the new one is left", || old.backends() == 1);
+}
+
+#[test]
+fn a_wrong_password_changes_nothing() {
+    let (service, tenant) = (Service::start(), tenant().pool_of(1));
+    let client = service.client();
+    let lease = service.lease(&tenant);
+    is_wrong(&refused(client.acquire(&tenant.name, &with(&tenant, "wrong").dsn)));
+    assert_eq!(lease.value("select 1"), "1");
+    lease.release();
+    // Not even while it is away, or full.
+    assert_eq!(service.lease(&tenant).pid, lease.pid);
+    let stats = client.stats(&tenant.name).unwrap();
+    assert_eq!((stats.total_connections, stats.waiting), (1, 0));
+}
+
+#[test]
+fn few_passwords_are_tried_at_once_and_nothing_is_left_of_them() {
+    let (service, tenant) = (Service::start(), tenant().pool_of(1));
+    let client = service.client();
+    let proxy = Proxy::to(harness::postgres().port());
+    let dsn = format!("{} port={}", tenant.dsn, proxy.port);
+    let tenant = Tenant { dsn, ..tenant };
+    let lease = service.lease(&tenant);
+    proxy.hold();
+    let guess = |n: usize| request(&with(&tenant, &format!("guess{n}")));
+    let tried: Vec<_> = (0..8).map(|n| acquire_later(&client, &guess(n))).collect();
+    // Those beyond the limit are told at once.
+    let refusals = || {
+        let metric = "connpool_acquire_failures_total{reason=\"service_limit\"";
+        let lines = service.get("/metrics").1;
+        let line = lines.lines().find(|line| line.starts_with(metric)).map(str::to_owned);
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+    };
+    eventually("the others are told", || refusals() == Some(4.0));
+    proxy.forward();
+    let errors: Vec<CallError> = tried.into_iter().map(|call| refused(answer(call))).collect();
+    let of = |reason: &str| errors.iter().filter(|error| error.reason == reason).count();
+    assert_eq!((of("CONNECT_REJECTED"), of("SERVICE_LIMIT")), (4, 4), "{errors:?}");
+    is_wrong(&refused(client.acquire_with(&guess(9))));
+    assert_eq!(lease.value("select 1"), "1");
+    lease.release();
+    assert_eq!(service.lease(&tenant).pid, lease.pid);
+}
