@@ -61,6 +61,22 @@ struct State {
     /// Ends a wait for the reader of a streamed result.
     interrupt: Option<Box<dyn Fn() + Send + Sync>>,
     settled: bool,
+    /// Counts the time limits that have begun and ended.
+    limits: u64,
+}
+
+/// A time limit of one statement; it ends when this is dropped.
+#[must_use]
+pub struct Limit {
+    operation: Arc<Operation>,
+    _alarm: Alarm,
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        // Its alarm may have gone off already without having been heard.
+        self.operation.lock().limits += 1;
+    }
 }
 
 impl State {
@@ -133,7 +149,10 @@ impl Operation {
 
     /// Cancels the operation; only the first cause counts. Does not block.
     pub fn cancel(self: &Arc<Self>, cause: CancelCause) {
-        let mut state = self.lock();
+        self.cancel_in(self.lock(), cause);
+    }
+
+    fn cancel_in(self: &Arc<Self>, mut state: MutexGuard<'_, State>, cause: CancelCause) {
         if state.cause.is_some() || state.settled {
             return;
         }
@@ -231,9 +250,21 @@ impl Operation {
         Settled { cause, reusable: reusable && !aborted }
     }
 
-    /// Cancels with `Timeout` after `limit`, unless the guard is dropped before.
-    pub fn timeout(self: &Arc<Self>, limit: Duration) -> Alarm {
-        self.cancel_after(limit, CancelCause::Timeout)
+    /// Cancels with `Timeout` after `limit`, unless the guard is dropped before: the
+    /// next statement has a time limit of its own.
+    pub fn timeout(self: &Arc<Self>, limit: Duration) -> Limit {
+        let mut state = self.lock();
+        state.limits += 1;
+        let number = state.limits;
+        drop(state);
+        let operation = Arc::clone(self);
+        let alarm = self.tools.alarms.set(clock::now() + limit, move || {
+            let state = operation.lock();
+            if state.limits == number {
+                operation.cancel_in(state, CancelCause::Timeout);
+            }
+        });
+        Limit { operation: Arc::clone(self), _alarm: alarm }
     }
 
     /// Cancels after `limit`, unless the guard is dropped before.
@@ -272,6 +303,27 @@ mod tests {
         assert_eq!(operation.settle(), Settled { cause: None, reusable: true });
         operation.cancel(CancelCause::Timeout);
         assert!(!watch.is_aborted());
+    }
+
+    #[test]
+    fn a_time_limit_that_goes_off_late_does_not_touch_the_next_statement() {
+        let tools = tools();
+        let operation = Operation::new(tools.clone());
+        let first = Arc::new(Mutex::new(Some(operation.timeout(Duration::from_secs(1)))));
+        // Due with it and before it, this is where the first statement ends.
+        let (ended, next) = (Arc::clone(&first), Arc::clone(&operation));
+        let (tell, told) = bounded(1);
+        let now = clock::now();
+        tools.alarms.soon(now, move || {
+            drop(ended.lock().unwrap_or_else(PoisonError::into_inner).take());
+            let _ = tell.send(next.timeout(Duration::from_secs(60)));
+        });
+        assert_eq!(tools.alarms.run_due(now + Duration::from_secs(2), 10), 2);
+        assert_eq!(operation.cause(), None);
+        let second = told.try_recv();
+        assert_eq!(tools.alarms.run_due(now + Duration::from_secs(61), 10), 1);
+        assert_eq!(operation.cause(), Some(CancelCause::Timeout));
+        drop(second);
     }
 
     #[test]

@@ -12,8 +12,7 @@ use crate::backend::values::Shape;
 use crate::clock;
 use crate::core::value::Column;
 use crate::error::CancelCause;
-use crate::pool::alarms::Alarm;
-use crate::pool::operation::Operation;
+use crate::pool::operation::{Limit, Operation};
 
 /// Ends a wait, now and later; does not block.
 pub type Interrupt = Box<dyn Fn() + Send + Sync>;
@@ -63,7 +62,7 @@ struct Pace<'a> {
     operation: &'a Arc<Operation>,
     left: Duration,
     running_since: Instant,
-    timeout: Option<Alarm>,
+    timeout: Option<Limit>,
 }
 
 impl<'a> Pace<'a> {
