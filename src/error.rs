@@ -179,7 +179,8 @@ pub enum Error {
         /// What became of the statements.
         work: Work,
     },
-    /// A one-shot call left its transaction open; it was rolled back.
+    /// A one-shot, or the last call of a lease, left a transaction open; it was
+    /// rolled back.
     LeftOpen {
         /// What became of the statements.
         work: Work,

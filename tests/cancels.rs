@@ -298,6 +298,23 @@ fn deaf_for(time: &str) -> String {
 }
 
 #[test]
+fn a_statement_that_swallowed_its_cancel_is_done_and_the_next_one_failed() {
+    let (service, tenant) = (Service::start(), tenant().pool_of(1));
+    let lease = service.lease(&tenant);
+    // PostgreSQL may signal one cancel twice.
+    let swallows = "do $$ begin begin perform pg_sleep(600); \
+        exception when query_canceled then end; \
+        loop begin perform pg_sleep(0.05); exit; exception when query_canceled then end; \
+        end loop; end $$";
+    let mut request = on_lease(&lease, &[swallows, "select 1"]);
+    request.timeout = millis(50);
+    let error = refused(lease.client.execute(&request));
+    assert_error(&error, code::DEADLINE_EXCEEDED, "STATEMENT_TIMEOUT");
+    assert_eq!(work(&error), (Outcome::APPLIED, 1, 1));
+    assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
+}
+
+#[test]
 fn a_cancel_that_had_no_effect_is_sent_again_and_the_lease_lives_on() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
     let lease = service.lease(&tenant);

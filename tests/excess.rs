@@ -120,6 +120,12 @@ fn what_was_committed_on_the_way_is_never_called_not_applied() {
     let error = refused(client.run(id, &[block]));
     assert_eq!(error.work.expect("an outcome").outcome, Outcome::UNKNOWN.into());
     assert_eq!(tenant.sql("select count(*) from kept"), "2");
+    // It leaves an index that is not valid.
+    client.run(id, &["insert into kept values (2)"]).unwrap();
+    let index = "create unique index concurrently once on kept (i)";
+    let error = refused(client.run(id, &[index]));
+    assert_eq!(error.work.expect("an outcome").outcome, Outcome::UNKNOWN.into());
+    assert_eq!(tenant.sql("select count(*) from pg_index where not indisvalid"), "1");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use connection_pool_manager::embedded::{Embedded, Options, StopMode};
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::ExecuteRequest;
+use harness::sql::atomic;
 use harness::{
     acquire_later, answer, backends_on, code, eventually, execute_later, millis, refused, request,
     running_on, tenant, tenant_on, Held, Service, Tenant,
@@ -93,6 +94,17 @@ fn the_last_words_of_a_killed_backend_reach_the_caller() {
     let error = refused(answer(sleep));
     assert!(error.message.contains("due to administrator command"), "{error}");
     assert_eq!(error.postgres.expect("a PostgresError").sqlstate, "57P01");
+}
+
+#[test]
+fn of_an_atomic_call_on_a_dead_backend_nothing_was_started() {
+    let (service, tenant) = (Service::start(), tenant().pool_of(1));
+    let lease = service.lease(&tenant);
+    // From then on BEGIN is prepared.
+    atomic(&lease, &["create table orders (n int)"]).unwrap();
+    terminate(&tenant, &lease);
+    let error = refused(atomic(&lease, &["insert into orders values (1)"]));
+    assert_eq!((&*error.reason, outcome(&error)), ("BACKEND_LOST", Outcome::NOT_STARTED));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use connection_pool_manager::proto::sql::ExecuteRequest;
 use harness::sql::{
     assert_error, on_lease, one_shot, state, state_of, tenant_of_one, work, FAILED, NONE, OPEN,
 };
-use harness::{code, tenant, Service};
+use harness::{code, refused, tenant, Service};
 
 #[test]
 fn one_call_answers_with_the_results_of_all_its_statements() {
@@ -193,6 +193,60 @@ fn max_rows_cuts_a_result_and_says_so() {
     assert_eq!(ask(3), [(3, true), (1, false)]);
     assert_eq!(ask(10), [(10, false), (1, false)]);
     assert_eq!(ask(0), [(10, false), (1, false)]);
+}
+
+#[test]
+fn a_query_is_left_after_max_rows_and_what_writes_runs_to_its_end() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    lease.run(&["create table thing (n int)", "begin"]);
+    let ask = |sql: &str| {
+        let request = ExecuteRequest { max_rows: 3, ..on_lease(&lease, &[sql]) };
+        let mut answer = lease.client.execute(&request).unwrap();
+        assert_eq!(state(&answer), OPEN, "{sql}");
+        let result = answer.results.remove(0);
+        (result.rows.len(), result.truncated, result.rows_affected, result.command_tag)
+    };
+    let cut = |affected, tag: &str| (3, true, affected, tag.to_owned());
+    // Without an end. Twice: the second time it is prepared already.
+    let endless = "with recursive a as (select 1 as n union all select n + 1 from a) table a";
+    for _ in 0..2 {
+        assert_eq!(ask(endless), cut(3, "SELECT 3"));
+    }
+    assert_eq!(ask("values (1), (2), (3)"), (3, false, 3, "SELECT 3".to_owned()));
+    let write = "insert into thing select generate_series(1, 10) returning n";
+    assert_eq!(ask(write), cut(10, "INSERT 0 10"));
+    let both = format!("with written as ({write}) select * from written");
+    assert_eq!(ask(&both), cut(10, "SELECT 10"));
+    assert_eq!(lease.value("select count(*) from thing"), "20");
+    // The limit was for those statements only.
+    assert_eq!(lease.run(&["select generate_series(1, 5)"]).results[0].rows.len(), 5);
+}
+
+#[test]
+fn the_columns_of_results_without_rows_count_as_well() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    let columns: Vec<_> = (0..200).map(|n| format!("column_number_{n} int")).collect();
+    lease.run(&[&format!("create table wide ({})", columns.join(", "))]);
+    assert_eq!(lease.run(&["table wide"; 10]).results.len(), 10);
+    let error = lease.fails(&["table wide"; 1000]);
+    assert_error(&error, code::FAILED_PRECONDITION, "RESULT_TOO_LARGE");
+    assert_eq!(state_of(&lease), NONE);
+}
+
+#[test]
+fn release_after_with_an_open_transaction_is_no_success() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    lease.run(&["create table thing (n int)", "begin"]);
+    let insert = on_lease(&lease, &["insert into thing values (1)"]);
+    let error = refused(lease.client.execute(&ExecuteRequest { release_after: true, ..insert }));
+    assert_error(&error, code::FAILED_PRECONDITION, "TRANSACTION_LEFT_OPEN");
+    assert_eq!(work(&error), (Outcome::NOT_APPLIED, 1, -1));
+    assert_error(&lease.fails(&["select 1"]), code::FAILED_PRECONDITION, "LEASE_ENDED");
+    service.wait_quiet(&tenant.name);
+    assert_eq!(tenant.sql("select count(*) from thing"), "0");
 }
 
 #[test]

@@ -150,6 +150,64 @@ fn a_temporary_table_hides_another_at_once() {
 }
 
 #[test]
+fn a_cursor_of_the_same_name_is_read_as_what_it_is_now() {
+    let (service, tenant) = (Service::start(), one_backend(tenant()));
+    let first = service.lease(&tenant);
+    let fetch = |lease: &harness::Held, query: &str| {
+        let declare = format!("declare c cursor for {query}");
+        let answer = lease.run(&["begin", &declare, "fetch c", "rollback"]);
+        (answer.results[2].columns.len(), format!("{:?}", answer.results[2].rows[0]))
+    };
+    let row = |lease: &harness::Held, sql| format!("{:?}", lease.run(&[sql]).results[0].rows[0]);
+    // Nothing to fetch from.
+    first.fails(&["fetch c"]);
+    assert_eq!(fetch(&first, "select 7::int4"), (1, row(&first, "select 7::int4")));
+    let text = "select 'abcd'::text";
+    assert_eq!(fetch(&first, text), (1, row(&first, text)));
+    first.client.release(&first.id).unwrap();
+    let next = service.lease(&tenant);
+    assert_eq!(next.pid, first.pid);
+    let two = "select 'abc'::text, 1";
+    assert_eq!(fetch(&next, two), (2, row(&next, two)));
+    // So is a statement of the user's own.
+    next.run(&["prepare p as select 7::int4"]);
+    assert_eq!(next.value("execute p"), "7");
+    next.run(&["deallocate p", "prepare p as select 'abcd'::text"]);
+    assert_eq!(next.value("execute p"), "abcd");
+}
+
+#[test]
+fn back_at_a_savepoint_texts_mean_what_they_meant_there() {
+    let (service, tenant) = (Service::start(), one_backend(tenant()));
+    let lease = service.lease(&tenant);
+    lease.run(&["create table u (n int)", "insert into u values (1)"]);
+    lease.run(&["create temp table unused (n int)", "begin", "savepoint a"]);
+    lease.run(&["create temp table u (x text)", "insert into u values ('temporary')"]);
+    assert_eq!(lease.value("select * from u"), "temporary");
+    lease.run(&["rollback to a"]);
+    assert_eq!(lease.value("select * from u"), "1");
+    lease.run(&["commit"]);
+    assert_eq!(lease.value("select * from u"), "1");
+}
+
+#[test]
+fn a_stale_plan_inside_a_function_is_told_once_and_nothing_is_run_again() {
+    let (service, tenant) = (Service::start(), one_backend(tenant()));
+    let lease = service.lease(&tenant);
+    lease.run(&["create table t (n int)", "create sequence tries"]);
+    lease.run(&["create function f(n int) returns int language plpgsql as $$ begin \
+         perform nextval('tries'); execute 'execute mine'; return n; end $$"]);
+    lease.run(&["prepare mine as select * from t"]);
+    let call = "select f(n) from generate_series(1, 3) n";
+    lease.run(&[call]);
+    assert_eq!(tenant.sql("select last_value from tries"), "3");
+    tenant.sql("alter table t add column m text");
+    let error = lease.fails(&[call]);
+    assert_eq!(error.postgres.unwrap().sqlstate, "0A000");
+    assert_eq!(tenant.sql("select last_value from tries"), "4");
+}
+
+#[test]
 fn a_session_of_another_encoding_garbles_nothing() {
     let (service, tenant) = (Service::start(), one_backend(tenant()));
     let lease = service.lease(&tenant);
@@ -164,7 +222,9 @@ fn a_session_of_another_encoding_garbles_nothing() {
     lease.fails(&["select 1"]);
     lease.run(&["rollback"]);
     assert_eq!(lease.value("select length('ä')"), "1");
-    lease.run(&["set client_encoding = 'LATIN1'"]);
+    // Rows may be in either encoding when it changes on their way.
+    let error = lease.fails(&["select 'ä', set_config('client_encoding', 'LATIN1', false), 'ä'"]);
+    assert!(error.message.contains("has changed client_encoding"), "{error}");
     lease.client.release(&lease.id).unwrap();
     let next = service.lease(&tenant);
     assert_eq!((next.pid, next.value("select length('ä')")), (lease.pid, "1".to_owned()));

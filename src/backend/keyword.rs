@@ -34,6 +34,20 @@ pub fn controls_transaction(sql: &str) -> bool {
     }
 }
 
+/// True for a query that can be left after some of its rows: its command tag tells
+/// no more than how many rows there were.
+pub fn can_be_left(sql: &str) -> bool {
+    match first_keyword(sql).as_str() {
+        "SELECT" | "VALUES" | "TABLE" => true,
+        // What changes data runs to its end, and its tag says how much it changed.
+        "WITH" => {
+            let lower = sql.to_ascii_lowercase();
+            !["insert", "update", "delete", "merge"].iter().any(|word| lower.contains(word))
+        }
+        _ => false,
+    }
+}
+
 fn skip(text: &str) -> &str {
     let mut rest = text;
     loop {
@@ -102,6 +116,23 @@ mod tests {
             ("/*ä*/ Commit/**/work", "COMMIT"),
         ] {
             assert_eq!(first_keyword(sql), word, "{sql}");
+        }
+    }
+
+    #[test]
+    fn only_what_changes_nothing_can_be_left() {
+        for sql in ["select 1", "(values (1))", "table t", "with a as (select 1) table a"] {
+            assert!(can_be_left(sql), "{sql}");
+        }
+        for sql in [
+            "",
+            "insert into t values (1) returning n",
+            "WITH a AS (DELETE FROM t RETURNING n) SELECT * FROM a",
+            "with a as (select 1) insert into t table a returning n",
+            "fetch all c",
+            "explain select 1",
+        ] {
+            assert!(!can_be_left(sql), "{sql}");
         }
     }
 

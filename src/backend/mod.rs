@@ -16,6 +16,7 @@ pub mod listen;
 pub mod manager;
 pub mod pg;
 pub mod raw_row;
+mod requests;
 mod resolve;
 mod rows;
 pub mod session;

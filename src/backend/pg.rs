@@ -17,13 +17,14 @@ use crate::backend::cancel::Canceller;
 use crate::backend::copy::{direction, Direction, Sink, Source};
 use crate::backend::fault::fault_of;
 use crate::backend::handshake::Connector;
-use crate::backend::keyword::first_keyword;
+use crate::backend::keyword::{can_be_left, first_keyword};
 use crate::backend::listen::Heard;
 use crate::backend::rows::{bind, column, each, shapes, Bound};
 use crate::backend::session::{Backend, Done, Notice, Notices, Rows, RunError, Sent, Statement};
 use crate::backend::sqlstate;
 use crate::backend::statements::Statements;
 use crate::backend::transport::Watch;
+use crate::clock;
 use crate::config::dsn::TargetSession;
 use crate::core::channels::Change;
 use crate::core::transaction::TransactionState;
@@ -129,10 +130,14 @@ impl PgBackend {
         &mut self,
         prepared: &postgres::Statement,
         parameters: Vec<Bound<'_>>,
+        limit: Option<u32>,
         rows: &mut dyn Rows,
     ) -> Result<Done, RunError> {
         let shapes = shapes(prepared);
+        let was_foreign = self.watch.has_foreign_encoding();
         self.watch.start_statement();
+        // One more tells that there are more.
+        self.watch.limit_rows(limit.map(|limit| limit.saturating_add(1)));
         let notices = &self.notices;
         self.bundles.set(Bundling::rows(shapes.len()));
         let outcome = (|| {
@@ -142,16 +147,31 @@ impl PgBackend {
                 rows.notices(notices);
                 each(&bundle, |row| rows.row(&shapes, row)).ok_or(None)?;
             }
-            Ok(coming.rows_affected().unwrap_or(0))
+            Ok(coming.rows_affected())
         })();
         self.bundles.set(Bundling::None);
+        self.watch.limit_rows(None);
         let rows_affected = match outcome {
             Ok(rows_affected) => rows_affected,
             Err(Some(error)) => return Err(self.fail(&error, Sent::Whole)),
             // The driver would have broken off too.
             Err(None) => return Err(self.lost(None, Sent::Whole)),
         };
-        let command_tag = self.watch.tag().unwrap_or_default();
+        if !was_foreign && self.watch.has_foreign_encoding() && !shapes.is_empty() {
+            // From where on it was another one is not to be told.
+            return Err(RunError::Undecodable {
+                column: prepared.columns().first().map_or("", |column| column.name()).to_owned(),
+                why: "the statement has changed client_encoding, which must be UTF8".to_owned(),
+                completed: true,
+            });
+        }
+        let command_tag = match (self.watch.tag(), limit) {
+            (Some(tag), _) => tag,
+            // PostgreSQL has no last word on a query that it was not asked to end.
+            (None, Some(limit)) if !shapes.is_empty() => format!("SELECT {limit}"),
+            (None, _) => String::new(),
+        };
+        let rows_affected = rows_affected.or(limit.map(u64::from)).unwrap_or(0);
         self.poisoned |= matches!(command_tag.as_str(), "DISCARD ALL" | "DEALLOCATE ALL");
         Ok(Done { rows_affected, command_tag, cached: false })
     }
@@ -181,7 +201,8 @@ impl PgBackend {
         self.watch.start_prepare();
         match self.client.prepare(sql) {
             Ok(prepared) => {
-                self.statements.keep(sql, &prepared);
+                let has_parameters = !prepared.params().is_empty();
+                self.statements.keep(sql, &prepared, has_parameters.then(clock::now));
                 Ok(prepared)
             }
             Err(error) if self.watch.has_described() => Err(self.lookup_failed(&error)),
@@ -215,6 +236,13 @@ impl PgBackend {
         fault.sqlstate == sqlstate::NO_SUCH_STATEMENT && !self.watch.has_bound()
     }
 
+    /// True if a kept statement failed before it ran, because its result has other
+    /// columns by now. A statement of the user's that a function runs fails alike.
+    fn is_stale(&self, fault: &PgFault) -> bool {
+        let stale = fault.sqlstate == "0A000" && fault.routine == "RevalidateCachedQuery";
+        stale && !self.watch.has_bound()
+    }
+
     /// Runs a statement, prepared before if it was kept.
     fn run_prepared(
         &mut self,
@@ -223,17 +251,19 @@ impl PgBackend {
     ) -> Result<Done, RunError> {
         let sql = &statement.sql;
         let idle = self.watch.transaction() == TransactionState::None;
-        let Some(kept) = self.statements.get(sql, self.watch.settings()) else {
+        let limit = rows.limit().and_then(|limit| u32::try_from(limit).ok());
+        let limit = limit.filter(|limit| *limit < LIMIT_MAX && can_be_left(sql));
+        let Some(kept) = self.statements.get(sql, self.watch.settings(), clock::now()) else {
             let prepared = self.prepare(sql)?;
             let parameters = bind(&prepared, &statement.parameters)?;
-            return self.read(&prepared, parameters, rows);
+            return self.read(&prepared, parameters, limit, rows);
         };
         let parameters = bind(&kept, &statement.parameters)?;
-        match self.read(&kept, parameters, rows) {
+        match self.read(&kept, parameters, limit, rows) {
             Ok(done) => return Ok(Done { cached: true, ..done }),
             // PostgreSQL saw that its result would look otherwise by now, before it
             // ran. Inside a transaction it is too late: the error has failed that.
-            Err(RunError::Fault(fault)) if idle && is_stale_plan(&fault) => {
+            Err(RunError::Fault(fault)) if idle && self.is_stale(&fault) => {
                 self.statements.forget(sql);
             }
             Err(RunError::Fault(fault)) if self.is_gone(&fault) => {
@@ -251,7 +281,7 @@ impl PgBackend {
         }
         let prepared = self.prepare(sql)?;
         let parameters = bind(&prepared, &statement.parameters)?;
-        self.read(&prepared, parameters, rows)
+        self.read(&prepared, parameters, limit, rows)
     }
 }
 
@@ -259,10 +289,8 @@ impl PgBackend {
 /// backend with more forgotten statements than this is closed after its lease.
 const FORGOTTEN_MAX: usize = 32;
 
-/// The error of a prepared statement whose result has changed its columns.
-fn is_stale_plan(fault: &PgFault) -> bool {
-    fault.sqlstate == "0A000" && fault.routine == "RevalidateCachedQuery"
-}
+/// The protocol has a signed number for a row limit.
+const LIMIT_MAX: u32 = i32::MAX as u32;
 
 impl Backend for PgBackend {
     fn pid(&self) -> i32 {

@@ -32,6 +32,10 @@ pub trait Rows {
     fn head(&mut self, columns: Vec<Column>);
     /// One row, and how each of its values is read.
     fn row(&mut self, shapes: &[Shape], row: &RawRow<'_>);
+    /// How many rows are of any use; `None` = all of them.
+    fn limit(&self) -> Option<u64> {
+        None
+    }
     /// Looks for notices that came since the last row.
     fn notices(&mut self, _fresh: &Notices) {}
 }
@@ -63,6 +67,19 @@ pub struct StatementResult {
     /// The statement had been prepared before.
     pub cached: bool,
 }
+
+impl StatementResult {
+    /// A rough upper estimate of its size in a protobuf message, in bytes.
+    pub fn encoded_size(&self) -> usize {
+        let columns: usize = self.columns.iter().map(Column::encoded_size).sum();
+        let values: usize = self.rows.iter().flatten().map(Value::encoded_size).sum();
+        columns + values + ROW_BYTES * self.rows.len() + RESULT_BYTES
+    }
+}
+
+/// What is around the values of a row, and around a result with its tag.
+pub const ROW_BYTES: usize = 8;
+const RESULT_BYTES: usize = 64;
 
 impl From<Done> for StatementResult {
     /// The result of a statement whose rows went elsewhere, or that has none.

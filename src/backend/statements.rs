@@ -2,8 +2,9 @@
 //! when their text may mean something else by now.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
-use crate::backend::keyword::words;
+use crate::backend::keyword::{first_keyword, words};
 
 /// Longer texts are prepared each time, so that the cache's memory is bounded here
 /// and in PostgreSQL.
@@ -26,7 +27,15 @@ pub(super) struct Statements<S> {
 struct Kept<S> {
     statement: S,
     used: u64,
+    /// When it was prepared, if it has parameters.
+    since: Option<Instant>,
 }
+
+/// PostgreSQL settles the types of parameters once, also when the columns that they
+/// are for become others afterwards: a timestamp for what is a timestamptz by now
+/// would lose its zone. So a statement with parameters is prepared anew after a
+/// while.
+const PARAMETERS_FOR: Duration = Duration::from_secs(60);
 
 impl<S: Clone> Statements<S> {
     /// A cache of so many statements; 0 keeps none.
@@ -36,21 +45,26 @@ impl<S: Clone> Statements<S> {
     }
 
     /// The statement of this text, if it was prepared before under the settings
-    /// of now.
-    pub(super) fn get(&mut self, sql: &str, settings: u64) -> Option<S> {
+    /// of now, and not too long ago.
+    pub(super) fn get(&mut self, sql: &str, settings: u64, now: Instant) -> Option<S> {
         if settings != self.settings {
             self.settings = settings;
             self.clear();
         }
         self.clock += 1;
         let kept = self.by_sql.get_mut(sql)?;
+        let age = kept.since.map(|since| now.saturating_duration_since(since));
+        if age.is_some_and(|age| age >= PARAMETERS_FOR) {
+            self.forget(sql);
+            return None;
+        }
         kept.used = self.clock;
         Some(kept.statement.clone())
     }
 
-    /// Keeps a statement that was just prepared.
-    pub(super) fn keep(&mut self, sql: &str, statement: &S) {
-        if self.capacity == 0 || sql.len() > SQL_MAX {
+    /// Keeps a statement that was just prepared; `since` if it has parameters.
+    pub(super) fn keep(&mut self, sql: &str, statement: &S, since: Option<Instant>) {
+        if self.capacity == 0 || sql.len() > SQL_MAX || is_another_each_time(sql) {
             return;
         }
         if self.by_sql.len() >= self.capacity {
@@ -59,7 +73,7 @@ impl<S: Clone> Statements<S> {
                 self.by_sql.remove(&oldest);
             }
         }
-        let kept = Kept { statement: statement.clone(), used: self.clock };
+        let kept = Kept { statement: statement.clone(), used: self.clock, since };
         self.by_sql.insert(sql.to_owned(), kept);
     }
 
@@ -80,8 +94,10 @@ impl<S: Clone> Statements<S> {
             self.touched = true;
             self.clear();
         }
-        if self.unsettled && !in_transaction {
-            self.unsettled = false;
+        // Back to a savepoint may be behind what changed it.
+        let back = matches!(first_keyword(sql).as_str(), "ROLLBACK" | "ABORT");
+        if self.unsettled && (back || !in_transaction) {
+            self.unsettled = in_transaction;
             self.clear();
         }
     }
@@ -100,6 +116,12 @@ impl<S> Statements<S> {
     }
 }
 
+/// True for what stands for something else: a cursor or a statement of the user's,
+/// whose result PostgreSQL looks at only when it prepares this one.
+fn is_another_each_time(sql: &str) -> bool {
+    matches!(first_keyword(sql).as_str(), "FETCH" | "EXECUTE")
+}
+
 /// True unless the statement is of a kind that leaves settings, names and types
 /// as they are. PostgreSQL notices much by itself, but not a temporary table that
 /// hides another, nor a literal that TimeZone would now read otherwise.
@@ -114,14 +136,16 @@ fn may_change_meanings(sql: &str) -> bool {
         // ROLLBACK takes back what was unsettled, and that is all it changes.
         Some("ROLLBACK" | "ABORT") => false,
         Some(
-            "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "WITH" | "VALUES" | "TABLE"
-            | "EXPLAIN" | "COPY",
+            first @ ("SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "WITH" | "VALUES"
+            | "TABLE" | "EXPLAIN" | "COPY"),
         ) => {
             // SELECT INTO makes a table; INSERT INTO does not. A word too many
             // costs a round trip only.
             let lower = sql.to_ascii_lowercase();
             let into = lower.contains("into") && !lower.trim_start().starts_with("insert");
-            into || lower.contains("set_config")
+            // EXPLAIN ANALYZE runs what it explains.
+            let made = first == "EXPLAIN" && lower.contains("create");
+            into || made || lower.contains("set_config")
         }
         Some(_) => true,
     }
@@ -130,9 +154,10 @@ fn may_change_meanings(sql: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
 
     fn kept(statements: &mut Statements<u32>, sql: &str) -> bool {
-        statements.get(sql, 0).is_some()
+        statements.get(sql, 0, clock::now()).is_some()
     }
 
     #[test]
@@ -140,11 +165,11 @@ mod tests {
         let mut statements = Statements::new(2);
         for (n, sql) in ["a", "b"].into_iter().enumerate() {
             assert!(!kept(&mut statements, sql));
-            statements.keep(sql, &(n as u32));
+            statements.keep(sql, &(n as u32), None);
         }
         assert!(kept(&mut statements, "a"));
         assert!(!kept(&mut statements, "c"));
-        statements.keep("c", &2);
+        statements.keep("c", &2, None);
         assert!(kept(&mut statements, "a") && kept(&mut statements, "c"));
         assert!(!kept(&mut statements, "b"));
         statements.forget("a");
@@ -154,21 +179,43 @@ mod tests {
     #[test]
     fn none_are_kept_without_capacity_and_no_long_ones() {
         let mut statements = Statements::new(0);
-        statements.keep("a", &0);
+        statements.keep("a", &0, None);
         assert!(!kept(&mut statements, "a"));
         let mut statements = Statements::new(1);
         let long = "x".repeat(SQL_MAX + 1);
-        statements.keep(&long, &0);
+        statements.keep(&long, &0, None);
         assert!(!kept(&mut statements, &long));
+    }
+
+    #[test]
+    fn what_stands_for_something_else_is_not_kept() {
+        let mut statements = Statements::new(9);
+        for sql in ["fetch c", "/* x */ FETCH ALL c", "execute p", "move c"] {
+            statements.keep(sql, &0, None);
+            assert_eq!(kept(&mut statements, sql), sql.starts_with("move"), "{sql}");
+        }
+    }
+
+    #[test]
+    fn one_with_parameters_is_prepared_anew_after_a_while() {
+        let (mut statements, t0) = (Statements::new(9), clock::now());
+        statements.keep("with", &0, Some(t0));
+        statements.keep("without", &0, None);
+        let just = t0 + PARAMETERS_FOR - Duration::from_millis(1);
+        assert!(statements.get("with", 0, just).is_some());
+        for (sql, is_kept) in [("with", false), ("without", true)] {
+            assert_eq!(statements.get(sql, 0, t0 + PARAMETERS_FOR).is_some(), is_kept, "{sql}");
+        }
+        assert!(statements.get("with", 0, t0).is_none());
     }
 
     #[test]
     fn a_change_of_settings_drops_all() {
         let mut statements = Statements::new(9);
-        statements.keep("a", &0);
-        assert!(statements.get("a", 1).is_none());
-        statements.keep("a", &0);
-        assert!(statements.get("a", 1).is_some());
+        statements.keep("a", &0, None);
+        assert!(statements.get("a", 1, clock::now()).is_none());
+        statements.keep("a", &0, None);
+        assert!(statements.get("a", 1, clock::now()).is_some());
     }
 
     #[test]
@@ -189,20 +236,28 @@ mod tests {
             ("do $$ begin end $$", true),
             ("call p()", true),
             ("discard all", true),
+            ("explain analyze create table t as select 1", true),
+            ("explain select 1", false),
         ] {
-            statements.keep("a", &0);
+            statements.keep("a", &0, None);
             statements.ran(sql, false);
             assert_eq!(!kept(&mut statements, "a"), drops, "{sql}");
         }
         statements.ran("set local x = 1", true);
-        statements.keep("a", &0);
+        statements.keep("a", &0, None);
         statements.ran("select 1", true);
         assert!(kept(&mut statements, "a"));
+        statements.ran("rollback to x", true);
+        assert!(!kept(&mut statements, "a"));
+        statements.keep("a", &0, None);
         statements.ran("rollback", false);
         assert!(!kept(&mut statements, "a"));
+        statements.keep("a", &0, None);
+        statements.ran("rollback", false);
+        assert!(kept(&mut statements, "a"));
         // The reset takes back what a session has set, once.
         for kept_after in [false, true] {
-            statements.keep("a", &0);
+            statements.keep("a", &0, None);
             assert_eq!(statements.session_reset(), !kept_after);
             assert_eq!(kept(&mut statements, "a"), kept_after);
         }

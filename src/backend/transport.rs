@@ -9,6 +9,7 @@
 //!
 //! The abort sits *below* TLS, so that it also ends a handshake that hangs.
 
+use std::borrow::Cow;
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
@@ -25,18 +26,10 @@ use tokio::time::{sleep, Sleep};
 
 use crate::backend::frames::Frames;
 use crate::backend::handshake::Refusal;
+use crate::backend::requests::Requests;
 use crate::core::transaction::TransactionState;
 use crate::error::PgFault;
 
-/// Three messages: Execute, of the portal without a name to its end, and two
-/// without content.
-const EXECUTE: [u8; 10] = [b'E', 0, 0, 0, 9, 0, 0, 0, 0, 0];
-const SYNC: [u8; 5] = [b'S', 0, 0, 0, 4];
-const FLUSH: [u8; 5] = [b'H', 0, 0, 0, 4];
-
-/// While the data of a COPY goes out, so much of it at most before the stream is
-/// read.
-const WAY_BYTES: usize = 64 << 10;
 /// A notification of nobody, without channel and payload.
 const NUDGE: [u8; 11] = [b'A', 0, 0, 0, 10, 0, 0, 0, 0, 0, 0];
 
@@ -55,25 +48,11 @@ struct Observed {
     encrypted: bool,
     waker: Option<Waker>,
     frames: Frames,
-    copy_in: CopyIn,
+    requests: Requests,
     /// A wait for notifications is to end.
     nudged: bool,
     /// What of a nudge is still to be read.
     nudge: &'static [u8],
-}
-
-/// What of a COPY FROM STDIN is still to be sent otherwise than the driver does.
-#[derive(Debug, Default, PartialEq, Eq)]
-enum CopyIn {
-    /// Nothing.
-    #[default]
-    None,
-    /// The Sync behind the next Execute.
-    Execute,
-    /// The Sync at the end of the bytes that are being written.
-    Sync,
-    /// It was sent, and data is: so many bytes since the stream last gave way.
-    Data(usize),
 }
 
 /// Names one operation on a connection; an abort for an older one does nothing.
@@ -143,63 +122,27 @@ impl Watch {
         self.lock().frames.start_statement();
     }
 
-    /// A COPY FROM STDIN starts. The driver sends a Sync with it, and another one at
-    /// the end of the data; where PostgreSQL refuses the COPY it would answer both,
-    /// and the driver expects one answer only. So the first goes out as a Flush,
-    /// which PostgreSQL reads over while it takes data, as it does a Sync.
+    /// A COPY FROM STDIN starts.
     pub fn start_copy_in(&self) {
         let mut seen = self.lock();
         seen.frames.start_statement();
-        seen.copy_in = CopyIn::Execute;
-    }
-
-    /// True if reading should come first now. The driver looks for what PostgreSQL
-    /// says only when it cannot write, and a PostgreSQL that has refused a COPY
-    /// takes its data without end.
-    fn gives_way(&self) -> bool {
-        let mut seen = self.lock();
-        let due = matches!(seen.copy_in, CopyIn::Data(bytes) if bytes >= WAY_BYTES);
-        if due {
-            seen.copy_in = CopyIn::Data(0);
-        }
-        due
-    }
-
-    /// So many bytes went out, of `changed` ones if not of the driver's own.
-    fn wrote(&self, written: usize, changed: Option<usize>) {
-        let mut seen = self.lock();
-        match (&mut seen.copy_in, changed) {
-            (CopyIn::Data(bytes), _) => *bytes += written,
-            (copy_in, Some(length)) if written + FLUSH.len() > length => {
-                *copy_in = CopyIn::Data(0);
-            }
-            _ => {}
-        }
+        seen.requests.start_copy_in();
     }
 
     /// The COPY FROM STDIN is over.
     pub fn end_copy_in(&self) {
-        self.lock().copy_in = CopyIn::None;
+        self.lock().requests.end_copy_in();
+    }
+
+    /// PostgreSQL is asked for so many rows of the next statement at most; `None` =
+    /// for all of them.
+    pub fn limit_rows(&self, limit: Option<u32>) {
+        self.lock().requests.limit_rows(limit);
     }
 
     /// The last error of this statement, if there was one.
     pub fn failed(&self) -> Option<PgFault> {
         self.lock().frames.failed.clone()
-    }
-
-    /// What goes out in place of `bytes`, if anything does.
-    fn outgoing(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let mut seen = self.lock();
-        let request = match seen.copy_in {
-            CopyIn::None | CopyIn::Data(_) => return None,
-            CopyIn::Execute => {
-                bytes.strip_suffix(&SYNC).filter(|request| request.ends_with(&EXECUTE))
-            }
-            // The rest of what was offered before and taken in part.
-            CopyIn::Sync => bytes.strip_suffix(&SYNC),
-        }?;
-        seen.copy_in = CopyIn::Sync;
-        Some([request, &FLUSH].concat())
     }
 
     /// True once the statement that started could have had an effect.
@@ -418,7 +361,7 @@ impl WatchedStream {
     /// waits. An empty task that it runs is something to wait for: it gets its turn
     /// just before the sockets do.
     fn poll_way(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.way.is_none() && !self.watch.gives_way() {
+        if self.way.is_none() && !self.watch.lock().requests.gives_way() {
             return Poll::Ready(());
         }
         let way = self.way.get_or_insert_with(|| tokio::spawn(async {}));
@@ -476,14 +419,14 @@ impl AsyncWrite for WatchedStream {
         if self.poll_way(cx).is_pending() {
             return Poll::Pending;
         }
-        let changed = self.watch.outgoing(buf);
-        let bytes = changed.as_deref().unwrap_or(buf);
+        let bytes = self.watch.lock().requests.outgoing(buf);
         let polled = match &mut self.layer {
-            Layer::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Layer::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
+            Layer::Plain(stream) => Pin::new(stream).poll_write(cx, &bytes),
+            Layer::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, &bytes),
         };
         if let Poll::Ready(Ok(written)) = &polled {
-            self.watch.wrote(*written, changed.map(|changed| changed.len()));
+            let changed = matches!(bytes, Cow::Owned(_)).then_some(bytes.len());
+            self.watch.lock().requests.wrote(*written, changed);
         }
         polled
     }

@@ -87,6 +87,14 @@ impl Value {
     }
 }
 
+impl Column {
+    /// A rough upper estimate of its size in a protobuf message, in bytes.
+    pub fn encoded_size(&self) -> usize {
+        let numbers = FRAMING_BYTES + 2 * VARINT_BYTES;
+        numbers.saturating_add(self.name.len()).saturating_add(self.type_name.len())
+    }
+}
+
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

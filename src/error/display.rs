@@ -118,7 +118,7 @@ impl fmt::Display for Error {
                 "the transaction had failed: PostgreSQL answered COMMIT with ROLLBACK, nothing was committed",
             ),
             Error::LeftOpen { .. } => f.write_str(
-                "the call left its transaction open; it was rolled back",
+                "the call left a transaction open; it was rolled back",
             ),
             Error::Unsupported { what, .. } => f.write_str(what),
             Error::Internal(what) => write!(f, "internal error: {what}"),

@@ -124,18 +124,23 @@ pub fn on_lease(
             return;
         };
         let (started, tenant) = (clock::now(), Arc::clone(session.tenant()));
-        let (mut answer, usable, command) = run(session, &operation, &mut work);
-        count(&tenant, &work, &answer, started);
-        let watch = session.taken.backend.watch();
-        let left = Left { transaction: watch.transaction(), command };
+        let (answer, usable, command) = run(session, &operation, &mut work);
+        let state = session.taken.backend.watch().transaction();
+        let left = Left { transaction: state, command };
         let kept = held.give_back(left, usable);
         if kept && release_after {
             // It can have ended by itself in between; ended it is.
             let _ = held.leases.release_via(&held.id, held.via, false);
         }
-        if let Ok(executed) = &mut answer {
-            executed.lease_ended = release_after || !kept;
-        }
+        let answer = match answer {
+            // Its work is gone with the lease: that is no success.
+            Ok(executed) if release_after && state.is_open() => {
+                Err(Error::LeftOpen { work: executed.work })
+            }
+            Ok(executed) => Ok(Executed { lease_ended: release_after || !kept, ..executed }),
+            error => error,
+        };
+        count(&tenant, &work, &answer, started);
         // Its end tells the reader that no more comes.
         drop(work);
         reply.send(answer);

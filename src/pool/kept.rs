@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::backend::raw_row::{decode, RawRow};
-use crate::backend::session::{Done, Rows, RunError, StatementResult};
+use crate::backend::session::{Done, Rows, RunError, StatementResult, ROW_BYTES};
 use crate::backend::sqlstate;
 use crate::backend::values::Shape;
 use crate::clock;
@@ -83,7 +83,16 @@ impl<'a> Kept<'a> {
 
 impl Rows for Kept<'_> {
     fn head(&mut self, columns: Vec<Column>) {
+        // A thousand results without a row can have a lot of columns.
+        self.bytes += columns.iter().map(Column::encoded_size).sum::<usize>();
+        if self.bytes > self.limits.max_bytes && !columns.is_empty() {
+            self.problem = Some(RunError::TooLarge { completed: true });
+        }
         self.result.columns = columns;
+    }
+
+    fn limit(&self) -> Option<u64> {
+        self.limits.max_rows
     }
 
     fn row(&mut self, shapes: &[Shape], row: &RawRow<'_>) {
@@ -101,7 +110,7 @@ impl Rows for Kept<'_> {
         }
         match decode(shapes, row) {
             Ok(values) => {
-                self.bytes += values.iter().map(Value::encoded_size).sum::<usize>() + 8;
+                self.bytes += values.iter().map(Value::encoded_size).sum::<usize>() + ROW_BYTES;
                 if self.bytes > self.limits.max_bytes {
                     self.result.rows = Vec::new();
                     self.problem = Some(RunError::TooLarge { completed: true });

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::keyword::first_keyword;
+use crate::backend::keyword::{first_keyword, words};
 use crate::backend::session::{Backend, RunError, Sent, Statement, StatementResult};
 use crate::backend::sqlstate;
 use crate::core::transaction::TransactionState;
@@ -14,9 +14,21 @@ use crate::pool::kept::{Kept, Limits};
 use crate::pool::operation::{Operation, Settled};
 use crate::pool::outlet::{Paced, PacedInlet};
 
-/// Commands that can commit in their midst and fail afterwards: procedures and
-/// blocks with COMMIT inside, and what works on several tables or concurrently.
-const COMMITS_INSIDE: &[&str] = &["CALL", "DO", "VACUUM", "REINDEX", "CLUSTER"];
+/// True for a command that, outside a transaction, can leave something behind when
+/// it fails: procedures and blocks with COMMIT inside, what works on several tables
+/// one by one or concurrently, and what changes files or other servers.
+fn leaves_a_part(sql: &str) -> bool {
+    let mut words = words(sql);
+    match words.next().as_deref() {
+        Some("CALL" | "DO" | "VACUUM" | "ANALYZE" | "REINDEX" | "CLUSTER") => true,
+        Some("CREATE" | "DROP" | "ALTER") => {
+            let whole = ["DATABASE", "TABLESPACE", "SUBSCRIPTION", "SYSTEM"];
+            words.next().is_some_and(|what| whole.contains(&what.as_str()))
+                || sql.to_ascii_lowercase().contains("concurrently")
+        }
+        _ => false,
+    }
+}
 
 /// How far a request has come.
 #[derive(Default)]
@@ -56,20 +68,22 @@ impl Progress {
     ) -> Result<(), RunError> {
         if request.atomic && backend.watch().transaction() == TransactionState::None {
             let _timeout = operation.timeout(request.timeout);
-            plain(backend, "BEGIN")?;
+            plain(backend, "BEGIN").map_err(|error| match error {
+                // Nothing of the caller's was sent.
+                RunError::Lost { fault, .. } => RunError::Lost { fault, sent: Sent::Nothing },
+                other => other,
+            })?;
             self.wrapped = true;
         }
         let mut left = request.max_bytes;
         for (i, statement) in request.statements.iter().enumerate() {
+            self.at = Some(i);
             if operation.cause().is_some() {
                 return Err(RunError::Interrupted);
             }
             let limits = Limits { max_bytes: left, max_rows: request.max_rows };
-            self.at = Some(i);
             let result = self.one(backend, operation, statement, limits, request.timeout, flow)?;
-            let bytes = result.rows.iter().flatten();
-            let bytes: usize = bytes.map(crate::core::value::Value::encoded_size).sum();
-            left = left.saturating_sub(bytes + 8 * result.rows.len());
+            left = left.saturating_sub(result.encoded_size());
             self.results.push(result);
             self.completed += 1;
             if self.wrapped && backend.watch().transaction() == TransactionState::None {
@@ -104,7 +118,7 @@ impl Progress {
         self.committing = matches!(keyword.as_str(), "COMMIT" | "END" | "PREPARE");
         self.before = Some(backend.watch().transaction());
         let result = carry(backend, operation, statement, limits, timeout, flow);
-        self.note(&keyword, &result, backend.watch().transaction());
+        self.note(&statement.sql, &result, backend.watch().transaction());
         let result = result?;
         self.command = Some(result.command_tag.clone());
         let asked = matches!(keyword.as_str(), "ROLLBACK" | "ABORT");
@@ -122,7 +136,7 @@ impl Progress {
     /// good: outside a transaction at once, inside with its COMMIT.
     fn note(
         &mut self,
-        keyword: &str,
+        sql: &str,
         result: &Result<StatementResult, RunError>,
         after: TransactionState,
     ) {
@@ -147,7 +161,7 @@ impl Progress {
                 self.sent = true;
                 // Outside a transaction these may commit on their way.
                 let alone = self.before == Some(TransactionState::None);
-                self.uncertain |= alone && COMMITS_INSIDE.contains(&keyword);
+                self.uncertain |= alone && leaves_a_part(sql);
                 return;
             }
         };
