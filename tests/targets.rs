@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use connection_pool_manager::client::CallError;
 use connection_pool_manager::embedded::{Embedded, Options, StopMode};
+use harness::proxy::Proxy;
 use harness::sql::assert_error;
 use harness::*;
 
@@ -89,6 +90,16 @@ fn the_first_server_that_is_what_is_wanted_is_taken() {
     }
     assert_eq!(port_of(&service, &dsn(&[primary], "prefer-standby")), primary);
     assert_eq!(port_of(&service, &dsn(&[1, primary], "prefer-standby")), primary);
+}
+
+#[test]
+fn a_refused_login_is_not_tried_again_for_want_of_a_standby() {
+    let (service, (primary, _)) = (Service::start(), shop());
+    let proxy = Proxy::to(primary);
+    let dsn = format!("{} password=wrong", dsn(&[proxy.port], "prefer-standby"));
+    let error = refused(service.client().acquire(&fresh(), &dsn));
+    assert_error(&error, code::FAILED_PRECONDITION, "CONNECT_REJECTED");
+    assert_eq!(proxy.taken(), 1);
 }
 
 #[test]

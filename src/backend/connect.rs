@@ -137,7 +137,10 @@ impl PgConnect {
         attempt.until = clock::now() + limit / 2;
         match self.search(&attempt, TargetSession::PreferStandby) {
             Ok(backend) => Ok(backend),
-            Err(failed) if watch.is_aborted() => Err(ConnectError::several(failed)),
+            // What was refused once would be refused again.
+            Err(failed) if watch.is_aborted() || is_refused(&failed) => {
+                Err(ConnectError::several(failed))
+            }
             Err(_) => {
                 attempt.until = until;
                 self.search(&attempt, TargetSession::Any).map_err(ConnectError::several)
@@ -158,6 +161,9 @@ impl PgConnect {
                 Ok(addresses) => addresses,
                 Err(error) => {
                     failed.push(error);
+                    if attempt.is_over() {
+                        return Err(failed);
+                    }
                     continue;
                 }
             };
@@ -169,8 +175,7 @@ impl PgConnect {
                 }
                 // Another host has the same roles: what was refused here is
                 // refused there.
-                let refused = matches!(failed.last(), Some(ConnectError::Rejected(_)));
-                if refused || attempt.is_over() {
+                if is_refused(&failed) || attempt.is_over() {
                     return Err(failed);
                 }
             }
@@ -238,6 +243,11 @@ impl PgConnect {
             Equipment { canceller, notices, bundles, aim, statement_cache: self.statement_cache };
         Ok(Box::new(PgBackend::new(client, driver, Arc::clone(watch), pid, equipment)))
     }
+}
+
+/// True if a search has ended with a refused login.
+fn is_refused(failed: &[ConnectError]) -> bool {
+    matches!(failed.last(), Some(ConnectError::Rejected(_)))
 }
 
 impl Connect for PgConnect {

@@ -13,6 +13,7 @@ pub mod frames;
 pub mod handshake;
 pub mod keyword;
 pub mod listen;
+mod lookups;
 pub mod manager;
 pub mod pg;
 pub mod raw_row;

@@ -3,22 +3,23 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use crate::backend::lookups::{Lookups, Refused};
 use crate::backend::starved::starved;
+use crate::clock;
 use crate::config::dsn::HostPort;
 use crate::error::ConnectError;
-use crate::threads;
 
-/// The addresses of a host, within `left` of the attempt's `limit`. A name is
-/// looked up on a thread of its own, because the system's resolver knows no time
-/// limit.
+/// What looking a name up came to.
+type Found = Result<Vec<SocketAddr>, ConnectError>;
+
+/// All lookups of the process: the system's resolver is one for all tenants.
+static LOOKUPS: Lookups<Found> = Lookups::new();
+
+/// The addresses of a host, within `left` of the attempt's `limit`.
 ///
 /// # Errors
 /// The name has no address, or none was found in time.
-pub(super) fn resolve(
-    host: &HostPort,
-    left: Duration,
-    limit: Duration,
-) -> Result<Vec<SocketAddr>, ConnectError> {
+pub(super) fn resolve(host: &HostPort, left: Duration, limit: Duration) -> Found {
     if let Some(ip) = host.hostaddr {
         return Ok(vec![SocketAddr::new(ip, host.port)]);
     }
@@ -27,22 +28,31 @@ pub(super) fn resolve(
         return Ok(vec![SocketAddr::new(ip, host.port)]);
     }
     let target = format!("{name}:{}", host.port);
-    let unreachable = |why: String| ConnectError::Unreachable { target: target.clone(), why };
-    let (sender, receiver) = crossbeam_channel::bounded(1);
-    let port = host.port;
-    threads::spawn(threads::RESOLVER, move || {
-        let found = (name.as_str(), port).to_socket_addrs();
-        // Nobody listens any more after the time limit; that is all right.
-        let _ = sender.send(found.map(|addresses| addresses.collect::<Vec<_>>()));
-    })
-    .map_err(|error| ConnectError::Starved(format!("no thread to look up {target}: {error}")))?;
-    match receiver.recv_timeout(left) {
-        Ok(Ok(addresses)) if addresses.is_empty() => Err(unreachable("no address".to_owned())),
-        Ok(Ok(addresses)) => Ok(addresses),
-        Ok(Err(error)) => {
-            Err(starved(&error)
-                .unwrap_or_else(|| unreachable(format!("host name lookup: {error}"))))
+    let (port, shown) = (host.port, target.clone());
+    let found = LOOKUPS.join(&target, clock::now(), move || look_up(&name, port, shown));
+    let found = found.map_err(|refused| {
+        ConnectError::Starved(match refused {
+            Refused::TooMany => format!("too many host name lookups have no answer yet, {target}"),
+            Refused::NoThread(error) => format!("no thread to look up {target}: {error}"),
+        })
+    })?;
+    let in_time = found.wait(left);
+    in_time.unwrap_or(Err(ConnectError::TimedOut { target, step: "host name lookup", limit }))
+}
+
+/// Asks the system's resolver, which knows no time limit.
+fn look_up(name: &str, port: u16, target: String) -> Found {
+    match (name, port).to_socket_addrs() {
+        Ok(addresses) => {
+            let addresses: Vec<_> = addresses.collect();
+            match addresses.is_empty() {
+                true => Err(ConnectError::Unreachable { target, why: "no address".to_owned() }),
+                false => Ok(addresses),
+            }
         }
-        Err(_) => Err(ConnectError::TimedOut { target, step: "host name lookup", limit }),
+        Err(error) => Err(starved(&error).unwrap_or_else(|| ConnectError::Unreachable {
+            target,
+            why: format!("host name lookup: {error}"),
+        })),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ struct Shared {
     mode: Mutex<Mode>,
     changed: Condvar,
     sockets: Mutex<Vec<TcpStream>>,
+    /// Connections that were handed on.
+    taken: AtomicUsize,
 }
 
 impl Proxy {
@@ -41,6 +44,7 @@ impl Proxy {
             mode: Mutex::new(Mode::Forward),
             changed: Condvar::new(),
             sockets: Mutex::default(),
+            taken: AtomicUsize::new(0),
         });
         let own = Arc::clone(&shared);
         #[allow(clippy::disallowed_methods)] // A test's own, ended with the test's process.
@@ -52,6 +56,7 @@ impl Proxy {
                 }
                 // The server may be gone; then the client hears of it in its way.
                 let Ok(far) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { continue };
+                own.taken.fetch_add(1, Ordering::SeqCst);
                 for (from, to) in [(&near, &far), (&far, &near)] {
                     let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
                     own.sockets.lock().unwrap().push(from.try_clone().unwrap());
@@ -61,6 +66,11 @@ impl Proxy {
             }
         });
         Proxy { port: near, shared }
+    }
+
+    /// How many connections were handed on so far.
+    pub fn taken(&self) -> usize {
+        self.shared.taken.load(Ordering::SeqCst)
     }
 
     /// Stops in both directions; the sockets stay open.

@@ -15,6 +15,10 @@ pub(super) fn hosts(settings: &mut Settings) -> Result<Vec<HostPort>, DsnError> 
         return Err(DsnError::text("host is required"));
     };
     let count = leading.split(',').count();
+    if count > HOSTS_MAX {
+        let key = if addresses.is_some() { "hostaddr" } else { "host" };
+        return Err(DsnError::at(key, "must have at most 32 elements"));
+    }
     let names = elements(names.as_deref(), count)
         .ok_or_else(|| DsnError::at("host", "must have as many elements as hostaddr"))?;
     let addresses = elements(addresses.as_deref(), count)
@@ -73,6 +77,9 @@ fn host_port(name: &str, address: &str, port: &str) -> Result<HostPort, DsnError
 }
 
 const DEFAULT_PORT: u16 = 5432;
+
+/// All share the time of one attempt, and each name may cost a thread for that long.
+const HOSTS_MAX: usize = 32;
 
 /// No name in the DNS is longer, and errors show it.
 const NAME_MAX_BYTES: usize = 253;

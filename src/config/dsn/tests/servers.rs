@@ -22,6 +22,10 @@ fn several_hosts_share_one_port_or_have_one_each() {
     let rule = "port: must be one port or as many as there are hosts";
     assert_eq!(error("host=a,b,c user=u port=1,2"), rule);
     assert_eq!(error("host=a user=u port=1,2"), rule);
+    let many = |key: &str, one: &str, count| format!("{key}={} user=u", vec![one; count].join(","));
+    assert_eq!(servers(&many("host", "a", 32)).split(' ').count(), 32);
+    assert_eq!(error(&many("host", "a", 33)), "host: must have at most 32 elements");
+    assert_eq!(error(&many("hostaddr", "::1", 33)), "hostaddr: must have at most 32 elements");
 }
 
 #[test]
