@@ -99,6 +99,9 @@ impl Handshake {
                         let why = format!("{NO_TLS} sslmode={mode} asks for it");
                         return Err(Refusal::Mismatch(why).into());
                     }
+                    // PostgreSQL could not make a process for it. More words may
+                    // follow; as they come without TLS, they are not to be believed.
+                    (b'E', _) => return Err(Refusal::Unserved.into()),
                     _ => {
                         return Err(mismatch("the server did not understand the SSL request").into())
                     }
@@ -130,6 +133,8 @@ pub enum Refusal {
     Untrusted(String),
     /// The server was silent for as long as it had.
     Mute,
+    /// The server can serve nobody now.
+    Unserved,
 }
 
 impl std::fmt::Display for Refusal {
@@ -137,11 +142,15 @@ impl std::fmt::Display for Refusal {
         match self {
             Refusal::Mismatch(why) | Refusal::Untrusted(why) => f.write_str(why),
             Refusal::Mute => f.write_str("the server does not answer"),
+            Refusal::Unserved => f.write_str(UNSERVED),
         }
     }
 }
 
 impl std::error::Error for Refusal {}
+
+/// What is said of a server that fails before it can say more in safety.
+pub const UNSERVED: &str = "the server answers the SSL request with an error";
 
 /// What is said of a server without TLS, followed by the mode.
 const NO_TLS: &str = "the server does not support TLS, but";

@@ -8,7 +8,7 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{self, ErrorCode};
 
 use crate::backend::fault::fault_of;
-use crate::backend::handshake::Refusal;
+use crate::backend::handshake::{Refusal, UNSERVED};
 use crate::backend::sqlstate;
 use crate::backend::starved::starved;
 use crate::backend::transport::Watch;
@@ -39,6 +39,7 @@ pub(super) fn verdict(
             Refusal::Mismatch(why) => ConnectError::Settings(format!("{target}: {why}")),
             Refusal::Untrusted(why) => ConnectError::Untrusted { target, why: why.clone() },
             Refusal::Mute => mute(HANDSHAKE),
+            Refusal::Unserved => unreachable(UNSERVED),
         };
     }
     if let Some(tls) = find::<ssl::Error>(&causes) {

@@ -154,9 +154,9 @@ impl Dsn {
             options: settings.text("options"),
             parameters: std::mem::take(&mut settings.parameters),
             keepalives: settings.integer("keepalives")? != Some(0),
-            keepalives_idle: settings.seconds("keepalives_idle")?,
-            keepalives_interval: settings.seconds("keepalives_interval")?,
-            keepalives_retries: settings.positive("keepalives_count")?,
+            keepalives_idle: settings.seconds_to("keepalives_idle", KEEPALIVE_MAX)?,
+            keepalives_interval: settings.seconds_to("keepalives_interval", KEEPALIVE_MAX)?,
+            keepalives_retries: settings.positive_to("keepalives_count", PROBES_MAX)?,
             tcp_user_timeout: settings.milliseconds("tcp_user_timeout")?,
             pool: PoolKeys {
                 max_conns: settings.connections("pool_max_conns", 1)?,
@@ -183,6 +183,10 @@ impl fmt::Debug for Secret {
         f.write_str("Secret(..)")
     }
 }
+
+/// What Linux takes for a socket, in seconds and in number.
+const KEEPALIVE_MAX: u32 = 32_767;
+const PROBES_MAX: u32 = 127;
 
 const URL_PREFIXES: [&str; 2] = ["postgresql://", "postgres://"];
 

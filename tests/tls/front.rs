@@ -146,6 +146,15 @@ pub fn mute() -> u16 {
     listen(move |socket| kept.push(socket))
 }
 
+/// A server that has no process for anybody, and says so in clear text.
+pub fn overloaded(words: &'static str) -> u16 {
+    listen(move |mut socket| {
+        if socket.read_exact(&mut [0; 8]).is_ok() {
+            let _ = socket.write_all(format!("E{words}\n\0").as_bytes());
+        }
+    })
+}
+
 /// A server without TLS that asks for the password in clear text, and gathers
 /// whatever comes after that.
 pub fn curious() -> (u16, crossbeam_channel::Receiver<Vec<u8>>) {

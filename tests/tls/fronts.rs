@@ -4,7 +4,7 @@
 use openssl::ssl::SslVersion;
 
 use super::*;
-use crate::front::{mute, Seen};
+use crate::front::{mute, overloaded, Seen};
 
 #[test]
 fn names_are_compared_as_libpq_does() {
@@ -98,6 +98,19 @@ fn a_mute_server_leaves_time_for_the_next_one() {
     let alone = refusal(&service, &by_name(&format!("port={} connect_timeout=1", mute())));
     assert_error(&alone, code::UNAVAILABLE, "DATABASE_UNAVAILABLE");
     assert!(alone.message.contains("no answer within"), "{alone}");
+}
+
+#[test]
+fn a_server_that_answers_the_ssl_request_with_an_error_is_away_and_is_not_quoted() {
+    let service = world().service();
+    let port = overloaded("could not fork: believe me");
+    for mode in ["prefer", "require"] {
+        let error = refusal(&service, &by_name(&format!("port={port} sslmode={mode}")));
+        // The breaker may open on the way.
+        assert_eq!(error.code, code::UNAVAILABLE, "{error}");
+        assert!(error.message.contains("answers the SSL request with an error"), "{error}");
+        assert!(!error.message.contains("believe me"), "{error}");
+    }
 }
 
 #[test]

@@ -80,6 +80,29 @@ impl Settings {
         Ok(self.positive(key)?.map(|seconds| Duration::from_secs(seconds.into())))
     }
 
+    /// The same, where the system takes no more than `most`.
+    pub(super) fn positive_to(
+        &mut self,
+        key: &'static str,
+        most: u32,
+    ) -> Result<Option<u32>, DsnError> {
+        match self.positive(key)? {
+            Some(number) if number > most => {
+                Err(DsnError::at(key, format!("must be at most {most}")))
+            }
+            number => Ok(number),
+        }
+    }
+
+    pub(super) fn seconds_to(
+        &mut self,
+        key: &'static str,
+        most: u32,
+    ) -> Result<Option<Duration>, DsnError> {
+        let seconds = self.positive_to(key, most)?;
+        Ok(seconds.map(|seconds| Duration::from_secs(seconds.into())))
+    }
+
     pub(super) fn milliseconds(&mut self, key: &'static str) -> Result<Option<Duration>, DsnError> {
         Ok(self.positive(key)?.map(|millis| Duration::from_millis(millis.into())))
     }

@@ -35,8 +35,8 @@ impl Seed {
         self.chance().then(|| make(self))
     }
 
-    fn seconds(&mut self) -> Option<Duration> {
-        self.pick(|seed| Duration::from_secs(seed.below(i32::MAX as usize) as u64 + 1))
+    fn seconds_to(&mut self, most: u32) -> Option<Duration> {
+        self.pick(|seed| Duration::from_secs(seed.below(most as usize) as u64 + 1))
     }
 
     fn nanos(&mut self) -> Option<Duration> {
@@ -91,16 +91,16 @@ impl Seed {
                 },
             },
             target_session: self.one(&[TargetSession::Any, TargetSession::PreferStandby]),
-            connect_timeout: self.seconds(),
+            connect_timeout: self.seconds_to(i32::MAX as u32),
             application_name: self.pick(Seed::text),
             options: self.pick(Seed::text),
             parameters: (0..self.below(3))
                 .map(|_| (self.one(&["search_path", "my.app", "timezone"]).into(), self.text()))
                 .collect(),
             keepalives: self.chance(),
-            keepalives_idle: self.seconds(),
-            keepalives_interval: self.seconds(),
-            keepalives_retries: self.pick(|seed| seed.below(i32::MAX as usize) as u32 + 1),
+            keepalives_idle: self.seconds_to(KEEPALIVE_MAX),
+            keepalives_interval: self.seconds_to(KEEPALIVE_MAX),
+            keepalives_retries: self.pick(|seed| seed.below(PROBES_MAX as usize) as u32 + 1),
             tcp_user_timeout: self
                 .pick(|seed| Duration::from_millis(seed.below(i32::MAX as usize) as u64 + 1)),
             pool: PoolKeys {

@@ -17,6 +17,13 @@ fn numbers_of_zero_or_below_mean_the_default() {
     }
     assert_eq!(error("host=h user=u connect_timeout=5s"), "connect_timeout: must be an integer");
     assert_eq!(error("host=h user=u keepalives="), "keepalives: must be an integer");
+    for (key, most) in
+        [("keepalives_idle", 32767), ("keepalives_interval", 32767), ("keepalives_count", 127)]
+    {
+        dsn(&format!("host=h user=u {key}={most}"));
+        let rule = format!("{key}: must be at most {most}");
+        assert_eq!(error(&format!("host=h user=u {key}={}", most + 1)), rule);
+    }
     let huge = "host=h user=u tcp_user_timeout=2147483648";
     assert_eq!(error(huge), "tcp_user_timeout: must be an integer");
 }
