@@ -6,7 +6,9 @@ mod harness;
 use connection_pool_manager::client::CallError;
 use connection_pool_manager::proto::sql::ListenRequest;
 use harness::proxy::Proxy;
-use harness::{acquire_later, answer, code, eventually, refused, request, tenant, Service, Tenant};
+use harness::{
+    acquire_later, answer, code, eventually, refused, request, tenant, Held, Service, Tenant,
+};
 
 /// The same tenant with another password.
 fn with(tenant: &Tenant, password: &str) -> Tenant {
@@ -117,4 +119,80 @@ fn few_passwords_are_tried_at_once_and_nothing_is_left_of_them() {
     assert_eq!(lease.value("select 1"), "1");
     lease.release();
     assert_eq!(service.lease(&tenant).pid, lease.pid);
+}
+
+#[test]
+fn the_right_password_need_not_wait_for_a_wrong_one_that_is_being_tried() {
+    let (service, tenant) = (Service::start(), tenant().pool_of(1));
+    let client = service.client();
+    let proxy = Proxy::to(harness::postgres().port());
+    let tenant = Tenant { dsn: format!("{} port={}", tenant.dsn, proxy.port), ..tenant };
+    proxy.hold();
+    let wrong = acquire_later(&client, &request(&with(&tenant, "wrong")));
+    eventually("it is being tried", || service.knows(&tenant.name));
+    let right = acquire_later(&client, &request(&tenant));
+    eventually("so is the other", || proxy.taken() == 2);
+    proxy.forward();
+    assert!(answer(right).is_ok());
+    // Refused, or told that another password is right, whatever comes first.
+    assert_eq!(refused(answer(wrong)).code, code::FAILED_PRECONDITION);
+    assert_eq!(client.stats(&tenant.name).unwrap().leases, 1);
+    is_wrong(&refused(client.acquire(&tenant.name, &with(&tenant, "wrong").dsn)));
+}
+
+#[test]
+fn old_and_new_together_have_up_to_twice_the_connections_and_no_more() {
+    let (service, first) = (Service::start(), tenant().pool_of(2));
+    let old = [service.lease(&first), service.lease(&first)];
+    let second = change(&first, "second");
+    let new = [service.lease(&second), service.lease(&second)];
+    assert_eq!(first.backends(), 4);
+    let third = change(&first, "third");
+    let error = refused(service.client().acquire(&third.name, &third.dsn));
+    assert_eq!(error.reason, "SERVICE_LIMIT", "{error}");
+    assert!(error.message.contains("earlier passwords"), "{error}");
+    for lease in old.iter().chain(&new) {
+        assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
+    }
+    old.iter().for_each(Held::release);
+    eventually("the oldest are closed", || first.backends() == 2);
+    service.lease(&third).run(&["select 1"]);
+}
+
+#[test]
+fn a_role_with_no_more_connections_than_its_pool_can_change_its_password() {
+    let (service, old) = (Service::start(), tenant().pool_of(2));
+    old.sql(&format!("alter role {} connection limit 2", old.name));
+    let leases = [service.lease(&old), service.lease(&old)];
+    leases.iter().for_each(Held::release);
+    service.wait_stats(&old.name, "both rest", |stats| stats.idle_connections == 2);
+    let new = change(&old, "changed");
+    assert_eq!(service.lease(&new).value("select 1"), "1");
+    eventually("only the new one is left", || old.backends() == 1);
+}
+
+#[test]
+fn where_any_password_would_do_none_takes_over() {
+    let (service, tenant) = (Service::start(), tenant().pool_of(2));
+    let client = service.client();
+    let hba = harness::postgres().data_dir().join("pg_hba.conf");
+    let rules = std::fs::read_to_string(&hba).unwrap();
+    let trusts = format!("host {} all 127.0.0.1/32 trust\n{rules}", tenant.name);
+    std::fs::write(&hba, trusts).unwrap();
+    tenant.sql("select pg_reload_conf()");
+    let mut tries = 0;
+    eventually("it is trusted", || {
+        tries += 1;
+        let probe = with(&tenant, "any");
+        client.acquire(&format!("probe{tries}"), &probe.dsn).is_ok()
+    });
+    let lease = service.lease(&tenant);
+    let opens = format!("connpool_backend_opens_total{{tenant=\"{}\"}}", tenant.name);
+    let before = service.metric(&opens).expect("it was opened");
+    for password in ["one", "two"] {
+        let error = refused(client.acquire(&tenant.name, &with(&tenant, password).dsn));
+        assert_eq!(error.reason, "DSN_MISMATCH", "{error}");
+    }
+    assert_eq!(service.metric(&opens), Some(before));
+    assert_eq!(lease.value("select 1"), "1");
 }

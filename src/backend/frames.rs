@@ -50,6 +50,8 @@ pub struct Frames {
     pub read_only: Option<bool>,
     /// The server wants the password as it is.
     pub wants_cleartext: bool,
+    /// The server has asked for the password in some way.
+    pub asked: bool,
     /// The server has been ready for a statement.
     pub ready: bool,
     /// More is coming than memory should be given for; break the stream off.
@@ -77,6 +79,7 @@ impl Default for Frames {
             standby: None,
             read_only: None,
             wants_cleartext: false,
+            asked: false,
             ready: false,
             excessive: false,
             notification_bytes: 0,
@@ -195,7 +198,9 @@ impl Frames {
                 }
             }
             // AuthenticationCleartextPassword.
-            (b'R', [0, 0, 0, 3]) => self.wants_cleartext = true,
+            (b'R', [0, 0, 0, 3]) => (self.wants_cleartext, self.asked) = (true, true),
+            // MD5 with its salt, SASL with its mechanisms.
+            (b'R', [0, 0, 0, 5 | 10, ..]) => self.asked = true,
             (b'C', [tag @ .., 0]) => self.tag = Some(String::from_utf8_lossy(tag).into_owned()),
             (b'K', [a, b, c, d, secret @ ..]) => {
                 self.key = Some(CancelKey {

@@ -219,6 +219,11 @@ impl Watch {
         self.lock().frames.key.clone()
     }
 
+    /// True if the server has asked for the password.
+    pub fn was_asked(&self) -> bool {
+        self.lock().frames.asked
+    }
+
     /// True if the connection is encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.lock().encrypted

@@ -110,6 +110,27 @@ impl ConnectError {
         }
     }
 
+    /// True if a server had no time left to answer.
+    pub fn was_late(&self) -> bool {
+        match self {
+            ConnectError::TimedOut { .. } => true,
+            ConnectError::Several(errors) => errors.iter().any(ConnectError::was_late),
+            _ => false,
+        }
+    }
+
+    /// True if PostgreSQL has let the role in, and only then found that it, or its
+    /// database, has all the connections that it may have.
+    pub fn is_full_for_role(&self) -> bool {
+        let after_login = ["InitializeSessionUserId", "CheckMyDatabase", "InitPostgres"];
+        match self.lead() {
+            ConnectError::Busy(fault) => {
+                self.is_full() && after_login.contains(&fault.routine.as_str())
+            }
+            _ => false,
+        }
+    }
+
     /// The failure of several servers: one error if they all say the same.
     pub fn several(mut errors: Vec<ConnectError>) -> ConnectError {
         errors.dedup_by_key(|error| error.to_string());

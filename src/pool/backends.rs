@@ -16,12 +16,15 @@ use crate::pool::job::Session;
 use crate::pool::opener::Attempt;
 use crate::pool::store::{OpenCount, Taken};
 use crate::pool::tenant::{lock, Tenant};
+use crate::pool::turn::LEAST_PATIENCE;
 
 impl Tenant {
     /// An idle backend that works, or a new one, for a caller who waits so long.
     pub(super) fn backend(self: &Arc<Self>, patience: Duration) -> Result<Taken, Error> {
         let (started, mut mute) = (clock::now(), false);
+        let until = started + patience;
         loop {
+            let left = until.saturating_duration_since(clock::now()).max(LEAST_PATIENCE);
             let mut taken = match self.store.take_or_reserve() {
                 Ok(taken) => taken,
                 // What has just been taken to be closed is still open: one more
@@ -29,18 +32,19 @@ impl Tenant {
                 Err(_) if self.is_closed() => return Err(self.closed()),
                 Err(count) => {
                     let attempt = self.attempt()?;
-                    let opened = self.open(count, patience, attempt);
+                    let opened = self.open(count, left, attempt);
                     return opened
                         .map_err(|cause| Error::Connect { tenant: self.id.clone(), cause });
                 }
             };
             let silent = clock::now().saturating_duration_since(taken.answered_at);
             let fresh = silent <= self.settings.check_after_idle && !self.is_doubtful(&taken);
-            if fresh || (!mute && self.answers(&mut taken, self.settings.check_timeout)) {
+            let limit = self.settings.check_timeout.min(left);
+            if fresh || (!mute && self.answers(&mut taken, limit)) {
                 return Ok(taken);
             }
             // A second one that does not answer would cost as much time again.
-            mute |= clock::now().saturating_duration_since(started) >= self.settings.check_timeout;
+            mute |= clock::now().saturating_duration_since(started) >= limit;
             self.broken(taken);
         }
     }

@@ -1,5 +1,9 @@
 //! How well a tenant is: its rounds of checks, and what is known from them.
 
+mod report;
+
+pub use report::{Report, Row};
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,11 +11,8 @@ use crossbeam_channel::unbounded;
 
 use crate::clock;
 use crate::core::breaker::Phase;
-use crate::core::gate::GateState;
 use crate::core::health::{Health, Level, Round};
-use crate::core::ids::TenantId;
 use crate::pool::job::Permit;
-use crate::pool::service::Service;
 use crate::pool::tenant::{lock, Tenant};
 
 /// The pause between rounds while something is wrong.
@@ -21,9 +22,11 @@ const SOON: Duration = Duration::from_secs(1);
 pub(super) struct Record {
     health: Health,
     /// When the next round is due; `None` while one runs, and before the first.
-    next: Option<Instant>,
+    pub(super) next: Option<Instant>,
     /// When the last one began.
     pub(super) began: Instant,
+    /// What failed last was answered: looking again soon would change nothing.
+    answered: bool,
     /// When a backend last did what it should.
     pub(super) worked_at: Instant,
     /// When one last did not.
@@ -36,57 +39,13 @@ pub(super) struct Record {
     open_failures: u64,
 }
 
-/// One tenant's health, as it may be shown.
-#[derive(Debug, Clone)]
-pub struct Row {
-    /// The tenant.
-    pub tenant: TenantId,
-    /// How well it is.
-    pub level: Level,
-    /// What its breaker does.
-    pub breaker: Phase,
-    /// When a check last ran, in microseconds since 1970.
-    pub last_check: Option<u64>,
-    /// What last went wrong, and when.
-    pub last_error: Option<(String, u64)>,
-    /// Checks that failed.
-    pub check_failures: u64,
-    /// Attempts to open a connection that failed.
-    pub open_failures: u64,
-    /// Connections that are open or being opened.
-    pub total: usize,
-    /// Connections that are open and not known to be broken.
-    pub open: usize,
-    /// Those in use.
-    pub active: usize,
-    /// Connections that could be had at once.
-    pub available: usize,
-}
-
-/// The health of all, from one look.
-#[derive(Debug, Clone)]
-pub struct Report {
-    /// The service as a whole.
-    pub level: Level,
-    /// True once it stops.
-    pub draining: bool,
-    /// One row a tenant, by name.
-    pub rows: Vec<Row>,
-}
-
-impl Report {
-    /// True if requests should be sent here.
-    pub fn is_ready(&self) -> bool {
-        !self.draining && self.level != Level::Unhealthy
-    }
-}
-
 impl Record {
     pub(super) fn new(now: Instant) -> Record {
         Record {
             health: Health::default(),
             next: None,
             began: now,
+            answered: false,
             worked_at: now,
             trouble_at: None,
             last_check: None,
@@ -106,6 +65,7 @@ impl Drop for Running {
         let mut record = lock(&self.0.record);
         let pause = match record.health.level() {
             Level::Healthy => self.0.settings.health_interval,
+            _ if record.answered => self.0.settings.health_interval,
             _ => SOON.min(self.0.settings.health_interval),
         };
         record.next = Some(now + pause);
@@ -180,7 +140,7 @@ impl Tenant {
         if next > now {
             return Some(next);
         }
-        (record.next, record.began) = (None, now);
+        (record.next, record.began, record.answered) = (None, now, false);
         drop(record);
         let running = Running(Arc::clone(self));
         self.context.tools.workers.run(move || running.0.round(now));
@@ -205,12 +165,9 @@ impl Tenant {
             if self.has_worked_since(now) {
                 round.working = 1;
             } else if all {
-                match self.check_by_opening() {
-                    Some(true) => round.working = 1,
-                    Some(false) => round.failed += 1,
-                    // Saturated, or left to the probes.
-                    None => {}
-                }
+                let opened = self.check_by_opening();
+                round.working += opened.working;
+                round.failed += opened.failed;
             }
         }
         let changed = lock(&self.record).health.settle(round);
@@ -236,33 +193,43 @@ impl Tenant {
     }
 
     /// With nothing at rest to look at, opens a backend, which is kept only if the
-    /// minimum wants it. `None`: not possible now, which says nothing.
-    fn check_by_opening(self: &Arc<Self>) -> Option<bool> {
+    /// minimum wants it. Where that is not possible now, or left to the probes, it says
+    /// nothing.
+    fn check_by_opening(self: &Arc<Self>) -> Round {
+        let nothing = Round::default();
         if !self.gate().try_take() {
-            return None;
+            return nothing;
         }
         let permit = Permit::new(self, None);
-        let attempt = self.attempt().ok()?;
-        let count = self.store.reserve_below(self.settings.max_connections)?;
-        let opened = self.open(count, self.settings.health_timeout, attempt);
-        let works = opened.is_ok();
-        match opened {
+        let Ok(attempt) = self.attempt() else { return nothing };
+        let Some(count) = self.store.reserve_below(self.settings.max_connections) else {
+            return nothing;
+        };
+        match self.open(count, self.settings.health_timeout, attempt) {
             Ok(mut taken) if self.store.open() <= self.settings.min_connections => {
                 taken.clean = true;
                 self.rest(taken, clock::now());
             }
             Ok(taken) => self.close(taken, "health_check"),
             // What we lack ourselves says nothing of the database.
-            Err(cause) if cause.is_starved() => return None,
+            Err(cause) if cause.is_starved() => return nothing,
             Err(cause) => {
+                let answered = cause.is_full() || !cause.is_retryable();
+                // What is leased works on: the database is there. That it is full is
+                // no sickness of this tenant's.
+                let working = usize::from(answered && self.alive() > 0);
+                if working > 0 && cause.is_full() {
+                    return nothing;
+                }
+                lock(&self.record).answered = answered;
                 self.checked(Err(&cause.to_string()));
                 drop(permit);
-                return Some(false);
+                return Round { working, failed: 1 };
             }
         }
         self.checked(Ok(()));
         drop(self.serve_opening(permit));
-        Some(works)
+        Round { working: 1, failed: 0 }
     }
 
     /// How well it is.
@@ -270,45 +237,6 @@ impl Tenant {
         match self.breaker() {
             Phase::Closed => lock(&self.record).health.level(),
             Phase::Open | Phase::HalfOpen => Level::Unhealthy,
-        }
-    }
-
-    /// What may be shown of its health.
-    pub fn health(&self) -> Row {
-        let (level, figures) = (self.level(), self.figures());
-        let record = lock(&self.record);
-        Row {
-            tenant: self.id.clone(),
-            level,
-            breaker: figures.breaker,
-            last_check: record.last_check,
-            last_error: record.last_error.clone(),
-            check_failures: record.failures,
-            open_failures: record.open_failures,
-            total: figures.open,
-            open: figures.open.saturating_sub(figures.opening),
-            active: figures.open.saturating_sub(figures.idle + figures.opening),
-            available: figures.max.saturating_sub(figures.used),
-        }
-    }
-}
-
-impl Service {
-    /// Tells those who watch whether requests are wanted.
-    pub fn publish(&self) {
-        self.context().serving.set(self.health().is_ready());
-    }
-
-    /// The health of the service and of each tenant that has been opened.
-    pub fn health(&self) -> Report {
-        let known = |tenant: &Arc<Tenant>| tenant.figures().state == GateState::Active;
-        let tenants = self.registry.named().into_iter().filter(known);
-        let mut rows: Vec<Row> = tenants.map(|tenant| tenant.health()).collect();
-        rows.sort_by(|a, b| a.tenant.cmp(&b.tenant));
-        Report {
-            level: Level::of_all(rows.iter().map(|row| row.level)),
-            draining: self.registry.is_draining(),
-            rows,
         }
     }
 }

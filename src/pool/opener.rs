@@ -182,7 +182,7 @@ impl Drop for Attempt<'_> {
 /// caller's time was short, says nothing when it was late.
 fn verdict(cause: &ConnectError, hurried: bool, probe: bool) -> Verdict {
     match cause {
-        ConnectError::TimedOut { .. } if hurried => Verdict::Neither,
+        cause if hurried && cause.was_late() => Verdict::Neither,
         ConnectError::Panicked => Verdict::Neither,
         cause if cause.is_starved() => Verdict::Neither,
         // It answers. Whether it is full, or what it says of the password, is for
@@ -192,5 +192,33 @@ fn verdict(cause: &ConnectError, hurried: bool, probe: bool) -> Verdict {
             false => Verdict::Neither,
         },
         _ => Verdict::Bad,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_late_in_a_hurry_says_nothing_of_the_database() {
+        let target = || "host:1".to_owned();
+        let unreachable =
+            || ConnectError::Unreachable { target: target(), why: "refused".to_owned() };
+        let late =
+            || ConnectError::TimedOut { target: target(), step: "TCP", limit: Duration::ZERO };
+        for (cause, hurried, bad) in [
+            (unreachable(), true, true),
+            (late(), true, false),
+            (late(), false, true),
+            (ConnectError::Several(vec![unreachable(), late()]), true, false),
+            (ConnectError::Several(vec![unreachable(), late()]), false, true),
+            (ConnectError::Starved("no descriptor".to_owned()), false, false),
+            (ConnectError::Settings("no TLS".to_owned()), false, false),
+        ] {
+            for probe in [false, true] {
+                let is_bad = verdict(&cause, hurried, probe) == Verdict::Bad;
+                assert_eq!(is_bad, bad, "{cause:?} {hurried}");
+            }
+        }
     }
 }

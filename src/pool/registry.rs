@@ -25,7 +25,7 @@ use crate::pool::job::Job;
 use crate::pool::listen::{Listening, Mailbox};
 use crate::pool::opener::Opener;
 use crate::pool::tenant::{lock, Tenant};
-use known::Known;
+use known::{Claim, Known};
 
 /// A lookup meets a tenant that has just closed at most so often before the
 /// request is answered as refused.
@@ -172,12 +172,13 @@ impl Registry {
                 tenant.displace();
                 self.register(&target.tenant, dsn, identity)?
             }
-            // PostgreSQL knows which password is right.
-            Some(tenant) if tenant.has_another_password(identity) => {
-                self.claim(&target.tenant, dsn, identity)?
-            }
             Some(tenant) => tenant,
             None => self.register(&target.tenant, dsn, identity)?,
+        };
+        // PostgreSQL knows which password is right.
+        let known = match known.has_another_password(identity) {
+            true => self.claim(&target.tenant, dsn, identity)?,
+            false => known,
         };
         if known.fingerprint() != identity.dsn {
             return Err(Error::DsnMismatch(target.tenant.clone()));
@@ -187,17 +188,35 @@ impl Registry {
         refusal.map_or(Ok(known), Err)
     }
 
-    /// A tenant has its first backend.
-    pub(super) fn opened(&self, tenant: &Tenant) {
-        let before = self.write().take_over(tenant);
-        if let Some(before) = before {
-            log::info!("event=password_changed tenant={}", tenant.id());
-            before.displace();
-        }
+    /// A tenant has its first backend. False: it claims a name, and does not get it.
+    pub(super) fn opened(&self, tenant: &Arc<Tenant>) -> bool {
+        let claim = self.write().settle(tenant);
         if tenant.stop_opening() {
             self.opening.fetch_sub(1, Ordering::AcqRel);
             lock(&self.away).remove(&(tenant.id().clone(), tenant.fingerprint()));
         }
+        match claim {
+            Claim::None => true,
+            Claim::Good(before) => {
+                log::info!("event=password_changed tenant={}", tenant.id());
+                if before.stop_opening() {
+                    self.opening.fetch_sub(1, Ordering::AcqRel);
+                }
+                before.displace();
+                true
+            }
+            Claim::Bad => {
+                tenant.displace();
+                false
+            }
+        }
+    }
+
+    /// PostgreSQL takes the password of a tenant, whose role then has no connection
+    /// left. If it claims a name, whoever has that may be in its way.
+    pub(super) fn make_way(&self, tenant: &Tenant) {
+        let before = self.read().claimed_by(tenant).cloned();
+        before.into_iter().for_each(|before| before.close_idle());
     }
 
     /// Before a tenant goes that could not be opened.

@@ -35,6 +35,16 @@ pub struct Store {
 /// Counts one backend as open, from before the connect until it is closed.
 pub struct OpenCount(Arc<AtomicUsize>);
 
+/// How many backends are open.
+pub struct OpenNumber(Arc<AtomicUsize>);
+
+impl OpenNumber {
+    /// Now.
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 impl Drop for OpenCount {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
@@ -172,5 +182,10 @@ impl Store {
     /// Backends open, being opened or being closed.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
+    }
+
+    /// Their number, also after this is gone.
+    pub fn open_number(&self) -> OpenNumber {
+        OpenNumber(Arc::clone(&self.open))
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::backend::connect::Connect;
+use crate::backend::transport::Watch;
 use crate::clock;
 use crate::config::PoolConfig;
 use crate::core::callers::CallerId;
@@ -50,6 +51,8 @@ pub struct Tenant {
     pub(super) upkeep: AtomicBool,
     /// Another DSN has taken its name.
     displaced: AtomicBool,
+    /// PostgreSQL has asked for its password: one that is wrong is not let in.
+    asked: AtomicBool,
     pub(super) warm_after: Mutex<Option<Instant>>,
     /// When a request took or gave back a session last.
     pub(super) last_used: Mutex<Instant>,
@@ -86,6 +89,7 @@ impl Tenant {
             opening: AtomicBool::new(true),
             upkeep: AtomicBool::new(false),
             displaced: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
             warm_after: Mutex::new(None),
             last_used: Mutex::new(clock::now()),
             context: Arc::clone(context),
@@ -108,11 +112,21 @@ impl Tenant {
         self.identity.dsn
     }
 
-    /// True for a tenant that was opened with a DSN which differs from this one in
-    /// its password only.
+    /// What its DSN is compared by.
+    pub(super) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// True if its DSN differs from this one in its password only, and PostgreSQL may
+    /// say which is right: where it let this tenant in without one, any would do.
     pub(super) fn has_another_password(&self, other: Identity) -> bool {
         let same = self.identity.but_password == other.but_password;
-        same && self.identity.dsn != other.dsn && !self.is_opening()
+        same && self.identity.dsn != other.dsn && (self.is_opening() || self.was_asked())
+    }
+
+    /// True if PostgreSQL has asked for its password before it let it in.
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
     }
 
     /// What it shares with all tenants.
@@ -234,7 +248,12 @@ impl Tenant {
         }
     }
 
-    pub(super) fn opened(self: &Arc<Self>) {
+    /// It has its first backend, whose stream this is. False: another has its name.
+    pub(super) fn opened(self: &Arc<Self>, watch: &Watch) -> bool {
+        self.asked.store(watch.was_asked(), Ordering::Release);
+        if !self.registry.upgrade().is_none_or(|registry| registry.opened(self)) {
+            return false;
+        }
         self.close_breaker();
         let now = clock::now();
         let handed = self.gate().opened(now);
@@ -246,12 +265,17 @@ impl Tenant {
             self.settings.max_lifetime,
             self.settings.idle_timeout,
         );
-        if let Some(registry) = self.registry.upgrade() {
-            registry.opened(self);
-        }
         self.hand(handed, now);
         self.begin_checks(now);
         self.context.keeper.due(now);
+        true
+    }
+
+    /// PostgreSQL has let its role in, but that has no connection left.
+    pub(super) fn is_crowded_out(&self) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.make_way(self);
+        }
     }
 
     pub(super) fn unregister(&self) {
@@ -321,6 +345,11 @@ impl Tenant {
         for job in waiting {
             job.fail(self, self.closed());
         }
+        self.close_idle();
+    }
+
+    /// Closes, on workers, every idle backend.
+    pub(super) fn close_idle(self: &Arc<Self>) {
         while let Some(taken) = self.store.take() {
             let (tenant, counted) = (Arc::clone(self), self.context.outstanding.count());
             self.context.tools.workers.run(move || {

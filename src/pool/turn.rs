@@ -236,14 +236,13 @@ impl Turn {
         let opening = tenant.gate().state() == GateState::Opening;
         let patience = until.saturating_duration_since(now).max(LEAST_PATIENCE);
         match tenant.backend(patience) {
-            Ok(taken) if opening && tenant.is_displaced() => {
+            Ok(taken)
+                if opening && (tenant.is_displaced() || !tenant.opened(taken.backend.watch())) =>
+            {
                 tenant.close(taken, "pool_closed");
                 self.fail(tenant.closed(), false);
             }
             Ok(mut taken) => {
-                if opening {
-                    tenant.opened();
-                }
                 match self.take_front() {
                     Some((job, permit)) => tenant.deliver(job, Session { taken, permit }),
                     // It was served with a backend that came back meanwhile. What
@@ -254,7 +253,14 @@ impl Turn {
                     }
                 }
             }
-            Err(error) => self.fail(error, opening),
+            Err(error) => {
+                let crowded =
+                    matches!(&error, Error::Connect { cause, .. } if cause.is_full_for_role());
+                if opening && crowded {
+                    tenant.is_crowded_out();
+                }
+                self.fail(error, opening);
+            }
         }
     }
 
@@ -274,15 +280,14 @@ impl Turn {
             let now = clock::now();
             let jitter = super::chance() / 10.0;
             let pause = backoff::delay(self.tries, PAUSE, LONGEST_PAUSE, 2.0, jitter);
-            let again = passing
-                && self.tries < RETRIES
-                && now + pause < until
-                && tenant.breaker() == Phase::Closed;
-            if again {
+            let worth = passing && self.tries < RETRIES && tenant.breaker() == Phase::Closed;
+            let in_time = now + pause < until;
+            if worth && in_time {
                 return self.nap(now + pause);
             }
             if let Some((job, permit)) = self.take_own() {
-                return tenant.fail_connect(job, permit, error, opening);
+                // Where its caller is in a hurry, the next one may have the time.
+                return tenant.fail_connect(job, permit, error, opening && !worth);
             }
         }
     }

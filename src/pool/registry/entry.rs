@@ -61,11 +61,13 @@ impl Registry {
     ) -> Result<Arc<Tenant>, Error> {
         let fresh = self.make(id, dsn, identity)?;
         let mut known = self.write();
-        if let Some(known) = known.find(id) {
+        // Somebody may just have been waiting for the name with this very DSN.
+        if let Some(known) = known.find(id).or(known.find_like(&fresh)) {
             return Ok(Arc::clone(known));
         }
         let used = known.named().map(|tenant| tenant.settings().max_connections);
         let used = used.sum::<usize>() + fresh.settings().max_connections;
+        let used = used + known.open_before_all();
         let limit = self.context.config.limits.max_backends;
         if used > limit {
             let what = "backends (the sum of all tenants' max_connections)";
@@ -90,6 +92,13 @@ impl Registry {
         let same = known.find(id).filter(|named| named.fingerprint() == identity.dsn);
         if let Some(same) = same.or(known.find_like(&fresh)) {
             return Ok(Arc::clone(same));
+        }
+        // Together they have up to twice what the tenant may have.
+        let (before, limit) = (known.open_before(id), fresh.settings().max_connections);
+        let open = known.find(id).map_or(0, |named| named.store.open());
+        if before > 0 && before + open > limit {
+            let what = "connections of one tenant that were opened with earlier passwords";
+            return Err(Error::ServiceLimit { what, used: before + open, limit });
         }
         let (used, limit) = (known.claimants(id) + 1, CLAIMANTS_MAX);
         if used > limit {

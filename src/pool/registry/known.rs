@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::core::ids::TenantId;
 use crate::pool::identity::Fingerprint;
+use crate::pool::store::OpenNumber;
 use crate::pool::tenant::Tenant;
 
 /// Claimants of one name at once. Each tries a password of a client's on
@@ -18,6 +19,18 @@ pub(super) struct Known {
     /// Their DSNs have another password than that of the tenant which has the name.
     /// Whoever gets a connection takes the name.
     claimants: HashMap<(TenantId, Fingerprint), Arc<Tenant>>,
+    /// The connections of those who had a name, as long as there are any.
+    former: HashMap<TenantId, Vec<OpenNumber>>,
+}
+
+/// What becomes of a claim.
+pub(super) enum Claim {
+    /// There is none, or nobody has the name.
+    None,
+    /// The name is had from this one.
+    Good(Arc<Tenant>),
+    /// The name stays where it is.
+    Bad,
 }
 
 fn claim_of(tenant: &Tenant) -> (TenantId, Fingerprint) {
@@ -60,11 +73,44 @@ impl Known {
         self.claimants.insert(claim_of(tenant), Arc::clone(tenant));
     }
 
-    /// The claim of a tenant is good: it gets its name. Returns whoever had that. A
-    /// tenant that claims nothing changes nothing.
-    pub(super) fn take_over(&mut self, tenant: &Tenant) -> Option<Arc<Tenant>> {
-        let claimant = self.remove_claim(tenant)?;
-        self.named.insert(claimant.id().clone(), claimant)
+    /// PostgreSQL has let a tenant in. If it claims its name, it gets it from one whose
+    /// DSN is another in its password only, provided that PostgreSQL has asked for that.
+    pub(super) fn settle(&mut self, tenant: &Tenant) -> Claim {
+        let Some(claimant) = self.remove_claim(tenant) else {
+            return Claim::None;
+        };
+        let Some(named) = self.named.get(claimant.id()) else {
+            self.name(&claimant);
+            return Claim::None;
+        };
+        let differs = named.fingerprint() != claimant.fingerprint();
+        let same = named.identity().but_password == claimant.identity().but_password;
+        if !(differs && same && claimant.was_asked()) {
+            return Claim::Bad;
+        }
+        let before = Arc::clone(named);
+        let former = self.former.entry(before.id().clone()).or_default();
+        former.retain(|former| former.get() > 0);
+        former.push(before.store.open_number());
+        self.name(&claimant);
+        Claim::Good(before)
+    }
+
+    /// Whoever has the name that this one claims.
+    pub(super) fn claimed_by(&self, tenant: &Tenant) -> Option<&Arc<Tenant>> {
+        let claimant = self.claimants.get(&claim_of(tenant));
+        claimant.filter(|found| is(found, tenant)).and_then(|_| self.named.get(tenant.id()))
+    }
+
+    /// Backends of those who had this name.
+    pub(super) fn open_before(&self, id: &TenantId) -> usize {
+        self.former.get(id).into_iter().flatten().map(OpenNumber::get).sum()
+    }
+
+    /// Backends of all who had a name.
+    pub(super) fn open_before_all(&mut self) -> usize {
+        self.former.retain(|_, former| former.iter().any(|former| former.get() > 0));
+        self.former.values().flatten().map(OpenNumber::get).sum()
     }
 
     fn remove_claim(&mut self, tenant: &Tenant) -> Option<Arc<Tenant>> {

@@ -51,11 +51,14 @@ fn asked(world: &World, count: usize) -> Answers {
     from
 }
 
+/// Longer than each pause between two tries, and shorter than what a connect may take.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Runs the pauses between tries until something is answered.
 #[track_caller]
 fn answered(world: &World, answers: &Answers) -> Result<Session, Error> {
     wait_for(|| {
-        world.context.tools.alarms.run_due(clock::now() + WAIT, 100);
+        world.context.tools.alarms.run_due(clock::now() + PAUSE, 100);
         !answers.is_empty()
     });
     got(answers)
@@ -139,6 +142,33 @@ fn no_try_is_made_for_a_caller_whose_time_is_over_or_who_has_left() {
     assert!(heard.recv_timeout(WAIT).is_err());
     world.settled();
     assert_eq!(world.tenant.numbers.napping.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn one_who_is_in_a_hurry_does_not_speak_for_those_who_have_time() {
+    let (go, wait) = bounded::<()>(0);
+    let tries = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&tries);
+    let script = move |call| match call {
+        Call::Connect if count.fetch_add(1, Ordering::SeqCst) == 0 => {
+            let _ = wait.recv_timeout(WAIT);
+            Fate::Refused
+        }
+        _ => Fate::Good,
+    };
+    let world = World::new(Config::default(), PoolConfig::default(), Arc::new(script));
+    let (to, hurried) = unbounded();
+    let job = Job::new(&Caller::nobody(), move |session| {
+        let _ = to.send(session);
+    });
+    assert!(world.tenant.admit(job, Duration::ZERO).is_ok());
+    wait_for(|| tries.load(Ordering::SeqCst) == 1);
+    let patient = asked(&world, 3);
+    drop(go);
+    assert!(matches!(got(&hurried), Err(Error::Connect { .. })));
+    let served: Vec<_> = (0..3).map(|_| got(&patient).expect("the next one opens it")).collect();
+    served.into_iter().for_each(Tenant::settle);
+    world.settled();
 }
 
 #[test]

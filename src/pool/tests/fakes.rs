@@ -45,6 +45,8 @@ pub(super) enum Fate {
     Refused,
     /// To a connect: we have no file descriptor for it.
     Starved,
+    /// To a connect: the database has no slot left.
+    Full,
 }
 
 /// What a test says. It may block, where the call may.
@@ -128,6 +130,10 @@ impl Connect for Fakes {
                 return Err(ConnectError::Unreachable { target, why });
             }
             Fate::Starved => return Err(ConnectError::Starved("no descriptor".to_owned())),
+            Fate::Full => {
+                let fault = PgFault { sqlstate: "53300".to_owned(), ..PgFault::default() };
+                return Err(ConnectError::Busy(Box::new(fault)));
+            }
             _ => return Err(ConnectError::Settings("no".to_owned())),
         }
         let pid = self.census.one_more();
@@ -151,9 +157,7 @@ impl Fake {
         match self.fate(Call::Run) {
             Fate::Good => Ok(Done::default()),
             Fate::Fails => Err(RunError::Fault(Box::<PgFault>::default())),
-            Fate::Breaks | Fate::Panics | Fate::Refused | Fate::Starved => {
-                Err(RunError::Lost { fault: None, sent: Sent::Whole })
-            }
+            _ => Err(RunError::Lost { fault: None, sent: Sent::Whole }),
         }
     }
 }

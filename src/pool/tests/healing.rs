@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{bounded, unbounded};
 
 use super::fakes::{good, only, Call, Fate, Script};
-use super::world::{wait_for, world_of, World, WAIT};
+use super::world::{got, wait_for, world_of, World, WAIT};
 use crate::clock;
 use crate::config::{Config, PoolConfig};
 use crate::core::breaker::Phase;
@@ -195,6 +195,73 @@ fn what_we_lack_ourselves_is_no_sickness_of_the_database_and_opens_no_breaker() 
     world.settled();
     assert_eq!((world.tenant.level(), world.tenant.breaker()), (Level::Healthy, Phase::Closed));
     assert_eq!(world.tenant.health().open_failures, 7);
+}
+
+#[test]
+fn a_database_that_takes_no_more_is_no_sickness_while_what_is_leased_works() {
+    let fate = Arc::new(AtomicU8::new(0));
+    let now = Arc::clone(&fate);
+    let script = move |call| match (call, now.load(Ordering::SeqCst)) {
+        (Call::Connect, 1) => Fate::Full,
+        (Call::Connect, 2) => Fate::Fails,
+        _ => Fate::Good,
+    };
+    let world = world_of(0, 2, Arc::new(script));
+    let held = world.session();
+    let rounds = |from: u64| (0..5).for_each(|n| round(&world, later(from + n)));
+    // It is full, or it has another password by now.
+    for (kind, level) in [(1, Level::Healthy), (2, Level::Degraded)] {
+        fate.store(kind, Ordering::SeqCst);
+        rounds(40 * u64::from(kind));
+        assert_eq!(world.tenant.level(), level);
+        // It answers: nobody knocks every second.
+        let next = lock(&world.tenant.record).next;
+        assert!(next.is_some_and(|next| next > later(10)));
+    }
+    // With nothing leased it cannot serve.
+    Tenant::discard(held, "lost");
+    for (kind, from) in [(1, 120), (2, 160)] {
+        fate.store(kind, Ordering::SeqCst);
+        rounds(from);
+        assert_eq!(world.tenant.level(), Level::Unhealthy);
+    }
+    assert_eq!(world.tenant.breaker(), Phase::Closed);
+}
+
+#[test]
+fn a_mute_backend_at_rest_is_waited_for_no_longer_than_its_time_and_replaced() {
+    let (release, held) = bounded::<()>(0);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let script = move |call| {
+        if call == Call::Check {
+            count.fetch_add(1, Ordering::SeqCst);
+            let _ = held.recv_timeout(WAIT);
+        }
+        Fate::Good
+    };
+    let settings = PoolConfig {
+        max_connections: 1,
+        min_connections: 0,
+        check_after_idle: Duration::ZERO,
+        health_interval: Duration::ZERO,
+        ping_interval: Duration::ZERO,
+        ..PoolConfig::default()
+    };
+    let world = World::new(Config::default(), settings, Arc::new(script));
+    Tenant::settle(world.session());
+    world.settled();
+    let (to, from) = unbounded();
+    world.ask(&to);
+    wait_for(|| asked.load(Ordering::SeqCst) == 1);
+    // Two seconds are over, which is what it has.
+    let limit = Duration::from_secs(2);
+    assert_eq!(world.context.tools.alarms.run_due(clock::now() + limit, 100), 1);
+    drop(release);
+    let fresh = got(&from).expect("a new one");
+    assert_eq!((asked.load(Ordering::SeqCst), world.census.opened()), (1, 2));
+    Tenant::settle(fresh);
+    world.settled();
 }
 
 #[test]

@@ -1,0 +1,96 @@
+//! What may be shown of the health of tenants and of the service.
+
+use std::sync::Arc;
+
+use crate::core::breaker::Phase;
+use crate::core::gate::GateState;
+use crate::core::health::Level;
+use crate::core::ids::TenantId;
+use crate::pool::service::Service;
+use crate::pool::tenant::{lock, Tenant};
+
+/// One tenant's health, as it may be shown.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// How well it is.
+    pub level: Level,
+    /// What its breaker does.
+    pub breaker: Phase,
+    /// When a check last ran, in microseconds since 1970.
+    pub last_check: Option<u64>,
+    /// What last went wrong, and when.
+    pub last_error: Option<(String, u64)>,
+    /// Checks that failed.
+    pub check_failures: u64,
+    /// Attempts to open a connection that failed.
+    pub open_failures: u64,
+    /// Connections that are open or being opened.
+    pub total: usize,
+    /// Connections that are open and not known to be broken.
+    pub open: usize,
+    /// Those in use.
+    pub active: usize,
+    /// Connections that could be had at once.
+    pub available: usize,
+}
+
+/// The health of all, from one look.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The service as a whole.
+    pub level: Level,
+    /// True once it stops.
+    pub draining: bool,
+    /// One row a tenant, by name.
+    pub rows: Vec<Row>,
+}
+
+impl Report {
+    /// True if requests should be sent here.
+    pub fn is_ready(&self) -> bool {
+        !self.draining && self.level != Level::Unhealthy
+    }
+}
+
+impl Tenant {
+    /// What may be shown of its health.
+    pub fn health(&self) -> Row {
+        let (level, figures) = (self.level(), self.figures());
+        let record = lock(&self.record);
+        Row {
+            tenant: self.id.clone(),
+            level,
+            breaker: figures.breaker,
+            last_check: record.last_check,
+            last_error: record.last_error.clone(),
+            check_failures: record.failures,
+            open_failures: record.open_failures,
+            total: figures.open,
+            open: figures.open.saturating_sub(figures.opening),
+            active: figures.open.saturating_sub(figures.idle + figures.opening),
+            available: figures.max.saturating_sub(figures.used),
+        }
+    }
+}
+
+impl Service {
+    /// Tells those who watch whether requests are wanted.
+    pub fn publish(&self) {
+        self.context().serving.set(self.health().is_ready());
+    }
+
+    /// The health of the service and of each tenant that has been opened.
+    pub fn health(&self) -> Report {
+        let known = |tenant: &Arc<Tenant>| tenant.figures().state == GateState::Active;
+        let tenants = self.registry.named().into_iter().filter(known);
+        let mut rows: Vec<Row> = tenants.map(|tenant| tenant.health()).collect();
+        rows.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+        Report {
+            level: Level::of_all(rows.iter().map(|row| row.level)),
+            draining: self.registry.is_draining(),
+            rows,
+        }
+    }
+}
