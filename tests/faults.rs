@@ -100,8 +100,9 @@ fn the_last_words_of_a_killed_backend_reach_the_caller() {
 fn of_an_atomic_call_on_a_dead_backend_nothing_was_started() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
     let lease = service.lease(&tenant);
+    lease.run(&["create table orders (n int)"]);
     // From then on BEGIN is prepared.
-    atomic(&lease, &["create table orders (n int)"]).unwrap();
+    atomic(&lease, &["select 1"]).unwrap();
     terminate(&tenant, &lease);
     let error = refused(atomic(&lease, &["insert into orders values (1)"]));
     assert_eq!((&*error.reason, outcome(&error)), ("BACKEND_LOST", Outcome::NOT_STARTED));

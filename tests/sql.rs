@@ -4,10 +4,12 @@
 mod harness;
 
 use connection_pool_manager::client::text_at;
+use connection_pool_manager::proto::connection_pool::TransactionState;
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::ExecuteRequest;
 use harness::sql::{
-    assert_error, on_lease, one_shot, state, state_of, tenant_of_one, work, FAILED, NONE, OPEN,
+    assert_error, on_lease, one_shot, state, state_after, state_of, tenant_of_one, work, FAILED,
+    NONE, OPEN,
 };
 use harness::{code, refused, tenant, Service};
 
@@ -244,9 +246,14 @@ fn release_after_with_an_open_transaction_is_no_success() {
     let error = refused(lease.client.execute(&ExecuteRequest { release_after: true, ..insert }));
     assert_error(&error, code::FAILED_PRECONDITION, "TRANSACTION_LEFT_OPEN");
     assert_eq!(work(&error), (Outcome::NOT_APPLIED, 1, -1));
+    assert_eq!(state_after(&error), TransactionState::TRANSACTION_STATE_UNSPECIFIED);
     assert_error(&lease.fails(&["select 1"]), code::FAILED_PRECONDITION, "LEASE_ENDED");
     service.wait_quiet(&tenant.name);
     assert_eq!(tenant.sql("select count(*) from thing"), "0");
+    let other = service.lease(&tenant);
+    let failed = on_lease(&other, &["begin", "select 1/0"]);
+    let error = refused(other.client.execute(&ExecuteRequest { release_after: true, ..failed }));
+    assert_eq!(state_after(&error), TransactionState::TRANSACTION_STATE_UNSPECIFIED);
 }
 
 #[test]

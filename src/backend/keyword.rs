@@ -38,14 +38,35 @@ pub fn controls_transaction(sql: &str) -> bool {
 /// no more than how many rows there were.
 pub fn can_be_left(sql: &str) -> bool {
     match first_keyword(sql).as_str() {
-        "SELECT" | "VALUES" | "TABLE" => true,
+        "VALUES" | "TABLE" => true,
+        // All the rows that are to be locked are.
+        "SELECT" => !locks_rows(sql),
         // What changes data runs to its end, and its tag says how much it changed.
         "WITH" => {
-            let lower = sql.to_ascii_lowercase();
-            !["insert", "update", "delete", "merge"].iter().any(|word| lower.contains(word))
+            let changes = ["insert", "update", "delete", "merge"];
+            !all_words(sql).any(|word| changes.iter().any(|name| word.eq_ignore_ascii_case(name)))
         }
         _ => false,
     }
+}
+
+/// True for `FOR UPDATE` and its like, and perhaps for a text that only has such words.
+fn locks_rows(sql: &str) -> bool {
+    let mut words = all_words(sql);
+    let locks = ["update", "share", "no", "key"];
+    while words.any(|word| word.eq_ignore_ascii_case("for")) {
+        let next = words.clone().next();
+        if next.is_some_and(|next| locks.iter().any(|name| next.eq_ignore_ascii_case(name))) {
+            return true;
+        }
+    }
+    false
+}
+
+/// All words of a text, those of its comments and literals too.
+fn all_words(sql: &str) -> impl Iterator<Item = &str> + Clone {
+    let ends = |c: char| c.is_ascii() && !(c.is_ascii_alphanumeric() || c == '_' || c == '$');
+    sql.split(ends).filter(|word| !word.is_empty())
 }
 
 fn skip(text: &str) -> &str {
@@ -121,7 +142,14 @@ mod tests {
 
     #[test]
     fn only_what_changes_nothing_can_be_left() {
-        for sql in ["select 1", "(values (1))", "table t", "with a as (select 1) table a"] {
+        for sql in [
+            "select 1",
+            "(values (1))",
+            "table t",
+            "with a as (select 1) table a",
+            "with a as (select updated_at, is_deleted, insert$ from t) table a",
+            "select substring(a for 3), updates from t",
+        ] {
             assert!(can_be_left(sql), "{sql}");
         }
         for sql in [
@@ -129,8 +157,11 @@ mod tests {
             "insert into t values (1) returning n",
             "WITH a AS (DELETE FROM t RETURNING n) SELECT * FROM a",
             "with a as (select 1) insert into t table a returning n",
+            "with a as (select 1) (/*x*/update t set n = 1 returning n)",
             "fetch all c",
             "explain select 1",
+            "select * from t for update",
+            "select substring(a for 3) from t FOR\nNo Key Update skip locked",
         ] {
             assert!(!can_be_left(sql), "{sql}");
         }

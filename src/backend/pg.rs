@@ -168,8 +168,8 @@ impl PgBackend {
         let command_tag = match (self.watch.tag(), limit) {
             (Some(tag), _) => tag,
             // PostgreSQL has no last word on a query that it was not asked to end.
-            (None, Some(limit)) if !shapes.is_empty() => format!("SELECT {limit}"),
-            (None, _) => String::new(),
+            (None, Some(limit)) => format!("SELECT {limit}"),
+            (None, None) => String::new(),
         };
         let rows_affected = rows_affected.or(limit.map(u64::from)).unwrap_or(0);
         self.poisoned |= matches!(command_tag.as_str(), "DISCARD ALL" | "DEALLOCATE ALL");
@@ -201,8 +201,7 @@ impl PgBackend {
         self.watch.start_prepare();
         match self.client.prepare(sql) {
             Ok(prepared) => {
-                let has_parameters = !prepared.params().is_empty();
-                self.statements.keep(sql, &prepared, has_parameters.then(clock::now));
+                self.statements.keep(sql, &prepared, clock::now());
                 Ok(prepared)
             }
             Err(error) if self.watch.has_described() => Err(self.lookup_failed(&error)),

@@ -27,15 +27,16 @@ pub(super) struct Statements<S> {
 struct Kept<S> {
     statement: S,
     used: u64,
-    /// When it was prepared, if it has parameters.
-    since: Option<Instant>,
+    /// When it was prepared.
+    since: Instant,
 }
 
-/// PostgreSQL settles the types of parameters once, also when the columns that they
-/// are for become others afterwards: a timestamp for what is a timestamptz by now
-/// would lose its zone. So a statement with parameters is prepared anew after a
-/// while.
-const PARAMETERS_FOR: Duration = Duration::from_secs(60);
+/// Some things PostgreSQL never looks at again. The types of parameters stay, also when
+/// the columns that they are for become others: a timestamp for what is a timestamptz
+/// by now would lose its zone. And what a name stands for stays, also when another
+/// session makes something of that name in a schema that comes first. So a statement is
+/// prepared anew after a while.
+const KEPT_FOR: Duration = Duration::from_secs(60);
 
 impl<S: Clone> Statements<S> {
     /// A cache of so many statements; 0 keeps none.
@@ -53,8 +54,7 @@ impl<S: Clone> Statements<S> {
         }
         self.clock += 1;
         let kept = self.by_sql.get_mut(sql)?;
-        let age = kept.since.map(|since| now.saturating_duration_since(since));
-        if age.is_some_and(|age| age >= PARAMETERS_FOR) {
+        if now.saturating_duration_since(kept.since) >= KEPT_FOR {
             self.forget(sql);
             return None;
         }
@@ -62,8 +62,8 @@ impl<S: Clone> Statements<S> {
         Some(kept.statement.clone())
     }
 
-    /// Keeps a statement that was just prepared; `since` if it has parameters.
-    pub(super) fn keep(&mut self, sql: &str, statement: &S, since: Option<Instant>) {
+    /// Keeps a statement that was just prepared.
+    pub(super) fn keep(&mut self, sql: &str, statement: &S, since: Instant) {
         if self.capacity == 0 || sql.len() > SQL_MAX || is_another_each_time(sql) {
             return;
         }
@@ -165,11 +165,11 @@ mod tests {
         let mut statements = Statements::new(2);
         for (n, sql) in ["a", "b"].into_iter().enumerate() {
             assert!(!kept(&mut statements, sql));
-            statements.keep(sql, &(n as u32), None);
+            statements.keep(sql, &(n as u32), clock::now());
         }
         assert!(kept(&mut statements, "a"));
         assert!(!kept(&mut statements, "c"));
-        statements.keep("c", &2, None);
+        statements.keep("c", &2, clock::now());
         assert!(kept(&mut statements, "a") && kept(&mut statements, "c"));
         assert!(!kept(&mut statements, "b"));
         statements.forget("a");
@@ -179,11 +179,11 @@ mod tests {
     #[test]
     fn none_are_kept_without_capacity_and_no_long_ones() {
         let mut statements = Statements::new(0);
-        statements.keep("a", &0, None);
+        statements.keep("a", &0, clock::now());
         assert!(!kept(&mut statements, "a"));
         let mut statements = Statements::new(1);
         let long = "x".repeat(SQL_MAX + 1);
-        statements.keep(&long, &0, None);
+        statements.keep(&long, &0, clock::now());
         assert!(!kept(&mut statements, &long));
     }
 
@@ -191,30 +191,27 @@ mod tests {
     fn what_stands_for_something_else_is_not_kept() {
         let mut statements = Statements::new(9);
         for sql in ["fetch c", "/* x */ FETCH ALL c", "execute p", "move c"] {
-            statements.keep(sql, &0, None);
+            statements.keep(sql, &0, clock::now());
             assert_eq!(kept(&mut statements, sql), sql.starts_with("move"), "{sql}");
         }
     }
 
     #[test]
-    fn one_with_parameters_is_prepared_anew_after_a_while() {
+    fn all_are_prepared_anew_after_a_while() {
         let (mut statements, t0) = (Statements::new(9), clock::now());
-        statements.keep("with", &0, Some(t0));
-        statements.keep("without", &0, None);
-        let just = t0 + PARAMETERS_FOR - Duration::from_millis(1);
-        assert!(statements.get("with", 0, just).is_some());
-        for (sql, is_kept) in [("with", false), ("without", true)] {
-            assert_eq!(statements.get(sql, 0, t0 + PARAMETERS_FOR).is_some(), is_kept, "{sql}");
-        }
-        assert!(statements.get("with", 0, t0).is_none());
+        statements.keep("a", &0, t0);
+        let just_before = t0 + KEPT_FOR - Duration::from_millis(1);
+        assert!(statements.get("a", 0, just_before).is_some());
+        assert!(statements.get("a", 0, t0 + KEPT_FOR).is_none());
+        assert!(statements.get("a", 0, t0).is_none());
     }
 
     #[test]
     fn a_change_of_settings_drops_all() {
         let mut statements = Statements::new(9);
-        statements.keep("a", &0, None);
+        statements.keep("a", &0, clock::now());
         assert!(statements.get("a", 1, clock::now()).is_none());
-        statements.keep("a", &0, None);
+        statements.keep("a", &0, clock::now());
         assert!(statements.get("a", 1, clock::now()).is_some());
     }
 
@@ -239,25 +236,25 @@ mod tests {
             ("explain analyze create table t as select 1", true),
             ("explain select 1", false),
         ] {
-            statements.keep("a", &0, None);
+            statements.keep("a", &0, clock::now());
             statements.ran(sql, false);
             assert_eq!(!kept(&mut statements, "a"), drops, "{sql}");
         }
         statements.ran("set local x = 1", true);
-        statements.keep("a", &0, None);
+        statements.keep("a", &0, clock::now());
         statements.ran("select 1", true);
         assert!(kept(&mut statements, "a"));
         statements.ran("rollback to x", true);
         assert!(!kept(&mut statements, "a"));
-        statements.keep("a", &0, None);
+        statements.keep("a", &0, clock::now());
         statements.ran("rollback", false);
         assert!(!kept(&mut statements, "a"));
-        statements.keep("a", &0, None);
+        statements.keep("a", &0, clock::now());
         statements.ran("rollback", false);
         assert!(kept(&mut statements, "a"));
         // The reset takes back what a session has set, once.
         for kept_after in [false, true] {
-            statements.keep("a", &0, None);
+            statements.keep("a", &0, clock::now());
             assert_eq!(statements.session_reset(), !kept_after);
             assert_eq!(kept(&mut statements, "a"), kept_after);
         }

@@ -124,7 +124,7 @@ pub fn on_lease(
             return;
         };
         let (started, tenant) = (clock::now(), Arc::clone(session.tenant()));
-        let (answer, usable, command) = run(session, &operation, &mut work);
+        let (answer, usable, command) = run(session, &operation, &mut work, !release_after);
         let state = session.taken.backend.watch().transaction();
         let left = Left { transaction: state, command };
         let kept = held.give_back(left, usable);
@@ -199,10 +199,12 @@ pub fn one_shot(
         let _life =
             streamed.then(|| operation.cancel_after(MAX_LIFETIME, CancelCause::MaxLifetime));
         let (started, tenant) = (clock::now(), Arc::clone(session.tenant()));
-        let (answer, usable, _) = run(&mut session, &operation, &mut work);
+        let (answer, usable, _) = run(&mut session, &operation, &mut work, true);
         let state = session.taken.backend.watch().transaction();
         let answer = match answer {
-            Ok(executed) if state.is_open() => Err(Error::LeftOpen { work: executed.work }),
+            Ok(executed) if state.is_open() => {
+                Err(Error::LeftOpen { work: Work { transaction: None, ..executed.work } })
+            }
             other => other,
         };
         count(&tenant, &work, &answer, started);
@@ -220,12 +222,14 @@ pub fn one_shot(
     registry.admit(target, job, wait);
 }
 
-/// Runs all statements. The second value tells whether the backend may be used
+/// Runs all statements; `stays` tells whether the session is there afterwards. The
+/// second value tells whether the backend may be used
 /// again, the third is the tag of the last command that was completed.
 fn run(
     session: &mut Session,
     operation: &Arc<Operation>,
     work: &mut Task,
+    stays: bool,
 ) -> (Result<Executed, Error>, bool, Option<String>) {
     let request = &work.request;
     if let Some(interrupt) = work.flow.interrupter() {
@@ -256,7 +260,7 @@ fn run(
         });
     }
     let transaction = backend.watch().transaction();
-    progress.after = usable.then_some(transaction);
+    progress.after = (usable && stays).then_some(transaction);
     let answer = match outcome {
         Ok(()) => Ok(Executed {
             results: std::mem::take(&mut progress.results),

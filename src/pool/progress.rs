@@ -15,19 +15,28 @@ use crate::pool::operation::{Operation, Settled};
 use crate::pool::outlet::{Paced, PacedInlet};
 
 /// True for a command that, outside a transaction, can leave something behind when
-/// it fails: procedures and blocks with COMMIT inside, what works on several tables
-/// one by one or concurrently, and what changes files or other servers.
-fn leaves_a_part(sql: &str) -> bool {
+/// it fails like that: procedures and blocks with COMMIT inside, what works on several
+/// tables one by one or concurrently, and what changes files or other servers.
+fn leaves_a_part(sql: &str, error: &RunError) -> bool {
     let mut words = words(sql);
     match words.next().as_deref() {
         Some("CALL" | "DO" | "VACUUM" | "ANALYZE" | "REINDEX" | "CLUSTER") => true,
         Some("CREATE" | "DROP" | "ALTER") => {
             let whole = ["DATABASE", "TABLESPACE", "SUBSCRIPTION", "SYSTEM"];
-            words.next().is_some_and(|what| whole.contains(&what.as_str()))
-                || sql.to_ascii_lowercase().contains("concurrently")
+            let is_whole = words.next().is_some_and(|what| whole.contains(&what.as_str()));
+            (is_whole && !was_screened(error)) || sql.to_ascii_lowercase().contains("concurrently")
         }
         _ => false,
     }
+}
+
+/// True for an error of a command's arguments, which PostgreSQL looks at before it does
+/// anything.
+fn was_screened(error: &RunError) -> bool {
+    let early = ["0A", "25", "2B", "3D", "42", "55"];
+    let class =
+        |fault: &PgFault| fault.sqlstate.get(..2).is_some_and(|class| early.contains(&class));
+    matches!(error, RunError::Fault(fault) if class(fault))
 }
 
 /// How far a request has come.
@@ -153,15 +162,15 @@ impl Progress {
                 | RunError::Interrupted,
             ) => return,
             Err(
-                RunError::Fault(_)
+                error @ (RunError::Fault(_)
                 | RunError::Lost { .. }
                 | RunError::TooLarge { .. }
-                | RunError::Undecodable { .. },
+                | RunError::Undecodable { .. }),
             ) => {
                 self.sent = true;
                 // Outside a transaction these may commit on their way.
                 let alone = self.before == Some(TransactionState::None);
-                self.uncertain |= alone && leaves_a_part(sql);
+                self.uncertain |= alone && leaves_a_part(sql, error);
                 return;
             }
         };
