@@ -131,7 +131,7 @@ fn the_right_password_need_not_wait_for_a_wrong_one_that_is_being_tried() {
     let wrong = acquire_later(&client, &request(&with(&tenant, "wrong")));
     eventually("it is being tried", || service.knows(&tenant.name));
     let right = acquire_later(&client, &request(&tenant));
-    eventually("so is the other", || proxy.taken() == 2);
+    eventually("so is the other", || proxy.taken() >= 2);
     proxy.forward();
     assert!(answer(right).is_ok());
     // Refused, or told that another password is right, whatever comes first.
@@ -155,8 +155,9 @@ fn old_and_new_together_have_up_to_twice_the_connections_and_no_more() {
         assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
     }
     old.iter().for_each(Held::release);
-    eventually("the oldest are closed", || first.backends() == 2);
-    service.lease(&third).run(&["select 1"]);
+    let client = service.client();
+    eventually("the oldest are closed", || client.acquire(&third.name, &third.dsn).is_ok());
+    eventually("nothing is left of them", || first.backends() == 3);
 }
 
 #[test]
@@ -167,7 +168,9 @@ fn a_role_with_no_more_connections_than_its_pool_can_change_its_password() {
     leases.iter().for_each(Held::release);
     service.wait_stats(&old.name, "both rest", |stats| stats.idle_connections == 2);
     let new = change(&old, "changed");
-    assert_eq!(service.lease(&new).value("select 1"), "1");
+    let client = service.client();
+    // PostgreSQL takes a moment to end those that were closed.
+    eventually("it is let in", || client.acquire(&new.name, &new.dsn).is_ok());
     eventually("only the new one is left", || old.backends() == 1);
 }
 

@@ -15,7 +15,7 @@ use crate::threads;
 const AGAIN: Duration = Duration::from_secs(1);
 /// Lookups of one name at a time, and of all.
 const OF_ONE: usize = 4;
-const OF_ALL: usize = 512;
+const OF_ALL: usize = if cfg!(test) { 32 } else { 512 };
 
 /// The lookups that are under way. Its lock, and that of each answer, is a leaf.
 pub(super) struct Lookups<T>(Mutex<Option<HashMap<String, Name<T>>>>);
@@ -32,8 +32,17 @@ struct Name<T> {
 
 /// What the first of several lookups says.
 struct Answer<T> {
-    found: Mutex<Option<T>>,
+    found: Mutex<Option<Result<T, NoAnswer>>>,
     told: Condvar,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoAnswer {
+    /// It has not come in time.
+    Late,
+    /// The lookup has ended without one, or could not begin.
+    Gone,
 }
 
 /// An answer to come.
@@ -90,18 +99,14 @@ impl<T: Clone + Send + 'static> Lookups<T> {
         };
         drop(guard);
         if begins {
-            let running = Running { lookups: self, name: name.to_owned() };
+            let running = Running { lookups: self, name: name.to_owned(), ended: false };
             let begun = threads::spawn(threads::RESOLVER, move || running.answer(look_up()));
             // Another one may still answer.
-            if let (Err(error), false) = (begun, self.is_running(name)) {
+            if let (Err(error), Some(Err(NoAnswer::Gone))) = (begun, &*lock(&answer.found)) {
                 return Err(Refused::NoThread(error));
             }
         }
         Ok(Pending(answer))
-    }
-
-    fn is_running(&self, name: &str) -> bool {
-        lock(&self.0).as_ref().is_some_and(|names| names.contains_key(name))
     }
 }
 
@@ -125,10 +130,18 @@ impl<T> Default for Answer<T> {
 
 impl<T: Clone> Pending<T> {
     /// The answer, if it comes within `limit`.
-    pub(super) fn wait(self, limit: Duration) -> Option<T> {
+    pub(super) fn wait(self, limit: Duration) -> Result<T, NoAnswer> {
         let found = lock(&self.0.found);
         let waited = self.0.told.wait_timeout_while(found, limit, |found| found.is_none());
-        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
+        let found = waited.unwrap_or_else(PoisonError::into_inner).0;
+        found.clone().unwrap_or(Err(NoAnswer::Late))
+    }
+}
+
+impl<T> Answer<T> {
+    fn tell(&self, found: Result<T, NoAnswer>) {
+        *lock(&self.found) = Some(found);
+        self.told.notify_all();
     }
 }
 
@@ -136,30 +149,38 @@ impl<T: Clone> Pending<T> {
 struct Running<T: 'static> {
     lookups: &'static Lookups<T>,
     name: String,
+    ended: bool,
 }
 
 impl<T> Running<T> {
-    fn answer(self, found: T) {
-        let mut names = lock(&self.lookups.0);
-        let known = names.as_mut().and_then(|names| names.get_mut(&self.name));
-        let answer = known.and_then(|known| known.answer.take());
-        drop(names);
+    fn answer(mut self, found: T) {
+        self.end(Ok(found));
+    }
+
+    /// Tells those who wait. Without an answer they may still get one of another.
+    fn end(&mut self, found: Result<T, NoAnswer>) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let mut guard = lock(&self.lookups.0);
+        let Some(names) = guard.as_mut() else { return };
+        let Some(known) = names.get_mut(&self.name) else { return };
+        known.running -= 1;
+        let is_last = known.running == 0;
+        let answer = if is_last || found.is_ok() { known.answer.take() } else { None };
+        if is_last {
+            names.remove(&self.name);
+        }
+        drop(guard);
         if let Some(answer) = answer {
-            *lock(&answer.found) = Some(found);
-            answer.told.notify_all();
+            answer.tell(found);
         }
     }
 }
 
 impl<T> Drop for Running<T> {
     fn drop(&mut self) {
-        let mut guard = lock(&self.lookups.0);
-        let Some(names) = guard.as_mut() else { return };
-        let Some(known) = names.get_mut(&self.name) else { return };
-        known.running -= 1;
-        if known.running == 0 {
-            names.remove(&self.name);
-        }
+        self.end(Err(NoAnswer::Gone));
     }
 }
 
@@ -197,8 +218,11 @@ mod tests {
             names.iter().flat_map(HashMap::values).map(|name| name.running).sum()
         }
 
-        fn wait_for_none(&self) {
-            while self.running() > 0 {
+        /// Until so many run.
+        fn wait_for(&self, running: usize) {
+            let until = clock::now() + PATIENCE;
+            while self.running() != running {
+                assert!(clock::now() < until, "{} run", self.running());
                 std::thread::yield_now();
             }
         }
@@ -214,13 +238,13 @@ mod tests {
         assert_eq!(resolver.running(), 2);
         resolver.say.send(7).expect("somebody waits");
         resolver.say.send(7).expect("somebody waits");
-        assert!(pending.into_iter().all(|pending| pending.wait(PATIENCE) == Some(7)));
-        assert_eq!(other.wait(PATIENCE), Some(7));
-        resolver.wait_for_none();
+        assert!(pending.into_iter().all(|pending| pending.wait(PATIENCE) == Ok(7)));
+        assert_eq!(other.wait(PATIENCE), Ok(7));
+        resolver.wait_for(0);
         // Nothing is remembered.
         let again = resolver.join("a:1", Duration::ZERO).expect("it begins");
         resolver.say.send(8).expect("somebody waits");
-        assert_eq!(again.wait(PATIENCE), Some(8));
+        assert_eq!(again.wait(PATIENCE), Ok(8));
     }
 
     #[test]
@@ -233,20 +257,19 @@ mod tests {
         let later: Vec<_> = (1..100).map(again).collect();
         assert_eq!(resolver.running(), OF_ONE);
         // Who asks for a moment only is not kept.
-        assert_eq!(again(100).wait(Duration::ZERO), None);
+        assert_eq!(again(100).wait(Duration::ZERO), Err(NoAnswer::Late));
         resolver.say.send(7).expect("somebody waits");
-        assert_eq!(just_before.expect("it joined").wait(PATIENCE), Some(7));
+        assert_eq!(just_before.expect("it joined").wait(PATIENCE), Ok(7));
         let all = later.into_iter().chain([first]);
-        assert!(all.into_iter().all(|pending| pending.wait(PATIENCE) == Some(7)));
-        // Whoever comes now gets an answer of its own, not of those that still run.
-        while resolver.running() == OF_ONE {
-            std::thread::yield_now();
-        }
+        assert!(all.into_iter().all(|pending| pending.wait(PATIENCE) == Ok(7)));
+        // Whoever comes now is not given that one, and need not wait for those that
+        // still run.
+        resolver.wait_for(OF_ONE - 1);
         let fresh = resolver.join("a:1", 100 * AGAIN).expect("it begins");
         assert_eq!(resolver.running(), OF_ONE);
         (0..4).for_each(|_| resolver.say.send(8).expect("somebody waits"));
-        assert_eq!(fresh.wait(PATIENCE), Some(8));
-        resolver.wait_for_none();
+        assert_eq!(fresh.wait(PATIENCE), Ok(8));
+        resolver.wait_for(0);
     }
 
     #[test]
@@ -258,10 +281,12 @@ mod tests {
         assert!(matches!(join(OF_ALL), Err(Refused::TooMany)));
         // Who joins costs nothing.
         assert!(join(0).is_ok());
-        // Those that panic end as well, and nobody hears of them.
+        // Those that panic end as well, and are not waited for.
         let Resolver { lookups, say, said, t0 } = resolver;
         drop(say);
-        let resolver = Resolver { lookups, say: unbounded().0, said, t0 };
-        resolver.wait_for_none();
+        for pending in pending.into_iter().flatten() {
+            assert_eq!(pending.wait(PATIENCE), Err(NoAnswer::Gone));
+        }
+        Resolver { lookups, say: unbounded().0, said, t0 }.wait_for(0);
     }
 }

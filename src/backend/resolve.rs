@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
-use crate::backend::lookups::{Lookups, Refused};
+use crate::backend::lookups::{Lookups, NoAnswer, Refused};
 use crate::backend::starved::starved;
 use crate::clock;
 use crate::config::dsn::HostPort;
@@ -36,8 +36,12 @@ pub(super) fn resolve(host: &HostPort, left: Duration, limit: Duration) -> Found
             Refused::NoThread(error) => format!("no thread to look up {target}: {error}"),
         })
     })?;
-    let in_time = found.wait(left);
-    in_time.unwrap_or(Err(ConnectError::TimedOut { target, step: "host name lookup", limit }))
+    found.wait(left).unwrap_or_else(|why| {
+        Err(match why {
+            NoAnswer::Late => ConnectError::TimedOut { target, step: "host name lookup", limit },
+            NoAnswer::Gone => ConnectError::Starved(format!("no thread to look up {target}")),
+        })
+    })
 }
 
 /// Asks the system's resolver, which knows no time limit.

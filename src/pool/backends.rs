@@ -1,6 +1,7 @@
 //! How a tenant comes by a backend for a permit, and what becomes of it
 //! afterwards. All of it blocks, so it runs on workers.
 
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,12 +40,20 @@ impl Tenant {
             };
             let silent = clock::now().saturating_duration_since(taken.answered_at);
             let fresh = silent <= self.settings.check_after_idle && !self.is_doubtful(&taken);
-            let limit = self.settings.check_timeout.min(left);
+            let (asked_at, limit) = (clock::now(), self.settings.check_timeout.min(left));
             if fresh || (!mute && self.answers(&mut taken, limit)) {
                 return Ok(taken);
             }
+            let late = clock::now().saturating_duration_since(asked_at) >= limit;
+            if late && limit < self.settings.check_timeout {
+                // It had too little time to say anything of the others.
+                self.close(taken, "failed_check");
+                let (target, step) = ("an idle connection".to_owned(), "check");
+                let cause = ConnectError::TimedOut { target, step, limit };
+                return Err(Error::Connect { tenant: self.id.clone(), cause });
+            }
             // A second one that does not answer would cost as much time again.
-            mute |= clock::now().saturating_duration_since(started) >= limit;
+            mute |= late;
             self.broken(taken);
         }
     }
@@ -107,6 +116,7 @@ impl Tenant {
         let outcome = self.connect.connect(&watch, limit);
         drop(alarm);
         watch.end();
+        self.asked.fetch_or(watch.was_asked(), Ordering::AcqRel);
         let born = clock::now();
         let took = born.saturating_duration_since(started);
         let backend = match outcome {

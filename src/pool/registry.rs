@@ -167,7 +167,7 @@ impl Registry {
         let known = match self.find(&target.tenant) {
             Some(tenant) if tenant.fingerprint() == identity.dsn => tenant,
             // Its DSN has led nowhere so far: another may be the right one.
-            Some(tenant) if tenant.is_in_vain() => {
+            Some(tenant) if tenant.is_in_vain() && !tenant.has_another_password(identity) => {
                 self.remove(&tenant);
                 tenant.displace();
                 self.register(&target.tenant, dsn, identity)?
@@ -216,7 +216,7 @@ impl Registry {
     /// left. If it claims a name, whoever has that may be in its way.
     pub(super) fn make_way(&self, tenant: &Tenant) {
         let before = self.read().claimed_by(tenant).cloned();
-        before.into_iter().for_each(|before| before.close_idle());
+        before.into_iter().for_each(|before| before.make_way());
     }
 
     /// Before a tenant goes that could not be opened.

@@ -1,12 +1,11 @@
 //! One tenant: its gate, its pool, and the way from a permit to a backend and
 //! back.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::backend::connect::Connect;
-use crate::backend::transport::Watch;
 use crate::clock;
 use crate::config::PoolConfig;
 use crate::core::callers::CallerId;
@@ -52,7 +51,9 @@ pub struct Tenant {
     /// Another DSN has taken its name.
     displaced: AtomicBool,
     /// PostgreSQL has asked for its password: one that is wrong is not let in.
-    asked: AtomicBool,
+    pub(super) asked: AtomicBool,
+    /// Callers in a hurry who could not open it, one after the other.
+    pub(super) hurried: AtomicU32,
     pub(super) warm_after: Mutex<Option<Instant>>,
     /// When a request took or gave back a session last.
     pub(super) last_used: Mutex<Instant>,
@@ -90,6 +91,7 @@ impl Tenant {
             upkeep: AtomicBool::new(false),
             displaced: AtomicBool::new(false),
             asked: AtomicBool::new(false),
+            hurried: AtomicU32::new(0),
             warm_after: Mutex::new(None),
             last_used: Mutex::new(clock::now()),
             context: Arc::clone(context),
@@ -124,7 +126,7 @@ impl Tenant {
         same && self.identity.dsn != other.dsn && (self.is_opening() || self.was_asked())
     }
 
-    /// True if PostgreSQL has asked for its password before it let it in.
+    /// True if PostgreSQL has asked for its password.
     pub(super) fn was_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire)
     }
@@ -248,9 +250,8 @@ impl Tenant {
         }
     }
 
-    /// It has its first backend, whose stream this is. False: another has its name.
-    pub(super) fn opened(self: &Arc<Self>, watch: &Watch) -> bool {
-        self.asked.store(watch.was_asked(), Ordering::Release);
+    /// It has its first backend. False: another has its name.
+    pub(super) fn opened(self: &Arc<Self>) -> bool {
         if !self.registry.upgrade().is_none_or(|registry| registry.opened(self)) {
             return false;
         }
@@ -345,11 +346,6 @@ impl Tenant {
         for job in waiting {
             job.fail(self, self.closed());
         }
-        self.close_idle();
-    }
-
-    /// Closes, on workers, every idle backend.
-    pub(super) fn close_idle(self: &Arc<Self>) {
         while let Some(taken) = self.store.take() {
             let (tenant, counted) = (Arc::clone(self), self.context.outstanding.count());
             self.context.tools.workers.run(move || {

@@ -236,9 +236,7 @@ impl Turn {
         let opening = tenant.gate().state() == GateState::Opening;
         let patience = until.saturating_duration_since(now).max(LEAST_PATIENCE);
         match tenant.backend(patience) {
-            Ok(taken)
-                if opening && (tenant.is_displaced() || !tenant.opened(taken.backend.watch())) =>
-            {
+            Ok(taken) if opening && (tenant.is_displaced() || !tenant.opened()) => {
                 tenant.close(taken, "pool_closed");
                 self.fail(tenant.closed(), false);
             }
@@ -286,8 +284,11 @@ impl Turn {
                 return self.nap(now + pause);
             }
             if let Some((job, permit)) = self.take_own() {
-                // Where its caller is in a hurry, the next one may have the time.
-                return tenant.fail_connect(job, permit, error, opening && !worth);
+                // Its caller was in a hurry, and the next one may have the time. But a
+                // queue of those whose time is over when their turn comes has no end.
+                let alone =
+                    worth && opening && tenant.hurried.fetch_add(1, Ordering::Relaxed) < RETRIES;
+                return tenant.fail_connect(job, permit, error, opening && !alone);
             }
         }
     }

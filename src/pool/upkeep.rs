@@ -89,6 +89,23 @@ impl Tenant {
         }
     }
 
+    /// Closes, on workers, what is at rest, as far as there are permits: others have
+    /// more use for its connections.
+    pub(super) fn make_way(self: &Arc<Self>) {
+        while self.store.any_idle(|_| true) {
+            if !self.gate().try_take() {
+                return;
+            }
+            let permit = Permit::new(self, None);
+            let Some(taken) = self.store.take_if(|_| true) else { return };
+            let tenant = Arc::clone(self);
+            self.context.tools.workers.run(move || {
+                tenant.close(taken, "password_changed");
+                drop(permit);
+            });
+        }
+    }
+
     fn is_old(&self, slot: &Slot, now: Instant) -> bool {
         let idle = now.saturating_duration_since(slot.idle_since);
         let above = self.store.open() > self.settings.min_connections;

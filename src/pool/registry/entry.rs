@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use super::known::CLAIMANTS_MAX;
+use super::known::{Known, CLAIMANTS_MAX};
 use super::Registry;
 use crate::backend::connect::PgConnect;
 use crate::clock;
@@ -65,9 +65,12 @@ impl Registry {
         if let Some(known) = known.find(id).or(known.find_like(&fresh)) {
             return Ok(Arc::clone(known));
         }
-        let used = known.named().map(|tenant| tenant.settings().max_connections);
-        let used = used.sum::<usize>() + fresh.settings().max_connections;
-        let used = used + known.open_before_all();
+        self.name(&mut known, fresh)
+    }
+
+    /// Gives it its name, which nobody has, if there is room for all of its connections.
+    fn name(&self, known: &mut Known, fresh: Arc<Tenant>) -> Result<Arc<Tenant>, Error> {
+        let used = known.budgeted() + fresh.settings().max_connections;
         let limit = self.context.config.limits.max_backends;
         if used > limit {
             let what = "backends (the sum of all tenants' max_connections)";
@@ -93,9 +96,12 @@ impl Registry {
         if let Some(same) = same.or(known.find_like(&fresh)) {
             return Ok(Arc::clone(same));
         }
-        // Together they have up to twice what the tenant may have.
+        let Some(named) = known.find(id) else {
+            return self.name(&mut known, fresh);
+        };
+        // Together they have about twice what the tenant may have.
         let (before, limit) = (known.open_before(id), fresh.settings().max_connections);
-        let open = known.find(id).map_or(0, |named| named.store.open());
+        let open = named.store.open();
         if before > 0 && before + open > limit {
             let what = "connections of one tenant that were opened with earlier passwords";
             return Err(Error::ServiceLimit { what, used: before + open, limit });

@@ -107,10 +107,16 @@ impl Known {
         self.former.get(id).into_iter().flatten().map(OpenNumber::get).sum()
     }
 
-    /// Backends of all who had a name.
-    pub(super) fn open_before_all(&mut self) -> usize {
+    /// Backends that all together may have, and those of all who had a name. Where
+    /// nobody has the name that is claimed, one who claims it may get it.
+    pub(super) fn budgeted(&mut self) -> usize {
         self.former.retain(|_, former| former.iter().any(|former| former.get() > 0));
-        self.former.values().flatten().map(OpenNumber::get).sum()
+        let former: usize = self.former.values().flatten().map(OpenNumber::get).sum();
+        let unnamed = self.claimants.values().filter(|one| !self.named.contains_key(one.id()));
+        let unnamed: HashMap<_, _> =
+            unnamed.map(|one| (one.id(), one.settings().max_connections)).collect();
+        let named = self.named.values().map(|tenant| tenant.settings().max_connections);
+        former + unnamed.values().sum::<usize>() + named.sum::<usize>()
     }
 
     fn remove_claim(&mut self, tenant: &Tenant) -> Option<Arc<Tenant>> {

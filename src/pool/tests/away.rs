@@ -11,6 +11,7 @@ use super::world::{got, wait_for, World, WAIT};
 use crate::clock;
 use crate::config::{Config, PoolConfig};
 use crate::core::breaker::Phase;
+use crate::core::gate::{Asks, Entry};
 use crate::error::{ConnectError, Error};
 use crate::pool::caller::Caller;
 use crate::pool::job::{Job, Session};
@@ -169,6 +170,45 @@ fn one_who_is_in_a_hurry_does_not_speak_for_those_who_have_time() {
     let served: Vec<_> = (0..3).map(|_| got(&patient).expect("the next one opens it")).collect();
     served.into_iter().for_each(Tenant::settle);
     world.settled();
+}
+
+#[test]
+fn a_queue_of_those_in_a_hurry_comes_to_an_end() {
+    let (go, wait) = bounded::<()>(0);
+    let tries = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&tries);
+    let script = move |call| {
+        if call == Call::Connect {
+            count.fetch_add(1, Ordering::SeqCst);
+            let _ = wait.recv_timeout(WAIT);
+        }
+        Fate::Late
+    };
+    let world = World::new(Config::default(), PoolConfig::default(), Arc::new(script));
+    let (to, answers) = unbounded();
+    let first = to.clone();
+    let job = Job::new(&Caller::nobody(), move |session| {
+        let _ = first.send(session);
+    });
+    assert!(world.tenant.admit(job, Duration::ZERO).is_ok());
+    wait_for(|| tries.load(Ordering::SeqCst) == 1);
+    for _ in 0..20 {
+        let to = to.clone();
+        // In the queue it has time, but none to try again.
+        let mut job = Job::new(&Caller::nobody(), move |session| {
+            let _ = to.send(session);
+        });
+        job.until = clock::now();
+        let entry =
+            world.tenant.gate().admit(job, Asks::PATIENT, clock::now() + WAIT, clock::now());
+        assert!(matches!(entry, Entry::Queued { .. }));
+    }
+    drop(go);
+    (0..21).for_each(|_| assert!(got(&answers).is_err()));
+    world.settled();
+    // As many as one with time would have made.
+    assert_eq!(tries.load(Ordering::SeqCst), 4);
+    assert_eq!(world.tenant.breaker(), Phase::Closed);
 }
 
 #[test]

@@ -47,6 +47,8 @@ pub(super) enum Fate {
     Starved,
     /// To a connect: the database has no slot left.
     Full,
+    /// To a connect: it does not answer in time.
+    Late,
 }
 
 /// What a test says. It may block, where the call may.
@@ -130,6 +132,10 @@ impl Connect for Fakes {
                 return Err(ConnectError::Unreachable { target, why });
             }
             Fate::Starved => return Err(ConnectError::Starved("no descriptor".to_owned())),
+            Fate::Late => {
+                let (target, step) = ("fake:1".to_owned(), "TCP");
+                return Err(ConnectError::TimedOut { target, step, limit: Duration::ZERO });
+            }
             Fate::Full => {
                 let fault = PgFault { sqlstate: "53300".to_owned(), ..PgFault::default() };
                 return Err(ConnectError::Busy(Box::new(fault)));

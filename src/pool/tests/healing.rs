@@ -216,7 +216,7 @@ fn a_database_that_takes_no_more_is_no_sickness_while_what_is_leased_works() {
         assert_eq!(world.tenant.level(), level);
         // It answers: nobody knocks every second.
         let next = lock(&world.tenant.record).next;
-        assert!(next.is_some_and(|next| next > later(10)));
+        assert!(next.is_some_and(|next| next > later(10)), "{level:?}");
     }
     // With nothing leased it cannot serve.
     Tenant::discard(held, "lost");
