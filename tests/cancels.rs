@@ -237,7 +237,7 @@ fn natural_first(scene: &Scene, second: End) -> bool {
 
 /// Repeats a round that a busy machine has spoilt.
 fn in_time(pair: (End, End), round: impl Fn() -> bool) {
-    assert!((0..5).any(|_| round()), "{pair:?}: never in time");
+    assert!((0..20).any(|_| round()), "{pair:?}: never in time");
 }
 
 fn every_end_after(first: End) {
@@ -320,9 +320,11 @@ fn a_statement_that_swallowed_its_cancel_is_done_and_the_next_one_failed() {
 fn a_cancel_that_had_no_effect_is_sent_again_and_the_lease_lives_on() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
     let lease = service.lease(&tenant);
+    // What the first block of a session takes longer for.
+    lease.run(&["do $$ begin perform 1; end $$"]);
     let again = "connpool_cancel_requests_total{cause=\"timeout\",result=\"sent_again\"}";
     let mut request = on_lease(&lease, &[&deaf_for("90 ms")]);
-    request.timeout = millis(50);
+    request.timeout = millis(500);
     let error = refused(lease.client.execute(&request));
     assert_error(&error, code::DEADLINE_EXCEEDED, "STATEMENT_TIMEOUT");
     assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
@@ -330,7 +332,7 @@ fn a_cancel_that_had_no_effect_is_sent_again_and_the_lease_lives_on() {
     assert!((1.0..=4.0).contains(&sent), "{sent}");
     // Who does not obey at all is asked a few times, and no more.
     let mut request = on_lease(&lease, &[&deaf_for("1 hour")]);
-    request.timeout = millis(50);
+    request.timeout = millis(500);
     let error = refused(lease.client.execute(&request));
     assert_error(&error, code::DEADLINE_EXCEEDED, "STATEMENT_TIMEOUT");
     assert_eq!(lease.end_reason(), "backend_lost");

@@ -165,16 +165,13 @@ const GET: &str = "/connectionpool.ConnectionPoolService/GetConnection";
 const RELEASE: &str = "/connectionpool.ConnectionPoolService/ReleaseConnection";
 const STATS: &str = "/connectionpool.ConnectionPoolService/GetPoolStats";
 
-/// What such clients give their calls.
-const SECOND: Duration = Duration::from_secs(1);
-
 #[test]
 fn a_client_of_the_first_version_leases_reads_figures_and_releases() {
     let (service, tenant) = (Service::start(), tenant());
     let client = OldClient::of(&service);
     let ask = [("tenant_id", &*tenant.name), ("dsn", &*tenant.dsn)];
     let request = encode("ConnectionRequest", &ask);
-    let granted = client.call(GET, "ConnectionResponse", request, SECOND).unwrap();
+    let granted = client.call(GET, "ConnectionResponse", request, harness::PATIENCE).unwrap();
     let id = granted.string("connection_id");
     assert!(id.starts_with(&format!("conn-{}-", tenant.name)));
     assert_eq!(granted.string("error"), "");

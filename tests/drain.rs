@@ -175,8 +175,8 @@ fn what_outlasts_the_drain_is_cancelled_rolled_back_and_told_so() {
     assert_eq!(service.wait().code(), Some(0));
     eventually("no backend is left", || tenant.backends() == 0);
     assert_eq!(tenant.sql("select string_agg(n::text, ' ') from orders"), "2");
-    let log = service.log().text();
-    assert!(log.contains("event=drain_timeout leases=5"));
-    assert!(!log.contains("event=permits_left"));
+    service.log().wait_for("event=drain_timeout leases=5");
+    service.log().wait_for("event=stopped ");
+    assert!(!service.log().text().contains("event=permits_left"));
     drop(lazy);
 }

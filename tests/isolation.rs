@@ -203,7 +203,7 @@ fn a_client_that_is_killed_leaves_nothing_behind_in_whatever_state() {
 
 #[test]
 fn the_lease_of_a_client_that_vanished_without_a_word_is_given_back() {
-    let service = Service::with(&["--keepalive-time", "1", "--keepalive-timeout", "1"]);
+    let service = Service::with(&["--keepalive-time", "1", "--keepalive-timeout", "10"]);
     let tenant = tenant().pool_of(3);
     let proxy = Proxy::to(service.port);
     let far = service.client_by(proxy.port);

@@ -42,11 +42,19 @@ fn a_new_password_that_works_takes_over_and_what_was_leased_goes_on_to_its_end()
     assert_eq!(leased.value("select pg_backend_pid()"), leased.pid.to_string());
     assert_eq!(fresh.value("select pg_backend_pid()"), fresh.pid.to_string());
     eventually("what rested is closed", || old.backends() == 2);
-    is_wrong(&refused(client.acquire(&old.name, &old.dsn)));
+    let mut told = None;
+    eventually("the service knows of it", || {
+        let error = refused(client.acquire(&old.name, &old.dsn));
+        let known = error.reason != "SERVICE_LIMIT";
+        told = Some(error);
+        known
+    });
+    is_wrong(&told.expect("it was asked"));
     assert_eq!(client.stats(&new.name).unwrap().leases, 2);
     leased.release();
     eventually("what was leased is closed when it comes back", || old.backends() == 1);
     fresh.release();
+    service.wait_quiet(&new.name);
     assert_eq!(service.lease(&new).pid, fresh.pid);
     let text = service.log().text();
     assert!(!text.contains("changed\"") && !text.contains(&old.password), "a password is logged");

@@ -209,5 +209,6 @@ fn a_lease_that_is_held_for_long_is_told_and_counted_once() {
     }
     assert_eq!((told().len(), count(&leaky)), (1, Some(1.0)));
     // One line for each, and no more.
+    eventually("the last is told", || lines(&service, "event=lease_held_long", "").len() >= 4);
     assert_eq!(lines(&service, "event=lease_held_long", "").len(), 4);
 }

@@ -67,9 +67,10 @@ fn a_restart_is_noticed_with_the_first_loss_and_no_caller_gets_a_lost_connection
     last.fails(&["select 1"]);
     service
         .wait_stats(&tenant.name, "all lost ones are gone", |stats| stats.total_connections == 0);
-    let log = service.log().text();
-    assert_eq!(log.matches("event=backends_in_doubt").count(), 1, "{log}");
-    assert_eq!(log.matches("reason=failed_check").count(), 9, "{log}");
+    let told = |part: &str| service.log().text().matches(part).count();
+    eventually("each is told", || told("reason=failed_check") >= 9);
+    let counts = (told("event=backends_in_doubt"), told("reason=failed_check"));
+    assert_eq!(counts, (1, 9), "{}", service.log().text());
     for lease in (0..10).map(|_| service.lease(&tenant)).collect::<Vec<_>>() {
         lease.run(&["select 1"]);
     }

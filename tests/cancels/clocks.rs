@@ -10,9 +10,9 @@ use crate::scene::{pass, Round, Scene};
 use crate::End::{self, Caller, Natural, Revoke, Timeout};
 
 /// Both clocks; the statement takes longer than that.
-const CLOCK: u64 = 1000;
-const LONGER: Duration = Duration::from_millis(1500);
-const END: Duration = Duration::from_millis(2000);
+const CLOCK: u64 = 3000;
+const LONGER: Duration = Duration::from_millis(3800);
+const END: Duration = Duration::from_millis(5500);
 
 fn terms() -> ConnectionRequest {
     ConnectionRequest {

@@ -168,8 +168,12 @@ impl Scene {
 
     /// Everything is given back.
     pub fn is_quiet(&self) {
-        let stats = self.service.wait_quiet(&self.tenant.name);
-        assert_eq!(stats.total_connections, 1);
+        assert_eq!(self.settle(), 1);
+    }
+
+    /// Waits until everything is given back. Returns how many connections are left.
+    pub fn settle(&self) -> i32 {
+        self.service.wait_quiet(&self.tenant.name).total_connections
     }
 }
 

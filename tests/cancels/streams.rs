@@ -71,8 +71,12 @@ fn round(scene: &Scene, other: End, stream_first: bool) -> bool {
         drop(session.take());
     }
     drop(hold);
-    scene.is_quiet();
+    let left = scene.settle();
     scene.open();
+    if left != 1 {
+        // The cancel was held up for too long.
+        return false;
+    }
     let cancels = scene.cancels().since(&before);
     let (first, second) = match stream_first {
         true => (Some("stream_lost"), other.cause()),

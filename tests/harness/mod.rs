@@ -175,7 +175,8 @@ impl Service {
             Some(pem) => Security::Trust(pem),
             None => Security::Insecure,
         };
-        Client::new(&self.environment, &address, &security)
+        // It is that of a whole stream, too.
+        Client::new(&self.environment, &address, &security).with_timeout(5 * PATIENCE)
     }
 
     pub fn log(&self) -> &Log {

@@ -75,7 +75,9 @@ fn a_direct_handshake_needs_a_server_that_says_it_is_postgresql() {
             server_name: Some("localhost".to_owned()),
             alpn: Some("postgresql".to_owned()),
         };
-        assert_eq!(front.seen(), [seen.clone(), seen], "the session and its cancel request");
+        let handshakes = front.seen();
+        assert!(handshakes.len() >= 2, "the session and its cancel requests: {handshakes:?}");
+        assert!(handshakes.iter().all(|one| *one == seen), "{handshakes:?}");
         let other = Front::new(&pair, Manner { alpn: false, to, newest });
         assert_rejected(&service, &to_front(&other, "localhost", keys), "does not confirm by ALPN");
     }
