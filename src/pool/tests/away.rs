@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{bounded, unbounded, Receiver};
+use crossbeam_channel::{bounded, unbounded, Receiver, RecvTimeoutError};
 
 use super::fakes::{Call, Fate, Script};
 use super::world::{got, wait_for, World, WAIT};
@@ -99,7 +99,8 @@ fn a_refused_connect_is_tried_again_and_no_thread_sleeps_for_it() {
         wait_for(|| world.tenant.numbers.napping.load(Ordering::SeqCst) == 1);
         assert_eq!((tries.load(Ordering::SeqCst), world.tenant.figures().used), (pauses + 1, 1));
         assert_eq!(world.tenant.figures().opening, 0);
-        world.context.tools.alarms.run_due(clock::now() + WAIT, 1);
+        // It naps a moment before its alarm is set.
+        wait_for(|| world.context.tools.alarms.run_due(clock::now() + PAUSE, 1) == 1);
     }
     assert!(got(&answers).is_ok());
     assert_eq!(tries.load(Ordering::SeqCst), 5);
@@ -133,14 +134,15 @@ fn no_try_is_made_for_a_caller_whose_time_is_over_or_who_has_left() {
     assert!(world.tenant.admit(job, Duration::ZERO).is_ok());
     assert!(matches!(got(&from), Err(Error::Connect { .. })));
 
+    world.settled();
     let (dropped, heard) = bounded::<()>(0);
     let caller = Caller::nobody();
     let job = Job::new(&caller, move |_| drop(dropped));
     assert!(world.tenant.admit(job, WAIT).is_ok());
     wait_for(|| world.tenant.numbers.napping.load(Ordering::SeqCst) == 1);
     caller.leave();
-    world.context.tools.alarms.run_due(clock::now() + WAIT, 1);
-    assert!(heard.recv_timeout(WAIT).is_err());
+    wait_for(|| world.context.tools.alarms.run_due(clock::now() + PAUSE, 1) == 1);
+    assert_eq!(heard.recv_timeout(WAIT), Err(RecvTimeoutError::Disconnected));
     world.settled();
     assert_eq!(world.tenant.numbers.napping.load(Ordering::SeqCst), 0);
 }
