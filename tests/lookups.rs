@@ -332,7 +332,8 @@ fn a_look_up_that_is_cut_short_is_told_by_what_cut_it() {
     assert_eq!(next.pid, lease.pid);
     let call = execute_later(&next.client, &on_lease(&next, &["select null::anger"]));
     blocked();
-    tenant.sql(&format!("select pg_terminate_backend({})", next.pid));
+    let terminate = format!("select pg_terminate_backend({})", next.pid);
+    postgres().sql("postgres", &terminate).unwrap();
     let error = refused(answer(call));
     assert_error(&error, UNAVAILABLE, "BACKEND_LOST");
     assert_eq!(work(&error), (Outcome::NOT_STARTED, 0, 0));
