@@ -44,7 +44,8 @@ pub fn can_be_left(sql: &str) -> bool {
         // What changes data runs to its end, and its tag says how much it changed.
         "WITH" => {
             let changes = ["insert", "update", "delete", "merge"];
-            !all_words(sql).any(|word| changes.iter().any(|name| word.eq_ignore_ascii_case(name)))
+            let is_change = |word: &str| changes.iter().any(|name| word.eq_ignore_ascii_case(name));
+            !locks_rows(sql) && !all_words(sql).any(is_change)
         }
         _ => false,
     }
@@ -160,6 +161,7 @@ mod tests {
             "with a as (select 1) (/*x*/update t set n = 1 returning n)",
             "fetch all c",
             "explain select 1",
+            "with a as (select 1) select * from t for share",
             "select * from t for update",
             "select substring(a for 3) from t FOR\nNo Key Update skip locked",
         ] {
