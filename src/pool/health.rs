@@ -25,7 +25,8 @@ pub(super) struct Record {
     pub(super) next: Option<Instant>,
     /// When the last one began.
     pub(super) began: Instant,
-    /// What failed last was answered: looking again soon would change nothing.
+    /// PostgreSQL refused the last check, and what is leased works: looking again soon
+    /// would only be another refused login.
     answered: bool,
     /// When a backend last did what it should.
     pub(super) worked_at: Instant,
@@ -221,7 +222,8 @@ impl Tenant {
                 if working > 0 && cause.is_full() {
                     return nothing;
                 }
-                lock(&self.record).answered = answered;
+                // Where nothing works, what comes back is to be seen soon.
+                lock(&self.record).answered = working > 0;
                 self.checked(Err(&cause.to_string()));
                 drop(permit);
                 return Round { working, failed: 1 };

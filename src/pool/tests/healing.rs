@@ -224,6 +224,9 @@ fn a_database_that_takes_no_more_is_no_sickness_while_what_is_leased_works() {
         fate.store(kind, Ordering::SeqCst);
         rounds(from);
         assert_eq!(world.tenant.level(), Level::Unhealthy);
+        // Its return is not to be missed.
+        let next = lock(&world.tenant.record).next;
+        assert!(next.is_some_and(|next| next < later(10)), "{kind}");
     }
     assert_eq!(world.tenant.breaker(), Phase::Closed);
 }
