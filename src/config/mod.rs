@@ -150,6 +150,14 @@ pub struct Limits {
     pub statements: usize,
     /// Bytes of one statement's text.
     pub sql_bytes: usize,
+    /// Bytes that the service holds for others: waiting requests, unsent answers,
+    /// notifications, what was read ahead, unfinished messages of PostgreSQL. Each of
+    /// these uses has at most half of it.
+    pub memory_bytes: usize,
+    /// What one tenant may have of that.
+    pub memory_bytes_per_tenant: usize,
+    /// What one client connection may have of that.
+    pub memory_bytes_per_connection: usize,
 }
 
 /// Defaults and ranges of what a lease may be asked for.
@@ -251,6 +259,13 @@ impl Default for Limits {
             stall_timeout: Duration::from_secs(30),
             statements: 1000,
             sql_bytes: 3 * 1024 * 1024,
+            // A small virtual machine has room for it beside its backends.
+            memory_bytes: 512 << 20,
+            // An eighth: eight tenants at their limit leave nobody else without, as
+            // each use has a half.
+            memory_bytes_per_tenant: 64 << 20,
+            // Ten of the largest requests.
+            memory_bytes_per_connection: 32 << 20,
         }
     }
 }

@@ -14,6 +14,8 @@
 pub mod ids;
 pub mod transaction;
 
+pub mod budget;
+
 pub mod deadlines;
 pub mod wait_queue;
 

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::pool::alarms::{Alarms, Bell};
 use crate::pool::job::Outstanding;
+use crate::pool::memory::Memory;
 use crate::pool::operation::Tools;
 use crate::pool::peers::Peers;
 use crate::pool::serving::Serving;
@@ -30,6 +31,8 @@ pub struct Context {
     pub outstanding: Outstanding,
     /// All client connections.
     pub peers: Peers,
+    /// The memory that is held for others.
+    pub memory: Memory,
     /// All requests that wait.
     pub waiting_room: WaitingRoom,
     /// r2d2's one thread.
@@ -54,7 +57,8 @@ impl Context {
             keeper: Bell::default(),
             serving: Serving::default(),
             outstanding: Outstanding::default(),
-            peers: Peers::default(),
+            peers: Peers::new(config.limits.memory_bytes_per_connection),
+            memory: Memory::new(&config.limits),
             waiting_room: WaitingRoom::new(&config.limits),
             r2d2: Arc::new(r2d2),
             config,

@@ -15,6 +15,7 @@ pub mod job;
 mod kept;
 pub mod leases;
 pub mod listen;
+pub mod memory;
 mod opener;
 pub mod operation;
 pub mod outlet;

@@ -4,27 +4,45 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use crate::core::budget::Budget;
 use crate::core::callers::CallerId;
 
 type Map = HashMap<String, Weak<Peer>>;
 
 /// All connections, by the address of their other end, which no two have at a time.
-#[derive(Clone, Default)]
-pub struct Peers(Arc<Mutex<Map>>);
+#[derive(Clone)]
+pub struct Peers {
+    map: Arc<Mutex<Map>>,
+    /// What each may have of the memory that is held for others.
+    bytes: usize,
+}
+
+impl Default for Peers {
+    fn default() -> Peers {
+        Peers::new(usize::MAX)
+    }
+}
 
 /// One client connection, for as long as something of it is here.
 pub struct Peer {
     address: String,
     id: CallerId,
+    /// The memory that is held for it.
+    pub(super) memory: Budget,
     /// Its requests that stand in a queue.
     pub(super) parked: AtomicUsize,
     all: Peers,
 }
 
 impl Peers {
+    /// None yet; for each at most so many bytes are held.
+    pub fn new(bytes: usize) -> Peers {
+        Peers { map: Arc::default(), bytes }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Map> {
         // A leaf lock; the map is whole between its own calls.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.map.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connection from this address.
@@ -36,6 +54,7 @@ impl Peers {
         let fresh = Arc::new(Peer {
             address: address.to_owned(),
             id: CallerId::new(address),
+            memory: Budget::new("bytes held for one connection", self.bytes),
             parked: AtomicUsize::new(0),
             all: self.clone(),
         });

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::backend::connect::Connect;
 use crate::clock;
 use crate::config::PoolConfig;
+use crate::core::budget::Budget;
 use crate::core::callers::CallerId;
 use crate::core::gate::{Asks, Entry, Gate, Refusal};
 use crate::core::ids::TenantId;
@@ -37,6 +38,8 @@ pub struct Tenant {
     /// Jobs with a permit that wait for their backend. A leaf lock.
     pub(super) line: Mutex<Line>,
     pub(super) opener: Arc<Opener>,
+    /// The memory that is held for it.
+    pub(super) memory: Budget,
     /// Who listens for notifications.
     pub(super) hub: Hub,
     /// A leaf lock.
@@ -83,6 +86,7 @@ impl Tenant {
             connect,
             line: Mutex::default(),
             opener,
+            memory: context.memory.tenant(),
             hub: Hub::default(),
             losses: Mutex::default(),
             record: Mutex::new(Record::new(clock::now())),

@@ -3,8 +3,10 @@
 #![allow(dead_code)] // Each test file uses its own part of this.
 
 mod calls;
+pub mod h2;
 mod log;
 pub mod proxy;
+pub mod siege;
 pub mod sql;
 
 use std::io::{Read, Write};

@@ -1,0 +1,236 @@
+//! Budgets of bytes: what is held in memory for somebody else is counted, and
+//! refused beyond a limit.
+//!
+//! A byte usually counts in several budgets at once: of the client connection, of the
+//! tenant, of what it is used for, of the whole service. A [`Share`] names them, the
+//! narrowest first; [`Share::take`] takes from all of them or from none, and what it
+//! returns gives itself back when it is dropped.
+//!
+//! Unlike the rest of the core these counters are shared between threads: each is one
+//! atomic number, so that counting needs no lock.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+
+/// One limit of bytes, and how many are in use. Cheap to clone; clones count together.
+#[derive(Clone)]
+pub struct Budget(Arc<Level>);
+
+struct Level {
+    name: &'static str,
+    limit: usize,
+    used: AtomicUsize,
+    refused: AtomicU64,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes. `name` says in errors what is limited, as in
+    /// `bytes held for one connection`.
+    pub fn new(name: &'static str, limit: usize) -> Budget {
+        let level = Level { name, limit, used: AtomicUsize::new(0), refused: AtomicU64::new(0) };
+        Budget(Arc::new(level))
+    }
+
+    /// Bytes in use.
+    pub fn used(&self) -> usize {
+        self.0.used.load(Ordering::Acquire)
+    }
+
+    /// The most bytes that may be in use.
+    pub fn limit(&self) -> usize {
+        self.0.limit
+    }
+
+    /// How often it had no room.
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Ordering::Acquire)
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), Spent> {
+        let level = &self.0;
+        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= level.limit);
+        match level.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits) {
+            Ok(_) => Ok(()),
+            Err(used) => {
+                level.refused.fetch_add(1, Ordering::AcqRel);
+                Err(Spent { name: level.name, used, asked: bytes, limit: level.limit })
+            }
+        }
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.used.fetch_sub(bytes, Ordering::AcqRel);
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Budget({}: {} of {})", self.0.name, self.used(), self.limit())
+    }
+}
+
+/// A budget without room for what was asked of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spent {
+    /// Which budget.
+    pub name: &'static str,
+    /// Bytes in use.
+    pub used: usize,
+    /// Bytes asked for.
+    pub asked: usize,
+    /// The most bytes that may be in use.
+    pub limit: usize,
+}
+
+/// The budgets that something counts in, the narrowest first. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Share(Arc<[Budget]>);
+
+impl Share {
+    /// A share of these budgets, the narrowest first.
+    pub fn of(budgets: impl Into<Arc<[Budget]>>) -> Share {
+        Share(budgets.into())
+    }
+
+    /// Takes `bytes` from every budget, or from none.
+    ///
+    /// # Errors
+    /// The first budget that has no room.
+    pub fn take(&self, bytes: usize) -> Result<Held, Spent> {
+        let mut held = self.hold_nothing();
+        held.grow(bytes)?;
+        Ok(held)
+    }
+
+    /// Takes nothing yet; [`Held::grow`] takes more.
+    pub fn hold_nothing(&self) -> Held {
+        Held { share: self.clone(), bytes: 0 }
+    }
+}
+
+/// Bytes that were taken. They are given back when it is dropped.
+#[derive(Debug, Default)]
+#[must_use = "dropped, the bytes are given back"]
+pub struct Held {
+    share: Share,
+    bytes: usize,
+}
+
+impl Held {
+    /// How many bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes `more` bytes from every budget, or from none.
+    ///
+    /// # Errors
+    /// The first budget that has no room; what was held stays held.
+    pub fn grow(&mut self, more: usize) -> Result<(), Spent> {
+        let budgets = &self.share.0;
+        for (i, budget) in budgets.iter().enumerate() {
+            if let Err(spent) = budget.take(more) {
+                budgets.iter().take(i).for_each(|budget| budget.give_back(more));
+                return Err(spent);
+            }
+        }
+        self.bytes += more;
+        Ok(())
+    }
+
+    /// Gives `fewer` bytes back, at most those that are held.
+    pub fn shrink(&mut self, fewer: usize) {
+        let fewer = fewer.min(self.bytes);
+        self.bytes -= fewer;
+        self.share.0.iter().for_each(|budget| budget.give_back(fewer));
+    }
+
+    /// Holds exactly so many bytes from now on.
+    ///
+    /// # Errors
+    /// As [`grow`](Held::grow).
+    pub fn resize(&mut self, bytes: usize) -> Result<(), Spent> {
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => self.grow(more),
+            None => {
+                self.shrink(self.bytes - bytes);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.shrink(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Xorshift;
+    use super::*;
+
+    #[test]
+    fn bytes_count_in_every_budget_and_come_back() {
+        let (narrow, wide) = (Budget::new("narrow", 10), Budget::new("wide", 100));
+        let share = Share::of([narrow.clone(), wide.clone()]);
+        let mut held = share.take(4).expect("room");
+        assert_eq!((narrow.used(), wide.used()), (4, 4));
+        held.grow(6).expect("room");
+        let spent = held.grow(1).expect_err("no room");
+        assert_eq!(spent, Spent { name: "narrow", used: 10, asked: 1, limit: 10 });
+        held.resize(3).expect("fewer always fit");
+        assert_eq!((narrow.used(), wide.used(), held.bytes()), (3, 3, 3));
+        drop(held);
+        assert_eq!((narrow.used(), wide.used()), (0, 0));
+        assert_eq!((narrow.refused(), wide.refused()), (1, 0));
+    }
+
+    #[test]
+    fn what_one_budget_refuses_is_taken_from_none() {
+        let (narrow, wide) = (Budget::new("narrow", 100), Budget::new("wide", 5));
+        let share = Share::of([narrow.clone(), wide.clone()]);
+        assert!(share.take(6).is_err_and(|spent| spent.name == "wide"));
+        assert_eq!((narrow.used(), wide.used()), (0, 0));
+        assert!(share.take(usize::MAX).is_err());
+        let _five = share.take(5).expect("room");
+        assert!(share.take(usize::MAX).is_err(), "the sum does not overflow");
+    }
+
+    #[test]
+    fn a_budget_is_never_over_its_limit_nor_short_of_what_is_held() {
+        for seed in 0..200 {
+            let mut chance = Xorshift::new(seed);
+            let wide = Budget::new("wide", 1000);
+            let narrow: Vec<_> = (0..3).map(|_| Budget::new("narrow", 400)).collect();
+            let mut all: Vec<(usize, Held)> = Vec::new();
+            for _ in 0..200 {
+                let (which, bytes) = (chance.below(3) as usize, chance.below(200) as usize);
+                match chance.below(4) {
+                    0 | 1 => {
+                        let share = Share::of([narrow[which].clone(), wide.clone()]);
+                        all.extend(share.take(bytes).ok().map(|held| (which, held)));
+                    }
+                    2 if !all.is_empty() => {
+                        let one = chance.below(all.len() as u64) as usize;
+                        let _ = all[one].1.resize(bytes);
+                    }
+                    _ if !all.is_empty() => drop(all.swap_remove(chance.below(all.len() as u64) as usize)),
+                    _ => {}
+                }
+                let sum = |own: Option<usize>| -> usize {
+                    let of = all.iter().filter(|(which, _)| own.is_none_or(|own| own == *which));
+                    of.map(|(_, held)| held.bytes()).sum()
+                };
+                assert_eq!(wide.used(), sum(None));
+                assert!(wide.used() <= 1000);
+                for (which, budget) in narrow.iter().enumerate() {
+                    assert_eq!(budget.used(), sum(Some(which)));
+                    assert!(budget.used() <= 400);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! A client that speaks HTTP/2 as it likes, in plaintext (`--insecure`): for what no
+//! client library sends.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+
+use super::PATIENCE;
+
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
+pub const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
+pub const CONTINUATION: u8 = 9;
+
+pub const END_STREAM: u8 = 1;
+pub const ACK: u8 = 1;
+pub const END_HEADERS: u8 = 4;
+
+/// One connection.
+pub struct H2 {
+    pub stream: TcpStream,
+    next: u32,
+}
+
+/// A frame that has come.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    pub kind: u8,
+    pub flags: u8,
+    pub stream: u32,
+    pub payload: Vec<u8>,
+}
+
+impl H2 {
+    /// Connects and sends the preface and empty SETTINGS. The server's SETTINGS are
+    /// acknowledged by `read` only.
+    pub fn connect(port: u16) -> std::io::Result<H2> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
+        let mut h2 = H2 { stream, next: 1 };
+        h2.frame(SETTINGS, 0, 0, &[])?;
+        Ok(h2)
+    }
+
+    pub fn frame(&mut self, kind: u8, flags: u8, id: u32, payload: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(&frame(kind, flags, id, payload))
+    }
+
+    /// Begins a call; returns its stream.
+    pub fn call(&mut self, path: &str, more: &[(&str, &str)]) -> std::io::Result<u32> {
+        let id = self.next;
+        self.next += 2;
+        self.frame(HEADERS, END_HEADERS, id, &headers(path, more))?;
+        Ok(id)
+    }
+
+    /// Sends data of a call, in frames of 16 KiB.
+    pub fn data(&mut self, id: u32, bytes: &[u8], last: bool) -> std::io::Result<()> {
+        let mut rest = bytes;
+        loop {
+            let (now, later) = rest.split_at(rest.len().min(16384));
+            let flags = if last && later.is_empty() { END_STREAM } else { 0 };
+            self.frame(DATA, flags, id, now)?;
+            if later.is_empty() {
+                return Ok(());
+            }
+            rest = later;
+        }
+    }
+
+    /// The next frame; SETTINGS are acknowledged and pings answered on the way.
+    /// `None`: the connection has ended.
+    pub fn read(&mut self) -> Option<Frame> {
+        let mut head = [0; 9];
+        if let Err(error) = self.stream.read_exact(&mut head) {
+            assert!(
+                !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+                "no frame came"
+            );
+            return None;
+        }
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
+        let mut payload = vec![0; length];
+        self.stream.read_exact(&mut payload).ok()?;
+        let frame = Frame { kind: head[3], flags: head[4], stream, payload };
+        if frame.kind == SETTINGS && frame.flags & ACK == 0 {
+            self.frame(SETTINGS, ACK, 0, &[]).ok()?;
+        }
+        if frame.kind == PING && frame.flags & ACK == 0 {
+            self.frame(PING, ACK, 0, &frame.payload.clone()).ok()?;
+        }
+        Some(frame)
+    }
+
+    /// Reads until `wanted` says yes, or the connection ends.
+    pub fn read_until(&mut self, mut wanted: impl FnMut(&Frame) -> bool) -> Option<Frame> {
+        loop {
+            let frame = self.read()?;
+            if wanted(&frame) {
+                return Some(frame);
+            }
+        }
+    }
+}
+
+/// The bytes of one frame.
+pub fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    let mut bytes = vec![length[1], length[2], length[3], kind, flags];
+    bytes.extend_from_slice(&id.to_be_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// A header block that begins a gRPC call, all literals.
+pub fn headers(path: &str, more: &[(&str, &str)]) -> Vec<u8> {
+    let usual = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "localhost"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ];
+    let mut block = Vec::new();
+    for (name, value) in usual.iter().chain(more) {
+        block.push(0);
+        string(&mut block, name);
+        string(&mut block, value);
+    }
+    block
+}
+
+fn string(block: &mut Vec<u8>, text: &str) {
+    if text.len() < 127 {
+        block.push(text.len() as u8);
+    } else {
+        block.push(127);
+        let mut rest = text.len() - 127;
+        while rest >= 128 {
+            block.push((rest % 128) as u8 | 128);
+            rest /= 128;
+        }
+        block.push(rest as u8);
+    }
+    block.extend_from_slice(text.as_bytes());
+}
+
+/// A gRPC message: its prefix, then its bytes.
+pub fn message(bytes: &[u8], compressed: bool) -> Vec<u8> {
+    let mut message = vec![u8::from(compressed)];
+    message.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
+    message.extend_from_slice(bytes);
+    message
+}
