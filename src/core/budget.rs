@@ -217,7 +217,9 @@ mod tests {
                         let one = chance.below(all.len() as u64) as usize;
                         let _ = all[one].1.resize(bytes);
                     }
-                    _ if !all.is_empty() => drop(all.swap_remove(chance.below(all.len() as u64) as usize)),
+                    _ if !all.is_empty() => {
+                        drop(all.swap_remove(chance.below(all.len() as u64) as usize))
+                    }
                     _ => {}
                 }
                 let sum = |own: Option<usize>| -> usize {

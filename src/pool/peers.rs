@@ -28,7 +28,7 @@ pub struct Peer {
     address: String,
     id: CallerId,
     /// The memory that is held for it.
-    pub(super) memory: Budget,
+    memory: Budget,
     /// Its requests that stand in a queue.
     pub(super) parked: AtomicUsize,
     all: Peers,
@@ -72,6 +72,11 @@ impl Peer {
     /// Its address, as gRPC writes it.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The memory that is held for it.
+    pub fn memory(&self) -> &Budget {
+        &self.memory
     }
 
     /// Who its leases are counted for.

@@ -39,7 +39,7 @@ pub struct Tenant {
     pub(super) line: Mutex<Line>,
     pub(super) opener: Arc<Opener>,
     /// The memory that is held for it.
-    pub(super) memory: Budget,
+    memory: Budget,
     /// Who listens for notifications.
     pub(super) hub: Hub,
     /// A leaf lock.
@@ -111,6 +111,11 @@ impl Tenant {
     /// Its pool's settings.
     pub fn settings(&self) -> &PoolConfig {
         &self.settings
+    }
+
+    /// The memory that is held for it.
+    pub fn memory(&self) -> &Budget {
+        &self.memory
     }
 
     /// What tells its DSN from others.

@@ -73,8 +73,7 @@ impl<'a> Siege<'a> {
         assert!(errors.is_empty(), "{} errors, first: {}", errors.len(), errors[0]);
         assert!(grown_kb < MEMORY_KB, "the memory grew by {grown_kb} kB");
         eventually("threads and descriptors are as before", || {
-            self.service.threads() <= self.threads
-                && self.service.descriptors() <= self.descriptors
+            self.service.threads() <= self.threads && self.service.descriptors() <= self.descriptors
         });
         let during = if rounds.is_empty() { Duration::ZERO } else { median(rounds.clone()) };
         let report = Report { grown_kb, alone: self.alone, during, rounds: rounds.len() };
