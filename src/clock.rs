@@ -1,11 +1,25 @@
 //! The one place that reads the clock. Everything below the edges takes `now`.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::io;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The monotonic clock: all time limits use it.
 #[allow(clippy::disallowed_methods)] // The edge that the ban points to.
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// The time until then, as the next step of an exchange may take it that must be over
+/// by then as a whole.
+///
+/// # Errors
+/// `TimedOut` if there is none left.
+pub fn left(until: Instant) -> io::Result<Duration> {
+    let left = until.saturating_duration_since(now());
+    match left.is_zero() {
+        true => Err(io::ErrorKind::TimedOut.into()),
+        false => Ok(left),
+    }
 }
 
 /// Microseconds since 1970, for names and time stamps that people read.

@@ -5,10 +5,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::backend::handshake::SSL_REQUEST;
+use crate::backend::timed::Timed;
 use crate::backend::tls::{Findings, Tls};
 use crate::backend::transport::CancelKey;
+use crate::clock;
 
-/// The whole exchange has this long; each read and write is bounded by it.
+/// The whole exchange has this long, however many steps a server makes of it.
 const LIMIT: Duration = Duration::from_secs(2);
 const CANCEL_REQUEST: i32 = 80_877_102;
 
@@ -38,10 +40,10 @@ impl Canceller {
     /// # Errors
     /// If the request could not be sent or the close was not seen in time.
     pub fn send(&self) -> io::Result<()> {
-        let mut socket = TcpStream::connect_timeout(&self.address, LIMIT)?;
-        socket.set_read_timeout(Some(LIMIT))?;
-        socket.set_write_timeout(Some(LIMIT))?;
+        let until = clock::now() + LIMIT;
+        let socket = TcpStream::connect_timeout(&self.address, LIMIT)?;
         socket.set_nodelay(true)?;
+        let mut socket = Timed::new(socket, until);
         let Some(tls) = &self.tls else {
             return self.exchange(&mut socket);
         };

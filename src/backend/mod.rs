@@ -25,6 +25,7 @@ pub mod sqlstate;
 mod startup;
 mod starved;
 mod statements;
+mod timed;
 pub mod tls;
 pub mod transport;
 pub mod values;

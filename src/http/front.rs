@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{bounded, Receiver, Sender};
 
@@ -107,7 +107,7 @@ fn serve(client: &TcpStream, pages: &Path) -> io::Result<()> {
 fn send(mut client: &TcpStream, mut answer: &[u8]) -> io::Result<()> {
     let until = clock::now() + SEND_LIMIT;
     while !answer.is_empty() {
-        client.set_write_timeout(Some(left(until)?))?;
+        client.set_write_timeout(Some(clock::left(until)?))?;
         match client.write(answer)? {
             0 => return Err(io::ErrorKind::WriteZero.into()),
             sent => answer = &answer[sent..],
@@ -123,7 +123,7 @@ fn linger(mut client: &TcpStream) -> io::Result<()> {
     let until = clock::now() + LINGER;
     let mut rest = [0; 4096];
     loop {
-        client.set_read_timeout(Some(left(until)?))?;
+        client.set_read_timeout(Some(clock::left(until)?))?;
         if client.read(&mut rest)? == 0 {
             return Ok(());
         }
@@ -140,7 +140,7 @@ fn read_request(mut client: &TcpStream) -> io::Result<Option<String>> {
         if head.len() > HEAD_BYTES {
             return Ok(None);
         }
-        client.set_read_timeout(Some(left(until)?))?;
+        client.set_read_timeout(Some(clock::left(until)?))?;
         let count = client.read(&mut chunk)?;
         if count == 0 {
             return Ok(None);
@@ -148,15 +148,6 @@ fn read_request(mut client: &TcpStream) -> io::Result<Option<String>> {
         head.extend_from_slice(&chunk[..count]);
     }
     Ok(restate(&head))
-}
-
-fn left(until: Instant) -> io::Result<Duration> {
-    let left = until.saturating_duration_since(clock::now());
-    if left.is_zero() {
-        Err(io::ErrorKind::TimedOut.into())
-    } else {
-        Ok(left)
-    }
 }
 
 fn ends(head: &[u8]) -> bool {

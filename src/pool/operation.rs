@@ -22,8 +22,8 @@ use crate::metrics::Metrics;
 use crate::pool::alarms::{Alarm, Alarms};
 use crate::pool::workers::Workers;
 
-/// The cancel connection itself is bounded by 2 s for each step; after so long
-/// its outcome is in doubt.
+/// The cancel connection itself is bounded by 2 s, and may have to wait for a thread;
+/// after so long its outcome is in doubt.
 const CANCEL_SEEN: Duration = Duration::from_secs(3);
 
 /// How long after the first cancel a second one follows; each further one takes

@@ -20,6 +20,9 @@ enum Mode {
     Cut,
     /// New ones are; those that are there go on.
     Refuse,
+    /// New ones are offered TLS, and then a byte of a handshake now and then; those
+    /// that are there go on.
+    Drip,
 }
 
 /// Forwards TCP connections to a port of this machine.
@@ -32,7 +35,7 @@ struct Shared {
     mode: Mutex<Mode>,
     changed: Condvar,
     sockets: Mutex<Vec<TcpStream>>,
-    /// Connections that were handed on.
+    /// Connections that were handed on, or dripped on.
     taken: AtomicUsize,
 }
 
@@ -51,6 +54,11 @@ impl Proxy {
         std::thread::spawn(move || {
             for near in listener.incoming() {
                 let near = near.unwrap();
+                if *own.mode.lock().unwrap() == Mode::Drip {
+                    own.taken.fetch_add(1, Ordering::SeqCst);
+                    std::thread::spawn(move || drip(near));
+                    continue;
+                }
                 if matches!(*own.mode.lock().unwrap(), Mode::Cut | Mode::Refuse) {
                     continue;
                 }
@@ -68,7 +76,7 @@ impl Proxy {
         Proxy { port: near, shared }
     }
 
-    /// How many connections were handed on so far.
+    /// How many connections were handed on, or dripped on, so far.
     pub fn taken(&self) -> usize {
         self.shared.taken.load(Ordering::SeqCst)
     }
@@ -81,6 +89,11 @@ impl Proxy {
     /// Takes no more connections.
     pub fn refuse(&self) {
         self.shared.set(Mode::Refuse);
+    }
+
+    /// From now on the TLS handshake of a new connection never ends, and never stops.
+    pub fn drip(&self) {
+        self.shared.set(Mode::Drip);
     }
 
     /// Goes on.
@@ -140,5 +153,20 @@ impl Shared {
         }
         let _ = to.shutdown(Shutdown::Both);
         let _ = from.shutdown(Shutdown::Both);
+    }
+}
+
+/// Answers an SSL request, then sends a record of 16 KiB byte by byte, until nobody
+/// takes it any more.
+fn drip(mut near: TcpStream) {
+    let record = [b'S', 22, 3, 3, 64, 0].into_iter().chain(std::iter::repeat(2));
+    let never = crossbeam_channel::never::<()>();
+    if near.read_exact(&mut [0; 8]).is_ok() {
+        for byte in record {
+            if near.write_all(&[byte]).is_err() {
+                return;
+            }
+            let _ = never.recv_timeout(Duration::from_millis(300));
+        }
     }
 }
