@@ -121,8 +121,11 @@ fn cancelled_first(scene: &Scene, first: End, second: End) -> bool {
     hold.wait();
     round.due = Some(started + later);
     round.happens(second);
-    if second == Natural && first.ends_lease().is_none() {
-        // Whoever comes now must not be hit by the cancel.
+    // Whoever comes now must not be hit by the cancel: after a caller who has left it
+    // waits for the end of that, otherwise it fails.
+    let next = (second == Natural && matches!(first, Caller | Deadline))
+        .then(|| round.lease.run_later("select 1"));
+    if second == Natural && first == Timeout {
         let busy = round.lease.client.run(&round.lease.id, &["select 1"]);
         match busy {
             Err(error) if error.reason == "LEASE_BUSY" => {}
@@ -132,6 +135,11 @@ fn cancelled_first(scene: &Scene, first: End, second: End) -> bool {
         }
     }
     drop(hold);
+    if let Some(Err(error)) = next.map(harness::answer) {
+        // Too late: as above.
+        assert!(matches!(&*error.reason, "LEASE_BUSY" | "LEASE_ENDED"), "{first:?}: {error}");
+        return false;
+    }
     let answer = round.answer();
     round.is_over();
     let cancels = scene.cancels().since(&before);

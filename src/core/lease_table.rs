@@ -222,6 +222,14 @@ impl<S, H: Clone> LeaseTable<S, H> {
         }
     }
 
+    /// How to cancel the operation under the lease; none if none runs.
+    pub fn running(&self, id: &ConnectionId) -> Option<H> {
+        match &self.leases.get(self.numbers.get(id)?)?.phase {
+            Phase::Busy(operation) => Some(operation.handle.clone()),
+            Phase::Idle(_) => None,
+        }
+    }
+
     /// All leases in the order of the grants.
     ///
     /// One whose clock has run out is among them until `due` moves its session out: it still

@@ -7,13 +7,10 @@ use std::time::{Duration, Instant};
 use crate::backend::session::{Notice, RunError, Statement, StatementResult};
 use crate::clock;
 use crate::config::lease::MAX_LIFETIME;
-use crate::core::ids::ConnectionId;
-use crate::core::lease_table::{Left, Via};
 use crate::core::transaction::TransactionState;
 use crate::error::{CancelCause, Error, Work};
 use crate::pool::caller::Caller;
 use crate::pool::job::{Job, Reply, Session};
-use crate::pool::leases::Leases;
 use crate::pool::operation::{Operation, Tools};
 use crate::pool::outlet::{DataOutlet, Inlet, Interrupt, RowOutlet};
 use crate::pool::progress::{plain, Progress};
@@ -102,80 +99,6 @@ pub struct Executed {
     pub work: Work,
 }
 
-/// Runs `request` on a lease, on a worker, and answers `reply`.
-pub fn on_lease(
-    leases: &Arc<Leases>,
-    tools: &Tools,
-    (id, via): (ConnectionId, Via),
-    mut work: Task,
-    release_after: bool,
-    caller: &Arc<Caller>,
-    reply: Reply<Executed>,
-) {
-    let operation = Operation::new(tools.clone());
-    let (session, _) = match leases.begin(&id, via, &operation) {
-        Ok(begun) => begun,
-        Err(error) => return drop(reply.send(Err(error))),
-    };
-    caller.run(&operation);
-    let mut held = Held { session: Some(session), leases: Arc::clone(leases), id, via };
-    tools.workers.run(move || {
-        let Some(session) = held.session.as_mut() else {
-            return;
-        };
-        let (started, tenant) = (clock::now(), Arc::clone(session.tenant()));
-        let (answer, usable, command) = run(session, &operation, &mut work, !release_after);
-        let state = session.taken.backend.watch().transaction();
-        let left = Left { transaction: state, command };
-        let kept = held.give_back(left, usable);
-        if kept && release_after {
-            // It can have ended by itself in between; ended it is.
-            let _ = held.leases.release_via(&held.id, held.via, false);
-        }
-        let answer = match answer {
-            // Its work is gone with the lease: that is no success.
-            Ok(executed) if release_after && state.is_open() => {
-                Err(Error::LeftOpen { work: executed.work })
-            }
-            Ok(executed) => Ok(Executed { lease_ended: release_after || !kept, ..executed }),
-            error => error,
-        };
-        count(&tenant, &work, &answer, started);
-        // Its end tells the reader that no more comes.
-        drop(work);
-        reply.send(answer);
-    });
-}
-
-/// A lease's session during an operation. A panic loses it, and says so.
-struct Held {
-    session: Option<Session>,
-    leases: Arc<Leases>,
-    id: ConnectionId,
-    via: Via,
-}
-
-impl Held {
-    fn give_back(&mut self, left: Left, usable: bool) -> bool {
-        match self.session.take() {
-            Some(session) if usable => self.leases.end(&self.id, session, left),
-            Some(session) => {
-                self.leases.lost(&self.id, session);
-                false
-            }
-            None => false,
-        }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(session) = self.session.take() {
-            self.leases.lost(&self.id, session);
-        }
-    }
-}
-
 /// Runs `request` on any backend of the tenant and answers `reply`.
 pub fn one_shot(
     registry: &Arc<Registry>,
@@ -225,7 +148,7 @@ pub fn one_shot(
 /// Runs all statements; `stays` tells whether the session is there afterwards. The
 /// second value tells whether the backend may be used
 /// again, the third is the tag of the last command that was completed.
-fn run(
+pub(super) fn run(
     session: &mut Session,
     operation: &Arc<Operation>,
     work: &mut Task,
@@ -275,7 +198,12 @@ fn run(
 }
 
 /// Counts a request that ran SQL.
-fn count(tenant: &Tenant, work: &Task, answer: &Result<Executed, Error>, started: Instant) {
+pub(super) fn count(
+    tenant: &Tenant,
+    work: &Task,
+    answer: &Result<Executed, Error>,
+    started: Instant,
+) {
     let took = clock::now().saturating_duration_since(started);
     let name = answer.as_ref().map_or_else(Error::as_str, |_| "ok");
     let metrics = &tenant.context().tools.metrics;

@@ -17,8 +17,9 @@ use crate::core::lease_table::{
 use crate::error::{CancelCause, Error};
 use crate::metrics::Metrics;
 use crate::pool::alarms::Bell;
+use crate::pool::busy::{self, Found};
 use crate::pool::grant::{Ask, Delivery, Grant, Undelivered};
-use crate::pool::job::Session;
+use crate::pool::job::{Reply, Session};
 use crate::pool::operation::Operation;
 use crate::pool::provenance::Told;
 use crate::pool::stream::Attached;
@@ -159,6 +160,11 @@ impl Leases {
         Ok(begun?)
     }
 
+    /// The operation that runs on a lease.
+    pub(super) fn running(&self, id: &ConnectionId) -> Option<Arc<Operation>> {
+        self.table().running(id)
+    }
+
     /// The operation is over and its session comes back. True: the lease goes on.
     pub fn end(&self, id: &ConnectionId, session: Session, left: Left) -> bool {
         let now = clock::now();
@@ -191,7 +197,29 @@ impl Leases {
         Tenant::discard(session, "lost");
     }
 
-    /// Ends a lease for its holder; a busy one only with `force`.
+    /// Ends a lease for its holder. One that is busy with an operation whose caller has
+    /// left ends with that; one that is busy otherwise only with `force`.
+    pub fn release_for(self: &Arc<Self>, id: ConnectionId, force: bool, reply: Reply<Release>) {
+        let released = self.release(&id, force);
+        let running = match &released {
+            Err(Error::LeaseBusy { .. }) => self.running(&id),
+            _ => return drop(reply.send(released)),
+        };
+        let leases = Arc::clone(self);
+        let Some(running) = running else {
+            return drop(reply.send(leases.release(&id, false)));
+        };
+        busy::wait(&running, move |found| {
+            drop(reply.send(match found {
+                Found::Over => leases.release(&id, false),
+                // What its caller left unended has had its time.
+                Found::Stuck => leases.release(&id, true),
+                Found::Attended => released,
+            }));
+        });
+    }
+
+    /// Ends a lease for its holder at once; a busy one only with `force`.
     ///
     /// # Errors
     /// If there is no such lease, or it is busy.

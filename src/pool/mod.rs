@@ -3,6 +3,7 @@
 
 pub mod alarms;
 mod backends;
+mod busy;
 pub mod caller;
 pub mod context;
 pub mod execute;
@@ -16,6 +17,7 @@ mod kept;
 pub mod leases;
 pub mod listen;
 pub mod memory;
+mod on_lease;
 mod opener;
 pub mod operation;
 pub mod outlet;

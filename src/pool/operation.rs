@@ -61,6 +61,10 @@ struct State {
     /// Ends a wait for the reader of a streamed result.
     interrupt: Option<Box<dyn Fn() + Send + Sync>>,
     settled: bool,
+    /// Its session is back, or gone.
+    over: bool,
+    /// Called when it is.
+    afterwards: Vec<Box<dyn FnOnce() + Send>>,
     /// Counts the time limits that have begun and ended.
     limits: u64,
 }
@@ -140,6 +144,30 @@ impl Operation {
             return interrupt();
         }
         state.interrupt = Some(interrupt);
+    }
+
+    /// Calls `then`, which must not block, once the operation is over: at once if it is.
+    pub(super) fn afterwards(&self, then: impl FnOnce() + Send + 'static) {
+        let mut state = self.lock();
+        if state.over {
+            drop(state);
+            return then();
+        }
+        state.afterwards.push(Box::new(then));
+    }
+
+    /// Its session is back, or gone: whoever waits for that goes on.
+    pub(super) fn over(&self) {
+        let mut state = self.lock();
+        state.over = true;
+        let afterwards = std::mem::take(&mut state.afterwards);
+        drop(state);
+        afterwards.into_iter().for_each(|then| then());
+    }
+
+    /// Where it sets its alarms.
+    pub(super) fn alarms(&self) -> &Alarms {
+        &self.tools.alarms
     }
 
     /// Who cancelled, so far.

@@ -16,6 +16,7 @@ use crate::pool::grant::{Ask, Grant};
 use crate::pool::job::{Answer, Job, Reply};
 use crate::pool::leases::{Leases, Release};
 use crate::pool::listen::{Listening, Mailbox};
+use crate::pool::on_lease::OnLease;
 use crate::pool::registry::{Registry, Target};
 use crate::pool::retries::{Call, Key, Retries};
 use crate::pool::stream::Attached;
@@ -145,18 +146,29 @@ impl Service {
         let tools = &self.context().tools;
         match place {
             Place::Lease { id, release_after } => {
-                let lease = (id, Via::Call);
-                execute::on_lease(&self.leases, tools, lease, work, release_after, caller, reply);
+                self.on_lease((id, Via::Call), work, release_after, caller, reply);
             }
             Place::Stream(id) => {
-                let lease = (id, Via::Stream);
-                execute::on_lease(&self.leases, tools, lease, work, false, caller, reply);
+                self.on_lease((id, Via::Stream), work, false, caller, reply);
             }
             Place::Tenant { target, wait } => {
                 execute::one_shot(&self.registry, tools, &target, work, wait, caller, reply);
             }
         }
         answer
+    }
+
+    fn on_lease(
+        &self,
+        (id, via): (ConnectionId, Via),
+        work: Task,
+        release_after: bool,
+        caller: &Arc<Caller>,
+        reply: Reply<Executed>,
+    ) {
+        let (leases, tools) = (Arc::clone(&self.leases), self.context().tools.clone());
+        let caller = Arc::clone(caller);
+        OnLease { leases, tools, id, via, work, release_after, caller, reply }.begin();
     }
 
     /// Hands notifications on these channels to `mailbox`, until what is returned
@@ -174,12 +186,13 @@ impl Service {
         self.registry.listen(target, channels, mailbox, wait)
     }
 
-    /// Ends a lease.
-    ///
-    /// # Errors
-    /// If there is no such lease, or it is busy and `force` is not given.
-    pub fn release(&self, id: &ConnectionId, force: bool) -> Result<Release, Error> {
-        self.leases.release(id, force)
+    /// Ends a lease. One that is busy with an operation whose caller has left ends with
+    /// that, within the time that a cancel may take; one that is busy otherwise fails
+    /// with [`Error::LeaseBusy`] unless `force` is given.
+    pub fn release(&self, id: ConnectionId, force: bool) -> Answer<Release> {
+        let (reply, answer) = Reply::new();
+        self.leases.release_for(id, force, reply);
+        answer
     }
 
     /// Restarts a lease's time to live.

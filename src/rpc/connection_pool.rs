@@ -4,6 +4,7 @@ use grpcio::{RpcContext, ServerStreamingSink};
 
 use crate::core::ids::TenantId;
 use crate::core::lease_table::EndReason;
+use crate::pool::caller::Caller;
 use crate::pool::leases::Release;
 use crate::pool::service::Service;
 use crate::proto::connection_pool::{
@@ -52,16 +53,25 @@ impl ConnectionPoolService for ConnectionPool {
         sink: ServerStreamingSink<ReleaseResponse>,
     ) {
         let service = &self.0;
-        reply::answer_now(&ctx, sink, || {
-            let id = convert::connection_id(&request.connection_id)?;
-            let (outcome, reason) = outcome(service.release(&id, request.force)?);
-            Ok(ReleaseResponse {
-                success: true,
-                outcome: outcome.into(),
-                end_reason: convert::end_reason(reason).into(),
-                ..ReleaseResponse::default()
-            })
-        });
+        reply::answer(
+            &ctx,
+            sink,
+            Caller::nobody(),
+            |_| {
+                let id = convert::connection_id(&request.connection_id)?;
+                Ok(service.release(id, request.force))
+            },
+            |release| {
+                let (outcome, reason) = outcome(release);
+                let response = ReleaseResponse {
+                    success: true,
+                    outcome: outcome.into(),
+                    end_reason: convert::end_reason(reason).into(),
+                    ..ReleaseResponse::default()
+                };
+                (response, None)
+            },
+        );
     }
 
     fn get_pool_stats(

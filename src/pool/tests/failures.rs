@@ -1,5 +1,7 @@
 //! What fails, panics or never arrives.
 
+use std::sync::Arc;
+
 use crossbeam_channel::unbounded;
 use futures_executor::block_on;
 
@@ -10,8 +12,9 @@ use crate::core::gate::GateState;
 use crate::core::lease_table::Via;
 use crate::error::Error;
 use crate::pool::caller::Caller;
-use crate::pool::execute::{self, Request};
+use crate::pool::execute::Request;
 use crate::pool::job::{Job, Reply};
+use crate::pool::on_lease::OnLease;
 
 #[test]
 fn a_first_connect_that_fails_answers_everybody_and_closes_the_gate() {
@@ -60,9 +63,17 @@ fn a_panic_while_sql_runs_costs_one_backend_and_no_permit_and_ends_the_lease() {
         max_bytes: 1,
     };
     let (reply, answer) = Reply::new();
-    let caller = Caller::nobody();
-    let lease = (grant.id.clone(), Via::Call);
-    execute::on_lease(&leases, tools, lease, request.into(), false, &caller, reply);
+    let on_lease = OnLease {
+        leases: Arc::clone(&leases),
+        tools: tools.clone(),
+        id: grant.id.clone(),
+        via: Via::Call,
+        work: request.into(),
+        release_after: false,
+        caller: Caller::nobody(),
+        reply,
+    };
+    on_lease.begin();
     assert!(matches!(block_on(answer), Ok(Err(Error::Internal(_)))));
     world.settled();
     assert_eq!(world.census.alive(), 0);

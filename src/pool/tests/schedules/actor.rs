@@ -14,10 +14,11 @@ use crate::core::lease_table::{EndReason, Terms, Via};
 use crate::core::testing::Xorshift;
 use crate::error::{CancelCause, Error};
 use crate::pool::caller::Caller;
-use crate::pool::execute::{self, Executed, Request};
+use crate::pool::execute::{Executed, Request};
 use crate::pool::grant::{Ask, Grant};
 use crate::pool::job::{Answer, Job, Reply, Session};
 use crate::pool::kept::{Kept, Limits};
+use crate::pool::on_lease::OnLease;
 use crate::pool::tenant::{lock, Tenant};
 
 /// How often an actor looks before it does something else.
@@ -206,10 +207,18 @@ impl<'a> Actor<'a> {
         };
         let release_after = self.random.below(6) == 0;
         let (reply, answer) = Reply::new();
-        let (caller, tools) = (Caller::nobody(), &self.scene.world.context.tools);
-        let leases = &self.scene.leases;
-        let (lease, work) = ((id, Via::Call), request.into());
-        execute::on_lease(leases, tools, lease, work, release_after, &caller, reply);
+        let caller = Caller::nobody();
+        let on_lease = OnLease {
+            leases: Arc::clone(&self.scene.leases),
+            tools: self.scene.world.context.tools.clone(),
+            id,
+            via: Via::Call,
+            work: request.into(),
+            release_after,
+            caller: Arc::clone(&caller),
+            reply,
+        };
+        on_lease.begin();
         self.executing.push((caller, answer));
     }
 

@@ -1,0 +1,126 @@
+//! A request's statements on a lease: takes its session out, runs them on a worker,
+//! and gives it back.
+
+use std::sync::Arc;
+
+use crate::clock;
+use crate::core::ids::ConnectionId;
+use crate::core::lease_table::{Left, Via};
+use crate::error::Error;
+use crate::pool::busy::{self, Found};
+use crate::pool::caller::Caller;
+use crate::pool::execute::{count, run, Executed, Task};
+use crate::pool::job::{Reply, Session};
+use crate::pool::leases::Leases;
+use crate::pool::operation::{Operation, Tools};
+
+/// A request that runs on a lease.
+pub(super) struct OnLease {
+    /// All leases.
+    pub(super) leases: Arc<Leases>,
+    /// What an operation needs.
+    pub(super) tools: Tools,
+    /// Which lease.
+    pub(super) id: ConnectionId,
+    /// How the lease is used.
+    pub(super) via: Via,
+    /// What to run.
+    pub(super) work: Task,
+    /// The lease ends with it, also when a statement fails.
+    pub(super) release_after: bool,
+    /// Who asked.
+    pub(super) caller: Arc<Caller>,
+    /// Where the answer goes.
+    pub(super) reply: Reply<Executed>,
+}
+
+impl OnLease {
+    /// Runs it on a worker. If the lease is busy with an operation whose caller has
+    /// left, it runs after that.
+    pub(super) fn begin(self) {
+        self.try_begin(true);
+    }
+
+    fn try_begin(self, may_wait: bool) {
+        let operation = Operation::new(self.tools.clone());
+        match self.leases.begin(&self.id, self.via, &operation) {
+            Ok((session, _)) => self.start(session, operation),
+            Err(busy @ Error::LeaseBusy { .. }) if may_wait => self.wait(busy),
+            Err(error) => drop(self.reply.send(Err(error))),
+        }
+    }
+
+    fn wait(self, busy: Error) {
+        let Some(running) = self.leases.running(&self.id) else {
+            return self.try_begin(false);
+        };
+        busy::wait(&running, move |found| match found {
+            Found::Over => self.try_begin(false),
+            Found::Stuck | Found::Attended => drop(self.reply.send(Err(busy))),
+        });
+    }
+
+    fn start(self, session: Session, operation: Arc<Operation>) {
+        let OnLease { leases, tools, id, via, mut work, release_after, caller, reply } = self;
+        caller.run(&operation);
+        let mut held = Held { session: Some(session), leases, id, via, operation };
+        tools.workers.run(move || {
+            let operation = Arc::clone(&held.operation);
+            let Some(session) = held.session.as_mut() else {
+                return;
+            };
+            let (started, tenant) = (clock::now(), Arc::clone(session.tenant()));
+            let (answer, usable, command) = run(session, &operation, &mut work, !release_after);
+            let state = session.taken.backend.watch().transaction();
+            let left = Left { transaction: state, command };
+            let kept = held.give_back(left, usable);
+            if kept && release_after {
+                // It can have ended by itself in between; ended it is.
+                let _ = held.leases.release_via(&held.id, held.via, false);
+            }
+            let answer = match answer {
+                // Its work is gone with the lease: that is no success.
+                Ok(executed) if release_after && state.is_open() => {
+                    Err(Error::LeftOpen { work: executed.work })
+                }
+                Ok(executed) => Ok(Executed { lease_ended: release_after || !kept, ..executed }),
+                error => error,
+            };
+            count(&tenant, &work, &answer, started);
+            // Its end tells the reader that no more comes.
+            drop(work);
+            reply.send(answer);
+        });
+    }
+}
+
+/// A lease's session during an operation. A panic loses it, and says so.
+struct Held {
+    session: Option<Session>,
+    leases: Arc<Leases>,
+    id: ConnectionId,
+    via: Via,
+    operation: Arc<Operation>,
+}
+
+impl Held {
+    fn give_back(&mut self, left: Left, usable: bool) -> bool {
+        match self.session.take() {
+            Some(session) if usable => self.leases.end(&self.id, session, left),
+            Some(session) => {
+                self.leases.lost(&self.id, session);
+                false
+            }
+            None => false,
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.leases.lost(&self.id, session);
+        }
+        self.operation.over();
+    }
+}
