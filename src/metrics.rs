@@ -47,6 +47,7 @@ struct Families {
     operations: IntCounterVec,
     operation_time: HistogramVec,
     cancels: IntCounterVec,
+    gave_way: IntCounterVec,
     statement_hits: IntCounterVec,
     statement_misses: IntCounterVec,
 }
@@ -142,6 +143,11 @@ impl Default for Metrics {
                 "Cancel requests sent to PostgreSQL, by cause and result.",
                 &["cause", "result"],
             ),
+            gave_way: counter(
+                "connpool_tenants_gave_way_total",
+                "Tenants that were given up for the sake of others.",
+                &["state"],
+            ),
             statement_hits: counter(
                 "connpool_statement_cache_hits_total",
                 "Statements that had been prepared before.",
@@ -234,6 +240,11 @@ impl Metrics {
         } else {
             OTHER
         }
+    }
+
+    /// A tenant in this state was given up for the sake of another.
+    pub fn gave_way(&self, state: &str) {
+        self.0.gave_way.with_label_values(&[state]).inc();
     }
 
     /// A lease was granted.

@@ -22,6 +22,7 @@ pub mod wait_queue;
 pub mod callers;
 pub mod channels;
 pub mod gate;
+pub mod shares;
 
 pub mod lease_table;
 

@@ -138,6 +138,11 @@ impl Hub {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// True while nobody listens.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().members.is_empty()
+    }
+
     /// A listener goes.
     fn remove(&self, id: ListenerId) -> Option<Removed> {
         let mut state = self.lock();

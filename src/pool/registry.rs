@@ -7,6 +7,7 @@
 
 mod entry;
 mod known;
+mod room;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,6 +17,7 @@ use std::time::Duration;
 use crate::backend::tls::Tls;
 use crate::clock;
 use crate::config::dsn::Dsn;
+use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::recent::Recent;
 use crate::error::Error;
@@ -111,8 +113,9 @@ impl Registry {
     /// answered in every case.
     pub fn admit(self: &Arc<Self>, target: &Target, job: Job, wait: Duration) {
         let mut job = job;
+        let caller = Arc::clone(&job.caller);
         for _ in 0..LOOKUPS {
-            let tenant = match self.tenant(target) {
+            let tenant = match self.tenant(target, caller.peer().id()) {
                 Ok(tenant) => tenant,
                 Err(error) => {
                     let metrics = &self.context.tools.metrics;
@@ -142,9 +145,10 @@ impl Registry {
         channels: BTreeSet<String>,
         mailbox: Arc<dyn Mailbox>,
         wait: Duration,
+        by: &CallerId,
     ) -> Result<Listening, Error> {
         for _ in 1..LOOKUPS {
-            let tenant = self.tenant(target)?;
+            let tenant = self.tenant(target, by)?;
             match tenant.listen(channels.clone(), Arc::clone(&mailbox), wait) {
                 // Whoever closed it may not have got to this yet.
                 Err(Error::Draining) => self.remove(&tenant),
@@ -154,7 +158,8 @@ impl Registry {
         Err(Error::Draining)
     }
 
-    fn tenant(self: &Arc<Self>, target: &Target) -> Result<Arc<Tenant>, Error> {
+    /// The tenant, which is registered if it is new. `by` is whose request it is.
+    fn tenant(self: &Arc<Self>, target: &Target, by: &CallerId) -> Result<Arc<Tenant>, Error> {
         if self.draining.load(Ordering::Acquire) {
             return Err(Error::Draining);
         }
@@ -170,14 +175,14 @@ impl Registry {
             Some(tenant) if tenant.is_in_vain() && !tenant.has_another_password(identity) => {
                 self.remove(&tenant);
                 tenant.displace();
-                self.register(&target.tenant, dsn, identity)?
+                self.register(&target.tenant, dsn, identity, by)?
             }
             Some(tenant) => tenant,
-            None => self.register(&target.tenant, dsn, identity)?,
+            None => self.register(&target.tenant, dsn, identity, by)?,
         };
         // PostgreSQL knows which password is right.
         let known = match known.has_another_password(identity) {
-            true => self.claim(&target.tenant, dsn, identity)?,
+            true => self.claim(&target.tenant, dsn, identity, by)?,
             false => known,
         };
         if known.fingerprint() != identity.dsn {
@@ -188,15 +193,19 @@ impl Registry {
         refusal.map_or(Ok(known), Err)
     }
 
-    /// A tenant has its first backend. False: it claims a name, and does not get it.
+    /// A tenant has its first backend. False: it claims a name and does not get it, or
+    /// there is no room for its connections.
     pub(super) fn opened(&self, tenant: &Arc<Tenant>) -> bool {
-        let claim = self.write().settle(tenant);
+        let claim = self.settle(tenant);
+        if let Claim::Full { used, limit } = claim {
+            self.give_up(tenant, room::no_room(used, limit));
+            return false;
+        }
         if tenant.stop_opening() {
             self.opening.fetch_sub(1, Ordering::AcqRel);
             lock(&self.away).remove(&(tenant.id().clone(), tenant.fingerprint()));
         }
         match claim {
-            Claim::None => true,
             Claim::Good(before) => {
                 log::info!("event=password_changed tenant={}", tenant.id());
                 if before.stop_opening() {
@@ -209,7 +218,21 @@ impl Registry {
                 tenant.displace();
                 false
             }
+            Claim::None | Claim::Full { .. } => true,
         }
+    }
+
+    /// Reserves its connections. Where there is no room, others may give way.
+    fn settle(&self, tenant: &Arc<Tenant>) -> Claim {
+        let limit = self.context.config.limits.max_backends;
+        for _ in 0..LOOKUPS {
+            let claim = self.write().settle(tenant, limit);
+            match claim {
+                Claim::Full { used, limit } if self.make_room(tenant, used - limit) => {}
+                claim => return claim,
+            }
+        }
+        self.write().settle(tenant, limit)
     }
 
     /// PostgreSQL takes the password of a tenant, whose role then has no connection

@@ -182,8 +182,9 @@ impl Service {
         channels: BTreeSet<String>,
         mailbox: Arc<dyn Mailbox>,
         wait: Duration,
+        caller: &Caller,
     ) -> Result<Listening, Error> {
-        self.registry.listen(target, channels, mailbox, wait)
+        self.registry.listen(target, channels, mailbox, wait, caller.peer().id())
     }
 
     /// Ends a lease. One that is busy with an operation whose caller has left ends with

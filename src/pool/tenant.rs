@@ -2,7 +2,7 @@
 //! back.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::backend::connect::Connect;
@@ -31,6 +31,10 @@ pub struct Tenant {
     pub(super) id: TenantId,
     pub(super) settings: PoolConfig,
     identity: Identity,
+    /// Whose client connection brought its DSN.
+    brought_by: CallerId,
+    /// When.
+    pub(super) since: Instant,
     pub(super) connect: Box<dyn Connect>,
     pub(super) store: Store,
     /// Permits, waiters, state. Never held over I/O, r2d2, logging, destructors.
@@ -51,8 +55,8 @@ pub struct Tenant {
     opening: AtomicBool,
     /// The keeper's work for this tenant is under way.
     pub(super) upkeep: AtomicBool,
-    /// Another DSN has taken its name.
-    displaced: AtomicBool,
+    /// Why it was taken out of service, if that is not the service's own end.
+    ended: OnceLock<Error>,
     /// PostgreSQL has asked for its password: one that is wrong is not let in.
     pub(super) asked: AtomicBool,
     /// Callers in a hurry who could not open it, one after the other.
@@ -64,18 +68,27 @@ pub struct Tenant {
     registry: Weak<Registry>,
 }
 
+/// What a tenant is registered with.
+pub(super) struct Registration {
+    pub(super) id: TenantId,
+    pub(super) settings: PoolConfig,
+    pub(super) identity: Identity,
+    /// Whose client connection brings it.
+    pub(super) brought_by: CallerId,
+}
+
 impl Tenant {
     /// A tenant in state Opening.
     pub(super) fn new(
-        id: TenantId,
-        settings: PoolConfig,
-        identity: Identity,
+        registration: Registration,
         connect: Box<dyn Connect>,
         opener: Arc<Opener>,
         context: &Arc<Context>,
         registry: Weak<Registry>,
     ) -> Arc<Tenant> {
+        let Registration { id, settings, identity, brought_by } = registration;
         let limits = &context.config.limits;
+        let now = clock::now();
         let (waiters, share) = (limits.waiters_per_tenant, limits.leases_per_caller);
         Arc::new(Tenant {
             store: Store::new(settings.max_connections, &context.r2d2),
@@ -83,21 +96,23 @@ impl Tenant {
             id,
             settings,
             identity,
+            brought_by,
+            since: now,
             connect,
             line: Mutex::default(),
             opener,
             memory: context.memory.tenant(),
             hub: Hub::default(),
             losses: Mutex::default(),
-            record: Mutex::new(Record::new(clock::now())),
+            record: Mutex::new(Record::new(now)),
             numbers: Numbers::default(),
             opening: AtomicBool::new(true),
             upkeep: AtomicBool::new(false),
-            displaced: AtomicBool::new(false),
+            ended: OnceLock::new(),
             asked: AtomicBool::new(false),
             hurried: AtomicU32::new(0),
             warm_after: Mutex::new(None),
-            last_used: Mutex::new(clock::now()),
+            last_used: Mutex::new(now),
             context: Arc::clone(context),
             registry,
         })
@@ -126,6 +141,11 @@ impl Tenant {
     /// What its DSN is compared by.
     pub(super) fn identity(&self) -> Identity {
         self.identity
+    }
+
+    /// Whose client connection brought its DSN.
+    pub(super) fn brought_by(&self) -> &CallerId {
+        &self.brought_by
     }
 
     /// True if its DSN differs from this one in its password only, and PostgreSQL may
@@ -259,7 +279,7 @@ impl Tenant {
         }
     }
 
-    /// It has its first backend. False: another has its name.
+    /// It has its first backend. False: another has its name, or there is no room for it.
     pub(super) fn opened(self: &Arc<Self>) -> bool {
         if !self.registry.upgrade().is_none_or(|registry| registry.opened(self)) {
             return false;
@@ -329,22 +349,25 @@ impl Tenant {
 
     /// Another DSN takes its name. Whoever wants this one is told; leases go on.
     pub(super) fn displace(self: &Arc<Self>) {
-        self.displaced.store(true, Ordering::Release);
+        self.end(Error::DsnMismatch(self.id.clone()));
+    }
+
+    /// Takes the tenant out of service; whoever wants it is told why. Leases go on.
+    pub(super) fn end(self: &Arc<Self>, why: Error) {
+        // The first reason stands.
+        let _ = self.ended.set(why);
         self.close_all();
         self.wake_all();
     }
 
-    /// True once another DSN has its name.
-    pub(super) fn is_displaced(&self) -> bool {
-        self.displaced.load(Ordering::Acquire)
+    /// True once it was taken out of service while the service goes on.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.get().is_some()
     }
 
     /// What to tell those who find it closed.
     pub(super) fn closed(&self) -> Error {
-        match self.is_displaced() {
-            true => Error::DsnMismatch(self.id.clone()),
-            false => Error::Draining,
-        }
+        self.ended.get().cloned().unwrap_or(Error::Draining)
     }
 
     /// Closes the gate and, on workers, every idle backend. Leased ones are

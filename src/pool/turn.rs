@@ -120,6 +120,16 @@ impl Tenant {
         job.fail(self, error);
     }
 
+    /// Answers all whose backend is still being opened; what their turns open is closed.
+    pub(super) fn answer_line(&self, error: &Error) {
+        let standing = std::mem::take(&mut lock(&self.line).standing);
+        for Standing { job, permit, .. } in standing {
+            // The permit is back before anybody hears of it.
+            drop(permit);
+            job.fail(self, error.clone());
+        }
+    }
+
     /// No pause is worth its while any more.
     pub(super) fn wake_all(&self) {
         let naps = std::mem::take(&mut lock(&self.line).naps);
@@ -236,7 +246,7 @@ impl Turn {
         let opening = tenant.gate().state() == GateState::Opening;
         let patience = until.saturating_duration_since(now).max(LEAST_PATIENCE);
         match tenant.backend(patience) {
-            Ok(taken) if opening && (tenant.is_displaced() || !tenant.opened()) => {
+            Ok(taken) if opening && (tenant.has_ended() || !tenant.opened()) => {
                 tenant.close(taken, "pool_closed");
                 self.fail(tenant.closed(), false);
             }

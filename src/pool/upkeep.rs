@@ -24,7 +24,7 @@ impl Tenant {
     /// a database that was away is back. Does not block: what may, runs on a
     /// worker. Returns when to come again, if that is soon.
     pub fn maintain(self: &Arc<Self>, now: Instant) -> Option<Instant> {
-        if self.gate().state() != GateState::Active || self.forget(now) {
+        if self.gate().state() != GateState::Active || self.let_go(now, FORGET_AFTER) {
             return None;
         }
         let probe = self.probe(now);
@@ -112,11 +112,11 @@ impl Tenant {
         now >= slot.retire_at || (above && idle >= self.settings.idle_timeout)
     }
 
-    /// Removes the tenant if nobody has used it for long. Whoever comes at the
-    /// same moment finds the gate closed and registers it anew.
-    fn forget(self: &Arc<Self>, now: Instant) -> bool {
+    /// Removes the tenant if nobody has used it for so long. Whoever comes at the same
+    /// moment finds the gate closed and registers it anew.
+    pub(super) fn let_go(self: &Arc<Self>, now: Instant, after: Duration) -> bool {
         let idle = now.saturating_duration_since(*lock(&self.last_used));
-        if idle < FORGET_AFTER {
+        if idle < after || !self.hub.is_empty() {
             return false;
         }
         let mut gate = self.gate();

@@ -9,6 +9,7 @@ use protobuf::Message;
 
 use crate::backend::listen::Notification;
 use crate::error::Error;
+use crate::pool::caller::Caller;
 use crate::pool::job::Reply;
 use crate::pool::listen::Mailbox;
 use crate::pool::service::Service;
@@ -28,13 +29,17 @@ const NAME_BYTES: usize = 63;
 ///
 /// # Errors
 /// If the request breaks a rule, or the tenant takes no more listeners.
-pub(super) fn ask(service: &Service, request: &ListenRequest) -> Result<Asked<Infallible>, Error> {
+pub(super) fn ask(
+    service: &Service,
+    request: &ListenRequest,
+    caller: &Caller,
+) -> Result<Asked<Infallible>, Error> {
     let (target, wait) = convert::sql::listen(request)?;
     let channels = channels(&request.channels)?;
     let (outflow, inflow) = Outflow::new(service, wire::no_batch);
     let (reply, answer) = Reply::new();
     let letters = Letters { outflow, reply: Mutex::new(Some(reply)) };
-    let held = Some(service.listen(&target, channels, Arc::new(letters), wait)?);
+    let held = Some(service.listen(&target, channels, Arc::new(letters), wait, caller)?);
     Ok(Asked { inflow, answer, trailer: |never| match never {}, held })
 }
 

@@ -52,7 +52,7 @@ impl SqlService for Sql {
         sink: ServerStreamingSink<Encoded>,
     ) {
         let service = &self.0;
-        outflow::serve(service, &ctx, sink, |_| listen::ask(service, &request));
+        outflow::serve(service, &ctx, sink, |caller| listen::ask(service, &request, caller));
     }
 
     fn copy_in(

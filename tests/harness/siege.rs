@@ -12,6 +12,10 @@ use super::{eventually, now, Service, Tenant};
 /// What one client or one PostgreSQL may add to the memory of the service, in kB.
 pub const MEMORY_KB: usize = 64 * 1024;
 
+/// gRPC's own threads and epoll sets come and go with the load, a few of them.
+const GRPC_THREADS: usize = 6;
+const GRPC_DESCRIPTORS: usize = 12;
+
 /// A service under attack, and a customer who must not notice it.
 pub struct Siege<'a> {
     service: &'a Service,

@@ -1,6 +1,5 @@
 //! How a tenant comes in: by a name that is free, or by one that it claims.
 
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use super::known::{Known, CLAIMANTS_MAX};
@@ -8,10 +7,11 @@ use super::Registry;
 use crate::backend::connect::PgConnect;
 use crate::clock;
 use crate::config::dsn::Dsn;
+use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::error::Error;
 use crate::pool::identity::Identity;
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::tenant::{lock, Registration, Tenant};
 
 impl Registry {
     /// A tenant in state Opening, which nobody knows yet.
@@ -20,6 +20,7 @@ impl Registry {
         id: &TenantId,
         dsn: &Dsn,
         identity: Identity,
+        by: &CallerId,
     ) -> Result<Arc<Tenant>, Error> {
         let settings = self.context.config.pool.with(&dsn.pool);
         settings.check().map_err(|rule| Error::invalid("dsn", format!("dsn: {rule}")))?;
@@ -41,10 +42,9 @@ impl Registry {
         let name = application_name(id);
         let connect =
             PgConnect::new(dsn.clone(), name, self.tls.clone(), cert_dir, settings.statement_cache);
+        let (id, brought_by) = (id.clone(), by.clone());
         Ok(Tenant::new(
-            id.clone(),
-            settings,
-            identity,
+            Registration { id, settings, identity, brought_by },
             Box::new(connect),
             opener,
             &self.context,
@@ -58,8 +58,11 @@ impl Registry {
         id: &TenantId,
         dsn: &Dsn,
         identity: Identity,
+        by: &CallerId,
     ) -> Result<Arc<Tenant>, Error> {
-        let fresh = self.make(id, dsn, identity)?;
+        let fresh = self.make(id, dsn, identity, by)?;
+        self.expect_room(by, fresh.settings().max_connections)?;
+        self.make_room_to_open(by);
         let mut known = self.write();
         // Somebody may just have been waiting for the name with this very DSN.
         if let Some(known) = known.find(id).or(known.find_like(&fresh)) {
@@ -68,14 +71,8 @@ impl Registry {
         self.name(&mut known, fresh)
     }
 
-    /// Gives it its name, which nobody has, if there is room for all of its connections.
+    /// Gives it its name, which nobody has.
     fn name(&self, known: &mut Known, fresh: Arc<Tenant>) -> Result<Arc<Tenant>, Error> {
-        let used = known.budgeted() + fresh.settings().max_connections;
-        let limit = self.context.config.limits.max_backends;
-        if used > limit {
-            let what = "backends (the sum of all tenants' max_connections)";
-            return Err(Error::ServiceLimit { what, used, limit });
-        }
         self.count_opening()?;
         known.name(&fresh);
         Ok(fresh)
@@ -89,8 +86,10 @@ impl Registry {
         id: &TenantId,
         dsn: &Dsn,
         identity: Identity,
+        by: &CallerId,
     ) -> Result<Arc<Tenant>, Error> {
-        let fresh = self.make(id, dsn, identity)?;
+        let fresh = self.make(id, dsn, identity, by)?;
+        self.make_room_to_open(by);
         let mut known = self.write();
         let same = known.find(id).filter(|named| named.fingerprint() == identity.dsn);
         if let Some(same) = same.or(known.find_like(&fresh)) {
@@ -114,17 +113,6 @@ impl Registry {
         self.count_opening()?;
         known.claim(&fresh);
         Ok(fresh)
-    }
-
-    /// Counts one more tenant that is being opened. Called while nobody else can.
-    fn count_opening(&self) -> Result<(), Error> {
-        let (used, limit) =
-            (self.opening.load(Ordering::Acquire) + 1, self.context.config.limits.opening_tenants);
-        if used > limit {
-            return Err(Error::ServiceLimit { what: "tenants being opened", used, limit });
-        }
-        self.opening.fetch_add(1, Ordering::AcqRel);
-        Ok(())
     }
 }
 

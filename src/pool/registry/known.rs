@@ -16,6 +16,8 @@ pub(super) const CLAIMANTS_MAX: usize = 4;
 #[derive(Default)]
 pub(super) struct Known {
     named: HashMap<TenantId, Arc<Tenant>>,
+    /// How many backends those of them that were opened may have.
+    reserved: HashMap<TenantId, usize>,
     /// Their DSNs have another password than that of the tenant which has the name.
     /// Whoever gets a connection takes the name.
     claimants: HashMap<(TenantId, Fingerprint), Arc<Tenant>>,
@@ -31,6 +33,13 @@ pub(super) enum Claim {
     Good(Arc<Tenant>),
     /// The name stays where it is.
     Bad,
+    /// It would be good, but there is no room for so many backends.
+    Full {
+        /// How many there would be.
+        used: usize,
+        /// How many there may be.
+        limit: usize,
+    },
 }
 
 fn claim_of(tenant: &Tenant) -> (TenantId, Fingerprint) {
@@ -73,27 +82,55 @@ impl Known {
         self.claimants.insert(claim_of(tenant), Arc::clone(tenant));
     }
 
-    /// PostgreSQL has let a tenant in. If it claims its name, it gets it from one whose
-    /// DSN is another in its password only, provided that PostgreSQL has asked for that.
-    pub(super) fn settle(&mut self, tenant: &Tenant) -> Claim {
-        let Some(claimant) = self.remove_claim(tenant) else {
-            return Claim::None;
+    /// PostgreSQL has let a tenant in, and its backends are reserved. If it claims its
+    /// name, it gets it from one whose DSN is another in its password only, provided that
+    /// PostgreSQL has asked for that.
+    pub(super) fn settle(&mut self, tenant: &Arc<Tenant>, limit: usize) -> Claim {
+        let named = self.named.get(tenant.id()).cloned();
+        if !self.is_claimant(tenant) {
+            return match named {
+                Some(named) if is(&named, tenant) => self.reserve(tenant, limit),
+                // It was taken out meanwhile.
+                _ => Claim::None,
+            };
+        }
+        let Some(before) = named else {
+            let claim = self.reserve(tenant, limit);
+            if matches!(claim, Claim::None) {
+                self.remove_claim(tenant);
+                self.name(tenant);
+            }
+            return claim;
         };
-        let Some(named) = self.named.get(claimant.id()) else {
-            self.name(&claimant);
-            return Claim::None;
-        };
-        let differs = named.fingerprint() != claimant.fingerprint();
-        let same = named.identity().but_password == claimant.identity().but_password;
-        if !(differs && same && claimant.was_asked()) {
+        let differs = before.fingerprint() != tenant.fingerprint();
+        let same = before.identity().but_password == tenant.identity().but_password;
+        if !(differs && same && tenant.was_asked()) {
+            self.remove_claim(tenant);
             return Claim::Bad;
         }
-        let before = Arc::clone(named);
+        let claim = self.reserve(tenant, limit);
+        if !matches!(claim, Claim::None) {
+            return claim;
+        }
+        self.remove_claim(tenant);
         let former = self.former.entry(before.id().clone()).or_default();
         former.retain(|former| former.get() > 0);
         former.push(before.store.open_number());
-        self.name(&claimant);
+        self.name(tenant);
         Claim::Good(before)
+    }
+
+    /// Reserves its backends, in place of those of whoever has its name.
+    fn reserve(&mut self, tenant: &Tenant, limit: usize) -> Claim {
+        let max = tenant.settings().max_connections;
+        let before = self.reserved.get(tenant.id()).copied().unwrap_or(0);
+        let used = self.budgeted() - before + max;
+        // A new password takes no more than the old one did.
+        if used > limit && max > before {
+            return Claim::Full { used, limit };
+        }
+        self.reserved.insert(tenant.id().clone(), max);
+        Claim::None
     }
 
     /// Whoever has the name that this one claims.
@@ -107,16 +144,15 @@ impl Known {
         self.former.get(id).into_iter().flatten().map(OpenNumber::get).sum()
     }
 
-    /// Backends that all together may have, and those of all who had a name. Where
-    /// nobody has the name that is claimed, one who claims it may get it.
+    /// Backends that all together may have, and those of all who had a name.
     pub(super) fn budgeted(&mut self) -> usize {
         self.former.retain(|_, former| former.iter().any(|former| former.get() > 0));
         let former: usize = self.former.values().flatten().map(OpenNumber::get).sum();
-        let unnamed = self.claimants.values().filter(|one| !self.named.contains_key(one.id()));
-        let unnamed: HashMap<_, _> =
-            unnamed.map(|one| (one.id(), one.settings().max_connections)).collect();
-        let named = self.named.values().map(|tenant| tenant.settings().max_connections);
-        former + unnamed.values().sum::<usize>() + named.sum::<usize>()
+        former + self.reserved.values().sum::<usize>()
+    }
+
+    fn is_claimant(&self, tenant: &Tenant) -> bool {
+        self.claimants.get(&claim_of(tenant)).is_some_and(|found| is(found, tenant))
     }
 
     fn remove_claim(&mut self, tenant: &Tenant) -> Option<Arc<Tenant>> {
@@ -132,6 +168,7 @@ impl Known {
             return Some((claimant, false));
         }
         self.named.get(tenant.id()).filter(|found| is(found, tenant))?;
+        self.reserved.remove(tenant.id());
         self.named.remove(tenant.id()).map(|named| (named, true))
     }
 }

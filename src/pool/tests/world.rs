@@ -9,6 +9,7 @@ use crossbeam_channel::{unbounded, Receiver, Sender};
 use super::fakes::{Census, Fakes, Script};
 use crate::clock;
 use crate::config::{Config, PoolConfig};
+use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::Terms;
 use crate::error::Error;
@@ -19,7 +20,7 @@ use crate::pool::grant::Ask;
 use crate::pool::identity::{Fingerprint, Identity};
 use crate::pool::job::{Job, Session};
 use crate::pool::leases::Leases;
-use crate::pool::tenant::Tenant;
+use crate::pool::tenant::{Registration, Tenant};
 
 pub(super) const WAIT: Duration = Duration::from_secs(60);
 pub(super) fn ask() -> Ask {
@@ -62,10 +63,9 @@ impl World {
         let fakes = Fakes { census: Arc::clone(&census), script };
         let id = TenantId::parse("fake").expect("a good name");
         let identity = Identity { dsn: Fingerprint([0; 32]), but_password: Fingerprint([1; 32]) };
+        let brought_by = CallerId::new("somebody");
         let tenant = Tenant::new(
-            id,
-            settings,
-            identity,
+            Registration { id, settings, identity, brought_by },
             Box::new(fakes),
             Arc::default(),
             &context,

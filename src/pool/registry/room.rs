@@ -1,0 +1,134 @@
+//! Room for one more tenant: who gives way when there is none.
+//!
+//! A tenant that has yet to be opened counts for one opening and for nothing else: its
+//! DSN may lead nowhere. Only once PostgreSQL has let it in are all of its connections
+//! reserved, and only then does an unused tenant go in its favour. Whose tenants give way
+//! is decided by client connections (`core::shares`).
+
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Registry;
+use crate::clock;
+use crate::core::callers::CallerId;
+use crate::core::shares::{self, Part};
+use crate::error::Error;
+use crate::pool::tenant::{lock, Tenant};
+
+/// A tenant without a lease, a one-shot, a listener or a waiter for so long may give way.
+/// To come back costs it one connect, so whoever works in a steady rhythm stays.
+const SPARE_AFTER: Duration = Duration::from_secs(10);
+
+/// What there is no room for.
+const BACKENDS: &str = "backends (the sum of all tenants' max_connections)";
+const OPENINGS: &str = "tenants being opened";
+
+impl Registry {
+    /// Whether a tenant of so many connections would find room, if it could be opened.
+    ///
+    /// # Errors
+    /// If the budget is used up, and nobody would give way.
+    pub(super) fn expect_room(&self, by: &CallerId, gets: usize) -> Result<(), Error> {
+        let budgeted = self.write().budgeted();
+        let (used, limit) = (budgeted + gets, self.context.config.limits.max_backends);
+        match used.saturating_sub(limit) {
+            0 => Ok(()),
+            need => self.spare(by, gets, need).map(drop).ok_or_else(|| no_room(used, limit)),
+        }
+    }
+
+    /// The unused tenants that are to go so that `need` backends become free.
+    fn spare(&self, by: &CallerId, gets: usize, need: usize) -> Option<Vec<Arc<Tenant>>> {
+        let now = clock::now();
+        let mut tenants = self.named();
+        tenants.retain(|tenant| !tenant.is_opening());
+        let part = |tenant: &Arc<Tenant>| Part {
+            owner: tenant.brought_by().clone(),
+            size: tenant.settings().max_connections,
+            spare_since: tenant.unused_since(now, SPARE_AFTER),
+        };
+        let parts: Vec<Part> = tenants.iter().map(part).collect();
+        let going = shares::giving_way(&parts, by, gets, need)?;
+        Some(going.into_iter().map(|place| Arc::clone(&tenants[place])).collect())
+    }
+
+    /// Lets unused tenants go in favour of one that has just been opened and needs so many
+    /// backends more. False: nobody gives way. Their idle connections are closed within
+    /// seconds, in which there may be some more than the limit.
+    pub(super) fn make_room(&self, tenant: &Tenant, need: usize) -> bool {
+        let gets = tenant.settings().max_connections;
+        let Some(going) = self.spare(tenant.brought_by(), gets, need) else { return false };
+        let now = clock::now();
+        // One that was just asked for stays; then it is looked anew.
+        for one in going {
+            if one.let_go(now, SPARE_AFTER) {
+                self.context.tools.metrics.gave_way("unused");
+            }
+        }
+        true
+    }
+
+    /// Where as many tenants are being opened as may be, ends one of whoever has most of
+    /// them, the oldest, unless that is `by` itself.
+    pub(super) fn make_room_to_open(&self, by: &CallerId) {
+        let limit = self.context.config.limits.opening_tenants;
+        if self.opening.load(Ordering::Acquire) < limit {
+            return;
+        }
+        let mut opening = self.all();
+        opening.retain(|tenant| tenant.is_opening());
+        let part = |tenant: &Arc<Tenant>| Part {
+            owner: tenant.brought_by().clone(),
+            size: 1,
+            // Its own are as good as the one that it brings now.
+            spare_since: (tenant.brought_by() != by).then_some(tenant.since),
+        };
+        let parts: Vec<Part> = opening.iter().map(part).collect();
+        for place in shares::giving_way(&parts, by, 1, 1).unwrap_or_default() {
+            let tenant = &opening[place];
+            log::warn!("event=opening_gave_way tenant={}", tenant.id());
+            self.context.tools.metrics.gave_way("opening");
+            self.give_up(tenant, openings_used(limit + 1, limit));
+        }
+    }
+
+    /// Takes a tenant out that has yet to be opened, and tells who waits for it.
+    pub(super) fn give_up(&self, tenant: &Arc<Tenant>, why: Error) {
+        self.remove(tenant);
+        tenant.end(why.clone());
+        tenant.answer_line(&why);
+    }
+
+    /// Counts one more tenant that is being opened. Called while nobody else can.
+    pub(super) fn count_opening(&self) -> Result<(), Error> {
+        let (used, limit) =
+            (self.opening.load(Ordering::Acquire) + 1, self.context.config.limits.opening_tenants);
+        if used > limit {
+            return Err(openings_used(used, limit));
+        }
+        self.opening.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+}
+
+/// What to tell a tenant for whose connections there is no room.
+pub(super) fn no_room(used: usize, limit: usize) -> Error {
+    Error::ServiceLimit { what: BACKENDS, used, limit }
+}
+
+fn openings_used(used: usize, limit: usize) -> Error {
+    Error::ServiceLimit { what: OPENINGS, used, limit }
+}
+
+impl Tenant {
+    /// Since when nobody has used it, if that is for so long.
+    fn unused_since(&self, now: Instant, least: Duration) -> Option<Instant> {
+        let since = *lock(&self.last_used);
+        if now.saturating_duration_since(since) < least || !self.hub.is_empty() {
+            return None;
+        }
+        let gate = self.gate();
+        (gate.used() == 0 && gate.waiting() == 0).then_some(since)
+    }
+}
