@@ -3,6 +3,7 @@
 use postgres::error::{DbError, ErrorPosition};
 
 use crate::backend::session::Notice;
+use crate::core::text;
 use crate::error::PgFault;
 
 /// Errors travel in gRPC's trailers, several times over, and clients take 8 KiB of
@@ -10,23 +11,30 @@ use crate::error::PgFault;
 const MESSAGE_BYTES: usize = 1024;
 const DETAIL_BYTES: usize = 512;
 
+/// A SQLSTATE has so many characters; a server may send more.
+const SQLSTATE_CHARS: usize = 5;
+/// PostgreSQL's longest severity, in whatever language, is shorter.
+const SEVERITY_CHARS: usize = 32;
+
 /// At most so many bytes of a text, marked where it was cut.
 fn cut(text: &str, bytes: usize) -> String {
-    let mut end = bytes;
-    while !text.is_char_boundary(end.min(text.len())) {
-        end -= 1;
-    }
-    match text.get(..end) {
-        Some(start) if start.len() < text.len() => format!("{start}…"),
-        _ => text.to_owned(),
-    }
+    text::cut(text, bytes, char::len_utf8).into_owned()
+}
+
+/// At most five letters and digits: it stands in metadata, logs and trailers.
+fn sqlstate(code: &str) -> String {
+    code.chars().filter(char::is_ascii_alphanumeric).take(SQLSTATE_CHARS).collect()
+}
+
+fn severity(word: &str) -> String {
+    word.chars().take(SEVERITY_CHARS).collect()
 }
 
 /// A notice in our words.
 pub(super) fn notice_of(notice: &DbError) -> Notice {
     Notice {
-        severity: notice.severity().to_owned(),
-        sqlstate: notice.code().code().to_owned(),
+        severity: severity(notice.severity()),
+        sqlstate: sqlstate(notice.code().code()),
         message: cut(notice.message(), MESSAGE_BYTES),
     }
 }
@@ -36,8 +44,8 @@ pub(super) fn fault_of(error: &postgres::Error) -> Option<PgFault> {
     let db = error.as_db_error()?;
     let own = |text: Option<&str>| cut(text.unwrap_or_default(), DETAIL_BYTES);
     Some(PgFault {
-        severity: db.severity().to_owned(),
-        sqlstate: db.code().code().to_owned(),
+        severity: severity(db.severity()),
+        sqlstate: sqlstate(db.code().code()),
         message: cut(db.message(), MESSAGE_BYTES),
         detail: own(db.detail()),
         hint: own(db.hint()),
@@ -65,8 +73,8 @@ pub(super) fn fault_in(body: &[u8]) -> PgFault {
         let own = || cut(&text, DETAIL_BYTES);
         match kind {
             // The severity that is not translated.
-            b'V' => fault.severity = own(),
-            b'C' => fault.sqlstate = own(),
+            b'V' => fault.severity = severity(&text),
+            b'C' => fault.sqlstate = sqlstate(&text),
             b'M' => fault.message = cut(&text, MESSAGE_BYTES),
             b'D' => fault.detail = own(),
             b'H' => fault.hint = own(),
@@ -89,11 +97,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_text_is_cut_between_characters() {
-        assert_eq!(cut("short", 5), "short");
-        assert_eq!(cut("longer", 5), "longe…");
-        assert_eq!(cut("aäb", 2), "a…");
-        assert_eq!(cut("", 3), "");
+    fn no_field_is_longer_than_postgresql_has_it() {
+        let long = "x".repeat(5000);
+        let body = ["V", "C", "M", "D", "H"].map(|kind| format!("{kind}{long}\0")).concat();
+        let fault = fault_in(body.as_bytes());
+        assert_eq!((fault.severity.len(), fault.sqlstate.as_str()), (32, "xxxxx"));
+        let lengths = [&fault.message, &fault.detail, &fault.hint].map(String::len);
+        assert_eq!(lengths, [MESSAGE_BYTES, DETAIL_BYTES, DETAIL_BYTES]);
+        assert!(fault.detail.ends_with('…'));
+        assert_eq!(sqlstate("4\n2\u{202e}P01"), "42P01");
+        assert_eq!(sqlstate("ä"), "");
     }
 
     #[test]

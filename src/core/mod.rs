@@ -33,6 +33,7 @@ pub mod losses;
 
 pub mod recent;
 
+pub mod text;
 pub mod value;
 
 #[cfg(test)]

@@ -10,15 +10,21 @@ use crate::core::lease_table::Tombstone;
 use crate::error::{CancelCause, ConnectError, Error, Outcome, PgFault, Work};
 use crate::proto::error_details::{ErrorInfo, RetryInfo};
 use crate::proto::errors::work_outcome::Outcome as WireOutcome;
-use crate::proto::errors::{PostgresError, Reason, WorkOutcome};
+use crate::proto::errors::{Reason, WorkOutcome};
 use crate::proto::status::Status;
 use crate::rpc::convert;
+
+use code::{code_of, code_of_lookup};
+use room::Room;
+
+mod code;
+mod room;
 
 type Code = RpcStatusCode;
 
 /// The gRPC status of an error, as the end of a call.
 pub(super) fn status(error: &Error) -> RpcStatus {
-    let details = in_message(error);
+    let details = said(error, &Room::TRAILER);
     let code = RpcStatusCode::from(details.code);
     // Serialising into memory fails only for uninitialised proto2 fields.
     let bytes = details.write_to_bytes().unwrap_or_default();
@@ -27,11 +33,15 @@ pub(super) fn status(error: &Error) -> RpcStatus {
 
 /// The same within a message, on a stream that goes on.
 pub(super) fn in_message(error: &Error) -> Status {
+    said(error, &Room::MESSAGE)
+}
+
+fn said(error: &Error, room: &Room) -> Status {
     let mut said = Said::of(error);
     said.info.reason = format!("{:?}", said.reason).trim_start_matches("REASON_").to_owned();
     said.info.domain = "connectionpool".to_owned();
-    let mut details =
-        Status { code: i32::from(said.code), message: error.to_string(), ..Status::default() };
+    let message = room.text(&error.to_string());
+    let mut details = Status { code: i32::from(said.code), message, ..Status::default() };
     pack(&mut details, &said.info);
     if let Some(delay) = said.retry {
         let retry_delay = Some(convert::duration(delay)).into();
@@ -41,7 +51,8 @@ pub(super) fn in_message(error: &Error) -> Status {
         pack(&mut details, &outcome(work));
     }
     if let Some(fault) = said.fault {
-        pack(&mut details, &postgres(fault));
+        let fault = room.postgres(fault, details.compute_size());
+        pack(&mut details, &fault);
     }
     details
 }
@@ -67,7 +78,7 @@ impl<'a> Said<'a> {
     }
 
     fn with(mut self, key: &str, value: impl ToString) -> Said<'a> {
-        self.info.metadata.insert(key.to_owned(), value.to_string());
+        self.info.metadata.insert(key.to_owned(), room::value(&value.to_string()));
         self
     }
 
@@ -257,40 +268,6 @@ impl<'a> Said<'a> {
     }
 }
 
-/// The code of a SQLSTATE; the most specific row wins.
-fn code_of(sqlstate: &str) -> Code {
-    match sqlstate {
-        "40001" | "40P01" | "55P03" => Code::ABORTED,
-        "57014" => Code::CANCELLED,
-        "23505" | "42P04" | "42P06" | "42P07" | "42701" | "42710" | "42723" => Code::ALREADY_EXISTS,
-        "23503" | "23P01" | "55000" | "55006" | "2BP01" | "P0001" => Code::FAILED_PRECONDITION,
-        "42P01" | "42704" | "3F000" | "34000" | "P0002" => Code::NOT_FOUND,
-        "42501" => Code::PERMISSION_DENIED,
-        "23502" | "23514" => Code::INVALID_ARGUMENT,
-        "0A000" => Code::UNIMPLEMENTED,
-        "XX001" | "XX002" => Code::DATA_LOSS,
-        "XX000" => Code::INTERNAL,
-        _ => match sqlstate.get(..2) {
-            Some("25" | "2D") => Code::FAILED_PRECONDITION,
-            Some("21" | "22" | "42" | "54") => Code::INVALID_ARGUMENT,
-            Some("53") => Code::RESOURCE_EXHAUSTED,
-            Some("58") => Code::INTERNAL,
-            _ => Code::UNKNOWN,
-        },
-    }
-}
-
-/// The code of a SQLSTATE that ended a look-up of the service's own.
-fn code_of_lookup(sqlstate: &str) -> Code {
-    match code_of(sqlstate) {
-        // It may not come to the same again: a lock, or the session's own limit.
-        Code::ABORTED | Code::CANCELLED => Code::ABORTED,
-        code @ (Code::RESOURCE_EXHAUSTED | Code::INTERNAL | Code::DATA_LOSS) => code,
-        // Nothing is wrong with the caller's statement or its rights to it.
-        _ => Code::FAILED_PRECONDITION,
-    }
-}
-
 fn pack<M: MessageFull>(details: &mut Status, message: &M) {
     // As above: packing fails only for uninitialised proto2 fields.
     if let Ok(any) = Any::pack(message) {
@@ -311,25 +288,6 @@ fn outcome(work: Work) -> WorkOutcome {
         failed_statement: work.failed.map_or(-1, number),
         transaction_state: work.transaction.map(convert::transaction).unwrap_or_default().into(),
         ..WorkOutcome::default()
-    }
-}
-
-fn postgres(fault: &PgFault) -> PostgresError {
-    let fault = fault.clone();
-    PostgresError {
-        severity: fault.severity,
-        sqlstate: fault.sqlstate,
-        message: fault.message,
-        detail: fault.detail,
-        hint: fault.hint,
-        position: i32::try_from(fault.position).unwrap_or(0),
-        schema: fault.schema,
-        table: fault.table,
-        column: fault.column,
-        datatype: fault.datatype,
-        constraint: fault.constraint,
-        context: fault.context,
-        ..PostgresError::default()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Every error as it goes over the wire.
 
+mod words;
+
 use super::*;
 use crate::clock;
 use crate::core::ids::TenantId;
