@@ -1,7 +1,7 @@
 //! A row in PostgreSQL's binary form.
 
-use crate::backend::values::{self, Shape};
-use crate::core::value::Value;
+use crate::backend::values::{self, Meter, Shape, Stop};
+use crate::core::value::{Value, FRAMING_BYTES};
 
 /// The body of a DataRow: the number of values in 2 bytes, then of each its length
 /// in 4 bytes, -1 for NULL, and its bytes.
@@ -48,14 +48,21 @@ fn next<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     Some(Some(value))
 }
 
-/// Decodes a row.
+/// Decodes a row, as far as the meter allows.
 ///
 /// # Errors
-/// Which value, from 0, cannot be read, and why.
-pub fn decode(shapes: &[Shape], row: &RawRow<'_>) -> Result<Vec<Value>, (usize, String)> {
+/// Which value, from 0, is not to be had, and why.
+pub fn decode(
+    shapes: &[Shape],
+    row: &RawRow<'_>,
+    meter: &mut Meter<'_>,
+) -> Result<Vec<Value>, (usize, Stop)> {
     let values = shapes.iter().zip(row.values()).enumerate().map(|(i, (shape, bytes))| {
-        let Some(bytes) = bytes else { return Ok(Value::Null) };
-        values::decode(shape, bytes).map_err(|error| (i, error.to_string()))
+        let value = match bytes {
+            Some(bytes) => values::decode(shape, bytes, meter),
+            None => meter.add(FRAMING_BYTES).map(|()| Value::Null),
+        };
+        value.map_err(|stop| (i, stop))
     });
     values.collect()
 }

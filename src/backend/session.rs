@@ -126,6 +126,9 @@ pub enum RunError {
         /// cancelled, which undoes it.
         completed: bool,
     },
+    /// The statement ran to its end, but a cancel had come by then, and the rest of its
+    /// result was dropped; the operation knows why.
+    Dropped,
     /// Not possible this way; nothing ran.
     Unsupported(&'static str),
     /// Cancelled before it was sent, or ended by PostgreSQL in another way than

@@ -77,13 +77,20 @@ impl Value {
             Value::Text(text) => text.len(),
             Value::Bytes(bytes) => bytes.len(),
             Value::Array(array) => {
-                let dimensions = array.dimensions.len() * (FRAMING_BYTES + 2 * VARINT_BYTES);
                 let elements = array.elements.iter().map(Value::encoded_size);
-                elements.fold(dimensions + VARINT_BYTES, usize::saturating_add)
+                elements.fold(Array::frame(array.dimensions.len()), usize::saturating_add)
             }
             // The OID is a varint of its own beside the bytes.
             Value::Raw { bytes, .. } => bytes.len().saturating_add(VARINT_BYTES),
         })
+    }
+}
+
+impl Array {
+    /// What it adds to that of its elements, in the same estimate, beside the frame
+    /// that every value has.
+    pub fn frame(dimensions: usize) -> usize {
+        dimensions * (FRAMING_BYTES + 2 * VARINT_BYTES) + VARINT_BYTES
     }
 }
 
@@ -111,10 +118,10 @@ impl fmt::Debug for Value {
 }
 
 /// Tags and lengths around one value.
-const FRAMING_BYTES: usize = 8;
+pub const FRAMING_BYTES: usize = 8;
 
 /// The longest varint: a negative number takes all ten bytes.
-const VARINT_BYTES: usize = 10;
+pub const VARINT_BYTES: usize = 10;
 
 #[cfg(test)]
 mod tests {

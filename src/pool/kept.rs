@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use crate::backend::raw_row::{decode, RawRow};
 use crate::backend::session::{Done, Rows, RunError, StatementResult, ROW_BYTES};
 use crate::backend::sqlstate;
-use crate::backend::values::Shape;
+use crate::backend::values::{Meter, Shape, Stop};
 use crate::clock;
-use crate::core::value::{Column, Value};
+use crate::core::value::Column;
 
 /// What is left of a result after its limit is read and dropped up to so much,
 /// which spares the transaction a cancel; beyond it the statement is cancelled.
@@ -30,7 +30,7 @@ pub(super) struct Kept<'a> {
     /// the statement should be cancelled.
     excess: &'a dyn Fn(),
     result: StatementResult,
-    bytes: usize,
+    meter: Meter<'a>,
     problem: Option<RunError>,
     skipped: usize,
     skipping_since: Option<Instant>,
@@ -38,12 +38,17 @@ pub(super) struct Kept<'a> {
 }
 
 impl<'a> Kept<'a> {
-    pub(super) fn new(limits: Limits, excess: &'a dyn Fn()) -> Kept<'a> {
+    /// Rows are decoded only as long as `is_wanted`.
+    pub(super) fn new(
+        limits: Limits,
+        excess: &'a dyn Fn(),
+        is_wanted: &'a dyn Fn() -> bool,
+    ) -> Kept<'a> {
         Kept {
             limits,
             excess,
             result: StatementResult::default(),
-            bytes: 0,
+            meter: Meter::new(limits.max_bytes, is_wanted),
             problem: None,
             skipped: 0,
             skipping_since: None,
@@ -67,6 +72,12 @@ impl<'a> Kept<'a> {
         }
     }
 
+    /// Nothing of the result is kept, and the rest of it is skipped.
+    fn give_up(&mut self, problem: RunError) {
+        self.result.rows = Vec::new();
+        self.problem = Some(problem);
+    }
+
     fn skip(&mut self, row: &RawRow<'_>) {
         let now = clock::now();
         let since = *self.skipping_since.get_or_insert(now);
@@ -84,8 +95,8 @@ impl<'a> Kept<'a> {
 impl Rows for Kept<'_> {
     fn head(&mut self, columns: Vec<Column>) {
         // A thousand results without a row can have a lot of columns.
-        self.bytes += columns.iter().map(Column::encoded_size).sum::<usize>();
-        if self.bytes > self.limits.max_bytes && !columns.is_empty() {
+        let size = columns.iter().map(Column::encoded_size).sum();
+        if !columns.is_empty() && self.meter.add(size) == Err(Stop::TooLarge) {
             self.problem = Some(RunError::TooLarge { completed: true });
         }
         self.result.columns = columns;
@@ -98,29 +109,25 @@ impl Rows for Kept<'_> {
     fn row(&mut self, shapes: &[Shape], row: &RawRow<'_>) {
         let full = self.limits.max_rows == Some(self.result.rows.len() as u64);
         self.result.truncated |= full;
-        // Decoded, a row of small elements takes many times its size. None that is
-        // so much larger than the limit could fit.
+        // No row that is so much larger than the limit could fit.
         let oversized = row.bytes().len() / 2 > self.limits.max_bytes;
         if oversized && !full && self.problem.is_none() {
-            self.result.rows = Vec::new();
-            self.problem = Some(RunError::TooLarge { completed: true });
+            self.give_up(RunError::TooLarge { completed: true });
         }
         if full || self.problem.is_some() {
             return self.skip(row);
         }
-        match decode(shapes, row) {
-            Ok(values) => {
-                self.bytes += values.iter().map(Value::encoded_size).sum::<usize>() + ROW_BYTES;
-                if self.bytes > self.limits.max_bytes {
-                    self.result.rows = Vec::new();
-                    self.problem = Some(RunError::TooLarge { completed: true });
-                } else {
-                    self.result.rows.push(values);
-                }
-            }
-            Err((index, why)) => {
-                self.result.rows = Vec::new();
-                self.problem = Some(undecodable(&self.result.columns, index, why));
+        let values = decode(shapes, row, &mut self.meter);
+        let framed = |values| match self.meter.add(ROW_BYTES) {
+            Ok(()) => Ok(values),
+            Err(stop) => Err((0, stop)),
+        };
+        match values.and_then(framed) {
+            Ok(values) => self.result.rows.push(values),
+            Err((_, Stop::TooLarge)) => self.give_up(RunError::TooLarge { completed: true }),
+            Err((_, Stop::Unwanted)) => self.give_up(RunError::Dropped),
+            Err((index, Stop::Malformed(error))) => {
+                self.give_up(undecodable(&self.result.columns, index, error.to_string()));
             }
         }
     }
@@ -130,4 +137,63 @@ impl Rows for Kept<'_> {
 pub(super) fn undecodable(columns: &[Column], index: usize, why: String) -> RunError {
     let column = columns.get(index).map_or_else(String::new, |column| column.name.clone());
     RunError::Undecodable { column, why, completed: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// A row of one array with so many NULLs.
+    fn nulls(count: u32) -> Vec<u8> {
+        let mut array: Vec<u8> =
+            [1, 1, 23, count, 1].iter().flat_map(|n| n.to_be_bytes()).collect();
+        array.resize(array.len() + 4 * count as usize, 0xff);
+        let mut row = vec![0, 1];
+        row.extend((array.len() as u32).to_be_bytes());
+        row.extend(array);
+        row
+    }
+
+    fn int_array() -> [Shape; 1] {
+        [Shape::Array(Box::new(Shape::Scalar(23)))]
+    }
+
+    #[test]
+    fn a_result_is_kept_up_to_its_last_byte() {
+        let body = nulls(1000);
+        let row = RawRow::read(&body, 1).expect("a row");
+        let run = |max_bytes| {
+            let mut kept = Kept::new(Limits { max_bytes, max_rows: None }, &|| (), &|| true);
+            (0..3).for_each(|_| kept.row(&int_array(), &row));
+            kept.finish(Ok(Done::default()))
+        };
+        let size: usize = run(usize::MAX)
+            .expect("it fits")
+            .rows
+            .iter()
+            .flatten()
+            .map(|value| value.encoded_size() + ROW_BYTES)
+            .sum();
+        assert_eq!(run(size).expect("it fits").rows.len(), 3);
+        assert!(matches!(run(size - 1), Err(RunError::TooLarge { completed: true })));
+    }
+
+    #[test]
+    fn what_a_cancel_finds_undecoded_is_dropped_and_the_statement_is_not_called_undone() {
+        let body = nulls(100_000);
+        let row = RawRow::read(&body, 1).expect("a row");
+        let looks = Cell::new(0);
+        let is_wanted = || {
+            looks.set(looks.get() + 1);
+            looks.get() < 5
+        };
+        let limits = Limits { max_bytes: usize::MAX, max_rows: None };
+        let mut kept = Kept::new(limits, &|| (), &is_wanted);
+        (0..10).for_each(|_| kept.row(&int_array(), &row));
+        assert_eq!(looks.get(), 5);
+        assert!(kept.result.rows.is_empty());
+        assert!(matches!(kept.finish(Ok(Done::default())), Err(RunError::Dropped)));
+    }
 }

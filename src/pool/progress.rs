@@ -153,7 +153,8 @@ impl Progress {
             Ok(result) => result.command_tag.as_str(),
             Err(
                 RunError::TooLarge { completed: true }
-                | RunError::Undecodable { completed: true, .. },
+                | RunError::Undecodable { completed: true, .. }
+                | RunError::Dropped,
             ) => "",
             Err(
                 RunError::Parameter { .. }
@@ -242,7 +243,7 @@ impl Progress {
                 cancelled: !completed,
             },
             RunError::Unsupported(what) => Error::Unsupported { what, work },
-            RunError::Interrupted => self.interrupted(settled, request, usable),
+            RunError::Interrupted | RunError::Dropped => self.interrupted(settled, request, usable),
         }
     }
 
@@ -296,7 +297,8 @@ fn carry(
         Flow::Gathered => {
             let _timeout = operation.timeout(timeout);
             let excess = || operation.cancel(CancelCause::Excess);
-            let mut kept = Kept::new(limits, &excess);
+            let is_wanted = || operation.cause().is_none();
+            let mut kept = Kept::new(limits, &excess, &is_wanted);
             let done = backend.run(statement, &mut kept);
             kept.finish(done)
         }
@@ -320,7 +322,7 @@ fn carry(
 /// A command of ours, without parameters or a result.
 pub(super) fn plain(backend: &mut dyn Backend, sql: &str) -> Result<StatementResult, RunError> {
     let statement = Statement { sql: sql.to_owned(), parameters: Vec::new() };
-    let mut kept = Kept::new(Limits { max_bytes: 0, max_rows: None }, &|| ());
+    let mut kept = Kept::new(Limits { max_bytes: 0, max_rows: None }, &|| (), &|| true);
     let done = backend.run(&statement, &mut kept);
     kept.finish(done)
 }

@@ -60,7 +60,8 @@ struct Feed(Outflow);
 
 impl Sink for Feed {
     fn data(&mut self, bytes: &[u8]) {
-        bytes.chunks(PIECE_BYTES).for_each(|piece| self.0.add(piece));
+        // Once it is dropped, the operation ends it.
+        let _ = bytes.chunks(PIECE_BYTES).all(|piece| self.0.add(piece));
     }
 
     fn notices(&mut self, fresh: &Notices) {

@@ -25,7 +25,7 @@ use crate::pool::listen::Listening;
 use crate::pool::outlet::{Interrupt, Stalled};
 use crate::pool::service::Service;
 use crate::proto::sql_grpc::Encoded;
-use crate::rpc::pipe::{Batch, Pipe};
+use crate::rpc::pipe::{Added, Batch, Pipe};
 use crate::rpc::status::status;
 use crate::threads;
 
@@ -81,17 +81,24 @@ impl Outflow {
         (outflow, Inflow { pipe, seal })
     }
 
-    /// Adds something to the batch.
-    pub(super) fn add(&mut self, bytes: &[u8]) {
+    /// Adds something to the batch. False: nothing is wanted any more.
+    pub(super) fn add(&mut self, bytes: &[u8]) -> bool {
         let add = |batch: &mut Batch| {
             batch.bytes.extend_from_slice(bytes);
             batch.rows += 1;
         };
-        if self.pipe.add(add, BATCH_BYTES, self.seal) {
+        let added = self.pipe.add(add, BATCH_BYTES, self.seal);
+        if added == Added::First {
             let pipe = self.pipe.clone();
             let ripe = self.alarms.set(clock::now() + BATCH_WAIT, move || pipe.ripen());
             self.ripening = Some(ripe);
         }
+        added != Added::Dropped
+    }
+
+    /// True as long as what is added is not dropped.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.pipe.is_closed()
     }
 
     /// Adds a message of its own.

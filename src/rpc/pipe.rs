@@ -47,6 +47,17 @@ struct State {
     news: bool,
 }
 
+/// What became of something that was added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Added {
+    /// It is the first of a batch, which is to be let go after a while.
+    First,
+    /// It is with others.
+    More,
+    /// Nothing is wanted any more.
+    Dropped,
+}
+
 /// Rows in the making of a message.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -73,24 +84,28 @@ impl Pipe {
     }
 
     /// Adds to the batch by `add`, and makes a message of it by `seal` if it has
-    /// reached `enough` bytes. True: it is the first of its batch.
+    /// reached `enough` bytes.
     pub(super) fn add(
         &self,
         add: impl FnOnce(&mut Batch),
         enough: usize,
         seal: impl FnOnce(Batch) -> Vec<u8>,
-    ) -> bool {
+    ) -> Added {
         self.step(|state| {
             if state.closed {
-                return false;
+                return Added::Dropped;
             }
             let first = state.batch.rows == 0;
             add(&mut state.batch);
-            if state.batch.bytes.len() < enough {
-                return first;
+            if state.batch.bytes.len() >= enough {
+                state.flush(seal);
+                return Added::More;
             }
-            state.flush(seal);
-            false
+            if first {
+                Added::First
+            } else {
+                Added::More
+            }
         })
     }
 
@@ -116,6 +131,11 @@ impl Pipe {
     pub(super) fn is_full(&self) -> bool {
         let state = self.lock();
         state.ready.len() >= READY && !state.closed
+    }
+
+    /// True if what comes is dropped.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     /// What messages cost that wait for the reader.
@@ -208,79 +228,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::future::poll_fn;
-
-    fn seal(batch: Batch) -> Vec<u8> {
-        batch.bytes
-    }
-
-    fn add(pipe: &Pipe, byte: u8) -> bool {
-        let one = |batch: &mut Batch| {
-            batch.bytes.push(byte);
-            batch.rows += 1;
-        };
-        pipe.add(one, 2, seal)
-    }
-
-    fn next(pipe: &Pipe) -> Option<Option<Vec<u8>>> {
-        let polled = poll_fn(|cx| match pipe.poll_next(cx, seal) {
-            Poll::Ready(next) => Poll::Ready(Some(next)),
-            Poll::Pending => Poll::Ready(None),
-        });
-        futures_executor::block_on(polled)
-    }
-
-    #[test]
-    fn messages_come_in_order_whole_or_ripe_and_then_the_end() {
-        let pipe = Pipe::default();
-        assert!(add(&pipe, 1));
-        assert_eq!(next(&pipe), None);
-        assert!(!add(&pipe, 2));
-        assert_eq!(next(&pipe), Some(Some(vec![1, 2])));
-        assert!(add(&pipe, 3));
-        pipe.ripen();
-        assert_eq!(next(&pipe), Some(Some(vec![3])));
-        add(&pipe, 4);
-        pipe.push(vec![9], seal);
-        add(&pipe, 5);
-        pipe.end(seal);
-        for message in [4, 9, 5] {
-            assert_eq!(next(&pipe), Some(Some(vec![message])));
-        }
-        assert_eq!(next(&pipe), Some(None));
-    }
-
-    #[test]
-    fn a_full_pipe_stalls_until_it_is_read_or_closed() {
-        let pipe = Pipe::default();
-        for byte in 0..4 {
-            add(&pipe, byte);
-        }
-        assert!(pipe.is_full());
-        assert_eq!(pipe.wait(Duration::ZERO), Err(Stalled));
-        assert!(next(&pipe).is_some());
-        assert_eq!(pipe.wait(Duration::ZERO), Ok(()));
-        add(&pipe, 5);
-        add(&pipe, 6);
-        assert!(pipe.is_full());
-        pipe.close();
-        assert_eq!(pipe.wait(Duration::ZERO), Ok(()));
-        assert!(!add(&pipe, 7));
-        assert_eq!(next(&pipe), Some(None));
-    }
-
-    #[test]
-    fn the_backlog_is_what_waits_however_small_it_is() {
-        let pipe = Pipe::default();
-        for length in [0, 100] {
-            pipe.push(vec![0; length], seal);
-        }
-        assert_eq!(pipe.backlog(), 100 + 2 * MESSAGE_BYTES);
-        assert!(next(&pipe).is_some());
-        assert_eq!(pipe.backlog(), 100 + MESSAGE_BYTES);
-        pipe.close();
-        assert_eq!(pipe.backlog(), 0);
-    }
-}
+mod tests;

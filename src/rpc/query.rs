@@ -6,7 +6,7 @@ use protobuf::Message;
 
 use crate::backend::raw_row::RawRow;
 use crate::backend::session::{Notice, Notices, Rows, RunError};
-use crate::backend::values::Shape;
+use crate::backend::values::{Meter, Shape, Stop};
 use crate::core::value::Column;
 use crate::error::Error;
 use crate::pool::caller::Caller;
@@ -55,6 +55,7 @@ pub(super) fn ask(
         scratch: Vec::new(),
         row_max: limits.result_bytes,
         problem: None,
+        dropped: false,
     };
     let task = Task { request, flow: Flow::Rows(Box::new(feed)) };
     Ok(Asked { inflow, answer: service.execute(place, task, caller), trailer, held: None })
@@ -91,17 +92,31 @@ struct Feed {
     /// A larger row does not fit into a message.
     row_max: usize,
     problem: Option<RunError>,
+    /// The reader has left, or a cancel has come: rows are not even encoded.
+    dropped: bool,
 }
 
+/// What a larger row has taken of memory is given back before the next.
+const SCRATCH_BYTES: usize = 1 << 20;
+
 impl Feed {
-    fn encode(&mut self, shapes: &[Shape], row: &RawRow<'_>) -> Result<(), (usize, String)> {
+    /// Puts the row into `scratch`, as it is sent.
+    fn encode(&mut self, shapes: &[Shape], row: &RawRow<'_>) -> Result<(), (usize, Stop)> {
         self.scratch.clear();
+        self.scratch.shrink_to(SCRATCH_BYTES);
+        if row.bytes().len() > self.row_max {
+            return Err((0, Stop::TooLarge));
+        }
         match self.format {
             Format::Binary => {
                 self.scratch.extend_from_slice(row.bytes());
                 Ok(())
             }
-            Format::Typed => wire::row(&mut self.scratch, shapes, row),
+            Format::Typed => {
+                let is_wanted = || self.outflow.is_wanted();
+                let mut meter = Meter::new(self.row_max, &is_wanted);
+                wire::row(&mut self.scratch, shapes, row, &mut meter)
+            }
         }
     }
 }
@@ -115,21 +130,19 @@ impl Rows for Feed {
     }
 
     fn row(&mut self, shapes: &[Shape], row: &RawRow<'_>) {
-        if row.bytes().len() > self.row_max {
-            self.problem = Some(RunError::TooLarge { completed: true });
+        if self.dropped {
             return;
         }
-        if let Err((index, why)) = self.encode(shapes, row) {
-            let column = self.columns.get(index).map_or("", |column| &column.name).to_owned();
-            self.problem = Some(RunError::Undecodable { column, why, completed: true });
-            return;
+        match self.encode(shapes, row) {
+            Ok(()) => self.dropped = !self.outflow.add(&self.scratch),
+            Err((_, Stop::Unwanted)) => self.dropped = true,
+            Err((_, Stop::TooLarge)) => self.problem = Some(RunError::TooLarge { completed: true }),
+            Err((index, Stop::Malformed(error))) => {
+                let column = self.columns.get(index).map_or("", |column| &column.name).to_owned();
+                let why = error.to_string();
+                self.problem = Some(RunError::Undecodable { column, why, completed: true });
+            }
         }
-        // Some types are larger as text.
-        if self.scratch.len() > self.row_max {
-            self.problem = Some(RunError::TooLarge { completed: true });
-            return;
-        }
-        self.outflow.add(&self.scratch);
     }
 
     fn notices(&mut self, fresh: &Notices) {

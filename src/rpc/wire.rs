@@ -3,8 +3,7 @@
 //! value.
 
 use crate::backend::raw_row::RawRow;
-use crate::backend::values::{self, Shape, View};
-use crate::core::value::{Array, Value};
+use crate::backend::values::{self, Elements, Meter, Shape, Stop, View};
 
 use crate::rpc::pipe::Batch;
 
@@ -51,65 +50,72 @@ fn nested<R>(out: &mut Vec<u8>, field: u8, write: impl FnOnce(&mut Vec<u8>) -> R
     result
 }
 
-/// One row of `RowBatch.rows`.
+/// One row of `RowBatch.rows`, written into an empty `out`, of which the meter counts
+/// every byte.
 ///
 /// # Errors
-/// Which value, from 0, cannot be read, and why.
+/// Which value, from 0, cannot be written, and why. What was written is of no use then.
 pub(super) fn row(
     out: &mut Vec<u8>,
     shapes: &[Shape],
     row: &RawRow<'_>,
-) -> Result<(), (usize, String)> {
+    meter: &mut Meter<'_>,
+) -> Result<(), (usize, Stop)> {
     nested(out, 1, |out| {
         for (index, (shape, bytes)) in shapes.iter().zip(row.values()).enumerate() {
-            let view = match bytes {
-                None => View::Made(Value::Null),
-                Some(bytes) => {
-                    values::view(shape, bytes).map_err(|error| (index, error.to_string()))?
-                }
-            };
-            nested(out, 1, |out| viewed(out, &view));
+            nested(out, 1, |out| value(out, shape, bytes, meter)).map_err(|stop| (index, stop))?;
         }
         Ok(())
-    })
+    })?;
+    // The lengths have taken room, too.
+    meter.reach(out.len()).map_err(|stop| (0, stop))
 }
 
-fn viewed(out: &mut Vec<u8>, view: &View<'_>) {
-    match view {
-        View::Text(text) => bytes(out, 5, text.as_bytes()),
-        View::Bytes(content) => bytes(out, 6, content),
-        View::Made(made) => value(out, made),
-    }
-}
-
-fn value(out: &mut Vec<u8>, value: &Value) {
-    match value {
-        Value::Null => out.extend([1 << 3 | VARINT, 1]),
-        Value::Bool(v) => out.extend([2 << 3 | VARINT, u8::from(*v)]),
-        Value::Int(v) => {
+fn value(
+    out: &mut Vec<u8>,
+    shape: &Shape,
+    value: Option<&[u8]>,
+    meter: &mut Meter<'_>,
+) -> Result<(), Stop> {
+    let Some(value) = value else {
+        out.extend([1 << 3 | VARINT, 1]);
+        return meter.reach(out.len());
+    };
+    match values::view(shape, value)? {
+        View::Bool(v) => out.extend([2 << 3 | VARINT, u8::from(v)]),
+        View::Int(v) => {
             tag(out, 3, VARINT);
             // sint64: small numbers of either sign are short.
             varint(out, ((v << 1) ^ (v >> 63)) as u64);
         }
-        Value::Double(v) => {
+        View::Double(v) => {
             tag(out, 4, FIXED64);
             out.extend(v.to_le_bytes());
         }
-        Value::Text(v) => bytes(out, 5, v.as_bytes()),
-        Value::Bytes(v) => bytes(out, 6, v),
-        Value::Array(v) => nested(out, 7, |out| array(out, v)),
-        Value::Raw { oid, bytes: data } => nested(out, 8, |out| {
+        View::Text(text) => bytes(out, 5, text.as_bytes()),
+        View::Digits(digits) => {
+            let length = digits.length();
+            // Before any of it is made.
+            meter.reach(out.len().saturating_add(length))?;
+            tag(out, 5, LENGTH);
+            varint(out, length as u64);
+            digits.write(out);
+        }
+        View::Bytes(content) => bytes(out, 6, content),
+        View::Array(elements) => nested(out, 7, |out| array(out, elements, meter))?,
+        View::Raw { oid, bytes: data } => nested(out, 8, |out| {
             tag(out, 1, VARINT);
-            varint(out, u64::from(*oid));
+            varint(out, u64::from(oid));
             bytes(out, 2, data);
         }),
     }
+    meter.reach(out.len())
 }
 
-fn array(out: &mut Vec<u8>, array: &Array) {
+fn array(out: &mut Vec<u8>, elements: Elements<'_>, meter: &mut Meter<'_>) -> Result<(), Stop> {
     tag(out, 1, VARINT);
-    varint(out, u64::from(array.element_oid));
-    for dimension in &array.dimensions {
+    varint(out, u64::from(elements.oid));
+    for dimension in elements.dimensions() {
         nested(out, 2, |out| {
             tag(out, 1, VARINT);
             varint(out, u64::from(dimension.length));
@@ -118,9 +124,8 @@ fn array(out: &mut Vec<u8>, array: &Array) {
             varint(out, u64::from(((lower << 1) ^ (lower >> 31)) as u32));
         });
     }
-    for element in &array.elements {
-        nested(out, 3, |out| value(out, element));
-    }
+    let shape = elements.shape;
+    elements.each(|element| nested(out, 3, |out| value(out, shape, element, meter)))
 }
 
 /// A `QueryResponse` with a batch of typed rows.
@@ -154,93 +159,4 @@ pub(super) fn data_batch(batch: Batch) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use protobuf::Message;
-
-    use super::*;
-    use crate::core::value::Dimension;
-    use crate::proto::sql;
-    use crate::rpc::convert;
-
-    #[test]
-    fn a_batch_reads_back_as_the_generated_types_would_have_written_it() {
-        let dimension = |length, lower_bound| Dimension { length, lower_bound };
-        let values = vec![
-            Value::Null,
-            Value::Bool(true),
-            Value::Bool(false),
-            Value::Int(0),
-            Value::Int(-1),
-            Value::Int(i64::MIN),
-            Value::Int(i64::MAX),
-            Value::Double(-0.5),
-            Value::Text(String::new()),
-            Value::Text("ä".repeat(100)),
-            Value::Text("x".repeat(20_000)),
-            Value::Bytes(vec![0, 255]),
-            Value::Raw { oid: u32::MAX, bytes: vec![7; 200] },
-            Value::Array(Array {
-                element_oid: 23,
-                dimensions: vec![dimension(2, -5), dimension(1, 1)],
-                elements: vec![Value::Int(1), Value::Null],
-            }),
-            Value::Array(Array { element_oid: 0, dimensions: vec![], elements: vec![] }),
-        ];
-        let mut batch = Batch::default();
-        for values in [values.as_slice(), &[]] {
-            nested(&mut batch.bytes, 1, |out| {
-                values.iter().for_each(|one| nested(out, 1, |out| value(out, one)));
-            });
-            batch.rows += 1;
-        }
-        let message = sql::QueryResponse::parse_from_bytes(&typed_batch(batch)).expect("parses");
-        let rows = &message.batch().rows;
-        assert_eq!(rows.len(), 2);
-        let expected: Vec<sql::Value> = values.into_iter().map(convert::sql::value).collect();
-        assert_eq!(rows[0].values, expected);
-        assert!(message.special_fields.unknown_fields().iter().next().is_none());
-    }
-
-    #[test]
-    fn a_row_is_written_as_its_decoded_values_are() {
-        let texts = [String::new(), "ä".to_owned(), "x".repeat(300)];
-        let mut body = vec![0, 7];
-        let mut shapes = Vec::new();
-        let mut add = |oid, bytes: &[u8]| {
-            shapes.push(Shape::Scalar(oid));
-            body.extend((bytes.len() as u32).to_be_bytes());
-            body.extend(bytes);
-        };
-        texts.iter().for_each(|text| add(25, text.as_bytes()));
-        add(17, &[0, 255]);
-        add(23, &[255, 255, 255, 254]);
-        add(3802, b"\x01{}");
-        shapes.push(Shape::Scalar(25));
-        body.extend([255; 4]);
-        let raw = RawRow::read(&body, 7).expect("a row");
-        let mut batch = Batch { rows: 1, ..Batch::default() };
-        assert_eq!(row(&mut batch.bytes, &shapes, &raw), Ok(()));
-        let message = sql::QueryResponse::parse_from_bytes(&typed_batch(batch)).expect("parses");
-        let decoded = crate::backend::raw_row::decode(&shapes, &raw).expect("decodes");
-        let expected: Vec<_> = decoded.into_iter().map(convert::sql::value).collect();
-        assert_eq!(message.batch().rows[0].values, expected);
-        shapes[3] = Shape::Scalar(23);
-        let failed = row(&mut Vec::new(), &shapes, &raw);
-        assert_eq!(failed, Err((3, "malformed int4: wrong length".to_owned())));
-    }
-
-    #[test]
-    fn a_binary_batch_says_how_many_rows_it_has() {
-        let batch = Batch { bytes: vec![1; 300], rows: 200 };
-        let message = sql::QueryResponse::parse_from_bytes(&binary_batch(batch)).expect("parses");
-        assert_eq!(message.batch().binary, vec![1; 300]);
-        assert_eq!(message.batch().binary_rows, 200);
-    }
-
-    #[test]
-    fn data_reads_back() {
-        let batch = Batch { bytes: vec![1; 300], rows: 2 };
-        let message = sql::CopyOutResponse::parse_from_bytes(&data_batch(batch)).expect("parses");
-        assert_eq!(message.data(), vec![1; 300]);
-    }
-}
+mod tests;

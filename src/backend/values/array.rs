@@ -1,69 +1,12 @@
-//! Arrays of any dimensions, in and out.
+//! Arrays of any dimensions, as parameters.
 
 use std::fmt::Write as _;
 
-use super::{decode, parameter, DecodeError, Shape};
+use super::{parameter, Shape};
 use crate::core::value::{Array, Dimension, Value};
 
 /// PostgreSQL's own limit.
-const DIMENSIONS_MAX: usize = 6;
-
-/// Decodes PostgreSQL's binary form.
-pub(super) fn decoded(element: &Shape, bytes: &[u8]) -> Result<Value, DecodeError> {
-    let mut rest = Rest(bytes);
-    let dimensions = rest.number()?;
-    let _has_nulls = rest.number()?;
-    let element_oid = u32::from_be_bytes(rest.take()?);
-    let dimensions = usize::try_from(dimensions).unwrap_or(usize::MAX);
-    if dimensions > DIMENSIONS_MAX {
-        return Err(wrong("too many dimensions"));
-    }
-    let mut shape = Vec::with_capacity(dimensions);
-    let mut count = usize::from(dimensions > 0);
-    for _ in 0..dimensions {
-        let (length, lower_bound) = (rest.number()?, rest.number()?);
-        let length = u32::try_from(length).map_err(|_| wrong("a negative length"))?;
-        count = count.checked_mul(length as usize).ok_or_else(|| wrong("too many elements"))?;
-        shape.push(Dimension { length, lower_bound });
-    }
-    // Each element takes four bytes at least, so this bounds what is allocated.
-    if count > rest.0.len() / 4 {
-        return Err(wrong("too short for its dimensions"));
-    }
-    let mut elements = Vec::with_capacity(count);
-    for _ in 0..count {
-        elements.push(match usize::try_from(rest.number()?) {
-            Err(_) => Value::Null,
-            Ok(length) => decode(element, rest.bytes(length)?)?,
-        });
-    }
-    if !rest.0.is_empty() {
-        return Err(wrong("bytes left over"));
-    }
-    Ok(Value::Array(Array { element_oid, dimensions: shape, elements }))
-}
-
-fn wrong(why: &'static str) -> DecodeError {
-    DecodeError::new("array", why)
-}
-
-struct Rest<'a>(&'a [u8]);
-
-impl<'a> Rest<'a> {
-    fn bytes(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or_else(|| wrong("too short"))?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn take(&mut self) -> Result<[u8; 4], DecodeError> {
-        self.bytes(4)?.try_into().map_err(|_| wrong("too short"))
-    }
-
-    fn number(&mut self) -> Result<i32, DecodeError> {
-        Ok(i32::from_be_bytes(self.take()?))
-    }
-}
+pub(super) const DIMENSIONS_MAX: usize = 6;
 
 /// How many elements an array has by its dimensions, which must be as many as there
 /// are.
@@ -239,7 +182,6 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::unhex;
     use super::*;
 
     fn array(dimensions: &[(u32, i32)], elements: Vec<Value>) -> Array {
@@ -269,35 +211,5 @@ mod tests {
         assert!(written(&array(&[], vec![Value::Null])).contains("dimensions"));
         let bytes = array(&[(1, 1)], vec![Value::Bytes(vec![1, 255])]);
         assert_eq!(literal(&bytes, &Shape::Scalar(17)).as_deref(), Ok(r#"{"\\x01ff"}"#));
-    }
-
-    #[test]
-    fn a_binary_array_has_dimensions_bounds_and_nulls() {
-        let bytes = unhex(
-            "000000020000000100000017\
-             00000002000000010000000100000000\
-             0000000400000007ffffffff",
-        );
-        let Ok(Value::Array(array)) = decoded(&Shape::Scalar(23), &bytes) else {
-            panic!("an array");
-        };
-        assert_eq!(array.element_oid, 23);
-        let bounds = array.dimensions.iter().map(|d| (d.length, d.lower_bound));
-        assert_eq!(bounds.collect::<Vec<_>>(), [(2, 1), (1, 0)]);
-        assert_eq!(array.elements, [Value::Int(7), Value::Null]);
-    }
-
-    #[test]
-    fn hostile_arrays_are_refused_without_much_memory() {
-        let huge = unhex(
-            "000000020000000000000017 7fffffff00000001 7fffffff00000001".replace(' ', "").as_str(),
-        );
-        assert!(decoded(&Shape::Scalar(23), &huge).is_err());
-        let many = unhex("7fffffff0000000000000017");
-        assert!(decoded(&Shape::Scalar(23), &many).is_err());
-        for length in 0..30 {
-            let _ = decoded(&Shape::Scalar(23), &vec![0xff; length]);
-            let _ = decoded(&Shape::Scalar(23), &vec![0; length]);
-        }
     }
 }

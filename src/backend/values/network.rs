@@ -1,6 +1,5 @@
-//! Network addresses, bit strings and log positions as PostgreSQL spells them.
+//! Network addresses and log positions as PostgreSQL spells them.
 
-use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::DecodeError;
@@ -57,23 +56,6 @@ pub(super) fn mac(
     Ok(parts.join(":"))
 }
 
-/// `bit` and `varbit`: the number of bits, then the bits.
-pub(super) fn bits(bytes: &[u8]) -> Result<String, DecodeError> {
-    let wrong = || DecodeError::new("bit", "wrong length");
-    let (count, bytes) = bytes.split_first_chunk::<4>().ok_or_else(wrong)?;
-    let count = usize::try_from(i32::from_be_bytes(*count)).map_err(|_| wrong())?;
-    if count.div_ceil(8) != bytes.len() {
-        return Err(wrong());
-    }
-    let mut out = String::with_capacity(bytes.len() * 8);
-    for byte in bytes {
-        // Writing to a string does not fail.
-        let _ = write!(out, "{byte:08b}");
-    }
-    out.truncate(count);
-    Ok(out)
-}
-
 /// `pg_lsn`.
 pub(super) fn log_position(bytes: [u8; 8]) -> String {
     let position = u64::from_be_bytes(bytes);
@@ -92,14 +74,6 @@ mod tests {
         assert!(address("inet", &[2, 33, 0, 4, 10, 0, 0, 1]).is_err());
         assert!(address("inet", &[2, 32, 0, 4, 10]).is_err());
         assert!(address("inet", &[]).is_err());
-    }
-
-    #[test]
-    fn bits_are_as_many_as_said() {
-        assert_eq!(bits(&[0, 0, 0, 3, 0b1010_0000]).as_deref(), Ok("101"));
-        assert_eq!(bits(&[0, 0, 0, 0]).as_deref(), Ok(""));
-        assert!(bits(&[0, 0, 0, 9, 0]).is_err());
-        assert!(bits(&[0xff; 4]).is_err());
     }
 
     #[test]

@@ -2,22 +2,12 @@
 
 use super::{fixed, DecodeError};
 
-/// Renders a numeric exactly as the server's `::text` does.
+/// A number as it came.
 ///
-/// The output is at most about 150 kB, whatever the header claims: weight and
-/// scale are 16-bit numbers.
-pub(super) fn text(bytes: &[u8]) -> Result<String, DecodeError> {
-    let numeric = Numeric::parse(bytes)?;
-    Ok(match numeric.sign {
-        Sign::NaN => "NaN".to_owned(),
-        Sign::Infinity => "Infinity".to_owned(),
-        Sign::NegativeInfinity => "-Infinity".to_owned(),
-        Sign::Positive => numeric.render(""),
-        Sign::Negative => numeric.render("-"),
-    })
-}
-
-struct Numeric<'a> {
+/// Its text is at most about 150 kB, whatever the header claims: weight and scale are
+/// 16-bit numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Numeric<'a> {
     sign: Sign,
     /// The exponent of the first digit, in powers of 10000.
     weight: i32,
@@ -27,6 +17,7 @@ struct Numeric<'a> {
     digits: &'a [[u8; 2]],
 }
 
+#[derive(Debug, Clone, Copy)]
 enum Sign {
     Positive,
     Negative,
@@ -35,8 +26,25 @@ enum Sign {
     NegativeInfinity,
 }
 
+impl Sign {
+    /// The text, or what stands before the digits.
+    fn text(self) -> &'static str {
+        match self {
+            Sign::Positive => "",
+            Sign::Negative => "-",
+            Sign::NaN => "NaN",
+            Sign::Infinity => "Infinity",
+            Sign::NegativeInfinity => "-Infinity",
+        }
+    }
+
+    fn has_digits(self) -> bool {
+        matches!(self, Sign::Positive | Sign::Negative)
+    }
+}
+
 impl<'a> Numeric<'a> {
-    fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let Some((header, digits)) = bytes.split_at_checked(HEADER_BYTES) else {
             return Err(malformed("wrong length"));
         };
@@ -65,36 +73,78 @@ impl<'a> Numeric<'a> {
         Ok(Numeric { sign, weight, scale: scale.into(), digits })
     }
 
-    fn render(&self, sign: &str) -> String {
-        let whole_groups = usize::try_from(self.weight + 1).unwrap_or(0);
-        let mut out = String::with_capacity(whole_groups * 4 + self.scale + 6);
-        out.push_str(sign);
-        if self.weight < 0 {
-            out.push('0');
+    /// The length of the text.
+    pub(super) fn length(&self) -> usize {
+        let sign = self.sign.text().len();
+        if !self.sign.has_digits() {
+            return sign;
         }
-        for index in 0..=self.weight {
-            let group = self.decimals(index);
-            // Only the first group loses its leading zeros, but never its last digit.
-            let zeros = group.iter().take(3).take_while(|digit| **digit == b'0').count();
-            let skipped = if index == 0 { zeros } else { 0 };
-            out.extend(group.iter().skip(skipped).copied().map(char::from));
+        let whole = match usize::try_from(self.weight) {
+            // A zero stands before the point.
+            Err(_) => 1,
+            Ok(weight) => 4 * weight + 4 - leading_zeros(self.group(0)),
+        };
+        let fraction = if self.scale > 0 { 1 + self.scale } else { 0 };
+        sign + whole + fraction
+    }
+
+    /// Adds the text, exactly as the server's `::text` is.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.sign.text().as_bytes());
+        if !self.sign.has_digits() {
+            return;
         }
-        if self.scale > 0 {
-            out.push('.');
-            let groups = (self.weight + 1..).flat_map(|index| self.decimals(index));
-            out.extend(groups.take(self.scale).map(char::from));
+        // Some more than are needed are written at the end, and cut off.
+        out.reserve(self.length() + 4);
+        // Groups that were sent and stand before the point.
+        let mut sent = 0;
+        match usize::try_from(self.weight) {
+            Err(_) => out.push(b'0'),
+            Ok(weight) => {
+                let first = self.group(0);
+                out.extend_from_slice(first.get(leading_zeros(first)..).unwrap_or_default());
+                let end = out.len() + 4 * weight;
+                sent = self.digits.len().min(weight + 1);
+                self.groups(1, sent, out);
+                // Those that were not sent are zero.
+                out.resize(end, b'0');
+            }
         }
-        out
+        if self.scale == 0 {
+            return;
+        }
+        out.push(b'.');
+        let end = out.len() + self.scale;
+        // Groups between the point and the first that was sent.
+        let empty = usize::try_from(-1 - self.weight).unwrap_or(0);
+        let needed = self.scale.div_ceil(4);
+        out.resize(out.len() + 4 * empty.min(needed), b'0');
+        self.groups(sent, sent.saturating_add(needed.saturating_sub(empty)), out);
+        out.resize(end, b'0');
+    }
+
+    /// Adds the groups from `from` to before `to`, those of them that were sent.
+    fn groups(&self, from: usize, to: usize, out: &mut Vec<u8>) {
+        let to = to.min(self.digits.len());
+        for digit in self.digits.get(from..to).unwrap_or_default() {
+            out.extend_from_slice(&decimals(u16::from_be_bytes(*digit)));
+        }
     }
 
     /// The four decimal digits of one group; groups that were not sent are zero.
-    fn decimals(&self, index: i32) -> [u8; 4] {
-        let sent = usize::try_from(index).ok().and_then(|index| self.digits.get(index));
-        let group = sent.map_or(0, |digit| u16::from_be_bytes(*digit));
-        // Each quotient is below ten, because a group is below 10000.
-        [group / 1000, group / 100 % 10, group / 10 % 10, group % 10]
-            .map(|digit| b'0' + digit as u8)
+    fn group(&self, index: usize) -> [u8; 4] {
+        decimals(self.digits.get(index).map_or(0, |digit| u16::from_be_bytes(*digit)))
     }
+}
+
+fn decimals(group: u16) -> [u8; 4] {
+    // Each quotient is below ten, because a group is below 10000.
+    [group / 1000, group / 100 % 10, group / 10 % 10, group % 10].map(|digit| b'0' + digit as u8)
+}
+
+/// Only the first group loses its leading zeros, but never its last digit.
+fn leading_zeros(group: [u8; 4]) -> usize {
+    group.iter().take(3).take_while(|digit| **digit == b'0').count()
 }
 
 fn malformed(why: &'static str) -> DecodeError {
@@ -111,8 +161,10 @@ const SCALE_MAX: u16 = 0x3FFF;
 
 #[cfg(test)]
 mod tests {
+    use super::super::digits::Digits;
     use super::super::unhex;
     use super::*;
+    use crate::core::testing::Xorshift;
 
     /// Pairs of `numeric_send` and `::text`, as PostgreSQL 15 gave them.
     const SERVER: [(&str, &str); 21] = [
@@ -138,6 +190,55 @@ mod tests {
         ("0005000400000000270f270f270f270f270f", "99999999999999999999"),
         ("0001fffb000000170001", "0.00000000000000000001000"),
     ];
+
+    fn text(bytes: &[u8]) -> Result<String, DecodeError> {
+        let digits = Digits::Numeric(Numeric::read(bytes)?);
+        let text = digits.text();
+        assert_eq!(text.len(), digits.length());
+        Ok(text)
+    }
+
+    /// The text by the book: each decimal digit by its place.
+    fn naive(weight: i32, negative: bool, scale: i32, digits: &[u16]) -> String {
+        // The digit before 10 to the power `exponent`.
+        let digit = |exponent: i32| {
+            let group = usize::try_from(weight - exponent.div_euclid(4)).ok();
+            let group = group.and_then(|group| digits.get(group)).copied().unwrap_or(0);
+            let digit = u32::from(group) / 10u32.pow(exponent.rem_euclid(4) as u32) % 10;
+            char::from_digit(digit, 10).unwrap()
+        };
+        let whole: String = (0..4 * (weight + 1)).rev().map(digit).collect();
+        let zeros = whole.bytes().take(3).take_while(|byte| *byte == b'0').count();
+        let whole = if whole.is_empty() { "0" } else { &whole[zeros..] };
+        let fraction: String = (-scale..0).rev().map(digit).collect();
+        let sign = if negative { "-" } else { "" };
+        let point = if scale > 0 { "." } else { "" };
+        format!("{sign}{whole}{point}{fraction}")
+    }
+
+    #[test]
+    fn random_numbers_read_as_their_digits_stand() {
+        let mut random = Xorshift::new(3);
+        for round in 0..20_000 {
+            // Now and then the weight is anything.
+            let span = if round % 100 == 0 { 65_536 } else { 24 };
+            let weight = random.below(span) as i32 - span as i32 / 2;
+            let scale = random.below(if round % 50 == 0 { 16_384 } else { 40 }) as i32;
+            let negative = random.below(2) == 1;
+            let mut digit = || match random.below(4) {
+                0 => 0,
+                1 => random.below(10) as u16,
+                _ => random.below(10_000) as u16,
+            };
+            let digits: Vec<u16> = (0..round % 13).map(|_| digit()).collect();
+            let sign = if negative { 0x4000 } else { 0 };
+            let header = [digits.len() as u16, weight as u16, sign, scale as u16];
+            let words = header.iter().chain(&digits);
+            let bytes: Vec<u8> = words.flat_map(|word| word.to_be_bytes()).collect();
+            let expected = naive(weight, negative, scale, &digits);
+            assert_eq!(text(&bytes).as_deref(), Ok(expected.as_str()), "{header:?} {digits:?}");
+        }
+    }
 
     #[test]
     fn numbers_read_as_the_server_prints_them() {

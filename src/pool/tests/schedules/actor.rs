@@ -122,7 +122,7 @@ impl<'a> Actor<'a> {
             count.look_at(&session);
             let Ok(mut session) = session else { return };
             let limits = Limits { max_bytes: 1, max_rows: None };
-            let mut kept = Kept::new(limits, &|| ());
+            let mut kept = Kept::new(limits, &|| (), &|| true);
             let _ = session.taken.backend.run(&statement(), &mut kept);
             match ending {
                 0 => panic!("injected in a one-shot"),

@@ -1,0 +1,77 @@
+//! What goes into a pipe and what comes out.
+
+use super::*;
+use std::future::poll_fn;
+
+fn seal(batch: Batch) -> Vec<u8> {
+    batch.bytes
+}
+
+fn add(pipe: &Pipe, byte: u8) -> Added {
+    let one = |batch: &mut Batch| {
+        batch.bytes.push(byte);
+        batch.rows += 1;
+    };
+    pipe.add(one, 2, seal)
+}
+
+fn next(pipe: &Pipe) -> Option<Option<Vec<u8>>> {
+    let polled = poll_fn(|cx| match pipe.poll_next(cx, seal) {
+        Poll::Ready(next) => Poll::Ready(Some(next)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    futures_executor::block_on(polled)
+}
+
+#[test]
+fn messages_come_in_order_whole_or_ripe_and_then_the_end() {
+    let pipe = Pipe::default();
+    assert_eq!(add(&pipe, 1), Added::First);
+    assert_eq!(next(&pipe), None);
+    assert_eq!(add(&pipe, 2), Added::More);
+    assert_eq!(next(&pipe), Some(Some(vec![1, 2])));
+    assert_eq!(add(&pipe, 3), Added::First);
+    pipe.ripen();
+    assert_eq!(next(&pipe), Some(Some(vec![3])));
+    add(&pipe, 4);
+    pipe.push(vec![9], seal);
+    add(&pipe, 5);
+    pipe.end(seal);
+    for message in [4, 9, 5] {
+        assert_eq!(next(&pipe), Some(Some(vec![message])));
+    }
+    assert_eq!(next(&pipe), Some(None));
+}
+
+#[test]
+fn a_full_pipe_stalls_until_it_is_read_or_closed() {
+    let pipe = Pipe::default();
+    for byte in 0..4 {
+        add(&pipe, byte);
+    }
+    assert!(pipe.is_full());
+    assert_eq!(pipe.wait(Duration::ZERO), Err(Stalled));
+    assert!(next(&pipe).is_some());
+    assert_eq!(pipe.wait(Duration::ZERO), Ok(()));
+    add(&pipe, 5);
+    add(&pipe, 6);
+    assert!(pipe.is_full());
+    pipe.close();
+    assert_eq!(pipe.wait(Duration::ZERO), Ok(()));
+    assert!(pipe.is_closed());
+    assert_eq!(add(&pipe, 7), Added::Dropped);
+    assert_eq!(next(&pipe), Some(None));
+}
+
+#[test]
+fn the_backlog_is_what_waits_however_small_it_is() {
+    let pipe = Pipe::default();
+    for length in [0, 100] {
+        pipe.push(vec![0; length], seal);
+    }
+    assert_eq!(pipe.backlog(), 100 + 2 * MESSAGE_BYTES);
+    assert!(next(&pipe).is_some());
+    assert_eq!(pipe.backlog(), 100 + MESSAGE_BYTES);
+    pipe.close();
+    assert_eq!(pipe.backlog(), 0);
+}
