@@ -50,6 +50,7 @@ struct Families {
     gave_way: IntCounterVec,
     statement_hits: IntCounterVec,
     statement_misses: IntCounterVec,
+    connections_refused: IntCounterVec,
 }
 
 impl Default for Metrics {
@@ -158,6 +159,11 @@ impl Default for Metrics {
                 "Statements that had to be prepared.",
                 &[],
             ),
+            connections_refused: counter(
+                "connpool_client_connections_refused_total",
+                "Client connections closed because they were beyond a limit, by reason.",
+                &["reason"],
+            ),
             registry,
             tenants: RwLock::default(),
         }))
@@ -185,6 +191,11 @@ impl Metrics {
     pub fn statement(&self, cached: bool) {
         let family = if cached { &self.0.statement_hits } else { &self.0.statement_misses };
         family.with_label_values::<&str>(&[]).inc();
+    }
+
+    /// A client connection beyond a limit was closed.
+    pub fn connection_refused(&self, reason: &str) {
+        self.0.connections_refused.with_label_values(&[reason]).inc();
     }
 
     /// Where the families are registered; collectors of gauges join them there.

@@ -1,26 +1,23 @@
 //! Wiring only: start in order, stop in reverse.
 
+mod descriptors;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
-use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
 use crate::clock;
 use crate::config::Config;
 use crate::core::lease_table::EndReason;
 use crate::http;
 use crate::pool::context::Context;
+use crate::pool::port::Reach;
 use crate::pool::service::Service;
 use crate::rpc;
 use crate::runtime::shutdown::Thread;
-use crate::runtime::{keeper, reaper};
+use crate::runtime::{guard, keeper, probe, reaper};
 
-/// File descriptors of one backend, its driver's runtime included.
-const DESCRIPTORS_PER_BACKEND: u64 = 4;
-/// Descriptors for everything else: clients, listeners, files.
-const DESCRIPTORS_REST: u64 = 1024;
 /// After the drain time, what was cancelled has so long to end.
 const AFTER_CANCEL: Duration = Duration::from_secs(5);
 /// Calls that have their answers have so long to send them.
@@ -31,7 +28,7 @@ const GRPC_GRACE: Duration = Duration::from_secs(2);
 pub enum StartError {
     /// A setting breaks a rule.
     Config(String),
-    /// The system's limit of open files is too low for `max_backends`.
+    /// The system's limit of open files is too low for the backends and clients.
     Descriptors {
         /// The limit.
         limit: u64,
@@ -55,7 +52,7 @@ impl fmt::Display for StartError {
             StartError::Descriptors { limit, needed } => write!(
                 f,
                 "the limit of open files is {limit}, {needed} are needed: raise it (ulimit -n) \
-                 or lower --max-backends"
+                 or lower --max-backends or --max-client-connections"
             ),
             StartError::Grpc(error) => error.fmt(f),
             StartError::Http(error, address) => {
@@ -74,6 +71,8 @@ pub struct Server {
     service: Service,
     grpc: rpc::server::Server,
     http: http::server::Server,
+    guard: Thread,
+    probe: Thread,
     reaper: Thread,
     keeper: Thread,
     drain_timeout: Duration,
@@ -87,7 +86,7 @@ impl Server {
     pub fn start(config: Config) -> Result<Server, StartError> {
         config.pool.check().map_err(StartError::Config)?;
         config.limits.check().map_err(StartError::Config)?;
-        raise_descriptors(config.limits.max_backends)?;
+        let bounds = descriptors::share_out(&config.limits)?;
         let context = Context::new(config);
         let service = Service::new(&context).map_err(StartError::OpenSsl)?;
         let config = &context.config;
@@ -98,7 +97,14 @@ impl Server {
             reaper::start(registry, Arc::clone(&service.leases)).map_err(StartError::Thread)?;
         let keeper = keeper::start(service.clone()).map_err(StartError::Thread)?;
         let grpc = rpc::server::Server::start(config, &service).map_err(StartError::Grpc)?;
-        Ok(Server { drain_timeout: config.drain_timeout, service, grpc, http, reaper, keeper })
+        let guard = guard::start(grpc.port(), bounds, rpc::crowded::crowded, &service)
+            .map_err(StartError::Thread)?;
+        let probe = probe::start(config, grpc.port(), &service).map_err(StartError::Thread)?;
+        // HTTP came first and has said until now that there is nothing to be had.
+        context.port.set_reach(Reach::Serving);
+        service.publish();
+        let drain_timeout = config.drain_timeout;
+        Ok(Server { drain_timeout, service, grpc, http, guard, probe, reaper, keeper })
     }
 
     /// The gRPC port.
@@ -113,7 +119,7 @@ impl Server {
 
     /// Drains and stops. Returns true if every lease had ended by itself.
     pub fn stop(self) -> bool {
-        let Server { service, grpc, http, reaper, keeper, drain_timeout } = self;
+        let Server { service, grpc, http, guard, probe, reaper, keeper, drain_timeout } = self;
         let outstanding = &service.context().outstanding;
         service.registry.drain();
         log::info!(
@@ -129,6 +135,9 @@ impl Server {
         // The keeper ends first, so that it opens nothing behind our back.
         drop(keeper);
         outstanding.wait_for_none(clock::now() + AFTER_CANCEL);
+        // From here on an answer that does not come means nothing.
+        drop(probe);
+        drop(guard);
         grpc.stop(GRPC_GRACE);
         // One-shots that were still running ended with their calls.
         let ended = outstanding.wait_for_none(clock::now() + AFTER_CANCEL);
@@ -142,20 +151,4 @@ impl Server {
         drop(http);
         clean
     }
-}
-
-/// Raises the soft limit of open files as far as the hard one allows.
-fn raise_descriptors(max_backends: usize) -> Result<(), StartError> {
-    let needed = max_backends as u64 * DESCRIPTORS_PER_BACKEND + DESCRIPTORS_REST;
-    let now = getrlimit(Resource::Nofile);
-    if now.current.is_none_or(|limit| limit >= needed) {
-        return Ok(());
-    }
-    let reachable = now.maximum.map_or(needed, |most| most.min(needed));
-    let raised = Rlimit { current: Some(reachable), maximum: now.maximum };
-    if reachable < needed || setrlimit(Resource::Nofile, raised).is_err() {
-        let limit = now.current.unwrap_or(reachable).max(reachable);
-        return Err(StartError::Descriptors { limit, needed });
-    }
-    Ok(())
 }

@@ -22,6 +22,10 @@ pub const RESOLVER: &str = "resolver";
 pub const SIGNALS: &str = "signals";
 /// Waits for gRPC to finish its calls.
 pub const GRPC_STOP: &str = "grpc-stop";
+/// Keeps client connections within their limits.
+pub const GRPC_GUARD: &str = "grpc-guard";
+/// Calls the service over its own port.
+pub const GRPC_PROBE: &str = "grpc-probe";
 /// gRPC's own completion queues.
 pub const GRPC: &str = "grpc";
 

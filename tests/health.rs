@@ -65,7 +65,7 @@ fn a_service_without_tenants_is_healthy_and_serves() {
         "Connection pool: 0/0 connections active, 0 errors, 0 health check failures"
     );
     assert!(health.timestamp > 1_700_000_000);
-    let page = "{\"status\":\"healthy\",\"draining\":false,\"tenants\":[]}\n";
+    let page = "{\"status\":\"healthy\",\"draining\":false,\"grpc\":\"serving\",\"tenants\":[]}\n";
     assert_eq!(service.get("/health/ready"), (200, page.to_owned()));
     assert_eq!(service.get("/health/live"), (200, "OK".to_owned()));
     assert_eq!(serving(&service), ServingStatus::SERVING);

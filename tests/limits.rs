@@ -67,8 +67,8 @@ fn leases(client: &Client, tenant: &Tenant, count: usize) -> Vec<Held> {
 fn a_full_queue_refuses_at_once_and_says_how_full_it_is() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
     let held = service.lease(&tenant);
-    let clients = [service.client(), service.client()];
-    let mut line: Vec<_> = clients.iter().flat_map(|client| park(client, &tenant, 500)).collect();
+    let clients: Vec<_> = (0..8).map(|_| service.client()).collect();
+    let mut line: Vec<_> = clients.iter().flat_map(|client| park(client, &tenant, 125)).collect();
     service.wait_stats(&tenant.name, "all stand", |stats| stats.waiting == 1000);
     let told = facts(acquire_later(&held.client, &parked(&tenant)), "QUEUE_FULL");
     let full = [("used", "1"), ("waiting", "1000"), ("limit", "1000"), ("position", "1001")];
@@ -106,21 +106,21 @@ fn a_wait_that_is_over_says_which_place_it_had_come_to() {
 }
 
 #[test]
-fn a_connection_may_park_512_requests_and_its_releases_pass_them() {
+fn a_connection_may_park_192_requests_and_its_releases_pass_them() {
     let (service, tenant, other) = (Service::start(), tenant().pool_of(1), tenant());
     let crowded = service.client();
     let held = crowded.acquire(&tenant.name, &tenant.dsn).unwrap();
-    let mut line = park(&crowded, &tenant, 512);
-    service.wait_stats(&tenant.name, "all stand", |stats| stats.waiting == 512);
+    let mut line = park(&crowded, &tenant, 192);
+    service.wait_stats(&tenant.name, "all stand", |stats| stats.waiting == 192);
     let told = facts(acquire_later(&crowded, &parked(&tenant)), "CALLER_LIMIT");
-    assert_facts(&told, &tenant, &[("used", "512"), ("limit", "512")]);
+    assert_facts(&told, &tenant, &[("used", "192"), ("limit", "192")]);
     // Only waiting is limited: where there is no need to, it is served.
     let there = crowded.acquire(&other.name, &other.dsn).unwrap();
     crowded.release(&there.connection_id).unwrap();
     // Another connection may still wait, behind them.
     let another = service.client();
     let mut late = acquire_later(&another, &parked(&tenant));
-    service.wait_stats(&tenant.name, "it stands", |stats| stats.waiting == 513);
+    service.wait_stats(&tenant.name, "it stands", |stats| stats.waiting == 193);
     let mut id = held.connection_id;
     for call in line.drain(..3) {
         crowded.release(&id).unwrap();

@@ -85,6 +85,14 @@ pub(super) struct Flags {
     /// The most connections of all tenants together.
     #[arg(long, env = "CPM_MAX_BACKENDS", default_value_t = 2000)]
     pub max_backends: usize,
+    /// The most client connections over gRPC [default: as many as there are file
+    /// descriptors for, at most 10000].
+    #[arg(long, env = "CPM_MAX_CLIENT_CONNECTIONS", value_name = "COUNT")]
+    pub max_client_connections: Option<usize>,
+    /// The most client connections from one address; 0 = no limit of its own [default:
+    /// half of all].
+    #[arg(long, env = "CPM_CLIENT_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
+    pub client_connections_per_address: Option<usize>,
     /// A silent client is asked after so long whether it is still there, in seconds.
     #[arg(long, env = "CPM_KEEPALIVE_TIME", default_value_t = 30, value_name = "SECONDS",
           value_parser = value_parser!(u64).range(1..=86_400))]
@@ -158,6 +166,8 @@ impl Flags {
             limits: Limits {
                 max_backends: self.max_backends,
                 leases_per_caller: self.leases_per_caller,
+                client_connections: self.max_client_connections,
+                client_connections_per_address: self.client_connections_per_address,
                 // Zero would give every reader up; a day is as good as for ever.
                 stall_timeout: Duration::from_secs(self.stall_timeout.clamp(1, 86_400)),
                 ..Limits::default()

@@ -118,6 +118,10 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// and for its database.
 const OFTEN: Duration = Duration::from_secs(1);
 
+/// Client connections, where nobody says how many: an idle one costs 75 kB, so that
+/// all together cost 750 MB at most.
+pub const CLIENT_CONNECTIONS: usize = 10_000;
+
 /// Limits of the service as a whole.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -130,9 +134,15 @@ pub struct Limits {
     pub waiters_per_tenant: usize,
     /// Requests waiting in the service.
     pub waiters: usize,
-    /// Requests of one client connection that wait. Half of the streams gRPC lets
-    /// it have, so that a release never stands behind parked requests.
+    /// Requests of one client connection that wait. Three quarters of the streams gRPC
+    /// lets it have, so that a release never stands behind parked requests.
     pub waiters_per_connection: usize,
+    /// Client connections over gRPC. `None`: as many as there are descriptors for, and
+    /// [`CLIENT_CONNECTIONS`] at most.
+    pub client_connections: Option<usize>,
+    /// Those from one address; 0 = as many as in all. `None`: half of all, so that no
+    /// host alone keeps the others out.
+    pub client_connections_per_address: Option<usize>,
     /// Leases that one caller may hold at one tenant; it is not the only customer.
     pub leases_per_caller: usize,
     /// Tenants whose first connection is being made.
@@ -250,7 +260,9 @@ impl Default for Limits {
             connections_per_tenant: 100,
             waiters_per_tenant: 1000,
             waiters: 20_000,
-            waiters_per_connection: 512,
+            waiters_per_connection: 192,
+            client_connections: None,
+            client_connections_per_address: None,
             leases_per_caller: 20,
             opening_tenants: 100,
             tombstones: 100_000,
@@ -276,10 +288,15 @@ impl Limits {
     /// # Errors
     /// The rule that is broken, naming the setting.
     pub fn check(&self) -> Result<(), String> {
-        match self.leases_per_caller {
-            0 => Err("leases per caller must be greater than 0 (--leases-per-caller)".to_owned()),
-            _ => Ok(()),
+        if self.leases_per_caller == 0 {
+            return Err("leases per caller must be greater than 0 (--leases-per-caller)".to_owned());
         }
+        if self.client_connections == Some(0) {
+            return Err(
+                "client connections must be greater than 0 (--max-client-connections)".to_owned()
+            );
+        }
+        Ok(())
     }
 }
 
@@ -368,6 +385,8 @@ mod tests {
         assert!(zero.check().is_err_and(|e| e.contains("max connections")));
         let none = Limits { leases_per_caller: 0, ..Limits::default() };
         assert!(none.check().is_err_and(|e| e.contains("--leases-per-caller")));
+        let none = Limits { client_connections: Some(0), ..Limits::default() };
+        assert!(none.check().is_err_and(|e| e.contains("--max-client-connections")));
         assert!(Limits::default().check().is_ok());
         let wrong = PoolConfig { min_connections: 21, ..PoolConfig::default() };
         assert!(wrong.check().is_err_and(|e| e.contains("min connections")));

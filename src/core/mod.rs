@@ -21,6 +21,7 @@ pub mod wait_queue;
 
 pub mod callers;
 pub mod channels;
+pub mod connections;
 pub mod gate;
 pub mod shares;
 

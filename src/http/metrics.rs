@@ -11,6 +11,7 @@ use crate::core::gate::GateState;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::LeaseState;
 use crate::metrics::OTHER;
+use crate::pool::port::Reach;
 use crate::pool::service::Service;
 
 /// The gauges, by name, help and labels. Closed sets come first, the free label
@@ -35,6 +36,10 @@ const GAUGES: &[(&str, &str, &[&str])] = &[
     ("pool_connections_active", "PostgreSQL connections in use.", &["tenant_id"]),
     ("pool_connections_idle", "PostgreSQL connections at rest.", &["tenant_id"]),
     ("pool_connections_total", "PostgreSQL connections, open or being opened.", &["tenant_id"]),
+    ("connpool_client_connections", "Client connections over gRPC.", &[]),
+    ("connpool_client_connections_max", "How many there may be.", &[]),
+    ("connpool_connection_guard", "1 if connections beyond the limits are closed.", &[]),
+    ("connpool_grpc_reachable", "1 if calls of our own over gRPC are answered.", &[]),
     ("connpool_worker_threads", "Worker threads alive.", &[]),
     ("connpool_build_info", "Always 1; the version is the label.", &["version"]),
 ];
@@ -100,6 +105,13 @@ impl Gauges {
             let count = states.get(state).copied().unwrap_or(0);
             set("connpool_tenants", &[state], count);
         }
+        let port = &self.service.context().port;
+        let (clients, most) = port.clients();
+        set("connpool_client_connections", &[], clients);
+        set("connpool_client_connections_max", &[], most);
+        set("connpool_connection_guard", &[], usize::from(port.is_guarded()));
+        let reachable = port.reach() == Reach::Serving;
+        set("connpool_grpc_reachable", &[], usize::from(reachable));
         let workers = &self.service.context().tools.workers;
         set("connpool_worker_threads", &[], workers.alive());
         set("connpool_build_info", &[env!("CARGO_PKG_VERSION")], 1);

@@ -7,9 +7,10 @@ use crate::pool::health::{Report, Row};
 /// The page, and its status.
 pub(super) fn page(report: &Report) -> (u16, String) {
     let mut page = format!(
-        "{{\"status\":\"{}\",\"draining\":{},\"tenants\":[",
+        "{{\"status\":\"{}\",\"draining\":{},\"grpc\":\"{}\",\"tenants\":[",
         report.level.as_str(),
-        report.draining
+        report.draining,
+        report.grpc.as_str()
     );
     for (n, row) in report.rows.iter().enumerate() {
         page.push_str(if n > 0 { "," } else { "" });

@@ -11,6 +11,7 @@ use crate::pool::job::Outstanding;
 use crate::pool::memory::Memory;
 use crate::pool::operation::Tools;
 use crate::pool::peers::Peers;
+use crate::pool::port::Port;
 use crate::pool::serving::Serving;
 use crate::pool::waiting_room::WaitingRoom;
 use crate::pool::workers::Workers;
@@ -27,6 +28,8 @@ pub struct Context {
     pub keeper: Bell,
     /// Whether requests are wanted.
     pub serving: Serving,
+    /// The gRPC port.
+    pub port: Port,
     /// All permits that are out.
     pub outstanding: Outstanding,
     /// All client connections.
@@ -56,6 +59,7 @@ impl Context {
             bell,
             keeper: Bell::default(),
             serving: Serving::default(),
+            port: Port::default(),
             outstanding: Outstanding::default(),
             peers: Peers::new(config.limits.memory_bytes_per_connection),
             memory: Memory::new(&config.limits),

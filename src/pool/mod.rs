@@ -22,6 +22,7 @@ mod opener;
 pub mod operation;
 pub mod outlet;
 pub mod peers;
+pub mod port;
 mod probe;
 mod progress;
 mod provenance;

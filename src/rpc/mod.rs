@@ -4,6 +4,7 @@ mod connection_pool;
 mod convert;
 mod copy_in;
 mod copy_out;
+pub mod crowded;
 mod health;
 mod listen;
 mod outflow;

@@ -1,6 +1,7 @@
 //! The gRPC server: credentials, limits of connections, bind, stop.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,15 +23,16 @@ use crate::rpc::health::Standard;
 use crate::rpc::sql::Sql;
 use crate::threads;
 
-/// Completion queues, each with a thread; handlers never block them.
-const QUEUES: usize = 2;
+/// Completion queues, each with a thread, are as many as cores, within these bounds:
+/// handlers never block them, but parsing a large request takes one for its time.
+const QUEUES: RangeInclusive<usize> = 2..=16;
 /// Requests larger than this are refused by gRPC.
 const MESSAGE_BYTES: i32 = 4 << 20;
-/// Beyond 512 that may wait there is room for releases and renewals.
-const STREAMS: i32 = 1024;
-/// What a client may send ahead of being read, in each stream. Left to its probes,
-/// gRPC would grow it to the many megabytes that a loopback carries.
-const WINDOW_BYTES: i32 = 1 << 20;
+/// Beyond 192 that may wait there is room for releases and renewals.
+pub(super) const STREAMS: i32 = 256;
+/// What a client may send ahead of being read, in each stream: 16 MiB a connection.
+/// Left to its probes, gRPC would grow it to the many megabytes that a loopback carries.
+const WINDOW_BYTES: i32 = 64 << 10;
 /// Memory for all of gRPC's buffers.
 const QUOTA_BYTES: usize = 256 << 20;
 
@@ -85,7 +87,7 @@ impl Server {
     /// If the certificate or the address cannot be used.
     pub fn start(config: &Config, service: &Service) -> Result<Server, BindError> {
         let credentials = credentials(&config.tls)?;
-        let env = Arc::new(EnvBuilder::new().cq_count(QUEUES).name_prefix(threads::GRPC).build());
+        let env = Arc::new(EnvBuilder::new().cq_count(queues()).name_prefix(threads::GRPC).build());
         let arguments = ChannelBuilder::new(Arc::clone(&env))
             // With the default, a second server would share the port silently.
             .reuse_port(false)
@@ -144,6 +146,11 @@ impl Server {
             let _ = waiter.join();
         }
     }
+}
+
+fn queues() -> usize {
+    let cores = std::thread::available_parallelism().map_or(*QUEUES.start(), usize::from);
+    cores.clamp(*QUEUES.start(), *QUEUES.end())
 }
 
 /// IPv6 addresses need brackets.

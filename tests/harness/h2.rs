@@ -2,7 +2,9 @@
 //! client library sends.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+
+use socket2::{Domain, Socket, Type};
 
 use super::PATIENCE;
 
@@ -38,7 +40,15 @@ impl H2 {
     /// Connects and sends the preface and empty SETTINGS. The server's SETTINGS are
     /// acknowledged by `read` only.
     pub fn connect(port: u16) -> std::io::Result<H2> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        H2::connect_from(Ipv4Addr::LOCALHOST, port)
+    }
+
+    /// The same from another of this machine's addresses.
+    pub fn connect_from(address: Ipv4Addr, port: u16) -> std::io::Result<H2> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((address, 0)).into())?;
+        socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+        let mut stream = TcpStream::from(socket);
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -97,6 +107,20 @@ impl H2 {
             self.frame(PING, ACK, 0, &frame.payload.clone()).ok()?;
         }
         Some(frame)
+    }
+
+    /// True until the server has ended the connection. Drops what has come.
+    pub fn is_open(&mut self) -> bool {
+        self.stream.set_nonblocking(true).expect("a socket");
+        let open = loop {
+            match self.stream.read(&mut [0; 4096]) {
+                Ok(0) => break false,
+                Ok(_) => {}
+                Err(error) => break error.kind() == ErrorKind::WouldBlock,
+            }
+        };
+        self.stream.set_nonblocking(false).expect("a socket");
+        open
     }
 
     /// Reads until `wanted` says yes, or the connection ends.

@@ -108,7 +108,10 @@ pub fn binary() -> PathBuf {
 
 /// A command that runs it without any setting of the environment.
 pub fn command() -> Command {
-    let mut command = Command::new(binary());
+    without_settings(Command::new(binary()))
+}
+
+fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars() {
         if name.starts_with("CPM_")
             || name.starts_with("DB_")
@@ -130,12 +133,24 @@ impl Service {
 
     /// Serves with further arguments.
     pub fn with(arguments: &[&str]) -> Service {
+        Service::run(command(), arguments)
+    }
+
+    /// Serves with at most so many file descriptors.
+    pub fn limited(descriptors: u32, arguments: &[&str]) -> Service {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("ulimit -n {descriptors} && exec \"$0\" \"$@\""));
+        shell.arg(binary());
+        Service::run(without_settings(shell), arguments)
+    }
+
+    fn run(mut command: Command, arguments: &[&str]) -> Service {
         let certs = tempfile::tempdir().expect("a directory");
         let names = ["localhost", "127.0.0.1"];
         let made =
             connection_pool_manager::dev_certs::write(certs.path(), &names).expect("certificates");
         let insecure = arguments.contains(&"--insecure");
-        let mut child = command()
+        let mut child = command
             .args(["serve", "--port", "0", "--listen", "127.0.0.1", "--http", "127.0.0.1:0"])
             .arg("--cert")
             .arg(&made.cert)

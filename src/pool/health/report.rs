@@ -6,6 +6,7 @@ use crate::core::breaker::Phase;
 use crate::core::gate::GateState;
 use crate::core::health::Level;
 use crate::core::ids::TenantId;
+use crate::pool::port::Reach;
 use crate::pool::service::Service;
 use crate::pool::tenant::{lock, Tenant};
 
@@ -43,6 +44,8 @@ pub struct Report {
     pub level: Level,
     /// True once it stops.
     pub draining: bool,
+    /// Whether calls over gRPC are answered.
+    pub grpc: Reach,
     /// One row a tenant, by name.
     pub rows: Vec<Row>,
 }
@@ -50,7 +53,7 @@ pub struct Report {
 impl Report {
     /// True if requests should be sent here.
     pub fn is_ready(&self) -> bool {
-        !self.draining && self.level != Level::Unhealthy
+        !self.draining && self.level != Level::Unhealthy && self.grpc == Reach::Serving
     }
 }
 
@@ -90,6 +93,7 @@ impl Service {
         Report {
             level: Level::of_all(rows.iter().map(|row| row.level)),
             draining: self.registry.is_draining(),
+            grpc: self.context().port.reach(),
             rows,
         }
     }

@@ -1,0 +1,230 @@
+//! The thread that keeps client connections within their limits.
+//!
+//! gRPC 1.56 accepts whoever comes. So the guard looks at the kernel's list of accepted
+//! connections several times a second, and aborts what is beyond the limits, newest
+//! first. In between more may be open for a moment: the descriptors in reserve are for
+//! that. Where it may not close anything, it says so once, and only counts.
+//!
+//! What holds too many calls is told by gRPC. It is asked whenever the memory of the
+//! process has grown, so that it costs nothing otherwise.
+
+mod closer;
+mod memory;
+mod sockets;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{after, select};
+
+use crate::clock;
+use crate::core::connections::{Bounds, Connections, Excess, Seen};
+use crate::pool::service::Service;
+use crate::runtime::shutdown::{Stopped, Thread};
+use crate::threads;
+
+use closer::Closer;
+use memory::Resident;
+use sockets::{Socket, Sockets};
+
+/// The pause between looks: a client in a loop opens some hundred connections in it.
+const PAUSE: Duration = Duration::from_millis(100);
+/// A look takes longer where the kernel has very many sockets. The pause is so many
+/// times that, so that looking never costs more than a fiftieth of a core.
+const PAUSE_PER_LOOK: u32 = 50;
+/// The longest pause, and that after a failure.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// So often it looks whether the memory has grown. A client opens a few thousand calls
+/// in that time, which are some 50 MB.
+const WATCH: Duration = Duration::from_millis(25);
+/// By so much, so that ordinary work rarely makes it count calls.
+const GROWTH: u64 = 16 << 20;
+/// For each reason, one line in so long.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Tells the other ends of connections that have more calls open than they may.
+pub type Crowded = fn() -> Vec<SocketAddr>;
+
+struct Guard {
+    service: Service,
+    port: u16,
+    bounds: Bounds,
+    crowded: Crowded,
+    sockets: Option<Sockets>,
+    memory: Resident,
+    /// None: we may not close anything.
+    closer: Option<Closer>,
+    connections: Connections,
+    /// True once it was said that the kernel tells nothing.
+    blind: bool,
+    said: HashMap<Excess, Said>,
+    /// The memory in use when calls were last counted, or the least since.
+    least: u64,
+}
+
+/// What was closed for one reason since it was last said.
+struct Said {
+    count: usize,
+    last: SocketAddr,
+    next: Instant,
+}
+
+/// Starts the guard of this port.
+///
+/// # Errors
+/// If the system has no thread left, or does not tell of memory.
+pub fn start(port: u16, bounds: Bounds, crowded: Crowded, service: &Service) -> io::Result<Thread> {
+    let closer = Closer::new(port).inspect_err(|error| {
+        log::warn!(
+            "event=guard_powerless error={error:?} message=\"client connections beyond the \
+             limits are counted and not closed: allow the system call pidfd_getfd\""
+        );
+    });
+    let mut guard = Guard {
+        service: service.clone(),
+        port,
+        bounds,
+        crowded,
+        sockets: None,
+        memory: Resident::open()?,
+        closer: closer.ok(),
+        connections: Connections::default(),
+        blind: false,
+        said: HashMap::new(),
+        least: u64::MAX,
+    };
+    Thread::start(threads::GRPC_GUARD, move |stopped| guard.run(&stopped))
+}
+
+impl Guard {
+    fn run(&mut self, stopped: &Stopped) {
+        let mut next_look = clock::now();
+        loop {
+            let began = clock::now();
+            let due = began >= next_look;
+            let looked = threads::survive(threads::GRPC_GUARD, || {
+                if due || self.has_grown()? {
+                    self.look(began)?;
+                }
+                Ok(())
+            });
+            if due {
+                let took = clock::now() - began;
+                let pause = PAUSE.max(took * PAUSE_PER_LOOK).min(LONGEST_PAUSE);
+                next_look = began + pause;
+            }
+            match looked {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    self.no_look(&error);
+                    next_look = began + LONGEST_PAUSE;
+                }
+                None => next_look = began + LONGEST_PAUSE,
+            }
+            select! {
+                recv(stopped) -> _ => return,
+                recv(after(WATCH)) -> _ => {}
+            }
+        }
+    }
+
+    /// True if the memory in use has grown by so much that calls are worth counting.
+    fn has_grown(&mut self) -> io::Result<bool> {
+        let now = self.memory.bytes()?;
+        self.least = self.least.min(now);
+        Ok(now > self.least.saturating_add(GROWTH))
+    }
+
+    /// Those with too many calls, where it is worth to ask.
+    fn crowded_now(&mut self) -> io::Result<Vec<SocketAddr>> {
+        if !self.has_grown()? {
+            return Ok(Vec::new());
+        }
+        // From here on it has to grow anew.
+        self.least = self.memory.bytes()?;
+        Ok((self.crowded)())
+    }
+
+    fn no_look(&mut self, error: &io::Error) {
+        self.sockets = None;
+        self.service.context().port.set_guarded(false);
+        if !std::mem::replace(&mut self.blind, true) {
+            log::warn!(
+                "event=guard_blind error={error:?} message=\"client connections are not \
+                 limited: the kernel does not tell them over netlink\""
+            );
+        }
+    }
+
+    fn look(&mut self, now: Instant) -> io::Result<()> {
+        let sockets = match &mut self.sockets {
+            Some(sockets) => sockets,
+            none => none.insert(Sockets::open()?),
+        };
+        let mut there = sockets.on_port(self.port)?;
+        let port = &self.service.context().port;
+        there.retain(|socket| !port.is_ours(socket.peer));
+        port.set_guarded(self.closer.is_some());
+        self.blind = false;
+        let seen: Vec<Seen<IpAddr>> =
+            there.iter().map(|one| Seen { id: one.inode, host: one.peer.ip() }).collect();
+        let mut beyond = self.connections.look(&seen, self.bounds);
+        let crowded = self.crowded_now()?;
+        let crowded = there.iter().filter(|socket| crowded.contains(&socket.peer));
+        beyond.extend(crowded.map(|socket| (socket.inode, Excess::Streams)));
+        let closed = if beyond.is_empty() { 0 } else { self.close(&beyond, &there, now)? };
+        let open = there.len().saturating_sub(closed);
+        self.service.context().port.set_clients(open, self.bounds.total);
+        self.say(now);
+        Ok(())
+    }
+
+    fn close(
+        &mut self,
+        beyond: &[(u64, Excess)],
+        there: &[Socket],
+        now: Instant,
+    ) -> io::Result<usize> {
+        let Some(closer) = &mut self.closer else { return Ok(0) };
+        let peers: HashMap<u64, SocketAddr> =
+            there.iter().map(|socket| (socket.inode, socket.peer)).collect();
+        let those = beyond.iter().filter_map(|(id, _)| Some((*id, *peers.get(id)?))).collect();
+        let closed = closer.close(those)?;
+        let metrics = &self.service.context().tools.metrics;
+        for (id, excess) in beyond {
+            let Some(peer) = closed.get(id) else { continue };
+            metrics.connection_refused(excess.as_str());
+            let said = Said { count: 0, last: *peer, next: now };
+            let said = self.said.entry(*excess).or_insert(said);
+            said.count += 1;
+            said.last = *peer;
+        }
+        Ok(closed.len())
+    }
+
+    /// Says what was closed, if it is time for that.
+    fn say(&mut self, now: Instant) {
+        let (open, limit) = self.service.context().port.clients();
+        self.said.retain(|excess, said| {
+            if now < said.next {
+                return true;
+            }
+            if said.count == 0 {
+                return false;
+            }
+            log::warn!(
+                "event=connections_closed reason={} count={} from={} open={open} limit={limit} \
+                 limit_of_an_address={}",
+                excess.as_str(),
+                said.count,
+                said.last,
+                self.bounds.per_host,
+            );
+            said.count = 0;
+            said.next = now + QUIET;
+            true
+        });
+    }
+}

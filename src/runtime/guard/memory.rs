@@ -1,0 +1,48 @@
+//! The memory of this process.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// Reads how much memory is in use.
+pub(super) struct Resident {
+    /// Open all the time, so that it can be read where no descriptor is left.
+    statm: File,
+    page: u64,
+}
+
+impl Resident {
+    /// # Errors
+    /// If the system does not tell.
+    pub(super) fn open() -> io::Result<Resident> {
+        let page = rustix::param::page_size() as u64;
+        Ok(Resident { statm: File::open("/proc/self/statm")?, page })
+    }
+
+    /// In bytes.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    pub(super) fn bytes(&self) -> io::Result<u64> {
+        let mut text = [0; 128];
+        let length = self.statm.read_at(&mut text, 0)?;
+        let text = String::from_utf8_lossy(&text[..length]);
+        let pages = text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+        Ok(pages.ok_or(io::ErrorKind::InvalidData)? * self.page)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_grows_with_what_is_written() {
+        let resident = Resident::open().expect("Linux tells");
+        let before = resident.bytes().expect("Linux tells");
+        let written = vec![1_u8; 64 << 20];
+        let after = resident.bytes().expect("Linux tells");
+        assert!(after > before + (32 << 20), "{before} {after}");
+        drop(written);
+    }
+}

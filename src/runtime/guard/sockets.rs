@@ -1,0 +1,175 @@
+//! The connections that the kernel knows on a port, asked over netlink (sock_diag(7)):
+//! one question a family, whatever the number of descriptors.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::net::sockopt::{set_socket_timeout, Timeout};
+use rustix::net::{
+    netlink, recv, send, socket_with, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType,
+};
+
+/// One accepted connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Socket {
+    /// Its inode, as in /proc/self/fd.
+    pub inode: u64,
+    /// Its other end; an IPv4 address as such, also on an IPv6 socket.
+    pub peer: SocketAddr,
+}
+
+// linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h and net/tcp_states.h.
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const REQUEST_AND_DUMP: u16 = 0x301;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const HEADER: usize = 16;
+const TCP: u8 = 6;
+const FAMILIES: [u8; 2] = [2, 10];
+/// Established, FIN_WAIT1 and 2, CLOSE_WAIT, LAST_ACK, CLOSING: those that may have a
+/// descriptor and are no listeners.
+const STATES: u32 = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11;
+/// Offsets in `struct inet_diag_msg`, of 72 bytes.
+const PEER_PORT: usize = 6;
+const PEER_ADDRESS: usize = 24;
+const INODE: usize = 68;
+/// The kernel writes at most this at once.
+const BUFFER: usize = 32 * 1024;
+/// The kernel answers at once; a limit all the same, so that a stop is not held up.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// Asks the kernel.
+pub(super) struct Sockets {
+    netlink: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+impl Sockets {
+    /// # Errors
+    /// If the system has no such sockets, or does not let us have one.
+    pub(super) fn open() -> io::Result<Sockets> {
+        let (kind, flags) = (SocketType::RAW, SocketFlags::CLOEXEC);
+        let asked = Some(netlink::SOCK_DIAG);
+        let netlink = socket_with(AddressFamily::NETLINK, kind, flags, asked)?;
+        set_socket_timeout(&netlink, Timeout::Recv, Some(LIMIT))?;
+        Ok(Sockets { netlink, buffer: vec![0; BUFFER] })
+    }
+
+    /// The accepted connections on this local port.
+    ///
+    /// # Errors
+    /// If the kernel does not answer, or in a way that is not understood.
+    pub(super) fn on_port(&mut self, port: u16) -> io::Result<Vec<Socket>> {
+        let mut found = Vec::new();
+        for family in FAMILIES {
+            send(&self.netlink, &question(family, port), SendFlags::empty())?;
+            while !self.read(&mut found)? {}
+        }
+        Ok(found)
+    }
+
+    /// Reads messages; true after the last.
+    fn read(&mut self, found: &mut Vec<Socket>) -> io::Result<bool> {
+        let (_, length) = recv(&self.netlink, &mut self.buffer[..], RecvFlags::empty())?;
+        let mut rest = self.buffer.get(..length).ok_or(io::ErrorKind::InvalidData)?;
+        while let Some((kind, message)) = next(&mut rest) {
+            match kind {
+                NLMSG_DONE => return Ok(true),
+                NLMSG_ERROR => {
+                    let code = number(message, 0).map_or(0, u32::cast_signed);
+                    return Err(io::Error::from_raw_os_error(-code));
+                }
+                _ => found.extend(socket(message)),
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// All TCP sockets of a family on a local port (`struct inet_diag_req_v2`).
+fn question(family: u8, port: u16) -> [u8; HEADER + 56] {
+    let mut bytes = [0; HEADER + 56];
+    let mut put = |at: usize, part: &[u8]| bytes[at..at + part.len()].copy_from_slice(part);
+    put(0, &(HEADER as u32 + 56).to_ne_bytes());
+    put(4, &SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    put(6, &REQUEST_AND_DUMP.to_ne_bytes());
+    put(HEADER, &[family, TCP, 0, 0]);
+    put(HEADER + 4, &STATES.to_ne_bytes());
+    put(HEADER + 8, &port.to_be_bytes());
+    bytes
+}
+
+/// Takes the next message off: its type and its content.
+fn next<'a>(rest: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
+    let length = number(rest, 0)? as usize;
+    let kind = u16::from_ne_bytes(rest.get(4..6)?.try_into().ok()?);
+    let message = rest.get(HEADER..length)?;
+    // Messages begin at multiples of 4.
+    *rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    Some((kind, message))
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// `None`: nobody has accepted it, or nobody has it any more.
+fn socket(message: &[u8]) -> Option<Socket> {
+    let inode = u64::from(number(message, INODE).filter(|inode| *inode != 0)?);
+    let port = u16::from_be_bytes(message.get(PEER_PORT..PEER_PORT + 2)?.try_into().ok()?);
+    let address = message.get(PEER_ADDRESS..PEER_ADDRESS + 16)?;
+    let ip = if message.first() == Some(&FAMILIES[0]) {
+        IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(&address[..4]).ok()?))
+    } else {
+        IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(address).ok()?)).to_canonical()
+    };
+    Some(Socket { inode, peer: SocketAddr::new(ip, port) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    fn on(port: u16) -> Vec<SocketAddr> {
+        let mut sockets = Sockets::open().expect("Linux has them");
+        let found = sockets.on_port(port).expect("the kernel answers");
+        let mut peers: Vec<_> = found.iter().map(|socket| socket.peer).collect();
+        peers.sort_unstable();
+        peers
+    }
+
+    #[test]
+    fn accepted_connections_of_both_families_are_found_and_nothing_else() {
+        for address in ["127.0.0.1:0", "[::]:0"] {
+            let listener = TcpListener::bind(address).expect("a port");
+            let port = listener.local_addr().expect("it has one").port();
+            assert!(on(port).is_empty());
+            let connect = || TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+            let pair = |_| (connect(), listener.accept().expect("it is there").0);
+            let (clients, mut accepted): (Vec<_>, Vec<_>) = (0..300).map(pair).unzip();
+            let waiting = connect();
+            let mut wanted: Vec<_> =
+                clients.iter().map(|client| client.local_addr().expect("it has one")).collect();
+            wanted.sort_unstable();
+            assert_eq!(on(port), wanted);
+            accepted.truncate(1);
+            assert_eq!(on(port).len(), 1);
+            drop(waiting);
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_cut_off_is_no_socket() {
+        let whole = [1; 72];
+        assert!(socket(&whole).is_some());
+        for length in 0..72 {
+            assert!(socket(&whole[..length]).is_none(), "{length}");
+        }
+        let mut rest: &[u8] = &[200, 0, 0, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(next(&mut rest), None);
+    }
+}

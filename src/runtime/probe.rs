@@ -1,0 +1,111 @@
+//! The thread that calls the service over its own port, as a client would: the one way
+//! to learn that gRPC answers nobody although the process runs.
+
+mod exchange;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use crossbeam_channel::{after, select};
+
+use crate::config::{Config, Tls};
+use crate::pool::port::{Ours, Reach};
+use crate::pool::service::Service;
+use crate::runtime::shutdown::{Stopped, Thread};
+use crate::threads;
+
+/// It asks so often: a balancer that looks every few seconds hears of it in its next
+/// round, and a handshake every 5 s costs nothing.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// After a failure it asks again so soon.
+const SOON: Duration = Duration::from_secs(1);
+/// An answer that takes longer is none: a client would have given up as well.
+const LIMIT: Duration = Duration::from_secs(5);
+/// So many failures in a row, because one may be a passing thing.
+const FAILURES: u32 = 2;
+
+/// Starts to ask the service on this port.
+///
+/// # Errors
+/// If the address it listens on has no meaning, or there is no thread left.
+pub fn start(config: &Config, port: u16, service: &Service) -> io::Result<Thread> {
+    let address = address(&config.listen, port)?;
+    let tls = !matches!(config.tls, Tls::Insecure);
+    let service = service.clone();
+    Thread::start(threads::GRPC_PROBE, move |stopped| run(address, tls, &service, &stopped))
+}
+
+/// Where a client on this machine would connect to.
+fn address(listen: &str, port: u16) -> io::Result<SocketAddr> {
+    let host = listen.trim_start_matches('[').trim_end_matches(']');
+    let first = (host, port).to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
+    let ip = match first.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    Ok(SocketAddr::new(ip, port))
+}
+
+fn run(address: SocketAddr, tls: bool, service: &Service, stopped: &Stopped) {
+    let port = &service.context().port;
+    let mut failures = 0;
+    // The last connection stays ours until the next: gRPC may close it a little later.
+    let mut last: Option<Ours<'_>> = None;
+    loop {
+        let pause = if failures == 0 { INTERVAL } else { SOON };
+        select! {
+            recv(stopped) -> _ => return,
+            recv(after(pause)) -> _ => {}
+        }
+        let asked = threads::survive(threads::GRPC_PROBE, || {
+            exchange::ask(address, tls, LIMIT, stopped, |from| last = Some(port.ours(from)))
+        });
+        if stopped.try_recv().is_err_and(|error| error.is_disconnected()) {
+            return;
+        }
+        let asked = asked.unwrap_or_else(|| Err(io::Error::other("it panicked")));
+        failures = note(service, failures, asked);
+    }
+}
+
+/// What an answer, or none, means after so many failures. Returns how many there are.
+fn note(service: &Service, failures: u32, asked: io::Result<()>) -> u32 {
+    let port = &service.context().port;
+    let Err(error) = asked else {
+        if port.reach() == Reach::Unreachable {
+            port.set_reach(Reach::Serving);
+            service.publish();
+            log::info!("event=grpc_reachable");
+        }
+        return 0;
+    };
+    let failures = failures.saturating_add(1);
+    if failures >= FAILURES && port.reach() != Reach::Unreachable {
+        port.set_reach(Reach::Unreachable);
+        service.publish();
+        log::error!("event=grpc_unreachable error={error:?} failures={failures}");
+    }
+    failures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_asks_where_a_client_of_this_machine_would() {
+        for (listen, wanted) in [
+            ("0.0.0.0", "127.0.0.1:7"),
+            ("::", "[::1]:7"),
+            ("[::]", "[::1]:7"),
+            ("192.0.2.7", "192.0.2.7:7"),
+            ("[2001:db8::1]", "[2001:db8::1]:7"),
+        ] {
+            let address = address(listen, 7).expect("an address");
+            assert_eq!(address.to_string(), wanted, "{listen}");
+        }
+        assert!(address("", 7).is_err());
+    }
+}
