@@ -202,7 +202,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("prometheus", &["http", "metrics.rs", "metrics"]),
     ("clap", &["cli"]),
     ("signal_hook", &["cli"]),
-    ("tempfile", &["embedded", "embedded.rs", "dev_certs.rs", "http"]),
+    ("tempfile", &["embedded", "embedded.rs", "dev_certs", "dev_certs.rs", "http"]),
 ];
 
 #[test]

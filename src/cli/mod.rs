@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod demo;
+mod dev_certs;
 mod logging;
 mod serve;
 
@@ -26,7 +27,7 @@ enum Command {
     Serve(serve::Flags),
     /// Serve on an ephemeral PostgreSQL and walk through a lease.
     Demo(demo::Flags),
-    /// Make a self-signed certificate for development.
+    /// Make certificates for development.
     DevCerts {
         /// Directory for cert.pem and key.pem.
         #[arg(long, default_value = "certs")]
@@ -34,6 +35,12 @@ enum Command {
         /// Further host names or addresses for it.
         #[arg(long = "name")]
         names: Vec<String>,
+        /// Let a CA of its own issue it (ca.pem, ca-key.pem).
+        #[arg(long)]
+        ca: bool,
+        /// Issue a certificate of a client of this name too (client-NAME.pem); needs the CA.
+        #[arg(long = "client", value_name = "NAME", requires = "ca")]
+        clients: Vec<String>,
     },
 }
 
@@ -45,7 +52,9 @@ pub fn main() -> ExitCode {
         None => serve::run(&cli.serve),
         Some(Command::Serve(flags)) => serve::run(&flags),
         Some(Command::Demo(flags)) => demo::run(&flags),
-        Some(Command::DevCerts { dir, names }) => dev_certs(&dir, &names),
+        Some(Command::DevCerts { dir, names, ca, clients }) => {
+            dev_certs::run(&dir, &names, ca, &clients)
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -60,15 +69,6 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// Names that a development certificate is good for.
 const DEV_NAMES: &[&str] = &["localhost", "127.0.0.1", "::1"];
-
-fn dev_certs(dir: &std::path::Path, names: &[String]) -> Outcome {
-    std::fs::create_dir_all(dir)?;
-    let mut all: Vec<&str> = DEV_NAMES.to_vec();
-    all.extend(names.iter().map(String::as_str));
-    let made = crate::dev_certs::ensure(dir, &all)?;
-    println!("{}\n{}", made.cert.display(), made.key.display());
-    Ok(())
-}
 
 /// Clients of old call it with one dash: `-port 8080`.
 fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
