@@ -7,6 +7,8 @@ mod harness;
 mod front;
 #[path = "tls/fronts.rs"]
 mod fronts;
+#[path = "tls/methods.rs"]
+mod methods;
 #[path = "tls/pki.rs"]
 mod pki;
 #[path = "tls/world.rs"]

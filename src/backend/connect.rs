@@ -221,7 +221,7 @@ impl PgConnect {
         let sink = notices.clone();
         config.notice_callback(move |notice| sink.push(notice_of(&notice)));
         let tls = &attempt.tls;
-        let connector = Connector::new(&self.dsn.tls, tls.clone(), Arc::clone(watch), limit);
+        let connector = Connector::new(&self.dsn, tls.clone(), Arc::clone(watch), limit);
         let bundles = connector.bundles();
         let driver = PostgresConnectionManager::new(config, connector);
         let failed = |error| verdict(&error, watch, target.clone(), attempt.limit);

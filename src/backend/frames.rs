@@ -4,6 +4,7 @@
 //! messages that are looked at; all others are skipped by their length.
 
 use crate::backend::fault::fault_in;
+use crate::backend::login::Login;
 use crate::backend::transport::CancelKey;
 use crate::core::transaction::TransactionState;
 use crate::error::PgFault;
@@ -48,10 +49,8 @@ pub struct Frames {
     pub standby: Option<bool>,
     /// What it says of default_transaction_read_only.
     pub read_only: Option<bool>,
-    /// The server wants the password as it is.
-    pub wants_cleartext: bool,
-    /// The server has asked for the password in some way.
-    pub asked: bool,
+    /// What the server asks of who logs in.
+    pub login: Login,
     /// The server has been ready for a statement.
     pub ready: bool,
     /// More is coming than memory should be given for; break the stream off.
@@ -78,8 +77,7 @@ impl Default for Frames {
             foreign_encoding: false,
             standby: None,
             read_only: None,
-            wants_cleartext: false,
-            asked: false,
+            login: Login::default(),
             ready: false,
             excessive: false,
             notification_bytes: 0,
@@ -164,9 +162,9 @@ impl Frames {
         let (body, rest) = bytes.split_at(take);
         let room = BODY_MAX.saturating_sub(self.body.len());
         match self.header[0] {
-            b'Z' | b'C' | b'K' | b'S' | b'R' if take <= room => self.body.extend_from_slice(body),
-            // What stands in front in an error is what matters.
-            b'E' => self.body.extend(body.iter().take(room)),
+            b'Z' | b'C' | b'K' | b'S' if take <= room => self.body.extend_from_slice(body),
+            // What stands in front is what matters.
+            b'E' | b'R' => self.body.extend(body.iter().take(room)),
             _ => {}
         }
         self.body_left -= take;
@@ -197,10 +195,7 @@ impl Frames {
                     self.read_only = Some(value == b"on\0");
                 }
             }
-            // AuthenticationCleartextPassword.
-            (b'R', [0, 0, 0, 3]) => (self.wants_cleartext, self.asked) = (true, true),
-            // MD5 with its salt, SASL with its mechanisms.
-            (b'R', [0, 0, 0, 5 | 10, ..]) => self.asked = true,
+            (b'R', [a, b, c, d, ..]) => self.login.note(u32::from_be_bytes([*a, *b, *c, *d])),
             (b'C', [tag @ .., 0]) => self.tag = Some(String::from_utf8_lossy(tag).into_owned()),
             (b'K', [a, b, c, d, secret @ ..]) => {
                 self.key = Some(CancelKey {
@@ -328,9 +323,14 @@ mod tests {
     fn what_a_server_says_of_itself_and_asks_for_is_noted() {
         let mut frames = Frames::default();
         frames.read(&message(b'R', &[0, 0, 0, 5, 1, 2, 3, 4]));
-        assert!(!frames.wants_cleartext);
+        assert!(frames.login.was_asked() && frames.login.objection().is_none());
         frames.read(&message(b'R', &[0, 0, 0, 3]));
-        assert!(frames.wants_cleartext && !frames.ready);
+        assert!(frames.login.objection().is_some() && !frames.ready);
+        // However long it is.
+        let mut frames = Frames::default();
+        let long = [&[0, 0, 0, 10][..], &[b'x'; 2 * BODY_MAX]].concat();
+        message(b'R', &long).chunks(3000).for_each(|chunk| frames.read(chunk));
+        assert!(frames.login.was_asked());
         frames.read(&message(b'S', b"in_hot_standby\0off\0"));
         frames.read(&message(b'S', b"default_transaction_read_only\0on\0"));
         assert_eq!((frames.standby, frames.read_only), (Some(false), Some(true)));

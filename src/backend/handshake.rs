@@ -11,9 +11,10 @@ use postgres_openssl::MakeTlsConnector;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::backend::bundled::{BundledStream, Bundles};
+use crate::backend::login::Login;
 use crate::backend::tls::{Findings, Tls};
 use crate::backend::transport::{Breakable, Watch, WatchedStream};
-use crate::config::dsn::{self, SslMode, TlsKeys};
+use crate::config::dsn::{self, Dsn, RequireAuth, SslMode};
 
 /// The bytes of an SSLRequest message.
 pub(crate) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
@@ -25,6 +26,7 @@ pub struct Connector {
     mode: SslMode,
     tls: Tls,
     bound: bool,
+    required: Option<RequireAuth>,
     limit: Duration,
     bundles: Bundles,
 }
@@ -32,9 +34,10 @@ pub struct Connector {
 impl Connector {
     /// A connector for one attempt at one server, reporting to `watch`. The server
     /// has `limit` to become ready.
-    pub fn new(keys: &TlsKeys, tls: Tls, watch: Arc<Watch>, limit: Duration) -> Connector {
-        let bound = keys.channel_binding == dsn::ChannelBinding::Require;
-        Connector { watch, mode: keys.mode, tls, bound, limit, bundles: Bundles::default() }
+    pub fn new(dsn: &Dsn, tls: Tls, watch: Arc<Watch>, limit: Duration) -> Connector {
+        let (mode, required) = (dsn.tls.mode, dsn.require_auth.clone());
+        let bound = dsn.tls.channel_binding == dsn::ChannelBinding::Require;
+        Connector { watch, mode, tls, bound, required, limit, bundles: Bundles::default() }
     }
 
     /// How the stream is told what to bundle.
@@ -82,7 +85,7 @@ impl Handshake {
     async fn run(self, socket: Socket) -> Result<WatchedStream, BoxError> {
         let Handshake { plan, encrypt, findings } = self;
         // A server that was tried before may have left half a message.
-        plan.watch.start_anew();
+        plan.watch.start_anew(Login::by(plan.required));
         let mut stream = Breakable::new(socket, &plan.watch, plan.limit);
         let mismatch = |why: &str| Refusal::Mismatch(why.to_owned());
         let mode = plan.mode.as_str();

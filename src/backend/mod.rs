@@ -13,6 +13,7 @@ pub mod frames;
 pub mod handshake;
 pub mod keyword;
 pub mod listen;
+pub mod login;
 mod lookups;
 pub mod manager;
 pub mod pg;

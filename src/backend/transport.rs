@@ -26,6 +26,7 @@ use tokio::time::{sleep, Sleep};
 
 use crate::backend::frames::Frames;
 use crate::backend::handshake::Refusal;
+use crate::backend::login::Login;
 use crate::backend::requests::Requests;
 use crate::core::transaction::TransactionState;
 use crate::error::PgFault;
@@ -45,7 +46,6 @@ pub struct Watch(Mutex<Observed>);
 struct Observed {
     epoch: u64,
     aborted: bool,
-    encrypted: bool,
     waker: Option<Waker>,
     frames: Frames,
     requests: Requests,
@@ -221,19 +221,19 @@ impl Watch {
 
     /// True if the server has asked for the password.
     pub fn was_asked(&self) -> bool {
-        self.lock().frames.asked
+        self.lock().frames.login.was_asked()
     }
 
     /// True if the connection is encrypted.
     pub fn is_encrypted(&self) -> bool {
-        self.lock().encrypted
+        self.lock().frames.login.is_encrypted()
     }
 
     /// Another server is tried: what the last one said does not count.
-    pub(super) fn start_anew(&self) {
+    pub(super) fn start_anew(&self, login: Login) {
         let mut seen = self.lock();
         seen.frames = Frames::default();
-        seen.encrypted = false;
+        seen.frames.login = login;
     }
 
     fn register(&self, cx: &Context<'_>) -> io::Result<()> {
@@ -357,7 +357,7 @@ impl WatchedStream {
 
     /// The stream over TLS.
     pub(super) fn encrypted(stream: Encrypted, watch: Arc<Watch>) -> WatchedStream {
-        watch.lock().encrypted = true;
+        watch.lock().frames.login.encrypted();
         WatchedStream { layer: Layer::Tls(Box::new(stream)), watch, way: None }
     }
 
@@ -405,8 +405,8 @@ impl AsyncRead for WatchedStream {
                     return Poll::Ready(Err(io::Error::other(TOO_MUCH)));
                 }
                 // The driver has not seen the question yet, so it cannot answer.
-                if seen.frames.wants_cleartext && !seen.encrypted {
-                    let refusal = Refusal::Mismatch(CLEARTEXT.to_owned());
+                if let Some(why) = seen.frames.login.objection() {
+                    let refusal = Refusal::Mismatch(why.to_owned());
                     return Poll::Ready(Err(io::Error::other(refusal)));
                 }
             }
@@ -462,7 +462,3 @@ impl TlsStream for WatchedStream {
 
 /// Why the stream breaks itself off.
 const TOO_MUCH: &str = "PostgreSQL sends a row or notifications beyond all limits";
-
-/// What a password is not sent to.
-const CLEARTEXT: &str = "the server asks for the password in clear text over a connection without \
-                         TLS; it was not sent (use sslmode=require, or scram-sha-256 in pg_hba.conf)";

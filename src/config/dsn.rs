@@ -18,6 +18,7 @@ mod keyword_value;
 mod modes;
 mod pair;
 mod parameters;
+mod require_auth;
 mod settings;
 mod tls;
 mod url;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 pub use error::DsnError;
 pub use modes::{ChannelBinding, SslMode, SslNegotiation, TargetSession};
+pub use require_auth::{AuthMethod, RequireAuth};
 pub use tls::{ClientCert, RootCert, TlsKeys};
 
 use error::NUL_RULE;
@@ -48,6 +50,8 @@ pub struct Dsn {
     pub password: Option<Secret>,
     /// Whether and how the connection is encrypted.
     pub tls: TlsKeys,
+    /// How a server may find out who logs in; `None` if not given: in any way.
+    pub require_auth: Option<RequireAuth>,
     /// What a server must be to be taken.
     pub target_session: TargetSession,
     /// How long one attempt may take over all its steps and hosts; the service's own
@@ -148,6 +152,10 @@ impl Dsn {
             user,
             password: settings.text("password").map(Secret),
             tls,
+            require_auth: settings
+                .text("require_auth")
+                .map(|list| RequireAuth::parse(&list))
+                .transpose()?,
             target_session: settings.choice("target_session_attrs")?.unwrap_or_default(),
             connect_timeout: settings.seconds("connect_timeout")?,
             application_name: settings.text("application_name"),

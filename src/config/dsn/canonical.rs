@@ -18,6 +18,7 @@ impl Dsn {
             user: _,
             password,
             tls,
+            require_auth,
             target_session,
             connect_timeout,
             application_name,
@@ -33,6 +34,11 @@ impl Dsn {
         let mut out = self.target_canonical();
         push_some(&mut out, "password", password.as_ref().map(Secret::reveal));
         push_tls(&mut out, tls);
+        push_some(
+            &mut out,
+            "require_auth",
+            require_auth.as_ref().map(ToString::to_string).as_deref(),
+        );
         push(&mut out, "target_session_attrs", target_session.as_str());
         push_seconds(&mut out, "connect_timeout", connect_timeout);
         push_some(&mut out, "application_name", application_name.as_deref());

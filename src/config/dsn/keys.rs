@@ -4,7 +4,7 @@ pub(super) fn is_keyword(key: &str) -> bool {
     (1..=32).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
-pub(super) const SUPPORTED_KEYS: [&str; 30] = [
+pub(super) const SUPPORTED_KEYS: [&str; 31] = [
     "host",
     "hostaddr",
     "port",
@@ -17,6 +17,7 @@ pub(super) const SUPPORTED_KEYS: [&str; 30] = [
     "sslkey",
     "sslnegotiation",
     "channel_binding",
+    "require_auth",
     "target_session_attrs",
     "client_encoding",
     "gssencmode",
@@ -38,7 +39,7 @@ pub(super) const SUPPORTED_KEYS: [&str; 30] = [
 ];
 
 /// What libpq up to PostgreSQL 18 and pgxpool know besides.
-pub(super) const UNSUPPORTED_KEYS: [&str; 33] = [
+pub(super) const UNSUPPORTED_KEYS: [&str; 32] = [
     "authtype",
     "fallback_application_name",
     "gssdelegation",
@@ -54,7 +55,6 @@ pub(super) const UNSUPPORTED_KEYS: [&str; 33] = [
     "passfile",
     "pool_min_idle_conns",
     "replication",
-    "require_auth",
     "requirepeer",
     "requiressl",
     "scram_client_key",

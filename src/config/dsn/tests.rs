@@ -53,6 +53,7 @@ fn host_and_user_suffice_and_the_rest_has_defaults() {
                 client: None,
                 channel_binding: ChannelBinding::Prefer,
             },
+            require_auth: None,
             target_session: TargetSession::Any,
             connect_timeout: None,
             application_name: None,
@@ -72,7 +73,7 @@ fn host_and_user_suffice_and_the_rest_has_defaults() {
 fn every_key_reaches_its_field() {
     let dsn = dsn("host=db hostaddr=10.0.0.1 port=6432 dbname=d user=u password=p \
          sslmode=require channel_binding=disable sslnegotiation=direct sslrootcert=r.pem \
-         sslcert=c.pem sslkey=k.pem target_session_attrs=primary gssencmode=disable \
+         sslcert=c.pem sslkey=k.pem require_auth=none,md5 target_session_attrs=primary gssencmode=disable \
          client_encoding=utf-8 search_path=s my.app=x connect_timeout=7 application_name=a options='-c x=1' \
          keepalives=0 keepalives_idle=1 keepalives_interval=2 keepalives_count=3 \
          tcp_user_timeout=1500 pool_max_conns=9 pool_min_conns=0 \
@@ -91,6 +92,8 @@ fn every_key_reaches_its_field() {
             channel_binding: ChannelBinding::Disable,
         }
     );
+    let auth = dsn.require_auth.expect("it is given");
+    assert!(auth.allows(AuthMethod::None) && auth.allows(AuthMethod::Md5));
     assert_eq!(dsn.target_session, TargetSession::Primary);
     let parameters = [("my.app".into(), "x".into()), ("search_path".into(), "s".into())];
     assert_eq!(dsn.parameters, BTreeMap::from(parameters));

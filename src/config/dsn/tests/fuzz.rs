@@ -90,6 +90,10 @@ impl Seed {
                     false => ChannelBinding::Disable,
                 },
             },
+            require_auth: self.pick(|seed| {
+                let lists = ["none", "!none", "md5,scram-sha-256", "!password,!md5,!oauth"];
+                RequireAuth::parse(seed.one(&lists)).unwrap()
+            }),
             target_session: self.one(&[TargetSession::Any, TargetSession::PreferStandby]),
             connect_timeout: self.seconds_to(i32::MAX as u32),
             application_name: self.pick(Seed::text),

@@ -45,6 +45,7 @@ fn no_error_shows_a_password() {
         "host=h user=u sslpassword=hunter2",
         "host=h user=u sslnegotiation=hunter2",
         "host=h user=u sslcert=hunter2",
+        "host=h user=u require_auth=md5,hunter2",
         "host=h user=u sslkey=hunter2",
         "host=h user=u sslrootcert=system sslmode=hunter2",
         "host=h user=u pool_health_check_period=hunter2",

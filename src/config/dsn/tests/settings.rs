@@ -46,6 +46,37 @@ fn a_wrong_word_says_which_there_are() {
 }
 
 #[test]
+fn methods_of_authentication_are_listed_or_ruled_out() {
+    use super::super::modes::Keyword;
+    use super::super::AuthMethod::{self, Md5, None, Password, ScramSha256};
+    let allowed = |list: &str| -> Vec<AuthMethod> {
+        let auth = dsn(&format!("host=h user=u require_auth={list}")).require_auth;
+        let auth = auth.expect("it is given");
+        AuthMethod::ALL.iter().copied().filter(|method| auth.allows(*method)).collect()
+    };
+    assert_eq!(allowed("scram-sha-256"), [ScramSha256]);
+    assert_eq!(allowed("scram-sha-256,md5"), [Md5, ScramSha256]);
+    assert_eq!(allowed("none"), [None]);
+    assert_eq!(allowed("none,password"), [Password, None]);
+    assert_eq!(allowed("!none").len(), AuthMethod::ALL.len() - 1);
+    assert_eq!(allowed("!password,!md5,!gss,!sspi,!oauth"), [ScramSha256, None]);
+    assert_eq!(dsn("host=h user=u require_auth=''").require_auth, Option::None);
+    let refused = |list: &str| error(&format!("host=h user=u require_auth='{list}'"));
+    let words = "password, md5, gss, sspi, scram-sha-256, oauth or none";
+    for list in ["scram", "md5, none", "md5,", ",md5", "!", "!!md5", " md5", "MD5", "cert"] {
+        let rule = "require_auth: must be a list with commas, and no blanks, of";
+        assert_eq!(refused(list), format!("{rule} {words}"), "{list}");
+    }
+    for list in ["!md5,none", "md5,!none"] {
+        let rule = "require_auth: must have a ! before each of its methods, or before none";
+        assert_eq!(refused(list), rule, "{list}");
+    }
+    for list in ["md5,none,md5", "!md5,!md5"] {
+        assert_eq!(refused(list), "require_auth: must name md5 only once", "{list}");
+    }
+}
+
+#[test]
 fn only_utf8_is_an_encoding() {
     for encoding in ["UTF8", "utf8", "UTF-8", "auto", "''"] {
         dsn(&format!("host=h user=u client_encoding={encoding}"));
