@@ -9,23 +9,34 @@ use std::task::{ready, Context, Poll};
 use postgres::tls::{ChannelBinding, TlsStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::backend::bundle::{Bundler, Bundling};
+use crate::backend::bundle::{Bundler, Bundling, Plan};
 
 /// One read; PostgreSQL sends records of 8 KiB.
 const READ_BYTES: usize = 16 << 10;
 
 /// Says from outside how a stream bundles. A leaf lock.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Bundles(Arc<Mutex<Bundling>>);
+pub(super) struct Bundles(Arc<Mutex<Plan>>);
 
 impl Bundles {
-    fn lock(&self) -> MutexGuard<'_, Bundling> {
+    fn lock(&self) -> MutexGuard<'_, Plan> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How what comes from now on is bundled. Only between two statements.
     pub(super) fn set(&self, bundling: Bundling) {
-        *self.lock() = bundling;
+        let mut plan = self.lock();
+        (plan.bundling, plan.lookups) = (bundling, 0);
+    }
+
+    /// Whether notifications are passed on.
+    pub(super) fn hear(&self, hears: bool) {
+        self.lock().hears = hears;
+    }
+
+    /// Look-ups of types since the bundling was set.
+    pub(super) fn lookups(&self) -> usize {
+        self.lock().lookups
     }
 }
 
@@ -62,15 +73,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for BundledStream<S> {
             if fresh.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            let bundling = *own.bundles.lock();
-            own.bundler.bundle(bundling, fresh.filled(), &mut own.ready);
+            own.bundler.bundle(&mut own.bundles.lock(), fresh.filled(), &mut own.ready);
         }
         let waiting = own.ready.get(own.given..).unwrap_or_default();
         let given = waiting.len().min(buf.remaining());
         buf.put_slice(&waiting[..given]);
         own.given += given;
         // A backend at rest keeps no memory for this.
-        if own.given == own.ready.len() && *own.bundles.lock() == Bundling::None {
+        if own.given == own.ready.len() && own.bundles.lock().bundling == Bundling::None {
             (own.given, own.ready) = (0, Vec::new());
         }
         Poll::Ready(Ok(()))

@@ -49,8 +49,7 @@ impl PgBackend {
         sql: &str,
         source: &mut dyn Source,
     ) -> Result<Done, RunError> {
-        let prepared =
-            self.client.prepare(sql).map_err(|error| self.fail(&error, Sent::Nothing))?;
+        let prepared = self.prepare(sql)?;
         self.watch.start_copy_in();
         let watch = &self.watch;
         let mut sent = Sent::Part;
@@ -86,8 +85,7 @@ impl PgBackend {
         sql: &str,
         sink: &mut dyn Sink,
     ) -> Result<Done, RunError> {
-        let prepared =
-            self.client.prepare(sql).map_err(|error| self.fail(&error, Sent::Nothing))?;
+        let prepared = self.prepare(sql)?;
         self.watch.start_statement();
         self.bundles.set(Bundling::Data);
         let notices = &self.notices;

@@ -11,7 +11,7 @@ use r2d2::ManageConnection;
 use r2d2_postgres::PostgresConnectionManager;
 
 use crate::backend::aim::Aim;
-use crate::backend::bundle::Bundling;
+use crate::backend::bundle::{Bundling, LOOKUPS_MAX};
 use crate::backend::bundled::Bundles;
 use crate::backend::cancel::Canceller;
 use crate::backend::copy::{direction, Direction, Sink, Source};
@@ -19,7 +19,7 @@ use crate::backend::fault::fault_of;
 use crate::backend::handshake::Connector;
 use crate::backend::keyword::{can_be_left, first_keyword};
 use crate::backend::listen::Heard;
-use crate::backend::rows::{bind, column, each, shapes, Bound};
+use crate::backend::rows::{bind, column, each, is_too_deep, shapes, Bound, LEVELS_MAX};
 use crate::backend::session::{Backend, Done, Notice, Notices, Rows, RunError, Sent, Statement};
 use crate::backend::sqlstate;
 use crate::backend::statements::Statements;
@@ -44,6 +44,8 @@ pub struct PgBackend {
     poisoned: bool,
     /// Statements that the driver has prepared and forgotten.
     forgotten: usize,
+    /// Look-ups of types since it knew none.
+    looked_up: usize,
 }
 
 /// What a backend is made of besides its connection.
@@ -83,10 +85,11 @@ impl PgBackend {
             statements,
             poisoned: false,
             forgotten: 0,
+            looked_up: 0,
         }
     }
 
-    /// Nobody takes notifications yet, and the driver would keep them for ever.
+    /// What the tenant's listener has heard last; the driver would keep it for ever.
     fn drop_notifications(&mut self) {
         let mut notifications = self.client.notifications();
         let mut queued = notifications.iter();
@@ -145,7 +148,7 @@ impl PgBackend {
             rows.head(prepared.columns().iter().map(column).collect());
             while let Some(bundle) = coming.next().map_err(Some)? {
                 rows.notices(notices);
-                each(&bundle, |row| rows.row(&shapes, row)).ok_or(None)?;
+                each(&bundle, &shapes, rows).ok_or(None)?;
             }
             Ok(coming.rows_affected())
         })();
@@ -197,26 +200,49 @@ impl PgBackend {
         result
     }
 
-    fn prepare(&mut self, sql: &str) -> Result<postgres::Statement, RunError> {
+    /// Prepares a statement of the user's, whatever types that takes.
+    pub(super) fn prepare(&mut self, sql: &str) -> Result<postgres::Statement, RunError> {
+        // A type holds those inside it, however deep they are by now.
+        if self.looked_up > LOOKUPS_MAX {
+            self.forget_types();
+        }
         self.watch.start_prepare();
-        match self.client.prepare(sql) {
+        self.bundles.set(Bundling::Lookups);
+        let prepared = self.client.prepare(sql);
+        let lookups = self.bundles.lookups();
+        self.bundles.set(Bundling::None);
+        self.looked_up += lookups;
+        match prepared {
             Ok(prepared) => {
-                self.statements.keep(sql, &prepared, clock::now());
+                let columns = prepared.columns().iter().map(postgres::Column::type_);
+                if columns.chain(prepared.params()).any(is_too_deep) {
+                    return Err(too_complex(format!("more than {LEVELS_MAX} levels of types")));
+                }
                 Ok(prepared)
             }
-            Err(error) if self.watch.has_described() => Err(self.lookup_failed(&error)),
+            Err(error) if self.watch.has_described() => Err(self.lookup_failed(&error, lookups)),
             Err(error) => Err(self.fail(&error, Sent::Nothing)),
         }
     }
 
+    /// Types are looked up anew from now on.
+    fn forget_types(&mut self) {
+        self.client.clear_type_cache();
+        self.statements.clear();
+        self.looked_up = 0;
+    }
+
     /// PostgreSQL has understood the statement, but the driver's own questions
     /// after types that it does not know have failed.
-    fn lookup_failed(&mut self, error: &postgres::Error) -> RunError {
+    fn lookup_failed(&mut self, error: &postgres::Error, lookups: usize) -> RunError {
         // The statement itself stays prepared, without anybody to close it.
         self.forgotten += 1;
         self.poisoned |= self.forgotten > FORGOTTEN_MAX;
         // No error of PostgreSQL, but an answer without a row.
         if error.as_db_error().is_none() && self.client.check_connection().is_ok() {
+            if lookups > LOOKUPS_MAX {
+                return too_complex(format!("more than {LOOKUPS_MAX} look-ups of types"));
+            }
             return RunError::Lookup(Box::new(PgFault {
                 severity: "ERROR".to_owned(),
                 sqlstate: "42704".to_owned(),
@@ -253,9 +279,7 @@ impl PgBackend {
         let limit = rows.limit().and_then(|limit| u32::try_from(limit).ok());
         let limit = limit.filter(|limit| *limit < LIMIT_MAX && can_be_left(sql));
         let Some(kept) = self.statements.get(sql, self.watch.settings(), clock::now()) else {
-            let prepared = self.prepare(sql)?;
-            let parameters = bind(&prepared, &statement.parameters)?;
-            return self.read(&prepared, parameters, limit, rows);
+            return self.run_anew(statement, limit, rows);
         };
         let parameters = bind(&kept, &statement.parameters)?;
         match self.read(&kept, parameters, limit, rows) {
@@ -278,10 +302,31 @@ impl PgBackend {
                 return Err(error);
             }
         }
-        let prepared = self.prepare(sql)?;
+        self.run_anew(statement, limit, rows)
+    }
+
+    /// Runs a statement that was not prepared before.
+    fn run_anew(
+        &mut self,
+        statement: &Statement,
+        limit: Option<u32>,
+        rows: &mut dyn Rows,
+    ) -> Result<Done, RunError> {
+        let prepared = self.prepare(&statement.sql)?;
+        self.statements.keep(&statement.sql, &prepared, clock::now());
         let parameters = bind(&prepared, &statement.parameters)?;
         self.read(&prepared, parameters, limit, rows)
     }
+}
+
+/// The error for a statement whose types are beyond what is looked up.
+fn too_complex(what: String) -> RunError {
+    RunError::Lookup(Box::new(PgFault {
+        severity: "ERROR".to_owned(),
+        sqlstate: sqlstate::TOO_COMPLEX.to_owned(),
+        message: format!("the statement needs {what}"),
+        ..PgFault::default()
+    }))
 }
 
 /// A type whose look-up fails again and again must not fill PostgreSQL's memory: a
@@ -331,6 +376,7 @@ impl Backend for PgBackend {
     }
 
     fn listen(&mut self, change: &Change) -> Result<(), RunError> {
+        self.bundles.hear(true);
         self.change_channels(change)
     }
 
@@ -353,6 +399,7 @@ impl Backend for PgBackend {
         if self.poisoned || self.is_closed() {
             return false;
         }
+        self.bundles.hear(false);
         let mut sql = String::new();
         // ROLLBACK outside a transaction would put a warning into the server's log.
         if self.watch.transaction().is_open() {
@@ -390,7 +437,7 @@ impl Backend for PgBackend {
         // A search_path can shadow the operators of the driver's look-ups, and what
         // they say is kept.
         if self.statements.session_reset() {
-            self.client.clear_type_cache();
+            self.forget_types();
         }
         self.notices.take();
         self.drop_notifications();

@@ -4,9 +4,9 @@ use bytes::BytesMut;
 use postgres::types::{to_sql_checked, Format, FromSql, IsNull, Kind, ToSql, Type};
 use postgres::Row;
 
-use crate::backend::bundle::unbundle;
+use crate::backend::bundle::{too_long, unbundle};
 use crate::backend::raw_row::RawRow;
-use crate::backend::session::RunError;
+use crate::backend::session::{Rows, RunError};
 use crate::backend::values::{self, Encoded, Shape};
 use crate::core::value::{Column, Value};
 
@@ -105,20 +105,40 @@ pub(super) fn shape(kind: &Type) -> Shape {
     }
 }
 
+/// Whether a value of this type can be an array of arrays of … deeper than anybody's:
+/// values are decoded by functions that call themselves. By domains a type can be as
+/// deep as one likes.
+pub(super) fn is_too_deep(mut kind: &Type) -> bool {
+    for _ in 0..LEVELS_MAX {
+        match kind.kind() {
+            Kind::Array(inner) | Kind::Domain(inner) | Kind::Range(inner) => kind = inner,
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Types inside each other. Messages nest no deeper than 100 for most clients, and an
+/// array takes two of those.
+pub(super) const LEVELS_MAX: usize = 64;
+
 /// The shapes of a statement's columns.
 pub(super) fn shapes(prepared: &postgres::Statement) -> Vec<Shape> {
     prepared.columns().iter().map(|column| shape(column.type_())).collect()
 }
 
 /// Hands over each row of a bundle. `None`: they are not what PostgreSQL sends.
-pub(super) fn each(bundle: &Row, mut take: impl FnMut(&RawRow<'_>)) -> Option<()> {
+pub(super) fn each(bundle: &Row, shapes: &[Shape], rows: &mut dyn Rows) -> Option<()> {
     let columns = bundle.len();
     let Some(last) = columns.checked_sub(1) else {
         // Rows without a column are not bundled.
-        take(&RawRow::read(&[0, 0], 0)?);
+        rows.row(shapes, &RawRow::read(&[0, 0], 0)?);
         return Some(());
     };
-    let Bytes(rows) = bundle.try_get(last).ok()?;
-    let mut apart = unbundle(rows);
-    apart.try_for_each(|body| RawRow::read(body, columns).map(|row| take(&row)))
+    let Bytes(bundle) = bundle.try_get(last).ok()?;
+    if let Some(length) = too_long(bundle) {
+        rows.too_long(length);
+    }
+    let mut apart = unbundle(bundle);
+    apart.try_for_each(|body| RawRow::read(body, columns).map(|row| rows.row(shapes, &row)))
 }

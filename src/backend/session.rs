@@ -32,6 +32,8 @@ pub trait Rows {
     fn head(&mut self, columns: Vec<Column>);
     /// One row, and how each of its values is read.
     fn row(&mut self, shapes: &[Shape], row: &RawRow<'_>);
+    /// In place of a row of so many bytes, which no answer could hold.
+    fn too_long(&mut self, bytes: usize);
     /// How many rows are of any use; `None` = all of them.
     fn limit(&self) -> Option<u64> {
         None

@@ -19,6 +19,9 @@ pub const QUERY_CANCELED: &str = "57014";
 /// A prepared statement is not there.
 pub const NO_SUCH_STATEMENT: &str = "26000";
 
+/// A statement is too complex.
+pub const TOO_COMPLEX: &str = "54001";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -78,10 +78,10 @@ impl<'a> Kept<'a> {
         self.problem = Some(problem);
     }
 
-    fn skip(&mut self, row: &RawRow<'_>) {
+    fn skip(&mut self, bytes: usize) {
         let now = clock::now();
         let since = *self.skipping_since.get_or_insert(now);
-        self.skipped += row.bytes().len();
+        self.skipped += bytes;
         if !self.asked && (self.skipped > SKIP_BYTES || now - since > SKIP_TIME) {
             self.asked = true;
             self.result.rows = Vec::new();
@@ -89,6 +89,13 @@ impl<'a> Kept<'a> {
             self.problem.get_or_insert(RunError::TooLarge { completed: true });
             (self.excess)();
         }
+    }
+
+    /// True once `max_rows` are kept: one more is cut off.
+    fn is_full(&mut self) -> bool {
+        let full = self.limits.max_rows == Some(self.result.rows.len() as u64);
+        self.result.truncated |= full;
+        full
     }
 }
 
@@ -106,16 +113,21 @@ impl Rows for Kept<'_> {
         self.limits.max_rows
     }
 
-    fn row(&mut self, shapes: &[Shape], row: &RawRow<'_>) {
-        let full = self.limits.max_rows == Some(self.result.rows.len() as u64);
-        self.result.truncated |= full;
-        // No row that is so much larger than the limit could fit.
-        let oversized = row.bytes().len() / 2 > self.limits.max_bytes;
-        if oversized && !full && self.problem.is_none() {
+    fn too_long(&mut self, bytes: usize) {
+        if !self.is_full() && self.problem.is_none() {
             self.give_up(RunError::TooLarge { completed: true });
         }
+        self.skip(bytes);
+    }
+
+    fn row(&mut self, shapes: &[Shape], row: &RawRow<'_>) {
+        let full = self.is_full();
+        // No row that is so much larger than the limit could fit.
+        if row.bytes().len() / 2 > self.limits.max_bytes && !full {
+            return self.too_long(row.bytes().len());
+        }
         if full || self.problem.is_some() {
-            return self.skip(row);
+            return self.skip(row.bytes().len());
         }
         let values = decode(shapes, row, &mut self.meter);
         let framed = |values| match self.meter.add(ROW_BYTES) {

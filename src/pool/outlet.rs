@@ -149,6 +149,10 @@ impl Rows for Paced<'_, dyn RowOutlet> {
         self.give(|outlet| outlet.row(shapes, row));
     }
 
+    fn too_long(&mut self, bytes: usize) {
+        self.give(|outlet| outlet.too_long(bytes));
+    }
+
     fn notices(&mut self, fresh: &Notices) {
         Rows::notices(self.outlet, fresh);
     }

@@ -145,6 +145,10 @@ impl Rows for Feed {
         }
     }
 
+    fn too_long(&mut self, _: usize) {
+        self.problem = Some(RunError::TooLarge { completed: true });
+    }
+
     fn notices(&mut self, fresh: &Notices) {
         self.outflow.notices(fresh, notice);
     }

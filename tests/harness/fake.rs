@@ -1,0 +1,263 @@
+//! A PostgreSQL that says what a test wants it to say.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use super::Tenant;
+
+/// What the service asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// A session; what is said for it comes before the login is over.
+    Login,
+    /// Parse and Describe of this text.
+    Prepare(String),
+    /// Bind and Execute of the statement that was prepared as this text.
+    Execute(String),
+    /// A simple query.
+    Query(String),
+}
+
+/// A server whose script is asked first. It says true if it has answered; otherwise
+/// the server does what a PostgreSQL without any tables would.
+pub struct Fake {
+    pub port: u16,
+    cancels: Arc<AtomicUsize>,
+}
+
+impl Fake {
+    pub fn start(script: impl Fn(&mut Talk, &Asked) -> bool + Send + Sync + 'static) -> Fake {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (script, cancels) = (Arc::new(script), Arc::<AtomicUsize>::default());
+        let seen = Arc::clone(&cancels);
+        #[allow(clippy::disallowed_methods)] // A test's own, ended with the test's process.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
+                std::thread::spawn(move || {
+                    let mut talk = Talk { stream, statements: Vec::new() };
+                    // It ends when the service hangs up.
+                    let _ = talk.serve(&*script, &seen);
+                });
+            }
+        });
+        Fake { port, cancels }
+    }
+
+    /// Cancel requests so far.
+    pub fn cancels(&self) -> usize {
+        self.cancels.load(Ordering::SeqCst)
+    }
+
+    /// A tenant of this server with at most so many connections.
+    pub fn tenant(&self, name: &str, max: usize) -> Tenant {
+        let dsn = format!(
+            "host=127.0.0.1 port={} user=u password=p dbname=d sslmode=disable \
+             pool_max_conns={max} pool_min_conns=0",
+            self.port
+        );
+        Tenant { name: name.to_owned(), password: "p".to_owned(), dsn }
+    }
+}
+
+/// A message as PostgreSQL sends it.
+pub fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut out = announced(kind, body.len());
+    out.extend_from_slice(body);
+    out
+}
+
+/// The header of a message with such a body.
+pub fn announced(kind: u8, body: usize) -> Vec<u8> {
+    let mut out = vec![kind];
+    out.extend((body as u32 + 4).to_be_bytes());
+    out
+}
+
+/// A row of these values, binary or text as they are.
+pub fn row(values: &[&[u8]]) -> Vec<u8> {
+    let mut body = (values.len() as u16).to_be_bytes().to_vec();
+    for value in values {
+        body.extend((value.len() as u32).to_be_bytes());
+        body.extend_from_slice(value);
+    }
+    message(b'D', &body)
+}
+
+/// RowDescription of columns of these types.
+pub fn described(types: &[u32]) -> Vec<u8> {
+    let mut body = (types.len() as u16).to_be_bytes().to_vec();
+    for oid in types {
+        body.extend(b"c\0");
+        body.extend([0; 6]);
+        body.extend(oid.to_be_bytes());
+        body.extend([255; 6]);
+        body.extend([0, 0]);
+    }
+    message(b'T', &body)
+}
+
+/// ParameterStatus.
+pub fn setting(name: &str, value: &str) -> Vec<u8> {
+    message(b'S', format!("{name}\0{value}\0").as_bytes())
+}
+
+/// NOTICE, as `raise notice` gives it.
+pub fn notice(text: &str) -> Vec<u8> {
+    message(b'N', format!("SNOTICE\0VNOTICE\0C00000\0M{text}\0\0").as_bytes())
+}
+
+/// The oid of `text`.
+pub const TEXT: u32 = 25;
+
+/// One connection, as its script sees it.
+pub struct Talk {
+    stream: TcpStream,
+    /// Names of prepared statements, and their texts.
+    statements: Vec<(String, String)>,
+}
+
+impl Talk {
+    /// Sends bytes as they are. False: the service has hung up.
+    pub fn say(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// Sends what `next` gives until so many bytes are sent or the service hangs up.
+    /// Tells how many it took.
+    pub fn flood(&mut self, bytes: usize, mut next: impl FnMut(usize) -> Vec<u8>) -> usize {
+        let (mut sent, mut n) = (0, 0);
+        while sent < bytes {
+            let mut part = Vec::new();
+            while part.len() < 64 << 10 {
+                part.extend(next(n));
+                n += 1;
+            }
+            if !self.say(&part) {
+                break;
+            }
+            sent += part.len();
+        }
+        sent
+    }
+
+    /// Says no more; returns when the service has hung up.
+    pub fn stall(&mut self) {
+        let mut bytes = [0; 1024];
+        while self.stream.read(&mut bytes).is_ok_and(|read| read > 0) {}
+    }
+
+    /// Ready for the next statement.
+    pub fn ready(&mut self) -> bool {
+        self.say(&message(b'Z', b"I"))
+    }
+
+    fn serve(
+        &mut self,
+        script: &dyn Fn(&mut Talk, &Asked) -> bool,
+        cancels: &AtomicUsize,
+    ) -> std::io::Result<()> {
+        let start = self.body()?;
+        if start.starts_with(&80_877_102u32.to_be_bytes()) {
+            cancels.fetch_add(1, Ordering::SeqCst);
+            return Ok(());
+        }
+        self.say(&message(b'R', &[0; 4]));
+        if !script(self, &Asked::Login) {
+            self.say(&setting("client_encoding", "UTF8"));
+        }
+        self.say(&message(b'K', &[0, 0, 1, 2, 9, 8, 7, 6]));
+        self.ready();
+        let mut batch: Vec<(u8, Vec<u8>)> = Vec::new();
+        loop {
+            let mut kind = [0];
+            self.stream.read_exact(&mut kind)?;
+            let body = self.body()?;
+            match kind[0] {
+                b'X' => return Ok(()),
+                b'Q' => self.query(script, &body),
+                b'S' => {
+                    for (kind, body) in std::mem::take(&mut batch) {
+                        self.one(script, kind, &body);
+                    }
+                    self.ready();
+                }
+                kind => batch.push((kind, body)),
+            }
+        }
+    }
+
+    fn query(&mut self, script: &dyn Fn(&mut Talk, &Asked) -> bool, body: &[u8]) {
+        let sql = text(body);
+        if !script(self, &Asked::Query(sql.clone())) {
+            let done =
+                if sql.is_empty() { message(b'I', &[]) } else { message(b'C', b"SELECT 0\0") };
+            self.say(&done);
+        }
+        self.ready();
+    }
+
+    fn one(&mut self, script: &dyn Fn(&mut Talk, &Asked) -> bool, kind: u8, body: &[u8]) {
+        match kind {
+            b'P' => {
+                let name = text(body);
+                let sql = text(&body[name.len() + 1..]);
+                self.statements.push((name, sql.clone()));
+                self.say(&message(b'1', &[]));
+                if !script(self, &Asked::Prepare(sql.clone())) {
+                    self.describe(&sql);
+                }
+            }
+            b'B' => {
+                let portal = text(body);
+                let name = text(&body[portal.len() + 1..]);
+                let found = self.statements.iter().find(|(known, _)| *known == name);
+                let sql = found.map(|(_, sql)| sql.clone()).unwrap_or_default();
+                self.say(&message(b'2', &[]));
+                if !script(self, &Asked::Execute(sql)) {
+                    self.say(&message(b'C', b"SELECT 0\0"));
+                }
+            }
+            b'C' => drop(self.say(&message(b'3', &[]))),
+            // Describe and Execute are answered with what is before them.
+            _ => {}
+        }
+    }
+
+    /// As PostgreSQL describes what the service itself asks for, and one column of
+    /// text else.
+    fn describe(&mut self, sql: &str) {
+        let (parameters, columns): (&[u32], &[u32]) = match () {
+            () if is_type_query(sql) => (&[26], &[19, 18, 26, 26, 26, 19, 26]),
+            () if sql.contains("pg_enum") => (&[26], &[19]),
+            () if sql.contains("pg_attribute") => (&[26], &[19, 26]),
+            () => (&[], &[TEXT]),
+        };
+        let mut body = (parameters.len() as u16).to_be_bytes().to_vec();
+        parameters.iter().for_each(|oid| body.extend(oid.to_be_bytes()));
+        self.say(&message(b't', &body));
+        self.say(&described(columns));
+    }
+
+    fn body(&mut self) -> std::io::Result<Vec<u8>> {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length)?;
+        let mut body = vec![0; u32::from_be_bytes(length).saturating_sub(4) as usize];
+        self.stream.read_exact(&mut body)?;
+        Ok(body)
+    }
+}
+
+/// True for the question after one type.
+pub fn is_type_query(sql: &str) -> bool {
+    sql.contains("pg_catalog.pg_type")
+}
+
+/// The text that ends at the first zero.
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
