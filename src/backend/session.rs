@@ -26,6 +26,13 @@ pub struct Statement {
     pub parameters: Vec<Value>,
 }
 
+impl Statement {
+    /// Bytes of memory that it holds.
+    pub fn memory(&self) -> usize {
+        size_of::<Statement>() + self.sql.capacity() + Value::memory_of(&self.parameters)
+    }
+}
+
 /// Takes the rows of one statement as they come.
 pub trait Rows {
     /// The columns, before any row.

@@ -4,6 +4,7 @@ mod demo;
 mod dev_certs;
 mod logging;
 mod serve;
+mod size;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -82,11 +83,25 @@ fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Limits;
     use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_memory_limits_default_to_those_of_the_settings() {
+        let (flags, limits) = (Cli::parse_from(["x"]).serve.config().limits, Limits::default());
+        let memory = |limits: Limits| {
+            [
+                limits.memory_bytes,
+                limits.memory_bytes_per_tenant,
+                limits.memory_bytes_per_connection,
+            ]
+        };
+        assert_eq!(memory(flags), memory(limits));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crossbeam_channel::{bounded, Receiver};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::cli::Outcome;
+use crate::cli::{size, Outcome};
 use crate::config::{Config, Limits, PoolConfig, Reset, Tls};
 use crate::server::Server;
 use crate::threads;
@@ -93,6 +93,19 @@ pub(super) struct Flags {
     /// half of all].
     #[arg(long, env = "CPM_CLIENT_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
     pub client_connections_per_address: Option<usize>,
+    /// Memory that is held for others: waiting requests, unsent answers, notifications,
+    /// data read ahead; in bytes, or with KiB, MiB, GiB.
+    #[arg(long, env = "CPM_MEMORY_LIMIT", value_name = "SIZE", value_parser = size::bytes,
+          default_value = "512MiB")]
+    pub memory_limit: usize,
+    /// What one tenant may have of that.
+    #[arg(long, env = "CPM_MEMORY_PER_TENANT", value_name = "SIZE", value_parser = size::bytes,
+          default_value = "64MiB")]
+    pub memory_per_tenant: usize,
+    /// What one client connection may have of that.
+    #[arg(long, env = "CPM_MEMORY_PER_CONNECTION", value_name = "SIZE",
+          value_parser = size::bytes, default_value = "32MiB")]
+    pub memory_per_connection: usize,
     /// A silent client is asked after so long whether it is still there, in seconds.
     #[arg(long, env = "CPM_KEEPALIVE_TIME", default_value_t = 30, value_name = "SECONDS",
           value_parser = value_parser!(u64).range(1..=86_400))]
@@ -170,6 +183,9 @@ impl Flags {
                 client_connections_per_address: self.client_connections_per_address,
                 // Zero would give every reader up; a day is as good as for ever.
                 stall_timeout: Duration::from_secs(self.stall_timeout.clamp(1, 86_400)),
+                memory_bytes: self.memory_limit,
+                memory_bytes_per_tenant: self.memory_per_tenant,
+                memory_bytes_per_connection: self.memory_per_connection,
                 ..Limits::default()
             },
         }

@@ -122,6 +122,9 @@ const OFTEN: Duration = Duration::from_secs(1);
 /// all together cost 750 MB at most.
 pub const CLIENT_CONNECTIONS: usize = 10_000;
 
+/// gRPC takes no larger message.
+const REQUEST_MAX: usize = 4 << 20;
+
 /// Limits of the service as a whole.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -296,6 +299,23 @@ impl Limits {
                 "client connections must be greater than 0 (--max-client-connections)".to_owned()
             );
         }
+        let (all, tenant) = (self.memory_bytes, self.memory_bytes_per_tenant);
+        let connection = self.memory_bytes_per_connection;
+        if connection < REQUEST_MAX {
+            return Err(format!(
+                "memory per connection must be at least {REQUEST_MAX} bytes, the largest request ({connection}; --memory-per-connection)"
+            ));
+        }
+        if connection > tenant {
+            return Err(format!(
+                "memory per connection cannot be greater than memory per tenant ({connection} > {tenant}; --memory-per-connection, --memory-per-tenant)"
+            ));
+        }
+        if tenant > all {
+            return Err(format!(
+                "memory per tenant cannot be greater than the limit of all memory ({tenant} > {all}; --memory-per-tenant, --memory-limit)"
+            ));
+        }
         Ok(())
     }
 }
@@ -388,6 +408,21 @@ mod tests {
         let none = Limits { client_connections: Some(0), ..Limits::default() };
         assert!(none.check().is_err_and(|e| e.contains("--max-client-connections")));
         assert!(Limits::default().check().is_ok());
+        let memory = |connection, tenant, all| Limits {
+            memory_bytes_per_connection: connection,
+            memory_bytes_per_tenant: tenant,
+            memory_bytes: all,
+            ..Limits::default()
+        };
+        let least = REQUEST_MAX;
+        assert!(memory(least, least, least).check().is_ok());
+        for (limits, flag) in [
+            (memory(least - 1, least, least), "--memory-per-connection"),
+            (memory(least + 1, least, least), "--memory-per-tenant"),
+            (memory(least, least + 1, least), "--memory-limit"),
+        ] {
+            assert!(limits.check().is_err_and(|e| e.contains(flag)), "{flag}");
+        }
         let wrong = PoolConfig { min_connections: 21, ..PoolConfig::default() };
         assert!(wrong.check().is_err_and(|e| e.contains("min connections")));
     }

@@ -83,14 +83,54 @@ pub struct Spent {
     pub limit: usize,
 }
 
-/// The budgets that something counts in, the narrowest first. Cheap to clone.
+/// Counts what several shares were refused, by the name of the budget that had no room.
+#[derive(Debug)]
+pub struct Refusals(Box<[(&'static str, AtomicU64)]>);
+
+impl Refusals {
+    /// None yet, by budgets of these names; others are not counted.
+    pub fn by(names: &[&'static str]) -> Refusals {
+        Refusals(names.iter().map(|name| (*name, AtomicU64::new(0))).collect())
+    }
+
+    /// How often budgets of this name have had no room.
+    pub fn of(&self, name: &str) -> u64 {
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        found.map_or(0, |(_, count)| count.load(Ordering::Acquire))
+    }
+
+    fn count(&self, name: &str) {
+        if let Some((_, count)) = self.0.iter().find(|(known, _)| *known == name) {
+            count.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// The budgets that something counts in, the narrowest first. Cheap to clone. The
+/// default counts nowhere.
 #[derive(Clone, Debug, Default)]
-pub struct Share(Arc<[Budget]>);
+pub struct Share(Option<Arc<Sharing>>);
+
+#[derive(Debug)]
+struct Sharing {
+    budgets: Box<[Budget]>,
+    refusals: Option<Arc<Refusals>>,
+}
 
 impl Share {
     /// A share of these budgets, the narrowest first.
-    pub fn of(budgets: impl Into<Arc<[Budget]>>) -> Share {
-        Share(budgets.into())
+    pub fn of(budgets: impl Into<Box<[Budget]>>) -> Share {
+        Share(Some(Arc::new(Sharing { budgets: budgets.into(), refusals: None })))
+    }
+
+    /// The same, and what it is refused counts there.
+    pub fn counted(budgets: impl Into<Box<[Budget]>>, refusals: &Arc<Refusals>) -> Share {
+        let refusals = Some(Arc::clone(refusals));
+        Share(Some(Arc::new(Sharing { budgets: budgets.into(), refusals })))
+    }
+
+    fn budgets(&self) -> &[Budget] {
+        self.0.as_ref().map_or(&[], |sharing| &sharing.budgets)
     }
 
     /// Takes `bytes` from every budget, or from none.
@@ -128,10 +168,12 @@ impl Held {
     /// # Errors
     /// The first budget that has no room; what was held stays held.
     pub fn grow(&mut self, more: usize) -> Result<(), Spent> {
-        let budgets = &self.share.0;
+        let budgets = self.share.budgets();
         for (i, budget) in budgets.iter().enumerate() {
             if let Err(spent) = budget.take(more) {
                 budgets.iter().take(i).for_each(|budget| budget.give_back(more));
+                let sharing = self.share.0.iter();
+                sharing.flat_map(|sharing| &sharing.refusals).for_each(|all| all.count(spent.name));
                 return Err(spent);
             }
         }
@@ -143,7 +185,14 @@ impl Held {
     pub fn shrink(&mut self, fewer: usize) {
         let fewer = fewer.min(self.bytes);
         self.bytes -= fewer;
-        self.share.0.iter().for_each(|budget| budget.give_back(fewer));
+        self.share.budgets().iter().for_each(|budget| budget.give_back(fewer));
+    }
+
+    /// Parts with so many of the bytes, at most those that are held.
+    pub fn split(&mut self, part: usize) -> Held {
+        let part = part.min(self.bytes);
+        self.bytes -= part;
+        Held { share: self.share.clone(), bytes: part }
     }
 
     /// Holds exactly so many bytes from now on.
@@ -186,6 +235,28 @@ mod tests {
         drop(held);
         assert_eq!((narrow.used(), wide.used()), (0, 0));
         assert_eq!((narrow.refused(), wide.refused()), (1, 0));
+    }
+
+    #[test]
+    fn what_was_parted_with_comes_back_by_itself() {
+        let budget = Budget::new("narrow", 10);
+        let mut held = Share::of([budget.clone()]).take(5).expect("room");
+        let (two, rest) = (held.split(2), held.split(9));
+        assert_eq!((two.bytes(), rest.bytes(), held.bytes(), budget.used()), (2, 3, 0, 5));
+        drop((held, rest));
+        assert_eq!(budget.used(), 2);
+        drop(two);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn refusals_count_by_the_budget_that_had_no_room() {
+        let (narrow, wide) = (Budget::new("narrow", 100), Budget::new("wide", 5));
+        let refusals = Arc::new(Refusals::by(&["narrow", "wide"]));
+        let share = Share::counted([narrow, wide], &refusals);
+        assert!(share.take(6).is_err() && share.take(101).is_err() && share.take(7).is_err());
+        assert_eq!(["narrow", "wide", "other"].map(|name| refusals.of(name)), [1, 2, 0]);
+        assert!(Share::default().take(usize::MAX).is_ok(), "it counts nowhere");
     }
 
     #[test]

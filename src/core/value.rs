@@ -94,6 +94,37 @@ impl Array {
     }
 }
 
+impl Value {
+    /// Bytes of memory that it has besides itself: small values take more there than
+    /// on the wire.
+    pub fn memory(&self) -> usize {
+        match self {
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Double(_) => 0,
+            Value::Text(text) => allocated(text.capacity()),
+            Value::Bytes(bytes) | Value::Raw { bytes, .. } => allocated(bytes.capacity()),
+            Value::Array(array) => {
+                let dimensions = array.dimensions.capacity() * size_of::<Dimension>();
+                allocated(dimensions) + Value::memory_of(&array.elements)
+            }
+        }
+    }
+
+    /// Bytes of memory behind a list of values.
+    pub fn memory_of(values: &Vec<Value>) -> usize {
+        let own = allocated(values.capacity() * size_of::<Value>());
+        own + values.iter().map(Value::memory).sum::<usize>()
+    }
+}
+
+/// What an allocation of so many bytes costs: the usual allocators have a head of 8
+/// bytes, steps of 16 and a least of 32.
+fn allocated(bytes: usize) -> usize {
+    match bytes {
+        0 => 0,
+        bytes => (bytes + 8).next_multiple_of(16).max(32),
+    }
+}
+
 impl Column {
     /// A rough upper estimate of its size in a protobuf message, in bytes.
     pub fn encoded_size(&self) -> usize {
@@ -138,6 +169,39 @@ mod tests {
         assert_eq!(shown(Value::Bytes(vec![1, 2])), "Bytes(2 bytes)");
         let raw = Value::Raw { oid: 600, bytes: vec![0; 16] };
         assert_eq!(shown(raw), "Raw(oid 600, 16 bytes)");
+    }
+
+    #[test]
+    fn the_memory_is_what_a_count_of_the_allocations_comes_to() {
+        use super::super::testing::Xorshift;
+        /// A value, and the bytes that were allocated for it.
+        fn made(chance: &mut Xorshift, depth: u64) -> (Value, usize) {
+            let length = chance.below(40) as usize;
+            match chance.below(6 + u64::from(depth > 0)) {
+                0 => (Value::Null, 0),
+                1 => (Value::Int(1), 0),
+                2 => (Value::Text("x".repeat(length)), length),
+                3 => (Value::Bytes(vec![0; length]), length),
+                4 => (Value::Raw { oid: 1, bytes: vec![0; length] }, length),
+                5 => (Value::Double(0.5), 0),
+                _ => {
+                    let made: Vec<_> = (0..length).map(|_| made(chance, depth - 1)).collect();
+                    let inside: usize = made.iter().map(|(_, bytes)| bytes).sum();
+                    let mut elements = Vec::with_capacity(2 * length);
+                    elements.extend(made.into_iter().map(|(value, _)| value));
+                    let array = Array { element_oid: 0, dimensions: Vec::new(), elements };
+                    (Value::Array(array), inside + 2 * length * size_of::<Value>())
+                }
+            }
+        }
+        let (mut all, mut estimated) = (0, 0);
+        for seed in 0..300 {
+            let (value, bytes) = made(&mut Xorshift::new(seed), 3);
+            assert!(value.memory() >= bytes, "{seed}: {} for {bytes}", value.memory());
+            all += bytes;
+            estimated += value.memory();
+        }
+        assert!(all > 100_000 && estimated < 2 * all, "{estimated} for {all}");
     }
 
     #[test]

@@ -7,15 +7,21 @@ use std::time::{Duration, Instant};
 use crate::backend::session::{Notice, RunError, Statement, StatementResult};
 use crate::clock;
 use crate::config::lease::MAX_LIFETIME;
+use crate::core::budget;
 use crate::core::transaction::TransactionState;
 use crate::error::{CancelCause, Error, Work};
 use crate::pool::caller::Caller;
 use crate::pool::job::{Job, Reply, Session};
+use crate::pool::memory::Use;
 use crate::pool::operation::{Operation, Tools};
 use crate::pool::outlet::{DataOutlet, Inlet, Interrupt, RowOutlet};
+use crate::pool::peers::Peer;
 use crate::pool::progress::{plain, Progress};
 use crate::pool::registry::{Registry, Target};
 use crate::pool::tenant::Tenant;
+
+/// What a request holds besides its statements: its place, its reply, its caller.
+pub(super) const REQUEST_BYTES: usize = 1 << 10;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -32,12 +38,28 @@ pub struct Request {
     pub max_bytes: usize,
 }
 
+impl Request {
+    /// Bytes of memory that it holds.
+    pub fn memory(&self) -> usize {
+        REQUEST_BYTES + self.statements.iter().map(Statement::memory).sum::<usize>()
+    }
+}
+
 /// A request, and where its data goes or comes from.
 pub struct Task {
     /// What to run; with a flow of its own, one statement without more.
     pub request: Request,
     /// How its data flows.
     pub flow: Flow,
+    /// The memory of the request, if it was counted before it came here.
+    pub counted: Option<budget::Held>,
+}
+
+impl Task {
+    /// A request whose data flows so.
+    pub fn new(request: Request, flow: Flow) -> Task {
+        Task { request, flow, counted: None }
+    }
 }
 
 /// How the data of a request flows.
@@ -80,7 +102,7 @@ impl Flow {
 
 impl From<Request> for Task {
     fn from(request: Request) -> Task {
-        Task { request, flow: Flow::Gathered }
+        Task::new(request, Flow::Gathered)
     }
 }
 
@@ -112,6 +134,7 @@ pub fn one_shot(
     let operation = Operation::new(tools.clone());
     let who = Arc::clone(caller);
     let streamed = work.flow.is_streamed();
+    let bytes = work.request.memory();
     let mut job = Job::new(caller, move |session| {
         let mut session = match session {
             Ok(session) => session,
@@ -122,7 +145,7 @@ pub fn one_shot(
         let _life =
             streamed.then(|| operation.cancel_after(MAX_LIFETIME, CancelCause::MaxLifetime));
         let (started, tenant) = (clock::now(), Arc::clone(session.tenant()));
-        let (answer, usable, _) = run(&mut session, &operation, &mut work, true);
+        let (answer, usable, _) = run(&mut session, &operation, &mut work, true, who.peer());
         let state = session.taken.backend.watch().transaction();
         let answer = match answer {
             Ok(executed) if state.is_open() => {
@@ -142,6 +165,7 @@ pub fn one_shot(
     });
     // Held for as long as a reader likes, it counts as a lease does.
     job.for_lease = streamed;
+    job.bytes = bytes;
     registry.admit(target, job, wait);
 }
 
@@ -153,6 +177,7 @@ pub(super) fn run(
     operation: &Arc<Operation>,
     work: &mut Task,
     stays: bool,
+    peer: &Peer,
 ) -> (Result<Executed, Error>, bool, Option<String>) {
     let request = &work.request;
     if let Some(interrupt) = work.flow.interrupter() {
@@ -160,6 +185,9 @@ pub(super) fn run(
     }
     let drops_rows = matches!(work.flow, Flow::Rows(_) | Flow::CopyOut(_));
     let tenant = Arc::clone(session.tenant());
+    if let Flow::CopyIn(inlet) = &mut work.flow {
+        inlet.open(tenant.room(Use::ReadAhead, peer));
+    }
     let backend = &mut *session.taken.backend;
     backend.take_notices();
     let mut progress = Progress::default();

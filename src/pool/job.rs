@@ -7,9 +7,11 @@ use std::time::Instant;
 use futures_channel::oneshot;
 
 use crate::clock;
+use crate::core::budget::Held;
 use crate::core::callers::CallerId;
 use crate::error::Error;
 use crate::pool::caller::Caller;
+use crate::pool::execute::REQUEST_BYTES;
 use crate::pool::store::Taken;
 use crate::pool::tenant::Tenant;
 use crate::pool::waiting_room::Parked;
@@ -70,6 +72,10 @@ pub struct Job {
     pub for_lease: bool,
     /// Its place among all that wait, while it does.
     pub parked: Option<Parked>,
+    /// Bytes of memory that it holds.
+    pub bytes: usize,
+    /// Those, counted from when it is let in until it was served.
+    pub held: Held,
     /// What to do with the session, or with the reason why there is none. If it
     /// is dropped unused, the reply inside answers for itself.
     pub deliver: Box<dyn FnOnce(Result<Session, Error>) + Send>,
@@ -89,6 +95,8 @@ impl Job {
             until: since,
             for_lease: false,
             parked: None,
+            bytes: REQUEST_BYTES,
+            held: Held::default(),
             deliver: Box::new(deliver),
         }
     }

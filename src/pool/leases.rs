@@ -103,8 +103,9 @@ impl Leases {
         let (tell, told) = oneshot::channel();
         // Before the lease is there, so that no end of it is missed.
         lock(&self.streams).insert(facts.fencing_token, tell);
+        let tenant = Arc::clone(session.tenant());
         let view = self.enter(&id, facts, session, &ask);
-        Ok(Attached::new(self, id, view, told))
+        Ok(Attached::new(self, tenant, id, view, told))
     }
 
     fn named(

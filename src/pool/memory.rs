@@ -1,13 +1,25 @@
 //! Who may hold how many bytes of the service's memory, and for what.
 
+use std::sync::Arc;
+
 use crate::config::Limits;
-use crate::core::budget::{Budget, Share};
+use crate::core::budget::{Budget, Held, Refusals, Share, Spent};
+use crate::core::ids::TenantId;
+use crate::error::Error;
+
+/// How errors call the budget of one connection.
+pub(super) const OF_CONNECTION: &str = "bytes held for one connection";
+const OF_TENANT: &str = "bytes held for one tenant";
+const OF_SERVICE: &str = "bytes held by the service";
+/// So much is let in without room where something else bounds how often: a lease, a
+/// release or a statement must not fail because others have parked much.
+pub(super) const SMALL: usize = 64 << 10;
 
 /// What bytes are held for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// Requests that wait for a permit.
-    Parked,
+    /// Requests that wait for a permit, or run.
+    Requests,
     /// Answers that their readers have not taken yet.
     Answers,
     /// Notifications that their listeners have not taken yet.
@@ -21,12 +33,12 @@ pub enum Use {
 impl Use {
     /// All of them, in the order of their declaration.
     pub const ALL: [Use; 5] =
-        [Use::Parked, Use::Answers, Use::Listeners, Use::ReadAhead, Use::Partial];
+        [Use::Requests, Use::Answers, Use::Listeners, Use::ReadAhead, Use::Partial];
 
     /// The name in metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {
-            Use::Parked => "parked_requests",
+            Use::Requests => "requests",
             Use::Answers => "unsent_answers",
             Use::Listeners => "notifications",
             Use::ReadAhead => "read_ahead",
@@ -37,7 +49,7 @@ impl Use {
     /// How errors call its budget.
     fn limit_name(self) -> &'static str {
         match self {
-            Use::Parked => "bytes of waiting requests",
+            Use::Requests => "bytes of requests",
             Use::Answers => "bytes of unsent answers",
             Use::Listeners => "bytes of notifications",
             Use::ReadAhead => "bytes of requests read ahead",
@@ -46,13 +58,110 @@ impl Use {
     }
 }
 
+/// Whose limit it is that bytes are held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Of one client connection.
+    Connection,
+    /// Of one tenant.
+    Tenant,
+    /// Of one use.
+    Use,
+    /// Of the whole service.
+    Service,
+}
+
+impl Level {
+    /// All of them, the narrowest first.
+    pub const ALL: [Level; 4] = [Level::Connection, Level::Tenant, Level::Use, Level::Service];
+
+    /// The name in metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Connection => "connection",
+            Level::Tenant => "tenant",
+            Level::Use => "use",
+            Level::Service => "service",
+        }
+    }
+
+    /// Of a budget that is called so in errors.
+    fn of(name: &str) -> Level {
+        match name {
+            OF_CONNECTION => Level::Connection,
+            OF_TENANT => Level::Tenant,
+            OF_SERVICE => Level::Service,
+            _ => Level::Use,
+        }
+    }
+
+    /// How errors call its budget.
+    fn limit_name(self, of: Use) -> &'static str {
+        match self {
+            Level::Connection => OF_CONNECTION,
+            Level::Tenant => OF_TENANT,
+            Level::Use => of.limit_name(),
+            Level::Service => OF_SERVICE,
+        }
+    }
+}
+
 /// The memory that the service gives to others: in all, for each use, and what each
 /// tenant and each client connection may have of it.
 pub struct Memory {
     total: Budget,
-    /// In the order of [`Use::ALL`].
+    /// In the order of [`Use::ALL`], as the next.
     uses: [Budget; 5],
+    refusals: [Arc<Refusals>; 5],
     per_tenant: usize,
+}
+
+/// Room for what one client of one tenant has the service hold for one use.
+#[derive(Clone)]
+pub struct Room {
+    share: Share,
+    tenant: TenantId,
+}
+
+impl Room {
+    /// Takes `bytes`. What is small is let in without room, and then counts nothing:
+    /// whoever asks takes no more before it is gone.
+    ///
+    /// # Errors
+    /// Which limit is reached.
+    pub fn take(&self, bytes: usize) -> Result<Held, Error> {
+        match self.share.take(bytes) {
+            Err(spent) if bytes > SMALL => Err(refused(spent, &self.tenant)),
+            other => Ok(other.unwrap_or_default()),
+        }
+    }
+
+    /// The same, with the budget that has no room.
+    ///
+    /// # Errors
+    /// That.
+    pub(super) fn try_take(&self, bytes: usize) -> Result<Held, Spent> {
+        self.share.take(bytes)
+    }
+}
+
+/// What a client of this tenant is to be told.
+pub(super) fn refused(spent: Spent, tenant: &TenantId) -> Error {
+    let Spent { name: what, used, asked, limit } = spent;
+    if asked > limit {
+        // To wait would be in vain.
+        let rule = format!(
+            "the request takes {asked} bytes of memory, more than the limit of {what}: {limit}"
+        );
+        return Error::invalid("statements", rule);
+    }
+    let used = used.saturating_add(asked);
+    match Level::of(what) {
+        Level::Connection | Level::Tenant => {
+            Error::CallerLimit { tenant: tenant.clone(), what, used, limit }
+        }
+        Level::Use | Level::Service => Error::ServiceLimit { what, used, limit },
+    }
 }
 
 impl Memory {
@@ -61,22 +170,34 @@ impl Memory {
         // No use takes all, so that the others go on.
         let half = |of: Use| Budget::new(of.limit_name(), limits.memory_bytes / 2);
         Memory {
-            total: Budget::new("bytes held by the service", limits.memory_bytes),
+            total: Budget::new(OF_SERVICE, limits.memory_bytes),
             uses: Use::ALL.map(half),
+            refusals: Use::ALL
+                .map(|of| Arc::new(Refusals::by(&Level::ALL.map(|level| level.limit_name(of))))),
             per_tenant: limits.memory_bytes_per_tenant,
         }
     }
 
     /// The budget of a new tenant.
     pub fn tenant(&self) -> Budget {
-        Budget::new("bytes held for one tenant", self.per_tenant)
+        Budget::new(OF_TENANT, self.per_tenant)
     }
 
     /// What counts for this use, and in these budgets of a connection or a tenant.
     pub fn share(&self, of: Use, narrow: &[&Budget]) -> Share {
         let narrow = narrow.iter().copied();
         let all = narrow.chain([self.of(of), &self.total]).cloned();
-        Share::of(all.collect::<Vec<_>>())
+        Share::counted(all.collect::<Vec<_>>(), &self.refusals[of as usize])
+    }
+
+    /// The same for a client of this tenant.
+    pub fn room(&self, of: Use, narrow: &[&Budget], tenant: &TenantId) -> Room {
+        Room { share: self.share(of, narrow), tenant: tenant.clone() }
+    }
+
+    /// How often a use had no room at this level.
+    pub fn refused(&self, of: Use, level: Level) -> u64 {
+        self.refusals[of as usize].of(level.limit_name(of))
     }
 
     /// The budget of one use.
@@ -108,9 +229,37 @@ mod tests {
             assert_eq!((*one as usize, memory.of(*one).used()), (i, i + 1));
         }
         assert_eq!((memory.total().used(), tenant.used()), (15, 15));
-        let spent = memory.share(Use::Parked, &[]).take(50).expect_err("more than a half");
-        assert_eq!(spent.name, "bytes of waiting requests");
+        let spent = memory.share(Use::Requests, &[]).take(50).expect_err("more than a half");
+        assert_eq!(spent.name, "bytes of requests");
+        assert_eq!(Level::ALL.map(|level| memory.refused(Use::Requests, level)), [0, 0, 1, 0]);
+        assert_eq!(memory.refused(Use::Partial, Level::Use), 0);
         drop(held);
         assert_eq!((memory.total().used(), tenant.used()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_small_is_let_in_and_what_is_large_is_told_whose_limit_it_is() {
+        let limits = Limits {
+            memory_bytes: 100 * SMALL,
+            memory_bytes_per_tenant: 10 * SMALL,
+            ..Limits::default()
+        };
+        let (memory, id) = (Memory::new(&limits), TenantId::parse("t").expect("a good name"));
+        let tenant = memory.tenant();
+        let room = memory.room(Use::Requests, &[&tenant], &id);
+        let most = room.take(9 * SMALL).expect("room");
+        assert_eq!(room.take(SMALL + 1).err().map(|error| error.as_str()), Some("caller_limit"));
+        let never = room.take(11 * SMALL).expect_err("more than there is");
+        assert_eq!(never.as_str(), "invalid_argument");
+        let counted = room.take(SMALL).expect("room");
+        let small = room.take(SMALL).expect("let in");
+        assert_eq!((counted.bytes(), small.bytes(), tenant.used()), (SMALL, 0, 10 * SMALL));
+        let others = memory.room(Use::Requests, &[], &id);
+        let half = others.take(40 * SMALL).expect("room");
+        let error = others.take(SMALL + 1).expect_err("no room");
+        assert_eq!(error.as_str(), "service_limit");
+        assert!(error.is_retryable());
+        drop((most, counted, small, half));
+        assert_eq!((tenant.used(), memory.total().used()), (0, 0));
     }
 }

@@ -9,17 +9,19 @@ use crate::core::lease_table::{Left, Via};
 use crate::error::Error;
 use crate::pool::busy::{self, Found};
 use crate::pool::caller::Caller;
+use crate::pool::context::Context;
 use crate::pool::execute::{count, run, Executed, Task};
 use crate::pool::job::{Reply, Session};
 use crate::pool::leases::Leases;
-use crate::pool::operation::{Operation, Tools};
+use crate::pool::memory::Use;
+use crate::pool::operation::Operation;
 
 /// A request that runs on a lease.
 pub(super) struct OnLease {
     /// All leases.
     pub(super) leases: Arc<Leases>,
-    /// What an operation needs.
-    pub(super) tools: Tools,
+    /// What all requests share.
+    pub(super) context: Arc<Context>,
     /// Which lease.
     pub(super) id: ConnectionId,
     /// How the lease is used.
@@ -42,7 +44,7 @@ impl OnLease {
     }
 
     fn try_begin(self, may_wait: bool) {
-        let operation = Operation::new(self.tools.clone());
+        let operation = Operation::new(self.context.tools.clone());
         match self.leases.begin(&self.id, self.via, &operation) {
             Ok((session, _)) => self.start(session, operation),
             Err(busy @ Error::LeaseBusy { .. }) if may_wait => self.wait(busy),
@@ -50,7 +52,10 @@ impl OnLease {
         }
     }
 
-    fn wait(self, busy: Error) {
+    fn wait(mut self, busy: Error) {
+        if let Err(error) = self.count() {
+            return drop(self.reply.send(Err(error)));
+        }
         let Some(running) = self.leases.running(&self.id) else {
             return self.try_begin(false);
         };
@@ -60,17 +65,44 @@ impl OnLease {
         });
     }
 
+    /// Counts the memory of a request that has to wait. Its tenant's part is left out:
+    /// whose lease it is, is known for certain when it is its turn.
+    fn count(&mut self) -> Result<(), Error> {
+        if self.work.counted.is_none() {
+            let tenant = self.leases.view(&self.id)?.facts.tenant;
+            let own = [self.caller.peer().memory()];
+            let room = self.context.memory.room(Use::Requests, &own, &tenant);
+            self.work.counted = Some(room.take(self.work.request.memory())?);
+        }
+        Ok(())
+    }
+
     fn start(self, session: Session, operation: Arc<Operation>) {
-        let OnLease { leases, tools, id, via, mut work, release_after, caller, reply } = self;
-        caller.run(&operation);
+        let OnLease { leases, context, id, via, mut work, release_after, caller, reply } = self;
+        let room = session.tenant().room(Use::Requests, caller.peer());
+        let state = session.taken.backend.watch().transaction();
+        let running = Arc::clone(&operation);
         let mut held = Held { session: Some(session), leases, id, via, operation };
-        tools.workers.run(move || {
+        let counted = match work.counted.take() {
+            Some(counted) => Ok(counted),
+            None => room.take(work.request.memory()),
+        };
+        match counted {
+            Ok(counted) => work.counted = Some(counted),
+            Err(error) => {
+                held.give_back(Left { transaction: state, command: None }, true);
+                return drop(reply.send(Err(error)));
+            }
+        }
+        caller.run(&running);
+        context.tools.workers.run(move || {
             let operation = Arc::clone(&held.operation);
             let Some(session) = held.session.as_mut() else {
                 return;
             };
             let (started, tenant) = (clock::now(), Arc::clone(session.tenant()));
-            let (answer, usable, command) = run(session, &operation, &mut work, !release_after);
+            let (answer, usable, command) =
+                run(session, &operation, &mut work, !release_after, caller.peer());
             let state = session.taken.backend.watch().transaction();
             let left = Left { transaction: state, command };
             let kept = held.give_back(left, usable);

@@ -12,6 +12,7 @@ use crate::backend::values::Shape;
 use crate::clock;
 use crate::core::value::Column;
 use crate::error::CancelCause;
+use crate::pool::memory::Room;
 use crate::pool::operation::{Limit, Operation};
 
 /// Ends a wait, now and later; does not block.
@@ -44,6 +45,8 @@ impl<T: Outlet + Sink> DataOutlet for T {}
 
 /// Where the data of a COPY comes from.
 pub trait Inlet: Send {
+    /// The COPY has its session. From now on data is read, and counts there.
+    fn open(&mut self, room: Room);
     /// The next piece; waits for it.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::core::budget::Budget;
 use crate::core::callers::CallerId;
+use crate::pool::memory::OF_CONNECTION;
 
 type Map = HashMap<String, Weak<Peer>>;
 
@@ -54,12 +55,19 @@ impl Peers {
         let fresh = Arc::new(Peer {
             address: address.to_owned(),
             id: CallerId::new(address),
-            memory: Budget::new("bytes held for one connection", self.bytes),
+            memory: Budget::new(OF_CONNECTION, self.bytes),
             parked: AtomicUsize::new(0),
             all: self.clone(),
         });
         map.insert(address.to_owned(), Arc::downgrade(&fresh));
         fresh
+    }
+
+    /// The one for which most memory is held.
+    pub fn greatest(&self) -> Option<Arc<Peer>> {
+        let all: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
+        // Dropped where the map is free: the last of a peer takes it out of there.
+        all.into_iter().max_by_key(|peer| peer.memory.used())
     }
 
     /// How many there are.

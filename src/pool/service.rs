@@ -166,9 +166,9 @@ impl Service {
         caller: &Arc<Caller>,
         reply: Reply<Executed>,
     ) {
-        let (leases, tools) = (Arc::clone(&self.leases), self.context().tools.clone());
+        let (leases, context) = (Arc::clone(&self.leases), Arc::clone(self.context()));
         let caller = Arc::clone(caller);
-        OnLease { leases, tools, id, via, work, release_after, caller, reply }.begin();
+        OnLease { leases, context, id, via, work, release_after, caller, reply }.begin();
     }
 
     /// Hands notifications on these channels to `mailbox`, until what is returned

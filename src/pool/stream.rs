@@ -12,10 +12,12 @@ use crate::core::ids::ConnectionId;
 use crate::core::lease_table::{EndReason, Tombstone, Via, View};
 use crate::error::{CancelCause, Error};
 use crate::pool::leases::{Leases, Release};
+use crate::pool::tenant::Tenant;
 
 /// The stream's side of its lease. Dropped, it ends the lease as lost.
 pub struct Attached {
     leases: Arc<Leases>,
+    tenant: Arc<Tenant>,
     id: ConnectionId,
     view: View,
     ending: oneshot::Receiver<Tombstone>,
@@ -25,11 +27,17 @@ pub struct Attached {
 impl Attached {
     pub(super) fn new(
         leases: &Arc<Leases>,
+        tenant: Arc<Tenant>,
         id: ConnectionId,
         view: View,
         ending: oneshot::Receiver<Tombstone>,
     ) -> Attached {
-        Attached { leases: Arc::clone(leases), id, view, ending, ended: None }
+        Attached { leases: Arc::clone(leases), tenant, id, view, ending, ended: None }
+    }
+
+    /// Whose lease it is.
+    pub fn tenant(&self) -> &Arc<Tenant> {
+        &self.tenant
     }
 
     /// The lease's secret name.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::backend::connect::Connect;
 use crate::clock;
 use crate::config::PoolConfig;
-use crate::core::budget::Budget;
+use crate::core::budget::{Budget, Held};
 use crate::core::callers::CallerId;
 use crate::core::gate::{Asks, Entry, Gate, Refusal};
 use crate::core::ids::TenantId;
@@ -21,10 +21,13 @@ use crate::pool::health::Record;
 use crate::pool::identity::{Fingerprint, Identity};
 use crate::pool::job::Job;
 use crate::pool::listen::Hub;
+use crate::pool::memory::{self, Room, Use, SMALL};
 use crate::pool::opener::Opener;
+use crate::pool::peers::Peer;
 use crate::pool::registry::Registry;
 use crate::pool::store::Store;
 use crate::pool::turn::Line;
+use crate::pool::waiting_room::Full;
 
 /// A customer: one DSN, one pool, its limits.
 pub struct Tenant {
@@ -133,6 +136,11 @@ impl Tenant {
         &self.memory
     }
 
+    /// Room for what it and this connection have the service hold.
+    pub fn room(&self, of: Use, peer: &Peer) -> Room {
+        self.context.memory.room(of, &[peer.memory(), &self.memory], &self.id)
+    }
+
     /// What tells its DSN from others.
     pub fn fingerprint(&self) -> Fingerprint {
         self.identity.dsn
@@ -177,8 +185,19 @@ impl Tenant {
         let caller = Arc::clone(&job.caller);
         // A tenant that has just closed sends it on with a place.
         job.parked = None;
+        job.held = Held::default();
+        let held = self.room(Use::Requests, caller.peer()).try_take(job.bytes);
+        let spent = held.as_ref().err().copied();
+        job.held = held.unwrap_or_default();
+        if let Some(spent) = spent.filter(|_| job.bytes > SMALL) {
+            job.fail(self, memory::refused(spent, &self.id));
+            return Ok(());
+        }
         // Taken before it is known to be needed, so that the gate is asked once.
-        let place = self.context.waiting_room.enter(caller.peer());
+        let place = match spent {
+            Some(spent) => Err(Full::Memory(spent)),
+            None => self.context.waiting_room.enter(caller.peer()),
+        };
         let full = place.as_ref().err().copied();
         job.parked = place.ok();
         job.until = deadline;

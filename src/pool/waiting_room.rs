@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use crate::config::Limits;
+use crate::core::budget::Spent;
 use crate::core::ids::TenantId;
 use crate::error::Error;
+use crate::pool::memory;
 use crate::pool::peers::Peer;
 
 /// Counts the requests that stand in any tenant's queue.
@@ -34,6 +36,8 @@ pub enum Full {
         /// How many those are.
         limit: usize,
     },
+    /// There is no memory for one more.
+    Memory(Spent),
 }
 
 impl Full {
@@ -47,6 +51,7 @@ impl Full {
                 let (tenant, what) = (tenant.clone(), "waiting requests on one connection");
                 Error::CallerLimit { tenant, what, used: limit, limit }
             }
+            Full::Memory(spent) => memory::refused(spent, tenant),
         }
     }
 }

@@ -52,7 +52,8 @@ struct Copy {
     /// False once nothing more is expected from the client.
     reading: bool,
     running: Option<Running>,
-    /// What the client did against the rules; told once the COPY has ended.
+    /// What the client did against the rules, or has no room for; told once the COPY
+    /// has ended.
     wrong: Option<Error>,
 }
 
@@ -151,7 +152,10 @@ impl Copy {
         let wrong = match (said, &self.running) {
             (Some(Kind::Start(start)), None) => return self.start(start),
             (Some(Kind::Data(data)), Some(running)) => {
-                running.intake.push(data);
+                if let Err(error) = running.intake.push(data) {
+                    self.wrong = Some(error);
+                    return self.end(CancelCause::Unfinished, "");
+                }
                 return Ok(());
             }
             (Some(Kind::Finish(_)), Some(running)) => {
@@ -184,7 +188,7 @@ impl Copy {
         let (place, request) = convert::sql::copy_in(start, limits)?;
         let intake = Intake::default();
         let inlet = intake.inlet(limits.stall_timeout);
-        let task = Task { request, flow: Flow::CopyIn(Box::new(inlet)) };
+        let task = Task::new(request, Flow::CopyIn(Box::new(inlet)));
         let answer = self.service.execute(place, task, &self.caller);
         self.running = Some(Running { intake, answer });
         Ok(())

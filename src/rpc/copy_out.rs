@@ -31,7 +31,7 @@ pub(super) fn ask(
     let limits = &service.context().config.limits;
     let (place, request) = convert::sql::copy_out(request, limits)?;
     let (outflow, inflow) = Outflow::new(service, wire::data_batch);
-    let task = Task { request, flow: Flow::CopyOut(Box::new(Feed(outflow))) };
+    let task = Task::new(request, Flow::CopyOut(Box::new(Feed(outflow))));
     Ok(Asked { inflow, answer: service.execute(place, task, caller), trailer, held: None })
 }
 

@@ -57,7 +57,7 @@ pub(super) fn ask(
         problem: None,
         dropped: false,
     };
-    let task = Task { request, flow: Flow::Rows(Box::new(feed)) };
+    let task = Task::new(request, Flow::Rows(Box::new(feed)));
     Ok(Asked { inflow, answer: service.execute(place, task, caller), trailer, held: None })
 }
 

@@ -14,13 +14,14 @@ use std::task::{ready, Context, Poll};
 
 use futures_util::{FutureExt, Sink, SinkExt, Stream};
 use grpcio::{DuplexSink, RequestStream, RpcContext, WriteFlags};
-use protobuf::Message;
 
-use crate::core::value::Value;
+use crate::core::budget::Held;
+use crate::core::ids::TenantId;
 use crate::error::Error;
 use crate::pool::caller::Caller;
-use crate::pool::execute::{Executed, Request};
+use crate::pool::execute::{Executed, Request, Task};
 use crate::pool::job::Answer;
+use crate::pool::memory::Use;
 use crate::pool::service::{Place, Service};
 use crate::pool::stream::Attached;
 use crate::proto::connection_pool::ConnectionRequest;
@@ -37,7 +38,9 @@ use crate::threads;
 /// Requests that may wait; while so many do, no more are read.
 const QUEUED: usize = 64;
 /// And so many bytes of them.
-const QUEUED_BYTES: u64 = 4 << 20;
+const QUEUED_BYTES: usize = 4 << 20;
+/// What one takes that breaks a rule: only the rule is kept.
+const REFUSED_BYTES: usize = 1 << 10;
 
 /// Serves one stream.
 pub(super) fn serve(
@@ -73,7 +76,7 @@ struct Session {
     reading: bool,
     phase: Phase,
     queue: VecDeque<Queued>,
-    queued_bytes: u64,
+    queued_bytes: usize,
     running: Option<Running>,
     /// `close` was read.
     closing: bool,
@@ -84,7 +87,7 @@ enum Phase {
     /// Not asked for yet. Exit: `open` to `Opening`.
     Unopened,
     /// Waited for. Exits: to `Open`, or the end of the stream.
-    Opening(Arc<Caller>, Answer<Attached>),
+    Opening(Arc<Caller>, Answer<Attached>, TenantId),
     /// There. Exit: the end of the stream.
     Open(Box<Attached>),
 }
@@ -92,7 +95,9 @@ enum Phase {
 /// A request that waits for those before it.
 struct Queued {
     id: u64,
-    bytes: u64,
+    bytes: usize,
+    /// Its memory; nothing, if there was no room for it.
+    held: Held,
     request: Result<Request, Error>,
     caller: Arc<Caller>,
 }
@@ -178,7 +183,7 @@ impl Session {
             }
             match &mut self.phase {
                 Phase::Unopened => return Poll::Pending,
-                Phase::Opening(_, answer) => {
+                Phase::Opening(_, answer, _) => {
                     let opened = ready!(Pin::new(answer).poll(cx));
                     return Poll::Ready(self.opened(opened.unwrap_or(Err(LOST))));
                 }
@@ -236,24 +241,24 @@ impl Session {
             // Many streams may wait for a lease, so what they have sent already is
             // left where it costs their clients.
             Phase::Opening(..) => self.queue.is_empty(),
-            Phase::Open(_) => self.queue.len() < QUEUED && self.queued_bytes < QUEUED_BYTES,
+            Phase::Open(_) => {
+                let counted = self.queue.back().is_none_or(|last| last.held.bytes() > 0);
+                counted && self.queue.len() < QUEUED && self.queued_bytes < QUEUED_BYTES
+            }
         }
     }
 
     /// # Errors
-    /// If the request does not belong here; that ends the stream.
+    /// If the request does not belong here, or there is no memory for it; that ends
+    /// the stream.
     fn take(&mut self, request: SessionRequest) -> Result<(), Error> {
         let rule = |rule: &str| Err(Error::invalid("kind", rule));
-        let bytes = request.compute_size();
         match (request.kind, &self.phase) {
             (None, _) => rule("kind is required: open, execute, cancel or close"),
             (Some(Asked::Open(open)), Phase::Unopened) => self.open(open),
             (Some(Asked::Open(_)), _) => rule("open must be the first message, and only that"),
             (Some(_), Phase::Unopened) => rule("the first message must be open"),
-            (Some(Asked::Execute(execute)), _) => {
-                self.enqueue(execute, bytes);
-                Ok(())
-            }
+            (Some(Asked::Execute(execute)), _) => self.enqueue(execute),
             (Some(Asked::Cancel(cancel)), _) => {
                 let running = self.running.iter().map(|running| (running.id, &running.caller));
                 let queued = self.queue.iter().map(|queued| (queued.id, &queued.caller));
@@ -276,8 +281,9 @@ impl Session {
         }
         let caller = self.service.caller(&self.peer);
         let asked = convert::acquire(open, caller.peer())?;
+        let tenant = asked.target.tenant.clone();
         let answer = self.service.attach(&asked.target, asked.ask, asked.wait, &caller);
-        self.phase = Phase::Opening(caller, answer);
+        self.phase = Phase::Opening(caller, answer, tenant);
         Ok(())
     }
 
@@ -295,26 +301,39 @@ impl Session {
         Step::Say(Said::Opened(said))
     }
 
-    fn enqueue(&mut self, execute: SessionExecute, bytes: u64) {
-        let limits = &self.service.context().config.limits;
+    /// # Errors
+    /// If there is no memory for it. It is not skipped: what comes after it may rely
+    /// on it.
+    fn enqueue(&mut self, execute: SessionExecute) -> Result<(), Error> {
+        let context = self.service.context();
         let id = execute.id;
-        let request = convert::sql::session_execute(execute, limits);
-        let bytes = bytes.max(request.as_ref().map_or(0, memory));
-        self.queued_bytes += bytes;
+        let request = convert::sql::session_execute(execute, &context.config.limits);
+        let bytes = request.as_ref().map_or(REFUSED_BYTES, Request::memory);
         let caller = self.service.caller(&self.peer);
-        self.queue.push_back(Queued { id, bytes, request, caller });
+        let room = match &self.phase {
+            Phase::Unopened => return Ok(()),
+            Phase::Opening(_, _, tenant) => {
+                context.memory.room(Use::ReadAhead, &[caller.peer().memory()], tenant)
+            }
+            Phase::Open(lease) => lease.tenant().room(Use::ReadAhead, caller.peer()),
+        };
+        let held = room.take(bytes)?;
+        self.queued_bytes += bytes;
+        self.queue.push_back(Queued { id, bytes, held, request, caller });
+        Ok(())
     }
 
     /// Hands a request to a worker. Some: it is answered already.
     fn start(&mut self, next: Queued) -> Option<Said> {
-        let Queued { id, request, caller, .. } = next;
+        let Queued { id, request, caller, held, .. } = next;
         let Phase::Open(lease) = &self.phase else { return None };
         let request = match request {
             Ok(request) => request,
             Err(error) => return Some(executed(id, Err(error))),
         };
         let place = Place::Stream(lease.id().clone());
-        let answer = self.service.execute(place, request, &caller);
+        let task = Task { counted: Some(held), ..Task::from(request) };
+        let answer = self.service.execute(place, task, &caller);
         self.running = Some(Running { id, caller, answer });
         None
     }
@@ -337,28 +356,10 @@ impl Drop for Session {
     fn drop(&mut self) {
         // A lease that is still waited for is waited for no longer; one that is
         // there ends as `Attached` is dropped, which cancels what runs on it.
-        if let Phase::Opening(caller, _) = &self.phase {
+        if let Phase::Opening(caller, ..) = &self.phase {
             caller.leave();
         }
     }
-}
-
-/// About what a request holds in memory: small values take more than on the wire.
-fn memory(request: &Request) -> u64 {
-    let statements = request.statements.iter().map(|statement| {
-        statement.sql.len() + statement.parameters.iter().map(memory_of).sum::<usize>()
-    });
-    statements.sum::<usize>() as u64
-}
-
-fn memory_of(value: &Value) -> usize {
-    let content = match value {
-        Value::Text(text) => text.len(),
-        Value::Bytes(bytes) | Value::Raw { bytes, .. } => bytes.len(),
-        Value::Array(array) => array.elements.iter().map(memory_of).sum(),
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Double(_) => 0,
-    };
-    size_of::<Value>() + content
 }
 
 /// A worker was lost, or a reply; both answer for themselves, so this is not seen.

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::View;
 use crate::pool::service::Service;
+use crate::runtime::memory_watch::Told;
 use crate::runtime::shutdown::{Stopped, Thread};
 use crate::threads;
 
@@ -29,7 +30,7 @@ pub fn start(service: Service) -> std::io::Result<Thread> {
 fn run(service: &Service, stopped: &Stopped) {
     let bell = service.context().keeper.clone();
     let interval = INTERVAL.min(service.context().config.leak_warning);
-    let mut exhausted = HashSet::new();
+    let (mut exhausted, mut told) = (HashSet::new(), Told::default());
     let mut tell_at = clock::now();
     loop {
         bell.awake();
@@ -38,6 +39,7 @@ fn run(service: &Service, stopped: &Stopped) {
         if now >= tell_at {
             tell_at = now + interval;
             threads::survive(threads::KEEPER, || tell(service, &mut exhausted));
+            threads::survive(threads::KEEPER, || told.tell(service, now));
         }
         let next = next.flatten().map_or(tell_at, |next| next.min(tell_at));
         bell.sleep_until(next);

@@ -52,7 +52,7 @@ fn a_panic_in_connect_costs_no_permit_and_leaves_nobody_waiting() {
 #[test]
 fn a_panic_while_sql_runs_costs_one_backend_and_no_permit_and_ends_the_lease() {
     let world = world(1, only(Call::Run, Fate::Panics));
-    let (tools, leases) = (&world.context.tools, world.leases());
+    let leases = world.leases();
     let grant = leases.grant(world.session(), ask()).expect("granted");
     grant.undelivered.delivered();
     let request = Request {
@@ -65,7 +65,7 @@ fn a_panic_while_sql_runs_costs_one_backend_and_no_permit_and_ends_the_lease() {
     let (reply, answer) = Reply::new();
     let on_lease = OnLease {
         leases: Arc::clone(&leases),
-        tools: tools.clone(),
+        context: Arc::clone(&world.context),
         id: grant.id.clone(),
         via: Via::Call,
         work: request.into(),

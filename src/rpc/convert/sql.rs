@@ -18,6 +18,9 @@ use crate::pool::service::Place;
 use crate::proto::sql;
 use crate::rpc::query::Format;
 
+/// PostgreSQL counts them in 16 bits.
+const PARAMETERS_MAX: usize = 65_535;
+
 /// Where a request runs; several have the same fields for it, and share no type.
 macro_rules! place {
     ($request:expr) => {
@@ -196,6 +199,10 @@ fn no_transaction_control(statements: &[Statement]) -> Result<(), Error> {
 
 fn statement(index: usize, statement: sql::Statement, limits: &Limits) -> Result<Statement, Error> {
     check_text("statements.sql", &format!("statements[{index}].sql"), &statement.sql, limits)?;
+    if statement.parameters.len() > PARAMETERS_MAX {
+        let rule = format!("statements[{index}].parameters must be at most {PARAMETERS_MAX}");
+        return Err(Error::invalid("statements.parameters", rule));
+    }
     let parameters = statement.parameters.into_iter().enumerate();
     let parameters: Result<Vec<Value>, Error> = parameters
         .map(|(i, value)| {
@@ -207,7 +214,10 @@ fn statement(index: usize, statement: sql::Statement, limits: &Limits) -> Result
             })
         })
         .collect();
-    Ok(Statement { sql: statement.sql, parameters: parameters? })
+    let mut parameters = parameters?;
+    // They took over the room of the wire's values, which are larger.
+    parameters.shrink_to_fit();
+    Ok(Statement { sql: statement.sql, parameters })
 }
 
 fn check_text(field: &'static str, name: &str, text: &str, limits: &Limits) -> Result<(), Error> {
@@ -235,10 +245,14 @@ fn parameter(value: sql::Value) -> Option<Value> {
                 length: d.length,
                 lower_bound: d.lower_bound.unwrap_or(1),
             };
+            let mut elements: Vec<_> =
+                v.elements.into_iter().map(parameter).collect::<Option<_>>()?;
+            // As above.
+            elements.shrink_to_fit();
             Value::Array(Array {
                 element_oid: v.element_type_oid,
                 dimensions: v.dimensions.into_iter().map(dimension).collect(),
-                elements: v.elements.into_iter().map(parameter).collect::<Option<_>>()?,
+                elements,
             })
         }
         Kind::Raw(v) => Value::Raw { oid: v.type_oid, bytes: v.data },

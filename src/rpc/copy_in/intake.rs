@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::backend::copy::Piece;
 use crate::clock;
-use crate::error::CancelCause;
+use crate::core::budget::Held;
+use crate::error::{CancelCause, Error};
+use crate::pool::memory::Room;
 use crate::pool::outlet::{self, Interrupt};
 
 /// While so much waits for the worker, no more is read from the client. One more
@@ -30,8 +32,10 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    pieces: VecDeque<Vec<u8>>,
+    pieces: VecDeque<(Vec<u8>, Held)>,
     bytes: usize,
+    /// Where they count; none before the COPY has its session.
+    room: Option<Room>,
     end: Option<End>,
     writer: Option<Waker>,
 }
@@ -50,10 +54,14 @@ impl Intake {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ready if one more message may be read.
+    /// Ready if one more message may be read: not before the COPY has its session, so
+    /// that what waits for one costs its client.
     pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if state.bytes < WAITING_BYTES {
+        // One for which there was no memory has to go first.
+        let counted = state.pieces.back().is_none_or(|(_, held)| held.bytes() > 0);
+        let open = state.room.is_some() && counted && state.bytes < WAITING_BYTES;
+        if open || state.end.is_some() {
             return Poll::Ready(());
         }
         state.writer = Some(cx.waker().clone());
@@ -61,14 +69,35 @@ impl Intake {
     }
 
     /// Adds data.
-    pub(super) fn push(&self, data: Vec<u8>) {
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub(super) fn push(&self, data: Vec<u8>) -> Result<(), Error> {
         let mut state = self.lock();
         if state.end.is_none() && !data.is_empty() {
-            state.bytes += data.len() + PIECE_BYTES;
-            state.pieces.push_back(data);
+            let bytes = data.len() + PIECE_BYTES;
+            let held = match &state.room {
+                Some(room) => room.take(data.capacity() + PIECE_BYTES)?,
+                None => Held::default(),
+            };
+            state.bytes += bytes;
+            state.pieces.push_back((data, held));
         }
         drop(state);
         self.0.news.notify_one();
+        Ok(())
+    }
+
+    /// The COPY has its session.
+    fn open(&self, room: Room) {
+        let mut state = self.lock();
+        state.room = Some(room);
+        let writer = state.writer.take();
+        drop(state);
+        // Waking may end in gRPC.
+        if let Some(writer) = writer {
+            writer.wake();
+        }
     }
 
     /// All data was added.
@@ -98,14 +127,14 @@ impl Intake {
 
     /// The worker's end. A client that sends nothing for `stall` is given up.
     pub(super) fn inlet(&self, stall: Duration) -> Inlet {
-        Inlet { intake: self.clone(), stall }
+        Inlet { intake: self.clone(), stall, held: Held::default() }
     }
 
-    fn next(&self, stall: Duration) -> Result<Piece, Option<CancelCause>> {
+    fn next(&self, stall: Duration) -> Result<(Piece, Held), Option<CancelCause>> {
         let until = clock::now() + stall;
         let mut state = self.lock();
         loop {
-            if let Some(piece) = state.pieces.pop_front() {
+            if let Some((piece, held)) = state.pieces.pop_front() {
                 state.bytes -= piece.len() + PIECE_BYTES;
                 let writer = state.writer.take();
                 drop(state);
@@ -113,10 +142,10 @@ impl Intake {
                 if let Some(writer) = writer {
                     writer.wake();
                 }
-                return Ok(Piece::Data(piece));
+                return Ok((Piece::Data(piece), held));
             }
             match state.end {
-                Some(End::Finished) => return Ok(Piece::Finish),
+                Some(End::Finished) => return Ok((Piece::Finish, Held::default())),
                 Some(End::Aborted(cause)) => return Err(cause),
                 None => {}
             }
@@ -134,11 +163,20 @@ impl Intake {
 pub(super) struct Inlet {
     intake: Intake,
     stall: Duration,
+    /// The memory of the piece that is being sent.
+    held: Held,
 }
 
 impl outlet::Inlet for Inlet {
+    fn open(&mut self, room: Room) {
+        self.intake.open(room);
+    }
+
     fn next(&mut self) -> Result<Piece, Option<CancelCause>> {
-        self.intake.next(self.stall)
+        self.held = Held::default();
+        let (piece, held) = self.intake.next(self.stall)?;
+        self.held = held;
+        Ok(piece)
     }
 
     fn interrupter(&self) -> Interrupt {
@@ -159,7 +197,26 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
+    use crate::config::Limits;
+    use crate::core::ids::TenantId;
+    use crate::pool::memory::{Memory, Use};
     use crate::pool::outlet::Inlet as _;
+
+    const ENOUGH: usize = 8 << 20;
+
+    /// Memory for so many bytes, and both ends of a COPY that has its session.
+    fn opened(bytes: usize, stall: Duration) -> (Memory, Intake, Inlet) {
+        let memory = Memory::new(&Limits { memory_bytes: 2 * bytes, ..Limits::default() });
+        let intake = Intake::default();
+        let mut inlet = intake.inlet(stall);
+        let tenant = TenantId::parse("t").expect("a good name");
+        inlet.open(memory.room(Use::ReadAhead, &[], &tenant));
+        (memory, intake, inlet)
+    }
+
+    fn push(intake: &Intake, data: Vec<u8>) {
+        intake.push(data).expect("there is memory");
+    }
 
     fn has_room(intake: &Intake) -> bool {
         let ready = poll_fn(|cx| Poll::Ready(intake.poll_room(cx).is_ready()));
@@ -168,11 +225,10 @@ mod tests {
 
     #[test]
     fn data_comes_in_order_and_then_its_end() {
-        let intake = Intake::default();
-        let mut inlet = intake.inlet(Duration::ZERO);
-        intake.push(vec![1]);
-        intake.push(vec![]);
-        intake.push(vec![2, 3]);
+        let (_memory, intake, mut inlet) = opened(ENOUGH, Duration::ZERO);
+        push(&intake, vec![1]);
+        push(&intake, vec![]);
+        push(&intake, vec![2, 3]);
         intake.finish();
         intake.abort(CancelCause::Caller);
         assert_eq!(inlet.next(), Ok(Piece::Data(vec![1])));
@@ -181,40 +237,74 @@ mod tests {
     }
 
     #[test]
-    fn an_abort_drops_what_waits_and_says_why() {
+    fn nothing_is_read_before_there_is_a_session() {
         let intake = Intake::default();
-        let mut inlet = intake.inlet(Duration::ZERO);
+        let inlet = intake.inlet(Duration::ZERO);
+        assert!(!has_room(&intake));
+        // One that gets none hears the end.
+        drop(inlet);
+        assert!(has_room(&intake));
+    }
+
+    #[test]
+    fn without_memory_it_goes_on_with_one_small_piece_at_a_time() {
+        let (memory, intake, mut inlet) = opened(100 << 10, Duration::ZERO);
+        push(&intake, vec![0; 80 << 10]);
+        assert!(has_room(&intake));
+        assert!(intake.push(vec![0; 80 << 10]).is_err(), "a large one");
+        push(&intake, vec![0; 60 << 10]);
+        assert!(!has_room(&intake));
+        assert!(inlet.next().is_ok());
+        assert_eq!(memory.total().used(), (80 << 10) + PIECE_BYTES, "it is still being sent");
+        assert!(!has_room(&intake));
+        assert!(inlet.next().is_ok());
+        assert!(has_room(&intake));
+        assert_eq!(memory.total().used(), 0);
+    }
+
+    #[test]
+    fn what_a_copy_holds_comes_back_however_it_ends() {
+        for end in [|intake: &Intake| intake.abort(CancelCause::Caller), |_: &Intake| ()] {
+            let (memory, intake, inlet) = opened(ENOUGH, Duration::ZERO);
+            push(&intake, vec![0; 1000]);
+            assert_eq!(memory.of(Use::ReadAhead).used(), 1000 + PIECE_BYTES);
+            end(&intake);
+            drop((intake, inlet));
+            assert_eq!(memory.total().used(), 0);
+        }
+    }
+
+    #[test]
+    fn an_abort_drops_what_waits_and_says_why() {
+        let (_memory, intake, mut inlet) = opened(ENOUGH, Duration::ZERO);
         assert_eq!(inlet.next(), Err(Some(CancelCause::Stalled)));
-        intake.push(vec![1]);
+        push(&intake, vec![1]);
         intake.abort(CancelCause::Unfinished);
         intake.finish();
         assert_eq!(inlet.next(), Err(Some(CancelCause::Unfinished)));
-        let intake = Intake::default();
-        let mut inlet = intake.inlet(Duration::ZERO);
+        let (_memory, _intake, mut inlet) = opened(ENOUGH, Duration::ZERO);
         inlet.interrupter()();
         assert_eq!(inlet.next(), Err(None));
     }
 
     #[test]
     fn there_is_room_until_so_much_waits_and_again_when_it_was_taken() {
-        let intake = Intake::default();
-        let mut inlet = intake.inlet(Duration::ZERO);
-        intake.push(vec![0; WAITING_BYTES - PIECE_BYTES - 1]);
+        let (_memory, intake, mut inlet) = opened(ENOUGH, Duration::ZERO);
+        push(&intake, vec![0; WAITING_BYTES - PIECE_BYTES - 1]);
         assert!(has_room(&intake));
-        intake.push(vec![0; 5]);
+        push(&intake, vec![0; 5]);
         assert!(!has_room(&intake));
         assert!(inlet.next().is_ok());
         assert!(has_room(&intake));
         drop(inlet);
-        intake.push(vec![0; WAITING_BYTES]);
+        push(&intake, vec![0; WAITING_BYTES]);
         assert!(has_room(&intake));
     }
 
     #[test]
     fn many_small_pieces_weigh_what_they_cost() {
-        let intake = Intake::default();
-        let mut inlet = intake.inlet(Duration::ZERO);
-        let room = (0..).take_while(|_| has_room(&intake)).inspect(|_| intake.push(vec![1]));
+        let (_memory, intake, mut inlet) = opened(ENOUGH, Duration::ZERO);
+        let room = (0..).take_while(|_| has_room(&intake)).inspect(|_| push(&intake, vec![1]));
         assert_eq!(room.count(), WAITING_BYTES / (PIECE_BYTES + 1) + 1);
         while !has_room(&intake) {
             assert!(inlet.next().is_ok());
@@ -236,9 +326,8 @@ mod tests {
         let count = Arc::<Count>::default();
         let waker = futures_util::task::waker(Arc::clone(&count));
         let mut cx = Context::from_waker(&waker);
-        let intake = Intake::default();
-        let mut inlet = intake.inlet(Duration::ZERO);
-        intake.push(vec![0; WAITING_BYTES]);
+        let (_memory, intake, mut inlet) = opened(ENOUGH, Duration::ZERO);
+        push(&intake, vec![0; WAITING_BYTES]);
         assert!(intake.poll_room(&mut cx).is_pending());
         assert!(inlet.next().is_ok());
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
@@ -248,11 +337,10 @@ mod tests {
     fn whoever_waits_for_data_hears_of_each_thing_that_comes() {
         let long = Duration::from_secs(60);
         for end in [Intake::finish, |intake: &Intake| intake.abort(CancelCause::Caller)] {
-            let intake = Intake::default();
-            let mut inlet = intake.inlet(long);
+            let (_memory, intake, mut inlet) = opened(ENOUGH, long);
             std::thread::scope(|threads| {
                 let heard = threads.spawn(move || (inlet.next(), inlet.next()));
-                intake.push(vec![1]);
+                push(&intake, vec![1]);
                 end(&intake);
                 let (first, last) = heard.join().expect("no panic");
                 // An abort drops what waits.

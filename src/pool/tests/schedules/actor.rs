@@ -210,7 +210,7 @@ impl<'a> Actor<'a> {
         let caller = Caller::nobody();
         let on_lease = OnLease {
             leases: Arc::clone(&self.scene.leases),
-            tools: self.scene.world.context.tools.clone(),
+            context: Arc::clone(&self.scene.world.context),
             id,
             via: Via::Call,
             work: request.into(),

@@ -1,0 +1,47 @@
+//! Sizes on the command line.
+
+/// Units, each with what it stands for.
+const UNITS: [(&str, usize); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("", 1)];
+
+/// Reads `512MiB`: a whole number and KiB, MiB, GiB, or nothing for bytes.
+///
+/// # Errors
+/// What is wanted.
+pub(super) fn bytes(text: &str) -> Result<usize, String> {
+    let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
+    let (unit, factor) = unit.copied().unwrap_or_default();
+    let number = text.strip_suffix(unit).unwrap_or(text).trim_end();
+    let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    let number = number.parse::<usize>().ok().filter(|_| digits);
+    number.and_then(|number| number.checked_mul(factor)).ok_or_else(|| {
+        "a number of bytes is wanted, with KiB, MiB or GiB after it if need be, as in 512MiB"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_a_unit_or_are_bytes() {
+        for (size, count) in
+            [("7", 7), ("0", 0), ("1KiB", 1024), ("512MiB", 512 << 20), ("2 GiB", 2 << 30)]
+        {
+            assert_eq!(bytes(size), Ok(count), "{size}");
+        }
+        for wrong in [
+            "",
+            "MiB",
+            "-1",
+            "+1",
+            "1.5MiB",
+            "1MB",
+            "1mib",
+            "99999999999999999999",
+            "9999999999999GiB",
+        ] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+}
