@@ -224,7 +224,8 @@ fn all_who_wait_for_a_tenant_to_open_hear_why_it_cannot() {
         ..request(&tenant)
     };
     let client = service.client();
-    let calls: Vec<_> = (0..30).map(|_| acquire_later(&client, &wrong)).collect();
+    // More could be as many tries, which are slowed down.
+    let calls: Vec<_> = (0..4).map(|_| acquire_later(&client, &wrong)).collect();
     for call in calls {
         is(&refused(answer(call)), code::FAILED_PRECONDITION, "CONNECT_REJECTED");
     }

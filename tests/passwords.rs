@@ -110,23 +110,46 @@ fn few_passwords_are_tried_at_once_and_nothing_is_left_of_them() {
     let lease = service.lease(&tenant);
     proxy.hold();
     let guess = |n: usize| request(&with(&tenant, &format!("guess{n}")));
-    let tried: Vec<_> = (0..8).map(|n| acquire_later(&client, &guess(n))).collect();
+    let tried: Vec<_> = (0..4).map(|n| acquire_later(&client, &guess(n))).collect();
     // Those beyond the limit are told at once.
-    let refusals = || {
-        let metric = "connpool_acquire_failures_total{reason=\"service_limit\"";
-        let lines = service.get("/metrics").1;
-        let line = lines.lines().find(|line| line.starts_with(metric)).map(str::to_owned);
-        line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-    };
-    eventually("the others are told", || refusals() == Some(4.0));
+    eventually("the others are told", || at_their_limit(&service) == Some(2.0));
     proxy.forward();
     let errors: Vec<CallError> = tried.into_iter().map(|call| refused(answer(call))).collect();
     let of = |reason: &str| errors.iter().filter(|error| error.reason == reason).count();
-    assert_eq!((of("CONNECT_REJECTED"), of("SERVICE_LIMIT")), (4, 4), "{errors:?}");
+    assert_eq!((of("CONNECT_REJECTED"), of("CALLER_LIMIT")), (2, 2), "{errors:?}");
     is_wrong(&refused(client.acquire_with(&guess(9))));
     assert_eq!(lease.value("select 1"), "1");
     lease.release();
-    assert_eq!(service.lease(&tenant).pid, lease.pid);
+    let again = lease.client.acquire(&tenant.name, &tenant.dsn).expect("it has the right one");
+    assert_eq!(again.lease.backend_pid, lease.pid);
+}
+
+/// How many requests were beyond what their callers may have.
+fn at_their_limit(service: &Service) -> Option<f64> {
+    let metric = "connpool_acquire_failures_total{reason=\"caller_limit\"";
+    let lines = service.get("/metrics").1;
+    let line = lines.lines().find(|line| line.starts_with(metric))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+#[test]
+fn what_one_client_tries_leaves_room_for_what_another_knows() {
+    let (service, old) = (Service::start(), tenant().pool_of(1));
+    let (guesser, client) = (service.client(), service.client());
+    let proxy = Proxy::to(harness::postgres().port());
+    let old = Tenant { dsn: format!("{} port={}", old.dsn, proxy.port), ..old };
+    let lease = service.lease(&old);
+    proxy.hold();
+    let guess = |n: usize| request(&with(&old, &format!("guess{n}")));
+    let tried: Vec<_> = (0..4).map(|n| acquire_later(&guesser, &guess(n))).collect();
+    eventually("two are told", || at_their_limit(&service) == Some(2.0));
+    eventually("two are tried", || proxy.taken() == 3);
+    let right = acquire_later(&client, &request(&change(&old, "changed")));
+    eventually("it is tried beside them", || proxy.taken() == 4);
+    proxy.forward();
+    assert!(answer(right).is_ok());
+    tried.into_iter().for_each(|call| drop(refused(answer(call))));
+    assert_eq!(lease.value("select 1"), "1");
 }
 
 #[test]

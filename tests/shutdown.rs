@@ -3,8 +3,10 @@
 
 mod harness;
 
+use harness::proxy::Proxy;
 use harness::{
-    acquire_later, answer, code, eventually, execute_later, refused, request, tenant, Service,
+    acquire_later, answer, code, eventually, execute_later, now, postgres, refused, request,
+    tenant, Service, Tenant,
 };
 use rustix::process::Signal;
 
@@ -100,6 +102,38 @@ fn a_one_shot_that_outlasts_the_drain_is_cancelled_too() {
     assert_eq!(service.wait().code(), Some(0));
     eventually("no backend is left", || tenant.backends() == 0);
     assert!(!service.log().text().contains("event=permits_left"));
+}
+
+#[test]
+fn what_hangs_does_not_hold_a_stop_up() {
+    let mut service = Service::with(&["--drain-timeout", "1"]);
+    let proxy = Proxy::to(postgres().port());
+    let over = |tenant: Tenant| Tenant {
+        dsn: format!("{} port={}", tenant.dsn, proxy.port),
+        ..tenant.pool_of(4)
+    };
+    let (busy, unknown) = (over(tenant()), over(tenant()));
+    let client = service.client();
+    let (lease, _idle) = (service.lease(&busy), service.lease(&busy));
+    let sleep = lease.run_later("select pg_sleep(600)");
+    let one_shot = execute_later(&client, &harness::sql::sleeping_one_shot(&busy));
+    eventually("they sleep", || busy.running("pg_sleep") == 2);
+    service.lease(&busy).release();
+    // Neither logins nor cancels nor goodbyes are answered.
+    proxy.hold();
+    let taken = proxy.taken();
+    let login = acquire_later(&client, &request(&unknown));
+    eventually("it logs in", || proxy.taken() > taken);
+    let began = now();
+    service.signal(Signal::TERM);
+    assert_eq!(service.wait().code(), Some(0));
+    let took = now() - began;
+    println!("stopped after {took:?}");
+    // The drain, and what README's TimeoutStopSec allows for.
+    assert!(took.as_secs() < 1 + 25, "{took:?}");
+    for error in [refused(answer(sleep)), refused(answer(one_shot)), refused(answer(login))] {
+        assert!(!error.message.is_empty(), "{error}");
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::backend::cancel::Canceller;
 use crate::backend::cert_files::CertFiles;
 use crate::backend::fault::notice_of;
 use crate::backend::handshake::Connector;
+use crate::backend::logins::Tries;
 use crate::backend::pg::{Equipment, PgBackend};
 use crate::backend::resolve::resolve;
 use crate::backend::session::{Backend, Notices};
@@ -54,6 +55,7 @@ pub struct PgConnect {
     /// have changed. A leaf lock.
     special: Mutex<Option<(CertFiles, Tls)>>,
     aim: Aim,
+    tries: Tries,
     /// Prepared statements that a backend keeps.
     statement_cache: usize,
     /// The server is too old to be asked to look after its client.
@@ -87,9 +89,10 @@ impl Attempt<'_> {
 impl PgConnect {
     /// A connector for `dsn`; `application_name` is used unless the DSN has one.
     /// Each backend keeps up to `statement_cache` prepared statements. Files that
-    /// the DSN names must lie in `cert_dir`.
+    /// the DSN names must lie in `cert_dir`. `tries` says when the password may be tried.
     pub fn new(
         dsn: Dsn,
+        tries: Tries,
         application_name: String,
         plain: Tls,
         cert_dir: Option<PathBuf>,
@@ -101,6 +104,7 @@ impl PgConnect {
             cert_dir,
             special: Mutex::default(),
             aim: Aim::new(dsn.target_session),
+            tries,
             statement_cache,
             old_server: AtomicBool::new(false),
             dsn,
@@ -191,15 +195,19 @@ impl PgConnect {
         limit: Duration,
         wanted: TargetSession,
     ) -> Result<Box<dyn Backend>, ConnectError> {
-        match self.open(host, address, attempt, limit, wanted) {
+        let until = clock::now() + limit;
+        let left = || until.saturating_duration_since(clock::now());
+        let login = || self.open(host, address, attempt, left(), wanted);
+        let target = format!("{}:{}", name(host, address), address.port());
+        self.tries.at(address, &target, || match login() {
             Err(ConnectError::Rejected(fault))
                 if fault.message.contains("client_connection_check_interval")
                     && !self.old_server.swap(true, Ordering::Relaxed) =>
             {
-                self.open(host, address, attempt, limit, wanted)
+                login()
             }
             other => other,
-        }
+        })
     }
 
     fn open(
@@ -211,8 +219,7 @@ impl PgConnect {
         wanted: TargetSession,
     ) -> Result<Box<dyn Backend>, ConnectError> {
         let watch = attempt.watch;
-        // The name is also what a certificate must be made out to.
-        let name = host.host.clone().unwrap_or_else(|| address.ip().to_string());
+        let name = name(host, address);
         let target = format!("{name}:{}", address.port());
         let notices = Notices::default();
         let old_server = self.old_server.load(Ordering::Relaxed);
@@ -245,9 +252,14 @@ impl PgConnect {
     }
 }
 
-/// True if a search has ended with a refused login.
+/// The name of a server, which is also what a certificate must be made out to.
+fn name(host: &HostPort, address: SocketAddr) -> String {
+    host.host.clone().unwrap_or_else(|| address.ip().to_string())
+}
+
+/// True if a search has ended with a login that was refused, or was not to be tried.
 fn is_refused(failed: &[ConnectError]) -> bool {
-    matches!(failed.last(), Some(ConnectError::Rejected(_)))
+    matches!(failed.last(), Some(ConnectError::Rejected(_) | ConnectError::Deferred { .. }))
 }
 
 impl Connect for PgConnect {

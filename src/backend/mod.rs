@@ -14,6 +14,7 @@ pub mod handshake;
 pub mod keyword;
 pub mod listen;
 pub mod login;
+pub mod logins;
 mod lookups;
 pub mod manager;
 pub mod pg;

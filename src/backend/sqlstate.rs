@@ -13,6 +13,11 @@ pub fn is_poison(sqlstate: &str) -> bool {
     sqlstate.starts_with("XX") || sqlstate.starts_with("58") || sqlstate == NO_SUCH_STATEMENT
 }
 
+/// True if the server does not let the role in, by its password or by its rules.
+pub fn is_refused_login(sqlstate: &str) -> bool {
+    matches!(sqlstate, "28P01" | "28000")
+}
+
 /// The statement was cancelled.
 pub const QUERY_CANCELED: &str = "57014";
 

@@ -12,6 +12,14 @@ impl CallerId {
     pub fn new(name: &str) -> CallerId {
         CallerId(Arc::from(name))
     }
+
+    /// What the names of all client connections of its host begin with: all but the port.
+    pub fn host(&self) -> &str {
+        match self.0.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+            _ => &self.0,
+        }
+    }
 }
 
 /// Counts the permits of callers and knows how many one may have.
@@ -49,5 +57,19 @@ impl Callers {
 
     pub(super) fn max(&self) -> usize {
         self.max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_connections_of_a_host_differ_in_their_ports() {
+        let host = |name: &str| CallerId::new(name).host().to_owned();
+        assert_eq!(host("ipv4:192.0.2.1:5000"), "ipv4:192.0.2.1");
+        assert_eq!(host("ipv6:%5B2001:db8::1%5D:5000"), "ipv6:%5B2001:db8::1%5D");
+        assert_eq!(host("somebody"), "somebody");
+        assert_eq!(host("spiffe://a/b"), "spiffe://a/b");
     }
 }

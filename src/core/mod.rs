@@ -32,6 +32,7 @@ pub mod breaker;
 pub mod health;
 pub mod losses;
 
+pub mod logins;
 pub mod recent;
 
 pub mod text;

@@ -48,6 +48,18 @@ impl std::error::Error for PgFault {}
 pub enum ConnectError {
     /// PostgreSQL refused role, password, database or settings: no retry helps.
     Rejected(Box<PgFault>),
+    /// It was not tried: logins of this user were refused there of late, and those who
+    /// would try a password take turns.
+    Deferred {
+        /// `host:port`.
+        target: String,
+        /// The role.
+        user: String,
+        /// How many logins were refused.
+        refusals: u32,
+        /// When it is the caller's turn.
+        retry: Duration,
+    },
     /// PostgreSQL is there, but has no slot, or starts, or stops.
     Busy(Box<PgFault>),
     /// The host could not be reached, or broke off.
@@ -98,6 +110,7 @@ impl ConnectError {
     pub fn is_retryable(&self) -> bool {
         match self {
             ConnectError::Busy(_)
+            | ConnectError::Deferred { .. }
             | ConnectError::Unreachable { .. }
             | ConnectError::TimedOut { .. }
             | ConnectError::Unfit { .. }
@@ -140,13 +153,16 @@ impl ConnectError {
         }
     }
 
-    /// The one of several failures that says what can be done: a refused login,
-    /// which ends the search; else one that may pass by itself.
+    /// The one of several failures that says what can be done: a login that was refused
+    /// or put off, which ends the search; else one that may pass by itself.
     pub fn lead(&self) -> &ConnectError {
         let ConnectError::Several(errors) = self else {
             return self;
         };
-        let rejected = errors.iter().find(|error| matches!(error, ConnectError::Rejected(_)));
+        let ends = |error: &&ConnectError| {
+            matches!(error, ConnectError::Rejected(_) | ConnectError::Deferred { .. })
+        };
+        let rejected = errors.iter().find(ends);
         let passing = || errors.iter().find(|error| error.is_retryable());
         rejected.or_else(passing).or(errors.first()).unwrap_or(&ConnectError::Panicked)
     }
@@ -157,15 +173,22 @@ impl ConnectError {
         matches!(self.lead(), ConnectError::Busy(fault) if fault.sqlstate.starts_with("53"))
     }
 
-    /// True if this service itself lacks something, which says nothing of the database.
-    pub fn is_starved(&self) -> bool {
-        matches!(self.lead(), ConnectError::Starved(_))
+    /// True if the password was not tried, which says nothing of it or of the database.
+    pub fn is_deferred(&self) -> bool {
+        matches!(self.lead(), ConnectError::Deferred { .. })
+    }
+
+    /// True if it lies in this service itself, which says nothing of the database: it
+    /// lacks something, or has put the try off.
+    pub fn is_own(&self) -> bool {
+        matches!(self.lead(), ConnectError::Starved(_) | ConnectError::Deferred { .. })
     }
 
     /// The name in metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
             ConnectError::Rejected(_) => "rejected",
+            ConnectError::Deferred { .. } => "deferred",
             ConnectError::Busy(_) => "busy",
             ConnectError::Unreachable { .. } => "unreachable",
             ConnectError::TimedOut { .. } => "timed_out",
@@ -183,6 +206,11 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConnectError::Rejected(fault) | ConnectError::Busy(fault) => fault.fmt(f),
+            ConnectError::Deferred { target, user, refusals, retry } => write!(
+                f,
+                "{target}: {refusals} logins of user {user:?} were refused there of late, so one \
+                 try a second is made and this one was not; its turn is in {retry:.1?}"
+            ),
             ConnectError::Unreachable { target, why } | ConnectError::Untrusted { target, why } => {
                 write!(f, "{target}: {why}")
             }

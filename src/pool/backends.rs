@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use log::Level;
+
 use crate::backend::session::Backend;
 use crate::backend::transport::Watch;
 use crate::clock;
@@ -123,12 +125,7 @@ impl Tenant {
             Ok(backend) => backend,
             Err(cause) => {
                 metrics.open_failed(cause.as_str(), &self.id);
-                self.note_open_failure(&cause.to_string());
-                log::warn!(
-                    "event=connect_failed tenant={} elapsed={took:?} error={:?}",
-                    self.id,
-                    cause.to_string()
-                );
+                self.log_open_failure(&cause, took);
                 let hurried = limit < self.settings.connect_timeout;
                 // Neither counts any more by the time that anybody hears of it.
                 drop((opening, count));
@@ -150,6 +147,20 @@ impl Tenant {
         let mut taken = taken.ok_or(ConnectError::Panicked)?;
         self.answered(&mut taken, generation, born);
         Ok(taken)
+    }
+
+    fn log_open_failure(&self, cause: &ConnectError, took: Duration) {
+        let error = cause.to_string();
+        // Whoever guesses may be put off as often as it likes, and nothing was tried.
+        let level = if cause.is_deferred() { Level::Debug } else { Level::Warn };
+        log::log!(
+            level,
+            "event=connect_failed tenant={} elapsed={took:?} error={error:?}",
+            self.id
+        );
+        if !cause.is_deferred() {
+            self.note_open_failure(&error);
+        }
     }
 
     /// The lifetime of one backend, with its jitter taken off.

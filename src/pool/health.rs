@@ -212,8 +212,8 @@ impl Tenant {
                 self.rest(taken, clock::now());
             }
             Ok(taken) => self.close(taken, "health_check"),
-            // What we lack ourselves says nothing of the database.
-            Err(cause) if cause.is_starved() => return nothing,
+            // What lies in ourselves says nothing of the database.
+            Err(cause) if cause.is_own() => return nothing,
             Err(cause) => {
                 let answered = cause.is_full() || !cause.is_retryable();
                 // What is leased works on: the database is there. That it is full is

@@ -184,7 +184,7 @@ fn verdict(cause: &ConnectError, hurried: bool, probe: bool) -> Verdict {
     match cause {
         cause if hurried && cause.was_late() => Verdict::Neither,
         ConnectError::Panicked => Verdict::Neither,
-        cause if cause.is_starved() => Verdict::Neither,
+        cause if cause.is_own() => Verdict::Neither,
         // It answers. Whether it is full, or what it says of the password, is for
         // the callers to hear as it is.
         cause if cause.is_full() || !cause.is_retryable() => match probe {
@@ -206,6 +206,12 @@ mod tests {
             || ConnectError::Unreachable { target: target(), why: "refused".to_owned() };
         let late =
             || ConnectError::TimedOut { target: target(), step: "TCP", limit: Duration::ZERO };
+        let deferred = || ConnectError::Deferred {
+            target: target(),
+            user: "u".to_owned(),
+            refusals: 5,
+            retry: Duration::ZERO,
+        };
         for (cause, hurried, bad) in [
             (unreachable(), true, true),
             (late(), true, false),
@@ -214,6 +220,7 @@ mod tests {
             (ConnectError::Several(vec![unreachable(), late()]), false, true),
             (ConnectError::Starved("no descriptor".to_owned()), false, false),
             (ConnectError::Settings("no TLS".to_owned()), false, false),
+            (deferred(), false, false),
         ] {
             for probe in [false, true] {
                 let is_bad = verdict(&cause, hurried, probe) == Verdict::Bad;

@@ -32,8 +32,8 @@ impl Tenant {
         let limit = self.settings.connect_timeout;
         let mut taken = match self.open(count, limit, attempt) {
             Ok(taken) => taken,
-            // What we lack ourselves says nothing of the database.
-            Err(cause) if cause.is_starved() => return,
+            // What lies in ourselves says nothing of the database.
+            Err(cause) if cause.is_own() => return,
             Err(cause) => return self.checked(Err(&cause.to_string())),
         };
         let works = match self.probe_attempt(clock::now()) {

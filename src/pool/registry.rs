@@ -6,6 +6,7 @@
 //! it comes back.
 
 mod entry;
+mod guesses;
 mod known;
 mod room;
 
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use crate::backend::logins::Logins;
 use crate::backend::tls::Tls;
 use crate::clock;
 use crate::config::dsn::Dsn;
@@ -27,7 +29,10 @@ use crate::pool::job::Job;
 use crate::pool::listen::{Listening, Mailbox};
 use crate::pool::opener::Opener;
 use crate::pool::tenant::{lock, Tenant};
+use guesses::Guesses;
 use known::{Claim, Known};
+
+pub(super) use guesses::Acquainted;
 
 /// A lookup meets a tenant that has just closed at most so often before the
 /// request is answered as refused.
@@ -53,6 +58,9 @@ pub struct Registry {
     pub(super) digests: Digests,
     /// TLS for DSNs that ask for nothing special.
     tls: Tls,
+    /// What PostgreSQL has refused.
+    logins: Logins,
+    guesses: Guesses,
     context: Arc<Context>,
 }
 
@@ -77,6 +85,8 @@ impl Registry {
             draining: AtomicBool::new(false),
             digests: Digests::new()?,
             tls: Tls::unverified()?,
+            logins: Logins::default(),
+            guesses: Guesses::default(),
             context: Arc::clone(context),
         }))
     }
@@ -169,7 +179,11 @@ impl Registry {
         // Digests of equal length under a secret key: their comparison tells an
         // attacker nothing about the DSN.
         let identity = self.digests.identity(dsn)?;
-        let known = match self.find(&target.tenant) {
+        let found = self.find(&target.tenant);
+        if let Some(tenant) = &found {
+            self.may_compare(tenant, dsn, by)?;
+        }
+        let known = match found {
             Some(tenant) if tenant.fingerprint() == identity.dsn => tenant,
             // Its DSN has led nowhere so far: another may be the right one.
             Some(tenant) if tenant.is_in_vain() && !tenant.has_another_password(identity) => {
@@ -188,6 +202,7 @@ impl Registry {
         if known.fingerprint() != identity.dsn {
             return Err(Error::DsnMismatch(target.tenant.clone()));
         }
+        self.acquaint(&known, by);
         // Nobody has to stand behind a probe.
         let refusal = known.is_opening().then(|| known.opener.refusal(known.id())).flatten();
         refusal.map_or(Ok(known), Err)
@@ -208,6 +223,7 @@ impl Registry {
         match claim {
             Claim::Good(before) => {
                 log::info!("event=password_changed tenant={}", tenant.id());
+                self.guesses.forget(tenant.id());
                 if before.stop_opening() {
                     self.opening.fetch_sub(1, Ordering::AcqRel);
                 }

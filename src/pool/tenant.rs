@@ -24,7 +24,7 @@ use crate::pool::listen::Hub;
 use crate::pool::memory::{self, Room, Use, SMALL};
 use crate::pool::opener::Opener;
 use crate::pool::peers::Peer;
-use crate::pool::registry::Registry;
+use crate::pool::registry::{Acquainted, Registry};
 use crate::pool::store::Store;
 use crate::pool::turn::Line;
 use crate::pool::waiting_room::Full;
@@ -60,6 +60,7 @@ pub struct Tenant {
     pub(super) upkeep: AtomicBool,
     /// Why it was taken out of service, if that is not the service's own end.
     ended: OnceLock<Error>,
+    pub(super) acquainted: Acquainted,
     /// PostgreSQL has asked for its password: one that is wrong is not let in.
     pub(super) asked: AtomicBool,
     /// Callers in a hurry who could not open it, one after the other.
@@ -112,6 +113,7 @@ impl Tenant {
             opening: AtomicBool::new(true),
             upkeep: AtomicBool::new(false),
             ended: OnceLock::new(),
+            acquainted: Acquainted::default(),
             asked: AtomicBool::new(false),
             hurried: AtomicU32::new(0),
             warm_after: Mutex::new(None),

@@ -274,7 +274,9 @@ impl Turn {
 
     fn fail(mut self, error: Error, opening: bool) {
         let tenant = Arc::clone(&self.tenant);
-        let passing = matches!(error, Error::Connect { .. }) && error.is_retryable();
+        // Whoever is put off has its turn at a later time than it is worth to wait here.
+        let tried = matches!(&error, Error::Connect { cause, .. } if !cause.is_deferred());
+        let passing = tried && error.is_retryable();
         loop {
             let until = match self.need() {
                 Need::Until(until) => until,

@@ -240,6 +240,11 @@ impl<'a> Said<'a> {
             ConnectError::Rejected(fault) => {
                 Said::new(Code::FAILED_PRECONDITION, Reason::REASON_CONNECT_REJECTED).fault(fault)
             }
+            ConnectError::Deferred { refusals, retry, .. } => {
+                Said::new(Code::RESOURCE_EXHAUSTED, Reason::REASON_LOGIN_LIMIT)
+                    .with("refusals", refusals)
+                    .retry((*retry).max(SOON))
+            }
             ConnectError::Settings(_) | ConnectError::Untrusted { .. } => {
                 Said::new(Code::FAILED_PRECONDITION, Reason::REASON_CONNECT_REJECTED)
             }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::known::{Known, CLAIMANTS_MAX};
+use super::known::{Known, CLAIMANTS_MAX, CLAIMANTS_PER_CALLER};
 use super::Registry;
 use crate::backend::connect::PgConnect;
+use crate::backend::logins::Tries;
 use crate::clock;
 use crate::config::dsn::Dsn;
 use crate::core::callers::CallerId;
@@ -40,8 +41,9 @@ impl Registry {
         let confined = dsn.tls.confine(cert_dir.as_deref());
         confined.map_err(|error| Error::invalid("dsn", format!("dsn: {error}")))?;
         let name = application_name(id);
-        let connect =
-            PgConnect::new(dsn.clone(), name, self.tls.clone(), cert_dir, settings.statement_cache);
+        let tries = Tries::new(&self.logins, &dsn.user, by);
+        let (dsn, tls, cache) = (dsn.clone(), self.tls.clone(), settings.statement_cache);
+        let connect = PgConnect::new(dsn, tries, name, tls, cert_dir, cache);
         let (id, brought_by) = (id.clone(), by.clone());
         Ok(Tenant::new(
             Registration { id, settings, identity, brought_by },
@@ -98,6 +100,7 @@ impl Registry {
         let Some(named) = known.find(id) else {
             return self.name(&mut known, fresh);
         };
+        self.guesses.another(id, by);
         // Together they have about twice what the tenant may have.
         let (before, limit) = (known.open_before(id), fresh.settings().max_connections);
         let open = named.store.open();
@@ -105,10 +108,14 @@ impl Registry {
             let what = "connections of one tenant that were opened with earlier passwords";
             return Err(Error::ServiceLimit { what, used: before + open, limit });
         }
-        let (used, limit) = (known.claimants(id) + 1, CLAIMANTS_MAX);
-        if used > limit {
-            let what = "other passwords of one tenant that are being tried";
-            return Err(Error::ServiceLimit { what, used, limit });
+        let (all, own) = known.claimants(id, by);
+        let what = "other passwords of one tenant that are being tried";
+        if own >= CLAIMANTS_PER_CALLER {
+            let (tenant, limit) = (id.clone(), CLAIMANTS_PER_CALLER);
+            return Err(Error::CallerLimit { tenant, what, used: own + 1, limit });
+        }
+        if all >= CLAIMANTS_MAX {
+            return Err(Error::ServiceLimit { what, used: all + 1, limit: CLAIMANTS_MAX });
         }
         self.count_opening()?;
         known.claim(&fresh);

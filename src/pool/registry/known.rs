@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::pool::identity::Fingerprint;
 use crate::pool::store::OpenNumber;
 use crate::pool::tenant::Tenant;
 
-/// Claimants of one name at once. Each tries a password of a client's on
-/// PostgreSQL, which is not to be flooded with them.
-pub(super) const CLAIMANTS_MAX: usize = 4;
+/// Claimants of one name at once, and of them those that one client connection brought:
+/// a client that guesses leaves room for one that knows. How often passwords are tried
+/// is bounded elsewhere (`core::logins`).
+pub(super) const CLAIMANTS_MAX: usize = 16;
+pub(super) const CLAIMANTS_PER_CALLER: usize = 2;
 
 /// Tenants by name, and those who would take a name over.
 #[derive(Default)]
@@ -67,9 +70,10 @@ impl Known {
         self.named.values().chain(self.claimants.values())
     }
 
-    /// How many would take this name over.
-    pub(super) fn claimants(&self, id: &TenantId) -> usize {
-        self.claimants.keys().filter(|(name, _)| name == id).count()
+    /// How many would take this name over, and how many of them `by` has brought.
+    pub(super) fn claimants(&self, id: &TenantId, by: &CallerId) -> (usize, usize) {
+        let here = || self.claimants.values().filter(|one| one.id() == id);
+        (here().count(), here().filter(|one| one.brought_by() == by).count())
     }
 
     /// Gives a tenant its name, which nobody has.

@@ -163,6 +163,16 @@ fn table() -> Vec<(Error, Code, &'static str)> {
             Code::RESOURCE_EXHAUSTED,
             "DATABASE_FULL",
         ),
+        (
+            connect(ConnectError::Deferred {
+                target: target(),
+                user: "u".to_owned(),
+                refusals: 5,
+                retry: second,
+            }),
+            Code::RESOURCE_EXHAUSTED,
+            "LOGIN_LIMIT",
+        ),
         (connect(ConnectError::Starved("w".to_owned())), Code::RESOURCE_EXHAUSTED, "SERVICE_LIMIT"),
         (connect(ConnectError::Panicked), Code::INTERNAL, "INTERNAL"),
         (lost(Outcome::NotStarted), Code::UNAVAILABLE, "BACKEND_LOST"),

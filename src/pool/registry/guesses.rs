@@ -1,0 +1,113 @@
+//! Guesses at the password of a tenant that is there.
+//!
+//! What a request brings is compared with that tenant's own DSN, and who brings the
+//! right one is let in without a word to PostgreSQL. So whoever may ask as often as he
+//! likes, guesses as fast as he can ask, whatever is said of wrong ones. Therefore, after
+//! a few wrong passwords from a host, nothing that comes from there is compared but one
+//! request a second, in turns; but for the client connections that had shown the right
+//! one before.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::Registry;
+use crate::clock;
+use crate::config::dsn::Dsn;
+use crate::core::callers::CallerId;
+use crate::core::ids::TenantId;
+use crate::core::logins::Logins;
+use crate::core::recent::Recent;
+use crate::error::{ConnectError, Error};
+use crate::pool::tenant::{lock, Tenant};
+
+/// A tenant, and the host that its password is guessed from.
+type Place = (TenantId, Box<str>);
+
+/// Places with guesses of late, of some 300 bytes each.
+const PLACES_MAX: usize = 4096;
+/// So many client connections of a tenant are known, and each for so long after it
+/// showed the password last: its address may be another's by then.
+const KNOWN_MAX: usize = 1000;
+const KNOWN_FOR: Duration = Duration::from_secs(600);
+
+/// The guesses at the passwords of all tenants.
+pub(super) struct Guesses(Mutex<Logins<Place>>);
+
+impl Default for Guesses {
+    fn default() -> Guesses {
+        Guesses(Mutex::new(Logins::new(PLACES_MAX)))
+    }
+}
+
+impl Guesses {
+    fn lock(&self) -> MutexGuard<'_, Logins<Place>> {
+        // A leaf lock; what it guards is whole between its own calls.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `by` has brought another password for this tenant.
+    pub(super) fn another(&self, tenant: &TenantId, by: &CallerId) {
+        self.lock().refused(&place(tenant, by), by, clock::now());
+    }
+
+    /// The tenant has another password now: those who brought it were right.
+    pub(super) fn forget(&self, tenant: &TenantId) {
+        self.lock().forget(|(of, _)| of == tenant);
+    }
+}
+
+fn place(tenant: &TenantId, by: &CallerId) -> Place {
+    (tenant.clone(), by.host().into())
+}
+
+/// The client connections that have shown a tenant's password.
+pub(in crate::pool) struct Acquainted(Mutex<Recent<CallerId, ()>>);
+
+impl Default for Acquainted {
+    fn default() -> Acquainted {
+        Acquainted(Mutex::new(Recent::new(KNOWN_MAX, KNOWN_FOR)))
+    }
+}
+
+impl Acquainted {
+    fn knows(&self, by: &CallerId) -> bool {
+        lock(&self.0).find(by, clock::now()).is_some()
+    }
+}
+
+impl Registry {
+    /// Whether a request of `by` may be compared with the DSN of a tenant.
+    ///
+    /// # Errors
+    /// If passwords were guessed from its host, and it is not its turn.
+    pub(super) fn may_compare(
+        &self,
+        tenant: &Tenant,
+        dsn: &Dsn,
+        by: &CallerId,
+    ) -> Result<(), Error> {
+        // Before PostgreSQL has let it in, its own password may be wrong.
+        if tenant.is_opening() || tenant.acquainted.knows(by) {
+            return Ok(());
+        }
+        let entered = self.guesses.lock().enter(&place(tenant.id(), by), by, clock::now());
+        entered.map_err(|deferred| Error::Connect {
+            tenant: tenant.id().clone(),
+            cause: ConnectError::Deferred {
+                target: "this service".to_owned(),
+                user: dsn.user.clone(),
+                refusals: deferred.refusals,
+                retry: deferred.retry,
+            },
+        })
+    }
+
+    /// `by` has brought the DSN of a tenant. If that has yet to be opened, and its
+    /// password is wrong, it goes, with those whom it knows.
+    pub(super) fn acquaint(&self, tenant: &Tenant, by: &CallerId) {
+        if !tenant.is_opening() && !tenant.acquainted.knows(by) {
+            self.guesses.lock().let_in(&place(tenant.id(), by), by);
+        }
+        lock(&tenant.acquainted.0).put(by.clone(), (), clock::now());
+    }
+}
