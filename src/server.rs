@@ -100,6 +100,7 @@ impl Server {
         let guard = guard::start(grpc.port(), bounds, rpc::crowded::crowded, &service)
             .map_err(StartError::Thread)?;
         let probe = probe::start(config, grpc.port(), &service).map_err(StartError::Thread)?;
+        note_expiry(&context, &grpc);
         // HTTP came first and has said until now that there is nothing to be had.
         context.port.set_reach(Reach::Serving);
         service.publish();
@@ -115,6 +116,22 @@ impl Server {
     /// Where HTTP listens.
     pub fn http_address(&self) -> SocketAddr {
         self.http.address()
+    }
+
+    /// Reads the certificate of the gRPC port again, for new connections. A bad file
+    /// changes nothing. Either is one log line.
+    pub fn reload(&self) {
+        match self.grpc.reload() {
+            Ok(()) => {
+                let context = self.service.context();
+                note_expiry(context, &self.grpc);
+                let expires = context.port.certificate_expires().unwrap_or_default();
+                log::info!("event=certificate_reloaded expires_at_s={expires}");
+            }
+            Err(error) => {
+                log::error!("event=certificate_reload_failed error={:?}", error.to_string());
+            }
+        }
     }
 
     /// Drains and stops. Returns true if every lease had ended by itself.
@@ -150,5 +167,11 @@ impl Server {
         drop(reaper);
         drop(http);
         clean
+    }
+}
+
+fn note_expiry(context: &Context, grpc: &rpc::server::Server) {
+    if let Some(at) = grpc.certificate_expires() {
+        context.port.set_certificate_expires(at);
     }
 }

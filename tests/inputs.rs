@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A test stops at the first surprise.
 
 mod harness;
+#[path = "tls/pki.rs"]
+#[allow(dead_code)] // Of which a part is needed here.
+mod pki;
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use connection_pool_manager::client::{statement, CallError, Client};
@@ -306,6 +309,7 @@ fn a_certificate_that_cannot_be_used_is_named_at_the_start() {
         (&garbage, &made.key, &garbage, "no PEM certificate"),
         (&made.cert, &garbage, &garbage, "no PEM private key"),
         (&made.key, &made.key, &made.key, "no PEM certificate"),
+        (&made.key, &made.cert, &made.key, "they are swapped"),
         (&made.cert, &other.key, &other.key, "does not belong to the certificate"),
     ] {
         let ports = ["--port", "0", "--http", "127.0.0.1:0"];
@@ -359,4 +363,49 @@ fn a_setting_that_makes_no_sense_is_named_at_the_start() {
         };
         assert_says(&refuses_to_start(&[rest, arguments].concat()), parts);
     }
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let open = |key: &Path| {
+        std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let [_, issued] = dev_certs::with_authority(dir.path(), &["localhost"]).unwrap();
+    open(&issued.key);
+    let files = ["--cert", path(&issued.cert), "--key", path(&issued.key)];
+    let said = refuses_to_start(&[&["--port", "0", "--http", "127.0.0.1:0"], &files[..]].concat());
+    assert_says(&said, &[path(&issued.key), "others can use it", "0644", "0600"]);
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_refused_and_one_that_soon_will_is_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = pki::Authority::new("somebody");
+    let written = |name: &str, days: i64| {
+        let pair = authority.server("localhost", &["localhost"], days);
+        let (cert, key) = (dir.path().join(name), dir.path().join(format!("{name}-key")));
+        std::fs::write(&cert, &pair.cert).unwrap();
+        private(&key, &pair.key_pem());
+        (cert, key)
+    };
+    let starts_not = |port: &str, (cert, key): (PathBuf, PathBuf)| {
+        let http = ["--http", "127.0.0.1:0", "--port", port];
+        refuses_to_start(&[&http[..], &["--cert", path(&cert), "--key", path(&key)]].concat())
+    };
+    let expired = written("expired", -1);
+    assert_says(&starts_not("0", expired), &["expired", "it expired at", "--cert"]);
+    // It is warned of before the port is found to be taken, which ends the process.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let said = starts_not(&taken.local_addr().unwrap().port().to_string(), written("near", 3));
+    assert_says(&said, &["event=certificate_expires_soon", "days=", "near"]);
+}
+
+fn private(path: &Path, pem: &[u8]) {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+    file.write_all(pem).unwrap();
 }

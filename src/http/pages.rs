@@ -73,11 +73,12 @@ fn run(server: &tiny_http::Server, service: &Service, stopped: &Stopped) {
 }
 
 fn respond(request: Request, service: &Service) {
-    let path = request.url().split('?').next().unwrap_or_default().to_owned();
-    let (status, kind, body) = match path.as_str() {
+    let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
+    let (status, kind, body) = match path {
         "/health" | "/health/live" => (200, "text/plain; charset=utf-8", "OK".to_owned()),
         "/health/ready" => {
-            let (status, page) = ready::page(&service.health());
+            let (status, page) =
+                ready::page(&service.health(), query.split('&').any(|one| one == "tenants=all"));
             (status, "application/json", page)
         }
         "/metrics" => match metrics::page(service) {

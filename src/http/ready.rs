@@ -4,11 +4,12 @@ use std::fmt::Write;
 
 use crate::pool::health::{Report, Row};
 
-/// The page, and its status.
-pub(super) fn page(report: &Report) -> (u16, String) {
+/// The page, and its status: that of the service alone, or with `tenants` of all tenants
+/// too.
+pub(super) fn page(report: &Report, tenants: bool) -> (u16, String) {
     let mut page = format!(
         "{{\"status\":\"{}\",\"draining\":{},\"grpc\":\"{}\",\"tenants\":[",
-        report.level.as_str(),
+        report.status(),
         report.draining,
         report.grpc.as_str()
     );
@@ -17,7 +18,8 @@ pub(super) fn page(report: &Report) -> (u16, String) {
         write_row(&mut page, row);
     }
     page.push_str("]}\n");
-    (if report.is_ready() { 200 } else { 503 }, page)
+    let good = if tenants { report.is_all_well() } else { report.is_ready() };
+    (if good { 200 } else { 503 }, page)
 }
 
 fn write_row(page: &mut String, row: &Row) {

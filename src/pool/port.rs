@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Whether calls over gRPC are answered.
@@ -35,6 +35,8 @@ pub struct Port {
     open: AtomicUsize,
     limit: AtomicUsize,
     guarded: AtomicBool,
+    /// Seconds since 1970; 0 = there is no certificate.
+    certificate_expires: AtomicI64,
     /// The near ends of connections of our own to it. A leaf lock.
     own: Mutex<HashSet<SocketAddr>>,
 }
@@ -73,6 +75,16 @@ impl Port {
     /// Whether what is beyond the limits is closed.
     pub fn is_guarded(&self) -> bool {
         self.guarded.load(Ordering::Relaxed)
+    }
+
+    /// When its certificate expires, in seconds since 1970.
+    pub fn set_certificate_expires(&self, at: i64) {
+        self.certificate_expires.store(at, Ordering::Relaxed);
+    }
+
+    /// The same; none without TLS.
+    pub fn certificate_expires(&self) -> Option<i64> {
+        Some(self.certificate_expires.load(Ordering::Relaxed)).filter(|at| *at != 0)
     }
 
     fn own(&self) -> MutexGuard<'_, HashSet<SocketAddr>> {

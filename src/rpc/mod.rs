@@ -1,5 +1,7 @@
 //! The gRPC side: the only place that names grpcio.
 
+mod bind_error;
+mod certificate;
 mod connection_pool;
 mod convert;
 mod copy_in;

@@ -1,27 +1,22 @@
 //! The gRPC server: credentials, limits of connections, bind, stop.
 
-use std::fmt;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-
-use grpcio::{
-    ChannelBuilder, EnvBuilder, ResourceQuota, ServerBuilder, ServerCredentials,
-    ServerCredentialsBuilder,
-};
-use openssl::pkey::PKey;
-use openssl::x509::X509;
 
 use crate::config::{Config, Tls};
 use crate::pool::service::Service;
 use crate::proto::connection_pool_grpc::create_connection_pool_service;
 use crate::proto::health_grpc::create_health;
 use crate::proto::sql_grpc::create_sql_service;
+use crate::rpc::certificate::Certificate;
 use crate::rpc::connection_pool::ConnectionPool;
 use crate::rpc::health::Standard;
 use crate::rpc::sql::Sql;
 use crate::threads;
+use grpcio::{ChannelBuilder, EnvBuilder, ResourceQuota, ServerBuilder, ServerCredentials};
+
+pub use crate::rpc::bind_error::BindError;
 
 /// Completion queues, each with a thread, are as many as cores, within these bounds:
 /// handlers never block them, but parsing a large request takes one for its time.
@@ -36,48 +31,12 @@ const WINDOW_BYTES: i32 = 64 << 10;
 /// Memory for all of gRPC's buffers.
 const QUOTA_BYTES: usize = 256 << 20;
 
-/// Why the gRPC server could not be started.
-#[derive(Debug)]
-pub enum BindError {
-    /// A certificate file cannot be used.
-    Certificate {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
-    /// The address cannot be listened on.
-    Listen {
-        /// `host:port`.
-        address: String,
-        /// Why.
-        why: String,
-    },
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BindError::Certificate { path, why } => write!(
-                f,
-                "failed to load TLS credentials: {}: {why} (--cert and --key name the files; \
-                 `connection-pool-manager dev-certs` makes some for development)",
-                path.display()
-            ),
-            BindError::Listen { address, why } => write!(
-                f,
-                "failed to create TCP listener: {address}: {why} (--port and --listen change it)"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for BindError {}
-
 /// A running gRPC server.
 pub struct Server {
     server: Option<grpcio::Server>,
     port: u16,
+    /// None: gRPC is served without TLS.
+    certificate: Option<Certificate>,
 }
 
 impl Server {
@@ -86,7 +45,12 @@ impl Server {
     /// # Errors
     /// If the certificate or the address cannot be used.
     pub fn start(config: &Config, service: &Service) -> Result<Server, BindError> {
-        let credentials = credentials(&config.tls)?;
+        let certificate = match &config.tls {
+            Tls::Insecure => None,
+            Tls::Files { cert, key } => Some(Certificate::load(cert, key)?),
+        };
+        let credentials =
+            certificate.as_ref().map_or_else(ServerCredentials::insecure, Certificate::credentials);
         let env = Arc::new(EnvBuilder::new().cq_count(queues()).name_prefix(threads::GRPC).build());
         let arguments = ChannelBuilder::new(Arc::clone(&env))
             // With the default, a second server would share the port silently.
@@ -116,12 +80,25 @@ impl Server {
             .add_listening_port(&address, credentials)
             .map_err(|e| refused(why_not(&address).unwrap_or_else(|| e.to_string())))?;
         server.start();
-        Ok(Server { server: Some(server), port })
+        Ok(Server { server: Some(server), port, certificate })
     }
 
     /// The port it listens on.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// When the certificate expires, in seconds since 1970; none without TLS.
+    pub fn certificate_expires(&self) -> Option<i64> {
+        self.certificate.as_ref().map(Certificate::expires)
+    }
+
+    /// Reads the certificate and its key again, for new connections.
+    ///
+    /// # Errors
+    /// If they cannot be used; then nothing changes.
+    pub fn reload(&self) -> Result<(), BindError> {
+        self.certificate.as_ref().map_or(Ok(()), Certificate::reload)
     }
 
     /// Takes no more calls, lets those that run end within `grace`, then cancels
@@ -165,37 +142,4 @@ fn address(listen: &str, port: u16) -> String {
 /// gRPC says only that binding failed; the system's own words say why.
 fn why_not(address: &str) -> Option<String> {
     std::net::TcpListener::bind(address).err().map(|error| error.to_string())
-}
-
-fn credentials(tls: &Tls) -> Result<ServerCredentials, BindError> {
-    let (cert, key) = match tls {
-        Tls::Insecure => return Ok(ServerCredentials::insecure()),
-        Tls::Files { cert, key } => (cert, key),
-    };
-    let chain_pem = read(cert)?;
-    let key_pem = read(key)?;
-    let wrong = |path: &Path, why: &str| BindError::Certificate {
-        path: path.to_owned(),
-        why: why.to_owned(),
-    };
-    let chain = X509::stack_from_pem(&chain_pem).unwrap_or_default();
-    let Some(leaf) = chain.first() else {
-        return Err(wrong(cert, "it holds no PEM certificate"));
-    };
-    let private = PKey::private_key_from_pem_callback(&key_pem, |_| Ok(0))
-        .map_err(|_| wrong(key, "it holds no PEM private key without a passphrase"))?;
-    let public = leaf.public_key().map_err(|_| wrong(cert, "its public key cannot be read"))?;
-    if !private.public_eq(&public) {
-        return Err(wrong(key, "the key does not belong to the certificate"));
-    }
-    Ok(ServerCredentialsBuilder::new().add_cert(chain_pem, key_pem).build())
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, BindError> {
-    let wrong = |why: String| BindError::Certificate { path: path.to_owned(), why };
-    let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
-    if bytes.contains(&0) {
-        return Err(wrong("it holds a NUL byte, so it is not PEM".to_owned()));
-    }
-    Ok(bytes)
 }

@@ -51,9 +51,25 @@ pub struct Report {
 }
 
 impl Report {
-    /// True if requests should be sent here.
+    /// True if requests should be sent here, whatever databases do: a balancer that took
+    /// all instances out because a database is away would hide the reason from clients,
+    /// and keep those out whose databases work.
     pub fn is_ready(&self) -> bool {
-        !self.draining && self.level != Level::Unhealthy && self.grpc == Reach::Serving
+        !self.draining && self.grpc == Reach::Serving
+    }
+
+    /// The same, and every tenant is healthy.
+    pub fn is_all_well(&self) -> bool {
+        self.is_ready() && self.level == Level::Healthy
+    }
+
+    /// The service's state in one word: `draining`, or how well it is.
+    pub fn status(&self) -> &'static str {
+        if self.draining {
+            "draining"
+        } else {
+            self.level.as_str()
+        }
     }
 }
 
@@ -86,7 +102,9 @@ impl Service {
 
     /// The health of the service and of each tenant that has been opened.
     pub fn health(&self) -> Report {
-        let known = |tenant: &Arc<Tenant>| tenant.figures().state == GateState::Active;
+        let known = |tenant: &Arc<Tenant>| {
+            matches!(tenant.figures().state, GateState::Active | GateState::Draining)
+        };
         let tenants = self.registry.named().into_iter().filter(known);
         let mut rows: Vec<Row> = tenants.map(|tenant| tenant.health()).collect();
         rows.sort_by(|a, b| a.tenant.cmp(&b.tenant));

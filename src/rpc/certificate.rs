@@ -1,0 +1,178 @@
+//! The server's certificate and key: read, checked, and read again while it serves.
+
+use std::error::Error;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use grpcio::{
+    CertificateRequestType, ServerCredentials, ServerCredentialsBuilder, ServerCredentialsFetcher,
+};
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::pkey::PKey;
+use openssl::x509::{X509Ref, X509};
+
+use crate::clock;
+use crate::rpc::bind_error::BindError;
+
+const DAY_SECS: i64 = 24 * 60 * 60;
+/// An expiry that is nearer is warned of: who renews by hand needs some days.
+const SOON_SECS: i64 = 14 * DAY_SECS;
+
+/// A certificate chain with its key, good to serve with.
+struct Pair {
+    chain_pem: Vec<u8>,
+    key_pem: Vec<u8>,
+    /// Seconds since 1970.
+    expires: i64,
+}
+
+/// The pair that new handshakes get. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Certificate(Arc<Shared>);
+
+struct Shared {
+    cert: PathBuf,
+    key: PathBuf,
+    /// A leaf lock: held while bytes are moved in memory.
+    state: Mutex<State>,
+}
+
+struct State {
+    pair: Pair,
+    /// gRPC has not taken it yet.
+    fresh: bool,
+}
+
+impl Certificate {
+    /// Reads the pair from its files.
+    ///
+    /// # Errors
+    /// The file that cannot be used, and why.
+    pub(super) fn load(cert: &Path, key: &Path) -> Result<Certificate, BindError> {
+        let state = Mutex::new(State { pair: read_pair(cert, key)?, fresh: true });
+        Ok(Certificate(Arc::new(Shared { cert: cert.to_owned(), key: key.to_owned(), state })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Both fields are replaced together.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the files again. Connections that are there keep what they have.
+    ///
+    /// # Errors
+    /// As [`load`](Certificate::load); then everything stays as it was.
+    pub(super) fn reload(&self) -> Result<(), BindError> {
+        let pair = read_pair(&self.0.cert, &self.0.key)?;
+        *self.lock() = State { pair, fresh: true };
+        Ok(())
+    }
+
+    /// When it expires, in seconds since 1970.
+    pub(super) fn expires(&self) -> i64 {
+        self.lock().pair.expires
+    }
+
+    /// What gRPC serves with; it asks before each handshake.
+    pub(super) fn credentials(&self) -> ServerCredentials {
+        let request = CertificateRequestType::DontRequestClientCertificate;
+        ServerCredentials::with_fetcher(Box::new(self.clone()), request)
+    }
+}
+
+impl ServerCredentialsFetcher for Certificate {
+    fn fetch(&self) -> Result<Option<ServerCredentialsBuilder>, Box<dyn Error>> {
+        let mut state = self.lock();
+        let fresh = std::mem::take(&mut state.fresh);
+        Ok(fresh.then(|| {
+            let State { pair, .. } = &*state;
+            ServerCredentialsBuilder::new().add_cert(pair.chain_pem.clone(), pair.key_pem.clone())
+        }))
+    }
+}
+
+fn read_pair(cert: &Path, key: &Path) -> Result<Pair, BindError> {
+    let (chain_pem, key_pem) = (read(cert)?, read(key)?);
+    if holds(&chain_pem, "PRIVATE KEY-----") && holds(&key_pem, "-----BEGIN CERTIFICATE") {
+        let why = "it holds a private key, and the key's file a certificate: they are swapped";
+        return Err(BindError::certificate(cert, why));
+    }
+    let chain = X509::stack_from_pem(&chain_pem).unwrap_or_default();
+    let Some(leaf) = chain.first() else {
+        return Err(BindError::certificate(cert, "it holds no PEM certificate"));
+    };
+    let private = PKey::private_key_from_pem_callback(&key_pem, |_| Ok(0)).map_err(|_| {
+        BindError::certificate(key, "it holds no PEM private key without a passphrase")
+    })?;
+    let public = leaf
+        .public_key()
+        .map_err(|_| BindError::certificate(cert, "its public key cannot be read"))?;
+    if !private.public_eq(&public) {
+        return Err(BindError::certificate(key, "the key does not belong to the certificate"));
+    }
+    keep_private(key, signs_itself(leaf))?;
+    let expires = check_dates(cert, leaf)?;
+    Ok(Pair { chain_pem, key_pem, expires })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, BindError> {
+    let bytes = std::fs::read(path).map_err(|e| BindError::certificate(path, e.to_string()))?;
+    if bytes.contains(&0) {
+        return Err(BindError::certificate(path, "it holds a NUL byte, so it is not PEM"));
+    }
+    Ok(bytes)
+}
+
+fn holds(pem: &[u8], words: &str) -> bool {
+    pem.windows(words.len()).any(|part| part == words.as_bytes())
+}
+
+fn signs_itself(leaf: &X509Ref) -> bool {
+    let key = leaf.public_key();
+    key.is_ok_and(|key| leaf.verify(&key).unwrap_or(false))
+}
+
+/// PostgreSQL's own rule for a server's key: nobody else may read it, and of root's the
+/// group may. With a certificate that signs itself, as in development, it is a warning.
+fn keep_private(key: &Path, in_development: bool) -> Result<(), BindError> {
+    let file = std::fs::metadata(key).map_err(|e| BindError::certificate(key, e.to_string()))?;
+    let forbidden = if file.uid() == 0 { 0o027 } else { 0o077 };
+    if file.mode() & forbidden == 0 {
+        return Ok(());
+    }
+    let mode = file.mode() & 0o777;
+    let why = format!("others can use it: its mode is {mode:04o}, 0600 or root's 0640 is allowed");
+    if !in_development {
+        return Err(BindError::certificate(key, why));
+    }
+    log::warn!("event=key_not_private path={key:?} message={why:?}");
+    Ok(())
+}
+
+/// When the certificate expires; one that is not good now is refused.
+fn check_dates(cert: &Path, leaf: &X509Ref) -> Result<i64, BindError> {
+    let (from, expires) = (unix_secs(leaf.not_before()), unix_secs(leaf.not_after()));
+    let now = i64::try_from(clock::unix_micros() / 1_000_000).unwrap_or(i64::MAX);
+    if from > now {
+        let why = format!("it is good from {} on only", leaf.not_before());
+        return Err(BindError::certificate(cert, why));
+    }
+    if expires <= now {
+        return Err(BindError::certificate(cert, format!("it expired at {}", leaf.not_after())));
+    }
+    if expires - now < SOON_SECS {
+        log::warn!(
+            "event=certificate_expires_soon path={cert:?} days={} at={:?}",
+            (expires - now) / DAY_SECS,
+            leaf.not_after().to_string()
+        );
+    }
+    Ok(expires)
+}
+
+fn unix_secs(time: &Asn1TimeRef) -> i64 {
+    let since = Asn1Time::from_unix(0).and_then(|epoch| epoch.diff(time));
+    // A time that cannot be read counts as past.
+    since.map_or(0, |since| i64::from(since.days) * DAY_SECS + i64::from(since.secs))
+}
