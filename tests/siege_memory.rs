@@ -3,6 +3,8 @@
 
 mod harness;
 
+#[path = "siege_memory/listeners.rs"]
+mod listeners;
 #[path = "siege_memory/requests.rs"]
 mod requests;
 
@@ -12,6 +14,14 @@ use harness::{eventually, tenant, Service, Tenant};
 /// and descriptors would not be as before.
 fn bystander() -> Tenant {
     tenant().pool_of(1)
+}
+
+/// A tenant whose one connection is there already.
+fn victim(service: &Service) -> Tenant {
+    let victim = tenant().pool_of(1);
+    service.lease(&victim).release();
+    service.wait_quiet(&victim.name);
+    victim
 }
 
 /// All that is held is given back.

@@ -6,24 +6,28 @@
 //! connection is lost, another session is asked for, and all who listened before
 //! are told that they may have missed something.
 
+mod handing;
+mod mailbox;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::backend::listen::Notification;
 use crate::backend::transport::Watch;
 use crate::clock;
 use crate::config::lease;
 use crate::core::backoff;
+use crate::core::budget::Share;
 use crate::core::channels::{Channels, Hearing, ListenerId};
-use crate::error::{CancelCause, Error, Standing, Work};
+use crate::error::{Error, Standing};
 use crate::pool::alarms::Alarm;
 use crate::pool::caller::Caller;
 use crate::pool::job::{Job, Session};
 use crate::pool::tenant::Tenant;
 use crate::pool::turn::LEAST_PATIENCE;
+
+pub use mailbox::{Letter, Mailbox};
 
 /// Listeners of one tenant.
 const LISTENERS_MAX: usize = 1000;
@@ -32,19 +36,6 @@ const CHANNELS_MAX: usize = 1000;
 /// Pauses between attempts to get a session again.
 pub(super) const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-
-/// Where a listener's messages go. Nothing of it blocks.
-pub trait Mailbox: Send + Sync {
-    /// From now on everything is heard.
-    fn started(&self);
-    /// Something may have been missed since then; from now on everything is heard
-    /// again.
-    fn gap(&self, since: Instant);
-    /// One has come. False: the reader is so far behind that no more is kept.
-    fn notification(&self, notification: &Notification) -> bool;
-    /// It is over.
-    fn fail(&self, error: Error);
-}
 
 /// A place among a tenant's listeners. Dropped, it is given up.
 pub struct Listening {
@@ -61,8 +52,11 @@ impl Drop for Listening {
 }
 
 /// The listeners of one tenant.
-#[derive(Default)]
-pub struct Hub(Mutex<State>);
+pub struct Hub {
+    state: Mutex<State>,
+    /// Where letters count that wait for them.
+    memory: Share,
+}
 
 /// Guards who listens and how far their backend is. A leaf lock: mailboxes are
 /// written to, and what is removed is dropped, when it is free again.
@@ -133,9 +127,14 @@ impl Drop for Question {
 }
 
 impl Hub {
+    /// Nobody listens yet; what waits for them will count there.
+    pub(super) fn new(memory: Share) -> Hub {
+        Hub { state: Mutex::default(), memory }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // The state is whole between the steps below, which do not panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// True while nobody listens.
@@ -183,6 +182,11 @@ impl Hub {
         let state = self.lock();
         let found = ids.iter().filter_map(|id| Some((*id, state.members.get(id)?)));
         found.map(|(id, member)| (id, Arc::clone(&member.mailbox))).collect()
+    }
+
+    fn all_mailboxes(&self) -> Vec<(ListenerId, Arc<dyn Mailbox>)> {
+        let state = self.lock();
+        state.members.iter().map(|(id, member)| (*id, Arc::clone(&member.mailbox))).collect()
     }
 }
 
@@ -352,11 +356,6 @@ impl Tenant {
         for id in told {
             self.hub.fail(id, error.clone());
         }
-    }
-
-    /// A listener that reads too slowly goes, for it has missed something.
-    fn give_up_listener(&self, id: ListenerId) {
-        self.hub.fail(id, Error::Cancelled { by: CancelCause::Stalled, work: Work::NOT_STARTED });
     }
 }
 

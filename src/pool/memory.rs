@@ -183,6 +183,13 @@ impl Memory {
         Budget::new(OF_TENANT, self.per_tenant)
     }
 
+    /// Where the notifications count that wait for a tenant's listeners: half of what it
+    /// may have, so that its requests go on.
+    pub(super) fn letters(&self, tenant: &Budget) -> Share {
+        let half = Budget::new(OF_TENANT, self.per_tenant / 2);
+        self.share(Use::Listeners, &[&half, tenant])
+    }
+
     /// What counts for this use, and in these budgets of a connection or a tenant.
     pub fn share(&self, of: Use, narrow: &[&Budget]) -> Share {
         let narrow = narrow.iter().copied();

@@ -94,6 +94,7 @@ impl Tenant {
         let limits = &context.config.limits;
         let now = clock::now();
         let (waiters, share) = (limits.waiters_per_tenant, limits.leases_per_caller);
+        let memory = context.memory.tenant();
         Arc::new(Tenant {
             store: Store::new(settings.max_connections, &context.r2d2),
             gate: Mutex::new(Gate::opening(settings.max_connections, waiters, share)),
@@ -105,8 +106,8 @@ impl Tenant {
             connect,
             line: Mutex::default(),
             opener,
-            memory: context.memory.tenant(),
-            hub: Hub::default(),
+            hub: Hub::new(context.memory.letters(&memory)),
+            memory,
             losses: Mutex::default(),
             record: Mutex::new(Record::new(now)),
             numbers: Numbers::default(),

@@ -11,7 +11,7 @@ use crate::backend::listen::Notification;
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::job::Reply;
-use crate::pool::listen::Mailbox;
+use crate::pool::listen::{Letter, Mailbox};
 use crate::pool::service::Service;
 use crate::proto::sql::listen_response::Kind;
 use crate::proto::sql::{self, ListenGap, ListenRequest, ListenResponse, ListenStarted};
@@ -66,10 +66,22 @@ struct Letters {
 
 impl Letters {
     fn send(&self, kind: Kind) {
-        let response = ListenResponse { kind: Some(kind), ..ListenResponse::default() };
-        // Serialising into memory fails only for uninitialised proto2 fields.
-        self.outflow.push(response.write_to_bytes().unwrap_or_default());
+        self.outflow.push(encoded(kind));
     }
+
+    fn answer(&self, error: Error) {
+        let reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(reply) = reply {
+            // The reader may have left; then nobody needs the error.
+            let _ = reply.send(Err(error));
+        }
+    }
+}
+
+fn encoded(kind: Kind) -> Vec<u8> {
+    let response = ListenResponse { kind: Some(kind), ..ListenResponse::default() };
+    // Serialising into memory fails only for uninitialised proto2 fields.
+    response.write_to_bytes().unwrap_or_default()
 }
 
 impl Mailbox for Letters {
@@ -82,25 +94,38 @@ impl Mailbox for Letters {
         self.send(Kind::Gap(ListenGap { lost_at, ..ListenGap::default() }));
     }
 
-    fn notification(&self, notification: &Notification) -> bool {
-        if self.outflow.backlog() > BACKLOG_BYTES {
-            return false;
-        }
-        self.send(Kind::Notification(sql::Notification {
+    fn encoded(&self, notification: &Notification) -> Vec<u8> {
+        encoded(Kind::Notification(sql::Notification {
             channel: notification.channel.clone(),
             payload: notification.payload.clone(),
             backend_pid: notification.pid,
             ..sql::Notification::default()
-        }));
+        }))
+    }
+
+    fn notification(&self, letter: Letter) -> bool {
+        if self.outflow.backlog() > BACKLOG_BYTES {
+            return false;
+        }
+        self.outflow.post(letter);
         true
     }
 
+    fn backlog(&self) -> usize {
+        self.outflow.backlog()
+    }
+
+    fn waits_since(&self) -> Option<Instant> {
+        self.outflow.waits_since()
+    }
+
     fn fail(&self, error: Error) {
-        let reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(reply) = reply {
-            // The reader may have left; then nobody needs the error.
-            let _ = reply.send(Err(error));
-        }
+        self.answer(error);
         self.outflow.end();
+    }
+
+    fn give_up(&self, error: Error) {
+        self.answer(error);
+        self.outflow.close();
     }
 }

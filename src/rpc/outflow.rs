@@ -9,7 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{Future, FutureExt, Sink, SinkExt};
 use grpcio::{RpcContext, ServerStreamingSink, WriteFlags};
@@ -21,7 +21,7 @@ use crate::pool::alarms::{Alarm, Alarms};
 use crate::pool::caller::Caller;
 use crate::pool::execute::Executed;
 use crate::pool::job::Answer;
-use crate::pool::listen::Listening;
+use crate::pool::listen::{Letter, Listening};
 use crate::pool::outlet::{Interrupt, Stalled};
 use crate::pool::service::Service;
 use crate::proto::sql_grpc::Encoded;
@@ -106,6 +106,11 @@ impl Outflow {
         self.pipe.push(message, self.seal);
     }
 
+    /// Adds a message that others have, too.
+    pub(super) fn post(&self, letter: Letter) {
+        self.pipe.post(letter);
+    }
+
     /// Adds the notices that have come.
     pub(super) fn notices(&self, fresh: &Notices, message: fn(Notice) -> Vec<u8>) {
         if fresh.any() {
@@ -116,6 +121,16 @@ impl Outflow {
     /// What messages cost that wait for the reader.
     pub(super) fn backlog(&self) -> usize {
         self.pipe.backlog()
+    }
+
+    /// Since when the reader has taken nothing of what waits.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.pipe.waits_since()
+    }
+
+    /// No more comes, and what waits is dropped.
+    pub(super) fn close(&self) {
+        self.pipe.close();
     }
 
     /// No more comes; as when dropped.

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::clock;
+use crate::pool::listen::Letter;
 use crate::pool::outlet::Stalled;
 
 /// Messages that may wait for the reader; then the worker waits.
@@ -31,9 +32,11 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    ready: VecDeque<Vec<u8>>,
+    ready: VecDeque<Message>,
     /// What `ready` costs.
     ready_bytes: usize,
+    /// Since when nothing of `ready` has been taken.
+    waits_since: Option<Instant>,
     /// Rows that are no message yet.
     batch: Batch,
     /// The batch has waited for long enough.
@@ -56,6 +59,28 @@ pub(super) enum Added {
     More,
     /// Nothing is wanted any more.
     Dropped,
+}
+
+enum Message {
+    Own(Vec<u8>),
+    Shared(Letter),
+}
+
+impl Message {
+    fn cost(&self) -> usize {
+        MESSAGE_BYTES
+            + match self {
+                Message::Own(bytes) => bytes.len(),
+                Message::Shared(letter) => letter.bytes().len(),
+            }
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Message::Own(bytes) => bytes,
+            Message::Shared(letter) => letter.bytes().to_vec(),
+        }
+    }
 }
 
 /// Rows in the making of a message.
@@ -114,7 +139,16 @@ impl Pipe {
         self.step(|state| {
             if !state.closed {
                 state.flush(seal);
-                state.send(message);
+                state.send(Message::Own(message));
+            }
+        });
+    }
+
+    /// Adds a message that others have, too.
+    pub(super) fn post(&self, letter: Letter) {
+        self.step(|state| {
+            if !state.closed {
+                state.send(Message::Shared(letter));
             }
         });
     }
@@ -143,6 +177,11 @@ impl Pipe {
         self.lock().ready_bytes
     }
 
+    /// Since when the reader has taken nothing of what waits; `None`: nothing waits.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.lock().waits_since
+    }
+
     /// Waits until there is room, or nothing is wanted any more.
     ///
     /// # Errors
@@ -167,6 +206,7 @@ impl Pipe {
             state.closed = true;
             state.news = true;
             state.ready_bytes = 0;
+            state.waits_since = None;
             (std::mem::take(&mut state.ready), std::mem::take(&mut state.batch))
         });
         self.0.room.notify_all();
@@ -197,10 +237,11 @@ impl Pipe {
         let next = state.ready.pop_front();
         match next {
             Some(message) => {
-                state.ready_bytes -= message.len() + MESSAGE_BYTES;
+                state.ready_bytes -= message.cost();
+                state.waits_since = (!state.ready.is_empty()).then(clock::now);
                 drop(state);
                 self.0.room.notify_all();
-                Poll::Ready(Some(message))
+                Poll::Ready(Some(message.into_bytes()))
             }
             None if state.ended || state.closed => Poll::Ready(None),
             None => {
@@ -216,12 +257,13 @@ impl State {
         self.ripe = false;
         if self.batch.rows > 0 {
             let batch = std::mem::take(&mut self.batch);
-            self.send(seal(batch));
+            self.send(Message::Own(seal(batch)));
         }
     }
 
-    fn send(&mut self, message: Vec<u8>) {
-        self.ready_bytes += message.len() + MESSAGE_BYTES;
+    fn send(&mut self, message: Message) {
+        self.ready_bytes += message.cost();
+        self.waits_since.get_or_insert_with(clock::now);
         self.ready.push_back(message);
         self.news = true;
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{settle, Phase};
-use crate::backend::listen::{Heard, Notification};
+use crate::backend::listen::Heard;
 use crate::backend::session::RunError;
 use crate::clock;
 use crate::core::channels::{Change, Hearing};
@@ -65,6 +65,9 @@ impl Tenant {
     fn attend(&self, session: &mut Session) -> bool {
         // Whoever comes or goes leaves a nudge.
         let mut nudged = true;
+        let stall = self.context.config.limits.stall_timeout;
+        // When to look for listeners that take nothing; none is behind before then.
+        let mut look = None;
         loop {
             if nudged {
                 match self.next_change() {
@@ -73,7 +76,13 @@ impl Tenant {
                     Next::Change(_) => {}
                 }
             }
-            nudged = match session.taken.backend.hear(SILENCE) {
+            let now = clock::now();
+            let due = *look.get_or_insert(now + stall);
+            if due <= now {
+                look = self.give_up_stalled(now);
+            }
+            let wait = look.map_or(SILENCE, |at| at.saturating_duration_since(now).min(SILENCE));
+            nudged = match session.taken.backend.hear(wait) {
                 Ok(Heard::Notification(notification)) => {
                     self.hand_out(&notification);
                     false
@@ -159,14 +168,5 @@ impl Tenant {
             }
         }
         true
-    }
-
-    fn hand_out(&self, notification: &Notification) {
-        let hearers = self.hub.lock().channels.hearers(&notification.channel);
-        for (id, mailbox) in self.hub.mailboxes(&hearers) {
-            if !mailbox.notification(notification) {
-                self.give_up_listener(id);
-            }
-        }
     }
 }

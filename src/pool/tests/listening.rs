@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
@@ -11,9 +11,11 @@ use super::fakes::{good, Call, Fate};
 use super::world::{wait_for, world, World, WAIT};
 use crate::backend::listen::Notification;
 use crate::clock;
-use crate::error::Error;
-use crate::pool::listen::{Listening, Mailbox, PAUSE_MIN};
-use crate::pool::tenant::Tenant;
+use crate::config::{Config, PoolConfig};
+use crate::error::{CancelCause, Error};
+use crate::pool::execute::REQUEST_BYTES;
+use crate::pool::listen::{Letter, Listening, Mailbox, PAUSE_MIN};
+use crate::pool::tenant::{lock, Tenant};
 
 /// What a listener is told.
 struct Letters(Sender<&'static str>);
@@ -25,12 +27,102 @@ impl Mailbox for Letters {
     fn gap(&self, _: Instant) {
         let _ = self.0.send("gap");
     }
-    fn notification(&self, _: &Notification) -> bool {
+    fn encoded(&self, _: &Notification) -> Vec<u8> {
+        Vec::new()
+    }
+    fn notification(&self, _: Letter) -> bool {
         true
+    }
+    fn backlog(&self) -> usize {
+        0
+    }
+    fn waits_since(&self) -> Option<Instant> {
+        None
     }
     fn fail(&self, _: Error) {
         let _ = self.0.send("failed");
     }
+    fn give_up(&self, _: Error) {
+        let _ = self.0.send("given up");
+    }
+}
+
+/// A reader that takes nothing, or all at once.
+struct Reader {
+    takes: bool,
+    kept: Mutex<Vec<Letter>>,
+    heard: AtomicUsize,
+    given_up: AtomicUsize,
+}
+
+impl Mailbox for Reader {
+    fn started(&self) {
+        self.heard.fetch_add(1, Ordering::SeqCst);
+    }
+    fn gap(&self, _: Instant) {}
+    fn encoded(&self, notification: &Notification) -> Vec<u8> {
+        notification.payload.clone().into_bytes()
+    }
+    fn notification(&self, letter: Letter) -> bool {
+        self.heard.fetch_add(1, Ordering::SeqCst);
+        if !self.takes && self.given_up.load(Ordering::SeqCst) == 0 {
+            lock(&self.kept).push(letter);
+        }
+        true
+    }
+    fn backlog(&self) -> usize {
+        lock(&self.kept).iter().map(|letter| letter.bytes().len()).sum()
+    }
+    fn waits_since(&self) -> Option<Instant> {
+        None
+    }
+    fn fail(&self, _: Error) {}
+    fn give_up(&self, error: Error) {
+        assert!(matches!(error, Error::Cancelled { by: CancelCause::Stalled, .. }));
+        self.given_up.fetch_add(1, Ordering::SeqCst);
+        lock(&self.kept).clear();
+    }
+}
+
+#[test]
+fn without_memory_those_go_who_are_furthest_behind_and_no_one_else() {
+    let mut config = Config::default();
+    config.limits.memory_bytes_per_tenant = 100_000;
+    let world = World::new(config, PoolConfig::default(), good());
+    let reader = |takes| {
+        let (kept, none) = (Mutex::default(), AtomicUsize::default);
+        let reader = Arc::new(Reader { takes, kept, heard: none(), given_up: none() });
+        let channels = BTreeSet::from(["a".to_owned()]);
+        let mailbox = Arc::clone(&reader) as Arc<dyn Mailbox>;
+        let listening = world.tenant.listen(channels, mailbox, WAIT).expect("taken up");
+        wait_for(|| reader.heard.load(Ordering::SeqCst) == 1);
+        (reader, listening)
+    };
+    let notify = |times: usize| {
+        let payload = "x".repeat(1000);
+        let notification = Notification { channel: "a".to_owned(), payload, pid: 1 };
+        (0..times).for_each(|_| world.tenant.hand_out(&notification));
+    };
+    let used = || world.tenant.memory().used();
+    let (slow, first) = reader(false);
+    let (quick, second) = reader(true);
+    notify(20);
+    // One copy, whoever shares it, and its place.
+    assert!((20 * 1000..20 * 1200).contains(&used()), "{}", used());
+    let (later, third) = reader(false);
+    notify(20);
+    let given_up = |reader: &Reader| reader.given_up.load(Ordering::SeqCst);
+    assert_eq!((given_up(&slow), given_up(&later)), (0, 0));
+    notify(5);
+    assert_eq!((given_up(&slow), given_up(&later), given_up(&quick)), (1, 0, 0));
+    notify(100);
+    assert_eq!((given_up(&later), given_up(&quick)), (1, 0));
+    assert_eq!(quick.heard.load(Ordering::SeqCst), 1 + 20 + 20 + 5 + 100);
+    // What is left is the request that listens.
+    assert_eq!(used(), REQUEST_BYTES);
+    drop((first, second, third));
+    world.settled();
+    wait_for(|| (used(), world.context.memory.total().used()) == (0, 0));
 }
 
 fn listen(world: &World) -> (Listening, Receiver<&'static str>) {

@@ -70,8 +70,13 @@ fn the_backlog_is_what_waits_however_small_it_is() {
         pipe.push(vec![0; length], seal);
     }
     assert_eq!(pipe.backlog(), 100 + 2 * MESSAGE_BYTES);
-    assert!(next(&pipe).is_some());
+    let since = pipe.waits_since();
+    assert!(since.is_some() && next(&pipe).is_some());
     assert_eq!(pipe.backlog(), 100 + MESSAGE_BYTES);
+    assert!(pipe.waits_since() >= since, "it has taken something");
+    assert!(next(&pipe).is_some());
+    assert_eq!((pipe.backlog(), pipe.waits_since()), (0, None));
+    pipe.push(vec![1], seal);
     pipe.close();
-    assert_eq!(pipe.backlog(), 0);
+    assert_eq!((pipe.backlog(), pipe.waits_since()), (0, None));
 }
