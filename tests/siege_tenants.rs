@@ -7,9 +7,10 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use connection_pool_manager::client::Client;
 use connection_pool_manager::proto::connection_pool::{ConnectionRequest, ConnectionResponse};
+use harness::names::Names;
 use harness::siege::Siege;
 use harness::{
-    acquire_later, code, eventually, millis, refused, request, tenant, Later, Service, Tenant,
+    acquire_later, code, eventually, millis, now, refused, request, tenant, Later, Service, Tenant,
 };
 
 /// A server that takes connections and says nothing.
@@ -132,4 +133,80 @@ fn a_gateway_for_all_may_use_the_whole_budget_on_one_connection() {
     let one_more = passing(1);
     let error = refused(gateway.acquire_with(&request(&one_more)));
     assert_eq!(error.reason, "SERVICE_LIMIT", "{error}");
+}
+
+/// The same tenant by a name that has to be looked up.
+fn by_name(mut tenant: Tenant, host: &str) -> Tenant {
+    tenant.dsn += &format!(" host={host}");
+    tenant
+}
+
+/// Threads of this name.
+fn threads_named(service: &Service, name: &str) -> usize {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", service.pid())).unwrap();
+    let comm = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
+    };
+    tasks.filter_map(comm).filter(|comm| comm.trim() == name).count()
+}
+
+#[test]
+fn names_without_an_answer_keep_no_other_names_from_being_looked_up() {
+    let names = Names::start();
+    let service = Service::with_environment(&names.environment());
+    // Each of its rounds looks a name up.
+    let siege = Siege::start(&service, by_name(passing(2), "bystander.test"));
+    let attacker = service.client();
+    let hosts = |n| (0..32).map(|host| format!("h{host}.t{n}.mute.test")).collect::<Vec<_>>();
+    let dsn = |n| format!("host={} user=u password=p dbname=d", hosts(n).join(","));
+    let ask = |n| acquire_later(&attacker, &patient(format!("mute{n}"), &dsn(n)));
+    let calls: Vec<_> = (0..20).map(ask).collect();
+    let running = || threads_named(&service, "resolver");
+    // What one client connection may have; each of its tenants has 4 at most.
+    eventually("they look names up", || running() >= 16);
+    for n in 0..10 {
+        let newcomer = by_name(passing(2), &format!("newcomer{n}.test"));
+        let lease = service.lease(&newcomer);
+        lease.run(&["select 1"]);
+        lease.release();
+        assert!(running() <= 16 + 2, "{} look-ups", running());
+    }
+    siege.bystander_goes_on(50);
+    drop((calls, attacker, names));
+    siege.end();
+}
+
+#[test]
+fn while_the_name_server_says_nothing_its_last_answer_is_used() {
+    let names = Names::start();
+    let service = Service::with_environment(&names.environment());
+    let known = by_name(passing(2), "known.test");
+    service.lease(&known).release();
+    names.silence();
+    let lease = service.lease(&known);
+    lease.run(&["select 1"]);
+    let unknown = by_name(passing(2), "unknown.test");
+    let hurried = ConnectionRequest { wait_timeout: millis(1_000), ..request(&unknown) };
+    let error = refused(service.client().acquire_with(&hurried));
+    assert_eq!((error.code, &*error.reason), (code::UNAVAILABLE, "DATABASE_UNAVAILABLE"));
+    assert!(error.message.contains("host name lookup"), "{error}");
+}
+
+#[test]
+fn connections_that_die_young_are_not_opened_without_end() {
+    let service = Service::start();
+    let mut young = tenant().pool_of(10);
+    young.dsn += " pool_min_conns=10 pool_max_conn_lifetime=1ms";
+    let began = now();
+    service.lease(&young).release();
+    let series = format!("connpool_backend_opens_total{{tenant=\"{}\"}}", young.name);
+    let opened = || service.metric(&series).unwrap_or(0.0);
+    // One for the caller, the minimum twice, and from then on one a second.
+    let allowed = || 1.0 + 20.0 + began.elapsed().as_secs_f64().ceil();
+    eventually("they are opened anew", || {
+        // What was opened by then counts for the time that has passed by then.
+        let opened = opened();
+        assert!(opened <= allowed(), "{opened} of {}", allowed());
+        opened >= 24.0
+    });
 }

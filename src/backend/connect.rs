@@ -26,6 +26,7 @@ use crate::backend::transport::Watch;
 use crate::backend::verdict::verdict;
 use crate::clock;
 use crate::config::dsn::{Dsn, HostPort, SslMode, TargetSession};
+use crate::core::seats::Asker;
 use crate::error::ConnectError;
 
 /// Opens backends of one tenant. One of the two traits that tests may fake.
@@ -46,6 +47,8 @@ pub trait Connect: Send + Sync {
 /// Opens real PostgreSQL backends.
 pub struct PgConnect {
     dsn: Dsn,
+    /// For whom its names are looked up.
+    asker: Asker,
     application_name: String,
     /// TLS for DSNs that ask for nothing special.
     plain: Tls,
@@ -87,12 +90,13 @@ impl Attempt<'_> {
 }
 
 impl PgConnect {
-    /// A connector for `dsn`; `application_name` is used unless the DSN has one.
+    /// A connector for `dsn` of `asker`; `application_name` is used unless the DSN has one.
     /// Each backend keeps up to `statement_cache` prepared statements. Files that
     /// the DSN names must lie in `cert_dir`. `tries` says when the password may be tried.
     pub fn new(
         dsn: Dsn,
         tries: Tries,
+        asker: Asker,
         application_name: String,
         plain: Tls,
         cert_dir: Option<PathBuf>,
@@ -107,6 +111,7 @@ impl PgConnect {
             tries,
             statement_cache,
             old_server: AtomicBool::new(false),
+            asker,
             dsn,
         }
     }
@@ -161,7 +166,8 @@ impl PgConnect {
         let mut failed = Vec::new();
         let hosts = self.dsn.hosts.len();
         for (host, behind) in self.dsn.hosts.iter().zip((0..hosts).rev()) {
-            let addresses = match resolve(host, attempt.share(behind), attempt.limit) {
+            let share = attempt.share(behind);
+            let addresses = match resolve(host, &self.asker, share, attempt.limit) {
                 Ok(addresses) => addresses,
                 Err(error) => {
                     failed.push(error);

@@ -9,16 +9,25 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::core::seats::{Asker, Seats};
 use crate::threads;
 
 /// After so long without an answer a name is looked up once more.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Lookups of one name at a time, and of all.
+/// Lookups of one name at a time.
 const OF_ONE: usize = 4;
-const OF_ALL: usize = if cfg!(test) { 32 } else { 512 };
 
 /// The lookups that are under way. Its lock, and that of each answer, is a leaf.
-pub(super) struct Lookups<T>(Mutex<Option<HashMap<String, Name<T>>>>);
+pub(super) struct Lookups<T> {
+    state: Mutex<Option<State<T>>>,
+    /// One has ended.
+    ended: Condvar,
+}
+
+struct State<T> {
+    names: HashMap<String, Name<T>>,
+    seats: Seats,
+}
 
 /// One name that is being looked up.
 struct Name<T> {
@@ -65,41 +74,32 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl<T: Clone + Send + 'static> Lookups<T> {
     /// None yet.
     pub(super) const fn new() -> Lookups<T> {
-        Lookups(Mutex::new(None))
+        Lookups { state: Mutex::new(None), ended: Condvar::new() }
     }
 
-    /// The answer to come: of a lookup that is under way, or of `look_up`.
+    /// The answer to come: of a lookup that is under way, or of `look_up`, which may have
+    /// to wait for its turn until `patience` is over.
     ///
     /// # Errors
     /// If that cannot be begun, and none is under way.
     pub(super) fn join(
         &'static self,
         name: &str,
+        asker: &Asker,
+        patience: Duration,
         now: Instant,
         look_up: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Pending<T>, Refused> {
-        let mut guard = lock(&self.0);
-        let names = guard.get_or_insert_default();
-        let room = names.values().map(|name| name.running).sum::<usize>() < OF_ALL;
-        let (begins, answer) = match names.get_mut(name) {
-            Some(known) => {
-                let begins = room && known.begins(now);
-                if !begins && known.answer.is_none() {
-                    return Err(Refused::TooMany);
-                }
-                (begins, Arc::clone(known.answer.get_or_insert_default()))
-            }
-            None if !room => return Err(Refused::TooMany),
-            None => {
-                let answer = Arc::<Answer<T>>::default();
-                let fresh = Name { running: 1, since: now, answer: Some(Arc::clone(&answer)) };
-                names.insert(name.to_owned(), fresh);
-                (true, answer)
-            }
-        };
-        drop(guard);
+        let mut joined = None;
+        let waited = self.ended.wait_timeout_while(lock(&self.state), patience, |state| {
+            joined = state.get_or_insert_default().join(name, asker, now);
+            joined.is_none()
+        });
+        drop(waited);
+        let (begins, answer) = joined.ok_or(Refused::TooMany)?;
         if begins {
-            let running = Running { lookups: self, name: name.to_owned(), ended: false };
+            let (name, asker) = (name.to_owned(), asker.clone());
+            let running = Running { lookups: self, name, asker, over: false };
             let begun = threads::spawn(threads::RESOLVER, move || running.answer(look_up()));
             // Another one may still answer.
             if let (Err(error), Some(Err(NoAnswer::Gone))) = (begun, &*lock(&answer.found)) {
@@ -110,15 +110,41 @@ impl<T: Clone + Send + 'static> Lookups<T> {
     }
 }
 
-impl<T> Name<T> {
-    /// True, and counted, if one more lookup is to begin.
-    fn begins(&mut self, now: Instant) -> bool {
-        let late = now.saturating_duration_since(self.since) >= AGAIN;
-        let begins = self.running < OF_ONE && (late || self.answer.is_none());
+impl<T> State<T> {
+    /// The answer of a lookup that is under way, or with true of one that is to begin,
+    /// which is counted. `None`: neither, now.
+    fn join(&mut self, name: &str, asker: &Asker, now: Instant) -> Option<(bool, Arc<Answer<T>>)> {
+        let Some(known) = self.names.get_mut(name) else {
+            if !self.seats.take(asker) {
+                return None;
+            }
+            let answer = Arc::<Answer<T>>::default();
+            let fresh = Name { running: 1, since: now, answer: Some(Arc::clone(&answer)) };
+            self.names.insert(name.to_owned(), fresh);
+            return Some((true, answer));
+        };
+        let begins = known.wants_another(now) && self.seats.take(asker);
         if begins {
-            (self.running, self.since) = (self.running + 1, now);
+            (known.running, known.since) = (known.running + 1, now);
         }
-        begins
+        if !begins && known.answer.is_none() {
+            return None;
+        }
+        Some((begins, Arc::clone(known.answer.get_or_insert_default())))
+    }
+}
+
+impl<T> Default for State<T> {
+    fn default() -> State<T> {
+        State { names: HashMap::new(), seats: Seats::default() }
+    }
+}
+
+impl<T> Name<T> {
+    /// True if one more lookup of it is to begin.
+    fn wants_another(&self, now: Instant) -> bool {
+        let late = now.saturating_duration_since(self.since) >= AGAIN;
+        self.running < OF_ONE && (late || self.answer.is_none())
     }
 }
 
@@ -149,7 +175,8 @@ impl<T> Answer<T> {
 struct Running<T: 'static> {
     lookups: &'static Lookups<T>,
     name: String,
-    ended: bool,
+    asker: Asker,
+    over: bool,
 }
 
 impl<T> Running<T> {
@@ -159,19 +186,21 @@ impl<T> Running<T> {
 
     /// Tells those who wait. Without an answer they may still get one of another.
     fn end(&mut self, found: Result<T, NoAnswer>) {
-        if std::mem::replace(&mut self.ended, true) {
+        if std::mem::replace(&mut self.over, true) {
             return;
         }
-        let mut guard = lock(&self.lookups.0);
-        let Some(names) = guard.as_mut() else { return };
-        let Some(known) = names.get_mut(&self.name) else { return };
+        let mut guard = lock(&self.lookups.state);
+        let Some(state) = guard.as_mut() else { return };
+        state.seats.give_back(&self.asker);
+        let Some(known) = state.names.get_mut(&self.name) else { return };
         known.running -= 1;
         let is_last = known.running == 0;
         let answer = if is_last || found.is_ok() { known.answer.take() } else { None };
         if is_last {
-            names.remove(&self.name);
+            state.names.remove(&self.name);
         }
         drop(guard);
+        self.lookups.ended.notify_all();
         if let Some(answer) = answer {
             answer.tell(found);
         }
@@ -190,8 +219,16 @@ mod tests {
 
     use super::*;
     use crate::clock;
+    use crate::core::callers::CallerId;
+    use crate::core::ids::TenantId;
+    use crate::core::seats::{OF_ALL, OF_TENANT};
 
     const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn asker(n: usize) -> Asker {
+        let tenant = TenantId::parse(&format!("t{n}")).expect("a good name");
+        Asker { tenant, caller: CallerId::new(&format!("c{n}")) }
+    }
 
     /// A resolver that says what it is told, and no sooner.
     struct Resolver {
@@ -209,13 +246,28 @@ mod tests {
         }
 
         fn join(&self, name: &str, after: Duration) -> Result<Pending<u32>, Refused> {
-            let said = self.said.clone();
-            self.lookups.join(name, self.t0 + after, move || said.recv().expect("it is told"))
+            self.join_for(1, Duration::ZERO, name, after)
+        }
+
+        /// The same for another tenant and connection, with patience.
+        fn join_for(
+            &self,
+            who: usize,
+            patience: Duration,
+            name: &str,
+            after: Duration,
+        ) -> Result<Pending<u32>, Refused> {
+            let (said, now) = (self.said.clone(), self.t0 + after);
+            let tell = move || said.recv().expect("it is told");
+            self.lookups.join(name, &asker(who), patience, now, tell)
         }
 
         fn running(&self) -> usize {
-            let names = lock(&self.lookups.0);
-            names.iter().flat_map(HashMap::values).map(|name| name.running).sum()
+            let state = lock(&self.lookups.state);
+            let names = state.iter().flat_map(|state| state.names.values());
+            let running = names.map(|name| name.running).sum();
+            assert_eq!(state.as_ref().map_or(0, |state| state.seats.running()), running);
+            running
         }
 
         /// Until so many run.
@@ -275,7 +327,8 @@ mod tests {
     #[test]
     fn all_together_have_a_limit_and_none_is_lost_by_a_panic() {
         let resolver = Resolver::new();
-        let join = |n: usize| resolver.join(&format!("host{n}:1"), Duration::ZERO);
+        let join =
+            |n: usize| resolver.join_for(n, Duration::ZERO, &format!("host{n}:1"), Duration::ZERO);
         let pending: Vec<_> = (0..OF_ALL).map(join).collect();
         assert!(pending.iter().all(Result::is_ok));
         assert!(matches!(join(OF_ALL), Err(Refused::TooMany)));
@@ -288,5 +341,26 @@ mod tests {
             assert_eq!(pending.wait(PATIENCE), Err(NoAnswer::Gone));
         }
         Resolver { lookups, say: unbounded().0, said, t0 }.wait_for(0);
+    }
+
+    #[test]
+    fn one_tenant_waits_for_its_own_and_nobody_else_for_them() {
+        let resolver = Resolver::new();
+        let join = |name: &str| resolver.join(name, Duration::ZERO);
+        let own: Vec<_> = (0..OF_TENANT).map(|n| join(&format!("host{n}:1"))).collect();
+        assert!(own.iter().all(Result::is_ok));
+        assert!(matches!(join("fifth:1"), Err(Refused::TooMany)));
+        let other = resolver.join_for(2, Duration::ZERO, "fifth:1", Duration::ZERO);
+        assert!(other.is_ok());
+        // It has its turn as soon as one of its own has ended.
+        std::thread::scope(|scope| {
+            let sixth = scope.spawn(|| {
+                let sixth = resolver.join_for(1, PATIENCE, "sixth:1", Duration::ZERO);
+                sixth.expect("it begins").wait(PATIENCE)
+            });
+            (0..=OF_TENANT + 1).for_each(|_| resolver.say.send(7).expect("somebody waits"));
+            assert_eq!(sixth.join().expect("no panic"), Ok(7));
+        });
+        resolver.wait_for(0);
     }
 }

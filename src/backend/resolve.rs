@@ -1,12 +1,15 @@
 //! The addresses of a host.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::backend::lookups::{Lookups, NoAnswer, Refused};
 use crate::backend::starved::starved;
 use crate::clock;
 use crate::config::dsn::HostPort;
+use crate::core::recent::Recent;
+use crate::core::seats::Asker;
 use crate::error::ConnectError;
 
 /// What looking a name up came to.
@@ -14,12 +17,23 @@ type Found = Result<Vec<SocketAddr>, ConnectError>;
 
 /// All lookups of the process: the system's resolver is one for all tenants.
 static LOOKUPS: Lookups<Found> = Lookups::new();
+/// What they have found of late, for when the name server says nothing.
+static KNOWN: Names = Names(Mutex::new(None));
+
+/// Good answers live for so long. A name server that works is asked each time.
+const LIFE: Duration = Duration::from_secs(60);
+/// So many names are kept, with so many bytes each and so many addresses: 1 MB in all.
+const NAMES: usize = 1000;
+const NAME_BYTES: usize = 260;
+const ADDRESSES: usize = 16;
+/// Who knows an answer of late waits for a fresh one for so long only.
+const FRESH_WITHIN: Duration = Duration::from_secs(1);
 
 /// The addresses of a host, within `left` of the attempt's `limit`.
 ///
 /// # Errors
 /// The name has no address, or none was found in time.
-pub(super) fn resolve(host: &HostPort, left: Duration, limit: Duration) -> Found {
+pub(super) fn resolve(host: &HostPort, asker: &Asker, left: Duration, limit: Duration) -> Found {
     if let Some(ip) = host.hostaddr {
         return Ok(vec![SocketAddr::new(ip, host.port)]);
     }
@@ -27,21 +41,46 @@ pub(super) fn resolve(host: &HostPort, left: Duration, limit: Duration) -> Found
     if let Ok(ip) = name.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, host.port)]);
     }
-    let target = format!("{name}:{}", host.port);
-    let (port, shown) = (host.port, target.clone());
-    let found = LOOKUPS.join(&target, clock::now(), move || look_up(&name, port, shown));
-    let found = found.map_err(|refused| {
-        ConnectError::Starved(match refused {
-            Refused::TooMany => format!("too many host name lookups have no answer yet, {target}"),
-            Refused::NoThread(error) => format!("no thread to look up {target}: {error}"),
-        })
-    })?;
-    found.wait(left).unwrap_or_else(|why| {
-        Err(match why {
-            NoAnswer::Late => ConnectError::TimedOut { target, step: "host name lookup", limit },
-            NoAnswer::Gone => ConnectError::Starved(format!("no thread to look up {target}")),
-        })
-    })
+    let (port, target) = (host.port, format!("{name}:{}", host.port));
+    let (now, shown) = (clock::now(), target.clone());
+    let known = KNOWN.find(&target, now);
+    let left = known.as_ref().map_or(left, |_| left.min(FRESH_WITHIN));
+    let joined = LOOKUPS.join(&target, asker, left, now, move || look_up(&name, port, shown));
+    let waited = clock::now().saturating_duration_since(now);
+    let error = match joined.map(|pending| pending.wait(left.saturating_sub(waited))) {
+        Ok(Ok(found)) => return found,
+        Ok(Err(NoAnswer::Late)) => {
+            ConnectError::TimedOut { target, step: "host name lookup", limit }
+        }
+        Ok(Err(NoAnswer::Gone)) => ConnectError::Starved(format!("no thread to look up {target}")),
+        Err(Refused::TooMany) => ConnectError::Starved(format!(
+            "too many host name lookups have no answer yet, {target}"
+        )),
+        Err(Refused::NoThread(error)) => {
+            ConnectError::Starved(format!("no thread to look up {target}: {error}"))
+        }
+    };
+    known.ok_or(error)
+}
+
+/// The last good answers. A leaf lock, whose value is whole between its own calls.
+struct Names(Mutex<Option<Recent<String, Vec<SocketAddr>>>>);
+
+impl Names {
+    fn find(&self, target: &str, now: Instant) -> Option<Vec<SocketAddr>> {
+        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        names.as_ref()?.find(&target.to_owned(), now).cloned()
+    }
+
+    fn keep(&self, target: &str, addresses: &[SocketAddr], now: Instant) {
+        if target.len() > NAME_BYTES {
+            return;
+        }
+        let addresses = addresses.iter().take(ADDRESSES).copied().collect();
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = names.get_or_insert_with(|| Recent::new(NAMES, LIFE));
+        names.put(target.to_owned(), addresses, now);
+    }
 }
 
 /// Asks the system's resolver, which knows no time limit.
@@ -51,7 +90,10 @@ fn look_up(name: &str, port: u16, target: String) -> Found {
             let addresses: Vec<_> = addresses.collect();
             match addresses.is_empty() {
                 true => Err(ConnectError::Unreachable { target, why: "no address".to_owned() }),
-                false => Ok(addresses),
+                false => {
+                    KNOWN.keep(&target, &addresses, clock::now());
+                    Ok(addresses)
+                }
             }
         }
         Err(error) => Err(starved(&error).unwrap_or_else(|| ConnectError::Unreachable {

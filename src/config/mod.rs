@@ -125,6 +125,10 @@ pub const CLIENT_CONNECTIONS: usize = 10_000;
 /// gRPC takes no larger message.
 const REQUEST_MAX: usize = 4 << 20;
 
+/// What a DSN asks its backends to live for, or to rest, is not shorter: each new one is
+/// work for the service and for its database.
+pub const LEAST_LIFETIME: Duration = Duration::from_secs(1);
+
 /// Limits of the service as a whole.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -325,7 +329,12 @@ impl PoolConfig {
     pub fn with(&self, keys: &dsn::PoolKeys) -> PoolConfig {
         let count = |own: Option<u32>, default: usize| own.map_or(default, |n| n as usize);
         let max_connections = count(keys.max_conns, self.max_connections);
-        let max_lifetime = keys.max_conn_lifetime.unwrap_or(self.max_lifetime).min(FOREVER);
+        // Zero is refused by `check`.
+        let lasts = |own: Duration| match own.is_zero() {
+            true => own,
+            false => own.clamp(LEAST_LIFETIME, FOREVER),
+        };
+        let max_lifetime = keys.max_conn_lifetime.map_or(self.max_lifetime.min(FOREVER), lasts);
         let jitter = keys.max_conn_lifetime_jitter.map(|jitter| {
             (jitter.as_secs_f64() / max_lifetime.as_secs_f64().max(f64::EPSILON)).min(1.0)
         });
@@ -334,7 +343,7 @@ impl PoolConfig {
             lifetime_jitter: jitter.unwrap_or(self.lifetime_jitter),
             max_lifetime,
             min_connections: count(keys.min_conns, self.min_connections).min(max_connections),
-            idle_timeout: keys.max_conn_idle_time.unwrap_or(self.idle_timeout),
+            idle_timeout: keys.max_conn_idle_time.map_or(self.idle_timeout, lasts),
             health_interval: keys
                 .health_check_period
                 .map_or(self.health_interval, |own| own.clamp(OFTEN, FOREVER)),
@@ -397,6 +406,30 @@ mod tests {
         assert_eq!(of(Some(Duration::MAX), secs(30)), FOREVER);
         // Off for the others, it is on for who asks.
         assert_eq!(of(Some(secs(9)), Duration::ZERO), secs(9));
+    }
+
+    #[test]
+    fn a_dsn_lets_no_connection_live_or_rest_for_less_than_a_second() {
+        let of = |own: Duration| {
+            let keys = dsn::PoolKeys {
+                max_conn_lifetime: Some(own),
+                max_conn_idle_time: Some(own),
+                ..dsn::PoolKeys::default()
+            };
+            PoolConfig::default().with(&keys)
+        };
+        let secs = Duration::from_secs;
+        for (own, lasts) in [
+            (Duration::from_nanos(1), secs(1)),
+            (secs(1), secs(1)),
+            (secs(9), secs(9)),
+            (Duration::MAX, FOREVER),
+        ] {
+            let pool = of(own);
+            assert_eq!((pool.max_lifetime, pool.idle_timeout), (lasts, lasts));
+        }
+        // What means nothing is an error, and not a second.
+        assert!(of(Duration::ZERO).check().is_err_and(|e| e.contains("lifetime")));
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod callers;
 pub mod channels;
 pub mod connections;
 pub mod gate;
+pub mod seats;
 pub mod shares;
 
 pub mod lease_table;
@@ -34,6 +35,7 @@ pub mod losses;
 
 pub mod logins;
 pub mod recent;
+pub mod warmth;
 
 pub mod text;
 pub mod value;

@@ -10,7 +10,7 @@ use log::Level;
 use crate::backend::session::Backend;
 use crate::backend::transport::Watch;
 use crate::clock;
-use crate::config::Reset;
+use crate::config::{Reset, LEAST_LIFETIME};
 use crate::core::gate::GateState;
 use crate::error::{ConnectError, Error};
 use crate::pool::alarms::Alarm;
@@ -163,10 +163,11 @@ impl Tenant {
         }
     }
 
-    /// The lifetime of one backend, with its jitter taken off.
+    /// The lifetime of one backend, with its jitter taken off, but for the least there is.
     fn lifetime(&self) -> Duration {
         let off = super::chance() * self.settings.lifetime_jitter;
-        self.settings.max_lifetime.mul_f64(1.0 - off)
+        let least = LEAST_LIFETIME.min(self.settings.max_lifetime);
+        self.settings.max_lifetime.mul_f64(1.0 - off).max(least)
     }
 
     /// Closes a backend, with a goodbye if it still listens. On a worker.

@@ -14,6 +14,7 @@ use crate::core::gate::{Asks, Entry, Gate, Refusal};
 use crate::core::ids::TenantId;
 use crate::core::losses::Losses;
 use crate::core::wait_queue::{Handed, WaiterId};
+use crate::core::warmth::Warmth;
 use crate::error::{Error, Standing};
 use crate::pool::context::Context;
 use crate::pool::figures::Numbers;
@@ -65,7 +66,8 @@ pub struct Tenant {
     pub(super) asked: AtomicBool,
     /// Callers in a hurry who could not open it, one after the other.
     pub(super) hurried: AtomicU32,
-    pub(super) warm_after: Mutex<Option<Instant>>,
+    /// How many more the keeper may open. A leaf lock.
+    pub(super) warmth: Mutex<Warmth>,
     /// When a request took or gave back a session last.
     pub(super) last_used: Mutex<Instant>,
     pub(super) context: Arc<Context>,
@@ -93,6 +95,7 @@ impl Tenant {
         let Registration { id, settings, identity, brought_by } = registration;
         let limits = &context.config.limits;
         let now = clock::now();
+        let warmth = Mutex::new(Warmth::of(settings.min_connections, now));
         let (waiters, share) = (limits.waiters_per_tenant, limits.leases_per_caller);
         let memory = context.memory.tenant();
         Arc::new(Tenant {
@@ -117,7 +120,7 @@ impl Tenant {
             acquainted: Acquainted::default(),
             asked: AtomicBool::new(false),
             hurried: AtomicU32::new(0),
-            warm_after: Mutex::new(None),
+            warmth,
             last_used: Mutex::new(now),
             context: Arc::clone(context),
             registry,

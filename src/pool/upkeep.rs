@@ -28,8 +28,9 @@ impl Tenant {
             return None;
         }
         let probe = self.probe(now);
-        let paused = lock(&self.warm_after).is_some_and(|until| now < until);
-        let short = self.store.open() < self.settings.min_connections && !paused;
+        let lacks = self.store.open() < self.settings.min_connections;
+        let later = lock(&self.warmth).next(now).filter(|_| lacks);
+        let short = lacks && later.is_none();
         let old = self.store.any_idle(|slot| self.is_old(slot, now));
         if (short || old) && !self.upkeep.swap(true, Ordering::AcqRel) {
             let busy = Busy(Arc::clone(self));
@@ -45,17 +46,20 @@ impl Tenant {
             true => [Some(now + BUSY_PAUSE), None],
             false => [self.check_health(now), self.ping(now)],
         };
-        checks.into_iter().flatten().chain(probe).min()
+        checks.into_iter().flatten().chain(probe).chain(later).min()
     }
 
     /// Opens backends one after the other up to the minimum, each with a permit,
-    /// and only while nobody waits for one.
+    /// only while nobody waits for one, and no faster than `Warmth` allows.
     fn warm(self: &Arc<Self>) {
         while let Some(count) = self.store.reserve_below(self.settings.min_connections) {
             if !self.gate().try_take() {
                 return;
             }
             let permit = Permit::new(self, None);
+            if !lock(&self.warmth).take(clock::now()) {
+                return;
+            }
             // While the breaker is open the probes are enough.
             let Ok(attempt) = self.attempt() else { return };
             match self.open(count, self.settings.connect_timeout, attempt) {
@@ -64,7 +68,7 @@ impl Tenant {
                     self.rest(taken, clock::now());
                 }
                 Err(_) => {
-                    *lock(&self.warm_after) = Some(clock::now() + WARM_PAUSE);
+                    lock(&self.warmth).pause(clock::now() + WARM_PAUSE);
                     return;
                 }
             }

@@ -6,6 +6,7 @@ mod calls;
 pub mod fake;
 pub mod h2;
 mod log;
+pub mod names;
 pub mod proxy;
 pub mod siege;
 pub mod sql;
@@ -135,6 +136,13 @@ impl Service {
     /// Serves with further arguments.
     pub fn with(arguments: &[&str]) -> Service {
         Service::run(command(), arguments)
+    }
+
+    /// Serves with further variables.
+    pub fn with_environment(variables: &[(&str, PathBuf)]) -> Service {
+        let mut command = command();
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        Service::run(command, &[])
     }
 
     /// Serves with at most so many file descriptors.

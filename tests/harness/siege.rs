@@ -76,8 +76,11 @@ impl<'a> Siege<'a> {
         let (rounds, errors) = self.bystander.end();
         assert!(errors.is_empty(), "{} errors, first: {}", errors.len(), errors[0]);
         assert!(grown_kb < MEMORY_KB, "the memory grew by {grown_kb} kB");
-        eventually("threads and descriptors are as before", || {
-            self.service.threads() <= self.threads && self.service.descriptors() <= self.descriptors
+        let threads = self.threads + GRPC_THREADS;
+        let descriptors = self.descriptors + GRPC_DESCRIPTORS;
+        let what = format!("at most {threads} threads and {descriptors} descriptors are left");
+        eventually(&what, || {
+            self.service.threads() <= threads && self.service.descriptors() <= descriptors
         });
         let during = if rounds.is_empty() { Duration::ZERO } else { median(rounds.clone()) };
         let report = Report { grown_kb, alone: self.alone, during, rounds: rounds.len() };

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::config::dsn::Dsn;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
+use crate::core::seats::Asker;
 use crate::error::Error;
 use crate::pool::identity::Identity;
 use crate::pool::tenant::{lock, Registration, Tenant};
@@ -42,8 +43,9 @@ impl Registry {
         confined.map_err(|error| Error::invalid("dsn", format!("dsn: {error}")))?;
         let name = application_name(id);
         let tries = Tries::new(&self.logins, &dsn.user, by);
+        let asker = Asker { tenant: id.clone(), caller: by.clone() };
         let (dsn, tls, cache) = (dsn.clone(), self.tls.clone(), settings.statement_cache);
-        let connect = PgConnect::new(dsn, tries, name, tls, cert_dir, cache);
+        let connect = PgConnect::new(dsn, tries, asker, name, tls, cert_dir, cache);
         let (id, brought_by) = (id.clone(), by.clone());
         Ok(Tenant::new(
             Registration { id, settings, identity, brought_by },
