@@ -26,7 +26,8 @@ demo: build ## Run the demo on an ephemeral PostgreSQL; arguments in ARGS
 certs: build ## Make a development certificate in certs/
 	$(BINARY) dev-certs --dir certs
 
-test: deps ## Run all tests; some start an ephemeral PostgreSQL
+test: ## Run all tests; some start an ephemeral PostgreSQL
+	@./.ci/install-deps.sh tests
 	$(CARGO) test --release --locked
 
 lint: ## Check the formatting, the lints and the dependencies

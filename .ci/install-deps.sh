@@ -3,6 +3,10 @@
 # everything there it changes nothing and needs no root. It asks no questions.
 set -eu
 
+# With the word `tests`, what only the tests need too.
+for_tests=
+if [ "${1:-}" = tests ]; then for_tests=yes; fi
+
 has() { command -v "$1" >/dev/null 2>&1; }
 
 # The same places as the embedded server looks in; Debian keeps the server's
@@ -26,6 +30,9 @@ missing() {
     done
     pkg-config --exists openssl 2>/dev/null || echo "OpenSSL's headers"
     pkg-config --exists zlib 2>/dev/null || echo "zlib's headers"
+    if [ -n "$for_tests" ] && ! python3 -c "import ensurepip, venv" 2>/dev/null; then
+        echo "Python with venv"
+    fi
     has_postgres_server || echo "PostgreSQL's server (initdb, postgres)"
 }
 
@@ -52,7 +59,8 @@ install_with_apt() {
     # One unreachable third-party list need not spoil the installation.
     $apt update </dev/null || echo "install-deps: apt-get update failed, going on" >&2
     $apt install -y --no-install-recommends \
-        make cmake g++ pkg-config libssl-dev zlib1g-dev postgresql postgresql-client </dev/null
+        make cmake g++ pkg-config libssl-dev zlib1g-dev postgresql postgresql-client \
+        python3 python3-venv </dev/null
 }
 
 if ! has cargo && [ -x "${CARGO_HOME:-${HOME:-/root}/.cargo}/bin/cargo" ]; then
@@ -63,7 +71,19 @@ elif ! has cargo; then
     exit 1
 fi
 
+# The examples are tested with Python: its packages lie beside the build, nowhere else.
+ensure_python_packages() {
+    if [ -z "$for_tests" ]; then return 0; fi
+    python="${CARGO_TARGET_DIR:-target}/python"
+    if "$python/bin/python" -c "import grpc, grpc_tools" 2>/dev/null; then return 0; fi
+    echo "install-deps: grpcio for the examples' tests, in $python"
+    python3 -m venv --clear "$python"
+    "$python/bin/pip" install --quiet --disable-pip-version-check --retries 3 \
+        "grpcio>=1.60" "grpcio-tools>=1.60"
+}
+
 if [ -z "$(missing)" ]; then
+    ensure_python_packages
     exit 0
 fi
 
@@ -73,9 +93,9 @@ report
 if ! has apt-get; then
     cat >&2 <<'END'
 install-deps: no apt-get here; install these and run this again:
-  dnf:  make cmake gcc-c++ pkgconf-pkg-config openssl-devel zlib-devel postgresql-server postgresql
-  apk:  make cmake g++ pkgconf openssl-dev zlib-dev postgresql postgresql-client
-  brew: make cmake pkg-config openssl@3 zlib postgresql
+  dnf:  make cmake gcc-c++ pkgconf-pkg-config openssl-devel zlib-devel postgresql-server postgresql python3
+  apk:  make cmake g++ pkgconf openssl-dev zlib-dev postgresql postgresql-client python3
+  brew: make cmake pkg-config openssl@3 zlib postgresql python
 END
     exit 1
 fi
@@ -87,3 +107,5 @@ if [ -n "$(missing)" ]; then
     report >&2
     exit 1
 fi
+
+ensure_python_packages

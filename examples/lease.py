@@ -14,6 +14,7 @@ import tempfile
 
 import grpc
 import grpc_tools
+from google.protobuf.duration_pb2 import Duration
 from grpc_tools import protoc
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -24,8 +25,12 @@ PROTOS = [
     "google/rpc/status.proto",
     "google/rpc/error_details.proto",
 ]
-ACQUIRE_SECONDS = 1.0
-CALL_SECONDS = 10.0
+# How long a statement may take. The service cancels it then, and says what became of it.
+STATEMENT_SECONDS = 10
+# Deadlines of calls are longer than what was asked for takes: they are for the case
+# that no answer comes at all.
+ACQUIRE_SECONDS = 40.0
+CALL_SECONDS = 15.0
 
 
 def main():
@@ -48,7 +53,7 @@ def use_a_lease(opened, tenant, dsn):
     sql_service = module("sql_pb2_grpc").SqlServiceStub(opened)
 
     request = pool_pb2.ConnectionRequest(tenant_id=tenant, dsn=dsn, holder="examples/lease.py")
-    # The deadline holds for the wait in the queue too.
+    # It waits its turn for 30 s unless wait_timeout says otherwise.
     granted = pool.GetConnection(request, timeout=ACQUIRE_SECONDS)
     # connection_id is the right to use the lease: keep it secret, do not print it.
     connection_id, lease = granted.connection_id, granted.lease
@@ -59,6 +64,7 @@ def use_a_lease(opened, tenant, dsn):
             sql_pb2.ExecuteRequest(
                 connection_id=connection_id,
                 statements=[statement(sql_pb2, *parts) for parts in statements],
+                timeout=Duration(seconds=STATEMENT_SECONDS),
                 **more,
             ),
             timeout=CALL_SECONDS,

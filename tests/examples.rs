@@ -1,0 +1,117 @@
+//! What the README and `examples/` show, run as it stands there, with Python.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test stops at the first surprise.
+
+mod harness;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use harness::{eventually, repository, tenant, Service, Tenant};
+
+/// The Python with grpcio that `make test` sets up beside the build.
+fn python() -> Command {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let python = target.join("python/bin/python");
+    assert!(python.exists(), "{} is missing: run `.ci/install-deps.sh tests`", python.display());
+    Command::new(python)
+}
+
+fn cert(service: &Service) -> PathBuf {
+    service.certs.path().join("cert.pem")
+}
+
+fn says(out: &Output) -> String {
+    let texts = [&out.stdout, &out.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    texts.concat()
+}
+
+#[test]
+fn the_example_runs_against_the_service() {
+    let (service, tenant) = (Service::start(), tenant());
+    let out = python()
+        .arg(repository("examples/lease.py"))
+        .args(["--port", &service.port.to_string(), "--tenant", &tenant.name])
+        .args(["--dsn", &tenant.dsn])
+        .arg("--cert")
+        .arg(cert(&service))
+        .output()
+        .unwrap();
+    let said = says(&out);
+    assert!(out.status.success(), "{said}");
+    for part in ["leased lease-", "[['alice', '90.50'], ['bob', '7']]", "SQLSTATE 23505"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(said.contains("RELEASE_OUTCOME_RELEASED"), "{said}");
+    assert_eq!(service.wait_quiet(&tenant.name).leases, 0);
+}
+
+/// The lines between the fences of the first block of Python in the README.
+fn lines_of_the_readme() -> String {
+    let readme = std::fs::read_to_string(repository("README.md")).unwrap();
+    let block = readme.split("```python\n").nth(1).expect("a block of Python");
+    block.split("```").next().unwrap().to_owned()
+}
+
+/// Runs them so many times; the deadline of each `Execute` is cut to a tenth of a second.
+const HASTY: &str = r#"
+import pathlib, sys, tempfile
+sys.path.insert(0, sys.argv[1])
+import grpc, lease
+from google.protobuf.duration_pb2 import Duration
+
+stubs = tempfile.mkdtemp()
+lease.compile_protos(stubs)
+sys.path.insert(0, stubs)
+from connection_pool_pb2 import ConnectionRequest, ConnectionRelease
+from connection_pool_pb2_grpc import ConnectionPoolServiceStub
+from sql_pb2 import ExecuteRequest, Statement
+from sql_pb2_grpc import SqlServiceStub
+
+lines, port, cert, tenant, dsn = sys.argv[2:]
+trusted = pathlib.Path(cert).read_bytes()
+retries = (pathlib.Path(sys.argv[1]) / "retry.json").read_text()
+channel = grpc.secure_channel(
+    f"localhost:{port}",
+    grpc.ssl_channel_credentials(trusted),
+    options=[("grpc.service_config", retries)],
+)
+pool = ConnectionPoolServiceStub(channel)
+statement = "select pg_sleep(3600)"
+
+class Hasty:
+    stub = SqlServiceStub(channel)
+    def Execute(self, request, timeout):
+        return self.stub.Execute(request, timeout=0.1)
+
+sql = Hasty()
+for _ in range(10):
+    try:
+        exec(compile(lines, "README.md", "exec"))
+    except grpc.RpcError as error:
+        print(error.code().name)
+"#;
+
+fn run_hastily(service: &Service, tenant: &Tenant) -> String {
+    let out = python()
+        .args(["-c", HASTY])
+        .arg(repository("examples"))
+        .arg(lines_of_the_readme())
+        .arg(service.port.to_string())
+        .arg(cert(service))
+        .args([&tenant.name, &tenant.dsn])
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", says(&out));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+#[test]
+fn the_lines_of_the_readme_leave_no_lease_when_their_deadline_passes() {
+    let (service, tenant) = (Service::start(), tenant());
+    let said = run_hastily(&service, &tenant);
+    assert_eq!(said, "DEADLINE_EXCEEDED\n".repeat(10), "what the caller hears");
+    let stats = service.client().stats(&tenant.name).unwrap();
+    assert_eq!(stats.leases, 0);
+    service.wait_quiet(&tenant.name);
+    eventually("no statement runs", || tenant.running("pg_sleep") == 0);
+}
