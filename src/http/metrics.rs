@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{GaugeVec, IntGaugeVec, Opts, TextEncoder};
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts, TextEncoder};
 
 use crate::core::breaker::Phase;
 use crate::core::gate::GateState;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::LeaseState;
 use crate::metrics::OTHER;
+use crate::pool::memory::{Level, Use};
 use crate::pool::port::Reach;
 use crate::pool::service::Service;
 
@@ -45,6 +46,8 @@ const GAUGES: &[(&str, &str, &[&str])] = &[
         "When the certificate of the gRPC port expires, since 1970; absent without TLS.",
         &[],
     ),
+    ("connpool_memory_bytes", "Bytes that are held for others, by what for.", &["use"]),
+    ("connpool_memory_limit_bytes", "Limits of these bytes, by what they are of.", &["level"]),
     ("connpool_worker_threads", "Worker threads alive.", &[]),
     ("connpool_build_info", "Always 1; the version is the label.", &["version"]),
 ];
@@ -68,6 +71,8 @@ impl Gauges {
         }
         let ratio = utilization();
         descriptions.extend(ratio.iter().flat_map(|ratio| ratio.desc()).cloned());
+        let refusals = refusals();
+        descriptions.extend(refusals.iter().flat_map(|refusals| refusals.desc()).cloned());
         Ok(Gauges { service, descriptions })
     }
 
@@ -123,6 +128,19 @@ impl Gauges {
         }
         let workers = &self.service.context().tools.workers;
         set("connpool_worker_threads", &[], workers.alive());
+        let (memory, limits) =
+            (&self.service.context().memory, &self.service.context().config.limits);
+        for one in Use::ALL {
+            set("connpool_memory_bytes", &[one.as_str()], memory.of(one).used());
+        }
+        for (level, limit) in [
+            (Level::Connection, limits.memory_bytes_per_connection),
+            (Level::Tenant, limits.memory_bytes_per_tenant),
+            (Level::Use, memory.of(Use::Requests).limit()),
+            (Level::Service, limits.memory_bytes),
+        ] {
+            set("connpool_memory_limit_bytes", &[level.as_str()], limit);
+        }
         set("connpool_build_info", &[env!("CARGO_PKG_VERSION")], 1);
     }
 
@@ -155,6 +173,12 @@ impl Gauges {
 fn utilization() -> Option<GaugeVec> {
     let help = "Part of the tenant's limit that is in use, from 0 to 1.";
     GaugeVec::new(Opts::new("connpool_pool_utilization_ratio", help), &["tenant"]).ok()
+}
+
+/// A counter that is kept where it counts. None: as above.
+fn refusals() -> Option<IntCounterVec> {
+    let help = "How often there was no room for more bytes, by limit and by what for.";
+    IntCounterVec::new(Opts::new("connpool_memory_refusals_total", help), &["level", "use"]).ok()
 }
 
 fn breaker_number(phase: Phase) -> usize {
@@ -197,6 +221,16 @@ impl Collector for Gauges {
         if let Some(ratio) = utilization() {
             self.fill_utilization(&ratio);
             families.extend(ratio.collect());
+        }
+        if let Some(refusals) = refusals() {
+            let memory = &self.service.context().memory;
+            for (one, level) in
+                Use::ALL.iter().flat_map(|one| Level::ALL.map(|level| (*one, level)))
+            {
+                let count = refusals.with_label_values(&[level.as_str(), one.as_str()]);
+                count.inc_by(memory.refused(one, level));
+            }
+            families.extend(refusals.collect());
         }
         families
     }
