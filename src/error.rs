@@ -4,6 +4,7 @@
 //! match. No variant carries a DSN, a password, a connection id or a parameter.
 
 mod display;
+mod excess;
 mod postgres;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::core::ids::{IdError, TenantId};
 use crate::core::lease_table::{Denied, Tombstone};
 use crate::core::transaction::TransactionState;
 
+pub use self::excess::{Excess, NOTICES_BYTES, NOTICES_MAX};
 pub use self::postgres::{ConnectError, PgFault};
 
 /// Why a request failed.
@@ -113,6 +115,8 @@ pub enum Error {
         work: Work,
         /// PostgreSQL's last words, if there were any.
         fault: Option<Box<PgFault>>,
+        /// Why the service has closed it by itself, if it has.
+        excess: Option<Excess>,
     },
     /// PostgreSQL answered a statement with an error.
     Sql {
@@ -254,6 +258,8 @@ pub enum CancelCause {
     MaxLifetime,
     /// The rest of a result was not wanted.
     Excess,
+    /// The statement sent notices without end.
+    Notices,
     /// The client took nothing of a streamed result, or sent no data of a COPY, for
     /// too long.
     Stalled,
@@ -274,6 +280,7 @@ impl CancelCause {
             CancelCause::Release => "release",
             CancelCause::MaxLifetime => "max_lifetime",
             CancelCause::Excess => "excess",
+            CancelCause::Notices => "notices",
             CancelCause::Stalled => "stalled",
             CancelCause::Stream => "stream_lost",
             CancelCause::Unfinished => "unfinished",

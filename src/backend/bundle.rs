@@ -11,6 +11,8 @@
 //!
 //! Pure: bytes in, bytes out.
 
+use crate::error::NOTICES_MAX;
+
 /// A longer row is of no use to anybody: an answer has 3.5 MiB, and decoding does not
 /// halve a row.
 pub(super) const ROW_MAX: usize = 8 << 20;
@@ -42,6 +44,9 @@ pub(super) struct Plan {
     pub(super) bundling: Bundling,
     /// Look-ups of types since then; each binds its parameter.
     pub(super) lookups: usize,
+    /// Notices since then. Of more than a statement may send, none reaches the driver:
+    /// it reads them at a twentieth of the speed, and would be late for the cancel.
+    pub(super) notices: usize,
     /// Notifications are passed on.
     pub(super) hears: bool,
 }
@@ -76,6 +81,11 @@ enum Body {
     /// It comes as messages of its own.
     InPieces,
     IsDropped,
+    /// At its end it is told that there was one of this length.
+    IsTooLong {
+        columns: usize,
+        length: usize,
+    },
 }
 
 /// A message's kind in one byte, then its length, which counts itself.
@@ -95,9 +105,13 @@ impl Bundler {
                         head(b'd', body.len(), out);
                         out.extend_from_slice(body);
                     }
-                    Body::IsDropped => {}
+                    Body::IsDropped | Body::IsTooLong { .. } => {}
                 }
                 self.body_left -= body.len();
+                if let (0, Body::IsTooLong { columns, length }) = (self.body_left, &self.body) {
+                    open(*columns, LENGTH, out);
+                    out.extend((*length as u32).to_be_bytes());
+                }
                 bytes = rest;
                 continue;
             }
@@ -143,15 +157,21 @@ impl Bundler {
         match (self.header[0], plan.bundling) {
             (b'd', _) if length > LENGTH => Body::InPieces,
             (b'A', _) if !plan.hears => Body::IsDropped,
+            (b'N', _) => {
+                plan.notices += 1;
+                if plan.notices > NOTICES_MAX {
+                    Body::IsDropped
+                } else {
+                    Body::Passes
+                }
+            }
             (b'2', Bundling::Lookups) => {
                 plan.lookups += 1;
                 Body::Passes
             }
             (b'D', Bundling::Lookups) if plan.lookups > LOOKUPS_MAX => Body::IsDropped,
             (b'D', Bundling::Rows(columns)) if length > ROW_MAX => {
-                open(columns, LENGTH, out);
-                out.extend((length as u32).to_be_bytes());
-                Body::IsDropped
+                Body::IsTooLong { columns, length }
             }
             // Nobody asked for it.
             (b'D', _) if length > ROW_MAX => Body::IsDropped,
@@ -377,14 +397,15 @@ mod tests {
                 out.clear();
                 bundler.bundle(&mut plan, &long[..cut], &mut out);
                 bundler.bundle(&mut plan, &long[cut..], &mut out);
-                // It is told before the row has come.
-                let content = out.len().saturating_sub(LENGTH);
-                assert_eq!(too_long(&out[content..]).is_some(), columns > 0);
                 for _ in 0..100 << 4 {
+                    // It is told when it is over, so that nobody is in a hurry before.
+                    assert!(out.is_empty());
                     bundler.bundle(&mut plan, &[9; 64 << 10], &mut out);
                 }
                 let marker = if columns > 0 { HEADER + 2 + 4 * columns + LENGTH } else { 0 };
                 assert_eq!(out.len(), marker);
+                let content = out.len().saturating_sub(LENGTH);
+                assert_eq!(too_long(&out[content..]).is_some(), columns > 0);
                 out.clear();
                 bundler.bundle(&mut plan, &after, &mut out);
                 assert_eq!(out, after);
@@ -404,6 +425,15 @@ mod tests {
                 let expected = said.iter().filter(|(kind, _)| hears || *kind != b'A');
                 assert!(heard.iter().eq(expected), "{size}");
             }
+        }
+    }
+
+    #[test]
+    fn notices_beyond_their_limit_are_dropped() {
+        let bytes = message(b'N', &[1; 9]).repeat(NOTICES_MAX + 5);
+        for size in [1, 13, 4096] {
+            let mut plan = Plan::default();
+            assert_eq!(planned(&mut plan, &bytes, size).len(), NOTICES_MAX);
         }
     }
 

@@ -26,7 +26,7 @@ impl Bundles {
     /// How what comes from now on is bundled. Only between two statements.
     pub(super) fn set(&self, bundling: Bundling) {
         let mut plan = self.lock();
-        (plan.bundling, plan.lookups) = (bundling, 0);
+        *plan = Plan { bundling, hears: plan.hears, ..Plan::default() };
     }
 
     /// Whether notifications are passed on.

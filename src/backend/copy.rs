@@ -117,6 +117,7 @@ impl PgBackend {
             Err(Some(error)) => return Err(self.fail(&error, sent)),
             Err(None) => return Err(self.lost(None, sent)),
         };
+        self.watch.start_question();
         if self.client.check_connection().is_err() {
             return Err(self.lost(None, sent));
         }

@@ -43,13 +43,16 @@ impl PgBackend {
     }
 
     pub(super) fn wait_for_notification(&mut self, limit: Duration) -> Result<Heard, RunError> {
-        // The driver reads all that has come before it gives the first one away;
-        // only when nothing of that is left may it read on, as much again.
+        // The driver reads what comes before it gives the first one away. So no more
+        // is read than a little, until nothing of that is left.
+        self.watch.start_question();
         let mut notifications = self.client.notifications();
         if notifications.is_empty() {
-            self.watch.start_statement();
+            self.watch.took_notifications();
         }
+        self.watch.read_little(true);
         let next = notifications.timeout_iter(limit).next();
+        self.watch.read_little(false);
         drop(notifications);
         match next {
             Ok(Some(notification)) if notification.channel().is_empty() => Ok(Heard::Nudge),

@@ -18,6 +18,7 @@ pub mod logins;
 mod lookups;
 pub mod manager;
 pub mod pg;
+mod prepare;
 pub mod raw_row;
 mod requests;
 mod resolve;

@@ -11,7 +11,7 @@ use r2d2::ManageConnection;
 use r2d2_postgres::PostgresConnectionManager;
 
 use crate::backend::aim::Aim;
-use crate::backend::bundle::{Bundling, LOOKUPS_MAX};
+use crate::backend::bundle::Bundling;
 use crate::backend::bundled::Bundles;
 use crate::backend::cancel::Canceller;
 use crate::backend::copy::{direction, Direction, Sink, Source};
@@ -19,7 +19,8 @@ use crate::backend::fault::fault_of;
 use crate::backend::handshake::Connector;
 use crate::backend::keyword::{can_be_left, first_keyword};
 use crate::backend::listen::Heard;
-use crate::backend::rows::{bind, column, each, is_too_deep, shapes, Bound, LEVELS_MAX};
+use crate::backend::prepare::Types;
+use crate::backend::rows::{bind, column, each, shapes, Bound};
 use crate::backend::session::{Backend, Done, Notice, Notices, Rows, RunError, Sent, Statement};
 use crate::backend::sqlstate;
 use crate::backend::statements::Statements;
@@ -40,12 +41,9 @@ pub struct PgBackend {
     pub(super) notices: Notices,
     pub(super) bundles: Bundles,
     aim: Aim,
-    statements: Statements<postgres::Statement>,
-    poisoned: bool,
-    /// Statements that the driver has prepared and forgotten.
-    forgotten: usize,
-    /// Look-ups of types since it knew none.
-    looked_up: usize,
+    pub(super) statements: Statements<postgres::Statement>,
+    pub(super) poisoned: bool,
+    pub(super) types: Types,
 }
 
 /// What a backend is made of besides its connection.
@@ -84,9 +82,14 @@ impl PgBackend {
             aim,
             statements,
             poisoned: false,
-            forgotten: 0,
-            looked_up: 0,
+            types: Types::default(),
         }
+    }
+
+    /// Whether it is the tenant's listener: nobody else takes notifications.
+    fn take_notifications(&self, hears: bool) {
+        self.bundles.hear(hears);
+        self.watch.hear(hears);
     }
 
     /// What the tenant's listener has heard last; the driver would keep it for ever.
@@ -104,12 +107,13 @@ impl PgBackend {
         // foreign server's lost connection is a plain error of this statement.
         let severity = error.as_db_error().and_then(DbError::parsed_severity);
         let lost = !matches!(severity, Some(Severity::Error));
+        self.watch.start_question();
         if lost || self.client.check_connection().is_err() {
             return self.lost(fault, sent);
         }
         match fault {
             Some(fault) => self.faulted(fault),
-            None => RunError::Lost { fault, sent },
+            None => RunError::Lost { fault, sent, excess: None },
         }
     }
 
@@ -118,7 +122,11 @@ impl PgBackend {
         self.poisoned = true;
         self.watch.abort_now();
         let fault = fault.or_else(|| self.watch.last_words().map(Box::new));
-        RunError::Lost { fault, sent }
+        let excess = self.watch.excess();
+        if let Some(excess) = excess {
+            log::warn!("event=backend_excess pid={} error={:?}", self.pid, excess.to_string());
+        }
+        RunError::Lost { fault, sent, excess }
     }
 
     /// PostgreSQL says no, and goes on.
@@ -200,62 +208,6 @@ impl PgBackend {
         result
     }
 
-    /// Prepares a statement of the user's, whatever types that takes.
-    pub(super) fn prepare(&mut self, sql: &str) -> Result<postgres::Statement, RunError> {
-        // A type holds those inside it, however deep they are by now.
-        if self.looked_up > LOOKUPS_MAX {
-            self.forget_types();
-        }
-        self.watch.start_prepare();
-        self.bundles.set(Bundling::Lookups);
-        let prepared = self.client.prepare(sql);
-        let lookups = self.bundles.lookups();
-        self.bundles.set(Bundling::None);
-        self.looked_up += lookups;
-        match prepared {
-            Ok(prepared) => {
-                let columns = prepared.columns().iter().map(postgres::Column::type_);
-                if columns.chain(prepared.params()).any(is_too_deep) {
-                    return Err(too_complex(format!("more than {LEVELS_MAX} levels of types")));
-                }
-                Ok(prepared)
-            }
-            Err(error) if self.watch.has_described() => Err(self.lookup_failed(&error, lookups)),
-            Err(error) => Err(self.fail(&error, Sent::Nothing)),
-        }
-    }
-
-    /// Types are looked up anew from now on.
-    fn forget_types(&mut self) {
-        self.client.clear_type_cache();
-        self.statements.clear();
-        self.looked_up = 0;
-    }
-
-    /// PostgreSQL has understood the statement, but the driver's own questions
-    /// after types that it does not know have failed.
-    fn lookup_failed(&mut self, error: &postgres::Error, lookups: usize) -> RunError {
-        // The statement itself stays prepared, without anybody to close it.
-        self.forgotten += 1;
-        self.poisoned |= self.forgotten > FORGOTTEN_MAX;
-        // No error of PostgreSQL, but an answer without a row.
-        if error.as_db_error().is_none() && self.client.check_connection().is_ok() {
-            if lookups > LOOKUPS_MAX {
-                return too_complex(format!("more than {LOOKUPS_MAX} look-ups of types"));
-            }
-            return RunError::Lookup(Box::new(PgFault {
-                severity: "ERROR".to_owned(),
-                sqlstate: "42704".to_owned(),
-                message: "the type is not in pg_catalog.pg_type".to_owned(),
-                ..PgFault::default()
-            }));
-        }
-        match self.fail(error, Sent::Nothing) {
-            RunError::Fault(fault) => RunError::Lookup(fault),
-            other => other,
-        }
-    }
-
     /// True if a kept statement failed before it ran, because it is not there.
     fn is_gone(&self, fault: &PgFault) -> bool {
         fault.sqlstate == sqlstate::NO_SUCH_STATEMENT && !self.watch.has_bound()
@@ -319,20 +271,6 @@ impl PgBackend {
     }
 }
 
-/// The error for a statement whose types are beyond what is looked up.
-fn too_complex(what: String) -> RunError {
-    RunError::Lookup(Box::new(PgFault {
-        severity: "ERROR".to_owned(),
-        sqlstate: sqlstate::TOO_COMPLEX.to_owned(),
-        message: format!("the statement needs {what}"),
-        ..PgFault::default()
-    }))
-}
-
-/// A type whose look-up fails again and again must not fill PostgreSQL's memory: a
-/// backend with more forgotten statements than this is closed after its lease.
-const FORGOTTEN_MAX: usize = 32;
-
 /// The protocol has a signed number for a row limit.
 const LIMIT_MAX: u32 = i32::MAX as u32;
 
@@ -376,7 +314,8 @@ impl Backend for PgBackend {
     }
 
     fn listen(&mut self, change: &Change) -> Result<(), RunError> {
-        self.bundles.hear(true);
+        self.take_notifications(true);
+        self.watch.start_question();
         self.change_channels(change)
     }
 
@@ -389,6 +328,7 @@ impl Backend for PgBackend {
     }
 
     fn check(&mut self) -> bool {
+        self.watch.start_question();
         match self.aim.wanted() {
             TargetSession::Any => self.client.check_connection().is_ok(),
             _ => self.aim.is_met(&mut self.client),
@@ -399,7 +339,8 @@ impl Backend for PgBackend {
         if self.poisoned || self.is_closed() {
             return false;
         }
-        self.bundles.hear(false);
+        self.take_notifications(false);
+        self.watch.start_question();
         let mut sql = String::new();
         // ROLLBACK outside a transaction would put a warning into the server's log.
         if self.watch.transaction().is_open() {

@@ -12,7 +12,7 @@ use crate::backend::transport::Watch;
 use crate::backend::values::Shape;
 use crate::core::channels::Change;
 use crate::core::value::{Column, Value};
-use crate::error::PgFault;
+use crate::error::{Excess, PgFault};
 
 /// Notices kept for one answer.
 const NOTICES_MAX: usize = 100;
@@ -111,6 +111,8 @@ pub enum RunError {
         fault: Option<Box<PgFault>>,
         /// How much of the statement PostgreSQL may have got.
         sent: Sent,
+        /// What it sent too much of, if that is why.
+        excess: Option<Excess>,
     },
     /// A parameter does not fit; nothing ran.
     Parameter {

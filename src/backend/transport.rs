@@ -28,8 +28,9 @@ use crate::backend::frames::Frames;
 use crate::backend::handshake::Refusal;
 use crate::backend::login::Login;
 use crate::backend::requests::Requests;
+use crate::core::budget::Share;
 use crate::core::transaction::TransactionState;
-use crate::error::PgFault;
+use crate::error::{Excess, PgFault};
 
 /// A notification of nobody, without channel and payload.
 const NUDGE: [u8; 11] = [b'A', 0, 0, 0, 10, 0, 0, 0, 0, 0, 0];
@@ -53,6 +54,22 @@ struct Observed {
     nudged: bool,
     /// What of a nudge is still to be read.
     nudge: &'static [u8],
+    /// Notifications are taken one by one, and those that wait come first.
+    reads_little: bool,
+    /// Where unfinished messages count.
+    share: Share,
+    /// Called when a statement sends what nobody wants without end.
+    on_flood: Hook,
+}
+
+/// Something to be called once.
+#[derive(Default)]
+struct Hook(Option<Box<dyn Fn() + Send>>);
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Hook").field(&self.0.is_some()).finish()
+    }
 }
 
 /// Names one operation on a connection; an abort for an older one does nothing.
@@ -83,7 +100,19 @@ impl Watch {
 
     /// Ends the current operation.
     pub fn end(&self) {
-        self.lock().epoch += 1;
+        let mut seen = self.lock();
+        seen.epoch += 1;
+        let hook = std::mem::take(&mut seen.on_flood);
+        drop(seen);
+        drop(hook);
+    }
+
+    /// What is done, once and without blocking, when a statement of the current
+    /// operation sends notices without end.
+    pub fn on_flood(&self, act: impl Fn() + Send + 'static) {
+        let hook = Hook(Some(Box::new(act)));
+        let before = std::mem::replace(&mut self.lock().on_flood, hook);
+        drop(before);
     }
 
     /// Breaks the connection off if it is still at the operation `epoch`.
@@ -120,6 +149,41 @@ impl Watch {
     /// A new statement starts: what the last one said is not its own.
     pub fn start_statement(&self) {
         self.lock().frames.start_statement();
+    }
+
+    /// The service asks something for itself: the answer must be short.
+    pub fn start_question(&self) {
+        self.lock().frames.bounds.start_question();
+    }
+
+    /// Bytes that have come as answer to that.
+    pub fn answered(&self) -> usize {
+        self.lock().frames.bounds.answered()
+    }
+
+    /// Why the stream was broken off, if that was for what it would have cost.
+    pub fn excess(&self) -> Option<Excess> {
+        self.lock().frames.excess
+    }
+
+    /// Whether notifications are passed on, and so are to be counted.
+    pub fn hear(&self, hears: bool) {
+        self.lock().frames.bounds.hears = hears;
+    }
+
+    /// All notifications that came were taken.
+    pub fn took_notifications(&self) {
+        self.lock().frames.bounds.took_notifications();
+    }
+
+    /// While notifications wait, no more is read. Only for whoever takes them.
+    pub fn read_little(&self, little: bool) {
+        self.lock().reads_little = little;
+    }
+
+    /// What of an unfinished message is in memory counts in these budgets.
+    pub fn count_in(&self, share: Share) {
+        self.lock().share = share;
     }
 
     /// A COPY FROM STDIN starts.
@@ -187,6 +251,12 @@ impl Watch {
         !now.is_empty()
     }
 
+    /// True if notifications wait that are to be taken before more is read.
+    fn has_backlog(&self) -> bool {
+        let seen = self.lock();
+        seen.reads_little && seen.frames.bounds.has_backlog()
+    }
+
     /// The FATAL or PANIC error that PostgreSQL sent before it closed.
     pub fn last_words(&self) -> Option<PgFault> {
         self.lock().frames.last_words.clone()
@@ -234,6 +304,7 @@ impl Watch {
         let mut seen = self.lock();
         seen.frames = Frames::default();
         seen.frames.login = login;
+        seen.frames.bounds.held = seen.share.hold_nothing();
     }
 
     fn register(&self, cx: &Context<'_>) -> io::Result<()> {
@@ -388,6 +459,10 @@ impl AsyncRead for WatchedStream {
         if self.watch.put_nudge(buf) {
             return Poll::Ready(Ok(()));
         }
+        // What waits is taken without waiting for the stream.
+        if self.watch.has_backlog() {
+            return Poll::Pending;
+        }
         let start = buf.filled().len();
         let polled = match &mut self.layer {
             Layer::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
@@ -401,13 +476,21 @@ impl AsyncRead for WatchedStream {
             if let Some(fresh) = buf.filled().get(start..) {
                 let mut seen = self.watch.lock();
                 seen.frames.read(fresh);
-                if seen.frames.excessive {
-                    return Poll::Ready(Err(io::Error::other(TOO_MUCH)));
+                if let Some(excess) = seen.frames.excess {
+                    return Poll::Ready(Err(io::Error::other(excess)));
                 }
+                let hook = match seen.frames.bounds.is_flooded() {
+                    true => seen.on_flood.0.take(),
+                    false => None,
+                };
                 // The driver has not seen the question yet, so it cannot answer.
                 if let Some(why) = seen.frames.login.objection() {
                     let refusal = Refusal::Mismatch(why.to_owned());
                     return Poll::Ready(Err(io::Error::other(refusal)));
+                }
+                drop(seen);
+                if let Some(act) = hook {
+                    act();
                 }
             }
         }
@@ -459,6 +542,3 @@ impl TlsStream for WatchedStream {
         }
     }
 }
-
-/// Why the stream breaks itself off.
-const TOO_MUCH: &str = "PostgreSQL sends a row or notifications beyond all limits";

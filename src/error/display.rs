@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::excess::{NOTICES_BYTES, NOTICES_MAX};
 use super::{CancelCause, Error, Outcome, PgFault};
 
 impl fmt::Display for Error {
@@ -64,7 +65,7 @@ impl fmt::Display for Error {
                 "no connection of tenant {tenant} is idle, and none is opened while the database is away; the last attempt, {:.1} s ago, failed: {cause}",
                 age.as_secs_f64()
             ),
-            Error::BackendLost { fault, work } => {
+            Error::BackendLost { fault, excess, work } => {
                 f.write_str(match work.outcome {
                     Outcome::NotStarted => "the backend was lost before the statement was sent",
                     Outcome::NotApplied => "the backend was lost; nothing was applied",
@@ -72,9 +73,10 @@ impl fmt::Display for Error {
                         "the backend was lost; what became of the statement is unknown"
                     }
                 })?;
-                match fault {
-                    Some(fault) => write!(f, ": {fault}"),
-                    None => Ok(()),
+                match (excess, fault) {
+                    (Some(excess), _) => write!(f, ": {excess}"),
+                    (None, Some(fault)) => write!(f, ": {fault}"),
+                    (None, None) => Ok(()),
                 }
             }
             // Results come in PostgreSQL's binary form, which few types lack.
@@ -99,6 +101,10 @@ impl fmt::Display for Error {
             Error::Cancelled { by: CancelCause::Unfinished, .. } => {
                 f.write_str("the data ended without finish: the COPY was aborted, and nothing of it remains")
             }
+            Error::Cancelled { by: CancelCause::Notices, .. } => write!(
+                f,
+                "the statement was cancelled: beside its rows it sent more than {NOTICES_MAX} notices and other messages, or more than {NOTICES_BYTES} bytes of them"
+            ),
             Error::Cancelled { by, .. } => write!(f, "the statement was cancelled ({})", by.as_str()),
             Error::Parameter {
                 statement,

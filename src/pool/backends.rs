@@ -16,6 +16,7 @@ use crate::error::{ConnectError, Error};
 use crate::pool::alarms::Alarm;
 use crate::pool::figures::During;
 use crate::pool::job::Session;
+use crate::pool::memory::Use;
 use crate::pool::opener::Attempt;
 use crate::pool::store::{OpenCount, Taken};
 use crate::pool::tenant::{lock, Tenant};
@@ -113,6 +114,7 @@ impl Tenant {
         let opening = During::new(&self.numbers.opening);
         let (started, generation) = (clock::now(), self.generation());
         let watch = Arc::<Watch>::default();
+        watch.count_in(self.context.memory.share(Use::Partial, &[self.memory()]));
         let limit = self.settings.connect_timeout.min(patience);
         let alarm = self.guard(&watch, limit);
         let outcome = self.connect.connect(&watch, limit);

@@ -191,7 +191,13 @@ pub(super) fn run(
     let backend = &mut *session.taken.backend;
     backend.take_notices();
     let mut progress = Progress::default();
+    let flooded = Arc::downgrade(operation);
     let bound = operation.bind(backend.watch(), backend.canceller());
+    backend.watch().on_flood(move || {
+        if let Some(operation) = flooded.upgrade() {
+            operation.cancel(CancelCause::Notices);
+        }
+    });
     let outcome = if bound {
         progress.statements(backend, operation, request, &mut work.flow)
     } else {

@@ -8,7 +8,7 @@ use crate::backend::keyword::{first_keyword, words};
 use crate::backend::session::{Backend, RunError, Sent, Statement, StatementResult};
 use crate::backend::sqlstate;
 use crate::core::transaction::TransactionState;
-use crate::error::{CancelCause, Error, Outcome, PgFault, Work};
+use crate::error::{CancelCause, Error, Excess, Outcome, PgFault, Work};
 use crate::pool::execute::{Flow, Request};
 use crate::pool::kept::{Kept, Limits};
 use crate::pool::operation::{Operation, Settled};
@@ -79,7 +79,9 @@ impl Progress {
             let _timeout = operation.timeout(request.timeout);
             plain(backend, "BEGIN").map_err(|error| match error {
                 // Nothing of the caller's was sent.
-                RunError::Lost { fault, .. } => RunError::Lost { fault, sent: Sent::Nothing },
+                RunError::Lost { fault, excess, .. } => {
+                    RunError::Lost { fault, sent: Sent::Nothing, excess }
+                }
                 other => other,
             })?;
             self.wrapped = true;
@@ -232,7 +234,9 @@ impl Progress {
             }
             RunError::Fault(fault) => Error::Sql { fault, work },
             RunError::Lookup(fault) => Error::Lookup { fault, work },
-            RunError::Lost { fault, sent } => self.lost(fault, sent, settled, request),
+            RunError::Lost { fault, sent, excess } => {
+                self.lost((fault, excess), sent, settled, request)
+            }
             RunError::Parameter { index, rule } => {
                 Error::Parameter { statement: self.at.unwrap_or(0), parameter: index, rule, work }
             }
@@ -271,15 +275,17 @@ impl Progress {
 
     fn lost(
         &self,
-        fault: Option<Box<PgFault>>,
+        (fault, excess): (Option<Box<PgFault>>, Option<Excess>),
         sent: Sent,
         settled: Settled,
         request: &Request,
     ) -> Error {
         let work = self.lost_work(sent);
         match settled.cause {
-            Some(cause) if fault.is_none() => self.cancelled(cause, work, request, true),
-            _ => Error::BackendLost { work, fault },
+            Some(cause) if fault.is_none() && excess.is_none() => {
+                self.cancelled(cause, work, request, true)
+            }
+            _ => Error::BackendLost { work, fault, excess },
         }
     }
 }

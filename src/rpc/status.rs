@@ -164,7 +164,7 @@ impl<'a> Said<'a> {
                     _ => said,
                 }
             }
-            Error::BackendLost { work, fault } => {
+            Error::BackendLost { work, fault, .. } => {
                 let said = match work.outcome {
                     Outcome::NotStarted => {
                         Said::new(Code::UNAVAILABLE, Reason::REASON_BACKEND_LOST).retry(SOON)
@@ -197,6 +197,8 @@ impl<'a> Said<'a> {
             Error::Cancelled { by, work } => {
                 let code = match by {
                     CancelCause::Caller | CancelCause::Unfinished => Code::CANCELLED,
+                    // Another try would come to the same.
+                    CancelCause::Notices => Code::FAILED_PRECONDITION,
                     _ => Code::ABORTED,
                 };
                 Said::new(code, Reason::REASON_CANCELLED).work(work).with("cause", by.as_str())

@@ -72,7 +72,7 @@ fn a_copy_that_is_not_seen_as_one_ends_the_lease_and_nothing_hangs() {
 }
 
 #[test]
-fn a_row_of_many_megabytes_goes_through_and_one_beyond_all_limits_is_told() {
+fn a_row_of_many_megabytes_goes_through() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
     lease.run(&["create table t (x text)"]);
@@ -85,10 +85,9 @@ fn a_row_of_many_megabytes_goes_through_and_one_beyond_all_limits_is_told() {
     assert_eq!(lease.value("select length(x) from t"), (40 << 20).to_string());
     let (data, _) = all(&lease, "copy t to stdout");
     assert_eq!(data.len(), (40 << 20) + 1);
-    let large = "copy (select x || x from t) to stdout";
-    let error = take(&lease, &out(&lease, large)).error.expect("an error");
-    assert_eq!(error.reason, "BACKEND_LOST", "{error}");
-    assert_goes_on(&service.lease(&tenant));
+    let (data, _) = all(&lease, "copy (select x || x from t) to stdout");
+    assert_eq!(data.len(), (80 << 20) + 1);
+    assert_goes_on(&lease);
 }
 
 #[test]

@@ -37,6 +37,8 @@ impl Fake {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
+                // Small answers are not to wait for one another.
+                stream.set_nodelay(true).unwrap();
                 std::thread::spawn(move || {
                     let mut talk = Talk { stream, statements: Vec::new() };
                     // It ends when the service hangs up.
@@ -193,9 +195,7 @@ impl Talk {
     fn query(&mut self, script: &dyn Fn(&mut Talk, &Asked) -> bool, body: &[u8]) {
         let sql = text(body);
         if !script(self, &Asked::Query(sql.clone())) {
-            let done =
-                if sql.is_empty() { message(b'I', &[]) } else { message(b'C', b"SELECT 0\0") };
-            self.say(&done);
+            self.say(&message(b'C', b"SELECT 0\0"));
         }
         self.ready();
     }
@@ -221,7 +221,9 @@ impl Talk {
                     self.say(&message(b'C', b"SELECT 0\0"));
                 }
             }
-            b'C' => drop(self.say(&message(b'3', &[]))),
+            b'C' => {
+                self.say(&message(b'3', &[]));
+            }
             // Describe and Execute are answered with what is before them.
             _ => {}
         }

@@ -163,7 +163,7 @@ impl Fake {
         match self.fate(Call::Run) {
             Fate::Good => Ok(Done::default()),
             Fate::Fails => Err(RunError::Fault(Box::<PgFault>::default())),
-            _ => Err(RunError::Lost { fault: None, sent: Sent::Whole }),
+            _ => Err(RunError::Lost { fault: None, sent: Sent::Whole, excess: None }),
         }
     }
 }
@@ -204,7 +204,7 @@ impl Backend for Fake {
         match self.fate(Call::Hear) {
             // Whoever comes or goes is looked for at every turn.
             Fate::Good => Ok(Heard::Nudge),
-            _ => Err(RunError::Lost { fault: None, sent: Sent::Nothing }),
+            _ => Err(RunError::Lost { fault: None, sent: Sent::Nothing, excess: None }),
         }
     }
     fn check(&mut self) -> bool {

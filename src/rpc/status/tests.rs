@@ -61,7 +61,7 @@ fn table() -> Vec<(Error, Code, &'static str)> {
         |sqlstate: &str| Box::new(PgFault { sqlstate: sqlstate.to_owned(), ..PgFault::default() });
     let connect = |cause| Error::Connect { tenant: tenant.clone(), cause };
     let undone = work(Outcome::NotApplied);
-    let lost = |outcome| Error::BackendLost { work: work(outcome), fault: None };
+    let lost = |outcome| Error::BackendLost { work: work(outcome), fault: None, excess: None };
     let cancelled = |by| Error::Cancelled { by, work: work(Outcome::NotApplied) };
     let lookup = |sqlstate| Error::Lookup { fault: fault(sqlstate), work: undone };
     let target = || "host:1".to_owned();
@@ -193,6 +193,7 @@ fn table() -> Vec<(Error, Code, &'static str)> {
         ),
         (cancelled(CancelCause::Caller), Code::CANCELLED, "CANCELLED"),
         (cancelled(CancelCause::Release), Code::ABORTED, "CANCELLED"),
+        (cancelled(CancelCause::Notices), Code::FAILED_PRECONDITION, "CANCELLED"),
         (cancelled(CancelCause::MaxLifetime), Code::ABORTED, "CANCELLED"),
         (cancelled(CancelCause::Shutdown), Code::ABORTED, "CANCELLED"),
         (

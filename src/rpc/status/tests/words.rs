@@ -49,7 +49,7 @@ fn wordy(word: &str) -> Vec<Error> {
     vec![
         Error::Sql { fault: fault_of(word), work: failed },
         Error::Lookup { fault: fault_of(word), work: failed },
-        Error::BackendLost { work: failed, fault: Some(fault_of(word)) },
+        Error::BackendLost { work: failed, fault: Some(fault_of(word)), excess: None },
         connect(busy()),
         connect(ConnectError::Several((0..32).map(away).collect())),
         Error::BreakerOpen {
