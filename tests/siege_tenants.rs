@@ -4,6 +4,7 @@
 mod harness;
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
 
 use connection_pool_manager::client::Client;
 use connection_pool_manager::proto::connection_pool::{ConnectionRequest, ConnectionResponse};
@@ -207,6 +208,7 @@ fn connections_that_die_young_are_not_opened_without_end() {
         // What was opened by then counts for the time that has passed by then.
         let opened = opened();
         assert!(opened <= allowed(), "{opened} of {}", allowed());
-        opened >= 24.0
+        // By then the minimum has died of age several times.
+        opened >= 24.0 && began.elapsed() > Duration::from_secs(6)
     });
 }

@@ -1,4 +1,7 @@
 //! How many requests may stand in queues: in all, and of one connection.
+//!
+//! There is no share for each address: behind a proxy all clients have one, and of the
+//! places there are, one connection can take one in forty with the defaults.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
