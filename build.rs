@@ -92,27 +92,29 @@ fn write_service(
         )?;
         let encoded = ENCODED.contains(&&*format!("{name}.{}", method.name()));
         let answered = if encoded { "Encoded" } else { response.as_str() };
-        let (handler, incoming, sink) = shape.server(&request, answered);
-        let bound = if encoded { format!("ENCODED_{constant}") } else { constant.clone() };
-        if encoded {
-            writeln!(
-                methods,
-                "const {bound}: grpcio::Method<{request}, Encoded> = grpcio::Method {{\n\
-                 \x20   ty: {constant}.ty,\n\
-                 \x20   name: {constant}.name,\n\
-                 \x20   req_mar: grpcio::Marshaller {{ ser: grpcio::pb_ser, de: grpcio::pb_de }},\n\
-                 \x20   resp_mar: grpcio::Marshaller {{ ser: Encoded::write, de: Encoded::read }},\n}};"
-            )?;
-        }
+        let marshaller = if encoded { "Encoded" } else { "grpcio" };
+        let (write, read) = if encoded { ("write", "read") } else { ("pb_ser", "pb_de") };
+        // Whatever the method's shape, on the wire it is messages one after the other, and
+        // only a stream of both sides tells how far the caller has come and that it has left.
+        writeln!(
+            methods,
+            "const SERVED_{constant}: grpcio::Method<super::Raw<{request}>, {answered}> = grpcio::Method {{\n\
+             \x20   ty: grpcio::MethodType::Duplex,\n\
+             \x20   name: {constant}.name,\n\
+             \x20   req_mar: grpcio::Marshaller {{ ser: super::Raw::write, de: super::Raw::read }},\n\
+             \x20   resp_mar: grpcio::Marshaller {{ ser: {marshaller}::{write}, de: {marshaller}::{read} }},\n}};"
+        )?;
         writeln!(
             handlers,
-            "    fn {function}(&mut self, ctx: grpcio::RpcContext<'_>, request: {incoming}, sink: {sink});"
+            "    fn {function}(&mut self, ctx: grpcio::RpcContext<'_>, \
+             requests: grpcio::RequestStream<super::Raw<{request}>>, \
+             sink: grpcio::DuplexSink<{answered}>);"
         )?;
         writeln!(
             binds,
             "    let mut handler = service.clone();\n\
-             \x20   let builder = builder.{handler}(&{bound}, \
-             move |ctx, request, sink| handler.{function}(ctx, request, sink));"
+             \x20   let builder = builder.add_duplex_streaming_handler(&SERVED_{constant}, \
+             move |ctx, requests, sink| handler.{function}(ctx, requests, sink));"
         )?;
         calls.push_str(&shape.client(&function, &constant, &request, &response));
     }
@@ -177,25 +179,6 @@ impl Shape {
             Shape::ServerStream => "ServerStreaming",
             Shape::ClientStream => "ClientStreaming",
             Shape::Both => "Duplex",
-        }
-    }
-
-    /// How the server binds the method, and what its handler gets.
-    ///
-    /// One answer is bound as a stream of one message: on the wire they are the
-    /// same, and only a streaming sink can tell that its caller has left.
-    fn server(self, request: &str, response: &str) -> (&'static str, String, String) {
-        match self {
-            Shape::Unary | Shape::ServerStream => (
-                "add_server_streaming_handler",
-                request.to_owned(),
-                format!("grpcio::ServerStreamingSink<{response}>"),
-            ),
-            Shape::ClientStream | Shape::Both => (
-                "add_duplex_streaming_handler",
-                format!("grpcio::RequestStream<{request}>"),
-                format!("grpcio::DuplexSink<{response}>"),
-            ),
         }
     }
 

@@ -28,6 +28,11 @@ pub enum Error {
         /// The whole sentence for the caller.
         rule: String,
     },
+    /// The request had not come whole when its time was over.
+    RequestTimeout {
+        /// The limit.
+        limit: Duration,
+    },
     /// No such lease.
     LeaseNotFound,
     /// The lease ended before.
@@ -331,6 +336,7 @@ impl Error {
     pub fn as_str(&self) -> &'static str {
         match self {
             Error::Invalid { .. } => "invalid_argument",
+            Error::RequestTimeout { .. } => "request_timeout",
             Error::LeaseNotFound => "lease_not_found",
             Error::LeaseEnded(_) => "lease_ended",
             Error::LeaseBusy { .. } => "lease_busy",

@@ -3,4 +3,23 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 #![allow(rustdoc::all)]
 
+use std::marker::PhantomData;
+
 include!(concat!(env!("OUT_DIR"), "/pb/mod.rs"));
+
+/// A request as it has come. It should be a `Q`, which nobody has looked at yet.
+pub struct Raw<Q> {
+    pub reader: grpcio::MessageReader,
+    of: PhantomData<fn() -> Q>,
+}
+
+impl<Q> Raw<Q> {
+    fn read(reader: grpcio::MessageReader) -> grpcio::Result<Raw<Q>> {
+        Ok(Raw { reader, of: PhantomData })
+    }
+
+    /// A method has this beside `read`; a server sends no requests.
+    fn write(&self, _: &mut grpcio::GrpcSlice) -> grpcio::Result<()> {
+        Err(grpcio::Error::Codec("a request that has come is not sent".into()))
+    }
+}

@@ -78,8 +78,12 @@ pub(super) struct Flags {
     /// have more connections than that.
     #[arg(long, env = "CPM_LEASES_PER_CALLER", default_value_t = 20)]
     pub leases_per_caller: usize,
+    /// A request must have come whole within so long, in seconds.
+    #[arg(long, env = "CPM_REQUEST_TIMEOUT", default_value_t = 10, value_name = "SECONDS",
+          value_parser = value_parser!(u64).range(1..=3600))]
+    pub request_timeout: u64,
     /// A reader of a streamed result that takes nothing for so long has its
-    /// statement cancelled, in seconds.
+    /// statement cancelled, in seconds; a call whose answer is not taken ends.
     #[arg(long, env = "CPM_STALL_TIMEOUT", default_value_t = 30, value_name = "SECONDS")]
     pub stall_timeout: u64,
     /// The most connections of all tenants together.
@@ -181,6 +185,7 @@ impl Flags {
                 leases_per_caller: self.leases_per_caller,
                 client_connections: self.max_client_connections,
                 client_connections_per_address: self.client_connections_per_address,
+                request_timeout: Duration::from_secs(self.request_timeout),
                 // Zero would give every reader up; a day is as good as for ever.
                 stall_timeout: Duration::from_secs(self.stall_timeout.clamp(1, 86_400)),
                 memory_bytes: self.memory_limit,

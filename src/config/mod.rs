@@ -160,8 +160,11 @@ pub struct Limits {
     pub tombstone_age: Duration,
     /// Bytes of results in one answer, below gRPC's 4 MiB message limit.
     pub result_bytes: usize,
+    /// A request must have come whole within so long; of a stream, its first message.
+    pub request_timeout: Duration,
     /// A reader of a streamed result that takes nothing for so long has its
-    /// statement cancelled: it holds a backend, its snapshot and its locks.
+    /// statement cancelled: it holds a backend, its snapshot and its locks. Any call
+    /// whose answer is not taken for so long ends.
     pub stall_timeout: Duration,
     /// Statements in one Execute.
     pub statements: usize,
@@ -275,6 +278,8 @@ impl Default for Limits {
             tombstones: 100_000,
             tombstone_age: Duration::from_secs(600),
             result_bytes: 3 * 1024 * 1024 + 512 * 1024,
+            // 4 MiB on a line of 4 Mbit/s.
+            request_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(30),
             statements: 1000,
             sql_bytes: 3 * 1024 * 1024,

@@ -9,6 +9,11 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Invalid { rule, .. } => f.write_str(rule),
+            Error::RequestTimeout { limit } => write!(
+                f,
+                "the request did not come whole within {} ms, so nothing was done",
+                limit.as_millis()
+            ),
             Error::LeaseNotFound => f.write_str("connection not found"),
             Error::LeaseEnded(t) => write!(
                 f,

@@ -1,10 +1,9 @@
 //! ConnectionPoolService.
 
-use grpcio::{RpcContext, ServerStreamingSink};
+use grpcio::{DuplexSink, RequestStream, RpcContext};
 
 use crate::core::ids::TenantId;
 use crate::core::lease_table::EndReason;
-use crate::pool::caller::Caller;
 use crate::pool::leases::Release;
 use crate::pool::service::Service;
 use crate::proto::connection_pool::{
@@ -13,6 +12,7 @@ use crate::proto::connection_pool::{
     ReleaseResponse, RenewRequest, RenewResponse, StatsRequest, StatsResponse,
 };
 use crate::proto::connection_pool_grpc::ConnectionPoolService;
+use crate::proto::Raw;
 use crate::rpc::{convert, reply};
 
 /// Answers ConnectionPoolService.
@@ -23,15 +23,15 @@ impl ConnectionPoolService for ConnectionPool {
     fn get_connection(
         &mut self,
         ctx: RpcContext<'_>,
-        request: ConnectionRequest,
-        sink: ServerStreamingSink<ConnectionResponse>,
+        requests: RequestStream<Raw<ConnectionRequest>>,
+        sink: DuplexSink<ConnectionResponse>,
     ) {
-        let service = &self.0;
         reply::answer(
+            &self.0,
             &ctx,
+            requests,
             sink,
-            service.caller(&ctx.peer()),
-            |caller| {
+            |service, request, caller| {
                 let asked = convert::acquire(request, caller.peer())?;
                 service.acquire(&asked.target, asked.ask, asked.request, asked.wait, caller)
             },
@@ -49,15 +49,15 @@ impl ConnectionPoolService for ConnectionPool {
     fn release_connection(
         &mut self,
         ctx: RpcContext<'_>,
-        request: ConnectionRelease,
-        sink: ServerStreamingSink<ReleaseResponse>,
+        requests: RequestStream<Raw<ConnectionRelease>>,
+        sink: DuplexSink<ReleaseResponse>,
     ) {
-        let service = &self.0;
         reply::answer(
+            &self.0,
             &ctx,
+            requests,
             sink,
-            Caller::nobody(),
-            |_| {
+            |service, request, _| {
                 let id = convert::connection_id(&request.connection_id)?;
                 Ok(service.release(id, request.force))
             },
@@ -77,11 +77,10 @@ impl ConnectionPoolService for ConnectionPool {
     fn get_pool_stats(
         &mut self,
         ctx: RpcContext<'_>,
-        request: StatsRequest,
-        sink: ServerStreamingSink<StatsResponse>,
+        requests: RequestStream<Raw<StatsRequest>>,
+        sink: DuplexSink<StatsResponse>,
     ) {
-        let service = &self.0;
-        reply::answer_now(&ctx, sink, || {
+        reply::answer_now(&self.0, &ctx, requests, sink, |service, request| {
             let tenant = TenantId::parse(&request.tenant_id)?;
             let (figures, leases) = service.figures(&tenant)?;
             let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
@@ -106,11 +105,10 @@ impl ConnectionPoolService for ConnectionPool {
     fn renew_connection(
         &mut self,
         ctx: RpcContext<'_>,
-        request: RenewRequest,
-        sink: ServerStreamingSink<RenewResponse>,
+        requests: RequestStream<Raw<RenewRequest>>,
+        sink: DuplexSink<RenewResponse>,
     ) {
-        let service = &self.0;
-        reply::answer_now(&ctx, sink, || {
+        reply::answer_now(&self.0, &ctx, requests, sink, |service, request| {
             let id = convert::connection_id(&request.connection_id)?;
             let view = service.renew(&id, convert::ttl(&request)?)?;
             Ok(RenewResponse {
@@ -124,11 +122,10 @@ impl ConnectionPoolService for ConnectionPool {
     fn health_check(
         &mut self,
         ctx: RpcContext<'_>,
-        request: HealthCheckRequest,
-        sink: ServerStreamingSink<HealthCheckResponse>,
+        requests: RequestStream<Raw<HealthCheckRequest>>,
+        sink: DuplexSink<HealthCheckResponse>,
     ) {
-        let service = &self.0;
-        reply::answer_now(&ctx, sink, || {
+        reply::answer_now(&self.0, &ctx, requests, sink, |service, request| {
             convert::health::check(&service.health(), &request.tenant_id)
         });
     }
@@ -136,11 +133,10 @@ impl ConnectionPoolService for ConnectionPool {
     fn get_connection_pool_metrics(
         &mut self,
         ctx: RpcContext<'_>,
-        request: ConnectionPoolMetricsRequest,
-        sink: ServerStreamingSink<ConnectionPoolMetricsResponse>,
+        requests: RequestStream<Raw<ConnectionPoolMetricsRequest>>,
+        sink: DuplexSink<ConnectionPoolMetricsResponse>,
     ) {
-        let service = &self.0;
-        reply::answer_now(&ctx, sink, || {
+        reply::answer_now(&self.0, &ctx, requests, sink, |service, request| {
             convert::health::metrics(&service.health(), &request.tenant_id)
         });
     }

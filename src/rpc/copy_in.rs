@@ -7,13 +7,11 @@
 mod intake;
 
 use std::future::{poll_fn, Future};
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_util::{FutureExt, Sink, SinkExt, Stream};
-use grpcio::{DuplexSink, RequestStream, RpcContext, WriteFlags};
+use grpcio::{DuplexSink, RequestStream, RpcContext};
 
 use crate::error::{CancelCause, Error};
 use crate::pool::caller::Caller;
@@ -22,27 +20,20 @@ use crate::pool::job::Answer;
 use crate::pool::service::Service;
 use crate::proto::sql::copy_in_request::Kind;
 use crate::proto::sql::{CopyInRequest, CopyInResponse, CopyInStart};
+use crate::proto::Raw;
 use crate::rpc::convert;
-use crate::rpc::status::status;
-use crate::threads;
+use crate::rpc::entry::{Call, Ended, Messages};
 use intake::Intake;
 
 /// Serves one call.
 pub(super) fn serve(
     service: &Service,
     ctx: &RpcContext<'_>,
-    requests: RequestStream<CopyInRequest>,
+    requests: RequestStream<Raw<CopyInRequest>>,
     sink: DuplexSink<CopyInResponse>,
 ) {
-    let caller = service.caller(&ctx.peer());
-    let copy = Copy { service: service.clone(), caller, reading: true, running: None, wrong: None };
-    let served = AssertUnwindSafe(run(copy, requests, sink)).catch_unwind();
-    ctx.spawn(async move {
-        // A panic that reached gRPC's thread would end it for good.
-        if served.await.is_err() {
-            log::error!("event=panic thread={}", threads::GRPC);
-        }
-    });
+    let service = service.clone();
+    Call::serve(&service.clone(), ctx, requests, sink, |call| run(service, call));
 }
 
 /// One call.
@@ -63,40 +54,23 @@ struct Running {
     answer: Answer<Executed>,
 }
 
-async fn run(
-    mut copy: Copy,
-    // Dropping it cancels the call, so that it outlives the sink's last word.
-    mut requests: RequestStream<CopyInRequest>,
-    mut sink: DuplexSink<CopyInResponse>,
-) {
-    let ended = poll_fn(|cx| {
-        // A sink tells of a client who has left; after that it must not be polled
-        // again.
-        if let Poll::Ready(Err(_)) = Pin::new(&mut sink).poll_ready(cx) {
-            return Poll::Ready(None);
-        }
-        copy.poll_end(cx, &mut requests).map(Some)
+async fn run(service: Service, mut call: Call<CopyInRequest, CopyInResponse>) {
+    let caller = Arc::clone(&call.caller);
+    let mut copy = Copy { service, caller, reading: true, running: None, wrong: None };
+    let ended = poll_fn(|cx| match call.poll_left(cx) {
+        Poll::Ready(()) => Poll::Ready(Err(Ended::Left)),
+        Poll::Pending => copy.poll_end(cx, &mut call.messages),
     });
-    let Some(ended) = ended.await else {
-        return copy.caller.leave();
-    };
-    match ended {
-        Err(error) => {
-            // The client may have left; then nobody needs the error.
-            let _ = sink.fail(status(&error)).await;
-        }
+    match ended.await {
         Ok(executed) => {
             let (rows_affected, command_tag, session) = convert::sql::ending(executed);
             let session = Some(session).into();
             let response =
                 CopyInResponse { rows_affected, command_tag, session, ..CopyInResponse::default() };
-            // The hint puts message and status into one write.
-            let flags = WriteFlags::default().buffer_hint(true);
-            if sink.send((response, flags)).await.is_ok() {
-                // As above.
-                let _ = sink.close().await;
-            }
+            // The client may have left; the rows are stored all the same.
+            call.finish(response).await;
         }
+        Err(ended) => call.end(ended).await,
     }
 }
 
@@ -105,27 +79,27 @@ impl Copy {
     fn poll_end(
         &mut self,
         cx: &mut Context<'_>,
-        requests: &mut RequestStream<CopyInRequest>,
-    ) -> Poll<Result<Executed, Error>> {
+        messages: &mut Messages<CopyInRequest>,
+    ) -> Poll<Result<Executed, Ended>> {
         loop {
             if let Some(running) = &mut self.running {
                 // It need not wait for the end of the data to fail.
                 if let Poll::Ready(ended) = Pin::new(&mut running.answer).poll(cx) {
                     let ended = ended.unwrap_or(Err(Error::Internal("an answer was lost")));
                     return Poll::Ready(match self.wrong.take() {
-                        Some(error) if ended.is_err() => Err(error),
-                        _ => ended,
+                        Some(error) if ended.is_err() => Err(error.into()),
+                        _ => ended.map_err(Ended::from),
                     });
                 }
                 if !self.reading || running.intake.poll_room(cx).is_pending() {
                     return Poll::Pending;
                 }
             }
-            match Pin::new(&mut *requests).poll_next(cx) {
+            match messages.poll_next(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(read) => {
-                    if let Err(error) = self.read(read) {
-                        return Poll::Ready(Err(error));
+                    if let Err(ended) = self.read(read) {
+                        return Poll::Ready(Err(ended));
                     }
                 }
             }
@@ -136,25 +110,22 @@ impl Copy {
     ///
     /// # Errors
     /// If that is the end of the call.
-    fn read(&mut self, read: Option<grpcio::Result<CopyInRequest>>) -> Result<(), Error> {
+    fn read(&mut self, read: Option<Result<CopyInRequest, Ended>>) -> Result<(), Ended> {
         let said = match read {
             Some(Ok(request)) => request.kind,
-            // The client has left, or sends what is no message: the sink will tell.
-            Some(Err(_)) => {
-                self.reading = false;
-                self.caller.leave();
+            Some(Err(Ended::Left)) => return Err(Ended::Left),
+            Some(Err(Ended::Failed(error))) => return self.break_off(error),
+            None if self.running.is_some() => {
+                self.end(None);
                 return Ok(());
             }
-            None => {
-                return self.end(CancelCause::Unfinished, "the stream ended without start");
-            }
+            None => return Err(Error::invalid("kind", "the stream ended without start").into()),
         };
         let wrong = match (said, &self.running) {
-            (Some(Kind::Start(start)), None) => return self.start(start),
+            (Some(Kind::Start(start)), None) => return Ok(self.start(start)?),
             (Some(Kind::Data(data)), Some(running)) => {
                 if let Err(error) = running.intake.push(data) {
-                    self.wrong = Some(error);
-                    return self.end(CancelCause::Unfinished, "");
+                    self.end(Some(error));
                 }
                 return Ok(());
             }
@@ -167,19 +138,24 @@ impl Copy {
             (Some(_), None) => "the first message must be start",
             (Some(Kind::Start(_)), Some(_)) => "start must be the first message, and only that",
         };
-        self.wrong = self.running.is_some().then(|| Error::invalid("kind", wrong));
-        self.end(CancelCause::Unfinished, wrong)
+        self.break_off(Error::invalid("kind", wrong))
+    }
+
+    /// The client does what it must not.
+    fn break_off(&mut self, error: Error) -> Result<(), Ended> {
+        if self.running.is_none() {
+            return Err(error.into());
+        }
+        self.end(Some(error));
+        Ok(())
     }
 
     /// No more data comes, and the COPY is not finished.
-    fn end(&mut self, cause: CancelCause, rule: &'static str) -> Result<(), Error> {
+    fn end(&mut self, wrong: Option<Error>) {
         self.reading = false;
-        match &self.running {
-            Some(running) => {
-                running.intake.abort(cause);
-                Ok(())
-            }
-            None => Err(Error::invalid("kind", rule)),
+        self.wrong = wrong;
+        if let Some(running) = &self.running {
+            running.intake.abort(CancelCause::Unfinished);
         }
     }
 

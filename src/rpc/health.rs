@@ -2,10 +2,10 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{ready, Poll};
 
-use futures_util::{Sink, SinkExt, Stream};
-use grpcio::{RpcContext, RpcStatus, RpcStatusCode, ServerStreamingSink, WriteFlags};
+use futures_util::Stream;
+use grpcio::{DuplexSink, RequestStream, RpcContext, RpcStatus, RpcStatusCode};
 
 use crate::pool::service::Service;
 use crate::proto::health::health_check_response::ServingStatus;
@@ -13,6 +13,8 @@ use crate::proto::health::{
     HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
 };
 use crate::proto::health_grpc::Health;
+use crate::proto::Raw;
+use crate::rpc::entry::{Call, Ended};
 use crate::rpc::reply;
 
 /// The server as a whole, and its services by their full names.
@@ -39,30 +41,31 @@ impl Health for Standard {
     fn check(
         &mut self,
         ctx: RpcContext<'_>,
-        request: HealthCheckRequest,
-        sink: ServerStreamingSink<HealthCheckResponse>,
+        requests: RequestStream<Raw<HealthCheckRequest>>,
+        sink: DuplexSink<HealthCheckResponse>,
     ) {
-        match self.status(&request.service) {
-            Some(status) => reply::answer_now(&ctx, sink, || Ok(response(status))),
-            None => {
-                let unknown = "there is no service of this name".to_owned();
-                let status = RpcStatus::with_message(RpcStatusCode::NOT_FOUND, unknown);
-                ctx.spawn(async move {
-                    // The caller may have left.
-                    let _ = sink.fail(status).await;
-                });
+        let standard = self.clone();
+        Call::serve(&self.0, &ctx, requests, sink, |mut call| async move {
+            match call.request(|request, _| Ok(standard.status(&request.service))).await {
+                Ok(Some(status)) => drop(call.finish(response(status)).await),
+                Ok(None) => {
+                    let unknown = "there is no service of this name".to_owned();
+                    call.fail(RpcStatus::with_message(RpcStatusCode::NOT_FOUND, unknown)).await;
+                }
+                Err(ended) => call.end(ended).await,
             }
-        }
+        });
     }
 
     fn list(
         &mut self,
         ctx: RpcContext<'_>,
-        _: HealthListRequest,
-        sink: ServerStreamingSink<HealthListResponse>,
+        requests: RequestStream<Raw<HealthListRequest>>,
+        sink: DuplexSink<HealthListResponse>,
     ) {
-        reply::answer_now(&ctx, sink, || {
-            let known = |name: &str| Some((name.to_owned(), response(self.status(name)?)));
+        let standard = self.clone();
+        reply::answer_now(&self.0, &ctx, requests, sink, move |_, _| {
+            let known = |name: &str| Some((name.to_owned(), response(standard.status(name)?)));
             let statuses = NAMES.into_iter().filter_map(known).collect();
             Ok(HealthListResponse { statuses, ..HealthListResponse::default() })
         });
@@ -71,38 +74,47 @@ impl Health for Standard {
     fn watch(
         &mut self,
         ctx: RpcContext<'_>,
-        request: HealthCheckRequest,
-        sink: ServerStreamingSink<HealthCheckResponse>,
+        requests: RequestStream<Raw<HealthCheckRequest>>,
+        sink: DuplexSink<HealthCheckResponse>,
     ) {
-        // Watches before it looks, so that no change falls in between.
-        let changes = self.0.context().serving.watch();
-        let watcher = self.clone();
-        reply::spawn(&ctx, async move {
+        let standard = self.clone();
+        Call::serve(&self.0, &ctx, requests, sink, |mut call| async move {
             // It ends when its caller leaves, or with the server.
-            let _ = watcher.tell(&request.service, sink, changes).await;
+            let ended = match call.request(|request, _| Ok(request.service)).await {
+                Ok(name) => standard.tell(&name, &mut call).await,
+                Err(ended) => ended,
+            };
+            call.end(ended).await;
         });
     }
 }
 
 impl Standard {
+    /// Tells the status and its changes, until that ends.
     async fn tell(
         &self,
         name: &str,
-        mut sink: ServerStreamingSink<HealthCheckResponse>,
-        mut changes: futures_channel::mpsc::Receiver<()>,
-    ) -> grpcio::Result<()> {
+        call: &mut Call<HealthCheckRequest, HealthCheckResponse>,
+    ) -> Ended {
+        // Watches before it looks, so that no change falls in between.
+        let mut changes = self.0.context().serving.watch();
         let mut told = None;
         loop {
             let now = self.status(name).unwrap_or(ServingStatus::SERVICE_UNKNOWN);
             if told != Some(now) {
-                sink.send((response(now), WriteFlags::default())).await?;
+                if let Err(ended) = call.send(response(now)) {
+                    return ended;
+                }
                 told = Some(now);
             }
-            poll_fn(|cx| match Pin::new(&mut sink).poll_ready(cx) {
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                _ => Pin::new(&mut changes).poll_next(cx).map(|_| Ok(())),
-            })
-            .await?;
+            // While there is no room for another, it is not looked for.
+            let changed = poll_fn(|cx| match ready!(call.poll_room(cx, 1)) {
+                Ok(()) => Pin::new(&mut changes).poll_next(cx).map(|_| Ok(())),
+                Err(ended) => Poll::Ready(Err(ended)),
+            });
+            if let Err(ended) = changed.await {
+                return ended;
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ mod convert;
 mod copy_in;
 mod copy_out;
 pub mod crowded;
+mod entry;
 mod health;
 mod listen;
 mod outflow;

@@ -5,14 +5,12 @@
 //! and does not read from PostgreSQL, whose socket fills in turn.
 
 use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures_util::{Future, FutureExt, Sink, SinkExt};
-use grpcio::{RpcContext, ServerStreamingSink, WriteFlags};
+use grpcio::{DuplexSink, RequestStream, RpcContext};
+use protobuf::Message;
 
 use crate::backend::session::{Notice, Notices};
 use crate::clock;
@@ -25,9 +23,9 @@ use crate::pool::listen::{Letter, Listening};
 use crate::pool::outlet::{Interrupt, Stalled};
 use crate::pool::service::Service;
 use crate::proto::sql_grpc::Encoded;
+use crate::proto::Raw;
+use crate::rpc::entry::Call;
 use crate::rpc::pipe::{Added, Batch, Pipe};
-use crate::rpc::status::status;
-use crate::threads;
 
 /// A batch is sent when it has so many bytes,
 const BATCH_BYTES: usize = 64 << 10;
@@ -169,77 +167,47 @@ impl Drop for Inflow {
 }
 
 /// Serves one call whose result is a stream.
-pub(super) fn serve<R: Send + 'static>(
+pub(super) fn serve<Q: Message, R: Send + 'static>(
     service: &Service,
     ctx: &RpcContext<'_>,
-    sink: ServerStreamingSink<Encoded>,
-    ask: impl FnOnce(&Arc<Caller>) -> Result<Asked<R>, Error>,
+    requests: RequestStream<Raw<Q>>,
+    sink: DuplexSink<Encoded>,
+    ask: impl FnOnce(&Service, Q, &Arc<Caller>) -> Result<Asked<R>, Error> + Send + 'static,
 ) {
-    let caller = service.caller(&ctx.peer());
-    let asked = threads::survive(threads::GRPC, || ask(&caller));
-    let asked = asked.unwrap_or(Err(Error::Internal("a handler failed")));
-    let served = AssertUnwindSafe(async move {
-        match asked {
-            Ok(asked) => pump(sink, asked, caller).await,
-            Err(error) => fail(sink, &error).await,
-        }
-    });
-    let served = served.catch_unwind();
-    ctx.spawn(async move {
-        // A panic that reached gRPC's thread would end it for good.
-        if served.await.is_err() {
-            log::error!("event=panic thread={}", threads::GRPC);
+    let asked = service.clone();
+    Call::serve(service, ctx, requests, sink, |mut call| async move {
+        match call.request(|request, caller| ask(&asked, request, caller)).await {
+            Ok(asked) => pump(call, asked).await,
+            Err(ended) => call.end(ended).await,
         }
     });
 }
 
-async fn fail(sink: ServerStreamingSink<Encoded>, error: &Error) {
-    // The caller may have left; then nobody needs the error.
-    let _ = sink.fail(status(error)).await;
-}
+/// A reader that takes nothing has its statement cancelled once the pipe has been full
+/// for as long as is allowed. It has as long again to take what is left and the reason.
+const LAST: u32 = 2;
 
 /// Sends what comes, and at last how it ended.
-async fn pump<R>(mut sink: ServerStreamingSink<Encoded>, asked: Asked<R>, caller: Arc<Caller>) {
-    let Asked { inflow, mut answer, trailer, held: _held } = asked;
+async fn pump<Q: Message, R>(mut call: Call<Q, Encoded>, asked: Asked<R>) {
+    let Asked { inflow, answer, trailer, held: _held } = asked;
     loop {
-        let next = poll_fn(|cx| match Pin::new(&mut sink).poll_ready(cx) {
-            Poll::Ready(Err(_)) => Poll::Ready(Err(())),
+        let next = poll_fn(|cx| match call.poll_room(cx, LAST) {
             Poll::Ready(Ok(())) => inflow.pipe.poll_next(cx, inflow.seal).map(Ok),
+            Poll::Ready(Err(ended)) => Poll::Ready(Err(ended)),
             Poll::Pending => Poll::Pending,
         });
-        match next.await {
-            // A sink that failed once must not be polled again: it is dropped.
-            Err(()) => return caller.leave(),
+        let sent = match next.await {
+            Ok(Some(message)) => call.send(Encoded(message)),
             Ok(None) => break,
-            Ok(Some(message)) => {
-                let message = (Encoded(message), WriteFlags::default());
-                if Pin::new(&mut sink).start_send(message).is_err() {
-                    return caller.leave();
-                }
-            }
+            Err(ended) => Err(ended),
+        };
+        if let Err(ended) = sent {
+            return call.end(ended).await;
         }
     }
-    let ended = poll_fn(|cx| {
-        if let Poll::Ready(ended) = Pin::new(&mut answer).poll(cx) {
-            return Poll::Ready(Some(ended));
-        }
-        match Pin::new(&mut sink).poll_ready(cx) {
-            Poll::Ready(Err(_)) => Poll::Ready(None),
-            _ => Poll::Pending,
-        }
-    });
-    let Some(ended) = ended.await else {
-        return caller.leave();
-    };
-    match ended.unwrap_or(Err(Error::Internal("an answer was lost"))) {
-        Err(error) => fail(sink, &error).await,
-        Ok(executed) => {
-            // The hint puts message and status into one write.
-            let message = (Encoded(trailer(executed)), WriteFlags::default().buffer_hint(true));
-            if sink.send(message).await.is_ok() {
-                // As above.
-                let _ = sink.close().await;
-            }
-        }
+    match call.wait(answer).await {
+        // Whether it arrives changes nothing.
+        Ok(executed) => drop(call.finish(Encoded(trailer(executed))).await),
+        Err(ended) => call.end(ended).await,
     }
 }

@@ -23,6 +23,8 @@ pub use crate::rpc::bind_error::BindError;
 const QUEUES: RangeInclusive<usize> = 2..=16;
 /// Requests larger than this are refused by gRPC.
 const MESSAGE_BYTES: i32 = 4 << 20;
+/// The bit of no compression in gRPC's set of encodings.
+const IDENTITY: i32 = 1;
 /// Beyond 192 that may wait there is room for releases and renewals.
 pub(super) const STREAMS: i32 = 256;
 /// What a client may send ahead of being read, in each stream: 16 MiB a connection.
@@ -63,6 +65,10 @@ impl Server {
             .keepalive_permit_without_calls(true)
             .http2_min_recv_ping_interval_without_data(Duration::from_secs(10))
             .raw_cfg_int(c"grpc.server_handshake_timeout_ms".to_owned(), 10_000)
+            // gRPC unpacks a message before it looks how large it has become: nothing
+            // that is compressed is taken.
+            .raw_cfg_int(c"grpc.compression_enabled_algorithms_bitset".to_owned(), IDENTITY)
+            .raw_cfg_int(c"grpc.per_message_decompression".to_owned(), 0)
             .http2_bdp_probe(false)
             .stream_initial_window_size(WINDOW_BYTES)
             .set_resource_quota(ResourceQuota::new(Some("grpc")).resize_memory(QUOTA_BYTES))

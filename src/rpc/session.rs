@@ -6,14 +6,12 @@
 //! ends, dropping it ends the lease.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::future::{poll_fn, Future};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
-use futures_util::{FutureExt, Sink, SinkExt, Stream};
-use grpcio::{DuplexSink, RequestStream, RpcContext, WriteFlags};
+use grpcio::{DuplexSink, RequestStream, RpcContext};
 
 use crate::core::budget::Held;
 use crate::core::ids::TenantId;
@@ -31,9 +29,10 @@ use crate::proto::sql::session_response::Kind as Said;
 use crate::proto::sql::{
     SessionClosed, SessionExecute, SessionExecuted, SessionOpened, SessionRequest, SessionResponse,
 };
-use crate::rpc::status::{in_message, status};
+use crate::proto::Raw;
+use crate::rpc::entry::{Call, Ended, Messages};
+use crate::rpc::status::in_message;
 use crate::rpc::{connection_pool, convert};
-use crate::threads;
 
 /// Requests that may wait; while so many do, no more are read.
 const QUEUED: usize = 64;
@@ -46,7 +45,7 @@ const REFUSED_BYTES: usize = 1 << 10;
 pub(super) fn serve(
     service: &Service,
     ctx: &RpcContext<'_>,
-    requests: RequestStream<SessionRequest>,
+    requests: RequestStream<Raw<SessionRequest>>,
     sink: DuplexSink<SessionResponse>,
 ) {
     let session = Session {
@@ -59,13 +58,7 @@ pub(super) fn serve(
         running: None,
         closing: false,
     };
-    let served = AssertUnwindSafe(run(session, requests, sink)).catch_unwind();
-    ctx.spawn(async move {
-        // A panic that reached gRPC's thread would end it for good.
-        if served.await.is_err() {
-            log::error!("event=panic thread={}", threads::GRPC);
-        }
-    });
+    Call::serve(service, ctx, requests, sink, |call| run(session, call));
 }
 
 /// One stream.
@@ -115,52 +108,31 @@ enum Step {
     Say(Said),
     /// Send this, and end well.
     Finish(SessionClosed),
-    /// End with this.
-    Fail(Error),
-    /// The client has left, or broken the stream off.
-    Gone,
+    /// End with this; the client may have left, or broken the stream off.
+    End(Ended),
 }
 
-async fn run(
-    mut session: Session,
-    // Dropping it cancels the call, so that it outlives the sink's last word.
-    mut requests: RequestStream<SessionRequest>,
-    mut sink: DuplexSink<SessionResponse>,
-) {
+async fn run(mut session: Session, mut call: Call<SessionRequest, SessionResponse>) {
     loop {
-        let step = std::future::poll_fn(|cx| {
-            // A sink tells of a client who has left; after that it must not be
-            // polled again.
-            match Pin::new(&mut sink).poll_ready(cx) {
-                Poll::Ready(Err(_)) => Poll::Ready(Step::Gone),
-                Poll::Ready(Ok(())) => session.poll_step(cx, &mut requests, true),
-                Poll::Pending => session.poll_step(cx, &mut requests, false),
-            }
+        let step = poll_fn(|cx| match call.poll_room(cx, 1) {
+            Poll::Ready(Ok(())) => session.poll_step(cx, &mut call.messages, true),
+            Poll::Ready(Err(ended)) => Poll::Ready(Step::End(ended)),
+            Poll::Pending => session.poll_step(cx, &mut call.messages, false),
         });
-        let (said, last) = match step.await {
-            Step::Say(said) => (said, false),
-            Step::Finish(closed) => (Said::Closed(closed), true),
-            Step::Fail(error) => {
+        let message = |kind| SessionResponse { kind: Some(kind), ..SessionResponse::default() };
+        let sent = match step.await {
+            Step::Say(said) => call.send(message(said)),
+            Step::Finish(closed) => {
                 drop(session);
-                // The client may have left; then nobody needs the error.
-                let _ = sink.fail(status(&error)).await;
+                // The client may have left; then nobody needs the word.
+                call.finish(message(Said::Closed(closed))).await;
                 return;
             }
-            Step::Gone => return,
+            Step::End(ended) => Err(ended),
         };
-        let message = SessionResponse { kind: Some(said), ..SessionResponse::default() };
-        // It was polled ready. What it cannot take tells the next poll.
-        let sent = Pin::new(&mut sink).start_send((message, WriteFlags::default()));
-        if last {
+        if let Err(ended) = sent {
             drop(session);
-            if sent.is_ok() {
-                // As above.
-                let _ = sink.close().await;
-            }
-            return;
-        }
-        if sent.is_err() {
-            return;
+            return call.end(ended).await;
         }
     }
 }
@@ -171,11 +143,11 @@ impl Session {
     fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
-        requests: &mut RequestStream<SessionRequest>,
+        messages: &mut Messages<SessionRequest>,
         room: bool,
     ) -> Poll<Step> {
         loop {
-            if let Poll::Ready(step) = self.poll_read(cx, requests) {
+            if let Poll::Ready(step) = self.poll_read(cx, messages) {
                 return Poll::Ready(step);
             }
             if !room {
@@ -195,7 +167,7 @@ impl Session {
                         return Poll::Ready(Step::Say(said));
                     }
                     if let Poll::Ready(tombstone) = lease.poll_ended(cx) {
-                        return Poll::Ready(Step::Fail(Error::LeaseEnded(tombstone)));
+                        return Poll::Ready(Step::End(Error::LeaseEnded(tombstone).into()));
                     }
                 }
             }
@@ -213,23 +185,19 @@ impl Session {
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        requests: &mut RequestStream<SessionRequest>,
+        messages: &mut Messages<SessionRequest>,
     ) -> Poll<Step> {
         while self.reading && self.has_room() {
-            let request = match ready!(Pin::new(&mut *requests).poll_next(cx)) {
+            let request = match ready!(messages.poll_next(cx)) {
                 Some(Ok(request)) => request,
-                Some(Err(grpcio::Error::Codec(_))) => {
-                    let rule = "a message of the stream cannot be decoded";
-                    return Poll::Ready(Step::Fail(Error::invalid("kind", rule)));
-                }
-                Some(Err(_)) => return Poll::Ready(Step::Gone),
+                Some(Err(ended)) => return Poll::Ready(Step::End(ended)),
                 None => {
                     let rule = "the stream ended without close, which has ended its lease";
-                    return Poll::Ready(Step::Fail(Error::invalid("close", rule)));
+                    return Poll::Ready(Step::End(Error::invalid("close", rule).into()));
                 }
             };
             if let Err(error) = self.take(request) {
-                return Poll::Ready(Step::Fail(error));
+                return Poll::Ready(Step::End(error.into()));
             }
         }
         Poll::Pending
@@ -290,7 +258,7 @@ impl Session {
     fn opened(&mut self, opened: Result<Attached, Error>) -> Step {
         let lease = match opened {
             Ok(lease) => lease,
-            Err(error) => return Step::Fail(error),
+            Err(error) => return Step::End(error.into()),
         };
         let said = SessionOpened {
             connection_id: lease.id().reveal().to_owned(),
@@ -347,7 +315,7 @@ impl Session {
                 let (outcome, _) = connection_pool::outcome(release);
                 Step::Finish(SessionClosed { outcome: outcome.into(), ..SessionClosed::default() })
             }
-            Err(error) => Step::Fail(error),
+            Err(error) => Step::End(error.into()),
         })
     }
 }

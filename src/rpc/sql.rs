@@ -1,6 +1,6 @@
 //! SqlService.
 
-use grpcio::{DuplexSink, RequestStream, RpcContext, ServerStreamingSink};
+use grpcio::{DuplexSink, RequestStream, RpcContext};
 
 use crate::pool::service::Service;
 use crate::proto::sql::{
@@ -8,6 +8,7 @@ use crate::proto::sql::{
     QueryRequest, SessionRequest, SessionResponse,
 };
 use crate::proto::sql_grpc::{Encoded, SqlService};
+use crate::proto::Raw;
 use crate::rpc::{convert, copy_in, copy_out, listen, outflow, query, reply, session};
 
 /// Answers SqlService.
@@ -18,15 +19,15 @@ impl SqlService for Sql {
     fn execute(
         &mut self,
         ctx: RpcContext<'_>,
-        request: ExecuteRequest,
-        sink: ServerStreamingSink<ExecuteResponse>,
+        requests: RequestStream<Raw<ExecuteRequest>>,
+        sink: DuplexSink<ExecuteResponse>,
     ) {
-        let service = &self.0;
         reply::answer(
+            &self.0,
             &ctx,
+            requests,
             sink,
-            service.caller(&ctx.peer()),
-            |caller| {
+            |service, request, caller| {
                 let limits = &service.context().config.limits;
                 let (place, request) = convert::sql::execute(request, limits)?;
                 Ok(service.execute(place, request, caller))
@@ -38,27 +39,27 @@ impl SqlService for Sql {
     fn query(
         &mut self,
         ctx: RpcContext<'_>,
-        request: QueryRequest,
-        sink: ServerStreamingSink<Encoded>,
+        requests: RequestStream<Raw<QueryRequest>>,
+        sink: DuplexSink<Encoded>,
     ) {
-        let service = &self.0;
-        outflow::serve(service, &ctx, sink, |caller| query::ask(service, request, caller));
+        outflow::serve(&self.0, &ctx, requests, sink, query::ask);
     }
 
     fn listen(
         &mut self,
         ctx: RpcContext<'_>,
-        request: ListenRequest,
-        sink: ServerStreamingSink<Encoded>,
+        requests: RequestStream<Raw<ListenRequest>>,
+        sink: DuplexSink<Encoded>,
     ) {
-        let service = &self.0;
-        outflow::serve(service, &ctx, sink, |caller| listen::ask(service, &request, caller));
+        outflow::serve(&self.0, &ctx, requests, sink, |service, request, caller| {
+            listen::ask(service, &request, caller)
+        });
     }
 
     fn copy_in(
         &mut self,
         ctx: RpcContext<'_>,
-        requests: RequestStream<CopyInRequest>,
+        requests: RequestStream<Raw<CopyInRequest>>,
         sink: DuplexSink<CopyInResponse>,
     ) {
         copy_in::serve(&self.0, &ctx, requests, sink);
@@ -67,17 +68,16 @@ impl SqlService for Sql {
     fn copy_out(
         &mut self,
         ctx: RpcContext<'_>,
-        request: CopyOutRequest,
-        sink: ServerStreamingSink<Encoded>,
+        requests: RequestStream<Raw<CopyOutRequest>>,
+        sink: DuplexSink<Encoded>,
     ) {
-        let service = &self.0;
-        outflow::serve(service, &ctx, sink, |caller| copy_out::ask(service, request, caller));
+        outflow::serve(&self.0, &ctx, requests, sink, copy_out::ask);
     }
 
     fn session(
         &mut self,
         ctx: RpcContext<'_>,
-        requests: RequestStream<SessionRequest>,
+        requests: RequestStream<Raw<SessionRequest>>,
         sink: DuplexSink<SessionResponse>,
     ) {
         session::serve(&self.0, &ctx, requests, sink);

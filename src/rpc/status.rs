@@ -103,6 +103,9 @@ impl<'a> Said<'a> {
                 Said::new(Code::INVALID_ARGUMENT, Reason::REASON_INVALID_ARGUMENT)
                     .with("field", field)
             }
+            Error::RequestTimeout { .. } => {
+                Said::new(Code::DEADLINE_EXCEEDED, Reason::REASON_REQUEST_TIMEOUT)
+            }
             Error::LeaseNotFound => Said::new(Code::NOT_FOUND, Reason::REASON_LEASE_NOT_FOUND),
             Error::LeaseEnded(tombstone) => Said::ended(tombstone),
             Error::LeaseBusy { lease_name } => {

@@ -5,32 +5,33 @@ use grpcio::{
     CallOption, ChannelBuilder, EnvBuilder, RpcStatusCode, ServerBuilder, ServerCredentials,
 };
 
+use crate::config::Config;
+use crate::pool::context::Context;
+use crate::pool::job::Reply;
 use crate::proto::health::{
     HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
 };
 use crate::proto::health_grpc::{create_health, Health, HealthClient};
 
 /// Panics where a request says so; else answers with nothing.
-#[derive(Clone, Default)]
-struct Panicking(Arc<AtomicUsize>);
+#[derive(Clone)]
+struct Panicking(Service, Arc<AtomicUsize>);
 
 impl Health for Panicking {
     fn check(
         &mut self,
         ctx: RpcContext<'_>,
-        request: HealthCheckRequest,
-        sink: ServerStreamingSink<HealthCheckResponse>,
+        requests: RequestStream<Raw<HealthCheckRequest>>,
+        sink: DuplexSink<HealthCheckResponse>,
     ) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        let at = request.service;
-        let in_handler = at == "handler";
-        let work = move |_: &Arc<Caller>| {
-            assert!(!in_handler, "injected");
+        self.1.fetch_add(1, Ordering::SeqCst);
+        let work = |_: &Service, request: HealthCheckRequest, _: &Arc<Caller>| {
+            assert!(request.service != "handler", "injected");
             let (reply, answer) = Reply::new();
-            reply.send(Ok(()));
+            reply.send(Ok(request.service));
             Ok(answer)
         };
-        answer(&ctx, sink, Caller::nobody(), work, move |()| {
+        answer(&self.0, &ctx, requests, sink, work, |at| {
             assert!(at != "delivery", "injected");
             (HealthCheckResponse::default(), None)
         });
@@ -39,19 +40,20 @@ impl Health for Panicking {
     fn list(
         &mut self,
         _: RpcContext<'_>,
-        _: HealthListRequest,
-        _: ServerStreamingSink<HealthListResponse>,
+        _: RequestStream<Raw<HealthListRequest>>,
+        _: DuplexSink<HealthListResponse>,
     ) {
     }
 
     fn watch(
         &mut self,
         ctx: RpcContext<'_>,
-        _: HealthCheckRequest,
-        sink: ServerStreamingSink<HealthCheckResponse>,
+        requests: RequestStream<Raw<HealthCheckRequest>>,
+        sink: DuplexSink<HealthCheckResponse>,
     ) {
-        spawn(&ctx, async move {
-            let _sink = sink;
+        self.1.fetch_add(1, Ordering::SeqCst);
+        Call::serve(&self.0, &ctx, requests, sink, |call| async move {
+            let _call = call;
             panic!("injected");
         });
     }
@@ -59,7 +61,8 @@ impl Health for Panicking {
 
 #[test]
 fn a_panic_costs_its_call_and_not_the_thread_that_all_calls_need() {
-    let served = Panicking::default();
+    let service = Service::new(&Context::new(Config::default())).expect("OpenSSL");
+    let served = Panicking(service, Arc::default());
     // One thread: were it lost, nobody would be answered any more.
     let env = Arc::new(EnvBuilder::new().cq_count(1).build());
     let mut server = ServerBuilder::new(Arc::clone(&env))
@@ -90,5 +93,5 @@ fn a_panic_costs_its_call_and_not_the_thread_that_all_calls_need() {
         assert!(matches!(ended, Some(Err(_)) | None));
         assert_eq!(ask(""), RpcStatusCode::OK);
     }
-    assert_eq!(served.0.load(Ordering::SeqCst), 9);
+    assert_eq!(served.1.load(Ordering::SeqCst), 12);
 }

@@ -68,6 +68,7 @@ fn table() -> Vec<(Error, Code, &'static str)> {
     let second = Duration::from_secs(1);
     vec![
         (Error::invalid("f", "r"), Code::INVALID_ARGUMENT, "INVALID_ARGUMENT"),
+        (Error::RequestTimeout { limit: second }, Code::DEADLINE_EXCEEDED, "REQUEST_TIMEOUT"),
         (Error::LeaseNotFound, Code::NOT_FOUND, "LEASE_NOT_FOUND"),
         (
             Error::LeaseEnded(Tombstone {

@@ -1,0 +1,176 @@
+//! The one way into the service, for calls of every shape.
+//!
+//! Every method is bound as a stream of both sides that nobody has decoded, which on
+//! the wire is the same for all. So it is here that a request is waited for, with a
+//! time limit, that it is decoded, and that the caller's leaving is seen; grpcio by
+//! itself waits for ever, and tells a unary call nothing of a caller who leaves.
+//!
+//! A call is one future on gRPC's thread, which must not block.
+
+mod messages;
+mod patience;
+
+use std::future::{poll_fn, Future};
+use std::panic::AssertUnwindSafe;
+use std::pin::{pin, Pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::{FutureExt, Sink, SinkExt};
+use grpcio::{DuplexSink, RequestStream, RpcContext, RpcStatus, WriteFlags};
+use protobuf::Message;
+
+use crate::error::Error;
+use crate::pool::caller::Caller;
+use crate::pool::job::Answer;
+use crate::pool::service::Service;
+use crate::proto::Raw;
+use crate::rpc::status::status;
+use crate::threads;
+pub(super) use messages::Messages;
+use patience::Patience;
+
+/// One call: who asks, what comes, and where the answer goes.
+pub(super) struct Call<Q, M> {
+    sink: DuplexSink<M>,
+    /// Dropping them cancels the call, so that they outlive the sink's last word.
+    pub(super) messages: Messages<Q>,
+    pub(super) caller: Arc<Caller>,
+    /// A message that the caller does not take.
+    untaken: Patience,
+    /// An answer that is not taken for so long is given up.
+    stall: Duration,
+}
+
+/// Why a call goes no further.
+pub(super) enum Ended {
+    /// Its caller has left, or takes nothing.
+    Left,
+    /// With this.
+    Failed(Error),
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Ended {
+        Ended::Failed(error)
+    }
+}
+
+impl<Q: Message, M: Send + 'static> Call<Q, M> {
+    /// Serves a call by the future that `served` makes of it. A panic there costs this
+    /// call only.
+    pub(super) fn serve<F>(
+        service: &Service,
+        ctx: &RpcContext<'_>,
+        requests: RequestStream<Raw<Q>>,
+        sink: DuplexSink<M>,
+        served: impl FnOnce(Call<Q, M>) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (limits, alarms) = (&service.context().config.limits, &service.context().tools.alarms);
+        let call = Call {
+            sink,
+            messages: Messages::new(requests, alarms, limits.request_timeout),
+            caller: service.caller(&ctx.peer()),
+            untaken: Patience::new(alarms),
+            stall: limits.stall_timeout,
+        };
+        let served = AssertUnwindSafe(served(call)).catch_unwind();
+        ctx.spawn(async move {
+            // A panic that reached gRPC's thread would end it for good.
+            if served.await.is_err() {
+                log::error!("event=panic thread={}", threads::GRPC);
+            }
+        });
+    }
+
+    /// What `work` makes of the request of a call that has one.
+    pub(super) async fn request<T>(
+        &mut self,
+        work: impl FnOnce(Q, &Arc<Caller>) -> Result<T, Error>,
+    ) -> Result<T, Ended> {
+        let only = poll_fn(|cx| match self.poll_left(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(Ended::Left)),
+            Poll::Pending => self.messages.poll_only(cx),
+        });
+        let request = only.await?;
+        let worked = threads::survive(threads::GRPC, || work(request, &self.caller));
+        Ok(worked.unwrap_or(Err(Error::Internal("a handler failed")))?)
+    }
+
+    /// The answer once it is there.
+    pub(super) async fn wait<R>(&mut self, mut answer: Answer<R>) -> Result<R, Ended> {
+        let came = poll_fn(|cx| match Pin::new(&mut answer).poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => self.poll_left(cx).map(|()| None),
+        });
+        match came.await {
+            Some(answer) => Ok(answer.unwrap_or(Err(Error::Internal("an answer was lost")))?),
+            None => Err(Ended::Left),
+        }
+    }
+
+    /// Ready once the caller has left. The call must not be used then any more: a sink
+    /// that has failed once panics when it is polled again.
+    pub(super) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match Pin::new(&mut self.sink).poll_ready(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Ready once a message can be sent, or the caller has left, or has taken nothing
+    /// for `patience` times as long as is allowed. After an error as after `poll_left`.
+    pub(super) fn poll_room(
+        &mut self,
+        cx: &mut Context<'_>,
+        patience: u32,
+    ) -> Poll<Result<(), Ended>> {
+        match Pin::new(&mut self.sink).poll_ready(cx) {
+            Poll::Ready(ready) => {
+                self.untaken.rest();
+                Poll::Ready(ready.map_err(|_| Ended::Left))
+            }
+            Poll::Pending => {
+                self.untaken.begin(self.stall * patience);
+                self.untaken.poll(cx).map(|()| Err(Ended::Left))
+            }
+        }
+    }
+
+    /// Sends a message, for which there must be room.
+    pub(super) fn send(&mut self, message: M) -> Result<(), Ended> {
+        let sent = Pin::new(&mut self.sink).start_send((message, WriteFlags::default()));
+        sent.map_err(|_| Ended::Left)
+    }
+
+    /// Sends the last message, and ends the call well. True: the caller has it.
+    pub(super) async fn finish(self, message: M) -> bool {
+        let Call { mut sink, mut messages, stall, .. } = self;
+        let sent = async {
+            // The hint puts message and status into one write.
+            let flags = WriteFlags::default().buffer_hint(true);
+            sink.send((message, flags)).await.is_ok() && sink.close().await.is_ok()
+        };
+        let mut sent = pin!(sent);
+        messages.patience().within(stall, sent.as_mut()).await.unwrap_or(false)
+    }
+
+    /// Ends the call.
+    pub(super) async fn end(self, ended: Ended) {
+        match ended {
+            Ended::Left => self.caller.leave(),
+            Ended::Failed(error) => self.fail(status(&error)).await,
+        }
+    }
+
+    /// Ends the call with this status.
+    pub(super) async fn fail(self, status: RpcStatus) {
+        let Call { sink, mut messages, stall, .. } = self;
+        // The caller may have left; then nobody needs the error.
+        let mut failed = pin!(sink.fail(status));
+        let _ = messages.patience().within(stall, failed.as_mut()).await;
+    }
+}
