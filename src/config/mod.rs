@@ -118,6 +118,13 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// and for its database.
 const OFTEN: Duration = Duration::from_secs(1);
 
+/// What a client connection may have sent of requests that have not come whole: sixteen
+/// of the largest.
+pub const UNREAD_BYTES: u64 = 64 << 20;
+
+/// What all of them may have sent: gRPC holds it in memory.
+pub const UNREAD_BYTES_IN_ALL: u64 = 256 << 20;
+
 /// Client connections, where nobody says how many: an idle one costs 75 kB, so that
 /// all together cost 750 MB at most.
 pub const CLIENT_CONNECTIONS: usize = 10_000;

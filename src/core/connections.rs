@@ -1,7 +1,8 @@
-//! Which client connections are too many.
+//! Which client connections are too many, or hold too much.
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::time::Duration;
 
 /// A connection as it was seen. `H` tells the hosts apart that clients are on.
 #[derive(Debug, Clone)]
@@ -10,15 +11,25 @@ pub struct Seen<H> {
     pub id: u64,
     /// The host at the other end.
     pub host: H,
+    /// Bytes that have come since it was opened.
+    pub received: u64,
+    /// Bytes of whole requests that were taken since the last look.
+    pub taken: u64,
 }
 
-/// How many there may be.
+/// How many there may be, and what they may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// In all.
     pub total: usize,
     /// From one host; 0 = as many as in all.
     pub per_host: usize,
+    /// Bytes of one that have come and belong to no request that was taken.
+    pub unread: u64,
+    /// Those of all together.
+    pub unread_total: u64,
+    /// By then such a request is given up, and no longer counts.
+    pub unread_lasts: Duration,
 }
 
 /// Why a connection is one too many.
@@ -30,6 +41,8 @@ pub enum Excess {
     Host,
     /// It has opened more calls than it was allowed.
     Streams,
+    /// It has sent too much of requests that it does not complete.
+    Unread,
 }
 
 impl Excess {
@@ -39,44 +52,84 @@ impl Excess {
             Excess::Total => "total",
             Excess::Host => "address",
             Excess::Streams => "streams",
+            Excess::Unread => "unread",
         }
     }
 }
 
-/// The connections by their age. Ids alone do not tell it: they are given anew.
+/// What is known of a connection.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// The less the older. Ids alone do not tell it: they are given anew.
+    born: u64,
+    received: u64,
+    unread: u64,
+}
+
+/// The connections that were there at the last look.
 #[derive(Debug, Default)]
 pub struct Connections {
-    /// The age of each that was there at the last look: the less the older.
-    born: HashMap<u64, u64>,
+    known: HashMap<u64, Known>,
     next: u64,
 }
 
 impl Connections {
-    /// These are there now. Returns those beyond the bounds, which are the newest.
-    pub fn look<H: Hash + Eq>(&mut self, seen: &[Seen<H>], bounds: Bounds) -> Vec<(u64, Excess)> {
+    /// These are there, so long after the last look. Returns those beyond the bounds: of
+    /// too many the newest, of those who hold too much the greatest.
+    pub fn look<H: Hash + Eq>(
+        &mut self,
+        seen: &[Seen<H>],
+        bounds: Bounds,
+        after: Duration,
+    ) -> Vec<(u64, Excess)> {
         let mut order: Vec<&Seen<H>> = seen.iter().collect();
         // Of those that came since the last look, the system gave the older ones the
         // lower ids, by and large.
-        order.sort_by_key(|one| (self.born.get(&one.id).copied().unwrap_or(u64::MAX), one.id));
-        let known = std::mem::take(&mut self.born);
-        let (mut kept, mut beyond) = (0, Vec::new());
+        order.sort_by_key(|one| (self.known.get(&one.id).map_or(u64::MAX, |it| it.born), one.id));
+        let last = std::mem::take(&mut self.known);
+        let (mut kept, mut beyond) = (Vec::new(), Vec::new());
         let mut of_host: HashMap<&H, usize> = HashMap::new();
         for one in order {
-            let born = known.get(&one.id).copied().unwrap_or(self.next);
-            self.next = self.next.max(born + 1);
-            self.born.insert(one.id, born);
+            let fresh = Known { born: self.next, received: 0, unread: 0 };
+            let now = one.since(last.get(&one.id).copied().unwrap_or(fresh), bounds, after);
+            self.next = self.next.max(now.born + 1);
+            self.known.insert(one.id, now);
             let own = of_host.entry(&one.host).or_default();
             if bounds.per_host > 0 && *own >= bounds.per_host {
                 beyond.push((one.id, Excess::Host));
-            } else if kept >= bounds.total {
+            } else if kept.len() >= bounds.total {
                 beyond.push((one.id, Excess::Total));
             } else {
                 *own += 1;
-                kept += 1;
+                kept.push((now.unread, one.id));
             }
         }
+        beyond.extend(greedy(kept, bounds));
         beyond
     }
+}
+
+impl<H> Seen<H> {
+    /// What is known of it now, after what was known at the last look.
+    fn since(&self, last: Known, bounds: Bounds, after: Duration) -> Known {
+        // Nobody says when a request was given up, so that all becomes less in time.
+        let part = after.as_secs_f64() / bounds.unread_lasts.as_secs_f64().max(f64::EPSILON);
+        let over = (bounds.unread as f64 * part) as u64;
+        let unread = last.unread + self.received.saturating_sub(last.received);
+        let unread = unread.saturating_sub(self.taken).saturating_sub(over);
+        Known { born: last.born, received: self.received, unread }
+    }
+}
+
+/// Those with too much, and then the greatest until the others fit.
+fn greedy(mut unread: Vec<(u64, u64)>, bounds: Bounds) -> impl Iterator<Item = (u64, Excess)> {
+    unread.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+    let mut total: u64 = unread.iter().map(|(bytes, _)| *bytes).sum();
+    unread.into_iter().map_while(move |(bytes, id)| {
+        let too_much = bytes > bounds.unread || total > bounds.unread_total;
+        total -= bytes;
+        too_much.then_some((id, Excess::Unread))
+    })
 }
 
 #[cfg(test)]
@@ -84,37 +137,73 @@ mod tests {
     use super::*;
 
     fn seen(all: &[(u64, char)]) -> Vec<Seen<char>> {
-        all.iter().map(|&(id, host)| Seen { id, host }).collect()
+        all.iter().map(|&(id, host)| Seen { id, host, received: 0, taken: 0 }).collect()
     }
 
-    const THREE: Bounds = Bounds { total: 3, per_host: 2 };
+    const SECOND: Duration = Duration::from_secs(1);
+    const THREE: Bounds = Bounds {
+        total: 3,
+        per_host: 2,
+        unread: 100,
+        unread_total: 150,
+        unread_lasts: Duration::from_secs(10),
+    };
 
     #[test]
     fn the_newest_are_too_many_and_age_counts_from_the_first_sight() {
         let mut all = Connections::default();
-        assert!(all.look(&seen(&[(5, 'a'), (9, 'b')]), THREE).is_empty());
-        let now = seen(&[(7, 'd'), (1, 'c'), (9, 'b'), (5, 'a')]);
-        assert_eq!(all.look(&now, THREE), [(7, Excess::Total)]);
+        let mut look = |now: &[(u64, char)]| all.look(&seen(now), THREE, SECOND);
+        assert!(look(&[(5, 'a'), (9, 'b')]).is_empty());
+        let now = [(7, 'd'), (1, 'c'), (9, 'b'), (5, 'a')];
+        assert_eq!(look(&now), [(7, Excess::Total)]);
         // It is still there, and a lower id that came later is not older.
-        let now = seen(&[(0, 'e'), (7, 'd'), (1, 'c'), (9, 'b'), (5, 'a')]);
-        assert_eq!(all.look(&now, THREE), [(7, Excess::Total), (0, Excess::Total)]);
+        let now = [(0, 'e'), (7, 'd'), (1, 'c'), (9, 'b'), (5, 'a')];
+        assert_eq!(look(&now), [(7, Excess::Total), (0, Excess::Total)]);
         // One that left makes room for the oldest of those.
-        let now = seen(&[(0, 'e'), (7, 'd'), (1, 'c'), (9, 'b')]);
-        assert_eq!(all.look(&now, THREE), [(0, Excess::Total)]);
+        assert_eq!(look(&[(0, 'e'), (7, 'd'), (1, 'c'), (9, 'b')]), [(0, Excess::Total)]);
     }
 
     #[test]
     fn a_host_has_its_share_and_no_more() {
         let mut all = Connections::default();
         let now = seen(&[(1, 'a'), (2, 'a'), (3, 'a'), (4, 'b'), (5, 'c')]);
-        assert_eq!(all.look(&now, THREE), [(3, Excess::Host), (5, Excess::Total)]);
-        let off = Bounds { total: 5, per_host: 0 };
-        assert!(all.look(&now, off).is_empty());
+        assert_eq!(all.look(&now, THREE, SECOND), [(3, Excess::Host), (5, Excess::Total)]);
+        let off = Bounds { total: 5, per_host: 0, ..THREE };
+        assert!(all.look(&now, off, SECOND).is_empty());
         // An id that is given anew is a new connection only if a look lies between.
-        assert!(all.look(&seen(&[]), THREE).is_empty());
-        let now = seen(&[(8, 'a'), (9, 'a')]);
-        assert!(all.look(&now, THREE).is_empty());
+        assert!(all.look(&seen(&[]), THREE, SECOND).is_empty());
+        assert!(all.look(&seen(&[(8, 'a'), (9, 'a')]), THREE, SECOND).is_empty());
         let now = seen(&[(3, 'a'), (9, 'a'), (8, 'a')]);
-        assert_eq!(all.look(&now, THREE), [(3, Excess::Host)]);
+        assert_eq!(all.look(&now, THREE, SECOND), [(3, Excess::Host)]);
+    }
+
+    fn sent(all: &[(u64, u64, u64)]) -> Vec<Seen<u64>> {
+        let one = |&(id, received, taken): &(u64, u64, u64)| Seen { id, host: id, received, taken };
+        all.iter().map(one).collect()
+    }
+
+    #[test]
+    fn what_is_taken_does_not_count_and_what_is_given_up_is_forgotten() {
+        let mut all = Connections::default();
+        let none = Duration::ZERO;
+        let mut look =
+            |received, taken, after| all.look(&sent(&[(1, received, taken)]), THREE, after);
+        // Ten a second are forgotten.
+        for turn in 1..100 {
+            assert!(look(turn * 1010, 1000, SECOND).is_empty(), "{turn}");
+        }
+        assert!(look(99 * 1010 + 100, 0, none).is_empty());
+        assert_eq!(look(99 * 1010 + 101, 0, none), [(1, Excess::Unread)]);
+        assert!(look(99 * 1010 + 101, 0, SECOND).is_empty());
+    }
+
+    #[test]
+    fn together_they_have_a_bound_too_and_the_greatest_goes_first() {
+        let mut all = Connections::default();
+        let mut look = |now: &[(u64, u64, u64)]| all.look(&sent(now), THREE, Duration::ZERO);
+        assert!(look(&[(1, 70, 0), (2, 80, 0), (3, 0, 0)]).is_empty());
+        assert_eq!(look(&[(1, 70, 0), (2, 80, 0), (3, 1, 0)]), [(2, Excess::Unread)]);
+        let much = [(1, 170, 0), (2, 280, 0), (3, 60, 0)];
+        assert_eq!(look(&much), [(2, Excess::Unread), (1, Excess::Unread)]);
     }
 }

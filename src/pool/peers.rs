@@ -1,7 +1,8 @@
 //! The client connections that have requests here.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::core::budget::Budget;
@@ -9,11 +10,15 @@ use crate::core::callers::CallerId;
 use crate::pool::memory::OF_CONNECTION;
 
 type Map = HashMap<String, Weak<Peer>>;
+/// Bytes of requests, by connection.
+type Taken = HashMap<SocketAddr, u64>;
 
 /// All connections, by the address of their other end, which no two have at a time.
 #[derive(Clone)]
 pub struct Peers {
     map: Arc<Mutex<Map>>,
+    /// Taken from those that are here no more, until somebody asks. A leaf lock.
+    departed: Arc<Mutex<Taken>>,
     /// What each may have of the memory that is held for others.
     bytes: usize,
 }
@@ -32,13 +37,15 @@ pub struct Peer {
     memory: Budget,
     /// Its requests that stand in a queue.
     pub(super) parked: AtomicUsize,
+    /// Bytes of its requests that have come whole, since somebody asked.
+    taken: AtomicU64,
     all: Peers,
 }
 
 impl Peers {
     /// None yet; for each at most so many bytes are held.
     pub fn new(bytes: usize) -> Peers {
-        Peers { map: Arc::default(), bytes }
+        Peers { map: Arc::default(), departed: Arc::default(), bytes }
     }
 
     fn lock(&self) -> MutexGuard<'_, Map> {
@@ -57,6 +64,7 @@ impl Peers {
             id: CallerId::new(address),
             memory: Budget::new(OF_CONNECTION, self.bytes),
             parked: AtomicUsize::new(0),
+            taken: AtomicU64::new(0),
             all: self.clone(),
         });
         map.insert(address.to_owned(), Arc::downgrade(&fresh));
@@ -68,6 +76,17 @@ impl Peers {
         let all: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
         // Dropped where the map is free: the last of a peer takes it out of there.
         all.into_iter().max_by_key(|peer| peer.memory.used())
+    }
+
+    /// How many bytes of requests have come whole since this was last asked, by
+    /// connection. Must be asked now and then.
+    pub fn taken(&self) -> HashMap<SocketAddr, u64> {
+        // The lock must not be held when one of these is dropped.
+        let here: Vec<Arc<Peer>> = self.lock().values().filter_map(Weak::upgrade).collect();
+        for peer in here {
+            peer.settle();
+        }
+        std::mem::take(&mut *self.departed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How many there are.
@@ -98,8 +117,43 @@ impl Peer {
     }
 }
 
+impl Peer {
+    /// A request of so many bytes has come whole.
+    pub fn took(&self, bytes: usize) {
+        self.taken.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Hands what was taken to those who ask.
+    fn settle(&self) {
+        let taken = self.taken.swap(0, Ordering::Relaxed);
+        if let Some(address) = socket_address(&self.address).filter(|_| taken > 0) {
+            let mut departed = self.all.departed.lock().unwrap_or_else(PoisonError::into_inner);
+            *departed.entry(address).or_default() += taken;
+        }
+    }
+}
+
+/// Reads an address as gRPC writes it: `ipv4:192.0.2.1:7`, `ipv6:%5B2001:db8::1%5D:7`.
+pub fn socket_address(address: &str) -> Option<SocketAddr> {
+    let (kind, rest) = address.split_once(':')?;
+    let (host, port) = rest.rsplit_once(':')?;
+    let port = port.parse().ok()?;
+    let ip = match kind {
+        "ipv4" => host.parse().ok()?,
+        "ipv6" => {
+            let host = host.trim_start_matches("%5B").trim_end_matches("%5D");
+            // A zone is of no use to tell connections apart.
+            let host = host.split("%25").next()?;
+            IpAddr::V6(host.parse::<Ipv6Addr>().ok()?).to_canonical()
+        }
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
 impl Drop for Peer {
     fn drop(&mut self) {
+        self.settle();
         let mut map = self.all.lock();
         // The address may have been taken again in the meantime.
         if map.get(&self.address).is_some_and(|known| known.strong_count() == 0) {
@@ -122,5 +176,36 @@ mod tests {
         drop(first);
         assert_eq!(peers.count(), 1);
         assert_ne!(peers.at("ipv4:192.0.2.1:1").id(), second.id());
+    }
+
+    #[test]
+    fn what_was_taken_is_told_once_also_of_those_who_left() {
+        let peers = Peers::default();
+        let [here, left] = ["ipv4:192.0.2.1:1", "ipv6:%5B2001:db8::1%5D:2"].map(|at| peers.at(at));
+        here.took(3);
+        left.took(4);
+        left.took(5);
+        drop(left);
+        let told = peers.taken();
+        let of = |address: &str| told.get(&address.parse().expect("an address")).copied();
+        assert_eq!((of("192.0.2.1:1"), of("[2001:db8::1]:2"), told.len()), (Some(3), Some(9), 2));
+        assert!(peers.taken().is_empty());
+        here.took(1);
+        assert_eq!(peers.taken().len(), 1);
+    }
+
+    #[test]
+    fn addresses_are_read_as_grpc_writes_them() {
+        for (written, read) in [
+            ("ipv4:192.0.2.1:7", "192.0.2.1:7"),
+            ("ipv6:%5B2001:db8::1%5D:7", "[2001:db8::1]:7"),
+            ("ipv6:%5Bfe80::1%25eth0%5D:7", "[fe80::1]:7"),
+            ("ipv6:%5B::ffff:192.0.2.1%5D:7", "192.0.2.1:7"),
+        ] {
+            assert_eq!(socket_address(written).map(|it| it.to_string()).as_deref(), Some(read));
+        }
+        for other in ["unix:/x", "", "ipv4:", "ipv4:x:7", "ipv4:192.0.2.1:70000"] {
+            assert_eq!(socket_address(other), None, "{other}");
+        }
     }
 }

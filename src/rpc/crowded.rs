@@ -3,10 +3,11 @@
 //! gRPC 1.56 lets a client open calls without limit for as long as it does not
 //! acknowledge the SETTINGS that hold the limit, 12 kB each.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use grpcio::channelz;
 
+use crate::pool::peers::socket_address;
 use crate::rpc::server::STREAMS;
 
 /// A client that is well behaved has half of it at most: the limit that it was told.
@@ -55,20 +56,7 @@ fn fields(json: &str, name: &str) -> Vec<u64> {
 /// The address in a socket's name, as `chttp2 ipv4:192.0.2.1:7`.
 fn peer(json: &str) -> Option<SocketAddr> {
     let name = json.split("\"name\":\"").nth(1)?.split('"').next()?;
-    let (kind, rest) = name.rsplit(' ').next()?.split_once(':')?;
-    let (host, port) = rest.rsplit_once(':')?;
-    let port = port.parse().ok()?;
-    let ip = match kind {
-        "ipv4" => host.parse().ok()?,
-        "ipv6" => {
-            let host = host.trim_start_matches("%5B").trim_end_matches("%5D");
-            // A zone is of no use to tell connections apart.
-            let host = host.split("%25").next()?;
-            IpAddr::V6(host.parse::<Ipv6Addr>().ok()?).to_canonical()
-        }
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, port))
+    socket_address(name.rsplit(' ').next()?)
 }
 
 #[cfg(test)]

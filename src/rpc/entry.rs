@@ -70,10 +70,11 @@ impl<Q: Message, M: Send + 'static> Call<Q, M> {
         F: Future<Output = ()> + Send + 'static,
     {
         let (limits, alarms) = (&service.context().config.limits, &service.context().tools.alarms);
+        let caller = service.caller(&ctx.peer());
         let call = Call {
             sink,
-            messages: Messages::new(requests, alarms, limits.request_timeout),
-            caller: service.caller(&ctx.peer()),
+            messages: Messages::new(requests, caller.peer(), alarms, limits.request_timeout),
+            caller,
             untaken: Patience::new(alarms),
             stall: limits.stall_timeout,
         };

@@ -60,6 +60,7 @@ struct Guard {
     /// True once it was said that the kernel tells nothing.
     blind: bool,
     said: HashMap<Excess, Said>,
+    last_look: Option<Instant>,
     /// The memory in use when calls were last counted, or the least since.
     least: u64,
 }
@@ -93,6 +94,7 @@ pub fn start(port: u16, bounds: Bounds, crowded: Crowded, service: &Service) -> 
         connections: Connections::default(),
         blind: false,
         said: HashMap::new(),
+        last_look: None,
         least: u64::MAX,
     };
     Thread::start(threads::GRPC_GUARD, move |stopped| guard.run(&stopped))
@@ -159,6 +161,8 @@ impl Guard {
     }
 
     fn look(&mut self, now: Instant) -> io::Result<()> {
+        // Before the sockets: what was taken has been received.
+        let taken = self.service.context().peers.taken();
         let sockets = match &mut self.sockets {
             Some(sockets) => sockets,
             none => none.insert(Sockets::open()?),
@@ -168,9 +172,11 @@ impl Guard {
         there.retain(|socket| !port.is_ours(socket.peer));
         port.set_guarded(self.closer.is_some());
         self.blind = false;
-        let seen: Vec<Seen<IpAddr>> =
-            there.iter().map(|one| Seen { id: one.inode, host: one.peer.ip() }).collect();
-        let mut beyond = self.connections.look(&seen, self.bounds);
+        let seen: Vec<Seen<IpAddr>> = there.iter().map(|one| seen(one, &taken)).collect();
+        let after =
+            self.last_look.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+        self.last_look = Some(now);
+        let mut beyond = self.connections.look(&seen, self.bounds, after);
         let crowded = self.crowded_now()?;
         let crowded = there.iter().filter(|socket| crowded.contains(&socket.peer));
         beyond.extend(crowded.map(|socket| (socket.inode, Excess::Streams)));
@@ -227,4 +233,9 @@ impl Guard {
             true
         });
     }
+}
+
+fn seen(one: &Socket, taken: &HashMap<SocketAddr, u64>) -> Seen<IpAddr> {
+    let taken = taken.get(&one.peer).copied().unwrap_or(0);
+    Seen { id: one.inode, host: one.peer.ip(), received: one.received, taken }
 }

@@ -1,8 +1,10 @@
 //! Who may have how many file descriptors.
 
+use std::time::Duration;
+
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
-use crate::config::{Limits, CLIENT_CONNECTIONS};
+use crate::config::{Limits, CLIENT_CONNECTIONS, UNREAD_BYTES, UNREAD_BYTES_IN_ALL};
 use crate::core::connections::Bounds;
 use crate::server::StartError;
 
@@ -18,6 +20,9 @@ const RESERVE: u64 = 320;
 const CLIENTS: u64 = 512;
 /// More is of no use, and some programs close every number up to the limit.
 const MOST: u64 = 1 << 20;
+
+/// A request that is not whole when its time is over is given up soon after that.
+const UNREAD_MARGIN: Duration = Duration::from_secs(5);
 
 /// Raises the soft limit of open files as far as the hard one allows, and returns how
 /// many client connections there is room for.
@@ -35,7 +40,13 @@ pub(super) fn share_out(limits: &Limits) -> Result<Bounds, StartError> {
     let clients = asked.unwrap_or((limit - rest).min(CLIENT_CONNECTIONS as u64));
     let total = usize::try_from(clients).unwrap_or(usize::MAX);
     let per_host = limits.client_connections_per_address.unwrap_or(total.div_ceil(2));
-    Ok(Bounds { total, per_host })
+    Ok(Bounds {
+        total,
+        per_host,
+        unread: UNREAD_BYTES,
+        unread_total: UNREAD_BYTES_IN_ALL,
+        unread_lasts: limits.request_timeout + UNREAD_MARGIN,
+    })
 }
 
 /// The soft limit, raised.

@@ -1,6 +1,7 @@
 //! A client that speaks HTTP/2 as it likes, in plaintext (`--insecure`): for what no
 //! client library sends.
 
+use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
@@ -25,6 +26,10 @@ pub const END_HEADERS: u8 = 4;
 pub struct H2 {
     pub stream: TcpStream,
     next: u32,
+    /// What may be sent: in all, in a new call, and in those that have begun.
+    window: i64,
+    initial: i64,
+    windows: HashMap<u32, i64>,
 }
 
 /// A frame that has come.
@@ -53,7 +58,8 @@ impl H2 {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
-        let mut h2 = H2 { stream, next: 1 };
+        let (window, initial) = (65_535, 65_535);
+        let mut h2 = H2 { stream, next: 1, window, initial, windows: HashMap::new() };
         h2.frame(SETTINGS, 0, 0, &[])?;
         Ok(h2)
     }
@@ -66,21 +72,68 @@ impl H2 {
     pub fn call(&mut self, path: &str, more: &[(&str, &str)]) -> std::io::Result<u32> {
         let id = self.next;
         self.next += 2;
+        self.windows.insert(id, self.initial);
         self.frame(HEADERS, END_HEADERS, id, &headers(path, more))?;
         Ok(id)
     }
 
-    /// Sends data of a call, in frames of 16 KiB.
+    /// Sends data of a call, in frames of 16 KiB, whether there is room for it or not.
     pub fn data(&mut self, id: u32, bytes: &[u8], last: bool) -> std::io::Result<()> {
         let mut rest = bytes;
         loop {
             let (now, later) = rest.split_at(rest.len().min(16384));
+            self.window -= now.len() as i64;
+            self.windows.entry(id).and_modify(|own| *own -= now.len() as i64);
             let flags = if last && later.is_empty() { END_STREAM } else { 0 };
             self.frame(DATA, flags, id, now)?;
             if later.is_empty() {
                 return Ok(());
             }
             rest = later;
+        }
+    }
+
+    /// Sends so many bytes of a call's data as the server makes room for them. Returns
+    /// how many went before the call or the connection ended.
+    pub fn feed(&mut self, id: u32, count: usize) -> usize {
+        let mut sent = 0;
+        while sent < count {
+            let Some(own) = self.windows.get_mut(&id) else { return sent };
+            let room = (*own).min(self.window).clamp(0, 16_384) as usize;
+            let now = room.min(count - sent);
+            if now > 0 {
+                *own -= now as i64;
+                self.window -= now as i64;
+                if self.frame(DATA, 0, id, &[b'x'; 16_384][..now]).is_err() {
+                    return sent;
+                }
+                sent += now;
+            } else if self.read().is_none() {
+                return sent;
+            }
+        }
+        sent
+    }
+
+    fn note(&mut self, frame: &Frame) {
+        let numbers = |bytes: &[u8]| i64::from(u32::from_be_bytes(bytes.try_into().unwrap()));
+        match (frame.kind, frame.stream) {
+            (WINDOW_UPDATE, 0) => self.window += numbers(&frame.payload),
+            (WINDOW_UPDATE, id) => {
+                if let Some(own) = self.windows.get_mut(&id) {
+                    *own += numbers(&frame.payload);
+                }
+            }
+            (SETTINGS, _) => {
+                for setting in frame.payload.chunks_exact(6).filter(|it| it[..2] == [0, 4]) {
+                    let initial = numbers(&setting[2..]);
+                    let more = initial - std::mem::replace(&mut self.initial, initial);
+                    self.windows.values_mut().for_each(|own| *own += more);
+                }
+            }
+            (RST_STREAM, id) => drop(self.windows.remove(&id)),
+            (HEADERS, id) if frame.flags & END_STREAM != 0 => drop(self.windows.remove(&id)),
+            _ => {}
         }
     }
 
@@ -100,6 +153,7 @@ impl H2 {
         let mut payload = vec![0; length];
         self.stream.read_exact(&mut payload).ok()?;
         let frame = Frame { kind: head[3], flags: head[4], stream, payload };
+        self.note(&frame);
         if frame.kind == SETTINGS && frame.flags & ACK == 0 {
             self.frame(SETTINGS, ACK, 0, &[]).ok()?;
         }

@@ -72,10 +72,16 @@ impl<'a> Siege<'a> {
     /// The attack is over and its clients have left: nothing of it may remain.
     #[track_caller]
     pub fn end(self) -> Report {
+        self.end_within(MEMORY_KB)
+    }
+
+    /// The same for an attack that may cost more memory, in kB.
+    #[track_caller]
+    pub fn end_within(self, memory_kb: usize) -> Report {
         let grown_kb = self.grown_kb();
         let (rounds, errors) = self.bystander.end();
         assert!(errors.is_empty(), "{} errors, first: {}", errors.len(), errors[0]);
-        assert!(grown_kb < MEMORY_KB, "the memory grew by {grown_kb} kB");
+        assert!(grown_kb < memory_kb, "the memory grew by {grown_kb} kB");
         let threads = self.threads + GRPC_THREADS;
         let descriptors = self.descriptors + GRPC_DESCRIPTORS;
         let what = format!("at most {threads} threads and {descriptors} descriptors are left");

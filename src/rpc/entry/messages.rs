@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, Read};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 use std::time::Duration;
 
@@ -13,13 +14,19 @@ use super::patience::Patience;
 use super::Ended;
 use crate::error::Error;
 use crate::pool::alarms::Alarms;
+use crate::pool::peers::Peer;
 use crate::proto::Raw;
+
+/// What gRPC puts before each message.
+const PREFIX_BYTES: usize = 5;
 
 /// The messages of one call, in their order. The first, and of a call that has one
 /// request the end behind it, must come in time: what has come in part lies in gRPC's
 /// memory, which all clients share.
 pub(in crate::rpc) struct Messages<Q> {
     requests: RequestStream<Raw<Q>>,
+    /// Who sends them.
+    peer: Arc<Peer>,
     /// Until the request is there. Afterwards its alarm serves the answer.
     patience: Patience,
     limit: Duration,
@@ -29,12 +36,13 @@ pub(in crate::rpc) struct Messages<Q> {
 impl<Q: Message> Messages<Q> {
     pub(super) fn new(
         requests: RequestStream<Raw<Q>>,
+        peer: &Arc<Peer>,
         alarms: &Alarms,
         limit: Duration,
     ) -> Messages<Q> {
         let mut patience = Patience::new(alarms);
         patience.begin(limit);
-        Messages { requests, patience, limit, only: None }
+        Messages { requests, peer: Arc::clone(peer), patience, limit, only: None }
     }
 
     /// For another use, once the request is there or the call is over.
@@ -72,6 +80,10 @@ impl<Q: Message> Messages<Q> {
 
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Raw<Q>, Ended>>> {
         match Pin::new(&mut self.requests).poll_next(cx) {
+            Poll::Ready(Some(Ok(raw))) => {
+                self.peer.took(raw.reader.len() + PREFIX_BYTES);
+                Poll::Ready(Some(Ok(raw)))
+            }
             Poll::Ready(next) => Poll::Ready(next.map(|raw| raw.map_err(|_| Ended::Left))),
             Poll::Pending => {
                 ready!(self.patience.poll(cx));

@@ -18,6 +18,8 @@ pub(super) struct Socket {
     pub inode: u64,
     /// Its other end; an IPv4 address as such, also on an IPv6 socket.
     pub peer: SocketAddr,
+    /// Bytes that have come since it was opened.
+    pub received: u64,
 }
 
 // linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h and net/tcp_states.h.
@@ -31,10 +33,16 @@ const FAMILIES: [u8; 2] = [2, 10];
 /// Established, FIN_WAIT1 and 2, CLOSE_WAIT, LAST_ACK, CLOSING: those that may have a
 /// descriptor and are no listeners.
 const STATES: u32 = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11;
-/// Offsets in `struct inet_diag_msg`, of 72 bytes.
+/// The bit that asks for `INET_DIAG_INFO`, and its number.
+const WITH_INFO: u8 = 1 << 1;
+const INFO: u16 = 2;
+/// `tcpi_bytes_received` in `struct tcp_info`.
+const RECEIVED: usize = 128;
+/// Offsets in `struct inet_diag_msg`, of 72 bytes, which attributes follow.
 const PEER_PORT: usize = 6;
 const PEER_ADDRESS: usize = 24;
 const INODE: usize = 68;
+const ATTRIBUTES: usize = 72;
 /// The kernel writes at most this at once.
 const BUFFER: usize = 32 * 1024;
 /// The kernel answers at once; a limit all the same, so that a stop is not held up.
@@ -95,7 +103,7 @@ fn question(family: u8, port: u16) -> [u8; HEADER + 56] {
     put(0, &(HEADER as u32 + 56).to_ne_bytes());
     put(4, &SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     put(6, &REQUEST_AND_DUMP.to_ne_bytes());
-    put(HEADER, &[family, TCP, 0, 0]);
+    put(HEADER, &[family, TCP, WITH_INFO, 0]);
     put(HEADER + 4, &STATES.to_ne_bytes());
     put(HEADER + 8, &port.to_be_bytes());
     bytes
@@ -125,19 +133,42 @@ fn socket(message: &[u8]) -> Option<Socket> {
     } else {
         IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(address).ok()?)).to_canonical()
     };
-    Some(Socket { inode, peer: SocketAddr::new(ip, port) })
+    let received = message.get(ATTRIBUTES..).and_then(received).unwrap_or(0);
+    Some(Socket { inode, peer: SocketAddr::new(ip, port), received })
+}
+
+/// What the attributes say of bytes that have come.
+fn received(mut attributes: &[u8]) -> Option<u64> {
+    loop {
+        let half =
+            |at: usize| Some(u16::from_ne_bytes(attributes.get(at..at + 2)?.try_into().ok()?));
+        let (length, kind) = (usize::from(half(0)?), half(2)?);
+        let value = attributes.get(4..length)?;
+        if kind == INFO {
+            return Some(u64::from_ne_bytes(value.get(RECEIVED..RECEIVED + 8)?.try_into().ok()?));
+        }
+        attributes = attributes.get(length.next_multiple_of(4)..)?;
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
 
-    fn on(port: u16) -> Vec<SocketAddr> {
+    fn all(port: u16) -> Vec<Socket> {
         let mut sockets = Sockets::open().expect("Linux has them");
-        let found = sockets.on_port(port).expect("the kernel answers");
-        let mut peers: Vec<_> = found.iter().map(|socket| socket.peer).collect();
+        sockets.on_port(port).expect("the kernel answers")
+    }
+
+    fn received(port: u16) -> Vec<u64> {
+        all(port).iter().map(|socket| socket.received).collect()
+    }
+
+    fn on(port: u16) -> Vec<SocketAddr> {
+        let mut peers: Vec<_> = all(port).iter().map(|socket| socket.peer).collect();
         peers.sort_unstable();
         peers
     }
@@ -158,6 +189,12 @@ mod tests {
             assert_eq!(on(port), wanted);
             accepted.truncate(1);
             assert_eq!(on(port).len(), 1);
+            assert_eq!(received(port), [0]);
+            (&clients[0]).write_all(&[7; 1234]).expect("it is open");
+            accepted[0].read_exact(&mut [0; 1000]).expect("it is open");
+            while received(port) != [1234] {
+                std::thread::yield_now();
+            }
             drop(waiting);
         }
     }
