@@ -78,4 +78,5 @@ pub mod proto;
 pub mod clock;
 pub mod dev_certs;
 pub mod embedded;
+pub mod logging;
 pub mod threads;

@@ -4,6 +4,8 @@ use std::any::Any;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::thread::{Builder, JoinHandle};
 
+use crate::core::quoted::Quoted;
+
 /// Runs one job at a time that may block on PostgreSQL.
 pub const WORKER: &str = "worker";
 /// Acts on deadlines.
@@ -18,7 +20,9 @@ pub const HTTP_ACCEPT: &str = "http-accept";
 pub const HTTP_WATCH: &str = "http-watch";
 /// Looks up a host name, so that a mute name server has a time limit.
 pub const RESOLVER: &str = "resolver";
-/// Waits for SIGINT and SIGTERM.
+/// Writes log lines.
+pub const LOG: &str = "log";
+/// Waits for signals.
 pub const SIGNALS: &str = "signals";
 /// Waits for gRPC to finish its calls.
 pub const GRPC_STOP: &str = "grpc-stop";
@@ -47,7 +51,7 @@ pub fn survive<T>(name: &'static str, body: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(value) => Some(value),
         Err(panic) => {
-            log::error!("event=panic thread={name} message={:?}", text_of(&*panic));
+            log::error!("event=panic thread={name} message={}", Quoted(text_of(&*panic)));
             None
         }
     }

@@ -135,6 +135,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("server", &["cli", "client", "embedded"]),
     ("config", &["backend", "pool", "rpc", "http", "runtime", "server", "cli", "client", "proto"]),
     ("metrics", &["backend", "pool", "rpc", "http", "runtime", "server", "cli", "client", "proto"]),
+    ("logging", &["backend", "pool", "rpc", "http", "runtime", "server", "cli", "client", "proto"]),
     ("error", &["backend", "pool", "rpc", "http", "runtime", "server", "cli", "client", "proto"]),
     ("client", &["backend", "pool", "rpc", "http", "runtime", "server", "cli", "config", "core"]),
     (

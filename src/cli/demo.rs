@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use grpcio::EnvBuilder;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::cli::serve::{announce, signals, Flags as ServeFlags};
 use crate::cli::{Outcome, DEV_NAMES};
@@ -35,7 +36,8 @@ type Trust = (PathBuf, Vec<u8>);
 
 /// Starts everything, walks, and serves until told to stop.
 pub(super) fn run(flags: &Flags) -> Outcome {
-    let signals = signals()?;
+    // Whoever closes the terminal wants no PostgreSQL left behind.
+    let signals = signals(&[SIGHUP, SIGINT, SIGTERM])?;
     println!("Starting an ephemeral PostgreSQL …");
     let postgres = Embedded::start(Options::default())?;
     for (name, password) in TENANTS {

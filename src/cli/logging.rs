@@ -1,31 +1,82 @@
-//! Where log lines go: to standard error, one line an event.
+//! Which log lines are written, and in which form: one line an event.
 
-use env_logger::{Builder, Logger};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::panic::PanicHookInfo;
+
+use env_logger::{Builder, Logger, Target};
 use log::{Level, Log, Metadata, Record};
 
 use crate::backend::DRIVER_CRATES;
+use crate::core::quoted::Quoted;
+use crate::logging;
+use crate::rpc;
+use crate::threads;
 
 /// What is written when RUST_LOG does not say.
 const DEFAULT: &str = "warn,connection_pool_manager=info";
+/// The targets of our own lines begin so.
+const OURS: &str = "connection_pool_manager";
+/// gRPC's C core asks for the first and logs under the second.
+const GRPC: [&str; 2] = ["grpcio", ""];
 
 /// Our own lines from INFO up, other crates' from WARN. RUST_LOG changes that,
-/// but nothing makes the driver say more than warnings.
+/// but nothing makes the driver or gRPC say more than warnings.
 pub(super) fn start() {
+    // A second call in one process finds a logger in place, which is fine.
+    let logger = match logging::start(builder().build()) {
+        Ok(queue) => builder().target(Target::Pipe(Box::new(queue))).build(),
+        // Without a thread to write them, lines are better written here than lost.
+        Err(_) => builder().build(),
+    };
+    log::set_max_level(logger.filter());
+    let _ = log::set_boxed_logger(Box::new(Capped(logger)));
+    rpc::redirect_log();
+    std::panic::set_hook(Box::new(panicked));
+}
+
+fn builder() -> Builder {
     let wanted = std::env::var(env_logger::DEFAULT_FILTER_ENV).unwrap_or_default();
     let filters = if wanted.is_empty() { DEFAULT } else { &wanted };
     let mut builder = Builder::new();
     builder.parse_filters(filters).format_timestamp_millis();
-    let logger = Capped(builder.build());
-    log::set_max_level(logger.0.filter());
-    // A second call in one process finds a logger in place, which is fine.
-    let _ = log::set_boxed_logger(Box::new(logger));
+    builder
+}
+
+/// Says where a thread has panicked. Whoever catches it says what that means.
+fn panicked(panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let (name, message) = (thread.name().unwrap_or("unnamed"), threads::text_of(panic.payload()));
+    if logging::admits("thread_panicked", None) {
+        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = Quoted(message);
+        log::warn!("event=thread_panicked thread={name} at={at} message={message}");
+    }
+    // Only if RUST_BACKTRACE asks for it.
+    let trace = Backtrace::capture();
+    if trace.status() == BacktraceStatus::Captured {
+        log::warn!("event=backtrace thread={name}\n{trace}");
+    }
+    if name == "main" {
+        logging::finish();
+    }
 }
 
 struct Capped(Logger);
 
+fn root<'a>(metadata: &Metadata<'a>) -> &'a str {
+    metadata.target().split("::").next().unwrap_or_default()
+}
+
 fn is_capped(metadata: &Metadata<'_>) -> bool {
-    let root = metadata.target().split("::").next().unwrap_or_default();
-    metadata.level() > Level::Warn && DRIVER_CRATES.contains(&root)
+    let root = root(metadata);
+    metadata.level() > Level::Warn && (DRIVER_CRATES.contains(&root) || GRPC.contains(&root))
+}
+
+/// Whoever sends nonsense to a port makes a crate below us warn of it.
+fn is_repeated(metadata: &Metadata<'_>) -> bool {
+    metadata.level() <= Level::Warn
+        && root(metadata) != OURS
+        && !logging::admits("other_crates", None)
 }
 
 impl Log for Capped {
@@ -34,7 +85,8 @@ impl Log for Capped {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if !is_capped(record.metadata()) {
+        let metadata = record.metadata();
+        if self.enabled(metadata) && !is_repeated(metadata) {
             self.0.log(record);
         }
     }
@@ -49,14 +101,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_driver_may_warn_and_say_no_more() {
+    fn the_driver_and_grpc_may_warn_and_say_no_more() {
         let capped = |target: &str, level| {
             is_capped(&Metadata::builder().target(target).level(level).build())
         };
-        for driver in DRIVER_CRATES {
+        for driver in DRIVER_CRATES.iter().chain(&GRPC[..1]) {
             assert!(capped(&format!("{driver}::query"), Level::Debug));
             assert!(!capped(&format!("{driver}::query"), Level::Warn));
         }
+        assert!(capped("", Level::Debug) && !capped("", Level::Error));
         assert!(!capped("connection_pool_manager::pool", Level::Debug));
     }
 }

@@ -48,22 +48,22 @@ enum Command {
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse_from(arguments(std::env::args_os()));
+    let command = cli.command.unwrap_or(Command::Serve(cli.serve));
     logging::start();
-    let outcome = match cli.command {
-        None => serve::run(&cli.serve),
-        Some(Command::Serve(flags)) => serve::run(&flags),
-        Some(Command::Demo(flags)) => demo::run(&flags),
-        Some(Command::DevCerts { dir, names, ca, clients }) => {
-            dev_certs::run(&dir, &names, ca, &clients)
-        }
+    let outcome = match command {
+        Command::Serve(flags) => serve::run(&flags),
+        Command::Demo(flags) => demo::run(&flags),
+        Command::DevCerts { dir, names, ca, clients } => dev_certs::run(&dir, &names, ca, &clients),
     };
-    match outcome {
+    let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("connection-pool-manager: {error}");
+            crate::logging::say(&format!("connection-pool-manager: {error}\n"));
             ExitCode::FAILURE
         }
-    }
+    };
+    crate::logging::finish();
+    code
 }
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;

@@ -7,11 +7,12 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{value_parser, Args};
 use crossbeam_channel::{bounded, Receiver};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::cli::{size, Outcome};
 use crate::config::{Config, Limits, PoolConfig, Reset, Tls};
+use crate::logging;
 use crate::server::Server;
 use crate::threads;
 
@@ -203,7 +204,7 @@ pub(super) fn run(flags: &Flags) -> Outcome {
     if matches!(config.tls, Tls::Insecure) {
         log::warn!("event=insecure message=\"gRPC is served without TLS\"");
     }
-    let signals = signals()?;
+    let signals = signals(STOPPING)?;
     let server = Server::start(config)?;
     announce(&server, &flags.listen, flags);
     // The channel closes only with a signal; a lost thread would stop us too.
@@ -229,18 +230,30 @@ pub(super) fn announce(server: &Server, address: &str, flags: &Flags) {
     );
 }
 
-/// Gets a message at the first SIGINT or SIGTERM; the second one ends the
-/// process at once.
-pub(super) fn signals() -> std::io::Result<Receiver<()>> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+/// Signals that stop the service.
+const STOPPING: &[i32] = &[SIGINT, SIGTERM];
+/// Signals that end a process which does not take them. (SIGPIPE is ignored by Rust.)
+const IGNORED: &[i32] = &[SIGHUP, SIGUSR1, SIGUSR2];
+
+/// Gets a message at the first signal of those that are `stopping`; the second one ends
+/// the process at once. Other signals end nothing.
+pub(super) fn signals(stopping: &'static [i32]) -> std::io::Result<Receiver<()>> {
+    let mut signals = Signals::new(stopping.iter().chain(IGNORED))?;
     let (tell, told) = bounded(1);
     threads::spawn(threads::SIGNALS, move || {
-        for (count, _) in signals.forever().enumerate() {
-            if count > 0 {
-                log::warn!("event=stopped_at_once");
-                std::process::exit(1);
+        let mut told_before = false;
+        for signal in signals.forever() {
+            if stopping.contains(&signal) {
+                if told_before {
+                    log::warn!("event=stopped_at_once");
+                    logging::finish();
+                    std::process::exit(1);
+                }
+                told_before = true;
+                let _ = tell.send(());
+            } else if signal == SIGHUP && logging::admits("hangup_ignored", None) {
+                log::info!("event=hangup_ignored message=\"settings are read at start only\"");
             }
-            let _ = tell.send(());
         }
     })?;
     Ok(told)

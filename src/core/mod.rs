@@ -37,6 +37,8 @@ pub mod logins;
 pub mod recent;
 pub mod warmth;
 
+pub mod quoted;
+pub mod repeats;
 pub mod text;
 pub mod value;
 

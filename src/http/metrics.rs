@@ -10,6 +10,7 @@ use crate::core::breaker::Phase;
 use crate::core::gate::GateState;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::LeaseState;
+use crate::logging;
 use crate::metrics::OTHER;
 use crate::pool::memory::{Level, Use};
 use crate::pool::port::Reach;
@@ -73,6 +74,8 @@ impl Gauges {
         descriptions.extend(ratio.iter().flat_map(|ratio| ratio.desc()).cloned());
         let refusals = refusals();
         descriptions.extend(refusals.iter().flat_map(|refusals| refusals.desc()).cloned());
+        let lost = lines_lost();
+        descriptions.extend(lost.iter().flat_map(|lost| lost.desc()).cloned());
         Ok(Gauges { service, descriptions })
     }
 
@@ -181,6 +184,16 @@ fn refusals() -> Option<IntCounterVec> {
     IntCounterVec::new(Opts::new("connpool_memory_refusals_total", help), &["level", "use"]).ok()
 }
 
+/// What the log has lost. It counts for itself, as it begins before any metric.
+fn lines_lost() -> Option<IntCounterVec> {
+    let help = "Log lines that were not written, by reason.";
+    let lost = IntCounterVec::new(Opts::new("connpool_log_lines_lost_total", help), &["reason"]);
+    let lost = lost.ok()?;
+    lost.with_label_values(&["queue_full"]).inc_by(logging::dropped());
+    lost.with_label_values(&["repeated"]).inc_by(logging::left_out());
+    Some(lost)
+}
+
 fn breaker_number(phase: Phase) -> usize {
     match phase {
         Phase::Closed => 0,
@@ -232,6 +245,7 @@ impl Collector for Gauges {
             }
             families.extend(refusals.collect());
         }
+        families.extend(lines_lost().iter().flat_map(|lost| lost.collect()));
         families
     }
 }

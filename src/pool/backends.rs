@@ -12,7 +12,9 @@ use crate::backend::transport::Watch;
 use crate::clock;
 use crate::config::{Reset, LEAST_LIFETIME};
 use crate::core::gate::GateState;
+use crate::core::quoted::Quoted;
 use crate::error::{ConnectError, Error};
+use crate::logging;
 use crate::pool::alarms::Alarm;
 use crate::pool::figures::During;
 use crate::pool::job::Session;
@@ -155,11 +157,10 @@ impl Tenant {
         let error = cause.to_string();
         // Whoever guesses may be put off as often as it likes, and nothing was tried.
         let level = if cause.is_deferred() { Level::Debug } else { Level::Warn };
-        log::log!(
-            level,
-            "event=connect_failed tenant={} elapsed={took:?} error={error:?}",
-            self.id
-        );
+        if level > Level::Warn || logging::admits("connect_failed", Some(&self.id)) {
+            let (id, error) = (&self.id, Quoted(&error));
+            log::log!(level, "event=connect_failed tenant={id} elapsed={took:?} error={error}");
+        }
         if !cause.is_deferred() {
             self.note_open_failure(&error);
         }

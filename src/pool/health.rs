@@ -12,6 +12,7 @@ use crossbeam_channel::unbounded;
 use crate::clock;
 use crate::core::breaker::Phase;
 use crate::core::health::{Health, Level, Round};
+use crate::logging;
 use crate::pool::job::Permit;
 use crate::pool::tenant::{lock, Tenant};
 
@@ -174,6 +175,9 @@ impl Tenant {
         let changed = lock(&self.record).health.settle(round);
         let Some(level) = changed else { return };
         self.context.keeper.due(now);
+        if !logging::admits("tenant_health", Some(&self.id)) {
+            return;
+        }
         let (Round { working, failed }, level, id) = (round, level, &self.id);
         match level {
             Level::Healthy => log::info!("event=tenant_healthy tenant={id} working={working}"),

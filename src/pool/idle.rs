@@ -8,6 +8,8 @@ use crossbeam_channel::Sender;
 use crate::backend::manager::Slot;
 use crate::clock;
 use crate::core::losses::Loss;
+use crate::core::quoted::Quoted;
+use crate::logging;
 use crate::pool::job::{Permit, Session};
 use crate::pool::store::Taken;
 use crate::pool::tenant::{lock, Tenant};
@@ -62,7 +64,11 @@ impl Tenant {
         let loss = Loss::of(words.as_ref().map(|words| &*words.sqlstate));
         let now = clock::now();
         if lock(&self.losses).lost(loss, taken.generation, now) {
-            log::warn!("event=backends_in_doubt tenant={} last_words={words:?}", self.id);
+            if logging::admits("backends_in_doubt", Some(&self.id)) {
+                let words = words.map_or("none".to_owned(), |words| words.to_string());
+                let (id, words) = (&self.id, Quoted(&words));
+                log::warn!("event=backends_in_doubt tenant={id} last_words={words}");
+            }
             let _ = self.check_idle(|slot| self.is_doubtful(slot), None);
         }
         self.trouble(now);

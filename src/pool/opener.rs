@@ -8,7 +8,9 @@ use crate::clock;
 use crate::core::breaker::{Breaker, Change, Phase, Settings, Ticket, Verdict};
 use crate::core::gate::GateState;
 use crate::core::ids::TenantId;
+use crate::core::quoted::Quoted;
 use crate::error::{ConnectError, Error};
+use crate::logging;
 use crate::pool::tenant::Tenant;
 
 /// A tenant's breaker. It outlives a tenant that could not be opened (`registry`).
@@ -131,7 +133,9 @@ impl Tenant {
             Some(Change::Opened) => self.breaker_has_opened(),
             Some(Change::Closed) => {
                 let away = since.map(|since| now.saturating_duration_since(since));
-                log::info!("event=breaker_closed tenant={} open_for={away:?}", self.id);
+                if logging::admits("breaker_closed", Some(&self.id)) {
+                    log::info!("event=breaker_closed tenant={} open_for={away:?}", self.id);
+                }
             }
             None => {}
         }
@@ -146,7 +150,10 @@ impl Tenant {
     /// Tells those who wait in vain.
     fn breaker_has_opened(&self) {
         let error = self.breaker_open();
-        log::warn!("event=breaker_opened tenant={} error={:?}", self.id, error.to_string());
+        if logging::admits("breaker_opened", Some(&self.id)) {
+            let (id, error) = (&self.id, error.to_string());
+            log::warn!("event=breaker_opened tenant={id} error={}", Quoted(&error));
+        }
         self.wake_all();
         // Those whose turn comes are answered then. But where no backend is left
         // that could come back, nobody's turn would be worth the wait.

@@ -17,7 +17,9 @@ use crate::backend::cancel::Canceller;
 use crate::backend::transport::{Epoch, Watch};
 use crate::clock;
 use crate::config::lease::CANCEL_GRACE;
+use crate::core::quoted::Quoted;
 use crate::error::CancelCause;
+use crate::logging::admits;
 use crate::metrics::Metrics;
 use crate::pool::alarms::{Alarm, Alarms};
 use crate::pool::workers::Workers;
@@ -208,7 +210,7 @@ impl Operation {
             return;
         }
         let alarm = self.tools.alarms.set(clock::now() + CANCEL_GRACE, move || {
-            if watch.abort(epoch) {
+            if watch.abort(epoch) && admits("backend_aborted", None) {
                 log::warn!("event=backend_aborted cause={}", cause.as_str());
             }
         });
@@ -224,8 +226,9 @@ impl Operation {
         self.tools.workers.run(move || {
             let Sending { canceller, cause, delay } = &sending;
             let outcome = canceller.send();
-            if let Err(error) = &outcome {
-                log::warn!("event=cancel_failed cause={} error={error:?}", cause.as_str());
+            if let Some(error) = outcome.as_ref().err().filter(|_| admits("cancel_failed", None)) {
+                let error = error.to_string();
+                log::warn!("event=cancel_failed cause={} error={}", cause.as_str(), Quoted(&error));
             }
             let metrics = &operation.tools.metrics;
             metrics.cancelled(cause.as_str(), outcome.is_ok(), delay.is_some());

@@ -23,6 +23,7 @@ use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::recent::Recent;
 use crate::error::Error;
+use crate::logging;
 use crate::pool::context::Context;
 use crate::pool::identity::{Digests, Fingerprint};
 use crate::pool::job::Job;
@@ -222,7 +223,9 @@ impl Registry {
         }
         match claim {
             Claim::Good(before) => {
-                log::info!("event=password_changed tenant={}", tenant.id());
+                if logging::admits("password_changed", Some(tenant.id())) {
+                    log::info!("event=password_changed tenant={}", tenant.id());
+                }
                 self.guesses.forget(tenant.id());
                 if before.stop_opening() {
                     self.opening.fetch_sub(1, Ordering::AcqRel);

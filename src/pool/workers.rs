@@ -12,10 +12,14 @@ use std::time::Duration;
 
 use crossbeam_channel::{bounded, Receiver, Sender, TrySendError};
 
+use crate::core::quoted::Quoted;
+use crate::logging;
 use crate::threads;
 
-/// An idle worker ends after so long.
-const IDLE: Duration = Duration::from_secs(10);
+/// An idle worker ends after so long: soon after a peak the threads are as before it, and
+/// the memory of their stacks with them. Work that comes more rarely than that pays for a
+/// new thread, some 50 µs beside a statement's round trip of as much or more.
+const IDLE: Duration = Duration::from_secs(3);
 
 /// What a worker runs.
 pub type Job = Box<dyn FnOnce() + Send>;
@@ -73,7 +77,9 @@ impl Workers {
         match started {
             Ok(_) => hand.send(job).map_err(|unsent| unsent.0),
             Err(error) => {
-                log::error!("event=no_worker error={:?}", error.to_string());
+                if logging::admits("no_worker", None) {
+                    log::error!("event=no_worker error={}", Quoted(&error.to_string()));
+                }
                 Err(job)
             }
         }

@@ -19,3 +19,9 @@ mod session;
 mod sql;
 mod status;
 mod wire;
+
+/// Lines of gRPC's C core go to our log from now on. Left alone, it writes them to standard
+/// error itself, on the threads that carry all calls.
+pub fn redirect_log() {
+    grpcio::redirect_log();
+}

@@ -9,6 +9,7 @@ use crossbeam_channel::{after, select};
 use crate::clock;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::View;
+use crate::logging;
 use crate::pool::service::Service;
 use crate::runtime::memory_watch::Told;
 use crate::runtime::shutdown::{Stopped, Thread};
@@ -69,7 +70,8 @@ fn tell(service: &Service, exhausted: &mut HashSet<TenantId>) {
             continue;
         }
         still.insert(tenant.id().clone());
-        if !exhausted.contains(tenant.id()) {
+        let told = exhausted.contains(tenant.id());
+        if !told && logging::admits("tenant_exhausted", Some(tenant.id())) {
             log::warn!(
                 "event=tenant_exhausted tenant={} used={} waiting={} holders={:?}",
                 tenant.id(),

@@ -9,6 +9,7 @@ use crate::backend::session::RunError;
 use crate::clock;
 use crate::core::channels::{Change, Hearing};
 use crate::error::{Error, Work};
+use crate::logging;
 use crate::pool::job::Session;
 use crate::pool::tenant::{lock, Tenant};
 
@@ -110,7 +111,9 @@ impl Tenant {
         drop(state);
         drop(before);
         let pid = session.taken.backend.pid();
-        log::warn!("event=listener_lost tenant={} pid={pid} listeners={listeners}", self.id());
+        if logging::admits("listener_lost", Some(self.id())) {
+            log::warn!("event=listener_lost tenant={} pid={pid} listeners={listeners}", self.id());
+        }
         Tenant::discard(session, "lost");
         self.ask_again();
     }

@@ -87,7 +87,9 @@ impl Registry {
         let parts: Vec<Part> = opening.iter().map(part).collect();
         for place in shares::giving_way(&parts, by, 1, 1).unwrap_or_default() {
             let tenant = &opening[place];
-            log::warn!("event=opening_gave_way tenant={}", tenant.id());
+            if crate::logging::admits("opening_gave_way", Some(tenant.id())) {
+                log::warn!("event=opening_gave_way tenant={}", tenant.id());
+            }
             self.context.tools.metrics.gave_way("opening");
             self.give_up(tenant, openings_used(limit + 1, limit));
         }

@@ -1,0 +1,51 @@
+//! Somebody else's words in a log line.
+
+use std::fmt;
+
+use super::text::cut;
+
+/// Characters that a text of others gets in a log line, as they are written. PostgreSQL's
+/// longest messages fit; a server that answers with a kilobyte of control characters, each
+/// of which is written as five, does not fill the disk.
+pub const QUOTED_MAX: usize = 300;
+
+/// A text in quotes that cannot end its line, colour it, or make it long: what is not
+/// printable is escaped, and what is longer than [`QUOTED_MAX`] after that ends in `…`.
+#[derive(Debug, Clone, Copy)]
+pub struct Quoted<'a>(pub &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Only between single quotes does one need an escape.
+        let written = |c: char| if c == '\'' { 1 } else { c.escape_debug().count() };
+        write!(f, "{:?}", cut(self.0, QUOTED_MAX, written))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_text_is_written_as_debug_does() {
+        for text in ["", "plain ä 语", "a\"b\\c", "it's", "\n\0\x1b[31m\u{202e}\u{7f}"] {
+            assert_eq!(Quoted(text).to_string(), format!("{text:?}"));
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_after_it_was_escaped_and_never_within_an_escape() {
+        for part in ["x", "\u{1}", "\n", "语", "a\u{1}"] {
+            let said = Quoted(&part.repeat(1000)).to_string();
+            let inside = said.trim_matches('"');
+            assert!(inside.chars().count() <= QUOTED_MAX, "{said}");
+            assert!(inside.chars().count() > QUOTED_MAX - 7, "{said}");
+            let whole = inside.strip_suffix('…').expect("it was cut");
+            let escaped = format!("{:?}", part.repeat(1000));
+            assert!(escaped.trim_matches('"').starts_with(whole), "{said}");
+            assert!(!whole.ends_with(['\\', '{', 'u']), "{said}");
+        }
+        let fits = "x".repeat(QUOTED_MAX);
+        assert_eq!(Quoted(&fits).to_string(), format!("{fits:?}"));
+    }
+}

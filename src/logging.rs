@@ -1,0 +1,101 @@
+//! What becomes of log lines: who may write one, and that nobody waits for it.
+//!
+//! The log belongs to the process, as standard error does, so what is counted here does too.
+
+mod queue;
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use log::{Level, Log, Record};
+
+use crate::clock;
+use crate::core::ids::TenantId;
+use crate::core::repeats::Repeats;
+use crate::threads;
+
+use queue::Moment;
+pub use queue::Queue;
+
+/// At the end of the process lines have so long to be written.
+const FINISH: Duration = Duration::from_secs(2);
+
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+/// A leaf lock.
+static REPEATS: Mutex<Repeats<TenantId>> = Mutex::new(Repeats::new());
+static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
+
+/// Starts the thread that writes to standard error, and returns where lines go in.
+/// `teller` must write to standard error itself: it says what the log has lost.
+///
+/// # Errors
+/// If the system has no thread left.
+pub fn start(teller: impl Log + 'static) -> io::Result<Queue> {
+    let (queue, drain) = queue::queue();
+    threads::spawn(threads::LOG, move || {
+        drain.run(&mut io::stderr(), |dropped, moment| tell(&teller, dropped, moment));
+    })?;
+    Ok(QUEUE.get_or_init(|| queue).clone())
+}
+
+/// Whether a line of this event may be written now, about this tenant if there is one. Ask
+/// before each line that a client or a PostgreSQL can cause at will; `core::repeats` has
+/// the limits. What is left out is counted and told of later.
+pub fn admits(event: &'static str, tenant: Option<&TenantId>) -> bool {
+    let mut repeats = REPEATS.lock().unwrap_or_else(PoisonError::into_inner);
+    let admitted = repeats.admit(event, tenant, clock::now());
+    drop(repeats);
+    if !admitted {
+        LEFT_OUT.fetch_add(1, Ordering::Relaxed);
+    }
+    admitted
+}
+
+/// Writes a text as it is, after the lines so far.
+pub fn say(text: &str) {
+    match QUEUE.get() {
+        Some(queue) => queue.put(text.as_bytes()),
+        None => eprint!("{text}"),
+    }
+}
+
+/// Waits a little for the lines so far to be written: before the process ends.
+pub fn finish() {
+    if let Some(queue) = QUEUE.get() {
+        // Who does not read by now has lost them.
+        let _ = queue.finish(FINISH);
+    }
+}
+
+/// Lines that had no room in the queue, so far.
+pub fn dropped() -> u64 {
+    QUEUE.get().map_or(0, Queue::dropped)
+}
+
+/// Lines that were too many of their kind, so far.
+pub fn left_out() -> u64 {
+    LEFT_OUT.load(Ordering::Relaxed)
+}
+
+/// Says what the log has lost, on the thread that writes.
+fn tell(teller: &impl Log, dropped: u64, moment: Moment) {
+    if dropped > 0 {
+        warn(teller, format_args!("event=log_dropped count={dropped}"));
+    }
+    let mut repeats = REPEATS.lock().unwrap_or_else(PoisonError::into_inner);
+    let left_out = match moment {
+        Moment::Between => repeats.due(clock::now()),
+        Moment::Last => repeats.all(),
+    };
+    drop(repeats);
+    for one in left_out {
+        warn(teller, format_args!("event=lines_left_out of={} count={}", one.event, one.count));
+    }
+}
+
+fn warn(teller: &impl Log, line: std::fmt::Arguments<'_>) {
+    let record = Record::builder().level(Level::Warn).target(module_path!()).args(line).build();
+    teller.log(&record);
+}
