@@ -8,18 +8,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{bounded, Receiver, Sender};
-
 use crate::clock;
+use crate::http::seats::Seat;
 use crate::threads;
 
-/// Connections at once; more wait in the listener's backlog, which those before
-/// them cannot hold up for longer than the limits below.
-const CONNECTIONS: usize = 64;
 /// The request line and headers have so many bytes.
 const HEAD_BYTES: usize = 8192;
 /// A whole request head must have come within this time.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
+/// The same while many connections are open.
+const HURRIED_HEAD_LIMIT: Duration = Duration::from_secs(1);
+/// A client whose head is not there after so long, or who does not close, gives way to
+/// others when all seats are taken. A head comes in one packet, with the connection.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// The same for a client who takes its answer: metrics are large.
+const SEND_PATIENCE: Duration = Duration::from_secs(1);
+/// How often a connection looks whether it has to hurry.
+const LOOK: Duration = Duration::from_millis(200);
 /// A whole answer must have been taken within this time.
 const SEND_LIMIT: Duration = Duration::from_secs(5);
 
@@ -29,42 +34,6 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Finds the socket of the pages that answer now.
 pub(super) type Behind = Arc<dyn Fn() -> std::path::PathBuf + Send + Sync>;
 
-/// The connections that may be open at once. A channel is the semaphore: what
-/// lies in it is open, so that waiting for room can be part of a `select!`.
-pub(super) struct Seats {
-    taken: Sender<()>,
-    left: Receiver<()>,
-}
-
-/// One connection's right to be open.
-pub(super) struct Seat(Receiver<()>);
-
-impl Default for Seats {
-    fn default() -> Seats {
-        let (taken, left) = bounded(CONNECTIONS);
-        Seats { taken, left }
-    }
-}
-
-impl Seats {
-    /// Sending here waits for room; each send is followed by one `seat`.
-    pub(super) fn room(&self) -> &Sender<()> {
-        &self.taken
-    }
-
-    /// Gives the room taken back when dropped.
-    pub(super) fn seat(&self) -> Seat {
-        Seat(self.left.clone())
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        // What this seat had put in is still there, or another seat's, which is as good.
-        let _ = self.0.try_recv();
-    }
-}
-
 /// Takes the next connection and serves it on a thread of its own.
 ///
 /// # Errors
@@ -73,24 +42,27 @@ impl Drop for Seat {
 pub(super) fn accept(listener: &TcpListener, seat: Seat, behind: &Behind) -> io::Result<()> {
     let (stream, _) = listener.accept()?;
     let behind = Arc::clone(behind);
+    let stream = Arc::new(stream);
+    seat.waits(&stream, PATIENCE);
     threads::spawn(threads::HTTP, move || {
-        let _seat = seat;
         threads::survive(threads::HTTP, || {
             // A client that misbehaves or leaves is nobody's concern but its own.
-            let _ = serve(&stream, &behind());
+            let _ = serve(&stream, &seat, &behind());
         });
+        drop(seat);
     })?;
     Ok(())
 }
 
 /// One request and its answer; then the connection is closed, which every client
 /// of health checks and scrapes can live with.
-fn serve(client: &TcpStream, pages: &Path) -> io::Result<()> {
+fn serve(client: &Arc<TcpStream>, seat: &Seat, pages: &Path) -> io::Result<()> {
     client.set_nonblocking(false)?;
-    let Some(request) = read_request(client)? else {
+    let Some(request) = read_request(client, seat)? else {
         let refusal = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-        return send(client, refusal.as_bytes());
+        return send(client, seat, refusal.as_bytes());
     };
+    seat.works();
     let mut inner = UnixStream::connect(pages)?;
     inner.set_read_timeout(Some(HEAD_LIMIT))?;
     inner.set_write_timeout(Some(SEND_LIMIT))?;
@@ -100,19 +72,21 @@ fn serve(client: &TcpStream, pages: &Path) -> io::Result<()> {
     // tiny_http never says so itself.
     let status = answer.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let (status, rest) = answer.split_at(status);
-    send(client, &[status, b"Connection: close\r\n", rest].concat())
+    send(client, seat, &[status, b"Connection: close\r\n", rest].concat())
 }
 
 /// Sends the answer, in a bounded time however little of it the client takes.
-fn send(mut client: &TcpStream, mut answer: &[u8]) -> io::Result<()> {
+fn send(client: &Arc<TcpStream>, seat: &Seat, mut answer: &[u8]) -> io::Result<()> {
     let until = clock::now() + SEND_LIMIT;
+    seat.waits(client, SEND_PATIENCE);
     while !answer.is_empty() {
         client.set_write_timeout(Some(clock::left(until)?))?;
-        match client.write(answer)? {
+        match (&**client).write(answer)? {
             0 => return Err(io::ErrorKind::WriteZero.into()),
             sent => answer = &answer[sent..],
         }
     }
+    seat.waits(client, PATIENCE);
     linger(client)
 }
 
@@ -132,20 +106,23 @@ fn linger(mut client: &TcpStream) -> io::Result<()> {
 
 /// Reads the head and says it again, reduced to what matters. A body is not
 /// read: nothing we serve takes one.
-fn read_request(mut client: &TcpStream) -> io::Result<Option<String>> {
-    let until = clock::now() + HEAD_LIMIT;
+fn read_request(mut client: &TcpStream, seat: &Seat) -> io::Result<Option<String>> {
+    let began = clock::now();
     let mut head = Vec::new();
     let mut chunk = [0; 1024];
     while !ends(&head) {
         if head.len() > HEAD_BYTES {
             return Ok(None);
         }
-        client.set_read_timeout(Some(clock::left(until)?))?;
-        let count = client.read(&mut chunk)?;
-        if count == 0 {
-            return Ok(None);
+        let limit = if seat.is_crowded() { HURRIED_HEAD_LIMIT } else { HEAD_LIMIT };
+        client.set_read_timeout(Some(clock::left(began + limit)?.min(LOOK)))?;
+        match client.read(&mut chunk) {
+            Ok(0) => return Ok(None),
+            Ok(count) => head.extend_from_slice(&chunk[..count]),
+            // Nothing came while it looked away.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
-        head.extend_from_slice(&chunk[..count]);
     }
     Ok(restate(&head))
 }

@@ -4,4 +4,5 @@ mod front;
 mod metrics;
 mod pages;
 mod ready;
+mod seats;
 pub mod server;

@@ -13,9 +13,13 @@ use std::time::Duration;
 
 use crossbeam_channel::{after, select, TryRecvError};
 
-use crate::http::front::{self, Behind, Seats};
+use crate::clock;
+use crate::core::quoted::Quoted;
+use crate::http::front::{self, Behind};
 use crate::http::metrics::Gauges;
 use crate::http::pages::Pages;
+use crate::http::seats::Seats;
+use crate::logging;
 use crate::pool::service::Service;
 use crate::runtime::shutdown::{Stopped, Thread};
 use crate::threads;
@@ -72,23 +76,29 @@ impl Server {
 
 fn run(listener: &TcpListener, behind: &Behind, stopped: &Stopped) {
     let seats = Seats::default();
-    loop {
-        select! {
-            recv(stopped) -> _ => return,
-            send(seats.room(), ()) -> _ => {}
-        }
-        let seat = seats.seat();
-        if !wait_readable(listener, stopped) {
-            return;
-        }
-        if let Err(error) = front::accept(listener, seat, behind) {
+    while wait_readable(listener, stopped) && take_room(&seats, stopped) {
+        if let Err(error) = front::accept(listener, seats.seat(), behind) {
             if error.kind() != io::ErrorKind::WouldBlock {
-                log::warn!("event=http_accept_failed error={error:?}");
+                if logging::admits("http_accept_failed", None) {
+                    log::warn!("event=http_accept_failed error={}", Quoted(&error.to_string()));
+                }
                 select! {
                     recv(stopped) -> _ => return,
                     recv(after(POLL)) -> _ => {}
                 }
             }
+        }
+    }
+}
+
+/// Waits for room for one more connection, or makes some; false when it is time to stop.
+fn take_room(seats: &Seats, stopped: &Stopped) -> bool {
+    loop {
+        let again = seats.make_room(clock::now());
+        select! {
+            recv(stopped) -> _ => return false,
+            send(seats.room(), ()) -> _ => return true,
+            recv(after(again)) -> _ => {}
         }
     }
 }

@@ -1,0 +1,155 @@
+//! The connections that may be open at once, and which of them gives way.
+
+use std::collections::BTreeMap;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{bounded, Receiver, Sender};
+
+use crate::clock;
+
+/// Connections at once. More wait in the listener's backlog, for no longer than it takes
+/// until one of these has to give way.
+const CONNECTIONS: usize = 64;
+/// With more than so many, clients are given less time.
+const CROWDED: usize = CONNECTIONS / 2;
+
+/// The connections that may be open at once. A channel is the semaphore: what
+/// lies in it is open, so that waiting for room can be part of a `select!`.
+pub(super) struct Seats {
+    taken: Sender<()>,
+    left: Receiver<()>,
+    waits: Arc<Mutex<Waits<Arc<TcpStream>>>>,
+}
+
+/// One connection's right to be open.
+pub(super) struct Seat {
+    taken: Receiver<()>,
+    id: u64,
+    /// A leaf lock.
+    waits: Arc<Mutex<Waits<Arc<TcpStream>>>>,
+}
+
+impl Default for Seats {
+    fn default() -> Seats {
+        let (taken, left) = bounded(CONNECTIONS);
+        Seats { taken, left, waits: Arc::default() }
+    }
+}
+
+impl Seats {
+    /// Sending here waits for room; each send is followed by one `seat`.
+    pub(super) fn room(&self) -> &Sender<()> {
+        &self.taken
+    }
+
+    /// Gives the room taken back when dropped.
+    pub(super) fn seat(&self) -> Seat {
+        let id = lock(&self.waits).name();
+        Seat { taken: self.left.clone(), id, waits: Arc::clone(&self.waits) }
+    }
+
+    /// If all seats are taken, the connection that has kept us waiting beyond its patience
+    /// for longest is closed. Returns how long to wait for room before asking again.
+    pub(super) fn make_room(&self, now: Instant) -> Duration {
+        const AGAIN: Duration = Duration::from_millis(50);
+        if !self.taken.is_full() {
+            return AGAIN;
+        }
+        let late = lock(&self.waits).take_late(now);
+        if let Some(stream) = late {
+            // Its thread sees the end of the stream and leaves. If that has happened
+            // already, so much the better.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        AGAIN
+    }
+}
+
+impl Seat {
+    /// From now on its client is waited for. After `patience` it gives way if others come.
+    pub(super) fn waits(&self, stream: &Arc<TcpStream>, patience: Duration) {
+        let until = clock::now() + patience;
+        let before = lock(&self.waits).put(self.id, until, Arc::clone(stream));
+        drop(before);
+    }
+
+    /// From now on its client waits for us.
+    pub(super) fn works(&self) {
+        let before = lock(&self.waits).remove(self.id);
+        drop(before);
+    }
+
+    /// True while so many are open that clients should hurry.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.taken.len() > CROWDED
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.works();
+        // What this seat had put in is still there, or another seat's, which is as good.
+        let _ = self.taken.try_recv();
+    }
+}
+
+fn lock<T>(waits: &Mutex<Waits<T>>) -> MutexGuard<'_, Waits<T>> {
+    waits.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The connections whose clients are waited for, and how long they may take.
+struct Waits<T> {
+    next: u64,
+    all: BTreeMap<u64, (Instant, T)>,
+}
+
+impl<T> Default for Waits<T> {
+    fn default() -> Self {
+        Waits { next: 0, all: BTreeMap::new() }
+    }
+}
+
+impl<T> Waits<T> {
+    fn name(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn put(&mut self, id: u64, until: Instant, connection: T) -> Option<(Instant, T)> {
+        self.all.insert(id, (until, connection))
+    }
+
+    fn remove(&mut self, id: u64) -> Option<(Instant, T)> {
+        self.all.remove(&id)
+    }
+
+    /// The one that has been late for longest, if any is.
+    fn take_late(&mut self, now: Instant) -> Option<T> {
+        let late = self.all.iter().filter(|(_, (until, _))| *until <= now);
+        let (id, _) = late.min_by_key(|(_, (until, _))| *until)?;
+        let id = *id;
+        self.remove(id).map(|(_, connection)| connection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::testing::{ms, start};
+
+    #[test]
+    fn who_has_been_late_for_longest_gives_way_and_nobody_who_is_not() {
+        let (t0, mut waits) = (start(), Waits::default());
+        let ids = [waits.name(), waits.name(), waits.name()];
+        waits.put(ids[0], t0 + ms(300), "a");
+        waits.put(ids[1], t0 + ms(200), "b");
+        waits.put(ids[2], t0 + ms(100), "c");
+        assert_eq!(waits.take_late(t0 + ms(99)), None);
+        waits.remove(ids[2]);
+        assert_eq!(waits.take_late(t0 + ms(299)), Some("b"));
+        assert_eq!(waits.take_late(t0 + ms(299)), None);
+        assert_eq!(waits.take_late(t0 + ms(300)), Some("a"));
+    }
+}
