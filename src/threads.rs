@@ -33,7 +33,27 @@ pub const GRPC_PROBE: &str = "grpc-probe";
 /// gRPC's own completion queues.
 pub const GRPC: &str = "grpc";
 
-/// Starts a named thread.
+/// The stack of workers. They run the driver, whose look-ups of types call themselves for
+/// each level that a type is nested, 1.3 kB of stack each. `backend::rows` ends that after
+/// 64 levels; the rest is for OpenSSL and what is not known. Only what is touched takes
+/// memory.
+const WORKER_STACK: usize = 2 << 20;
+/// The stack of those that call what other people have written: name services, which the
+/// system's look-up of names loads, and the metrics' and HTTP's crates.
+const FOREIGN_STACK: usize = 1 << 20;
+/// The stack of all others: loops over channels of a few calls' depth, and log lines. Their
+/// deepest, formatting, stays below 64 KiB.
+const SMALL_STACK: usize = 512 << 10;
+
+fn stack_bytes(name: &str) -> usize {
+    match name {
+        WORKER => WORKER_STACK,
+        RESOLVER | HTTP | HTTP_WATCH => FOREIGN_STACK,
+        _ => SMALL_STACK,
+    }
+}
+
+/// Starts a named thread, with a stack that suits its work.
 ///
 /// # Errors
 /// If the system has no thread left.
@@ -42,7 +62,7 @@ pub fn spawn(
     name: &'static str,
     body: impl FnOnce() + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
-    Builder::new().name(name.to_owned()).spawn(body)
+    Builder::new().name(name.to_owned()).stack_size(stack_bytes(name)).spawn(body)
 }
 
 /// Runs `body`; a panic is logged and `None` comes back, so that the thread
@@ -64,4 +84,33 @@ pub fn text_of(panic: &(dyn Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+
+    use super::*;
+
+    /// Calls itself until so much of the stack is in use below `top`.
+    fn sink(top: usize, bytes: usize) -> usize {
+        let here = black_box([1_u8; 1024]);
+        let used = top.abs_diff(here.as_ptr() as usize);
+        let deepest = if used < bytes { sink(top, bytes) } else { used };
+        black_box(here)[0] as usize - 1 + deepest
+    }
+
+    #[test]
+    fn a_thread_has_the_stack_that_its_name_promises() {
+        // A smaller one would end the whole process.
+        for name in [WORKER, RESOLVER, HTTP, REAPER, LOG] {
+            let deep = stack_bytes(name) / 10 * 9;
+            let thread = spawn(name, move || {
+                let top = black_box([0_u8; 1]);
+                assert!(sink(top.as_ptr() as usize, deep) >= deep);
+            });
+            thread.expect("a thread").join().expect("it has returned");
+        }
+        assert!(stack_bytes(WORKER) > stack_bytes(RESOLVER));
+    }
 }

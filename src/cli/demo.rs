@@ -36,6 +36,7 @@ type Trust = (PathBuf, Vec<u8>);
 
 /// Starts everything, walks, and serves until told to stop.
 pub(super) fn run(flags: &Flags) -> Outcome {
+    flags.serve.guard_memory();
     // Whoever closes the terminal wants no PostgreSQL left behind.
     let signals = signals(&[SIGHUP, SIGINT, SIGTERM])?;
     println!("Starting an ephemeral PostgreSQL …");

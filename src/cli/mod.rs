@@ -3,6 +3,7 @@
 mod demo;
 mod dev_certs;
 mod logging;
+mod process;
 mod serve;
 mod size;
 
@@ -11,6 +12,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::core::quoted::Quoted;
 
 /// Leases real PostgreSQL connections to many tenants over gRPC.
 #[derive(Parser)]
@@ -49,7 +52,14 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse_from(arguments(std::env::args_os()));
     let command = cli.command.unwrap_or(Command::Serve(cli.serve));
+    let settled = match command {
+        Command::DevCerts { .. } => Ok(()),
+        _ => process::settle_allocator(),
+    };
     logging::start();
+    if let Err(error) = settled {
+        log::warn!("event=allocator_not_set error={}", Quoted(&error.to_string()));
+    }
     let outcome = match command {
         Command::Serve(flags) => serve::run(&flags),
         Command::Demo(flags) => demo::run(&flags),

@@ -7,11 +7,12 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{value_parser, Args};
 use crossbeam_channel::{bounded, Receiver};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use crate::cli::{size, Outcome};
+use crate::cli::{process, size, Outcome};
 use crate::config::{Config, Limits, PoolConfig, Reset, Tls};
+use crate::core::quoted::Quoted;
 use crate::logging;
 use crate::server::Server;
 use crate::threads;
@@ -123,6 +124,9 @@ pub(super) struct Flags {
     #[arg(long, env = "CPM_LEAK_WARNING", default_value_t = 600, value_name = "SECONDS",
           value_parser = value_parser!(u64).range(1..))]
     pub leak_warning: u64,
+    /// Let a crash leave a core, and a debugger in. Both hold all tenants' passwords.
+    #[arg(long, env = "CPM_CORE_DUMPS", value_parser = BoolishValueParser::new())]
+    pub core_dumps: bool,
 }
 
 /// Absolute, so that a DSN may name a file by its whole path.
@@ -152,6 +156,16 @@ fn http_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 impl Flags {
+    /// Passwords are kept from cores and debuggers, unless a flag says otherwise.
+    pub(super) fn guard_memory(&self) {
+        if self.core_dumps {
+            return;
+        }
+        if let Err(error) = process::forbid_dumps() {
+            log::warn!("event=core_dumps_not_forbidden error={}", Quoted(&error.to_string()));
+        }
+    }
+
     pub(super) fn config(&self) -> Config {
         Config {
             listen: self.listen.clone(),
@@ -200,6 +214,7 @@ impl Flags {
 
 /// Serves until told to stop.
 pub(super) fn run(flags: &Flags) -> Outcome {
+    flags.guard_memory();
     let config = flags.config();
     if matches!(config.tls, Tls::Insecure) {
         log::warn!("event=insecure message=\"gRPC is served without TLS\"");
@@ -232,8 +247,9 @@ pub(super) fn announce(server: &Server, address: &str, flags: &Flags) {
 
 /// Signals that stop the service.
 const STOPPING: &[i32] = &[SIGINT, SIGTERM];
-/// Signals that end a process which does not take them. (SIGPIPE is ignored by Rust.)
-const IGNORED: &[i32] = &[SIGHUP, SIGUSR1, SIGUSR2];
+/// Signals that end a process which does not take them. SIGPIPE among them: Rust has it
+/// ignored, but a failed exec (`process::settle_allocator`) undoes that.
+const IGNORED: &[i32] = &[SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE];
 
 /// Gets a message at the first signal of those that are `stopping`; the second one ends
 /// the process at once. Other signals end nothing.

@@ -7,7 +7,7 @@ use super::{now, PATIENCE};
 
 /// What the binary wrote so far.
 #[derive(Clone, Default)]
-pub struct Log(Arc<(Mutex<Vec<String>>, Condvar)>);
+pub struct Log(Arc<(Mutex<Vec<String>>, Condvar)>, Arc<(Mutex<bool>, Condvar)>);
 
 impl Log {
     pub(super) fn follow(&self, stream: impl Read + Send + 'static) {
@@ -15,11 +15,22 @@ impl Log {
         #[allow(clippy::disallowed_methods)]
         // A test's own reader, ended by the end of the stream.
         std::thread::spawn(move || {
-            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+            while let Some(line) = {
+                let (stands, changed) = &*log.1;
+                drop(changed.wait_while(stands.lock().unwrap(), |stands| *stands).unwrap());
+                lines.next()
+            } {
                 log.0 .0.lock().unwrap().push(line);
                 log.0 .1.notify_all();
             }
         });
+    }
+
+    /// The reader stands still, or reads on. It may take one line more than it should.
+    pub fn stand_still(&self, stands: bool) {
+        *self.1 .0.lock().unwrap() = stands;
+        self.1 .1.notify_all();
     }
 
     /// Waits for a line that holds `part`.

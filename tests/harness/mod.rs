@@ -113,7 +113,8 @@ pub fn command() -> Command {
     without_settings(Command::new(binary()))
 }
 
-fn without_settings(mut command: Command) -> Command {
+/// A command without any setting of the environment.
+pub fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars() {
         if name.starts_with("CPM_")
             || name.starts_with("DB_")
@@ -123,6 +124,8 @@ fn without_settings(mut command: Command) -> Command {
             command.env_remove(name);
         }
     }
+    // Without it the process's files in /proc, which tests read, belong to root.
+    command.env("CPM_CORE_DUMPS", "true");
     command.stdin(Stdio::null());
     command
 }
@@ -153,12 +156,17 @@ impl Service {
         Service::run(without_settings(shell), arguments)
     }
 
-    fn run(mut command: Command, arguments: &[&str]) -> Service {
+    /// Serves by this command, which is the binary or becomes it.
+    pub fn run(mut command: Command, arguments: &[&str]) -> Service {
         let certs = tempfile::tempdir().expect("a directory");
         let names = ["localhost", "127.0.0.1"];
         let made =
             connection_pool_manager::dev_certs::write(certs.path(), &names).expect("certificates");
         let insecure = arguments.contains(&"--insecure");
+        if !command.get_envs().any(|(name, _)| name == "TMPDIR") {
+            // Its private files lie where the test can get at them.
+            command.env("TMPDIR", certs.path());
+        }
         let mut child = command
             .args(["serve", "--port", "0", "--listen", "127.0.0.1", "--http", "127.0.0.1:0"])
             .arg("--cert")
@@ -167,8 +175,6 @@ impl Service {
             .arg(&made.key)
             .args(arguments)
             .env("RUST_LOG", "debug")
-            // Its private files lie where the test can get at them.
-            .env("TMPDIR", certs.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

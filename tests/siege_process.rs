@@ -1,0 +1,374 @@
+//! What others can do to the process itself: its log, its page of health, its memory, its
+//! signals.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test stops at the first surprise.
+
+mod harness;
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use connection_pool_manager::proto::connection_pool::ConnectionRequest;
+use harness::siege::Siege;
+use harness::{eventually, millis, now, request, tenant, Service, PATIENCE};
+use rustix::process::Signal;
+
+/// A test's own thread, which ends with what it works on.
+fn meanwhile<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::thread::JoinHandle<T> {
+    #[allow(clippy::disallowed_methods)]
+    std::thread::spawn(work)
+}
+
+/// A series of /metrics.
+fn metric(service: &Service, series: &str) -> f64 {
+    service.metric(series).unwrap_or_default()
+}
+
+const DROPPED: &str = "connpool_log_lines_lost_total{reason=\"queue_full\"}";
+const REPEATED: &str = "connpool_log_lines_lost_total{reason=\"repeated\"}";
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let (service, noisy) = (Service::start(), tenant().pool_of(1));
+    service.lease(&noisy).release();
+    service.wait_quiet(&noisy.name);
+    let siege = Siege::start(&service, tenant().pool_of(1));
+    service.log().stand_still(true);
+    let calls: Vec<_> = (0..4)
+        .map(|_| {
+            let (client, noisy) = (
+                service.client(),
+                ConnectionRequest { holder: "h".repeat(128), ..request(&noisy) },
+            );
+            let full = Arc::new(AtomicBool::new(false));
+            let told = Arc::clone(&full);
+            let work = meanwhile(move || {
+                while !told.load(Ordering::SeqCst) {
+                    let lease = client.acquire_with(&noisy).unwrap();
+                    client.release(&lease.connection_id).unwrap();
+                }
+            });
+            (full, work)
+        })
+        .collect();
+    eventually("the log is full", || metric(&service, DROPPED) > 0.0);
+    // Deadlines run on, for whom the log was full from the start.
+    let short = ConnectionRequest { ttl: millis(300), ..request(&noisy) };
+    service.client().acquire_with(&short).unwrap();
+    let expired =
+        format!("connpool_leases_ended_total{{reason=\"ttl\",tenant=\"{}\"}}", noisy.name);
+    eventually("its time has run out", || metric(&service, &expired) == 1.0);
+    let mut newcomer = tenant();
+    newcomer.dsn.push_str(" pool_min_conns=0 pool_reset=close");
+    let lease = service.lease(&newcomer);
+    lease.run(&["select 1"]);
+    lease.release();
+    siege.bystander_goes_on(20);
+    for (full, work) in calls {
+        full.store(true, Ordering::SeqCst);
+        work.join().unwrap();
+    }
+    service.log().stand_still(false);
+    let line = service.log().wait_for("event=log_dropped count=");
+    assert!(line.contains(" WARN  connection_pool_manager::logging] "), "{line}");
+    // What comes later is written again, and every line is whole.
+    service.client().acquire("nobody", "postgres://u:p@127.0.0.1:1/d").unwrap_err();
+    service.log().wait_for("event=connect_failed tenant=nobody");
+    for line in service.log().text().lines() {
+        assert!(line.starts_with("[20"), "{line:?}");
+    }
+    siege.end();
+}
+
+#[test]
+fn a_service_whose_log_nobody_reads_can_be_stopped() {
+    let (mut service, tenant) = (Service::start(), tenant());
+    service.log().stand_still(true);
+    let client = service.client();
+    // What a pipe and its reader's buffer hold is written; then it is full.
+    for _ in 0..1000 {
+        let lease = client.acquire(&tenant.name, &tenant.dsn).unwrap();
+        client.release(&lease.connection_id).unwrap();
+    }
+    service.signal(Signal::TERM);
+    assert_eq!(service.wait().code(), Some(0));
+    service.log().stand_still(false);
+}
+
+/// A PostgreSQL that refuses every login with these words.
+fn refusing(words: &str) -> u16 {
+    let mut body = Vec::new();
+    for field in [b"SFATAL", &b"C3D000"[..], format!("M{words}").as_bytes()] {
+        body.extend_from_slice(field);
+        body.push(0);
+    }
+    body.push(0);
+    let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+    let answer = [b"E", &length[..], &body].concat();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    meanwhile(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let answer = answer.clone();
+            meanwhile(move || {
+                let mut stream = stream;
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(&answer);
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn refused_logins_fill_no_log() {
+    let service = Service::start();
+    let port = refusing(&"\u{1}".repeat(1000));
+    let siege = Siege::start(&service, tenant().pool_of(1));
+    let began = now();
+    let attack = |tenants: usize, calls: usize| {
+        let client = service.client();
+        for n in 0..calls {
+            let name = format!("made-up-{}", n % tenants);
+            let dsn = format!("postgres://u:p@127.0.0.1:{port}/d?sslmode=disable");
+            client.acquire(&name, &dsn).unwrap_err();
+        }
+    };
+    attack(3, 200);
+    attack(100, 400);
+    let text = || service.log().text();
+    let told = || {
+        let text = text();
+        let counts = text.lines().filter_map(|line| {
+            line.split_once("event=lines_left_out of=connect_failed count=")?
+                .1
+                .parse::<usize>()
+                .ok()
+        });
+        counts.sum::<usize>()
+    };
+    let written = || text().matches("event=connect_failed").count();
+    let failures = {
+        let page = service.get("/metrics").1;
+        let lines = page.lines().filter(|line| line.contains("open_failures_total{"));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as usize
+    };
+    assert!(failures >= 600, "{failures}");
+    eventually("all are written or told of", || written() + told() == failures);
+    assert_eq!(metric(&service, REPEATED) as usize, told());
+    // A slow machine sees several windows of 10 s.
+    let most = 50 * ((now() - began).as_secs() as usize / 10 + 2);
+    assert!(written() <= most, "{} of {failures} lines, {most} allowed", written());
+    for line in text().lines().filter(|line| line.contains("event=connect_failed")) {
+        assert!(line.contains(r"\u{1}") && line.chars().count() < 450, "{line}");
+    }
+    siege.end();
+}
+
+#[test]
+fn nonsense_on_the_port_of_grpc_fills_no_log() {
+    let service = Service::start();
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(("127.0.0.1", service.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\n\r\n");
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    service.log().wait_for("event=lines_left_out of=other_crates count=");
+    let log = service.log().text();
+    let written = log.matches("Handshake failed").count();
+    assert!((1..=150).contains(&written), "{written} lines:\n{log}");
+    assert!(log.lines().all(|line| line.starts_with("[20")), "{log}");
+}
+
+#[test]
+fn slow_heads_do_not_take_health_away() {
+    let service = Service::start();
+    let siege = Siege::start(&service, tenant().pool_of(1));
+    // Twice as many unfinished heads as there are seats, all the time: who is closed
+    // comes again.
+    let (over, port) = (Arc::new(AtomicBool::new(false)), service.http_port);
+    let stop = Arc::clone(&over);
+    let attack = meanwhile(move || {
+        let mut open: Vec<TcpStream> = Vec::new();
+        while !stop.load(Ordering::SeqCst) {
+            let is_open = |mut stream: &TcpStream| {
+                stream.read(&mut [0; 64]).is_err_and(|e| e.kind() == ErrorKind::WouldBlock)
+            };
+            open.retain(|stream| is_open(stream));
+            while open.len() < 128 {
+                let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+                stream.write_all(b"GET /hea").unwrap();
+                stream.set_nonblocking(true).unwrap();
+                open.push(stream);
+            }
+            let _ = crossbeam_channel::never::<()>().recv_timeout(Duration::from_millis(5));
+        }
+    });
+    let worst = (0..10)
+        .map(|_| {
+            let began = now();
+            assert_eq!(service.get("/health"), (200, "OK".to_owned()));
+            now() - began
+        })
+        .max()
+        .unwrap();
+    over.store(true, Ordering::SeqCst);
+    attack.join().unwrap();
+    println!("the slowest answer took {worst:?}");
+    // A probe waits for no longer. Every one of these took 10 s before.
+    assert!(worst < Duration::from_secs(5), "{worst:?}");
+    siege.end();
+}
+
+#[test]
+fn signals_of_no_meaning_end_nothing() {
+    let (mut service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    for signal in [Signal::HUP, Signal::USR1, Signal::USR2, Signal::PIPE] {
+        service.signal(signal);
+        lease.run(&["select 1"]);
+    }
+    service.log().wait_for("event=hangup_ignored");
+    lease.release();
+    service.signal(Signal::TERM);
+    assert_eq!(service.wait().code(), Some(0));
+}
+
+/// Who owns the files of a process in /proc, and its limit of cores there.
+fn dumps(pid: i32) -> (u32, String) {
+    let limits = format!("/proc/{pid}/limits");
+    let owner = fs::metadata(&limits).unwrap().uid();
+    let text = fs::read_to_string(limits).unwrap();
+    let line = text.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    (owner, line.split_whitespace().skip(4).take(2).collect::<Vec<_>>().join(" "))
+}
+
+#[test]
+fn a_crash_leaves_no_core_unless_a_flag_says_so() {
+    let place = tempfile::tempdir_in("/tmp").unwrap();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let program = place.path().join("connection-pool-manager");
+    // Not by ourselves: a child that is just being started would hold it open for writing.
+    let copied = Command::new("cp").arg(harness::binary()).arg(&program).status();
+    assert!(copied.unwrap().success());
+    const NOBODY: u32 = 65534;
+    let root = rustix::process::geteuid().is_root();
+    let own = if root { NOBODY } else { rustix::process::geteuid().as_raw() };
+    let start = |dumps: bool| {
+        let mut command = harness::without_settings(Command::new(&program));
+        command.env("TMPDIR", place.path());
+        if !dumps {
+            command.env_remove("CPM_CORE_DUMPS");
+        }
+        if root {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        Service::run(command, &["--insecure"])
+    };
+    let guarded = start(false);
+    assert_eq!(dumps(guarded.pid()), (0, "0 0".to_owned()));
+    assert_eq!(guarded.get("/health").0, 200);
+    // Its own files in /proc are still its own to read.
+    assert_eq!(guarded.metric("connpool_connection_guard"), Some(1.0));
+    assert_eq!(guarded.stop().code(), Some(0));
+    let open = start(true);
+    let system = dumps(std::process::id().try_into().unwrap()).1;
+    assert_eq!(dumps(open.pid()), (own, system));
+}
+
+/// A service with a variable of the environment.
+fn started_with(name: &str, value: &str) -> Service {
+    let mut command = harness::command();
+    command.env(name, value);
+    Service::run(command, &[])
+}
+
+/// The value of a variable that a process was started with.
+fn variable(service: &Service, name: &str) -> Option<String> {
+    let environment = fs::read(format!("/proc/{}/environ", service.pid())).unwrap();
+    let environment = String::from_utf8(environment).unwrap();
+    let mut all = environment.split('\0').filter_map(|pair| pair.split_once('='));
+    all.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+}
+
+/// By how much the memory grows at the peak, and stays grown, in kB: for 10 large values
+/// at a time. (Many small ones leave holes in the heap, with or without all this.)
+fn kept_kb(service: &Service) -> (usize, usize) {
+    let mut tenant = tenant().pool_of(10);
+    // An idle connection keeps the buffer that it has read its largest message into.
+    tenant.dsn.push_str(" pool_reset=close");
+    let leases: Vec<_> = (0..10).map(|_| service.lease(&tenant)).collect();
+    let before = service.proc_status("VmRSS:");
+    // Of growing size: glibc left alone learns from each to keep the next.
+    for size in [500_000, 1_000_000, 2_000_000, 3_000_000] {
+        let sql = format!("select repeat('x', {size})");
+        let calls: Vec<_> = leases.iter().map(|lease| lease.run_later(&sql)).collect();
+        for call in calls {
+            harness::answer(call).unwrap();
+        }
+    }
+    leases.iter().for_each(harness::Held::release);
+    service.wait_quiet(&tenant.name);
+    let peak = service.proc_status("VmHWM:").saturating_sub(before);
+    (peak, service.proc_status("VmRSS:").saturating_sub(before))
+}
+
+#[test]
+fn freed_memory_goes_back_to_the_system() {
+    let service = Service::start();
+    let (peak, kept) = kept_kb(&service);
+    println!("grown by {peak} kB at the peak, by {kept} kB afterwards");
+    let left_alone = started_with("CPM_ALLOCATOR_SET", "");
+    println!("left alone: {:?} kB", kept_kb(&left_alone));
+    assert!(kept < peak / 3, "{kept} of {peak} kB are kept");
+}
+
+#[test]
+fn the_allocator_is_told_once_and_what_the_operator_says_stands() {
+    let service = started_with("MALLOC_ARENA_MAX", "7");
+    assert_eq!(variable(&service, "MALLOC_ARENA_MAX").as_deref(), Some("7"));
+    assert_eq!(variable(&service, "MALLOC_TRIM_THRESHOLD_").as_deref(), Some("1048576"));
+    let name = fs::read_to_string(format!("/proc/{}/comm", service.pid())).unwrap();
+    assert_eq!(name.trim(), "connection-pool");
+}
+
+#[test]
+fn a_program_whose_file_is_gone_starts_all_the_same() {
+    let place = tempfile::tempdir_in("/tmp").unwrap();
+    let program = place.path().join("connection-pool-manager");
+    // The shell copies it, opens the copy, removes it, and becomes what it has opened.
+    let script = place.path().join("start");
+    let text = format!(
+        "cp '{1}' '{0}'\nexec 9<'{0}'\nrm '{0}'\nexec /proc/self/fd/9 \"$@\"\n",
+        program.display(),
+        harness::binary().display()
+    );
+    fs::write(&script, text).unwrap();
+    let mut shell = harness::without_settings(Command::new("/bin/sh"));
+    shell.arg(&script);
+    let service = Service::run(shell, &[]);
+    assert!(!program.exists());
+    assert_eq!(variable(&service, "MALLOC_ARENA_MAX").as_deref(), Some("2"));
+    assert_eq!(service.get("/health").0, 200);
+}
+
+#[test]
+fn the_deepest_inputs_that_are_allowed_overflow_no_stack() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    lease.run(&["do $$ begin create domain d0 as int; for i in 1..60 loop \
+                 execute format('create domain d%s as d%s', i, i - 1); end loop; end $$"]);
+    lease.run(&["select array[null::d60]"]);
+    let deep = "select array_fill(1, array[2, 2, 2, 2, 2, 2])::text";
+    assert!(lease.value(deep).starts_with("{{{{{{1,1}"));
+    lease.run(&["select array_fill('x'::text, array[2, 2, 2, 2, 2, 2])"]);
+}
