@@ -1,12 +1,17 @@
 //! Generates messages and gRPC stubs from `proto/` with a parser written in
 //! Rust, so that no `protoc` and no second protobuf library is needed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use protobuf::descriptor::{MethodDescriptorProto, ServiceDescriptorProto};
+use protobuf::descriptor::field_descriptor_proto::Type;
+use protobuf::descriptor::{
+    DescriptorProto, FileDescriptorProto, MethodDescriptorProto, ServiceDescriptorProto,
+};
+use protobuf::MessageFull;
 use protobuf_parse::Parser;
 
 /// Every file under `proto/` that is compiled.
@@ -51,6 +56,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             writeln!(modules, "pub mod {module}_grpc;")?;
         }
     }
+    fs::write(out.join("shapes.rs"), shapes(&files.file)?)?;
+    writeln!(modules, "mod shapes;")?;
     fs::write(out.join("mod.rs"), modules)?;
     Ok(())
 }
@@ -132,6 +139,82 @@ fn write_service(
          {calls}}}\n"
     )?;
     Ok(())
+}
+
+/// The shapes of all requests and of what they hold, as `proto.rs` defines them.
+fn shapes(files: &[FileDescriptorProto]) -> Result<String, Box<dyn Error>> {
+    let mut known: BTreeMap<String, (String, DescriptorProto)> = BTreeMap::new();
+    for file in files.iter().filter(|file| is_ours(file.name())) {
+        for message in &file.message_type {
+            let path = format!("super::{}::{}", module_name(file.name()), message.name());
+            let name = format!(".{}.{}", file.package(), message.name());
+            known.insert(name, (path, message.clone()));
+        }
+    }
+    // The parser leaves out what is not ours.
+    let path = "protobuf::well_known_types::duration::Duration".to_owned();
+    let duration = protobuf::well_known_types::duration::Duration::descriptor();
+    known.insert(".google.protobuf.Duration".to_owned(), (path, duration.proto().clone()));
+
+    let services = files.iter().flat_map(|file| &file.service);
+    let requests = services.flat_map(|service| &service.method).map(|method| method.input_type());
+    let mut wanted: Vec<String> = requests.map(str::to_owned).collect();
+    let mut written = BTreeSet::new();
+    let mut code = "use super::{Content, Field, Shape, Shaped};\n".to_owned();
+    while let Some(name) = wanted.pop() {
+        let Some((path, message)) = known.get(&name) else {
+            return Err(format!("{name} in a request is none of our messages").into());
+        };
+        if written.insert(name.clone()) {
+            let inner = write_shape(&mut code, &shape_name(&name), path, message)?;
+            wanted.extend(inner);
+        }
+    }
+    Ok(code)
+}
+
+/// Writes one shape; returns the messages that may be in it.
+fn write_shape(
+    code: &mut String,
+    constant: &str,
+    path: &str,
+    message: &DescriptorProto,
+) -> Result<Vec<String>, Box<dyn Error>> {
+    let (mut fields, mut inner) = (String::new(), Vec::new());
+    for field in &message.field {
+        let (wire, content) = match field.type_() {
+            Type::TYPE_STRING | Type::TYPE_BYTES => (2, "Text".to_owned()),
+            Type::TYPE_MESSAGE => {
+                inner.push(field.type_name().to_owned());
+                (2, format!("Message(&{})", shape_name(field.type_name())))
+            }
+            Type::TYPE_DOUBLE | Type::TYPE_FIXED64 | Type::TYPE_SFIXED64 => (1, NUMBER.to_owned()),
+            Type::TYPE_FLOAT | Type::TYPE_FIXED32 | Type::TYPE_SFIXED32 => (5, NUMBER.to_owned()),
+            Type::TYPE_GROUP => return Err(format!("{path} has a group").into()),
+            _ => (0, NUMBER.to_owned()),
+        };
+        let (tag, name) = (field.number() << 3 | wire, field.name());
+        writeln!(
+            fields,
+            "        Field {{ tag: {tag}, name: \"{name}\", content: Content::{content} }},"
+        )?;
+    }
+    write!(
+        code,
+        "static {constant}: Shape = Shape {{\n    name: \"{}\",\n    \
+         size: std::mem::size_of::<{path}>(),\n    fields: &[\n{fields}    ],\n}};\n\
+         impl Shaped for {path} {{\n    fn shape() -> &'static Shape {{\n        \
+         &{constant}\n    }}\n}}\n",
+        message.name()
+    )?;
+    Ok(inner)
+}
+
+const NUMBER: &str = "Number";
+
+/// `.package.Message` as the name of a constant.
+fn shape_name(full: &str) -> String {
+    full.trim_start_matches('.').replace('.', "_").to_uppercase()
 }
 
 /// A message that was encoded before it came to gRPC.

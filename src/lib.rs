@@ -24,14 +24,15 @@
 //!
 //! # The way of a request
 //!
-//! gRPC's thread parses it (`rpc`), looks the tenant up (`pool::registry`) and
-//! asks its gate: granted, queued or refused, in one short lock. With a permit
-//! the request joins the tenant's line, and a worker takes an idle backend, or
-//! opens one itself and brings it into r2d2 (`pool::store` says why), for
-//! whoever stands in front: it becomes a lease in the lease table, or runs a
-//! one-shot's SQL. An operation *moves* the session out of the lease
-//! table and back, so two can never share it. At the end the backend is reset
-//! and goes to rest, and the permit goes straight to the oldest waiter.
+//! Every call comes in by `rpc::entry`: its request must be there in time, is weighed
+//! and decoded, a large one by a worker (`pool::conversions`). gRPC's thread then looks
+//! the tenant up (`pool::registry`) and asks its gate: granted, queued or refused, in
+//! one short lock. With a permit the request joins the tenant's line, and a worker takes
+//! an idle backend, or opens one itself and brings it into r2d2 (`pool::store` says
+//! why), for whoever stands in front: it becomes a lease in the lease table, or runs a
+//! one-shot's SQL. An operation *moves* the session out of the lease table and back, so
+//! two can never share it. At the end the backend is reset and goes to rest, and the
+//! permit goes straight to the oldest waiter.
 //!
 //! A `Session` stream is one future that owns its lease (`rpc::session`,
 //! `pool::stream`): whatever way it ends, dropping it ends the lease. A `Query`
@@ -40,7 +41,7 @@
 //! `CopyIn` has such a pipe the other way (`rpc::copy_in`). All `Listen` calls of a
 //! tenant share one backend, with which one worker stays (`pool::listen`).
 //!
-//! A caller who leaves is seen (`rpc::reply`): its waiter leaves the queue, its
+//! A caller who leaves is seen (`rpc::entry`): its waiter leaves the queue, its
 //! statement is cancelled, a grant that cannot be delivered is taken back.
 //!
 //! # Invariants

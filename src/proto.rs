@@ -23,3 +23,31 @@ impl<Q> Raw<Q> {
         Err(grpcio::Error::Codec("a request that has come is not sent".into()))
     }
 }
+
+/// What a message may hold, to look at its bytes before they are decoded. Generated for
+/// all requests and what is in them.
+pub struct Shape {
+    pub name: &'static str,
+    /// Bytes of a decoded one, without what it points to.
+    pub size: usize,
+    pub fields: &'static [Field],
+}
+
+pub struct Field {
+    /// Number and wire type, as a field begins.
+    pub tag: u32,
+    pub name: &'static str,
+    pub content: Content,
+}
+
+pub enum Content {
+    Number,
+    /// Text or bytes.
+    Text,
+    Message(&'static Shape),
+}
+
+/// A message of a known shape.
+pub trait Shaped: protobuf::Message {
+    fn shape() -> &'static Shape;
+}

@@ -165,6 +165,54 @@ fn what_is_no_message_or_is_nested_too_deeply_is_an_invalid_argument() {
     }
 }
 
+/// An Execute whose one statement has this field so many times, and after it `rest`.
+fn repeated(prefix: &[u8], field: &[u8], times: usize) -> Vec<u8> {
+    let with = |tag: u8, content: &[u8]| {
+        let mut bytes = vec![tag];
+        let mut out = protobuf::CodedOutputStream::vec(&mut bytes);
+        out.write_raw_varint32(content.len() as u32).unwrap();
+        drop(out);
+        [bytes.as_slice(), content].concat()
+    };
+    let mut content = field.repeat(times);
+    for tag in prefix {
+        content = with(*tag, &content);
+    }
+    with(0x22, &content)
+}
+
+#[test]
+fn a_large_request_costs_nobody_else_time_and_not_much_memory() {
+    let service = insecure(&[]);
+    let siege = Siege::start(&service, tenant().pool_of(2));
+    let client = Bytes::plain(&service);
+    let told = |bytes: Vec<u8>, times: usize, what: &str| {
+        assert!(bytes.len() < 4 << 20);
+        for error in client.flood(EXECUTE, &bytes, times) {
+            let of = (error.code, error.reason.as_str());
+            assert_eq!(of, (code::INVALID_ARGUMENT, "INVALID_ARGUMENT"), "{error}");
+            assert!(error.message.contains(what), "{error}");
+        }
+    };
+    // Elements of an array without a value, NULLs as parameters, statements without text,
+    // values with a field that nobody knows.
+    told(repeated(&[0x3a, 0x12], &[0x1a, 0], 2_000_000), 20, "33554432 bytes");
+    told(repeated(&[], &[0x12, 2, 0x08, 1], 1_000_000), 20, "65535");
+    told([0x22, 0].repeat(2_000_000), 20, "1 to 1000");
+    told(repeated(&[], &[0x12, 2, 0x78, 1], 1_000_000), 20, "33554432 bytes");
+    // Few enough to be decoded: of a lease that there is not.
+    let id = format!("conn-t-{}", "0".repeat(32));
+    let elements = repeated(&[0x3a, 0x12], &[0x1a, 2, 0x18, 2], 100_000);
+    let bytes = [&[0x0a, id.len() as u8], id.as_bytes(), &elements].concat();
+    let decoded = client.flood(EXECUTE, &bytes, 20);
+    for error in decoded {
+        assert_eq!(error.reason, "LEASE_NOT_FOUND", "{error}");
+    }
+    drop(client);
+    siege.bystander_goes_on(10);
+    siege.end();
+}
+
 #[test]
 fn an_answer_that_nobody_takes_ends_with_its_call() {
     let service = insecure(&["--stall-timeout", "1"]);

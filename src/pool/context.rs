@@ -7,6 +7,7 @@ use scheduled_thread_pool::ScheduledThreadPool;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::pool::alarms::{Alarms, Bell};
+use crate::pool::conversions::Conversions;
 use crate::pool::job::Outstanding;
 use crate::pool::memory::Memory;
 use crate::pool::operation::Tools;
@@ -22,6 +23,8 @@ pub struct Context {
     pub config: Config,
     /// Workers, alarms, metrics.
     pub tools: Tools,
+    /// Large requests that are being decoded.
+    pub conversions: Conversions,
     /// Wakes the reaper.
     pub bell: Bell,
     /// Wakes the keeper.
@@ -55,6 +58,7 @@ impl Context {
         let r2d2 =
             ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("r2d2").build();
         Arc::new(Context {
+            conversions: Conversions::new(&tools.workers),
             tools,
             bell,
             keeper: Bell::default(),

@@ -6,6 +6,7 @@ mod backends;
 mod busy;
 pub mod caller;
 pub mod context;
+pub mod conversions;
 pub mod execute;
 pub mod figures;
 pub mod grant;

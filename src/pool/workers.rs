@@ -2,7 +2,8 @@
 //!
 //! A job goes to an idle worker over a rendezvous channel, or to a new thread;
 //! it never stands behind another job. Jobs exist only with a permit (or one
-//! cancel for each), so there are never more workers than twice the permits.
+//! cancel for each), so there are never more workers than twice the permits, and the
+//! few that decode large requests (`pool::conversions`).
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -22,7 +22,7 @@ use crate::proto::sql::copy_in_request::Kind;
 use crate::proto::sql::{CopyInRequest, CopyInResponse, CopyInStart};
 use crate::proto::Raw;
 use crate::rpc::convert;
-use crate::rpc::entry::{Call, Ended, Messages};
+use crate::rpc::entry::{Call, Ended, Messages, Work};
 use intake::Intake;
 
 /// Serves one call.
@@ -42,6 +42,8 @@ struct Copy {
     caller: Arc<Caller>,
     /// False once nothing more is expected from the client.
     reading: bool,
+    /// A message that is being decoded.
+    arriving: Option<Work<CopyInRequest>>,
     running: Option<Running>,
     /// What the client did against the rules, or has no room for; told once the COPY
     /// has ended.
@@ -56,7 +58,8 @@ struct Running {
 
 async fn run(service: Service, mut call: Call<CopyInRequest, CopyInResponse>) {
     let caller = Arc::clone(&call.caller);
-    let mut copy = Copy { service, caller, reading: true, running: None, wrong: None };
+    let mut copy =
+        Copy { service, caller, reading: true, arriving: None, running: None, wrong: None };
     let ended = poll_fn(|cx| match call.poll_left(cx) {
         Poll::Ready(()) => Poll::Ready(Err(Ended::Left)),
         Poll::Pending => copy.poll_end(cx, &mut call.messages),
@@ -95,7 +98,7 @@ impl Copy {
                     return Poll::Pending;
                 }
             }
-            match messages.poll_next(cx) {
+            match messages.poll_next(cx, &mut self.arriving, Ok) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(read) => {
                     if let Err(ended) = self.read(read) {

@@ -5,10 +5,13 @@
 //! time limit, that it is decoded, and that the caller's leaving is seen; grpcio by
 //! itself waits for ever, and tells a unary call nothing of a caller who leaves.
 //!
-//! A call is one future on gRPC's thread, which must not block.
+//! A call is one future on gRPC's thread, which must not block. What takes that thread
+//! too long, as a large request does, goes to a worker.
 
+mod desk;
 mod messages;
 mod patience;
+mod weigh;
 
 use std::future::{poll_fn, Future};
 use std::panic::AssertUnwindSafe;
@@ -19,15 +22,16 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, Sink, SinkExt};
 use grpcio::{DuplexSink, RequestStream, RpcContext, RpcStatus, WriteFlags};
-use protobuf::Message;
 
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::job::Answer;
 use crate::pool::service::Service;
-use crate::proto::Raw;
+use crate::proto::{Raw, Shaped};
 use crate::rpc::status::status;
 use crate::threads;
+use desk::Desk;
+pub(super) use desk::Work;
 pub(super) use messages::Messages;
 use patience::Patience;
 
@@ -57,7 +61,7 @@ impl From<Error> for Ended {
     }
 }
 
-impl<Q: Message, M: Send + 'static> Call<Q, M> {
+impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
     /// Serves a call by the future that `served` makes of it. A panic there costs this
     /// call only.
     pub(super) fn serve<F>(
@@ -69,14 +73,14 @@ impl<Q: Message, M: Send + 'static> Call<Q, M> {
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (limits, alarms) = (&service.context().config.limits, &service.context().tools.alarms);
-        let caller = service.caller(&ctx.peer());
+        let (context, caller) = (service.context(), service.caller(&ctx.peer()));
+        let desk = Desk { context: Arc::clone(context), caller: Arc::clone(&caller) };
         let call = Call {
             sink,
-            messages: Messages::new(requests, caller.peer(), alarms, limits.request_timeout),
+            messages: Messages::new(requests, desk),
             caller,
-            untaken: Patience::new(alarms),
-            stall: limits.stall_timeout,
+            untaken: Patience::new(&context.tools.alarms),
+            stall: context.config.limits.stall_timeout,
         };
         let served = AssertUnwindSafe(served(call)).catch_unwind();
         ctx.spawn(async move {
@@ -87,18 +91,23 @@ impl<Q: Message, M: Send + 'static> Call<Q, M> {
         });
     }
 
-    /// What `work` makes of the request of a call that has one.
-    pub(super) async fn request<T>(
+    /// What `work` makes of the request of a call that has one. It must not block.
+    pub(super) async fn request<T: Send + 'static>(
         &mut self,
-        work: impl FnOnce(Q, &Arc<Caller>) -> Result<T, Error>,
+        work: impl FnOnce(Q, &Arc<Caller>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Ended> {
         let only = poll_fn(|cx| match self.poll_left(cx) {
             Poll::Ready(()) => Poll::Ready(Err(Ended::Left)),
             Poll::Pending => self.messages.poll_only(cx),
         });
-        let request = only.await?;
-        let worked = threads::survive(threads::GRPC, || work(request, &self.caller));
-        Ok(worked.unwrap_or(Err(Error::Internal("a handler failed")))?)
+        let (only, caller) = (only.await?, Arc::clone(&self.caller));
+        let work = move |request| work(request, &caller);
+        let mut worked = self.messages.desk.work(only, false, work);
+        let worked = poll_fn(|cx| match Pin::new(&mut worked).poll(cx) {
+            Poll::Ready(worked) => Poll::Ready(worked.map_err(Ended::from)),
+            Poll::Pending => self.poll_left(cx).map(|()| Err(Ended::Left)),
+        });
+        worked.await
     }
 
     /// The answer once it is there.

@@ -46,7 +46,7 @@ impl Health for Standard {
     ) {
         let standard = self.clone();
         Call::serve(&self.0, &ctx, requests, sink, |mut call| async move {
-            match call.request(|request, _| Ok(standard.status(&request.service))).await {
+            match call.request(move |request, _| Ok(standard.status(&request.service))).await {
                 Ok(Some(status)) => drop(call.finish(response(status)).await),
                 Ok(None) => {
                     let unknown = "there is no service of this name".to_owned();

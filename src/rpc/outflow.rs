@@ -10,7 +10,6 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use grpcio::{DuplexSink, RequestStream, RpcContext};
-use protobuf::Message;
 
 use crate::backend::session::{Notice, Notices};
 use crate::clock;
@@ -23,7 +22,7 @@ use crate::pool::listen::{Letter, Listening};
 use crate::pool::outlet::{Interrupt, Stalled};
 use crate::pool::service::Service;
 use crate::proto::sql_grpc::Encoded;
-use crate::proto::Raw;
+use crate::proto::{Raw, Shaped};
 use crate::rpc::entry::Call;
 use crate::rpc::pipe::{Added, Batch, Pipe};
 
@@ -167,7 +166,7 @@ impl Drop for Inflow {
 }
 
 /// Serves one call whose result is a stream.
-pub(super) fn serve<Q: Message, R: Send + 'static>(
+pub(super) fn serve<Q: Shaped, R: Send + 'static>(
     service: &Service,
     ctx: &RpcContext<'_>,
     requests: RequestStream<Raw<Q>>,
@@ -176,7 +175,7 @@ pub(super) fn serve<Q: Message, R: Send + 'static>(
 ) {
     let asked = service.clone();
     Call::serve(service, ctx, requests, sink, |mut call| async move {
-        match call.request(|request, caller| ask(&asked, request, caller)).await {
+        match call.request(move |request, caller| ask(&asked, request, caller)).await {
             Ok(asked) => pump(call, asked).await,
             Err(ended) => call.end(ended).await,
         }
@@ -188,7 +187,7 @@ pub(super) fn serve<Q: Message, R: Send + 'static>(
 const LAST: u32 = 2;
 
 /// Sends what comes, and at last how it ended.
-async fn pump<Q: Message, R>(mut call: Call<Q, Encoded>, asked: Asked<R>) {
+async fn pump<Q: Shaped, R>(mut call: Call<Q, Encoded>, asked: Asked<R>) {
     let Asked { inflow, answer, trailer, held: _held } = asked;
     loop {
         let next = poll_fn(|cx| match call.poll_room(cx, LAST) {

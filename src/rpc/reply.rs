@@ -3,19 +3,18 @@
 use std::sync::Arc;
 
 use grpcio::{DuplexSink, RequestStream, RpcContext};
-use protobuf::Message;
 
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::grant::Undelivered;
 use crate::pool::job::Answer;
 use crate::pool::service::Service;
-use crate::proto::Raw;
+use crate::proto::{Raw, Shaped};
 use crate::rpc::entry::{Call, Ended};
 
 /// Answers with what `work` promises. `work` must not block; a panic in it costs this
 /// call only.
-pub(super) fn answer<Q: Message, R, M>(
+pub(super) fn answer<Q: Shaped, R, M>(
     service: &Service,
     ctx: &RpcContext<'_>,
     requests: RequestStream<Raw<Q>>,
@@ -42,16 +41,16 @@ pub(super) fn answer<Q: Message, R, M>(
     });
 }
 
-async fn answered<Q: Message, M: Send + 'static, R>(
+async fn answered<Q: Shaped, M: Send + 'static, R: Send + 'static>(
     call: &mut Call<Q, M>,
-    work: impl FnOnce(Q, &Arc<Caller>) -> Result<Answer<R>, Error>,
+    work: impl FnOnce(Q, &Arc<Caller>) -> Result<Answer<R>, Error> + Send + 'static,
 ) -> Result<R, Ended> {
     let promised = call.request(work).await?;
     call.wait(promised).await
 }
 
 /// Answers with what is known at once.
-pub(super) fn answer_now<Q: Message, M: Send + 'static>(
+pub(super) fn answer_now<Q: Shaped, M: Send + 'static>(
     service: &Service,
     ctx: &RpcContext<'_>,
     requests: RequestStream<Raw<Q>>,
@@ -60,7 +59,7 @@ pub(super) fn answer_now<Q: Message, M: Send + 'static>(
 ) {
     let asked = service.clone();
     Call::serve(service, ctx, requests, sink, |mut call| async move {
-        match call.request(|request, _| work(&asked, request)).await {
+        match call.request(move |request, _| work(&asked, request)).await {
             // Whether it arrives changes nothing.
             Ok(message) => drop(call.finish(message).await),
             Err(ended) => call.end(ended).await,

@@ -13,6 +13,7 @@ use std::task::{ready, Context, Poll};
 
 use grpcio::{DuplexSink, RequestStream, RpcContext};
 
+use crate::config::Limits;
 use crate::core::budget::Held;
 use crate::core::ids::TenantId;
 use crate::error::Error;
@@ -27,10 +28,10 @@ use crate::proto::sql::session_executed::Outcome;
 use crate::proto::sql::session_request::Kind as Asked;
 use crate::proto::sql::session_response::Kind as Said;
 use crate::proto::sql::{
-    SessionClosed, SessionExecute, SessionExecuted, SessionOpened, SessionRequest, SessionResponse,
+    SessionClosed, SessionExecuted, SessionOpened, SessionRequest, SessionResponse,
 };
 use crate::proto::Raw;
-use crate::rpc::entry::{Call, Ended, Messages};
+use crate::rpc::entry::{Call, Ended, Messages, Work};
 use crate::rpc::status::in_message;
 use crate::rpc::{connection_pool, convert};
 
@@ -40,6 +41,8 @@ const QUEUED: usize = 64;
 const QUEUED_BYTES: usize = 4 << 20;
 /// What one takes that breaks a rule: only the rule is kept.
 const REFUSED_BYTES: usize = 1 << 10;
+
+const FIRST: &str = "the first message must be open";
 
 /// Serves one stream.
 pub(super) fn serve(
@@ -52,6 +55,7 @@ pub(super) fn serve(
         service: service.clone(),
         peer: ctx.peer(),
         reading: true,
+        arriving: None,
         phase: Phase::Unopened,
         queue: VecDeque::new(),
         queued_bytes: 0,
@@ -67,6 +71,8 @@ struct Session {
     peer: String,
     /// False once nothing more is expected from the client.
     reading: bool,
+    /// A message that is being decoded.
+    arriving: Option<Work<Came>>,
     phase: Phase,
     queue: VecDeque<Queued>,
     queued_bytes: usize,
@@ -83,6 +89,25 @@ enum Phase {
     Opening(Arc<Caller>, Answer<Attached>, TenantId),
     /// There. Exit: the end of the stream.
     Open(Box<Attached>),
+}
+
+/// A message that has come.
+enum Came {
+    /// Statements, with their id.
+    Execute(u64, Result<Request, Error>),
+    /// Anything else, or nothing.
+    Other(Option<Asked>),
+}
+
+impl Came {
+    fn of(request: SessionRequest, limits: &Limits) -> Came {
+        match request.kind {
+            Some(Asked::Execute(execute)) => {
+                Came::Execute(execute.id, convert::sql::session_execute(execute, limits))
+            }
+            other => Came::Other(other),
+        }
+    }
 }
 
 /// A request that waits for those before it.
@@ -188,15 +213,17 @@ impl Session {
         messages: &mut Messages<SessionRequest>,
     ) -> Poll<Step> {
         while self.reading && self.has_room() {
-            let request = match ready!(messages.poll_next(cx)) {
-                Some(Ok(request)) => request,
+            let context = Arc::clone(self.service.context());
+            let decoded = move |request| Ok(Came::of(request, &context.config.limits));
+            let came = match ready!(messages.poll_next(cx, &mut self.arriving, decoded)) {
+                Some(Ok(came)) => came,
                 Some(Err(ended)) => return Poll::Ready(Step::End(ended)),
                 None => {
                     let rule = "the stream ended without close, which has ended its lease";
                     return Poll::Ready(Step::End(Error::invalid("close", rule).into()));
                 }
             };
-            if let Err(error) = self.take(request) {
+            if let Err(error) = self.take(came) {
                 return Poll::Ready(Step::End(error.into()));
             }
         }
@@ -219,14 +246,20 @@ impl Session {
     /// # Errors
     /// If the request does not belong here, or there is no memory for it; that ends
     /// the stream.
-    fn take(&mut self, request: SessionRequest) -> Result<(), Error> {
+    fn take(&mut self, came: Came) -> Result<(), Error> {
         let rule = |rule: &str| Err(Error::invalid("kind", rule));
-        match (request.kind, &self.phase) {
-            (None, _) => rule("kind is required: open, execute, cancel or close"),
+        let said = match (came, &self.phase) {
+            (Came::Execute(..), Phase::Unopened) => return rule(FIRST),
+            (Came::Execute(id, request), _) => return self.enqueue(id, request),
+            (Came::Other(said), _) => said,
+        };
+        match (said, &self.phase) {
+            (None | Some(Asked::Execute(_)), _) => {
+                rule("kind is required: open, execute, cancel or close")
+            }
             (Some(Asked::Open(open)), Phase::Unopened) => self.open(open),
             (Some(Asked::Open(_)), _) => rule("open must be the first message, and only that"),
-            (Some(_), Phase::Unopened) => rule("the first message must be open"),
-            (Some(Asked::Execute(execute)), _) => self.enqueue(execute),
+            (Some(_), Phase::Unopened) => rule(FIRST),
             (Some(Asked::Cancel(cancel)), _) => {
                 let running = self.running.iter().map(|running| (running.id, &running.caller));
                 let queued = self.queue.iter().map(|queued| (queued.id, &queued.caller));
@@ -272,10 +305,8 @@ impl Session {
     /// # Errors
     /// If there is no memory for it. It is not skipped: what comes after it may rely
     /// on it.
-    fn enqueue(&mut self, execute: SessionExecute) -> Result<(), Error> {
+    fn enqueue(&mut self, id: u64, request: Result<Request, Error>) -> Result<(), Error> {
         let context = self.service.context();
-        let id = execute.id;
-        let request = convert::sql::session_execute(execute, &context.config.limits);
         let bytes = request.as_ref().map_or(REFUSED_BYTES, Request::memory);
         let caller = self.service.caller(&self.peer);
         let room = match &self.phase {

@@ -17,6 +17,9 @@ use crate::harness::{Service, PATIENCE};
 
 pub const EXECUTE: &str = "/connectionpool.SqlService/Execute";
 
+/// Calls of a flood at a time: what has come of each lies in gRPC's memory.
+const AT_ONCE: usize = 4;
+
 /// A client that sends what it is given.
 pub struct Bytes(grpcio::Client);
 
@@ -35,6 +38,29 @@ impl Bytes {
     fn method(ty: MethodType, name: &'static str) -> Method<Vec<u8>, Vec<u8>> {
         let bytes = || Marshaller { ser: put, de: take };
         Method { ty, name, req_mar: bytes(), resp_mar: bytes() }
+    }
+
+    /// The same over plaintext.
+    pub fn plain(service: &Service) -> Bytes {
+        let environment = Arc::new(EnvBuilder::new().cq_count(1).build());
+        let address = format!("localhost:{}", service.port);
+        Bytes(grpcio::Client::new(ChannelBuilder::new(environment).connect(&address)))
+    }
+
+    /// The same request so many times, a few at a time; what each is refused with.
+    pub fn flood(&self, path: &'static str, request: &[u8], times: usize) -> Vec<CallError> {
+        let method = Bytes::method(MethodType::Unary, path);
+        let request = request.to_vec();
+        let begin = || {
+            let options = CallOption::default().timeout(PATIENCE);
+            self.0.unary_call_async(&method, &request, options).expect("a call")
+        };
+        let mut refused = Vec::new();
+        for _ in 0..times.div_ceil(AT_ONCE) {
+            let calls: Vec<_> = (0..AT_ONCE).map(|_| begin()).collect();
+            refused.extend(calls.into_iter().map(|call| block_on(call).unwrap_err().into()));
+        }
+        refused
     }
 
     /// One request, and its answer.

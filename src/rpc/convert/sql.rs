@@ -18,9 +18,6 @@ use crate::pool::service::Place;
 use crate::proto::sql;
 use crate::rpc::query::Format;
 
-/// PostgreSQL counts them in 16 bits.
-const PARAMETERS_MAX: usize = 65_535;
-
 /// Where a request runs; several have the same fields for it, and share no type.
 macro_rules! place {
     ($request:expr) => {
@@ -199,10 +196,6 @@ fn no_transaction_control(statements: &[Statement]) -> Result<(), Error> {
 
 fn statement(index: usize, statement: sql::Statement, limits: &Limits) -> Result<Statement, Error> {
     check_text("statements.sql", &format!("statements[{index}].sql"), &statement.sql, limits)?;
-    if statement.parameters.len() > PARAMETERS_MAX {
-        let rule = format!("statements[{index}].parameters must be at most {PARAMETERS_MAX}");
-        return Err(Error::invalid("statements.parameters", rule));
-    }
     let parameters = statement.parameters.into_iter().enumerate();
     let parameters: Result<Vec<Value>, Error> = parameters
         .map(|(i, value)| {

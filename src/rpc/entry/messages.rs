@@ -1,21 +1,18 @@
 //! What a client sends in one call.
 
-use std::io::{BufRead, Read};
+use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 use std::time::Duration;
 
 use futures_util::Stream;
-use grpcio::{MessageReader, RequestStream};
-use protobuf::Message;
+use grpcio::RequestStream;
 
+use super::desk::{Desk, Work};
 use super::patience::Patience;
 use super::Ended;
 use crate::error::Error;
-use crate::pool::alarms::Alarms;
-use crate::pool::peers::Peer;
-use crate::proto::Raw;
+use crate::proto::{Raw, Shaped};
 
 /// What gRPC puts before each message.
 const PREFIX_BYTES: usize = 5;
@@ -25,24 +22,21 @@ const PREFIX_BYTES: usize = 5;
 /// memory, which all clients share.
 pub(in crate::rpc) struct Messages<Q> {
     requests: RequestStream<Raw<Q>>,
-    /// Who sends them.
-    peer: Arc<Peer>,
+    pub(super) desk: Desk,
     /// Until the request is there. Afterwards its alarm serves the answer.
     patience: Patience,
     limit: Duration,
     only: Option<Raw<Q>>,
+    /// The first message of a stream was here.
+    begun: bool,
 }
 
-impl<Q: Message> Messages<Q> {
-    pub(super) fn new(
-        requests: RequestStream<Raw<Q>>,
-        peer: &Arc<Peer>,
-        alarms: &Alarms,
-        limit: Duration,
-    ) -> Messages<Q> {
-        let mut patience = Patience::new(alarms);
+impl<Q: Shaped> Messages<Q> {
+    pub(super) fn new(requests: RequestStream<Raw<Q>>, desk: Desk) -> Messages<Q> {
+        let limit = desk.context.config.limits.request_timeout;
+        let mut patience = Patience::new(&desk.context.tools.alarms);
         patience.begin(limit);
-        Messages { requests, peer: Arc::clone(peer), patience, limit, only: None }
+        Messages { requests, desk, patience, limit, only: None, begun: false }
     }
 
     /// For another use, once the request is there or the call is over.
@@ -50,18 +44,32 @@ impl<Q: Message> Messages<Q> {
         &mut self.patience
     }
 
-    /// The next message of a stream; `None` after the last.
-    pub(in crate::rpc) fn poll_next(
+    /// What `work` makes of the next message of a stream; `None` after the last. The one
+    /// that is being worked on is kept in `working`.
+    pub(in crate::rpc) fn poll_next<T: Send + 'static>(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Q, Ended>>> {
-        let next = ready!(self.poll_raw(cx));
-        self.patience.rest();
-        Poll::Ready(next.map(|raw| Ok(decode(raw?)?)))
+        working: &mut Option<Work<T>>,
+        work: impl FnOnce(Q) -> Result<T, Error> + Send + 'static,
+    ) -> Poll<Option<Result<T, Ended>>> {
+        let current = match working {
+            Some(current) => current,
+            None => {
+                let Some(raw) = ready!(self.poll_raw(cx)).transpose()? else {
+                    return Poll::Ready(None);
+                };
+                self.patience.rest();
+                let begun = std::mem::replace(&mut self.begun, true);
+                working.insert(self.desk.work(raw, begun, work))
+            }
+        };
+        let worked = ready!(Pin::new(current).poll(cx));
+        *working = None;
+        Poll::Ready(Some(worked.map_err(Ended::from)))
     }
 
     /// The one message of a call that has no more.
-    pub(super) fn poll_only(&mut self, cx: &mut Context<'_>) -> Poll<Result<Q, Ended>> {
+    pub(super) fn poll_only(&mut self, cx: &mut Context<'_>) -> Poll<Result<Raw<Q>, Ended>> {
         let rule = loop {
             match ready!(self.poll_raw(cx)).transpose()? {
                 Some(raw) if self.only.is_none() => self.only = Some(raw),
@@ -69,7 +77,7 @@ impl<Q: Message> Messages<Q> {
                 None => match self.only.take() {
                     Some(raw) => {
                         self.patience.rest();
-                        return Poll::Ready(Ok(decode(raw)?));
+                        return Poll::Ready(Ok(raw));
                     }
                     None => break "the call takes one request, and none came",
                 },
@@ -81,7 +89,7 @@ impl<Q: Message> Messages<Q> {
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Raw<Q>, Ended>>> {
         match Pin::new(&mut self.requests).poll_next(cx) {
             Poll::Ready(Some(Ok(raw))) => {
-                self.peer.took(raw.reader.len() + PREFIX_BYTES);
+                self.desk.caller.peer().took(raw.reader.len() + PREFIX_BYTES);
                 Poll::Ready(Some(Ok(raw)))
             }
             Poll::Ready(next) => Poll::Ready(next.map(|raw| raw.map_err(|_| Ended::Left))),
@@ -89,29 +97,6 @@ impl<Q: Message> Messages<Q> {
                 ready!(self.patience.poll(cx));
                 Poll::Ready(Some(Err(Error::RequestTimeout { limit: self.limit }.into())))
             }
-        }
-    }
-}
-
-/// The message that the bytes are.
-fn decode<Q: Message>(raw: Raw<Q>) -> Result<Q, Error> {
-    let decoded = with_bytes(raw.reader, |bytes| Q::parse_from_bytes(bytes).ok());
-    decoded.flatten().ok_or_else(|| {
-        let name = Q::NAME;
-        Error::invalid("request", format!("the message is no {name}, or it is nested too deeply"))
-    })
-}
-
-/// What `look` sees in the bytes of a message. `None` does not happen: they lie in memory.
-fn with_bytes<T>(mut reader: MessageReader, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
-    let length = reader.len();
-    // Most have come in one piece.
-    match reader.fill_buf() {
-        Ok(piece) if piece.len() == length => Some(look(piece)),
-        _ => {
-            let mut bytes = Vec::new();
-            reader.read_to_end(&mut bytes).ok()?;
-            Some(look(&bytes))
         }
     }
 }

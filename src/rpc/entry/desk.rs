@@ -1,0 +1,132 @@
+//! Where requests are decoded: small ones at once, the others on a worker.
+
+use std::future::Future;
+use std::io::{BufRead, Read};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_channel::oneshot;
+use grpcio::MessageReader;
+
+use super::weigh::{look, Rules, Stop};
+use crate::config::Limits;
+use crate::error::Error;
+use crate::pool::caller::Caller;
+use crate::pool::context;
+use crate::proto::{Raw, Shaped};
+use crate::threads;
+
+/// A larger request is decoded by a worker. To copy so much and to check that it is
+/// UTF-8 takes gRPC's thread a tenth of a millisecond;
+const SMALL_BYTES: usize = 256 << 10;
+/// so many fields take it half of one.
+const SMALL_FIELDS: usize = 4096;
+
+/// A panic in a handler.
+const LOST: Error = Error::Internal("a handler failed");
+
+/// Decodes the messages of one call.
+pub(super) struct Desk {
+    pub(super) context: Arc<context::Context>,
+    pub(super) caller: Arc<Caller>,
+}
+
+/// What comes of one message, now or later.
+pub(in crate::rpc) enum Work<T> {
+    Done(Option<Result<T, Error>>),
+    Given(oneshot::Receiver<Result<T, Error>>),
+}
+
+/// Nothing in it is pinned.
+impl<T> Unpin for Work<T> {}
+
+impl<T> Future for Work<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, Error>> {
+        match &mut *self {
+            Work::Done(done) => Poll::Ready(done.take().unwrap_or(Err(LOST))),
+            Work::Given(given) => Pin::new(given).poll(cx).map(|told| told.unwrap_or(Err(LOST))),
+        }
+    }
+}
+
+impl Desk {
+    /// Decodes a message and lets `work` go on with it, on the same thread. A panic in
+    /// that costs this message only. A message of a `stream` is waited for: the next
+    /// is not read before.
+    pub(super) fn work<Q: Shaped, T: Send + 'static>(
+        &self,
+        raw: Raw<Q>,
+        stream: bool,
+        work: impl FnOnce(Q) -> Result<T, Error> + Send + 'static,
+    ) -> Work<T> {
+        let (length, mut bytes) = (raw.reader.len(), Bytes::Pieces(raw.reader));
+        if length <= SMALL_BYTES {
+            let limits = &self.context.config.limits;
+            if let Some(decoded) = decode::<Q>(bytes.whole(), SMALL_FIELDS, limits) {
+                return Work::Done(Some(decoded.and_then(|message| {
+                    threads::survive(threads::GRPC, || work(message)).unwrap_or(Err(LOST))
+                })));
+            }
+        }
+        let (tell, told) = oneshot::channel();
+        let context = Arc::clone(&self.context);
+        let job = move || {
+            // Whose caller has left needs nothing.
+            if !tell.is_canceled() {
+                let decoded = decode::<Q>(bytes.whole(), usize::MAX, &context.config.limits);
+                drop(bytes);
+                let decoded = decoded.unwrap_or_else(|| Err(undecodable::<Q>()));
+                // As above.
+                drop(tell.send(decoded.and_then(work)));
+            }
+        };
+        match self.context.conversions.run(self.caller.peer().id(), length, stream, job) {
+            Ok(()) => Work::Given(told),
+            Err(error) => Work::Done(Some(Err(error))),
+        }
+    }
+}
+
+/// The message that the bytes are; `None` if it has more fields than are to be decoded.
+fn decode<Q: Shaped>(bytes: &[u8], fields: usize, limits: &Limits) -> Option<Result<Q, Error>> {
+    match look(bytes, Q::shape(), &Rules { limits, fields }) {
+        Ok(_) => Some(Q::parse_from_bytes(bytes).map_err(|_| undecodable::<Q>())),
+        Err(Stop::Long) => None,
+        Err(Stop::Refused(error)) => Some(Err(error)),
+        Err(Stop::Malformed | Stop::Cut | Stop::Group) => Some(Err(undecodable::<Q>())),
+    }
+}
+
+fn undecodable<Q: Shaped>() -> Error {
+    let rule = format!("the message is no {}, or it is nested too deeply", Q::NAME);
+    Error::invalid("request", rule)
+}
+
+/// The bytes of one message.
+enum Bytes {
+    /// As gRPC has received them.
+    Pieces(MessageReader),
+    Joined(Vec<u8>),
+}
+
+impl Bytes {
+    /// All of them in one piece, as most have come.
+    fn whole(&mut self) -> &[u8] {
+        if let Bytes::Pieces(reader) = self {
+            let length = reader.len();
+            if !reader.fill_buf().is_ok_and(|piece| piece.len() == length) {
+                let mut joined = Vec::new();
+                // They lie in memory, so that reading does not fail.
+                let _ = reader.read_to_end(&mut joined);
+                *self = Bytes::Joined(joined);
+            }
+        }
+        match self {
+            Bytes::Pieces(reader) => reader.fill_buf().unwrap_or_default(),
+            Bytes::Joined(joined) => joined,
+        }
+    }
+}
