@@ -3,6 +3,8 @@
 
 mod harness;
 
+#[path = "siege_memory/answers.rs"]
+mod answers;
 #[path = "siege_memory/listeners.rs"]
 mod listeners;
 #[path = "siege_memory/requests.rs"]

@@ -32,7 +32,7 @@ impl Budget {
         Budget(Arc::new(level))
     }
 
-    /// Bytes in use.
+    /// Bytes in use. More than the limit only by [`Held::grow_over`].
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Acquire)
     }
@@ -143,6 +143,24 @@ impl Share {
         Ok(held)
     }
 
+    /// The first budget that holds more than its limit, and one more refusal of it.
+    ///
+    /// # Errors
+    /// That budget.
+    pub fn check(&self) -> Result<(), Spent> {
+        let over = |budget: &&Budget| budget.used() > budget.limit();
+        let Some(budget) = self.budgets().iter().find(over) else { return Ok(()) };
+        budget.0.refused.fetch_add(1, Ordering::AcqRel);
+        self.count(budget.0.name);
+        let (name, used, limit) = (budget.0.name, budget.used(), budget.limit());
+        Err(Spent { name, used, asked: 0, limit })
+    }
+
+    fn count(&self, name: &str) {
+        let sharing = self.0.iter();
+        sharing.flat_map(|sharing| &sharing.refusals).for_each(|all| all.count(name));
+    }
+
     /// Takes nothing yet; [`Held::grow`] takes more.
     pub fn hold_nothing(&self) -> Held {
         Held { share: self.clone(), bytes: 0 }
@@ -172,13 +190,21 @@ impl Held {
         for (i, budget) in budgets.iter().enumerate() {
             if let Err(spent) = budget.take(more) {
                 budgets.iter().take(i).for_each(|budget| budget.give_back(more));
-                let sharing = self.share.0.iter();
-                sharing.flat_map(|sharing| &sharing.refusals).for_each(|all| all.count(spent.name));
+                self.share.count(spent.name);
                 return Err(spent);
             }
         }
         self.bytes += more;
         Ok(())
+    }
+
+    /// Takes `more` bytes although there may be no room: for what is there already, and
+    /// cannot be sent away. Whoever makes it has to [`check`](Share::check) before.
+    pub fn grow_over(&mut self, more: usize) {
+        for budget in self.share.budgets() {
+            budget.0.used.fetch_add(more, Ordering::AcqRel);
+        }
+        self.bytes += more;
     }
 
     /// Gives `fewer` bytes back, at most those that are held.
@@ -247,6 +273,23 @@ mod tests {
         assert_eq!(budget.used(), 2);
         drop(two);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_is_taken_over_the_limit_is_in_the_way_of_what_comes_until_it_is_back() {
+        let (narrow, wide) = (Budget::new("narrow", 10), Budget::new("wide", 100));
+        let share = Share::of([narrow.clone(), wide.clone()]);
+        let mut held = share.take(10).expect("room");
+        assert_eq!(share.check(), Ok(()));
+        held.grow_over(5);
+        assert_eq!((narrow.used(), wide.used(), held.bytes()), (15, 15, 15));
+        let spent = Spent { name: "narrow", used: 15, asked: 0, limit: 10 };
+        assert_eq!(share.check(), Err(spent));
+        assert!(share.take(0).is_err());
+        held.shrink(6);
+        assert_eq!(share.check(), Ok(()));
+        drop(held);
+        assert_eq!((narrow.used(), wide.used(), narrow.refused()), (0, 0, 2));
     }
 
     #[test]

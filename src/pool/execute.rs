@@ -12,7 +12,7 @@ use crate::core::transaction::TransactionState;
 use crate::error::{CancelCause, Error, Work};
 use crate::pool::caller::Caller;
 use crate::pool::job::{Job, Reply, Session};
-use crate::pool::memory::Use;
+use crate::pool::memory::{Room, Use};
 use crate::pool::operation::{Operation, Tools};
 use crate::pool::outlet::{DataOutlet, Inlet, Interrupt, RowOutlet};
 use crate::pool::peers::Peer;
@@ -107,7 +107,7 @@ impl From<Request> for Task {
 }
 
 /// What came of it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Executed {
     /// One for each statement.
     pub results: Vec<StatementResult>,
@@ -119,6 +119,17 @@ pub struct Executed {
     pub lease_ended: bool,
     /// Whether something has taken effect already.
     pub work: Work,
+    /// The memory of its results, until their reader has taken them.
+    pub held: budget::Held,
+}
+
+impl Executed {
+    /// Its results count from now on. It is not refused for want of room, which would hide
+    /// what became of the work: whoever does not take answers is refused the next.
+    pub(super) fn count(&mut self, answers: &Room) {
+        let bytes = self.results.iter().map(StatementResult::encoded_size).sum();
+        self.held = answers.take_over(bytes);
+    }
 }
 
 /// Runs `request` on any backend of the tenant and answers `reply`.
@@ -140,6 +151,11 @@ pub fn one_shot(
             Ok(session) => session,
             Err(error) => return drop(reply.send(Err(error))),
         };
+        let answers = session.tenant().room(Use::Answers, who.peer());
+        if let Err(error) = answers.check() {
+            drop(reply.send(Err(error)));
+            return Arc::clone(session.tenant()).reset(session);
+        }
         who.run(&operation);
         // A reader's pace is not bounded otherwise: a lease has a lifetime.
         let _life =
@@ -151,7 +167,11 @@ pub fn one_shot(
             Ok(executed) if state.is_open() => {
                 Err(Error::LeftOpen { work: Work { transaction: None, ..executed.work } })
             }
-            other => other,
+            Ok(mut executed) => {
+                executed.count(&answers);
+                Ok(executed)
+            }
+            error => error,
         };
         count(&tenant, &work, &answer, started);
         // Its end tells the reader that no more comes.
@@ -225,6 +245,7 @@ pub(super) fn run(
             notices: backend.take_notices(),
             lease_ended: false,
             work: progress.work(),
+            held: budget::Held::default(),
         }),
         Err(error) => Err(progress.explain(error, settled, request, usable)),
     };

@@ -6,6 +6,7 @@ use crate::config::Limits;
 use crate::core::budget::{Budget, Held, Refusals, Share, Spent};
 use crate::core::ids::TenantId;
 use crate::error::Error;
+use crate::pool::peers::Peer;
 
 /// How errors call the budget of one connection.
 pub(super) const OF_CONNECTION: &str = "bytes held for one connection";
@@ -136,7 +137,22 @@ impl Room {
         }
     }
 
-    /// The same, with the budget that has no room.
+    /// Whether what is there already leaves any room.
+    ///
+    /// # Errors
+    /// Which limit is reached.
+    pub fn check(&self) -> Result<(), Error> {
+        self.share.check().map_err(|spent| refused(spent, &self.tenant))
+    }
+
+    /// Takes `bytes` of what is there already, whether there is room or not.
+    pub fn take_over(&self, bytes: usize) -> Held {
+        let mut held = self.share.hold_nothing();
+        held.grow_over(bytes);
+        held
+    }
+
+    /// The same as `take`, with the budget that has no room.
     ///
     /// # Errors
     /// That.
@@ -200,6 +216,20 @@ impl Memory {
     /// The same for a client of this tenant.
     pub fn room(&self, of: Use, narrow: &[&Budget], tenant: &TenantId) -> Room {
         Room { share: self.share(of, narrow), tenant: tenant.clone() }
+    }
+
+    /// Room for an answer that is made for a connection without work of a tenant. As with
+    /// [`Room::take`], what is small is let in.
+    ///
+    /// # Errors
+    /// Which limit is reached.
+    pub fn answer(&self, peer: &Peer, bytes: usize) -> Result<Held, Error> {
+        match self.share(Use::Answers, &[peer.memory()]).take(bytes) {
+            Err(Spent { name: what, used, asked, limit }) if bytes > SMALL => {
+                Err(Error::ServiceLimit { what, used: used.saturating_add(asked), limit })
+            }
+            other => Ok(other.unwrap_or_default()),
+        }
     }
 
     /// How often a use had no room at this level.

@@ -80,13 +80,17 @@ impl OnLease {
     fn start(self, session: Session, operation: Arc<Operation>) {
         let OnLease { leases, context, id, via, mut work, release_after, caller, reply } = self;
         let room = session.tenant().room(Use::Requests, caller.peer());
+        let answers = session.tenant().room(Use::Answers, caller.peer());
         let state = session.taken.backend.watch().transaction();
         let running = Arc::clone(&operation);
         let mut held = Held { session: Some(session), leases, id, via, operation };
-        let counted = match work.counted.take() {
+        // A stream takes one answer at a time; and what it has sent ahead may rely on what
+        // is before it.
+        let checked = if via == Via::Stream { Ok(()) } else { answers.check() };
+        let counted = checked.and_then(|()| match work.counted.take() {
             Some(counted) => Ok(counted),
             None => room.take(work.request.memory()),
-        };
+        });
         match counted {
             Ok(counted) => work.counted = Some(counted),
             Err(error) => {
@@ -115,7 +119,11 @@ impl OnLease {
                 Ok(executed) if release_after && state.is_open() => {
                     Err(Error::LeftOpen { work: executed.work })
                 }
-                Ok(executed) => Ok(Executed { lease_ended: release_after || !kept, ..executed }),
+                Ok(mut executed) => {
+                    executed.lease_ended = release_after || !kept;
+                    executed.count(&answers);
+                    Ok(executed)
+                }
                 error => error,
             };
             count(&tenant, &work, &answer, started);

@@ -13,6 +13,7 @@ use crate::proto::connection_pool::{
 };
 use crate::proto::connection_pool_grpc::ConnectionPoolService;
 use crate::proto::Raw;
+use crate::rpc::reply::Kept;
 use crate::rpc::{convert, reply};
 
 /// Answers ConnectionPoolService.
@@ -41,7 +42,7 @@ impl ConnectionPoolService for ConnectionPool {
                     lease: Some(convert::lease(&grant.view)).into(),
                     ..ConnectionResponse::default()
                 };
-                (response, Some(grant.undelivered))
+                (response, Kept { undelivered: Some(grant.undelivered), ..Kept::default() })
             },
         );
     }
@@ -69,7 +70,7 @@ impl ConnectionPoolService for ConnectionPool {
                     end_reason: convert::end_reason(reason).into(),
                     ..ReleaseResponse::default()
                 };
-                (response, None)
+                (response, Kept::default())
             },
         );
     }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use grpcio::{DuplexSink, RequestStream, RpcContext};
+use protobuf::Message;
 
+use crate::core::budget::Held;
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::grant::Undelivered;
@@ -11,6 +13,15 @@ use crate::pool::job::Answer;
 use crate::pool::service::Service;
 use crate::proto::{Raw, Shaped};
 use crate::rpc::entry::{Call, Ended};
+
+/// What is kept until its answer has been taken.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// A grant that is taken back if it does not arrive.
+    pub(super) undelivered: Option<Undelivered>,
+    /// The answer's memory.
+    pub(super) held: Held,
+}
 
 /// Answers with what `work` promises. `work` must not block; a panic in it costs this
 /// call only.
@@ -20,7 +31,7 @@ pub(super) fn answer<Q: Shaped, R, M>(
     requests: RequestStream<Raw<Q>>,
     sink: DuplexSink<M>,
     work: impl FnOnce(&Service, Q, &Arc<Caller>) -> Result<Answer<R>, Error> + Send + 'static,
-    convert: impl FnOnce(R) -> (M, Option<Undelivered>) + Send + 'static,
+    convert: impl FnOnce(R) -> (M, Kept) + Send + 'static,
 ) where
     R: Send + 'static,
     M: Send + 'static,
@@ -30,8 +41,10 @@ pub(super) fn answer<Q: Shaped, R, M>(
     Call::serve(service, ctx, requests, sink, |mut call| async move {
         match answered(&mut call, work).await {
             Ok(value) => {
-                let (message, undelivered) = convert(value);
+                let (message, kept) = convert(value);
+                let Kept { undelivered, held } = kept;
                 let delivered = call.finish(message).await;
+                drop(held);
                 if let Some(undelivered) = undelivered.filter(|_| delivered) {
                     undelivered.delivered();
                 }
@@ -49,8 +62,9 @@ async fn answered<Q: Shaped, M: Send + 'static, R: Send + 'static>(
     call.wait(promised).await
 }
 
-/// Answers with what is known at once.
-pub(super) fn answer_now<Q: Shaped, M: Send + 'static>(
+/// Answers with what is known at once. Where there is no memory for the answer, it is
+/// refused instead.
+pub(super) fn answer_now<Q: Shaped, M: Message>(
     service: &Service,
     ctx: &RpcContext<'_>,
     requests: RequestStream<Raw<Q>>,
@@ -59,9 +73,15 @@ pub(super) fn answer_now<Q: Shaped, M: Send + 'static>(
 ) {
     let asked = service.clone();
     Call::serve(service, ctx, requests, sink, |mut call| async move {
-        match call.request(move |request, _| work(&asked, request)).await {
+        let work = move |request, caller: &Arc<Caller>| {
+            let message = work(&asked, request)?;
+            let bytes = usize::try_from(message.compute_size()).unwrap_or(usize::MAX);
+            let held = asked.context().memory.answer(caller.peer(), bytes)?;
+            Ok((message, held))
+        };
+        match call.request(work).await {
             // Whether it arrives changes nothing.
-            Ok(message) => drop(call.finish(message).await),
+            Ok((message, _held)) => drop(call.finish(message).await),
             Err(ended) => call.end(ended).await,
         }
     });

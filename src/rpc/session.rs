@@ -129,8 +129,8 @@ struct Running {
 
 /// What is to be done next for the stream.
 enum Step {
-    /// Send this.
-    Say(Said),
+    /// Send this, which takes so much memory.
+    Say(Said, Held),
     /// Send this, and end well.
     Finish(SessionClosed),
     /// End with this; the client may have left, or broken the stream off.
@@ -138,15 +138,23 @@ enum Step {
 }
 
 async fn run(mut session: Session, mut call: Call<SessionRequest, SessionResponse>) {
+    // The memory of what the client has not taken yet.
+    let mut unsent = Held::default();
     loop {
         let step = poll_fn(|cx| match call.poll_room(cx, 1) {
-            Poll::Ready(Ok(())) => session.poll_step(cx, &mut call.messages, true),
+            Poll::Ready(Ok(())) => {
+                unsent = Held::default();
+                session.poll_step(cx, &mut call.messages, true)
+            }
             Poll::Ready(Err(ended)) => Poll::Ready(Step::End(ended)),
             Poll::Pending => session.poll_step(cx, &mut call.messages, false),
         });
         let message = |kind| SessionResponse { kind: Some(kind), ..SessionResponse::default() };
         let sent = match step.await {
-            Step::Say(said) => call.send(message(said)),
+            Step::Say(said, held) => {
+                unsent = held;
+                call.send(message(said))
+            }
             Step::Finish(closed) => {
                 drop(session);
                 // The client may have left; then nobody needs the word.
@@ -187,9 +195,9 @@ impl Session {
                 Phase::Open(lease) => {
                     if let Some(running) = &mut self.running {
                         let answer = ready!(Pin::new(&mut running.answer).poll(cx));
-                        let said = executed(running.id, answer.unwrap_or(Err(LOST)));
+                        let (said, held) = executed(running.id, answer.unwrap_or(Err(LOST)));
                         self.running = None;
-                        return Poll::Ready(Step::Say(said));
+                        return Poll::Ready(Step::Say(said, held));
                     }
                     if let Poll::Ready(tombstone) = lease.poll_ended(cx) {
                         return Poll::Ready(Step::End(Error::LeaseEnded(tombstone).into()));
@@ -200,8 +208,8 @@ impl Session {
                 return if self.closing { self.close() } else { Poll::Pending };
             };
             self.queued_bytes -= next.bytes;
-            if let Some(said) = self.start(next) {
-                return Poll::Ready(Step::Say(said));
+            if let Some((said, held)) = self.start(next) {
+                return Poll::Ready(Step::Say(said, held));
             }
         }
     }
@@ -299,7 +307,7 @@ impl Session {
             ..SessionOpened::default()
         };
         self.phase = Phase::Open(Box::new(lease));
-        Step::Say(Said::Opened(said))
+        Step::Say(Said::Opened(said), Held::default())
     }
 
     /// # Errors
@@ -323,7 +331,7 @@ impl Session {
     }
 
     /// Hands a request to a worker. Some: it is answered already.
-    fn start(&mut self, next: Queued) -> Option<Said> {
+    fn start(&mut self, next: Queued) -> Option<(Said, Held)> {
         let Queued { id, request, caller, held, .. } = next;
         let Phase::Open(lease) = &self.phase else { return None };
         let request = match request {
@@ -364,10 +372,14 @@ impl Drop for Session {
 /// A worker was lost, or a reply; both answer for themselves, so this is not seen.
 const LOST: Error = Error::Internal("an answer was lost");
 
-fn executed(id: u64, answer: Result<Executed, Error>) -> Said {
-    let outcome = match answer {
-        Ok(executed) => Outcome::Response(convert::sql::executed(executed)),
-        Err(error) => Outcome::Error(in_message(&error)),
+fn executed(id: u64, answer: Result<Executed, Error>) -> (Said, Held) {
+    let (outcome, held) = match answer {
+        Ok(mut executed) => {
+            let held = std::mem::take(&mut executed.held);
+            (Outcome::Response(convert::sql::executed(executed)), held)
+        }
+        Err(error) => (Outcome::Error(in_message(&error)), Held::default()),
     };
-    Said::Executed(SessionExecuted { id, outcome: Some(outcome), ..SessionExecuted::default() })
+    let said = SessionExecuted { id, outcome: Some(outcome), ..SessionExecuted::default() };
+    (Said::Executed(said), held)
 }

@@ -9,6 +9,7 @@ use crate::proto::sql::{
 };
 use crate::proto::sql_grpc::{Encoded, SqlService};
 use crate::proto::Raw;
+use crate::rpc::reply::Kept;
 use crate::rpc::{convert, copy_in, copy_out, listen, outflow, query, reply, session};
 
 /// Answers SqlService.
@@ -32,7 +33,10 @@ impl SqlService for Sql {
                 let (place, request) = convert::sql::execute(request, limits)?;
                 Ok(service.execute(place, request, caller))
             },
-            |executed| (convert::sql::executed(executed), None),
+            |mut executed| {
+                let held = std::mem::take(&mut executed.held);
+                (convert::sql::executed(executed), Kept { held, ..Kept::default() })
+            },
         );
     }
 

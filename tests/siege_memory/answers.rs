@@ -1,0 +1,47 @@
+//! Answers that nobody reads.
+
+use connection_pool_manager::client::statement;
+use connection_pool_manager::proto::sql::ExecuteRequest;
+use protobuf::Message;
+
+use super::harness::h2::{message, H2, SETTINGS};
+use super::harness::siege::Siege;
+use super::harness::{eventually, millis, Service};
+use super::{bystander, held, nothing_is_held, refused, victim};
+
+#[test]
+fn whoever_does_not_read_its_answers_gets_no_more_of_them() {
+    const CALLS: usize = 60;
+    let service = Service::with(&["--insecure", "--memory-per-connection", "8MiB"]);
+    let victim = victim(&service);
+    let siege = Siege::start(&service, bystander());
+    let request = ExecuteRequest {
+        tenant_id: victim.name.clone(),
+        dsn: victim.dsn.clone(),
+        statements: vec![statement("select repeat('x', 3500000)")],
+        wait_timeout: millis(300_000),
+        ..ExecuteRequest::default()
+    };
+    let bytes = message(&request.write_to_bytes().unwrap(), false);
+    let mut attacker = H2::connect(service.port).unwrap();
+    attacker.read_until(|frame| frame.kind == SETTINGS).unwrap();
+    for _ in 0..CALLS {
+        let call = attacker.call("/connectionpool.SqlService/Execute", &[]).unwrap();
+        attacker.data(call, &bytes, true).unwrap();
+    }
+    eventually("the rest is refused", || {
+        refused(&service, "connection", "unsent_answers") >= CALLS - 5
+    });
+    // Those that ran when the limit was reached may add one each.
+    assert!((8 << 20..16 << 20).contains(&held(&service, "unsent_answers")));
+    // Its tenant is served on other connections, and answers that are read are forgotten.
+    let client = service.client();
+    for _ in 0..5 {
+        assert_eq!(client.execute(&request).unwrap().results.len(), 1);
+    }
+    siege.bystander_goes_on(20);
+    drop((attacker, client));
+    service.wait_quiet(&victim.name);
+    nothing_is_held(&service);
+    siege.end();
+}
