@@ -41,8 +41,7 @@ const WORKER_STACK: usize = 2 << 20;
 /// The stack of those that call what other people have written: name services, which the
 /// system's look-up of names loads, and the metrics' and HTTP's crates.
 const FOREIGN_STACK: usize = 1 << 20;
-/// The stack of all others: loops over channels of a few calls' depth, and log lines. Their
-/// deepest, formatting, stays below 64 KiB.
+/// The stack of all others: loops over channels of a few calls' depth, and log lines.
 const SMALL_STACK: usize = 512 << 10;
 
 fn stack_bytes(name: &str) -> usize {

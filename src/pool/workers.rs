@@ -18,8 +18,8 @@ use crate::logging;
 use crate::threads;
 
 /// An idle worker ends after so long: soon after a peak the threads are as before it, and
-/// the memory of their stacks with them. Work that comes more rarely than that pays for a
-/// new thread, some 50 µs beside a statement's round trip of as much or more.
+/// the memory of their stacks with them. Work that comes more rarely than that pays for the
+/// start of a thread.
 const IDLE: Duration = Duration::from_secs(3);
 
 /// What a worker runs.
