@@ -122,6 +122,9 @@ impl Server {
     /// changes nothing. Either is one log line.
     pub fn reload(&self) {
         match self.grpc.reload() {
+            Ok(()) if self.grpc.certificate_expires().is_none() => {
+                log::info!("event=nothing_to_reload message=\"gRPC is served without TLS\"");
+            }
             Ok(()) => {
                 let context = self.service.context();
                 note_expiry(context, &self.grpc);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{value_parser, Args};
-use crossbeam_channel::{bounded, Receiver};
+use crossbeam_channel::{unbounded, Receiver};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
@@ -223,7 +223,9 @@ pub(super) fn run(flags: &Flags) -> Outcome {
     let server = Server::start(config)?;
     announce(&server, &flags.listen, flags);
     // The channel closes only with a signal; a lost thread would stop us too.
-    let _ = signals.recv();
+    while let Ok(Told::Reload) = signals.recv() {
+        server.reload();
+    }
     log::info!("event=stopping message=\"Shutting down server...\"");
     server.stop();
     log::info!("event=stopped message=\"Server exiting\"");
@@ -247,15 +249,24 @@ pub(super) fn announce(server: &Server, address: &str, flags: &Flags) {
 
 /// Signals that stop the service.
 const STOPPING: &[i32] = &[SIGINT, SIGTERM];
+/// What the operator wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// The service is to stop.
+    Stop,
+    /// Files are to be read again.
+    Reload,
+}
+
 /// Signals that end a process which does not take them. SIGPIPE among them: Rust has it
 /// ignored, but a failed exec (`process::settle_allocator`) undoes that.
 const IGNORED: &[i32] = &[SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE];
 
-/// Gets a message at the first signal of those that are `stopping`; the second one ends
-/// the process at once. Other signals end nothing.
-pub(super) fn signals(stopping: &'static [i32]) -> std::io::Result<Receiver<()>> {
+/// Gets `Stop` at the first signal of those that are `stopping`; the second one ends the
+/// process at once. Any other SIGHUP is a `Reload`. Other signals do nothing.
+pub(super) fn signals(stopping: &'static [i32]) -> std::io::Result<Receiver<Told>> {
     let mut signals = Signals::new(stopping.iter().chain(IGNORED))?;
-    let (tell, told) = bounded(1);
+    let (tell, told) = unbounded();
     threads::spawn(threads::SIGNALS, move || {
         let mut told_before = false;
         for signal in signals.forever() {
@@ -266,9 +277,10 @@ pub(super) fn signals(stopping: &'static [i32]) -> std::io::Result<Receiver<()>>
                     std::process::exit(1);
                 }
                 told_before = true;
-                let _ = tell.send(());
-            } else if signal == SIGHUP && logging::admits("hangup_ignored", None) {
-                log::info!("event=hangup_ignored message=\"settings are read at start only\"");
+                let _ = tell.send(Told::Stop);
+            } else if signal == SIGHUP && tell.is_empty() {
+                // One that waits reads what all of them mean.
+                let _ = tell.send(Told::Reload);
             }
         }
     })?;
