@@ -47,9 +47,9 @@ fn a_tenant_lives_on_while_another_is_full_of_work_and_of_those_who_wait() {
     let mut work: Vec<_> =
         (0..20).map(|_| execute_later(&busy, &sleeping_one_shot(&full))).collect();
     eventually("all sleep", || full.running("pg_sleep") == 20);
-    let mut line: Vec<_> = (0..480).map(|_| acquire_later(&waiting, &parked(&full))).collect();
-    service.wait_stats(&full.name, "all stand", |stats| stats.waiting == 480);
-    // Also on a connection that has 480 calls of the full tenant.
+    let mut line: Vec<_> = (0..180).map(|_| acquire_later(&waiting, &parked(&full))).collect();
+    service.wait_stats(&full.name, "all stand", |stats| stats.waiting == 180);
+    // Also on a connection that has 180 calls of the full tenant.
     for client in [&own, &waiting, &busy] {
         for _ in 0..30 {
             live(client, &free);
@@ -58,7 +58,7 @@ fn a_tenant_lives_on_while_another_is_full_of_work_and_of_those_who_wait() {
     assert_unanswered(&mut work);
     assert_unanswered(&mut line);
     assert_eq!(full.running("pg_sleep"), 20);
-    assert_eq!(own.stats(&full.name).unwrap().waiting, 480);
+    assert_eq!(own.stats(&full.name).unwrap().waiting, 180);
     drop(line);
     service.wait_stats(&full.name, "all have left", |stats| stats.waiting == 0);
     drop(work);
