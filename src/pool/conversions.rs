@@ -148,9 +148,11 @@ mod tests {
     use super::*;
     use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 
+    /// One that lets the first go when it is dropped, and the names of those that ran.
+    type Ends = (Sender<()>, Receiver<char>);
+
     /// One runs at a time, and the first stands until it is let go.
-    fn held() -> (Conversions, Sender<()>, Receiver<char>, impl Fn(char, usize) -> Result<(), Error>)
-    {
+    fn held() -> (Conversions, Ends, impl Fn(char, usize) -> Result<(), Error>) {
         let one = Conversions::at_once(&Workers::default(), 1);
         let ((go, held), (tell, told)) = (bounded::<()>(0), unbounded());
         let stand = move || {
@@ -163,12 +165,12 @@ mod tests {
             let of = CallerId::new(&name.to_string());
             all.run(&of, bytes, false, move || tell.send(name).unwrap_or_default())
         };
-        (one, go, told, run)
+        (one, (go, told), run)
     }
 
     #[test]
     fn connections_take_turns_whoever_has_more() {
-        let (_one, go, told, run) = held();
+        let (_one, (go, told), run) = held();
         for name in "aaaabcb".chars() {
             run(name, 1).expect("there is room");
         }
@@ -179,7 +181,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded_for_each_and_in_all_but_for_streams() {
-        let (one, go, told, run) = held();
+        let (one, (go, told), run) = held();
         run('a', WAITING_BYTES_EACH).expect("there is room");
         let refused = run('a', 1).expect_err("one has its share");
         assert!(refused.to_string().contains("one connection"), "{refused}");
