@@ -112,7 +112,8 @@ fn a_listener_hears_a_burst_of_small_notifications_in_flat_memory() {
     let mut next = || listen.next().unwrap().unwrap().kind.unwrap();
     assert!(matches!(next(), Kind::Started(_)));
     let before = service.proc_status("VmRSS:");
-    const BURST: usize = 100_000;
+    // All of it may wait for the reader, who is never so far behind that it is given up.
+    const BURST: usize = 25_000;
     let notify =
         format!("select count(pg_notify('a', i::text)) from generate_series(1, {BURST}) i");
     let lease = service.lease(&tenant);
