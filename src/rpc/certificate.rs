@@ -19,6 +19,9 @@ const DAY_SECS: i64 = 24 * 60 * 60;
 /// An expiry that is nearer is warned of: who renews by hand needs some days.
 const SOON_SECS: i64 = 14 * DAY_SECS;
 
+/// The most that a file may have: chains have some kilobytes.
+const FILE_BYTES: u64 = 1 << 20;
+
 /// A certificate chain with its key, good to serve with.
 struct Pair {
     chain_pem: Vec<u8>,
@@ -117,7 +120,14 @@ fn read_pair(cert: &Path, key: &Path) -> Result<Pair, BindError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, BindError> {
-    let bytes = std::fs::read(path).map_err(|e| BindError::certificate(path, e.to_string()))?;
+    let unread = |error: std::io::Error| BindError::certificate(path, error.to_string());
+    // A pipe would keep us waiting, a device would never end.
+    let file = std::fs::metadata(path).map_err(unread)?;
+    if !file.is_file() || file.len() > FILE_BYTES {
+        let why = format!("it is no regular file of at most {FILE_BYTES} bytes");
+        return Err(BindError::certificate(path, why));
+    }
+    let bytes = std::fs::read(path).map_err(unread)?;
     if bytes.contains(&0) {
         return Err(BindError::certificate(path, "it holds a NUL byte, so it is not PEM"));
     }
