@@ -303,6 +303,7 @@ fn a_certificate_that_cannot_be_used_is_named_at_the_start() {
     std::fs::write(&garbage, "-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----\n")
         .unwrap();
     let missing = dir.path().join("missing.pem");
+    let folder = dir.path().to_owned();
     for (cert, key, at_fault, part) in [
         (&missing, &made.key, &missing, "No such file"),
         (&made.cert, &missing, &missing, "No such file"),
@@ -310,6 +311,7 @@ fn a_certificate_that_cannot_be_used_is_named_at_the_start() {
         (&made.cert, &garbage, &garbage, "no PEM private key"),
         (&made.key, &made.key, &made.key, "no PEM certificate"),
         (&made.key, &made.cert, &made.key, "they are swapped"),
+        (&folder, &made.key, &folder, "no regular file"),
         (&made.cert, &other.key, &other.key, "does not belong to the certificate"),
     ] {
         let ports = ["--port", "0", "--http", "127.0.0.1:0"];
