@@ -5,6 +5,8 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/connection-pool-manager/target
 
 CARGO ?= cargo
 BINARY = $(CARGO_TARGET_DIR)/release/connection-pool-manager
+# A client in a workspace of its own; tests/tonic.rs builds it.
+TONIC = tests/tonic-client
 # Arguments for `make demo`, as in: make demo ARGS="--help"
 ARGS ?=
 
@@ -33,6 +35,9 @@ test: ## Run all tests; some start an ephemeral PostgreSQL
 lint: ## Check the formatting, the lints and the dependencies
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --release --all-targets --locked -- -D warnings
+	$(CARGO) fmt --manifest-path $(TONIC)/Cargo.toml -- --check
+	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/tonic-client $(CARGO) clippy --locked \
+		--manifest-path $(TONIC)/Cargo.toml -- -D warnings
 	@# RUSTSEC-2024-0437 is in protobuf 2.
 	@if grep -A1 '^name = "protobuf"$$' Cargo.lock | grep -q '^version = "[012]\.'; then \
 		echo "lint: Cargo.lock has a protobuf older than 3" >&2; exit 1; fi

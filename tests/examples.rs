@@ -6,14 +6,19 @@ mod harness;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use harness::demo::Demo;
 use harness::{eventually, repository, tenant, Service, Tenant};
 
-/// The Python with grpcio that `make test` sets up beside the build.
-fn python() -> Command {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let python = target.join("python/bin/python");
+/// Where the Python with grpcio lies that `make test` sets up beside the build.
+fn pythons() -> PathBuf {
+    let bin = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("python/bin");
+    let python = bin.join("python3");
     assert!(python.exists(), "{} is missing: run `.ci/install-deps.sh tests`", python.display());
-    Command::new(python)
+    bin
+}
+
+fn python() -> Command {
+    Command::new(pythons().join("python3"))
 }
 
 fn cert(service: &Service) -> PathBuf {
@@ -26,23 +31,18 @@ fn says(out: &Output) -> String {
 }
 
 #[test]
-fn the_example_runs_against_the_service() {
-    let (service, tenant) = (Service::start(), tenant());
-    let out = python()
-        .arg(repository("examples/lease.py"))
-        .args(["--port", &service.port.to_string(), "--tenant", &tenant.name])
-        .args(["--dsn", &tenant.dsn])
-        .arg("--cert")
-        .arg(cert(&service))
-        .output()
-        .unwrap();
+fn the_example_runs_by_the_command_line_that_the_demo_prints() {
+    let demo = Demo::start();
+    let mut shell = demo.beside(Command::new("sh"));
+    let path = std::env::var("PATH").unwrap();
+    shell.args(["-c", &demo.shown]).env("PATH", format!("{}:{path}", pythons().display()));
+    let out = shell.output().unwrap();
     let said = says(&out);
     assert!(out.status.success(), "{said}");
     for part in ["leased lease-", "[['alice', '90.50'], ['bob', '7']]", "SQLSTATE 23505"] {
         assert!(said.contains(part), "{said}");
     }
     assert!(said.contains("RELEASE_OUTCOME_RELEASED"), "{said}");
-    assert_eq!(service.wait_quiet(&tenant.name).leases, 0);
 }
 
 /// The lines between the fences of the first block of Python in the README.

@@ -10,7 +10,7 @@ use super::{now, PATIENCE};
 pub struct Log(Arc<(Mutex<Vec<String>>, Condvar)>, Arc<(Mutex<bool>, Condvar)>);
 
 impl Log {
-    pub(super) fn follow(&self, stream: impl Read + Send + 'static) {
+    pub fn follow(&self, stream: impl Read + Send + 'static) {
         let log = self.clone();
         #[allow(clippy::disallowed_methods)]
         // A test's own reader, ended by the end of the stream.

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Each test file uses its own part of this.
 
 mod calls;
+pub mod demo;
 pub mod fake;
 pub mod h2;
 mod log;
