@@ -13,7 +13,7 @@ use log::{Level, Log, Record};
 
 use crate::clock;
 use crate::core::ids::TenantId;
-use crate::core::repeats::Repeats;
+use crate::core::repeats::{Repeated, Repeats};
 use crate::threads;
 
 use queue::Moment;
@@ -48,6 +48,22 @@ pub fn admits(event: &'static str, tenant: Option<&TenantId>) -> bool {
     let admitted = repeats.admit(event, tenant, clock::now());
     drop(repeats);
     if !admitted {
+        LEFT_OUT.fetch_add(1, Ordering::Relaxed);
+    }
+    admitted
+}
+
+/// The same for a line that tells of a state of this tenant which lasts: written when it
+/// begins and then once a minute. What comes back belongs to the end of the line.
+pub fn admits_state(
+    event: &'static str,
+    tenant: &TenantId,
+    state: &'static str,
+) -> Option<Repeated> {
+    let mut repeats = REPEATS.lock().unwrap_or_else(PoisonError::into_inner);
+    let admitted = repeats.admit_state(event, tenant, state, clock::now());
+    drop(repeats);
+    if admitted.is_none() {
         LEFT_OUT.fetch_add(1, Ordering::Relaxed);
     }
     admitted
@@ -91,7 +107,14 @@ fn tell(teller: &impl Log, dropped: u64, moment: Moment) {
     };
     drop(repeats);
     for one in left_out {
-        warn(teller, format_args!("event=lines_left_out of={} count={}", one.event, one.count));
+        let (event, count) = (one.event, one.count);
+        match one.tenant {
+            Some(tenant) => warn(
+                teller,
+                format_args!("event=lines_left_out of={event} tenant={tenant} count={count}"),
+            ),
+            None => warn(teller, format_args!("event=lines_left_out of={event} count={count}")),
+        }
     }
 }
 

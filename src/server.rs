@@ -10,6 +10,8 @@ use std::time::Duration;
 use crate::clock;
 use crate::config::Config;
 use crate::core::lease_table::EndReason;
+use crate::core::quoted::Quoted;
+use crate::core::secs::Secs;
 use crate::http;
 use crate::pool::context::Context;
 use crate::pool::port::Reach;
@@ -132,7 +134,7 @@ impl Server {
                 log::info!("event=certificate_reloaded expires_at_s={expires}");
             }
             Err(error) => {
-                log::error!("event=certificate_reload_failed error={:?}", error.to_string());
+                log::error!("event=certificate_reload_failed error={}", Quoted(&error.to_string()));
             }
         }
     }
@@ -143,13 +145,18 @@ impl Server {
         let outstanding = &service.context().outstanding;
         service.registry.drain();
         log::info!(
-            "event=draining leases={} permits={} timeout={drain_timeout:?}",
+            "event=draining leases={} connections_in_use={} timeout_s={}",
             service.leases.count(),
-            outstanding.now()
+            outstanding.now(),
+            Secs(drain_timeout)
         );
         let clean = outstanding.wait_for_none(clock::now() + drain_timeout);
         if !clean {
-            log::warn!("event=drain_timeout leases={}", service.leases.count());
+            log::warn!(
+                "event=drain_timeout leases={} connections_in_use={}",
+                service.leases.count(),
+                outstanding.now()
+            );
         }
         service.leases.end_all(EndReason::Shutdown);
         // The keeper ends first, so that it opens nothing behind our back.
@@ -162,7 +169,7 @@ impl Server {
         // One-shots that were still running ended with their calls.
         let ended = outstanding.wait_for_none(clock::now() + AFTER_CANCEL);
         if !ended {
-            log::error!("event=permits_left count={}", outstanding.now());
+            log::error!("event=connections_left count={}", outstanding.now());
         }
         // The reaper guards the goodbyes, so it ends after them.
         service.registry.close();

@@ -250,7 +250,7 @@ fn assert_sound(scene: Scene) {
     let log = service.log().clone();
     assert_eq!(service.stop().code(), Some(0));
     let draining = log.wait_for("event=draining");
-    assert!(draining.contains("permits=0 "), "{draining}");
+    assert!(draining.contains("connections_in_use=0 "), "{draining}");
     let log = log.text();
     let bad = |line: &&str| line.contains(" ERROR ") || line.contains("event=panic");
     let bad: Vec<&str> = log.lines().filter(bad).collect();

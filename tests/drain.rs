@@ -177,6 +177,6 @@ fn what_outlasts_the_drain_is_cancelled_rolled_back_and_told_so() {
     assert_eq!(tenant.sql("select string_agg(n::text, ' ') from orders"), "2");
     service.log().wait_for("event=drain_timeout leases=5");
     service.log().wait_for("event=stopped ");
-    assert!(!service.log().text().contains("event=permits_left"));
+    assert!(!service.log().text().contains("event=connections_left"));
     drop(lazy);
 }

@@ -175,7 +175,7 @@ fn a_caller_who_leaves_during_the_connect_leaves_no_tenant_and_no_thread_behind(
     eventually("its worker has ended", || service.metric("connpool_worker_threads") == Some(0.0));
     let log = service.log().clone();
     assert_eq!(service.stop().code(), Some(0));
-    assert!(log.wait_for("event=draining").contains("permits=0 "));
+    assert!(log.wait_for("event=draining").contains("connections_in_use=0 "));
 }
 
 /// A port of 127.0.0.1 on which nobody listens, for as long as this is held.

@@ -212,7 +212,7 @@ impl Soak {
         let log = service.log().clone();
         assert!(!log.text().contains("event=panic"), "a thread has panicked");
         assert_eq!(service.stop().code(), Some(0));
-        assert!(log.wait_for("event=draining").contains("permits=0 "));
+        assert!(log.wait_for("event=draining").contains("connections_in_use=0 "));
     }
 }
 

@@ -84,7 +84,7 @@ fn a_statement_that_outlasts_the_drain_is_cancelled_and_its_caller_is_told() {
     assert_eq!(tenant.sql("select count(*) from orders"), "0");
     service.log().wait_for("event=drain_timeout");
     service.log().wait_for("event=stopped ");
-    assert!(!service.log().text().contains("event=permits_left"));
+    assert!(!service.log().text().contains("event=connections_left"));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_one_shot_that_outlasts_the_drain_is_cancelled_too() {
     assert!(said.contains(&error.code), "{error}");
     assert_eq!(service.wait().code(), Some(0));
     eventually("no backend is left", || tenant.backends() == 0);
-    assert!(!service.log().text().contains("event=permits_left"));
+    assert!(!service.log().text().contains("event=connections_left"));
 }
 
 #[test]

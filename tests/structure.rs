@@ -308,3 +308,19 @@ fn no_key_is_in_the_repository() {
     }
     assert_none(&found);
 }
+
+#[test]
+fn no_log_line_holds_a_value_as_rust_debugs_it() {
+    let mut found = Vec::new();
+    for source in sources() {
+        let text = source.lines.join("\n");
+        for (at, _) in text.match_indices("event=") {
+            let rest = &text[at..];
+            let format = &rest[..rest.find("\",").or(rest.find("\")")).unwrap_or(rest.len())];
+            if format.contains(":?}") || format.contains(":#?}") {
+                found.push(format!("{}: {format}", source.name));
+            }
+        }
+    }
+    assert_none(&found);
+}

@@ -42,6 +42,9 @@ pub trait Connect: Send + Sync {
         watch: &Arc<Watch>,
         limit: Duration,
     ) -> Result<Box<dyn Backend>, ConnectError>;
+
+    /// Where it connects to, for the log: `host:port`, several with commas.
+    fn servers(&self) -> String;
 }
 
 /// Opens real PostgreSQL backends.
@@ -252,8 +255,8 @@ impl PgConnect {
         let tls = watch.is_encrypted().then(|| tls.clone());
         let pid = key.pid;
         let canceller = Canceller::new(address, name, key, tls);
-        let equipment =
-            Equipment { canceller, notices, bundles, aim, statement_cache: self.statement_cache };
+        let (tenant, statement_cache) = (self.asker.tenant.clone(), self.statement_cache);
+        let equipment = Equipment { tenant, canceller, notices, bundles, aim, statement_cache };
         Ok(Box::new(PgBackend::new(client, driver, Arc::clone(watch), pid, equipment)))
     }
 }
@@ -279,5 +282,10 @@ impl Connect for PgConnect {
         // without file descriptors; that must cost this attempt only.
         catch_unwind(AssertUnwindSafe(|| self.attempt(watch, limit)))
             .unwrap_or_else(|panic| Err(in_panic(&*panic)))
+    }
+
+    fn servers(&self) -> String {
+        let servers = self.dsn.hosts.iter().map(ToString::to_string);
+        servers.collect::<Vec<_>>().join(",")
     }
 }

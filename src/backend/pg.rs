@@ -28,8 +28,11 @@ use crate::backend::transport::Watch;
 use crate::clock;
 use crate::config::dsn::TargetSession;
 use crate::core::channels::Change;
+use crate::core::ids::TenantId;
+use crate::core::quoted::Quoted;
 use crate::core::transaction::TransactionState;
 use crate::error::PgFault;
+use crate::logging;
 
 /// A PostgreSQL backend behind the driver's client.
 pub struct PgBackend {
@@ -37,6 +40,7 @@ pub struct PgBackend {
     driver: PostgresConnectionManager<Connector>,
     pub(super) watch: Arc<Watch>,
     pid: i32,
+    tenant: TenantId,
     canceller: Canceller,
     pub(super) notices: Notices,
     pub(super) bundles: Bundles,
@@ -48,6 +52,8 @@ pub struct PgBackend {
 
 /// What a backend is made of besides its connection.
 pub struct Equipment {
+    /// Whose it is, for the log.
+    pub tenant: TenantId,
     /// How to cancel what it runs.
     pub canceller: Canceller,
     /// Where its notices go.
@@ -69,13 +75,14 @@ impl PgBackend {
         pid: i32,
         equipment: Equipment,
     ) -> PgBackend {
-        let Equipment { canceller, notices, bundles, aim, statement_cache } = equipment;
+        let Equipment { tenant, canceller, notices, bundles, aim, statement_cache } = equipment;
         let statements = Statements::new(statement_cache);
         PgBackend {
             client,
             driver,
             watch,
             pid,
+            tenant,
             canceller,
             notices,
             bundles,
@@ -124,7 +131,13 @@ impl PgBackend {
         let fault = fault.or_else(|| self.watch.last_words().map(Box::new));
         let excess = self.watch.excess();
         if let Some(excess) = excess {
-            log::warn!("event=backend_excess pid={} error={:?}", self.pid, excess.to_string());
+            let (pid, error) = (self.pid, excess.to_string());
+            if let Some(repeated) = logging::admits_state("backend_excess", &self.tenant, "") {
+                let (tenant, error) = (&self.tenant, Quoted(&error));
+                log::warn!(
+                    "event=backend_excess tenant={tenant} pid={pid} error={error}{repeated}"
+                );
+            }
         }
         RunError::Lost { fault, sent, excess }
     }

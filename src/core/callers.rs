@@ -13,6 +13,11 @@ impl CallerId {
         CallerId(Arc::from(name))
     }
 
+    /// Its name: the address of a client connection, as gRPC writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// What the names of all client connections of its host begin with: all but the port.
     pub fn host(&self) -> &str {
         match self.0.rsplit_once(':') {

@@ -39,6 +39,7 @@ pub mod warmth;
 
 pub mod quoted;
 pub mod repeats;
+pub mod secs;
 pub mod text;
 pub mod value;
 

@@ -1,6 +1,7 @@
 //! Which lines of the log may be written, of those that others can cause at will.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
@@ -11,10 +12,12 @@ pub const WINDOW: Duration = Duration::from_secs(10);
 pub const PER_TENANT: u32 = 5;
 /// So many lines of one event in all.
 pub const IN_ALL: u32 = 50;
+/// A line that tells of a state which lasts is written again after so long.
+pub const AGAIN: Duration = Duration::from_secs(60);
 
 /// Counts the lines of each event. What it remembers is bounded: the names of events are
-/// constants, and of the tenants it knows those of whom a line was written, at most
-/// [`IN_ALL`] an event.
+/// constants, and of the tenants and states it knows those of which a line was written,
+/// at most [`IN_ALL`] a window, for twice [`AGAIN`].
 #[derive(Debug, Default)]
 pub struct Repeats<K>(Vec<Event<K>>);
 
@@ -27,15 +30,38 @@ struct Event<K> {
     left_out: u64,
     /// When to say how many were left out.
     tell_at: Option<Instant>,
+    states: HashMap<(K, &'static str), State>,
+}
+
+#[derive(Debug)]
+struct State {
+    written_at: Instant,
+    left_out: u64,
 }
 
 /// Lines that were not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct LeftOut<K> {
     /// Of which event.
     pub event: &'static str,
+    /// About whom, if it was a state of theirs.
+    pub tenant: Option<K>,
     /// How many.
     pub count: u64,
+}
+
+/// How many lines like this one were not written since the last that was. The end of a
+/// log line: ` repeated=7`, or nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeated(pub u64);
+
+impl fmt::Display for Repeated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            count => write!(f, " repeated={count}"),
+        }
+    }
 }
 
 impl<K> Repeats<K> {
@@ -50,40 +76,75 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
     /// as left out.
     pub fn admit(&mut self, event: &'static str, tenant: Option<&K>, now: Instant) -> bool {
         let event = self.event(event, now);
-        if now.saturating_duration_since(event.since) >= WINDOW {
-            (event.since, event.written) = (now, 0);
-            event.by_tenant.clear();
+        let admitted = event.has_room(tenant, now);
+        if !admitted {
+            event.leave_out();
         }
-        let written = tenant.map_or(0, |tenant| event.by_tenant.get(tenant).copied().unwrap_or(0));
-        if event.written >= IN_ALL || written >= PER_TENANT {
-            event.left_out += 1;
-            event.tell_at.get_or_insert(event.since + WINDOW);
-            return false;
-        }
-        event.written += 1;
-        if let Some(tenant) = tenant {
-            event.by_tenant.insert(tenant.clone(), written + 1);
-        }
-        true
+        admitted
     }
 
-    /// What was left out in windows that are over. Each line is told of once.
-    pub fn due(&mut self, now: Instant) -> Vec<LeftOut> {
-        self.take(|at| at <= now)
+    /// The same for a line that tells of a state of the tenant which lasts: the first, and
+    /// after that one each [`AGAIN`], with the number of those between.
+    pub fn admit_state(
+        &mut self,
+        event: &'static str,
+        tenant: &K,
+        state: &'static str,
+        now: Instant,
+    ) -> Option<Repeated> {
+        let event = self.event(event, now);
+        let key = (tenant.clone(), state);
+        if let Some(known) = event.states.get_mut(&key) {
+            if now.saturating_duration_since(known.written_at) < AGAIN {
+                known.left_out += 1;
+                return None;
+            }
+        }
+        if !event.has_room(Some(tenant), now) {
+            match event.states.get_mut(&key) {
+                Some(known) => known.left_out += 1,
+                None => event.leave_out(),
+            }
+            return None;
+        }
+        let before = event.states.insert(key, State { written_at: now, left_out: 0 });
+        Some(Repeated(before.map_or(0, |before| before.left_out)))
+    }
+
+    /// What was left out in windows that are over, and of states that have not come again
+    /// to tell of it. Each line is told of once.
+    pub fn due(&mut self, now: Instant) -> Vec<LeftOut<K>> {
+        self.take(|at| at <= now, |written_at| written_at + 2 * AGAIN <= now)
     }
 
     /// What was left out so far, also in windows that are not over.
-    pub fn all(&mut self) -> Vec<LeftOut> {
-        self.take(|_| true)
+    pub fn all(&mut self) -> Vec<LeftOut<K>> {
+        self.take(|_| true, |_| true)
     }
 
-    fn take(&mut self, which: impl Fn(Instant) -> bool) -> Vec<LeftOut> {
-        let due = self.0.iter_mut().filter(|event| event.tell_at.is_some_and(&which));
-        let told = due.map(|event| {
-            event.tell_at = None;
-            LeftOut { event: event.name, count: std::mem::take(&mut event.left_out) }
-        });
-        told.collect()
+    fn take(
+        &mut self,
+        which: impl Fn(Instant) -> bool,
+        which_state: impl Fn(Instant) -> bool,
+    ) -> Vec<LeftOut<K>> {
+        let mut told = Vec::new();
+        for event in &mut self.0 {
+            let name = event.name;
+            if event.tell_at.is_some_and(&which) {
+                event.tell_at = None;
+                let count = std::mem::take(&mut event.left_out);
+                told.push(LeftOut { event: name, tenant: None, count });
+            }
+            event.states.retain(|(tenant, _), state| {
+                let over = which_state(state.written_at);
+                if over && state.left_out > 0 {
+                    let (tenant, count) = (Some(tenant.clone()), state.left_out);
+                    told.push(LeftOut { event: name, tenant, count });
+                }
+                !over
+            });
+        }
+        told
     }
 
     fn event(&mut self, name: &'static str, now: Instant) -> &mut Event<K> {
@@ -95,10 +156,35 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
                 by_tenant: HashMap::new(),
                 left_out: 0,
                 tell_at: None,
+                states: HashMap::new(),
             });
             self.0.len() - 1
         });
         &mut self.0[at]
+    }
+}
+
+impl<K: Clone + Eq + Hash> Event<K> {
+    /// Whether one more line may be written now; if so, it counts.
+    fn has_room(&mut self, tenant: Option<&K>, now: Instant) -> bool {
+        if now.saturating_duration_since(self.since) >= WINDOW {
+            (self.since, self.written) = (now, 0);
+            self.by_tenant.clear();
+        }
+        let written = tenant.map_or(0, |tenant| self.by_tenant.get(tenant).copied().unwrap_or(0));
+        if self.written >= IN_ALL || written >= PER_TENANT {
+            return false;
+        }
+        self.written += 1;
+        if let Some(tenant) = tenant {
+            self.by_tenant.insert(tenant.clone(), written + 1);
+        }
+        true
+    }
+
+    fn leave_out(&mut self) {
+        self.left_out += 1;
+        self.tell_at.get_or_insert(self.since + WINDOW);
     }
 }
 
@@ -107,8 +193,8 @@ mod tests {
     use super::*;
     use crate::core::testing::start;
 
-    fn left_out(count: u64) -> Vec<LeftOut> {
-        vec![LeftOut { event: "x", count }]
+    fn left_out<K>(count: u64) -> Vec<LeftOut<K>> {
+        vec![LeftOut { event: "x", tenant: None, count }]
     }
 
     #[test]
@@ -142,5 +228,43 @@ mod tests {
         (0..9).for_each(|_| _ = repeats.admit("x", Some(&"a"), t0 + WINDOW));
         assert_eq!(repeats.due(t0 + WINDOW), left_out(8));
         assert_eq!(repeats.due(t0 + 2 * WINDOW), []);
+    }
+
+    #[test]
+    fn a_state_is_told_when_it_begins_and_then_once_a_minute_with_a_count() {
+        let (t0, mut repeats) = (start(), Repeats::new());
+        let second = Duration::from_secs(1);
+        let mut told = |n: u32| repeats.admit_state("x", &"a", "away", t0 + n * second);
+        let lines: Vec<_> = (0..=120).filter_map(&mut told).collect();
+        assert_eq!(lines, [Repeated(0), Repeated(59), Repeated(59)]);
+        assert_eq!(format!("a{}b{}", Repeated(0), Repeated(7)), "ab repeated=7");
+    }
+
+    #[test]
+    fn another_state_and_another_tenant_are_told_at_once_and_going_to_and_fro_is_not() {
+        let (t0, mut repeats) = (start(), Repeats::new());
+        let mut told = |tenant, state| repeats.admit_state("x", &tenant, state, t0).is_some();
+        assert!(told("a", "away") && told("a", "full") && told("b", "away"));
+        assert!(!told("a", "away") && !told("a", "full") && !told("b", "away"));
+    }
+
+    #[test]
+    fn a_state_that_does_not_come_again_is_told_of_after_a_while_and_forgotten() {
+        let (t0, mut repeats) = (start(), Repeats::new());
+        (0..8).for_each(|_| drop(repeats.admit_state("x", &"a", "away", t0)));
+        assert_eq!(repeats.due(t0 + AGAIN), []);
+        let told = vec![LeftOut { event: "x", tenant: Some("a"), count: 7 }];
+        assert_eq!(repeats.due(t0 + 2 * AGAIN), told);
+        assert_eq!(repeats.due(t0 + 2 * AGAIN), []);
+        assert!(repeats.0[0].states.is_empty());
+    }
+
+    #[test]
+    fn states_of_all_tenants_have_a_bounded_number_of_lines_and_places_too() {
+        let (t0, mut repeats) = (start(), Repeats::new());
+        let told = |n: &u32| repeats.admit_state("x", n, "away", t0).is_some();
+        assert_eq!((0..10_000).filter(told).count(), IN_ALL as usize);
+        assert_eq!(repeats.0[0].states.len(), IN_ALL as usize);
+        assert_eq!(repeats.due(t0 + WINDOW), left_out(9950));
     }
 }

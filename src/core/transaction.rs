@@ -26,6 +26,15 @@ impl TransactionState {
         }
     }
 
+    /// The name in log lines.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TransactionState::None => "none",
+            TransactionState::Open => "open",
+            TransactionState::Failed => "failed",
+        }
+    }
+
     /// Whether a transaction block holds its locks and snapshot, failed or not.
     pub fn is_open(self) -> bool {
         match self {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::core::secs::Secs;
+
 /// An error as PostgreSQL sent it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PgFault {
@@ -209,7 +211,8 @@ impl fmt::Display for ConnectError {
             ConnectError::Deferred { target, user, refusals, retry } => write!(
                 f,
                 "{target}: {refusals} logins of user {user:?} were refused there of late, so one \
-                 try a second is made and this one was not; its turn is in {retry:.1?}"
+                 try a second is made and this one was not; its turn is in {} s",
+                Secs(*retry)
             ),
             ConnectError::Unreachable { target, why } | ConnectError::Untrusted { target, why } => {
                 write!(f, "{target}: {why}")
@@ -226,7 +229,7 @@ impl fmt::Display for ConnectError {
                 }
             }
             ConnectError::TimedOut { target, step, limit } => {
-                write!(f, "{target}: no answer within {limit:?} ({step})")
+                write!(f, "{target}: no answer within {} s ({step})", Secs(*limit))
             }
             ConnectError::Settings(text) => f.write_str(text),
             ConnectError::Starved(why) => {

@@ -132,7 +132,7 @@ fn supervise(pages: &RwLock<Pages>, service: &Service, behind: &Behind, stopped:
         }
         threads::survive(threads::HTTP_WATCH, || {
             let Err(error) = ask(&behind()) else { return };
-            log::warn!("event=http_mute error={error:?} action=restart");
+            log::warn!("event=http_mute error={} action=restart", Quoted(&error.to_string()));
             match Pages::start(service) {
                 Ok(fresh) => {
                     let mut now = pages.write().unwrap_or_else(PoisonError::into_inner);
@@ -140,7 +140,9 @@ fn supervise(pages: &RwLock<Pages>, service: &Service, behind: &Behind, stopped:
                     drop(now);
                     drop(old);
                 }
-                Err(error) => log::error!("event=http_restart_failed error={error:?}"),
+                Err(error) => {
+                    log::error!("event=http_restart_failed error={}", Quoted(&error.to_string()));
+                }
             }
         });
     }

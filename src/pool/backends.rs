@@ -13,6 +13,8 @@ use crate::clock;
 use crate::config::{Reset, LEAST_LIFETIME};
 use crate::core::gate::GateState;
 use crate::core::quoted::Quoted;
+use crate::core::repeats::Repeated;
+use crate::core::secs::Secs;
 use crate::error::{ConnectError, Error};
 use crate::logging;
 use crate::pool::alarms::Alarm;
@@ -140,15 +142,15 @@ impl Tenant {
         attempt.settle(None);
         metrics.admit(&self.id);
         metrics.opened(&self.id, took);
-        log::debug!(
-            "event=backend_opened tenant={} pid={} elapsed={took:?}",
-            self.id,
-            backend.pid()
-        );
+        let pid = backend.pid();
+        log::debug!("event=backend_opened tenant={} pid={pid} elapsed_s={}", self.id, Secs(took));
         let retire_at = born + self.lifetime();
         let taken = self.store.bring_in(backend, count, born, retire_at);
         drop(opening);
-        let mut taken = taken.ok_or(ConnectError::Panicked)?;
+        let Some(mut taken) = taken else {
+            log::error!("event=pool_refused_backend tenant={} pid={pid}", self.id);
+            return Err(ConnectError::Panicked);
+        };
         self.answered(&mut taken, generation, born);
         Ok(taken)
     }
@@ -156,10 +158,21 @@ impl Tenant {
     fn log_open_failure(&self, cause: &ConnectError, took: Duration) {
         let error = cause.to_string();
         // Whoever guesses may be put off as often as it likes, and nothing was tried.
-        let level = if cause.is_deferred() { Level::Debug } else { Level::Warn };
-        if level > Level::Warn || logging::admits("connect_failed", Some(&self.id)) {
-            let (id, error) = (&self.id, Quoted(&error));
-            log::log!(level, "event=connect_failed tenant={id} elapsed={took:?} error={error}");
+        let (level, repeated) = match cause.is_deferred() {
+            true => (Level::Debug, Some(Repeated(0))),
+            false => {
+                (Level::Warn, logging::admits_state("connect_failed", &self.id, cause.as_str()))
+            }
+        };
+        if let Some(repeated) = repeated {
+            let (id, peer, took) = (&self.id, self.brought_by().as_str(), Secs(took));
+            let (server, reason) = (self.connect.servers(), cause.as_str());
+            let (server, error) = (Quoted(&server), Quoted(&error));
+            log::log!(
+                level,
+                "event=connect_failed tenant={id} server={server} peer={peer} reason={reason} \
+                 elapsed_s={took} error={error}{repeated}"
+            );
         }
         if !cause.is_deferred() {
             self.note_open_failure(&error);

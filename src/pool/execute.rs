@@ -156,6 +156,7 @@ pub fn one_shot(
             drop(reply.send(Err(error)));
             return Arc::clone(session.tenant()).reset(session);
         }
+        operation.belongs_to(session.tenant().id(), None);
         who.run(&operation);
         // A reader's pace is not bounded otherwise: a lease has a lifetime.
         let _life =

@@ -12,6 +12,7 @@ use crossbeam_channel::unbounded;
 use crate::clock;
 use crate::core::breaker::Phase;
 use crate::core::health::{Health, Level, Round};
+use crate::core::quoted::Quoted;
 use crate::logging;
 use crate::pool::job::Permit;
 use crate::pool::tenant::{lock, Tenant};
@@ -22,6 +23,8 @@ const SOON: Duration = Duration::from_secs(1);
 /// What is known of a tenant's health.
 pub(super) struct Record {
     health: Health,
+    /// How well it was when that was last told in the log.
+    told: Level,
     /// When the next round is due; `None` while one runs, and before the first.
     pub(super) next: Option<Instant>,
     /// When the last one began.
@@ -45,6 +48,7 @@ impl Record {
     pub(super) fn new(now: Instant) -> Record {
         Record {
             health: Health::default(),
+            told: Level::Healthy,
             next: None,
             began: now,
             answered: false,
@@ -172,18 +176,30 @@ impl Tenant {
                 round.failed += opened.failed;
             }
         }
-        let changed = lock(&self.record).health.settle(round);
-        let Some(level) = changed else { return };
-        self.context.keeper.due(now);
-        if !logging::admits("tenant_health", Some(&self.id)) {
+        let changed = lock(&self.record).health.settle(round).is_some();
+        if changed {
+            self.context.keeper.due(now);
+            self.tell_level();
+        }
+    }
+
+    /// Says how well it is, if that is not what was last said.
+    pub(super) fn tell_level(&self) {
+        let (level, breaker) = (self.level(), self.breaker().as_str());
+        let mut record = lock(&self.record);
+        let was = std::mem::replace(&mut record.told, level);
+        let error = record.last_error.as_ref().map(|(error, _)| error.clone());
+        drop(record);
+        if was == level || !logging::admits("tenant_health", Some(&self.id)) {
             return;
         }
-        let (Round { working, failed }, level, id) = (round, level, &self.id);
+        let (id, was, error) = (&self.id, was.as_str(), error.unwrap_or_default());
         match level {
-            Level::Healthy => log::info!("event=tenant_healthy tenant={id} working={working}"),
-            _ => log::warn!(
-                "event=tenant_{} tenant={id} working={working} failed={failed}",
-                level.as_str()
+            Level::Healthy => log::info!("event=tenant_healthy tenant={id} was={was}"),
+            level => log::warn!(
+                "event=tenant_{} tenant={id} was={was} breaker={breaker} last_error={}",
+                level.as_str(),
+                Quoted(&error)
             ),
         }
     }

@@ -64,10 +64,10 @@ impl Tenant {
         let loss = Loss::of(words.as_ref().map(|words| &*words.sqlstate));
         let now = clock::now();
         if lock(&self.losses).lost(loss, taken.generation, now) {
-            if logging::admits("backends_in_doubt", Some(&self.id)) {
-                let words = words.map_or("none".to_owned(), |words| words.to_string());
+            if let Some(repeated) = logging::admits_state("backends_in_doubt", &self.id, "") {
+                let words = words.map_or_else(String::new, |words| words.to_string());
                 let (id, words) = (&self.id, Quoted(&words));
-                log::warn!("event=backends_in_doubt tenant={id} last_words={words}");
+                log::warn!("event=backends_in_doubt tenant={id} last_words={words}{repeated}");
             }
             let _ = self.check_idle(|slot| self.is_doubtful(slot), None);
         }

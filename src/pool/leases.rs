@@ -15,6 +15,7 @@ use crate::core::lease_table::{
     Denied, Due, EndReason, Ended, Facts, LeaseTable, Left, Revoked, Tombstone, Via, View,
 };
 use crate::error::{CancelCause, Error};
+use crate::logging;
 use crate::metrics::Metrics;
 use crate::pool::alarms::Bell;
 use crate::pool::busy::{self, Found};
@@ -52,6 +53,20 @@ pub enum Release {
     AlreadyEnded(EndReason),
     /// Its operation is being cancelled; it ends with that.
     Cancelling,
+}
+
+/// How loudly the end of a lease is told. What a clock ends was forgotten, or took too
+/// long, and a stop ends what its holder still uses: somebody has to look into either.
+fn level_of(reason: EndReason) -> log::Level {
+    match reason {
+        EndReason::Released | EndReason::Undelivered => log::Level::Debug,
+        EndReason::StreamLost | EndReason::Revoked | EndReason::TenantRemoved => log::Level::Info,
+        EndReason::Ttl
+        | EndReason::IdleInTransaction
+        | EndReason::MaxLifetime
+        | EndReason::BackendLost
+        | EndReason::Shutdown => log::Level::Warn,
+    }
 }
 
 impl Leases {
@@ -182,7 +197,8 @@ impl Leases {
                 false
             }
             Ended::Unknown(session) => {
-                log::error!("event=unknown_lease_ended");
+                let (tenant, pid) = (session.tenant().id(), session.taken.backend.pid());
+                log::error!("event=unknown_lease_ended tenant={tenant} pid={pid}");
                 Tenant::discard(session, "unknown_lease");
                 false
             }
@@ -319,12 +335,12 @@ impl Leases {
         let (facts, now) = (&view.facts, clock::now());
         let held = now.saturating_duration_since(view.granted_at);
         self.metrics.ended(reason.as_str(), &facts.tenant, held);
-        let level = match reason {
-            EndReason::Released | EndReason::Shutdown | EndReason::Undelivered => log::Level::Debug,
-            EndReason::BackendLost => log::Level::Warn,
-            _ => log::Level::Info,
-        };
-        log::log!(level, "event=lease_ended reason={} {}", reason.as_str(), Told { view, now });
+        let level = level_of(reason);
+        // A stop names all that it ends, which comes once; others can be caused at will.
+        let may_be_many = level < log::Level::Debug && reason != EndReason::Shutdown;
+        if !may_be_many || logging::admits("lease_ended", Some(&facts.tenant)) {
+            log::log!(level, "event=lease_ended reason={} {}", reason.as_str(), Told { view, now });
+        }
         if facts.via == Via::Call {
             return;
         }

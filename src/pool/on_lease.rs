@@ -46,7 +46,10 @@ impl OnLease {
     fn try_begin(self, may_wait: bool) {
         let operation = Operation::new(self.context.tools.clone());
         match self.leases.begin(&self.id, self.via, &operation) {
-            Ok((session, _)) => self.start(session, operation),
+            Ok((session, view)) => {
+                operation.belongs_to(&view.facts.tenant, Some(&view.facts.lease_name));
+                self.start(session, operation);
+            }
             Err(busy @ Error::LeaseBusy { .. }) if may_wait => self.wait(busy),
             Err(error) => drop(self.reply.send(Err(error))),
         }

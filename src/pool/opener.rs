@@ -9,6 +9,7 @@ use crate::core::breaker::{Breaker, Change, Phase, Settings, Ticket, Verdict};
 use crate::core::gate::GateState;
 use crate::core::ids::TenantId;
 use crate::core::quoted::Quoted;
+use crate::core::secs::Secs;
 use crate::error::{ConnectError, Error};
 use crate::logging;
 use crate::pool::tenant::Tenant;
@@ -134,13 +135,17 @@ impl Tenant {
             Some(Change::Closed) => {
                 let away = since.map(|since| now.saturating_duration_since(since));
                 if logging::admits("breaker_closed", Some(&self.id)) {
-                    log::info!("event=breaker_closed tenant={} open_for={away:?}", self.id);
+                    let (id, away) = (&self.id, Secs(away.unwrap_or_default()));
+                    log::info!("event=breaker_closed tenant={id} open_for_s={away}");
                 }
             }
             None => {}
         }
         if change.is_some() {
             self.context.keeper.due(now);
+            if !self.is_opening() {
+                self.tell_level();
+            }
         }
         if let Some(next) = self.next_probe() {
             self.context.keeper.due(next);
@@ -149,10 +154,12 @@ impl Tenant {
 
     /// Tells those who wait in vain.
     fn breaker_has_opened(&self) {
-        let error = self.breaker_open();
         if logging::admits("breaker_opened", Some(&self.id)) {
-            let (id, error) = (&self.id, error.to_string());
-            log::warn!("event=breaker_opened tenant={id} error={}", Quoted(&error));
+            let last = self.guarded(|guarded| guarded.last.clone());
+            let error = last.map_or_else(String::new, |(cause, _)| cause.to_string());
+            let (id, server) = (&self.id, self.connect.servers());
+            let (server, error) = (Quoted(&server), Quoted(&error));
+            log::warn!("event=breaker_opened tenant={id} server={server} error={error}");
         }
         self.wake_all();
         // Those whose turn comes are answered then. But where no backend is left

@@ -8,7 +8,8 @@
 //! settles it at the end, and learns whether the backend may be used again: not
 //! before the last cancel has arrived, so that none hits what comes next.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{bounded, Receiver, Sender};
@@ -17,9 +18,12 @@ use crate::backend::cancel::Canceller;
 use crate::backend::transport::{Epoch, Watch};
 use crate::clock;
 use crate::config::lease::CANCEL_GRACE;
+use crate::core::ids::TenantId;
 use crate::core::quoted::Quoted;
+use crate::core::repeats::Repeated;
+use crate::core::secs::Secs;
 use crate::error::CancelCause;
-use crate::logging::admits;
+use crate::logging::{admits, admits_state};
 use crate::metrics::Metrics;
 use crate::pool::alarms::{Alarm, Alarms};
 use crate::pool::workers::Workers;
@@ -35,8 +39,24 @@ const CANCEL_AGAIN: Duration = Duration::from_millis(100);
 /// A running operation.
 pub struct Operation {
     tools: Tools,
+    /// Set once it is known.
+    whose: OnceLock<Whose>,
     /// A leaf lock: held for a few instructions.
     state: Mutex<State>,
+}
+
+/// Whose work an operation is.
+struct Whose {
+    tenant: TenantId,
+    /// None: it is a one-shot's.
+    lease_name: Option<String>,
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, " tenant={}", self.tenant)?;
+        self.lease_name.as_ref().map_or(Ok(()), |lease| write!(f, " lease={lease}"))
+    }
 }
 
 /// What every operation needs of the service.
@@ -121,7 +141,22 @@ impl Operation {
     /// An operation that is not yet at a backend. A cancel that comes now takes
     /// effect when it gets there.
     pub fn new(tools: Tools) -> Arc<Operation> {
-        Arc::new(Operation { tools, state: Mutex::default() })
+        Arc::new(Operation { tools, whose: OnceLock::new(), state: Mutex::default() })
+    }
+
+    /// Whose work it is, for the log. Only the first answer counts.
+    pub(super) fn belongs_to(&self, tenant: &TenantId, lease_name: Option<&str>) {
+        let (tenant, lease_name) = (tenant.clone(), lease_name.map(str::to_owned));
+        let _ = self.whose.set(Whose { tenant, lease_name });
+    }
+
+    /// Whether a line of this event may be written, and what belongs into it.
+    fn told(&self, event: &'static str, cause: CancelCause) -> Option<(String, Repeated)> {
+        let Some(whose) = self.whose.get() else {
+            return admits(event, None).then(|| (String::new(), Repeated(0)));
+        };
+        let repeated = admits_state(event, &whose.tenant, cause.as_str())?;
+        Some((whose.to_string(), repeated))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -209,9 +244,14 @@ impl Operation {
             watch.abort(epoch);
             return;
         }
+        let operation = Arc::downgrade(self);
         let alarm = self.tools.alarms.set(clock::now() + CANCEL_GRACE, move || {
-            if watch.abort(epoch) && admits("backend_aborted", None) {
-                log::warn!("event=backend_aborted cause={}", cause.as_str());
+            let aborted = watch.abort(epoch);
+            let Some(operation) = operation.upgrade().filter(|_| aborted) else { return };
+            if let Some((whose, repeated)) = operation.told("backend_aborted", cause) {
+                let grace = Secs(CANCEL_GRACE);
+                let cause = cause.as_str();
+                log::warn!("event=backend_aborted{whose} cause={cause} after_s={grace}{repeated}");
             }
         });
         let mut state = self.lock();
@@ -226,9 +266,12 @@ impl Operation {
         self.tools.workers.run(move || {
             let Sending { canceller, cause, delay } = &sending;
             let outcome = canceller.send();
-            if let Some(error) = outcome.as_ref().err().filter(|_| admits("cancel_failed", None)) {
-                let error = error.to_string();
-                log::warn!("event=cancel_failed cause={} error={}", cause.as_str(), Quoted(&error));
+            if let Err(error) = &outcome {
+                if let Some((whose, repeated)) = operation.told("cancel_failed", *cause) {
+                    let (cause, error) = (cause.as_str(), error.to_string());
+                    let error = Quoted(&error);
+                    log::warn!("event=cancel_failed{whose} cause={cause} error={error}{repeated}");
+                }
             }
             let metrics = &operation.tools.metrics;
             metrics.cancelled(cause.as_str(), outcome.is_ok(), delay.is_some());

@@ -5,6 +5,8 @@ use std::fmt;
 use std::time::Instant;
 
 use crate::core::lease_table::View;
+use crate::core::quoted::Quoted;
+use crate::core::secs::Secs;
 
 /// A lease in a log line.
 pub(super) struct Told<'a> {
@@ -15,21 +17,21 @@ pub(super) struct Told<'a> {
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (view, facts) = (self.view, &self.view.facts);
-        let since = |at: Instant| self.now.saturating_duration_since(at);
+        let since = |at: Instant| Secs(self.now.saturating_duration_since(at));
         write!(
             f,
-            "tenant={} lease={} pid={} holder={:?} peer={} held={:?} last_command={:?} transaction={:?}",
+            "tenant={} lease={} pid={} holder={} peer={} held_s={} last_command={} transaction={}",
             facts.tenant,
             facts.lease_name,
             facts.backend_pid,
-            facts.holder,
+            Quoted(&facts.holder),
             facts.peer,
             since(view.granted_at),
-            view.last_command,
-            view.transaction,
+            Quoted(&view.last_command),
+            view.transaction.as_str(),
         )?;
         match view.transaction_since {
-            Some(at) => write!(f, " in_transaction={:?}", since(at)),
+            Some(at) => write!(f, " in_transaction_s={}", since(at)),
             None => Ok(()),
         }
     }

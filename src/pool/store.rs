@@ -133,7 +133,6 @@ impl Store {
         });
         let taken = self.pool.get_timeout(TAKE_IN_LIMIT).ok();
         if taken.is_none() {
-            log::error!("event=pool_refused_backend");
             self.stash().clear();
         }
         // The pool is a stack: the one lifted out last goes back first.

@@ -13,6 +13,7 @@ use crate::core::callers::CallerId;
 use crate::core::gate::{Asks, Entry, Gate, Refusal};
 use crate::core::ids::TenantId;
 use crate::core::losses::Losses;
+use crate::core::secs::Secs;
 use crate::core::wait_queue::{Handed, WaiterId};
 use crate::core::warmth::Warmth;
 use crate::error::{Error, Standing};
@@ -313,12 +314,13 @@ impl Tenant {
         let now = clock::now();
         let handed = self.gate().opened(now);
         log::info!(
-            "event=pool_created tenant={} max_connections={} min_connections={} max_lifetime={:?} idle_timeout={:?}",
+            "event=pool_created tenant={} max_connections={} min_connections={} max_lifetime_s={} idle_timeout_s={} peer={}",
             self.id,
             self.settings.max_connections,
             self.settings.min_connections,
-            self.settings.max_lifetime,
-            self.settings.idle_timeout,
+            Secs(self.settings.max_lifetime),
+            Secs(self.settings.idle_timeout),
+            self.brought_by.as_str(),
         );
         self.hand(handed, now);
         self.begin_checks(now);

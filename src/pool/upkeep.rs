@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::backend::manager::Slot;
 use crate::clock;
 use crate::core::gate::GateState;
+use crate::core::secs::Secs;
 use crate::pool::job::Permit;
 use crate::pool::tenant::{lock, Tenant};
 
@@ -130,7 +131,7 @@ impl Tenant {
         drop(gate);
         drop(waiting);
         if unused {
-            log::info!("event=tenant_removed tenant={} idle={idle:?}", self.id());
+            log::info!("event=tenant_removed tenant={} idle_s={}", self.id(), Secs(idle));
             self.unregister();
             self.close_all();
         }

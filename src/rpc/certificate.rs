@@ -13,6 +13,7 @@ use openssl::pkey::PKey;
 use openssl::x509::{X509Ref, X509};
 
 use crate::clock;
+use crate::core::quoted::Quoted;
 use crate::rpc::bind_error::BindError;
 
 const DAY_SECS: i64 = 24 * 60 * 60;
@@ -156,7 +157,8 @@ fn keep_private(key: &Path, in_development: bool) -> Result<(), BindError> {
     if !in_development {
         return Err(BindError::certificate(key, why));
     }
-    log::warn!("event=key_not_private path={key:?} message={why:?}");
+    let path = key.display().to_string();
+    log::warn!("event=key_not_private path={} message={}", Quoted(&path), Quoted(&why));
     Ok(())
 }
 
@@ -173,9 +175,10 @@ fn check_dates(cert: &Path, leaf: &X509Ref) -> Result<i64, BindError> {
     }
     if expires - now < SOON_SECS {
         log::warn!(
-            "event=certificate_expires_soon path={cert:?} days={} at={:?}",
+            "event=certificate_expires_soon path={} days={} at={}",
+            Quoted(&cert.display().to_string()),
             (expires - now) / DAY_SECS,
-            leaf.not_after().to_string()
+            Quoted(&leaf.not_after().to_string())
         );
     }
     Ok(expires)

@@ -21,6 +21,7 @@ use crossbeam_channel::{after, select};
 
 use crate::clock;
 use crate::core::connections::{Bounds, Connections, Excess, Seen};
+use crate::core::quoted::Quoted;
 use crate::pool::service::Service;
 use crate::runtime::shutdown::{Stopped, Thread};
 use crate::threads;
@@ -79,8 +80,9 @@ struct Said {
 pub fn start(port: u16, bounds: Bounds, crowded: Crowded, service: &Service) -> io::Result<Thread> {
     let closer = Closer::new(port).inspect_err(|error| {
         log::warn!(
-            "event=guard_powerless error={error:?} message=\"client connections beyond the \
-             limits are counted and not closed: allow the system call pidfd_getfd\""
+            "event=guard_powerless error={} message=\"client connections beyond the limits \
+             are counted and not closed: allow the system call pidfd_getfd\"",
+            Quoted(&error.to_string())
         );
     });
     let mut guard = Guard {
@@ -154,8 +156,9 @@ impl Guard {
         self.service.context().port.set_guarded(false);
         if !std::mem::replace(&mut self.blind, true) {
             log::warn!(
-                "event=guard_blind error={error:?} message=\"client connections are not \
-                 limited: the kernel does not tell them over netlink\""
+                "event=guard_blind error={} message=\"client connections are not limited: \
+                 the kernel does not tell them over netlink\"",
+                Quoted(&error.to_string())
             );
         }
     }

@@ -9,6 +9,7 @@ use crossbeam_channel::{after, select};
 use crate::clock;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::View;
+use crate::core::quoted::Quoted;
 use crate::logging;
 use crate::pool::service::Service;
 use crate::runtime::memory_watch::Told;
@@ -72,12 +73,15 @@ fn tell(service: &Service, exhausted: &mut HashSet<TenantId>) {
         still.insert(tenant.id().clone());
         let told = exhausted.contains(tenant.id());
         if !told && logging::admits("tenant_exhausted", Some(tenant.id())) {
+            let (holders, more) = holders(&service.leases.views(), tenant.id());
             log::warn!(
-                "event=tenant_exhausted tenant={} used={} waiting={} holders={:?}",
+                "event=tenant_exhausted tenant={} used={} limit={} waiting={} holders={} \
+                 more_holders={more}",
                 tenant.id(),
                 figures.used,
+                figures.max,
                 figures.waiting,
-                holders(&service.leases.views(), tenant.id())
+                Quoted(&holders)
             );
         }
     }
@@ -86,15 +90,15 @@ fn tell(service: &Service, exhausted: &mut HashSet<TenantId>) {
     service.retries.forget_ended(&service.leases);
 }
 
-/// Who holds how many leases of a tenant, the greatest first.
-fn holders(leases: &[View], tenant: &TenantId) -> Vec<(String, usize)> {
+/// Who holds how many leases of a tenant, the greatest first; and how many are not named.
+fn holders(leases: &[View], tenant: &TenantId) -> (String, usize) {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for view in leases.iter().filter(|view| view.facts.tenant == *tenant) {
         *counts.entry(&view.facts.holder).or_default() += 1;
     }
-    let mut counts: Vec<(String, usize)> =
-        counts.into_iter().map(|(holder, count)| (holder.to_owned(), count)).collect();
+    let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    counts.truncate(NAMED);
-    counts
+    let more = counts.len().saturating_sub(NAMED);
+    let named = counts.iter().take(NAMED).map(|(holder, count)| format!("{holder} ({count})"));
+    (named.collect::<Vec<_>>().join(", "), more)
 }

@@ -42,10 +42,12 @@ impl Told {
             let tenants = service.registry.all();
             let tenant = tenants.iter().max_by_key(|tenant| tenant.memory().used());
             let peer = service.context().peers.greatest();
-            let uses: Vec<_> =
-                Use::ALL.iter().map(|one| (one.as_str(), memory.of(*one).used())).collect();
+            let uses = Use::ALL.iter();
+            let uses = uses.map(|one| format!("{}={}", one.as_str(), memory.of(*one).used()));
+            let uses = uses.collect::<Vec<_>>().join(" ");
             log::warn!(
-                "event=memory_limit level={} refused={fresh} held={} limit={} uses={uses:?} tenant={} tenant_bytes={} connection={} connection_bytes={}",
+                "event=memory_limit level={} refused={fresh} held={} limit={} {uses} tenant={} \
+                 tenant_bytes={} peer={} peer_bytes={}",
                 level.as_str(),
                 memory.total().used(),
                 memory.total().limit(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{after, select};
 
 use crate::config::{Config, Tls};
+use crate::core::quoted::Quoted;
 use crate::pool::port::{Ours, Reach};
 use crate::pool::service::Service;
 use crate::runtime::shutdown::{Stopped, Thread};
@@ -85,7 +86,10 @@ fn note(service: &Service, failures: u32, asked: io::Result<()>) -> u32 {
     if failures >= FAILURES && port.reach() != Reach::Unreachable {
         port.set_reach(Reach::Unreachable);
         service.publish();
-        log::error!("event=grpc_unreachable error={error:?} failures={failures}");
+        log::error!(
+            "event=grpc_unreachable error={} failures={failures}",
+            Quoted(&error.to_string())
+        );
     }
     failures
 }

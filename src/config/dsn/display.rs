@@ -2,6 +2,7 @@
 
 use super::{Dsn, HostPort};
 use std::fmt;
+use std::net::SocketAddr;
 
 impl fmt::Display for Dsn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -22,6 +23,18 @@ impl fmt::Display for Dsn {
         write!(f, "port={} ", list(|at| at.port.to_string()))?;
         write!(f, "dbname={} user={} ", shown(&self.dbname), shown(&self.user))?;
         write!(f, "sslmode={}", self.tls.mode.as_str())
+    }
+}
+
+/// `host:port`, by its name if it has one.
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.host, self.hostaddr) {
+            (Some(name), _) if name.contains(':') => write!(f, "[{name}]:{}", self.port),
+            (Some(name), _) => write!(f, "{name}:{}", self.port),
+            (None, Some(address)) => SocketAddr::new(address, self.port).fmt(f),
+            (None, None) => write!(f, ":{}", self.port),
+        }
     }
 }
 

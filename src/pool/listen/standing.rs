@@ -111,8 +111,11 @@ impl Tenant {
         drop(state);
         drop(before);
         let pid = session.taken.backend.pid();
-        if logging::admits("listener_lost", Some(self.id())) {
-            log::warn!("event=listener_lost tenant={} pid={pid} listeners={listeners}", self.id());
+        if let Some(repeated) = logging::admits_state("listener_lost", self.id(), "") {
+            log::warn!(
+                "event=listener_lost tenant={} pid={pid} listeners={listeners}{repeated}",
+                self.id()
+            );
         }
         Tenant::discard(session, "lost");
         self.ask_again();

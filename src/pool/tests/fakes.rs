@@ -145,6 +145,10 @@ impl Connect for Fakes {
         let pid = self.census.one_more();
         Ok(Box::new(Fake { fakes: self.clone(), watch: Arc::clone(watch), pid }))
     }
+
+    fn servers(&self) -> String {
+        "fake:1".to_owned()
+    }
 }
 
 struct Fake {
