@@ -40,13 +40,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         .run_from_script();
     let files = Parser::new().pure().include("proto").inputs(PROTOS).file_descriptor_set()?;
 
-    let mut modules = String::new();
+    let (mut modules, mut methods) = (String::new(), String::new());
     for file in files.file.iter().filter(|f| is_ours(f.name())) {
         let module = module_name(file.name());
         writeln!(modules, "pub mod {module};")?;
         let mut code = String::new();
         for service in &file.service {
             write_service(&mut code, file.package(), &module, service)?;
+            for method in &service.method {
+                let (package, name) = (file.package(), service.name());
+                writeln!(methods, "    \"/{package}.{name}/{}\",", method.name())?;
+            }
         }
         if !code.is_empty() {
             if code.contains("Encoded") {
@@ -58,6 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     fs::write(out.join("shapes.rs"), shapes(&files.file)?)?;
     writeln!(modules, "mod shapes;")?;
+    writeln!(modules, "pub const METHODS: &[&str] = &[\n{methods}];")?;
     fs::write(out.join("mod.rs"), modules)?;
     Ok(())
 }

@@ -349,7 +349,7 @@ impl Error {
             Error::Superseded => "superseded",
             Error::LeaseOnStream { .. } => "lease_on_stream",
             Error::Draining => "draining",
-            Error::Connect { .. } => "connect",
+            Error::Connect { cause, .. } => cause.reason(),
             Error::BreakerOpen { .. } => "breaker_open",
             Error::BackendLost { .. } => "backend_lost",
             Error::Sql { .. } => "sql",

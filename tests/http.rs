@@ -82,11 +82,12 @@ fn metrics_tell_what_a_tenant_has() {
         ("connpool_backend_connections_max", 20.0),
         ("connpool_waiters", 0.0),
         ("connpool_leases_granted_total", 2.0),
-        ("connpool_acquire_wait_seconds_count", 2.0),
         ("connpool_lease_held_seconds_count", 1.0),
     ] {
         assert_eq!(series(format!("{family}{{{label}}}")), Some(value), "{family}");
     }
+    let waits = format!("connpool_acquire_wait_seconds_count{{outcome=\"granted\",{label}}}");
+    assert_eq!(series(waits), Some(2.0));
     let ended = format!("connpool_leases_ended_total{{reason=\"released\",{label}}}");
     assert_eq!(series(ended), Some(1.0));
     for (family, value) in [("active", 1.0), ("idle", 4.0), ("total", 5.0)] {

@@ -278,6 +278,11 @@ impl<T> Gate<T> {
         self.queue.used()
     }
 
+    /// Who has stood in the queue for the longest.
+    pub fn oldest(&self) -> Option<&T> {
+        self.queue.oldest().map(|entrant| &entrant.item)
+    }
+
     /// Waiters in the queue, expired ones included.
     pub fn waiting(&self) -> usize {
         self.queue.waiting()

@@ -212,6 +212,11 @@ impl<T> WaitQueue<T> {
         self.permits - self.used
     }
 
+    /// Who has stood in the queue for the longest.
+    pub fn oldest(&self) -> Option<&T> {
+        self.waiters.first_key_value().map(|(_, waiter)| &waiter.item)
+    }
+
     /// Waiters in the queue, expired ones included.
     pub fn waiting(&self) -> usize {
         self.waiters.len()

@@ -186,7 +186,24 @@ impl ConnectError {
         matches!(self.lead(), ConnectError::Starved(_) | ConnectError::Deferred { .. })
     }
 
-    /// The name in metrics.
+    /// The name in metrics of a request that failed for it; callers are told the same.
+    pub fn reason(&self) -> &'static str {
+        match self.lead() {
+            ConnectError::Rejected(_)
+            | ConnectError::Settings(_)
+            | ConnectError::Untrusted { .. } => "connect_rejected",
+            ConnectError::Deferred { .. } => "login_limit",
+            ConnectError::Busy(_) if self.is_full() => "database_full",
+            ConnectError::Busy(_)
+            | ConnectError::Unreachable { .. }
+            | ConnectError::TimedOut { .. }
+            | ConnectError::Unfit { .. } => "database_unavailable",
+            ConnectError::Starved(_) => "service_limit",
+            ConnectError::Panicked | ConnectError::Several(_) => "internal",
+        }
+    }
+
+    /// The name in metrics of an attempt that failed with it.
     pub fn as_str(&self) -> &'static str {
         match self {
             ConnectError::Rejected(_) => "rejected",

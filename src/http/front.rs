@@ -60,7 +60,7 @@ fn serve(client: &Arc<TcpStream>, seat: &Seat, pages: &Path) -> io::Result<()> {
     client.set_nonblocking(false)?;
     let Some(request) = read_request(client, seat)? else {
         let refusal = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-        return send(client, seat, refusal.as_bytes());
+        return send(client, seat, &[refusal.as_bytes()]);
     };
     seat.works();
     let mut inner = UnixStream::connect(pages)?;
@@ -72,18 +72,22 @@ fn serve(client: &Arc<TcpStream>, seat: &Seat, pages: &Path) -> io::Result<()> {
     // tiny_http never says so itself.
     let status = answer.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let (status, rest) = answer.split_at(status);
-    send(client, seat, &[status, b"Connection: close\r\n", rest].concat())
+    let head = [status, b"Connection: close\r\n"].concat();
+    send(client, seat, &[&head, rest])
 }
 
 /// Sends the answer, in a bounded time however little of it the client takes.
-fn send(client: &Arc<TcpStream>, seat: &Seat, mut answer: &[u8]) -> io::Result<()> {
+fn send(client: &Arc<TcpStream>, seat: &Seat, answer: &[&[u8]]) -> io::Result<()> {
     let until = clock::now() + SEND_LIMIT;
     seat.waits(client, SEND_PATIENCE);
-    while !answer.is_empty() {
-        client.set_write_timeout(Some(clock::left(until)?))?;
-        match (&**client).write(answer)? {
-            0 => return Err(io::ErrorKind::WriteZero.into()),
-            sent => answer = &answer[sent..],
+    // One after the other: put together, a large page would be in memory twice.
+    for mut part in answer.iter().copied() {
+        while !part.is_empty() {
+            client.set_write_timeout(Some(clock::left(until)?))?;
+            match (&**client).write(part)? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                sent => part = &part[sent..],
+            }
         }
     }
     seat.waits(client, PATIENCE);

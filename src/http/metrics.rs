@@ -1,5 +1,7 @@
 //! What is read from the state itself when Prometheus asks.
 
+mod ages;
+
 use std::collections::HashMap;
 
 use prometheus::core::{Collector, Desc};
@@ -9,12 +11,13 @@ use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts, TextEncoder};
 use crate::core::breaker::Phase;
 use crate::core::gate::GateState;
 use crate::core::ids::TenantId;
-use crate::core::lease_table::LeaseState;
+use crate::core::lease_table::{LeaseState, View};
 use crate::logging;
 use crate::metrics::OTHER;
 use crate::pool::memory::{Level, Use};
 use crate::pool::port::Reach;
 use crate::pool::service::Service;
+use ages::Ages;
 
 /// The gauges, by name, help and labels. Closed sets come first, the free label
 /// last (see `crate::metrics`).
@@ -35,6 +38,17 @@ const GAUGES: &[(&str, &str, &[&str])] = &[
         &["tenant"],
     ),
     ("connpool_tenants", "Tenants, by state.", &["state"]),
+    (
+        "connpool_service_connections_max",
+        "The service's limit of PostgreSQL connections, --max-backends.",
+        &[],
+    ),
+    (
+        "connpool_service_connections_reserved",
+        "What counts against it: the limits of all tenants that have been opened.",
+        &[],
+    ),
+    ("connpool_draining", "1 while the service stops and takes no new work.", &[]),
     ("pool_connections_active", "PostgreSQL connections in use.", &["tenant_id"]),
     ("pool_connections_idle", "PostgreSQL connections at rest.", &["tenant_id"]),
     ("pool_connections_total", "PostgreSQL connections, open or being opened.", &["tenant_id"]),
@@ -70,6 +84,8 @@ impl Gauges {
             let gauge = IntGaugeVec::new(Opts::new(*name, *help), labels)?;
             descriptions.extend(gauge.desc().into_iter().cloned());
         }
+        let ages = Ages::new();
+        descriptions.extend(ages.iter().flat_map(Ages::desc));
         let ratio = utilization();
         descriptions.extend(ratio.iter().flat_map(|ratio| ratio.desc()).cloned());
         let refusals = refusals();
@@ -79,8 +95,8 @@ impl Gauges {
         Ok(Gauges { service, descriptions })
     }
 
-    fn fill(&self, set: &mut dyn FnMut(&str, &[&str], usize)) {
-        let leases = self.leases();
+    fn fill(&self, leases: &[View], set: &mut dyn FnMut(&str, &[&str], usize)) {
+        let leases = by_state(leases);
         let metrics = &self.service.context().tools.metrics;
         let mut states: HashMap<&str, usize> = HashMap::new();
         for tenant in self.service.registry.named() {
@@ -118,6 +134,10 @@ impl Gauges {
             let count = states.get(state).copied().unwrap_or(0);
             set("connpool_tenants", &[state], count);
         }
+        let limits = &self.service.context().config.limits;
+        set("connpool_service_connections_max", &[], limits.max_backends);
+        set("connpool_service_connections_reserved", &[], self.service.registry.reserved());
+        set("connpool_draining", &[], usize::from(self.service.registry.is_draining()));
         let port = &self.service.context().port;
         let (clients, most) = port.clients();
         set("connpool_client_connections", &[], clients);
@@ -131,8 +151,7 @@ impl Gauges {
         }
         let workers = &self.service.context().tools.workers;
         set("connpool_worker_threads", &[], workers.alive());
-        let (memory, limits) =
-            (&self.service.context().memory, &self.service.context().config.limits);
+        let memory = &self.service.context().memory;
         for one in Use::ALL {
             set("connpool_memory_bytes", &[one.as_str()], memory.of(one).used());
         }
@@ -157,19 +176,19 @@ impl Gauges {
             }
         }
     }
+}
 
-    fn leases(&self) -> HashMap<(TenantId, &'static str), usize> {
-        let mut counts = HashMap::new();
-        for view in self.service.leases.views() {
-            let state = match view.state {
-                LeaseState::Busy => "busy",
-                LeaseState::Idle if view.transaction.is_open() => "in_transaction",
-                LeaseState::Idle => "idle",
-            };
-            *counts.entry((view.facts.tenant, state)).or_default() += 1;
-        }
-        counts
+fn by_state(leases: &[View]) -> HashMap<(TenantId, &'static str), usize> {
+    let mut counts = HashMap::new();
+    for view in leases {
+        let state = match view.state {
+            LeaseState::Busy => "busy",
+            LeaseState::Idle if view.transaction.is_open() => "in_transaction",
+            LeaseState::Idle => "idle",
+        };
+        *counts.entry((view.facts.tenant.clone(), state)).or_default() += 1;
     }
+    counts
 }
 
 /// The one gauge that is no whole number. None: never, its name is a constant.
@@ -222,7 +241,8 @@ impl Collector for Gauges {
             Some((*name, gauge))
         });
         let gauges: HashMap<&str, IntGaugeVec> = gauges.collect();
-        self.fill(&mut |name, labels, value| {
+        let leases = self.service.leases.views();
+        self.fill(&leases, &mut |name, labels, value| {
             if let Some(gauge) = gauges.get(name) {
                 let value = i64::try_from(value).unwrap_or(i64::MAX);
                 // Tenants that share a label are added up.
@@ -231,6 +251,10 @@ impl Collector for Gauges {
         });
         let mut families: Vec<MetricFamily> =
             gauges.values().flat_map(Collector::collect).collect();
+        if let Some(ages) = Ages::new() {
+            ages.fill(&self.service, &leases);
+            families.extend(ages.collect());
+        }
         if let Some(ratio) = utilization() {
             self.fill_utilization(&ratio);
             families.extend(ratio.collect());

@@ -114,7 +114,6 @@ impl Tenant {
         patience: Duration,
         attempt: Attempt<'_>,
     ) -> Result<Taken, ConnectError> {
-        let metrics = &self.context.tools.metrics;
         let opening = During::new(&self.numbers.opening);
         let (started, generation) = (clock::now(), self.generation());
         let watch = Arc::<Watch>::default();
@@ -130,7 +129,7 @@ impl Tenant {
         let backend = match outcome {
             Ok(backend) => backend,
             Err(cause) => {
-                metrics.open_failed(cause.as_str(), &self.id);
+                self.series().open_failed(cause.as_str());
                 self.log_open_failure(&cause, took);
                 let hurried = limit < self.settings.connect_timeout;
                 // Neither counts any more by the time that anybody hears of it.
@@ -140,8 +139,8 @@ impl Tenant {
             }
         };
         attempt.settle(None);
-        metrics.admit(&self.id);
-        metrics.opened(&self.id, took);
+        self.counts.admit();
+        self.series().opened(took);
         let pid = backend.pid();
         log::debug!("event=backend_opened tenant={} pid={pid} elapsed_s={}", self.id, Secs(took));
         let retire_at = born + self.lifetime();
@@ -188,7 +187,7 @@ impl Tenant {
 
     /// Closes a backend, with a goodbye if it still listens. On a worker.
     pub(super) fn close(&self, mut taken: Taken, reason: &str) {
-        self.context.tools.metrics.closed(reason, &self.id);
+        self.series().closed(reason);
         let pid = taken.backend.pid();
         log::debug!("event=backend_closed tenant={} pid={pid} reason={reason}", self.id);
         taken.clean = false;

@@ -10,6 +10,7 @@ use crate::config::lease::MAX_LIFETIME;
 use crate::core::budget;
 use crate::core::transaction::TransactionState;
 use crate::error::{CancelCause, Error, Work};
+use crate::metrics::{Kind, Place};
 use crate::pool::caller::Caller;
 use crate::pool::job::{Job, Reply, Session};
 use crate::pool::memory::{Room, Use};
@@ -75,13 +76,13 @@ pub enum Flow {
 }
 
 impl Flow {
-    /// The operation's name in metrics.
-    fn operation(&self) -> &'static str {
+    /// What it counts as.
+    fn kind(&self) -> Kind {
         match self {
-            Flow::Gathered => "execute",
-            Flow::Rows(_) => "query",
-            Flow::CopyOut(_) => "copy_out",
-            Flow::CopyIn(_) => "copy_in",
+            Flow::Gathered => Kind::Execute,
+            Flow::Rows(_) => Kind::Query,
+            Flow::CopyOut(_) => Kind::CopyOut,
+            Flow::CopyIn(_) => Kind::CopyIn,
         }
     }
 
@@ -174,7 +175,7 @@ pub fn one_shot(
             }
             error => error,
         };
-        count(&tenant, &work, &answer, started);
+        count(&tenant, (&work, Place::OneShot), &answer, started);
         // Its end tells the reader that no more comes.
         drop(work);
         reply.send(answer);
@@ -253,17 +254,17 @@ pub(super) fn run(
     (answer, usable, progress.command)
 }
 
-/// Counts a request that ran SQL.
+/// Counts a request that ran SQL there.
 pub(super) fn count(
     tenant: &Tenant,
-    work: &Task,
+    (work, place): (&Task, Place),
     answer: &Result<Executed, Error>,
     started: Instant,
 ) {
     let took = clock::now().saturating_duration_since(started);
-    let name = answer.as_ref().map_or_else(Error::as_str, |_| "ok");
+    let failure = answer.as_ref().err().map(Error::as_str);
+    tenant.series().operated(work.flow.kind(), place, failure, took);
     let metrics = &tenant.context().tools.metrics;
-    metrics.operated(work.flow.operation(), name, tenant.id(), took);
     for result in answer.iter().flat_map(|executed| &executed.results) {
         metrics.statement(result.cached);
     }

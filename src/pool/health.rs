@@ -83,7 +83,7 @@ impl Drop for Running {
 impl Tenant {
     /// A check of a connection has ended.
     pub(super) fn checked(&self, outcome: Result<(), &str>) {
-        self.context.tools.metrics.checked(outcome.is_ok(), &self.id);
+        self.series().checked(outcome.is_ok());
         let now = clock::unix_micros();
         let mut record = lock(&self.record);
         record.last_check = Some(now);

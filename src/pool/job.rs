@@ -2,7 +2,7 @@
 //! the job that waits for a session.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 
@@ -109,6 +109,11 @@ impl Job {
         Job { for_lease: true, ..Job::new(caller, deliver) }
     }
 
+    /// How long it has waited.
+    pub(super) fn waited(&self) -> Duration {
+        clock::now().saturating_duration_since(self.since)
+    }
+
     /// Whom its permit is counted for.
     pub(super) fn counted_for(&self) -> Option<CallerId> {
         self.for_lease.then(|| self.caller.peer().id().clone())
@@ -116,8 +121,7 @@ impl Job {
 
     /// Answers the request without a session, and counts that.
     pub fn fail(self, tenant: &Tenant, error: Error) {
-        let metrics = &tenant.context().tools.metrics;
-        metrics.acquire_failed(error.as_str(), tenant.id());
+        tenant.series().acquire_failed(error.as_str(), self.waited());
         (self.deliver)(Err(error));
     }
 }

@@ -148,9 +148,10 @@ impl Leases {
 
     fn enter(&self, id: &ConnectionId, facts: Facts, session: Session, ask: &Ask) -> View {
         let now = clock::now();
+        let series = session.tenant().series();
         let view = self.table().grant(id.clone(), facts, ask.terms, session, now);
         self.wake();
-        self.metrics.granted(&view.facts.tenant);
+        series.granted();
         log::debug!("event=lease_granted {}", Told { view: &view, now });
         view
     }
@@ -192,7 +193,7 @@ impl Leases {
                 true
             }
             Ended::Over { session, view, reason } => {
-                self.over(&view, reason);
+                self.over(&session, &view, reason);
                 Tenant::settle(session);
                 false
             }
@@ -209,7 +210,7 @@ impl Leases {
     pub fn lost(&self, id: &ConnectionId, session: Session) {
         let ended = self.table().lost(id, EndReason::BackendLost, clock::now());
         if let Some((view, reason)) = ended {
-            self.over(&view, reason);
+            self.over(&session, &view, reason);
         }
         Tenant::discard(session, "lost");
     }
@@ -253,7 +254,7 @@ impl Leases {
         let released = self.table().release(id, via, clock::now());
         match released {
             Ok((session, view)) => {
-                self.over(&view, EndReason::Released);
+                self.over(&session, &view, EndReason::Released);
                 Tenant::settle(session);
                 Ok(if view.transaction.is_open() { Release::RolledBack } else { Release::Released })
             }
@@ -278,7 +279,7 @@ impl Leases {
         let revoked = self.table().revoke(id, reason, clock::now());
         match revoked {
             Ok(Revoked::Over { session, view }) => {
-                self.over(&view, reason);
+                self.over(&session, &view, reason);
                 Tenant::settle(session);
                 Ok(Release::Released)
             }
@@ -310,7 +311,7 @@ impl Leases {
         for due in due {
             match due {
                 Due::Over { session, view, reason, .. } => {
-                    self.over(&view, reason);
+                    self.over(&session, &view, reason);
                     Tenant::settle(session);
                 }
                 Due::Overdue { handle, .. } => handle.cancel(CancelCause::MaxLifetime),
@@ -323,7 +324,7 @@ impl Leases {
     pub fn end_all(&self, reason: EndReason) {
         let (idle, busy) = self.table().end_all(reason, clock::now());
         for (session, view) in idle {
-            self.over(&view, reason);
+            self.over(&session, &view, reason);
             Tenant::settle(session);
         }
         for (operation, _) in busy {
@@ -331,10 +332,10 @@ impl Leases {
         }
     }
 
-    fn over(&self, view: &View, reason: EndReason) {
+    fn over(&self, session: &Session, view: &View, reason: EndReason) {
         let (facts, now) = (&view.facts, clock::now());
         let held = now.saturating_duration_since(view.granted_at);
-        self.metrics.ended(reason.as_str(), &facts.tenant, held);
+        session.tenant().series().ended(reason, held);
         let level = level_of(reason);
         // A stop names all that it ends, which comes once; others can be caused at will.
         let may_be_many = level < log::Level::Debug && reason != EndReason::Shutdown;
@@ -375,7 +376,7 @@ impl Leases {
         let tokens: HashSet<u64> = views.iter().map(|view| view.facts.fencing_token).collect();
         let before = std::mem::replace(&mut *lock(&self.warned), tokens);
         for view in views.iter().filter(|view| !before.contains(&view.facts.fencing_token)) {
-            self.metrics.leak_warned(&view.facts.tenant);
+            self.metrics.of(&view.facts.tenant).leak_warned();
             log::warn!("event=lease_held_long {}", Told { view, now });
         }
     }

@@ -7,6 +7,7 @@ use crate::clock;
 use crate::core::ids::ConnectionId;
 use crate::core::lease_table::{Left, Via};
 use crate::error::Error;
+use crate::metrics::Place;
 use crate::pool::busy::{self, Found};
 use crate::pool::caller::Caller;
 use crate::pool::context::Context;
@@ -86,6 +87,10 @@ impl OnLease {
         let answers = session.tenant().room(Use::Answers, caller.peer());
         let state = session.taken.backend.watch().transaction();
         let running = Arc::clone(&operation);
+        let place = match via {
+            Via::Call => Place::Lease,
+            Via::Stream => Place::Session,
+        };
         let mut held = Held { session: Some(session), leases, id, via, operation };
         // A stream takes one answer at a time; and what it has sent ahead may rely on what
         // is before it.
@@ -129,7 +134,7 @@ impl OnLease {
                 }
                 error => error,
             };
-            count(&tenant, &work, &answer, started);
+            count(&tenant, (&work, place), &answer, started);
             // Its end tells the reader that no more comes.
             drop(work);
             reply.send(answer);

@@ -129,8 +129,8 @@ impl Registry {
             let tenant = match self.tenant(target, caller.peer().id()) {
                 Ok(tenant) => tenant,
                 Err(error) => {
-                    let metrics = &self.context.tools.metrics;
-                    metrics.acquire_failed(error.as_str(), &target.tenant);
+                    let series = self.context.tools.metrics.of(&target.tenant);
+                    series.acquire_failed(error.as_str(), job.waited());
                     return (job.deliver)(Err(error));
                 }
             };
@@ -289,6 +289,11 @@ impl Registry {
         for tenant in self.all() {
             tenant.drain();
         }
+    }
+
+    /// How many connections count against the service's limit.
+    pub fn reserved(&self) -> usize {
+        self.write().budgeted()
     }
 
     /// True once the service stops.

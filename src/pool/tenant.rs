@@ -17,6 +17,7 @@ use crate::core::secs::Secs;
 use crate::core::wait_queue::{Handed, WaiterId};
 use crate::core::warmth::Warmth;
 use crate::error::{Error, Standing};
+use crate::metrics::{Counts, Series};
 use crate::pool::context::Context;
 use crate::pool::figures::Numbers;
 use crate::pool::health::Record;
@@ -56,6 +57,7 @@ pub struct Tenant {
     /// A leaf lock.
     pub(super) record: Mutex<Record>,
     pub(super) numbers: Numbers,
+    pub(super) counts: Counts,
     /// Counted by the registry as opening.
     opening: AtomicBool,
     /// The keeper's work for this tenant is under way.
@@ -99,6 +101,7 @@ impl Tenant {
         let warmth = Mutex::new(Warmth::of(settings.min_connections, now));
         let (waiters, share) = (limits.waiters_per_tenant, limits.leases_per_caller);
         let memory = context.memory.tenant();
+        let counts = Counts::new(&context.tools.metrics, &id);
         Arc::new(Tenant {
             store: Store::new(settings.max_connections, &context.r2d2),
             gate: Mutex::new(Gate::opening(settings.max_connections, waiters, share)),
@@ -115,6 +118,7 @@ impl Tenant {
             losses: Mutex::default(),
             record: Mutex::new(Record::new(now)),
             numbers: Numbers::default(),
+            counts,
             opening: AtomicBool::new(true),
             upkeep: AtomicBool::new(false),
             ended: OnceLock::new(),
@@ -173,6 +177,11 @@ impl Tenant {
     /// True if PostgreSQL has asked for its password.
     pub(super) fn was_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire)
+    }
+
+    /// Where it is counted.
+    pub fn series(&self) -> Arc<Series> {
+        self.counts.series()
     }
 
     /// What it shares with all tenants.
@@ -239,10 +248,7 @@ impl Tenant {
     /// A waiter's caller has left.
     pub fn leave(&self, id: WaiterId) {
         let left = self.gate().leave(id);
-        if left.is_some() {
-            self.context.tools.metrics.acquire_failed("caller_left", &self.id);
-        }
-        drop(left);
+        left.into_iter().for_each(|job| self.count_left(&job));
     }
 
     /// Answers waiters whose time is over. Returns when to look again.

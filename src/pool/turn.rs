@@ -94,14 +94,14 @@ impl Tenant {
 
     fn deliver(&self, job: Job, session: Session) {
         if !job.caller.serve() {
-            self.context.tools.metrics.acquire_failed("caller_left", &self.id);
+            self.count_left(&job);
             return self.reset(session);
         }
-        let waited = clock::now().saturating_duration_since(job.since);
+        let waited = job.waited();
         let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         self.numbers.acquired.fetch_add(1, Ordering::Relaxed);
         self.numbers.waited_micros.fetch_add(micros, Ordering::Relaxed);
-        self.context.tools.metrics.acquired(&self.id, waited);
+        self.series().acquired(waited);
         (job.deliver)(Ok(session));
     }
 
@@ -118,6 +118,13 @@ impl Tenant {
             waiter.fail(self, error.clone());
         }
         job.fail(self, error);
+    }
+
+    /// How long the request has waited that has no backend for the longest.
+    pub fn longest_wait(&self) -> Duration {
+        let queued = self.gate().oldest().map(Job::waited);
+        let standing = lock(&self.line).standing.front().map(|front| front.job.waited());
+        queued.max(standing).unwrap_or_default()
     }
 
     /// Answers all whose backend is still being opened; what their turns open is closed.
@@ -324,8 +331,13 @@ impl Turn {
 }
 
 impl Tenant {
+    /// The caller of this job has left.
+    pub(super) fn count_left(&self, job: &Job) {
+        self.series().acquire_failed("caller_left", job.waited());
+    }
+
     fn give_up(&self, job: Job, permit: Permit) {
-        self.context.tools.metrics.acquire_failed("caller_left", &self.id);
+        self.count_left(&job);
         drop(job);
         drop(permit);
     }

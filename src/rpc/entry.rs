@@ -11,6 +11,7 @@
 mod desk;
 mod messages;
 mod patience;
+mod tally;
 mod weigh;
 
 use std::future::{poll_fn, Future};
@@ -21,7 +22,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::{FutureExt, Sink, SinkExt};
-use grpcio::{DuplexSink, RequestStream, RpcContext, RpcStatus, WriteFlags};
+use grpcio::{DuplexSink, RequestStream, RpcContext, RpcStatus, RpcStatusCode, WriteFlags};
 
 use crate::error::Error;
 use crate::pool::caller::Caller;
@@ -34,6 +35,7 @@ use desk::Desk;
 pub(super) use desk::Work;
 pub(super) use messages::Messages;
 use patience::Patience;
+use tally::Tally;
 
 /// One call: who asks, what comes, and where the answer goes.
 pub(super) struct Call<Q, M> {
@@ -45,6 +47,7 @@ pub(super) struct Call<Q, M> {
     untaken: Patience,
     /// An answer that is not taken for so long is given up.
     stall: Duration,
+    tally: Tally,
 }
 
 /// Why a call goes no further.
@@ -81,6 +84,7 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
             caller,
             untaken: Patience::new(&context.tools.alarms),
             stall: context.config.limits.stall_timeout,
+            tally: Tally::new(&context.tools.metrics, ctx),
         };
         let served = AssertUnwindSafe(served(call)).catch_unwind();
         ctx.spawn(async move {
@@ -158,27 +162,35 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
 
     /// Sends the last message, and ends the call well. True: the caller has it.
     pub(super) async fn finish(self, message: M) -> bool {
-        let Call { mut sink, mut messages, stall, .. } = self;
+        let Call { mut sink, mut messages, stall, mut tally, .. } = self;
         let sent = async {
             // The hint puts message and status into one write.
             let flags = WriteFlags::default().buffer_hint(true);
             sink.send((message, flags)).await.is_ok() && sink.close().await.is_ok()
         };
         let mut sent = pin!(sent);
-        messages.patience().within(stall, sent.as_mut()).await.unwrap_or(false)
+        let sent = messages.patience().within(stall, sent.as_mut()).await.unwrap_or(false);
+        if sent {
+            tally.ends(RpcStatusCode::OK);
+        }
+        sent
     }
 
     /// Ends the call.
     pub(super) async fn end(self, ended: Ended) {
         match ended {
             Ended::Left => self.caller.leave(),
-            Ended::Failed(error) => self.fail(status(&error)).await,
+            Ended::Failed(error) => {
+                self.tally.failed(&error);
+                self.fail(status(&error)).await;
+            }
         }
     }
 
     /// Ends the call with this status.
     pub(super) async fn fail(self, status: RpcStatus) {
-        let Call { sink, mut messages, stall, .. } = self;
+        let Call { sink, mut messages, stall, mut tally, .. } = self;
+        tally.ends(status.code());
         // The caller may have left; then nobody needs the error.
         let mut failed = pin!(sink.fail(status));
         let _ = messages.patience().within(stall, failed.as_mut()).await;

@@ -9,6 +9,7 @@ use crate::pool::service::Service;
 use crate::proto::connection_pool_grpc::create_connection_pool_service;
 use crate::proto::health_grpc::create_health;
 use crate::proto::sql_grpc::create_sql_service;
+use crate::proto::METHODS;
 use crate::rpc::certificate::Certificate;
 use crate::rpc::connection_pool::ConnectionPool;
 use crate::rpc::health::Standard;
@@ -83,6 +84,7 @@ impl Server {
             .build_args();
         let address = address(&config.listen, config.port);
         let refused = |why: String| BindError::Listen { address: address.clone(), why };
+        service.context().tools.metrics.serves(METHODS);
         let mut server = ServerBuilder::new(env)
             .register_service(create_connection_pool_service(ConnectionPool(service.clone())))
             .register_service(create_sql_service(Sql(service.clone())))

@@ -195,7 +195,8 @@ impl Session {
                 Phase::Open(lease) => {
                     if let Some(running) = &mut self.running {
                         let answer = ready!(Pin::new(&mut running.answer).poll(cx));
-                        let (said, held) = executed(running.id, answer.unwrap_or(Err(LOST)));
+                        let answer = answer.unwrap_or(Err(LOST));
+                        let (said, held) = executed(&self.service, running.id, answer);
                         self.running = None;
                         return Poll::Ready(Step::Say(said, held));
                     }
@@ -336,7 +337,7 @@ impl Session {
         let Phase::Open(lease) = &self.phase else { return None };
         let request = match request {
             Ok(request) => request,
-            Err(error) => return Some(executed(id, Err(error))),
+            Err(error) => return Some(executed(&self.service, id, Err(error))),
         };
         let place = Place::Stream(lease.id().clone());
         let task = Task { counted: Some(held), ..Task::from(request) };
@@ -372,13 +373,16 @@ impl Drop for Session {
 /// A worker was lost, or a reply; both answer for themselves, so this is not seen.
 const LOST: Error = Error::Internal("an answer was lost");
 
-fn executed(id: u64, answer: Result<Executed, Error>) -> (Said, Held) {
+fn executed(service: &Service, id: u64, answer: Result<Executed, Error>) -> (Said, Held) {
     let (outcome, held) = match answer {
         Ok(mut executed) => {
             let held = std::mem::take(&mut executed.held);
             (Outcome::Response(convert::sql::executed(executed)), held)
         }
-        Err(error) => (Outcome::Error(in_message(&error)), Held::default()),
+        Err(error) => {
+            service.context().tools.metrics.request_failed(error.as_str());
+            (Outcome::Error(in_message(&error)), Held::default())
+        }
     };
     let said = SessionExecuted { id, outcome: Some(outcome), ..SessionExecuted::default() };
     (Said::Executed(said), held)

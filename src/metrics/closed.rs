@@ -1,0 +1,233 @@
+//! Labels from closed sets, and a counter for each of their values, made beforehand.
+
+use prometheus::{IntCounter, IntCounterVec};
+
+/// Why a request got no backend, by `Error::as_str`.
+pub(super) const ACQUIRE_FAILURES: &[&str] = &[
+    "wait_timeout",
+    "caller_left",
+    "queue_full",
+    "caller_limit",
+    "service_limit",
+    "connect_rejected",
+    "login_limit",
+    "database_full",
+    "database_unavailable",
+    "breaker_open",
+    "dsn_mismatch",
+    "invalid_argument",
+    "draining",
+    "internal",
+];
+
+/// Why a backend could not be opened, by `ConnectError::as_str`.
+pub(super) const OPEN_FAILURES: &[&str] = &[
+    "rejected",
+    "deferred",
+    "busy",
+    "unreachable",
+    "timed_out",
+    "settings",
+    "untrusted",
+    "unfit",
+    "starved",
+    "panicked",
+];
+
+/// Why a backend was closed.
+pub(super) const CLOSES: &[&str] = &[
+    "idle",
+    "max_lifetime",
+    "failed_check",
+    "not_clean",
+    "reset_close",
+    "lost",
+    "pool_closed",
+    "password_changed",
+    "probe",
+    "health_check",
+    "unknown_lease",
+    "other",
+];
+
+/// Why a request that ran SQL failed, by `Error::as_str`.
+pub(super) const OPERATION_FAILURES: &[&str] = &[
+    "sql",
+    "statement_timeout",
+    "cancelled",
+    "backend_lost",
+    "lookup",
+    "parameter",
+    "undecodable",
+    "result_too_large",
+    "rolled_back",
+    "left_open",
+    "unsupported",
+    "internal",
+];
+
+/// What a request may be answered with, by `Error::as_str`.
+pub(super) const ERRORS: &[&str] = &[
+    "invalid_argument",
+    "request_timeout",
+    "lease_not_found",
+    "lease_ended",
+    "lease_busy",
+    "lease_on_stream",
+    "tenant_not_found",
+    "dsn_mismatch",
+    "queue_full",
+    "service_limit",
+    "wait_timeout",
+    "caller_limit",
+    "superseded",
+    "draining",
+    "connect_rejected",
+    "login_limit",
+    "database_full",
+    "database_unavailable",
+    "breaker_open",
+    "backend_lost",
+    "sql",
+    "lookup",
+    "statement_timeout",
+    "cancelled",
+    "parameter",
+    "undecodable",
+    "result_too_large",
+    "rolled_back",
+    "left_open",
+    "unsupported",
+    "internal",
+];
+
+/// Who wanted a statement cancelled, by `CancelCause::as_str`.
+pub(super) const CANCELS: &[&str] = &[
+    "caller",
+    "timeout",
+    "release",
+    "max_lifetime",
+    "excess",
+    "notices",
+    "stalled",
+    "stream_lost",
+    "unfinished",
+    "shutdown",
+];
+pub(super) const CANCEL_RESULTS: &[&str] = &["sent", "sent_again", "failed"];
+
+/// In which state a tenant was given up.
+pub(super) const GAVE_WAY: &[&str] = &["opening", "unused"];
+
+/// Why a client connection was closed, by `Excess::as_str`.
+pub(super) const CONNECTIONS: &[&str] = &["total", "address", "streams", "unread"];
+
+/// A counter for each value of one label. A value that is not in the set is counted as
+/// the last one, so that there are never more series than these.
+pub(super) struct Closed(Vec<(&'static str, IntCounter)>);
+
+impl Closed {
+    /// Counters at 0; `tenant` is the value of a second label.
+    pub(super) fn new(
+        family: &IntCounterVec,
+        names: &[&'static str],
+        tenant: Option<&str>,
+    ) -> Closed {
+        let counter = |name: &&'static str| {
+            let labels: Vec<&str> = [*name].into_iter().chain(tenant).collect();
+            (*name, family.with_label_values(&labels))
+        };
+        Closed(names.iter().map(counter).collect())
+    }
+
+    /// One more.
+    pub(super) fn inc(&self, name: &str) {
+        // A dozen short words: this is quicker than a hash, and takes no lock.
+        let found = self.0.iter().find(|(known, _)| *known == name).or(self.0.last());
+        if let Some((_, counter)) = found {
+            counter.inc();
+        }
+    }
+}
+
+/// A counter for each pair of values of two labels.
+pub(super) struct Crossed(Vec<(&'static str, Closed)>);
+
+impl Crossed {
+    /// Counters at 0.
+    pub(super) fn new(
+        family: &IntCounterVec,
+        first: &[&'static str],
+        second: &[&'static str],
+    ) -> Crossed {
+        let of = |name: &&'static str| {
+            let counter = |other: &&'static str| (*other, family.with_label_values(&[name, other]));
+            (*name, Closed(second.iter().map(counter).collect()))
+        };
+        Crossed(first.iter().map(of).collect())
+    }
+
+    /// One more.
+    pub(super) fn inc(&self, first: &str, second: &str) {
+        let found = self.0.iter().find(|(known, _)| *known == first).or(self.0.last());
+        if let Some((_, closed)) = found {
+            closed.inc(second);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Opts;
+
+    use super::*;
+    use crate::error::CancelCause;
+
+    #[test]
+    fn what_is_in_no_set_is_counted_as_the_last_and_makes_no_series() {
+        let family = IntCounterVec::new(Opts::new("a", "a"), &["reason", "tenant"]).expect("one");
+        let closed = Closed::new(&family, CLOSES, Some("t"));
+        closed.inc("idle");
+        closed.inc("something new");
+        let value = |name| family.with_label_values(&[name, "t"]).get();
+        assert_eq!((value("idle"), value("other"), value("lost")), (1, 1, 0));
+        let series = prometheus::core::Collector::collect(&family);
+        assert_eq!(series[0].get_metric().len(), CLOSES.len());
+    }
+
+    #[test]
+    fn no_value_begins_like_another_so_that_the_crate_tells_series_apart() {
+        for set in [ACQUIRE_FAILURES, OPEN_FAILURES, CLOSES, OPERATION_FAILURES, CANCELS] {
+            for one in set {
+                let like = set.iter().filter(|other| other.starts_with(one)).count();
+                assert_eq!(like, 1, "{one}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_cause_of_a_cancel_has_a_counter() {
+        for cause in [
+            CancelCause::Caller,
+            CancelCause::Timeout,
+            CancelCause::Release,
+            CancelCause::MaxLifetime,
+            CancelCause::Excess,
+            CancelCause::Notices,
+            CancelCause::Stalled,
+            CancelCause::Stream,
+            CancelCause::Unfinished,
+            CancelCause::Shutdown,
+        ] {
+            assert!(CANCELS.contains(&cause.as_str()), "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_tenant_counts_is_among_what_requests_are_answered_with() {
+        for name in ACQUIRE_FAILURES.iter().chain(OPERATION_FAILURES) {
+            // A caller who has left is not answered.
+            assert!(ERRORS.contains(name) || *name == "caller_left", "{name}");
+        }
+    }
+}
