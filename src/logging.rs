@@ -2,6 +2,7 @@
 //!
 //! The log belongs to the process, as standard error does, so what is counted here does too.
 
+pub mod grpc_core;
 mod queue;
 
 use std::io;
@@ -24,7 +25,7 @@ const FINISH: Duration = Duration::from_secs(2);
 
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 /// A leaf lock.
-static REPEATS: Mutex<Repeats<TenantId>> = Mutex::new(Repeats::new());
+static REPEATS: Mutex<Repeats<Option<TenantId>>> = Mutex::new(Repeats::new());
 static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 
 /// Starts the thread that writes to standard error, and returns where lines go in.
@@ -44,8 +45,9 @@ pub fn start(teller: impl Log + 'static) -> io::Result<Queue> {
 /// before each line that a client or a PostgreSQL can cause at will; `core::repeats` has
 /// the limits. What is left out is counted and told of later.
 pub fn admits(event: &'static str, tenant: Option<&TenantId>) -> bool {
+    let tenant = tenant.map(|tenant| Some(tenant.clone()));
     let mut repeats = REPEATS.lock().unwrap_or_else(PoisonError::into_inner);
-    let admitted = repeats.admit(event, tenant, clock::now());
+    let admitted = repeats.admit(event, tenant.as_ref(), clock::now());
     drop(repeats);
     if !admitted {
         LEFT_OUT.fetch_add(1, Ordering::Relaxed);
@@ -58,6 +60,19 @@ pub fn admits(event: &'static str, tenant: Option<&TenantId>) -> bool {
 pub fn admits_state(
     event: &'static str,
     tenant: &TenantId,
+    state: &'static str,
+) -> Option<Repeated> {
+    admits_state_of(event, &Some(tenant.clone()), state)
+}
+
+/// The same for a state that is nobody's in particular.
+pub fn admits_state_of_all(event: &'static str, state: &'static str) -> Option<Repeated> {
+    admits_state_of(event, &None, state)
+}
+
+fn admits_state_of(
+    event: &'static str,
+    tenant: &Option<TenantId>,
     state: &'static str,
 ) -> Option<Repeated> {
     let mut repeats = REPEATS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -108,7 +123,7 @@ fn tell(teller: &impl Log, dropped: u64, moment: Moment) {
     drop(repeats);
     for one in left_out {
         let (event, count) = (one.event, one.count);
-        match one.tenant {
+        match one.tenant.flatten() {
             Some(tenant) => warn(
                 teller,
                 format_args!("event=lines_left_out of={event} tenant={tenant} count={count}"),

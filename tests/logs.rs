@@ -3,6 +3,9 @@
 
 mod harness;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use connection_pool_manager::client::statement;
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use connection_pool_manager::proto::sql::ExecuteRequest;
@@ -10,6 +13,7 @@ use harness::proxy::Proxy;
 use harness::{
     eventually, execute_later, millis, postgres, refused, request, tenant, Service, Tenant,
 };
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use rustix::process::Signal;
 
 /// Lines of the log that hold all of these.
@@ -146,4 +150,54 @@ fn an_outage_is_told_by_its_changes_of_state() {
     assert_tells(&of("breaker_closed")[0], &[" open_for_s="]);
     assert_tells(&of("tenant_unhealthy")[0], &[" breaker=open ", " last_error=\""]);
     assert_tells(&of("tenant_healthy")[0], &[" was="]);
+}
+
+#[test]
+fn a_failed_handshake_is_an_event_of_ours_and_counted() {
+    let service = Service::start();
+    let counted = |reason: &str| {
+        let series = "connpool_tls_handshake_failures_total";
+        service.metric(&format!("{series}{{reason=\"{reason}\"}}")).expect("from the start on")
+    };
+    for reason in ["tls", "alpn", "closed", "timed_out", "other"] {
+        assert_eq!(counted(reason), 0.0);
+    }
+    let connect = || TcpStream::connect(("127.0.0.1", service.port)).unwrap();
+    // Not TLS at all.
+    let mut plain = connect();
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let _ = plain.read_to_end(&mut Vec::new());
+    // TLS that does not ask for HTTP/2.
+    let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+    connector.set_verify(SslVerifyMode::NONE);
+    let mut tls = connector.build().connect("localhost", connect()).unwrap();
+    let _ = tls.read_to_end(&mut Vec::new());
+    // Somebody looks whether the port is open.
+    let looked = connect();
+    let peer = looked.local_addr().unwrap();
+    drop(looked);
+    for (reason, parts) in [
+        ("tls", [" WARN ", " error=\"Ssl handshake failed: "]),
+        ("alpn", [" WARN ", " error=\"Cannot check peer: missing selected ALPN"]),
+        ("closed", [" DEBUG ", &format!(" peer=ipv4:{peer} error=\"")]),
+    ] {
+        let event = format!("event=tls_handshake_failed reason={reason} ");
+        assert_tells(&service.log().wait_for(&event), &parts);
+        assert_eq!(counted(reason), 1.0, "{reason}");
+    }
+    // The C core says the same in its own words, and more; nobody has asked.
+    let text = service.log().text();
+    assert!(!text.contains("Handshake failed with fatal error"), "{text}");
+    assert!(!text.contains("event=grpc_core"), "{text}");
+    assert!(
+        text.lines().all(|line| line.contains("event=") || line.contains("tiny_http")),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_c_core_says_more_where_its_own_variable_asks_for_it() {
+    let service = Service::with_environment(&[("GRPC_VERBOSITY", "debug".into())]);
+    let line = service.log().wait_for("event=grpc_core level=debug ");
+    assert_tells(&line, &[" INFO ", " source=", " message=\""]);
 }

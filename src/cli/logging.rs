@@ -1,14 +1,16 @@
 //! Which log lines are written, and in which form: one line an event.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt::Arguments;
 use std::panic::PanicHookInfo;
 
 use env_logger::{Builder, Logger, Target};
-use log::{Level, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::backend::DRIVER_CRATES;
 use crate::core::quoted::Quoted;
 use crate::logging;
+use crate::logging::grpc_core::Verbosity;
 use crate::rpc;
 use crate::threads;
 
@@ -18,9 +20,12 @@ const DEFAULT: &str = "warn,connection_pool_manager=info";
 const OURS: &str = "connection_pool_manager";
 /// gRPC's C core asks for the first and logs under the second.
 const GRPC: [&str; 2] = ["grpcio", ""];
+/// Under which its lines are written.
+const GRPC_TOLD: &str = "connection_pool_manager::rpc";
 
 /// Our own lines from INFO up, other crates' from WARN. RUST_LOG changes that,
-/// but nothing makes the driver or gRPC say more than warnings.
+/// but nothing makes the driver say more than warnings. What gRPC's C core says becomes
+/// events of ours; GRPC_VERBOSITY says how much of it.
 pub(super) fn start() {
     // A second call in one process finds a logger in place, which is fine.
     let logger = match logging::start(builder().build()) {
@@ -28,8 +33,11 @@ pub(super) fn start() {
         // Without a thread to write them, lines are better written here than lost.
         Err(_) => builder().build(),
     };
-    log::set_max_level(logger.filter());
-    let _ = log::set_boxed_logger(Box::new(Capped(logger)));
+    // The C core tells of failed handshakes at DEBUG.
+    let wanted = logger.filter();
+    let off = wanted == LevelFilter::Off;
+    log::set_max_level(if off { wanted } else { wanted.max(LevelFilter::Debug) });
+    let _ = log::set_boxed_logger(Box::new(Capped(logger, Verbosity::of_environment())));
     rpc::redirect_log();
     std::panic::set_hook(Box::new(panicked));
 }
@@ -61,7 +69,12 @@ fn panicked(panic: &PanicHookInfo<'_>) {
     }
 }
 
-struct Capped(Logger);
+struct Capped(Logger, Verbosity);
+
+/// Writes a line of the C core's as one of ours.
+fn log_as(logger: &Logger, level: Level, line: Arguments<'_>) {
+    logger.log(&Record::builder().level(level).target(GRPC_TOLD).args(line).build());
+}
 
 fn root<'a>(metadata: &Metadata<'a>) -> &'a str {
     metadata.target().split("::").next().unwrap_or_default()
@@ -69,7 +82,7 @@ fn root<'a>(metadata: &Metadata<'a>) -> &'a str {
 
 fn is_capped(metadata: &Metadata<'_>) -> bool {
     let root = root(metadata);
-    metadata.level() > Level::Warn && (DRIVER_CRATES.contains(&root) || GRPC.contains(&root))
+    metadata.level() > Level::Warn && DRIVER_CRATES.contains(&root)
 }
 
 /// Whoever sends nonsense to a port makes a crate below us warn of it.
@@ -81,12 +94,17 @@ fn is_repeated(metadata: &Metadata<'_>) -> bool {
 
 impl Log for Capped {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        !is_capped(metadata) && self.0.enabled(metadata)
+        GRPC.contains(&root(metadata)) || !is_capped(metadata) && self.0.enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
         let metadata = record.metadata();
-        if self.enabled(metadata) && !is_repeated(metadata) {
+        if GRPC.contains(&root(metadata)) {
+            let (file, text) = (record.file_static().unwrap_or_default(), record.args());
+            if let Some((level, line)) = self.1.event(record.level(), file, &text.to_string()) {
+                log_as(&self.0, level, format_args!("{line}"));
+            }
+        } else if self.enabled(metadata) && !is_repeated(metadata) {
             self.0.log(record);
         }
     }
@@ -101,15 +119,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_driver_and_grpc_may_warn_and_say_no_more() {
+    fn the_driver_may_warn_and_say_no_more() {
         let capped = |target: &str, level| {
             is_capped(&Metadata::builder().target(target).level(level).build())
         };
-        for driver in DRIVER_CRATES.iter().chain(&GRPC[..1]) {
+        for driver in DRIVER_CRATES {
             assert!(capped(&format!("{driver}::query"), Level::Debug));
             assert!(!capped(&format!("{driver}::query"), Level::Warn));
         }
-        assert!(capped("", Level::Debug) && !capped("", Level::Error));
         assert!(!capped("connection_pool_manager::pool", Level::Debug));
     }
 }

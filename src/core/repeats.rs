@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_state_that_does_not_come_again_is_told_of_after_a_while_and_forgotten() {
         let (t0, mut repeats) = (start(), Repeats::new());
-        (0..8).for_each(|_| drop(repeats.admit_state("x", &"a", "away", t0)));
+        (0..8).for_each(|_| _ = repeats.admit_state("x", &"a", "away", t0));
         assert_eq!(repeats.due(t0 + AGAIN), []);
         let told = vec![LeftOut { event: "x", tenant: Some("a"), count: 7 }];
         assert_eq!(repeats.due(t0 + 2 * AGAIN), told);

@@ -13,6 +13,7 @@ use crate::core::gate::GateState;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::{LeaseState, View};
 use crate::logging;
+use crate::logging::grpc_core::Reason;
 use crate::metrics::OTHER;
 use crate::pool::memory::{Level, Use};
 use crate::pool::port::Reach;
@@ -92,6 +93,8 @@ impl Gauges {
         descriptions.extend(refusals.iter().flat_map(|refusals| refusals.desc()).cloned());
         let lost = lines_lost();
         descriptions.extend(lost.iter().flat_map(|lost| lost.desc()).cloned());
+        let failed = failed_handshakes();
+        descriptions.extend(failed.iter().flat_map(|failed| failed.desc()).cloned());
         Ok(Gauges { service, descriptions })
     }
 
@@ -213,6 +216,18 @@ fn lines_lost() -> Option<IntCounterVec> {
     Some(lost)
 }
 
+/// TLS handshakes of clients that failed, which gRPC tells to the log only.
+fn failed_handshakes() -> Option<IntCounterVec> {
+    let help = "TLS handshakes of clients that failed, by reason.";
+    let opts = Opts::new("connpool_tls_handshake_failures_total", help);
+    let failed = IntCounterVec::new(opts, &["reason"]).ok()?;
+    for reason in Reason::ALL {
+        let count = logging::grpc_core::failed_handshakes(reason);
+        failed.with_label_values(&[reason.as_str()]).inc_by(count);
+    }
+    Some(failed)
+}
+
 fn breaker_number(phase: Phase) -> usize {
     match phase {
         Phase::Closed => 0,
@@ -270,6 +285,7 @@ impl Collector for Gauges {
             families.extend(refusals.collect());
         }
         families.extend(lines_lost().iter().flat_map(|lost| lost.collect()));
+        families.extend(failed_handshakes().iter().flat_map(|failed| failed.collect()));
         families
     }
 }

@@ -120,6 +120,7 @@ pub fn without_settings(mut command: Command) -> Command {
         if name.starts_with("CPM_")
             || name.starts_with("DB_")
             || name.starts_with("PG")
+            || name.starts_with("GRPC_")
             || name == "RUST_LOG"
         {
             command.env_remove(name);

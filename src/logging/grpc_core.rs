@@ -1,0 +1,233 @@
+//! What gRPC's C core says, as events of ours.
+//!
+//! Left alone it writes lines of its own form, at level ERROR, as many as a stranger on
+//! the port likes, and never says whose handshake failed. Its last word of a failed
+//! handshake is a line at DEBUG, which has the reason and, where the connection broke
+//! off, the other end. So it is always asked for DEBUG, and most of that is dropped here.
+
+use std::env;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use log::{Level, LevelFilter};
+
+use crate::core::quoted::Quoted;
+use crate::core::repeats::Repeated;
+use crate::logging::admits_state_of_all;
+
+/// The variable by which gRPC is told how much to say.
+const VARIABLE: &str = "GRPC_VERBOSITY";
+
+/// Sources whose lines below errors can hold what clients send, when `GRPC_TRACE` asks for
+/// them: they are never written.
+const SHOW_DATA: [&str; 3] = ["tcp_posix.cc", "secure_endpoint.cc", "posix_endpoint.cc"];
+
+/// Why a TLS handshake failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// OpenSSL says no: not TLS at all, no version or cipher in common, or the client
+    /// does not trust our certificate.
+    Tls,
+    /// The client does not ask for HTTP/2.
+    Alpn,
+    /// The client has left, as a balancer does that only looks whether the port is open.
+    Closed,
+    /// It was not over in time.
+    TimedOut,
+    /// Anything else, as a stop of the service.
+    Other,
+}
+
+static FAILURES: [AtomicU64; Reason::ALL.len()] = [const { AtomicU64::new(0) }; Reason::ALL.len()];
+
+impl Reason {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Reason; 5] =
+        [Reason::Tls, Reason::Alpn, Reason::Closed, Reason::TimedOut, Reason::Other];
+
+    /// The name in metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Tls => "tls",
+            Reason::Alpn => "alpn",
+            Reason::Closed => "closed",
+            Reason::TimedOut => "timed_out",
+            Reason::Other => "other",
+        }
+    }
+
+    /// Who looks only whether the port is open is no reason to warn.
+    fn level(self) -> Level {
+        match self {
+            Reason::Tls | Reason::Alpn | Reason::TimedOut => Level::Warn,
+            Reason::Closed | Reason::Other => Level::Debug,
+        }
+    }
+}
+
+/// Handshakes of this process that failed so far.
+pub fn failed_handshakes(reason: Reason) -> u64 {
+    FAILURES[reason as usize].load(Ordering::Relaxed)
+}
+
+/// How much of the C core's own words is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verbosity(LevelFilter);
+
+impl Verbosity {
+    /// What `GRPC_VERBOSITY` says, by gRPC's own rules; without it, errors only.
+    pub fn of_environment() -> Verbosity {
+        let wanted = env::var(VARIABLE).unwrap_or_default().to_ascii_uppercase();
+        Verbosity(match wanted.as_str() {
+            "DEBUG" => LevelFilter::Debug,
+            "INFO" => LevelFilter::Info,
+            "NONE" => LevelFilter::Off,
+            _ => LevelFilter::Error,
+        })
+    }
+
+    /// The event that a line of the C core becomes, with its level; none if it is not to be
+    /// written. Counts failed handshakes.
+    pub fn event(self, level: Level, file: &'static str, text: &str) -> Option<(Level, String)> {
+        if let Some(failure) = Failure::read(text) {
+            FAILURES[failure.reason as usize].fetch_add(1, Ordering::Relaxed);
+            let repeated = admits_state_of_all("tls_handshake_failed", failure.reason.as_str())?;
+            return Some((failure.reason.level(), failure.event(repeated)));
+        }
+        let file = file.rsplit('/').next().unwrap_or(file);
+        if level > self.0 || (level > Level::Error && SHOW_DATA.contains(&file)) {
+            return None;
+        }
+        let message = Quoted(text.trim_end());
+        if level > Level::Error {
+            // Somebody wants to see all of it.
+            let level = level.as_str().to_ascii_lowercase();
+            let line = format!("event=grpc_core level={level} source={file} message={message}");
+            return Some((Level::Info, line));
+        }
+        // It is told by the event above.
+        if text.starts_with("Handshake failed with fatal error") {
+            return None;
+        }
+        let repeated = admits_state_of_all("grpc_core", file)?;
+        let line = format!("event=grpc_core level=error source={file} message={message}{repeated}");
+        Some((Level::Warn, line))
+    }
+}
+
+/// A failed handshake of a client.
+#[derive(Debug, PartialEq, Eq)]
+struct Failure<'a> {
+    reason: Reason,
+    /// Where the connection broke off, gRPC knows it.
+    peer: Option<&'a str>,
+    why: &'a str,
+}
+
+impl Failure<'_> {
+    fn read(text: &str) -> Option<Failure<'_>> {
+        let error = text.strip_prefix("Handshaking failed: ")?;
+        let reason = if error.contains("Handshake timed out") {
+            Reason::TimedOut
+        } else if error.contains("Ssl handshake failed") {
+            Reason::Tls
+        } else if error.contains("ALPN") {
+            Reason::Alpn
+        } else if error.contains("Handshake read failed") || error.contains("write failed") {
+            Reason::Closed
+        } else {
+            Reason::Other
+        };
+        let address = error.split_once("target_address:\"").map(|(_, rest)| rest);
+        let peer = address.and_then(|rest| rest.split('"').next());
+        // The innermost error is the cause; each is `CODE:words {fields}`.
+        let cause = error.rsplit("children:[").next().unwrap_or(error);
+        let words = cause.split(" {").next().unwrap_or(cause);
+        let why = words.split_once(':').map_or(words, |(_, words)| words);
+        Some(Failure { reason, peer, why })
+    }
+
+    fn event(&self, repeated: Repeated) -> String {
+        let (reason, why) = (self.reason.as_str(), Quoted(self.why));
+        let peer = self.peer.map_or_else(String::new, |peer| format!(" peer={peer}"));
+        format!("event=tls_handshake_failed reason={reason}{peer} error={why}{repeated}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Reason, Option<&str>, &str) {
+        let failure = Failure::read(text).expect("it is a failed handshake");
+        (failure.reason, failure.peer, failure.why)
+    }
+
+    #[test]
+    fn a_failed_handshake_is_read_from_grpcs_own_words() {
+        assert_eq!(
+            read(
+                "Handshaking failed: UNKNOWN:Ssl handshake failed: SSL_ERROR_SSL: \
+                 error:0A00009C:SSL routines::http request {tsi_code:10, \
+                 tsi_error:\"TSI_PROTOCOL_FAILURE\", created_time:\"2026-11-28T00:41:35+00:00\"}"
+            ),
+            (
+                Reason::Tls,
+                None,
+                "Ssl handshake failed: SSL_ERROR_SSL: error:0A00009C:SSL routines::http request"
+            )
+        );
+        assert_eq!(
+            read(
+                "Handshaking failed: UNKNOWN:Handshake read failed {created_time:\"x\", \
+                 children:[INTERNAL:Socket closed {target_address:\"ipv4:127.0.0.1:34562\", \
+                 grpc_status:14, fd:19}]}"
+            ),
+            (Reason::Closed, Some("ipv4:127.0.0.1:34562"), "Socket closed")
+        );
+        assert_eq!(
+            read(
+                "Handshaking failed: UNKNOWN:Handshake read failed {created_time:\"x\", \
+                 children:[UNKNOWN:FD Shutdown {created_time:\"x\", \
+                 children:[UNKNOWN:Handshake timed out {created_time:\"x\"}]}]}"
+            ),
+            (Reason::TimedOut, None, "Handshake timed out")
+        );
+        assert_eq!(
+            read(
+                "Handshaking failed: UNKNOWN:Cannot check peer: missing selected ALPN property. \
+                 {created_time:\"x\"}"
+            ),
+            (Reason::Alpn, None, "Cannot check peer: missing selected ALPN property.")
+        );
+        assert_eq!(read("Handshaking failed: x"), (Reason::Other, None, "x"));
+        assert_eq!(Failure::read("Security handshake failed: x"), None);
+    }
+
+    #[test]
+    fn below_errors_the_c_core_is_silent_unless_it_is_asked() {
+        let event = |filter, level, file, text: &str| Verbosity(filter).event(level, file, text);
+        let (quiet, loud) = (LevelFilter::Error, LevelFilter::Debug);
+        let (info, line) = event(loud, Level::Debug, "a/b.cc", "x\n").expect("it was asked for");
+        let wanted = "event=grpc_core level=debug source=b.cc message=\"x\"";
+        assert_eq!((info, line.as_str()), (Level::Info, wanted));
+        assert_eq!(event(quiet, Level::Debug, "a/b.cc", "x"), None);
+        assert_eq!(event(quiet, Level::Info, "a/b.cc", "x"), None);
+        let (warn, line) = event(quiet, Level::Error, "a/one.cc", "x").expect("an error");
+        let wanted = "event=grpc_core level=error source=one.cc message=\"x\"";
+        assert_eq!((warn, line.as_str()), (Level::Warn, wanted));
+        assert_eq!(event(LevelFilter::Off, Level::Error, "a/two.cc", "x"), None);
+        // What clients send is never written, whoever asks for it.
+        assert_eq!(event(loud, Level::Info, "a/tcp_posix.cc", "DATA: secret"), None);
+    }
+
+    #[test]
+    fn failed_handshakes_are_counted_also_where_they_are_not_told() {
+        let before = failed_handshakes(Reason::Other);
+        let text = "Handshaking failed: UNKNOWN:something new {}";
+        let told = (0..20).filter_map(|_| {
+            Verbosity(LevelFilter::Off).event(Level::Debug, "chttp2_server.cc", text)
+        });
+        assert_eq!(told.count(), 1);
+        assert_eq!(failed_handshakes(Reason::Other) - before, 20);
+    }
+}
