@@ -13,9 +13,9 @@ use connection_pool_manager::proto::sql::{
 };
 use harness::h2::{self, message, H2};
 use harness::siege::Siege;
-use harness::{code, request, tenant, Service, Tenant};
+use harness::{code, eventually, request, tenant, Service, Tenant};
 use protobuf::Message;
-use raw::{grpc_status, gzipped, Bytes, EXECUTE};
+use raw::{gzipped, Bytes, EXECUTE};
 
 const SESSION: &str = "/connectionpool.SqlService/Session";
 const COPY_IN: &str = "/connectionpool.SqlService/CopyIn";
@@ -51,13 +51,13 @@ fn what_is_compressed_is_refused_and_not_unpacked() {
         let call = h2.call(EXECUTE, &[("grpc-encoding", encoding)]).unwrap();
         // More than it is allowed to send ahead, were it taken: a refusal needs none of it.
         h2.data(call, &message(&packed[..32 << 10], true), true).unwrap();
-        assert_eq!(grpc_status(&mut h2, call), code::UNIMPLEMENTED, "{encoding}");
+        assert_eq!(h2.status(call), code::UNIMPLEMENTED, "{encoding}");
     }
     let mut h2 = H2::connect(service.port).unwrap();
     // Not announced, what is flagged as compressed is taken as it is.
     let call = h2.call(EXECUTE, &[]).unwrap();
     h2.data(call, &message(&packed[..32 << 10], true), true).unwrap();
-    assert_eq!(grpc_status(&mut h2, call), code::INVALID_ARGUMENT);
+    assert_eq!(h2.status(call), code::INVALID_ARGUMENT);
     let report = siege.end();
     assert!(report.grown_kb < 32 << 10, "{report:?}");
 }
@@ -90,13 +90,14 @@ fn a_request_that_comes_in_part_ends_in_time() {
                 call
             })
             .collect();
-        assert_eq!(grpc_status(&mut h2, calls[0]), code::DEADLINE_EXCEEDED, "{path}");
+        assert_eq!(h2.status(calls[0]), code::DEADLINE_EXCEEDED, "{path}");
         let mut open = calls.len() - 1;
-        while open > 0 {
-            let frame = h2.read().expect("the connection stays");
+        let all = h2.read_until(|frame| {
             let last = frame.kind == h2::HEADERS && frame.flags & h2::END_STREAM != 0;
             open -= usize::from(last);
-        }
+            open == 0
+        });
+        assert!(all.is_some(), "the connection stays");
     }
     siege.bystander_goes_on(10);
     siege.end();
@@ -110,7 +111,7 @@ fn a_stream_that_has_begun_has_all_the_time_it_wants() {
     for _ in 0..2 {
         let mut h2 = H2::connect(service.port).unwrap();
         let call = h2.call(SESSION, &[]).unwrap();
-        assert_eq!(grpc_status(&mut h2, call), code::DEADLINE_EXCEEDED);
+        assert_eq!(h2.status(call), code::DEADLINE_EXCEEDED);
     }
     stream.close().expect("the stream lives");
     assert!(stream.next().expect("it ends well").is_some());
@@ -125,13 +126,13 @@ fn a_call_that_takes_one_request_gets_neither_none_nor_two() {
             let mut h2 = H2::connect(service.port).unwrap();
             let call = h2.call(path, &[]).unwrap();
             h2.data(call, &body, true).unwrap();
-            assert_eq!(grpc_status(&mut h2, call), code::INVALID_ARGUMENT, "{path}");
+            assert_eq!(h2.status(call), code::INVALID_ARGUMENT, "{path}");
         }
     }
     let mut h2 = H2::connect(service.port).unwrap();
     let call = h2.call(EXECUTE, &[]).unwrap();
     h2.data(call, &wanted, true).unwrap();
-    assert_eq!(grpc_status(&mut h2, call), 0);
+    assert_eq!(h2.status(call), 0);
     assert!(!service.knows("nobody"));
 }
 
@@ -214,6 +215,33 @@ fn a_large_request_costs_nobody_else_time_and_not_much_memory() {
 }
 
 #[test]
+fn large_requests_are_decoded_by_workers_and_small_ones_on_the_spot() {
+    let service = Service::start();
+    let client = Bytes::of(&service, None);
+    let workers = || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", service.pid())).unwrap();
+        let name = |task: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
+        };
+        tasks.filter_map(name).filter(|name| name.trim() == "worker").count()
+    };
+    // Nobody has a connection to PostgreSQL yet: workers have nothing else to do.
+    let fields = |count: usize| repeated(&[], &[0x12, 2, 0x08, 1], count);
+    for small in [fields(1), fields(1000)] {
+        client.call(EXECUTE, &small).unwrap_err();
+        assert_eq!(workers(), 0);
+    }
+    let text = [&[0x0a, 0x80, 0x80, 0x20], &*vec![b'x'; 512 << 10]].concat();
+    for large in [fields(10_000), text] {
+        eventually("a worker was there", || {
+            client.call(EXECUTE, &large).unwrap_err();
+            workers() > 0
+        });
+        eventually("it has gone", || workers() == 0);
+    }
+}
+
+#[test]
 fn an_answer_that_nobody_takes_ends_with_its_call() {
     let service = insecure(&["--stall-timeout", "1"]);
     let hostile = tenant().pool_of(1);
@@ -229,10 +257,11 @@ fn an_answer_that_nobody_takes_ends_with_its_call() {
         h2.data(call, &wanted, true).unwrap();
     }
     let mut ended = 0;
-    while ended < 10 {
-        let frame = h2.read().expect("the connection stays");
+    let all = h2.read_until(|frame| {
         ended += usize::from(frame.kind == h2::RST_STREAM);
-    }
+        ended == 10
+    });
+    assert!(all.is_some(), "the connection stays");
     drop(h2);
     siege.bystander_goes_on(10);
     siege.end();

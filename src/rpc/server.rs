@@ -76,7 +76,6 @@ impl Server {
             // gRPC unpacks a message before it looks how large it has become: nothing
             // that is compressed is taken.
             .raw_cfg_int(c"grpc.compression_enabled_algorithms_bitset".to_owned(), IDENTITY)
-            .raw_cfg_int(c"grpc.per_message_decompression".to_owned(), 0)
             .http2_bdp_probe(false)
             .raw_cfg_int(c"grpc.experimental.tcp_max_read_chunk_size".to_owned(), READ_BYTES)
             .stream_initial_window_size(WINDOW_BYTES)

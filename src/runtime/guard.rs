@@ -54,7 +54,8 @@ struct Guard {
     bounds: Bounds,
     crowded: Crowded,
     sockets: Option<Sockets>,
-    memory: Resident,
+    /// None: the system does not tell.
+    memory: Option<Resident>,
     /// None: we may not close anything.
     closer: Option<Closer>,
     connections: Connections,
@@ -76,7 +77,7 @@ struct Said {
 /// Starts the guard of this port.
 ///
 /// # Errors
-/// If the system has no thread left, or does not tell of memory.
+/// If the system has no thread left.
 pub fn start(port: u16, bounds: Bounds, crowded: Crowded, service: &Service) -> io::Result<Thread> {
     let closer = Closer::new(port).inspect_err(|error| {
         log::warn!(
@@ -85,13 +86,19 @@ pub fn start(port: u16, bounds: Bounds, crowded: Crowded, service: &Service) -> 
             Quoted(&error.to_string())
         );
     });
+    let memory = Resident::open().inspect_err(|error| {
+        log::warn!(
+            "event=guard_blind error={error:?} message=\"calls without an end are not \
+             noticed: /proc is needed for that\""
+        );
+    });
     let mut guard = Guard {
         service: service.clone(),
         port,
         bounds,
         crowded,
         sockets: None,
-        memory: Resident::open()?,
+        memory: memory.ok(),
         closer: closer.ok(),
         connections: Connections::default(),
         blind: false,
@@ -109,7 +116,7 @@ impl Guard {
             let began = clock::now();
             let due = began >= next_look;
             let looked = threads::survive(threads::GRPC_GUARD, || {
-                if due || self.has_grown()? {
+                if due || self.has_grown()?.is_some() {
                     self.look(began)?;
                 }
                 Ok(())
@@ -134,20 +141,19 @@ impl Guard {
         }
     }
 
-    /// True if the memory in use has grown by so much that calls are worth counting.
-    fn has_grown(&mut self) -> io::Result<bool> {
-        let now = self.memory.bytes()?;
+    /// The memory in use, if it has grown by so much that calls are worth counting.
+    fn has_grown(&mut self) -> io::Result<Option<u64>> {
+        let Some(memory) = &mut self.memory else { return Ok(None) };
+        let now = memory.bytes()?;
         self.least = self.least.min(now);
-        Ok(now > self.least.saturating_add(GROWTH))
+        Ok((now > self.least.saturating_add(GROWTH)).then_some(now))
     }
 
     /// Those with too many calls, where it is worth to ask.
     fn crowded_now(&mut self) -> io::Result<Vec<SocketAddr>> {
-        if !self.has_grown()? {
-            return Ok(Vec::new());
-        }
+        let Some(now) = self.has_grown()? else { return Ok(Vec::new()) };
         // From here on it has to grow anew.
-        self.least = self.memory.bytes()?;
+        self.least = now;
         Ok((self.crowded)())
     }
 

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use socket2::{Domain, Socket, Type};
 
-use super::PATIENCE;
+use super::{now, PATIENCE};
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
@@ -77,6 +77,13 @@ impl H2 {
         Ok(id)
     }
 
+    /// From now on nothing is taken of a new call's answer but its headers: there is no
+    /// room for data.
+    pub fn take_nothing(&mut self) -> std::io::Result<()> {
+        const INITIAL_WINDOW_SIZE: [u8; 2] = [0, 4];
+        self.frame(SETTINGS, 0, 0, &[INITIAL_WINDOW_SIZE.as_slice(), &[0; 4]].concat())
+    }
+
     /// Sends data of a call, in frames of 16 KiB, whether there is room for it or not.
     pub fn data(&mut self, id: u32, bytes: &[u8], last: bool) -> std::io::Result<()> {
         let mut rest = bytes;
@@ -96,8 +103,9 @@ impl H2 {
     /// Sends so many bytes of a call's data as the server makes room for them. Returns
     /// how many went before the call or the connection ended.
     pub fn feed(&mut self, id: u32, count: usize) -> usize {
-        let mut sent = 0;
+        let (mut sent, until) = (0, now() + PATIENCE);
         while sent < count {
+            assert!(now() < until, "the server makes no room, and does not end the call");
             let Some(own) = self.windows.get_mut(&id) else { return sent };
             let room = (*own).min(self.window).clamp(0, 16_384) as usize;
             let now = room.min(count - sent);
@@ -163,6 +171,29 @@ impl H2 {
         Some(frame)
     }
 
+    /// Makes room for so many bytes more of a call's answer.
+    pub fn take(&mut self, call: u32, bytes: u32) -> std::io::Result<()> {
+        self.frame(WINDOW_UPDATE, 0, 0, &bytes.to_be_bytes())?;
+        self.frame(WINDOW_UPDATE, 0, call, &bytes.to_be_bytes())
+    }
+
+    /// The status that the call ends with, as the first that ends on its connection:
+    /// later ones are told by reference to it.
+    pub fn status(&mut self, call: u32) -> i32 {
+        let ends = |frame: &Frame| {
+            let kind = matches!(frame.kind, HEADERS | RST_STREAM);
+            let last = frame.kind == RST_STREAM || frame.flags & END_STREAM != 0;
+            kind && last && frame.stream == call
+        };
+        let last = self.read_until(ends).expect("the connection stays");
+        assert_eq!(last.kind, HEADERS, "it is broken off");
+        let (name, last) = (b"grpc-status", last.payload);
+        let at = last.windows(name.len()).position(|window| window == name).expect("a status");
+        let value = &last[at + name.len()..];
+        let digits = &value[1..=usize::from(value[0])];
+        std::str::from_utf8(digits).unwrap().parse().expect("a number")
+    }
+
     /// True until the server has ended the connection. Drops what has come.
     pub fn is_open(&mut self) -> bool {
         self.stream.set_nonblocking(true).expect("a socket");
@@ -177,9 +208,12 @@ impl H2 {
         open
     }
 
-    /// Reads until `wanted` says yes, or the connection ends.
+    /// Reads until `wanted` says yes, or the connection ends. What it does not want, as
+    /// pings are that come for ever, is no reason to wait for longer.
     pub fn read_until(&mut self, mut wanted: impl FnMut(&Frame) -> bool) -> Option<Frame> {
+        let until = now() + PATIENCE;
         loop {
+            assert!(now() < until, "the frame did not come");
             let frame = self.read()?;
             if wanted(&frame) {
                 return Some(frame);

@@ -132,6 +132,19 @@ pub fn without_settings(mut command: Command) -> Command {
     command
 }
 
+/// This command, which is the binary or becomes it, as a service on free ports.
+pub fn serving(mut command: Command, cert: &Path, key: &Path, arguments: &[&str]) -> Command {
+    command
+        .args(["serve", "--port", "0", "--listen", "127.0.0.1", "--http", "127.0.0.1:0"])
+        .arg("--cert")
+        .arg(cert)
+        .arg("--key")
+        .arg(key)
+        .args(arguments)
+        .env("RUST_LOG", "debug");
+    command
+}
+
 impl Service {
     /// Serves with TLS on free ports.
     pub fn start() -> Service {
@@ -169,14 +182,7 @@ impl Service {
             // Its private files lie where the test can get at them.
             command.env("TMPDIR", certs.path());
         }
-        let mut child = command
-            .args(["serve", "--port", "0", "--listen", "127.0.0.1", "--http", "127.0.0.1:0"])
-            .arg("--cert")
-            .arg(&made.cert)
-            .arg("--key")
-            .arg(&made.key)
-            .args(arguments)
-            .env("RUST_LOG", "debug")
+        let mut child = serving(command, &made.cert, &made.key, arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

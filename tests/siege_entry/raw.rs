@@ -12,7 +12,6 @@ use grpcio::{
     GrpcSlice, Marshaller, MessageReader, Method, MethodType, WriteFlags,
 };
 
-use crate::harness::h2::{Frame, END_STREAM, H2, HEADERS};
 use crate::harness::{Service, PATIENCE};
 
 pub const EXECUTE: &str = "/connectionpool.SqlService/Execute";
@@ -108,18 +107,4 @@ pub fn gzipped(bytes: &[u8]) -> Vec<u8> {
         assert!(gzip.wait().unwrap().success());
         packed
     })
-}
-
-/// The status that the call ends with, as the first that ends on its connection: later
-/// ones are told by reference to it.
-pub fn grpc_status(h2: &mut H2, call: u32) -> i32 {
-    let ends = |frame: &Frame| {
-        frame.kind == HEADERS && frame.flags & END_STREAM != 0 && frame.stream == call
-    };
-    let last = h2.read_until(ends).expect("trailers").payload;
-    let name = b"grpc-status";
-    let at = last.windows(name.len()).position(|window| window == name).expect("a status");
-    let value = &last[at + name.len()..];
-    let digits = &value[1..=usize::from(value[0])];
-    std::str::from_utf8(digits).unwrap().parse().expect("a number")
 }

@@ -8,7 +8,7 @@ use protobuf::Message;
 
 use super::harness::h2::{message, DATA, H2};
 use super::harness::siege::Siege;
-use super::harness::{eventually, Service, Tenant};
+use super::harness::{code, eventually, Service, Tenant};
 use super::{bystander, held, nothing_is_held, refused, victim};
 
 fn on(tenant: &Tenant, channel: &str) -> ListenRequest {
@@ -38,10 +38,11 @@ fn deaf(service: &Service, tenant: &Tenant, count: usize) -> H2 {
         client.data(call, &request, true).unwrap();
     }
     let mut heard = 0;
-    while heard < count {
-        let frame = client.read().expect("the connection lives");
+    let all = client.read_until(|frame| {
         heard += usize::from(frame.kind == DATA && !frame.payload.is_empty());
-    }
+        heard == count
+    });
+    assert!(all.is_some(), "the connection lives");
     client
 }
 
@@ -71,14 +72,16 @@ fn notifications_that_nobody_takes_are_held_once() {
 
 #[test]
 fn where_the_memory_is_spent_the_slow_go_and_the_quick_hear_all() {
-    let limits = ["--insecure", "--memory-per-tenant", "4MiB", "--memory-per-connection", "4MiB"];
-    let service = Service::with(&limits);
+    let limits = ["--memory-per-tenant", "4MiB", "--memory-per-connection", "4MiB"];
+    let patient = ["--insecure", "--stall-timeout", "3600"];
+    let service = Service::with(&[&patient[..], &limits].concat());
     let tenant = victim(&service);
     let siege = Siege::start(&service, bystander());
     let slow = deaf(&service, &tenant, 20);
     let client = service.client();
     let mut quick = started(&client, &tenant, "a");
-    for _ in 0..20 {
+    // More than there is room for, and less than a listener may be behind.
+    for _ in 0..8 {
         flood(&tenant, 50);
         for _ in 0..50 {
             let said = quick.next().unwrap().unwrap();
@@ -97,19 +100,21 @@ fn where_the_memory_is_spent_the_slow_go_and_the_quick_hear_all() {
 
 #[test]
 fn a_listener_that_takes_nothing_is_given_up_in_time() {
-    let service = Service::with(&["--insecure", "--stall-timeout", "1"]);
+    let service = Service::with(&["--insecure", "--stall-timeout", "4"]);
     let (tenant, other) = (victim(&service), victim(&service));
     let client = service.client();
     let mut idle = started(&client, &other, "a");
-    let stalled = deaf(&service, &tenant, 1);
+    let mut stalled = deaf(&service, &tenant, 1);
     flood(&tenant, 100);
     eventually("something waits", || held(&service, "notifications") > 0);
     // Nobody has to say anything more for that.
     service.wait_quiet(&tenant.name);
     eventually("nothing waits", || held(&service, "notifications") == 0);
+    // It has as long again to take what is left, and to hear why.
+    stalled.take(1, 1 << 20).unwrap();
+    assert_eq!(stalled.status(1), code::ABORTED);
     // Who has nothing to take is left alone.
     other.sql("notify a, 'still'");
     let said = idle.next().unwrap().unwrap();
     assert!(matches!(said.kind, Some(Kind::Notification(_))));
-    drop(stalled);
 }

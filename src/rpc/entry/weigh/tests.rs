@@ -7,7 +7,8 @@ use crate::core::testing::Xorshift;
 use crate::proto::sql::session_request::Kind as Asked;
 use crate::proto::sql::value::Kind;
 use crate::proto::sql::{
-    ArrayDimension, ArrayValue, ExecuteRequest, RawValue, SessionRequest, Statement, Value,
+    ArrayDimension, ArrayValue, ExecuteRequest, RawValue, SessionExecute, SessionRequest,
+    Statement, Value,
 };
 use crate::proto::Shaped;
 
@@ -113,23 +114,60 @@ fn whatever_the_bytes_are_it_refuses_nothing_that_is_well_formed_and_does_not_pa
     assert!(decoded > 1000 && refused > 1000, "{decoded} {refused}");
 }
 
+/// A statement with an array in an array, and so on.
+fn nested(depth: usize) -> Statement {
+    let mut inner = Value::default();
+    for _ in 0..depth {
+        let array = ArrayValue { elements: vec![inner], ..ArrayValue::default() };
+        inner = value(Kind::Array(array));
+    }
+    Statement { parameters: vec![inner], ..Statement::default() }
+}
+
+/// A request with it.
+fn asked(depth: usize) -> Vec<u8> {
+    let statements = vec![nested(depth)];
+    let request = ExecuteRequest { statements, ..ExecuteRequest::default() };
+    request.write_to_bytes().expect("it is encoded")
+}
+
+/// The same on a stream, where it is one level deeper.
+fn asked_on_stream(depth: usize) -> Vec<u8> {
+    let execute = SessionExecute { statements: vec![nested(depth)], ..SessionExecute::default() };
+    let kind = Some(Asked::Execute(execute));
+    let request = SessionRequest { kind, ..SessionRequest::default() };
+    request.write_to_bytes().expect("it is encoded")
+}
+
 #[test]
 fn nesting_ends_where_protobufs_does() {
-    let nested = |depth: usize| {
-        let mut inner = Value::default();
-        for _ in 0..depth {
-            let array = ArrayValue { elements: vec![inner], ..ArrayValue::default() };
-            inner = value(Kind::Array(array));
-        }
-        let statement = Statement { parameters: vec![inner], ..Statement::default() };
-        let request = ExecuteRequest { statements: vec![statement], ..ExecuteRequest::default() };
-        request.write_to_bytes().expect("it is encoded")
-    };
     for depth in 40..60 {
-        let bytes = nested(depth);
+        let bytes = asked(depth);
         let real = ExecuteRequest::parse_from_bytes(&bytes).is_ok();
         assert_eq!(see::<ExecuteRequest>(&bytes).is_ok(), real, "{depth}");
+        let bytes = asked_on_stream(depth);
+        let real = SessionRequest::parse_from_bytes(&bytes).is_ok();
+        assert_eq!(see::<SessionRequest>(&bytes).is_ok(), real, "{depth} on a stream");
     }
+}
+
+#[test]
+fn the_deepest_request_takes_little_of_a_stack() {
+    // Those who decode one, gRPC's threads and workers, have 2 MiB. Not optimised, it
+    // takes more than 256 KiB.
+    const LITTLE: usize = 512 << 10;
+    let is_read = |depth: &usize| ExecuteRequest::parse_from_bytes(&asked(*depth)).is_ok();
+    let bytes = asked((40..60).rev().find(is_read).expect("some are read"));
+    let work = move || {
+        assert!(see::<ExecuteRequest>(&bytes).is_ok());
+        let request = ExecuteRequest::parse_from_bytes(&bytes).expect("it is read");
+        // It names no place to run at; what it holds is dropped, level by level, too.
+        assert!(crate::rpc::convert::sql::execute(request, &Limits::default()).is_err());
+    };
+    let small = std::thread::Builder::new().stack_size(LITTLE);
+    #[allow(clippy::disallowed_methods)] // A test's own, joined at once.
+    let thread = small.spawn(work).expect("a thread");
+    thread.join().expect("no panic");
 }
 
 #[test]
@@ -145,10 +183,8 @@ fn what_has_too_many_of_something_or_would_take_too_much_is_named() {
     assert_eq!(said, "statements[1].parameters must be at most 65535");
     let said = refusal(&of(vec![Statement::default(); 1001]));
     assert_eq!(said, "statements must be 1 to 1000");
-    let execute = crate::proto::sql::SessionExecute {
-        statements: vec![Statement::default(); 1001],
-        ..Default::default()
-    };
+    let statements = vec![Statement::default(); 1001];
+    let execute = SessionExecute { statements, ..SessionExecute::default() };
     let session =
         SessionRequest { kind: Some(Asked::Execute(execute)), ..SessionRequest::default() };
     assert_eq!(refusal(&session), "statements must be 1 to 1000");
