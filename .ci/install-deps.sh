@@ -38,7 +38,8 @@ missing() {
 
 report() { missing | sed 's/^/  missing: /'; }
 
-install_with_apt() {
+# Says in $as_root how to become root, if that is needed.
+find_root() {
     as_root=
     if [ "$(id -u)" -ne 0 ]; then
         if ! has sudo; then
@@ -48,6 +49,10 @@ install_with_apt() {
         # -n: without a terminal a question for the password would never be answered.
         if [ -t 0 ]; then as_root=sudo; else as_root="sudo -n"; fi
     fi
+}
+
+install_with_apt() {
+    find_root
     # Debian's package makes and starts a server of its own unless told not
     # to; we only want the programs.
     if [ ! -e /etc/postgresql-common ]; then
@@ -82,8 +87,42 @@ ensure_python_packages() {
         "grpcio>=1.60" "grpcio-tools>=1.60"
 }
 
-if [ -z "$(missing)" ]; then
+# The alert rules are tested in a real Prometheus. Installed, Debian's package would run
+# one as a service; we only want the programs, so it is unpacked beside the build.
+ensure_prometheus() {
+    if [ -z "$for_tests" ]; then return 0; fi
+    if has prometheus && has promtool; then return 0; fi
+    prometheus="${CARGO_TARGET_DIR:-target}/prometheus"
+    if "$prometheus/usr/bin/promtool" --version >/dev/null 2>&1; then return 0; fi
+    if ! has apt-get; then
+        echo "install-deps: no apt-get here; install prometheus with promtool, and run this again" >&2
+        exit 1
+    fi
+    echo "install-deps: Prometheus for the alert rules' tests, in $prometheus"
+    rm -rf "$prometheus"
+    mkdir -p "$prometheus"
+    (
+        cd "$prometheus"
+        fetch="apt-get -o Acquire::Retries=3 download prometheus"
+        if ! $fetch </dev/null; then
+            # The lists may be old, or not there at all.
+            find_root
+            $as_root apt-get update </dev/null
+            $fetch </dev/null
+        fi
+        dpkg --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin
+        rm -f prometheus_*.deb
+        usr/bin/promtool --version >/dev/null
+    )
+}
+
+ensure_what_lies_beside_the_build() {
     ensure_python_packages
+    ensure_prometheus
+}
+
+if [ -z "$(missing)" ]; then
+    ensure_what_lies_beside_the_build
     exit 0
 fi
 
@@ -108,4 +147,4 @@ if [ -n "$(missing)" ]; then
     exit 1
 fi
 
-ensure_python_packages
+ensure_what_lies_beside_the_build
