@@ -88,8 +88,9 @@ pub fn start(port: u16, bounds: Bounds, crowded: Crowded, service: &Service) -> 
     });
     let memory = Resident::open().inspect_err(|error| {
         log::warn!(
-            "event=guard_blind error={error:?} message=\"calls without an end are not \
-             noticed: /proc is needed for that\""
+            "event=guard_blind error={} message=\"calls without an end are not \
+             noticed: /proc is needed for that\"",
+            Quoted(&error.to_string())
         );
     });
     let mut guard = Guard {
