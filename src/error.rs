@@ -45,7 +45,12 @@ pub enum Error {
     /// No such tenant.
     TenantNotFound(TenantId),
     /// The tenant was registered with another DSN.
-    DsnMismatch(TenantId),
+    DsnMismatch {
+        /// The tenant.
+        tenant: TenantId,
+        /// The keys that are not the same; no values.
+        keys: Vec<String>,
+    },
     /// The tenant's queue is full.
     QueueFull {
         /// The tenant.
@@ -341,7 +346,7 @@ impl Error {
             Error::LeaseEnded(_) => "lease_ended",
             Error::LeaseBusy { .. } => "lease_busy",
             Error::TenantNotFound(_) => "tenant_not_found",
-            Error::DsnMismatch(_) => "dsn_mismatch",
+            Error::DsnMismatch { .. } => "dsn_mismatch",
             Error::QueueFull { .. } => "queue_full",
             Error::ServiceLimit { .. } => "service_limit",
             Error::WaitTimeout { .. } => "wait_timeout",

@@ -168,7 +168,7 @@ fn who_brings_another_dsn_learns_nothing_and_disturbs_nothing() {
             assert_eq!(said, (code::FAILED_PRECONDITION, reason), "{error}");
             let facts = error.info.unwrap().metadata;
             assert!(
-                facts.keys().all(|fact| ["tenant", "sqlstate"].contains(&&**fact)),
+                facts.keys().all(|fact| ["tenant", "sqlstate", "keys"].contains(&&**fact)),
                 "{facts:?}"
             );
             assert!(!error.message.contains(&granted.lease.lease_name), "{}", error.message);

@@ -26,10 +26,10 @@ impl fmt::Display for Error {
                 "lease {lease_name} is busy: another operation runs on it"
             ),
             Error::TenantNotFound(tenant) => write!(f, "pool not found for tenant {tenant}"),
-            Error::DsnMismatch(tenant) => write!(
-                f,
-                "dsn differs from the one tenant {tenant} was registered with"
-            ),
+            Error::DsnMismatch { tenant, keys } => {
+                write!(f, "dsn differs from the one tenant {tenant} was registered with: ")?;
+                mismatch(f, keys)
+            }
             Error::QueueFull {
                 tenant,
                 used,
@@ -136,6 +136,21 @@ impl fmt::Display for Error {
         }
     }
 }
+
+/// The keys in which a DSN differs, and what helps.
+fn mismatch(f: &mut fmt::Formatter<'_>, keys: &[String]) -> fmt::Result {
+    f.write_str(&keys.join(", "))?;
+    // Said of a wrong password beside them too.
+    if keys.iter().all(|key| SERVER_KEYS.contains(&key.as_str())) {
+        f.write_str(
+            "; other servers take over, with the same password, while the tenant has no lease, no call and no listener",
+        )?;
+    }
+    Ok(())
+}
+
+/// The keys of a DSN that say where the servers are.
+const SERVER_KEYS: [&str; 3] = ["host", "hostaddr", "port"];
 
 /// True if a result could not be had because its type, or one inside it, has no
 /// binary form. Other errors of this SQLSTATE are of functions in the statement.

@@ -217,7 +217,11 @@ impl Tenant {
     /// worker, because it is a round trip.
     pub fn settle(session: Session) {
         let tenant = Arc::clone(session.tenant());
-        tenant.context.tools.workers.clone().run(move || tenant.reset(session));
+        let returning = Returning::new(&tenant);
+        tenant.context.tools.workers.clone().run(move || {
+            drop(returning);
+            tenant.reset(session);
+        });
     }
 
     /// The same on this thread, which must be a worker.
@@ -262,5 +266,21 @@ impl Tenant {
         *lock(&permit.tenant().last_used) = clock::now();
         permit.tenant().close(taken, reason);
         drop(permit);
+    }
+}
+
+/// A session is on its way back, from the end of its use until it is being reset.
+struct Returning(Arc<Tenant>);
+
+impl Returning {
+    fn new(tenant: &Arc<Tenant>) -> Returning {
+        tenant.numbers.returning.fetch_add(1, Ordering::Relaxed);
+        Returning(Arc::clone(tenant))
+    }
+}
+
+impl Drop for Returning {
+    fn drop(&mut self) {
+        self.0.numbers.returning.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -14,6 +14,10 @@ pub(super) struct Numbers {
     pub(super) waited_micros: AtomicU64,
     pub(super) opening: AtomicUsize,
     pub(super) resetting: AtomicUsize,
+    /// Sessions that are about to be reset.
+    pub(super) returning: AtomicUsize,
+    /// Permits out for the service's own work.
+    pub(super) upkeep: AtomicUsize,
     /// Jobs between two tries to open a backend.
     pub(super) napping: AtomicUsize,
 }

@@ -221,7 +221,7 @@ impl Tenant {
         if !self.gate().try_take() {
             return nothing;
         }
-        let permit = Permit::new(self, None);
+        let permit = Permit::for_upkeep(self);
         let Ok(attempt) = self.attempt() else { return nothing };
         let Some(count) = self.store.reserve_below(self.settings.max_connections) else {
             return nothing;

@@ -12,13 +12,50 @@ use crate::error::Error;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
-/// What tells a tenant's DSN from others.
+/// What tells a tenant's DSN from others. The `application_name` is in none of it: one
+/// tenant may have several applications.
 #[derive(Clone, Copy)]
 pub struct Identity {
     /// All of it.
     pub dsn: Fingerprint,
     /// All but its password.
     pub but_password: Fingerprint,
+    /// All but its servers: hosts, addresses and ports.
+    pub but_servers: Fingerprint,
+    /// All but both.
+    pub but_both: Fingerprint,
+}
+
+/// In what two DSNs differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// In nothing.
+    None,
+    /// In the password only.
+    Password,
+    /// In the servers only.
+    Servers,
+    /// In both of these, and in nothing else.
+    Both,
+    /// In something else.
+    More,
+}
+
+impl Identity {
+    /// In what another DSN differs.
+    pub fn against(&self, other: &Identity) -> Difference {
+        if self.dsn == other.dsn {
+            Difference::None
+        } else if self.but_password == other.but_password {
+            Difference::Password
+        } else if self.but_servers == other.but_servers {
+            Difference::Servers
+        } else if self.but_both == other.but_both {
+            Difference::Both
+        } else {
+            Difference::More
+        }
+    }
 }
 
 /// Makes fingerprints that mean nothing outside of this process.
@@ -37,7 +74,7 @@ impl Digests {
         Ok(Digests { key })
     }
 
-    /// Equal for equal DSNs.
+    /// Equal for DSNs of one pool.
     ///
     /// # Errors
     /// If OpenSSL fails.
@@ -46,7 +83,8 @@ impl Digests {
             let key = PKey::hmac(&self.key)?;
             let mut signer = Signer::new(MessageDigest::sha256(), &key)?;
             let mut digest = [0; 32];
-            signer.update(dsn.canonical().as_bytes())?;
+            let counted = Dsn { application_name: None, ..dsn.clone() };
+            signer.update(counted.canonical().as_bytes())?;
             signer.sign(&mut digest)?;
             Ok::<_, ErrorStack>(Fingerprint(digest))
         };
@@ -56,7 +94,49 @@ impl Digests {
     /// # Errors
     /// As above.
     pub(super) fn identity(&self, dsn: &Dsn) -> Result<Identity, Error> {
-        let without = Dsn { password: None, ..dsn.clone() };
-        Ok(Identity { dsn: self.fingerprint(dsn)?, but_password: self.fingerprint(&without)? })
+        let mut without = Dsn { password: None, ..dsn.clone() };
+        let but_password = self.fingerprint(&without)?;
+        without.hosts = Vec::new();
+        let but_both = self.fingerprint(&without)?;
+        without.password.clone_from(&dsn.password);
+        let but_servers = self.fingerprint(&without)?;
+        Ok(Identity { dsn: self.fingerprint(dsn)?, but_password, but_servers, but_both })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dsns_of_one_pool_differ_in_nothing_and_others_in_what_they_do() {
+        let digests = Digests::new().unwrap();
+        let identity = |text: &str| digests.identity(&Dsn::parse(text).unwrap()).unwrap();
+        let base = identity("host=h user=u password=p application_name=a");
+        for (other, difference) in [
+            ("postgres://u:p@h/u", Difference::None),
+            ("host=h user=u password=p application_name=b", Difference::None),
+            ("host=h user=u password=q application_name=b", Difference::Password),
+            ("host=h user=u", Difference::Password),
+            ("host=g user=u password=p", Difference::Servers),
+            ("host=h,g port=1,2 user=u password=p", Difference::Servers),
+            ("host=h hostaddr=::1 user=u password=p", Difference::Servers),
+            ("host=g user=u password=q", Difference::Both),
+            ("host=g user=u password=p dbname=d", Difference::More),
+            ("host=h user=u password=p sslmode=require", Difference::More),
+            ("host=g user=v dbname=u password=p", Difference::More),
+        ] {
+            let other = identity(other);
+            assert_eq!(base.against(&other), difference);
+            assert_eq!(other.against(&base), difference);
+        }
+        assert!(
+            base.dsn
+                != Digests::new()
+                    .unwrap()
+                    .identity(&Dsn::parse("host=h user=u password=p").unwrap())
+                    .unwrap()
+                    .dsn
+        );
     }
 }

@@ -87,7 +87,7 @@ impl Tenant {
             if !self.gate().try_take() {
                 return false;
             }
-            let permit = Permit::new(self, None);
+            let permit = Permit::for_upkeep(self);
             // Dropped with the worker's job, it closes the backend and gives the
             // permit back.
             let Some(taken) = self.store.take_if(&which) else { return true };

@@ -1,6 +1,7 @@
 //! Values that settle themselves when dropped: permits, sessions, replies; and
 //! the job that waits for a session.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,14 +23,24 @@ pub struct Permit {
     tenant: Arc<Tenant>,
     /// Whom the gate has counted it for.
     caller: Option<CallerId>,
+    /// It is for the service's own work on the pool.
+    upkeep: bool,
     _counted: Counted,
 }
 
 impl Permit {
-    /// Wraps a permit that the gate has just given out.
+    /// Wraps a permit for a job that the gate has just given out.
     pub(super) fn new(tenant: &Arc<Tenant>, caller: Option<CallerId>) -> Permit {
         let counted = tenant.context().outstanding.count();
-        Permit { tenant: Arc::clone(tenant), caller, _counted: counted }
+        Permit { tenant: Arc::clone(tenant), caller, upkeep: false, _counted: counted }
+    }
+
+    /// Wraps a permit for the service's own work that the gate has just given out.
+    pub(super) fn for_upkeep(tenant: &Arc<Tenant>) -> Permit {
+        tenant.numbers.upkeep.fetch_add(1, Ordering::Relaxed);
+        let mut permit = Permit::new(tenant, None);
+        permit.upkeep = true;
+        permit
     }
 
     /// Whose permit it is.
@@ -40,7 +51,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.tenant.finish(self.caller.as_ref());
+        self.tenant.finish(self.caller.as_ref(), self.upkeep);
     }
 }
 

@@ -27,7 +27,7 @@ impl Tenant {
         if !self.gate().try_take() {
             return;
         }
-        let _permit = Permit::new(self, None);
+        let _permit = Permit::for_upkeep(self);
         let Some(count) = self.make_room() else { return };
         let limit = self.settings.connect_timeout;
         let mut taken = match self.open(count, limit, attempt) {

@@ -1,10 +1,11 @@
 //! All tenants, by name.
 //!
-//! A tenant's DSN stays what it was when it was registered, but for its password:
-//! a request that brings another one opens a tenant of its own, which takes the name
-//! over once PostgreSQL has let it in. What was leased of the one before is closed when
-//! it comes back.
+//! A tenant's DSN stays what it was when it was registered, but for its password and its
+//! servers: a request that brings others opens a tenant of its own, which takes the name
+//! over once PostgreSQL has let it in (`another`). What was leased of the one before is
+//! closed when it comes back.
 
+mod another;
 mod entry;
 mod guesses;
 mod known;
@@ -23,7 +24,6 @@ use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::recent::Recent;
 use crate::error::Error;
-use crate::logging;
 use crate::pool::context::Context;
 use crate::pool::identity::{Digests, Fingerprint};
 use crate::pool::job::Job;
@@ -179,71 +179,25 @@ impl Registry {
         };
         // Digests of equal length under a secret key: their comparison tells an
         // attacker nothing about the DSN.
-        let identity = self.digests.identity(dsn)?;
+        let fingerprint = self.digests.fingerprint(dsn)?;
         let found = self.find(&target.tenant);
         if let Some(tenant) = &found {
             self.may_compare(tenant, dsn, by)?;
         }
         let known = match found {
-            Some(tenant) if tenant.fingerprint() == identity.dsn => tenant,
-            // Its DSN has led nowhere so far: another may be the right one.
-            Some(tenant) if tenant.is_in_vain() && !tenant.has_another_password(identity) => {
-                self.remove(&tenant);
-                tenant.displace();
-                self.register(&target.tenant, dsn, identity, by)?
-            }
-            Some(tenant) => tenant,
-            None => self.register(&target.tenant, dsn, identity, by)?,
+            Some(tenant) if tenant.fingerprint() == fingerprint => tenant,
+            found => self.another(found, &target.tenant, dsn, by)?,
         };
-        // PostgreSQL knows which password is right.
-        let known = match known.has_another_password(identity) {
-            true => self.claim(&target.tenant, dsn, identity, by)?,
-            false => known,
-        };
-        if known.fingerprint() != identity.dsn {
-            return Err(Error::DsnMismatch(target.tenant.clone()));
-        }
         self.acquaint(&known, by);
         // Nobody has to stand behind a probe.
         let refusal = known.is_opening().then(|| known.opener.refusal(known.id())).flatten();
         refusal.map_or(Ok(known), Err)
     }
 
-    /// A tenant has its first backend. False: it claims a name and does not get it, or
-    /// there is no room for its connections.
-    pub(super) fn opened(&self, tenant: &Arc<Tenant>) -> bool {
-        let claim = self.settle(tenant);
-        if let Claim::Full { used, limit } = claim {
-            self.give_up(tenant, room::no_room(used, limit));
-            return false;
-        }
-        if tenant.stop_opening() {
-            self.opening.fetch_sub(1, Ordering::AcqRel);
-            lock(&self.away).remove(&(tenant.id().clone(), tenant.fingerprint()));
-        }
-        match claim {
-            Claim::Good(before) => {
-                if logging::admits("password_changed", Some(tenant.id())) {
-                    log::info!("event=password_changed tenant={}", tenant.id());
-                }
-                self.guesses.forget(tenant.id());
-                if before.stop_opening() {
-                    self.opening.fetch_sub(1, Ordering::AcqRel);
-                }
-                before.displace();
-                true
-            }
-            Claim::Bad => {
-                tenant.displace();
-                false
-            }
-            Claim::None | Claim::Full { .. } => true,
-        }
-    }
-
     /// Reserves its connections. Where there is no room, others may give way.
     fn settle(&self, tenant: &Arc<Tenant>) -> Claim {
         let limit = self.context.config.limits.max_backends;
+        self.clear_the_way(tenant);
         for _ in 0..LOOKUPS {
             let claim = self.write().settle(tenant, limit);
             match claim {

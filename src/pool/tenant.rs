@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::connect::Connect;
 use crate::clock;
+use crate::config::dsn::Dsn;
 use crate::config::PoolConfig;
 use crate::core::budget::{Budget, Held};
 use crate::core::callers::CallerId;
@@ -37,6 +38,8 @@ pub struct Tenant {
     pub(super) id: TenantId,
     pub(super) settings: PoolConfig,
     identity: Identity,
+    /// Its DSN without the password, to say in what another one differs.
+    pub(super) dsn: Dsn,
     /// Whose client connection brought its DSN.
     brought_by: CallerId,
     /// When.
@@ -82,6 +85,8 @@ pub(super) struct Registration {
     pub(super) id: TenantId,
     pub(super) settings: PoolConfig,
     pub(super) identity: Identity,
+    /// Without its password.
+    pub(super) dsn: Dsn,
     /// Whose client connection brings it.
     pub(super) brought_by: CallerId,
 }
@@ -95,7 +100,7 @@ impl Tenant {
         context: &Arc<Context>,
         registry: Weak<Registry>,
     ) -> Arc<Tenant> {
-        let Registration { id, settings, identity, brought_by } = registration;
+        let Registration { id, settings, identity, dsn, brought_by } = registration;
         let limits = &context.config.limits;
         let now = clock::now();
         let warmth = Mutex::new(Warmth::of(settings.min_connections, now));
@@ -108,6 +113,7 @@ impl Tenant {
             id,
             settings,
             identity,
+            dsn,
             brought_by,
             since: now,
             connect,
@@ -165,13 +171,6 @@ impl Tenant {
     /// Whose client connection brought its DSN.
     pub(super) fn brought_by(&self) -> &CallerId {
         &self.brought_by
-    }
-
-    /// True if its DSN differs from this one in its password only, and PostgreSQL may
-    /// say which is right: where it let this tenant in without one, any would do.
-    pub(super) fn has_another_password(&self, other: Identity) -> bool {
-        let same = self.identity.but_password == other.but_password;
-        same && self.identity.dsn != other.dsn && (self.is_opening() || self.was_asked())
     }
 
     /// True if PostgreSQL has asked for its password.
@@ -277,10 +276,13 @@ impl Tenant {
     }
 
     /// A permit came back: the next waiter gets it. Called by `Permit`.
-    pub(super) fn finish(self: &Arc<Self>, caller: Option<&CallerId>) {
+    pub(super) fn finish(self: &Arc<Self>, caller: Option<&CallerId>, upkeep: bool) {
         let now = clock::now();
         let mut gate = self.gate();
         let handed = gate.finish(caller, now);
+        if upkeep {
+            self.numbers.upkeep.fetch_sub(1, Ordering::Relaxed);
+        }
         // Nobody is left who would open the first backend. Closed in the same
         // breath, so that whoever comes now registers the tenant anew.
         let abandoned = gate.is_abandoned();
@@ -378,11 +380,6 @@ impl Tenant {
     /// was looked for: its DSN may be wrong.
     pub(super) fn is_in_vain(&self) -> bool {
         self.is_opening() && self.opener.is_troubled()
-    }
-
-    /// Another DSN takes its name. Whoever wants this one is told; leases go on.
-    pub(super) fn displace(self: &Arc<Self>) {
-        self.end(Error::DsnMismatch(self.id.clone()));
     }
 
     /// Takes the tenant out of service; whoever wants it is told why. Leases go on.

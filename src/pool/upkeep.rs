@@ -57,7 +57,7 @@ impl Tenant {
             if !self.gate().try_take() {
                 return;
             }
-            let permit = Permit::new(self, None);
+            let permit = Permit::for_upkeep(self);
             if !lock(&self.warmth).take(clock::now()) {
                 return;
             }
@@ -85,7 +85,7 @@ impl Tenant {
             if !self.gate().try_take() {
                 return;
             }
-            let permit = Permit::new(self, None);
+            let permit = Permit::for_upkeep(self);
             let old = self.store.take_if(|slot| self.is_old(slot, now));
             let Some(taken) = old else { return };
             let reason = if now >= taken.retire_at { "max_lifetime" } else { "idle" };
@@ -101,7 +101,7 @@ impl Tenant {
             if !self.gate().try_take() {
                 return;
             }
-            let permit = Permit::new(self, None);
+            let permit = Permit::for_upkeep(self);
             let Some(taken) = self.store.take_if(|_| true) else { return };
             let tenant = Arc::clone(self);
             self.context.tools.workers.run(move || {

@@ -116,9 +116,10 @@ impl<'a> Said<'a> {
             Error::TenantNotFound(tenant) => {
                 Said::new(Code::NOT_FOUND, Reason::REASON_TENANT_NOT_FOUND).with("tenant", tenant)
             }
-            Error::DsnMismatch(tenant) => {
+            Error::DsnMismatch { tenant, keys } => {
                 Said::new(Code::FAILED_PRECONDITION, Reason::REASON_DSN_MISMATCH)
                     .with("tenant", tenant)
+                    .with("keys", keys.join(","))
             }
             Error::QueueFull { tenant, used, waiting, limit } => {
                 Said::new(Code::RESOURCE_EXHAUSTED, Reason::REASON_QUEUE_FULL)

@@ -5,12 +5,42 @@ use super::{ClientCert, Dsn, HostPort, PoolKeys, RootCert, Secret, TlsKeys};
 use crate::config::Reset;
 use std::time::Duration;
 
+/// Keys with their values, in a fixed order.
+type Pairs<'a> = Vec<(&'a str, String)>;
+
 impl Dsn {
     /// The connection string of `keyword=value` pairs that parses to this DSN,
     /// *with the password*. It differs whenever two DSNs differ.
     ///
     /// It is meant to be fed to a keyed digest and to be kept nowhere.
     pub fn canonical(&self) -> String {
+        text(self.pairs())
+    }
+
+    /// A text that differs whenever two DSNs name different hosts, ports,
+    /// databases or users; it holds no secret.
+    pub fn target_canonical(&self) -> String {
+        text(self.target_pairs())
+    }
+
+    /// The keys that are not the same in another DSN, for people. Of the password nothing
+    /// is said: whoever brings another host must not learn whether the password beside it
+    /// is right. Nor of `application_name`, which tells no pools apart.
+    pub fn differing(&self, other: &Dsn) -> Vec<String> {
+        let (here, there) = (self.pairs(), other.pairs());
+        let only_here = here.iter().filter(|pair| !there.contains(pair));
+        let only_there = there.iter().filter(|pair| !here.contains(pair));
+        let mut keys: Vec<String> = Vec::new();
+        for (key, _) in only_here.chain(only_there) {
+            let counts = ![PASSWORD, APPLICATION_NAME].contains(key);
+            if counts && keys.iter().all(|known| known != key) {
+                keys.push((*key).to_owned());
+            }
+        }
+        keys
+    }
+
+    fn pairs(&self) -> Pairs<'_> {
         // Naming every field makes a new one a compile error here.
         let Dsn {
             hosts: _,
@@ -31,8 +61,8 @@ impl Dsn {
             tcp_user_timeout,
             pool,
         } = self;
-        let mut out = self.target_canonical();
-        push_some(&mut out, "password", password.as_ref().map(Secret::reveal));
+        let mut out = self.target_pairs();
+        push_some(&mut out, PASSWORD, password.as_ref().map(Secret::reveal));
         push_tls(&mut out, tls);
         push_some(
             &mut out,
@@ -41,7 +71,7 @@ impl Dsn {
         );
         push(&mut out, "target_session_attrs", target_session.as_str());
         push_seconds(&mut out, "connect_timeout", connect_timeout);
-        push_some(&mut out, "application_name", application_name.as_deref());
+        push_some(&mut out, APPLICATION_NAME, application_name.as_deref());
         push_some(&mut out, "options", options.as_deref());
         for (name, value) in parameters {
             push(&mut out, name, value);
@@ -56,10 +86,8 @@ impl Dsn {
         out
     }
 
-    /// A text that differs whenever two DSNs name different hosts, ports,
-    /// databases or users; it holds no secret.
-    pub fn target_canonical(&self) -> String {
-        let mut out = String::new();
+    fn target_pairs(&self) -> Pairs<'_> {
+        let mut out = Pairs::new();
         let mut list = |key, given: bool, item: fn(&HostPort) -> String| {
             if given {
                 let items: Vec<String> = self.hosts.iter().map(item).collect();
@@ -78,7 +106,7 @@ impl Dsn {
     }
 }
 
-fn push_tls(out: &mut String, tls: &TlsKeys) {
+fn push_tls(out: &mut Pairs<'_>, tls: &TlsKeys) {
     let TlsKeys { mode, negotiation, root, client, channel_binding } = tls;
     push(out, "sslmode", mode.keyword());
     push(out, "sslnegotiation", negotiation.keyword());
@@ -94,7 +122,7 @@ fn push_tls(out: &mut String, tls: &TlsKeys) {
     push(out, "channel_binding", channel_binding.keyword());
 }
 
-fn push_pool(out: &mut String, pool: &PoolKeys) {
+fn push_pool(out: &mut Pairs<'_>, pool: &PoolKeys) {
     let PoolKeys {
         max_conns,
         min_conns,
@@ -113,32 +141,43 @@ fn push_pool(out: &mut String, pool: &PoolKeys) {
     push_some(out, "pool_reset", reset.map(Reset::as_str));
 }
 
-/// Appends a pair; quoting keeps values from running into the next key.
-fn push(out: &mut String, key: &str, value: &str) {
-    if !out.is_empty() {
-        out.push(' ');
+/// One text; quoting keeps values from running into the next key.
+fn text(pairs: Pairs<'_>) -> String {
+    let mut out = String::new();
+    for (key, value) in pairs {
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        out.push_str(key);
+        out.push_str("='");
+        out.push_str(&value.replace('\\', "\\\\").replace('\'', "\\'"));
+        out.push('\'');
     }
-    out.push_str(key);
-    out.push_str("='");
-    out.push_str(&value.replace('\\', "\\\\").replace('\'', "\\'"));
-    out.push('\'');
+    out
 }
 
-fn push_some(out: &mut String, key: &str, value: Option<&str>) {
+fn push<'a>(out: &mut Pairs<'a>, key: &'a str, value: &str) {
+    out.push((key, value.to_owned()));
+}
+
+fn push_some<'a>(out: &mut Pairs<'a>, key: &'a str, value: Option<&str>) {
     if let Some(value) = value {
         push(out, key, value);
     }
 }
 
-fn push_number(out: &mut String, key: &str, value: &Option<u32>) {
+fn push_number<'a>(out: &mut Pairs<'a>, key: &'a str, value: &Option<u32>) {
     push_some(out, key, value.map(|number| number.to_string()).as_deref());
 }
 
-fn push_seconds(out: &mut String, key: &str, value: &Option<Duration>) {
+fn push_seconds<'a>(out: &mut Pairs<'a>, key: &'a str, value: &Option<Duration>) {
     push_some(out, key, value.map(|duration| duration.as_secs().to_string()).as_deref());
 }
 
 /// In Go's syntax.
-fn push_duration(out: &mut String, key: &str, value: &Option<Duration>) {
+fn push_duration<'a>(out: &mut Pairs<'a>, key: &'a str, value: &Option<Duration>) {
     push_some(out, key, value.map(|duration| format!("{}ns", duration.as_nanos())).as_deref());
 }
+
+const PASSWORD: &str = "password";
+const APPLICATION_NAME: &str = "application_name";

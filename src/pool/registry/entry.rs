@@ -44,11 +44,12 @@ impl Registry {
         let name = application_name(id);
         let tries = Tries::new(&self.logins, &dsn.user, by);
         let asker = Asker { tenant: id.clone(), caller: by.clone() };
+        let shown = Dsn { password: None, ..dsn.clone() };
         let (dsn, tls, cache) = (dsn.clone(), self.tls.clone(), settings.statement_cache);
         let connect = PgConnect::new(dsn, tries, asker, name, tls, cert_dir, cache);
         let (id, brought_by) = (id.clone(), by.clone());
         Ok(Tenant::new(
-            Registration { id, settings, identity, brought_by },
+            Registration { id, settings, identity, dsn: shown, brought_by },
             Box::new(connect),
             opener,
             &self.context,
@@ -82,7 +83,7 @@ impl Registry {
         Ok(fresh)
     }
 
-    /// Inserts a tenant that takes the name over if its password is right, unless
+    /// Inserts a tenant that takes the name over if PostgreSQL lets it in, unless
     /// somebody else just has. It counts for no more backends than the one which has
     /// the name, and is to end that.
     pub(super) fn claim(
@@ -102,16 +103,19 @@ impl Registry {
         let Some(named) = known.find(id) else {
             return self.name(&mut known, fresh);
         };
-        self.guesses.another(id, by);
+        if named.has_another_password(identity) {
+            self.guesses.another(id, by);
+        }
         // Together they have about twice what the tenant may have.
         let (before, limit) = (known.open_before(id), fresh.settings().max_connections);
         let open = named.store.open();
         if before > 0 && before + open > limit {
-            let what = "connections of one tenant that were opened with earlier passwords";
+            let what =
+                "connections of one tenant that were opened with earlier passwords or servers";
             return Err(Error::ServiceLimit { what, used: before + open, limit });
         }
         let (all, own) = known.claimants(id, by);
-        let what = "other passwords of one tenant that are being tried";
+        let what = "other passwords or servers of one tenant that are being tried";
         if own >= CLAIMANTS_PER_CALLER {
             let (tenant, limit) = (id.clone(), CLAIMANTS_PER_CALLER);
             return Err(Error::CallerLimit { tenant, what, used: own + 1, limit });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
-use crate::pool::identity::Fingerprint;
+use crate::pool::identity::{Difference, Fingerprint};
 use crate::pool::store::OpenNumber;
 use crate::pool::tenant::Tenant;
 
@@ -21,7 +21,8 @@ pub(super) struct Known {
     named: HashMap<TenantId, Arc<Tenant>>,
     /// How many backends those of them that were opened may have.
     reserved: HashMap<TenantId, usize>,
-    /// Their DSNs have another password than that of the tenant which has the name.
+    /// Their DSNs have another password, or other servers, than that of the tenant which
+    /// has the name.
     /// Whoever gets a connection takes the name.
     claimants: HashMap<(TenantId, Fingerprint), Arc<Tenant>>,
     /// The connections of those who had a name, as long as there are any.
@@ -88,7 +89,7 @@ impl Known {
 
     /// PostgreSQL has let a tenant in, and its backends are reserved. If it claims its
     /// name, it gets it from one whose DSN is another in its password only, provided that
-    /// PostgreSQL has asked for that.
+    /// PostgreSQL has asked for that; or in its servers only, provided that it stands down.
     pub(super) fn settle(&mut self, tenant: &Arc<Tenant>, limit: usize) -> Claim {
         let named = self.named.get(tenant.id()).cloned();
         if !self.is_claimant(tenant) {
@@ -106,9 +107,12 @@ impl Known {
             }
             return claim;
         };
-        let differs = before.fingerprint() != tenant.fingerprint();
-        let same = before.identity().but_password == tenant.identity().but_password;
-        if !(differs && same && tenant.was_asked()) {
+        let good = match before.identity().against(&tenant.identity()) {
+            Difference::Password => tenant.was_asked(),
+            Difference::Servers => before.has_ended(),
+            Difference::None | Difference::Both | Difference::More => false,
+        };
+        if !good {
             self.remove_claim(tenant);
             return Claim::Bad;
         }

@@ -8,6 +8,7 @@ use crossbeam_channel::{unbounded, Receiver, Sender};
 
 use super::fakes::{Census, Fakes, Script};
 use crate::clock;
+use crate::config::dsn::Dsn;
 use crate::config::{Config, PoolConfig};
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
@@ -62,10 +63,12 @@ impl World {
         let census = Arc::<Census>::default();
         let fakes = Fakes { census: Arc::clone(&census), script };
         let id = TenantId::parse("fake").expect("a good name");
-        let identity = Identity { dsn: Fingerprint([0; 32]), but_password: Fingerprint([1; 32]) };
+        let [dsn, but_password, but_servers, but_both] = [0, 1, 2, 3].map(|n| Fingerprint([n; 32]));
+        let identity = Identity { dsn, but_password, but_servers, but_both };
+        let dsn = Dsn::parse("host=h user=u").expect("a good DSN");
         let brought_by = CallerId::new("somebody");
         let tenant = Tenant::new(
-            Registration { id, settings, identity, brought_by },
+            Registration { id, settings, identity, dsn, brought_by },
             Box::new(fakes),
             Arc::default(),
             &context,

@@ -82,7 +82,11 @@ fn table() -> Vec<(Error, Code, &'static str)> {
         ),
         (Error::LeaseBusy { lease_name: "l".to_owned() }, Code::FAILED_PRECONDITION, "LEASE_BUSY"),
         (Error::TenantNotFound(tenant.clone()), Code::NOT_FOUND, "TENANT_NOT_FOUND"),
-        (Error::DsnMismatch(tenant.clone()), Code::FAILED_PRECONDITION, "DSN_MISMATCH"),
+        (
+            Error::DsnMismatch { tenant: tenant.clone(), keys: vec!["host".to_owned()] },
+            Code::FAILED_PRECONDITION,
+            "DSN_MISMATCH",
+        ),
         (
             Error::QueueFull { tenant: tenant.clone(), used: 1, waiting: 2, limit: 2 },
             Code::RESOURCE_EXHAUSTED,

@@ -64,3 +64,26 @@ fn the_target_is_hosts_ports_database_and_user() {
     assert_eq!(target, dsn("postgres://u:other@h?sslmode=disable").target_canonical());
     assert_ne!(target, dsn("postgres://u:other@h:1").target_canonical());
 }
+
+#[test]
+fn keys_that_differ_are_named_and_no_word_is_said_of_the_password() {
+    let base = dsn("host=h user=u password=p my.app=1");
+    for (other, keys) in [
+        ("postgres://u:p@h/u?my.app=1&port=5432", vec![]),
+        ("host=h user=u password=q my.app=1", vec![]),
+        ("host=h user=u my.app=1 application_name=a", vec![]),
+        ("host=g port=1 user=u password=p my.app=1", vec!["host", "port"]),
+        ("host=g port=1 user=u password=q my.app=1", vec!["host", "port"]),
+        ("host=h hostaddr=::1 user=u password=p my.app=1", vec!["hostaddr"]),
+        ("host=h user=v dbname=u password=p my.app=1", vec!["user"]),
+        ("host=h user=u password=p my.app=2", vec!["my.app"]),
+        ("host=h user=u my.other=2 sslmode=require", vec!["my.app", "my.other", "sslmode"]),
+        ("host=h user=u my.app=1 pool_max_conns=3 options=x", vec!["options", "pool_max_conns"]),
+    ] {
+        let other = dsn(other);
+        for mut said in [base.differing(&other), other.differing(&base)] {
+            said.sort();
+            assert_eq!(said, keys, "{other}");
+        }
+    }
+}
