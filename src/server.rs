@@ -1,6 +1,7 @@
 //! Wiring only: start in order, stop in reverse.
 
 mod descriptors;
+mod settings;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,12 +14,15 @@ use crate::core::lease_table::EndReason;
 use crate::core::quoted::Quoted;
 use crate::core::secs::Secs;
 use crate::http;
+use crate::http::not_served::NotServed;
 use crate::pool::context::Context;
 use crate::pool::port::Reach;
 use crate::pool::service::Service;
 use crate::rpc;
 use crate::runtime::shutdown::Thread;
 use crate::runtime::{guard, keeper, probe, reaper};
+
+use settings::Settings;
 
 /// After the drain time, what was cancelled has so long to end.
 const AFTER_CANCEL: Duration = Duration::from_secs(5);
@@ -40,7 +44,7 @@ pub enum StartError {
     /// gRPC cannot be served.
     Grpc(rpc::server::BindError),
     /// HTTP cannot be served.
-    Http(std::io::Error, std::net::SocketAddr),
+    Http(NotServed),
     /// OpenSSL cannot be set up.
     OpenSsl(openssl::error::ErrorStack),
     /// A thread cannot be started.
@@ -57,9 +61,7 @@ impl fmt::Display for StartError {
                  or lower --max-backends or --max-client-connections"
             ),
             StartError::Grpc(error) => error.fmt(f),
-            StartError::Http(error, address) => {
-                write!(f, "failed to create TCP listener: {address}: {error} (--http changes it)")
-            }
+            StartError::Http(error) => error.fmt(f),
             StartError::OpenSsl(error) => write!(f, "OpenSSL cannot be set up: {error}"),
             StartError::Thread(error) => write!(f, "a thread cannot be started: {error}"),
         }
@@ -86,14 +88,13 @@ impl Server {
     /// # Errors
     /// What is in the way, naming the flag that changes it.
     pub fn start(config: Config) -> Result<Server, StartError> {
-        config.pool.check().map_err(StartError::Config)?;
-        config.limits.check().map_err(StartError::Config)?;
+        config.check().map_err(StartError::Config)?;
         let bounds = descriptors::share_out(&config.limits)?;
+        log::info!("event=settings {}", Settings { config: &config, bounds: &bounds });
         let context = Context::new(config);
         let service = Service::new(&context).map_err(StartError::OpenSsl)?;
         let config = &context.config;
-        let http = http::server::Server::start(config.http, &service)
-            .map_err(|error| StartError::Http(error, config.http))?;
+        let http = http::server::Server::start(config.http, &service).map_err(StartError::Http)?;
         let registry = Arc::clone(&service.registry);
         let reaper =
             reaper::start(registry, Arc::clone(&service.leases)).map_err(StartError::Thread)?;

@@ -2,22 +2,26 @@
 
 mod demo;
 mod dev_certs;
+mod environment;
 mod logging;
 mod process;
 mod serve;
 mod size;
+mod time;
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::core::quoted::Quoted;
 
 /// Leases real PostgreSQL connections to many tenants over gRPC.
 #[derive(Parser)]
 #[command(name = "connection-pool-manager", version, args_conflicts_with_subcommands = true)]
+#[command(after_help = "A TIME is in seconds, or has units: 30, 30s, 1m30s, 250ms.")]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -60,6 +64,9 @@ pub fn main() -> ExitCode {
     if let Err(error) = settled {
         log::warn!("event=allocator_not_set error={}", Quoted(&error.to_string()));
     }
+    if !matches!(command, Command::DevCerts { .. }) {
+        environment::warn_of_unknown(&Cli::command());
+    }
     let outcome = match command {
         Command::Serve(flags) => serve::run(&flags),
         Command::Demo(flags) => demo::run(&flags),
@@ -68,12 +75,18 @@ pub fn main() -> ExitCode {
     let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            crate::logging::say(&format!("connection-pool-manager: {error}\n"));
+            crate::logging::say(&format!("connection-pool-manager: {}\n", with_causes(&*error)));
             ExitCode::FAILURE
         }
     };
     crate::logging::finish();
     code
+}
+
+/// What failed, and why, and why that.
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| (*error).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -94,7 +107,6 @@ fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
 mod tests {
     use super::*;
     use crate::config::Limits;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{value_parser, Args};
+use clap::Args;
 use crossbeam_channel::{unbounded, Receiver};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
+use crate::cli::time::{within, FOREVER_SECS};
 use crate::cli::{process, size, Outcome};
 use crate::config::{Config, Limits, PoolConfig, Reset, Tls};
 use crate::core::quoted::Quoted;
@@ -42,21 +43,24 @@ pub(super) struct Flags {
     /// Where /health and /metrics listen: HOST:PORT, or :PORT for every address.
     #[arg(long, env = "CPM_HTTP", default_value = ":8082", value_parser = http_address)]
     pub http: SocketAddr,
-    /// How long a stop waits for leases to end, in seconds.
-    #[arg(long, env = "CPM_DRAIN_TIMEOUT", default_value_t = 30, value_name = "SECONDS")]
-    pub drain_timeout: u64,
-    /// The most connections of a tenant.
-    #[arg(long, env = "CPM_MAX_CONNECTIONS", default_value_t = 20)]
-    pub max_connections: usize,
+    /// How long a stop waits for leases to end.
+    #[arg(long, env = "CPM_DRAIN_TIMEOUT", default_value = "30", value_name = "TIME",
+          value_parser = within(0..=FOREVER_SECS))]
+    pub drain_timeout: Duration,
+    /// The most connections of a tenant [default: 20, or those of all tenants if lower].
+    #[arg(long, env = "CPM_MAX_CONNECTIONS")]
+    pub max_connections: Option<usize>,
     /// Connections of a tenant that are kept open [default: 5, or the maximum if lower].
     #[arg(long, env = "CPM_MIN_CONNECTIONS")]
     pub min_connections: Option<usize>,
-    /// A connection is replaced after so long, in seconds.
-    #[arg(long, env = "CPM_MAX_LIFETIME", default_value_t = 1800, value_name = "SECONDS")]
-    pub max_lifetime: u64,
-    /// A connection above the minimum is closed when idle for so long, in seconds.
-    #[arg(long, env = "CPM_IDLE_TIMEOUT", default_value_t = 300, value_name = "SECONDS")]
-    pub idle_timeout: u64,
+    /// A connection is replaced after so long.
+    #[arg(long, env = "CPM_MAX_LIFETIME", default_value = "1800", value_name = "TIME",
+          value_parser = within(0..=FOREVER_SECS))]
+    pub max_lifetime: Duration,
+    /// A connection above the minimum is closed when idle for so long.
+    #[arg(long, env = "CPM_IDLE_TIMEOUT", default_value = "300", value_name = "TIME",
+          value_parser = within(0..=FOREVER_SECS))]
+    pub idle_timeout: Duration,
     /// What becomes of a connection after a lease: clean = reset and used again,
     /// close = closed.
     #[arg(long, env = "CPM_RESET", default_value = "clean", value_parser = reset)]
@@ -64,30 +68,31 @@ pub(super) struct Flags {
     /// Prepared statements that each connection keeps; 0 keeps none.
     #[arg(long, env = "CPM_STATEMENT_CACHE", default_value_t = 100)]
     pub statement_cache: usize,
-    /// Connections at rest are checked so often, in seconds; 0 = never.
-    #[arg(long, env = "CPM_HEALTH_CHECK_INTERVAL", default_value_t = 30, value_name = "SECONDS",
-          value_parser = value_parser!(u64).range(0..=3600))]
-    pub health_check_interval: u64,
-    /// A check of a connection has so long, in seconds.
-    #[arg(long, env = "CPM_HEALTH_CHECK_TIMEOUT", default_value_t = 5, value_name = "SECONDS",
-          value_parser = value_parser!(u64).range(1..=300))]
-    pub health_check_timeout: u64,
-    /// A connection at rest is talked to after so long of silence, in seconds; 0 = never.
-    #[arg(long, env = "CPM_PING_INTERVAL", default_value_t = 25, value_name = "SECONDS",
-          value_parser = value_parser!(u64).range(0..=3600))]
-    pub ping_interval: u64,
+    /// Connections at rest are checked so often; 0 = never.
+    #[arg(long, env = "CPM_HEALTH_CHECK_INTERVAL", default_value = "30", value_name = "TIME",
+          value_parser = within(0..=3600))]
+    pub health_check_interval: Duration,
+    /// A check of a connection has so long.
+    #[arg(long, env = "CPM_HEALTH_CHECK_TIMEOUT", default_value = "5", value_name = "TIME",
+          value_parser = within(1..=300))]
+    pub health_check_timeout: Duration,
+    /// A connection at rest is talked to after so long of silence; 0 = never.
+    #[arg(long, env = "CPM_PING_INTERVAL", default_value = "25", value_name = "TIME",
+          value_parser = within(0..=3600))]
+    pub ping_interval: Duration,
     /// Leases that one client connection may hold at a tenant, if the tenant may
     /// have more connections than that.
     #[arg(long, env = "CPM_LEASES_PER_CALLER", default_value_t = 20)]
     pub leases_per_caller: usize,
-    /// A request must have come whole within so long, in seconds.
-    #[arg(long, env = "CPM_REQUEST_TIMEOUT", default_value_t = 10, value_name = "SECONDS",
-          value_parser = value_parser!(u64).range(1..=3600))]
-    pub request_timeout: u64,
+    /// A request must have come whole within so long.
+    #[arg(long, env = "CPM_REQUEST_TIMEOUT", default_value = "10", value_name = "TIME",
+          value_parser = within(1..=3600))]
+    pub request_timeout: Duration,
     /// A reader of a streamed result that takes nothing for so long has its
-    /// statement cancelled, in seconds; a call whose answer is not taken ends.
-    #[arg(long, env = "CPM_STALL_TIMEOUT", default_value_t = 30, value_name = "SECONDS")]
-    pub stall_timeout: u64,
+    /// statement cancelled; a call whose answer is not taken ends.
+    #[arg(long, env = "CPM_STALL_TIMEOUT", default_value = "30", value_name = "TIME",
+          value_parser = within(0..=FOREVER_SECS))]
+    pub stall_timeout: Duration,
     /// The most connections of all tenants together.
     #[arg(long, env = "CPM_MAX_BACKENDS", default_value_t = 2000)]
     pub max_backends: usize,
@@ -112,22 +117,26 @@ pub(super) struct Flags {
     #[arg(long, env = "CPM_MEMORY_PER_CONNECTION", value_name = "SIZE",
           value_parser = size::bytes, default_value = "32MiB")]
     pub memory_per_connection: usize,
-    /// A silent client is asked after so long whether it is still there, in seconds.
-    #[arg(long, env = "CPM_KEEPALIVE_TIME", default_value_t = 30, value_name = "SECONDS",
-          value_parser = value_parser!(u64).range(1..=86_400))]
-    pub keepalive_time: u64,
-    /// A client that does not answer that within so long has left, in seconds.
-    #[arg(long, env = "CPM_KEEPALIVE_TIMEOUT", default_value_t = 10, value_name = "SECONDS",
-          value_parser = value_parser!(u64).range(1..=86_400))]
-    pub keepalive_timeout: u64,
-    /// A lease held for longer is named in the log, in seconds.
-    #[arg(long, env = "CPM_LEAK_WARNING", default_value_t = 600, value_name = "SECONDS",
-          value_parser = value_parser!(u64).range(1..))]
-    pub leak_warning: u64,
+    /// A silent client is asked after so long whether it is still there.
+    #[arg(long, env = "CPM_KEEPALIVE_TIME", default_value = "30", value_name = "TIME",
+          value_parser = within(1..=86_400))]
+    pub keepalive_time: Duration,
+    /// A client that does not answer that within so long has left.
+    #[arg(long, env = "CPM_KEEPALIVE_TIMEOUT", default_value = "10", value_name = "TIME",
+          value_parser = within(1..=86_400))]
+    pub keepalive_timeout: Duration,
+    /// A lease held for longer is named in the log.
+    #[arg(long, env = "CPM_LEAK_WARNING", default_value = "600", value_name = "TIME",
+          value_parser = within(1..=FOREVER_SECS))]
+    pub leak_warning: Duration,
     /// Let a crash leave a core, and a debugger in. Both hold all tenants' passwords.
     #[arg(long, env = "CPM_CORE_DUMPS", value_parser = BoolishValueParser::new())]
     pub core_dumps: bool,
 }
+
+/// Zero would give every reader up; a day is as good as for ever.
+const SHORTEST_STALL: Duration = Duration::from_secs(1);
+const LONGEST_STALL: Duration = Duration::from_secs(86_400);
 
 /// Absolute, so that a DSN may name a file by its whole path.
 fn directory(path: &str) -> Result<PathBuf, String> {
@@ -167,6 +176,9 @@ impl Flags {
     }
 
     pub(super) fn config(&self) -> Config {
+        let defaults = PoolConfig::default();
+        let max_connections =
+            self.max_connections.unwrap_or(defaults.max_connections.min(self.max_backends));
         Config {
             listen: self.listen.clone(),
             port: self.port,
@@ -177,32 +189,31 @@ impl Flags {
             },
             http: self.http,
             dsn_cert_dir: self.dsn_cert_dir.clone(),
-            drain_timeout: Duration::from_secs(self.drain_timeout),
-            keepalive_time: Duration::from_secs(self.keepalive_time),
-            keepalive_timeout: Duration::from_secs(self.keepalive_timeout),
-            leak_warning: Duration::from_secs(self.leak_warning),
+            drain_timeout: self.drain_timeout,
+            keepalive_time: self.keepalive_time,
+            keepalive_timeout: self.keepalive_timeout,
+            leak_warning: self.leak_warning,
             pool: PoolConfig {
-                max_connections: self.max_connections,
+                max_connections,
                 min_connections: self
                     .min_connections
-                    .unwrap_or(PoolConfig::default().min_connections.min(self.max_connections)),
-                max_lifetime: Duration::from_secs(self.max_lifetime),
-                idle_timeout: Duration::from_secs(self.idle_timeout),
+                    .unwrap_or(defaults.min_connections.min(max_connections)),
+                max_lifetime: self.max_lifetime,
+                idle_timeout: self.idle_timeout,
                 reset: self.reset,
-                health_interval: Duration::from_secs(self.health_check_interval),
-                health_timeout: Duration::from_secs(self.health_check_timeout),
-                ping_interval: Duration::from_secs(self.ping_interval),
+                health_interval: self.health_check_interval,
+                health_timeout: self.health_check_timeout,
+                ping_interval: self.ping_interval,
                 statement_cache: self.statement_cache,
-                ..PoolConfig::default()
+                ..defaults
             },
             limits: Limits {
                 max_backends: self.max_backends,
                 leases_per_caller: self.leases_per_caller,
                 client_connections: self.max_client_connections,
                 client_connections_per_address: self.client_connections_per_address,
-                request_timeout: Duration::from_secs(self.request_timeout),
-                // Zero would give every reader up; a day is as good as for ever.
-                stall_timeout: Duration::from_secs(self.stall_timeout.clamp(1, 86_400)),
+                request_timeout: self.request_timeout,
+                stall_timeout: self.stall_timeout.clamp(SHORTEST_STALL, LONGEST_STALL),
                 memory_bytes: self.memory_limit,
                 memory_bytes_per_tenant: self.memory_per_tenant,
                 memory_bytes_per_connection: self.memory_per_connection,

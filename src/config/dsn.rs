@@ -10,7 +10,6 @@
 
 mod canonical;
 mod display;
-mod durations;
 mod error;
 mod hosts;
 mod keys;

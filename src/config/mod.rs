@@ -2,10 +2,13 @@
 //! reason for it. Filled from the command line and `CPM_*` variables in `cli`.
 
 pub mod dsn;
+mod durations;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use durations::duration;
 
 /// Settings of one running service.
 #[derive(Debug, Clone)]
@@ -243,6 +246,23 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Checks what nobody could be served with, or would not get what it is promised.
+    ///
+    /// # Errors
+    /// The rule that is broken, naming the setting.
+    pub fn check(&self) -> Result<(), String> {
+        self.pool.check()?;
+        self.limits.check()?;
+        let (tenant, all) = (self.pool.max_connections, self.limits.max_backends);
+        if tenant > all {
+            // Else no tenant at all would get in.
+            return Err(format!(
+                "max connections of a tenant cannot be greater than those of all tenants ({tenant} > {all}; --max-connections, --max-backends)"
+            ));
+        }
+        Ok(())
+    }
+
     /// The most connections that a tenant's own DSN may ask for, so that one
     /// tenant cannot take the whole budget.
     pub fn most_connections(&self) -> usize {

@@ -24,7 +24,7 @@ pub(super) fn make_dir(account: Option<Account>) -> Result<TempDir, EmbeddedErro
         .prefix("cpm-postgres-")
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(&parent)
-        .map_err(io_failed("make a directory in", &parent))?;
+        .map_err(|source| EmbeddedError::TemporaryDirectory { path: parent, source })?;
     give(dir.path(), account)?;
     Ok(dir)
 }

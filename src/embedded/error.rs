@@ -26,6 +26,13 @@ pub enum EmbeddedError {
         /// The system's answer.
         source: io::Error,
     },
+    /// Nothing can be put where temporary files go.
+    TemporaryDirectory {
+        /// Where that is.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// No loopback port could be had.
     Port(io::Error),
     /// The server's certificate could not be made.
@@ -89,6 +96,11 @@ impl fmt::Display for EmbeddedError {
                 "PostgreSQL does not run as root, and /etc/passwd has neither `postgres` nor `nobody`"
             ),
             Self::Io { operation, path, .. } => write!(f, "cannot {operation} {}", path.display()),
+            Self::TemporaryDirectory { path, .. } => write!(
+                f,
+                "the directory for temporary files cannot be used: {} (TMPDIR names another)",
+                path.display()
+            ),
             Self::Port(_) => write!(f, "cannot find a free port on 127.0.0.1"),
             Self::Certificate(_) => write!(f, "cannot make the server's certificate"),
             Self::Random(_) => write!(f, "cannot draw a password"),
@@ -114,7 +126,9 @@ impl fmt::Display for EmbeddedError {
 impl std::error::Error for EmbeddedError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io { source, .. } | Self::Signal { source, .. } => Some(source),
+            Self::Io { source, .. }
+            | Self::TemporaryDirectory { source, .. }
+            | Self::Signal { source, .. } => Some(source),
             Self::Port(source) | Self::WrapperGone(source) => Some(source),
             Self::Certificate(source) => Some(source),
             Self::Random(source) => Some(source),

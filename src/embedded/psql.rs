@@ -48,7 +48,9 @@ impl Embedded {
         let psql = Path::new("psql");
         // From an unnamed file: an argument would show in the list of
         // processes, and a pipe could block against psql's output.
-        let mut script = tempfile::tempfile().map_err(io_failed("make a script for", psql))?;
+        let mut script = tempfile::tempfile().map_err(|source| {
+            EmbeddedError::TemporaryDirectory { path: std::env::temp_dir(), source }
+        })?;
         script
             .write_all(sql.as_bytes())
             .and_then(|()| script.rewind())

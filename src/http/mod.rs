@@ -2,6 +2,7 @@
 
 mod front;
 mod metrics;
+pub mod not_served;
 mod pages;
 mod ready;
 mod seats;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crossbeam_channel::TryRecvError;
 use tiny_http::{Header, Request, Response};
 
+use crate::http::not_served::NotServed;
 use crate::http::{metrics, ready};
 use crate::pool::service::Service;
 use crate::runtime::shutdown::{Stopped, Thread};
@@ -34,9 +35,12 @@ impl Pages {
     ///
     /// # Errors
     /// If there is no room for the socket, or no thread left.
-    pub fn start(service: &Service) -> io::Result<Pages> {
-        let directory = tempfile::Builder::new().prefix("connpool-http-").tempdir()?;
-        let listener = UnixListener::bind(socket_in(directory.path()))?;
+    pub fn start(service: &Service) -> Result<Pages, NotServed> {
+        let parent = std::env::temp_dir();
+        let unusable = |error| NotServed::Directory(parent.clone(), error);
+        let directory = tempfile::Builder::new().prefix("connpool-http-").tempdir_in(&parent);
+        let directory = directory.map_err(unusable)?;
+        let listener = UnixListener::bind(socket_in(directory.path())).map_err(unusable)?;
         let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
         let server = Arc::new(server);
         let mut answering = Vec::new();

@@ -17,6 +17,7 @@ use crate::clock;
 use crate::core::quoted::Quoted;
 use crate::http::front::{self, Behind};
 use crate::http::metrics::Gauges;
+use crate::http::not_served::NotServed;
 use crate::http::pages::Pages;
 use crate::http::seats::Seats;
 use crate::logging;
@@ -45,11 +46,12 @@ impl Server {
     ///
     /// # Errors
     /// If the address cannot be listened on, or there is no thread left.
-    pub fn start(address: SocketAddr, service: &Service) -> io::Result<Server> {
+    pub fn start(address: SocketAddr, service: &Service) -> Result<Server, NotServed> {
         let gauges = Gauges::new(service.clone()).map_err(io::Error::other)?;
         let registry = service.context().tools.metrics.registry();
         registry.register(Box::new(gauges)).map_err(io::Error::other)?;
-        let listener = TcpListener::bind(address)?;
+        let listener =
+            TcpListener::bind(address).map_err(|error| NotServed::Listen(address, error))?;
         let address = listener.local_addr()?;
         // The accepting thread looks for the stop between connections.
         listener.set_nonblocking(true)?;

@@ -21,6 +21,11 @@ const VARIABLE: &str = "GRPC_VERBOSITY";
 /// them: they are never written.
 const SHOW_DATA: [&str; 3] = ["tcp_posix.cc", "secure_endpoint.cc", "posix_endpoint.cc"];
 
+/// Errors that are told in our own words: by the event of the handshake, and by a start
+/// that fails.
+const TOLD_ELSEWHERE: [&str; 2] =
+    ["Handshake failed with fatal error", "No address added out of total"];
+
 /// Why a TLS handshake failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
@@ -104,8 +109,7 @@ impl Verbosity {
             let line = format!("event=grpc_core level={level} source={file} message={message}");
             return Some((Level::Info, line));
         }
-        // It is told by the event above.
-        if text.starts_with("Handshake failed with fatal error") {
+        if TOLD_ELSEWHERE.iter().any(|known| text.contains(known)) {
             return None;
         }
         let repeated = admits_state_of_all("grpc_core", file)?;

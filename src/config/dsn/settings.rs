@@ -1,12 +1,12 @@
 //! The settings a connection string gives, each read as the type it has.
 
-use super::durations::go_duration;
 use super::error::DsnError;
 use super::keys::{is_keyword, SUPPORTED_KEYS, UNSUPPORTED_KEYS};
 use super::keyword_value::is_blank;
 use super::modes::{Keyword, SslMode};
 use super::pair::Pair;
 use super::parameters::parameter;
+use crate::config::durations::duration;
 use crate::config::Reset;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -131,9 +131,9 @@ impl Settings {
         let Some(value) = self.keys.remove(key) else {
             return Ok(None);
         };
-        match go_duration(&value) {
+        match duration(&value) {
             Some(duration) => Ok(Some(duration)),
-            None => Err(DsnError::at(key, "must be a duration such as 1h30m or 300ms")),
+            None => Err(DsnError::at(key, "must be seconds, or a duration such as 1h30m or 300ms")),
         }
     }
 

@@ -1,9 +1,17 @@
-//! Durations in Go's syntax.
+//! Durations as people write them.
 
 use std::time::Duration;
 
+/// Reads whole seconds, `30`, or Go's syntax, `30s`, `1m30s`, `250ms`; never negative.
+pub fn duration(text: &str) -> Option<Duration> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok().map(Duration::from_secs);
+    }
+    go_duration(text)
+}
+
 /// Go's `time.ParseDuration`, without negative durations.
-pub(super) fn go_duration(text: &str) -> Option<Duration> {
+fn go_duration(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Some(Duration::ZERO);
@@ -58,3 +66,49 @@ fn number(digits: &str) -> Option<u64> {
 
 /// Go counts in signed 64-bit nanoseconds, about 292 years.
 const GO_DURATION_MAX_NANOS: u128 = i64::MAX as u128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_seconds_or_follow_go() {
+        for (text, nanos) in [
+            ("0", 0),
+            ("5", 5_000_000_000),
+            ("0030", 30_000_000_000),
+            ("+5s", 5_000_000_000),
+            ("1h30m", 5_400_000_000_000),
+            ("1.5h", 5_400_000_000_000),
+            (".5s", 500_000_000),
+            ("1.s", 1_000_000_000),
+            ("300ms", 300_000_000),
+            ("2us3ns", 2_003),
+            ("2\u{b5}s", 2_000),
+            ("2\u{3bc}s", 2_000),
+            ("0.3333333333333333333h", 1_199_999_999_999),
+            ("9223372036854775807ns", i64::MAX as u64),
+        ] {
+            assert_eq!(duration(text), Some(Duration::from_nanos(nanos)), "{text}");
+        }
+        for text in [
+            "",
+            "+",
+            "-5",
+            "-5s",
+            "99999999999999999999",
+            "s",
+            ".s",
+            "1d",
+            "1 s",
+            "1h 2m",
+            "1.2.3s",
+            "\u{661}s",
+            "9223372036854775808ns",
+            "99999999999999999999999h",
+            "2562048h",
+        ] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
+}

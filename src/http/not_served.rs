@@ -1,0 +1,43 @@
+//! Why HTTP is not served.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Why HTTP is not served.
+#[derive(Debug)]
+pub enum NotServed {
+    /// The address cannot be listened on.
+    Listen(SocketAddr, io::Error),
+    /// The private directory of our own socket cannot be made, or used, where temporary
+    /// files go.
+    Directory(PathBuf, io::Error),
+    /// The system lacks something else, such as a thread.
+    System(io::Error),
+}
+
+impl fmt::Display for NotServed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotServed::Listen(address, error) => {
+                write!(f, "failed to create TCP listener: {address}: {error} (--http changes it)")
+            }
+            NotServed::Directory(path, error) => write!(
+                f,
+                "the directory for temporary files cannot be used: {}: {error} (TMPDIR names \
+                 another)",
+                path.display()
+            ),
+            NotServed::System(error) => write!(f, "HTTP cannot be served: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for NotServed {}
+
+impl From<io::Error> for NotServed {
+    fn from(error: io::Error) -> NotServed {
+        NotServed::System(error)
+    }
+}

@@ -1,0 +1,79 @@
+//! The settings in force, in one line.
+
+use std::fmt;
+
+use crate::config::{Config, Tls};
+use crate::core::connections::Bounds;
+use crate::core::quoted::Quoted;
+use crate::core::secs::Secs;
+
+/// All that an operator may set, by the names of the flags. None of it is a secret.
+pub(super) struct Settings<'a> {
+    pub(super) config: &'a Config,
+    pub(super) bounds: &'a Bounds,
+}
+
+impl fmt::Display for Settings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Named one by one, so that none is forgotten.
+        let Config {
+            listen,
+            port,
+            tls,
+            http,
+            drain_timeout,
+            keepalive_time,
+            keepalive_timeout,
+            leak_warning,
+            dsn_cert_dir,
+            pool,
+            limits,
+        } = self.config;
+        write!(f, "listen={} port={port} http={http}", Quoted(listen))?;
+        match tls {
+            Tls::Insecure => write!(f, " insecure=true")?,
+            Tls::Files { cert, key } => {
+                let (cert, key) = (cert.display().to_string(), key.display().to_string());
+                write!(f, " cert={} key={}", Quoted(&cert), Quoted(&key))?;
+            }
+        }
+        if let Some(dir) = dsn_cert_dir {
+            write!(f, " dsn_cert_dir={}", Quoted(&dir.display().to_string()))?;
+        }
+        write!(
+            f,
+            " drain_timeout_s={} max_connections={} min_connections={} max_lifetime_s={} \
+             idle_timeout_s={} reset={} statement_cache={} health_check_interval_s={} \
+             health_check_timeout_s={} ping_interval_s={}",
+            Secs(*drain_timeout),
+            pool.max_connections,
+            pool.min_connections,
+            Secs(pool.max_lifetime),
+            Secs(pool.idle_timeout),
+            pool.reset.as_str(),
+            pool.statement_cache,
+            Secs(pool.health_interval),
+            Secs(pool.health_timeout),
+            Secs(pool.ping_interval),
+        )?;
+        write!(
+            f,
+            " leases_per_caller={} request_timeout_s={} stall_timeout_s={} max_backends={} \
+             max_client_connections={} client_connections_per_address={} memory_limit={} \
+             memory_per_tenant={} memory_per_connection={} keepalive_time_s={} \
+             keepalive_timeout_s={} leak_warning_s={}",
+            limits.leases_per_caller,
+            Secs(limits.request_timeout),
+            Secs(limits.stall_timeout),
+            limits.max_backends,
+            self.bounds.total,
+            self.bounds.per_host,
+            limits.memory_bytes,
+            limits.memory_bytes_per_tenant,
+            limits.memory_bytes_per_connection,
+            Secs(*keepalive_time),
+            Secs(*keepalive_timeout),
+            Secs(*leak_warning),
+        )
+    }
+}
