@@ -6,12 +6,15 @@ mod harness;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use connection_pool_manager::proto::sql::session_request::Kind;
 use harness::sql::one_shot;
-use harness::{acquire_later, code, eventually, millis, refused, request, tenant, Service, Tenant};
+use harness::{
+    acquire_later, code, eventually, millis, refused, repository, request, tenant, Service, Tenant,
+};
 use rustix::process::Signal;
 
 /// Everything on the page but the values, and but other tenants than this one.
@@ -60,6 +63,8 @@ fn no_series_is_born_after_a_tenants_first_scrape() {
     eventually("the cancelled statement is over", || {
         lease.client.run(&lease.id, &["select 1"]).is_ok()
     });
+    let wrong = ConnectionRequest { dsn: format!("{} port=1", tenant.dsn), ..request(&tenant) };
+    refused(service.client().acquire_with(&wrong));
     lease.release();
     refused(lease.client.run(&lease.id, &["select 1"]));
     lease.client.execute(&one_shot(&tenant, &["select 1"])).unwrap();
@@ -68,8 +73,6 @@ fn no_series_is_born_after_a_tenants_first_scrape() {
     let leaked = service.lease_with(&brief);
     service.wait_stats(&tenant.name, "the lease has ended", |stats| stats.leases == 0);
     assert_eq!(leaked.end_reason(), "ttl");
-    let wrong = ConnectionRequest { dsn: format!("{} port=1", tenant.dsn), ..request(&tenant) };
-    refused(service.client().acquire_with(&wrong));
     let (mut session, _) = lease.client.open_session(request(&tenant)).unwrap();
     session.execute(1, &["select nothing"]).unwrap();
     session.next().unwrap();
@@ -231,4 +234,33 @@ fn the_process_is_told_as_the_system_tells_it() {
     assert!((now - 600.0..now + 10.0).contains(&started), "{started} {now}");
     let before = read("process_cpu_seconds_total");
     eventually("it works", || read("process_cpu_seconds_total") > before);
+}
+
+/// The words in the code with which connections are closed.
+fn reasons_in(directory: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("tests") {
+            reasons_in(&path, found);
+        } else if path.is_file() {
+            let code = fs::read_to_string(&path).unwrap();
+            for call in ["close(taken, \"", "discard(session, \""] {
+                let words = code.split(call).skip(1);
+                found.extend(words.map(|rest| rest.split('"').next().unwrap().to_owned()));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_reason_to_close_a_connection_has_a_series() {
+    let service = Service::start();
+    let mut reasons = BTreeSet::new();
+    reasons_in(&repository("src/pool"), &mut reasons);
+    assert!(reasons.len() > 6, "{reasons:?}");
+    for reason in reasons {
+        let series =
+            format!("connpool_backend_closes_total{{reason=\"{reason}\",tenant=\"_other\"}}");
+        assert_eq!(service.metric(&series), Some(0.0), "add it to src/metrics/closed.rs");
+    }
 }

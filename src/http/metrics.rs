@@ -1,19 +1,18 @@
 //! What is read from the state itself when Prometheus asks.
 
 mod ages;
+mod kept;
 
 use std::collections::HashMap;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts, TextEncoder};
+use prometheus::{GaugeVec, IntGaugeVec, Opts, TextEncoder};
 
 use crate::core::breaker::Phase;
 use crate::core::gate::GateState;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::{LeaseState, View};
-use crate::logging;
-use crate::logging::grpc_core::Reason;
 use crate::metrics::OTHER;
 use crate::pool::memory::{Level, Use};
 use crate::pool::port::Reach;
@@ -89,12 +88,8 @@ impl Gauges {
         descriptions.extend(ages.iter().flat_map(Ages::desc));
         let ratio = utilization();
         descriptions.extend(ratio.iter().flat_map(|ratio| ratio.desc()).cloned());
-        let refusals = refusals();
-        descriptions.extend(refusals.iter().flat_map(|refusals| refusals.desc()).cloned());
-        let lost = lines_lost();
-        descriptions.extend(lost.iter().flat_map(|lost| lost.desc()).cloned());
-        let failed = failed_handshakes();
-        descriptions.extend(failed.iter().flat_map(|failed| failed.desc()).cloned());
+        let kept = kept::counters(&service);
+        descriptions.extend(kept.iter().flat_map(Collector::desc).cloned());
         Ok(Gauges { service, descriptions })
     }
 
@@ -200,34 +195,6 @@ fn utilization() -> Option<GaugeVec> {
     GaugeVec::new(Opts::new("connpool_pool_utilization_ratio", help), &["tenant"]).ok()
 }
 
-/// A counter that is kept where it counts. None: as above.
-fn refusals() -> Option<IntCounterVec> {
-    let help = "How often there was no room for more bytes, by limit and by what for.";
-    IntCounterVec::new(Opts::new("connpool_memory_refusals_total", help), &["level", "use"]).ok()
-}
-
-/// What the log has lost. It counts for itself, as it begins before any metric.
-fn lines_lost() -> Option<IntCounterVec> {
-    let help = "Log lines that were not written, by reason.";
-    let lost = IntCounterVec::new(Opts::new("connpool_log_lines_lost_total", help), &["reason"]);
-    let lost = lost.ok()?;
-    lost.with_label_values(&["queue_full"]).inc_by(logging::dropped());
-    lost.with_label_values(&["repeated"]).inc_by(logging::left_out());
-    Some(lost)
-}
-
-/// TLS handshakes of clients that failed, which gRPC tells to the log only.
-fn failed_handshakes() -> Option<IntCounterVec> {
-    let help = "TLS handshakes of clients that failed, by reason.";
-    let opts = Opts::new("connpool_tls_handshake_failures_total", help);
-    let failed = IntCounterVec::new(opts, &["reason"]).ok()?;
-    for reason in Reason::ALL {
-        let count = logging::grpc_core::failed_handshakes(reason);
-        failed.with_label_values(&[reason.as_str()]).inc_by(count);
-    }
-    Some(failed)
-}
-
 fn breaker_number(phase: Phase) -> usize {
     match phase {
         Phase::Closed => 0,
@@ -274,18 +241,7 @@ impl Collector for Gauges {
             self.fill_utilization(&ratio);
             families.extend(ratio.collect());
         }
-        if let Some(refusals) = refusals() {
-            let memory = &self.service.context().memory;
-            for (one, level) in
-                Use::ALL.iter().flat_map(|one| Level::ALL.map(|level| (*one, level)))
-            {
-                let count = refusals.with_label_values(&[level.as_str(), one.as_str()]);
-                count.inc_by(memory.refused(one, level));
-            }
-            families.extend(refusals.collect());
-        }
-        families.extend(lines_lost().iter().flat_map(|lost| lost.collect()));
-        families.extend(failed_handshakes().iter().flat_map(|failed| failed.collect()));
+        families.extend(kept::counters(&self.service).iter().flat_map(Collector::collect));
         families
     }
 }

@@ -1,0 +1,50 @@
+//! Counters that are kept where they count, as for want of a `Metrics` there.
+
+use prometheus::{IntCounterVec, Opts};
+
+use crate::logging;
+use crate::logging::grpc_core::{self, Reason};
+use crate::pool::memory::{Level, Use};
+use crate::pool::service::Service;
+
+/// All of them, as they stand.
+pub(super) fn counters(service: &Service) -> Vec<IntCounterVec> {
+    let all = [refusals(service), lines_lost(), failed_handshakes()];
+    all.into_iter().flatten().collect()
+}
+
+/// None: never, names and labels are constants.
+fn counter(name: &str, help: &str, labels: &[&str]) -> Option<IntCounterVec> {
+    IntCounterVec::new(Opts::new(name, help), labels).ok()
+}
+
+fn refusals(service: &Service) -> Option<IntCounterVec> {
+    let help = "How often there was no room for more bytes, by limit and by what for.";
+    let refusals = counter("connpool_memory_refusals_total", help, &["level", "use"])?;
+    let memory = &service.context().memory;
+    for (one, level) in Use::ALL.iter().flat_map(|one| Level::ALL.map(|level| (*one, level))) {
+        let count = refusals.with_label_values(&[level.as_str(), one.as_str()]);
+        count.inc_by(memory.refused(one, level));
+    }
+    Some(refusals)
+}
+
+/// What the log has lost. It begins before any metric.
+fn lines_lost() -> Option<IntCounterVec> {
+    let help = "Log lines that were not written, by reason.";
+    let lost = counter("connpool_log_lines_lost_total", help, &["reason"])?;
+    lost.with_label_values(&["queue_full"]).inc_by(logging::dropped());
+    lost.with_label_values(&["repeated"]).inc_by(logging::left_out());
+    Some(lost)
+}
+
+/// TLS handshakes of clients that failed, which gRPC tells to the log only.
+fn failed_handshakes() -> Option<IntCounterVec> {
+    let help = "TLS handshakes of clients that failed, by reason.";
+    let failed = counter("connpool_tls_handshake_failures_total", help, &["reason"])?;
+    for reason in Reason::ALL {
+        let count = grpc_core::failed_handshakes(reason);
+        failed.with_label_values(&[reason.as_str()]).inc_by(count);
+    }
+    Some(failed)
+}
