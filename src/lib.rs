@@ -79,5 +79,6 @@ pub mod proto;
 pub mod clock;
 pub mod dev_certs;
 pub mod embedded;
+pub mod listener;
 pub mod logging;
 pub mod threads;

@@ -1,6 +1,6 @@
 //! `serve`: runs the service until SIGINT or SIGTERM.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ pub(super) struct Flags {
     /// gRPC port; 0 takes any free one.
     #[arg(long, env = "CPM_PORT", default_value_t = 50052)]
     pub port: u16,
-    /// Host or address gRPC listens on.
-    #[arg(long, env = "CPM_LISTEN", default_value = "0.0.0.0")]
+    /// Host or address gRPC listens on; :: is every one, of IPv6 and IPv4.
+    #[arg(long, env = "CPM_LISTEN", default_value = "::")]
     pub listen: String,
     /// PEM certificate chain of the gRPC server.
     #[arg(long, env = "CPM_CERT", default_value = "certs/cert.pem")]
@@ -151,12 +151,12 @@ fn reset(word: &str) -> Result<Reset, String> {
     Reset::parse(word).ok_or_else(|| "clean or close is wanted".to_owned())
 }
 
-/// `:8082` is every address.
+/// `:8082` is every address, of IPv6 and IPv4.
 fn http_address(text: &str) -> Result<SocketAddr, String> {
     if let Some(port) = text.strip_prefix(':') {
         let port: u16 =
             port.parse().map_err(|_| "the port must be a number from 0 to 65535".to_owned())?;
-        return Ok(SocketAddr::from(([0, 0, 0, 0], port)));
+        return Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
     }
     text.to_socket_addrs()
         .map_err(|e| format!("HOST:PORT or :PORT is wanted ({e})"))?
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn the_http_address_takes_a_bare_port() {
-        assert_eq!(http_address(":8082").map(|a| a.to_string()), Ok("0.0.0.0:8082".into()));
+        assert_eq!(http_address(":8082").map(|a| a.to_string()), Ok("[::]:8082".into()));
         assert_eq!(http_address("127.0.0.1:0").map(|a| a.port()), Ok(0));
         assert!(http_address(":70000").is_err());
         assert!(http_address("nonsense").is_err());

@@ -4,7 +4,7 @@
 pub mod dsn;
 mod durations;
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,13 +13,14 @@ pub use durations::duration;
 /// Settings of one running service.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Host or address gRPC listens on.
+    /// Host or address gRPC listens on; `::` and `0.0.0.0` are every address of both
+    /// families, as gRPC has it.
     pub listen: String,
     /// gRPC port; 0 takes any free one.
     pub port: u16,
     /// How gRPC is secured.
     pub tls: Tls,
-    /// Where HTTP listens.
+    /// Where HTTP listens; `[::]` is every address of both families.
     pub http: SocketAddr,
     /// How long a stop waits for leases to end.
     pub drain_timeout: Duration,
@@ -227,10 +228,10 @@ pub mod lease {
 impl Default for Config {
     fn default() -> Config {
         Config {
-            listen: "0.0.0.0".to_owned(),
+            listen: "::".to_owned(),
             port: 50052,
             tls: Tls::Files { cert: "certs/cert.pem".into(), key: "certs/key.pem".into() },
-            http: SocketAddr::from(([0, 0, 0, 0], 8082)),
+            http: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8082)),
             drain_timeout: Duration::from_secs(30),
             // A vanished client's stream gives its lease back within the sum of both.
             keepalive_time: Duration::from_secs(30),

@@ -20,6 +20,7 @@ use crate::http::metrics::Gauges;
 use crate::http::not_served::NotServed;
 use crate::http::pages::Pages;
 use crate::http::seats::Seats;
+use crate::listener;
 use crate::logging;
 use crate::pool::service::Service;
 use crate::runtime::shutdown::{Stopped, Thread};
@@ -51,7 +52,7 @@ impl Server {
         let registry = service.context().tools.metrics.registry();
         registry.register(Box::new(gauges)).map_err(io::Error::other)?;
         let listener =
-            TcpListener::bind(address).map_err(|error| NotServed::Listen(address, error))?;
+            listener::listen(address).map_err(|error| NotServed::Listen(address, error))?;
         let address = listener.local_addr()?;
         // The accepting thread looks for the stop between connections.
         listener.set_nonblocking(true)?;

@@ -1,10 +1,12 @@
 //! The gRPC server: credentials, limits of connections, bind, stop.
 
+use std::net::{Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Tls};
+use crate::listener::{self, is_every_address};
 use crate::pool::service::Service;
 use crate::proto::connection_pool_grpc::create_connection_pool_service;
 use crate::proto::health_grpc::create_health;
@@ -84,6 +86,11 @@ impl Server {
         let address = address(&config.listen, config.port);
         let refused = |why: String| BindError::Listen { address: address.clone(), why };
         service.context().tools.metrics.serves(METHODS);
+        if config.port != 0 && is_every_address(&config.listen) {
+            // gRPC is content with one of the families where the other's port is taken.
+            let every = SocketAddr::from((Ipv6Addr::UNSPECIFIED, config.port));
+            listener::listen(every).map_err(|e| refused(e.to_string()))?;
+        }
         let mut server = ServerBuilder::new(env)
             .register_service(create_connection_pool_service(ConnectionPool(service.clone())))
             .register_service(create_sql_service(Sql(service.clone())))

@@ -4,7 +4,7 @@
 mod exchange;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use crossbeam_channel::{after, select};
@@ -41,12 +41,9 @@ pub fn start(config: &Config, port: u16, service: &Service) -> io::Result<Thread
 fn address(listen: &str, port: u16) -> io::Result<SocketAddr> {
     let host = listen.trim_start_matches('[').trim_end_matches(']');
     let first = (host, port).to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
-    let ip = match first.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    Ok(SocketAddr::new(ip, port))
+    // Every address is that of IPv4 too, also where there is no IPv6.
+    let every = first.ip().is_unspecified();
+    Ok(if every { SocketAddr::from((Ipv4Addr::LOCALHOST, port)) } else { first })
 }
 
 fn run(address: SocketAddr, tls: bool, service: &Service, stopped: &Stopped) {
@@ -102,8 +99,8 @@ mod tests {
     fn it_asks_where_a_client_of_this_machine_would() {
         for (listen, wanted) in [
             ("0.0.0.0", "127.0.0.1:7"),
-            ("::", "[::1]:7"),
-            ("[::]", "[::1]:7"),
+            ("::", "127.0.0.1:7"),
+            ("[::]", "127.0.0.1:7"),
             ("192.0.2.7", "192.0.2.7:7"),
             ("[2001:db8::1]", "[2001:db8::1]:7"),
         ] {

@@ -132,10 +132,14 @@ pub fn without_settings(mut command: Command) -> Command {
     command
 }
 
-/// This command, which is the binary or becomes it, as a service on free ports.
+/// This command, which is the binary or becomes it, as a service on free ports: on
+/// loopback, unless the arguments say where HTTP is, and with that where all is.
 pub fn serving(mut command: Command, cert: &Path, key: &Path, arguments: &[&str]) -> Command {
+    let loopback = ["--listen", "127.0.0.1", "--http", "127.0.0.1:0"];
+    let at: &[&str] = if arguments.contains(&"--http") { &[] } else { &loopback };
     command
-        .args(["serve", "--port", "0", "--listen", "127.0.0.1", "--http", "127.0.0.1:0"])
+        .args(["serve", "--port", "0"])
+        .args(at)
         .arg("--cert")
         .arg(cert)
         .arg("--key")
