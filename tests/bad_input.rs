@@ -94,8 +94,8 @@ fn parameters_that_do_not_fit_are_told_by_every_call() {
     };
     // Refused here: what is sent in PostgreSQL's own form has to fit.
     for (sql, kinds, part) in [
-        ("select $1::int + $2::int", &[Kind::Int(1)][..], "takes 2 parameters, 1 were given"),
-        ("select 1", &[Kind::Int(1)], "takes 0 parameters, 1 were given"),
+        ("select $1::int + $2::int", &[Kind::Int(1)][..], "takes 2 parameters, 1 given"),
+        ("select 1", &[Kind::Int(1)], "takes 0 parameters, 1 given"),
         ("select $1::text", &[text("a\0b")], "NUL"),
         ("select $1::int", &[array()], "($1)"),
     ] {

@@ -89,6 +89,14 @@ fn the_demo_walks_through_a_lease_and_leaves_nothing() {
     {
         assert!(out.contains(part), "no {part} in:\n{out}");
     }
+    let pools = out.lines().filter(|line| line.contains(" connections ("));
+    let shown: Vec<Vec<u32>> = pools
+        .map(|line| line.split([' ', '(']).filter_map(|word| word.parse().ok()).collect())
+        .collect();
+    assert_eq!(shown.len(), 2, "{out}");
+    for numbers in shown {
+        assert_eq!(numbers[0], numbers[1..4].iter().sum::<u32>(), "{out}");
+    }
     assert!(!err.contains("panic") && !err.contains("ERROR"), "{err}");
     assert!(!err.contains("demo-password"), "{err}");
     assert_eq!(mode(&place.work.path().join("certs/key.pem")), 0o600);

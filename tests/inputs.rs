@@ -121,7 +121,12 @@ fn connection_ids_that_are_none(client: &Client) {
         refused(renew(UNKNOWN_ID)),
         refused(client.run(UNKNOWN_ID, &["select 1"])),
     ] {
-        assert_error(&error, code::NOT_FOUND, "LEASE_NOT_FOUND", "connection not found");
+        assert_error(
+            &error,
+            code::NOT_FOUND,
+            "LEASE_NOT_FOUND",
+            "connection not found: this instance",
+        );
     }
 }
 
@@ -182,8 +187,14 @@ fn parameters_that_do_not_fit(client: &Client, lease: &Held) {
     let field = "statements.parameters";
     let add = "select $1::int + $2::int";
     assert_invalid(&with(add, vec![text("1"), None]), field, "statements[0].parameters[1]");
-    assert_invalid(&with(add, vec![text("1")]), field, "takes 2 parameters, 1 were given");
-    assert_invalid(&with("select 1", vec![text("1")]), field, "takes 0 parameters, 1 were given");
+    assert_invalid(
+        &with(add, vec![text("1")]),
+        field,
+        "statements[0].parameters: the statement takes 2 parameters, 1 given",
+    );
+    let one = with("select $1", vec![]);
+    assert_invalid(&one, field, "parameters: the statement takes 1 parameter, 0 given");
+    assert_invalid(&with("select 1", vec![text("1")]), field, "takes 0 parameters, 1 given");
     let bytes = Some(Kind::Bytes(vec![1]));
     assert_invalid(&with(add, vec![text("1"), bytes]), field, "($2)");
     assert_invalid(&with("select $1::text", vec![text("a\0b")]), field, "NUL");

@@ -67,8 +67,9 @@ pub(super) fn bind<'a>(
         return Err(RunError::Parameter {
             index: 0,
             rule: format!(
-                "the statement takes {} parameters, {} were given",
+                "the statement takes {} parameter{}, {} given",
                 types.len(),
+                if types.len() == 1 { "" } else { "s" },
                 parameters.len()
             ),
         });

@@ -148,10 +148,11 @@ fn walk(client: &Client, postgres: &Embedded) -> Outcome {
     for (name, _) in TENANTS {
         let stats = client.stats(name)?;
         println!(
-            "  {name}: {} connections ({} idle, {} opening) of {}, {} leases, {} acquired so far",
+            "  {name}: {} connections ({} idle, {} opening, {} in use or being reset) of {}, {} leases, {} acquired so far",
             stats.total_connections,
             stats.idle_connections,
             stats.opening,
+            stats.total_connections - stats.idle_connections - stats.opening,
             stats.max_connections,
             stats.leases,
             stats.acquire_count

@@ -127,7 +127,10 @@ impl Dsn {
         if text.contains('\0') {
             return Err(DsnError::text(NUL_RULE));
         }
-        let url = URL_PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix));
+        if url::is_of_another_scheme(text) {
+            return Err(DsnError::text("a URL must begin with postgres:// or postgresql://"));
+        }
+        let url = url::behind_prefix(text);
         // The whole text is read before any key is looked at: behind a syntax
         // error nothing tells a key from a piece of a password.
         let pairs = match url {
@@ -194,8 +197,6 @@ impl fmt::Debug for Secret {
 /// What Linux takes for a socket, in seconds and in number.
 const KEEPALIVE_MAX: u32 = 32_767;
 const PROBES_MAX: u32 = 127;
-
-const URL_PREFIXES: [&str; 2] = ["postgresql://", "postgres://"];
 
 const TEXT_MAX_BYTES: usize = 8192;
 

@@ -137,7 +137,7 @@ impl fmt::Display for IdError {
             }
             IdError::ConnectionIdForm => write!(
                 f,
-                "invalid connection ID: connection_id must have the form \
+                "invalid connection ID: it must have the form \
                  {PREFIX}<tenant>-<{HEX_DIGITS} hex digits>"
             ),
         }
@@ -251,7 +251,7 @@ mod tests {
         );
         assert_eq!(
             IdError::ConnectionIdForm.to_string(),
-            "invalid connection ID: connection_id must have the form conn-<tenant>-<32 hex digits>"
+            "invalid connection ID: it must have the form conn-<tenant>-<32 hex digits>"
         );
     }
 }

@@ -14,7 +14,9 @@ impl fmt::Display for Error {
                 "the request did not come whole within {} ms, so nothing was done",
                 limit.as_millis()
             ),
-            Error::LeaseNotFound => f.write_str("connection not found"),
+            Error::LeaseNotFound => f.write_str(
+                "connection not found: this instance of the service has no such lease, and had none in the last 10 minutes",
+            ),
             Error::LeaseEnded(t) => write!(
                 f,
                 "lease {} has ended ({})",
@@ -111,12 +113,13 @@ impl fmt::Display for Error {
                 "the statement was cancelled: beside its rows it sent more than {NOTICES_MAX} notices and other messages, or more than {NOTICES_BYTES} bytes of them"
             ),
             Error::Cancelled { by, .. } => write!(f, "the statement was cancelled ({})", by.as_str()),
-            Error::Parameter {
-                statement,
-                parameter,
-                rule,
-                ..
-            } => write!(f, "statements[{statement}].parameters[{}] (${parameter}): {rule}", parameter.saturating_sub(1)),
+            // It is their number that is wrong.
+            Error::Parameter { statement, parameter: 0, rule, .. } => {
+                write!(f, "statements[{statement}].parameters: {rule}")
+            }
+            Error::Parameter { statement, parameter, rule, .. } => {
+                write!(f, "statements[{statement}].parameters[{}] (${parameter}): {rule}", parameter - 1)
+            }
             Error::Undecodable { column, why, .. } => {
                 write!(f, "a value of column {column:?} cannot be sent: {why}")
             }

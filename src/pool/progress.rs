@@ -157,7 +157,11 @@ impl Progress {
                 RunError::TooLarge { completed: true }
                 | RunError::Undecodable { completed: true, .. }
                 | RunError::Dropped,
-            ) => "",
+            ) => {
+                // PostgreSQL ran it; only its result could not be given.
+                self.completed += 1;
+                ""
+            }
             Err(
                 RunError::Parameter { .. }
                 | RunError::Lookup(_)

@@ -3,6 +3,22 @@
 use super::error::{DsnError, NUL_RULE};
 use super::pair::Pair;
 
+const PREFIXES: [&str; 2] = ["postgresql://", "postgres://"];
+
+/// What follows the prefix, if it is a URL.
+pub(super) fn behind_prefix(text: &str) -> Option<&str> {
+    PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix))
+}
+
+/// True for a URL of another kind, such as `jdbc:postgresql://` or
+/// `postgresql+psycopg://`, which drivers of other languages have.
+pub(super) fn is_of_another_scheme(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "+-.:".contains(c);
+    let scheme = text.trim_start().split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| !scheme.is_empty() && scheme.chars().all(is_part))
+        && behind_prefix(text).is_none()
+}
+
 /// Reads a URL behind its prefix as libpq's `conninfo_uri_parse_options` does.
 pub(super) fn pairs(text: &str) -> Result<Vec<Pair>, DsnError> {
     let mut pairs = Vec::new();

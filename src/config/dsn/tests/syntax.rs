@@ -58,6 +58,11 @@ fn credentials_end_at_the_first_at_sign_before_a_slash() {
 fn broken_syntax_is_an_error() {
     assert_eq!(error("host=h user"), "missing \"=\" after a key");
     assert_eq!(error("host=h user u"), "missing \"=\" after a key");
+    for other in ["jdbc:postgresql", "postgresql+psycopg", "mysql", " postgres", "POSTGRES"] {
+        let rule = "a URL must begin with postgres:// or postgresql://";
+        assert_eq!(error(&format!("{other}://u:hunter2@h/d?user=u")), rule);
+    }
+    assert_eq!(password("host=h user=u password=a+b://c"), "a+b://c");
     assert_eq!(error("host='h"), "unterminated quoted value");
     assert_eq!(error("host='h\\'"), "unterminated quoted value");
     assert_eq!(error("postgres://u@h/?a"), "missing \"=\" in a URL parameter");
