@@ -20,7 +20,8 @@
 //! *waiter*: a request parked for a permit, never a thread · *lease*: the
 //! time-limited right to one backend · *session*: a backend with its permit ·
 //! *operation*: one request's work on a backend · *worker*: a thread that may
-//! block on PostgreSQL.
+//! block on PostgreSQL · *server*: an address that backends are connected to,
+//! perhaps of many tenants · *seat*: one backend's place at its server.
 //!
 //! # The way of a request
 //!
@@ -29,10 +30,11 @@
 //! the tenant up (`pool::registry`) and asks its gate: granted, queued or refused, in
 //! one short lock. With a permit the request joins the tenant's line, and a worker takes
 //! an idle backend, or opens one itself and brings it into r2d2 (`pool::store` says
-//! why), for whoever stands in front: it becomes a lease in the lease table, or runs a
-//! one-shot's SQL. An operation *moves* the session out of the lease table and back, so
-//! two can never share it. At the end the backend is reset and goes to rest, and the
-//! permit goes straight to the oldest waiter.
+//! why), for whoever stands in front; where the server is full it waits in line there,
+//! and a backend at rest gives way (`pool::servers`). It becomes a lease in the lease
+//! table, or runs a one-shot's SQL. An operation *moves* the session out of the lease
+//! table and back, so two can never share it. At the end the backend is reset and goes
+//! to rest, and the permit goes straight to the oldest waiter.
 //!
 //! A `Session` stream is one future that owns its lease (`rpc::session`,
 //! `pool::stream`): whatever way it ends, dropping it ends the lease. A `Query`

@@ -13,6 +13,7 @@ use r2d2_postgres::PostgresConnectionManager;
 use crate::backend::aim::Aim;
 use crate::backend::cancel::Canceller;
 use crate::backend::cert_files::CertFiles;
+use crate::backend::door::Door;
 use crate::backend::fault::notice_of;
 use crate::backend::handshake::Connector;
 use crate::backend::logins::Tries;
@@ -33,7 +34,8 @@ use crate::error::ConnectError;
 pub trait Connect: Send + Sync {
     /// One attempt, with `limit` for everything together. The caller breaks it
     /// off through `watch` when the limit is over; the steps that have no stream
-    /// yet (name lookup, TCP) are bounded by `limit` here.
+    /// yet (name lookup, TCP) are bounded by `limit` here. Each server's address is
+    /// connected to only if `door` lets it.
     ///
     /// # Errors
     /// What happened, classified.
@@ -41,6 +43,7 @@ pub trait Connect: Send + Sync {
         &self,
         watch: &Arc<Watch>,
         limit: Duration,
+        door: &dyn Door,
     ) -> Result<Box<dyn Backend>, ConnectError>;
 
     /// Where it connects to, for the log: `host:port`, several with commas.
@@ -71,6 +74,7 @@ pub struct PgConnect {
 /// One attempt, over all its servers.
 struct Attempt<'a> {
     watch: &'a Arc<Watch>,
+    door: &'a dyn Door,
     tls: Tls,
     limit: Duration,
     until: Instant,
@@ -139,9 +143,10 @@ impl PgConnect {
         &self,
         watch: &Arc<Watch>,
         limit: Duration,
+        door: &dyn Door,
     ) -> Result<Box<dyn Backend>, ConnectError> {
         let until = clock::now() + limit;
-        let mut attempt = Attempt { watch, tls: self.tls()?, limit, until };
+        let mut attempt = Attempt { watch, door, tls: self.tls()?, limit, until };
         if self.aim.wanted() != TargetSession::PreferStandby {
             return self.search(&attempt, self.aim.wanted()).map_err(ConnectError::several);
         }
@@ -208,7 +213,8 @@ impl PgConnect {
         let left = || until.saturating_duration_since(clock::now());
         let login = || self.open(host, address, attempt, left(), wanted);
         let target = format!("{}:{}", name(host, address), address.port());
-        self.tries.at(address, &target, || match login() {
+        attempt.door.enter(address)?;
+        let outcome = self.tries.at(address, &target, || match login() {
             Err(ConnectError::Rejected(fault))
                 if fault.message.contains("client_connection_check_interval")
                     && !self.old_server.swap(true, Ordering::Relaxed) =>
@@ -216,7 +222,9 @@ impl PgConnect {
                 login()
             }
             other => other,
-        })
+        });
+        attempt.door.told(outcome.as_ref().err());
+        outcome
     }
 
     fn open(
@@ -276,11 +284,12 @@ impl Connect for PgConnect {
         &self,
         watch: &Arc<Watch>,
         limit: Duration,
+        door: &dyn Door,
     ) -> Result<Box<dyn Backend>, ConnectError> {
         let limit = self.dsn.connect_timeout.map_or(limit, |own| own.min(limit));
         // The driver panics when it cannot build its runtime, for example
         // without file descriptors; that must cost this attempt only.
-        catch_unwind(AssertUnwindSafe(|| self.attempt(watch, limit)))
+        catch_unwind(AssertUnwindSafe(|| self.attempt(watch, limit, door)))
             .unwrap_or_else(|panic| Err(in_panic(&*panic)))
     }
 

@@ -11,6 +11,7 @@ use std::time::Instant;
 use r2d2::ManageConnection;
 
 use crate::backend::session::Backend;
+use crate::core::servers::SeatId;
 
 /// A backend as the pool keeps it.
 pub struct Slot {
@@ -32,7 +33,9 @@ pub struct Slot {
     /// Let it say goodbye when it is dropped, which is a write that can block:
     /// only under a watchdog. Otherwise it is broken off.
     pub gentle: bool,
-    /// Counts it as open; dropped last.
+    /// Its seat at its server.
+    pub seat: Option<SeatId>,
+    /// Counts it as open, and has its seat; dropped last.
     pub open: Option<Box<dyn std::any::Any + Send>>,
 }
 

@@ -8,6 +8,7 @@ pub mod cancel;
 pub mod cert_files;
 pub mod connect;
 pub mod copy;
+pub mod door;
 mod fault;
 pub mod frames;
 pub mod handshake;

@@ -96,6 +96,10 @@ pub(super) struct Flags {
     /// The most connections of all tenants together.
     #[arg(long, env = "CPM_MAX_BACKENDS", default_value_t = 2000)]
     pub max_backends: usize,
+    /// The most connections to one server (address and port), of all tenants together;
+    /// 0 = as many as it lets in.
+    #[arg(long, env = "CPM_MAX_CONNECTIONS_PER_SERVER", default_value_t = 0)]
+    pub max_connections_per_server: usize,
     /// The most client connections over gRPC [default: as many as there are file
     /// descriptors for, at most 10000].
     #[arg(long, env = "CPM_MAX_CLIENT_CONNECTIONS", value_name = "COUNT")]
@@ -209,6 +213,7 @@ impl Flags {
             },
             limits: Limits {
                 max_backends: self.max_backends,
+                connections_per_server: Some(self.max_connections_per_server).filter(|n| *n > 0),
                 leases_per_caller: self.leases_per_caller,
                 client_connections: self.max_client_connections,
                 client_connections_per_address: self.client_connections_per_address,

@@ -145,6 +145,9 @@ pub const LEAST_LIFETIME: Duration = Duration::from_secs(1);
 pub struct Limits {
     /// Sum of all tenants' `max_connections`.
     pub max_backends: usize,
+    /// Backends at one server, of all tenants; `None`: as many as it lets in. A server is
+    /// an address and a port.
+    pub connections_per_server: Option<usize>,
     /// What a DSN's `pool_max_conns` may ask for at most, unless the default
     /// pool is larger.
     pub connections_per_tenant: usize,
@@ -295,6 +298,8 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             max_backends: 2000,
+            // PostgreSQL says itself when it is full.
+            connections_per_server: None,
             connections_per_tenant: 100,
             waiters_per_tenant: 1000,
             waiters: 20_000,

@@ -24,6 +24,7 @@ pub mod channels;
 pub mod connections;
 pub mod gate;
 pub mod seats;
+pub mod servers;
 pub mod shares;
 
 pub mod lease_table;

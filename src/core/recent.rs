@@ -25,6 +25,13 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         (now.saturating_duration_since(*since) < self.life).then_some(value)
     }
 
+    /// All that are still alive.
+    pub fn alive(&self, now: Instant) -> impl Iterator<Item = (&K, &V)> {
+        let lives = move |since: &Instant| now.saturating_duration_since(*since) < self.life;
+        let kept = self.kept.iter().filter(move |(_, (_, since))| lives(since));
+        kept.map(|(key, (value, _))| (key, value))
+    }
+
     /// Keeps a value; its life begins anew.
     pub fn put(&mut self, key: K, value: V, now: Instant) {
         if self.kept.len() >= self.max && !self.kept.contains_key(&key) {
@@ -56,6 +63,8 @@ mod tests {
         recent.put('a', 1, t0);
         assert_eq!(recent.find(&'a', t0 + ms(99)), Some(&1));
         assert_eq!(recent.find(&'a', t0 + ms(100)), None);
+        assert_eq!(recent.alive(t0 + ms(99)).collect::<Vec<_>>(), [(&'a', &1)]);
+        assert_eq!(recent.alive(t0 + ms(100)).count(), 0);
         recent.put('a', 2, t0 + ms(100));
         assert_eq!(recent.find(&'a', t0 + ms(199)), Some(&2));
         recent.remove(&'a');

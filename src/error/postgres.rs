@@ -64,6 +64,16 @@ pub enum ConnectError {
     },
     /// PostgreSQL is there, but has no slot, or starts, or stops.
     Busy(Box<PgFault>),
+    /// It was not tried: the server has no room for one more of this service's
+    /// connections, or others who wait for it come first.
+    NoRoom {
+        /// `address:port`.
+        target: String,
+        /// The service's connections there.
+        used: usize,
+        /// Requests that wait for one.
+        waiting: usize,
+    },
     /// The host could not be reached, or broke off.
     Unreachable {
         /// `host:port`.
@@ -112,6 +122,7 @@ impl ConnectError {
     pub fn is_retryable(&self) -> bool {
         match self {
             ConnectError::Busy(_)
+            | ConnectError::NoRoom { .. }
             | ConnectError::Deferred { .. }
             | ConnectError::Unreachable { .. }
             | ConnectError::TimedOut { .. }
@@ -146,6 +157,21 @@ impl ConnectError {
         }
     }
 
+    /// True if the server has no slot left for anybody but its superusers, or none for
+    /// this service.
+    pub fn lacks_room(&self) -> bool {
+        match self.lead() {
+            ConnectError::NoRoom { .. } => true,
+            ConnectError::Busy(fault) => is_server_full(fault),
+            _ => false,
+        }
+    }
+
+    /// True if no server was asked, because there is no room.
+    pub fn is_kept_back(&self) -> bool {
+        matches!(self.lead(), ConnectError::NoRoom { .. })
+    }
+
     /// The failure of several servers: one error if they all say the same.
     pub fn several(mut errors: Vec<ConnectError>) -> ConnectError {
         errors.dedup_by_key(|error| error.to_string());
@@ -156,7 +182,8 @@ impl ConnectError {
     }
 
     /// The one of several failures that says what can be done: a login that was refused
-    /// or put off, which ends the search; else one that may pass by itself.
+    /// or put off, which ends the search; else that of a server which is full; else one
+    /// that may pass by itself.
     pub fn lead(&self) -> &ConnectError {
         let ConnectError::Several(errors) = self else {
             return self;
@@ -165,8 +192,18 @@ impl ConnectError {
             matches!(error, ConnectError::Rejected(_) | ConnectError::Deferred { .. })
         };
         let rejected = errors.iter().find(ends);
+        let full = |error: &&ConnectError| match error {
+            ConnectError::Busy(fault) => is_server_full(fault),
+            _ => false,
+        };
+        let kept_back = |error: &&ConnectError| matches!(error, ConnectError::NoRoom { .. });
+        let full = || errors.iter().find(full).or_else(|| errors.iter().find(kept_back));
         let passing = || errors.iter().find(|error| error.is_retryable());
-        rejected.or_else(passing).or(errors.first()).unwrap_or(&ConnectError::Panicked)
+        rejected
+            .or_else(full)
+            .or_else(passing)
+            .or(errors.first())
+            .unwrap_or(&ConnectError::Panicked)
     }
 
     /// True if the database is there and has no slot left: opening less helps
@@ -183,7 +220,10 @@ impl ConnectError {
     /// True if it lies in this service itself, which says nothing of the database: it
     /// lacks something, or has put the try off.
     pub fn is_own(&self) -> bool {
-        matches!(self.lead(), ConnectError::Starved(_) | ConnectError::Deferred { .. })
+        matches!(
+            self.lead(),
+            ConnectError::Starved(_) | ConnectError::Deferred { .. } | ConnectError::NoRoom { .. }
+        )
     }
 
     /// The name in metrics of a request that failed for it; callers are told the same.
@@ -194,6 +234,7 @@ impl ConnectError {
             | ConnectError::Untrusted { .. } => "connect_rejected",
             ConnectError::Deferred { .. } => "login_limit",
             ConnectError::Busy(_) if self.is_full() => "database_full",
+            ConnectError::NoRoom { .. } => "database_full",
             ConnectError::Busy(_)
             | ConnectError::Unreachable { .. }
             | ConnectError::TimedOut { .. }
@@ -209,6 +250,7 @@ impl ConnectError {
             ConnectError::Rejected(_) => "rejected",
             ConnectError::Deferred { .. } => "deferred",
             ConnectError::Busy(_) => "busy",
+            ConnectError::NoRoom { .. } => "no_room",
             ConnectError::Unreachable { .. } => "unreachable",
             ConnectError::TimedOut { .. } => "timed_out",
             ConnectError::Settings(_) => "settings",
@@ -221,6 +263,13 @@ impl ConnectError {
     }
 }
 
+/// True if a server says that it has no slot left, and not only none for a role or a
+/// database.
+fn is_server_full(fault: &PgFault) -> bool {
+    let narrower = ["InitializeSessionUserId", "CheckMyDatabase"];
+    fault.sqlstate == "53300" && !narrower.contains(&fault.routine.as_str())
+}
+
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -230,6 +279,11 @@ impl fmt::Display for ConnectError {
                 "{target}: {refusals} logins of user {user:?} were refused there of late, so one \
                  try a second is made and this one was not; its turn is in {} s",
                 Secs(*retry)
+            ),
+            ConnectError::NoRoom { target, used, waiting } => write!(
+                f,
+                "{target} has no room: this service has {used} connections there, and {waiting} \
+                 requests wait for one"
             ),
             ConnectError::Unreachable { target, why } | ConnectError::Untrusted { target, why } => {
                 write!(f, "{target}: {why}")
@@ -280,6 +334,26 @@ mod tests {
         assert_eq!(lead(vec![settings("s"), settings("t")]), "settings");
         assert!(!ConnectError::several(vec![away(), rejected()]).is_retryable());
         assert!(ConnectError::several(vec![settings("s"), away()]).is_retryable());
+    }
+
+    #[test]
+    fn a_server_is_full_for_all_or_for_a_role_or_a_database_only() {
+        let full = |sqlstate: &str, routine: &str| {
+            let (sqlstate, routine) = (sqlstate.to_owned(), routine.to_owned());
+            ConnectError::Busy(Box::new(PgFault { sqlstate, routine, ..PgFault::default() }))
+        };
+        for (error, is) in [
+            (full("53300", "InitPostgres"), true),
+            (full("53300", "ProcessStartupPacket"), true),
+            (full("53300", "InitializeSessionUserId"), false),
+            (full("53300", "CheckMyDatabase"), false),
+            (full("53200", ""), false),
+            (full("57P03", ""), false),
+        ] {
+            assert_eq!(error.lacks_room(), is, "{error:?}");
+            let away = ConnectError::Unreachable { target: "h:1".to_owned(), why: "w".to_owned() };
+            assert_eq!(ConnectError::several(vec![away, error]).lacks_room(), is);
+        }
     }
 
     #[test]

@@ -37,6 +37,18 @@ const GAUGES: &[(&str, &str, &[&str])] = &[
         "When a check of a connection last ran, in seconds since 1970.",
         &["tenant"],
     ),
+    (
+        "connpool_tenant_starving",
+        "1 for a tenant whose requests get no connection because its server is full.",
+        &["tenant"],
+    ),
+    ("connpool_server_connections", "Connections to a PostgreSQL server.", &["state", "server"]),
+    (
+        "connpool_server_connections_max",
+        "How many there may be, where that is known: --max-connections-per-server, or what the server said within the last minute.",
+        &["server"],
+    ),
+    ("connpool_server_waiters", "Requests that wait for a connection there.", &["server"]),
     ("connpool_tenants", "Tenants, by state.", &["state"]),
     (
         "connpool_service_connections_max",
@@ -66,6 +78,9 @@ const GAUGES: &[(&str, &str, &[&str])] = &[
     ("connpool_worker_threads", "Worker threads alive.", &[]),
     ("connpool_build_info", "Always 1; the version is the label.", &["version"]),
 ];
+
+/// Servers with series of their own, those with most connections.
+const SERVERS_MAX: usize = 100;
 
 /// Reads the service's state at scrape.
 pub(super) struct Gauges {
@@ -132,6 +147,7 @@ impl Gauges {
             let count = states.get(state).copied().unwrap_or(0);
             set("connpool_tenants", &[state], count);
         }
+        self.fill_servers(set);
         let limits = &self.service.context().config.limits;
         set("connpool_service_connections_max", &[], limits.max_backends);
         set("connpool_service_connections_reserved", &[], self.service.registry.reserved());
@@ -162,6 +178,26 @@ impl Gauges {
             set("connpool_memory_limit_bytes", &[level.as_str()], limit);
         }
         set("connpool_build_info", &[env!("CARGO_PKG_VERSION")], 1);
+    }
+
+    fn fill_servers(&self, set: &mut dyn FnMut(&str, &[&str], usize)) {
+        for row in self.service.health().rows {
+            set("connpool_tenant_starving", &[row.tenant.as_str()], usize::from(row.starving));
+        }
+        let mut servers = self.service.context().servers.figures();
+        servers.sort_by_key(|server| (std::cmp::Reverse(server.seats), server.at));
+        for (place, server) in servers.into_iter().enumerate() {
+            let at = server.at.to_string();
+            // A client may name any server.
+            let at = if place < SERVERS_MAX { &at } else { OTHER };
+            let used = server.seats.saturating_sub(server.resting);
+            set("connpool_server_connections", &["idle", at], server.resting);
+            set("connpool_server_connections", &["used", at], used);
+            set("connpool_server_waiters", &[at], server.waiting);
+            if let Some(limit) = server.limit.filter(|_| at != OTHER) {
+                set("connpool_server_connections_max", &[at], limit);
+            }
+        }
     }
 
     fn fill_utilization(&self, ratio: &GaugeVec) {

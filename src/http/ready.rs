@@ -28,11 +28,12 @@ fn write_row(page: &mut String, row: &Row) {
     // Writing into memory does not fail.
     let _ = write!(
         page,
-        "{{\"tenant\":{},\"status\":\"{}\",\"breaker\":\"{}\",\"last_check\":{},\
+        "{{\"tenant\":{},\"status\":\"{}\",\"breaker\":\"{}\",\"starving\":{},\"last_check\":{},\
          \"last_error\":{error},\"last_error_at\":{}}}",
         quoted(row.tenant.as_str()),
         row.level.as_str(),
         row.breaker.as_str(),
+        row.starving,
         seconds(row.last_check),
         seconds(at),
     );

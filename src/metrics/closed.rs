@@ -46,6 +46,8 @@ pub(super) const CLOSES: &[&str] = &[
     "password_changed",
     "probe",
     "health_check",
+    "gave_way",
+    "look",
     "unknown_lease",
     "other",
 ];

@@ -22,13 +22,18 @@ use crate::pool::figures::During;
 use crate::pool::job::Session;
 use crate::pool::memory::Use;
 use crate::pool::opener::Attempt;
+use crate::pool::servers::{Visit, Wants, GAVE_WAY};
 use crate::pool::store::{OpenCount, Taken};
 use crate::pool::tenant::{lock, Tenant};
 use crate::pool::turn::LEAST_PATIENCE;
 
 impl Tenant {
     /// An idle backend that works, or a new one, for a caller who waits so long.
-    pub(super) fn backend(self: &Arc<Self>, patience: Duration) -> Result<Taken, Error> {
+    pub(super) fn backend(
+        self: &Arc<Self>,
+        patience: Duration,
+        wants: &mut Wants,
+    ) -> Result<Taken, Error> {
         let (started, mut mute) = (clock::now(), false);
         let until = started + patience;
         loop {
@@ -40,7 +45,7 @@ impl Tenant {
                 Err(_) if self.is_closed() => return Err(self.closed()),
                 Err(count) => {
                     let attempt = self.attempt()?;
-                    let opened = self.open(count, left, attempt);
+                    let opened = self.open(count, left, attempt, wants);
                     return opened
                         .map_err(|cause| Error::Connect { tenant: self.id.clone(), cause });
                 }
@@ -113,6 +118,7 @@ impl Tenant {
         count: OpenCount,
         patience: Duration,
         attempt: Attempt<'_>,
+        wants: &mut Wants,
     ) -> Result<Taken, ConnectError> {
         let opening = During::new(&self.numbers.opening);
         let (started, generation) = (clock::now(), self.generation());
@@ -120,7 +126,9 @@ impl Tenant {
         watch.count_in(self.context.memory.share(Use::Partial, &[self.memory()]));
         let limit = self.settings.connect_timeout.min(patience);
         let alarm = self.guard(&watch, limit);
-        let outcome = self.connect.connect(&watch, limit);
+        let visit = Visit::new(self, wants);
+        let outcome = self.connect.connect(&watch, limit, &visit);
+        let seat = visit.seat();
         drop(alarm);
         watch.end();
         self.asked.fetch_or(watch.was_asked(), Ordering::AcqRel);
@@ -129,8 +137,10 @@ impl Tenant {
         let backend = match outcome {
             Ok(backend) => backend,
             Err(cause) => {
-                self.series().open_failed(cause.as_str());
-                self.log_open_failure(&cause, took);
+                if !cause.is_kept_back() {
+                    self.series().open_failed(cause.as_str());
+                    self.log_open_failure(&cause, took);
+                }
                 let hurried = limit < self.settings.connect_timeout;
                 // Neither counts any more by the time that anybody hears of it.
                 drop((opening, count));
@@ -139,12 +149,13 @@ impl Tenant {
             }
         };
         attempt.settle(None);
+        self.context.servers.fed(&self.id);
         self.counts.admit();
         self.series().opened(took);
         let pid = backend.pid();
         log::debug!("event=backend_opened tenant={} pid={pid} elapsed_s={}", self.id, Secs(took));
         let retire_at = born + self.lifetime();
-        let taken = self.store.bring_in(backend, count, born, retire_at);
+        let taken = self.store.bring_in(backend, (count, seat), born, retire_at);
         drop(opening);
         let Some(mut taken) = taken else {
             log::error!("event=pool_refused_backend tenant={} pid={pid}", self.id);
@@ -156,8 +167,9 @@ impl Tenant {
 
     fn log_open_failure(&self, cause: &ConnectError, took: Duration) {
         let error = cause.to_string();
-        // Whoever guesses may be put off as often as it likes, and nothing was tried.
-        let (level, repeated) = match cause.is_deferred() {
+        // Whoever guesses may be put off as often as it likes, and nothing was tried. A
+        // server that is full is told of by itself.
+        let (level, repeated) = match cause.is_deferred() || cause.lacks_room() {
             true => (Level::Debug, Some(Repeated(0))),
             false => {
                 (Level::Warn, logging::admits_state("connect_failed", &self.id, cause.as_str()))
@@ -174,7 +186,7 @@ impl Tenant {
             );
         }
         if !cause.is_deferred() {
-            self.note_open_failure(&error);
+            self.note_open_failure(&error, cause.lacks_room());
         }
     }
 
@@ -236,6 +248,8 @@ impl Tenant {
             self.close(taken, "pool_closed");
         } else if started >= taken.retire_at {
             self.close(taken, "max_lifetime");
+        } else if taken.seat.is_some_and(|seat| self.context.servers.yields(seat)) {
+            self.close(taken, GAVE_WAY);
         } else if self.settings.reset == Reset::Close {
             self.close(taken, "reset_close");
         } else {

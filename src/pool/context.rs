@@ -13,6 +13,7 @@ use crate::pool::memory::Memory;
 use crate::pool::operation::Tools;
 use crate::pool::peers::Peers;
 use crate::pool::port::Port;
+use crate::pool::servers::Servers;
 use crate::pool::serving::Serving;
 use crate::pool::waiting_room::WaitingRoom;
 use crate::pool::workers::Workers;
@@ -37,6 +38,8 @@ pub struct Context {
     pub outstanding: Outstanding,
     /// All client connections.
     pub peers: Peers,
+    /// The servers that tenants are connected to.
+    pub servers: Servers,
     /// The memory that is held for others.
     pub memory: Memory,
     /// All requests that wait.
@@ -59,7 +62,6 @@ impl Context {
             ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("r2d2").build();
         Arc::new(Context {
             conversions: Conversions::new(&tools.workers),
-            tools,
             bell,
             keeper: Bell::default(),
             serving: Serving::default(),
@@ -67,8 +69,10 @@ impl Context {
             outstanding: Outstanding::default(),
             peers: Peers::new(config.limits.memory_bytes_per_connection),
             memory: Memory::new(&config.limits),
+            servers: Servers::new(config.limits.connections_per_server, &tools.alarms),
             waiting_room: WaitingRoom::new(&config.limits),
             r2d2: Arc::new(r2d2),
+            tools,
             config,
         })
     }

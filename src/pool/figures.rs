@@ -20,6 +20,8 @@ pub(super) struct Numbers {
     pub(super) upkeep: AtomicUsize,
     /// Jobs between two tries to open a backend.
     pub(super) napping: AtomicUsize,
+    /// Those of them that wait for room with the first.
+    pub(super) unopened: AtomicUsize,
 }
 
 /// A tenant's figures at one moment.

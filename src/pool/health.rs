@@ -15,6 +15,7 @@ use crate::core::health::{Health, Level, Round};
 use crate::core::quoted::Quoted;
 use crate::logging;
 use crate::pool::job::Permit;
+use crate::pool::servers::Wants;
 use crate::pool::tenant::{lock, Tenant};
 
 /// The pause between rounds while something is wrong.
@@ -94,14 +95,17 @@ impl Tenant {
         }
     }
 
-    /// An attempt to open a backend has failed.
-    pub(super) fn note_open_failure(&self, error: &str) {
+    /// An attempt to open a backend has failed. That the server is full is no trouble of
+    /// what is open.
+    pub(super) fn note_open_failure(&self, error: &str, full: bool) {
         let (now, unix) = (clock::now(), clock::unix_micros());
         let mut record = lock(&self.record);
         record.open_failures += 1;
         record.last_error = Some((error.to_owned(), unix));
         drop(record);
-        self.trouble(now);
+        if !full {
+            self.trouble(now);
+        }
     }
 
     /// Something is wrong: what worked before proves nothing, and the next round is
@@ -226,7 +230,7 @@ impl Tenant {
         let Some(count) = self.store.reserve_below(self.settings.max_connections) else {
             return nothing;
         };
-        match self.open(count, self.settings.health_timeout, attempt) {
+        match self.open(count, self.settings.health_timeout, attempt, &mut Wants::spare()) {
             Ok(mut taken) if self.store.open() <= self.settings.min_connections => {
                 taken.clean = true;
                 self.rest(taken, clock::now());

@@ -15,6 +15,8 @@ use scheduled_thread_pool::ScheduledThreadPool;
 
 use crate::backend::manager::{Manager, Slot, Stash};
 use crate::backend::session::Backend;
+use crate::core::servers::SeatId;
+use crate::pool::servers::{Seat, Servers};
 
 /// A backend checked out of the pool.
 pub type Taken = r2d2::PooledConnection<Manager>;
@@ -30,6 +32,8 @@ pub struct Store {
     /// under it: r2d2's thread only moves a value that is ready.
     books: Mutex<()>,
     open: Arc<AtomicUsize>,
+    /// Told under the books what rests, so that it knows neither more nor less.
+    servers: Servers,
 }
 
 /// Counts one backend as open, from before the connect until it is closed.
@@ -53,7 +57,7 @@ impl Drop for OpenCount {
 
 impl Store {
     /// An empty store for at most `max` backends.
-    pub fn new(max: usize, threads: &Arc<ScheduledThreadPool>) -> Store {
+    pub fn new(max: usize, threads: &Arc<ScheduledThreadPool>, servers: &Servers) -> Store {
         let stash = Stash::default();
         let pool = r2d2::Pool::builder()
             .max_size(u32::try_from(max).unwrap_or(u32::MAX))
@@ -65,7 +69,8 @@ impl Store {
             .connection_timeout(TAKE_IN_LIMIT)
             .thread_pool(Arc::clone(threads))
             .build_unchecked(Manager::new(Arc::clone(&stash)));
-        Store { pool, stash, books: Mutex::new(()), open: Arc::default() }
+        let servers = servers.clone();
+        Store { pool, stash, books: Mutex::new(()), open: Arc::default(), servers }
     }
 
     fn books(&self) -> MutexGuard<'_, ()> {
@@ -81,10 +86,7 @@ impl Store {
     pub fn take_or_reserve(&self) -> Result<Taken, OpenCount> {
         let _books = self.books();
         match self.pool.try_get() {
-            Some(mut taken) => {
-                taken.clean = false;
-                Ok(taken)
-            }
+            Some(taken) => Ok(self.taken(taken)),
             None => Err(self.reserve()),
         }
     }
@@ -92,9 +94,13 @@ impl Store {
     /// Takes an idle backend; it counts as dirty from now on.
     pub fn take(&self) -> Option<Taken> {
         let _books = self.books();
-        let mut taken = self.pool.try_get()?;
+        Some(self.taken(self.pool.try_get()?))
+    }
+
+    fn taken(&self, mut taken: Taken) -> Taken {
         taken.clean = false;
-        Some(taken)
+        taken.seat.into_iter().for_each(|seat| self.servers.take(seat));
+        taken
     }
 
     /// Counts a backend that is about to be opened.
@@ -111,10 +117,10 @@ impl Store {
 
     /// Brings in a backend that was just opened and takes it out again. `None`:
     /// the pool did not take it; it is closed then.
-    pub fn bring_in(
+    pub(super) fn bring_in(
         &self,
         backend: Box<dyn Backend>,
-        count: OpenCount,
+        (count, seat): (OpenCount, Option<Seat>),
         born: Instant,
         retire_at: Instant,
     ) -> Option<Taken> {
@@ -129,7 +135,8 @@ impl Store {
             answered_at: born,
             generation: 0,
             gentle: false,
-            open: Some(Box::new(count)),
+            seat: seat.as_ref().map(|seat| seat.id),
+            open: Some(Box::new((count, seat))),
         });
         let taken = self.pool.get_timeout(TAKE_IN_LIMIT).ok();
         if taken.is_none() {
@@ -147,6 +154,7 @@ impl Store {
         }
         taken.idle_since = now;
         let _books = self.books();
+        taken.seat.into_iter().for_each(|seat| self.servers.rest(seat, now));
         drop(taken);
     }
 
@@ -165,6 +173,16 @@ impl Store {
         let mut idle: Vec<Taken> = std::iter::from_fn(|| self.pool.try_get()).collect();
         // Least recently used first: those are at the end of what was popped.
         let position = idle.iter().rposition(|taken| old(taken));
+        let found = position.map(|i| idle.remove(i));
+        while idle.pop().is_some() {}
+        found.map(|taken| self.taken(taken))
+    }
+
+    /// Takes out the idle backend that was told to give up its seat.
+    pub fn take_seat(&self, seat: SeatId) -> Option<Taken> {
+        let _books = self.books();
+        let mut idle: Vec<Taken> = std::iter::from_fn(|| self.pool.try_get()).collect();
+        let position = idle.iter().position(|taken| taken.seat == Some(seat));
         let mut found = position.map(|i| idle.remove(i));
         while idle.pop().is_some() {}
         if let Some(taken) = &mut found {

@@ -29,6 +29,7 @@ use crate::pool::memory::{self, Room, Use, SMALL};
 use crate::pool::opener::Opener;
 use crate::pool::peers::Peer;
 use crate::pool::registry::{Acquainted, Registry};
+use crate::pool::servers::Owner;
 use crate::pool::store::Store;
 use crate::pool::turn::Line;
 use crate::pool::waiting_room::Full;
@@ -45,6 +46,8 @@ pub struct Tenant {
     /// When.
     pub(super) since: Instant,
     pub(super) connect: Box<dyn Connect>,
+    /// Its name where servers are shared.
+    pub(super) owner: Owner,
     pub(super) store: Store,
     /// Permits, waiters, state. Never held over I/O, r2d2, logging, destructors.
     gate: Mutex<Gate<Job>>,
@@ -107,8 +110,9 @@ impl Tenant {
         let (waiters, share) = (limits.waiters_per_tenant, limits.leases_per_caller);
         let memory = context.memory.tenant();
         let counts = Counts::new(&context.tools.metrics, &id);
-        Arc::new(Tenant {
-            store: Store::new(settings.max_connections, &context.r2d2),
+        let tenant = Arc::new(Tenant {
+            owner: context.servers.owner(),
+            store: Store::new(settings.max_connections, &context.r2d2, &context.servers),
             gate: Mutex::new(Gate::opening(settings.max_connections, waiters, share)),
             id,
             settings,
@@ -135,7 +139,9 @@ impl Tenant {
             last_used: Mutex::new(now),
             context: Arc::clone(context),
             registry,
-        })
+        });
+        context.servers.register(&tenant);
+        tenant
     }
 
     /// Its name.
@@ -374,6 +380,8 @@ impl Tenant {
         for job in waiting {
             job.fail(self, Error::Draining);
         }
+        // Those who wait for room at their server are told so too.
+        self.wake_all();
     }
 
     /// True for a tenant that has yet to be opened, and whose database was away when it

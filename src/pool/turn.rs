@@ -9,9 +9,13 @@ use crate::clock;
 use crate::core::backoff;
 use crate::core::breaker::Phase;
 use crate::core::gate::GateState;
+use crate::core::servers::Ticket;
 use crate::error::{ConnectError, Error};
 use crate::pool::job::{Job, Permit, Session};
+use crate::pool::naps::Nap;
+use crate::pool::servers::{Place, Wants};
 use crate::pool::tenant::{lock, Tenant};
+use crate::pool::waiting_room::Full;
 
 /// Further tries after the first, and the pauses between them.
 const RETRIES: u32 = 3;
@@ -29,8 +33,8 @@ pub(super) struct Line {
     /// Of sessions that came back and were handed to a job whose own backend is
     /// still being opened: the permits stand for that.
     spare: Vec<Permit>,
-    /// Turns between two tries.
-    naps: Vec<(u64, Turn)>,
+    /// Turns that wait.
+    pub(super) naps: Vec<Nap>,
     next: u64,
 }
 
@@ -41,14 +45,25 @@ struct Standing {
 }
 
 impl Line {
-    fn id(&mut self) -> u64 {
+    pub(super) fn id(&mut self) -> u64 {
         self.next += 1;
         self.next
+    }
+
+    fn find(&mut self, id: u64) -> Option<&mut Job> {
+        let mut standing = self.standing.iter_mut();
+        standing.find(|standing| standing.id == id).map(|standing| &mut standing.job)
     }
 
     fn remove(&mut self, id: u64) -> Option<Standing> {
         let position = self.standing.iter().position(|standing| standing.id == id)?;
         self.standing.remove(position)
+    }
+
+    /// True if the job of this turn still stands, and its caller is there.
+    pub(super) fn is_wanted(&self, turn: &Turn) -> bool {
+        let own = self.standing.iter().find(|standing| standing.id == turn.own);
+        own.is_some_and(|own| !own.job.caller.is_gone())
     }
 }
 
@@ -63,7 +78,8 @@ impl Tenant {
         let id = line.id();
         line.standing.push_back(Standing { id, job, permit });
         drop(line);
-        Turn { tenant: Arc::clone(self), own: id, tries: 0, taken: false, spare: None }.run();
+        let tenant = Arc::clone(self);
+        Turn { tenant, own: id, tries: 0, place: None, taken: false, spare: None }.run();
     }
 
     /// Hands a backend that has just come to rest to whoever waits for one to be
@@ -84,15 +100,16 @@ impl Tenant {
             return Some(permit);
         };
         line.spare.push(permit);
-        let nap = (!line.naps.is_empty()).then(|| line.naps.remove(0));
+        let nap = line.first_nap();
         drop(line);
         // Its turn has nothing to do any more, and gives the permit back.
-        nap.into_iter().for_each(|(_, turn)| turn.wake());
+        nap.into_iter().for_each(|nap| nap.end(self));
         self.deliver(front.job, Session { taken, permit: front.permit });
         None
     }
 
-    fn deliver(&self, job: Job, session: Session) {
+    fn deliver(&self, mut job: Job, session: Session) {
+        job.parked = None;
         if !job.caller.serve() {
             self.count_left(&job);
             return self.reset(session);
@@ -136,31 +153,19 @@ impl Tenant {
             job.fail(self, error.clone());
         }
     }
-
-    /// No pause is worth its while any more.
-    pub(super) fn wake_all(&self) {
-        let naps = std::mem::take(&mut lock(&self.line).naps);
-        naps.into_iter().for_each(|(_, turn)| turn.wake());
-    }
-
-    fn wake(&self, id: u64) {
-        let mut line = lock(&self.line);
-        let position = line.naps.iter().position(|(nap, _)| *nap == id);
-        let nap = position.map(|position| line.naps.remove(position));
-        drop(line);
-        nap.into_iter().for_each(|(_, turn)| turn.wake());
-    }
 }
 
 /// The right, and the duty, to take one job or spare permit from the line. Dropped
 /// unused, as when a connect panics or no thread is left, it takes it all the same, and
 /// the job is answered.
-struct Turn {
+pub(super) struct Turn {
     tenant: Arc<Tenant>,
     /// The job it was made for. Another turn may have served that; then it goes on
     /// with another.
     own: u64,
     tries: u32,
+    /// In the line before a server that is full.
+    place: Option<Place>,
     taken: bool,
     /// Taken instead of a job, and given back at the end.
     spare: Option<Permit>,
@@ -170,14 +175,14 @@ struct Turn {
 enum Need {
     /// The caller of this job has left.
     Left(Job, Permit),
-    /// A job waits, until then.
-    Until(Instant),
+    /// A job waits, from when its request came until then.
+    Until(Instant, Instant),
     /// Another turn has served the last.
     None,
 }
 
 impl Turn {
-    fn run(self) {
+    pub(super) fn run(self) {
         let tenant = Arc::clone(&self.tenant);
         let tools = &tenant.context.tools;
         if let Err(lost) = tools.workers.try_run(move || self.serve()) {
@@ -187,9 +192,9 @@ impl Turn {
         }
     }
 
-    fn wake(self) {
-        self.tenant.numbers.napping.fetch_sub(1, Ordering::Relaxed);
-        self.run();
+    /// Its place in line, if it has one.
+    pub(super) fn ticket(&self) -> Option<Ticket> {
+        self.place.as_ref().map(Place::ticket)
     }
 
     fn need(&mut self) -> Need {
@@ -203,7 +208,7 @@ impl Turn {
         };
         self.own = own.id;
         if !own.job.caller.is_gone() {
-            return Need::Until(own.job.until);
+            return Need::Until(own.job.since, own.job.until);
         }
         match line.remove(self.own) {
             Some(Standing { job, permit, .. }) => {
@@ -244,15 +249,19 @@ impl Turn {
     fn serve(mut self) {
         let tenant = Arc::clone(&self.tenant);
         let now = clock::now();
-        let until = match self.need() {
-            Need::Until(until) => until,
+        let (since, until) = match self.need() {
+            Need::Until(since, until) => (since, until),
             Need::Left(job, permit) => return tenant.give_up(job, permit),
             Need::None => return,
         };
         *lock(&tenant.last_used) = now;
         let opening = tenant.gate().state() == GateState::Opening;
         let patience = until.saturating_duration_since(now).max(LEAST_PATIENCE);
-        match tenant.backend(patience) {
+        let mut wants = Wants::caller(since, self.place.take());
+        let backend = tenant.backend(patience, &mut wants);
+        // Who has a backend stands in no line; what is run with it may take long.
+        self.place = wants.place().filter(|_| backend.is_err());
+        match backend {
             Ok(taken) if opening && (tenant.has_ended() || !tenant.opened()) => {
                 tenant.close(taken, "pool_closed");
                 self.fail(tenant.closed(), false);
@@ -279,14 +288,19 @@ impl Turn {
         }
     }
 
-    fn fail(mut self, error: Error, opening: bool) {
+    fn fail(mut self, mut error: Error, opening: bool) {
         let tenant = Arc::clone(&self.tenant);
         // Whoever is put off has its turn at a later time than it is worth to wait here.
         let tried = matches!(&error, Error::Connect { cause, .. } if !cause.is_deferred());
         let passing = tried && error.is_retryable();
+        let lacks_room = self.place.is_some()
+            && matches!(&error, Error::Connect { cause, .. } if cause.lacks_room());
+        if lacks_room && !tenant.lets_wait() {
+            error = tenant.closed();
+        }
         loop {
             let until = match self.need() {
-                Need::Until(until) => until,
+                Need::Until(_, until) => until,
                 // Whoever is next may have better luck.
                 Need::Left(job, permit) if passing => return tenant.give_up(job, permit),
                 Need::Left(job, permit) => {
@@ -297,35 +311,33 @@ impl Turn {
             let now = clock::now();
             let jitter = super::chance() / 10.0;
             let pause = backoff::delay(self.tries, PAUSE, LONGEST_PAUSE, 2.0, jitter);
-            let worth = passing && self.tries < RETRIES && tenant.breaker() == Phase::Closed;
+            let closed = tenant.breaker() == Phase::Closed;
+            // Room may be found at any time, and nobody is asked in vain meanwhile.
+            if lacks_room && closed && tenant.lets_wait() && now < until {
+                match tenant.park(self.own) {
+                    Ok(()) => return tenant.nap(self, until),
+                    Err(full) => error = full.error(&tenant.id),
+                }
+            }
+            let worth = passing && self.tries < RETRIES && closed;
             let in_time = now + pause < until;
-            if worth && in_time {
-                return self.nap(now + pause);
+            if worth && in_time && !lacks_room {
+                self.tries += 1;
+                return tenant.nap(self, now + pause);
             }
             if let Some((job, permit)) = self.take_own() {
                 // Its caller was in a hurry, and the next one may have the time. But a
                 // queue of those whose time is over when their turn comes has no end.
-                let alone =
-                    worth && opening && tenant.hurried.fetch_add(1, Ordering::Relaxed) < RETRIES;
+                let alone = lacks_room
+                    || worth && opening && tenant.hurried.fetch_add(1, Ordering::Relaxed) < RETRIES;
+                if let Error::Connect { cause, .. } = &error {
+                    let starved = lacks_room.then_some(cause);
+                    starved
+                        .into_iter()
+                        .for_each(|why| tenant.context.servers.starved(&tenant.id, why));
+                }
                 return tenant.fail_connect(job, permit, error, opening && !alone);
             }
-        }
-    }
-
-    /// Tries again then. No thread sleeps for that.
-    fn nap(mut self, until: Instant) {
-        let tenant = Arc::clone(&self.tenant);
-        self.tries += 1;
-        tenant.numbers.napping.fetch_add(1, Ordering::Relaxed);
-        let mut line = lock(&tenant.line);
-        let id = line.id();
-        line.naps.push((id, self));
-        drop(line);
-        let sleeper = Arc::clone(&tenant);
-        tenant.context.tools.alarms.soon(until, move || sleeper.wake(id));
-        // One may have come to rest, or the breaker opened, just before.
-        if tenant.store.idle() > 0 || tenant.breaker() != Phase::Closed {
-            tenant.wake(id);
         }
     }
 }
@@ -334,6 +346,25 @@ impl Tenant {
     /// The caller of this job has left.
     pub(super) fn count_left(&self, job: &Job) {
         self.series().acquire_failed("caller_left", job.waited());
+    }
+
+    /// Counts a job that stands in line as one that waits, like those in the queue. It
+    /// has a permit, but its connection has as few calls as any.
+    fn park(&self, own: u64) -> Result<(), Full> {
+        let caller = match lock(&self.line).find(own) {
+            Some(job) if job.parked.is_none() => Arc::clone(&job.caller),
+            _ => return Ok(()),
+        };
+        let mut parked = Some(self.context.waiting_room.enter(caller.peer())?);
+        if let Some(job) = lock(&self.line).find(own) {
+            std::mem::swap(&mut job.parked, &mut parked);
+        }
+        Ok(())
+    }
+
+    /// False once nobody is to wait for a connection any more.
+    fn lets_wait(&self) -> bool {
+        matches!(self.gate().state(), GateState::Opening | GateState::Active)
     }
 
     fn give_up(&self, job: Job, permit: Permit) {

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::core::gate::GateState;
 use crate::core::secs::Secs;
 use crate::pool::job::Permit;
+use crate::pool::servers::Wants;
 use crate::pool::tenant::{lock, Tenant};
 
 /// After a failed warm-up the keeper leaves the tenant alone for so long.
@@ -63,7 +64,7 @@ impl Tenant {
             }
             // While the breaker is open the probes are enough.
             let Ok(attempt) = self.attempt() else { return };
-            match self.open(count, self.settings.connect_timeout, attempt) {
+            match self.open(count, self.settings.connect_timeout, attempt, &mut Wants::spare()) {
                 Ok(mut taken) => {
                     taken.clean = true;
                     self.rest(taken, clock::now());

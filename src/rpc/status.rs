@@ -259,6 +259,12 @@ impl<'a> Said<'a> {
                     .fault(fault)
                     .retry(LATER)
             }
+            ConnectError::NoRoom { used, waiting, .. } => {
+                Said::new(Code::RESOURCE_EXHAUSTED, Reason::REASON_DATABASE_FULL)
+                    .with("used", used)
+                    .with("waiting", waiting)
+                    .retry(LATER)
+            }
             ConnectError::Busy(fault) => {
                 Said::new(Code::UNAVAILABLE, Reason::REASON_DATABASE_UNAVAILABLE)
                     .fault(fault)

@@ -57,8 +57,9 @@ fn run(service: &Service, stopped: &Stopped) {
 fn maintain(service: &Service) -> Option<Instant> {
     let now = clock::now();
     service.publish();
+    let look = service.context().servers.look(now);
     let tenants = service.registry.named();
-    tenants.iter().filter_map(|tenant| tenant.maintain(now)).min()
+    tenants.iter().filter_map(|tenant| tenant.maintain(now)).chain(look).min()
 }
 
 /// Says what people should know. `exhausted` holds the tenants whose present

@@ -59,13 +59,15 @@ impl fmt::Display for Settings<'_> {
         write!(
             f,
             " leases_per_caller={} request_timeout_s={} stall_timeout_s={} max_backends={} \
-             max_client_connections={} client_connections_per_address={} memory_limit={} \
+             max_connections_per_server={} max_client_connections={} client_connections_per_address={} memory_limit={} \
              memory_per_tenant={} memory_per_connection={} keepalive_time_s={} \
              keepalive_timeout_s={} leak_warning_s={}",
             limits.leases_per_caller,
             Secs(limits.request_timeout),
             Secs(limits.stall_timeout),
             limits.max_backends,
+            // As on the command line: 0 is none.
+            limits.connections_per_server.unwrap_or(0),
             self.bounds.total,
             self.bounds.per_host,
             limits.memory_bytes,

@@ -7,6 +7,7 @@ use crate::core::gate::GateState;
 use crate::core::health::Level;
 use crate::core::ids::TenantId;
 use crate::pool::port::Reach;
+use crate::pool::servers::Starving;
 use crate::pool::service::Service;
 use crate::pool::tenant::{lock, Tenant};
 
@@ -21,6 +22,8 @@ pub struct Row {
     pub breaker: Phase,
     /// When a check last ran, in microseconds since 1970.
     pub last_check: Option<u64>,
+    /// Its requests get no connection, because its server has none left for them.
+    pub starving: bool,
     /// What last went wrong, and when.
     pub last_error: Option<(String, u64)>,
     /// Checks that failed.
@@ -73,6 +76,38 @@ impl Report {
     }
 }
 
+impl Row {
+    /// What it has works, and it gets no more.
+    fn starve(&mut self, starving: Starving) {
+        self.starving = true;
+        self.level = match self.open {
+            0 => Level::Unhealthy,
+            _ => self.level.min(Level::Degraded),
+        };
+        let (error, at) = (starving.error, starving.at);
+        if self.last_error.as_ref().is_none_or(|(_, last)| *last <= at) {
+            self.last_error = Some((error, at));
+        }
+    }
+
+    fn of_unopened(starving: Starving) -> Row {
+        Row {
+            tenant: starving.tenant,
+            level: Level::Unhealthy,
+            breaker: Phase::Closed,
+            last_check: None,
+            starving: true,
+            last_error: Some((starving.error, starving.at)),
+            check_failures: 0,
+            open_failures: 0,
+            total: 0,
+            open: 0,
+            active: 0,
+            available: 0,
+        }
+    }
+}
+
 impl Tenant {
     /// What may be shown of its health.
     pub fn health(&self) -> Row {
@@ -82,6 +117,7 @@ impl Tenant {
             tenant: self.id.clone(),
             level,
             breaker: figures.breaker,
+            starving: false,
             last_check: record.last_check,
             last_error: record.last_error.clone(),
             check_failures: record.failures,
@@ -100,13 +136,20 @@ impl Service {
         self.context().serving.set(self.health().is_ready());
     }
 
-    /// The health of the service and of each tenant that has been opened.
+    /// The health of the service and of each tenant that has been opened, or that cannot
+    /// be because its server is full.
     pub fn health(&self) -> Report {
         let known = |tenant: &Arc<Tenant>| {
             matches!(tenant.figures().state, GateState::Active | GateState::Draining)
         };
         let tenants = self.registry.named().into_iter().filter(known);
         let mut rows: Vec<Row> = tenants.map(|tenant| tenant.health()).collect();
+        for starving in self.context().servers.starving() {
+            match rows.iter_mut().find(|row| row.tenant == starving.tenant) {
+                Some(row) => row.starve(starving),
+                None => rows.push(Row::of_unopened(starving)),
+            }
+        }
         rows.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         Report {
             level: Level::of_all(rows.iter().map(|row| row.level)),

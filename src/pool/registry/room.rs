@@ -20,6 +20,10 @@ use crate::pool::tenant::{lock, Tenant};
 /// To come back costs it one connect, so whoever works in a steady rhythm stays.
 const SPARE_AFTER: Duration = Duration::from_secs(10);
 
+/// So many times as many tenants as may be opened at a time may wait for room at a server
+/// before they are: one costs some kilobytes.
+const WAITING_MAX: usize = 10;
+
 /// What there is no room for.
 const BACKENDS: &str = "backends (the sum of all tenants' max_connections)";
 const OPENINGS: &str = "tenants being opened";
@@ -73,11 +77,14 @@ impl Registry {
     /// them, the oldest, unless that is `by` itself.
     pub(super) fn make_room_to_open(&self, by: &CallerId) {
         let limit = self.context.config.limits.opening_tenants;
-        if self.opening.load(Ordering::Acquire) < limit {
+        if self.openings() < limit {
             return;
         }
         let mut opening = self.all();
-        opening.retain(|tenant| tenant.is_opening());
+        opening.retain(|tenant| {
+            let waits = tenant.numbers.unopened.load(Ordering::Relaxed) > 0;
+            tenant.is_opening() && !waits
+        });
         let part = |tenant: &Arc<Tenant>| Part {
             owner: tenant.brought_by().clone(),
             size: 1,
@@ -102,10 +109,18 @@ impl Registry {
         tenant.answer_line(&why);
     }
 
+    /// Tenants that are being opened. Those that wait for room at their server do not count,
+    /// so that a server that is full keeps nobody from another; but they are not without
+    /// number.
+    fn openings(&self) -> usize {
+        let most = WAITING_MAX * self.context.config.limits.opening_tenants;
+        let waiting = self.context.servers.unopened().load(Ordering::Relaxed).min(most);
+        self.opening.load(Ordering::Acquire).saturating_sub(waiting)
+    }
+
     /// Counts one more tenant that is being opened. Called while nobody else can.
     pub(super) fn count_opening(&self) -> Result<(), Error> {
-        let (used, limit) =
-            (self.opening.load(Ordering::Acquire) + 1, self.context.config.limits.opening_tenants);
+        let (used, limit) = (self.openings() + 1, self.context.config.limits.opening_tenants);
         if used > limit {
             return Err(openings_used(used, limit));
         }

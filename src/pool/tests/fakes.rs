@@ -1,6 +1,7 @@
 //! Backends that are made of nothing, do what a test says, and are counted.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,12 +9,16 @@ use std::time::Duration;
 use crate::backend::cancel::Canceller;
 use crate::backend::connect::Connect;
 use crate::backend::copy::{Sink, Source};
+use crate::backend::door::Door;
 use crate::backend::listen::Heard;
 use crate::backend::session::{Backend, Done, Notice, Rows, RunError, Sent, Statement};
 use crate::backend::transport::Watch;
 use crate::core::channels::Change;
 use crate::error::{ConnectError, PgFault};
 use crate::pool::tenant::lock;
+
+/// Where all of them are.
+const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// What a backend is asked to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -124,7 +129,25 @@ impl Fakes {
 }
 
 impl Connect for Fakes {
-    fn connect(&self, watch: &Arc<Watch>, _: Duration) -> Result<Box<dyn Backend>, ConnectError> {
+    fn connect(
+        &self,
+        watch: &Arc<Watch>,
+        _: Duration,
+        door: &dyn Door,
+    ) -> Result<Box<dyn Backend>, ConnectError> {
+        door.enter(SERVER)?;
+        let outcome = self.come_up(watch);
+        door.told(outcome.as_ref().err());
+        outcome
+    }
+
+    fn servers(&self) -> String {
+        "fake:1".to_owned()
+    }
+}
+
+impl Fakes {
+    fn come_up(&self, watch: &Arc<Watch>) -> Result<Box<dyn Backend>, ConnectError> {
         match self.fate(Call::Connect, watch) {
             Fate::Good => {}
             Fate::Refused => {
@@ -144,10 +167,6 @@ impl Connect for Fakes {
         }
         let pid = self.census.one_more();
         Ok(Box::new(Fake { fakes: self.clone(), watch: Arc::clone(watch), pid }))
-    }
-
-    fn servers(&self) -> String {
-        "fake:1".to_owned()
     }
 }
 

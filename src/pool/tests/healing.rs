@@ -197,38 +197,39 @@ fn what_we_lack_ourselves_is_no_sickness_of_the_database_and_opens_no_breaker() 
     assert_eq!(world.tenant.health().open_failures, 7);
 }
 
-#[test]
-fn a_database_that_takes_no_more_is_no_sickness_while_what_is_leased_works() {
-    let fate = Arc::new(AtomicU8::new(0));
-    let now = Arc::clone(&fate);
-    let script = move |call| match (call, now.load(Ordering::SeqCst)) {
-        (Call::Connect, 1) => Fate::Full,
-        (Call::Connect, 2) => Fate::Fails,
+/// What is said of a tenant whose connects meet this fate while one backend is leased, and
+/// then with none, each with whether it is looked at again soon.
+fn said(fate: Fate) -> [(Level, bool); 2] {
+    let (switch, is_so) = (Arc::new(AtomicBool::new(false)), fate);
+    let now = Arc::clone(&switch);
+    let script = move |call| match call {
+        Call::Connect if now.load(Ordering::SeqCst) => is_so,
         _ => Fate::Good,
     };
     let world = world_of(0, 2, Arc::new(script));
     let held = world.session();
-    let rounds = |from: u64| (0..5).for_each(|n| round(&world, later(from + n)));
-    // It is full, or it has another password by now.
-    for (kind, level) in [(1, Level::Healthy), (2, Level::Degraded)] {
-        fate.store(kind, Ordering::SeqCst);
-        rounds(40 * u64::from(kind));
-        assert_eq!(world.tenant.level(), level);
-        // It answers: nobody knocks every second.
+    switch.store(true, Ordering::SeqCst);
+    let said = |from: u64| {
+        (0..5).for_each(|n| round(&world, later(from + n)));
         let next = lock(&world.tenant.record).next;
-        assert!(next.is_some_and(|next| next > later(10)), "{level:?}");
-    }
-    // With nothing leased it cannot serve.
+        (world.tenant.level(), next.is_some_and(|next| next < later(10)))
+    };
+    let leased = said(40);
     Tenant::discard(held, "lost");
-    for (kind, from) in [(1, 120), (2, 160)] {
-        fate.store(kind, Ordering::SeqCst);
-        rounds(from);
-        assert_eq!(world.tenant.level(), Level::Unhealthy);
-        // Its return is not to be missed.
-        let next = lock(&world.tenant.record).next;
-        assert!(next.is_some_and(|next| next < later(10)), "{kind}");
-    }
+    let none = said(120);
     assert_eq!(world.tenant.breaker(), Phase::Closed);
+    [leased, none]
+}
+
+#[test]
+fn a_database_that_refuses_the_login_is_there_while_what_is_leased_works() {
+    // Nobody knocks every second; but with nothing leased its return is not to be missed.
+    assert_eq!(said(Fate::Fails), [(Level::Degraded, false), (Level::Unhealthy, true)]);
+}
+
+#[test]
+fn that_a_server_is_full_is_no_sickness_while_what_is_leased_works() {
+    assert_eq!(said(Fate::Full), [(Level::Healthy, false), (Level::Unhealthy, true)]);
 }
 
 #[test]

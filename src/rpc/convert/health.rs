@@ -66,6 +66,7 @@ fn row(row: &Row) -> wire::TenantHealth {
         tenant_id: row.tenant.to_string(),
         status: row.level.as_str().to_owned(),
         breaker_state: breaker(row.breaker).into(),
+        starving: row.starving,
         last_check: row.last_check.map(unix_timestamp).into(),
         last_error: error.unwrap_or_default(),
         last_error_at: at.map(unix_timestamp).into(),

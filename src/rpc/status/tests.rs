@@ -139,6 +139,11 @@ fn table() -> Vec<(Error, Code, &'static str)> {
             "CONNECT_REJECTED",
         ),
         (connect(ConnectError::Busy(fault("53300"))), Code::RESOURCE_EXHAUSTED, "DATABASE_FULL"),
+        (
+            connect(ConnectError::NoRoom { target: target(), used: 9, waiting: 1 }),
+            Code::RESOURCE_EXHAUSTED,
+            "DATABASE_FULL",
+        ),
         (connect(ConnectError::Busy(fault("57P03"))), Code::UNAVAILABLE, "DATABASE_UNAVAILABLE"),
         (
             connect(ConnectError::Unreachable { target: target(), why: "w".to_owned() }),

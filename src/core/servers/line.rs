@@ -1,0 +1,202 @@
+//! Those who wait for a seat at one server.
+
+use std::collections::BTreeMap;
+use std::hash::Hash;
+use std::time::{Duration, Instant};
+
+use super::server::Server;
+use super::{OwnerId, SeatId, Servers, State};
+use crate::core::backoff;
+
+/// Pauses between tries at a server that says that it is full: so often one of a service's
+/// callers asks there, and each time PostgreSQL starts a process to say no.
+const TRY_MIN: Duration = Duration::from_millis(20);
+const TRY_MAX: Duration = Duration::from_millis(250);
+
+/// A place in line: first come, first served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket {
+    arrived: Instant,
+    number: u64,
+}
+
+impl Ticket {
+    pub(super) fn new(arrived: Instant, number: u64) -> Ticket {
+        Ticket { arrived, number }
+    }
+}
+
+/// How far somebody in line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Exits: `Called`, or `Trying` where it asks by itself in time.
+    Waiting,
+    /// It was told to ask again. Exits: `Trying`, or `Waiting` if another was quicker.
+    Called,
+    /// It has a seat and is connecting. Exits: it leaves the line, or `Waiting`.
+    Trying,
+}
+
+#[derive(Debug)]
+pub(super) struct Wait {
+    pub(super) owner: OwnerId,
+    pub(super) since: Instant,
+    step: Step,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    waits: BTreeMap<Ticket, Wait>,
+    /// Refusals in a row, and when to try again.
+    tries: u32,
+    next_try: Option<Instant>,
+    /// When the line will be looked at again.
+    alarm: Option<Instant>,
+}
+
+/// What is to be done at a server.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Todo {
+    /// They may ask again.
+    pub call: Vec<(OwnerId, Ticket)>,
+    /// These are to be closed.
+    pub give_way: Vec<(OwnerId, SeatId)>,
+    /// When to look again, unless it was said before.
+    pub due: Option<Instant>,
+}
+
+impl Line {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waits.is_empty()
+    }
+
+    /// Those without a seat, the first in front.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&Ticket, &Wait)> {
+        self.waits.iter().filter(|(_, wait)| wait.step != Step::Trying)
+    }
+
+    /// How many come before it, or before somebody who is new.
+    pub(super) fn ahead_of(&self, ticket: Option<Ticket>) -> usize {
+        self.waiting().take_while(|(other, _)| ticket.is_none_or(|own| **other < own)).count()
+    }
+
+    pub(super) fn stand(&mut self, ticket: Ticket, owner: OwnerId, now: Instant) {
+        let wait = Wait { owner, since: now, step: Step::Waiting };
+        self.waits.entry(ticket).or_insert(wait).step = Step::Waiting;
+    }
+
+    pub(super) fn set(&mut self, ticket: Ticket, step: Step) {
+        if let Some(wait) = self.waits.get_mut(&ticket) {
+            wait.step = step;
+        }
+    }
+
+    pub(super) fn let_in(&mut self) {
+        (self.tries, self.next_try) = (0, None);
+    }
+
+    pub(super) fn turned_away(&mut self, now: Instant) {
+        self.next_try = Some(now + backoff::delay(self.tries, TRY_MIN, TRY_MAX, 2.0, 0.0));
+        self.tries = self.tries.saturating_add(1);
+    }
+
+    /// False in the pause after a refusal.
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        self.next_try.is_none_or(|next| next <= now)
+    }
+
+    /// What rests may give way, which is better than to try in vain, but not for ever.
+    pub(super) fn may_try(&self, at_rest: bool, now: Instant) -> bool {
+        let front = self.waiting().next().map_or(now, |(_, wait)| wait.since);
+        self.is_ready(now) && (!at_rest || front + TRY_MAX <= now)
+    }
+
+    fn due(&mut self, now: Instant) -> Option<Instant> {
+        self.waiting().next()?;
+        let due = self.next_try.filter(|next| *next > now).unwrap_or(now + TRY_MAX);
+        let set = self.alarm.is_some_and(|alarm| alarm > now && alarm <= due);
+        if !set {
+            self.alarm = Some(due);
+        }
+        (!set).then_some(due)
+    }
+}
+
+impl<A: Copy + Eq + Hash> Servers<A> {
+    /// Somebody leaves the line, served or not. Returns where he stood.
+    pub fn leave(&mut self, ticket: Ticket) -> Vec<A> {
+        let places = self.tickets.remove(&ticket).unwrap_or_default();
+        for at in &places {
+            if let Some(server) = self.servers.get_mut(at) {
+                server.line.waits.remove(&ticket);
+            }
+            self.tidy(*at);
+        }
+        places
+    }
+
+    /// True if it may ask again.
+    pub fn is_called(&self, ticket: Ticket) -> bool {
+        let called = |at: &A| {
+            let wait = self.servers.get(at).and_then(|server| server.line.waits.get(&ticket));
+            wait.is_some_and(|wait| wait.step == Step::Called)
+        };
+        self.tickets.get(&ticket).is_some_and(|places| places.iter().any(called))
+    }
+
+    /// What is to be done at a server now that something has changed there.
+    pub fn settle(&mut self, at: A, now: Instant) -> Todo {
+        let Some(server) = self.servers.get_mut(&at) else { return Todo::default() };
+        let room = server.room(self.limit, now);
+        let may_try = usize::from(server.may_try(self.limit, now));
+        let ready = if server.line.is_ready(now) { room.max(may_try) } else { 0 };
+        let waiting = server.line.waiting().count();
+        let need = waiting.saturating_sub(room).saturating_sub(server.leaving);
+        let mut todo = Todo { call: server.line.call(ready), ..Todo::default() };
+        for _ in 0..need + server.looks.shed() {
+            let Some((owner, seat)) = server.go() else { break };
+            todo.give_way.push((owner, seat.1));
+            if let Some(found) = self.seats.get_mut(&seat.1) {
+                found.state = State::Leaving(seat.0);
+            }
+        }
+        todo.due = server.line.due(now);
+        todo
+    }
+
+    /// Since when each tenant has waited for a seat, and how many of its requests do.
+    pub fn waiting(&self) -> BTreeMap<OwnerId, (A, Instant, usize)> {
+        let mut all = BTreeMap::new();
+        for (at, server) in &self.servers {
+            for wait in server.line.waits.values() {
+                let (_, since, count) = all.entry(wait.owner).or_insert((*at, wait.since, 0));
+                (*since, *count) = (wait.since.min(*since), *count + 1);
+            }
+        }
+        all
+    }
+}
+
+impl Line {
+    fn call(&mut self, count: usize) -> Vec<(OwnerId, Ticket)> {
+        let waiting = self.waits.iter_mut().filter(|(_, wait)| wait.step != Step::Trying);
+        let mut called = Vec::new();
+        for (ticket, wait) in waiting.take(count) {
+            if wait.step == Step::Waiting {
+                wait.step = Step::Called;
+                called.push((wait.owner, *ticket));
+            }
+        }
+        called
+    }
+}
+
+impl Server {
+    /// The next of those at rest is told to go.
+    fn go(&mut self) -> Option<(OwnerId, (Instant, SeatId))> {
+        let (owner, seat) = self.next_to_go()?;
+        self.unrest(owner, seat.1, State::Resting(seat.0));
+        self.leaving += 1;
+        Some((owner, seat))
+    }
+}

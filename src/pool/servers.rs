@@ -1,0 +1,257 @@
+//! Servers that tenants share: seats for their connections, and lines before them.
+//!
+//! What is decided is `core::servers`; here it is done. Whatever changes there is looked at
+//! by the reaper, so that it may change under any lock: callers who may try again are woken,
+//! and what is to give way is closed on a worker.
+
+mod visit;
+mod yielding;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::core::ids::TenantId;
+use crate::core::recent::Recent;
+use crate::core::servers::{Entered, Figures, OwnerId, SeatId, Servers as Book, Ticket};
+use crate::error::ConnectError;
+use crate::logging;
+use crate::pool::alarms::Alarms;
+use crate::pool::tenant::{lock, Tenant};
+
+pub(super) use visit::{Visit, Wants};
+pub(super) use yielding::GAVE_WAY;
+
+/// A tenant whose requests have waited for room for so long says so.
+const STARVING_AFTER: Duration = Duration::from_secs(1);
+/// So does one that got no connection for want of room, for so long after that; and at most
+/// so many, as their names may be made up.
+const STARVED_FOR: Duration = Duration::from_secs(60);
+const STARVED_MAX: usize = 100;
+
+/// All servers. Cheap to clone.
+#[derive(Clone)]
+pub struct Servers(Arc<Shared>);
+
+struct Shared {
+    /// Who sits where, and who waits. A leaf lock.
+    book: Mutex<Book<SocketAddr>>,
+    /// A leaf lock.
+    owners: Mutex<HashMap<OwnerId, Weak<Tenant>>>,
+    /// Why tenants got no connection of late. A leaf lock.
+    starved: Mutex<Recent<TenantId, (String, u64)>>,
+    next: AtomicU64,
+    /// Tenants that wait for room with their first backend.
+    unopened: AtomicUsize,
+    alarms: Alarms,
+}
+
+/// A tenant's name in the books; dropped, it is struck out.
+pub(super) struct Owner {
+    id: OwnerId,
+    servers: Servers,
+}
+
+/// A seat at a server; dropped, it is given back.
+pub(super) struct Seat {
+    pub(super) id: SeatId,
+    servers: Servers,
+}
+
+/// A place in line; dropped, it is given up.
+pub(super) struct Place {
+    ticket: Ticket,
+    servers: Servers,
+}
+
+/// A tenant that has no connection for want of room.
+pub(super) struct Starving {
+    pub(super) tenant: TenantId,
+    pub(super) error: String,
+    /// When that was, in microseconds since 1970.
+    pub(super) at: u64,
+}
+
+impl Servers {
+    /// No connection yet; `limit`: the most at one server.
+    pub fn new(limit: Option<usize>, alarms: &Alarms) -> Servers {
+        Servers(Arc::new(Shared {
+            book: Mutex::new(Book::new(limit)),
+            owners: Mutex::default(),
+            starved: Mutex::new(Recent::new(STARVED_MAX, STARVED_FOR)),
+            next: AtomicU64::new(0),
+            unopened: AtomicUsize::new(0),
+            alarms: alarms.clone(),
+        }))
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book<SocketAddr>> {
+        // It is whole between its calls, which do not panic half-way.
+        self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A name for a tenant.
+    pub(super) fn owner(&self) -> Owner {
+        let id = OwnerId(self.0.next.fetch_add(1, Ordering::Relaxed));
+        Owner { id, servers: self.clone() }
+    }
+
+    /// From now on the tenant can be found by its name.
+    pub(super) fn register(&self, tenant: &Arc<Tenant>) {
+        lock(&self.0.owners).insert(tenant.owner.id, Arc::downgrade(tenant));
+    }
+
+    fn find(&self, owner: OwnerId) -> Option<Arc<Tenant>> {
+        lock(&self.0.owners).get(&owner).and_then(Weak::upgrade)
+    }
+
+    /// Something has changed there.
+    fn changed(&self, at: SocketAddr) {
+        self.look_at(at, clock::now());
+    }
+
+    fn look_at(&self, at: SocketAddr, when: Instant) {
+        let servers = self.clone();
+        self.0.alarms.soon(when, move || servers.settle(at));
+    }
+
+    fn settle(&self, at: SocketAddr) {
+        let todo = self.book().settle(at, clock::now());
+        for (owner, ticket) in todo.call {
+            self.find(owner).into_iter().for_each(|tenant| tenant.call(ticket));
+        }
+        for (owner, seat) in todo.give_way {
+            match self.find(owner) {
+                Some(tenant) => tenant.give_way(seat),
+                None => self.book().stays(seat),
+            }
+        }
+        todo.due.into_iter().for_each(|due| self.look_at(at, due));
+    }
+
+    /// How many tenants wait for room with their first backend.
+    pub(super) fn unopened(&self) -> &AtomicUsize {
+        &self.0.unopened
+    }
+
+    /// True if it is its turn to ask again.
+    pub(super) fn is_called(&self, ticket: Ticket) -> bool {
+        self.book().is_called(ticket)
+    }
+
+    /// A backend has come to rest.
+    pub(super) fn rest(&self, seat: SeatId, since: Instant) {
+        let waits = self.book().rest(seat, since);
+        waits.into_iter().for_each(|at| self.changed(at));
+    }
+
+    /// A backend is taken from where it rested.
+    pub(super) fn take(&self, seat: SeatId) {
+        self.book().take(seat);
+    }
+
+    /// True if a backend that has come back is to be closed for the sake of another tenant.
+    pub(super) fn yields(&self, seat: SeatId) -> bool {
+        self.book().yields(seat, clock::now())
+    }
+
+    /// A tenant's request was refused for want of room.
+    pub(super) fn starved(&self, tenant: &TenantId, why: &ConnectError) {
+        let what = (why.to_string(), clock::unix_micros());
+        lock(&self.0.starved).put(tenant.clone(), what, clock::now());
+    }
+
+    /// A tenant has a connection.
+    pub(super) fn fed(&self, tenant: &TenantId) {
+        lock(&self.0.starved).remove(tenant);
+    }
+
+    /// The tenants that get no connection for want of room.
+    pub(super) fn starving(&self) -> Vec<Starving> {
+        let (now, unix) = (clock::now(), clock::unix_micros());
+        let waiting = self.book().waiting();
+        let mut all: HashMap<TenantId, Starving> = HashMap::new();
+        for (tenant, (error, at)) in lock(&self.0.starved).alive(now) {
+            let (tenant, error, at) = (tenant.clone(), error.clone(), *at);
+            all.insert(tenant.clone(), Starving { tenant, error, at });
+        }
+        for (owner, (at, since, count)) in waiting {
+            let waits = now.saturating_duration_since(since);
+            let Some(found) = self.find(owner).filter(|_| waits >= STARVING_AFTER) else {
+                continue;
+            };
+            let (tenant, seconds) = (found.id().clone(), waits.as_secs());
+            let error = format!("{at} has no connection left: {count} requests wait for one, the first for {seconds} s");
+            all.insert(tenant.clone(), Starving { tenant, error, at: unix });
+        }
+        all.into_values().collect()
+    }
+
+    /// Each server, in numbers.
+    pub fn figures(&self) -> Vec<Figures<SocketAddr>> {
+        self.book().figures(clock::now())
+    }
+
+    /// Looks, where it is time, whether a server would let others in. Returns when to come
+    /// again. Does not block.
+    pub fn look(&self, now: Instant) -> Option<Instant> {
+        let (due, next) = self.book().look(now);
+        for (at, owners) in due {
+            let tenants: Vec<Arc<Tenant>> =
+                owners.into_iter().filter_map(|owner| self.find(owner)).collect();
+            match tenants.iter().find(|tenant| tenant.has_room_to_look()) {
+                Some(tenant) => tenant.look(),
+                // As many are open as may be: one goes, and the look is made in its place.
+                None => {
+                    tenants.first().into_iter().for_each(|tenant| tenant.give_one_up(at));
+                    self.book().look_soon(at);
+                }
+            }
+        }
+        next
+    }
+
+    /// A server has no room for the connection of this seat. Returns the place in line.
+    fn refused(&self, seat: &Seat, at: SocketAddr) -> Entered {
+        let mut book = self.book();
+        let (entered, news) = book.refused(seat.id, clock::now());
+        let figures = book.figures_of(at, clock::now());
+        drop(book);
+        if news && logging::admits("server_full", None) {
+            let (used, waiting) = figures.map_or((0, 0), |one| (one.seats, one.waiting));
+            log::warn!("event=server_full server={at} connections={used} waiting={waiting}");
+        }
+        self.changed(at);
+        entered
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        lock(&self.servers.0.owners).remove(&self.id);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let waits = self.servers.book().free(self.id, clock::now());
+        waits.into_iter().for_each(|at| self.servers.changed(at));
+    }
+}
+
+impl Place {
+    /// What it is known by.
+    pub(super) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let places = self.servers.book().leave(self.ticket);
+        places.into_iter().for_each(|at| self.servers.changed(at));
+    }
+}

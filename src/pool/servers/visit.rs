@@ -1,0 +1,122 @@
+//! One attempt to open a backend, as the servers see it.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{Place, Seat, Servers};
+use crate::backend::door::Door;
+use crate::clock;
+use crate::core::servers::{Asks, Entered};
+use crate::error::ConnectError;
+use crate::pool::tenant::Tenant;
+
+/// For whom a backend is opened.
+pub(in crate::pool) struct Wants {
+    purpose: Purpose,
+    place: Option<Place>,
+}
+
+enum Purpose {
+    Caller(Instant),
+    Spare,
+    Look,
+}
+
+impl Wants {
+    /// For a request that came then, which may have a place in line.
+    pub(in crate::pool) fn caller(arrived: Instant, place: Option<Place>) -> Wants {
+        Wants { purpose: Purpose::Caller(arrived), place }
+    }
+
+    /// For nobody: it is not opened where somebody waits.
+    pub(in crate::pool) fn spare() -> Wants {
+        Wants { purpose: Purpose::Spare, place: None }
+    }
+
+    /// To see whether somebody else would be let in.
+    pub(in crate::pool) fn look() -> Wants {
+        Wants { purpose: Purpose::Look, place: None }
+    }
+
+    /// The place in line, if it has one by now.
+    pub(in crate::pool) fn place(self) -> Option<Place> {
+        self.place
+    }
+}
+
+/// One attempt of a tenant. It goes from server to server and has a seat at one at a time.
+pub(in crate::pool) struct Visit<'a> {
+    tenant: &'a Tenant,
+    state: RefCell<State<'a>>,
+}
+
+struct State<'a> {
+    wants: &'a mut Wants,
+    seat: Option<(Seat, SocketAddr)>,
+}
+
+impl<'a> Visit<'a> {
+    pub(in crate::pool) fn new(tenant: &'a Tenant, wants: &'a mut Wants) -> Visit<'a> {
+        Visit { tenant, state: RefCell::new(State { wants, seat: None }) }
+    }
+
+    /// The seat of what was opened.
+    pub(in crate::pool) fn seat(self) -> Option<Seat> {
+        self.state.into_inner().seat.map(|(seat, _)| seat)
+    }
+
+    fn servers(&self) -> &Servers {
+        &self.tenant.context().servers
+    }
+}
+
+impl Wants {
+    fn asks(&self) -> Asks {
+        match self.purpose {
+            Purpose::Caller(arrived) => {
+                Asks::Caller { arrived, ticket: self.place.as_ref().map(Place::ticket) }
+            }
+            Purpose::Spare => Asks::Spare,
+            Purpose::Look => Asks::Look,
+        }
+    }
+
+    fn stands(&mut self, entered: Entered, servers: &Servers) {
+        if let Entered::Waits(ticket) = entered {
+            self.place.get_or_insert_with(|| Place { ticket, servers: servers.clone() });
+        }
+    }
+}
+
+impl Door for Visit<'_> {
+    fn enter(&self, at: SocketAddr) -> Result<(), ConnectError> {
+        let (servers, mut state) = (self.servers(), self.state.borrow_mut());
+        let asks = state.wants.asks();
+        let entered = servers.book().enter(at, self.tenant.owner.id, asks, clock::now());
+        if let Entered::Seat(id) = entered {
+            state.seat = Some((Seat { id, servers: servers.clone() }, at));
+            return Ok(());
+        }
+        state.wants.stands(entered, servers);
+        servers.changed(at);
+        let figures = servers.book().figures_of(at, clock::now());
+        let (used, waiting) = figures.map_or((0, 0), |one| (one.seats, one.waiting));
+        Err(ConnectError::NoRoom { target: at.to_string(), used, waiting })
+    }
+
+    fn told(&self, error: Option<&ConnectError>) {
+        let (servers, mut state) = (self.servers(), self.state.borrow_mut());
+        let Some(error) = error else {
+            if let Some((seat, _)) = &state.seat {
+                servers.book().opened(seat.id, clock::now());
+            }
+            return;
+        };
+        let Some((seat, at)) = state.seat.take() else { return };
+        if error.lacks_room() {
+            let entered = servers.refused(&seat, at);
+            state.wants.stands(entered, servers);
+        }
+    }
+}
