@@ -10,7 +10,7 @@ use std::sync::Arc;
 use connection_pool_manager::client::{Client, Security};
 use grpcio::EnvBuilder;
 use harness::h2::H2;
-use harness::{command, eventually, tenant, Service};
+use harness::{command, eventually, refusal, tenant, Service};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -73,9 +73,7 @@ fn a_port_that_is_taken_in_one_family_is_refused() {
         let port = taken.local_addr().unwrap().port().to_string();
         let mut program = command();
         program.args(["--insecure", "--http", "127.0.0.1:0", "--port", &port]);
-        let output = program.output().unwrap();
-        assert!(!output.status.success());
-        let said = String::from_utf8(output.stderr).unwrap();
+        let said = refusal(program);
         let told = format!("[::]:{port}: Address already in use");
         assert!(said.contains(&told) && said.contains("--listen"), "{said}");
     }

@@ -8,14 +8,15 @@ mod pki;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 
 use connection_pool_manager::client::{statement, CallError, Client};
 use connection_pool_manager::dev_certs;
 use connection_pool_manager::proto::connection_pool::{ConnectionRequest, RenewRequest};
 use connection_pool_manager::proto::sql::value::Kind;
 use connection_pool_manager::proto::sql::{ExecuteRequest, Statement, Value};
-use harness::{code, command, eventually, refused, request, tenant, Held, Service, Tenant};
+use harness::{
+    code, command, eventually, refusal, refused, request, tenant, Held, Service, Tenant,
+};
 use protobuf::well_known_types::duration::Duration;
 use protobuf::MessageField;
 
@@ -267,31 +268,12 @@ fn every_broken_rule_is_named_and_nothing_leaks() {
     assert!(!log.contains(&lease.id), "a connection id in the log:\n{log}");
 }
 
-/// A process that should end by itself.
-struct Ending(Child);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// What `serve` says when it refuses to start.
 #[track_caller]
 fn refuses_to_start(arguments: &[&str]) -> String {
     let mut serve = command();
     serve.args(["serve", "--listen", "127.0.0.1"]).args(arguments);
-    let mut child = Ending(serve.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
-    let mut status = None;
-    eventually("the process ends", || {
-        status = child.0.try_wait().unwrap();
-        status.is_some()
-    });
-    let said = std::io::read_to_string(child.0.stderr.take().unwrap()).unwrap();
-    assert!(!status.unwrap().success(), "{arguments:?} starts");
-    assert!(!said.contains("panicked"), "{said}");
-    said
+    refusal(serve)
 }
 
 #[track_caller]

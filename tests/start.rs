@@ -3,16 +3,15 @@
 
 mod harness;
 
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
-use harness::{command, tenant, Service};
+use harness::{command, refusal, tenant, Service};
 
 /// What the program says when it refuses to start.
 #[track_caller]
 fn refused(mut program: Command, arguments: &[&str]) -> String {
-    let output: Output = program.args(arguments).stdout(Stdio::null()).output().unwrap();
-    assert!(!output.status.success(), "{arguments:?} starts");
-    String::from_utf8(output.stderr).unwrap()
+    program.args(arguments);
+    refusal(program)
 }
 
 #[track_caller]

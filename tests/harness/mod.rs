@@ -114,6 +114,28 @@ pub fn command() -> Command {
     without_settings(Command::new(binary()))
 }
 
+/// What a program says that refuses to start.
+#[track_caller]
+pub fn refusal(mut program: Command) -> String {
+    struct Ending(Child);
+    impl Drop for Ending {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+    let mut child = Ending(program.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut status = None;
+    eventually("the process ends", || {
+        status = child.0.try_wait().unwrap();
+        status.is_some()
+    });
+    let said = std::io::read_to_string(child.0.stderr.take().unwrap()).unwrap();
+    assert!(!status.unwrap().success(), "{program:?} starts");
+    assert!(!said.contains("panicked"), "{said}");
+    said
+}
+
 /// A command without any setting of the environment.
 pub fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars() {
