@@ -16,15 +16,11 @@ use crate::threads;
 const HEAD_BYTES: usize = 8192;
 /// A whole request head must have come within this time.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
-/// The same while many connections are open.
-const HURRIED_HEAD_LIMIT: Duration = Duration::from_secs(1);
 /// A client whose head is not there after so long, or who does not close, gives way to
 /// others when all seats are taken. A head comes in one packet, with the connection.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// The same for a client who takes its answer: metrics are large.
 const SEND_PATIENCE: Duration = Duration::from_secs(1);
-/// How often a connection looks whether it has to hurry.
-const LOOK: Duration = Duration::from_millis(200);
 /// A whole answer must have been taken within this time.
 const SEND_LIMIT: Duration = Duration::from_secs(5);
 
@@ -58,7 +54,7 @@ pub(super) fn accept(listener: &TcpListener, seat: Seat, behind: &Behind) -> io:
 /// of health checks and scrapes can live with.
 fn serve(client: &Arc<TcpStream>, seat: &Seat, pages: &Path) -> io::Result<()> {
     client.set_nonblocking(false)?;
-    let Some(request) = read_request(client, seat)? else {
+    let Some(request) = read_request(client)? else {
         let refusal = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
         return send(client, seat, &[refusal.as_bytes()]);
     };
@@ -110,22 +106,18 @@ fn linger(mut client: &TcpStream) -> io::Result<()> {
 
 /// Reads the head and says it again, reduced to what matters. A body is not
 /// read: nothing we serve takes one.
-fn read_request(mut client: &TcpStream, seat: &Seat) -> io::Result<Option<String>> {
-    let began = clock::now();
+fn read_request(mut client: &TcpStream) -> io::Result<Option<String>> {
+    let until = clock::now() + HEAD_LIMIT;
     let mut head = Vec::new();
     let mut chunk = [0; 1024];
     while !ends(&head) {
         if head.len() > HEAD_BYTES {
             return Ok(None);
         }
-        let limit = if seat.is_crowded() { HURRIED_HEAD_LIMIT } else { HEAD_LIMIT };
-        client.set_read_timeout(Some(clock::left(began + limit)?.min(LOOK)))?;
-        match client.read(&mut chunk) {
-            Ok(0) => return Ok(None),
-            Ok(count) => head.extend_from_slice(&chunk[..count]),
-            // Nothing came while it looked away.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+        client.set_read_timeout(Some(clock::left(until)?))?;
+        match client.read(&mut chunk)? {
+            0 => return Ok(None),
+            count => head.extend_from_slice(&chunk[..count]),
         }
     }
     Ok(restate(&head))
@@ -150,7 +142,93 @@ fn restate(head: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::time::Instant;
+
     use super::*;
+    use crate::http::seats::Seats;
+
+    /// Between two looks.
+    fn pause() {
+        let _ = crossbeam_channel::never::<()>().recv_timeout(Duration::from_millis(1));
+    }
+
+    /// Waits until this is there, and gives it.
+    fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
+        let until = clock::now() + Duration::from_secs(60);
+        loop {
+            if let Some(there) = look() {
+                return there;
+            }
+            assert!(clock::now() < until, "waited in vain");
+            pause();
+        }
+    }
+
+    #[test]
+    fn a_client_gives_way_while_it_is_waited_for_and_not_while_it_waits() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (socket, seats) = (place.path().join("pages"), Seats::default());
+        let pages = UnixListener::bind(&socket).expect("a socket");
+        let (stream, mut client) = connected();
+        seats.room().try_send(()).expect("room");
+        let seat = seats.seat();
+        std::thread::scope(|threads| {
+            let serving = threads.spawn(|| serve(&stream, &seat, &socket));
+            seat.waits(&stream, PATIENCE);
+            client.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it is taken");
+            let (mut page, _) = pages.accept().expect("it asks for the page");
+            assert_eq!(seat.patience(), None, "its client waits for the page");
+            // Closed before it was read, it would be broken off.
+            assert!(page.read(&mut [0; 1024]).expect("a request") > 0);
+            // More than the system takes ahead of its reader.
+            let body = vec![b'x'; 16 << 20];
+            page.write_all(b"HTTP/1.1 200 OK\r\n\r\n").expect("it is taken");
+            page.write_all(&body).expect("it is taken");
+            drop(page);
+            let taking: Instant = eventually(|| seat.patience());
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).expect("an answer");
+            assert!(answer.ends_with(&body));
+            eventually(|| seat.patience().filter(|closing| *closing != taking));
+            drop(client);
+            serving.join().expect("no panic").expect("it was served");
+        });
+    }
+
+    /// A connection, ours first.
+    fn connected() -> (Arc<TcpStream>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let client = TcpStream::connect(listener.local_addr().expect("a port"));
+        let (ours, _) = listener.accept().expect("a connection");
+        (Arc::new(ours), client.expect("a connection"))
+    }
+
+    #[test]
+    fn a_head_that_is_too_long_is_not_read_to_its_end() {
+        let (stream, mut client) = connected();
+        client.write_all(&[b'x'; HEAD_BYTES + 1]).expect("it is taken");
+        assert_eq!(read_request(&stream).expect("it came in time"), None);
+    }
+
+    #[test]
+    fn an_answer_that_nobody_takes_is_given_up_in_time() {
+        let (stream, client) = connected();
+        let seats = Seats::default();
+        seats.room().try_send(()).expect("room");
+        let seat = seats.seat();
+        std::thread::scope(|threads| {
+            let sending = threads.spawn(|| send(&stream, &seat, &[&vec![b'x'; 16 << 20]]));
+            let until = clock::now() + Duration::from_secs(60);
+            while !sending.is_finished() && clock::now() < until {
+                pause();
+            }
+            let in_time = sending.is_finished();
+            // Whatever is wrong, this ends it.
+            drop(client);
+            assert!(sending.join().expect("no panic").is_err() && in_time);
+        });
+    }
 
     #[test]
     fn a_request_is_reduced_to_what_matters() {

@@ -12,8 +12,6 @@ use crate::clock;
 /// Connections at once. More wait in the listener's backlog, for no longer than it takes
 /// until one of these has to give way.
 const CONNECTIONS: usize = 64;
-/// With more than so many, clients are given less time.
-const CROWDED: usize = CONNECTIONS / 2;
 
 /// The connections that may be open at once. A channel is the semaphore: what
 /// lies in it is open, so that waiting for room can be part of a `select!`.
@@ -81,9 +79,10 @@ impl Seat {
         drop(before);
     }
 
-    /// True while so many are open that clients should hurry.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.taken.len() > CROWDED
+    /// Until when its client may keep us waiting; `None`: it waits for us.
+    #[cfg(test)]
+    pub(super) fn patience(&self) -> Option<Instant> {
+        lock(&self.waits).all.get(&self.id).map(|(until, _)| *until)
     }
 }
 
@@ -136,8 +135,46 @@ impl<T> Waits<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+
     use super::*;
     use crate::core::testing::{ms, start};
+
+    /// One that has a seat, and its client.
+    fn seated(seats: &Seats, listener: &TcpListener) -> (Seat, Arc<TcpStream>, TcpStream) {
+        let client = TcpStream::connect(listener.local_addr().expect("a port")).expect("room");
+        let (server, _) = listener.accept().expect("a connection");
+        client.set_read_timeout(Some(ms(60_000))).expect("a socket");
+        seats.room().try_send(()).expect("room");
+        (seats.seat(), Arc::new(server), client)
+    }
+
+    #[test]
+    fn where_all_seats_are_taken_one_that_keeps_us_waiting_is_closed_and_no_other() {
+        let (seats, now) = (Seats::default(), clock::now());
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let mut all: Vec<_> = (1..CONNECTIONS).map(|_| seated(&seats, &listener)).collect();
+        for (n, (seat, stream, _)) in all.iter().enumerate() {
+            seat.waits(stream, ms(1000 + n as u64));
+        }
+        // The first has asked for something meanwhile.
+        all[0].0.works();
+        let later = now + ms(100_000);
+        seats.make_room(later);
+        assert_eq!(lock(&seats.waits).all.len(), all.len() - 1, "there was room");
+        all.push(seated(&seats, &listener));
+        seats.make_room(now);
+        assert_eq!(lock(&seats.waits).all.len(), all.len() - 2, "nobody was late");
+        seats.make_room(later);
+        assert_eq!(all[1].2.read(&mut [0]).expect("the end"), 0);
+        for (_, _, client) in all.iter_mut().filter(|(seat, ..)| seat.id != 2) {
+            client.set_nonblocking(true).expect("a socket");
+            assert!(client.read(&mut [0]).is_err(), "it is open");
+        }
+        drop(all.swap_remove(1));
+        assert!(seats.room().try_send(()).is_ok());
+    }
 
     #[test]
     fn who_has_been_late_for_longest_gives_way_and_nobody_who_is_not() {
