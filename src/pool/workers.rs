@@ -1,17 +1,17 @@
 //! Threads that may block on PostgreSQL.
 //!
-//! A job goes to an idle worker over a rendezvous channel, or to a new thread;
-//! it never stands behind another job. Jobs exist only with a permit (or one
-//! cancel for each), so there are never more workers than twice the permits, and the
-//! few that decode large requests (`pool::conversions`).
+//! A job goes to the worker that has been idle for the shortest time, or to a new thread;
+//! it never stands behind another job. Jobs exist only with a permit (or one cancel for
+//! each), so there are never more workers than twice the permits, and the few that decode
+//! large requests (`pool::conversions`).
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{bounded, Receiver, Sender, TrySendError};
+use crossbeam_channel::{bounded, Receiver, Sender};
 
 use crate::core::quoted::Quoted;
 use crate::logging;
@@ -26,30 +26,24 @@ const IDLE: Duration = Duration::from_secs(3);
 pub type Job = Box<dyn FnOnce() + Send>;
 
 /// Starts and reuses worker threads.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Workers {
-    sender: Sender<Job>,
-    receiver: Receiver<Job>,
+    /// Where idle ones take their next job, the last to become idle at the end. It is woken
+    /// first, so that under little work the others come to the end of their time. A leaf
+    /// lock.
+    idle: Arc<Mutex<Vec<Sender<Job>>>>,
     alive: Arc<AtomicUsize>,
     /// As when the system has no thread left.
     #[cfg(test)]
     starved: Arc<std::sync::atomic::AtomicBool>,
 }
 
-impl Default for Workers {
-    fn default() -> Workers {
-        let (sender, receiver) = bounded(0);
-        Workers {
-            sender,
-            receiver,
-            alive: Arc::default(),
-            #[cfg(test)]
-            starved: Arc::default(),
-        }
-    }
-}
-
 impl Workers {
+    fn idle(&self) -> MutexGuard<'_, Vec<Sender<Job>>> {
+        // Whole between pushes and removals.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Runs `job` on a worker. If no thread can be had, the job comes back.
     ///
     /// # Errors
@@ -57,22 +51,20 @@ impl Workers {
     /// permit on, it must not happen in the middle of handing permits on.
     pub fn try_run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Job> {
         let job: Job = Box::new(job);
-        let job = match self.sender.try_send(job) {
-            Ok(()) => return Ok(()),
-            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job,
-        };
-        let receiver = self.receiver.clone();
-        let alive = Alive::new(&self.alive);
-        // The first job comes over a channel, so that it is not lost with the
-        // closure when the thread cannot be started.
-        let (hand, first) = bounded::<Job>(1);
+        let last = self.idle().pop();
+        if let Some(worker) = last {
+            // It has room for one job, and waits for it: nobody else can find it now.
+            return worker.send(job).map_err(|unsent| unsent.0);
+        }
+        // The first job comes the same way, so that it is not lost with the closure when
+        // the thread cannot be started.
+        let (hand, jobs) = bounded::<Job>(1);
+        let (own, workers, alive) = (hand.clone(), self.clone(), Alive::new(&self.alive));
         let started = self.spawn(move || {
             let _alive = alive;
-            if let Ok(job) = first.recv() {
+            while let Some(job) = workers.next(&own, &jobs) {
                 threads::survive(threads::WORKER, job);
-            }
-            while let Ok(job) = receiver.recv_timeout(IDLE) {
-                threads::survive(threads::WORKER, job);
+                workers.idle().push(own.clone());
             }
         });
         match started {
@@ -84,6 +76,21 @@ impl Workers {
                 Err(job)
             }
         }
+    }
+
+    /// The next job of a worker, or the first; `None`: it has been idle for long enough.
+    fn next(&self, own: &Sender<Job>, jobs: &Receiver<Job>) -> Option<Job> {
+        if let Ok(job) = jobs.recv_timeout(IDLE) {
+            return Some(job);
+        }
+        let mut idle = self.idle();
+        if let Some(place) = idle.iter().position(|one| one.same_channel(own)) {
+            idle.remove(place);
+            return None;
+        }
+        drop(idle);
+        // Somebody has just found it, and is about to send.
+        jobs.recv().ok()
     }
 
     fn spawn(&self, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
@@ -146,6 +153,43 @@ mod tests {
         }));
         finished.recv().expect("the sixth job ran beside five that stand");
         drop(release);
+    }
+
+    fn wait_until(holds: impl Fn() -> bool) {
+        while !holds() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_last_to_become_idle_is_woken_first_and_the_others_end() {
+        let workers = Workers::default();
+        let (tell, told) = bounded(1);
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            let (release, stand) = bounded::<()>(0);
+            let tell = tell.clone();
+            workers.run(move || {
+                let _ = tell.send(std::thread::current().id());
+                let _ = stand.recv();
+            });
+            held.push((told.recv().expect("it runs"), release));
+        }
+        assert_eq!(workers.alive(), 4);
+        let last = held.last().expect("there are four").0;
+        for (n, (_, release)) in held.into_iter().enumerate() {
+            drop(release);
+            wait_until(|| workers.idle().len() == n + 1);
+        }
+        // As long as there is work now and then, however long it takes.
+        while workers.alive() > 1 {
+            let tell = tell.clone();
+            workers.run(move || {
+                let _ = tell.send(std::thread::current().id());
+            });
+            assert_eq!(told.recv().expect("it ran"), last);
+            wait_until(|| workers.idle().len() == workers.alive());
+        }
     }
 
     #[test]
