@@ -6,7 +6,7 @@ mod harness;
 use std::fs::Permissions;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use harness::{command, eventually};
@@ -29,6 +29,15 @@ impl Place {
 
     /// Runs the demo to its end: how it ended, and what it wrote.
     fn demo(&self, arguments: &[&str]) -> (ExitStatus, String, String) {
+        self.demo_beside(arguments, || ())
+    }
+
+    /// The same, and looks again and again while it runs.
+    fn demo_beside(
+        &self,
+        arguments: &[&str],
+        mut look: impl FnMut(),
+    ) -> (ExitStatus, String, String) {
         let mut child = command()
             .args(["demo", "--once", "--listen", "127.0.0.1"])
             .args(arguments)
@@ -40,6 +49,7 @@ impl Place {
             .unwrap();
         let mut status = None;
         eventually("the demo ends", || {
+            look();
             status = child.try_wait().unwrap();
             status.is_some()
         });
@@ -49,20 +59,20 @@ impl Place {
         (status.unwrap(), out, err)
     }
 
-    /// Command lines of processes that name its temporary directory.
-    fn processes(&self) -> Vec<String> {
+    /// Processes whose command lines name its temporary directory, and those.
+    fn processes(&self) -> Vec<(PathBuf, String)> {
         let path = self.temporary.path().to_str().unwrap();
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
         let lines = processes.filter_map(|entry| {
             let line = std::fs::read(entry.path().join("cmdline")).ok()?;
-            Some(String::from_utf8_lossy(&line).replace('\0', " "))
+            Some((entry.path(), String::from_utf8_lossy(&line).replace('\0', " ")))
         });
-        lines.filter(|line| line.contains(path)).collect()
+        lines.filter(|(_, line)| line.contains(path)).collect()
     }
 
     #[track_caller]
     fn assert_left_nothing(&self) {
-        assert_eq!(self.processes(), Vec::<String>::new());
+        assert_eq!(self.processes(), []);
         let left: Vec<_> = std::fs::read_dir(self.temporary.path()).unwrap().flatten().collect();
         assert!(left.is_empty(), "{left:?}");
     }
@@ -109,6 +119,22 @@ fn the_demo_walks_through_a_lease_and_leaves_nothing() {
     assert!(status.success(), "{out}\n{err}");
     assert!(std::fs::read(place.work.path().join("certs/key.pem")).unwrap() == key);
     place.assert_left_nothing();
+}
+
+#[test]
+fn what_the_allocator_is_told_is_no_business_of_postgresql() {
+    let place = Place::new();
+    let mut looks = 0;
+    let (status, out, err) = place.demo_beside(&["--port", "0", "--http", "127.0.0.1:0"], || {
+        for (process, line) in place.processes() {
+            let environment = std::fs::read(process.join("environ")).unwrap_or_default();
+            let environment = String::from_utf8_lossy(&environment);
+            assert!(!environment.contains("MALLOC_ARENA_MAX"), "{line}");
+            looks += usize::from(line.contains("postgres") && !environment.is_empty());
+        }
+    });
+    assert!(status.success(), "{out}\n{err}");
+    assert!(looks > 0, "no PostgreSQL was seen");
 }
 
 #[test]
