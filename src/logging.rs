@@ -123,13 +123,10 @@ fn tell(teller: &impl Log, dropped: u64, moment: Moment) {
     drop(repeats);
     for one in left_out {
         let (event, count) = (one.event, one.count);
-        match one.tenant.flatten() {
-            Some(tenant) => warn(
-                teller,
-                format_args!("event=lines_left_out of={event} tenant={tenant} count={count}"),
-            ),
-            None => warn(teller, format_args!("event=lines_left_out of={event} count={count}")),
-        }
+        let (tenant, state) = one.of.unwrap_or_default();
+        let tenant = tenant.map_or_else(String::new, |tenant| format!(" tenant={tenant}"));
+        let state = if state.is_empty() { String::new() } else { format!(" state={state}") };
+        warn(teller, format_args!("event=lines_left_out of={event}{tenant}{state} count={count}"));
     }
 }
 

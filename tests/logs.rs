@@ -65,7 +65,7 @@ fn a_failed_connect_is_one_line_with_server_peer_and_reason_and_then_a_count() {
     service.signal(Signal::TERM);
     service.wait();
     // The attempts between are counted; nobody has waited for a minute.
-    let rest = service.log().wait_for("event=lines_left_out of=connect_failed tenant=lost count=");
+    let rest = service.log().wait_for("of=connect_failed tenant=lost state=unreachable count=");
     let count: usize = rest.rsplit('=').next().unwrap().parse().unwrap();
     assert!(count >= 2, "{rest}");
 }

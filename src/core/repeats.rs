@@ -44,8 +44,8 @@ struct State {
 pub struct LeftOut<K> {
     /// Of which event.
     pub event: &'static str,
-    /// About whom, if it was a state of theirs.
-    pub tenant: Option<K>,
+    /// About whom and which state of theirs, if it was one.
+    pub of: Option<(K, &'static str)>,
     /// How many.
     pub count: u64,
 }
@@ -133,13 +133,13 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
             if event.tell_at.is_some_and(&which) {
                 event.tell_at = None;
                 let count = std::mem::take(&mut event.left_out);
-                told.push(LeftOut { event: name, tenant: None, count });
+                told.push(LeftOut { event: name, of: None, count });
             }
-            event.states.retain(|(tenant, _), state| {
+            event.states.retain(|key, state| {
                 let over = which_state(state.written_at);
                 if over && state.left_out > 0 {
-                    let (tenant, count) = (Some(tenant.clone()), state.left_out);
-                    told.push(LeftOut { event: name, tenant, count });
+                    let (of, count) = (Some(key.clone()), state.left_out);
+                    told.push(LeftOut { event: name, of, count });
                 }
                 !over
             });
@@ -194,7 +194,7 @@ mod tests {
     use crate::core::testing::start;
 
     fn left_out<K>(count: u64) -> Vec<LeftOut<K>> {
-        vec![LeftOut { event: "x", tenant: None, count }]
+        vec![LeftOut { event: "x", of: None, count }]
     }
 
     #[test]
@@ -253,7 +253,7 @@ mod tests {
         let (t0, mut repeats) = (start(), Repeats::new());
         (0..8).for_each(|_| _ = repeats.admit_state("x", &"a", "away", t0));
         assert_eq!(repeats.due(t0 + AGAIN), []);
-        let told = vec![LeftOut { event: "x", tenant: Some("a"), count: 7 }];
+        let told = vec![LeftOut { event: "x", of: Some(("a", "away")), count: 7 }];
         assert_eq!(repeats.due(t0 + 2 * AGAIN), told);
         assert_eq!(repeats.due(t0 + 2 * AGAIN), []);
         assert!(repeats.0[0].states.is_empty());

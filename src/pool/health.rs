@@ -197,13 +197,16 @@ impl Tenant {
         if was == level || !logging::admits("tenant_health", Some(&self.id)) {
             return;
         }
-        let (id, was, error) = (&self.id, was.as_str(), error.unwrap_or_default());
+        let (id, better, was) = (&self.id, level > was, was.as_str());
         match level {
             Level::Healthy => log::info!("event=tenant_healthy tenant={id} was={was}"),
+            level if better => {
+                log::info!("event=tenant_{} tenant={id} was={was}", level.as_str());
+            }
             level => log::warn!(
                 "event=tenant_{} tenant={id} was={was} breaker={breaker} last_error={}",
                 level.as_str(),
-                Quoted(&error)
+                Quoted(&error.unwrap_or_default())
             ),
         }
     }
