@@ -10,7 +10,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use crate::backend::DRIVER_CRATES;
 use crate::core::quoted::Quoted;
 use crate::logging;
-use crate::logging::grpc_core::Verbosity;
+use crate::logging::grpc_core::{self, Verbosity};
 use crate::rpc;
 use crate::threads;
 
@@ -20,8 +20,6 @@ const DEFAULT: &str = "warn,connection_pool_manager=info";
 const OURS: &str = "connection_pool_manager";
 /// gRPC's C core asks for the first and logs under the second.
 const GRPC: [&str; 2] = ["grpcio", ""];
-/// Under which its lines are written.
-const GRPC_TOLD: &str = "connection_pool_manager::rpc";
 
 /// Our own lines from INFO up, other crates' from WARN. RUST_LOG changes that,
 /// but nothing makes the driver say more than warnings. What gRPC's C core says becomes
@@ -73,7 +71,7 @@ struct Capped(Logger, Verbosity);
 
 /// Writes a line of the C core's as one of ours.
 fn log_as(logger: &Logger, level: Level, line: Arguments<'_>) {
-    logger.log(&Record::builder().level(level).target(GRPC_TOLD).args(line).build());
+    logger.log(&Record::builder().level(level).target(grpc_core::TARGET).args(line).build());
 }
 
 fn root<'a>(metadata: &Metadata<'a>) -> &'a str {
