@@ -207,8 +207,11 @@ pub(super) fn run(
     }
     let drops_rows = matches!(work.flow, Flow::Rows(_) | Flow::CopyOut(_));
     let tenant = Arc::clone(session.tenant());
-    if let Flow::CopyIn(inlet) = &mut work.flow {
-        inlet.open(tenant.room(Use::ReadAhead, peer));
+    match &mut work.flow {
+        Flow::Gathered => {}
+        Flow::Rows(outlet) => outlet.open(tenant.room(Use::Answers, peer)),
+        Flow::CopyOut(outlet) => outlet.open(tenant.room(Use::Answers, peer)),
+        Flow::CopyIn(inlet) => inlet.open(tenant.room(Use::ReadAhead, peer)),
     }
     let backend = &mut *session.taken.backend;
     backend.take_notices();

@@ -21,6 +21,8 @@ pub type Interrupt = Box<dyn Fn() + Send + Sync>;
 /// Where a result goes. What it is given is kept only until its reader has taken
 /// it.
 pub trait Outlet: Send {
+    /// Its statement has a session. From now on what waits for its reader counts there.
+    fn open(&mut self, room: Room);
     /// True if no more should be given before `wait`.
     fn is_full(&self) -> bool;
     /// Waits until there is room, or the outlet was interrupted.

@@ -9,6 +9,7 @@ use crate::backend::session::{Notice, Notices, RunError};
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::execute::{Executed, Flow, Task};
+use crate::pool::memory::Room;
 use crate::pool::outlet::{Interrupt, Outlet, Stalled};
 use crate::pool::service::Service;
 use crate::proto::sql::copy_out_response::Kind;
@@ -70,6 +71,10 @@ impl Sink for Feed {
 }
 
 impl Outlet for Feed {
+    fn open(&mut self, room: Room) {
+        self.0.open(room);
+    }
+
     fn is_full(&self) -> bool {
         self.0.is_full()
     }

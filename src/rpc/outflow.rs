@@ -13,12 +13,14 @@ use grpcio::{DuplexSink, RequestStream, RpcContext};
 
 use crate::backend::session::{Notice, Notices};
 use crate::clock;
+use crate::core::budget::Held;
 use crate::error::Error;
 use crate::pool::alarms::{Alarm, Alarms};
 use crate::pool::caller::Caller;
 use crate::pool::execute::Executed;
 use crate::pool::job::Answer;
 use crate::pool::listen::{Letter, Listening};
+use crate::pool::memory::Room;
 use crate::pool::outlet::{Interrupt, Stalled};
 use crate::pool::service::Service;
 use crate::proto::sql_grpc::Encoded;
@@ -76,6 +78,11 @@ impl Outflow {
             stall: context.config.limits.stall_timeout,
         };
         (outflow, Inflow { pipe, seal })
+    }
+
+    /// As an outlet has it.
+    pub(super) fn open(&self, room: Room) {
+        self.pipe.open(room);
     }
 
     /// Adds something to the batch. False: nothing is wanted any more.
@@ -189,14 +196,22 @@ const LAST: u32 = 2;
 /// Sends what comes, and at last how it ended.
 async fn pump<Q: Shaped, R>(mut call: Call<Q, Encoded>, asked: Asked<R>) {
     let Asked { inflow, answer, trailer, held: _held } = asked;
+    // The memory of what the client has not taken yet.
+    let mut unsent = Held::default();
     loop {
         let next = poll_fn(|cx| match call.poll_room(cx, LAST) {
-            Poll::Ready(Ok(())) => inflow.pipe.poll_next(cx, inflow.seal).map(Ok),
+            Poll::Ready(Ok(())) => {
+                unsent = Held::default();
+                inflow.pipe.poll_next(cx, inflow.seal).map(Ok)
+            }
             Poll::Ready(Err(ended)) => Poll::Ready(Err(ended)),
             Poll::Pending => Poll::Pending,
         });
         let sent = match next.await {
-            Ok(Some(message)) => call.send(Encoded(message)),
+            Ok(Some((message, held))) => {
+                unsent = held;
+                call.send(Encoded(message))
+            }
             Ok(None) => break,
             Err(ended) => Err(ended),
         };

@@ -11,7 +11,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::clock;
+use crate::core::budget::Held;
 use crate::pool::listen::Letter;
+use crate::pool::memory::Room;
 use crate::pool::outlet::Stalled;
 
 /// Messages that may wait for the reader; then the worker waits.
@@ -32,6 +34,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
+    /// Where messages count; none before there is a session, or for what counts already.
+    room: Option<Room>,
     ready: VecDeque<Message>,
     /// What `ready` costs.
     ready_bytes: usize,
@@ -62,7 +66,7 @@ pub(super) enum Added {
 }
 
 enum Message {
-    Own(Vec<u8>),
+    Own(Vec<u8>, Held),
     Shared(Letter),
 }
 
@@ -70,15 +74,16 @@ impl Message {
     fn cost(&self) -> usize {
         MESSAGE_BYTES
             + match self {
-                Message::Own(bytes) => bytes.len(),
+                Message::Own(bytes, _) => bytes.len(),
                 Message::Shared(letter) => letter.bytes().len(),
             }
     }
 
-    fn into_bytes(self) -> Vec<u8> {
+    /// What is sent, and its memory.
+    fn into_parts(self) -> (Vec<u8>, Held) {
         match self {
-            Message::Own(bytes) => bytes,
-            Message::Shared(letter) => letter.bytes().to_vec(),
+            Message::Own(bytes, held) => (bytes, held),
+            Message::Shared(letter) => (letter.bytes().to_vec(), Held::default()),
         }
     }
 }
@@ -106,6 +111,11 @@ impl Pipe {
             reader.wake();
         }
         result
+    }
+
+    /// From now on messages count there.
+    pub(super) fn open(&self, room: Room) {
+        self.lock().room = Some(room);
     }
 
     /// Adds to the batch by `add`, and makes a message of it by `seal` if it has
@@ -139,7 +149,7 @@ impl Pipe {
         self.step(|state| {
             if !state.closed {
                 state.flush(seal);
-                state.send(Message::Own(message));
+                state.send_own(message);
             }
         });
     }
@@ -222,12 +232,12 @@ impl Pipe {
         });
     }
 
-    /// The next message; `None` after the last.
+    /// The next message, and its memory until it is sent; `None` after the last.
     pub(super) fn poll_next(
         &self,
         cx: &mut Context<'_>,
         seal: impl FnOnce(Batch) -> Vec<u8>,
-    ) -> Poll<Option<Vec<u8>>> {
+    ) -> Poll<Option<(Vec<u8>, Held)>> {
         let mut state = self.lock();
         if state.ripe && state.ready.is_empty() {
             state.flush(seal);
@@ -241,7 +251,7 @@ impl Pipe {
                 state.waits_since = (!state.ready.is_empty()).then(clock::now);
                 drop(state);
                 self.0.room.notify_all();
-                Poll::Ready(Some(message.into_bytes()))
+                Poll::Ready(Some(message.into_parts()))
             }
             None if state.ended || state.closed => Poll::Ready(None),
             None => {
@@ -257,8 +267,16 @@ impl State {
         self.ripe = false;
         if self.batch.rows > 0 {
             let batch = std::mem::take(&mut self.batch);
-            self.send(Message::Own(seal(batch)));
+            self.send_own(seal(batch));
         }
+    }
+
+    /// It is there already, so that it is not refused: whoever does not take answers is
+    /// refused the next.
+    fn send_own(&mut self, bytes: Vec<u8>) {
+        let room = self.room.as_ref();
+        let held = room.map(|room| room.take_over(bytes.capacity() + MESSAGE_BYTES));
+        self.send(Message::Own(bytes, held.unwrap_or_default()));
     }
 
     fn send(&mut self, message: Message) {

@@ -11,6 +11,7 @@ use crate::core::value::Column;
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::execute::{Executed, Flow, Task};
+use crate::pool::memory::Room;
 use crate::pool::outlet::{Interrupt, Outlet, Stalled};
 use crate::pool::service::Service;
 use crate::proto::sql::query_response::Kind;
@@ -155,6 +156,10 @@ impl Rows for Feed {
 }
 
 impl Outlet for Feed {
+    fn open(&mut self, room: Room) {
+        self.outflow.open(room);
+    }
+
     fn is_full(&self) -> bool {
         self.outflow.is_full()
     }

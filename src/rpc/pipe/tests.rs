@@ -1,7 +1,11 @@
 //! What goes into a pipe and what comes out.
 
-use super::*;
 use std::future::poll_fn;
+
+use super::*;
+use crate::config::Limits;
+use crate::core::ids::TenantId;
+use crate::pool::memory::{Memory, Use};
 
 fn seal(batch: Batch) -> Vec<u8> {
     batch.bytes
@@ -17,7 +21,7 @@ fn add(pipe: &Pipe, byte: u8) -> Added {
 
 fn next(pipe: &Pipe) -> Option<Option<Vec<u8>>> {
     let polled = poll_fn(|cx| match pipe.poll_next(cx, seal) {
-        Poll::Ready(next) => Poll::Ready(Some(next)),
+        Poll::Ready(next) => Poll::Ready(Some(next.map(|(bytes, _)| bytes))),
         Poll::Pending => Poll::Ready(None),
     });
     futures_executor::block_on(polled)
@@ -79,4 +83,29 @@ fn the_backlog_is_what_waits_however_small_it_is() {
     pipe.push(vec![1], seal);
     pipe.close();
     assert_eq!((pipe.backlog(), pipe.waits_since()), (0, None));
+}
+
+#[test]
+fn what_waits_counts_until_it_is_sent_or_dropped() {
+    let (memory, pipe) = (Memory::new(&Limits::default()), Pipe::default());
+    let tenant = TenantId::parse("t").expect("a good name");
+    // What comes before there is a session counts nowhere.
+    pipe.push(vec![0; 100], seal);
+    pipe.open(memory.room(Use::Answers, &[], &tenant));
+    add(&pipe, 1);
+    assert_eq!(memory.total().used(), 0, "a batch in the making is small");
+    add(&pipe, 2);
+    pipe.push(vec![0; 1000], seal);
+    let used = || memory.of(Use::Answers).used();
+    let (most, batch) = (used(), used() - 1000 - MESSAGE_BYTES);
+    assert!((2 + MESSAGE_BYTES..100 + MESSAGE_BYTES).contains(&batch), "{batch}");
+    let mut cx = Context::from_waker(futures_util::task::noop_waker_ref());
+    let mut take = || pipe.poll_next(&mut cx, seal);
+    assert!(take().is_ready());
+    let Poll::Ready(Some((_, sending))) = take() else { panic!("a batch") };
+    assert_eq!(used(), most);
+    drop(sending);
+    assert_eq!(used(), 1000 + MESSAGE_BYTES);
+    pipe.close();
+    assert_eq!(memory.total().used(), 0);
 }
