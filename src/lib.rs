@@ -43,6 +43,12 @@
 //! `CopyIn` has such a pipe the other way (`rpc::copy_in`). All `Listen` calls of a
 //! tenant share one backend, with which one worker stays (`pool::listen`).
 //!
+//! PostgreSQL is spoken to by `backend`: the driver logs in, over a stream that it has on
+//! loan (`backend::lent`), and is gone; then a statement is written, sent and read by
+//! `backend::conversation`, with `pgwire` for the bytes. Several things travel in one
+//! write where nothing that is promised depends on the answer between them
+//! (`backend::pg::ahead`).
+//!
 //! A caller who leaves is seen (`rpc::entry`): its waiter leaves the queue, its
 //! statement is cancelled, a grant that cannot be delivered is taken back.
 //!
@@ -56,8 +62,8 @@
 //!   leaves, held for a few instructions; `pool::store`'s is held while r2d2
 //!   moves a value that lies ready.
 //! - Imports go down only: `cli → server → {rpc, http} → runtime → pool →
-//!   backend → {metrics, config, core}`; `core` is pure and takes `now`.
-//!   A test greps for it.
+//!   backend → {pgwire, metrics, config, core}`; `core` and `pgwire` are pure. A test
+//!   reads it from the source, and that files do not name each other in rings.
 
 pub mod cli;
 pub mod client;
@@ -71,6 +77,8 @@ pub mod runtime;
 pub mod pool;
 
 pub mod backend;
+
+pub mod pgwire;
 
 pub mod config;
 pub mod core;

@@ -33,10 +33,9 @@ pub const GRPC_PROBE: &str = "grpc-probe";
 /// gRPC's own completion queues.
 pub const GRPC: &str = "grpc";
 
-/// The stack of workers. They run the driver, whose look-ups of types call themselves for
-/// each level that a type is nested, 1.3 kB of stack each. `backend::rows` ends that after
-/// 64 levels; the rest is for OpenSSL and what is not known. Only what is touched takes
-/// memory.
+/// The stack of workers. They decode values that call themselves for each level that a type
+/// is nested, of which `backend::pg::types` allows 64, and log in through the driver and
+/// OpenSSL. Only what is touched takes memory.
 const WORKER_STACK: usize = 2 << 20;
 /// The stack of those that call what other people have written: name services, which the
 /// system's look-up of names loads, and the metrics' and HTTP's crates.

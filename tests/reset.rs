@@ -156,23 +156,24 @@ fn numbers_of_a_sequence_kept_by_a_session_are_dropped() {
 }
 
 #[test]
-fn a_backend_without_its_prepared_statements_serves_its_lease_and_no_other() {
+fn a_backend_without_its_prepared_statements_serves_its_lease_and_the_next() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
+    let first = service.lease(&tenant);
+    first.run(&["select 1"]);
+    first.release();
     for sql in ["discard all", "deallocate all", "DEALLOCATE PREPARE ALL"] {
-        let lease = service.lease(&tenant);
-        lease.run(&[sql]);
-        assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
-        lease.release();
-        let next = service.lease(&tenant);
-        assert_ne!(next.pid, lease.pid, "{sql}");
-        next.release();
+        for before in ["select 1", "set timezone = 'UTC'"] {
+            let next = lease_after(&service, &tenant, &[before, "select 1", sql]);
+            assert_eq!(next.value("select pg_backend_pid()"), first.pid.to_string(), "{sql}");
+            next.release();
+            // The steps of the reset are there again, too.
+            lease_after(&service, &tenant, &["select 1"]).release();
+        }
     }
-    // The same end and the same lease without it: the backend is kept.
     lease_after(&service, &tenant, &["discard plans", "discard temp", "discard sequences"]);
 }
 
-/// Makes the driver look up types that it does not know, for which it prepares
-/// statements of its own.
+/// Makes the service look up types that are not built in.
 const LOOK_UPS: &[&str] = &["select 'sad'::mood", "select row(1, 2)::pair", "select '{a}'::word[]"];
 
 fn tenant_with_types() -> Tenant {
@@ -185,7 +186,7 @@ fn tenant_with_types() -> Tenant {
     tenant
 }
 
-/// A block that deallocates such statements of the driver.
+/// A block that deallocates such statements of the service, unseen.
 fn deallocate(which: &str) -> String {
     format!(
         "do $$ declare n text; begin
@@ -196,23 +197,53 @@ fn deallocate(which: &str) -> String {
     )
 }
 
+/// What a session can hold that a reset takes away.
+const DIRT: &[&str] =
+    &["set work_mem = '11MB'", "prepare mine as select 1", "select pg_advisory_lock(42)"];
+
+#[track_caller]
+fn assert_clean(lease: &Held, why: &str) {
+    assert_ne!(lease.value("show work_mem"), "11MB", "{why}");
+    let count = "select count(*) from pg_catalog.pg_prepared_statements where from_sql";
+    assert_eq!(lease.value(count), "0", "{why}");
+    let locks = "select count(*) from pg_catalog.pg_locks where locktype = 'advisory' \
+                 and pid = pg_catalog.pg_backend_pid()";
+    assert_eq!(lease.value(locks), "0", "{why}");
+}
+
 #[test]
-fn a_deallocate_of_what_the_driver_needs_does_no_harm_to_the_next_lease() {
+fn a_deallocate_of_what_the_service_needs_does_no_harm_to_the_next_lease() {
     let service = Service::start();
-    for sql in [
-        "do $$ begin execute 'deallocate all'; end $$".to_owned(),
-        deallocate("true"),
-        deallocate("statement like 'SELECT t.typname%'"),
-        deallocate("statement like 'SELECT enumlabel%'"),
+    for (sql, is_closed) in [
+        ("do $$ begin execute 'deallocate all'; end $$".to_owned(), true),
+        (deallocate("true"), true),
+        (deallocate("statement like '%pg_advisory_unlock_all%'"), true),
+        (deallocate("statement = 'RESET ALL'"), true),
+        (deallocate("statement like '%::mood'"), false),
     ] {
         let tenant = tenant_with_types();
+        // A session that was never reset has no statements for that yet.
         let lease = service.lease(&tenant);
         lease.run(LOOK_UPS);
         lease.run(&[&sql]);
         lease.release();
         let next = service.lease(&tenant);
-        next.run(&["select 's'::size", "select row(1, 2)::couple"]);
-        assert_ne!(next.pid, lease.pid, "{sql}");
+        assert_eq!(next.pid, lease.pid, "{sql}");
+        next.run(LOOK_UPS);
+        next.run(DIRT);
+        next.run(&[&sql]);
+        next.release();
+        let last = service.lease(&tenant);
+        assert_eq!(last.pid != next.pid, is_closed, "{sql}");
+        assert_clean(&last, &sql);
+        last.run(&["select 's'::size", "select row(1, 2)::couple"]);
+        last.run(LOOK_UPS);
+        // What is noticed in time, because a statement was missed, costs nothing.
+        if sql.contains("'deallocate all'") {
+            last.run(&[&sql, "select 's'::size"]);
+            last.release();
+            assert_eq!(service.lease(&tenant).pid, last.pid, "{sql}");
+        }
     }
 }
 

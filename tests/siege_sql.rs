@@ -44,20 +44,17 @@ fn types_inside_types_cost_their_own_statement_only() {
     nest(&lease, 1700, "create domain d0 as int", "create domain d%s as d%s");
     nest(&lease, 700, "create type c0 as (a int)", "create type c%s as (a c%s)");
     nest(&lease, 200, "create domain a0 as int", "create domain a%s as a%s[]");
-    let too_many = "more than 500 look-ups of types";
-    for sql in [
-        "select null::c650",
-        "select array[null::d1700]",
-        "select null::c600 where $1::d1700 is null",
-    ] {
-        assert_too_complex(&lease, sql, too_many);
+    let levels = "more than 64 levels of types";
+    for sql in ["select array[null::d1700]", "select null::c600 where $1::d1700 is null"] {
+        assert_too_complex(&lease, sql, levels);
     }
+    // What a composite consists of is nobody's concern.
+    lease.run(&["select null::c650"]);
     // What was found on the way does not help to get deeper in several steps.
     for level in (400..=1700).step_by(400) {
         let _ = lease.client.run(&lease.id, &[&format!("select array[null::d{level}]")]);
     }
     let _ = lease.client.run(&lease.id, &["select null::c400"]);
-    let levels = "more than 64 levels of types";
     assert_too_complex(&lease, "select null::a150", levels);
     assert_too_complex(&lease, "select array[null::d100]", levels);
     // What anybody needs is found.

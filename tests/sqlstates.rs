@@ -192,7 +192,6 @@ const DOUBTS: &[Row] = &[
     ("58P01", INTERNAL, "load '$libdir/plugins/nothing'"),
     // A disk that fails cannot be had here.
     ("58030", INTERNAL, "select fails_to_write()"),
-    ("26000", UNKNOWN, "execute nothing"),
 ];
 
 #[test]

@@ -341,6 +341,42 @@ fn numbers_fit_every_type_of_number() {
 }
 
 #[test]
+fn what_has_no_binary_form_arrives_as_text_and_goes_back_as_text() {
+    let (service, tenant) = (Service::start(), tenant());
+    let lease = service.lease(&tenant);
+    lease.run(&["create domain right_of as aclitem", "create domain rights_of as aclitem[]"]);
+    let (name, item) = (&tenant.name, format!("'{0}=arwd/{0}'", tenant.name));
+    let said = format!("{name}=arwd/{name}");
+    let both = format!("{{{said},{name}=r/{name}}}");
+    for (kind, literal, text_of) in [
+        ("aclitem", item.clone(), &said),
+        ("right_of", item.clone(), &said),
+        ("aclitem[]", format!("array[{item}, '{name}=r/{name}']"), &both),
+        ("right_of[]", format!("array[{item}, '{name}=r/{name}']"), &both),
+        ("rights_of", format!("array[{item}, '{name}=r/{name}']::aclitem[]"), &both),
+    ] {
+        // Beside others, which come in their own form.
+        let select = format!("select 7, {literal}::{kind}, '\\x0001'::bytea, null::{kind}");
+        for _ in 0..2 {
+            let answer = lease.run(&[&select]);
+            let kinds = answer.results[0].rows[0].values.iter().map(|v| v.kind.clone().unwrap());
+            let text_of = Kind::Text(text_of.clone());
+            let expected = [Kind::Int(7), text_of, Kind::Bytes(vec![0, 1]), Kind::Null(true)];
+            assert_eq!(kinds.collect::<Vec<_>>(), expected, "{kind}");
+        }
+        let same = format!("select $1::{kind}::text = ({literal})::{kind}::text");
+        let answer = ask(&lease, with(same, &[text(text_of)]));
+        assert_eq!(text_at(&answer, 0, 0, 0), "true", "{kind}");
+    }
+    let answer = lease.run(&["select relacl, relacl::text from pg_class where relacl is not null"]);
+    let result = &answer.results[0];
+    assert!(result.rows.len() > 10 && result.columns[0].type_name == "_aclitem");
+    for row in &result.rows {
+        assert_eq!(row.values[0], row.values[1]);
+    }
+}
+
+#[test]
 fn a_large_value_fits_into_one_answer() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);

@@ -3,10 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-use postgres::{Client, SimpleQueryMessage};
-
-use crate::backend::transport::Watch;
 use crate::config::dsn::TargetSession;
+use crate::pgwire::facts::Facts;
 
 /// What the servers of one tenant must be. After a failover a backend may have
 /// become another thing than it was; its errors raise a doubt that holds for all
@@ -56,37 +54,36 @@ impl Aim {
         self.wanted != TargetSession::Any && self.doubts.load(Ordering::Acquire) != self.answered
     }
 
-    /// What stands against a backend that was just opened, by what it has
-    /// reported of itself (PostgreSQL 14 and later), else by asking.
-    pub fn objection(
-        &self,
-        client: &mut Client,
-        watch: &Watch,
-    ) -> Result<Option<&'static str>, postgres::Error> {
-        let (standby, read_only) = watch.reported();
-        let is_so = match (Question::of(self.wanted), standby, read_only) {
-            (None, ..) => return Ok(None),
+    /// What decides about a backend that was just opened, if that has to be asked: a
+    /// query whose first value is `on` or `t` for yes. `Err`: what stands against it, or
+    /// nothing, by what it has reported of itself (PostgreSQL 14 and later).
+    pub fn question(&self, facts: &Facts) -> Result<&'static str, Option<&'static str>> {
+        let is_so = match (Question::of(self.wanted), facts.standby, facts.read_only) {
+            (None, ..) => return Err(None),
             (Some(Question::Recovery), Some(standby), _) => standby,
             (Some(Question::ReadOnly), Some(standby), Some(read_only)) => standby || read_only,
-            (Some(question), ..) => question.ask(client)?,
+            (Some(question), ..) => return Ok(question.sql()),
         };
-        Ok(self.judge(is_so))
+        Err(self.judge(is_so))
     }
 
-    /// Asks a backend again; true if it still is what is wanted.
-    pub fn is_met(&mut self, client: &mut Client) -> bool {
-        let doubts = self.doubts.load(Ordering::Acquire);
-        let Some(question) = Question::of(self.wanted) else {
-            return true;
-        };
-        let met = question.ask(client).is_ok_and(|is_so| self.judge(is_so).is_none());
+    /// What is to be asked to check a backend, and the doubts that an answer settles.
+    pub fn check(&self) -> Option<(&'static str, Doubts)> {
+        let doubts = Doubts(self.doubts.load(Ordering::Acquire));
+        Question::of(self.wanted).map(|question| (question.sql(), doubts))
+    }
+
+    /// Takes the answer; true if the backend still is what is wanted.
+    pub fn is_met(&mut self, doubts: Doubts, is_so: bool) -> bool {
+        let met = self.judge(is_so).is_none();
         if met {
-            self.answered = doubts;
+            self.answered = doubts.0;
         }
         met
     }
 
-    fn judge(&self, is_so: bool) -> Option<&'static str> {
+    /// What stands against a backend that has answered so.
+    pub fn judge(&self, is_so: bool) -> Option<&'static str> {
         match (self.wanted, is_so) {
             (TargetSession::ReadWrite, true) => Some("the session is read-only"),
             (TargetSession::ReadOnly, false) => Some("the session is not read-only"),
@@ -117,18 +114,17 @@ impl Question {
         }
     }
 
-    fn ask(self, client: &mut Client) -> Result<bool, postgres::Error> {
-        let sql = match self {
+    fn sql(self) -> &'static str {
+        match self {
             Question::ReadOnly => "SHOW transaction_read_only",
             Question::Recovery => "SELECT pg_catalog.pg_is_in_recovery()",
-        };
-        let messages = client.simple_query(sql)?;
-        Ok(messages.iter().any(|message| match message {
-            SimpleQueryMessage::Row(row) => matches!(row.get(0), Some("on" | "t")),
-            _ => false,
-        }))
+        }
     }
 }
+
+/// The doubts that had been raised when a backend was asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Doubts(u64);
 
 #[cfg(test)]
 mod tests {

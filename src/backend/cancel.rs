@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::backend::handshake::SSL_REQUEST;
 use crate::backend::timed::Timed;
 use crate::backend::tls::{Findings, Tls};
-use crate::backend::transport::CancelKey;
 use crate::clock;
+use crate::pgwire::facts::CancelKey;
 
 /// The whole exchange has this long, however many steps a server makes of it.
 const LIMIT: Duration = Duration::from_secs(2);

@@ -13,18 +13,21 @@ use r2d2_postgres::PostgresConnectionManager;
 use crate::backend::aim::Aim;
 use crate::backend::cancel::Canceller;
 use crate::backend::cert_files::CertFiles;
+use crate::backend::decoy::Decoy;
 use crate::backend::door::Door;
-use crate::backend::fault::notice_of;
 use crate::backend::handshake::Connector;
 use crate::backend::logins::Tries;
+use crate::backend::pg::question::ask;
+use crate::backend::pg::types::Types;
 use crate::backend::pg::{Equipment, PgBackend};
 use crate::backend::resolve::resolve;
-use crate::backend::session::{Backend, Notices};
+use crate::backend::session::Backend;
 use crate::backend::startup::settings;
 use crate::backend::starved::in_panic;
+use crate::backend::stream::socket::Socket;
+use crate::backend::stream::watch::Watch;
 use crate::backend::tls::Tls;
-use crate::backend::transport::Watch;
-use crate::backend::verdict::verdict;
+use crate::backend::verdict::{lost, refused, undialled, verdict};
 use crate::clock;
 use crate::config::dsn::{Dsn, HostPort, SslMode, TargetSession};
 use crate::core::seats::Asker;
@@ -67,6 +70,8 @@ pub struct PgConnect {
     tries: Tries,
     /// Prepared statements that a backend keeps.
     statement_cache: usize,
+    /// The types that its statements use.
+    types: Arc<Types>,
     /// The server is too old to be asked to look after its client.
     old_server: AtomicBool,
 }
@@ -117,6 +122,7 @@ impl PgConnect {
             aim: Aim::new(dsn.target_session),
             tries,
             statement_cache,
+            types: Arc::default(),
             old_server: AtomicBool::new(false),
             asker,
             dsn,
@@ -238,34 +244,61 @@ impl PgConnect {
         let watch = attempt.watch;
         let name = name(host, address);
         let target = format!("{name}:{}", address.port());
-        let notices = Notices::default();
         let old_server = self.old_server.load(Ordering::Relaxed);
-        let mut config = settings(&self.dsn, &self.application_name, old_server, limit);
-        config.host(&name).hostaddr(address.ip()).port(address.port());
-        let sink = notices.clone();
-        config.notice_callback(move |notice| sink.push(notice_of(&notice)));
+        let mut config = settings(&self.dsn, &self.application_name, old_server);
+        let undialled = |error| undialled(&error, target.clone(), attempt.limit);
+        let decoy = Decoy::new().map_err(undialled)?;
+        decoy.attract(&mut config, &name).map_err(undialled)?;
+        let socket = Socket::connect(address, &self.dsn, limit).map_err(undialled)?;
+        let socket = Arc::new(socket);
+        watch.attach(&socket);
         let tls = &attempt.tls;
-        let connector = Connector::new(&self.dsn, tls.clone(), Arc::clone(watch), limit);
-        let bundles = connector.bundles();
-        let driver = PostgresConnectionManager::new(config, connector);
-        let failed = |error| verdict(&error, watch, target.clone(), attempt.limit);
+        let connector =
+            Connector::new(&self.dsn, tls.clone(), Arc::clone(&socket), Arc::clone(watch));
+        let loan = connector.loan();
+        let login = PostgresConnectionManager::new(config, connector).connect();
+        let conversation = loan.take();
+        // With it goes its runtime; what it says as goodbye reaches nobody.
+        let logged_in = login.map(drop);
+        let lost = || lost(watch, target.clone(), attempt.limit);
+        let mut conversation = match (logged_in, conversation) {
+            (Ok(()), Some(conversation)) => conversation,
+            (Ok(()), None) => return Err(lost()),
+            (Err(error), conversation) => {
+                let fault = conversation.and_then(|talk| talk.facts.failed.clone());
+                return Err(verdict(&error, fault, watch, target, attempt.limit));
+            }
+        };
         let aim = self.aim.of_backend(wanted);
-        let mut client = driver.connect().map_err(failed)?;
-        if let Some(why) = aim.objection(&mut client, watch).map_err(failed)? {
+        let objection = match aim.question(&conversation.facts) {
+            Err(objection) => objection,
+            Ok(question) => match ask(&mut conversation, question) {
+                Ok(is_so) => aim.judge(is_so),
+                Err(Some(fault)) => return Err(refused(*fault)),
+                Err(None) => return Err(lost()),
+            },
+        };
+        if let Some(why) = objection {
             return Err(ConnectError::Unfit { target, why, wanted: wanted.as_str() });
         }
-        let Some(key) = watch.cancel_key() else {
+        let Some(key) = conversation.facts.key.clone() else {
             return Err(ConnectError::Unreachable {
                 target,
                 why: "the server sent no cancel key".to_owned(),
             });
         };
-        let tls = watch.is_encrypted().then(|| tls.clone());
+        socket.is_started();
+        let tls = conversation.stream().is_encrypted().then(|| tls.clone());
         let pid = key.pid;
         let canceller = Canceller::new(address, name, key, tls);
-        let (tenant, statement_cache) = (self.asker.tenant.clone(), self.statement_cache);
-        let equipment = Equipment { tenant, canceller, notices, bundles, aim, statement_cache };
-        Ok(Box::new(PgBackend::new(client, driver, Arc::clone(watch), pid, equipment)))
+        let equipment = Equipment {
+            tenant: self.asker.tenant.clone(),
+            canceller,
+            aim,
+            statement_cache: self.statement_cache,
+            types: Arc::clone(&self.types),
+        };
+        Ok(Box::new(PgBackend::new(conversation, pid, equipment)))
     }
 }
 

@@ -2,37 +2,32 @@
 //! and r2d2_postgres: how bytes reach PostgreSQL.
 
 pub mod aim;
-mod bundle;
-mod bundled;
 pub mod cancel;
 pub mod cert_files;
 pub mod connect;
+pub mod conversation;
 pub mod copy;
+mod decoy;
 pub mod door;
-mod fault;
-pub mod frames;
 pub mod handshake;
 pub mod keyword;
+mod lent;
 pub mod listen;
 pub mod login;
 pub mod logins;
 mod lookups;
 pub mod manager;
+pub mod notice;
 pub mod pg;
-mod prepare;
-pub mod raw_row;
-mod requests;
+mod refusal;
 mod resolve;
-mod rows;
 pub mod session;
 pub mod sqlstate;
 mod startup;
 mod starved;
-mod statements;
+pub mod stream;
 mod timed;
 pub mod tls;
-pub mod transport;
-pub mod values;
 mod verdict;
 
 /// The driver's crates by their log targets: below WARN they write SQL and

@@ -1,21 +1,19 @@
 //! What a backend is to everything above it: run statements, learn the truth
 //! afterwards, reset.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::cancel::Canceller;
 use crate::backend::copy::{Sink, Source};
 use crate::backend::listen::Heard;
-use crate::backend::raw_row::RawRow;
-use crate::backend::transport::Watch;
-use crate::backend::values::Shape;
+use crate::backend::notice::{Notice, Notices};
+use crate::backend::stream::watch::Watch;
 use crate::core::channels::Change;
 use crate::core::value::{Column, Value};
 use crate::error::{Excess, PgFault};
-
-/// Notices kept for one answer.
-const NOTICES_MAX: usize = 100;
+use crate::pgwire::row::RawRow;
+use crate::pgwire::values::Shape;
 
 /// One SQL command and its parameters.
 #[derive(Debug, Clone)]
@@ -47,6 +45,19 @@ pub trait Rows {
     }
     /// Looks for notices that came since the last row.
     fn notices(&mut self, _fresh: &Notices) {}
+}
+
+/// What a call is going to run, one statement after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Coming<'a> {
+    /// In this order.
+    pub statements: &'a [Statement],
+    /// Between a BEGIN and a COMMIT.
+    pub atomic: bool,
+    /// How many rows of each are of any use; `None` = all of them.
+    pub max_rows: Option<u64>,
+    /// The session is given back afterwards.
+    pub ends: bool,
 }
 
 /// How a statement ended that did not fail.
@@ -158,41 +169,6 @@ pub enum Sent {
     Whole,
 }
 
-/// A notice or warning of PostgreSQL.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// WARNING, NOTICE, …
-    pub severity: String,
-    /// Five characters.
-    pub sqlstate: String,
-    /// The text.
-    pub message: String,
-}
-
-/// The notices of one backend since they were taken last. A leaf lock.
-#[derive(Debug, Clone, Default)]
-pub struct Notices(Arc<Mutex<Vec<Notice>>>);
-
-impl Notices {
-    /// True if some were kept.
-    pub fn any(&self) -> bool {
-        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-
-    /// Keeps a notice if there is room.
-    pub fn push(&self, notice: Notice) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < NOTICES_MAX {
-            kept.push(notice);
-        }
-    }
-
-    /// Takes what was kept.
-    pub fn take(&self) -> Vec<Notice> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 /// A live backend. One of the two traits that tests may fake.
 pub trait Backend: Send {
     /// Process id in PostgreSQL.
@@ -203,6 +179,20 @@ pub trait Backend: Send {
     fn canceller(&self) -> Option<Canceller>;
     /// True once the connection is known to be gone.
     fn is_closed(&mut self) -> bool;
+    /// Looks at an idle connection without a round trip. False: it is gone, or something
+    /// has come that nobody has asked for.
+    fn is_quiet(&mut self) -> bool {
+        !self.is_closed()
+    }
+    /// Tells what is going to be run, so that several things may travel in one write. It
+    /// changes nothing of what `run` answers.
+    fn expect(&mut self, _: Coming<'_>) {}
+    /// Tells that the session is given back after the next statement.
+    fn expect_end(&mut self) {}
+    /// True if statements were sent whose answers `run` has not given yet.
+    fn is_ahead(&self) -> bool {
+        false
+    }
     /// Runs one statement and hands its rows over as they come. After an error
     /// the transaction state is the true one.
     ///

@@ -8,9 +8,9 @@ pub fn is_busy(sqlstate: &str) -> bool {
 }
 
 /// True if the backend must not be used again, although it answered: its memory
-/// or disk is in doubt, or the driver's prepared statements are gone.
+/// or disk is in doubt.
 pub fn is_poison(sqlstate: &str) -> bool {
-    sqlstate.starts_with("XX") || sqlstate.starts_with("58") || sqlstate == NO_SUCH_STATEMENT
+    sqlstate.starts_with("XX") || sqlstate.starts_with("58")
 }
 
 /// True if the server does not let the role in, by its password or by its rules.
@@ -33,7 +33,7 @@ mod tests {
 
     #[test]
     fn doubt_and_fullness_are_told_from_plain_failures() {
-        assert!(is_poison("XX001") && is_poison("26000") && !is_poison("23505"));
+        assert!(is_poison("XX001") && !is_poison("26000") && !is_poison("23505"));
         assert!(is_busy("53300") && !is_busy("28P01"));
     }
 }

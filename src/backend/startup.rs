@@ -1,33 +1,19 @@
 //! What a session is started with.
 
-use std::time::Duration;
-
 use postgres::config::{ChannelBinding, SslMode, SslNegotiation};
 
 use crate::config::dsn::{self, Dsn};
 
-/// PostgreSQL's own defaults notice a dead peer after two hours.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_RETRIES: u32 = 3;
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Ends what still runs when our socket is gone; PostgreSQL 14 and later.
 const CHECK_CLIENT: &str = "-c client_connection_check_interval=1s";
 
-/// The driver's settings for a DSN. `limit` bounds the TCP connect.
-pub(super) fn settings(
-    dsn: &Dsn,
-    application_name: &str,
-    old_server: bool,
-    limit: Duration,
-) -> postgres::Config {
+/// The driver's settings for a DSN.
+pub(super) fn settings(dsn: &Dsn, application_name: &str, old_server: bool) -> postgres::Config {
     let mut config = postgres::Config::new();
     config
         .user(&dsn.user)
         .dbname(&dsn.dbname)
         .application_name(application_name)
-        .connect_timeout(limit.max(Duration::from_millis(1)))
         // Our connector stands where the driver expects direct TLS, and does
         // what the DSN's sslmode says.
         .ssl_mode(SslMode::Require)
@@ -36,12 +22,7 @@ pub(super) fn settings(
             dsn::ChannelBinding::Disable => ChannelBinding::Disable,
             dsn::ChannelBinding::Prefer => ChannelBinding::Prefer,
             dsn::ChannelBinding::Require => ChannelBinding::Require,
-        })
-        .keepalives(dsn.keepalives)
-        .keepalives_idle(dsn.keepalives_idle.unwrap_or(KEEPALIVE_IDLE))
-        .keepalives_interval(dsn.keepalives_interval.unwrap_or(KEEPALIVE_INTERVAL))
-        .keepalives_retries(dsn.keepalives_retries.unwrap_or(KEEPALIVE_RETRIES))
-        .tcp_user_timeout(dsn.tcp_user_timeout.unwrap_or(TCP_USER_TIMEOUT));
+        });
     if let Some(password) = &dsn.password {
         config.password(password.reveal());
     }

@@ -170,6 +170,9 @@ impl Tls {
 fn builder() -> Result<SslConnectorBuilder, ErrorStack> {
     let mut builder = SslConnector::builder(SslMethod::tls_client())?;
     builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+    // A record is read with one call of the system, not its header with one of its own.
+    // Whoever waits for the socket has read until nothing was left.
+    builder.set_read_ahead(true);
     Ok(builder)
 }
 

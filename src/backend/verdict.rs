@@ -7,25 +7,50 @@ use std::time::Duration;
 use openssl::error::ErrorStack;
 use openssl::ssl::{self, ErrorCode};
 
-use crate::backend::fault::fault_of;
-use crate::backend::handshake::{Refusal, UNSERVED};
+use crate::backend::refusal::{Refusal, UNSERVED};
 use crate::backend::sqlstate;
 use crate::backend::starved::starved;
-use crate::backend::transport::Watch;
-use crate::error::ConnectError;
+use crate::backend::stream::socket::Mute;
+use crate::backend::stream::watch::Watch;
+use crate::error::{ConnectError, PgFault};
+
+/// What it means that the socket could not be connected.
+pub(super) fn undialled(error: &io::Error, target: String, limit: Duration) -> ConnectError {
+    if let Some(starved) = starved(error) {
+        return starved;
+    }
+    match error.kind() {
+        io::ErrorKind::TimedOut => ConnectError::TimedOut { target, step: "TCP connect", limit },
+        _ => ConnectError::Unreachable { target, why: error.to_string() },
+    }
+}
+
+/// What it means that PostgreSQL says no.
+pub(super) fn refused(fault: PgFault) -> ConnectError {
+    match sqlstate::is_busy(&fault.sqlstate) {
+        true => ConnectError::Busy(Box::new(fault)),
+        false => ConnectError::Rejected(Box::new(fault)),
+    }
+}
+
+/// What it means that a session was lost before it was used.
+pub(super) fn lost(watch: &Watch, target: String, limit: Duration) -> ConnectError {
+    match watch.is_aborted() {
+        true => ConnectError::TimedOut { target, step: HANDSHAKE, limit },
+        false => ConnectError::Unreachable { target, why: HUNG_UP.to_owned() },
+    }
+}
 
 /// Reads the driver's error, and what the stream has seen.
 pub(super) fn verdict(
     error: &postgres::Error,
+    fault: Option<PgFault>,
     watch: &Watch,
     target: String,
     limit: Duration,
 ) -> ConnectError {
-    if let Some(fault) = fault_of(error) {
-        return match sqlstate::is_busy(&fault.sqlstate) {
-            true => ConnectError::Busy(Box::new(fault)),
-            false => ConnectError::Rejected(Box::new(fault)),
-        };
+    if let Some(fault) = fault.filter(|_| error.as_db_error().is_some()) {
+        return refused(fault);
     }
     let mute = |step| ConnectError::TimedOut { target: target.clone(), step, limit };
     if watch.is_aborted() {
@@ -38,9 +63,11 @@ pub(super) fn verdict(
         return match refusal {
             Refusal::Mismatch(why) => ConnectError::Settings(format!("{target}: {why}")),
             Refusal::Untrusted(why) => ConnectError::Untrusted { target, why: why.clone() },
-            Refusal::Mute => mute(HANDSHAKE),
             Refusal::Unserved => unreachable(UNSERVED),
         };
+    }
+    if find::<Mute>(&causes).is_some() {
+        return mute(HANDSHAKE);
     }
     if let Some(tls) = find::<ssl::Error>(&causes) {
         if is_hang_up(tls) {
@@ -56,7 +83,7 @@ pub(super) fn verdict(
     }
     let why = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
     match io.map(io::Error::kind) {
-        Some(io::ErrorKind::TimedOut) => mute("TCP connect"),
+        Some(io::ErrorKind::UnexpectedEof) => unreachable(HUNG_UP),
         Some(_) => unreachable(&why),
         None if error.is_closed() => unreachable(HUNG_UP),
         None => ConnectError::Settings(format!("{target}: {why}")),

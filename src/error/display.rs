@@ -93,7 +93,7 @@ impl fmt::Display for Error {
             Error::Sql { fault, .. } => write!(f, "{fault}"),
             Error::Lookup { fault, .. } if fault.sqlstate == "26000" => write!(
                 f,
-                "a statement that the service itself had prepared is gone, so this one was not run: {fault}; DEALLOCATE ALL or DISCARD ALL takes them away, and this connection is closed when it is released"
+                "a statement that the service itself had prepared is gone, so this one was not run: {fault}; DEALLOCATE ALL or DISCARD ALL takes them away; they are prepared anew once the transaction has ended"
             ),
             Error::Lookup { fault, .. } => write!(
                 f,

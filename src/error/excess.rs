@@ -28,6 +28,14 @@ pub enum Excess {
     Message(usize),
     /// More than so many bytes of notifications that wait.
     Notifications(usize),
+    /// More than so many bytes of answers while the statements were still going out.
+    Ahead(usize),
+    /// A message claims to have so many bytes, which is less than its length takes.
+    Length(usize),
+    /// A message of this type that the protocol does not have, or not in this form.
+    Garbage(u8),
+    /// A message of this type where the protocol has none.
+    OutOfTurn(&'static str),
     /// A message comes in parts, and there is no memory for more of it.
     NoRoom(Spent),
 }
@@ -50,6 +58,20 @@ impl fmt::Display for Excess {
             }
             Excess::Notifications(limit) => {
                 write!(f, "more than {limit} bytes of notifications came at once")
+            }
+            Excess::Ahead(limit) => write!(
+                f,
+                "the server sent more than {limit} bytes before it had taken what it was asked"
+            ),
+            Excess::Length(length) => {
+                write!(f, "the server sent a message with the impossible length {length}")
+            }
+            Excess::Garbage(kind) => write!(
+                f,
+                "the server sent what is no message of the protocol (type byte 0x{kind:02x})"
+            ),
+            Excess::OutOfTurn(what) => {
+                write!(f, "the server sent a message out of turn ({what})")
             }
             Excess::NoRoom(Spent { name, used, asked, limit }) => write!(
                 f,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use log::Level;
 
 use crate::backend::session::Backend;
-use crate::backend::transport::Watch;
+use crate::backend::stream::watch::Watch;
 use crate::clock;
 use crate::config::{Reset, LEAST_LIFETIME};
 use crate::core::gate::GateState;
@@ -50,10 +50,12 @@ impl Tenant {
                         .map_err(|cause| Error::Connect { tenant: self.id.clone(), cause });
                 }
             };
+            // Costs no round trip, and shows what PostgreSQL has closed by itself.
+            let quiet = taken.backend.is_quiet();
             let silent = clock::now().saturating_duration_since(taken.answered_at);
             let fresh = silent <= self.settings.check_after_idle && !self.is_doubtful(&taken);
             let (asked_at, limit) = (clock::now(), self.settings.check_timeout.min(left));
-            if fresh || (!mute && self.answers(&mut taken, limit)) {
+            if quiet && (fresh || (!mute && self.answers(&mut taken, limit))) {
                 return Ok(taken);
             }
             let late = clock::now().saturating_duration_since(asked_at) >= limit;
@@ -219,6 +221,11 @@ impl Tenant {
                 self.close(taken, "pool_closed");
             }
         }
+    }
+
+    /// True if sessions that are given back are made as new.
+    pub(super) fn resets(&self) -> bool {
+        self.settings.reset != Reset::Close
     }
 
     fn is_closed(&self) -> bool {

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::session::{Notice, RunError, Statement, StatementResult};
+use crate::backend::notice::Notice;
+use crate::backend::session::{RunError, Statement, StatementResult};
 use crate::clock;
 use crate::config::lease::MAX_LIFETIME;
 use crate::core::budget;
@@ -163,7 +164,7 @@ pub fn one_shot(
         let _life =
             streamed.then(|| operation.cancel_after(MAX_LIFETIME, CancelCause::MaxLifetime));
         let (started, tenant) = (clock::now(), Arc::clone(session.tenant()));
-        let (answer, usable, _) = run(&mut session, &operation, &mut work, true, who.peer());
+        let (answer, usable, _) = run(&mut session, &operation, &mut work, true, true, who.peer());
         let state = session.taken.backend.watch().transaction();
         let answer = match answer {
             Ok(executed) if state.is_open() => {
@@ -191,14 +192,15 @@ pub fn one_shot(
     registry.admit(target, job, wait);
 }
 
-/// Runs all statements; `stays` tells whether the session is there afterwards. The
-/// second value tells whether the backend may be used
+/// Runs all statements; `stays` tells whether the session is there afterwards, for whoever
+/// asks, and `ends` that it is given back. The second value tells whether the backend may be used
 /// again, the third is the tag of the last command that was completed.
 pub(super) fn run(
     session: &mut Session,
     operation: &Arc<Operation>,
     work: &mut Task,
     stays: bool,
+    ends: bool,
     peer: &Peer,
 ) -> (Result<Executed, Error>, bool, Option<String>) {
     let request = &work.request;
@@ -224,7 +226,8 @@ pub(super) fn run(
         }
     });
     let outcome = if bound {
-        progress.statements(backend, operation, request, &mut work.flow)
+        let ends = ends && tenant.resets();
+        progress.statements(backend, operation, request, &mut work.flow, ends)
     } else {
         Err(RunError::Interrupted)
     };
@@ -237,7 +240,9 @@ pub(super) fn run(
     let mut usable = settled.reusable && !backend.is_closed();
     if progress.wrapped && outcome.is_err() && usable {
         usable = tenant.bounded(backend, |backend| {
-            plain(backend, "ROLLBACK").is_ok()
+            // A COMMIT that failed has ended the transaction.
+            (!backend.watch().transaction().is_open() && !backend.is_ahead()
+                || plain(backend, "ROLLBACK").is_ok())
                 && backend.watch().transaction() == TransactionState::None
         });
     }

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backend::raw_row::{decode, RawRow};
 use crate::backend::session::{Done, Rows, RunError, StatementResult, ROW_BYTES};
 use crate::backend::sqlstate;
-use crate::backend::values::{Meter, Shape, Stop};
 use crate::clock;
 use crate::core::value::Column;
+use crate::pgwire::row::{decode, RawRow};
+use crate::pgwire::values::{Meter, Shape, Stop};
 
 /// What is left of a result after its limit is read and dropped up to so much,
 /// which spares the transaction a cancel; beyond it the statement is cancelled.

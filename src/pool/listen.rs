@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::backend::transport::Watch;
+use crate::backend::stream::watch::Watch;
 use crate::clock;
 use crate::config::lease;
 use crate::core::backoff;

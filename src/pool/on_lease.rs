@@ -114,7 +114,7 @@ impl OnLease {
             };
             let (started, tenant) = (clock::now(), Arc::clone(session.tenant()));
             let (answer, usable, command) =
-                run(session, &operation, &mut work, !release_after, caller.peer());
+                run(session, &operation, &mut work, !release_after, release_after, caller.peer());
             let state = session.taken.backend.watch().transaction();
             let left = Left { transaction: state, command };
             let kept = held.give_back(left, usable);

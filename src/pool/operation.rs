@@ -15,7 +15,7 @@ use std::time::Duration;
 use crossbeam_channel::{bounded, Receiver, Sender};
 
 use crate::backend::cancel::Canceller;
-use crate::backend::transport::{Epoch, Watch};
+use crate::backend::stream::watch::{Epoch, Watch};
 use crate::clock;
 use crate::config::lease::CANCEL_GRACE;
 use crate::core::ids::TenantId;

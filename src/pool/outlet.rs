@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::copy::{Piece, Sink, Source};
-use crate::backend::raw_row::RawRow;
-use crate::backend::session::{Done, Notices, Rows, RunError, StatementResult};
+use crate::backend::notice::Notices;
+use crate::backend::session::{Done, Rows, RunError, StatementResult};
 use crate::backend::sqlstate;
-use crate::backend::values::Shape;
 use crate::clock;
 use crate::core::value::Column;
 use crate::error::CancelCause;
+use crate::pgwire::row::RawRow;
+use crate::pgwire::values::Shape;
 use crate::pool::memory::Room;
 use crate::pool::operation::{Limit, Operation};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::keyword::{first_keyword, words};
-use crate::backend::session::{Backend, RunError, Sent, Statement, StatementResult};
+use crate::backend::session::{Backend, Coming, RunError, Sent, Statement, StatementResult};
 use crate::backend::sqlstate;
 use crate::core::transaction::TransactionState;
 use crate::error::{CancelCause, Error, Excess, Outcome, PgFault, Work};
@@ -74,7 +74,13 @@ impl Progress {
         operation: &Arc<Operation>,
         request: &Request,
         flow: &mut Flow,
+        ends: bool,
     ) -> Result<(), RunError> {
+        if matches!(flow, Flow::Gathered) {
+            let Request { statements, atomic, max_rows, .. } = request;
+            let (atomic, max_rows) = (*atomic, *max_rows);
+            backend.expect(Coming { statements, atomic, max_rows, ends });
+        }
         if request.atomic && backend.watch().transaction() == TransactionState::None {
             let _timeout = operation.timeout(request.timeout);
             plain(backend, "BEGIN").map_err(|error| match error {
@@ -89,11 +95,20 @@ impl Progress {
         let mut left = request.max_bytes;
         for (i, statement) in request.statements.iter().enumerate() {
             self.at = Some(i);
-            if operation.cause().is_some() {
+            // What was sent has an answer that is to be known.
+            if operation.cause().is_some() && !backend.is_ahead() {
                 return Err(RunError::Interrupted);
             }
+            if ends && !self.wrapped && i + 1 == request.statements.len() {
+                backend.expect_end();
+            }
             let limits = Limits { max_bytes: left, max_rows: request.max_rows };
-            let result = self.one(backend, operation, statement, limits, request.timeout, flow)?;
+            let result = self.one(backend, operation, statement, limits, request.timeout, flow);
+            if result.is_err() && backend.is_ahead() {
+                // What was sent behind it is for nothing.
+                operation.cancel(CancelCause::Excess);
+            }
+            let result = result?;
             left = left.saturating_sub(result.encoded_size());
             self.results.push(result);
             self.completed += 1;
@@ -108,6 +123,9 @@ impl Progress {
         }
         self.at = None;
         if self.wrapped {
+            if ends {
+                backend.expect_end();
+            }
             let commit = Statement { sql: "COMMIT".to_owned(), parameters: Vec::new() };
             let limits = Limits { max_bytes: 0, max_rows: None };
             self.one(backend, operation, &commit, limits, request.timeout, &mut Flow::Gathered)?;

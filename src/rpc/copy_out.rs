@@ -5,7 +5,8 @@ use std::sync::Arc;
 use protobuf::Message;
 
 use crate::backend::copy::Sink;
-use crate::backend::session::{Notice, Notices, RunError};
+use crate::backend::notice::{Notice, Notices};
+use crate::backend::session::RunError;
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::execute::{Executed, Flow, Task};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use grpcio::{DuplexSink, RequestStream, RpcContext};
 
-use crate::backend::session::{Notice, Notices};
+use crate::backend::notice::{Notice, Notices};
 use crate::clock;
 use crate::core::budget::Held;
 use crate::error::Error;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use protobuf::Message;
 
-use crate::backend::raw_row::RawRow;
-use crate::backend::session::{Notice, Notices, Rows, RunError};
-use crate::backend::values::{Meter, Shape, Stop};
+use crate::backend::notice::{Notice, Notices};
+use crate::backend::session::{Rows, RunError};
 use crate::core::value::Column;
 use crate::error::Error;
+use crate::pgwire::row::RawRow;
+use crate::pgwire::values::{Meter, Shape, Stop};
 use crate::pool::caller::Caller;
 use crate::pool::execute::{Executed, Flow, Task};
 use crate::pool::memory::Room;

@@ -2,8 +2,8 @@
 //! time goes here: the generated types would be built and thrown away for each
 //! value.
 
-use crate::backend::raw_row::RawRow;
-use crate::backend::values::{self, Elements, Meter, Shape, Stop, View};
+use crate::pgwire::row::RawRow;
+use crate::pgwire::values::{self, Elements, Meter, Shape, Stop, View};
 
 use crate::rpc::pipe::Batch;
 

@@ -8,7 +8,8 @@ use crate::config::{Limits, CLIENT_CONNECTIONS, UNREAD_BYTES, UNREAD_BYTES_IN_AL
 use crate::core::connections::Bounds;
 use crate::server::StartError;
 
-/// Of one backend, its driver's runtime included.
+/// Of one backend: one. While it is opened it takes six, with the driver's runtime, but
+/// all are not opened at once.
 const PER_BACKEND: u64 = 4;
 /// Of HTTP: each of its 64 connections, and both ends of the socket to its pages.
 const HTTP: u64 = 3 * 64;

@@ -1,23 +1,27 @@
 //! A PostgreSQL that says what a test wants it to say.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::Tenant;
+use super::{Tenant, PATIENCE};
 
 /// What the service asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
     /// A session; what is said for it comes before the login is over.
     Login,
-    /// Parse and Describe of this text.
+    /// Describe of the statement of this text.
     Prepare(String),
-    /// Bind and Execute of the statement that was prepared as this text.
+    /// Execute of the statement of this text, which is bound.
     Execute(String),
     /// A simple query.
     Query(String),
+    /// Ready for the next; what has been executed since the last time.
+    Sync(Vec<String>),
 }
 
 /// A server whose script is asked first. It says true if it has answered; otherwise
@@ -25,6 +29,7 @@ pub enum Asked {
 pub struct Fake {
     pub port: u16,
     cancels: Arc<AtomicUsize>,
+    sessions: Arc<AtomicUsize>,
 }
 
 impl Fake {
@@ -32,26 +37,35 @@ impl Fake {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (script, cancels) = (Arc::new(script), Arc::<AtomicUsize>::default());
-        let seen = Arc::clone(&cancels);
+        let sessions = Arc::<AtomicUsize>::default();
+        let (seen, begun) = (Arc::clone(&cancels), Arc::clone(&sessions));
         #[allow(clippy::disallowed_methods)] // A test's own, ended with the test's process.
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
+                let begun = Arc::clone(&begun);
                 // Small answers are not to wait for one another.
                 stream.set_nodelay(true).unwrap();
                 std::thread::spawn(move || {
-                    let mut talk = Talk { stream, statements: Vec::new() };
+                    // Nobody waits for it to be taken for ever.
+                    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+                    let mut talk = Talk::over(stream);
                     // It ends when the service hangs up.
-                    let _ = talk.serve(&*script, &seen);
+                    let _ = talk.serve(&*script, &seen, &begun);
                 });
             }
         });
-        Fake { port, cancels }
+        Fake { port, cancels, sessions }
     }
 
     /// Cancel requests so far.
     pub fn cancels(&self) -> usize {
         self.cancels.load(Ordering::SeqCst)
+    }
+
+    /// Sessions so far.
+    pub fn sessions(&self) -> usize {
+        self.sessions.load(Ordering::SeqCst)
     }
 
     /// A tenant of this server with at most so many connections.
@@ -119,10 +133,44 @@ pub const TEXT: u32 = 25;
 pub struct Talk {
     stream: TcpStream,
     /// Names of prepared statements, and their texts.
-    statements: Vec<(String, String)>,
+    statements: HashMap<String, String>,
+    /// The text of the statement that is bound.
+    bound: String,
+    /// What was executed since the last Sync.
+    executed: Vec<String>,
+    /// All is left out up to the next Sync.
+    failed: bool,
 }
 
 impl Talk {
+    fn over(stream: TcpStream) -> Talk {
+        let (statements, executed) = (HashMap::new(), Vec::new());
+        Talk { stream, statements, bound: String::new(), executed, failed: false }
+    }
+
+    /// Says that it failed, and leaves out what comes behind.
+    pub fn fail(&mut self, sqlstate: &str, text: &str) -> bool {
+        self.failed = true;
+        self.say(&message(b'E', format!("SERROR\0VERROR\0C{sqlstate}\0M{text}\0\0").as_bytes()))
+    }
+
+    /// Says these bytes one after the other, with a pause before each, until the service
+    /// has hung up.
+    pub fn drip(&mut self, bytes: impl IntoIterator<Item = u8>, pause: Duration) {
+        let never = crossbeam_channel::never::<()>();
+        for byte in bytes {
+            let _ = never.recv_timeout(pause);
+            if !self.say(&[byte]) {
+                break;
+            }
+        }
+    }
+
+    /// Ends the connection. What was said arrives before.
+    pub fn hang_up(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
     /// Sends bytes as they are. False: the service has hung up.
     pub fn say(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
@@ -161,12 +209,14 @@ impl Talk {
         &mut self,
         script: &dyn Fn(&mut Talk, &Asked) -> bool,
         cancels: &AtomicUsize,
+        sessions: &AtomicUsize,
     ) -> std::io::Result<()> {
         let start = self.body()?;
         if start.starts_with(&80_877_102u32.to_be_bytes()) {
             cancels.fetch_add(1, Ordering::SeqCst);
             return Ok(());
         }
+        sessions.fetch_add(1, Ordering::SeqCst);
         self.say(&message(b'R', &[0; 4]));
         if !script(self, &Asked::Login) {
             self.say(&setting("client_encoding", "UTF8"));
@@ -181,11 +231,26 @@ impl Talk {
             match kind[0] {
                 b'X' => return Ok(()),
                 b'Q' => self.query(script, &body),
-                b'S' => {
+                // Sync and Flush.
+                kind @ (b'S' | b'H') => {
                     for (kind, body) in std::mem::take(&mut batch) {
                         self.one(script, kind, &body);
                     }
-                    self.ready();
+                    if kind == b'S' {
+                        self.failed = false;
+                        let executed = std::mem::take(&mut self.executed);
+                        if !script(self, &Asked::Sync(executed)) {
+                            self.ready();
+                        }
+                    }
+                }
+                // The data of a COPY.
+                b'd' => {}
+                b'c' => {
+                    self.say(&message(b'C', b"COPY 1\0"));
+                }
+                b'f' => {
+                    self.fail("57014", "COPY from stdin failed");
                 }
                 kind => batch.push((kind, body)),
             }
@@ -201,12 +266,19 @@ impl Talk {
     }
 
     fn one(&mut self, script: &dyn Fn(&mut Talk, &Asked) -> bool, kind: u8, body: &[u8]) {
+        if self.failed {
+            return;
+        }
         match kind {
             b'P' => {
                 let name = text(body);
                 let sql = text(&body[name.len() + 1..]);
-                self.statements.push((name, sql.clone()));
+                self.statements.insert(name, sql);
                 self.say(&message(b'1', &[]));
+            }
+            // Of a statement.
+            b'D' => {
+                let sql = self.statements.get(&text(&body[1..])).cloned().unwrap_or_default();
                 if !script(self, &Asked::Prepare(sql.clone())) {
                     self.describe(&sql);
                 }
@@ -214,34 +286,55 @@ impl Talk {
             b'B' => {
                 let portal = text(body);
                 let name = text(&body[portal.len() + 1..]);
-                let found = self.statements.iter().find(|(known, _)| *known == name);
-                let sql = found.map(|(_, sql)| sql.clone()).unwrap_or_default();
+                self.bound = self.statements.get(&name).cloned().unwrap_or_default();
                 self.say(&message(b'2', &[]));
-                if !script(self, &Asked::Execute(sql)) {
-                    self.say(&message(b'C', b"SELECT 0\0"));
+            }
+            b'E' => {
+                let sql = self.bound.clone();
+                self.executed.push(sql.clone());
+                if !script(self, &Asked::Execute(sql.clone())) {
+                    self.execute(&sql);
                 }
             }
             b'C' => {
                 self.say(&message(b'3', &[]));
             }
-            // Describe and Execute are answered with what is before them.
             _ => {}
         }
     }
 
-    /// As PostgreSQL describes what the service itself asks for, and one column of
-    /// text else.
-    fn describe(&mut self, sql: &str) {
-        let (parameters, columns): (&[u32], &[u32]) = match () {
-            () if is_type_query(sql) => (&[26], &[19, 18, 26, 26, 26, 19, 26]),
-            () if sql.contains("pg_enum") => (&[26], &[19]),
-            () if sql.contains("pg_attribute") => (&[26], &[19, 26]),
-            () => (&[], &[TEXT]),
+    /// As a session answers in which nothing was ever done.
+    fn execute(&mut self, sql: &str) {
+        let answer = match () {
+            () if is_reset(sql) => {
+                let settings: &[u8] = b"C|on|content|off|safe_encoding|Default|public";
+                let nothing: &[u8] = b"";
+                let values = [nothing, nothing, nothing, nothing, settings, b"0", b"f", b"f", b""];
+                [row(&values), message(b'C', b"SELECT 1\0")].concat()
+            }
+            () if sql.starts_with("SELECT pg_catalog.concat_ws") => [
+                row(&[b"C|on|content|off|safe_encoding|Default|public"]),
+                message(b'C', b"SELECT 1\0"),
+            ]
+            .concat(),
+            () if sql.starts_with("copy t from") => message(b'G', &[0, 0, 1, 0, 0]),
+            () if sql.starts_with("copy t to") => {
+                let data = [message(b'H', &[0, 0, 1, 0, 0]), message(b'd', b"1\n")];
+                [data.concat(), message(b'c', b""), message(b'C', b"COPY 1\0")].concat()
+            }
+            () if sql.starts_with("RESET") => message(b'C', b"RESET\0"),
+            () => message(b'C', b"SELECT 0\0"),
         };
-        let mut body = (parameters.len() as u16).to_be_bytes().to_vec();
-        parameters.iter().for_each(|oid| body.extend(oid.to_be_bytes()));
-        self.say(&message(b't', &body));
-        self.say(&described(columns));
+        self.say(&answer);
+    }
+
+    /// A COPY has no columns; all else has one of text.
+    fn describe(&mut self, sql: &str) {
+        self.say(&message(b't', &[0, 0]));
+        match sql.starts_with("copy") {
+            true => self.say(&message(b'n', b"")),
+            false => self.say(&described(&[TEXT])),
+        };
     }
 
     fn body(&mut self) -> std::io::Result<Vec<u8>> {
@@ -253,7 +346,19 @@ impl Talk {
     }
 }
 
-/// True for the question after one type.
+/// True for the first question of a reset.
+pub fn is_reset(sql: &str) -> bool {
+    sql.contains("pg_advisory_unlock_all")
+}
+
+/// The answer to a question after types: one of them, by its number, which is a domain
+/// over another or none.
+pub fn type_row(oid: u32, base: u32) -> Vec<u8> {
+    let (oid, base) = (oid.to_string(), base.to_string());
+    row(&[oid.as_bytes(), b"odd", b"d", b"0", base.as_bytes(), b"f"])
+}
+
+/// True for a question after types.
 pub fn is_type_query(sql: &str) -> bool {
     sql.contains("pg_catalog.pg_type")
 }

@@ -3,8 +3,8 @@
 use protobuf::Message;
 
 use super::*;
-use crate::backend::raw_row;
 use crate::core::testing::Xorshift;
+use crate::pgwire::row;
 use crate::proto::sql;
 use crate::rpc::convert;
 
@@ -97,7 +97,7 @@ fn a_row_reads_back_as_the_generated_types_would_have_written_it() {
     let message = sql::QueryResponse::parse_from_bytes(&typed_batch(batch)).expect("parses");
     let rows = &message.batch().rows;
     assert_eq!(rows.len(), 2);
-    let decoded = raw_row::decode(&all.shapes, &raw, &mut unlimited()).expect("decodes");
+    let decoded = row::decode(&all.shapes, &raw, &mut unlimited()).expect("decodes");
     let expected: Vec<sql::Value> = decoded.into_iter().map(convert::sql::value).collect();
     assert_eq!(rows[0].values, expected);
     assert!(message.special_fields.unknown_fields().iter().next().is_none());

@@ -1,8 +1,5 @@
-//! PostgreSQL's errors and notices in our words, out of the driver or the stream.
+//! PostgreSQL's errors and notices in our words.
 
-use postgres::error::{DbError, ErrorPosition};
-
-use crate::backend::session::Notice;
 use crate::core::text;
 use crate::error::PgFault;
 
@@ -30,50 +27,18 @@ fn severity(word: &str) -> String {
     word.chars().take(SEVERITY_CHARS).collect()
 }
 
-/// A notice in our words.
-pub(super) fn notice_of(notice: &DbError) -> Notice {
-    Notice {
-        severity: severity(notice.severity()),
-        sqlstate: sqlstate(notice.code().code()),
-        message: cut(notice.message(), MESSAGE_BYTES),
-    }
-}
-
-/// PostgreSQL's words in a driver error, if it has any.
-pub(super) fn fault_of(error: &postgres::Error) -> Option<PgFault> {
-    let db = error.as_db_error()?;
-    let own = |text: Option<&str>| cut(text.unwrap_or_default(), DETAIL_BYTES);
-    Some(PgFault {
-        severity: severity(db.severity()),
-        sqlstate: sqlstate(db.code().code()),
-        message: cut(db.message(), MESSAGE_BYTES),
-        detail: own(db.detail()),
-        hint: own(db.hint()),
-        position: match db.position() {
-            Some(ErrorPosition::Original(position)) => *position,
-            _ => 0,
-        },
-        schema: own(db.schema()),
-        table: own(db.table()),
-        column: own(db.column()),
-        datatype: own(db.datatype()),
-        constraint: own(db.constraint()),
-        context: own(db.where_()),
-        routine: own(db.routine()),
-    })
-}
-
-/// The fields of an ErrorResponse as it stands in the stream: each a letter and a
-/// text that ends in zero.
-pub(super) fn fault_in(body: &[u8]) -> PgFault {
+/// The fields of an ErrorResponse or NoticeResponse: each a letter and a text that ends
+/// in zero.
+pub fn fault_in(body: &[u8]) -> PgFault {
     let mut fault = PgFault::default();
     for field in body.split(|byte| *byte == 0) {
         let Some((kind, text)) = field.split_first() else { continue };
         let text = String::from_utf8_lossy(text);
         let own = || cut(&text, DETAIL_BYTES);
         match kind {
-            // The severity that is not translated.
-            b'V' => fault.severity = severity(&text),
+            // The severity that is not translated comes second; before version 9.6 it
+            // does not come.
+            b'S' | b'V' => fault.severity = severity(&text),
             b'C' => fault.sqlstate = sqlstate(&text),
             b'M' => fault.message = cut(&text, MESSAGE_BYTES),
             b'D' => fault.detail = own(),

@@ -1,7 +1,7 @@
 //! A row in PostgreSQL's binary form.
 
-use crate::backend::values::{self, Meter, Shape, Stop};
 use crate::core::value::{Value, FRAMING_BYTES};
+use crate::pgwire::values::{self, Meter, Shape, Stop};
 
 /// The body of a DataRow: the number of values in 2 bytes, then of each its length
 /// in 4 bytes, -1 for NULL, and its bytes.

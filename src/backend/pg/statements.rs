@@ -62,19 +62,29 @@ impl<S: Clone> Statements<S> {
         Some(kept.statement.clone())
     }
 
-    /// Keeps a statement that was just prepared.
+    /// True if a statement of this text is kept once it is prepared.
+    pub(super) fn keeps(&self, sql: &str) -> bool {
+        self.capacity > 0 && sql.len() <= SQL_MAX && !is_another_each_time(sql)
+    }
+
+    /// Keeps a statement that was just prepared, if such are kept.
     pub(super) fn keep(&mut self, sql: &str, statement: &S, since: Instant) {
-        if self.capacity == 0 || sql.len() > SQL_MAX || is_another_each_time(sql) {
+        if !self.keeps(sql) {
             return;
         }
+        self.make_room();
+        let kept = Kept { statement: statement.clone(), used: self.clock, since };
+        self.by_sql.insert(sql.to_owned(), kept);
+    }
+
+    /// Drops what goes first, if there is no room for one more.
+    pub(super) fn make_room(&mut self) {
         if self.by_sql.len() >= self.capacity {
             let oldest = self.by_sql.iter().min_by_key(|(_, kept)| kept.used);
             if let Some(oldest) = oldest.map(|(sql, _)| sql.clone()) {
                 self.by_sql.remove(&oldest);
             }
         }
-        let kept = Kept { statement: statement.clone(), used: self.clock, since };
-        self.by_sql.insert(sql.to_owned(), kept);
     }
 
     /// Drops one.
@@ -125,7 +135,7 @@ fn is_another_each_time(sql: &str) -> bool {
 /// True unless the statement is of a kind that leaves settings, names and types
 /// as they are. PostgreSQL notices much by itself, but not a temporary table that
 /// hides another, nor a literal that TimeZone would now read otherwise.
-fn may_change_meanings(sql: &str) -> bool {
+pub(super) fn may_change_meanings(sql: &str) -> bool {
     let mut words = words(sql);
     match words.next().as_deref() {
         Some(

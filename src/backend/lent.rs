@@ -1,0 +1,112 @@
+//! A conversation that the driver has on loan while it logs in.
+//!
+//! What it reads it gets message by message, and nothing behind the first ReadyForQuery:
+//! so all that comes later is still there when the loan is over.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use postgres::tls::{ChannelBinding, TlsStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::backend::conversation::Conversation;
+use crate::backend::login::Login;
+use crate::backend::refusal::Refusal;
+use crate::pgwire::message::Message;
+
+/// The lender's side. A leaf lock, held by the one thread that logs in.
+#[derive(Clone, Default)]
+pub struct Loan(Arc<Mutex<Option<Conversation>>>);
+
+impl Loan {
+    fn lock(&self) -> MutexGuard<'_, Option<Conversation>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lends a conversation, for this login.
+    pub(super) fn lend(&self, conversation: Conversation, login: Login) -> Lent {
+        *self.lock() = Some(conversation);
+        Lent { loan: self.clone(), login, unread: Vec::new() }
+    }
+
+    /// Takes it back. `None`: there was none yet.
+    pub(super) fn take(&self) -> Option<Conversation> {
+        self.lock().take()
+    }
+}
+
+/// The driver's side. Once the loan is over, the stream has ended.
+pub struct Lent {
+    loan: Loan,
+    login: Login,
+    /// Of a message that was not read to its end.
+    unread: Vec<u8>,
+}
+
+impl Lent {
+    fn read(&mut self) -> io::Result<()> {
+        let mut guard = self.loan.lock();
+        let Some(conversation) = guard.as_mut() else { return Ok(()) };
+        if let Message::Authentication(&[a, b, c, d, ..]) =
+            conversation.next_of_login(&mut self.unread)?
+        {
+            self.login.note(u32::from_be_bytes([a, b, c, d]));
+        }
+        if self.login.was_asked() {
+            conversation.watch().is_asked();
+        }
+        // The driver has not seen the question yet, so it cannot answer.
+        match self.login.objection() {
+            Some(why) => Err(io::Error::other(Refusal::Mismatch(why.to_owned()))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for Lent {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.unread.is_empty() {
+            self.read()?;
+        }
+        let now = self.unread.len().min(buf.remaining());
+        buf.put_slice(&self.unread[..now]);
+        self.unread.drain(..now);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Lent {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(match self.loan.lock().as_mut() {
+            Some(conversation) => conversation.stream().try_write(buf),
+            None => Ok(buf.len()),
+        })
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl TlsStream for Lent {
+    fn channel_binding(&self) -> ChannelBinding {
+        match self.loan.lock().as_mut() {
+            Some(conversation) => conversation.stream().channel_binding(),
+            None => ChannelBinding::none(),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What PostgreSQL says beside its answers.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Notices kept for one answer.
+const NOTICES_MAX: usize = 100;
+
+/// A notice or warning of PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// WARNING, NOTICE, …
+    pub severity: String,
+    /// Five characters.
+    pub sqlstate: String,
+    /// The text.
+    pub message: String,
+}
+
+/// The notices of one backend since they were taken last. A leaf lock.
+#[derive(Debug, Clone, Default)]
+pub struct Notices(Arc<Mutex<Vec<Notice>>>);
+
+impl Notices {
+    /// True if some were kept.
+    pub fn any(&self) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// True if no more are kept.
+    pub fn is_full(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len() >= NOTICES_MAX
+    }
+
+    /// Keeps a notice if there is room.
+    pub fn push(&self, notice: Notice) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < NOTICES_MAX {
+            kept.push(notice);
+        }
+    }
+
+    /// Takes what was kept.
+    pub fn take(&self) -> Vec<Notice> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

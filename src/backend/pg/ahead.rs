@@ -1,0 +1,219 @@
+//! Several things in one write: the statements of an atomic call, and what is sent behind
+//! the last statement of a session.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::backend::pg::awaited::Step;
+use crate::backend::pg::body::PgBackend;
+use crate::backend::pg::prepared::Prepared;
+use crate::backend::pg::run::{leaves_none_open, limit_of, End};
+use crate::backend::pg::statements::may_change_meanings;
+use crate::backend::session::{Coming, Done, Rows, RunError, Sent};
+use crate::clock;
+use crate::core::transaction::TransactionState;
+use crate::error::Excess;
+use crate::pgwire::fault::fault_in;
+use crate::pgwire::message::Message;
+use crate::pgwire::row::RawRow;
+
+/// More than so many bytes of a call are not sent ahead: while they go out, nobody reads
+/// the answers of those that came first.
+const AHEAD_MAX: usize = 256 << 10;
+
+impl PgBackend {
+    /// Sends as much of a call as may go out before its first answer is there.
+    ///
+    /// An atomic call of statements that change no meanings goes out whole. Its COMMIT is
+    /// held back if one of them returns rows: their size is known only when they are
+    /// there, and a result that is too large must still mean that nothing was applied.
+    pub(super) fn send_ahead(&mut self, coming: Coming<'_>) {
+        if self.catch_up("").is_err() {
+            return;
+        }
+        let plain = |sql: &str| {
+            leaves_none_open(sql) && !may_change_meanings(sql) && self.statements.keeps(sql)
+        };
+        let statements = coming.statements;
+        let idle = self.conversation.facts.transaction == TransactionState::None;
+        let foreign = self.conversation.facts.foreign_encoding;
+        let nul = |sql: &str| sql.contains('\0');
+        let all_plain = statements.iter().all(|one| plain(&one.sql) && !nul(&one.sql));
+        let size: usize = statements.iter().map(|statement| statement.memory()).sum();
+        if !idle
+            || foreign
+            || !all_plain
+            || size > AHEAD_MAX
+            || statements.len() < 2 && !coming.atomic
+        {
+            return;
+        }
+        let Some(known) = self.prepare_together(&coming) else { return };
+        if !coming.atomic {
+            return;
+        }
+        let mut steps = VecDeque::from([Step::command("BEGIN")]);
+        let written = self.write_command("BEGIN");
+        let written = written.and_then(|()| {
+            statements.iter().zip(known).try_for_each(|(statement, (prepared, cached))| {
+                let limit = limit_of(&statement.sql, coming.max_rows);
+                self.write_statement(&prepared, &statement.parameters, limit)?;
+                let (sql, prepared) = (statement.sql.clone(), Some(prepared));
+                steps.push_back(Step { sql, prepared, limit, cached });
+                Ok(())
+            })
+        });
+        let returns_rows = |step: &Step| {
+            step.prepared.as_ref().is_some_and(|prepared| !prepared.columns.is_empty())
+        };
+        let commits = !steps.iter().any(returns_rows);
+        let written = written.and_then(|()| match commits {
+            true => self.write_command("COMMIT"),
+            false => Ok(()),
+        });
+        // The statement's turn will tell what is wrong with it.
+        if written.is_err() {
+            return self.conversation.out.clear();
+        }
+        if commits {
+            steps.push_back(Step::command("COMMIT"));
+        }
+        self.conversation.out.sync();
+        if commits && coming.ends {
+            self.write_reset(false);
+        }
+        self.ahead.steps = steps;
+        self.conversation.bounds.start_statement();
+        // The first of them reports what has become of the stream.
+        let _ = self.conversation.send();
+    }
+
+    /// The statements of a call as they are prepared; those that were not are prepared in
+    /// one write. `None`: not all of them are.
+    fn prepare_together(&mut self, coming: &Coming<'_>) -> Option<Vec<(Arc<Prepared>, bool)>> {
+        let (now, settings) = (clock::now(), self.conversation.facts.settings);
+        let mut missing: Vec<&str> = Vec::new();
+        let mut known = Vec::new();
+        for statement in coming.statements {
+            let kept = self.statements.get(&statement.sql, settings, now);
+            if kept.is_none() && !missing.contains(&statement.sql.as_str()) {
+                missing.push(&statement.sql);
+            }
+            known.push(kept);
+        }
+        let news = if coming.atomic { 1 } else { 2 };
+        if missing.len() >= news {
+            self.prepare_all(&missing).ok()?;
+        }
+        let settings = self.conversation.facts.settings;
+        let all = coming.statements.iter().zip(known).map(|(statement, kept)| match kept {
+            Some(kept) => Some((kept, true)),
+            None => Some((self.statements.get(&statement.sql, settings, now)?, false)),
+        });
+        all.collect()
+    }
+
+    /// Writes a command of ours. It takes PostgreSQL no time to understand it anew.
+    fn write_command(&mut self, sql: &str) -> Result<(), RunError> {
+        let out = &mut self.conversation.out;
+        let written = out.parse("", sql).and_then(|()| out.bind("", &[], &[]));
+        written.and_then(|()| out.execute(0)).map_err(|_| RunError::Unsupported("too long"))
+    }
+
+    /// Reads the answers that nobody wants any more.
+    pub(super) fn leave_ahead(&mut self) -> Result<(), RunError> {
+        if self.ahead.is_awaited() {
+            self.ahead.steps.clear();
+            if self.conversation.skip().is_err() {
+                return Err(self.lost(Sent::Whole));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what was sent before and is not what is wanted now.
+    pub(super) fn catch_up(&mut self, sql: &str) -> Result<(), RunError> {
+        if self.ahead.steps.front().is_some_and(|step| step.sql != sql) {
+            self.leave_ahead()?;
+        }
+        if !self.ahead.is_awaited() && self.is_being_reset() {
+            // Somebody goes on in a session that was to be given back.
+            self.poisoned |= !self.make_new();
+        }
+        Ok(())
+    }
+
+    /// The answer to a statement that was sent ahead; `None` if none was.
+    pub(super) fn answer_ahead(&mut self, rows: &mut dyn Rows) -> Option<Result<Done, RunError>> {
+        let step = self.ahead.steps.pop_front()?;
+        self.bound = false;
+        self.conversation.bounds.start_statement();
+        Some(self.read_step(&step, rows))
+    }
+
+    fn read_step(&mut self, step: &Step, rows: &mut dyn Rows) -> Result<Done, RunError> {
+        let notices = self.conversation.notices.clone();
+        let shapes = step.prepared.as_ref().map_or(&[][..], |prepared| &prepared.shapes);
+        let end = loop {
+            let excess = match self.conversation.receive() {
+                Err(_) => return Err(self.lost(Sent::Whole)),
+                Ok(Message::Row(body)) => match RawRow::read(body, shapes.len()) {
+                    Some(row) => {
+                        rows.notices(&notices);
+                        rows.row(shapes, &row);
+                        continue;
+                    }
+                    None => Excess::Garbage(b'D'),
+                },
+                Ok(Message::LongRow(bytes)) => {
+                    rows.notices(&notices);
+                    rows.too_long(bytes);
+                    continue;
+                }
+                Ok(Message::Closed | Message::Parsed) => continue,
+                Ok(Message::Bound) => {
+                    self.bound = true;
+                    if let Some(prepared) = &step.prepared {
+                        rows.head(prepared.columns.clone());
+                    }
+                    continue;
+                }
+                Ok(Message::Complete(tag)) => {
+                    break End::Complete(String::from_utf8_lossy(tag).into_owned());
+                }
+                Ok(Message::Empty) => break End::Complete(String::new()),
+                Ok(Message::Suspended) => break End::Suspended,
+                Ok(Message::Error(fields)) => {
+                    let fault = Box::new(fault_in(fields));
+                    // PostgreSQL leaves out all that came behind it.
+                    self.ahead.steps.clear();
+                    self.statements.forget(&step.sql);
+                    if self.conversation.skip().is_err() {
+                        return Err(self.lost(Sent::Whole));
+                    }
+                    return Err(self.faulted(fault));
+                }
+                Ok(_) => Excess::OutOfTurn("while statements run that were sent together"),
+            };
+            return Err(self.garbled(excess, Sent::Whole));
+        };
+        let done = self.done(end, step.limit)?;
+        if self.ahead.is_awaited() {
+            // PostgreSQL tells its state at the end of all of them.
+            self.conversation.is_in(match done.command_tag.as_str() {
+                "COMMIT" | "ROLLBACK" => TransactionState::None,
+                _ => TransactionState::Open,
+            });
+        } else {
+            match self.conversation.receive() {
+                Ok(Message::Ready(_)) => {}
+                Ok(_) => {
+                    let excess = Excess::OutOfTurn("at the end of statements sent together");
+                    return Err(self.garbled(excess, Sent::Whole));
+                }
+                Err(_) => return Err(self.lost(Sent::Whole)),
+            }
+        }
+        Ok(Done { cached: step.cached, ..done })
+    }
+}

@@ -1,0 +1,158 @@
+//! What an open backend is made of, and what an error means for it.
+
+use std::sync::Arc;
+
+use crate::backend::aim::Aim;
+use crate::backend::cancel::Canceller;
+use crate::backend::conversation::Conversation;
+use crate::backend::keyword::first_keyword;
+use crate::backend::pg::awaited::Ahead;
+use crate::backend::pg::prepared::{Closing, Prepared};
+use crate::backend::pg::resets::Resets;
+use crate::backend::pg::statements::Statements;
+use crate::backend::pg::types::Types;
+use crate::backend::session::{Done, RunError, Sent};
+use crate::backend::sqlstate;
+use crate::backend::stream::watch::Watch;
+use crate::core::ids::TenantId;
+use crate::core::quoted::Quoted;
+use crate::error::{Excess, PgFault};
+use crate::logging;
+
+/// A backend of PostgreSQL.
+pub struct PgBackend {
+    pub(super) conversation: Conversation,
+    pub(super) watch: Arc<Watch>,
+    pub(super) pid: i32,
+    pub(super) tenant: TenantId,
+    pub(super) canceller: Canceller,
+    pub(super) aim: Aim,
+    pub(super) statements: Statements<Arc<Prepared>>,
+    /// Statements that PostgreSQL may forget.
+    pub(super) closing: Closing,
+    /// Statements that were prepared; each has a number.
+    pub(super) numbered: u64,
+    pub(super) types: Arc<Types>,
+    pub(super) resets: Resets,
+    /// What was sent and not answered yet.
+    pub(super) ahead: Ahead,
+    /// The session is given back after the next statement.
+    pub(super) ends: bool,
+    /// It serves its holder on, and nobody after.
+    pub(super) poisoned: bool,
+    /// The statement that was run last could have had an effect.
+    pub(super) bound: bool,
+}
+
+/// What a backend is made of besides its connection.
+pub struct Equipment {
+    /// Whose it is, for the log.
+    pub tenant: TenantId,
+    /// How to cancel what it runs.
+    pub canceller: Canceller,
+    /// What its server must be.
+    pub aim: Aim,
+    /// Prepared statements that it keeps.
+    pub statement_cache: usize,
+    /// The types that its tenant's statements use.
+    pub types: Arc<Types>,
+}
+
+impl PgBackend {
+    /// A freshly opened backend.
+    pub fn new(conversation: Conversation, pid: i32, equipment: Equipment) -> PgBackend {
+        let Equipment { tenant, canceller, aim, statement_cache, types } = equipment;
+        PgBackend {
+            watch: Arc::clone(conversation.watch()),
+            conversation,
+            pid,
+            tenant,
+            canceller,
+            aim,
+            statements: Statements::new(statement_cache),
+            closing: Closing::default(),
+            numbered: 0,
+            types,
+            resets: Resets::default(),
+            ahead: Ahead::default(),
+            ends: false,
+            poisoned: false,
+            bound: false,
+        }
+    }
+
+    /// The connection is no longer what it was.
+    pub(super) fn lost(&mut self, sent: Sent) -> RunError {
+        self.poisoned = true;
+        self.watch.abort_now();
+        let fault = self.conversation.last_words().map(Box::new);
+        let excess = self.conversation.excess();
+        if let Some(excess) = excess {
+            let (pid, error) = (self.pid, excess.to_string());
+            if let Some(repeated) = logging::admits_state("backend_excess", &self.tenant, "") {
+                let (tenant, error) = (&self.tenant, Quoted(&error));
+                log::warn!(
+                    "event=backend_excess tenant={tenant} pid={pid} error={error}{repeated}"
+                );
+            }
+        }
+        RunError::Lost { fault, sent, excess }
+    }
+
+    /// PostgreSQL has sent what it may not, here.
+    pub(super) fn garbled(&mut self, excess: Excess, sent: Sent) -> RunError {
+        self.conversation.refuse(excess);
+        self.lost(sent)
+    }
+
+    /// PostgreSQL says no, and goes on.
+    pub(super) fn faulted(&mut self, fault: Box<PgFault>) -> RunError {
+        self.poisoned |= sqlstate::is_poison(&fault.sqlstate);
+        // It serves its holder on, and nobody after.
+        self.poisoned |= self.aim.is_doubted_by(&fault.sqlstate);
+        RunError::Fault(fault)
+    }
+
+    /// PostgreSQL has no statement of ours any more.
+    pub(super) fn forget_statements(&mut self) {
+        self.statements.clear();
+        self.resets.forget();
+        self.closing.take();
+    }
+
+    /// Runs a command of the user's, and keeps the books.
+    pub(super) fn speak(
+        &mut self,
+        sql: &str,
+        run: impl FnOnce(&mut PgBackend) -> Result<Done, RunError>,
+    ) -> Result<Done, RunError> {
+        if sql.contains('\0') {
+            return Err(RunError::Unsupported("sql must not contain a NUL character"));
+        }
+        if self.conversation.facts.foreign_encoding && !leaves_encoding(sql) {
+            return Err(RunError::Unsupported(
+                "the session's client_encoding must be UTF8; RESET client_encoding first",
+            ));
+        }
+        self.catch_up(sql)?;
+        let result = run(self);
+        self.ends = false;
+        let in_transaction = self.conversation.facts.transaction.is_open();
+        self.statements.ran(sql, in_transaction);
+        if let Ok(done) = &result {
+            if matches!(done.command_tag.as_str(), "DISCARD ALL" | "DEALLOCATE ALL") {
+                self.forget_statements();
+            }
+        }
+        self.conversation.shrink();
+        result
+    }
+}
+
+/// What can bring a session back to UTF8, and has no text but its own.
+fn leaves_encoding(sql: &str) -> bool {
+    matches!(
+        first_keyword(sql).as_str(),
+        "SET" | "RESET" | "DISCARD" | "ROLLBACK" | "ABORT" | "COMMIT" | "END"
+    )
+}

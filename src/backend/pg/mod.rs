@@ -1,0 +1,125 @@
+//! One open backend: what is said to PostgreSQL, and what that means.
+
+mod ahead;
+mod awaited;
+mod body;
+mod copy;
+mod listen;
+mod prepare;
+mod prepared;
+pub mod question;
+mod reset;
+mod resets;
+mod run;
+mod statements;
+pub mod types;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::cancel::Canceller;
+use crate::backend::conversation::Gone;
+use crate::backend::copy::{direction, Direction, Sink, Source};
+use crate::backend::listen::Heard;
+use crate::backend::notice::Notice;
+use crate::backend::session::{Backend, Coming, Done, Rows, RunError, Sent, Statement};
+use crate::backend::stream::watch::Watch;
+use crate::core::channels::Change;
+
+pub use body::{Equipment, PgBackend};
+
+impl Backend for PgBackend {
+    fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
+    fn canceller(&self) -> Option<Canceller> {
+        Some(self.canceller.clone())
+    }
+
+    fn is_closed(&mut self) -> bool {
+        self.conversation.is_gone()
+    }
+
+    fn is_quiet(&mut self) -> bool {
+        self.conversation.bounds.start_question();
+        self.conversation.is_quiet()
+    }
+
+    fn expect(&mut self, coming: Coming<'_>) {
+        self.ends = false;
+        self.send_ahead(coming);
+    }
+
+    fn expect_end(&mut self) {
+        self.ends = true;
+    }
+
+    fn is_ahead(&self) -> bool {
+        self.ahead.is_awaited()
+    }
+
+    fn run(&mut self, statement: &Statement, rows: &mut dyn Rows) -> Result<Done, RunError> {
+        match direction(&statement.sql) {
+            Some(Direction::In) => {
+                return Err(RunError::Unsupported("COPY FROM STDIN runs through CopyIn only"))
+            }
+            Some(Direction::Out) => {
+                return Err(RunError::Unsupported("COPY TO STDOUT runs through CopyOut only"))
+            }
+            Some(Direction::Server) | None => {}
+        }
+        self.speak(&statement.sql, |backend| backend.run_prepared(statement, rows))
+    }
+
+    fn copy_in(&mut self, sql: &str, source: &mut dyn Source) -> Result<Done, RunError> {
+        self.speak(sql, |backend| backend.run_copy_in(sql, source))
+    }
+
+    fn copy_out(&mut self, sql: &str, sink: &mut dyn Sink) -> Result<Done, RunError> {
+        self.speak(sql, |backend| backend.run_copy_out(sql, sink))
+    }
+
+    fn listen(&mut self, change: &Change) -> Result<(), RunError> {
+        self.conversation.hear(true);
+        self.change_channels(change)
+    }
+
+    fn hear(&mut self, limit: Duration) -> Result<Heard, RunError> {
+        self.conversation.bounds.start_question();
+        self.conversation.hear_one(limit).map_err(|Gone| self.lost(Sent::Nothing))
+    }
+
+    fn is_doubtful(&self) -> bool {
+        self.aim.is_doubtful()
+    }
+
+    fn check(&mut self) -> bool {
+        let Some((question, doubts)) = self.aim.check() else {
+            return question::sync(&mut self.conversation).is_ok();
+        };
+        match question::ask(&mut self.conversation, question) {
+            Ok(is_so) => self.aim.is_met(doubts, is_so),
+            Err(_) => false,
+        }
+    }
+
+    fn reset(&mut self) -> bool {
+        self.ends = false;
+        if self.poisoned || self.is_closed() || self.leave_ahead().is_err() {
+            return false;
+        }
+        self.conversation.hear(false);
+        let clean = self.make_new();
+        self.conversation.rest();
+        clean
+    }
+
+    fn take_notices(&mut self) -> Vec<Notice> {
+        self.conversation.notices.take()
+    }
+}

@@ -1,0 +1,141 @@
+//! Statements are prepared, and the types of their parameters and columns found out.
+
+use std::sync::Arc;
+
+use crate::backend::pg::body::PgBackend;
+use crate::backend::pg::prepared::{Name, Prepared};
+use crate::backend::session::{RunError, Sent};
+use crate::clock;
+use crate::core::value::Column;
+use crate::error::{Excess, PgFault};
+use crate::pgwire::fault::fault_in;
+use crate::pgwire::message::{self, ColumnField, Message};
+
+/// What PostgreSQL says of a statement.
+#[derive(Default)]
+struct Described {
+    parameters: Vec<u32>,
+    columns: Vec<ColumnField>,
+}
+
+impl PgBackend {
+    /// A name for a statement that is to be kept, or none.
+    fn name(&mut self, named: bool) -> Name {
+        self.numbered += u64::from(named);
+        let name = if named { format!("connpool.{}", self.numbered) } else { String::new() };
+        Name::new(name, &self.closing)
+    }
+
+    /// Writes what prepares a statement, and before it what PostgreSQL may forget.
+    fn write_prepare(&mut self, name: &str, sql: &str) -> Result<(), RunError> {
+        let closed = self.closing.take();
+        let out = &mut self.conversation.out;
+        let written = closed.iter().try_for_each(|name| out.close(name));
+        let written = written.and_then(|()| out.parse(name, sql));
+        if written.and_then(|()| out.describe(name)).is_err() {
+            out.clear();
+            return Err(RunError::Unsupported("sql must not be so long"));
+        }
+        out.sync();
+        Ok(())
+    }
+
+    /// Prepares a statement of the user's, under a name if it is to be kept.
+    pub(super) fn prepare(&mut self, sql: &str, named: bool) -> Result<Arc<Prepared>, RunError> {
+        let name = self.name(named);
+        self.conversation.bounds.start_question();
+        self.write_prepare(name.as_str(), sql)?;
+        if self.conversation.send().is_err() {
+            return Err(self.lost(Sent::Nothing));
+        }
+        let described = self.described()?.map_err(|fault| self.faulted(fault))?;
+        self.resolve(name, described)
+    }
+
+    /// Prepares several that are to be kept, in one write. Those that fail are left out:
+    /// their turn will tell.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub(super) fn prepare_all(&mut self, all: &[&str]) -> Result<(), RunError> {
+        let mut names = Vec::new();
+        self.conversation.bounds.start_lookups();
+        for sql in all {
+            let name = self.name(true);
+            self.write_prepare(name.as_str(), sql)?;
+            names.push(name);
+        }
+        if self.conversation.send().is_err() {
+            return Err(self.lost(Sent::Nothing));
+        }
+        let mut found = Vec::new();
+        for (sql, name) in all.iter().zip(names) {
+            found.extend(self.described()?.ok().map(|described| (sql, name, described)));
+        }
+        for (sql, name, described) in found {
+            match self.resolve(name, described) {
+                Ok(prepared) => {
+                    self.statements.make_room();
+                    self.statements.keep(sql, &prepared, clock::now());
+                }
+                Err(error @ RunError::Lost { .. }) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn resolve(&mut self, name: Name, described: Described) -> Result<Arc<Prepared>, RunError> {
+        let ours = described.columns.iter().map(|column| column.type_oid);
+        let oids: Vec<u32> = described.parameters.iter().copied().chain(ours).collect();
+        let mut types = match self.types.resolve(&oids, &mut self.conversation) {
+            Ok(types) => types.into_iter(),
+            Err(Some(fault)) => return Err(RunError::Lookup(fault)),
+            Err(None) => return Err(self.lost(Sent::Nothing)),
+        };
+        let count = described.parameters.len();
+        let parameters = types.by_ref().take(count).map(|resolved| resolved.shape).collect();
+        let (mut columns, mut shapes, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+        for (field, resolved) in described.columns.into_iter().zip(types) {
+            let ColumnField { name, table_oid, type_oid } = field;
+            let type_name = resolved.name.as_ref().to_owned();
+            columns.push(Column { name, type_oid, type_name, table_oid });
+            shapes.push(resolved.shape);
+            texts.push(resolved.is_text);
+        }
+        Ok(Arc::new(Prepared { name, parameters, columns, shapes, texts }))
+    }
+
+    /// What PostgreSQL says of a statement, or why it is none.
+    fn described(&mut self) -> Result<Result<Described, Box<PgFault>>, RunError> {
+        let (mut described, mut failed) = (Described::default(), None);
+        loop {
+            let excess = match self.conversation.receive() {
+                Err(_) => return Err(self.lost(Sent::Nothing)),
+                Ok(Message::Parsed | Message::Closed | Message::NoColumns) => continue,
+                Ok(Message::Error(fields)) => {
+                    failed = Some(Box::new(fault_in(fields)));
+                    continue;
+                }
+                Ok(Message::Ready(_)) => break,
+                Ok(Message::Parameters(body)) => match message::parameters(body) {
+                    Some(parameters) => {
+                        described.parameters = parameters;
+                        continue;
+                    }
+                    None => Excess::Garbage(b't'),
+                },
+                Ok(Message::Columns(body)) => match message::columns(body) {
+                    Some(columns) => {
+                        described.columns = columns;
+                        continue;
+                    }
+                    None => Excess::Garbage(b'T'),
+                },
+                Ok(_) => Excess::OutOfTurn("while a statement is prepared"),
+            };
+            return Err(self.garbled(excess, Sent::Nothing));
+        }
+        Ok(failed.map_or(Ok(described), Err))
+    }
+}

@@ -1,0 +1,89 @@
+//! A statement as PostgreSQL has understood it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::backend::session::RunError;
+use crate::core::value::{Column, Value};
+use crate::pgwire::values::{self, Encoded, Shape};
+
+/// Names of statements that PostgreSQL may forget. A leaf lock.
+#[derive(Clone, Default)]
+pub(super) struct Closing(Arc<Mutex<Vec<String>>>);
+
+impl Closing {
+    /// Takes the names.
+    pub(super) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn push(&self, name: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+    }
+}
+
+/// The name of a statement in PostgreSQL, which is closed once nobody needs it.
+pub(super) struct Name {
+    name: String,
+    closing: Closing,
+}
+
+impl Name {
+    /// A name; empty for a statement that is not kept.
+    pub(super) fn new(name: String, closing: &Closing) -> Name {
+        Name { name, closing: closing.clone() }
+    }
+
+    /// As PostgreSQL knows it.
+    pub(super) fn as_str(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        if !self.name.is_empty() {
+            self.closing.push(std::mem::take(&mut self.name));
+        }
+    }
+}
+
+/// A statement that PostgreSQL has understood.
+pub(super) struct Prepared {
+    pub(super) name: Name,
+    pub(super) parameters: Vec<Shape>,
+    /// What its rows have.
+    pub(super) columns: Vec<Column>,
+    /// How they are read.
+    pub(super) shapes: Vec<Shape>,
+    /// Which of them come as text.
+    pub(super) texts: Vec<bool>,
+}
+
+impl Prepared {
+    /// Its name in PostgreSQL; empty for the one that is not kept.
+    pub(super) fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    /// The parameters in the form that fits their types.
+    pub(super) fn encode<'a>(&self, values: &'a [Value]) -> Result<Vec<Encoded<'a>>, RunError> {
+        if self.parameters.len() != values.len() {
+            return Err(RunError::Parameter {
+                index: 0,
+                rule: format!(
+                    "the statement takes {} parameter{}, {} given",
+                    self.parameters.len(),
+                    if self.parameters.len() == 1 { "" } else { "s" },
+                    values.len()
+                ),
+            });
+        }
+        let pairs = values.iter().zip(&self.parameters).enumerate();
+        pairs
+            .map(|(i, (value, shape))| {
+                values::encode(value, shape)
+                    .map_err(|error| RunError::Parameter { index: i + 1, rule: error.to_string() })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,254 @@
+//! A session is made as new.
+
+use std::io;
+
+use crate::backend::pg::body::PgBackend;
+use crate::backend::pg::question::simple;
+use crate::backend::pg::resets::{Step, SETTINGS};
+use crate::backend::sqlstate;
+use crate::core::transaction::TransactionState;
+use crate::error::{Excess, PgFault};
+use crate::pgwire::fault::fault_in;
+use crate::pgwire::message::Message;
+use crate::pgwire::row::RawRow;
+use crate::pgwire::values::Encoded;
+
+/// What the steps have told.
+#[derive(Default)]
+struct Told {
+    seen: Option<Seen>,
+    /// The settings that plans hold, afterwards.
+    settings: Option<String>,
+    failed: Option<Box<PgFault>>,
+}
+
+/// What [`Step::Look`] has seen.
+struct Seen {
+    settings: String,
+    has_temporary: bool,
+    listens: bool,
+    has_cursors: bool,
+    /// What deallocates the statements that the user has PREPAREd.
+    deallocate: String,
+}
+
+impl Seen {
+    /// `None`: it is not what was asked for.
+    fn read(body: &[u8]) -> Option<Seen> {
+        let row = RawRow::read(body, 9)?;
+        let text = |value: Option<&[u8]>| {
+            value.map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
+        };
+        let mut values = row.values().skip(4).map(text);
+        let mut next = || values.next();
+        Some(Seen {
+            settings: next()?,
+            has_temporary: next()? != "0",
+            listens: next()? == "t",
+            has_cursors: next()? == "t",
+            deallocate: next()?,
+        })
+    }
+}
+
+impl PgBackend {
+    /// Rolls back and makes the session as new. False: it must be closed.
+    pub(super) fn make_new(&mut self) -> bool {
+        let reported = self.conversation.facts.settings;
+        let told = match self.resets.sent.take() {
+            Some(steps) => {
+                let late = reported != self.resets.reported && !steps.contains(&Step::Plans);
+                match self.read_steps(&steps) {
+                    // A cancel of the statement before it came late.
+                    Some(Told { failed: Some(fault), .. })
+                        if fault.sqlstate == sqlstate::QUERY_CANCELED =>
+                    {
+                        self.take_steps()
+                    }
+                    told => told.map(|told| (told, late)),
+                }
+            }
+            None => self.take_steps(),
+        };
+        let Some((Told { seen: Some(seen), settings, failed: None }, late)) = told else {
+            return false;
+        };
+        let fresh = settings.is_some();
+        if fresh {
+            self.resets.settings = settings;
+        }
+        let differs = late || !fresh && self.resets.settings.as_ref() != Some(&seen.settings);
+        let clean = self.finish(seen, differs);
+        self.resets.reported = self.conversation.facts.settings;
+        clean && self.conversation.facts.transaction == TransactionState::None
+    }
+
+    /// Takes the steps now. `None`: PostgreSQL is gone.
+    fn take_steps(&mut self) -> Option<(Told, bool)> {
+        let rolls_back = self.conversation.facts.transaction.is_open();
+        // ROLLBACK outside a transaction would put a warning into the server's log.
+        if rolls_back {
+            self.conversation.out.query("ROLLBACK").ok()?;
+        }
+        self.write_reset(false);
+        let steps = self.resets.sent.take()?;
+        self.conversation.bounds.start_question();
+        self.conversation.send().ok()?;
+        if rolls_back {
+            self.passes()?;
+        }
+        self.read_steps(&steps).map(|told| (told, false))
+    }
+
+    /// Writes the steps; `touched` if the statement before them may change what texts mean.
+    ///
+    /// Plans that functions keep hold constants as a former lease's TimeZone read them.
+    /// They are discarded, which makes PostgreSQL plan every kept statement anew, only
+    /// where something may have changed what a plan can hold.
+    pub(super) fn write_reset(&mut self, touched: bool) {
+        let touched = self.statements.session_reset() || touched;
+        let reported = self.conversation.facts.settings != self.resets.reported;
+        let fresh = self.resets.settings.is_none();
+        let prepares = !self.resets.prepared;
+        let is_taken = |step: &Step| match step {
+            // Steps that are to be prepared are all taken.
+            Step::Plans => prepares || touched || reported || fresh,
+            Step::Temporary => prepares || self.resets.has_temporary,
+            Step::Settings => fresh,
+            Step::Look | Step::ResetAll | Step::Sequences => true,
+        };
+        let steps: Vec<Step> = Step::ALL.into_iter().filter(is_taken).collect();
+        let before = self.conversation.out.length();
+        match self.write_steps(&steps, prepares) {
+            Ok(()) => {
+                self.conversation.out.sync();
+                self.resets.prepared = true;
+                self.resets.sent = Some(steps);
+            }
+            // None of them is too long.
+            Err(_) => self.conversation.out.truncate(before),
+        }
+    }
+
+    fn write_steps(&mut self, steps: &[Step], prepares: bool) -> io::Result<()> {
+        let out = &mut self.conversation.out;
+        for name in self.closing.take() {
+            out.close(&name)?;
+        }
+        let seed = [Encoded::Text(random_seed().to_string().into())];
+        for step in steps {
+            let (name, sql) = step.statement();
+            if prepares || *step == Step::Settings {
+                out.close(name)?;
+                out.parse(name, sql)?;
+            }
+            let parameters = if *step == Step::Look { &seed[..] } else { &[] };
+            out.bind(name, parameters, &[true])?;
+            out.execute(0)?;
+        }
+        Ok(())
+    }
+
+    /// True if the reset was sent with the last statement and not read yet.
+    pub(super) fn is_being_reset(&self) -> bool {
+        self.resets.sent.is_some()
+    }
+
+    /// Reads to the next ReadyForQuery. `None`: there was an error.
+    fn passes(&mut self) -> Option<()> {
+        loop {
+            match self.conversation.receive().ok()? {
+                Message::Ready(_) => return Some(()),
+                Message::Complete(_) => {}
+                _ => return None,
+            }
+        }
+    }
+
+    /// `None`: PostgreSQL is gone.
+    fn read_steps(&mut self, steps: &[Step]) -> Option<Told> {
+        self.conversation.bounds.start_question();
+        let mut told = Told::default();
+        let mut steps = steps.iter();
+        let mut step = steps.next();
+        loop {
+            let excess = match self.conversation.receive().ok()? {
+                Message::Closed | Message::Parsed | Message::Bound => continue,
+                Message::Row(body) if step == Some(&Step::Look) => match Seen::read(body) {
+                    Some(seen) => {
+                        told.seen = Some(seen);
+                        continue;
+                    }
+                    None => Excess::Garbage(b'D'),
+                },
+                Message::Row(body) if step == Some(&Step::Settings) => match last_value(body) {
+                    Some(settings) => {
+                        told.settings = Some(settings);
+                        continue;
+                    }
+                    None => Excess::Garbage(b'D'),
+                },
+                Message::Complete(_) => {
+                    step = steps.next();
+                    continue;
+                }
+                Message::Error(fields) => {
+                    told.failed = Some(Box::new(fault_in(fields)));
+                    continue;
+                }
+                Message::Ready(_) if step.is_none() || told.failed.is_some() => return Some(told),
+                Message::Ready(_) => Excess::OutOfTurn("before a reset has ended"),
+                _ => Excess::OutOfTurn("in a reset"),
+            };
+            self.conversation.refuse(excess);
+            return None;
+        }
+    }
+
+    /// Does what only the answer of the steps has shown to be needed.
+    fn finish(&mut self, seen: Seen, differs: bool) -> bool {
+        let mut sql = seen.deallocate;
+        if seen.listens {
+            sql.push_str("UNLISTEN *; ");
+        }
+        if seen.has_cursors {
+            sql.push_str("CLOSE ALL; ");
+        }
+        if seen.has_temporary && !std::mem::replace(&mut self.resets.has_temporary, true) {
+            sql.push_str("DISCARD TEMP; ");
+        }
+        if differs {
+            sql.push_str("DISCARD PLANS; ");
+            sql.push_str(SETTINGS);
+        }
+        if sql.is_empty() {
+            return true;
+        }
+        let mut settings = None;
+        let done = simple(&mut self.conversation, &sql, |values| {
+            if let [Some(value), ..] = values {
+                settings = Some(String::from_utf8_lossy(value).into_owned());
+            }
+        });
+        if differs {
+            self.resets.settings = settings;
+        }
+        done.is_ok()
+    }
+}
+
+/// The last value of a row, as text.
+fn last_value(body: &[u8]) -> Option<String> {
+    let columns = u16::from_be_bytes(*body.first_chunk()?);
+    let row = RawRow::read(body, usize::from(columns))?;
+    let value = row.values().last()??;
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
+/// A fresh seed, so that random() of one lease tells nothing about the next.
+fn random_seed() -> f64 {
+    let mut bytes = [0; 4];
+    // Without random bytes the seed is 0, which still cuts off the old sequence.
+    let _ = openssl::rand::rand_bytes(&mut bytes);
+    f64::from(i32::from_be_bytes(bytes)) / 2_147_483_648.0
+}

@@ -1,0 +1,91 @@
+//! What a reset consists of, and what is remembered from one to the next.
+
+/// One command of a reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Takes back what functions can take back, and tells what else there is.
+    Look,
+    ResetAll,
+    Plans,
+    Temporary,
+    /// Nothing tells whether a session has used a sequence.
+    Sequences,
+    /// Tells the settings that plans hold as they are by now.
+    Settings,
+}
+
+/// Settings that a plan can hold the meaning of, and that PostgreSQL does not report: how
+/// a literal of money, of an array or of a time was read, how a text was parsed, what a
+/// name stands for.
+macro_rules! settings {
+    () => {
+        "pg_catalog.concat_ws('|', pg_catalog.current_setting('lc_monetary', true), \
+         pg_catalog.current_setting('array_nulls', true), \
+         pg_catalog.current_setting('xmloption', true), \
+         pg_catalog.current_setting('transform_null_equals', true), \
+         pg_catalog.current_setting('backslash_quote', true), \
+         pg_catalog.current_setting('timezone_abbreviations', true), \
+         pg_catalog.current_setting('search_path', true))"
+    };
+}
+
+/// A setting that is set to NULL goes back to where the login has left it. What a session
+/// has besides is looked for where PostgreSQL shows it, which takes less than the command
+/// against it; that is run only where there is something. Functions are schema-qualified,
+/// because a database may have a search_path of its own that shadows them, and there are
+/// no operators.
+const LOOK: &str = concat!(
+    "SELECT pg_catalog.set_config('session_authorization', NULL, false), \
+     pg_catalog.set_config('role', NULL, false), \
+     pg_catalog.pg_advisory_unlock_all(), pg_catalog.setseed($1), ",
+    settings!(),
+    ", pg_catalog.pg_my_temp_schema(), \
+     EXISTS (SELECT FROM pg_catalog.pg_listening_channels()), \
+     EXISTS (SELECT FROM pg_catalog.pg_cursor() WHERE is_holdable), \
+     (SELECT pg_catalog.string_agg( \
+          pg_catalog.concat('DEALLOCATE ', pg_catalog.quote_ident(name), '; '), '') \
+      FROM pg_catalog.pg_prepared_statement() WHERE from_sql)"
+);
+
+impl Step {
+    /// As they are taken.
+    pub(super) const ALL: [Step; 6] =
+        [Step::Look, Step::ResetAll, Step::Plans, Step::Temporary, Step::Sequences, Step::Settings];
+
+    /// Its name as a prepared statement, and its text.
+    pub(super) fn statement(self) -> (&'static str, &'static str) {
+        match self {
+            Step::Look => ("connpool.look", LOOK),
+            Step::ResetAll => ("connpool.reset", "RESET ALL"),
+            Step::Plans => ("connpool.plans", "DISCARD PLANS"),
+            Step::Temporary => ("connpool.temporary", "DISCARD TEMP"),
+            Step::Sequences => ("connpool.sequences", "DISCARD SEQUENCES"),
+            Step::Settings => ("connpool.settings", SETTINGS),
+        }
+    }
+}
+
+/// What is remembered from one reset to the next.
+#[derive(Debug, Default)]
+pub(super) struct Resets {
+    /// PostgreSQL has the steps as prepared statements.
+    pub(super) prepared: bool,
+    /// The settings that plans hold, in a session that is as new.
+    pub(super) settings: Option<String>,
+    /// How often the server had reported a setting by then.
+    pub(super) reported: u64,
+    /// The session has a schema for temporary objects, which it keeps.
+    pub(super) has_temporary: bool,
+    /// The steps that were sent and not read yet.
+    pub(super) sent: Option<Vec<Step>>,
+}
+
+impl Resets {
+    /// PostgreSQL may not have the steps any more.
+    pub(super) fn forget(&mut self) {
+        self.prepared = false;
+    }
+}
+
+/// Tells the settings that plans hold.
+pub(super) const SETTINGS: &str = concat!("SELECT ", settings!());

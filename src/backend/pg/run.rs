@@ -1,0 +1,232 @@
+//! Statements are run.
+
+use std::sync::Arc;
+
+use crate::backend::keyword::{can_be_left, first_keyword};
+use crate::backend::pg::body::PgBackend;
+use crate::backend::pg::prepared::Prepared;
+use crate::backend::pg::statements::may_change_meanings;
+use crate::backend::session::{Done, Rows, RunError, Sent, Statement};
+use crate::backend::sqlstate;
+use crate::clock;
+use crate::core::transaction::TransactionState;
+use crate::core::value::Value;
+use crate::error::{Excess, PgFault};
+use crate::pgwire::fault::fault_in;
+use crate::pgwire::message::{rows_of, Message};
+use crate::pgwire::row::RawRow;
+
+/// The protocol has a signed number for a row limit, and one more row tells that there
+/// are more.
+const LIMIT_MAX: u64 = i32::MAX as u64;
+
+/// How a statement ended.
+pub(super) enum End {
+    Complete(String),
+    /// There are more rows than were asked for.
+    Suspended,
+}
+
+/// How many rows PostgreSQL is to be asked for at most; `None` = for all of them.
+pub(super) fn limit_of(sql: &str, wanted: Option<u64>) -> Option<u64> {
+    wanted.filter(|limit| *limit < LIMIT_MAX && can_be_left(sql))
+}
+
+/// True for a statement that, run outside a transaction, leaves none open.
+pub(super) fn leaves_none_open(sql: &str) -> bool {
+    matches!(
+        first_keyword(sql).as_str(),
+        "SELECT" | "VALUES" | "TABLE" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "WITH"
+    )
+}
+
+impl PgBackend {
+    /// True if a kept statement failed before it ran, because it is not there.
+    fn is_absent(&self, fault: &PgFault) -> bool {
+        fault.sqlstate == sqlstate::NO_SUCH_STATEMENT && !self.bound
+    }
+
+    /// True if a kept statement failed before it ran, because its result has other
+    /// columns by now. A statement of the user's that a function runs fails alike.
+    fn is_stale(&self, fault: &PgFault) -> bool {
+        let stale = fault.sqlstate == "0A000" && fault.routine == "RevalidateCachedQuery";
+        stale && !self.bound
+    }
+
+    /// Runs a statement, prepared before if it was kept.
+    pub(super) fn run_prepared(
+        &mut self,
+        statement: &Statement,
+        rows: &mut dyn Rows,
+    ) -> Result<Done, RunError> {
+        let sql = &statement.sql;
+        if let Some(done) = self.answer_ahead(rows) {
+            return done;
+        }
+        let idle = self.conversation.facts.transaction == TransactionState::None;
+        let settings = self.conversation.facts.settings;
+        let Some(kept) = self.statements.get(sql, settings, clock::now()) else {
+            return self.run_anew(statement, rows);
+        };
+        match self.read(&kept, statement, rows) {
+            Ok(done) => return Ok(Done { cached: true, ..done }),
+            // PostgreSQL saw that its result would look otherwise by now, before it
+            // ran. Inside a transaction it is too late: the error has failed that.
+            Err(RunError::Fault(fault)) if idle && self.is_stale(&fault) => {
+                self.statements.forget(sql);
+                self.catch_up("")?;
+            }
+            Err(RunError::Fault(fault)) if self.is_absent(&fault) => {
+                // It will not have been the only one.
+                self.forget_statements();
+                self.catch_up("")?;
+                if !idle {
+                    return Err(RunError::Lookup(fault));
+                }
+            }
+            Err(error @ RunError::Parameter { .. }) => return Err(error),
+            Err(error) => {
+                // It may be the cause; the next one is prepared anew.
+                self.statements.forget(sql);
+                return Err(error);
+            }
+        }
+        self.run_anew(statement, rows)
+    }
+
+    /// Runs a statement that was not prepared before.
+    fn run_anew(&mut self, statement: &Statement, rows: &mut dyn Rows) -> Result<Done, RunError> {
+        let sql = &statement.sql;
+        let named = self.statements.keeps(sql);
+        if named {
+            self.statements.make_room();
+        }
+        let prepared = self.prepare(sql, named)?;
+        self.statements.keep(sql, &prepared, clock::now());
+        self.read(&prepared, statement, rows)
+    }
+
+    fn read(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        Statement { sql, parameters }: &Statement,
+        rows: &mut dyn Rows,
+    ) -> Result<Done, RunError> {
+        let limit = limit_of(sql, rows.limit());
+        self.bound = false;
+        self.conversation.bounds.start_statement();
+        let idle = self.conversation.facts.transaction == TransactionState::None;
+        let ends = self.ends && (sql == "COMMIT" || idle && leaves_none_open(sql));
+        if let Err(error) = self.write_statement(prepared, parameters, limit) {
+            self.conversation.out.clear();
+            return Err(error);
+        }
+        self.conversation.out.sync();
+        if ends {
+            self.write_reset(may_change_meanings(sql));
+        }
+        if self.conversation.send().is_err() {
+            return Err(self.lost(Sent::Whole));
+        }
+        let was_foreign = self.conversation.facts.foreign_encoding;
+        let end = self.answer(prepared, rows)?;
+        if !was_foreign && self.conversation.facts.foreign_encoding && !prepared.shapes.is_empty() {
+            // From where on it was another one is not to be told.
+            return Err(RunError::Undecodable {
+                column: prepared.columns.first().map_or_else(String::new, |c| c.name.clone()),
+                why: "the statement has changed client_encoding, which must be UTF8".to_owned(),
+                completed: true,
+            });
+        }
+        self.done(end, limit)
+    }
+
+    /// What the end of a statement means that had this limit.
+    pub(super) fn done(&mut self, end: End, limit: Option<u64>) -> Result<Done, RunError> {
+        match (end, limit) {
+            (End::Suspended, Some(limit)) => {
+                // PostgreSQL has no last word on a query that it was not asked to end.
+                let command_tag = format!("SELECT {limit}");
+                Ok(Done { rows_affected: limit, command_tag, cached: false })
+            }
+            (End::Complete(command_tag), _) => {
+                Ok(Done { rows_affected: rows_of(&command_tag), command_tag, cached: false })
+            }
+            (End::Suspended, None) => {
+                let excess = Excess::OutOfTurn("rows are left that were asked for");
+                Err(self.garbled(excess, Sent::Whole))
+            }
+        }
+    }
+
+    /// Writes what runs a statement, but for its Sync.
+    pub(super) fn write_statement(
+        &mut self,
+        prepared: &Prepared,
+        parameters: &[Value],
+        limit: Option<u64>,
+    ) -> Result<(), RunError> {
+        let parameters = prepared.encode(parameters)?;
+        let limit = limit.and_then(|limit| i32::try_from(limit + 1).ok()).unwrap_or(0);
+        let out = &mut self.conversation.out;
+        let written = out.bind(prepared.name(), &parameters, &prepared.texts);
+        written.and_then(|()| out.execute(limit)).map_err(|_| {
+            let rule = "the parameters do not fit into one message".to_owned();
+            RunError::Parameter { index: 0, rule }
+        })
+    }
+
+    /// Reads the answer to a statement, to its end.
+    fn answer(&mut self, prepared: &Prepared, rows: &mut dyn Rows) -> Result<End, RunError> {
+        let notices = self.conversation.notices.clone();
+        let columns = prepared.shapes.len();
+        let (mut end, mut failed) = (None, None);
+        loop {
+            let excess = match self.conversation.receive() {
+                Err(_) => return Err(self.lost(Sent::Whole)),
+                Ok(Message::Row(body)) => match RawRow::read(body, columns) {
+                    Some(row) => {
+                        rows.notices(&notices);
+                        rows.row(&prepared.shapes, &row);
+                        continue;
+                    }
+                    None => Excess::Garbage(b'D'),
+                },
+                Ok(Message::LongRow(bytes)) => {
+                    rows.notices(&notices);
+                    rows.too_long(bytes);
+                    continue;
+                }
+                Ok(Message::Bound) => {
+                    self.bound = true;
+                    rows.head(prepared.columns.clone());
+                    continue;
+                }
+                Ok(Message::Closed) => continue,
+                Ok(Message::Complete(tag)) => {
+                    end = Some(End::Complete(String::from_utf8_lossy(tag).into_owned()));
+                    continue;
+                }
+                Ok(Message::Empty) => {
+                    end = Some(End::Complete(String::new()));
+                    continue;
+                }
+                Ok(Message::Suspended) => {
+                    end = Some(End::Suspended);
+                    continue;
+                }
+                Ok(Message::Error(fields)) => {
+                    failed = Some(Box::new(fault_in(fields)));
+                    continue;
+                }
+                Ok(Message::Ready(_)) => match (failed, end) {
+                    (Some(fault), _) => return Err(self.faulted(fault)),
+                    (None, Some(end)) => return Ok(end),
+                    (None, None) => Excess::OutOfTurn("ready before a statement has ended"),
+                },
+                Ok(_) => Excess::OutOfTurn("while a statement runs"),
+            };
+            return Err(self.garbled(excess, Sent::Whole));
+        }
+    }
+}

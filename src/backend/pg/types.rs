@@ -1,0 +1,289 @@
+//! The types of parameters and columns: those that are built in are known, others are
+//! asked for and kept for a while, by all backends of a tenant.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use postgres::types::{Kind, Type};
+
+use crate::backend::conversation::Conversation;
+use crate::backend::pg::question::NoAnswer;
+use crate::backend::sqlstate;
+use crate::clock;
+use crate::error::PgFault;
+use crate::pgwire::fault::fault_in;
+use crate::pgwire::message::Message;
+use crate::pgwire::row::RawRow;
+use crate::pgwire::values::{Encoded, Shape};
+
+/// Types inside each other. Messages nest no deeper than 100 for most clients, and an
+/// array takes two of those. By domains a type can be as deep as one likes.
+const LEVELS_MAX: usize = 64;
+/// Longer than so many a tenant's types are not kept.
+const KEPT_MAX: usize = 10_000;
+/// What is known may be renamed, or made anew under the same number.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+
+/// What is known of one type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    name: Arc<str>,
+    made_of: MadeOf,
+    /// The server has no binary form of its values.
+    is_text: bool,
+}
+
+/// What a type is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MadeOf {
+    Itself,
+    Labels,
+    /// Of this type.
+    Array(u32),
+    Vector(u32),
+    Domain(u32),
+}
+
+/// A type as a statement has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How its values are read.
+    pub shape: Shape,
+    /// They come as text: the server has no binary form of them.
+    pub is_text: bool,
+}
+
+/// The types of one tenant. A leaf lock.
+#[derive(Debug, Default)]
+pub struct Types(Mutex<HashMap<u32, (Known, Instant)>>);
+
+/// Built-in types without a binary form: `typsend` is 0 for them, or for their elements.
+const TEXT_ONLY: [Type; 4] =
+    [Type::ACLITEM, Type::ACLITEM_ARRAY, Type::GTS_VECTOR, Type::GTS_VECTOR_ARRAY];
+
+/// Nothing in it is resolved by name but what stands in pg_catalog.
+const LOOK_UP: &str = "SELECT t.oid, t.typname, t.typtype, t.typelem, t.typbasetype, \
+                       t.typsend OPERATOR(pg_catalog.=) 0::pg_catalog.oid \
+                       FROM pg_catalog.pg_type t \
+                       WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])";
+
+fn built_in(oid: u32) -> Option<Known> {
+    let kind = Type::from_oid(oid)?;
+    let made_of = match kind.kind() {
+        Kind::Array(element) if matches!(kind, Type::INT2_VECTOR | Type::OID_VECTOR) => {
+            MadeOf::Vector(element.oid())
+        }
+        Kind::Array(element) => MadeOf::Array(element.oid()),
+        Kind::Domain(base) => MadeOf::Domain(base.oid()),
+        Kind::Enum(_) => MadeOf::Labels,
+        _ => MadeOf::Itself,
+    };
+    Some(Known { name: kind.name().into(), made_of, is_text: TEXT_ONLY.contains(&kind) })
+}
+
+impl Types {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, (Known, Instant)>> {
+        // Whole at every step.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, oid: u32, now: Instant) -> Option<Known> {
+        built_in(oid).or_else(|| {
+            let types = self.lock();
+            let (known, since) = types.get(&oid)?;
+            let is_fresh = now.saturating_duration_since(*since) < KEPT_FOR;
+            is_fresh.then(|| known.clone())
+        })
+    }
+
+    fn keep(&self, oid: u32, known: Known, now: Instant) {
+        let mut types = self.lock();
+        if types.len() >= KEPT_MAX {
+            types.clear();
+        }
+        types.insert(oid, (known, now));
+    }
+
+    /// What these types are; asks for those that are not known.
+    ///
+    /// # Errors
+    /// The question has failed, or one of them is nested too deeply or not there; `None`
+    /// if PostgreSQL is gone.
+    pub(super) fn resolve(
+        &self,
+        oids: &[u32],
+        conversation: &mut Conversation,
+    ) -> Result<Vec<Resolved>, NoAnswer> {
+        let now = clock::now();
+        let mut found = HashMap::new();
+        let mut wanted: Vec<u32> = oids.to_vec();
+        let mut asked = false;
+        // Each round knows what the types of the last one are made of.
+        for _ in 0..=LEVELS_MAX {
+            wanted.sort_unstable();
+            wanted.dedup();
+            wanted.retain(|oid| !found.contains_key(oid));
+            let mut unknown = Vec::new();
+            for oid in &wanted {
+                match self.get(*oid, now) {
+                    Some(known) => drop(found.insert(*oid, known)),
+                    None => unknown.push(*oid),
+                }
+            }
+            if !unknown.is_empty() {
+                if !std::mem::replace(&mut asked, true) {
+                    conversation.bounds.start_lookups();
+                }
+                for (oid, known) in look_up(conversation, &unknown)? {
+                    self.keep(oid, known.clone(), now);
+                    found.insert(oid, known);
+                }
+            }
+            let inner = wanted.iter().map(|oid| match found.get(oid).map(|known| known.made_of) {
+                Some(MadeOf::Array(oid) | MadeOf::Vector(oid) | MadeOf::Domain(oid)) => {
+                    Ok(Some(oid))
+                }
+                Some(MadeOf::Itself | MadeOf::Labels) => Ok(None),
+                None => Err(Some(Box::new(missing()))),
+            });
+            let inner: Vec<Option<u32>> = inner.collect::<Result<_, _>>()?;
+            wanted = inner.into_iter().flatten().collect();
+            if wanted.is_empty() {
+                break;
+            }
+        }
+        let one = |oid: &u32| resolved(*oid, &found).ok_or_else(|| Some(Box::new(too_complex())));
+        oids.iter().map(one).collect()
+    }
+}
+
+/// `None`: it is nested too deeply.
+fn resolved(oid: u32, found: &HashMap<u32, Known>) -> Option<Resolved> {
+    let outer = found.get(&oid)?;
+    let (mut at, mut around, mut is_text) = (oid, Vec::new(), outer.is_text);
+    let mut shape = loop {
+        let known = found.get(&at)?;
+        is_text |= known.is_text;
+        if around.len() >= LEVELS_MAX {
+            return None;
+        }
+        around.push(known.made_of);
+        at = match known.made_of {
+            MadeOf::Itself => break Shape::Scalar(at),
+            MadeOf::Labels => break Shape::Enum(at),
+            MadeOf::Array(inner) | MadeOf::Vector(inner) | MadeOf::Domain(inner) => inner,
+        };
+    };
+    for made_of in around.into_iter().rev() {
+        shape = match made_of {
+            MadeOf::Array(_) => Shape::Array(Box::new(shape)),
+            MadeOf::Vector(_) => Shape::Vector(Box::new(shape)),
+            MadeOf::Itself | MadeOf::Labels | MadeOf::Domain(_) => shape,
+        };
+    }
+    if is_text {
+        shape = Shape::Enum(oid);
+    }
+    Some(Resolved { name: Arc::clone(&outer.name), shape, is_text })
+}
+
+fn look_up(conversation: &mut Conversation, oids: &[u32]) -> Result<Vec<(u32, Known)>, NoAnswer> {
+    let list: Vec<String> = oids.iter().map(u32::to_string).collect();
+    let list = Encoded::Text(format!("{{{}}}", list.join(",")).into());
+    let out = &mut conversation.out;
+    let written = out.parse("", LOOK_UP).and_then(|()| out.bind("", &[list], &[true; 6]));
+    written.and_then(|()| out.execute(0)).map_err(|_| None)?;
+    out.sync();
+    conversation.send().map_err(|_| None)?;
+    let (mut found, mut failed) = (Vec::new(), None);
+    loop {
+        match conversation.receive().map_err(|_| None)? {
+            Message::Ready(_) => return failed.map_or(Ok(found), |fault| Err(Some(fault))),
+            Message::Error(fields) => failed = Some(Box::new(fault_in(fields))),
+            Message::Row(body) => found.extend(row(body)),
+            _ => {}
+        }
+    }
+}
+
+fn row(body: &[u8]) -> Option<(u32, Known)> {
+    let raw = RawRow::read(body, 6)?;
+    let mut values = raw.values().map(|value| std::str::from_utf8(value?).ok());
+    let mut next = || values.next().flatten();
+    let oid = next()?.parse().ok()?;
+    let name = next()?.into();
+    let is_enum = next()? == "e";
+    let element = next()?.parse().ok()?;
+    let base = next()?.parse().ok()?;
+    let is_text = next()? == "t";
+    let made_of = match (is_enum, element, base) {
+        (true, ..) => MadeOf::Labels,
+        (_, 0, 0) => MadeOf::Itself,
+        (_, element, 0) => MadeOf::Array(element),
+        (.., base) => MadeOf::Domain(base),
+    };
+    Some((oid, Known { name, made_of, is_text }))
+}
+
+fn missing() -> PgFault {
+    PgFault {
+        severity: "ERROR".to_owned(),
+        sqlstate: "42704".to_owned(),
+        message: "the type is not in pg_catalog.pg_type".to_owned(),
+        ..PgFault::default()
+    }
+}
+
+fn too_complex() -> PgFault {
+    PgFault {
+        severity: "ERROR".to_owned(),
+        sqlstate: sqlstate::TOO_COMPLEX.to_owned(),
+        message: format!("the statement needs more than {LEVELS_MAX} levels of types"),
+        ..PgFault::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(made_of: MadeOf) -> Known {
+        Known { name: "t".into(), made_of, is_text: false }
+    }
+
+    #[test]
+    fn built_in_types_are_known_by_what_they_are_made_of() {
+        let made_of = |kind: Type| built_in(kind.oid()).map(|known| known.made_of);
+        assert_eq!(made_of(Type::INT4), Some(MadeOf::Itself));
+        assert_eq!(made_of(Type::TEXT_ARRAY), Some(MadeOf::Array(Type::TEXT.oid())));
+        assert_eq!(made_of(Type::INT2_VECTOR), Some(MadeOf::Vector(Type::INT2.oid())));
+        assert_eq!(built_in(16_384), None);
+        assert!(built_in(Type::ACLITEM_ARRAY.oid()).is_some_and(|known| known.is_text));
+    }
+
+    #[test]
+    fn a_type_is_resolved_through_domains_and_not_for_ever() {
+        let int = Type::INT4.oid();
+        let mut found = HashMap::from([(int, known(MadeOf::Itself))]);
+        found.insert(20_000, known(MadeOf::Domain(20_001)));
+        found.insert(20_001, known(MadeOf::Array(20_002)));
+        found.insert(20_002, known(MadeOf::Domain(int)));
+        let shape = resolved(20_000, &found).map(|resolved| resolved.shape);
+        assert_eq!(shape, Some(Shape::Array(Box::new(Shape::Scalar(int)))));
+        // One that leads to itself, which no real server has.
+        found.insert(20_003, known(MadeOf::Domain(20_003)));
+        assert_eq!(resolved(20_003, &found), None);
+    }
+
+    #[test]
+    fn what_has_no_binary_form_somewhere_inside_comes_as_text() {
+        let mut found = HashMap::new();
+        found.insert(20_000, known(MadeOf::Array(20_001)));
+        found.insert(20_001, Known { is_text: true, ..known(MadeOf::Itself) });
+        let array = resolved(20_000, &found);
+        assert!(array.is_some_and(|array| array.is_text && array.shape == Shape::Enum(20_000)));
+    }
+}

@@ -1,0 +1,160 @@
+//! One socket, which its owner reads and writes and anybody may break off.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::{recv, send, sockopt, RecvFlags, SendFlags};
+
+use crate::clock;
+use crate::config::dsn::Dsn;
+
+/// PostgreSQL's own defaults notice a dead peer after two hours.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A connected socket. The only descriptor of its connection.
+#[derive(Debug)]
+pub struct Socket {
+    stream: TcpStream,
+    /// Whoever reads waits; otherwise there is `WouldBlock`.
+    waits: AtomicBool,
+    /// The session is being started, and nothing is waited for past `until`.
+    starting: AtomicBool,
+    until: Instant,
+}
+
+/// The server was silent for as long as it had.
+#[derive(Debug)]
+pub struct Mute;
+
+impl std::fmt::Display for Mute {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the server does not answer")
+    }
+}
+
+impl std::error::Error for Mute {}
+
+impl Socket {
+    /// Connects, in `limit`. The session has the rest of that to be started.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn connect(address: SocketAddr, dsn: &Dsn, limit: Duration) -> io::Result<Socket> {
+        let until = clock::now() + limit;
+        let stream = TcpStream::connect_timeout(&address, limit.max(Duration::from_millis(1)))?;
+        stream.set_nodelay(true)?;
+        if dsn.keepalives {
+            sockopt::set_socket_keepalive(&stream, true)?;
+            let idle = dsn.keepalives_idle.unwrap_or(KEEPALIVE_IDLE);
+            sockopt::set_tcp_keepidle(&stream, idle)?;
+            let interval = dsn.keepalives_interval.unwrap_or(KEEPALIVE_INTERVAL);
+            sockopt::set_tcp_keepintvl(&stream, interval)?;
+            let retries = dsn.keepalives_retries.unwrap_or(KEEPALIVE_RETRIES);
+            sockopt::set_tcp_keepcnt(&stream, retries)?;
+        }
+        let patience = dsn.tcp_user_timeout.unwrap_or(TCP_USER_TIMEOUT).as_millis();
+        let patience = u32::try_from(patience).unwrap_or(u32::MAX);
+        sockopt::set_tcp_user_timeout(&stream, patience)?;
+        let (waits, starting) = (AtomicBool::new(true), AtomicBool::new(true));
+        Ok(Socket { stream, waits, starting, until })
+    }
+
+    /// From now on others see to it that nothing is waited for too long.
+    pub fn is_started(&self) {
+        self.starting.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether reads wait.
+    pub fn wait(&self, waits: bool) {
+        self.waits.store(waits, Ordering::Relaxed);
+    }
+
+    /// Breaks the connection off. Does not block; what waits for it ends.
+    pub fn break_off(&self) {
+        // Where it is gone already there is nothing to break off.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// True while the session is being started.
+    pub fn is_starting(&self) -> bool {
+        self.starting.load(Ordering::Relaxed)
+    }
+
+    /// Waits until something comes, or may be written if `writes`, or `other` has
+    /// something; for `limit` at most, if there is one.
+    ///
+    /// # Errors
+    /// The system's; `TimedOut` after `limit`.
+    pub fn poll(
+        &self,
+        writes: bool,
+        other: Option<BorrowedFd<'_>>,
+        limit: Option<Duration>,
+    ) -> io::Result<()> {
+        let wanted = if writes { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let own = PollFd::from_borrowed_fd(self.stream.as_fd(), wanted);
+        let bell = other.unwrap_or_else(|| self.stream.as_fd());
+        let mut both = [own, PollFd::from_borrowed_fd(bell, PollFlags::IN)];
+        let watched = if other.is_some() { 2 } else { 1 };
+        let until = limit.map(|limit| clock::now() + limit);
+        loop {
+            let left = until.map(|until| until.saturating_duration_since(clock::now()));
+            let left = left.and_then(|left| Timespec::try_from(left).ok());
+            match poll(&mut both[..watched], left.as_ref()) {
+                Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// While the session is being started: waits, but not for ever.
+    fn start(&self) -> io::Result<()> {
+        if !self.is_starting() {
+            return Ok(());
+        }
+        let left = self.until.saturating_duration_since(clock::now());
+        let polled = self.poll(false, None, Some(left));
+        polled.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => io::Error::other(Mute),
+            _ => error,
+        })
+    }
+
+    /// Reads what has come; waits for it if reads wait.
+    ///
+    /// # Errors
+    /// The system's; `WouldBlock` if nothing has come and reads do not wait.
+    pub fn read(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        if !self.waits.load(Ordering::Relaxed) {
+            return Ok(recv(&self.stream, bytes, RecvFlags::DONTWAIT)?.1);
+        }
+        self.start()?;
+        loop {
+            match (&self.stream).read(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+
+    /// Writes what goes out at once. While the session is being started it waits.
+    ///
+    /// # Errors
+    /// The system's; `WouldBlock` if nothing goes out.
+    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_starting() {
+            return (&self.stream).write(bytes);
+        }
+        Ok(send(&self.stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+    }
+}

@@ -1,0 +1,268 @@
+//! What others may know of a connection, and do to it.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::event::{eventfd, EventfdFlags};
+
+use crate::backend::stream::socket::Socket;
+use crate::core::budget::Share;
+use crate::core::transaction::TransactionState;
+use crate::error::PgFault;
+
+/// What is known of one connection, and the handle that breaks it off from any thread.
+///
+/// Its lock is a leaf: held for a few instructions, never while anything else is
+/// called that can block.
+#[derive(Debug, Default)]
+pub struct Watch {
+    state: Mutex<State>,
+    transaction: AtomicU8,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    epoch: u64,
+    aborted: bool,
+    /// Gone once the connection is closed.
+    socket: Option<Arc<Socket>>,
+    /// A wait for notifications is to end.
+    nudged: bool,
+    /// Rings when it is; only where notifications are waited for.
+    bell: Option<Arc<OwnedFd>>,
+    /// Where unfinished messages count.
+    share: Share,
+    /// Called when a statement sends what nobody wants without end.
+    on_flood: Hook,
+    last_words: Option<PgFault>,
+    was_asked: bool,
+}
+
+/// Something to be called once.
+#[derive(Default)]
+struct Hook(Option<Box<dyn Fn() + Send>>);
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Hook").field(&self.0.is_some()).finish()
+    }
+}
+
+/// Names one operation on a connection; an abort for an older one does nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Epoch(u64);
+
+impl Watch {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The fields stay consistent at every step, so a poisoned lock is usable.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts an operation; aborts meant for earlier ones no longer apply.
+    pub fn begin(&self) -> Epoch {
+        let mut state = self.lock();
+        state.epoch += 1;
+        Epoch(state.epoch)
+    }
+
+    /// Ends the current operation.
+    pub fn end(&self) {
+        let mut state = self.lock();
+        state.epoch += 1;
+        let hook = std::mem::take(&mut state.on_flood);
+        drop(state);
+        drop(hook);
+    }
+
+    /// What is done, once and without blocking, when a statement of the current
+    /// operation sends notices without end.
+    pub fn on_flood(&self, act: impl Fn() + Send + 'static) {
+        let hook = Hook(Some(Box::new(act)));
+        let before = std::mem::replace(&mut self.lock().on_flood, hook);
+        drop(before);
+    }
+
+    /// A statement sends notices without end.
+    pub(in crate::backend) fn is_flooded(&self) {
+        let hook = self.lock().on_flood.0.take();
+        if let Some(act) = hook {
+            act();
+        }
+    }
+
+    /// Breaks the connection off if it is still at the operation `epoch`.
+    /// Returns whether it did.
+    pub fn abort(&self, epoch: Epoch) -> bool {
+        let state = self.lock();
+        let hit = state.epoch == epoch.0;
+        if hit {
+            break_off(state);
+        }
+        hit
+    }
+
+    /// Breaks the connection off whatever it does. Only for its owner.
+    pub fn abort_now(&self) {
+        break_off(self.lock());
+    }
+
+    /// True once the connection was broken off.
+    pub fn is_aborted(&self) -> bool {
+        self.lock().aborted
+    }
+
+    /// The transaction state of the last ReadyForQuery.
+    pub fn transaction(&self) -> TransactionState {
+        let status = self.transaction.load(Ordering::Acquire);
+        TransactionState::from_ready_for_query(status).unwrap_or_default()
+    }
+
+    /// The server is ready, in this state.
+    pub(in crate::backend) fn is_ready(&self, transaction: TransactionState) {
+        let status = match transaction {
+            TransactionState::None => b'I',
+            TransactionState::Open => b'T',
+            TransactionState::Failed => b'E',
+        };
+        self.transaction.store(status, Ordering::Release);
+    }
+
+    /// What of an unfinished message is in memory counts in these budgets.
+    pub fn count_in(&self, share: Share) {
+        self.lock().share = share;
+    }
+
+    /// Where that counts.
+    pub(in crate::backend) fn share(&self) -> Share {
+        self.lock().share.clone()
+    }
+
+    /// The FATAL or PANIC error that PostgreSQL sent before it closed.
+    pub fn last_words(&self) -> Option<PgFault> {
+        self.lock().last_words.clone()
+    }
+
+    /// PostgreSQL has sent such an error.
+    pub(in crate::backend) fn has_said(&self, last_words: PgFault) {
+        self.lock().last_words = Some(last_words);
+    }
+
+    /// True if the server has asked for the password.
+    pub fn was_asked(&self) -> bool {
+        self.lock().was_asked
+    }
+
+    /// The server asks for the password.
+    pub(in crate::backend) fn is_asked(&self) {
+        self.lock().was_asked = true;
+    }
+
+    /// Ends a wait for notifications, now or the next one.
+    pub fn nudge(&self) {
+        let mut state = self.lock();
+        state.nudged = true;
+        let bell = state.bell.clone();
+        drop(state);
+        if let Some(bell) = bell {
+            // It does not block; if it is full, it rings already.
+            let _ = rustix::io::write(&*bell, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// True if there was a nudge since the last call.
+    pub(in crate::backend) fn take_nudge(&self) -> bool {
+        let mut state = self.lock();
+        let nudged = std::mem::take(&mut state.nudged);
+        let bell = state.bell.clone();
+        drop(state);
+        if let Some(bell) = bell.filter(|_| nudged) {
+            // It does not block.
+            let _ = rustix::io::read(&*bell, &mut [0u8; 8]);
+        }
+        nudged
+    }
+
+    /// What rings at a nudge.
+    pub(in crate::backend) fn bell(&self) -> std::io::Result<Arc<OwnedFd>> {
+        let known = self.lock().bell.clone();
+        if let Some(bell) = known {
+            return Ok(bell);
+        }
+        let bell = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
+        self.lock().bell = Some(Arc::clone(&bell));
+        Ok(bell)
+    }
+
+    /// The connection has this socket now. What was said by another server before does
+    /// not count.
+    pub(in crate::backend) fn attach(&self, socket: &Arc<Socket>) {
+        let mut state = self.lock();
+        let before = state.socket.replace(Arc::clone(socket));
+        state.last_words = None;
+        state.was_asked = false;
+        let aborted = state.aborted;
+        drop(state);
+        drop(before);
+        if aborted {
+            socket.break_off();
+        }
+    }
+
+    /// The connection is closed.
+    pub(in crate::backend) fn detach(&self) {
+        let mut state = self.lock();
+        let gone = (state.socket.take(), state.bell.take());
+        drop(state);
+        drop(gone);
+    }
+}
+
+/// The system is called without the lock; another abort in between does no harm.
+fn break_off(mut state: MutexGuard<'_, State>) {
+    state.aborted = true;
+    let socket = state.socket.clone();
+    drop(state);
+    if let Some(socket) = socket {
+        socket.break_off();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_current_operation_can_be_aborted() {
+        let watch = Watch::default();
+        let first = watch.begin();
+        watch.end();
+        assert!(!watch.abort(first) && !watch.is_aborted());
+        let second = watch.begin();
+        assert!(watch.abort(second) && watch.is_aborted());
+    }
+
+    #[test]
+    fn a_nudge_is_taken_once_and_rings_once() {
+        let watch = Watch::default();
+        assert!(!watch.take_nudge());
+        watch.nudge();
+        watch.nudge();
+        assert!(watch.take_nudge() && !watch.take_nudge());
+        let bell = watch.bell().unwrap();
+        watch.nudge();
+        assert!(watch.take_nudge());
+        let silent = rustix::io::read(&*bell, &mut [0u8; 8]);
+        assert_eq!(silent, Err(rustix::io::Errno::AGAIN));
+    }
+
+    #[test]
+    fn the_state_is_the_last_one() {
+        let watch = Watch::default();
+        assert_eq!(watch.transaction(), TransactionState::None);
+        for state in [TransactionState::Open, TransactionState::Failed, TransactionState::None] {
+            watch.is_ready(state);
+            assert_eq!(watch.transaction(), state);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Reads a server's messages out of one buffer, cut wherever the network cut them.
+
+use crate::error::Excess;
+use crate::pgwire::bounds::Bounds;
+use crate::pgwire::message::Message;
+use crate::pgwire::ROW_MAX;
+
+/// A record of TLS has so much at most.
+const BUFFER: usize = 16 << 10;
+/// There is always so much room for the next read.
+const ROOM: usize = 4 << 10;
+/// The type of a message, and the length of what follows with its own four bytes.
+const HEADER: usize = 5;
+
+/// The buffer, and where it stands.
+#[derive(Debug, Default)]
+pub struct Reader {
+    bytes: Vec<u8>,
+    /// What lies before this has been given away.
+    start: usize,
+    /// What lies behind this was not read yet.
+    end: usize,
+    at: At,
+}
+
+/// Where the next byte belongs to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum At {
+    /// A header.
+    #[default]
+    Header,
+    /// The body of a message of this kind and size, which is given away whole.
+    Body(u8, usize),
+    /// The data of a COPY, of which so much is still to come.
+    Data(usize),
+    /// A row that is too long: its size, and what of it is still to come.
+    Long(usize, usize),
+}
+
+impl Reader {
+    /// Where the next bytes go.
+    pub fn room(&mut self) -> &mut [u8] {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+        if self.bytes.len() - self.end < ROOM {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.bytes.len() - self.end < ROOM {
+            // By what has come, not by what a length claims.
+            let mut size = (2 * self.bytes.len()).max(BUFFER);
+            if let At::Body(_, body) = self.at {
+                size = size.min(body.max(self.end) + ROOM).max(BUFFER);
+            }
+            self.bytes.resize(size, 0);
+        }
+        &mut self.bytes[self.end..]
+    }
+
+    /// So many bytes have come into `room`.
+    pub fn filled(&mut self, bytes: usize) {
+        self.end = (self.end + bytes).min(self.bytes.len());
+    }
+
+    /// True if a message, or a part of one that is given away in parts, is there. Looks
+    /// at each header once.
+    ///
+    /// # Errors
+    /// More comes than may; the stream is to be broken off.
+    pub fn is_ready(&mut self, bounds: &mut Bounds) -> Result<bool, Excess> {
+        loop {
+            match self.at {
+                At::Header => {
+                    let Some([kind, length @ ..]) = self.unread().first_chunk::<HEADER>().copied()
+                    else {
+                        return Ok(false);
+                    };
+                    let length = u32::from_be_bytes(length) as usize;
+                    let size = length.checked_sub(4).ok_or(Excess::Length(length))?;
+                    bounds.message(kind, size)?;
+                    self.start += HEADER;
+                    self.at = match kind {
+                        b'd' => At::Data(size),
+                        b'D' if size > ROW_MAX => At::Long(size, size),
+                        _ => At::Body(kind, size),
+                    };
+                }
+                At::Body(_, size) => return Ok(self.unread().len() >= size),
+                // An empty part would be taken for something.
+                At::Data(0) => self.at = At::Header,
+                At::Data(_) => return Ok(self.start < self.end),
+                At::Long(_, 0) => return Ok(true),
+                At::Long(size, left) => {
+                    let dropped = left.min(self.unread().len());
+                    if dropped == 0 {
+                        return Ok(false);
+                    }
+                    self.start += dropped;
+                    self.at = At::Long(size, left - dropped);
+                }
+            }
+        }
+    }
+
+    /// The type of the message that is ready.
+    pub fn kind(&self) -> u8 {
+        match self.at {
+            At::Header => 0,
+            At::Body(kind, _) => kind,
+            At::Data(_) => b'd',
+            At::Long(..) => b'D',
+        }
+    }
+
+    /// The type and the body of the message that is ready, unless it is given away in
+    /// parts.
+    pub fn whole(&self) -> (u8, &[u8]) {
+        match self.at {
+            At::Body(kind, size) => (kind, self.unread().get(..size).unwrap_or_default()),
+            At::Header | At::Data(_) | At::Long(..) => (self.kind(), &[]),
+        }
+    }
+
+    /// Gives away the message that is ready.
+    ///
+    /// # Errors
+    /// It is none of the protocol.
+    pub fn take(&mut self) -> Result<Message<'_>, Excess> {
+        match self.at {
+            At::Header => Err(Excess::Garbage(0)),
+            At::Body(kind, size) => {
+                self.at = At::Header;
+                let start = self.start;
+                self.start += size;
+                let body = self.bytes.get(start..self.start).ok_or(Excess::Garbage(kind))?;
+                Message::read(kind, body).map_err(|_| Excess::Garbage(kind))
+            }
+            At::Data(left) => {
+                let part = left.min(self.end - self.start);
+                let start = self.start;
+                self.start += part;
+                self.at = if part == left { At::Header } else { At::Data(left - part) };
+                Ok(Message::Data(&self.bytes[start..self.start]))
+            }
+            At::Long(size, _) => {
+                self.at = At::Header;
+                Ok(Message::LongRow(size))
+            }
+        }
+    }
+
+    /// What has come of a message that is not whole: its type, its size and how much.
+    pub fn unfinished(&self) -> Option<(u8, usize, usize)> {
+        match self.at {
+            At::Body(kind, size) => Some((kind, size, self.unread().len())),
+            At::Header | At::Data(_) | At::Long(..) => None,
+        }
+    }
+
+    /// True if nothing has come that was not given away.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end && self.at == At::Header
+    }
+
+    /// Bytes of memory.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Gives back the memory of what has been long. Between messages only.
+    pub fn shrink(&mut self) {
+        if self.bytes.len() > BUFFER && self.unread().len() <= BUFFER {
+            let mut bytes = vec![0; BUFFER];
+            let unread = self.unread();
+            let left = unread.len();
+            bytes[..left].copy_from_slice(unread);
+            (self.bytes, self.start, self.end) = (bytes, 0, left);
+        }
+    }
+
+    /// Gives back all memory, if nothing is in it.
+    pub fn rest(&mut self) {
+        if self.is_empty() {
+            *self = Reader::default();
+        }
+    }
+
+    fn unread(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+}
+
+#[cfg(test)]
+mod tests;
