@@ -19,6 +19,11 @@ const RUNNING_MAX: usize = 4;
 const WAITING_BYTES_EACH: usize = 16 << 20;
 /// and in all. A core decodes so much in two seconds at worst.
 const WAITING_BYTES: usize = 64 << 20;
+/// The same with those of streams, whose next message is not read before: no more than 32
+/// of the largest, as one connection can have hundreds of streams,
+const STREAMED_BYTES_EACH: usize = 128 << 20;
+/// and in all what unfinished requests may have, too.
+const STREAMED_BYTES: usize = 256 << 20;
 
 /// All such work. Cheap to clone.
 #[derive(Clone)]
@@ -63,19 +68,19 @@ impl Conversions {
     /// Runs `job` for a request of so many bytes, soon.
     ///
     /// # Errors
-    /// If too much waits already. A job whose connection must `wait`, as its next
-    /// message is not read before, is never refused for that.
+    /// If too much waits already. A job of a `stream`, whose next message is not read
+    /// before, is let in for longer: to refuse it ends the stream.
     pub fn run(
         &self,
         caller: &CallerId,
         bytes: usize,
-        wait: bool,
+        stream: bool,
         job: impl FnOnce() + Send + 'static,
     ) -> Result<(), Error> {
         let job: Job = Box::new(job);
         let mut queue = self.lock();
         if queue.running >= self.most {
-            return queue.push(caller, bytes, wait, job);
+            return queue.push(caller, bytes, stream, job);
         }
         queue.running += 1;
         drop(queue);
@@ -107,16 +112,26 @@ impl Conversions {
 }
 
 impl Queue {
-    fn push(&mut self, caller: &CallerId, bytes: usize, wait: bool, job: Job) -> Result<(), Error> {
+    fn push(
+        &mut self,
+        caller: &CallerId,
+        bytes: usize,
+        stream: bool,
+        job: Job,
+    ) -> Result<(), Error> {
         let own = self.waiting.get(caller).map_or(0, |waiting| waiting.bytes);
         let limit = |what, used, limit| Err(Error::ServiceLimit { what, used, limit });
-        if !wait && self.bytes + bytes > WAITING_BYTES {
+        let (each, all) = match stream {
+            false => (WAITING_BYTES_EACH, WAITING_BYTES),
+            true => (STREAMED_BYTES_EACH, STREAMED_BYTES),
+        };
+        if self.bytes + bytes > all {
             let what = "bytes of requests that wait to be decoded";
-            return limit(what, self.bytes + bytes, WAITING_BYTES);
+            return limit(what, self.bytes + bytes, all);
         }
-        if !wait && own + bytes > WAITING_BYTES_EACH {
+        if own + bytes > each {
             let what = "bytes of one connection's requests that wait to be decoded";
-            return limit(what, own + bytes, WAITING_BYTES_EACH);
+            return limit(what, own + bytes, each);
         }
         if own == 0 && !self.waiting.contains_key(caller) {
             self.turns.push_back(caller.clone());
@@ -180,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded_for_each_and_in_all_but_for_streams() {
+    fn what_waits_is_bounded_for_each_and_in_all_and_for_streams_later() {
         let (one, (go, told), run) = held();
         run('a', WAITING_BYTES_EACH).expect("there is room");
         let refused = run('a', 1).expect_err("one has its share");
@@ -189,7 +204,13 @@ mod tests {
             run(name, WAITING_BYTES_EACH).expect("others have theirs");
         }
         assert!(run('e', 1).is_err());
-        one.run(&CallerId::new("a"), 1, true, || ()).expect("a stream waits");
+        let stream = |name: &str, bytes: usize| one.run(&CallerId::new(name), bytes, true, || ());
+        stream("a", STREAMED_BYTES_EACH - WAITING_BYTES_EACH).expect("a stream waits");
+        let refused = stream("a", 1).expect_err("for so much, and no more");
+        assert!(refused.to_string().contains("one connection"), "{refused}");
+        let others = STREAMED_BYTES - STREAMED_BYTES_EACH - 3 * WAITING_BYTES_EACH;
+        stream("e", others).expect("others have theirs");
+        assert!(stream("f", 1).is_err());
         drop(go);
         assert_eq!(told.iter().take(4).count(), 4);
         // All is free again, once the worker has come round.

@@ -55,7 +55,7 @@ impl<T> Future for Work<T> {
 impl Desk {
     /// Decodes a message and lets `work` go on with it, on the same thread. A panic in
     /// that costs this message only. A message of a `stream` is waited for: the next
-    /// is not read before.
+    /// is not read before, and a refusal ends the stream.
     pub(super) fn work<Q: Shaped, T: Send + 'static>(
         &self,
         raw: Raw<Q>,
