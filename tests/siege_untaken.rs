@@ -11,7 +11,7 @@ use connection_pool_manager::proto::sql::{
     copy_in_request::Kind as Copy, CopyInFinish, CopyInRequest, CopyInStart, CopyOutRequest,
     ListenRequest, QueryRequest, SessionRequest,
 };
-use harness::h2::{message, H2, RST_STREAM};
+use harness::h2::{message, H2, HEADERS, RST_STREAM};
 use harness::siege::Siege;
 use harness::sql::one_shot;
 use harness::{request, tenant, Held, Service, Tenant};
@@ -23,10 +23,12 @@ struct Asking {
     messages: Vec<Vec<u8>>,
     /// Nothing more is sent.
     ends: bool,
+    /// But this, once an answer is on its way.
+    later: Option<Vec<u8>>,
 }
 
 fn one(path: &'static str, request: &impl Message) -> Asking {
-    Asking { path, messages: vec![request.write_to_bytes().unwrap()], ends: true }
+    Asking { path, messages: vec![request.write_to_bytes().unwrap()], ends: true, later: None }
 }
 
 fn query(tenant: &Tenant, sql: &str) -> Asking {
@@ -59,14 +61,20 @@ fn copy_in(tenant: &Tenant) -> Asking {
     let all = [Copy::Start(start), Copy::Data(b"1\n".into()), Copy::Finish(CopyInFinish::new())];
     let said = |kind| CopyInRequest { kind: Some(kind), ..CopyInRequest::default() };
     let messages = all.map(|kind| said(kind).write_to_bytes().unwrap()).into();
-    Asking { path: "/connectionpool.SqlService/CopyIn", messages, ends: false }
+    Asking { path: "/connectionpool.SqlService/CopyIn", messages, ends: false, later: None }
 }
 
 fn session(tenant: &Tenant) -> Asking {
     let open =
         SessionRequest { kind: Some(Asked::Open(request(tenant))), ..SessionRequest::default() };
     let messages = vec![open.write_to_bytes().unwrap()];
-    Asking { path: "/connectionpool.SqlService/Session", messages, ends: false }
+    Asking { path: "/connectionpool.SqlService/Session", messages, ends: false, later: None }
+}
+
+/// A stream that is ended for what it says, while it has yet to take an answer.
+fn broken_session(tenant: &Tenant) -> Asking {
+    let session = session(tenant);
+    Asking { later: session.messages.first().cloned(), ..session }
 }
 
 fn listen(tenant: &Tenant) -> Asking {
@@ -88,12 +96,16 @@ fn ask(service: &Service, asking: &Asking) {
     for (i, bytes) in asking.messages.iter().enumerate() {
         h2.data(call, &message(bytes, false), i == last && asking.ends).unwrap();
     }
+    if let Some(bytes) = &asking.later {
+        h2.read_until(|frame| frame.kind == HEADERS && frame.stream == call).unwrap();
+        h2.data(call, &message(bytes, false), false).unwrap();
+    }
     let ended = h2.read_until(|frame| frame.kind == RST_STREAM && frame.stream == call);
     assert!(ended.is_some(), "{}: the connection has ended", asking.path);
 }
 
 /// Calls among those below that have a connection of their tenant each.
-const CONNECTIONS: usize = 10;
+const CONNECTIONS: usize = 11;
 
 #[test]
 fn whatever_call_it_is_an_answer_that_nobody_takes_ends_with_what_it_holds() {
@@ -116,6 +128,7 @@ fn whatever_call_it_is_an_answer_that_nobody_takes_ends_with_what_it_holds() {
         copy_out(&hostile, &format!("copy ({rows}) to stdout")),
         copy_in(&hostile),
         session(&hostile),
+        broken_session(&hostile),
         listen(&hostile),
         one("/connectionpool.ConnectionPoolService/GetPoolStats", &stats),
         one("/grpc.health.v1.Health/Check", &HealthCheckRequest::default()),
