@@ -6,13 +6,14 @@ mod harness;
 use connection_pool_manager::client::Client;
 use connection_pool_manager::embedded::{Embedded, Options};
 use connection_pool_manager::proto::connection_pool::{ConnectionRequest, ConnectionResponse};
+use harness::proxy::Proxy;
 use harness::{
     acquire_later, answer, backends_on, code, eventually, millis, postgres, refused, request,
     tenant, tenant_on, Held, Later, Service, Tenant,
 };
 
 /// Slots for everybody but superusers, who have their own.
-const SLOTS: usize = 57;
+const SLOTS: usize = 60;
 const SUPERUSERS: usize = 5;
 /// With the default minimum of 5 they would have more than twice as many.
 const TENANTS: usize = 25;
@@ -37,14 +38,20 @@ impl Place {
         backends_on(&self.postgres, &self.database.name)
     }
 
+    /// Some pools are filled with connections at rest until no slot is left. They want no
+    /// more, so that the service never hears of it.
+    fn fill(&self, service: &Service) {
+        self.round(SLOTS / 5, &[service]);
+        eventually("nothing is left", || self.connections() == SLOTS);
+    }
+
     /// So many tenants ask at once at each of the services, for a wait as long as may be.
     /// Each keeps its lease until the one before has had its own.
     fn round(&self, tenants: usize, services: &[&Service]) {
         let clients: Vec<_> = services.iter().map(|service| service.client()).collect();
         let mut asked: Vec<Later<ConnectionResponse>> = Vec::new();
         for tenant in one_database(&self.database, tenants) {
-            let patient = ConnectionRequest { wait_timeout: millis(120_000), ..request(&tenant) };
-            asked.extend(clients.iter().map(|client| acquire_later(client, &patient)));
+            asked.extend(clients.iter().map(|client| acquire_later(client, &patient(&tenant))));
         }
         let mut refused = Vec::new();
         for (n, call) in asked.into_iter().enumerate() {
@@ -60,6 +67,11 @@ impl Place {
     }
 }
 
+/// Waits for longer than any test looks for something.
+fn patient(tenant: &Tenant) -> ConnectionRequest {
+    ConnectionRequest { wait_timeout: millis(120_000), ..request(tenant) }
+}
+
 /// So many tenants of one database: it is the server that they share.
 fn one_database(database: &Tenant, tenants: usize) -> impl Iterator<Item = Tenant> + '_ {
     (0..tenants).map(|n| Tenant {
@@ -72,9 +84,9 @@ fn one_database(database: &Tenant, tenants: usize) -> impl Iterator<Item = Tenan
 #[test]
 fn every_tenant_is_served_where_all_minimums_together_are_more_than_the_server_has() {
     let (place, service) = (Place::new(), Service::with(&["--max-connections", "10"]));
+    place.fill(&service);
     for _ in 0..3 {
         place.round(TENANTS, &[&service]);
-        eventually("pools are as warm as there is room", || place.connections() >= SLOTS - 5);
     }
     let log = service.log().text();
     // One word of it, and no line a tenant or a try.
@@ -87,6 +99,7 @@ fn every_tenant_is_served_where_all_minimums_together_are_more_than_the_server_h
 fn two_instances_side_by_side_serve_every_tenant() {
     let place = Place::new();
     let services = [(); 2].map(|()| Service::with(&["--max-connections", "10"]));
+    place.fill(&services[0]);
     for _ in 0..3 {
         place.round(TENANTS, &[&services[0], &services[1]]);
     }
@@ -95,9 +108,7 @@ fn two_instances_side_by_side_serve_every_tenant() {
 #[test]
 fn an_instance_that_has_all_it_wants_makes_room_for_one_that_it_does_not_know() {
     let (place, first) = (Place::new(), Service::start());
-    // It keeps the last slot, and never hears that there is none.
-    place.round(SLOTS.div_ceil(5), &[&first]);
-    eventually("nothing is left", || place.connections() == SLOTS);
+    place.fill(&first);
     let second = Service::start();
     place.round(10, &[&second]);
     assert!(first.log().text().contains("reason=gave_way"));
@@ -131,7 +142,7 @@ impl Limited {
     }
 
     fn later(&self, tenant: usize) -> Later<ConnectionResponse> {
-        acquire_later(&self.client, &request(&self.tenants[tenant]))
+        acquire_later(&self.client, &patient(&self.tenants[tenant]))
     }
 
     fn lease(&self, tenant: usize) -> Held {
@@ -205,6 +216,26 @@ fn whoever_leaves_gives_up_its_place_and_a_stop_tells_those_who_wait() {
     let error = refused(answer(stays));
     assert_eq!((error.code, &*error.reason), (code::UNAVAILABLE, "DRAINING"), "{error}");
     held.release();
+}
+
+#[test]
+fn tenants_that_wait_for_a_server_keep_none_from_being_opened_at_another() {
+    // More than may be opened at a time.
+    let limited = Limited::to(1, 103, &["--min-connections", "0"]);
+    let held = limited.lease(0);
+    let waits: Vec<_> = (1..102).map(|tenant| limited.later(tenant)).collect();
+    limited.waits(101);
+    let proxy = Proxy::to(postgres().port());
+    let other = Tenant {
+        name: "elsewhere".to_owned(),
+        password: limited.database.password.clone(),
+        dsn: format!("{} port={}", limited.database.dsn, proxy.port),
+    };
+    limited.service.lease(&other).release();
+    limited.waits(101);
+    drop(waits);
+    held.release();
+    limited.lease(102).release();
 }
 
 /// How a tenant's row on the health page begins and ends.

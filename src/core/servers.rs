@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use line::Step;
 pub use line::{Ticket, Todo};
+pub use looks::LOOK_AGAIN;
 pub use server::Figures;
 use server::Server;
 

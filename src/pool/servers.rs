@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::core::ids::TenantId;
 use crate::core::recent::Recent;
-use crate::core::servers::{Entered, Figures, OwnerId, SeatId, Servers as Book, Ticket};
+use crate::core::servers::{
+    Entered, Figures, OwnerId, SeatId, Servers as Book, Ticket, LOOK_AGAIN,
+};
 use crate::error::ConnectError;
 use crate::logging;
 use crate::pool::alarms::Alarms;
@@ -198,7 +200,7 @@ impl Servers {
     /// Looks, where it is time, whether a server would let others in. Returns when to come
     /// again. Does not block.
     pub fn look(&self, now: Instant) -> Option<Instant> {
-        let (due, next) = self.book().look(now);
+        let (due, mut next) = self.book().look(now);
         for (at, owners) in due {
             let tenants: Vec<Arc<Tenant>> =
                 owners.into_iter().filter_map(|owner| self.find(owner)).collect();
@@ -208,6 +210,7 @@ impl Servers {
                 None => {
                     tenants.first().into_iter().for_each(|tenant| tenant.give_one_up(at));
                     self.book().look_soon(at);
+                    next = next.min(Some(now + LOOK_AGAIN));
                 }
             }
         }

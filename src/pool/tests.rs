@@ -10,5 +10,6 @@ mod keeping;
 mod listening;
 mod schedules;
 mod serving;
+mod sharing;
 mod starved;
 mod world;

@@ -13,7 +13,9 @@ use super::{OwnerId, SeatId, Servers};
 /// A server is looked at after so long without a login there. Half of the shortest wait
 /// that a client asks for by default would be 15 s.
 pub const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// And so long after a refusal: others who wait have tried a few times by then.
+/// While it is believed to be full, as others may be there who need it,
+pub const LOOK_OFTEN: Duration = Duration::from_secs(2);
+/// and so long after a refusal: others who wait have tried a few times by then.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
@@ -63,7 +65,11 @@ impl<A: Copy + Eq + Hash> Servers<A> {
             if server.resting.is_empty() || !server.line.is_empty() || at_limit {
                 continue;
             }
-            let pause = if server.looks.full { LOOK_AGAIN } else { LOOK_EVERY };
+            let pause = match server.learned(now) {
+                _ if server.looks.full => LOOK_AGAIN,
+                Some(_) => LOOK_OFTEN,
+                None => LOOK_EVERY,
+            };
             let mut when = server.looks.heard.unwrap_or(now) + pause;
             if when <= now {
                 server.looks.heard = Some(now);

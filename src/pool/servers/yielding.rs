@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Servers, Wants};
 use crate::clock;
 use crate::core::gate::GateState;
-use crate::core::servers::SeatId;
+use crate::core::servers::{SeatId, LOOK_AGAIN};
 use crate::pool::job::Permit;
 use crate::pool::tenant::Tenant;
 
@@ -70,7 +70,10 @@ impl Tenant {
         let limit = self.settings.max_connections;
         let Some(count) = self.store.reserve_below(limit) else { return };
         let opened = self.open(count, self.settings.connect_timeout, attempt, &mut Wants::look());
-        let Ok(mut taken) = opened else { return };
+        let Ok(mut taken) = opened else {
+            // It may be full: then the next look is soon.
+            return self.context().keeper.due(clock::now() + LOOK_AGAIN);
+        };
         if self.store.open() <= self.settings.min_connections {
             taken.clean = true;
             self.rest(taken, clock::now());

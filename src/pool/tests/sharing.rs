@@ -1,0 +1,70 @@
+//! Where a server has no room for one backend more.
+
+use std::sync::atomic::Ordering;
+
+use crossbeam_channel::unbounded;
+
+use super::fakes::good;
+use super::world::{got, wait_for, World};
+use crate::clock;
+use crate::config::{Config, Limits, PoolConfig};
+use crate::error::Error;
+use crate::pool::tenant::Tenant;
+
+/// A tenant that may have three backends, of a server that takes one, in a service where
+/// one request may wait.
+fn narrow() -> World {
+    let limits = Limits { connections_per_server: Some(1), waiters: 1, ..Limits::default() };
+    let settings = PoolConfig { max_connections: 3, min_connections: 0, ..PoolConfig::default() };
+    World::new(Config { limits, ..Config::default() }, settings, good())
+}
+
+/// Does the reaper's work until it holds.
+#[track_caller]
+fn reap_until(world: &World, mut holds: impl FnMut() -> bool) {
+    wait_for(|| {
+        world.context.tools.alarms.run_due(clock::now(), 10);
+        holds()
+    });
+}
+
+fn waiting(world: &World) -> usize {
+    world.context.servers.figures().iter().map(|server| server.waiting).sum()
+}
+
+#[test]
+fn who_waits_for_room_counts_among_those_who_wait_and_gets_what_comes_back() {
+    let world = narrow();
+    let held = world.session();
+    let (to, from) = unbounded();
+    world.ask(&to);
+    // It is counted before it naps.
+    reap_until(&world, || world.tenant.numbers.napping.load(Ordering::SeqCst) == 1);
+    assert_eq!(waiting(&world), 1);
+    let (other, told) = unbounded();
+    world.ask(&other);
+    let full = got(&told);
+    assert!(matches!(full, Err(Error::ServiceLimit { what: "waiting requests", .. })));
+    assert!(from.is_empty());
+    Tenant::settle(held);
+    reap_until(&world, || !from.is_empty());
+    let session = got(&from).expect("a session");
+    assert_eq!(world.census.opened(), 1);
+    reap_until(&world, || waiting(&world) == 0);
+    drop(session);
+    world.settled();
+    assert_eq!(world.context.servers.figures(), []);
+}
+
+#[test]
+fn a_stop_answers_those_who_wait_for_room() {
+    let world = narrow();
+    let held = world.session();
+    let (to, from) = unbounded();
+    world.ask(&to);
+    reap_until(&world, || waiting(&world) == 1);
+    world.tenant.drain();
+    assert!(matches!(got(&from), Err(Error::Draining)));
+    drop(held);
+    world.settled();
+}
