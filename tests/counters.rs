@@ -76,7 +76,8 @@ fn no_series_is_born_after_a_tenants_first_scrape() {
     let (mut session, _) = lease.client.open_session(request(&tenant)).unwrap();
     session.execute(1, &["select nothing"]).unwrap();
     session.next().unwrap();
-    session.send(Kind::Close(Default::default())).unwrap();
+    // The end may come before the request counts as sent.
+    let _ = session.send(Kind::Close(Default::default()));
     while session.next().unwrap().is_some() {}
     service.wait_quiet(&tenant.name);
     let last = series(&service, &tenant);
@@ -116,11 +117,10 @@ fn calls_are_counted_by_method_and_code_and_errors_by_reason() {
     assert_eq!(busy.reason, "LEASE_BUSY");
     drop(running);
     let hurried = lease.client.with_timeout(Duration::from_millis(50));
-    let mut late = 0;
+    // By the service's own clock: a client may hang up just before it.
     eventually("the lease is free, and a deadline passes", || {
-        let error = refused(hurried.run(&lease.id, &["select pg_sleep(3600)"]));
-        late += u32::from(error.code == code::DEADLINE_EXCEEDED);
-        late > 0
+        refused(hurried.run(&lease.id, &["select pg_sleep(3600)"]));
+        service.metric(&calls("SqlService/Execute", "DEADLINE_EXCEEDED")).unwrap() >= 1.0
     });
     refused(lease.client.acquire("", &tenant.dsn));
     lease.client.health("").unwrap();
@@ -129,11 +129,11 @@ fn calls_are_counted_by_method_and_code_and_errors_by_reason() {
         ("ConnectionPoolService/GetConnection", "INVALID_ARGUMENT"),
         ("ConnectionPoolService/HealthCheck", "OK"),
         ("SqlService/Execute", "OK"),
-        ("SqlService/Execute", "CANCELLED"),
-        ("SqlService/Execute", "DEADLINE_EXCEEDED"),
     ] {
         service.wait_metric(&calls(method, code), 1.0);
     }
+    let cancelled = calls("SqlService/Execute", "CANCELLED");
+    eventually("who left is counted", || service.metric(&cancelled).unwrap() >= 1.0);
     for reason in ["lease_busy", "invalid_argument"] {
         let errors = format!("connpool_request_errors_total{{reason=\"{reason}\"}}");
         eventually(reason, || service.metric(&errors).unwrap() >= 1.0);

@@ -45,7 +45,7 @@ fn open(all: &mut [H2]) -> usize {
 #[test]
 fn beyond_the_limit_the_newest_connections_are_closed_and_the_older_go_on() {
     let service =
-        Service::with(&with(&["--max-client-connections", "20", "--leases-per-caller", "2"]));
+        Service::with(&with(&["--max-client-connections", "20", "--leases-per-caller", "8"]));
     let lease = service.lease(&tenant());
     let siege = Siege::start(&service, tenant());
     // Two clients are there, and one address may have ten.
