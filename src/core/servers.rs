@@ -162,7 +162,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         if let Some((limit, _)) = &mut server.learned {
             *limit = server.seats.max(*limit);
         }
-        server.line.let_in();
+        server.line.has_room();
         server.looks.let_in(now);
     }
 
@@ -197,7 +197,10 @@ impl<A: Copy + Eq + Hash> Servers<A> {
     pub fn free(&mut self, seat: SeatId, now: Instant) -> Option<A> {
         let Seat { at, asks, open, .. } = self.remove(seat)?;
         let server = self.servers.get_mut(&at)?;
-        server.freed = if open { Some(now) } else { server.freed };
+        if open {
+            server.freed = Some(now);
+            server.line.has_room();
+        }
         if let Asks::Caller { ticket: Some(ticket), .. } = asks {
             server.line.set(ticket, Step::Waiting);
         }

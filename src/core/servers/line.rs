@@ -91,7 +91,8 @@ impl Line {
         }
     }
 
-    pub(super) fn let_in(&mut self) {
+    /// There was room just now: no pause is worth its while.
+    pub(super) fn has_room(&mut self) {
         (self.tries, self.next_try) = (0, None);
     }
 

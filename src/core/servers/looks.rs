@@ -34,8 +34,10 @@ impl Looks {
         Looks { heard: Some(now), ..Looks::default() }
     }
 
+    /// What was let in may have met a moment in which a place was free: the next refusal
+    /// does not begin at one again.
     pub(super) fn let_in(&mut self, now: Instant) {
-        *self = Looks::new(now);
+        *self = Looks { gone: self.gone / 2, ..Looks::new(now) };
     }
 
     /// Returns how many of those at rest are to go for it.

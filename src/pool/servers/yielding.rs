@@ -70,16 +70,12 @@ impl Tenant {
         let limit = self.settings.max_connections;
         let Some(count) = self.store.reserve_below(limit) else { return };
         let opened = self.open(count, self.settings.connect_timeout, attempt, &mut Wants::look());
-        let Ok(mut taken) = opened else {
+        let Ok(taken) = opened else {
             // It may be full: then the next look is soon.
             return self.context().keeper.due(clock::now() + LOOK_AGAIN);
         };
-        if self.store.open() <= self.settings.min_connections {
-            taken.clean = true;
-            self.rest(taken, clock::now());
-        } else {
-            self.close(taken, "look");
-        }
-        drop(self.serve_opening(permit));
+        // Kept, it would take what somebody else waits for.
+        self.close(taken, "look");
+        drop(permit);
     }
 }
