@@ -336,8 +336,9 @@ impl Conversation {
             }
             match self.read_ahead() {
                 Ok(true) => {}
-                Ok(false) => return true,
-                Err(_) => {
+                // Half a message that nobody has asked for would swallow what comes next.
+                Ok(false) if self.reader.is_empty() => return true,
+                Ok(false) | Err(_) => {
                     self.break_off();
                     return false;
                 }

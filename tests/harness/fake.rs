@@ -144,8 +144,13 @@ pub struct Talk {
 
 impl Talk {
     fn over(stream: TcpStream) -> Talk {
-        let (statements, executed) = (HashMap::new(), Vec::new());
-        Talk { stream, statements, bound: String::new(), executed, failed: false }
+        Talk {
+            stream,
+            statements: HashMap::new(),
+            bound: String::new(),
+            executed: Vec::new(),
+            failed: false,
+        }
     }
 
     /// Says that it failed, and leaves out what comes behind.
@@ -163,6 +168,18 @@ impl Talk {
             if !self.say(&[byte]) {
                 break;
             }
+        }
+    }
+
+    /// Waits until so many bytes have come, or no more come because nothing is taken.
+    pub fn waits_for(&mut self, bytes: usize) {
+        let never = crossbeam_channel::never::<()>();
+        let (mut all, mut came, mut same) = (vec![0; bytes], 0, 0);
+        while came < bytes && same < 20 {
+            let _ = never.recv_timeout(Duration::from_millis(20));
+            let now = self.stream.peek(&mut all).unwrap_or(0);
+            same = if now == came { same + 1 } else { 0 };
+            came = now;
         }
     }
 

@@ -188,7 +188,10 @@ impl PgBackend {
             (None, Some(command_tag)) => {
                 Ok(Done { rows_affected: rows_of(&command_tag), command_tag, cached: false })
             }
-            (None, None) => Err(RunError::Interrupted),
+            (None, None) => {
+                let excess = Excess::OutOfTurn("ready before a COPY has ended");
+                Err(self.garbled(excess, Sent::Whole))
+            }
         }
     }
 }

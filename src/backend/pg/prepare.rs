@@ -109,15 +109,20 @@ impl PgBackend {
     /// What PostgreSQL says of a statement, or why it is none.
     fn described(&mut self) -> Result<Result<Described, Box<PgFault>>, RunError> {
         let (mut described, mut failed) = (Described::default(), None);
+        let mut is_whole = false;
         loop {
             let excess = match self.conversation.receive() {
                 Err(_) => return Err(self.lost(Sent::Nothing)),
-                Ok(Message::Parsed | Message::Closed | Message::NoColumns) => continue,
+                Ok(Message::Parsed | Message::Closed) => continue,
+                Ok(Message::NoColumns) => {
+                    is_whole = true;
+                    continue;
+                }
                 Ok(Message::Error(fields)) => {
                     failed = Some(Box::new(fault_in(fields)));
                     continue;
                 }
-                Ok(Message::Ready(_)) => break,
+                Ok(Message::Ready(_)) if is_whole || failed.is_some() => break,
                 Ok(Message::Parameters(body)) => match message::parameters(body) {
                     Some(parameters) => {
                         described.parameters = parameters;
@@ -128,6 +133,7 @@ impl PgBackend {
                 Ok(Message::Columns(body)) => match message::columns(body) {
                     Some(columns) => {
                         described.columns = columns;
+                        is_whole = true;
                         continue;
                     }
                     None => Excess::Garbage(b'T'),

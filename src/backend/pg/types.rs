@@ -11,7 +11,7 @@ use crate::backend::conversation::Conversation;
 use crate::backend::pg::question::NoAnswer;
 use crate::backend::sqlstate;
 use crate::clock;
-use crate::error::PgFault;
+use crate::error::{Excess, PgFault};
 use crate::pgwire::fault::fault_in;
 use crate::pgwire::message::Message;
 use crate::pgwire::row::RawRow;
@@ -198,14 +198,33 @@ fn look_up(conversation: &mut Conversation, oids: &[u32]) -> Result<Vec<(u32, Kn
     written.and_then(|()| out.execute(0)).map_err(|_| None)?;
     out.sync();
     conversation.send().map_err(|_| None)?;
-    let (mut found, mut failed) = (Vec::new(), None);
+    let (mut found, mut is_whole) = (Vec::new(), false);
+    let mut failed = None;
     loop {
-        match conversation.receive().map_err(|_| None)? {
-            Message::Ready(_) => return failed.map_or(Ok(found), |fault| Err(Some(fault))),
-            Message::Error(fields) => failed = Some(Box::new(fault_in(fields))),
-            Message::Row(body) => found.extend(row(body)),
-            _ => {}
-        }
+        let excess = match conversation.receive().map_err(|_| None)? {
+            Message::Parsed | Message::Bound => continue,
+            Message::Complete(_) => {
+                is_whole = true;
+                continue;
+            }
+            Message::Error(fields) => {
+                failed = Some(Box::new(fault_in(fields)));
+                continue;
+            }
+            Message::Row(body) => match row(body) {
+                Some(known) => {
+                    found.push(known);
+                    continue;
+                }
+                None => Excess::Garbage(b'D'),
+            },
+            Message::Ready(_) if is_whole || failed.is_some() => {
+                return failed.map_or(Ok(found), |fault| Err(Some(fault)));
+            }
+            _ => Excess::OutOfTurn("in the answer to a look-up of types"),
+        };
+        conversation.refuse(excess);
+        return Err(None);
     }
 }
 
