@@ -16,9 +16,9 @@ use harness::code::{DEADLINE_EXCEEDED, UNAVAILABLE};
 use harness::fake::{announced, is_reset, message, row, Asked, Fake};
 use harness::siege::{Siege, MEMORY_KB};
 use harness::sql::{assert_error, on_lease};
-use harness::{answer, eventually, millis, refused, request, tenant, Held, Service};
+use harness::{answer, millis, refused, request, tenant, Held, Service};
 
-use evils::{Evil, EVILS};
+use evils::EVILS;
 use moments::{Moment, MOMENTS};
 
 /// So that nobody else has sessions.

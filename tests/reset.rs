@@ -186,20 +186,16 @@ fn tenant_with_types() -> Tenant {
     tenant
 }
 
-/// A block that deallocates such statements of the service, unseen.
-fn deallocate(which: &str) -> String {
-    format!(
-        "do $$ declare n text; begin
-             for n in select name from pg_prepared_statements where not from_sql and {which} loop
-                 execute format('deallocate %I', n);
-             end loop;
-         end $$"
-    )
-}
+/// Deallocates such statements of the service where nobody can see it.
+const FORGET: &str = "create function forget(which text) returns void language plpgsql as $$
+     declare n text; begin
+         for n in select name from pg_prepared_statements
+             where not from_sql and statement like which and statement not like 'select forget%'
+         loop execute format('deallocate %I', n); end loop;
+     end $$";
 
 /// What a session can hold that a reset takes away.
-const DIRT: &[&str] =
-    &["set work_mem = '11MB'", "prepare mine as select 1", "select pg_advisory_lock(42)"];
+const DIRT: &[&str] = &["set work_mem = '11MB'", "select pg_advisory_lock(42)"];
 
 #[track_caller]
 fn assert_clean(lease: &Held, why: &str) {
@@ -215,35 +211,88 @@ fn assert_clean(lease: &Held, why: &str) {
 fn a_deallocate_of_what_the_service_needs_does_no_harm_to_the_next_lease() {
     let service = Service::start();
     for (sql, is_closed) in [
-        ("do $$ begin execute 'deallocate all'; end $$".to_owned(), true),
-        (deallocate("true"), true),
-        (deallocate("statement like '%pg_advisory_unlock_all%'"), true),
-        (deallocate("statement = 'RESET ALL'"), true),
-        (deallocate("statement like '%::mood'"), false),
+        // A command that can do so makes the reset's statements be prepared anew.
+        ("do $$ begin execute 'deallocate all'; end $$", false),
+        ("do $$ begin perform forget('%'); end $$", false),
+        // A function is not seen to.
+        ("select forget('%')", true),
+        ("select forget('%pg_advisory_unlock_all%')", true),
+        ("select forget('RESET ALL')", true),
+        ("select forget('%::mood')", false),
     ] {
         let tenant = tenant_with_types();
+        tenant.sql(FORGET);
         // A session that was never reset has no statements for that yet.
         let lease = service.lease(&tenant);
         lease.run(LOOK_UPS);
-        lease.run(&[&sql]);
+        lease.run(&[sql]);
         lease.release();
-        let next = service.lease(&tenant);
+        // What is missed in a lease is prepared anew, with all else.
+        let next = lease_after(&service, &tenant, LOOK_UPS);
         assert_eq!(next.pid, lease.pid, "{sql}");
         next.run(LOOK_UPS);
         next.run(DIRT);
-        next.run(&[&sql]);
+        next.run(&[sql]);
         next.release();
         let last = service.lease(&tenant);
         assert_eq!(last.pid != next.pid, is_closed, "{sql}");
-        assert_clean(&last, &sql);
+        assert_clean(&last, sql);
         last.run(&["select 's'::size", "select row(1, 2)::couple"]);
         last.run(LOOK_UPS);
-        // What is noticed in time, because a statement was missed, costs nothing.
-        if sql.contains("'deallocate all'") {
-            last.run(&[&sql, "select 's'::size"]);
-            last.release();
-            assert_eq!(service.lease(&tenant).pid, last.pid, "{sql}");
+    }
+}
+
+#[test]
+fn a_statement_that_a_lease_puts_in_the_place_of_ours_does_not_reach_the_next_lease() {
+    let service = Service::start();
+    let names = "select string_agg(name, ' ') from pg_prepared_statements where not from_sql \
+                 and statement not like 'select string_agg%'";
+    let tenant = tenant_with_types();
+    let kept = "select 'ours'";
+    let lease = service.lease(&tenant);
+    lease.release();
+    let lease = service.lease(&tenant);
+    lease.run(&[kept, kept]);
+    let names = lease.value(names);
+    lease.release();
+    assert!(names.split(' ').count() > 5, "{names}");
+    // Each alone, and all at once.
+    for name in names.split(' ').chain([&*names]) {
+        let tenant = tenant_with_types();
+        service.lease(&tenant).release();
+        let lease = service.lease(&tenant);
+        lease.run(&[kept, kept]);
+        lease.run(DIRT);
+        for name in name.split(' ') {
+            let is_there = format!(
+                "select count(*) from pg_catalog.pg_prepared_statements where name = '{name}'"
+            );
+            if lease.value(&is_there) == "0" {
+                continue;
+            }
+            let sql = format!(
+                "select parameter_types::text from pg_prepared_statements where name = '{name}'"
+            );
+            let takes = if lease.value(&sql) == "{}" { "" } else { "(float8)" };
+            // What it gives has the form of what ours gives.
+            let gives = match name {
+                "connpool.look" => {
+                    "'', '', '', '', 'C|on|content|off|safe_encoding|Default|public', 0, false, \
+                     false, ''"
+                }
+                _ => "'theirs'",
+            };
+            lease.run(&[
+                &format!("deallocate \"{name}\""),
+                &format!("prepare \"{name}\" {takes} as select {gives}"),
+            ]);
         }
+        lease.release();
+        let next = service.lease(&tenant);
+        assert_clean(&next, name);
+        assert_eq!(next.value(kept), "ours", "{name}");
+        next.release();
+        assert_clean(&service.lease(&tenant), name);
     }
 }
 

@@ -139,6 +139,10 @@ impl PgBackend {
         self.ends = false;
         let in_transaction = self.conversation.facts.transaction.is_open();
         self.statements.ran(sql, in_transaction);
+        // It may have put a statement of its own in the place of one of ours.
+        if matches!(first_keyword(sql).as_str(), "DEALLOCATE" | "PREPARE" | "DO" | "CALL") {
+            self.resets.forget();
+        }
         if let Ok(done) = &result {
             if matches!(done.command_tag.as_str(), "DISCARD ALL" | "DEALLOCATE ALL") {
                 self.forget_statements();

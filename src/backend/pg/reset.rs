@@ -188,7 +188,7 @@ impl PgBackend {
                     }
                     None => Excess::Garbage(b'D'),
                 },
-                Message::Complete(_) => {
+                Message::Complete(tag) if step.is_some_and(|step| step.tag() == tag) => {
                     step = steps.next();
                     continue;
                 }

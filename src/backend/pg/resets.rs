@@ -52,6 +52,18 @@ impl Step {
     pub(super) const ALL: [Step; 6] =
         [Step::Look, Step::ResetAll, Step::Plans, Step::Temporary, Step::Sequences, Step::Settings];
 
+    /// What PostgreSQL says when it is done. A statement that somebody has PREPAREd in its
+    /// place says another thing.
+    pub(super) fn tag(self) -> &'static [u8] {
+        match self {
+            Step::Look | Step::Settings => b"SELECT 1",
+            Step::ResetAll => b"RESET",
+            Step::Plans => b"DISCARD PLANS",
+            Step::Temporary => b"DISCARD TEMP",
+            Step::Sequences => b"DISCARD SEQUENCES",
+        }
+    }
+
     /// Its name as a prepared statement, and its text.
     pub(super) fn statement(self) -> (&'static str, &'static str) {
         match self {

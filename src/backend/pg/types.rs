@@ -70,6 +70,10 @@ const LOOK_UP: &str = "SELECT t.oid, t.typname, t.typtype, t.typelem, t.typbaset
                        FROM pg_catalog.pg_type t \
                        WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])";
 
+/// Its name. Without one it would take the place of the caller's statement, if that has
+/// none either.
+const NAME: &str = "connpool.types";
+
 fn built_in(oid: u32) -> Option<Known> {
     let kind = Type::from_oid(oid)?;
     let made_of = match kind.kind() {
@@ -194,7 +198,8 @@ fn look_up(conversation: &mut Conversation, oids: &[u32]) -> Result<Vec<(u32, Kn
     let list: Vec<String> = oids.iter().map(u32::to_string).collect();
     let list = Encoded::Text(format!("{{{}}}", list.join(",")).into());
     let out = &mut conversation.out;
-    let written = out.parse("", LOOK_UP).and_then(|()| out.bind("", &[list], &[true; 6]));
+    let written = out.close(NAME).and_then(|()| out.parse(NAME, LOOK_UP));
+    let written = written.and_then(|()| out.bind(NAME, &[list], &[true; 6]));
     written.and_then(|()| out.execute(0)).map_err(|_| None)?;
     out.sync();
     conversation.send().map_err(|_| None)?;
@@ -202,7 +207,7 @@ fn look_up(conversation: &mut Conversation, oids: &[u32]) -> Result<Vec<(u32, Kn
     let mut failed = None;
     loop {
         let excess = match conversation.receive().map_err(|_| None)? {
-            Message::Parsed | Message::Bound => continue,
+            Message::Closed | Message::Parsed | Message::Bound => continue,
             Message::Complete(_) => {
                 is_whole = true;
                 continue;
