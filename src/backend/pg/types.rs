@@ -303,6 +303,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_is_known_for_a_minute() {
+        let (types, start) = (Types::default(), clock::now());
+        types.keep(20_000, known(MadeOf::Labels), start);
+        let just_before = start + KEPT_FOR - Duration::from_millis(1);
+        assert_eq!(types.get(20_000, just_before), Some(known(MadeOf::Labels)));
+        assert_eq!(types.get(20_000, start + KEPT_FOR), None);
+        // It is no cache without end.
+        (0..KEPT_MAX).for_each(|n| types.keep(n as u32, known(MadeOf::Itself), start));
+        assert!(types.lock().len() <= KEPT_MAX);
+    }
+
+    #[test]
     fn what_has_no_binary_form_somewhere_inside_comes_as_text() {
         let mut found = HashMap::new();
         found.insert(20_000, known(MadeOf::Array(20_001)));
