@@ -13,8 +13,8 @@ use connection_pool_manager::proto::sql::listen_response::Kind as Heard;
 use connection_pool_manager::proto::sql::ListenRequest;
 use harness::code::{FAILED_PRECONDITION, RESOURCE_EXHAUSTED, UNAVAILABLE};
 use harness::fake::{
-    announced, described, is_reset, is_type_query, message, notice, row, setting, type_row, Asked,
-    Fake, Talk,
+    announced, described, is_reset, is_type_query, message, notice, setting, type_row, Asked, Fake,
+    Talk,
 };
 use harness::siege::Siege;
 use harness::sql::assert_error;
@@ -168,7 +168,6 @@ fn what_comes_beside_the_rows_of_a_statement_is_bounded() {
 fn questions_of_the_services_own_have_short_answers() {
     let service = Service::start();
     let siege = Siege::start(&service, tenant().pool_of(1));
-    let rows = |n: usize| row(&[format!("row number {n}").as_bytes()]);
     // The reset, when a lease has ended.
     let taken = Taken::default();
     let seen = taken.clone();
@@ -183,17 +182,23 @@ fn questions_of_the_services_own_have_short_answers() {
     let closed = "connpool_backend_closes_total{reason=\"not_clean\",tenant=\"reset\"}";
     eventually("all are closed", || service.metric(closed) == Some(MANY as f64));
     taken.was_cut();
-    let answer = "more than 16777216 bytes as answer to a question";
     // The types of a statement.
-    let taken = Taken::default();
-    let seen = taken.clone();
-    let fake = with_types(move |talk, asked| match asked {
-        Asked::Execute(sql) if is_type_query(sql) => seen.flood(talk, rows),
-        _ => false,
-    });
-    let tenant = fake.tenant("types", MANY);
-    assert_lost(&run_on_many(&service, &tenant, "odd"), answer);
-    taken.was_cut();
+    type Next = fn(usize) -> Vec<u8>;
+    let cases: [(&str, Next, &str); 2] = [
+        ("notices", |_| notice("well"), "more than 16777216 bytes as answer to a question"),
+        ("types", |n| type_row(n as u32, 0), "more types than were asked for"),
+    ];
+    for (name, next, part) in cases {
+        let taken = Taken::default();
+        let seen = taken.clone();
+        let fake = with_types(move |talk, asked| match asked {
+            Asked::Execute(sql) if is_type_query(sql) => seen.flood(talk, next),
+            _ => false,
+        });
+        let tenant = fake.tenant(name, MANY);
+        assert_lost(&run_on_many(&service, &tenant, "odd"), part);
+        taken.was_cut();
+    }
     siege.bystander_goes_on(20);
     siege.end();
 }

@@ -217,10 +217,11 @@ fn look_up(conversation: &mut Conversation, oids: &[u32]) -> Result<Vec<(u32, Kn
                 continue;
             }
             Message::Row(body) => match row(body) {
-                Some(known) => {
+                Some(known) if found.len() < oids.len() => {
                     found.push(known);
                     continue;
                 }
+                Some(_) => Excess::OutOfTurn("more types than were asked for"),
                 None => Excess::Garbage(b'D'),
             },
             Message::Ready(_) if is_whole || failed.is_some() => {
