@@ -200,7 +200,8 @@ fn failures_without_end_leave_nothing_behind_and_cost_nothing() {
     let before: i32 = lease.value(prepared).parse().unwrap();
     (0..100).for_each(|_| assert_lookup(&lease.fails(&[MOOD]), "42501", FAILED_PRECONDITION));
     let after: i32 = lease.value(prepared).parse().unwrap();
-    assert!(after <= before + 1, "{before} statements have become {after}");
+    // The last one, until the next comes, and that of the look-ups.
+    assert!(after <= before + 2, "{before} statements have become {after}");
     lease.release();
     assert_eq!(service.lease(&tenant).pid, lease.pid);
 }

@@ -229,3 +229,14 @@ fn a_session_of_another_encoding_garbles_nothing() {
     let next = service.lease(&tenant);
     assert_eq!((next.pid, next.value("select length('ä')")), (lease.pid, "1".to_owned()));
 }
+
+#[test]
+fn a_statement_that_is_not_kept_finds_its_own_types() {
+    let (service, tenant) = (Service::with(&["--statement-cache", "0"]), one_backend(tenant()));
+    tenant.sql("create type mood as enum ('sad', 'glad')");
+    let lease = service.lease(&tenant);
+    // The look-up comes between its preparation and its run.
+    for _ in 0..2 {
+        assert_eq!(lease.value("select 'glad'::mood"), "glad");
+    }
+}

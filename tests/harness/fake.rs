@@ -340,6 +340,7 @@ impl Talk {
                 [data.concat(), message(b'c', b""), message(b'C', b"COPY 1\0")].concat()
             }
             () if sql.starts_with("RESET") => message(b'C', b"RESET\0"),
+            () if sql.starts_with("DISCARD") => message(b'C', format!("{sql}\0").as_bytes()),
             () => message(b'C', b"SELECT 0\0"),
         };
         self.say(&answer);

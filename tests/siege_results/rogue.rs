@@ -40,7 +40,7 @@ fn serve(mut stream: TcpStream, refuses: Refuses) -> Option<()> {
     // Startup: a length and the rest.
     body(&mut stream)?;
     if refuses == Refuses::Logins {
-        return say(&mut stream, b'E', &error("ERROR"));
+        return say(&mut stream, b'E', &error());
     }
     say(&mut stream, b'R', &[0; 4])?;
     say(&mut stream, b'S', b"client_encoding\0UTF8\0")?;
@@ -51,7 +51,7 @@ fn serve(mut stream: TcpStream, refuses: Refuses) -> Option<()> {
         stream.read_exact(&mut kind).ok()?;
         let body = body(&mut stream)?;
         match kind[0] {
-            b'P' => say(&mut stream, b'E', &error(&"F".repeat(5000)))?,
+            b'P' => say(&mut stream, b'E', &error())?,
             // Nothing was asked.
             b'Q' if body == [0] => {
                 say(&mut stream, b'I', &[])?;
@@ -83,11 +83,10 @@ fn say(stream: &mut TcpStream, kind: u8, body: &[u8]) -> Option<()> {
     stream.write_all(&message).ok()
 }
 
-/// A severity in a long-winded language, that which is not translated, and a SQLSTATE of a
-/// thousand times its length. The driver, which logs in, knows only some severities.
-fn error(plain: &str) -> Vec<u8> {
+/// A severity in a long-winded language, and a SQLSTATE of a thousand times its length.
+fn error() -> Vec<u8> {
     let (severity, code) = ("F".repeat(5000), "Z".repeat(5000));
-    let fields = [("S", &*severity), ("V", plain), ("C", &*code), ("M", "no")];
+    let fields = [("S", &*severity), ("V", "ERROR"), ("C", &*code), ("M", "no")];
     let fields = fields.map(|(kind, text)| format!("{kind}{text}\0")).concat();
     [fields.as_bytes(), &[0]].concat()
 }
