@@ -27,6 +27,10 @@ const SEND_LIMIT: Duration = Duration::from_secs(5);
 /// After the answer the client has so long to close first.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// What is said when others keep all large answers.
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
+                      Connection: close\r\nContent-Length: 0\r\n\r\n";
+
 /// Finds the socket of the pages that answer now.
 pub(super) type Behind = Arc<dyn Fn() -> std::path::PathBuf + Send + Sync>;
 
@@ -59,6 +63,13 @@ fn serve(client: &Arc<TcpStream>, seat: &Seat, pages: &Path) -> io::Result<()> {
         return send(client, seat, &[refusal.as_bytes()]);
     };
     seat.works();
+    let large = match request.split(' ').nth(1).is_some_and(|path| path.starts_with("/metrics")) {
+        true => match seat.large.answer(clock::now() + SEND_LIMIT) {
+            Some(answer) => Some(answer),
+            None => return send(client, seat, &[BUSY]),
+        },
+        false => None,
+    };
     let mut inner = UnixStream::connect(pages)?;
     inner.set_read_timeout(Some(HEAD_LIMIT))?;
     inner.set_write_timeout(Some(SEND_LIMIT))?;
@@ -69,6 +80,9 @@ fn serve(client: &Arc<TcpStream>, seat: &Seat, pages: &Path) -> io::Result<()> {
     let status = answer.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let (status, rest) = answer.split_at(status);
     let head = [status, b"Connection: close\r\n"].concat();
+    if let Some(large) = &large {
+        large.goes_to(client, SEND_PATIENCE);
+    }
     send(client, seat, &[&head, rest])
 }
 

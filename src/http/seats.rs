@@ -1,13 +1,14 @@
 //! The connections that may be open at once, and which of them gives way.
 
-use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, Receiver, Sender};
 
 use crate::clock;
+use crate::http::large::Large;
+use crate::http::waits::{lock, Waits};
 
 /// Connections at once. More wait in the listener's backlog, for no longer than it takes
 /// until one of these has to give way.
@@ -19,10 +20,13 @@ pub(super) struct Seats {
     taken: Sender<()>,
     left: Receiver<()>,
     waits: Arc<Mutex<Waits<Arc<TcpStream>>>>,
+    large: Large,
 }
 
 /// One connection's right to be open.
 pub(super) struct Seat {
+    /// The room for large answers.
+    pub(super) large: Large,
     taken: Receiver<()>,
     id: u64,
     /// A leaf lock.
@@ -32,7 +36,7 @@ pub(super) struct Seat {
 impl Default for Seats {
     fn default() -> Seats {
         let (taken, left) = bounded(CONNECTIONS);
-        Seats { taken, left, waits: Arc::default() }
+        Seats { taken, left, waits: Arc::default(), large: Large::default() }
     }
 }
 
@@ -45,7 +49,8 @@ impl Seats {
     /// Gives the room taken back when dropped.
     pub(super) fn seat(&self) -> Seat {
         let id = lock(&self.waits).name();
-        Seat { taken: self.left.clone(), id, waits: Arc::clone(&self.waits) }
+        let (taken, waits) = (self.left.clone(), Arc::clone(&self.waits));
+        Seat { large: self.large.clone(), taken, id, waits }
     }
 
     /// If all seats are taken, the connection that has kept us waiting beyond its patience
@@ -91,45 +96,6 @@ impl Drop for Seat {
         self.works();
         // What this seat had put in is still there, or another seat's, which is as good.
         let _ = self.taken.try_recv();
-    }
-}
-
-fn lock<T>(waits: &Mutex<Waits<T>>) -> MutexGuard<'_, Waits<T>> {
-    waits.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The connections whose clients are waited for, and how long they may take.
-struct Waits<T> {
-    next: u64,
-    all: BTreeMap<u64, (Instant, T)>,
-}
-
-impl<T> Default for Waits<T> {
-    fn default() -> Self {
-        Waits { next: 0, all: BTreeMap::new() }
-    }
-}
-
-impl<T> Waits<T> {
-    fn name(&mut self) -> u64 {
-        self.next += 1;
-        self.next
-    }
-
-    fn put(&mut self, id: u64, until: Instant, connection: T) -> Option<(Instant, T)> {
-        self.all.insert(id, (until, connection))
-    }
-
-    fn remove(&mut self, id: u64) -> Option<(Instant, T)> {
-        self.all.remove(&id)
-    }
-
-    /// The one that has been late for longest, if any is.
-    fn take_late(&mut self, now: Instant) -> Option<T> {
-        let late = self.all.iter().filter(|(_, (until, _))| *until <= now);
-        let (id, _) = late.min_by_key(|(_, (until, _))| *until)?;
-        let id = *id;
-        self.remove(id).map(|(_, connection)| connection)
     }
 }
 
