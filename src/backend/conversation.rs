@@ -25,6 +25,9 @@ use crate::pgwire::write::Writer;
 /// bytes that are of any use.
 const AHEAD: usize = 16 << 20;
 
+/// So many reads are for what PostgreSQL has said before it took nothing more.
+const GASPS: usize = 16;
+
 /// The stream is of no use any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone;
@@ -159,9 +162,12 @@ impl Conversation {
         }
     }
 
-    /// PostgreSQL takes nothing more, but may have said why.
+    /// PostgreSQL takes nothing more, but may have said why. That is short.
     fn last_gasp(&mut self) {
-        while let Ok(true) = self.read_ahead() {
+        for _ in 0..GASPS {
+            if !matches!(self.read_ahead(), Ok(true)) {
+                return;
+            }
             while let Ok(true) = self.reader.is_ready(&mut self.bounds) {
                 let Ok(message) = self.reader.take() else { return };
                 self.facts.note(&message);

@@ -79,6 +79,8 @@ impl Progress {
         if matches!(flow, Flow::Gathered) {
             let Request { statements, atomic, max_rows, .. } = request;
             let (atomic, max_rows) = (*atomic, *max_rows);
+            // PostgreSQL may have to wait for a lock to understand a statement.
+            let _timeout = operation.timeout(request.timeout);
             backend.expect(Coming { statements, atomic, max_rows, ends });
         }
         if request.atomic && backend.watch().transaction() == TransactionState::None {

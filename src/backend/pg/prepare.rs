@@ -103,7 +103,7 @@ impl PgBackend {
             shapes.push(resolved.shape);
             texts.push(resolved.is_text);
         }
-        Ok(Arc::new(Prepared { name, parameters, columns, shapes, texts }))
+        Ok(Arc::new(Prepared { name, parameters, columns, shapes, texts, is_command: false }))
     }
 
     /// What PostgreSQL says of a statement, or why it is none.

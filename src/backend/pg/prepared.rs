@@ -57,9 +57,23 @@ pub(super) struct Prepared {
     pub(super) shapes: Vec<Shape>,
     /// Which of them come as text.
     pub(super) texts: Vec<bool>,
+    /// It is a command that PostgreSQL is to understand with its run.
+    pub(super) is_command: bool,
 }
 
 impl Prepared {
+    /// A command without parameters and columns, not prepared yet.
+    pub(super) fn command(closing: &Closing) -> Prepared {
+        Prepared {
+            name: Name::new(String::new(), closing),
+            parameters: Vec::new(),
+            columns: Vec::new(),
+            shapes: Vec::new(),
+            texts: Vec::new(),
+            is_command: true,
+        }
+    }
+
     /// Its name in PostgreSQL; empty for the one that is not kept.
     pub(super) fn name(&self) -> &str {
         self.name.as_str()

@@ -40,6 +40,11 @@ pub(super) fn leaves_none_open(sql: &str) -> bool {
     )
 }
 
+/// True for a command without parameters and columns, which need not be described.
+fn is_command(Statement { sql, parameters }: &Statement) -> bool {
+    parameters.is_empty() && matches!(sql.as_str(), "BEGIN" | "COMMIT" | "ROLLBACK")
+}
+
 impl PgBackend {
     /// True if a kept statement failed before it ran, because it is not there.
     fn is_absent(&self, fault: &PgFault) -> bool {
@@ -62,6 +67,10 @@ impl PgBackend {
         let sql = &statement.sql;
         if let Some(done) = self.answer_ahead(rows) {
             return done;
+        }
+        if is_command(statement) {
+            let prepared = Arc::new(Prepared::command(&self.closing));
+            return self.read(&prepared, statement, rows);
         }
         let idle = self.conversation.facts.transaction == TransactionState::None;
         let settings = self.conversation.facts.settings;
@@ -117,7 +126,13 @@ impl PgBackend {
         self.conversation.bounds.start_statement();
         let idle = self.conversation.facts.transaction == TransactionState::None;
         let ends = self.ends && (sql == "COMMIT" || idle && leaves_none_open(sql));
-        if let Err(error) = self.write_statement(prepared, parameters, limit) {
+        let understood = match prepared.is_command {
+            true => self.conversation.out.parse("", sql),
+            false => Ok(()),
+        };
+        let written = understood.map_err(|_| RunError::Unsupported("sql must not be so long"));
+        let written = written.and_then(|()| self.write_statement(prepared, parameters, limit));
+        if let Err(error) = written {
             self.conversation.out.clear();
             return Err(error);
         }
@@ -202,7 +217,7 @@ impl PgBackend {
                     rows.head(prepared.columns.clone());
                     continue;
                 }
-                Ok(Message::Closed) => continue,
+                Ok(Message::Closed | Message::Parsed) => continue,
                 Ok(Message::Complete(tag)) => {
                     end = Some(End::Complete(String::from_utf8_lossy(tag).into_owned()));
                     continue;
