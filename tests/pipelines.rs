@@ -12,6 +12,7 @@ use std::sync::Arc;
 use connection_pool_manager::client::{statement, CallError};
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::{ExecuteRequest, ExecuteResponse};
+use harness::proxy::Proxy;
 use harness::sql::{assert_error, atomic, on_lease, one_shot, state_of, tenant_of_one, work, NONE};
 use harness::{
     answer, code, eventually, execute_later, millis, postgres, refused, Held, Service, Tenant,
@@ -139,6 +140,34 @@ fn a_statement_has_its_time_also_while_postgresql_makes_sense_of_it() {
     }
     holder.run(&["rollback"]);
     assert_eq!(lease.value("select count(*) from thing"), "0");
+}
+
+#[test]
+fn a_commit_that_postgresql_already_has_may_take_effect_when_the_way_to_it_is_lost() {
+    let (service, proxy) = (Service::start(), Proxy::to(postgres().port()));
+    let tenant = tenant_of_one();
+    tenant.sql("create table thing (n int); grant all on thing to public");
+    let named = |name: &str, dsn: String| Tenant {
+        name: name.to_owned(),
+        password: tenant.password.clone(),
+        dsn,
+    };
+    let holder = service.lease(&named("holder", tenant.dsn.clone()));
+    let port = format!("port={}", postgres().port());
+    let dsn = tenant.dsn.replace(&port, &format!("port={}", proxy.port));
+    let lease = service.lease(&named("lost", dsn));
+    atomic(&lease, &[INSERTS[0]; 2]).unwrap();
+    tenant.sql("truncate thing");
+    holder.run(&["begin", "lock table thing in exclusive mode"]);
+    let request =
+        ExecuteRequest { atomic: true, timeout: millis(500), ..on_lease(&lease, &[INSERTS[0]; 2]) };
+    let running = execute_later(&lease.client, &request);
+    eventually("it waits", || tenant.running("insert into thing values (1)") == 1);
+    proxy.lose();
+    let error = refused(answer(running));
+    assert_eq!(work(&error).0, Outcome::UNKNOWN, "{error}");
+    holder.run(&["commit"]);
+    eventually("PostgreSQL has gone on", || tenant.sql("select count(*) from thing") == "2");
 }
 
 /// The statements of a call of 16, of which one sleeps.

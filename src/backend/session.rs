@@ -193,6 +193,11 @@ pub trait Backend: Send {
     fn is_ahead(&self) -> bool {
         false
     }
+    /// True if one of these was the COMMIT: what runs now may take effect without another
+    /// word of ours.
+    fn has_committed_ahead(&self) -> bool {
+        false
+    }
     /// Runs one statement and hands its rows over as they come. After an error
     /// the transaction state is the true one.
     ///

@@ -60,6 +60,9 @@ pub(super) struct Progress {
     before: Option<TransactionState>,
     /// That statement tried to commit.
     committing: bool,
+    /// Everything was sent before its first answer, and perhaps the COMMIT too.
+    ahead: bool,
+    commits_ahead: bool,
     /// COMMIT was answered with ROLLBACK.
     rolled_back: bool,
     /// Transaction state at the end; `None` while the backend's is not known.
@@ -82,12 +85,14 @@ impl Progress {
             // PostgreSQL may have to wait for a lock to understand a statement.
             let _timeout = operation.timeout(request.timeout);
             backend.expect(Coming { statements, atomic, max_rows, ends });
+            self.ahead = backend.is_ahead();
+            self.commits_ahead = backend.has_committed_ahead();
         }
         if request.atomic && backend.watch().transaction() == TransactionState::None {
             let _timeout = operation.timeout(request.timeout);
             plain(backend, "BEGIN").map_err(|error| match error {
                 // Nothing of the caller's was sent.
-                RunError::Lost { fault, excess, .. } => {
+                RunError::Lost { fault, excess, .. } if !self.ahead => {
                     RunError::Lost { fault, sent: Sent::Nothing, excess }
                 }
                 other => other,
@@ -226,8 +231,8 @@ impl Progress {
     }
 
     fn lost_work(&self, sent: Sent) -> Work {
-        let in_transaction = self.before.is_some_and(TransactionState::is_open);
-        let may_have_committed = sent == Sent::Whole && self.committing;
+        let in_transaction = self.ahead || self.before.is_some_and(TransactionState::is_open);
+        let may_have_committed = sent == Sent::Whole && (self.committing || self.commits_ahead);
         let outcome = match (sent, self.completed, in_transaction && !may_have_committed) {
             // PostgreSQL rolls an open transaction back when its client is gone.
             (_, _, true) if !self.applied => Outcome::NotApplied,

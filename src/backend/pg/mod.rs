@@ -63,6 +63,10 @@ impl Backend for PgBackend {
         self.ahead.is_awaited()
     }
 
+    fn has_committed_ahead(&self) -> bool {
+        self.ahead.steps.back().is_some_and(|last| last.prepared.is_none() && last.sql == "COMMIT")
+    }
+
     fn run(&mut self, statement: &Statement, rows: &mut dyn Rows) -> Result<Done, RunError> {
         match direction(&statement.sql) {
             Some(Direction::In) => {
