@@ -5,8 +5,9 @@ mod harness;
 
 use connection_pool_manager::embedded::{Embedded, Options, StopMode};
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
-use harness::code::UNAVAILABLE;
-use harness::sql::one_shot;
+use connection_pool_manager::proto::errors::work_outcome::Outcome;
+use harness::code::{ABORTED, UNAVAILABLE};
+use harness::sql::{one_shot, work};
 use harness::{eventually, millis, refused, request, tenant, tenant_on, Held, Service};
 
 /// So that nothing looks at what rests but who wants it.
@@ -66,4 +67,28 @@ fn after_a_server_has_stopped_at_once_requests_are_refused() {
     postgres.start_again().unwrap();
     let again = || service.client().acquire(&tenant.name, &tenant.dsn).is_ok();
     eventually("it is used again", again);
+}
+
+#[test]
+fn a_lease_whose_backend_has_died_knows_that_nothing_was_started() {
+    let (service, tenant) = (Service::with(&ALONE), tenant());
+    let insert = "insert into thing values (1)";
+    for open in [false, true] {
+        let lease = service.lease(&tenant);
+        lease.run(&["create table if not exists thing (n int)", insert, insert]);
+        if open {
+            lease.run(&["begin", insert]);
+        }
+        tenant.sql(&format!("select pg_terminate_backend({})", lease.pid));
+        eventually("it is gone", || !tenant.backend_pids().contains(&lease.pid));
+        // It was prepared before, and would have been sent.
+        let error = lease.fails(&[insert]);
+        let (outcome, code) = match open {
+            true => (Outcome::NOT_APPLIED, ABORTED),
+            false => (Outcome::NOT_STARTED, UNAVAILABLE),
+        };
+        assert_eq!((work(&error).0, error.code), (outcome, code), "{error}");
+        assert_eq!(error.reason, "BACKEND_LOST");
+        assert_eq!(error.postgres.expect("its last words").sqlstate, "57P01");
+    }
 }

@@ -79,6 +79,14 @@ impl Progress {
         flow: &mut Flow,
         ends: bool,
     ) -> Result<(), RunError> {
+        // Costs no round trip, and tells a backend that was lost while nothing ran from one
+        // that may have got a statement.
+        if !backend.is_quiet() {
+            self.before = Some(backend.watch().transaction());
+            self.at = (!request.statements.is_empty()).then_some(0);
+            let fault = backend.watch().last_words().map(Box::new);
+            return Err(RunError::Lost { fault, sent: Sent::Nothing, excess: None });
+        }
         if matches!(flow, Flow::Gathered) {
             let Request { statements, atomic, max_rows, .. } = request;
             let (atomic, max_rows) = (*atomic, *max_rows);
