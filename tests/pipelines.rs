@@ -166,8 +166,33 @@ fn a_commit_that_postgresql_already_has_may_take_effect_when_the_way_to_it_is_lo
     proxy.lose();
     let error = refused(answer(running));
     assert_eq!(work(&error).0, Outcome::UNKNOWN, "{error}");
+    // Now it commits, unless it has noticed that nobody is there to be told.
     holder.run(&["commit"]);
-    eventually("PostgreSQL has gone on", || tenant.sql("select count(*) from thing") == "2");
+    eventually("it has ended", || tenant.running("insert into thing values (1)") == 0);
+    let rows = tenant.sql("select count(*) from thing");
+    assert!(matches!(&*rows, "0" | "2"), "{rows} rows");
+}
+
+#[test]
+fn each_statement_of_an_atomic_call_has_its_own_time() {
+    let (service, tenant) = (Service::start(), tenant_of_one());
+    let lease = service.lease(&tenant);
+    lease.run(&["create table thing (n int)"]);
+    // Together longer than each may take.
+    let slow = "insert into thing select 1 from pg_sleep(0.7)";
+    let call = |statements: &[&str]| ExecuteRequest {
+        atomic: true,
+        timeout: millis(1400),
+        ..on_lease(&lease, statements)
+    };
+    for _ in 0..2 {
+        lease.client.execute(&call(&[slow; 3])).unwrap();
+    }
+    let endless = "insert into thing select 1 from pg_sleep(3600)";
+    let error = refused(lease.client.execute(&call(&[slow, INSERTS[0], endless, slow])));
+    assert_error(&error, code::DEADLINE_EXCEEDED, "STATEMENT_TIMEOUT");
+    assert_eq!(work(&error), (Outcome::NOT_APPLIED, 2, 2));
+    assert_eq!(lease.value("select count(*) from thing"), "6");
 }
 
 /// The statements of a call of 16, of which one sleeps.

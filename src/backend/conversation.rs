@@ -28,6 +28,9 @@ const AHEAD: usize = 16 << 20;
 /// So many reads are for what PostgreSQL has said before it took nothing more.
 const GASPS: usize = 16;
 
+/// So many reads are for what has come while nothing was asked, 1 MiB in all.
+const LOOKS: usize = 64;
+
 /// The stream is of no use any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone;
@@ -329,7 +332,8 @@ impl Conversation {
         if self.is_gone() {
             return false;
         }
-        loop {
+        // Who sends without end is not at rest.
+        for _ in 0..LOOKS {
             match self.arrived() {
                 Ok(true) => {
                     // Its last words, most likely.
@@ -350,6 +354,8 @@ impl Conversation {
                 }
             }
         }
+        self.break_off();
+        false
     }
 
     /// Waits for a notification or a nudge, for `limit` at most.

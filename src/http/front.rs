@@ -70,12 +70,20 @@ fn serve(client: &Arc<TcpStream>, seat: &Seat, pages: &Path) -> io::Result<()> {
         },
         false => None,
     };
+    let making = match &large {
+        Some(answer) => match answer.make(clock::now() + SEND_LIMIT) {
+            Some(making) => Some(making),
+            None => return send(client, seat, &[BUSY]),
+        },
+        None => None,
+    };
     let mut inner = UnixStream::connect(pages)?;
     inner.set_read_timeout(Some(HEAD_LIMIT))?;
     inner.set_write_timeout(Some(SEND_LIMIT))?;
     inner.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     inner.read_to_end(&mut answer)?;
+    drop(making);
     // tiny_http never says so itself.
     let status = answer.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let (status, rest) = answer.split_at(status);

@@ -22,6 +22,8 @@ const AGAIN: Duration = Duration::from_millis(50);
 pub(super) struct Large {
     taken: Sender<()>,
     left: Receiver<()>,
+    /// One is made at a time, so that it never keeps all who answer busy.
+    making: (Sender<()>, Receiver<()>),
     /// A leaf lock.
     waits: Arc<Mutex<Waits<Arc<TcpStream>>>>,
 }
@@ -35,7 +37,7 @@ pub(super) struct Answer {
 impl Default for Large {
     fn default() -> Large {
         let (taken, left) = bounded(ANSWERS);
-        Large { taken, left, waits: Arc::default() }
+        Large { taken, left, making: bounded(1), waits: Arc::default() }
     }
 }
 
@@ -59,7 +61,22 @@ impl Large {
     }
 }
 
+/// The right to have one made.
+pub(super) struct Making(Receiver<()>);
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        let _ = self.0.try_recv();
+    }
+}
+
 impl Answer {
+    /// Waits until no other is being made. `None`: one was for too long.
+    pub(super) fn make(&self, until: Instant) -> Option<Making> {
+        let (taken, left) = &self.room.making;
+        taken.send_deadline((), until).ok().map(|()| Making(left.clone()))
+    }
+
     /// From now on its client takes it; after `patience` it gives way to others.
     pub(super) fn goes_to(&self, stream: &Arc<TcpStream>, patience: Duration) {
         let until = clock::now() + patience;

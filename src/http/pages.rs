@@ -7,12 +7,13 @@
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::TryRecvError;
 use tiny_http::{Header, Request, Response};
 
+use crate::clock;
 use crate::http::not_served::NotServed;
 use crate::http::{metrics, ready};
 use crate::pool::service::Service;
@@ -23,6 +24,33 @@ use crate::threads;
 const ANSWERING: usize = 2;
 /// A thread looks for the stop so often.
 const POLL: Duration = Duration::from_millis(500);
+
+/// A page that took this long to make is given to all who ask within ten times that, and a
+/// second: whoever asks again and again takes a tenth of a core, and not a whole one.
+const SLOW: Duration = Duration::from_millis(20);
+const KEPT_MAX: Duration = Duration::from_secs(1);
+
+/// The last page of metrics that took long, and until when it serves. A leaf lock.
+#[derive(Default)]
+struct Kept(Mutex<Option<(Instant, String)>>);
+
+impl Kept {
+    fn page<E>(&self, now: Instant, make: impl FnOnce() -> Result<String, E>) -> Result<String, E> {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((until, page)) = &*lock() {
+            if now < *until {
+                return Ok(page.clone());
+            }
+        }
+        let page = make()?;
+        let made = clock::now();
+        let took = made.saturating_duration_since(now);
+        let kept = (took >= SLOW).then(|| (made + (10 * took).min(KEPT_MAX), page.clone()));
+        let before = std::mem::replace(&mut *lock(), kept);
+        drop(before);
+        Ok(page)
+    }
+}
 
 /// A tiny_http server and the threads that answer for it.
 pub(super) struct Pages {
@@ -43,11 +71,13 @@ impl Pages {
         let listener = UnixListener::bind(socket_in(directory.path())).map_err(unusable)?;
         let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
         let server = Arc::new(server);
+        let metrics = Arc::<Kept>::default();
         let mut answering = Vec::new();
         for _ in 0..ANSWERING {
             let (server, service) = (Arc::clone(&server), service.clone());
+            let metrics = Arc::clone(&metrics);
             answering.push(Thread::start(threads::HTTP, move |stopped| {
-                run(&server, &service, &stopped);
+                run(&server, &service, &metrics, &stopped);
             })?);
         }
         Ok(Pages { _answering: answering, directory })
@@ -63,11 +93,11 @@ fn socket_in(directory: &Path) -> PathBuf {
     directory.join("http")
 }
 
-fn run(server: &tiny_http::Server, service: &Service, stopped: &Stopped) {
+fn run(server: &tiny_http::Server, service: &Service, metrics: &Kept, stopped: &Stopped) {
     while stopped.try_recv() != Err(TryRecvError::Disconnected) {
         match server.recv_timeout(POLL) {
             Ok(Some(request)) => {
-                threads::survive(threads::HTTP, || respond(request, service));
+                threads::survive(threads::HTTP, || respond(request, service, metrics));
             }
             Ok(None) => {}
             // The accept thread is gone; the supervisor will bring a new server.
@@ -76,7 +106,7 @@ fn run(server: &tiny_http::Server, service: &Service, stopped: &Stopped) {
     }
 }
 
-fn respond(request: Request, service: &Service) {
+fn respond(request: Request, service: &Service, metrics: &Kept) {
     let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
     let (status, kind, body) = match path {
         "/health" | "/health/live" => (200, "text/plain; charset=utf-8", "OK".to_owned()),
@@ -85,7 +115,7 @@ fn respond(request: Request, service: &Service) {
                 ready::page(&service.health(), query.split('&').any(|one| one == "tenants=all"));
             (status, "application/json", page)
         }
-        "/metrics" => match metrics::page(service) {
+        "/metrics" => match metrics.page(clock::now(), || metrics::page(service)) {
             Ok(page) => (200, prometheus::TEXT_FORMAT, page),
             Err(error) => (500, "text/plain; charset=utf-8", error.to_string()),
         },

@@ -22,6 +22,8 @@ const NAMES_MAX: usize = 100;
 const SETTINGS_MAX: usize = 64 << 10;
 /// One message that is taken whole, such as the text of an error.
 const MESSAGE_MAX: usize = ROW_MAX;
+/// A command's tag has some 20 bytes.
+const TAG_MAX: usize = 1 << 10;
 /// PostgreSQL makes no message of 1 GiB or more.
 const WIRE_MAX: usize = 1 << 30;
 /// Notifications that wait. Each costs a struct and two texts more.
@@ -113,6 +115,7 @@ impl Bounds {
             (Asked::Login(_), _) => LOGIN_MESSAGE_MAX,
             (_, b'A') => NOTIFICATION_MAX,
             (_, b'S') => SETTINGS_MAX,
+            (_, b'C') => TAG_MAX,
             _ => MESSAGE_MAX,
         };
         if body > most {

@@ -1,5 +1,6 @@
 //! The messages of a PostgreSQL server, as far as the service has a use for them.
 
+use crate::core::text;
 use crate::core::transaction::TransactionState;
 
 /// One message, or a part of one; its texts and values are still in the buffer.
@@ -156,14 +157,19 @@ pub struct ColumnField {
     pub type_oid: u32,
 }
 
+/// PostgreSQL's most columns of a result (MaxTupleAttributeNumber).
+const COLUMNS_MAX: u16 = 1664;
+/// A name of PostgreSQL has 63 bytes, unless it was built with longer ones.
+const NAME_BYTES: usize = 256;
+
 /// The columns of a RowDescription. `None`: it is none.
 pub fn columns(body: &[u8]) -> Option<Vec<ColumnField>> {
     let mut fields = Fields::of(body);
-    let count = fields.u16()?;
+    let count = fields.u16().filter(|count| *count <= COLUMNS_MAX)?;
     // Each takes 19 bytes and more: what was only claimed allocates nothing.
     let mut columns = Vec::with_capacity(usize::from(count).min(body.len() / 19));
     for _ in 0..count {
-        let name = fields.text()?.into_owned();
+        let name = text::cut(&fields.text()?, NAME_BYTES, char::len_utf8).into_owned();
         let table_oid = fields.u32()?;
         let _number = fields.u16()?;
         let type_oid = fields.u32()?;

@@ -58,6 +58,9 @@ impl PgBackend {
             statements.iter().zip(known).try_for_each(|(statement, (prepared, cached))| {
                 let limit = limit_of(&statement.sql, coming.max_rows);
                 self.write_statement(&prepared, &statement.parameters, limit)?;
+                // Each answer comes when it is there: a statement's clock starts when the
+                // one before it has ended.
+                self.conversation.out.flush();
                 let (sql, prepared) = (statement.sql.clone(), Some(prepared));
                 steps.push_back(Step { sql, prepared, limit, cached });
                 Ok(())
@@ -101,6 +104,9 @@ impl PgBackend {
             }
             known.push(kept);
         }
+        if missing.len() > self.statements.capacity() {
+            return None;
+        }
         let news = if coming.atomic { 1 } else { 2 };
         if missing.len() >= news {
             self.prepare_all(&missing).ok()?;
@@ -117,7 +123,9 @@ impl PgBackend {
     fn write_command(&mut self, sql: &str) -> Result<(), RunError> {
         let out = &mut self.conversation.out;
         let written = out.parse("", sql).and_then(|()| out.bind("", &[], &[]));
-        written.and_then(|()| out.execute(0)).map_err(|_| RunError::Unsupported("too long"))
+        let written = written.and_then(|()| out.execute(0));
+        out.flush();
+        written.map_err(|_| RunError::Unsupported("too long"))
     }
 
     /// Reads the answers that nobody wants any more.

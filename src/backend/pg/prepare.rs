@@ -76,7 +76,7 @@ impl PgBackend {
             match self.resolve(name, described) {
                 Ok(prepared) => {
                     self.statements.make_room();
-                    self.statements.keep(sql, &prepared, clock::now());
+                    self.statements.keep(sql, &prepared, prepared.memory(), clock::now());
                 }
                 Err(error @ RunError::Lost { .. }) => return Err(error),
                 Err(_) => {}

@@ -74,6 +74,14 @@ impl Prepared {
         }
     }
 
+    /// Bytes of memory that it holds, about.
+    pub(super) fn memory(&self) -> usize {
+        let named = |column: &Column| column.name.len() + column.type_name.len();
+        let each = size_of::<Column>() + 2 * size_of::<Shape>();
+        let shapes = self.columns.len() * each + self.parameters.len() * 2 * size_of::<Shape>();
+        size_of::<Prepared>() + shapes + self.columns.iter().map(named).sum::<usize>()
+    }
+
     /// Its name in PostgreSQL; empty for the one that is not kept.
     pub(super) fn name(&self) -> &str {
         self.name.as_str()

@@ -15,8 +15,8 @@ pub(super) enum Step {
 }
 
 /// Settings that a plan can hold the meaning of, and that PostgreSQL does not report: how
-/// a literal of money, of an array or of a time was read, how a text was parsed, what a
-/// name stands for.
+/// a literal of money, of an array or of a time was read, how a text was parsed, how a
+/// value was written as text, what a name stands for.
 macro_rules! settings {
     () => {
         "pg_catalog.concat_ws('|', pg_catalog.current_setting('lc_monetary', true), \
@@ -25,6 +25,13 @@ macro_rules! settings {
          pg_catalog.current_setting('transform_null_equals', true), \
          pg_catalog.current_setting('backslash_quote', true), \
          pg_catalog.current_setting('timezone_abbreviations', true), \
+         pg_catalog.current_setting('extra_float_digits', true), \
+         pg_catalog.current_setting('bytea_output', true), \
+         pg_catalog.current_setting('quote_all_identifiers', true), \
+         pg_catalog.current_setting('xmlbinary', true), \
+         pg_catalog.current_setting('lc_numeric', true), \
+         pg_catalog.current_setting('lc_time', true), \
+         pg_catalog.current_setting('default_text_search_config', true), \
          pg_catalog.current_setting('search_path', true))"
     };
 }

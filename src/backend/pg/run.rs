@@ -111,7 +111,7 @@ impl PgBackend {
             self.statements.make_room();
         }
         let prepared = self.prepare(sql, named)?;
-        self.statements.keep(sql, &prepared, clock::now());
+        self.statements.keep(sql, &prepared, prepared.memory(), clock::now());
         self.read(&prepared, statement, rows)
     }
 

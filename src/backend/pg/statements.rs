@@ -10,11 +10,17 @@ use crate::backend::keyword::{first_keyword, words};
 /// and in PostgreSQL.
 const SQL_MAX: usize = 16 << 10;
 
+/// All of one backend together have so much memory here, and none more than a quarter of
+/// it: whoever may create tables, or has a server of his own, decides how wide a result is.
+const BYTES_MAX: usize = 512 << 10;
+
 /// Statements by their text, the least recently used of them to go first.
 pub(super) struct Statements<S> {
     capacity: usize,
     by_sql: HashMap<String, Kept<S>>,
     clock: u64,
+    /// Bytes of memory of all of them.
+    bytes: usize,
     /// Something in this transaction changed what texts mean, and its end may
     /// change it back.
     unsettled: bool,
@@ -27,6 +33,8 @@ pub(super) struct Statements<S> {
 struct Kept<S> {
     statement: S,
     used: u64,
+    /// Bytes of memory, with its text.
+    bytes: usize,
     /// When it was prepared.
     since: Instant,
 }
@@ -42,7 +50,15 @@ impl<S: Clone> Statements<S> {
     /// A cache of so many statements; 0 keeps none.
     pub(super) fn new(capacity: usize) -> Statements<S> {
         let by_sql = HashMap::new();
-        Statements { capacity, by_sql, clock: 0, unsettled: false, touched: false, settings: 0 }
+        Statements {
+            capacity,
+            by_sql,
+            clock: 0,
+            bytes: 0,
+            unsettled: false,
+            touched: false,
+            settings: 0,
+        }
     }
 
     /// The statement of this text, if it was prepared before under the settings
@@ -62,39 +78,56 @@ impl<S: Clone> Statements<S> {
         Some(kept.statement.clone())
     }
 
+    /// The most that are kept.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// True if a statement of this text is kept once it is prepared.
     pub(super) fn keeps(&self, sql: &str) -> bool {
         self.capacity > 0 && sql.len() <= SQL_MAX && !is_another_each_time(sql)
     }
 
-    /// Keeps a statement that was just prepared, if such are kept.
-    pub(super) fn keep(&mut self, sql: &str, statement: &S, since: Instant) {
-        if !self.keeps(sql) {
+    /// Keeps a statement of so many bytes that was just prepared, if such are kept.
+    pub(super) fn keep(&mut self, sql: &str, statement: &S, bytes: usize, since: Instant) {
+        let bytes = bytes + sql.len();
+        if !self.keeps(sql) || bytes > BYTES_MAX / 4 {
             return;
         }
+        self.forget(sql);
         self.make_room();
-        let kept = Kept { statement: statement.clone(), used: self.clock, since };
+        while self.bytes + bytes > BYTES_MAX && self.drop_oldest() {}
+        self.bytes += bytes;
+        let kept = Kept { statement: statement.clone(), used: self.clock, bytes, since };
         self.by_sql.insert(sql.to_owned(), kept);
     }
 
     /// Drops what goes first, if there is no room for one more.
     pub(super) fn make_room(&mut self) {
         if self.by_sql.len() >= self.capacity {
-            let oldest = self.by_sql.iter().min_by_key(|(_, kept)| kept.used);
-            if let Some(oldest) = oldest.map(|(sql, _)| sql.clone()) {
-                self.by_sql.remove(&oldest);
-            }
+            self.drop_oldest();
         }
+    }
+
+    /// False: there is none.
+    fn drop_oldest(&mut self) -> bool {
+        let oldest = self.by_sql.iter().min_by_key(|(_, kept)| kept.used);
+        let Some(oldest) = oldest.map(|(sql, _)| sql.clone()) else { return false };
+        self.forget(&oldest);
+        true
     }
 
     /// Drops one.
     pub(super) fn forget(&mut self, sql: &str) {
-        self.by_sql.remove(sql);
+        if let Some(gone) = self.by_sql.remove(sql) {
+            self.bytes = self.bytes.saturating_sub(gone.bytes);
+        }
     }
 
     /// Drops all.
     pub(super) fn clear(&mut self) {
         self.by_sql.clear();
+        self.bytes = 0;
     }
 
     /// A statement was run, whatever came of it; `in_transaction` afterwards.
@@ -121,6 +154,7 @@ impl<S> Statements<S> {
         let touched = std::mem::take(&mut self.touched);
         if touched {
             self.by_sql.clear();
+            self.bytes = 0;
         }
         touched
     }
@@ -175,11 +209,11 @@ mod tests {
         let mut statements = Statements::new(2);
         for (n, sql) in ["a", "b"].into_iter().enumerate() {
             assert!(!kept(&mut statements, sql));
-            statements.keep(sql, &(n as u32), clock::now());
+            statements.keep(sql, &(n as u32), 0, clock::now());
         }
         assert!(kept(&mut statements, "a"));
         assert!(!kept(&mut statements, "c"));
-        statements.keep("c", &2, clock::now());
+        statements.keep("c", &2, 0, clock::now());
         assert!(kept(&mut statements, "a") && kept(&mut statements, "c"));
         assert!(!kept(&mut statements, "b"));
         statements.forget("a");
@@ -189,11 +223,11 @@ mod tests {
     #[test]
     fn none_are_kept_without_capacity_and_no_long_ones() {
         let mut statements = Statements::new(0);
-        statements.keep("a", &0, clock::now());
+        statements.keep("a", &0, 0, clock::now());
         assert!(!kept(&mut statements, "a"));
         let mut statements = Statements::new(1);
         let long = "x".repeat(SQL_MAX + 1);
-        statements.keep(&long, &0, clock::now());
+        statements.keep(&long, &0, 0, clock::now());
         assert!(!kept(&mut statements, &long));
     }
 
@@ -201,7 +235,7 @@ mod tests {
     fn what_stands_for_something_else_is_not_kept() {
         let mut statements = Statements::new(9);
         for sql in ["fetch c", "/* x */ FETCH ALL c", "execute p", "move c"] {
-            statements.keep(sql, &0, clock::now());
+            statements.keep(sql, &0, 0, clock::now());
             assert_eq!(kept(&mut statements, sql), sql.starts_with("move"), "{sql}");
         }
     }
@@ -209,7 +243,7 @@ mod tests {
     #[test]
     fn all_are_prepared_anew_after_a_while() {
         let (mut statements, t0) = (Statements::new(9), clock::now());
-        statements.keep("a", &0, t0);
+        statements.keep("a", &0, 0, t0);
         let just_before = t0 + KEPT_FOR - Duration::from_millis(1);
         assert!(statements.get("a", 0, just_before).is_some());
         assert!(statements.get("a", 0, t0 + KEPT_FOR).is_none());
@@ -219,9 +253,9 @@ mod tests {
     #[test]
     fn a_change_of_settings_drops_all() {
         let mut statements = Statements::new(9);
-        statements.keep("a", &0, clock::now());
+        statements.keep("a", &0, 0, clock::now());
         assert!(statements.get("a", 1, clock::now()).is_none());
-        statements.keep("a", &0, clock::now());
+        statements.keep("a", &0, 0, clock::now());
         assert!(statements.get("a", 1, clock::now()).is_some());
     }
 
@@ -246,27 +280,46 @@ mod tests {
             ("explain analyze create table t as select 1", true),
             ("explain select 1", false),
         ] {
-            statements.keep("a", &0, clock::now());
+            statements.keep("a", &0, 0, clock::now());
             statements.ran(sql, false);
             assert_eq!(!kept(&mut statements, "a"), drops, "{sql}");
         }
         statements.ran("set local x = 1", true);
-        statements.keep("a", &0, clock::now());
+        statements.keep("a", &0, 0, clock::now());
         statements.ran("select 1", true);
         assert!(kept(&mut statements, "a"));
         statements.ran("rollback to x", true);
         assert!(!kept(&mut statements, "a"));
-        statements.keep("a", &0, clock::now());
+        statements.keep("a", &0, 0, clock::now());
         statements.ran("rollback", false);
         assert!(!kept(&mut statements, "a"));
-        statements.keep("a", &0, clock::now());
+        statements.keep("a", &0, 0, clock::now());
         statements.ran("rollback", false);
         assert!(kept(&mut statements, "a"));
         // The reset takes back what a session has set, once.
         for kept_after in [false, true] {
-            statements.keep("a", &0, clock::now());
+            statements.keep("a", &0, 0, clock::now());
             assert_eq!(statements.session_reset(), !kept_after);
             assert_eq!(kept(&mut statements, "a"), kept_after);
         }
+    }
+
+    #[test]
+    fn all_together_have_so_much_memory_and_wide_ones_are_not_kept() {
+        let mut statements = Statements::new(100);
+        let size = BYTES_MAX / 4 - 1;
+        for sql in ["a", "b", "c", "d", "e"] {
+            statements.keep(sql, &0, size, clock::now());
+            assert!(kept(&mut statements, sql));
+            assert!(statements.bytes <= BYTES_MAX);
+        }
+        assert!(!kept(&mut statements, "a") && kept(&mut statements, "b"));
+        statements.keep("wide", &0, size + 4, clock::now());
+        assert!(!kept(&mut statements, "wide"));
+        // The same again takes no more.
+        (0..9).for_each(|_| statements.keep("e", &0, size, clock::now()));
+        assert!(kept(&mut statements, "b"));
+        statements.clear();
+        assert_eq!(statements.bytes, 0);
     }
 }

@@ -11,6 +11,7 @@ use crate::backend::conversation::Conversation;
 use crate::backend::pg::question::NoAnswer;
 use crate::backend::sqlstate;
 use crate::clock;
+use crate::core::text;
 use crate::error::{Excess, PgFault};
 use crate::pgwire::fault::fault_in;
 use crate::pgwire::message::Message;
@@ -24,6 +25,9 @@ const LEVELS_MAX: usize = 64;
 const KEPT_MAX: usize = 10_000;
 /// What is known may be renamed, or made anew under the same number.
 const KEPT_FOR: Duration = Duration::from_secs(60);
+
+/// A name of PostgreSQL has 63 bytes, unless it was built with longer ones.
+const NAME_BYTES: usize = 256;
 
 /// What is known of one type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,7 +243,7 @@ fn row(body: &[u8]) -> Option<(u32, Known)> {
     let mut values = raw.values().map(|value| std::str::from_utf8(value?).ok());
     let mut next = || values.next().flatten();
     let oid = next()?.parse().ok()?;
-    let name = next()?.into();
+    let name = Arc::from(&*text::cut(next()?, NAME_BYTES, char::len_utf8));
     let is_enum = next()? == "e";
     let element = next()?.parse().ok()?;
     let base = next()?.parse().ok()?;

@@ -88,7 +88,7 @@ fn messages_beyond_measure_are_told_before_they_come() {
         (0, b'N', 64 << 10),
         (1, b'E', 8 << 20),
         (2, b'N', 8 << 20),
-        (2, b'C', 8 << 20),
+        (2, b'C', 1 << 10),
         (2, b'S', 64 << 10),
         (2, b'A', 64 << 10),
     ] {

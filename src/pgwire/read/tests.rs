@@ -138,7 +138,7 @@ fn impossible_lengths_are_told() {
         (u32::MAX, Excess::Message(8 << 20)),
     ] {
         let (mut reader, mut bounds) = (Reader::default(), running());
-        let bytes = [&[b'C'][..], &length.to_be_bytes(), b"more"].concat();
+        let bytes = [&[b'T'][..], &length.to_be_bytes(), b"more"].concat();
         put(&mut reader, &bytes);
         assert_eq!(reader.is_ready(&mut bounds), Err(told));
         assert!(reader.capacity() <= BUFFER);
