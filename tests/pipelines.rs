@@ -165,7 +165,7 @@ fn a_commit_that_postgresql_already_has_may_take_effect_when_the_way_to_it_is_lo
     eventually("it waits", || tenant.running("insert into thing values (1)") == 1);
     proxy.lose();
     let error = refused(answer(running));
-    assert_eq!(work(&error).0, Outcome::UNKNOWN, "{error}");
+    assert_eq!((work(&error).0, &*error.reason), (Outcome::UNKNOWN, "STATEMENT_TIMEOUT"));
     // Now it commits, unless it has noticed that nobody is there to be told.
     holder.run(&["commit"]);
     eventually("it has ended", || tenant.running("insert into thing values (1)") == 0);
@@ -193,6 +193,24 @@ fn each_statement_of_an_atomic_call_has_its_own_time() {
     assert_error(&error, code::DEADLINE_EXCEEDED, "STATEMENT_TIMEOUT");
     assert_eq!(work(&error), (Outcome::NOT_APPLIED, 2, 2));
     assert_eq!(lease.value("select count(*) from thing"), "6");
+}
+
+#[test]
+fn a_connection_that_is_cut_under_an_atomic_call_is_told_as_lost() {
+    let (service, proxy) = (Service::start(), Proxy::to(postgres().port()));
+    let tenant = tenant_of_one();
+    let port = format!("port={}", postgres().port());
+    let dsn = tenant.dsn.replace(&port, &format!("port={}", proxy.port));
+    let lost = Tenant { dsn, name: tenant.name.clone(), password: String::new() };
+    let lease = service.lease(&lost);
+    lease.run(&["create table thing (n int)"]);
+    let slow = "insert into thing select 1 from pg_sleep(3600)";
+    let request = ExecuteRequest { atomic: true, ..on_lease(&lease, &[slow, INSERTS[0]]) };
+    let running = execute_later(&lease.client, &request);
+    eventually("it sleeps", || tenant.running("pg_sleep(3600)") == 1);
+    proxy.cut();
+    let error = refused(answer(running));
+    assert_eq!((work(&error).0, &*error.reason), (Outcome::UNKNOWN, "BACKEND_LOST"), "{error}");
 }
 
 /// The statements of a call of 16, of which one sleeps.

@@ -84,6 +84,7 @@ impl PgBackend {
     /// The connection is no longer what it was.
     pub(super) fn lost(&mut self, sent: Sent) -> RunError {
         self.poisoned = true;
+        self.ahead = Ahead::default();
         self.watch.abort_now();
         let fault = self.conversation.last_words().map(Box::new);
         let excess = self.conversation.excess();
