@@ -327,12 +327,12 @@ impl Conversation {
     }
 
     /// Nothing is awaited: true if the session is as it was, as far as can be seen
-    /// without asking. Notices, notifications and settings may have come.
-    pub fn is_quiet(&mut self) -> bool {
+    /// without asking. Notices, notifications and settings may have come. At rest, unlike
+    /// in somebody's hands, they come whole and have an end.
+    pub fn is_quiet(&mut self, at_rest: bool) -> bool {
         if self.is_gone() {
             return false;
         }
-        // Who sends without end is not at rest.
         for _ in 0..LOOKS {
             match self.arrived() {
                 Ok(true) => {
@@ -347,15 +347,18 @@ impl Conversation {
             match self.read_ahead() {
                 Ok(true) => {}
                 // Half a message that nobody has asked for would swallow what comes next.
-                Ok(false) if self.reader.is_empty() => return true,
+                Ok(false) if self.reader.is_empty() || !at_rest => return true,
                 Ok(false) | Err(_) => {
                     self.break_off();
                     return false;
                 }
             }
         }
-        self.break_off();
-        false
+        if at_rest {
+            // Who sends without end is not at rest.
+            self.break_off();
+        }
+        !at_rest
     }
 
     /// Waits for a notification or a nudge, for `limit` at most.

@@ -184,6 +184,10 @@ pub trait Backend: Send {
     fn is_quiet(&mut self) -> bool {
         !self.is_closed()
     }
+    /// The same for a connection in somebody's hands, to whom notifications may come.
+    fn is_there(&mut self) -> bool {
+        !self.is_closed()
+    }
     /// Tells what is going to be run, so that several things may travel in one write. It
     /// changes nothing of what `run` answers.
     fn expect(&mut self, _: Coming<'_>) {}

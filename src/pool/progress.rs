@@ -81,7 +81,7 @@ impl Progress {
     ) -> Result<(), RunError> {
         // Costs no round trip, and tells a backend that was lost while nothing ran from one
         // that may have got a statement.
-        if !backend.is_quiet() {
+        if !backend.is_there() {
             self.before = Some(backend.watch().transaction());
             self.at = (!request.statements.is_empty()).then_some(0);
             let fault = backend.watch().last_words().map(Box::new);

@@ -47,7 +47,15 @@ impl Backend for PgBackend {
 
     fn is_quiet(&mut self) -> bool {
         self.conversation.bounds.start_question();
-        self.conversation.is_quiet()
+        self.conversation.is_quiet(true)
+    }
+
+    fn is_there(&mut self) -> bool {
+        if self.ahead.is_awaited() {
+            return !self.is_closed();
+        }
+        self.conversation.bounds.start_statement();
+        self.conversation.is_quiet(false)
     }
 
     fn expect(&mut self, coming: Coming<'_>) {
