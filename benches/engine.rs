@@ -8,10 +8,12 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use connection_pool_manager::backend::connect::{Connect, PgConnect};
+use connection_pool_manager::backend::door::Door;
 use connection_pool_manager::backend::logins::{Logins, Tries};
 use connection_pool_manager::backend::notice::Notices;
 use connection_pool_manager::backend::session::{Backend, Coming, Rows, RunError, Statement};
@@ -23,6 +25,7 @@ use connection_pool_manager::core::ids::TenantId;
 use connection_pool_manager::core::seats::Asker;
 use connection_pool_manager::core::value::{Column, Value};
 use connection_pool_manager::embedded::{Embedded, Options};
+use connection_pool_manager::error::ConnectError;
 use connection_pool_manager::pgwire::row::RawRow;
 use connection_pool_manager::pgwire::values::Shape;
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
@@ -33,6 +36,16 @@ const ROUND: Duration = Duration::from_millis(400);
 const IDLE: usize = 100;
 const POINT: &str = "select abalance from accounts where aid = $1";
 const BATCH: usize = 16;
+
+/// Every server lets everybody in.
+struct Open;
+
+impl Door for Open {
+    fn enter(&self, _: SocketAddr) -> Result<(), ConnectError> {
+        Ok(())
+    }
+    fn told(&self, _: Option<&ConnectError>) {}
+}
 
 /// Rows are looked at and dropped.
 struct Looked(usize);
@@ -65,7 +78,7 @@ fn main() {
     let driver_pid: i32 = driver.query_one("select pg_backend_pid()", &[]).unwrap().get(0);
     let point = driver.prepare(POINT).unwrap();
     let connect = connector(&dsn);
-    let open = || connect.connect(&Arc::<Watch>::default(), Duration::from_secs(5)).unwrap();
+    let open = || connect.connect(&Arc::<Watch>::default(), Duration::from_secs(5), &Open).unwrap();
     let mut ours = open();
     let pid = ours.pid();
     let statement = Statement { sql: POINT.to_owned(), parameters: vec![Value::Int(4711)] };
