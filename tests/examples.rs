@@ -45,16 +45,16 @@ fn the_example_runs_by_the_command_line_that_the_demo_prints() {
     assert!(said.contains("RELEASE_OUTCOME_RELEASED"), "{said}");
 }
 
-/// The lines between the fences of the first block of Python in the README.
-fn lines_of_the_readme() -> String {
+/// The lines between the fences of this block of Python in the README, the first being 1.
+fn lines_of_the_readme(block: usize) -> String {
     let readme = std::fs::read_to_string(repository("README.md")).unwrap();
-    let block = readme.split("```python\n").nth(1).expect("a block of Python");
+    let block = readme.split("```python\n").nth(block).expect("a block of Python");
     block.split("```").next().unwrap().to_owned()
 }
 
-/// Runs them so many times; the deadline of each `Execute` is cut to a tenth of a second.
-const HASTY: &str = r#"
-import pathlib, sys, tempfile
+/// What the lines of the README take for granted.
+const BEFORE: &str = r#"
+import pathlib, queue, sys, tempfile, uuid
 sys.path.insert(0, sys.argv[1])
 import grpc, lease
 from google.protobuf.duration_pb2 import Duration
@@ -64,7 +64,9 @@ lease.compile_protos(stubs)
 sys.path.insert(0, stubs)
 from connection_pool_pb2 import ConnectionRequest, ConnectionRelease
 from connection_pool_pb2_grpc import ConnectionPoolServiceStub
-from sql_pb2 import ExecuteRequest, Statement
+from sql_pb2 import (
+    ExecuteRequest, SessionClose, SessionExecute, SessionRequest, Statement
+)
 from sql_pb2_grpc import SqlServiceStub
 
 lines, port, cert, tenant, dsn = sys.argv[2:]
@@ -76,6 +78,10 @@ channel = grpc.secure_channel(
     options=[("grpc.service_config", retries)],
 )
 pool = ConnectionPoolServiceStub(channel)
+"#;
+
+/// Runs them so many times; the deadline of each `Execute` is cut to a tenth of a second.
+const HASTY: &str = r#"
 statement = "select pg_sleep(3600)"
 
 class Hasty:
@@ -91,11 +97,18 @@ for _ in range(10):
         print(error.code().name)
 "#;
 
-fn run_hastily(service: &Service, tenant: &Tenant) -> String {
+/// Runs them once as they are.
+const SESSION: &str = r#"
+sql, statement = SqlServiceStub(channel), "select 6 * 7"
+exec(compile(lines, "README.md", "exec"))
+print(lease.lease_name[:6], executed.id, executed.response.results[0].rows[0].values[0].int, outcome)
+"#;
+
+fn run(block: usize, program: &str, service: &Service, tenant: &Tenant) -> String {
     let out = python()
-        .args(["-c", HASTY])
+        .args(["-c", &format!("{BEFORE}{program}")])
         .arg(repository("examples"))
-        .arg(lines_of_the_readme())
+        .arg(lines_of_the_readme(block))
         .arg(service.port.to_string())
         .arg(cert(service))
         .args([&tenant.name, &tenant.dsn])
@@ -108,10 +121,19 @@ fn run_hastily(service: &Service, tenant: &Tenant) -> String {
 #[test]
 fn the_lines_of_the_readme_leave_no_lease_when_their_deadline_passes() {
     let (service, tenant) = (Service::start(), tenant());
-    let said = run_hastily(&service, &tenant);
+    let said = run(1, HASTY, &service, &tenant);
     assert_eq!(said, "DEADLINE_EXCEEDED\n".repeat(10), "what the caller hears");
     let stats = service.client().stats(&tenant.name).unwrap();
     assert_eq!(stats.leases, 0);
     service.wait_quiet(&tenant.name);
     eventually("no statement runs", || tenant.running("pg_sleep") == 0);
+}
+
+#[test]
+fn the_lines_of_the_readme_about_a_session_run_and_leave_nothing() {
+    let (service, tenant) = (Service::start(), tenant());
+    // RELEASE_OUTCOME_RELEASED is 1.
+    assert_eq!(run(2, SESSION, &service, &tenant).trim(), "lease- 1 42 1");
+    let stats = service.client().stats(&tenant.name).unwrap();
+    assert_eq!(stats.leases, 0);
 }

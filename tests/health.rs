@@ -107,6 +107,8 @@ fn a_lost_database_makes_its_own_tenant_unhealthy_and_the_service_degraded() {
     // The service itself is ready all the same.
     assert_eq!(service.get("/health/ready").0, 200);
     assert_eq!(service.get("/health/ready?tenants=all").0, 503);
+    let (refused, rule) = service.get("/health/ready?tenants=ALL");
+    assert!(refused == 400 && rule.contains("?tenants=all"), "{refused} {rule}");
     assert_eq!(service.get("/health"), (200, "OK".to_owned()));
     assert_eq!(serving(&service), ServingStatus::SERVING);
     // By checks alone: no caller has come.

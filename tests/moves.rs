@@ -38,7 +38,15 @@ fn a_moved_database_takes_over_at_once_when_nobody_uses_the_tenant() {
     let before = lease.pid;
     lease.release();
     let fresh = service.lease(&new);
-    service.log().wait_for("event=servers_changed");
+    let told = service.log().wait_for("event=servers_changed");
+    let (from, to) = (harness::postgres().port(), proxy.port);
+    let place = format!("database=\"{0}\" user=\"{0}\"", old.name);
+    for part in ["WARN", &format!("from=\"127.0.0.1:{from}\" to=\"127.0.0.1:{to}\" {place}")] {
+        assert!(told.contains(part), "{told}");
+    }
+    let created = service.log().wait_for("event=pool_created");
+    let there = format!("server=\"127.0.0.1:{from}\" {place}");
+    assert!(created.contains(&there) && !created.contains(&old.password), "{created}");
     assert_eq!((proxy.taken(), fresh.pid == before), (1, false));
     eventually("what rested is closed", || old.backends() == 1);
     // Whoever has yet to hear of it is told, and gets in again when nobody is here.

@@ -3,7 +3,7 @@
 
 mod harness;
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use harness::{command, refusal, tenant, Service};
 
@@ -71,6 +71,9 @@ fn a_tenant_is_not_promised_more_connections_than_there_are() {
     let asked = [&PORTS[..], &["--max-connections", "30", "--max-backends", "20"]].concat();
     let said = refused(command(), &asked);
     assert_says(&said, &["30 > 20", "--max-connections", "--max-backends"]);
+    // As for any other command line that is wrong.
+    let status = command().args(&asked).stderr(Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(2));
     // Where only one of them is given the other follows.
     let service = Service::with(&["--max-backends", "3"]);
     let line = service.log().wait_for("event=settings ");

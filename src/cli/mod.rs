@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::core::quoted::Quoted;
+use crate::server::StartError;
 
 /// Leases real PostgreSQL connections to many tenants over gRPC.
 #[derive(Parser)]
@@ -76,11 +77,19 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             crate::logging::say(&format!("connection-pool-manager: {}\n", with_causes(&*error)));
-            ExitCode::FAILURE
+            exit_code(&*error)
         }
     };
     crate::logging::finish();
     code
+}
+
+/// As clap does: 2 if what was asked for breaks a rule, 1 if it could not be done.
+fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
+    match error.downcast_ref() {
+        Some(StartError::Config(_)) => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
+    }
 }
 
 /// What failed, and why, and why that.

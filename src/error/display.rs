@@ -125,7 +125,7 @@ impl fmt::Display for Error {
             }
             Error::ResultTooLarge { limit_bytes, cancelled, .. } => write!(
                 f,
-                "the result, or a row of it, is larger than {limit_bytes} bytes{}; use max_rows, LIMIT, a cursor or Query",
+                "the result, or a row of it, is larger than {limit_bytes} bytes{}; use max_rows, LIMIT, a cursor or Query; for one value or row of that size take parts of it (substr), or CopyOut",
                 if *cancelled { ", and the statement was cancelled" } else { "" }
             ),
             Error::RolledBack { .. } => f.write_str(
@@ -147,6 +147,10 @@ fn mismatch(f: &mut fmt::Formatter<'_>, keys: &[String]) -> fmt::Result {
     if keys.iter().all(|key| SERVER_KEYS.contains(&key.as_str())) {
         f.write_str(
             "; other servers take over, with the same password, while the tenant has no lease, no call and no listener",
+        )?;
+    } else if keys.iter().any(|key| key != "password") {
+        f.write_str(
+            "; send the DSN that the tenant has, take another tenant_id, or leave the tenant unused until it is removed",
         )?;
     }
     Ok(())

@@ -110,11 +110,13 @@ fn respond(request: Request, service: &Service, metrics: &Kept) {
     let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
     let (status, kind, body) = match path {
         "/health" | "/health/live" => (200, "text/plain; charset=utf-8", "OK".to_owned()),
-        "/health/ready" => {
-            let (status, page) =
-                ready::page(&service.health(), query.split('&').any(|one| one == "tenants=all"));
-            (status, "application/json", page)
-        }
+        "/health/ready" => match ready::asks_for_tenants(query) {
+            Ok(tenants) => {
+                let (status, page) = ready::page(&service.health(), tenants);
+                (status, "application/json", page)
+            }
+            Err(rule) => (400, "text/plain; charset=utf-8", rule.to_owned()),
+        },
         "/metrics" => match metrics.page(clock::now(), || metrics::page(service)) {
             Ok(page) => (200, prometheus::TEXT_FORMAT, page),
             Err(error) => (500, "text/plain; charset=utf-8", error.to_string()),

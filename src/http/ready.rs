@@ -4,6 +4,19 @@ use std::fmt::Write;
 
 use crate::pool::health::{Report, Row};
 
+/// True if all tenants are to be well too. Anything else in a query is refused: a probe
+/// that is misspelt would be told 200 of something it did not ask for.
+///
+/// # Errors
+/// The rule.
+pub(super) fn asks_for_tenants(query: &str) -> Result<bool, &'static str> {
+    match query {
+        "" => Ok(false),
+        "tenants=all" => Ok(true),
+        _ => Err("unknown query: there is /health/ready and /health/ready?tenants=all\n"),
+    }
+}
+
 /// The page, and its status: that of the service alone, or with `tenants` of all tenants
 /// too.
 pub(super) fn page(report: &Report, tenants: bool) -> (u16, String) {
@@ -65,6 +78,14 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_but_all_tenants_may_be_asked_for() {
+        assert_eq!((asks_for_tenants(""), asks_for_tenants("tenants=all")), (Ok(false), Ok(true)));
+        for query in ["tenants=ALL", "tenant=acme", "tenants=all&x=1", "tenants", "&"] {
+            assert!(asks_for_tenants(query).is_err(), "{query}");
+        }
+    }
 
     #[test]
     fn a_text_is_quoted_whatever_it_holds() {

@@ -14,6 +14,7 @@ use crate::core::callers::CallerId;
 use crate::core::gate::{Asks, Entry, Gate, Refusal};
 use crate::core::ids::TenantId;
 use crate::core::losses::Losses;
+use crate::core::quoted::Quoted;
 use crate::core::secs::Secs;
 use crate::core::wait_queue::{Handed, WaiterId};
 use crate::core::warmth::Warmth;
@@ -328,8 +329,11 @@ impl Tenant {
         let now = clock::now();
         let handed = self.gate().opened(now);
         log::info!(
-            "event=pool_created tenant={} max_connections={} min_connections={} max_lifetime_s={} idle_timeout_s={} peer={}",
+            "event=pool_created tenant={} server={} database={} user={} max_connections={} min_connections={} max_lifetime_s={} idle_timeout_s={} peer={}",
             self.id,
+            Quoted(&self.connect.servers()),
+            Quoted(&self.dsn.dbname),
+            Quoted(&self.dsn.user),
             self.settings.max_connections,
             self.settings.min_connections,
             Secs(self.settings.max_lifetime),

@@ -21,6 +21,7 @@ use crate::config::dsn::Dsn;
 use crate::core::callers::CallerId;
 use crate::core::gate::Gate;
 use crate::core::ids::TenantId;
+use crate::core::quoted::Quoted;
 use crate::error::Error;
 use crate::logging;
 use crate::pool::identity::{Difference, Identity};
@@ -101,15 +102,25 @@ impl Registry {
     }
 
     fn tell_change(&self, before: &Tenant, after: &Tenant) {
-        let event = match before.identity().against(&after.identity()) {
-            Difference::Servers => "servers_changed",
-            _ => {
-                self.guesses.forget(after.id());
-                "password_changed"
+        let id = after.id();
+        if before.identity().against(&after.identity()) == Difference::Servers {
+            // Who still has the old DSN moves it back, so somebody should look.
+            if logging::admits("servers_changed", Some(id)) {
+                let (from, to) = (before.connect.servers(), after.connect.servers());
+                log::warn!(
+                    "event=servers_changed tenant={id} from={} to={} database={} user={} peer={}",
+                    Quoted(&from),
+                    Quoted(&to),
+                    Quoted(&after.dsn.dbname),
+                    Quoted(&after.dsn.user),
+                    after.brought_by().as_str(),
+                );
             }
-        };
-        if logging::admits(event, Some(after.id())) {
-            log::info!("event={event} tenant={}", after.id());
+            return;
+        }
+        self.guesses.forget(id);
+        if logging::admits("password_changed", Some(id)) {
+            log::info!("event=password_changed tenant={id}");
         }
     }
 }
