@@ -1,16 +1,16 @@
 //! One conversation with PostgreSQL: what is sent, and what comes back.
 
+mod idle;
+mod login;
+
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::backend::listen::{Heard, Notification};
+use crate::backend::listen::Notification;
 use crate::backend::notice::{Notice, Notices};
 use crate::backend::stream::watch::Watch;
 use crate::backend::stream::wire::Stream;
-use crate::clock;
 use crate::core::transaction::TransactionState;
 use crate::error::{Excess, PgFault};
 use crate::pgwire::bounds::Bounds;
@@ -27,9 +27,6 @@ const AHEAD: usize = 16 << 20;
 
 /// So many reads are for what PostgreSQL has said before it took nothing more.
 const GASPS: usize = 16;
-
-/// So many reads are for what has come while nothing was asked, 1 MiB in all.
-const LOOKS: usize = 64;
 
 /// The stream is of no use any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -324,111 +321,6 @@ impl Conversation {
     pub fn skip(&mut self) -> Result<(), Gone> {
         while !matches!(self.receive()?, Message::Ready(_)) {}
         Ok(())
-    }
-
-    /// Nothing is awaited: true if the session is as it was, as far as can be seen
-    /// without asking. Notices, notifications and settings may have come. At rest, unlike
-    /// in somebody's hands, they come whole and have an end.
-    pub fn is_quiet(&mut self, at_rest: bool) -> bool {
-        if self.is_gone() {
-            return false;
-        }
-        for _ in 0..LOOKS {
-            match self.arrived() {
-                Ok(true) => {
-                    // Its last words, most likely.
-                    let _ = self.take();
-                    self.break_off();
-                    return false;
-                }
-                Err(Gone) => return false,
-                Ok(false) => {}
-            }
-            match self.read_ahead() {
-                Ok(true) => {}
-                // Half a message that nobody has asked for would swallow what comes next.
-                Ok(false) if self.reader.is_empty() || !at_rest => return true,
-                Ok(false) | Err(_) => {
-                    self.break_off();
-                    return false;
-                }
-            }
-        }
-        if at_rest {
-            // Who sends without end is not at rest.
-            self.break_off();
-        }
-        !at_rest
-    }
-
-    /// Waits for a notification or a nudge, for `limit` at most.
-    ///
-    /// # Errors
-    /// The stream is gone, or something came that nobody has asked for.
-    pub fn hear_one(&mut self, limit: Duration) -> Result<Heard, Gone> {
-        let until = clock::now() + limit;
-        let Ok(bell) = self.watch.bell() else { return Err(self.break_off()) };
-        loop {
-            if self.watch.take_nudge() {
-                return Ok(Heard::Nudge);
-            }
-            if let Some(next) = self.notifications.pop_front() {
-                return Ok(Heard::Notification(next));
-            }
-            self.bounds.took_notifications();
-            if self.arrived()? {
-                let _ = self.take();
-                return Err(self.break_off());
-            }
-            if !self.notifications.is_empty() {
-                continue;
-            }
-            match self.read_ahead() {
-                Ok(true) => {
-                    self.count()?;
-                    continue;
-                }
-                Ok(false) => {}
-                Err(_) => return Err(self.break_off()),
-            }
-            let left = until.saturating_duration_since(clock::now());
-            if left.is_zero() {
-                return Ok(Heard::Nothing);
-            }
-            let polled = self.stream.socket().poll(false, Some(bell.as_fd()), Some(left));
-            if polled.is_err_and(|error| error.kind() != io::ErrorKind::TimedOut) {
-                return Err(self.break_off());
-            }
-        }
-    }
-
-    /// The next message of a login, as it came, for whoever logs in.
-    ///
-    /// # Errors
-    /// The stream's, or that more has come than may.
-    pub fn next_of_login(&mut self, raw: &mut Vec<u8>) -> io::Result<Message<'_>> {
-        while !self.reader.is_ready(&mut self.bounds).map_err(io::Error::other)? {
-            match self.stream.read(self.reader.room())? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                read => self.reader.filled(read),
-            }
-        }
-        let (kind, body) = self.reader.whole();
-        raw.push(kind);
-        raw.extend_from_slice(&u32::try_from(body.len() + 4).unwrap_or(u32::MAX).to_be_bytes());
-        raw.extend_from_slice(body);
-        let message = self.reader.take().map_err(io::Error::other)?;
-        self.facts.note(&message);
-        match message {
-            Message::Setting(setting) => self.bounds.setting(setting).map_err(io::Error::other)?,
-            Message::Notice(fields) => note(&self.notices, fields),
-            Message::Ready(state) => {
-                self.watch.is_ready(state);
-                self.bounds.ready();
-            }
-            _ => {}
-        }
-        Ok(message)
     }
 
     /// The session is in this state, whatever PostgreSQL has still to say of it.

@@ -16,7 +16,7 @@ use crate::backend::login::Login;
 use crate::backend::refusal::Refusal;
 use crate::pgwire::message::Message;
 
-/// The lender's side. A leaf lock, held by the one thread that logs in.
+/// The lender's side. A leaf lock: nothing is read or written under it.
 #[derive(Clone, Default)]
 pub struct Loan(Arc<Mutex<Option<Conversation>>>);
 
@@ -35,6 +35,14 @@ impl Loan {
     pub(super) fn take(&self) -> Option<Conversation> {
         self.lock().take()
     }
+
+    /// Does something with it while it is lent. `None`: the loan is over.
+    fn with<T>(&self, act: impl FnOnce(&mut Conversation) -> T) -> Option<T> {
+        let mut conversation = self.take()?;
+        let done = act(&mut conversation);
+        *self.lock() = Some(conversation);
+        Some(done)
+    }
 }
 
 /// The driver's side. Once the loan is over, the stream has ended.
@@ -47,20 +55,22 @@ pub struct Lent {
 
 impl Lent {
     fn read(&mut self) -> io::Result<()> {
-        let mut guard = self.loan.lock();
-        let Some(conversation) = guard.as_mut() else { return Ok(()) };
-        if let Message::Authentication(&[a, b, c, d, ..]) =
-            conversation.next_of_login(&mut self.unread)?
-        {
-            self.login.note(u32::from_be_bytes([a, b, c, d]));
-        }
-        if self.login.was_asked() {
-            conversation.watch().is_asked();
-        }
+        let Lent { loan, login, unread } = self;
+        let read = loan.with(|conversation| {
+            if let Message::Authentication(&[a, b, c, d, ..]) =
+                conversation.next_of_login(unread)?
+            {
+                login.note(u32::from_be_bytes([a, b, c, d]));
+            }
+            if login.was_asked() {
+                conversation.watch().is_asked();
+            }
+            Ok(())
+        });
         // The driver has not seen the question yet, so it cannot answer.
-        match self.login.objection() {
+        match login.objection() {
             Some(why) => Err(io::Error::other(Refusal::Mismatch(why.to_owned()))),
-            None => Ok(()),
+            None => read.unwrap_or(Ok(())),
         }
     }
 }
@@ -87,10 +97,8 @@ impl AsyncWrite for Lent {
         _: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(match self.loan.lock().as_mut() {
-            Some(conversation) => conversation.stream().try_write(buf),
-            None => Ok(buf.len()),
-        })
+        let written = self.loan.with(|conversation| conversation.stream().try_write(buf));
+        Poll::Ready(written.unwrap_or(Ok(buf.len())))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -104,9 +112,7 @@ impl AsyncWrite for Lent {
 
 impl TlsStream for Lent {
     fn channel_binding(&self) -> ChannelBinding {
-        match self.loan.lock().as_mut() {
-            Some(conversation) => conversation.stream().channel_binding(),
-            None => ChannelBinding::none(),
-        }
+        let binding = self.loan.with(|conversation| conversation.stream().channel_binding());
+        binding.unwrap_or_else(ChannelBinding::none)
     }
 }

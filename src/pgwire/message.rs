@@ -5,8 +5,10 @@ use crate::core::transaction::TransactionState;
 
 /// One message, or a part of one; its texts and values are still in the buffer.
 ///
+/// `Debug` shows how long it is and not what is in it: rows, texts and keys are secrets.
+///
 /// Source: "Message Formats" in PostgreSQL's documentation of its protocol, version 3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Message<'a> {
     /// ParseComplete.
     Parsed,
@@ -54,6 +56,40 @@ pub enum Message<'a> {
     Version,
     /// ReadyForQuery.
     Ready(TransactionState),
+}
+
+impl std::fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, length) = match self {
+            Message::Parsed => ("Parsed", None),
+            Message::Bound => ("Bound", None),
+            Message::Closed => ("Closed", None),
+            Message::Parameters(body) => ("Parameters", Some(body.len())),
+            Message::Columns(body) => ("Columns", Some(body.len())),
+            Message::NoColumns => ("NoColumns", None),
+            Message::Row(body) => ("Row", Some(body.len())),
+            Message::LongRow(bytes) => ("LongRow", Some(*bytes)),
+            Message::Complete(tag) => ("Complete", Some(tag.len())),
+            Message::Empty => ("Empty", None),
+            Message::Suspended => ("Suspended", None),
+            Message::CopyIn => ("CopyIn", None),
+            Message::CopyOut => ("CopyOut", None),
+            Message::Data(data) => ("Data", Some(data.len())),
+            Message::DataEnd => ("DataEnd", None),
+            Message::Error(fields) => ("Error", Some(fields.len())),
+            Message::Notice(fields) => ("Notice", Some(fields.len())),
+            Message::Notification(body) => ("Notification", Some(body.len())),
+            Message::Setting(body) => ("Setting", Some(body.len())),
+            Message::Key(body) => ("Key", Some(body.len())),
+            Message::Authentication(body) => ("Authentication", Some(body.len())),
+            Message::Version => ("Version", None),
+            Message::Ready(state) => return f.debug_tuple("Ready").field(state).finish(),
+        };
+        match length {
+            Some(length) => write!(f, "{name}({length} bytes)"),
+            None => f.write_str(name),
+        }
+    }
 }
 
 /// What is no message of PostgreSQL's protocol.
@@ -106,7 +142,7 @@ impl<'a> Message<'a> {
 }
 
 /// Reads the fields of a message's body one after the other.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -233,6 +269,12 @@ mod tests {
         assert_eq!(parameters(&[0, 1, 0, 0, 0, 23]), Some(vec![23]));
         assert_eq!(parameters(&[0, 2, 0, 0, 0, 23]), None);
         assert_eq!(parameters(&[0, 0, 0]), None);
+    }
+
+    #[test]
+    fn nothing_of_what_a_message_holds_is_shown() {
+        let shown = format!("{:?} {:?}", Message::Row(b"secret"), Message::Key(b"12345678"));
+        assert_eq!(shown, "Row(6 bytes) Key(8 bytes)");
     }
 
     #[test]

@@ -12,8 +12,8 @@ const ROOM: usize = 4 << 10;
 /// The type of a message, and the length of what follows with its own four bytes.
 const HEADER: usize = 5;
 
-/// The buffer, and where it stands.
-#[derive(Debug, Default)]
+/// The buffer, and where it stands. It has no `Debug`: rows are secrets.
+#[derive(Default)]
 pub struct Reader {
     bytes: Vec<u8>,
     /// What lies before this has been given away.

@@ -11,8 +11,8 @@ use postgres_protocol::IsNull;
 
 use crate::pgwire::values::Encoded;
 
-/// What is to go out.
-#[derive(Debug, Default)]
+/// What is to go out. It has no `Debug`: parameters are secrets.
+#[derive(Default)]
 pub struct Writer(BytesMut);
 
 /// More memory than this is given back once it is written.

@@ -7,15 +7,11 @@ use std::sync::Arc;
 use crate::backend::pg::awaited::Step;
 use crate::backend::pg::body::PgBackend;
 use crate::backend::pg::prepared::Prepared;
-use crate::backend::pg::run::{leaves_none_open, limit_of, End};
+use crate::backend::pg::run::{leaves_none_open, limit_of};
 use crate::backend::pg::statements::may_change_meanings;
 use crate::backend::session::{Coming, Done, Rows, RunError, Sent};
 use crate::clock;
 use crate::core::transaction::TransactionState;
-use crate::error::Excess;
-use crate::pgwire::fault::fault_in;
-use crate::pgwire::message::Message;
-use crate::pgwire::row::RawRow;
 
 /// More than so many bytes of a call are not sent ahead: while they go out, nobody reads
 /// the answers of those that came first.
@@ -160,50 +156,15 @@ impl PgBackend {
     }
 
     fn read_step(&mut self, step: &Step, rows: &mut dyn Rows) -> Result<Done, RunError> {
-        let notices = self.conversation.notices.clone();
-        let shapes = step.prepared.as_ref().map_or(&[][..], |prepared| &prepared.shapes);
-        let end = loop {
-            let excess = match self.conversation.receive() {
-                Err(_) => return Err(self.lost(Sent::Whole)),
-                Ok(Message::Row(body)) => match RawRow::read(body, shapes.len()) {
-                    Some(row) => {
-                        rows.notices(&notices);
-                        rows.row(shapes, &row);
-                        continue;
-                    }
-                    None => Excess::Garbage(b'D'),
-                },
-                Ok(Message::LongRow(bytes)) => {
-                    rows.notices(&notices);
-                    rows.too_long(bytes);
-                    continue;
-                }
-                Ok(Message::Closed | Message::Parsed) => continue,
-                Ok(Message::Bound) => {
-                    self.bound = true;
-                    if let Some(prepared) = &step.prepared {
-                        rows.head(prepared.columns.clone());
-                    }
-                    continue;
-                }
-                Ok(Message::Complete(tag)) => {
-                    break End::Complete(String::from_utf8_lossy(tag).into_owned());
-                }
-                Ok(Message::Empty) => break End::Complete(String::new()),
-                Ok(Message::Suspended) => break End::Suspended,
-                Ok(Message::Error(fields)) => {
-                    let fault = Box::new(fault_in(fields));
-                    // PostgreSQL leaves out all that came behind it.
-                    self.ahead.steps.clear();
-                    self.statements.forget(&step.sql);
-                    if self.conversation.skip().is_err() {
-                        return Err(self.lost(Sent::Whole));
-                    }
-                    return Err(self.faulted(fault));
-                }
-                Ok(_) => Excess::OutOfTurn("while statements run that were sent together"),
-            };
-            return Err(self.garbled(excess, Sent::Whole));
+        let told = self.until_end(step.prepared.as_deref(), rows)?;
+        if told.is_err() {
+            // PostgreSQL leaves out all that came behind it.
+            self.ahead.steps.clear();
+            self.statements.forget(&step.sql);
+        }
+        let end = match told {
+            Ok(end) if self.ahead.is_awaited() => end,
+            told => self.settle(told)?,
         };
         let done = self.done(end, step.limit)?;
         if self.ahead.is_awaited() {
@@ -212,15 +173,6 @@ impl PgBackend {
                 "COMMIT" | "ROLLBACK" => TransactionState::None,
                 _ => TransactionState::Open,
             });
-        } else {
-            match self.conversation.receive() {
-                Ok(Message::Ready(_)) => {}
-                Ok(_) => {
-                    let excess = Excess::OutOfTurn("at the end of statements sent together");
-                    return Err(self.garbled(excess, Sent::Whole));
-                }
-                Err(_) => return Err(self.lost(Sent::Whole)),
-            }
         }
         Ok(Done { cached: step.cached, ..done })
     }

@@ -45,6 +45,9 @@ fn is_command(Statement { sql, parameters }: &Statement) -> bool {
     parameters.is_empty() && matches!(sql.as_str(), "BEGIN" | "COMMIT" | "ROLLBACK")
 }
 
+/// What PostgreSQL has told of one statement.
+pub(super) type Told = Result<End, Box<PgFault>>;
+
 impl PgBackend {
     /// True if a kept statement failed before it ran, because it is not there.
     fn is_absent(&self, fault: &PgFault) -> bool {
@@ -191,18 +194,27 @@ impl PgBackend {
         })
     }
 
-    /// Reads the answer to a statement, to its end.
+    /// Reads the answer to a statement that was sent alone, to its ReadyForQuery.
     fn answer(&mut self, prepared: &Prepared, rows: &mut dyn Rows) -> Result<End, RunError> {
+        let told = self.until_end(Some(prepared), rows)?;
+        self.settle(told)
+    }
+
+    /// Reads up to the end of a statement.
+    pub(super) fn until_end(
+        &mut self,
+        prepared: Option<&Prepared>,
+        rows: &mut dyn Rows,
+    ) -> Result<Told, RunError> {
         let notices = self.conversation.notices.clone();
-        let columns = prepared.shapes.len();
-        let (mut end, mut failed) = (None, None);
+        let shapes = prepared.map_or(&[][..], |prepared| &prepared.shapes);
         loop {
             let excess = match self.conversation.receive() {
                 Err(_) => return Err(self.lost(Sent::Whole)),
-                Ok(Message::Row(body)) => match RawRow::read(body, columns) {
+                Ok(Message::Row(body)) => match RawRow::read(body, shapes.len()) {
                     Some(row) => {
                         rows.notices(&notices);
-                        rows.row(&prepared.shapes, &row);
+                        rows.row(shapes, &row);
                         continue;
                     }
                     None => Excess::Garbage(b'D'),
@@ -214,34 +226,40 @@ impl PgBackend {
                 }
                 Ok(Message::Bound) => {
                     self.bound = true;
-                    rows.head(prepared.columns.clone());
+                    if let Some(prepared) = prepared {
+                        rows.head(prepared.columns.clone());
+                    }
                     continue;
                 }
                 Ok(Message::Closed | Message::Parsed) => continue,
                 Ok(Message::Complete(tag)) => {
-                    end = Some(End::Complete(String::from_utf8_lossy(tag).into_owned()));
-                    continue;
+                    return Ok(Ok(End::Complete(String::from_utf8_lossy(tag).into_owned())));
                 }
-                Ok(Message::Empty) => {
-                    end = Some(End::Complete(String::new()));
-                    continue;
-                }
-                Ok(Message::Suspended) => {
-                    end = Some(End::Suspended);
-                    continue;
-                }
-                Ok(Message::Error(fields)) => {
-                    failed = Some(Box::new(fault_in(fields)));
-                    continue;
-                }
-                Ok(Message::Ready(_)) => match (failed, end) {
-                    (Some(fault), _) => return Err(self.faulted(fault)),
-                    (None, Some(end)) => return Ok(end),
-                    (None, None) => Excess::OutOfTurn("ready before a statement has ended"),
-                },
+                Ok(Message::Empty) => return Ok(Ok(End::Complete(String::new()))),
+                Ok(Message::Suspended) => return Ok(Ok(End::Suspended)),
+                Ok(Message::Error(fields)) => return Ok(Err(Box::new(fault_in(fields)))),
+                Ok(Message::Ready(_)) => Excess::OutOfTurn("ready before a statement has ended"),
                 Ok(_) => Excess::OutOfTurn("while a statement runs"),
             };
             return Err(self.garbled(excess, Sent::Whole));
+        }
+    }
+
+    /// Reads the ReadyForQuery behind a statement. An error may come before it still, such
+    /// as that of a deferred constraint.
+    pub(super) fn settle(&mut self, told: Told) -> Result<End, RunError> {
+        let told = match (told, self.conversation.receive()) {
+            (_, Err(_)) => return Err(self.lost(Sent::Whole)),
+            (told, Ok(Message::Ready(_))) => return told.map_err(|fault| self.faulted(fault)),
+            (_, Ok(Message::Error(fields))) => Box::new(fault_in(fields)),
+            (..) => {
+                let excess = Excess::OutOfTurn("behind a statement");
+                return Err(self.garbled(excess, Sent::Whole));
+            }
+        };
+        match self.conversation.skip() {
+            Ok(()) => Err(self.faulted(told)),
+            Err(_) => Err(self.lost(Sent::Whole)),
         }
     }
 }

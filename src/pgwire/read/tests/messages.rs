@@ -39,7 +39,7 @@ fn each() -> Vec<(Vec<u8>, Message<'static>)> {
 fn each_kind_is_read_however_the_bytes_are_cut() {
     let all = each();
     let bytes: Vec<u8> = all.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
-    let expected: Vec<String> = all.iter().map(|(_, read)| format!("{read:?}")).collect();
+    let expected: Vec<String> = all.iter().map(|(_, read)| shown(*read)).collect();
     for size in 1..=bytes.len() {
         let (mut reader, mut bounds) = (Reader::default(), Bounds::default());
         assert_eq!(read(&mut reader, &mut bounds, &bytes, size), expected, "{size}");
@@ -68,7 +68,7 @@ fn messages_are_whole_however_the_bytes_are_cut() {
         let seen = read(&mut reader, &mut bounds, &bytes, size);
         let expected =
             [Message::Row(&row), Message::NoColumns, Message::Ready(TransactionState::Open)];
-        assert_eq!(seen, expected.map(|message| format!("{message:?}")), "{size}");
+        assert_eq!(seen, expected.map(shown), "{size}");
         assert!(reader.is_empty());
     }
 }
@@ -78,7 +78,7 @@ fn bytes_inside_a_message_are_not_taken_for_another() {
     let (mut reader, mut bounds) = (Reader::default(), Bounds::default());
     let inner = message(b'Z', b"E");
     let seen = read(&mut reader, &mut bounds, &message(b'D', &inner), 1);
-    assert_eq!(seen, [format!("{:?}", Message::Row(&inner))]);
+    assert_eq!(seen, [shown(Message::Row(&inner))]);
 }
 
 #[test]

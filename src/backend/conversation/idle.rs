@@ -1,0 +1,90 @@
+//! What comes while nothing was asked.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::{Conversation, Gone};
+use crate::backend::listen::Heard;
+use crate::clock;
+
+/// So many reads are for what has come while nothing was asked, 1 MiB in all.
+const LOOKS: usize = 64;
+
+impl Conversation {
+    /// Nothing is awaited: true if the session is as it was, as far as can be seen
+    /// without asking. Notices, notifications and settings may have come. At rest, unlike
+    /// in somebody's hands, they come whole and have an end.
+    pub fn is_quiet(&mut self, at_rest: bool) -> bool {
+        if self.is_gone() {
+            return false;
+        }
+        for _ in 0..LOOKS {
+            match self.arrived() {
+                Ok(true) => {
+                    // Its last words, most likely.
+                    let _ = self.take();
+                    self.break_off();
+                    return false;
+                }
+                Err(Gone) => return false,
+                Ok(false) => {}
+            }
+            match self.read_ahead() {
+                Ok(true) => {}
+                // Half a message that nobody has asked for would swallow what comes next.
+                Ok(false) if self.reader.is_empty() || !at_rest => return true,
+                Ok(false) | Err(_) => {
+                    self.break_off();
+                    return false;
+                }
+            }
+        }
+        if at_rest {
+            // Who sends without end is not at rest.
+            self.break_off();
+        }
+        !at_rest
+    }
+
+    /// Waits for a notification or a nudge, for `limit` at most.
+    ///
+    /// # Errors
+    /// The stream is gone, or something came that nobody has asked for.
+    pub fn hear_one(&mut self, limit: Duration) -> Result<Heard, Gone> {
+        let until = clock::now() + limit;
+        let Ok(bell) = self.watch.bell() else { return Err(self.break_off()) };
+        loop {
+            if self.watch.take_nudge() {
+                return Ok(Heard::Nudge);
+            }
+            if let Some(next) = self.notifications.pop_front() {
+                return Ok(Heard::Notification(next));
+            }
+            self.bounds.took_notifications();
+            if self.arrived()? {
+                let _ = self.take();
+                return Err(self.break_off());
+            }
+            if !self.notifications.is_empty() {
+                continue;
+            }
+            match self.read_ahead() {
+                Ok(true) => {
+                    self.count()?;
+                    continue;
+                }
+                Ok(false) => {}
+                Err(_) => return Err(self.break_off()),
+            }
+            let left = until.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                return Ok(Heard::Nothing);
+            }
+            let polled = self.stream.socket().poll(false, Some(bell.as_fd()), Some(left));
+            if polled.is_err_and(|error| error.kind() != io::ErrorKind::TimedOut) {
+                return Err(self.break_off());
+            }
+        }
+    }
+}
