@@ -8,7 +8,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use connection_pool_manager::client::{statement, Client, Security};
+use connection_pool_manager::client::service::{statement, Client, Security};
 use connection_pool_manager::config::{Config, Tls};
 use connection_pool_manager::embedded::{Embedded, Options};
 use connection_pool_manager::proto::sql::ExecuteRequest;

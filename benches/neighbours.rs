@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use connection_pool_manager::client::{Client, Security};
+use connection_pool_manager::client::service::{Client, Security};
 use connection_pool_manager::config::{Config, Tls};
 use connection_pool_manager::embedded::{Embedded, Options};
 use connection_pool_manager::proto::connection_pool::{ConnectionRequest, ConnectionResponse};

@@ -65,30 +65,46 @@
 //!   backend → {pgwire, metrics, config, core}`; `core` and `pgwire` are pure. A test
 //!   reads it from the source, and that files do not name each other in rings.
 
+#[cfg(feature = "server")]
 pub mod cli;
+#[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "server")]
 pub mod server;
 
+#[cfg(feature = "server")]
 pub mod http;
+#[cfg(feature = "server")]
 pub mod rpc;
 
+#[cfg(feature = "server")]
 pub mod runtime;
 
+#[cfg(feature = "server")]
 pub mod pool;
 
+#[cfg(feature = "server")]
 pub mod backend;
 
+#[cfg(feature = "server")]
 pub mod pgwire;
 
+#[cfg(feature = "server")]
 pub mod config;
 pub mod core;
+#[cfg(feature = "server")]
 pub mod error;
+#[cfg(feature = "server")]
 pub mod metrics;
 pub mod proto;
 
 pub mod clock;
+#[cfg(feature = "server")]
 pub mod dev_certs;
+#[cfg(feature = "server")]
 pub mod embedded;
+#[cfg(feature = "server")]
 pub mod listener;
+#[cfg(feature = "server")]
 pub mod logging;
 pub mod threads;

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use connection_pool_manager::client::{CallError, Client};
+use connection_pool_manager::client::service::{CallError, Client};
 use connection_pool_manager::proto::connection_pool::{ConnectionRequest, ConnectionResponse};
 use futures_executor::block_on;
 use futures_util::stream::{FuturesUnordered, StreamExt};

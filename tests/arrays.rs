@@ -3,7 +3,7 @@
 
 mod harness;
 
-use connection_pool_manager::client::{statement, text_at};
+use connection_pool_manager::client::service::{statement, text_at};
 use connection_pool_manager::proto::sql::value::Kind;
 use connection_pool_manager::proto::sql::{
     ArrayDimension, ArrayValue, ExecuteRequest, ExecuteResponse, Statement, Value,

@@ -3,7 +3,7 @@
 
 mod harness;
 
-use connection_pool_manager::client::{statement, CallError};
+use connection_pool_manager::client::service::{statement, CallError};
 use connection_pool_manager::proto::sql::query_response::Kind as Streamed;
 use connection_pool_manager::proto::sql::value::Kind;
 use connection_pool_manager::proto::sql::{

@@ -5,7 +5,7 @@ mod harness;
 
 use std::net::{Ipv4Addr, TcpListener};
 
-use connection_pool_manager::client::CallError;
+use connection_pool_manager::client::service::CallError;
 use connection_pool_manager::embedded::{Embedded, Options, StopMode};
 use connection_pool_manager::proto::connection_pool::{BreakerState, ConnectionRequest};
 use futures_util::FutureExt;

@@ -17,7 +17,7 @@ mod way;
 
 use std::time::Duration;
 
-use connection_pool_manager::client::CallError;
+use connection_pool_manager::client::service::CallError;
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::ExecuteResponse;

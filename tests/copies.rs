@@ -10,8 +10,8 @@ mod order;
 #[path = "copies/refusals.rs"]
 mod refusals;
 
-use connection_pool_manager::client::copy::CopyIn;
-use connection_pool_manager::client::{statement, CallError};
+use connection_pool_manager::client::service::copy::CopyIn;
+use connection_pool_manager::client::service::{statement, CallError};
 use connection_pool_manager::proto::sql::copy_out_response::Kind;
 use connection_pool_manager::proto::sql::{
     CopyInResponse, CopyInStart, CopyOutRequest, CopyOutTrailer, ExecuteRequest,

@@ -6,7 +6,7 @@ mod harness;
 
 use std::collections::BTreeSet;
 
-use connection_pool_manager::client::text_at;
+use connection_pool_manager::client::service::text_at;
 use harness::sql::{state_of, NONE};
 use harness::{tenant, Held, Service, Tenant};
 

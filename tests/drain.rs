@@ -3,8 +3,8 @@
 
 mod harness;
 
-use connection_pool_manager::client::session::Session;
-use connection_pool_manager::client::CallError;
+use connection_pool_manager::client::service::session::Session;
+use connection_pool_manager::client::service::CallError;
 use connection_pool_manager::proto::connection_pool::ReleaseOutcome;
 use connection_pool_manager::proto::sql::session_executed::Outcome;
 use connection_pool_manager::proto::sql::session_request::Kind;

@@ -5,7 +5,7 @@ mod harness;
 
 use std::path::Path;
 
-use connection_pool_manager::client::CallError;
+use connection_pool_manager::client::service::CallError;
 use connection_pool_manager::embedded::{Embedded, Options};
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use harness::code::{ABORTED, FAILED_PRECONDITION, RESOURCE_EXHAUSTED, UNAVAILABLE, UNKNOWN};

@@ -7,7 +7,7 @@ mod harness;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use connection_pool_manager::client::{statement, text_at};
+use connection_pool_manager::client::service::{statement, text_at};
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::ExecuteRequest;
 use harness::{code, refused, tenant, Service, PATIENCE};

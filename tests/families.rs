@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
-use connection_pool_manager::client::{Client, Security};
+use connection_pool_manager::client::service::{Client, Security};
 use grpcio::EnvBuilder;
 use harness::h2::H2;
 use harness::{command, eventually, refusal, tenant, Service};

@@ -6,7 +6,7 @@ mod harness;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 
-use connection_pool_manager::client::{statement, text_at, CallError};
+use connection_pool_manager::client::service::{statement, text_at, CallError};
 use connection_pool_manager::embedded::{Embedded, Options, StopMode};
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use connection_pool_manager::proto::errors::work_outcome::Outcome;

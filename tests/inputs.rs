@@ -9,7 +9,7 @@ mod pki;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-use connection_pool_manager::client::{statement, CallError, Client};
+use connection_pool_manager::client::service::{statement, CallError, Client};
 use connection_pool_manager::dev_certs;
 use connection_pool_manager::proto::connection_pool::{ConnectionRequest, RenewRequest};
 use connection_pool_manager::proto::sql::value::Kind;

@@ -3,8 +3,8 @@
 
 mod harness;
 
-use connection_pool_manager::client::session::Session;
-use connection_pool_manager::client::Client;
+use connection_pool_manager::client::service::session::Session;
+use connection_pool_manager::client::service::Client;
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use connection_pool_manager::proto::sql::session_request::Kind;
 use futures_util::FutureExt;

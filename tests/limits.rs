@@ -6,8 +6,8 @@ mod harness;
 
 use std::collections::HashMap;
 
-use connection_pool_manager::client::session::Session;
-use connection_pool_manager::client::{CallError, Client};
+use connection_pool_manager::client::service::session::Session;
+use connection_pool_manager::client::service::{CallError, Client};
 use connection_pool_manager::proto::connection_pool::{ConnectionRequest, ConnectionResponse};
 use futures_executor::block_on;
 use futures_util::FutureExt;

@@ -3,8 +3,8 @@
 
 mod harness;
 
-use connection_pool_manager::client::listen::Listen;
-use connection_pool_manager::client::{CallError, Client};
+use connection_pool_manager::client::service::listen::Listen;
+use connection_pool_manager::client::service::{CallError, Client};
 use connection_pool_manager::embedded::{Embedded, Options, StopMode};
 use connection_pool_manager::proto::sql::listen_response::Kind;
 use connection_pool_manager::proto::sql::ListenRequest;

@@ -6,7 +6,7 @@ mod harness;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use connection_pool_manager::client::statement;
+use connection_pool_manager::client::service::statement;
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use connection_pool_manager::proto::sql::ExecuteRequest;
 use harness::proxy::Proxy;

@@ -5,7 +5,7 @@
 
 mod harness;
 
-use connection_pool_manager::client::{statement, text_at, CallError};
+use connection_pool_manager::client::service::{statement, text_at, CallError};
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::session_executed::Outcome as Executed;
 use connection_pool_manager::proto::sql::session_response::Kind as Said;

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use connection_pool_manager::client::{statement, CallError};
+use connection_pool_manager::client::service::{statement, CallError};
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::{ExecuteRequest, ExecuteResponse};
 use harness::proxy::Proxy;

@@ -4,7 +4,7 @@
 
 mod harness;
 
-use connection_pool_manager::client::statement;
+use connection_pool_manager::client::service::statement;
 use connection_pool_manager::proto::connection_pool::{ConnectionRequest, ConnectionResponse};
 use connection_pool_manager::proto::sql::value::Kind;
 use connection_pool_manager::proto::sql::{ExecuteRequest, Statement, Value};

@@ -3,8 +3,8 @@
 
 mod harness;
 
-use connection_pool_manager::client::query::Query;
-use connection_pool_manager::client::{statement, CallError, Client};
+use connection_pool_manager::client::service::query::Query;
+use connection_pool_manager::client::service::{statement, CallError, Client};
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::query_response::Kind;
 use connection_pool_manager::proto::sql::value::Kind as Of;

@@ -6,7 +6,7 @@ mod harness;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use connection_pool_manager::client::CallError;
+use connection_pool_manager::client::service::CallError;
 use connection_pool_manager::embedded::{Embedded, Options, StopMode};
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use harness::{

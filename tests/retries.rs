@@ -5,7 +5,7 @@ mod harness;
 
 use std::collections::HashSet;
 
-use connection_pool_manager::client::{CallError, Client};
+use connection_pool_manager::client::service::{CallError, Client};
 use connection_pool_manager::proto::connection_pool::{ConnectionRequest, ConnectionResponse};
 use futures_executor::block_on;
 use futures_util::stream::{FuturesUnordered, StreamExt};

@@ -6,7 +6,7 @@ mod harness;
 
 use std::collections::{HashMap, HashSet};
 
-use connection_pool_manager::client::{CallError, Client};
+use connection_pool_manager::client::service::{CallError, Client};
 use connection_pool_manager::proto::connection_pool::{ConnectionRequest, ConnectionResponse};
 use futures_util::FutureExt;
 use harness::{

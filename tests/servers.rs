@@ -3,7 +3,7 @@
 
 mod harness;
 
-use connection_pool_manager::client::Client;
+use connection_pool_manager::client::service::Client;
 use connection_pool_manager::embedded::{Embedded, Options};
 use connection_pool_manager::proto::connection_pool::{ConnectionRequest, ConnectionResponse};
 use harness::proxy::Proxy;

@@ -3,8 +3,8 @@
 
 mod harness;
 
-use connection_pool_manager::client::session::Session;
-use connection_pool_manager::client::{text_at, CallError};
+use connection_pool_manager::client::service::session::Session;
+use connection_pool_manager::client::service::{text_at, CallError};
 use connection_pool_manager::proto::connection_pool::{
     ConnectionRequest, LeaseEndReason, ReleaseOutcome, RenewRequest, TransactionState,
 };
@@ -107,7 +107,10 @@ fn an_execute_on_the_stream_takes_all_that_execute_takes() {
     let (mut session, _) = open(&service, &tenant);
     let execute = |id, sql: &[&str]| SessionExecute {
         id,
-        statements: sql.iter().map(|s| connection_pool_manager::client::statement(s)).collect(),
+        statements: sql
+            .iter()
+            .map(|s| connection_pool_manager::client::service::statement(s))
+            .collect(),
         ..SessionExecute::default()
     };
     session

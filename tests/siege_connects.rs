@@ -7,7 +7,7 @@ mod harness;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use connection_pool_manager::client::{CallError, Client};
+use connection_pool_manager::client::service::{CallError, Client};
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use futures_executor::block_on;
 use harness::proxy::Proxy;

@@ -3,7 +3,7 @@
 
 mod harness;
 
-use connection_pool_manager::client::{statement, CallError};
+use connection_pool_manager::client::service::{statement, CallError};
 use connection_pool_manager::proto::sql::session_request::Kind as Asked;
 use connection_pool_manager::proto::sql::session_response::Kind as Said;
 use connection_pool_manager::proto::sql::value::Kind;

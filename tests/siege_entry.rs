@@ -6,7 +6,7 @@ mod harness;
 #[path = "siege_entry/raw.rs"]
 mod raw;
 
-use connection_pool_manager::client::statement;
+use connection_pool_manager::client::service::statement;
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use connection_pool_manager::proto::sql::{
     session_request::Kind, ExecuteRequest, SessionExecute, SessionRequest,

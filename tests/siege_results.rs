@@ -6,7 +6,7 @@ mod harness;
 #[path = "siege_results/rogue.rs"]
 mod rogue;
 
-use connection_pool_manager::client::{statement, CallError};
+use connection_pool_manager::client::service::{statement, CallError};
 use connection_pool_manager::proto::sql::query_response::Kind;
 use connection_pool_manager::proto::sql::session_executed::Outcome;
 use connection_pool_manager::proto::sql::session_response::Kind as Said;

@@ -7,7 +7,7 @@ mod harness;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use connection_pool_manager::client::CallError;
+use connection_pool_manager::client::service::CallError;
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use connection_pool_manager::proto::sql::listen_response::Kind as Heard;
 use connection_pool_manager::proto::sql::ListenRequest;

@@ -4,7 +4,7 @@
 
 mod harness;
 
-use connection_pool_manager::client::CallError;
+use connection_pool_manager::client::service::CallError;
 use connection_pool_manager::proto::sql::copy_out_response::Kind as Copied;
 use connection_pool_manager::proto::sql::listen_response::Kind;
 use connection_pool_manager::proto::sql::{CopyOutRequest, ExecuteRequest, ListenRequest};

@@ -6,7 +6,7 @@ mod harness;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use connection_pool_manager::client::Client;
+use connection_pool_manager::client::service::Client;
 use connection_pool_manager::proto::connection_pool::{ConnectionRequest, ConnectionResponse};
 use harness::names::Names;
 use harness::siege::Siege;

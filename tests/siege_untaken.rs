@@ -35,7 +35,7 @@ fn query(tenant: &Tenant, sql: &str) -> Asking {
     let request = QueryRequest {
         tenant_id: tenant.name.clone(),
         dsn: tenant.dsn.clone(),
-        statement: Some(connection_pool_manager::client::statement(sql)).into(),
+        statement: Some(connection_pool_manager::client::service::statement(sql)).into(),
         ..QueryRequest::default()
     };
     one("/connectionpool.SqlService/Query", &request)

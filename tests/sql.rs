@@ -3,7 +3,7 @@
 
 mod harness;
 
-use connection_pool_manager::client::text_at;
+use connection_pool_manager::client::service::text_at;
 use connection_pool_manager::proto::connection_pool::TransactionState;
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::ExecuteRequest;

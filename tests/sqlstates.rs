@@ -3,7 +3,7 @@
 
 mod harness;
 
-use connection_pool_manager::client::CallError;
+use connection_pool_manager::client::service::CallError;
 use connection_pool_manager::embedded::{Embedded, Options, StopMode};
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use harness::code::{

@@ -6,7 +6,7 @@ mod harness;
 
 use std::sync::OnceLock;
 
-use connection_pool_manager::client::CallError;
+use connection_pool_manager::client::service::CallError;
 use connection_pool_manager::embedded::{Embedded, Options, StopMode};
 use harness::proxy::Proxy;
 use harness::sql::assert_error;
@@ -63,7 +63,7 @@ fn port_of(service: &Service, dsn: &str) -> u16 {
     let client = service.client();
     let granted = client.acquire(&fresh(), dsn).unwrap_or_else(|error| panic!("{dsn}: {error}"));
     let answer = client.run(&granted.connection_id, &["select inet_server_port()"]).unwrap();
-    connection_pool_manager::client::text_at(&answer, 0, 0, 0).parse().unwrap()
+    connection_pool_manager::client::service::text_at(&answer, 0, 0, 0).parse().unwrap()
 }
 
 #[track_caller]

@@ -16,7 +16,7 @@ mod world;
 
 use std::sync::OnceLock;
 
-use connection_pool_manager::client::{statement, CallError};
+use connection_pool_manager::client::service::{statement, CallError};
 use connection_pool_manager::proto::sql::ExecuteRequest;
 use front::{curious, Front, Manner, CLOSES};
 use harness::sql::assert_error;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use connection_pool_manager::client::CallError;
+use connection_pool_manager::client::service::CallError;
 use connection_pool_manager::proto::connection_pool::BreakerState;
 use harness::{
     acquire_later, answer, code, eventually, refused, repository, request, tenant, Service,

@@ -5,7 +5,7 @@
 mod edges;
 mod harness;
 
-use connection_pool_manager::client::{statement, text_at};
+use connection_pool_manager::client::service::{statement, text_at};
 use connection_pool_manager::proto::sql::value::Kind;
 use connection_pool_manager::proto::sql::{ExecuteRequest, ExecuteResponse, Statement, Value};
 use harness::{tenant, Held, Service};

@@ -14,7 +14,7 @@ mod questions;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use connection_pool_manager::client::statement;
+use connection_pool_manager::client::service::statement;
 use connection_pool_manager::proto::sql::query_response::Kind;
 use connection_pool_manager::proto::sql::{copy_out_response, CopyOutRequest};
 use connection_pool_manager::proto::sql::{QueryRequest, RowFormat};

@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::cli::serve::{announce, signals, Flags as ServeFlags};
 use crate::cli::{Outcome, DEV_NAMES};
-use crate::client::{text_at, Client, Security};
+use crate::client::service::{text_at, Client, Security};
 use crate::config::Tls;
 use crate::embedded::{Embedded, Options};
 use crate::server::Server;

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use connection_pool_manager::client::{statement, CallError};
+use connection_pool_manager::client::service::{statement, CallError};
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use connection_pool_manager::proto::sql::{ExecuteRequest, ExecuteResponse};
 
@@ -256,7 +256,7 @@ impl Round<'_> {
         eventually("the lease is free", || {
             match lease.client.run(&lease.id, &["select pg_backend_pid()"]) {
                 Ok(answer) => {
-                    pid = Some(connection_pool_manager::client::text_at(&answer, 0, 0, 0));
+                    pid = Some(connection_pool_manager::client::service::text_at(&answer, 0, 0, 0));
                     true
                 }
                 Err(error) => {

@@ -1,8 +1,8 @@
 //! A Session stream that breaks off, before and after what else can end the
 //! statement that runs on it.
 
-use connection_pool_manager::client::session::Session;
-use connection_pool_manager::client::{statement, CallError};
+use connection_pool_manager::client::service::session::Session;
+use connection_pool_manager::client::service::{statement, CallError};
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use connection_pool_manager::proto::sql::session_executed::Outcome;
 use connection_pool_manager::proto::sql::session_request::Kind as Ask;

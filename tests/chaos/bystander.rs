@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use connection_pool_manager::client::session::Session;
-use connection_pool_manager::client::{text_at, CallError};
+use connection_pool_manager::client::service::session::Session;
+use connection_pool_manager::client::service::{text_at, CallError};
 use connection_pool_manager::proto::sql::session_executed::Outcome;
 use connection_pool_manager::proto::sql::session_response::Kind as Said;
 use connection_pool_manager::proto::sql::{ExecuteRequest, ExecuteResponse};

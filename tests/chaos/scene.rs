@@ -3,7 +3,7 @@
 use std::fs;
 
 use ::postgres::{Client as Driver, NoTls};
-use connection_pool_manager::client::session::Session;
+use connection_pool_manager::client::service::session::Session;
 use connection_pool_manager::embedded::{Embedded, Options};
 use connection_pool_manager::proto::connection_pool::ConnectionResponse;
 use connection_pool_manager::proto::sql::{ExecuteResponse, SessionOpened};

@@ -1,7 +1,7 @@
 //! The next touch of each lease, and what its caller hears.
 
-use connection_pool_manager::client::session::Session;
-use connection_pool_manager::client::CallError;
+use connection_pool_manager::client::service::session::Session;
+use connection_pool_manager::client::service::CallError;
 use connection_pool_manager::proto::connection_pool::ReleaseOutcome;
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::session_executed::Outcome as Streamed;

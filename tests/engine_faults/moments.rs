@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-use connection_pool_manager::client::{CallError, Client};
+use connection_pool_manager::client::service::{CallError, Client};
 use connection_pool_manager::proto::sql::{CopyInStart, CopyOutRequest, ExecuteRequest};
 
 use super::evils::Evil;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use connection_pool_manager::client::{CallError, Client};
+use connection_pool_manager::client::service::{CallError, Client};
 use connection_pool_manager::embedded::Embedded;
 use connection_pool_manager::proto::connection_pool::{
     ConnectionRequest, ConnectionResponse, StatsResponse,
@@ -49,7 +49,7 @@ impl Held {
     /// The first value of one statement's result, as text.
     #[track_caller]
     pub fn value(&self, sql: &str) -> String {
-        connection_pool_manager::client::text_at(&self.run(&[sql]), 0, 0, 0)
+        connection_pool_manager::client::service::text_at(&self.run(&[sql]), 0, 0, 0)
     }
 }
 
@@ -141,7 +141,7 @@ impl Held {
     pub fn run_later(&self, sql: &str) -> Later<ExecuteResponse> {
         let request = ExecuteRequest {
             connection_id: self.id.clone(),
-            statements: vec![connection_pool_manager::client::statement(sql)],
+            statements: vec![connection_pool_manager::client::service::statement(sql)],
             timeout: millis(3_600_000),
             ..ExecuteRequest::default()
         };

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use connection_pool_manager::client::{CallError, Client, Security};
+use connection_pool_manager::client::service::{CallError, Client, Security};
 use connection_pool_manager::embedded::{Embedded, Options};
 use connection_pool_manager::proto::connection_pool::{ConnectionRequest, StatsResponse};
 use grpcio::{EnvBuilder, Environment};

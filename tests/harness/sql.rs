@@ -1,6 +1,6 @@
 //! Shorthands for tests that run SQL.
 
-use connection_pool_manager::client::{statement, CallError};
+use connection_pool_manager::client::service::{statement, CallError};
 use connection_pool_manager::proto::connection_pool::TransactionState;
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::{ExecuteRequest, ExecuteResponse};

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use connection_pool_manager::client::CallError;
+use connection_pool_manager::client::service::CallError;
 use futures_executor::block_on;
 use futures_util::{SinkExt, StreamExt};
 use grpcio::{

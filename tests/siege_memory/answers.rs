@@ -1,6 +1,6 @@
 //! Answers that nobody reads.
 
-use connection_pool_manager::client::statement;
+use connection_pool_manager::client::service::statement;
 use connection_pool_manager::proto::sql::{CopyOutRequest, ExecuteRequest, QueryRequest};
 use protobuf::Message;
 

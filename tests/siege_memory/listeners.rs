@@ -1,7 +1,7 @@
 //! Listeners that do not listen.
 
-use connection_pool_manager::client::listen::Listen;
-use connection_pool_manager::client::Client;
+use connection_pool_manager::client::service::listen::Listen;
+use connection_pool_manager::client::service::Client;
 use connection_pool_manager::proto::sql::listen_response::Kind;
 use connection_pool_manager::proto::sql::ListenRequest;
 use protobuf::Message;

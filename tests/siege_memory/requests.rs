@@ -1,6 +1,6 @@
 //! Requests that wait, and what is read ahead of them.
 
-use connection_pool_manager::client::statement;
+use connection_pool_manager::client::service::statement;
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use connection_pool_manager::proto::sql::session_request::Kind as Asked;
 use connection_pool_manager::proto::sql::session_response::Kind as Said;

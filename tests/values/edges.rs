@@ -1,6 +1,6 @@
 //! The edges of types, and ways of writing them that are not PostgreSQL's own.
 
-use connection_pool_manager::client::text_at;
+use connection_pool_manager::client::service::text_at;
 use connection_pool_manager::proto::sql::value::Kind;
 use connection_pool_manager::proto::sql::Value;
 
