@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/connection-pool-manager/target
 
 CARGO ?= cargo
 BINARY = $(CARGO_TARGET_DIR)/release/connection-pool-manager
-# A client in a workspace of its own; tests/tonic.rs builds it.
+# A client in a workspace of its own; tests/service/tonic_client.rs builds it.
 TONIC = tests/tonic-client
 # Arguments for `make demo`, as in: make demo ARGS="--help"
 ARGS ?=

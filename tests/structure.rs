@@ -1,7 +1,6 @@
 //! What may know what: the order of the modules, read from their source.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A test stops at the first surprise.
 
-mod harness;
 #[path = "structure/rings.rs"]
 mod rings;
 
@@ -9,7 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness::repository;
+/// The path of a file in the repository.
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
 
 /// A source file without its comments; the lines keep their numbers.
 struct Source {

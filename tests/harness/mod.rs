@@ -1,6 +1,6 @@
-//! What every test file starts from: one PostgreSQL for the file, and the real
+//! What every test starts from: one PostgreSQL for its program, and the real
 //! binary in front of it, one process a test.
-#![allow(dead_code)] // Each test file uses its own part of this.
+#![allow(dead_code)] // Each test program uses its own part of this.
 
 mod calls;
 pub mod demo;
@@ -8,9 +8,11 @@ pub mod fake;
 pub mod h2;
 mod log;
 pub mod names;
+pub mod pki;
 pub mod proxy;
 pub mod siege;
 pub mod sql;
+pub mod way;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -33,7 +35,7 @@ pub use log::Log;
 /// A test that has waited for so long has failed. Never a measure of speed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The PostgreSQL of this test file. It ends with the process.
+/// The PostgreSQL of this test program. It ends with the process.
 pub fn postgres() -> &'static Embedded {
     static POSTGRES: OnceLock<Embedded> = OnceLock::new();
     POSTGRES.get_or_init(|| Embedded::start(Options::default()).expect("PostgreSQL starts"))
@@ -46,7 +48,7 @@ pub struct Tenant {
     pub dsn: String,
 }
 
-/// Makes a tenant on the file's PostgreSQL.
+/// Makes a tenant on the program's PostgreSQL.
 pub fn tenant() -> Tenant {
     tenant_on(postgres())
 }

@@ -1,0 +1,218 @@
+//! One service, one PostgreSQL, and a tenant with leases in every state.
+
+use std::fs;
+
+use ::postgres::{Client as Driver, NoTls};
+use connection_pool_manager::client::service::session::Session;
+use connection_pool_manager::embedded::{Embedded, Options};
+use connection_pool_manager::proto::connection_pool::ConnectionResponse;
+use connection_pool_manager::proto::sql::{ExecuteResponse, SessionOpened};
+
+use crate::harness::way::{Hold, Way};
+use crate::harness::{acquire_later, eventually, request, tenant_on, Held, Later, Service, Tenant};
+
+/// The tenant's permits: one more than there are leases.
+pub const CONNECTIONS: usize = 8;
+
+/// The most connections of PostgreSQL, so few that it can be filled.
+pub const SLOTS: u32 = 24;
+
+/// Who waits for this waits until the gatekeeper lets go.
+const GATE: &str = "pg_advisory_xact_lock_shared(1)";
+
+/// Where it happens. Dropped in this order.
+pub struct Scene {
+    pub service: Service,
+    pub tenant: Tenant,
+    pub way: Way,
+    pub postgres: Embedded,
+}
+
+/// A session of ours inside PostgreSQL, on whose locks the leases wait. Opened
+/// before any of them: a PostgreSQL that stops ends its youngest sessions first,
+/// and this one must not let go while they can still go on.
+pub struct Gatekeeper(Driver);
+
+/// The leases, each in its state, and who waits for answers.
+pub struct Leases {
+    pub gatekeeper: Gatekeeper,
+    pub idle: Held,
+    pub busy: (Held, Later<ExecuteResponse>),
+    pub transaction: Held,
+    /// Some rows have come, the rest is to come.
+    pub delivering: (Session, SessionOpened),
+    /// The first of three requests runs.
+    pub pipelined: (Session, SessionOpened),
+    /// Released, and PostgreSQL is at the reset.
+    pub resetting: Held,
+    /// PostgreSQL has a process for it, and nobody has heard of that yet.
+    pub connecting: Later<ConnectionResponse>,
+    pub opening_pid: i32,
+    pub hold: Hold,
+}
+
+impl Scene {
+    /// A scene without leases.
+    pub fn new() -> Scene {
+        let settings = [
+            // What is committed survives a crash of PostgreSQL.
+            ("synchronous_commit", "on"),
+            // PostgreSQL's processes are ours alone.
+            ("autovacuum", "off"),
+        ];
+        let postgres = Embedded::start(Options {
+            max_connections: SLOTS,
+            extra: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+            ..Options::default()
+        });
+        let postgres = postgres.expect("PostgreSQL starts");
+        let way = Way::to(postgres.port());
+        let mut tenant = tenant_on(&postgres).pool_of(CONNECTIONS);
+        tenant.dsn += &format!(" port={}", way.port());
+        // A check of what is at rest has a permit for that long. Probes go on.
+        let service = Service::with(&["--health-check-interval", "0"]);
+        let scene = Scene { service, tenant, way, postgres };
+        scene.sql("create table ledger (entry text); grant all on ledger to public");
+        scene
+    }
+
+    /// Asks PostgreSQL itself, as superuser, in the tenant's database.
+    pub fn sql(&self, sql: &str) -> String {
+        let out = self.postgres.sql(&self.tenant.name, sql).expect("SQL runs");
+        out.trim().to_owned()
+    }
+
+    /// What has been entered and committed, in order.
+    pub fn ledger(&self) -> Vec<String> {
+        let entries = self.sql("select entry from ledger order by entry collate \"C\"");
+        entries.lines().map(str::to_owned).collect()
+    }
+
+    /// A connection to PostgreSQL that has nothing to do with the service.
+    pub fn outside(&self, dsn: &str) -> Result<Driver, ::postgres::Error> {
+        Driver::connect(dsn, NoTls)
+    }
+
+    /// Brings a lease into each state.
+    pub fn stage(&self) -> Leases {
+        let (service, tenant) = (&self.service, &self.tenant);
+        let mut gatekeeper = Gatekeeper::of(self);
+        let idle = service.lease(tenant);
+        let transaction = service.lease(tenant);
+        let busy = service.lease(tenant);
+        let resetting = service.lease(tenant);
+        let mut delivering = service.client().open_session(request(tenant)).expect("a session");
+        let mut pipelined = service.client().open_session(request(tenant)).expect("a session");
+
+        for (lease, name) in
+            [(&idle, "idle"), (&transaction, "transaction"), (&busy, "busy"), (&resetting, "reset")]
+        {
+            lease.run(&[&format!("insert into ledger values ('before: {name}')")]);
+        }
+        transaction.run(&["begin", "insert into ledger values ('transaction')"]);
+        resetting.run(&["create temp table held (n int)"]);
+        gatekeeper.shut();
+        gatekeeper.hold_reset_up();
+
+        let enter = |name| format!("insert into ledger select '{name}' from {GATE}");
+        let running = busy.run_later(&enter("busy"));
+        gatekeeper.has_waiting(busy.pid);
+        // Three rows that fill what PostgreSQL buffers, and one that waits.
+        let rows = format!(
+            "select case n when 4 then {GATE}::text else repeat('x', {WIDE}) end \
+             from generate_series(1, 4) as n"
+        );
+        delivering.0.execute(1, &[&rows]).unwrap();
+        gatekeeper.has_waiting(delivering.1.lease.backend_pid);
+        let port = gatekeeper.client_port(delivering.1.lease.backend_pid);
+        eventually("rows have come", || self.way.brought(port) > 2 * WIDE);
+        pipelined.0.execute(1, &[&enter("pipelined 1")]).unwrap();
+        for n in [2, 3] {
+            let sql = format!("insert into ledger values ('pipelined {n}')");
+            pipelined.0.execute(n, &[&sql]).unwrap();
+        }
+        gatekeeper.has_waiting(pipelined.1.lease.backend_pid);
+
+        // Last, because the service gives these two little time.
+        let before = self.processes();
+        let hold = self.way.hold_next();
+        let connecting = acquire_later(&resetting.client, &request(tenant));
+        hold.wait();
+        let new: Vec<i32> =
+            self.processes().into_iter().filter(|pid| !before.contains(pid)).collect();
+        let [opening_pid] = new[..] else { panic!("one process more than {before:?}: {new:?}") };
+        resetting.release();
+        gatekeeper.has_waiting(resetting.pid);
+        Leases {
+            gatekeeper,
+            idle,
+            busy: (busy, running),
+            transaction,
+            delivering,
+            pipelined,
+            resetting,
+            connecting,
+            opening_pid,
+            hold,
+        }
+    }
+
+    /// The processes that PostgreSQL's first one has started.
+    fn processes(&self) -> Vec<i32> {
+        let pid = self.postgres.postmaster_pid().expect("it runs");
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    }
+}
+
+/// Characters of a row that does not fit into any buffer on the way.
+const WIDE: usize = 100_000;
+
+impl Leases {
+    /// The backends of the leases, the one at its reset last.
+    pub fn pids(&self) -> [i32; 6] {
+        let on_stream = |stream: &(Session, SessionOpened)| stream.1.lease.backend_pid;
+        let (delivering, pipelined) = (on_stream(&self.delivering), on_stream(&self.pipelined));
+        let (idle, busy, transaction) = (self.idle.pid, self.busy.0.pid, self.transaction.pid);
+        [idle, busy, transaction, delivering, pipelined, self.resetting.pid]
+    }
+}
+
+impl Gatekeeper {
+    fn of(scene: &Scene) -> Gatekeeper {
+        let dsn = scene.postgres.superuser_dsn(&scene.tenant.name);
+        Gatekeeper(scene.outside(&dsn).expect("the superuser may connect"))
+    }
+
+    fn shut(&mut self) {
+        self.0.batch_execute("begin; select pg_advisory_xact_lock(1)").unwrap();
+    }
+
+    /// Keeps the temporary table from being dropped.
+    fn hold_reset_up(&mut self) {
+        let sql = "select relnamespace::regnamespace::text from pg_class where relname = 'held'";
+        let schema: String = self.0.query_one(sql, &[]).unwrap().get(0);
+        let lock = format!("lock table {schema}.held in access share mode");
+        self.0.batch_execute(&lock).unwrap();
+    }
+
+    /// Waits until this backend waits for a lock.
+    fn has_waiting(&mut self, pid: i32) {
+        let sql = "select exists (select from pg_locks where pid = $1 and not granted)";
+        eventually("it waits for a lock", || self.0.query_one(sql, &[&pid]).unwrap().get(0));
+    }
+
+    /// Where this backend's client connects from.
+    fn client_port(&mut self, pid: i32) -> u16 {
+        let sql = "select client_port from pg_stat_activity where pid = $1";
+        let port: i32 = self.0.query_one(sql, &[&pid]).unwrap().get(0);
+        u16::try_from(port).unwrap()
+    }
+
+    /// Lets all who wait go on. It keeps its connection, so that nobody gets its
+    /// place in a PostgreSQL that is full.
+    pub fn let_go(&mut self) {
+        // PostgreSQL may have ended it.
+        let _ = self.0.batch_execute("rollback");
+    }
+}

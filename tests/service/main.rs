@@ -1,0 +1,22 @@
+//! The process: how it starts, is set up, is watched, and stops.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test stops at the first surprise.
+
+mod alerts;
+mod compat;
+mod demo;
+mod drain;
+mod examples;
+mod hardening;
+#[path = "../harness/mod.rs"]
+mod harness;
+mod health;
+mod http;
+mod ip_families;
+mod library_limits;
+mod logs;
+mod metrics;
+mod reload;
+mod shutdown;
+mod startup;
+mod tonic_client;
+mod validation;

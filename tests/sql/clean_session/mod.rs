@@ -1,0 +1,4 @@
+//! A session is clean when the next lease gets it.
+
+mod leftovers;
+mod reset;
