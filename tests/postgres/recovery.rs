@@ -220,7 +220,7 @@ fn a_database_that_is_killed_again_and_again_costs_no_permit_thread_descriptor_o
 }
 
 #[test]
-#[ignore = "takes over two minutes; README says how to run it"]
+#[ignore = "takes over two minutes; docs/architecture.md says how to run it"]
 fn the_same_for_two_minutes_and_24_000_attempts() {
     Soak { seconds: 120, attempts: 24_000 }.run();
 }

@@ -1,4 +1,4 @@
-//! What the README and `examples/` show, run as it stands there, with Python.
+//! What `docs/leases.md` and `examples/` show, run as it stands there, with Python.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -42,14 +42,14 @@ fn the_example_runs_by_the_command_line_that_the_demo_prints() {
     assert!(said.contains("RELEASE_OUTCOME_RELEASED"), "{said}");
 }
 
-/// The lines between the fences of this block of Python in the README, the first being 1.
-fn lines_of_the_readme(block: usize) -> String {
-    let readme = std::fs::read_to_string(repository("README.md")).unwrap();
-    let block = readme.split("```python\n").nth(block).expect("a block of Python");
+/// The lines between the fences of this block of Python in the page, the first being 1.
+fn lines_of_the_page(block: usize) -> String {
+    let page = std::fs::read_to_string(repository("docs/leases.md")).unwrap();
+    let block = page.split("```python\n").nth(block).expect("a block of Python");
     block.split("```").next().unwrap().to_owned()
 }
 
-/// What the lines of the README take for granted.
+/// What the lines of the page take for granted.
 const BEFORE: &str = r#"
 import pathlib, queue, sys, tempfile, uuid
 sys.path.insert(0, sys.argv[1])
@@ -89,7 +89,7 @@ class Hasty:
 sql = Hasty()
 for _ in range(10):
     try:
-        exec(compile(lines, "README.md", "exec"))
+        exec(compile(lines, "leases.md", "exec"))
     except grpc.RpcError as error:
         print(error.code().name)
 "#;
@@ -97,7 +97,7 @@ for _ in range(10):
 /// Runs them once as they are.
 const SESSION: &str = r#"
 sql, statement = SqlServiceStub(channel), "select 6 * 7"
-exec(compile(lines, "README.md", "exec"))
+exec(compile(lines, "leases.md", "exec"))
 print(lease.lease_name[:6], executed.id, executed.response.results[0].rows[0].values[0].int, outcome)
 "#;
 
@@ -105,7 +105,7 @@ fn run(block: usize, program: &str, service: &Service, tenant: &Tenant) -> Strin
     let out = python()
         .args(["-c", &format!("{BEFORE}{program}")])
         .arg(repository("examples"))
-        .arg(lines_of_the_readme(block))
+        .arg(lines_of_the_page(block))
         .arg(service.port.to_string())
         .arg(cert(service))
         .args([&tenant.name, &tenant.dsn])
@@ -116,7 +116,7 @@ fn run(block: usize, program: &str, service: &Service, tenant: &Tenant) -> Strin
 }
 
 #[test]
-fn the_lines_of_the_readme_leave_no_lease_when_their_deadline_passes() {
+fn the_lines_of_the_page_leave_no_lease_when_their_deadline_passes() {
     let (service, tenant) = (Service::start(), tenant());
     let said = run(1, HASTY, &service, &tenant);
     assert_eq!(said, "DEADLINE_EXCEEDED\n".repeat(10), "what the caller hears");
@@ -127,7 +127,7 @@ fn the_lines_of_the_readme_leave_no_lease_when_their_deadline_passes() {
 }
 
 #[test]
-fn the_lines_of_the_readme_about_a_session_run_and_leave_nothing() {
+fn the_lines_of_the_page_about_a_session_run_and_leave_nothing() {
     let (service, tenant) = (Service::start(), tenant());
     // RELEASE_OUTCOME_RELEASED is 1.
     assert_eq!(run(2, SESSION, &service, &tenant).trim(), "lease- 1 42 1");

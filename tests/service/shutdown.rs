@@ -127,7 +127,7 @@ fn what_hangs_does_not_hold_a_stop_up() {
     assert_eq!(service.wait().code(), Some(0));
     let took = now() - began;
     println!("stopped after {took:?}");
-    // The drain, and what README's TimeoutStopSec allows for.
+    // The drain, and what TimeoutStopSec of docs/operation.md allows for.
     assert!(took.as_secs() < 1 + 25, "{took:?}");
     for error in [refused(answer(sleep)), refused(answer(one_shot)), refused(answer(login))] {
         assert!(!error.message.is_empty(), "{error}");

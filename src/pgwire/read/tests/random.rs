@@ -40,7 +40,7 @@ impl Asked {
         bounds
     }
 
-    /// The longest message, by PostgreSQL's documentation and the service's README.
+    /// The longest message, by PostgreSQL's documentation and docs/limits.md.
     fn longest(self, kind: u8) -> usize {
         match (self, kind) {
             (_, b'D' | b'd') => 1 << 30,
