@@ -3,19 +3,23 @@
 //! Knows nothing of gRPC; `rpc::status` turns it into a status by one exhaustive
 //! match. No variant carries a DSN, a password, a connection id or a parameter.
 
+mod connect;
 mod display;
 mod excess;
+mod from;
 mod postgres;
+mod work;
 
 use std::time::Duration;
 
 use crate::core::gate::Refusal;
-use crate::core::ids::{IdError, TenantId};
-use crate::core::lease_table::{Denied, Tombstone};
-use crate::core::transaction::TransactionState;
+use crate::core::ids::TenantId;
+use crate::core::lease_table::Tombstone;
 
+pub use self::connect::ConnectError;
 pub use self::excess::{Excess, NOTICES_BYTES, NOTICES_MAX};
-pub use self::postgres::{ConnectError, PgFault};
+pub use self::postgres::PgFault;
+pub use self::work::{CancelCause, Outcome, Work};
 
 /// Why a request failed.
 #[derive(Debug, Clone)]
@@ -223,82 +227,6 @@ pub struct Standing {
     pub position: usize,
 }
 
-/// What became of the statements of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Work {
-    /// The outcome as a whole.
-    pub outcome: Outcome,
-    /// Statements that had succeeded.
-    pub completed: usize,
-    /// The statement that failed, from 0.
-    pub failed: Option<usize>,
-    /// Transaction state of the session afterwards, if it goes on.
-    pub transaction: Option<TransactionState>,
-}
-
-impl Work {
-    /// Nothing was sent to PostgreSQL.
-    pub const NOT_STARTED: Work =
-        Work { outcome: Outcome::NotStarted, completed: 0, failed: None, transaction: None };
-}
-
-/// Whether work has taken effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// No statement was sent.
-    NotStarted,
-    /// Nothing of what was sent remains.
-    NotApplied,
-    /// Statements before the failed one have taken effect.
-    Applied,
-    /// It cannot be known.
-    Unknown,
-}
-
-/// Who wanted a running statement cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CancelCause {
-    /// The caller cancelled its call, or its deadline passed.
-    Caller,
-    /// The statement timeout ran out.
-    Timeout,
-    /// The lease was released by force.
-    Release,
-    /// The lease's max_lifetime ran out.
-    MaxLifetime,
-    /// The rest of a result was not wanted.
-    Excess,
-    /// The statement sent notices without end.
-    Notices,
-    /// The client took nothing of a streamed result, or sent no data of a COPY, for
-    /// too long.
-    Stalled,
-    /// The stream that the lease belonged to broke off.
-    Stream,
-    /// The data of a COPY ended without `finish`.
-    Unfinished,
-    /// The service stops.
-    Shutdown,
-}
-
-impl CancelCause {
-    /// The name in metrics and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            CancelCause::Caller => "caller",
-            CancelCause::Timeout => "timeout",
-            CancelCause::Release => "release",
-            CancelCause::MaxLifetime => "max_lifetime",
-            CancelCause::Excess => "excess",
-            CancelCause::Notices => "notices",
-            CancelCause::Stalled => "stalled",
-            CancelCause::Stream => "stream_lost",
-            CancelCause::Unfinished => "unfinished",
-            CancelCause::Shutdown => "shutdown",
-        }
-    }
-}
-
 impl Error {
     /// A field that breaks a rule.
     pub fn invalid(field: &'static str, rule: impl Into<String>) -> Error {
@@ -333,7 +261,26 @@ impl Error {
             Error::BackendLost { work, .. } => {
                 matches!(work.outcome, Outcome::NotStarted | Outcome::NotApplied)
             }
-            _ => false,
+            Error::Invalid { .. }
+            | Error::RequestTimeout { .. }
+            | Error::LeaseNotFound
+            | Error::LeaseEnded(_)
+            | Error::LeaseBusy { .. }
+            | Error::TenantNotFound(_)
+            | Error::DsnMismatch { .. }
+            | Error::Superseded
+            | Error::LeaseOnStream { .. }
+            | Error::Sql { .. }
+            | Error::Lookup { .. }
+            | Error::StatementTimeout { .. }
+            | Error::Cancelled { .. }
+            | Error::Parameter { .. }
+            | Error::Undecodable { .. }
+            | Error::ResultTooLarge { .. }
+            | Error::RolledBack { .. }
+            | Error::LeftOpen { .. }
+            | Error::Unsupported { .. }
+            | Error::Internal(_) => false,
         }
     }
 
@@ -368,23 +315,6 @@ impl Error {
             Error::LeftOpen { .. } => "left_open",
             Error::Unsupported { .. } => "unsupported",
             Error::Internal(_) => "internal",
-        }
-    }
-}
-
-impl From<IdError> for Error {
-    fn from(error: IdError) -> Error {
-        Error::Invalid { field: error.field(), rule: error.to_string() }
-    }
-}
-
-impl From<Denied> for Error {
-    fn from(denied: Denied) -> Error {
-        match denied {
-            Denied::NotFound => Error::LeaseNotFound,
-            Denied::Busy(view) => Error::LeaseBusy { lease_name: view.facts.lease_name },
-            Denied::OtherWay(view) => Error::LeaseOnStream { lease_name: view.facts.lease_name },
-            Denied::Ended(tombstone) => Error::LeaseEnded(tombstone),
         }
     }
 }

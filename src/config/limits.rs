@@ -1,0 +1,139 @@
+//! The limits of the service as a whole.
+
+use std::time::Duration;
+
+/// What a client connection may have sent of requests that have not come whole: sixteen
+/// of the largest.
+pub const UNREAD_BYTES: u64 = 64 << 20;
+
+/// What all of them may have sent: gRPC holds it in memory.
+pub const UNREAD_BYTES_IN_ALL: u64 = 256 << 20;
+
+/// Client connections, where nobody says how many: an idle one costs 75 kB, so that
+/// all together cost 750 MB at most.
+pub const CLIENT_CONNECTIONS: usize = 10_000;
+
+/// gRPC takes no larger message.
+const REQUEST_MAX: usize = 4 << 20;
+
+/// Limits of the service as a whole.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Sum of all tenants' `max_connections`.
+    pub max_backends: usize,
+    /// Backends at one server, of all tenants; `None`: as many as it lets in. A server is
+    /// an address and a port.
+    pub connections_per_server: Option<usize>,
+    /// What a DSN's `pool_max_conns` may ask for at most, unless the default
+    /// pool is larger.
+    pub connections_per_tenant: usize,
+    /// Requests waiting at one tenant.
+    pub waiters_per_tenant: usize,
+    /// Requests waiting in the service.
+    pub waiters: usize,
+    /// Requests of one client connection that wait. Three quarters of the streams gRPC
+    /// lets it have, so that a release never stands behind parked requests.
+    pub waiters_per_connection: usize,
+    /// Client connections over gRPC. `None`: as many as there are descriptors for, and
+    /// [`CLIENT_CONNECTIONS`] at most.
+    pub client_connections: Option<usize>,
+    /// Those from one address; 0 = as many as in all. `None`: half of all, so that no
+    /// host alone keeps the others out.
+    pub client_connections_per_address: Option<usize>,
+    /// Leases that one caller may hold at one tenant; it is not the only customer.
+    pub leases_per_caller: usize,
+    /// Tenants whose first connection is being made.
+    pub opening_tenants: usize,
+    /// Tombstones of ended leases.
+    pub tombstones: usize,
+    /// Age at which a tombstone goes.
+    pub tombstone_age: Duration,
+    /// Bytes of results in one answer, below gRPC's 4 MiB message limit.
+    pub result_bytes: usize,
+    /// A request must have come whole within so long; of a stream, its first message.
+    pub request_timeout: Duration,
+    /// A reader of a streamed result that takes nothing for so long has its
+    /// statement cancelled: it holds a backend, its snapshot and its locks. Any call
+    /// whose answer is not taken for so long ends.
+    pub stall_timeout: Duration,
+    /// Statements in one Execute.
+    pub statements: usize,
+    /// Bytes of one statement's text.
+    pub sql_bytes: usize,
+    /// Bytes that the service holds for others: waiting requests, unsent answers,
+    /// notifications, what was read ahead, unfinished messages of PostgreSQL. Each of
+    /// these uses has at most half of it.
+    pub memory_bytes: usize,
+    /// What one tenant may have of that.
+    pub memory_bytes_per_tenant: usize,
+    /// What one client connection may have of that.
+    pub memory_bytes_per_connection: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            max_backends: 2000,
+            // PostgreSQL says itself when it is full.
+            connections_per_server: None,
+            connections_per_tenant: 100,
+            waiters_per_tenant: 1000,
+            waiters: 20_000,
+            waiters_per_connection: 192,
+            client_connections: None,
+            client_connections_per_address: None,
+            leases_per_caller: 20,
+            opening_tenants: 100,
+            tombstones: 100_000,
+            tombstone_age: Duration::from_secs(600),
+            result_bytes: 3 * 1024 * 1024 + 512 * 1024,
+            // 4 MiB on a line of 4 Mbit/s.
+            request_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(30),
+            statements: 1000,
+            sql_bytes: 3 * 1024 * 1024,
+            // A small virtual machine has room for it beside its backends.
+            memory_bytes: 512 << 20,
+            // An eighth: eight tenants at their limit leave nobody else without, as
+            // each use has a half.
+            memory_bytes_per_tenant: 64 << 20,
+            // Ten of the largest requests.
+            memory_bytes_per_connection: 32 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// Checks what nobody could be served with.
+    ///
+    /// # Errors
+    /// The rule that is broken, naming the setting.
+    pub fn check(&self) -> Result<(), String> {
+        if self.leases_per_caller == 0 {
+            return Err("leases per caller must be greater than 0 (--leases-per-caller)".to_owned());
+        }
+        if self.client_connections == Some(0) {
+            return Err(
+                "client connections must be greater than 0 (--max-client-connections)".to_owned()
+            );
+        }
+        let (all, tenant) = (self.memory_bytes, self.memory_bytes_per_tenant);
+        let connection = self.memory_bytes_per_connection;
+        if connection < REQUEST_MAX {
+            return Err(format!(
+                "memory per connection must be at least {REQUEST_MAX} bytes, the largest request ({connection}; --memory-per-connection)"
+            ));
+        }
+        if connection > tenant {
+            return Err(format!(
+                "memory per connection cannot be greater than memory per tenant ({connection} > {tenant}; --memory-per-connection, --memory-per-tenant)"
+            ));
+        }
+        if tenant > all {
+            return Err(format!(
+                "memory per tenant cannot be greater than the limit of all memory ({tenant} > {all}; --memory-per-tenant, --memory-limit)"
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,22 @@
+//! What other rooms refuse, as a caller learns it.
+
+use crate::core::ids::IdError;
+use crate::core::lease_table::Denied;
+use crate::error::Error;
+
+impl From<IdError> for Error {
+    fn from(error: IdError) -> Error {
+        Error::Invalid { field: error.field(), rule: error.to_string() }
+    }
+}
+
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Error {
+        match denied {
+            Denied::NotFound => Error::LeaseNotFound,
+            Denied::Busy(view) => Error::LeaseBusy { lease_name: view.facts.lease_name },
+            Denied::OtherWay(view) => Error::LeaseOnStream { lease_name: view.facts.lease_name },
+            Denied::Ended(tombstone) => Error::LeaseEnded(tombstone),
+        }
+    }
+}
