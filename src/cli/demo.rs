@@ -10,7 +10,9 @@ use clap::Args;
 use grpcio::EnvBuilder;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::cli::serve::{announce, signals, Flags as ServeFlags};
+use crate::cli::flags::Flags as ServeFlags;
+use crate::cli::serve::announce;
+use crate::cli::signals::signals;
 use crate::cli::{Outcome, DEV_NAMES};
 use crate::client::service::{text_at, Client, Security};
 use crate::config::Tls;
@@ -92,13 +94,15 @@ fn certificate(tls: &mut Tls) -> Result<Option<Trust>, Box<dyn Error>> {
 }
 
 fn walk(client: &Client, postgres: &Embedded) -> Outcome {
-    let dsn = |i: usize| {
-        let (name, password) = TENANTS[i];
-        (name, postgres.tenant_dsn(name, password))
-    };
-    let (acme, acme_dsn) = dsn(0);
-    println!("\nGetConnection(tenant_id={acme:?}, dsn=…)");
-    let granted = client.acquire(acme, &acme_dsn)?;
+    let [(acme, acme_password), (globex, globex_password)] = TENANTS;
+    lease(client, acme, &postgres.tenant_dsn(acme, acme_password))?;
+    second_tenant(client, globex, &postgres.tenant_dsn(globex, globex_password))?;
+    statistics(client)
+}
+
+fn lease(client: &Client, tenant: &str, dsn: &str) -> Outcome {
+    println!("\nGetConnection(tenant_id={tenant:?}, dsn=…)");
+    let granted = client.acquire(tenant, dsn)?;
     let lease = granted.lease.get_or_default();
     println!(
         "  {}: backend pid {}, fencing token {}",
@@ -135,15 +139,20 @@ fn walk(client: &Client, postgres: &Embedded) -> Outcome {
         "Execute on the ended lease  ->  {}",
         again.err().map_or("(no error?)".into(), |e| e.to_string())
     );
+    Ok(())
+}
 
-    let (globex, globex_dsn) = dsn(1);
+fn second_tenant(client: &Client, tenant: &str, dsn: &str) -> Outcome {
     println!("\nThe second tenant has its own pool and database:");
-    let granted = client.acquire(globex, &globex_dsn)?;
+    let granted = client.acquire(tenant, dsn)?;
     let id = &granted.connection_id;
     let answer = client.run(id, &["select current_database(), current_user"])?;
     println!("  {} as {}", text_at(&answer, 0, 0, 0), text_at(&answer, 0, 0, 1));
     client.release(id)?;
+    Ok(())
+}
 
+fn statistics(client: &Client) -> Outcome {
     println!("\nGetPoolStats:");
     for (name, _) in TENANTS {
         let stats = client.stats(name)?;

@@ -3,9 +3,11 @@
 mod demo;
 mod dev_certs;
 mod environment;
+mod flags;
 mod logging;
 mod process;
 mod serve;
+mod signals;
 mod size;
 mod time;
 
@@ -27,13 +29,13 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    serve: serve::Flags,
+    serve: flags::Flags,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Serve (the default).
-    Serve(serve::Flags),
+    Serve(flags::Flags),
     /// Serve on an ephemeral PostgreSQL and walk through a lease.
     Demo(demo::Flags),
     /// Make certificates for development.
