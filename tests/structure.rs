@@ -3,6 +3,8 @@
 
 #[path = "structure/rings.rs"]
 mod rings;
+#[path = "structure/sizes.rs"]
+mod sizes;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,35 +1,25 @@
 //! One attempt to open a backend: bounded, panic-proof, classified.
 
-use std::net::SocketAddr;
+mod server;
+
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use r2d2::ManageConnection;
-use r2d2_postgres::PostgresConnectionManager;
-
 use crate::backend::aim::Aim;
-use crate::backend::cancel::Canceller;
 use crate::backend::cert_files::CertFiles;
-use crate::backend::decoy::Decoy;
 use crate::backend::door::Door;
-use crate::backend::handshake::Connector;
 use crate::backend::logins::Tries;
-use crate::backend::pg::question::ask;
 use crate::backend::pg::types::Types;
-use crate::backend::pg::{Equipment, PgBackend};
 use crate::backend::resolve::resolve;
 use crate::backend::session::Backend;
-use crate::backend::startup::settings;
 use crate::backend::starved::in_panic;
-use crate::backend::stream::socket::Socket;
 use crate::backend::stream::watch::Watch;
 use crate::backend::tls::Tls;
-use crate::backend::verdict::{lost, refused, undialled, verdict};
 use crate::clock;
-use crate::config::dsn::{Dsn, HostPort, SslMode, TargetSession};
+use crate::config::dsn::{Dsn, SslMode, TargetSession};
 use crate::core::seats::Asker;
 use crate::error::ConnectError;
 
@@ -206,105 +196,6 @@ impl PgConnect {
         }
         Err(failed)
     }
-
-    fn try_address(
-        &self,
-        host: &HostPort,
-        address: SocketAddr,
-        attempt: &Attempt<'_>,
-        limit: Duration,
-        wanted: TargetSession,
-    ) -> Result<Box<dyn Backend>, ConnectError> {
-        let until = clock::now() + limit;
-        let left = || until.saturating_duration_since(clock::now());
-        let login = || self.open(host, address, attempt, left(), wanted);
-        let target = format!("{}:{}", name(host, address), address.port());
-        attempt.door.enter(address)?;
-        let outcome = self.tries.at(address, &target, || match login() {
-            Err(ConnectError::Rejected(fault))
-                if fault.message.contains("client_connection_check_interval")
-                    && !self.old_server.swap(true, Ordering::Relaxed) =>
-            {
-                login()
-            }
-            other => other,
-        });
-        attempt.door.told(outcome.as_ref().err());
-        outcome
-    }
-
-    fn open(
-        &self,
-        host: &HostPort,
-        address: SocketAddr,
-        attempt: &Attempt<'_>,
-        limit: Duration,
-        wanted: TargetSession,
-    ) -> Result<Box<dyn Backend>, ConnectError> {
-        let watch = attempt.watch;
-        let name = name(host, address);
-        let target = format!("{name}:{}", address.port());
-        let old_server = self.old_server.load(Ordering::Relaxed);
-        let mut config = settings(&self.dsn, &self.application_name, old_server);
-        let undialled = |error| undialled(&error, target.clone(), attempt.limit);
-        let decoy = Decoy::new().map_err(undialled)?;
-        decoy.attract(&mut config, &name).map_err(undialled)?;
-        let socket = Socket::connect(address, &self.dsn, limit).map_err(undialled)?;
-        let socket = Arc::new(socket);
-        watch.attach(&socket);
-        let tls = &attempt.tls;
-        let connector =
-            Connector::new(&self.dsn, tls.clone(), Arc::clone(&socket), Arc::clone(watch));
-        let loan = connector.loan();
-        let login = PostgresConnectionManager::new(config, connector).connect();
-        let conversation = loan.take();
-        // With it goes its runtime; what it says as goodbye reaches nobody.
-        let logged_in = login.map(drop);
-        let lost = || lost(watch, target.clone(), attempt.limit);
-        let mut conversation = match (logged_in, conversation) {
-            (Ok(()), Some(conversation)) => conversation,
-            (Ok(()), None) => return Err(lost()),
-            (Err(error), conversation) => {
-                let fault = conversation.and_then(|talk| talk.facts.failed.clone());
-                return Err(verdict(&error, fault, watch, target, attempt.limit));
-            }
-        };
-        let aim = self.aim.of_backend(wanted);
-        let objection = match aim.question(&conversation.facts) {
-            Err(objection) => objection,
-            Ok(question) => match ask(&mut conversation, question) {
-                Ok(is_so) => aim.judge(is_so),
-                Err(Some(fault)) => return Err(refused(*fault)),
-                Err(None) => return Err(lost()),
-            },
-        };
-        if let Some(why) = objection {
-            return Err(ConnectError::Unfit { target, why, wanted: wanted.as_str() });
-        }
-        let Some(key) = conversation.facts.key.clone() else {
-            return Err(ConnectError::Unreachable {
-                target,
-                why: "the server sent no cancel key".to_owned(),
-            });
-        };
-        socket.is_started();
-        let tls = conversation.stream().is_encrypted().then(|| tls.clone());
-        let pid = key.pid;
-        let canceller = Canceller::new(address, name, key, tls);
-        let equipment = Equipment {
-            tenant: self.asker.tenant.clone(),
-            canceller,
-            aim,
-            statement_cache: self.statement_cache,
-            types: Arc::clone(&self.types),
-        };
-        Ok(Box::new(PgBackend::new(conversation, pid, equipment)))
-    }
-}
-
-/// The name of a server, which is also what a certificate must be made out to.
-fn name(host: &HostPort, address: SocketAddr) -> String {
-    host.host.clone().unwrap_or_else(|| address.ip().to_string())
 }
 
 /// True if a search has ended with a login that was refused, or was not to be tried.

@@ -14,7 +14,7 @@ pub const UNREAD_BYTES_IN_ALL: u64 = 256 << 20;
 pub const CLIENT_CONNECTIONS: usize = 10_000;
 
 /// gRPC takes no larger message.
-const REQUEST_MAX: usize = 4 << 20;
+pub(super) const REQUEST_MAX: usize = 4 << 20;
 
 /// Limits of the service as a whole.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::dsn;
 
 /// Longer lifetimes mean the same, and would overflow the clock.
-const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+pub(super) const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// What a DSN asks for is not checked more often: a check is work for the service
 /// and for its database.

@@ -1,3 +1,5 @@
+use super::limits::REQUEST_MAX;
+use super::pool::FOREVER;
 use super::*;
 
 #[test]

@@ -1,0 +1,131 @@
+//! One address of a server: dialled, logged in, looked at.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::Duration;
+
+use r2d2::ManageConnection;
+use r2d2_postgres::PostgresConnectionManager;
+
+use super::{Attempt, PgConnect};
+use crate::backend::cancel::Canceller;
+use crate::backend::conversation::Conversation;
+use crate::backend::decoy::Decoy;
+use crate::backend::handshake::Connector;
+use crate::backend::pg::question::ask;
+use crate::backend::pg::{Equipment, PgBackend};
+use crate::backend::session::Backend;
+use crate::backend::startup::settings;
+use crate::backend::stream::socket::Socket;
+use crate::backend::verdict::{lost, refused, undialled, verdict};
+use crate::clock;
+use crate::config::dsn::{HostPort, TargetSession};
+use crate::error::ConnectError;
+
+impl PgConnect {
+    pub(super) fn try_address(
+        &self,
+        host: &HostPort,
+        address: SocketAddr,
+        attempt: &Attempt<'_>,
+        limit: Duration,
+        wanted: TargetSession,
+    ) -> Result<Box<dyn Backend>, ConnectError> {
+        let until = clock::now() + limit;
+        let left = || until.saturating_duration_since(clock::now());
+        let login = || self.open(host, address, attempt, left(), wanted);
+        let target = format!("{}:{}", name(host, address), address.port());
+        attempt.door.enter(address)?;
+        let outcome = self.tries.at(address, &target, || match login() {
+            Err(ConnectError::Rejected(fault))
+                if fault.message.contains("client_connection_check_interval")
+                    && !self.old_server.swap(true, Ordering::Relaxed) =>
+            {
+                login()
+            }
+            other => other,
+        });
+        attempt.door.told(outcome.as_ref().err());
+        outcome
+    }
+
+    fn open(
+        &self,
+        host: &HostPort,
+        address: SocketAddr,
+        attempt: &Attempt<'_>,
+        limit: Duration,
+        wanted: TargetSession,
+    ) -> Result<Box<dyn Backend>, ConnectError> {
+        let name = name(host, address);
+        let target = format!("{name}:{}", address.port());
+        let socket = Socket::connect(address, &self.dsn, limit)
+            .map_err(|error| undialled(&error, target.clone(), attempt.limit))?;
+        let socket = Arc::new(socket);
+        attempt.watch.attach(&socket);
+        let mut conversation = self.log_in(&name, &target, &socket, attempt)?;
+        let aim = self.aim.of_backend(wanted);
+        let objection = match aim.question(&conversation.facts) {
+            Err(objection) => objection,
+            Ok(question) => match ask(&mut conversation, question) {
+                Ok(is_so) => aim.judge(is_so),
+                Err(Some(fault)) => return Err(refused(*fault)),
+                Err(None) => return Err(lost(attempt.watch, target, attempt.limit)),
+            },
+        };
+        if let Some(why) = objection {
+            return Err(ConnectError::Unfit { target, why, wanted: wanted.as_str() });
+        }
+        let Some(key) = conversation.facts.key.clone() else {
+            let why = "the server sent no cancel key".to_owned();
+            return Err(ConnectError::Unreachable { target, why });
+        };
+        socket.is_started();
+        let tls = conversation.stream().is_encrypted().then(|| attempt.tls.clone());
+        let pid = key.pid;
+        let equipment = Equipment {
+            tenant: self.asker.tenant.clone(),
+            canceller: Canceller::new(address, name, key, tls),
+            aim,
+            statement_cache: self.statement_cache,
+            types: Arc::clone(&self.types),
+        };
+        Ok(Box::new(PgBackend::new(conversation, pid, equipment)))
+    }
+
+    /// Has the driver log in over this socket, and takes the conversation from it.
+    fn log_in(
+        &self,
+        name: &str,
+        target: &str,
+        socket: &Arc<Socket>,
+        attempt: &Attempt<'_>,
+    ) -> Result<Conversation, ConnectError> {
+        let Attempt { watch, tls, limit, .. } = attempt;
+        let old_server = self.old_server.load(Ordering::Relaxed);
+        let mut config = settings(&self.dsn, &self.application_name, old_server);
+        let undialled = |error| undialled(&error, target.to_owned(), *limit);
+        let decoy = Decoy::new().map_err(undialled)?;
+        decoy.attract(&mut config, name).map_err(undialled)?;
+        let connector =
+            Connector::new(&self.dsn, tls.clone(), Arc::clone(socket), Arc::clone(watch));
+        let loan = connector.loan();
+        let login = PostgresConnectionManager::new(config, connector).connect();
+        let conversation = loan.take();
+        // With it goes its runtime; what it says as goodbye reaches nobody.
+        match (login.map(drop), conversation) {
+            (Ok(()), Some(conversation)) => Ok(conversation),
+            (Ok(()), None) => Err(lost(watch, target.to_owned(), *limit)),
+            (Err(error), conversation) => {
+                let fault = conversation.and_then(|talk| talk.facts.failed.clone());
+                Err(verdict(&error, fault, watch, target.to_owned(), *limit))
+            }
+        }
+    }
+}
+
+/// The name of a server, which is also what a certificate must be made out to.
+fn name(host: &HostPort, address: SocketAddr) -> String {
+    host.host.clone().unwrap_or_else(|| address.ip().to_string())
+}

@@ -1,0 +1,75 @@
+//! What is said of each kind of error: its name, and whether a repetition helps.
+
+use crate::error::{Error, Outcome};
+
+impl Error {
+    /// True if the same request may succeed later without a change.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Error::QueueFull { .. }
+            | Error::ServiceLimit { .. }
+            | Error::WaitTimeout { .. }
+            | Error::CallerLimit { .. }
+            | Error::BreakerOpen { .. }
+            | Error::Draining => true,
+            Error::Connect { cause, .. } => cause.is_retryable(),
+            Error::BackendLost { work, .. } => {
+                matches!(work.outcome, Outcome::NotStarted | Outcome::NotApplied)
+            }
+            Error::Invalid { .. }
+            | Error::RequestTimeout { .. }
+            | Error::LeaseNotFound
+            | Error::LeaseEnded(_)
+            | Error::LeaseBusy { .. }
+            | Error::TenantNotFound(_)
+            | Error::DsnMismatch { .. }
+            | Error::Superseded
+            | Error::LeaseOnStream { .. }
+            | Error::Sql { .. }
+            | Error::Lookup { .. }
+            | Error::StatementTimeout { .. }
+            | Error::Cancelled { .. }
+            | Error::Parameter { .. }
+            | Error::Undecodable { .. }
+            | Error::ResultTooLarge { .. }
+            | Error::RolledBack { .. }
+            | Error::LeftOpen { .. }
+            | Error::Unsupported { .. }
+            | Error::Internal(_) => false,
+        }
+    }
+
+    /// The name in metrics: short, from a closed set.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Error::Invalid { .. } => "invalid_argument",
+            Error::RequestTimeout { .. } => "request_timeout",
+            Error::LeaseNotFound => "lease_not_found",
+            Error::LeaseEnded(_) => "lease_ended",
+            Error::LeaseBusy { .. } => "lease_busy",
+            Error::TenantNotFound(_) => "tenant_not_found",
+            Error::DsnMismatch { .. } => "dsn_mismatch",
+            Error::QueueFull { .. } => "queue_full",
+            Error::ServiceLimit { .. } => "service_limit",
+            Error::WaitTimeout { .. } => "wait_timeout",
+            Error::CallerLimit { .. } => "caller_limit",
+            Error::Superseded => "superseded",
+            Error::LeaseOnStream { .. } => "lease_on_stream",
+            Error::Draining => "draining",
+            Error::Connect { cause, .. } => cause.reason(),
+            Error::BreakerOpen { .. } => "breaker_open",
+            Error::BackendLost { .. } => "backend_lost",
+            Error::Sql { .. } => "sql",
+            Error::Lookup { .. } => "lookup",
+            Error::StatementTimeout { .. } => "statement_timeout",
+            Error::Cancelled { .. } => "cancelled",
+            Error::Parameter { .. } => "parameter",
+            Error::Undecodable { .. } => "undecodable",
+            Error::ResultTooLarge { .. } => "result_too_large",
+            Error::RolledBack { .. } => "rolled_back",
+            Error::LeftOpen { .. } => "left_open",
+            Error::Unsupported { .. } => "unsupported",
+            Error::Internal(_) => "internal",
+        }
+    }
+}
