@@ -46,8 +46,10 @@ pub enum Asks {
         /// Its place in line, if it has one.
         ticket: Option<Ticket>,
     },
-    /// Nobody: to keep a pool warm, or to see whether it works.
+    /// Nobody: to keep a pool warm.
     Spare,
+    /// Nobody: to see whether a tenant's login works, which a full server tells as well.
+    Check,
     /// Nobody: to see whether there is room for others.
     Look,
 }
@@ -117,8 +119,8 @@ impl<A: Copy + Eq + Hash> Servers<A> {
                 let tries = ahead == 0 && server.may_try(own, now);
                 server.line.is_ready(now) && room > ahead || tries
             }
-            Asks::Spare => server.line.is_empty() && room > 0,
-            Asks::Look => own.is_none_or(|own| server.seats < own),
+            Asks::Spare => server.line.is_empty() && room > 0 && server.may_fill(now),
+            Asks::Check | Asks::Look => own.is_none_or(|own| server.seats < own),
         };
         if may {
             return Entered::Seat(self.seat(at, owner, asks, SeatId(number)));
@@ -159,11 +161,13 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         let Some(found) = self.seats.get_mut(&seat) else { return };
         found.open = true;
         let Some(server) = self.servers.get_mut(&found.at) else { return };
-        if let Some((limit, _)) = &mut server.learned {
-            *limit = server.seats.max(*limit);
-        }
         server.line.has_room();
-        server.looks.let_in(now);
+        match (found.asks, &mut server.learned) {
+            // The room that it has found is for others.
+            (Asks::Look, _) => server.looks.let_in(now),
+            (Asks::Caller { .. }, Some((limit, _))) => *limit = server.seats.max(*limit),
+            _ => {}
+        }
     }
 
     /// The server has no room for the connection of this seat, which is given back. A
@@ -177,7 +181,9 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         // What was just closed still counts there for a moment.
         let closing = server.freed.is_some_and(|freed| now < freed + CLOSING);
         let limit = known.filter(|_| closing).unwrap_or(server.seats);
-        server.line.turned_away(now);
+        if asks != Asks::Check {
+            server.line.turned_away(now);
+        }
         let shed = server.looks.turned_away(asks == Asks::Look, server.resting(), now);
         // What goes for others' sake is not to be taken back at once.
         server.learned = Some((limit.saturating_sub(shed), now + BELIEVED));
@@ -187,7 +193,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
                 self.stand(at, owner, ticket, now);
                 Entered::Waits(ticket)
             }
-            Asks::Spare | Asks::Look => Entered::No,
+            Asks::Spare | Asks::Check | Asks::Look => Entered::No,
         };
         self.tidy(at);
         (entered, known.is_none())
@@ -274,6 +280,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         if yields {
             seat.state = State::Leaving(now);
             server.leaving += 1;
+            server.gave_way = Some(now);
         }
         yields
     }

@@ -16,6 +16,7 @@ use crate::core::quoted::Quoted;
 use crate::logging;
 use crate::pool::job::Permit;
 use crate::pool::servers::Wants;
+use crate::pool::store::Taken;
 use crate::pool::tenant::{lock, Tenant};
 
 /// The pause between rounds while something is wrong.
@@ -233,8 +234,8 @@ impl Tenant {
         let Some(count) = self.store.reserve_below(self.settings.max_connections) else {
             return nothing;
         };
-        match self.open(count, self.settings.health_timeout, attempt, &mut Wants::spare()) {
-            Ok(mut taken) if self.store.open() <= self.settings.min_connections => {
+        match self.open(count, self.settings.health_timeout, attempt, &mut Wants::check()) {
+            Ok(mut taken) if self.is_wanted(&taken) => {
                 taken.clean = true;
                 self.rest(taken, clock::now());
             }
@@ -259,6 +260,12 @@ impl Tenant {
         self.checked(Ok(()));
         drop(self.serve_opening(permit));
         Round { working: 1, failed: 0 }
+    }
+
+    /// True if the minimum wants a backend that was opened to look, and nobody else does.
+    fn is_wanted(&self, taken: &Taken) -> bool {
+        self.store.open() <= self.settings.min_connections
+            && taken.seat.is_none_or(|seat| self.context.servers.may_keep(seat))
     }
 
     /// How well it is.

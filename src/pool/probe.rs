@@ -31,7 +31,7 @@ impl Tenant {
         let _permit = Permit::for_upkeep(self);
         let Some(count) = self.make_room() else { return };
         let limit = self.settings.connect_timeout;
-        let mut taken = match self.open(count, limit, attempt, &mut Wants::spare()) {
+        let mut taken = match self.open(count, limit, attempt, &mut Wants::check()) {
             Ok(taken) => taken,
             // What lies in ourselves says nothing of the database.
             Err(cause) if cause.is_own() => return,

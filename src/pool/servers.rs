@@ -160,6 +160,11 @@ impl Servers {
         self.book().yields(seat, clock::now())
     }
 
+    /// False if what was opened for nobody is to be closed, for the sake of others.
+    pub(super) fn may_keep(&self, seat: SeatId) -> bool {
+        self.book().may_keep(seat, clock::now())
+    }
+
     /// A tenant's request was refused for want of room.
     pub(super) fn starved(&self, tenant: &TenantId, why: &ConnectError) {
         let what = (why.to_string(), clock::unix_micros());
@@ -209,7 +214,7 @@ impl Servers {
                 // As many are open as may be: one goes, and the look is made in its place.
                 None => {
                     tenants.first().into_iter().for_each(|tenant| tenant.give_one_up(at));
-                    self.book().look_soon(at);
+                    self.book().look_soon(at, now);
                     next = next.min(Some(now + LOOK_AGAIN));
                 }
             }

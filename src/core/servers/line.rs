@@ -157,6 +157,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         for _ in 0..need + server.looks.shed() {
             let Some((owner, seat)) = server.go() else { break };
             todo.give_way.push((owner, seat.1));
+            server.gave_way = Some(now);
             if let Some(found) = self.seats.get_mut(&seat.1) {
                 found.state = State::Leaving(seat.0);
             }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::{OwnerId, SeatId, Servers};
 
-/// A server is looked at after so long without a login there. Half of the shortest wait
+/// A server is looked at so often. Half of the shortest wait
 /// that a client asks for by default would be 15 s.
 pub const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// While it is believed to be full, as others may be there who need it,
@@ -20,7 +20,8 @@ pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Looks {
-    /// When the server last let one in, or was full.
+    /// When it was looked at last. What else was let in says nothing: for a caller something
+    /// of ours may have given way.
     heard: Option<Instant>,
     full: bool,
     /// How many went at the last refusal.
@@ -42,10 +43,11 @@ impl Looks {
 
     /// Returns how many of those at rest are to go for it.
     pub(super) fn turned_away(&mut self, looked: bool, resting: usize, now: Instant) -> usize {
-        (self.heard, self.full) = (Some(now), true);
+        self.full = true;
         if !looked {
             return 0;
         }
+        self.heard = Some(now);
         self.gone = (self.gone * 2).max(1).min(resting);
         self.shed = self.gone;
         self.shed
@@ -62,9 +64,9 @@ impl<A: Copy + Eq + Hash> Servers<A> {
     pub fn look(&mut self, now: Instant) -> (Vec<(A, Vec<OwnerId>)>, Option<Instant>) {
         let (mut due, mut next) = (Vec::new(), None::<Instant>);
         for (at, server) in &mut self.servers {
-            // Whoever waits finds out by himself; a limit of our own is not ours to pass.
+            // What rests is for those of ours who wait; a limit of our own is not ours to pass.
             let at_limit = self.limit.is_some_and(|own| server.seats >= own);
-            if server.resting.is_empty() || !server.line.is_empty() || at_limit {
+            if server.resting() <= server.line.waiting().count() || at_limit {
                 continue;
             }
             let pause = match server.learned(now) {
@@ -91,9 +93,10 @@ impl<A: Copy + Eq + Hash> Servers<A> {
 
     /// Instead of a look one at rest there was closed. The look is made soon, when others
     /// have had the time to take its seat.
-    pub fn look_soon(&mut self, at: A) {
+    pub fn look_soon(&mut self, at: A, now: Instant) {
         if let Some(server) = self.servers.get_mut(&at) {
             server.looks.full = true;
+            server.gave_way = Some(now);
         }
     }
 }

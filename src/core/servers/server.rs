@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::line::Line;
 use super::looks::Looks;
-use super::{OwnerId, SeatId, Servers, State};
+use super::{OwnerId, SeatId, Servers, State, BELIEVED};
 
 /// One server.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub(super) struct Server {
     pub(super) learned: Option<(usize, Instant)>,
     /// When a seat was given back last.
     pub(super) freed: Option<Instant>,
+    /// When something at rest went last, or was to go, for others' sake.
+    pub(super) gave_way: Option<Instant>,
     pub(super) looks: Looks,
 }
 
@@ -39,6 +41,12 @@ impl Server {
 
     pub(super) fn room(&self, own: Option<usize>, now: Instant) -> usize {
         self.limit(own, now).map_or(usize::MAX, |limit| limit.saturating_sub(self.seats))
+    }
+
+    /// False for a minute after something gave way: a pool that took its place would hold it
+    /// against whom it was for.
+    pub(super) fn may_fill(&self, now: Instant) -> bool {
+        self.gave_way.is_none_or(|gave| gave + BELIEVED <= now)
     }
 
     /// Whoever stands in front may try although the server said that it is full: nothing
@@ -115,6 +123,12 @@ impl<A: Copy + Eq + Hash> Servers<A> {
             waiting: server.line.waiting().count(),
             limit: server.limit(self.limit, now),
         })
+    }
+
+    /// False if what was opened for nobody is to be closed, for the sake of others.
+    pub fn may_keep(&self, seat: SeatId, now: Instant) -> bool {
+        let server = self.seats.get(&seat).and_then(|seat| self.servers.get(&seat.at));
+        server.is_some_and(|server| server.line.is_empty() && server.may_fill(now))
     }
 
     /// Every server, in numbers.

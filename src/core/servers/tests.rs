@@ -1,6 +1,7 @@
 use super::*;
 use crate::core::testing::{ms, start};
 
+mod looks;
 mod random;
 
 fn server(n: u8) -> u8 {
@@ -202,10 +203,14 @@ fn what_does_not_go_rests_as_before_and_is_chosen_again() {
 fn who_has_connections_at_rest_at_a_full_server_gives_up_more_and_more_until_there_is_room() {
     let mut at = At::new(None);
     let seats: Vec<SeatId> = (0..20).map(|owner| at.gets(owner)).collect();
-    assert_eq!(at.servers.look(at.now + 9 * looks::LOOK_EVERY), (vec![], None), "nothing rests");
+    assert_eq!(
+        at.servers.look(at.now + 9 * super::looks::LOOK_EVERY),
+        (vec![], None),
+        "nothing rests"
+    );
     seats.iter().for_each(|seat| at.rests(*seat));
     let heard = at.now;
-    at.now = heard + looks::LOOK_EVERY;
+    at.now = heard + super::looks::LOOK_EVERY;
     let mut gone = Vec::new();
     for _ in 0..3 {
         let (due, next) = at.servers.look(at.now);
@@ -219,7 +224,7 @@ fn who_has_connections_at_rest_at_a_full_server_gives_up_more_and_more_until_the
         assert_eq!(at.servers.look(at.now).0, [], "not yet");
         // They are not for us.
         assert_eq!(at.servers.enter(server(1), OwnerId(9), Asks::Spare, at.now), Entered::No);
-        at.now += looks::LOOK_AGAIN;
+        at.now += super::looks::LOOK_AGAIN;
     }
     assert_eq!((gone, at.limit()), (vec![1, 2, 4], Some(13)));
     let Entered::Seat(seat) = at.servers.enter(server(1), OwnerId(0), Asks::Look, at.now) else {
@@ -227,8 +232,8 @@ fn who_has_connections_at_rest_at_a_full_server_gives_up_more_and_more_until_the
     };
     at.servers.opened(seat, at.now);
     at.servers.free(seat, at.now);
-    assert_eq!(at.servers.look(at.now + looks::LOOK_AGAIN).0, [], "it is well");
-    at.now += looks::LOOK_OFTEN;
+    assert_eq!(at.servers.look(at.now + super::looks::LOOK_AGAIN).0, [], "it is well");
+    at.now += super::looks::LOOK_OFTEN;
     assert_eq!(at.servers.look(at.now).0.len(), 1, "as long as it may be full");
     // It may have been let in while somebody else changed places.
     assert_eq!(at.is_refused(0, Asks::Look), Entered::No);

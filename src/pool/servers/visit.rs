@@ -20,6 +20,7 @@ pub(in crate::pool) struct Wants {
 enum Purpose {
     Caller(Instant),
     Spare,
+    Check,
     Look,
 }
 
@@ -32,6 +33,11 @@ impl Wants {
     /// For nobody: it is not opened where somebody waits.
     pub(in crate::pool) fn spare() -> Wants {
         Wants { purpose: Purpose::Spare, place: None }
+    }
+
+    /// To see whether the tenant's login works, also at a server that may be full.
+    pub(in crate::pool) fn check() -> Wants {
+        Wants { purpose: Purpose::Check, place: None }
     }
 
     /// To see whether somebody else would be let in.
@@ -78,6 +84,7 @@ impl Wants {
                 Asks::Caller { arrived, ticket: self.place.as_ref().map(Place::ticket) }
             }
             Purpose::Spare => Asks::Spare,
+            Purpose::Check => Asks::Check,
             Purpose::Look => Asks::Look,
         }
     }
