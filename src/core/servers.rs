@@ -159,14 +159,15 @@ impl<A: Copy + Eq + Hash> Servers<A> {
     /// The server has let the connection of this seat in.
     pub fn opened(&mut self, seat: SeatId, now: Instant) {
         let Some(found) = self.seats.get_mut(&seat) else { return };
-        found.open = true;
+        let is_news = !std::mem::replace(&mut found.open, true);
         let Some(server) = self.servers.get_mut(&found.at) else { return };
+        server.open += usize::from(is_news);
         server.line.has_room();
-        match (found.asks, &mut server.learned) {
+        if found.asks == Asks::Look {
             // The room that it has found is for others.
-            (Asks::Look, _) => server.looks.let_in(now),
-            (Asks::Caller { .. }, Some((limit, _))) => *limit = server.seats.max(*limit),
-            _ => {}
+            server.looks.let_in(now);
+        } else if is_news {
+            server.learn_of_room();
         }
     }
 
@@ -178,15 +179,11 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         let Seat { at, owner, asks, .. } = found;
         let Some(server) = self.servers.get_mut(&at) else { return (Entered::No, false) };
         let known = server.learned(now);
-        // What was just closed still counts there for a moment.
-        let closing = server.freed.is_some_and(|freed| now < freed + CLOSING);
-        let limit = known.filter(|_| closing).unwrap_or(server.seats);
         if asks != Asks::Check {
             server.line.turned_away(now);
         }
         let shed = server.looks.turned_away(asks == Asks::Look, server.resting(), now);
-        // What goes for others' sake is not to be taken back at once.
-        server.learned = Some((limit.saturating_sub(shed), now + BELIEVED));
+        server.learn_of_refusal(shed, now);
         let entered = match asks {
             Asks::Caller { arrived, ticket } => {
                 let ticket = ticket.unwrap_or(Ticket::new(arrived, number));
@@ -204,7 +201,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         let Seat { at, asks, open, .. } = self.remove(seat)?;
         let server = self.servers.get_mut(&at)?;
         if open {
-            server.freed = Some(now);
+            server.closed(now);
             server.line.has_room();
         }
         if let Asks::Caller { ticket: Some(ticket), .. } = asks {
@@ -220,6 +217,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         let server = self.servers.get_mut(&seat.at)?;
         server.unrest(seat.owner, id, seat.state);
         server.seats -= 1;
+        server.open -= usize::from(seat.open);
         if let Some(held) = server.held.get_mut(&seat.owner) {
             *held -= 1;
             if *held == 0 {

@@ -229,7 +229,7 @@ impl Servers {
         let figures = book.figures_of(at, clock::now());
         drop(book);
         if news && logging::admits("server_full", None) {
-            let (used, waiting) = figures.map_or((0, 0), |one| (one.seats, one.waiting));
+            let (used, waiting) = figures.map_or((0, 0), |one| (one.open, one.waiting));
             log::warn!("event=server_full server={at} connections={used} waiting={waiting}");
         }
         self.changed(at);

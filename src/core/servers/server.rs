@@ -1,26 +1,28 @@
 //! One server: its seats, and what rests there.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hash;
 use std::time::Instant;
 
 use super::line::Line;
 use super::looks::Looks;
-use super::{OwnerId, SeatId, Servers, State, BELIEVED};
+use super::{OwnerId, SeatId, Servers, State, BELIEVED, CLOSING};
 
 /// One server.
 #[derive(Debug, Default)]
 pub(super) struct Server {
     pub(super) held: BTreeMap<OwnerId, usize>,
     pub(super) seats: usize,
+    /// Those that the server has let in.
+    pub(super) open: usize,
     pub(super) resting: BTreeMap<OwnerId, BTreeSet<(Instant, SeatId)>>,
     pub(super) leaving: usize,
     pub(super) line: Line,
     /// How many seats there are for us, and until when that is believed.
     pub(super) learned: Option<(usize, Instant)>,
-    /// When a seat was given back last.
-    pub(super) freed: Option<Instant>,
+    /// When those were closed that may still count there.
+    closed: VecDeque<Instant>,
     /// When something at rest went last, or was to go, for others' sake.
     pub(super) gave_way: Option<Instant>,
     pub(super) looks: Looks,
@@ -41,6 +43,37 @@ impl Server {
 
     pub(super) fn room(&self, own: Option<usize>, now: Instant) -> usize {
         self.limit(own, now).map_or(usize::MAX, |limit| limit.saturating_sub(self.seats))
+    }
+
+    /// One that the server had let in is closed.
+    pub(super) fn closed(&mut self, now: Instant) {
+        self.forget_closed(now);
+        self.closed.push_back(now);
+    }
+
+    fn forget_closed(&mut self, now: Instant) {
+        while self.closed.front().is_some_and(|closed| *closed + CLOSING <= now) {
+            self.closed.pop_front();
+        }
+    }
+
+    /// The server has no room. It has let in what is open, and what was just closed still
+    /// counts there; whoever is being let in or refused beside this one proves nothing.
+    /// `shed`: how many go for others' sake, which is not to be taken back at once: so what
+    /// is known is not made more of.
+    pub(super) fn learn_of_refusal(&mut self, shed: usize, now: Instant) {
+        self.forget_closed(now);
+        let has = self.open + self.closed.len();
+        let limit = self.learned(now).map_or(has, |known| known.min(has));
+        self.learned = Some((limit.saturating_sub(shed), now + BELIEVED));
+    }
+
+    /// The server has let one more in, perhaps of those that were on their way when it
+    /// refused another.
+    pub(super) fn learn_of_room(&mut self) {
+        if let Some((limit, _)) = &mut self.learned {
+            *limit += usize::from(*limit < self.open);
+        }
     }
 
     /// False for a minute after something gave way: a pool that took its place would hold it
@@ -104,6 +137,8 @@ pub struct Figures<A> {
     pub at: A,
     /// Connections that are open, being opened or being closed.
     pub seats: usize,
+    /// Those that it has let in, and that are not closed yet.
+    pub open: usize,
     /// Those at rest.
     pub resting: usize,
     /// Requests that wait for one.
@@ -119,6 +154,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         Some(Figures {
             at,
             seats: server.seats,
+            open: server.open,
             resting: server.resting() + server.leaving,
             waiting: server.line.waiting().count(),
             limit: server.limit(self.limit, now),

@@ -1,6 +1,7 @@
 use super::*;
 use crate::core::testing::{ms, start};
 
+mod learned;
 mod looks;
 mod random;
 

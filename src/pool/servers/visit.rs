@@ -108,7 +108,7 @@ impl Door for Visit<'_> {
         state.wants.stands(entered, servers);
         servers.changed(at);
         let figures = servers.book().figures_of(at, clock::now());
-        let (used, waiting) = figures.map_or((0, 0), |one| (one.seats, one.waiting));
+        let (used, waiting) = figures.map_or((0, 0), |one| (one.open, one.waiting));
         Err(ConnectError::NoRoom { target: at.to_string(), used, waiting })
     }
 

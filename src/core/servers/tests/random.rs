@@ -25,6 +25,8 @@ struct Model {
     open: BTreeMap<SeatId, u64>,
     opening: BTreeMap<SeatId, u64>,
     resting: BTreeMap<SeatId, Instant>,
+    /// When the last were closed.
+    closed: Vec<Instant>,
     callers: BTreeMap<Ticket, (u64, Phase)>,
     served: usize,
 }
@@ -45,6 +47,7 @@ impl Model {
             open: BTreeMap::new(),
             opening: BTreeMap::new(),
             resting: BTreeMap::new(),
+            closed: Vec::new(),
             callers: BTreeMap::new(),
             served: 0,
         }
@@ -98,6 +101,9 @@ impl Model {
         }
         let (entered, _) = self.servers.refused(seat, self.now);
         let Entered::Waits(ticket) = entered else { panic!("a caller stands in line") };
+        let still = self.closed.iter().filter(|closed| self.now < **closed + CLOSING).count();
+        let learned = self.servers.servers[&at()].learned(self.now);
+        assert!(learned <= Some(self.open.len() + still), "more than it has let in");
         assert!(whose.is_none_or(|own| own == ticket), "it has lost its place");
         self.callers.insert(ticket, (owner, Phase::Waits));
     }
@@ -105,6 +111,7 @@ impl Model {
     fn close(&mut self, seat: SeatId) {
         self.open.remove(&seat);
         self.resting.remove(&seat);
+        self.closed.push(self.now);
         self.servers.free(seat, self.now);
     }
 
@@ -141,6 +148,9 @@ impl Model {
             return;
         };
         assert_eq!(server.seats, self.open.len() + self.opening.len());
+        assert_eq!(server.open, self.open.len());
+        let learned = server.learned(self.now);
+        assert!(learned.is_none_or(|learned| learned >= server.open), "less than it has let in");
         assert_eq!((server.resting(), server.leaving), (self.resting.len(), 0));
         let waiting = self.callers.values().filter(|(_, phase)| *phase == Phase::Waits).count();
         assert_eq!(server.line.waiting().count(), waiting);
