@@ -4,6 +4,12 @@
 //! requests, hands one at a time to a worker, and sends the answers. All that is
 //! known of the stream is in it, so that it needs no lock, and whatever way it
 //! ends, dropping it ends the lease.
+//!
+//! A client may send requests ahead. They wait here, up to [`QUEUED`] of them; the rest
+//! waits where it costs its client. PostgreSQL gets the next one when the one before it
+//! is answered: its cancel names a connection and not a statement, so that one meant for
+//! a request could hit the next if PostgreSQL had that in its buffer already. For the same
+//! reason a `cancel` of one that waits takes effect here, at its turn.
 
 use std::collections::VecDeque;
 use std::future::{poll_fn, Future};

@@ -1,5 +1,7 @@
 //! A Session stream: a lease that lives as long as the stream.
 
+mod ahead;
+
 use crate::harness;
 use crate::harness::{code, eventually, refused, request, tenant, Service, Tenant};
 use connection_pool_manager::client::service::session::Session;

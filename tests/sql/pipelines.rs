@@ -1,6 +1,9 @@
 //! Several things in one write: how often PostgreSQL is waited for, and that nothing of
 //! what is promised depends on it.
 
+mod cancelled;
+mod failed;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -211,37 +214,6 @@ fn a_connection_that_is_cut_under_an_atomic_call_is_told_as_lost() {
     proxy.cut();
     let error = refused(answer(running));
     assert_eq!((work(&error).0, &*error.reason), (Outcome::UNKNOWN, "BACKEND_LOST"), "{error}");
-}
-
-/// The statements of a call of 16, of which one sleeps.
-fn sleeping(at: usize) -> Vec<String> {
-    let one = |n| match n == at {
-        true => "update thing set n = n where pg_sleep(3600) is not null".to_owned(),
-        false => format!("update thing set n = n + {}", n % 3),
-    };
-    (0..16).map(one).collect()
-}
-
-#[test]
-fn a_cancel_hits_the_call_that_it_is_meant_for_at_each_of_its_statements() {
-    let (service, tenant) = (Service::start(), tenant_of_one());
-    let lease = service.lease(&tenant);
-    lease.run(&["create table thing (n int)", "insert into thing values (0)"]);
-    for at in 0..16 {
-        let call = sleeping(at);
-        let call: Vec<&str> = call.iter().map(String::as_str).collect();
-        let request = ExecuteRequest { atomic: true, ..on_lease(&lease, &call) };
-        let running = execute_later(&lease.client, &request);
-        eventually("it sleeps", || tenant.running("pg_sleep(3600) is not null") == 1);
-        drop(running);
-        // What comes next is never hit, and nothing is left of the call.
-        eventually("the lease is free", || lease.client.run(&lease.id, &["select 1"]).is_ok());
-        assert_eq!(state_of(&lease), NONE);
-        for _ in 0..20 {
-            assert_eq!(lease.value("select n from thing"), "0", "{at}");
-        }
-    }
-    assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
 }
 
 /// What one statement of a random call does.
