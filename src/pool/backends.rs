@@ -151,7 +151,7 @@ impl Tenant {
             }
         };
         attempt.settle(None);
-        self.context.servers.fed(&self.id);
+        self.is_let_in();
         self.counts.admit();
         self.series().opened(took);
         let pid = backend.pid();
@@ -188,7 +188,7 @@ impl Tenant {
             );
         }
         if !cause.is_deferred() {
-            self.note_open_failure(&error, cause.lacks_room());
+            self.note_open_failure(cause, &error);
         }
     }
 

@@ -1,5 +1,6 @@
 //! How well a tenant is: its rounds of checks, and what is known from them.
 
+mod logins;
 mod report;
 
 pub use report::{Report, Row};
@@ -13,6 +14,7 @@ use crate::clock;
 use crate::core::breaker::Phase;
 use crate::core::health::{Health, Level, Round};
 use crate::core::quoted::Quoted;
+use crate::error::ConnectError;
 use crate::logging;
 use crate::pool::job::Permit;
 use crate::pool::servers::Wants;
@@ -44,6 +46,7 @@ pub(super) struct Record {
     failures: u64,
     /// Attempts to open a backend that failed.
     open_failures: u64,
+    logins: logins::Logins,
 }
 
 impl Record {
@@ -60,6 +63,7 @@ impl Record {
             last_error: None,
             failures: 0,
             open_failures: 0,
+            logins: logins::Logins::default(),
         }
     }
 }
@@ -98,13 +102,14 @@ impl Tenant {
 
     /// An attempt to open a backend has failed. That the server is full is no trouble of
     /// what is open.
-    pub(super) fn note_open_failure(&self, error: &str, full: bool) {
+    pub(super) fn note_open_failure(&self, cause: &ConnectError, error: &str) {
         let (now, unix) = (clock::now(), clock::unix_micros());
         let mut record = lock(&self.record);
         record.open_failures += 1;
         record.last_error = Some((error.to_owned(), unix));
+        record.login_failed(cause);
         drop(record);
-        if !full {
+        if !cause.lacks_room() {
             self.trouble(now);
         }
     }
@@ -181,6 +186,7 @@ impl Tenant {
                 round.failed += opened.failed;
             }
         }
+        let round = self.with_refusals(round);
         let changed = lock(&self.record).health.settle(round).is_some();
         if changed {
             self.context.keeper.due(now);
@@ -234,12 +240,16 @@ impl Tenant {
         let Some(count) = self.store.reserve_below(self.settings.max_connections) else {
             return nothing;
         };
-        match self.open(count, self.settings.health_timeout, attempt, &mut Wants::check()) {
+        let mut wants = Wants::check();
+        match self.open(count, self.settings.health_timeout, attempt, &mut wants) {
             Ok(mut taken) if self.is_wanted(&taken) => {
                 taken.clean = true;
                 self.rest(taken, clock::now());
             }
             Ok(taken) => self.close(taken, "health_check"),
+            Err(cause) if cause.lacks_room() => {
+                return self.found_no_room(&cause, wants.may_wait());
+            }
             // What lies in ourselves says nothing of the database.
             Err(cause) if cause.is_own() => return nothing,
             Err(cause) => {

@@ -8,6 +8,7 @@ mod fakes;
 mod healing;
 mod keeping;
 mod listening;
+mod logins;
 mod schedules;
 mod serving;
 mod sharing;

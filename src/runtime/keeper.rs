@@ -68,7 +68,8 @@ fn tell(service: &Service, exhausted: &mut HashSet<TenantId>) {
     let mut still = HashSet::new();
     for tenant in service.registry.named() {
         let figures = tenant.figures();
-        if figures.waiting == 0 {
+        // Otherwise it is not the tenant that is full, but its server.
+        if figures.waiting == 0 || figures.used < figures.max {
             continue;
         }
         still.insert(tenant.id().clone());

@@ -281,3 +281,34 @@ fn a_tenant_that_gets_no_connection_says_so_whether_it_was_registered_or_not() {
     let row = row(service, &limited.tenants[1]).unwrap();
     assert!(row.contains("\"status\":\"healthy\"") && row.contains("\"starving\":false"), "{row}");
 }
+
+#[test]
+fn a_tenant_whose_checks_find_no_room_says_so_although_nobody_waits() {
+    let mut limited = Limited::to(1, 2, &["--min-connections", "0"]);
+    limited.tenants[0].dsn += " pool_health_check_period=1s";
+    limited.lease(0).release();
+    let held = limited.lease(1);
+    is_starving(&limited, 0, "unhealthy");
+    limited.waits(0);
+    held.release();
+    let service = &limited.service;
+    let is_well =
+        |row: String| row.contains("\"status\":\"healthy\"") && row.contains("\"starving\":false");
+    eventually("it is well", || row(service, &limited.tenants[0]).is_some_and(is_well));
+    assert_eq!(limited.database.backends(), 1, "it has none, and would get one");
+}
+
+#[test]
+fn a_tenant_that_waits_for_its_server_is_not_said_to_be_exhausted_itself() {
+    let mut limited = Limited::to(1, 2, &["--min-connections", "0"]);
+    limited.tenants[0].dsn += " pool_max_conns=1";
+    let held = limited.lease(0);
+    let of_server = limited.later(1);
+    limited.waits(1);
+    let of_tenant = limited.later(0);
+    let told = |n: usize| format!("event=tenant_exhausted tenant={} ", limited.tenants[n].name);
+    limited.service.log().wait_for(&told(0));
+    assert!(!limited.service.log().text().contains(&told(1)));
+    drop((of_server, of_tenant));
+    held.release();
+}

@@ -15,6 +15,8 @@ use crate::pool::tenant::Tenant;
 pub(in crate::pool) struct Wants {
     purpose: Purpose,
     place: Option<Place>,
+    /// It found no room where more rests than is waited for.
+    may_wait: bool,
 }
 
 enum Purpose {
@@ -27,22 +29,27 @@ enum Purpose {
 impl Wants {
     /// For a request that came then, which may have a place in line.
     pub(in crate::pool) fn caller(arrived: Instant, place: Option<Place>) -> Wants {
-        Wants { purpose: Purpose::Caller(arrived), place }
+        Wants { purpose: Purpose::Caller(arrived), place, may_wait: false }
     }
 
     /// For nobody: it is not opened where somebody waits.
     pub(in crate::pool) fn spare() -> Wants {
-        Wants { purpose: Purpose::Spare, place: None }
+        Wants { purpose: Purpose::Spare, place: None, may_wait: false }
     }
 
     /// To see whether the tenant's login works, also at a server that may be full.
     pub(in crate::pool) fn check() -> Wants {
-        Wants { purpose: Purpose::Check, place: None }
+        Wants { purpose: Purpose::Check, place: None, may_wait: false }
     }
 
     /// To see whether somebody else would be let in.
     pub(in crate::pool) fn look() -> Wants {
-        Wants { purpose: Purpose::Look, place: None }
+        Wants { purpose: Purpose::Look, place: None, may_wait: false }
+    }
+
+    /// True if it found no room, but would get some if it waited.
+    pub(in crate::pool) fn may_wait(&self) -> bool {
+        self.may_wait
     }
 
     /// The place in line, if it has one by now.
@@ -89,7 +96,9 @@ impl Wants {
         }
     }
 
-    fn stands(&mut self, entered: Entered, servers: &Servers) {
+    fn stands(&mut self, entered: Entered, at: SocketAddr, servers: &Servers) {
+        let figures = servers.book().figures_of(at, clock::now());
+        self.may_wait |= figures.is_some_and(|one| one.resting > one.waiting);
         if let Entered::Waits(ticket) = entered {
             self.place.get_or_insert_with(|| Place { ticket, servers: servers.clone() });
         }
@@ -105,7 +114,7 @@ impl Door for Visit<'_> {
             state.seat = Some((Seat { id, servers: servers.clone() }, at));
             return Ok(());
         }
-        state.wants.stands(entered, servers);
+        state.wants.stands(entered, at, servers);
         servers.changed(at);
         let figures = servers.book().figures_of(at, clock::now());
         let (used, waiting) = figures.map_or((0, 0), |one| (one.open, one.waiting));
@@ -123,7 +132,7 @@ impl Door for Visit<'_> {
         let Some((seat, at)) = state.seat.take() else { return };
         if error.lacks_room() {
             let entered = servers.refused(&seat, at);
-            state.wants.stands(entered, servers);
+            state.wants.stands(entered, at, servers);
         }
     }
 }

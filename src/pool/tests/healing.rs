@@ -25,12 +25,12 @@ fn resting(count: usize, script: Script) -> World {
     world
 }
 
-fn later(seconds: u64) -> Instant {
+pub(super) fn later(seconds: u64) -> Instant {
     clock::now() + Duration::from_secs(seconds)
 }
 
 /// Has a round of checks run, and waits for its end.
-fn round(world: &World, at: Instant) {
+pub(super) fn round(world: &World, at: Instant) {
     let ended = || !world.tenant.is_being_checked();
     wait_for(ended);
     // While the pool is being filled, checks wait.
