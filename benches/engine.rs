@@ -12,22 +12,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use connection_pool_manager::backend::connect::{Connect, PgConnect};
-use connection_pool_manager::backend::door::Door;
-use connection_pool_manager::backend::logins::{Logins, Tries};
-use connection_pool_manager::backend::notice::Notices;
-use connection_pool_manager::backend::session::{Backend, Coming, Rows, RunError, Statement};
-use connection_pool_manager::backend::stream::watch::Watch;
-use connection_pool_manager::backend::tls::Tls;
 use connection_pool_manager::config::dsn::Dsn;
-use connection_pool_manager::core::callers::CallerId;
-use connection_pool_manager::core::ids::TenantId;
-use connection_pool_manager::core::seats::Asker;
-use connection_pool_manager::core::value::{Column, Value};
 use connection_pool_manager::embedded::{Embedded, Options};
-use connection_pool_manager::error::ConnectError;
-use connection_pool_manager::pgwire::row::RawRow;
-use connection_pool_manager::pgwire::values::Shape;
+use connection_pool_manager::engine::{
+    Asker, Backend, CallerId, Column, Coming, Connect, ConnectError, Door, Logins, Notices,
+    PgConnect, RawRow, Rows, RunError, Shape, Statement, TenantId, Tls, Tries, Value, Watch,
+};
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use postgres_openssl::MakeTlsConnector;
 

@@ -25,11 +25,6 @@ impl Login {
         self.encrypted = true;
     }
 
-    /// True if the connection is encrypted.
-    pub fn is_encrypted(&self) -> bool {
-        self.encrypted
-    }
-
     /// True if the server has asked for the password in some way.
     pub fn was_asked(&self) -> bool {
         self.asked

@@ -20,8 +20,6 @@ pub struct Slot {
     /// Cleared when the backend is taken, set only by a checked reset: a panic,
     /// an early return or a forgotten path leaves it cleared, and it is closed.
     pub clean: bool,
-    /// When it was opened.
-    pub born: Instant,
     /// When it is due to be replaced by a younger one.
     pub retire_at: Instant,
     /// When it last came back.
@@ -36,6 +34,7 @@ pub struct Slot {
     /// Its seat at its server.
     pub seat: Option<SeatId>,
     /// Counts it as open, and has its seat; dropped last.
+    #[expect(dead_code, reason = "it is held for its drop")]
     pub open: Option<Box<dyn std::any::Any + Send>>,
 }
 

@@ -55,11 +55,13 @@ impl<K: Clone + Ord> Deadlines<K> {
     }
 
     /// How many keys have a deadline.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.by_key.len()
     }
 
     /// Whether no key has one.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
     }

@@ -309,6 +309,7 @@ impl<T> Gate<T> {
     }
 }
 
+#[cfg(test)]
 impl Asks {
     /// An item that waits if it must, and whose permit is not counted.
     pub const PATIENT: Asks = Asks { caller: None, may_wait: true };

@@ -62,6 +62,7 @@ impl Seats {
     }
 
     /// How many run.
+    #[cfg(test)]
     pub fn running(&self) -> usize {
         self.all
     }

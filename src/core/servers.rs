@@ -17,7 +17,7 @@ use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use line::Step;
-pub use line::{Ticket, Todo};
+pub use line::Ticket;
 pub use looks::LOOK_AGAIN;
 pub use server::Figures;
 use server::Server;

@@ -134,11 +134,6 @@ impl<'a> Message<'a> {
             _ => Err(Malformed),
         }
     }
-
-    /// True for what PostgreSQL may send at any time, whatever it was asked.
-    pub fn is_asynchronous(&self) -> bool {
-        matches!(self, Message::Notice(_) | Message::Notification(_) | Message::Setting(_))
-    }
 }
 
 /// Reads the fields of a message's body one after the other.

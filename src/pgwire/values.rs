@@ -31,7 +31,7 @@ mod interval;
 pub use digits::Digits;
 pub use elements::Elements;
 pub use meter::{Meter, Stop};
-pub use parameter::{encode, Encoded, ParameterError};
+pub use parameter::{encode, Encoded};
 pub use shape::Shape;
 pub use view::{view, View};
 

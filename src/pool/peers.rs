@@ -90,6 +90,7 @@ impl Peers {
     }
 
     /// How many there are.
+    #[cfg(test)]
     pub fn count(&self) -> usize {
         self.lock().len()
     }
@@ -112,6 +113,7 @@ impl Peer {
     }
 
     /// Its requests that stand in a queue.
+    #[cfg(test)]
     pub fn parked(&self) -> usize {
         self.parked.load(Ordering::Acquire)
     }

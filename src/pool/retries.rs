@@ -148,11 +148,6 @@ impl Retries {
             }
         }
     }
-
-    /// How many are remembered.
-    pub fn count(&self) -> usize {
-        self.lock().len()
-    }
 }
 
 /// Numbers the jobs of the process.

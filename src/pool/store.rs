@@ -129,7 +129,6 @@ impl Store {
         self.stash().push_back(Slot {
             backend,
             clean: false,
-            born,
             retire_at,
             idle_since: born,
             answered_at: born,

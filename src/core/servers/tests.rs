@@ -1,3 +1,4 @@
+use super::line::Todo;
 use super::*;
 use crate::core::testing::{ms, start};
 
