@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::{note, Conversation};
+use super::receiving::note;
+use super::Conversation;
 use crate::pgwire::message::Message;
 
 impl Conversation {

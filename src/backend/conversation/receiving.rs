@@ -1,0 +1,170 @@
+//! What comes back: the answers, and between them what may come at any time.
+
+use std::io;
+
+use super::{Conversation, Gone};
+use crate::backend::listen::Notification;
+use crate::backend::notice::{Notice, Notices};
+use crate::error::{Excess, PgFault};
+use crate::pgwire::fault::fault_in;
+use crate::pgwire::message::{Fields, Message};
+
+impl Conversation {
+    /// Waits until a message is ready that somebody waits for.
+    fn ready(&mut self) -> Result<(), Gone> {
+        while !self.arrived()? {
+            self.fill()?;
+        }
+        Ok(())
+    }
+
+    /// True if a message is ready that somebody waits for. Notices, notifications and
+    /// settings may come at any time, and are taken note of here.
+    pub(super) fn arrived(&mut self) -> Result<bool, Gone> {
+        loop {
+            match self.reader.is_ready(&mut self.bounds) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(excess) => return Err(self.refuse(excess)),
+            }
+            if self.bounds.is_flooded() {
+                self.watch.is_flooded();
+            }
+            if !matches!(self.reader.kind(), b'N' | b'A' | b'S') {
+                return Ok(true);
+            }
+            let taken = match self.reader.take() {
+                Ok(Message::Setting(setting)) => {
+                    self.facts.note(&Message::Setting(setting));
+                    self.bounds.setting(setting)
+                }
+                Ok(Message::Notice(fields)) => {
+                    note(&self.notices, fields);
+                    Ok(())
+                }
+                Ok(Message::Notification(body)) if self.hears => match notification(body) {
+                    Some(notification) => {
+                        self.notifications.push_back(notification);
+                        Ok(())
+                    }
+                    None => Err(Excess::Garbage(b'A')),
+                },
+                Ok(_) => Ok(()),
+                Err(excess) => Err(excess),
+            };
+            taken.map_err(|excess| self.refuse(excess))?;
+        }
+    }
+
+    /// Reads what comes next.
+    fn fill(&mut self) -> Result<(), Gone> {
+        match self.stream.read(self.reader.room()) {
+            Ok(0) | Err(_) => return Err(self.break_off()),
+            Ok(read) => self.reader.filled(read),
+        }
+        self.count()
+    }
+
+    /// What of an unfinished message is in memory counts.
+    pub(super) fn count(&mut self) -> Result<(), Gone> {
+        let counted = match self.reader.unfinished() {
+            Some((kind, size, came)) => self.bounds.unfinished(kind, size, came),
+            None => {
+                self.bounds.finished();
+                Ok(())
+            }
+        };
+        counted.map_err(|excess| self.refuse(excess))
+    }
+
+    /// The next message that is an answer.
+    ///
+    /// # Errors
+    /// The stream is gone, or was broken off for what came.
+    pub fn receive(&mut self) -> Result<Message<'_>, Gone> {
+        self.ready()?;
+        self.take()
+    }
+
+    /// Takes the message that is ready.
+    pub(super) fn take(&mut self) -> Result<Message<'_>, Gone> {
+        match self.reader.take() {
+            Ok(message) => {
+                match &message {
+                    Message::Row(_) | Message::Data(_) | Message::LongRow(_) => {}
+                    Message::Ready(state) => {
+                        self.facts.note(&message);
+                        self.watch.is_ready(*state);
+                        self.bounds.ready();
+                    }
+                    other => self.facts.note(other),
+                }
+                Ok(message)
+            }
+            Err(excess) => {
+                self.excess = self.excess.or(Some(excess));
+                self.gone = true;
+                self.stream.socket().break_off();
+                Err(Gone)
+            }
+        }
+    }
+
+    /// The next message that is an answer, if it has come.
+    ///
+    /// # Errors
+    /// As for `receive`.
+    pub fn next_if_here(&mut self) -> Result<Option<Message<'_>>, Gone> {
+        if !self.arrived()? {
+            match self.read_ahead() {
+                Ok(true) => self.count()?,
+                Ok(false) => return Ok(None),
+                Err(_) => return Err(self.break_off()),
+            }
+            if !self.arrived()? {
+                return Ok(None);
+            }
+        }
+        self.take().map(Some)
+    }
+
+    /// Reads to the next ReadyForQuery, whatever comes before it.
+    ///
+    /// # Errors
+    /// As for `receive`.
+    pub fn skip(&mut self) -> Result<(), Gone> {
+        while !matches!(self.receive()?, Message::Ready(_)) {}
+        Ok(())
+    }
+
+    /// True if something had come.
+    pub(super) fn read_ahead(&mut self) -> io::Result<bool> {
+        match self.stream.try_read(self.reader.room()) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                self.reader.filled(read);
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Keeps a notice, if there is room.
+pub(super) fn note(notices: &Notices, fields: &[u8]) {
+    if notices.is_full() {
+        return;
+    }
+    let PgFault { severity, sqlstate, message, .. } = fault_in(fields);
+    notices.push(Notice { severity, sqlstate, message });
+}
+
+/// `None`: it is none.
+fn notification(body: &[u8]) -> Option<Notification> {
+    let mut fields = Fields::of(body);
+    let pid = fields.u32()?.cast_signed();
+    let channel = fields.text()?.into_owned();
+    let payload = fields.text()?.into_owned();
+    Some(Notification { channel, payload, pid })
+}
