@@ -1,12 +1,11 @@
 //! The first steps on a fresh socket: the SSL request and the TLS handshake.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{ready, Ready};
+use std::io::{Read, Write};
 use std::sync::Arc;
 
+use openssl::ssl::{ConnectConfiguration, HandshakeError};
 use postgres::tls::{MakeTlsConnect, TlsConnect};
-use postgres_openssl::MakeTlsConnector;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::backend::conversation::Conversation;
 use crate::backend::lent::{Lent, Loan};
@@ -56,41 +55,40 @@ impl MakeTlsConnect<postgres::Socket> for Connector {
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<Handshake, BoxError> {
         let findings = Findings::default();
-        let mut tls = self.tls.driver(&findings);
-        let encrypt = MakeTlsConnect::<Wire>::make_tls_connect(&mut tls, domain)?;
-        Ok(Handshake { plan: self.clone(), encrypt, findings })
+        let encrypt = self.tls.configuration(domain, &findings)?;
+        Ok(Handshake { plan: self.clone(), encrypt, domain: domain.to_owned(), findings })
     }
 }
 
 /// The first steps on a fresh socket: SSL request, handshake.
 pub struct Handshake {
     plan: Connector,
-    encrypt: <MakeTlsConnector as MakeTlsConnect<Wire>>::TlsConnect,
+    encrypt: ConnectConfiguration,
+    domain: String,
     findings: Findings,
 }
 
 impl TlsConnect<postgres::Socket> for Handshake {
     type Stream = Lent;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Lent, BoxError>> + Send>>;
+    type Future = Ready<Result<Lent, BoxError>>;
 
-    /// The driver's own socket leads nowhere: it never gives one back.
+    /// The driver's own socket leads nowhere: it never gives one back. Ours waits by itself.
     fn connect(self, _: postgres::Socket) -> Self::Future {
-        Box::pin(async move {
-            let (loan, watch) = (self.plan.loan(), Arc::clone(&self.plan.watch));
-            let mut login = Login::by(self.plan.required.clone());
-            let stream = self.run().await?;
+        let (loan, watch) = (self.plan.loan(), Arc::clone(&self.plan.watch));
+        let mut login = Login::by(self.plan.required.clone());
+        ready(self.run().map(|stream| {
             if stream.is_encrypted() {
                 login.encrypted();
             }
-            Ok(loan.lend(Conversation::new(stream, watch), login))
-        })
+            loan.lend(Conversation::new(stream, watch), login)
+        }))
     }
 }
 
 impl Handshake {
-    async fn run(self) -> Result<Stream, BoxError> {
-        let Handshake { plan, encrypt, findings } = self;
+    fn run(self) -> Result<Stream, BoxError> {
+        let Handshake { plan, encrypt, domain, findings } = self;
         let mut stream = Wire::new(Arc::clone(&plan.socket));
         let mismatch = |why: &str| Refusal::Mismatch(why.to_owned());
         let mode = plan.mode.as_str();
@@ -98,18 +96,19 @@ impl Handshake {
             SslMode::Disable => false,
             _ if plan.tls.is_direct() => true,
             _ => {
-                stream.write_all(&SSL_REQUEST).await?;
-                stream.flush().await?;
-                match (stream.read_u8().await?, plan.mode) {
-                    (b'S', _) => true,
-                    (b'N', SslMode::Prefer) => false,
-                    (b'N', _) => {
+                stream.write_all(&SSL_REQUEST)?;
+                let mut answer = [0];
+                stream.read_exact(&mut answer)?;
+                match (answer, plan.mode) {
+                    ([b'S'], _) => true,
+                    ([b'N'], SslMode::Prefer) => false,
+                    ([b'N'], _) => {
                         let why = format!("{NO_TLS} sslmode={mode} asks for it");
                         return Err(Refusal::Mismatch(why).into());
                     }
                     // PostgreSQL could not make a process for it. More words may
                     // follow; as they come without TLS, they are not to be believed.
-                    (b'E', _) => return Err(Refusal::Unserved.into()),
+                    ([b'E'], _) => return Err(Refusal::Unserved.into()),
                     _ => {
                         return Err(mismatch("the server did not understand the SSL request").into())
                     }
@@ -122,12 +121,20 @@ impl Handshake {
             }
             return Ok(Stream::plain(&plan.socket));
         }
-        let stream = encrypt.connect(stream).await.map_err(|error| match findings.fault() {
+        let stream = encrypt.connect(&domain, stream).map_err(|error| match findings.fault() {
             Some(fault) => Refusal::Untrusted(fault).into(),
-            None => error,
+            None => failed(error),
         })?;
         plan.tls.confirm(&findings).map_err(Refusal::Mismatch)?;
         Ok(Stream::encrypted(stream, &plan.socket))
+    }
+}
+
+/// What lies behind a handshake that has failed.
+fn failed(error: HandshakeError<Wire>) -> BoxError {
+    match error {
+        HandshakeError::SetupFailure(error) => error.into(),
+        HandshakeError::Failure(half) | HandshakeError::WouldBlock(half) => half.into_error().into(),
     }
 }
 

@@ -13,7 +13,7 @@ use openssl::ssl::{
 };
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509Ref, X509StoreContext, X509StoreContextRef, X509VerifyResult};
-use postgres_openssl::{set_postgresql_alpn, MakeTlsConnector};
+use postgres_openssl::set_postgresql_alpn;
 
 use crate::backend::cert_files::CertFiles;
 use crate::config::dsn::{RootCert, SslMode, SslNegotiation, TlsKeys};
@@ -128,7 +128,7 @@ impl Tls {
         self.direct
     }
 
-    /// One connection's configuration, for the thread that cancels.
+    /// One connection's configuration.
     ///
     /// # Errors
     /// If OpenSSL cannot be set up.
@@ -140,17 +140,6 @@ impl Tls {
         let mut configuration = self.connector.configure()?;
         prepare(&mut configuration, self.verify, host, findings);
         Ok(configuration)
-    }
-
-    /// The same for the driver.
-    pub fn driver(&self, findings: &Findings) -> MakeTlsConnector {
-        let mut driver = MakeTlsConnector::new(self.connector.clone());
-        let (verify, findings) = (self.verify, findings.clone());
-        driver.set_callback(move |configuration, host| {
-            prepare(configuration, verify, host, &findings);
-            Ok(())
-        });
-        driver
     }
 
     /// Checks what the handshake has shown. Without ALPN nothing says that a

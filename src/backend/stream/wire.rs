@@ -1,16 +1,16 @@
 //! The stream over the socket: in the clear or encrypted.
 //!
-//! TLS comes from `postgres-openssl`, whose stream is made for a runtime. Here nothing
-//! ever waits for one: the socket below blocks by itself, or says that it would.
+//! The socket below blocks by itself, or says that it would. So TLS is a layer of OpenSSL
+//! and no more: that of `postgres-openssl` is made for a runtime, and keeps a buffer of its
+//! own beside OpenSSL's for as long as the connection lives.
 
-use std::io;
-use std::pin::Pin;
+use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
-use postgres::tls::{ChannelBinding, MakeTlsConnect, TlsStream};
-use postgres_openssl::MakeTlsConnector;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::ssl::{SslRef, SslStream};
+use postgres::tls::ChannelBinding;
 
 use crate::backend::stream::socket::Socket;
 
@@ -30,52 +30,30 @@ fn is_cut(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
-fn or_pending<T>(done: io::Result<T>) -> Poll<io::Result<T>> {
-    match done {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-        done => Poll::Ready(done),
+impl Read for Wire {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.read(bytes)
     }
 }
 
-impl AsyncRead for Wire {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        or_pending(self.0.read(buf.initialize_unfilled()).map(|read| buf.advance(read)))
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.0.write(buf) {
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
             // A server that refuses us says why and closes. What it said can still be
             // read, so whoever logs in must get that far.
-            Err(error) if is_cut(&error) && self.0.is_starting() => Poll::Ready(Ok(buf.len())),
-            written => or_pending(written),
+            Err(error) if is_cut(&error) && self.0.is_starting() => Ok(bytes.len()),
+            written => written,
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
-/// The TLS layer over the socket.
-type Encrypted = <MakeTlsConnector as MakeTlsConnect<Wire>>::Stream;
-
 enum Layer {
     Plain(Wire),
-    Tls(Box<Encrypted>),
+    Tls(SslStream<Wire>),
 }
 
 /// A stream to PostgreSQL.
@@ -84,12 +62,18 @@ pub struct Stream {
     socket: Arc<Socket>,
 }
 
-/// Nobody waits for anything: what would block says so.
-fn now<T>(poll: impl FnOnce(&mut Context<'_>) -> Poll<io::Result<T>>) -> io::Result<T> {
-    match poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(done) => done,
-        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-    }
+/// What a login over TLS is bound to: the digest of the server's certificate.
+///
+/// Source: RFC 5929, tls-server-end-point: by the digest that the certificate is signed
+/// with, and SHA-256 in place of MD5 and SHA-1.
+fn end_point(tls: &SslRef) -> Option<Vec<u8>> {
+    let certificate = tls.peer_certificate()?;
+    let signed = certificate.signature_algorithm().object().nid().signature_algorithms()?;
+    let digest = match signed.digest {
+        Nid::MD5 | Nid::SHA1 => MessageDigest::sha256(),
+        digest => MessageDigest::from_nid(digest)?,
+    };
+    certificate.digest(digest).ok().map(|digest| digest.to_vec())
 }
 
 impl Stream {
@@ -100,8 +84,8 @@ impl Stream {
     }
 
     /// The stream over TLS, which is established.
-    pub fn encrypted(stream: Encrypted, socket: &Arc<Socket>) -> Stream {
-        Stream { layer: Layer::Tls(Box::new(stream)), socket: Arc::clone(socket) }
+    pub fn encrypted(stream: SslStream<Wire>, socket: &Arc<Socket>) -> Stream {
+        Stream { layer: Layer::Tls(stream), socket: Arc::clone(socket) }
     }
 
     /// True if it is encrypted.
@@ -113,7 +97,8 @@ impl Stream {
     pub fn channel_binding(&self) -> ChannelBinding {
         match &self.layer {
             Layer::Plain(_) => ChannelBinding::none(),
-            Layer::Tls(stream) => stream.channel_binding(),
+            Layer::Tls(stream) => end_point(stream.ssl())
+                .map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point),
         }
     }
 
@@ -124,12 +109,10 @@ impl Stream {
 
     fn read_with(&mut self, waits: bool, bytes: &mut [u8]) -> io::Result<usize> {
         self.socket.wait(waits);
-        let mut buf = ReadBuf::new(bytes);
-        now(|cx| match &mut self.layer {
-            Layer::Plain(stream) => Pin::new(stream).poll_read(cx, &mut buf),
-            Layer::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, &mut buf),
-        })?;
-        Ok(buf.filled().len())
+        match &mut self.layer {
+            Layer::Plain(stream) => stream.read(bytes),
+            Layer::Tls(stream) => stream.read(bytes),
+        }
     }
 
     /// Reads what comes, and waits for it. 0 is the end of the stream.
@@ -162,9 +145,9 @@ impl Stream {
     /// The system's, or those of TLS; `WouldBlock` if nothing goes out.
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.wait(false);
-        now(|cx| match &mut self.layer {
-            Layer::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Layer::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
-        })
+        match &mut self.layer {
+            Layer::Plain(stream) => stream.write(bytes),
+            Layer::Tls(stream) => stream.write(bytes),
+        }
     }
 }
