@@ -4,7 +4,7 @@ use std::io;
 
 use crate::backend::pg::body::PgBackend;
 use crate::backend::pg::question::simple;
-use crate::backend::pg::resets::{Step, SETTINGS};
+use crate::backend::pg::resets::{Step, DEALLOCATE, SETTINGS};
 use crate::backend::sqlstate;
 use crate::core::transaction::TransactionState;
 use crate::error::{Excess, PgFault};
@@ -28,8 +28,8 @@ struct Seen {
     has_temporary: bool,
     listens: bool,
     has_cursors: bool,
-    /// What deallocates the statements that the user has PREPAREd.
-    deallocate: String,
+    /// The user has PREPAREd statements.
+    has_prepared: bool,
 }
 
 impl Seen {
@@ -46,7 +46,7 @@ impl Seen {
             has_temporary: next()? != "0",
             listens: next()? == "t",
             has_cursors: next()? == "t",
-            deallocate: next()?,
+            has_prepared: next()? == "t",
         })
     }
 }
@@ -207,7 +207,17 @@ impl PgBackend {
 
     /// Does what only the answer of the steps has shown to be needed.
     fn finish(&mut self, seen: Seen, differs: bool) -> bool {
-        let mut sql = seen.deallocate;
+        let mut sql = String::new();
+        if seen.has_prepared {
+            let asked = simple(&mut self.conversation, DEALLOCATE, |values| {
+                if let [Some(value)] = values {
+                    sql.push_str(&String::from_utf8_lossy(value));
+                }
+            });
+            if asked.is_err() {
+                return false;
+            }
+        }
         if seen.listens {
             sql.push_str("UNLISTEN *; ");
         }

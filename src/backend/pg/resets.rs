@@ -49,10 +49,14 @@ const LOOK: &str = concat!(
     ", pg_catalog.pg_my_temp_schema(), \
      EXISTS (SELECT FROM pg_catalog.pg_listening_channels()), \
      EXISTS (SELECT FROM pg_catalog.pg_cursor() WHERE is_holdable), \
-     (SELECT pg_catalog.string_agg( \
-          pg_catalog.concat('DEALLOCATE ', pg_catalog.quote_ident(name), '; '), '') \
-      FROM pg_catalog.pg_prepared_statement() WHERE from_sql)"
+     EXISTS (SELECT FROM pg_catalog.pg_prepared_statement() WHERE from_sql)"
 );
+
+/// What deallocates the statements that the user has PREPAREd. To ask for it each time
+/// takes PostgreSQL more than all commands of a reset.
+pub(super) const DEALLOCATE: &str = "SELECT pg_catalog.string_agg( \
+     pg_catalog.concat('DEALLOCATE ', pg_catalog.quote_ident(name), '; '), '') \
+     FROM pg_catalog.pg_prepared_statement() WHERE from_sql";
 
 impl Step {
     /// As they are taken.
