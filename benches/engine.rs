@@ -41,7 +41,7 @@ impl Door for Open {
 struct Looked(usize);
 
 impl Rows for Looked {
-    fn head(&mut self, _: Vec<Column>) {}
+    fn head(&mut self, _: &[Column]) {}
     fn row(&mut self, _: &[Shape], row: &RawRow<'_>) {
         self.0 += row.values().count();
     }

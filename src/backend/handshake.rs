@@ -134,7 +134,9 @@ impl Handshake {
 fn failed(error: HandshakeError<Wire>) -> BoxError {
     match error {
         HandshakeError::SetupFailure(error) => error.into(),
-        HandshakeError::Failure(half) | HandshakeError::WouldBlock(half) => half.into_error().into(),
+        HandshakeError::Failure(half) | HandshakeError::WouldBlock(half) => {
+            half.into_error().into()
+        }
     }
 }
 

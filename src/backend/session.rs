@@ -34,7 +34,7 @@ impl Statement {
 /// Takes the rows of one statement as they come.
 pub trait Rows {
     /// The columns, before any row.
-    fn head(&mut self, columns: Vec<Column>);
+    fn head(&mut self, columns: &[Column]);
     /// One row, and how each of its values is read.
     fn row(&mut self, shapes: &[Shape], row: &RawRow<'_>);
     /// In place of a row of so many bytes, which no answer could hold.

@@ -100,13 +100,13 @@ impl<'a> Kept<'a> {
 }
 
 impl Rows for Kept<'_> {
-    fn head(&mut self, columns: Vec<Column>) {
+    fn head(&mut self, columns: &[Column]) {
         // A thousand results without a row can have a lot of columns.
         let size = columns.iter().map(Column::encoded_size).sum();
         if !columns.is_empty() && self.meter.add(size) == Err(Stop::TooLarge) {
             self.problem = Some(RunError::TooLarge { completed: true });
         }
-        self.result.columns = columns;
+        self.result.columns = columns.to_vec();
     }
 
     fn limit(&self) -> Option<u64> {

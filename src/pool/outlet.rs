@@ -146,8 +146,8 @@ impl<'a, O: Outlet + ?Sized> Paced<'a, O> {
 }
 
 impl Rows for Paced<'_, dyn RowOutlet> {
-    fn head(&mut self, columns: Vec<Column>) {
-        self.columns.clone_from(&columns);
+    fn head(&mut self, columns: &[Column]) {
+        self.columns = columns.to_vec();
         self.outlet.head(columns);
     }
 

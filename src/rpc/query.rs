@@ -124,9 +124,9 @@ impl Feed {
 }
 
 impl Rows for Feed {
-    fn head(&mut self, columns: Vec<Column>) {
-        let header = convert::sql::columns(columns.clone());
-        self.columns = columns;
+    fn head(&mut self, columns: &[Column]) {
+        let header = convert::sql::columns(columns.to_vec());
+        self.columns = columns.to_vec();
         let header = QueryHeader { columns: header, ..QueryHeader::default() };
         self.outflow.push(encoded(Kind::Header(header)));
     }

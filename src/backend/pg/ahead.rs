@@ -7,8 +7,7 @@ use std::sync::Arc;
 use crate::backend::pg::awaited::Step;
 use crate::backend::pg::body::PgBackend;
 use crate::backend::pg::prepared::Prepared;
-use crate::backend::pg::run::{leaves_none_open, limit_of};
-use crate::backend::pg::statements::may_change_meanings;
+use crate::backend::pg::run::limit_of;
 use crate::backend::session::{Coming, Done, Rows, RunError, Sent};
 use crate::clock;
 use crate::core::transaction::TransactionState;
@@ -28,7 +27,10 @@ impl PgBackend {
             return;
         }
         let plain = |sql: &str| {
-            leaves_none_open(sql) && !may_change_meanings(sql) && self.statements.keeps(sql)
+            let nature = self.statements.nature(sql);
+            nature.leaves_none_open
+                && !nature.may_change_meanings
+                && self.statements.keeps(sql, nature)
         };
         let statements = coming.statements;
         let idle = self.conversation.facts.transaction == TransactionState::None;

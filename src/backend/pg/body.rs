@@ -7,6 +7,7 @@ use crate::backend::cancel::Canceller;
 use crate::backend::conversation::Conversation;
 use crate::backend::keyword::first_keyword;
 use crate::backend::pg::awaited::Ahead;
+use crate::backend::pg::nature::Nature;
 use crate::backend::pg::prepared::{Closing, Prepared};
 use crate::backend::pg::resets::Resets;
 use crate::backend::pg::statements::Statements;
@@ -125,6 +126,7 @@ impl PgBackend {
     pub(super) fn speak(
         &mut self,
         sql: &str,
+        nature: Nature,
         run: impl FnOnce(&mut PgBackend) -> Result<Done, RunError>,
     ) -> Result<Done, RunError> {
         if sql.contains('\0') {
@@ -139,9 +141,8 @@ impl PgBackend {
         let result = run(self);
         self.ends = false;
         let in_transaction = self.conversation.facts.transaction.is_open();
-        self.statements.ran(sql, in_transaction);
-        // It may have put a statement of its own in the place of one of ours.
-        if matches!(first_keyword(sql).as_str(), "DEALLOCATE" | "PREPARE" | "DO" | "CALL") {
+        self.statements.ran(nature, in_transaction);
+        if nature.may_replace_ours {
             self.resets.forget();
         }
         if let Ok(done) = &result {

@@ -5,6 +5,7 @@ mod awaited;
 mod body;
 mod copy;
 mod listen;
+mod nature;
 mod prepare;
 mod prepared;
 pub mod question;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use crate::backend::cancel::Canceller;
 use crate::backend::conversation::Gone;
-use crate::backend::copy::{direction, Direction, Sink, Source};
+use crate::backend::copy::{Direction, Sink, Source};
 use crate::backend::listen::Heard;
 use crate::backend::notice::Notice;
 use crate::backend::session::{Backend, Coming, Done, Rows, RunError, Sent, Statement};
@@ -27,6 +28,7 @@ use crate::backend::stream::watch::Watch;
 use crate::core::channels::Change;
 
 pub use body::{Equipment, PgBackend};
+use nature::Nature;
 
 impl Backend for PgBackend {
     fn pid(&self) -> i32 {
@@ -76,7 +78,8 @@ impl Backend for PgBackend {
     }
 
     fn run(&mut self, statement: &Statement, rows: &mut dyn Rows) -> Result<Done, RunError> {
-        match direction(&statement.sql) {
+        let nature = self.statements.nature(&statement.sql);
+        match nature.direction {
             Some(Direction::In) => {
                 return Err(RunError::Unsupported("COPY FROM STDIN runs through CopyIn only"))
             }
@@ -85,15 +88,15 @@ impl Backend for PgBackend {
             }
             Some(Direction::Server) | None => {}
         }
-        self.speak(&statement.sql, |backend| backend.run_prepared(statement, rows))
+        self.speak(&statement.sql, nature, |backend| backend.run_prepared(statement, rows))
     }
 
     fn copy_in(&mut self, sql: &str, source: &mut dyn Source) -> Result<Done, RunError> {
-        self.speak(sql, |backend| backend.run_copy_in(sql, source))
+        self.speak(sql, Nature::of(sql), |backend| backend.run_copy_in(sql, source))
     }
 
     fn copy_out(&mut self, sql: &str, sink: &mut dyn Sink) -> Result<Done, RunError> {
-        self.speak(sql, |backend| backend.run_copy_out(sql, sink))
+        self.speak(sql, Nature::of(sql), |backend| backend.run_copy_out(sql, sink))
     }
 
     fn listen(&mut self, change: &Change) -> Result<(), RunError> {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::backend::keyword::{can_be_left, first_keyword};
+use crate::backend::keyword::can_be_left;
 use crate::backend::pg::body::PgBackend;
+use crate::backend::pg::nature::Nature;
 use crate::backend::pg::prepared::Prepared;
-use crate::backend::pg::statements::may_change_meanings;
 use crate::backend::session::{Done, Rows, RunError, Sent, Statement};
 use crate::backend::sqlstate;
 use crate::clock;
@@ -30,14 +30,6 @@ pub(super) enum End {
 /// How many rows PostgreSQL is to be asked for at most; `None` = for all of them.
 pub(super) fn limit_of(sql: &str, wanted: Option<u64>) -> Option<u64> {
     wanted.filter(|limit| *limit < LIMIT_MAX && can_be_left(sql))
-}
-
-/// True for a statement that, run outside a transaction, leaves none open.
-pub(super) fn leaves_none_open(sql: &str) -> bool {
-    matches!(
-        first_keyword(sql).as_str(),
-        "SELECT" | "VALUES" | "TABLE" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "WITH"
-    )
 }
 
 /// True for a command without parameters and columns, which need not be described.
@@ -109,7 +101,7 @@ impl PgBackend {
     /// Runs a statement that was not prepared before.
     fn run_anew(&mut self, statement: &Statement, rows: &mut dyn Rows) -> Result<Done, RunError> {
         let sql = &statement.sql;
-        let named = self.statements.keeps(sql);
+        let named = self.statements.keeps(sql, Nature::of(sql));
         if named {
             self.statements.make_room();
         }
@@ -128,7 +120,8 @@ impl PgBackend {
         self.bound = false;
         self.conversation.bounds.start_statement();
         let idle = self.conversation.facts.transaction == TransactionState::None;
-        let ends = self.ends && (sql == "COMMIT" || idle && leaves_none_open(sql));
+        let ends = self.ends.then(|| self.statements.nature(sql));
+        let ends = ends.filter(|nature| sql == "COMMIT" || idle && nature.leaves_none_open);
         let understood = match prepared.is_command {
             true => self.conversation.out.parse("", sql),
             false => Ok(()),
@@ -140,8 +133,8 @@ impl PgBackend {
             return Err(error);
         }
         self.conversation.out.sync();
-        if ends {
-            self.write_reset(may_change_meanings(sql));
+        if let Some(nature) = ends {
+            self.write_reset(nature.may_change_meanings);
         }
         if self.conversation.send().is_err() {
             return Err(self.lost(Sent::Whole));
@@ -227,7 +220,7 @@ impl PgBackend {
                 Ok(Message::Bound) => {
                     self.bound = true;
                     if let Some(prepared) = prepared {
-                        rows.head(prepared.columns.clone());
+                        rows.head(&prepared.columns);
                     }
                     continue;
                 }

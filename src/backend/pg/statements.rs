@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::backend::keyword::{first_keyword, words};
+use crate::backend::pg::nature::Nature;
 
 /// Longer texts are prepared each time, so that the cache's memory is bounded here
 /// and in PostgreSQL.
@@ -32,6 +32,7 @@ pub(super) struct Statements<S> {
 
 struct Kept<S> {
     statement: S,
+    nature: Nature,
     used: u64,
     /// Bytes of memory, with its text.
     bytes: usize,
@@ -83,22 +84,28 @@ impl<S: Clone> Statements<S> {
         self.capacity
     }
 
+    /// What this text says.
+    pub(super) fn nature(&self, sql: &str) -> Nature {
+        self.by_sql.get(sql).map_or_else(|| Nature::of(sql), |kept| kept.nature)
+    }
+
     /// True if a statement of this text is kept once it is prepared.
-    pub(super) fn keeps(&self, sql: &str) -> bool {
-        self.capacity > 0 && sql.len() <= SQL_MAX && !is_another_each_time(sql)
+    pub(super) fn keeps(&self, sql: &str, nature: Nature) -> bool {
+        self.capacity > 0 && sql.len() <= SQL_MAX && !nature.is_another_each_time
     }
 
     /// Keeps a statement of so many bytes that was just prepared, if such are kept.
     pub(super) fn keep(&mut self, sql: &str, statement: &S, bytes: usize, since: Instant) {
-        let bytes = bytes + sql.len();
-        if !self.keeps(sql) || bytes > BYTES_MAX / 4 {
+        let (bytes, nature) = (bytes + sql.len(), Nature::of(sql));
+        if !self.keeps(sql, nature) || bytes > BYTES_MAX / 4 {
             return;
         }
         self.forget(sql);
         self.make_room();
         while self.bytes + bytes > BYTES_MAX && self.drop_oldest() {}
         self.bytes += bytes;
-        let kept = Kept { statement: statement.clone(), used: self.clock, bytes, since };
+        let (statement, used) = (statement.clone(), self.clock);
+        let kept = Kept { statement, nature, used, bytes, since };
         self.by_sql.insert(sql.to_owned(), kept);
     }
 
@@ -131,15 +138,14 @@ impl<S: Clone> Statements<S> {
     }
 
     /// A statement was run, whatever came of it; `in_transaction` afterwards.
-    pub(super) fn ran(&mut self, sql: &str, in_transaction: bool) {
-        if may_change_meanings(sql) {
+    pub(super) fn ran(&mut self, nature: Nature, in_transaction: bool) {
+        if nature.may_change_meanings {
             self.unsettled = true;
             self.touched = true;
             self.clear();
         }
         // Back to a savepoint may be behind what changed it.
-        let back = matches!(first_keyword(sql).as_str(), "ROLLBACK" | "ABORT");
-        if self.unsettled && (back || !in_transaction) {
+        if self.unsettled && (nature.goes_back || !in_transaction) {
             self.unsettled = in_transaction;
             self.clear();
         }
@@ -157,41 +163,6 @@ impl<S> Statements<S> {
             self.bytes = 0;
         }
         touched
-    }
-}
-
-/// True for what stands for something else: a cursor or a statement of the user's,
-/// whose result PostgreSQL looks at only when it prepares this one.
-fn is_another_each_time(sql: &str) -> bool {
-    matches!(first_keyword(sql).as_str(), "FETCH" | "EXECUTE")
-}
-
-/// True unless the statement is of a kind that leaves settings, names and types
-/// as they are. PostgreSQL notices much by itself, but not a temporary table that
-/// hides another, nor a literal that TimeZone would now read otherwise.
-pub(super) fn may_change_meanings(sql: &str) -> bool {
-    let mut words = words(sql);
-    match words.next().as_deref() {
-        Some(
-            "BEGIN" | "START" | "COMMIT" | "END" | "SAVEPOINT" | "RELEASE" | "DECLARE" | "FETCH"
-            | "MOVE" | "CLOSE" | "SHOW" | "LOCK" | "LISTEN" | "UNLISTEN" | "NOTIFY" | "ANALYZE",
-        )
-        | None => false,
-        // ROLLBACK takes back what was unsettled, and that is all it changes.
-        Some("ROLLBACK" | "ABORT") => false,
-        Some(
-            first @ ("SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "WITH" | "VALUES"
-            | "TABLE" | "EXPLAIN" | "COPY"),
-        ) => {
-            // SELECT INTO makes a table; INSERT INTO does not. A word too many
-            // costs a round trip only.
-            let lower = sql.to_ascii_lowercase();
-            let into = lower.contains("into") && !lower.trim_start().starts_with("insert");
-            // EXPLAIN ANALYZE runs what it explains.
-            let made = first == "EXPLAIN" && lower.contains("create");
-            into || made || lower.contains("set_config")
-        }
-        Some(_) => true,
     }
 }
 
@@ -281,20 +252,20 @@ mod tests {
             ("explain select 1", false),
         ] {
             statements.keep("a", &0, 0, clock::now());
-            statements.ran(sql, false);
+            statements.ran(Nature::of(sql), false);
             assert_eq!(!kept(&mut statements, "a"), drops, "{sql}");
         }
-        statements.ran("set local x = 1", true);
+        statements.ran(Nature::of("set local x = 1"), true);
         statements.keep("a", &0, 0, clock::now());
-        statements.ran("select 1", true);
+        statements.ran(Nature::of("select 1"), true);
         assert!(kept(&mut statements, "a"));
-        statements.ran("rollback to x", true);
+        statements.ran(Nature::of("rollback to x"), true);
         assert!(!kept(&mut statements, "a"));
         statements.keep("a", &0, 0, clock::now());
-        statements.ran("rollback", false);
+        statements.ran(Nature::of("rollback"), false);
         assert!(!kept(&mut statements, "a"));
         statements.keep("a", &0, 0, clock::now());
-        statements.ran("rollback", false);
+        statements.ran(Nature::of("rollback"), false);
         assert!(kept(&mut statements, "a"));
         // The reset takes back what a session has set, once.
         for kept_after in [false, true] {
