@@ -1,6 +1,10 @@
 //! What may know what: the order of the modules, read from their source.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A test stops at the first surprise.
 
+#[path = "structure/architecture.rs"]
+mod architecture;
+#[path = "structure/documents.rs"]
+mod documents;
 #[path = "structure/rings.rs"]
 mod rings;
 #[path = "structure/sizes.rs"]

@@ -1,10 +1,12 @@
-//! What `docs/leases.md` and `examples/` show, run as it stands there, with Python.
+//! What the documents and `examples/` show, run as it stands there, with Python.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use tempfile::TempDir;
+
 use crate::harness::demo::Demo;
-use crate::harness::{eventually, repository, tenant, Service, Tenant};
+use crate::harness::repository;
 
 /// Where the Python with grpcio lies that `make test` sets up beside the build.
 fn pythons() -> PathBuf {
@@ -16,10 +18,6 @@ fn pythons() -> PathBuf {
 
 fn python() -> Command {
     Command::new(pythons().join("python3"))
-}
-
-fn cert(service: &Service) -> PathBuf {
-    service.certs.path().join("cert.pem")
 }
 
 fn says(out: &Output) -> String {
@@ -42,48 +40,132 @@ fn the_example_runs_by_the_command_line_that_the_demo_prints() {
     assert!(said.contains("RELEASE_OUTCOME_RELEASED"), "{said}");
 }
 
-/// The lines between the fences of this block of Python in the page, the first being 1.
-fn lines_of_the_page(block: usize) -> String {
-    let page = std::fs::read_to_string(repository("docs/leases.md")).unwrap();
-    let block = page.split("```python\n").nth(block).expect("a block of Python");
-    block.split("```").next().unwrap().to_owned()
+/// A demo with stubs in Python beside it.
+struct Scene {
+    demo: Demo,
+    stubs: TempDir,
 }
 
-/// What the lines of the page take for granted.
-const BEFORE: &str = r#"
-import pathlib, queue, sys, tempfile, uuid
-sys.path.insert(0, sys.argv[1])
-import grpc, lease
-from google.protobuf.duration_pb2 import Duration
+impl Scene {
+    fn new() -> Scene {
+        let stubs = tempfile::tempdir().unwrap();
+        let program = "import sys; sys.path.insert(0, sys.argv[1]); \
+                       import lease; lease.compile_protos(sys.argv[2])";
+        let out = python()
+            .args(["-c", program])
+            .args([repository("examples").as_path(), stubs.path()])
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{}", says(&out));
+        Scene { demo: Demo::start(), stubs }
+    }
 
-stubs = tempfile.mkdtemp()
-lease.compile_protos(stubs)
-sys.path.insert(0, stubs)
-from connection_pool_pb2 import ConnectionRequest, ConnectionRelease
-from connection_pool_pb2_grpc import ConnectionPoolServiceStub
-from sql_pb2 import (
-    ExecuteRequest, SessionClose, SessionExecute, SessionRequest, Statement
-)
-from sql_pb2_grpc import SqlServiceStub
+    /// Runs a program in Python as a page tells its reader to; the ports alone are others.
+    fn run(&self, program: &str) -> String {
+        let dsn = self.demo.option("dsn");
+        let database = dsn.split_once(" port=").unwrap().1.split(' ').next().unwrap();
+        let program = program
+            .replace("localhost:50052", &format!("localhost:{}", self.demo.option("port")))
+            .replace(" port=5432 ", &format!(" port={database} "));
+        let mut python = self.demo.beside(python());
+        python.args(["-c", &program]).env("PYTHONPATH", self.stubs.path());
+        let out = python.output().unwrap();
+        assert!(out.status.success(), "{}", says(&out));
+        String::from_utf8(out.stdout).unwrap()
+    }
 
-lines, port, cert, tenant, dsn = sys.argv[2:]
-trusted = pathlib.Path(cert).read_bytes()
-retries = (pathlib.Path(sys.argv[1]) / "retry.json").read_text()
-channel = grpc.secure_channel(
-    f"localhost:{port}",
-    grpc.ssl_channel_credentials(trusted),
-    options=[("grpc.service_config", retries)],
-)
-pool = ConnectionPoolServiceStub(channel)
+    /// The leases of the demo's tenant, and its statements that sleep.
+    fn left(&self) -> String {
+        self.run(&format!("{}{LEFT}", example("docs/leases.md", 0)))
+    }
+}
+
+const LEFT: &str = r#"
+from connection_pool_pb2 import StatsRequest
+sleep = "select count(*) from pg_stat_activity where state = 'active' and query ~ '^select pg_sleep'"
+counted = sql.Execute(ExecuteRequest(tenant_id=tenant, dsn=dsn, statements=[Statement(sql=sleep)]))
+leases = pool.GetPoolStats(StatsRequest(tenant_id=tenant)).leases
+print(leases, counted.results[0].rows[0].values[0].int)
 "#;
 
-/// Runs them so many times; the deadline of each `Execute` is cut to a tenth of a second.
-const HASTY: &str = r#"
-statement = "select pg_sleep(3600)"
+/// A block of Python in a page, and what it prints: the block of text behind it.
+struct Example {
+    program: String,
+    prints: String,
+}
 
+/// The blocks of Python of a page. One after the other, they are a program.
+fn examples(page: &str) -> Vec<Example> {
+    let text = std::fs::read_to_string(repository(page)).unwrap();
+    let pieces: Vec<&str> = text.split("\n```").collect();
+    assert!(pieces.len() % 2 == 1, "{page}: a fence is left open");
+    let mut examples: Vec<Example> = Vec::new();
+    // What is behind an odd fence is code, after the name of its language.
+    for code in pieces.iter().skip(1).step_by(2) {
+        let (language, code) = code.split_once('\n').unwrap();
+        let code = format!("{code}\n");
+        match (language, examples.last_mut()) {
+            ("python", _) => examples.push(Example { program: code, prints: String::new() }),
+            ("text", Some(last)) if last.prints.is_empty() => last.prints = code,
+            _ => {}
+        }
+    }
+    examples
+}
+
+fn example(page: &str, number: usize) -> String {
+    examples(page).into_iter().nth(number).expect("a block of Python").program
+}
+
+/// Whether a text is this one, in which `…` stands for anything.
+fn is_like(text: &str, pattern: &str) -> bool {
+    match pattern.split_once('…') {
+        None => text == pattern,
+        Some((start, pattern)) => text
+            .strip_prefix(start)
+            .is_some_and(|rest| rest.char_indices().any(|(at, _)| is_like(&rest[at..], pattern))),
+    }
+}
+
+/// The pages that may have examples, by their paths.
+fn pages() -> Vec<String> {
+    let mut pages = vec!["README.md".to_owned()];
+    for entry in std::fs::read_dir(repository("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        pages.extend(name.ends_with(".md").then(|| format!("docs/{name}")));
+    }
+    pages
+}
+
+#[test]
+fn the_examples_of_every_page_print_what_stands_behind_them() {
+    const END: &str = "--- the end of an example ---\n";
+    let scene = Scene::new();
+    let mut with_examples = 0;
+    for page in pages() {
+        let examples = examples(&page);
+        if examples.is_empty() {
+            continue;
+        }
+        with_examples += 1;
+        let marked = |example: &Example| format!("{}print({:?})\n", example.program, END.trim());
+        let said = scene.run(&examples.iter().map(marked).collect::<String>());
+        assert_eq!(said.matches(END).count(), examples.len(), "{page}: {said}");
+        for (said, example) in said.split(END).zip(&examples) {
+            let prints = &example.prints;
+            assert!(is_like(said, prints), "{page}: printed\n{said}and not\n{prints}");
+        }
+        assert_eq!(scene.left(), "0 0\n", "{page}");
+    }
+    assert!(with_examples > 2, "{with_examples}: this test looks wrongly");
+}
+
+/// Runs a lease so many times; the deadline of each `Execute` is cut to a tenth of a second.
+const HASTY: &str = r#"
 class Hasty:
-    stub = SqlServiceStub(channel)
+    stub = sql
     def Execute(self, request, timeout):
+        request.statements[0].sql = "select pg_sleep(3600)"
         return self.stub.Execute(request, timeout=0.1)
 
 sql = Hasty()
@@ -94,43 +176,11 @@ for _ in range(10):
         print(error.code().name)
 "#;
 
-/// Runs them once as they are.
-const SESSION: &str = r#"
-sql, statement = SqlServiceStub(channel), "select 6 * 7"
-exec(compile(lines, "leases.md", "exec"))
-print(lease.lease_name[:6], executed.id, executed.response.results[0].rows[0].values[0].int, outcome)
-"#;
-
-fn run(block: usize, program: &str, service: &Service, tenant: &Tenant) -> String {
-    let out = python()
-        .args(["-c", &format!("{BEFORE}{program}")])
-        .arg(repository("examples"))
-        .arg(lines_of_the_page(block))
-        .arg(service.port.to_string())
-        .arg(cert(service))
-        .args([&tenant.name, &tenant.dsn])
-        .output()
-        .unwrap();
-    assert!(out.status.success(), "{}", says(&out));
-    String::from_utf8(out.stdout).unwrap()
-}
-
 #[test]
-fn the_lines_of_the_page_leave_no_lease_when_their_deadline_passes() {
-    let (service, tenant) = (Service::start(), tenant());
-    let said = run(1, HASTY, &service, &tenant);
+fn the_example_of_a_lease_leaves_none_when_its_deadline_passes() {
+    let scene = Scene::new();
+    let [before, lease] = [0, 1].map(|number| example("docs/leases.md", number));
+    let said = scene.run(&format!("{before}\nlines = r'''{lease}'''\n{HASTY}"));
     assert_eq!(said, "DEADLINE_EXCEEDED\n".repeat(10), "what the caller hears");
-    let stats = service.client().stats(&tenant.name).unwrap();
-    assert_eq!(stats.leases, 0);
-    service.wait_quiet(&tenant.name);
-    eventually("no statement runs", || tenant.running("pg_sleep") == 0);
-}
-
-#[test]
-fn the_lines_of_the_page_about_a_session_run_and_leave_nothing() {
-    let (service, tenant) = (Service::start(), tenant());
-    // RELEASE_OUTCOME_RELEASED is 1.
-    assert_eq!(run(2, SESSION, &service, &tenant).trim(), "lease- 1 42 1");
-    let stats = service.client().stats(&tenant.name).unwrap();
-    assert_eq!(stats.leases, 0);
+    assert_eq!(scene.left(), "0 0\n");
 }

@@ -261,3 +261,34 @@ fn every_reason_to_close_a_connection_has_a_series() {
         assert_eq!(service.metric(&series), Some(0.0), "add it to src/metrics/closed.rs");
     }
 }
+
+/// Labels whose values are no words of the service.
+const FREE: [&str; 6] = ["tenant", "tenant_id", "server", "version", "code", "method"];
+
+#[test]
+fn every_label_and_its_values_are_documented() {
+    let (service, tenant) = (Service::start(), tenant());
+    let _lease = service.lease(&tenant);
+    let table = fs::read_to_string(repository("docs/operation.md")).unwrap();
+    let (mut missing, mut values) = (BTreeSet::new(), BTreeSet::new());
+    for series in series(&service, &tenant) {
+        let Some((name, labels)) = series.trim_end_matches('}').split_once('{') else { continue };
+        let parts = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part));
+        let name = parts.unwrap_or(name);
+        let first = |row: &&str| row.split(" | ").next().unwrap().contains(&format!("`{name}`"));
+        let row = table.lines().find(first).unwrap_or_default();
+        for label in labels.split(',').filter(|label| !label.starts_with("le=")) {
+            let (label, value) = label.split_once('=').unwrap();
+            let value = value.trim_matches('"');
+            let words = [Some(label), Some(value).filter(|_| !FREE.contains(&label))];
+            for word in words.into_iter().flatten() {
+                values.insert(word.to_owned());
+                if !row.contains(&format!("`{word}`")) {
+                    missing.insert(format!("{name}: {word}"));
+                }
+            }
+        }
+    }
+    assert!(values.len() > 80, "{values:?}");
+    assert_eq!(missing, BTreeSet::new(), "docs/operation.md");
+}

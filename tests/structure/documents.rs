@@ -1,0 +1,278 @@
+//! The documents name all that a user can meet, and their links lead somewhere.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use crate::{assert_none, is_test, repository, sources, word};
+
+/// A page by its path from the repository's root.
+fn page(name: &str) -> String {
+    fs::read_to_string(repository(name)).unwrap()
+}
+
+/// The pages, by their paths.
+fn pages() -> Vec<(String, String)> {
+    let mut names = vec!["README.md".to_owned(), "examples/README.md".to_owned()];
+    names.extend(["proto/README.md", "certs/README.md"].map(str::to_owned));
+    for entry in fs::read_dir(repository("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        names.extend(name.ends_with(".md").then(|| format!("docs/{name}")));
+    }
+    names.sort();
+    assert!(names.len() > 12, "{names:?}");
+    names.into_iter().map(|name| (name.clone(), page(&name))).collect()
+}
+
+/// The rows of all tables in a page whose first cell has this word as code.
+fn rows<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
+    let code = format!("`{word}`");
+    let first = |line: &&str| {
+        line.strip_prefix("| ").is_some_and(|row| row.split(" | ").next().unwrap().contains(&code))
+    };
+    text.lines().filter(first).collect()
+}
+
+/// The words as code in the first cells of a page's tables.
+fn first_cells(text: &str) -> BTreeSet<&str> {
+    let cells = text.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    cells.flat_map(|cell| cell.split("`, `")).map(|name| name.trim_end_matches('`')).collect()
+}
+
+/// What comes after `prefix` and `opening` in string literals of our source, as far as it
+/// is a word: with where it stands.
+fn literals(prefix: &str, opening: &str) -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    for source in sources().iter().filter(|source| !is_test(&source.name)) {
+        for (_, line) in source.outside_tests() {
+            let start = format!("{opening}{prefix}");
+            for (at, _) in line.match_indices(&start) {
+                let name = word(&line[at + opening.len()..]);
+                found.insert((name.to_owned(), source.name.clone()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_flag_and_variable_is_documented_with_its_default() {
+    let table = page("docs/configuration.md");
+    let help = |name: &str| {
+        let program = env!("CARGO_BIN_EXE_connection-pool-manager");
+        let out = Command::new(program).args([name, "--help"]).output().unwrap();
+        assert!(out.status.success(), "{out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let serve = help("serve");
+    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+    for option in serve.split("\n      --").skip(1) {
+        let flag = format!("--{}", option.split_whitespace().next().unwrap());
+        seen.insert(flag.clone());
+        let within =
+            |start: &str, end| Some(option.split_once(start)?.1.split(end).next().unwrap());
+        let variable = within("[env: ", '=').expect("a variable");
+        let cell = format!("| `{flag}` | `{variable}` | ");
+        match table.lines().find_map(|line| line.strip_prefix(&cell)) {
+            None => found.push(format!("docs/configuration.md: no row with {cell}")),
+            Some(row) => {
+                // One that depends on others is told in words.
+                let default = within("[default: ", ']').filter(|text| !text.contains(' '));
+                if default.is_some_and(|value| !row.starts_with(&format!("`{value}` |"))) {
+                    found.push(format!("{flag}: the default is {default:?}, not as in {row}"));
+                }
+            }
+        }
+    }
+    assert!(seen.len() > 30, "{seen:?}");
+    for gone in first_cells(&table) {
+        if gone.starts_with("--") && !seen.contains(gone) {
+            found.push(format!("docs/configuration.md: there is no flag {gone}"));
+        }
+    }
+    for name in ["demo", "dev-certs"] {
+        for option in help(name).split("--").skip(1) {
+            let flag = option.split(|c: char| !c.is_alphanumeric() && c != '-').next().unwrap();
+            if !table.contains(&format!("--{flag}")) && flag != "help" {
+                found.push(format!("docs/configuration.md: no --{flag} of {name}"));
+            }
+        }
+    }
+    for (name, file) in literals("CPM_", "\"") {
+        // The prefix alone is how unknown ones are found.
+        if name != "CPM_" && !table.contains(&name) {
+            found.push(format!("docs/configuration.md: no {name} of src/{file}"));
+        }
+    }
+    assert_none(&found);
+}
+
+#[test]
+fn every_metric_is_documented_and_what_is_documented_is_there() {
+    let table = page("docs/operation.md");
+    let mut names = BTreeSet::new();
+    for prefix in ["connpool_", "pool_connections_", "process_"] {
+        let of = literals(prefix, "\"").into_iter();
+        names.extend(of.filter(|(_, file)| file.contains("metrics")).map(|(name, _)| name));
+    }
+    assert!(names.len() > 60, "{names:?}");
+    let mut found = Vec::new();
+    for name in &names {
+        if rows(&table, name).len() != 1 {
+            found.push(format!("docs/operation.md: not one row of {name}"));
+        }
+    }
+    for name in first_cells(&table) {
+        let is_metric = ["connpool_", "pool_", "process_"].iter().any(|it| name.starts_with(it));
+        if is_metric && !names.contains(name) {
+            found.push(format!("docs/operation.md: there is no metric {name}"));
+        }
+    }
+    assert_none(&found);
+}
+
+#[test]
+fn every_reason_of_an_error_is_documented() {
+    let (proto, table) = (page("proto/errors.proto"), page("docs/errors.md"));
+    let of = |line: &str| {
+        let (name, number) = line.trim().strip_prefix("REASON_")?.split_once(" = ")?;
+        (number != "0;").then(|| name.to_owned())
+    };
+    let names: BTreeSet<String> = proto.lines().filter_map(of).collect();
+    assert!(names.len() > 20, "{names:?}");
+    // Other tables name some of them again.
+    let row = |name: &str| table.contains(&format!("\n| `{name}` | "));
+    let missing = names.iter().filter(|name| !row(name));
+    let found: Vec<String> =
+        missing.map(|name| format!("docs/errors.md: no row of {name}")).collect();
+    assert_none(&found);
+}
+
+/// An event of the log: its name and the fields that its format names.
+fn events() -> Vec<(String, BTreeSet<String>, String)> {
+    let mut events = Vec::new();
+    for source in sources().iter().filter(|source| !is_test(&source.name)) {
+        let lines: Vec<&str> = source.outside_tests().into_iter().map(|(_, line)| line).collect();
+        let text = lines.join("\n");
+        for (at, _) in text.match_indices("\"event=") {
+            let format = literal(&text[at + 1..]);
+            let (name, fields) =
+                format["event=".len()..].split_once([' ', '\n']).unwrap_or((&format[6..], ""));
+            // What is said of whose it is, in braces behind the name.
+            let name = name.split_once("{w").map_or(name, |(name, _)| name);
+            let fields = fields_of(fields);
+            match name {
+                "tenant_{}" => {
+                    for level in ["tenant_degraded", "tenant_unhealthy"] {
+                        events.push((level.to_owned(), fields.clone(), source.name.clone()));
+                    }
+                }
+                _ => events.push((name.to_owned(), fields, source.name.clone())),
+            }
+        }
+    }
+    events
+}
+
+/// The string literal that begins here, up to its closing quote.
+fn literal(text: &str) -> String {
+    let mut escaped = false;
+    let ends = |c: char| {
+        let end = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        end
+    };
+    let end = text.find(ends).unwrap_or(text.len());
+    text[..end].to_owned()
+}
+
+/// The `name=` of a format, without what stands in a text of it.
+fn fields_of(format: &str) -> BTreeSet<String> {
+    let mut fields = BTreeSet::new();
+    for piece in format.split_whitespace() {
+        if let Some((name, _)) = piece.split_once('=') {
+            if !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+                fields.insert(name.to_owned());
+            }
+        }
+    }
+    fields
+}
+
+#[test]
+fn every_event_of_the_log_is_documented_with_its_fields() {
+    let table = page("docs/logs.md");
+    let events = events();
+    assert!(events.len() > 50, "{events:?}");
+    let mut found = Vec::new();
+    for (name, fields, file) in &events {
+        let rows = rows(&table, name);
+        let [row] = rows[..] else {
+            found.push(format!("docs/logs.md: not one row of {name} (src/{file})"));
+            continue;
+        };
+        for field in fields.iter().filter(|field| !row.contains(&format!("`{field}`"))) {
+            found.push(format!("docs/logs.md: {name} has no {field} (src/{file})"));
+        }
+    }
+    for name in first_cells(&table) {
+        if !events.iter().any(|(event, _, _)| event == name) {
+            found.push(format!("docs/logs.md: there is no event {name}"));
+        }
+    }
+    assert_none(&found);
+}
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, '-' | '_' | ' ');
+    heading.trim().to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")
+}
+
+/// The anchors of a page, and its lines outside code.
+fn anchors_and_prose(text: &str) -> (BTreeSet<String>, Vec<(usize, &str)>) {
+    let (mut anchors, mut prose, mut code) = (BTreeSet::new(), Vec::new(), false);
+    for (i, line) in text.lines().enumerate() {
+        if line.starts_with("```") {
+            code = !code;
+        } else if !code {
+            if line.starts_with('#') {
+                anchors.insert(anchor(line.trim_start_matches('#')));
+            }
+            prose.push((i + 1, line));
+        }
+    }
+    (anchors, prose)
+}
+
+#[test]
+fn every_link_of_the_documents_leads_somewhere() {
+    let (mut found, mut links) = (Vec::new(), 0);
+    for (name, text) in pages() {
+        let place = repository(&name);
+        for (number, line) in anchors_and_prose(&text).1 {
+            for (at, _) in line.match_indices("](") {
+                let target = line[at + 2..].split(')').next().unwrap();
+                if target.starts_with("https://") {
+                    continue;
+                }
+                links += 1;
+                let (file, wanted) = target.split_once('#').unwrap_or((target, ""));
+                let file = match file {
+                    "" => place.clone(),
+                    file => place.parent().unwrap().join(file),
+                };
+                let there = match wanted {
+                    "" => file.exists(),
+                    wanted => fs::read_to_string(&file)
+                        .is_ok_and(|text| anchors_and_prose(&text).0.contains(wanted)),
+                };
+                if !there {
+                    found.push(format!("{name}:{number}: {target} leads nowhere"));
+                }
+            }
+        }
+    }
+    assert_none(&found);
+    assert!(links > 40, "{links} links: this test looks wrongly");
+}
