@@ -39,7 +39,7 @@
 //! A `Session` stream is one future that owns its lease (`rpc::session`,
 //! `pool::stream`): whatever way it ends, dropping it ends the lease. A `Query`
 //! or `CopyOut` hands its data to a bounded pipe as it comes (`rpc::outflow`,
-//! `pool::outlet`), so that a slow reader slows PostgreSQL down and nothing else; a
+//! `pool::work::outlet`), so that a slow reader slows PostgreSQL down and nothing else; a
 //! `CopyIn` has such a pipe the other way (`rpc::copy_in`). All `Listen` calls of a
 //! tenant share one backend, with which one worker stays (`pool::listen`).
 //!
@@ -59,7 +59,7 @@
 //!   closed; `Permit` gives itself back when dropped.
 //! - Locks: the registry's map, a tenant's gate, the lease table: never two at
 //!   once, never over I/O, logging or the drop of a session. All others are
-//!   leaves, held for a few instructions; `pool::store`'s is held while r2d2
+//!   leaves (`lock::Leaf`), held for a few instructions; `pool::store`'s is held while r2d2
 //!   moves a value that lies ready.
 //! - Imports go down only: `cli → server → {rpc, http} → runtime → pool →
 //!   backend → {pgwire, metrics, config, core}`; `core` and `pgwire` are pure. A test
@@ -110,7 +110,11 @@ pub mod embedded;
 #[cfg(feature = "server")]
 mod listener;
 #[cfg(feature = "server")]
+mod lock;
+#[cfg(feature = "server")]
 mod logging;
+#[cfg(feature = "server")]
+mod random;
 // A client alone uses a part of it.
 #[cfg_attr(not(feature = "server"), allow(dead_code, unused_imports))]
 mod threads;

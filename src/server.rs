@@ -19,8 +19,8 @@ use crate::pool::context::Context;
 use crate::pool::port::Reach;
 use crate::pool::service::Service;
 use crate::rpc;
-use crate::runtime::shutdown::Thread;
 use crate::runtime::{guard, keeper, probe, reaper};
+use crate::threads::stop::Thread;
 
 use settings::Settings;
 

@@ -1,5 +1,14 @@
 //! Every thread of ours is started here, under one of these names.
 
+#[cfg(feature = "server")]
+pub mod alarms;
+#[cfg(feature = "server")]
+pub mod bell;
+#[cfg(feature = "server")]
+pub mod stop;
+#[cfg(feature = "server")]
+pub mod workers;
+
 use std::any::Any;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::thread::{Builder, JoinHandle};

@@ -155,6 +155,28 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("logging", &["backend", "pool", "rpc", "http", "runtime", "server", "cli", "client", "proto"]),
     ("error", &["backend", "pool", "rpc", "http", "runtime", "server", "cli", "client", "proto"]),
     ("client", &["backend", "pool", "rpc", "http", "runtime", "server", "cli", "config", "core"]),
+    // Machinery without a word of what it is used for.
+    (
+        "threads",
+        &[
+            "backend", "pgwire", "pool", "rpc", "http", "runtime", "server", "cli", "client",
+            "embedded", "config", "metrics", "error", "proto",
+        ],
+    ),
+    (
+        "lock",
+        &[
+            "core", "backend", "pgwire", "pool", "rpc", "http", "runtime", "server", "cli",
+            "client", "embedded", "config", "metrics", "error", "proto", "logging", "threads",
+        ],
+    ),
+    (
+        "random",
+        &[
+            "core", "backend", "pgwire", "pool", "rpc", "http", "runtime", "server", "cli",
+            "client", "embedded", "config", "metrics", "error", "proto", "logging", "threads",
+        ],
+    ),
     (
         "embedded",
         &["backend", "pool", "rpc", "http", "runtime", "server", "cli", "client", "proto"],

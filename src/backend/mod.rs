@@ -16,7 +16,6 @@ pub mod listen;
 pub mod login;
 pub mod logins;
 mod lookups;
-pub mod manager;
 pub mod notice;
 pub mod pg;
 mod refusal;

@@ -11,6 +11,7 @@ use super::account::{give, Account};
 use super::error::{io_failed, EmbeddedError};
 use super::Options;
 use crate::dev_certs;
+use crate::random;
 
 /// The data directory's name within the server's directory.
 pub(super) const DATA: &str = "data";
@@ -31,8 +32,7 @@ pub(super) fn make_dir(account: Option<Account>) -> Result<TempDir, EmbeddedErro
 
 /// Draws the superuser's password and leaves it in a file for `initdb`.
 pub(super) fn make_password(dir: &Path, account: Option<Account>) -> Result<String, EmbeddedError> {
-    let mut bytes = [0_u8; 16];
-    openssl::rand::rand_bytes(&mut bytes).map_err(EmbeddedError::Random)?;
+    let bytes: [u8; 16] = random::bytes().map_err(EmbeddedError::Random)?;
     let password: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let path = dir.join("password");
     fs::write(&path, format!("{password}\n")).map_err(io_failed("write", &path))?;

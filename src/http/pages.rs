@@ -17,8 +17,8 @@ use crate::clock;
 use crate::http::not_served::NotServed;
 use crate::http::{metrics, ready};
 use crate::pool::service::Service;
-use crate::runtime::shutdown::{Stopped, Thread};
 use crate::threads;
+use crate::threads::stop::{Stopped, Thread};
 
 /// Threads that answer.
 const ANSWERING: usize = 2;

@@ -23,8 +23,8 @@ use crate::http::seats::Seats;
 use crate::listener;
 use crate::logging;
 use crate::pool::service::Service;
-use crate::runtime::shutdown::{Stopped, Thread};
 use crate::threads;
+use crate::threads::stop::{Stopped, Thread};
 
 /// The port is looked at so often for the stop.
 const POLL: Duration = Duration::from_millis(100);

@@ -17,15 +17,16 @@ use crate::core::repeats::Repeated;
 use crate::core::secs::Secs;
 use crate::error::{ConnectError, Error};
 use crate::logging;
-use crate::pool::alarms::Alarm;
 use crate::pool::figures::During;
 use crate::pool::job::Session;
 use crate::pool::memory::Use;
 use crate::pool::opener::Attempt;
 use crate::pool::servers::{Visit, Wants, GAVE_WAY};
 use crate::pool::store::{OpenCount, Taken};
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::tenant::Tenant;
 use crate::pool::turn::LEAST_PATIENCE;
+use crate::random;
+use crate::threads::alarms::Alarm;
 
 impl Tenant {
     /// An idle backend that works, or a new one, for a caller who waits so long.
@@ -194,7 +195,7 @@ impl Tenant {
 
     /// The lifetime of one backend, with its jitter taken off, but for the least there is.
     fn lifetime(&self) -> Duration {
-        let off = super::chance() * self.settings.lifetime_jitter;
+        let off = random::chance() * self.settings.lifetime_jitter;
         let least = LEAST_LIFETIME.min(self.settings.max_lifetime);
         self.settings.max_lifetime.mul_f64(1.0 - off).max(least)
     }
@@ -250,7 +251,7 @@ impl Tenant {
         let Session { permit, mut taken } = session;
         let resetting = During::new(&self.numbers.resetting);
         let started = clock::now();
-        *lock(&self.last_used) = started;
+        *self.last_used.lock() = started;
         if self.is_closed() {
             self.close(taken, "pool_closed");
         } else if started >= taken.retire_at {
@@ -284,7 +285,7 @@ impl Tenant {
         let Session { mut taken, permit } = session;
         permit.tenant().note_loss(&mut taken);
         taken.backend.watch().abort_now();
-        *lock(&permit.tenant().last_used) = clock::now();
+        *permit.tenant().last_used.lock() = clock::now();
         permit.tenant().close(taken, reason);
         drop(permit);
     }

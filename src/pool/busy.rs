@@ -5,13 +5,14 @@
 //! while its statement is still being cancelled. That call must not fail because of a
 //! statement that nobody waits for.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
 use crate::config::lease::CANCEL_GRACE;
 use crate::error::CancelCause;
-use crate::pool::operation::Operation;
+use crate::lock::Leaf;
+use crate::pool::work::operation::Operation;
 
 /// The next call of a caller can come a little before the news that it has left the one
 /// before: on another connection, or because its clock is ahead of ours.
@@ -32,12 +33,11 @@ type Then = Box<dyn FnOnce(Found) + Send>;
 
 /// Whoever comes first calls it.
 #[derive(Clone)]
-struct Once(Arc<Mutex<Option<Then>>>);
+struct Once(Arc<Leaf<Option<Then>>>);
 
 impl Once {
     fn call(&self, found: Found) {
-        // A leaf lock, not held during the call.
-        let then = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let then = self.0.lock().take();
         if let Some(then) = then {
             then(found);
         }
@@ -47,7 +47,7 @@ impl Once {
 /// Calls `then`, which must not block, as soon as it is known what becomes of the
 /// operation: after the time that a cancel may take at the latest.
 pub(super) fn wait(operation: &Arc<Operation>, then: impl FnOnce(Found) + Send + 'static) {
-    let once = Once(Arc::new(Mutex::new(Some(Box::new(then)))));
+    let once = Once(Arc::new(Leaf::new(Some(Box::new(then)))));
     let (ends, running) = (once.clone(), Arc::clone(operation));
     let alarms = operation.alarms().clone();
     let later = alarms.clone();
@@ -75,9 +75,10 @@ mod tests {
 
     use super::*;
     use crate::metrics::Metrics;
-    use crate::pool::alarms::{Alarms, Bell};
-    use crate::pool::operation::Tools;
-    use crate::pool::workers::Workers;
+    use crate::pool::tools::Tools;
+    use crate::threads::alarms::Alarms;
+    use crate::threads::bell::Bell;
+    use crate::threads::workers::Workers;
 
     fn operation() -> (Arc<Operation>, Alarms) {
         let alarms = Alarms::new(Bell::default());

@@ -1,21 +1,21 @@
 //! Follows one caller through its request, so that its leaving is acted upon
 //! wherever the request stands.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use crate::core::wait_queue::WaiterId;
 use crate::error::CancelCause;
-use crate::pool::operation::Operation;
+use crate::lock::Leaf;
 use crate::pool::peers::{Peer, Peers};
 use crate::pool::retries::Seat;
 use crate::pool::tenant::Tenant;
+use crate::pool::work::operation::Operation;
 
 /// The caller of one request.
 pub struct Caller {
     peer: Arc<Peer>,
-    /// A leaf lock; stages are replaced whole.
-    stage: Mutex<Stage>,
+    stage: Leaf<Stage>,
 }
 
 /// Where its request stands. Moves downwards, but for a wait that was changed.
@@ -37,7 +37,7 @@ enum Stage {
 impl Caller {
     /// A caller on this connection, who is there.
     pub fn on(peer: &Arc<Peer>) -> Arc<Caller> {
-        Arc::new(Caller { peer: Arc::clone(peer), stage: Mutex::default() })
+        Arc::new(Caller { peer: Arc::clone(peer), stage: Leaf::default() })
     }
 
     /// A caller from nowhere, for requests of our own.
@@ -50,14 +50,10 @@ impl Caller {
         &self.peer
     }
 
-    fn lock(&self) -> MutexGuard<'_, Stage> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The request stands in a tenant's queue.
     pub fn queued(&self, tenant: &Arc<Tenant>, id: WaiterId) {
         loop {
-            let mut stage = self.lock();
+            let mut stage = self.stage.lock();
             match *stage {
                 Stage::Arrived => *stage = Stage::Queued(Arc::downgrade(tenant), id),
                 Stage::Postponed(deadline) => {
@@ -80,7 +76,7 @@ impl Caller {
 
     /// Another stands in the queue for this caller. If it has left, it leaves there.
     pub fn represented(&self, seat: Seat) {
-        let mut stage = self.lock();
+        let mut stage = self.stage.lock();
         if matches!(*stage, Stage::Arrived) {
             *stage = Stage::Represented(seat);
         } else {
@@ -91,7 +87,7 @@ impl Caller {
 
     /// Lets the request stand in the queue for longer, or shorter.
     pub fn postpone(&self, deadline: Instant) {
-        let mut stage = self.lock();
+        let mut stage = self.stage.lock();
         let queued = match &*stage {
             Stage::Queued(tenant, id) => tenant.upgrade().map(|tenant| (tenant, *id)),
             Stage::Arrived | Stage::Postponed(_) => {
@@ -108,7 +104,7 @@ impl Caller {
 
     /// A worker has taken the request up. False: the caller has left.
     pub fn serve(&self) -> bool {
-        let mut stage = self.lock();
+        let mut stage = self.stage.lock();
         let here = !matches!(*stage, Stage::Gone);
         if here {
             *stage = Stage::Served;
@@ -118,7 +114,7 @@ impl Caller {
 
     /// SQL runs for the caller. If it has left, the operation is cancelled.
     pub fn run(&self, operation: &Arc<Operation>) {
-        let mut stage = self.lock();
+        let mut stage = self.stage.lock();
         if matches!(*stage, Stage::Gone) {
             drop(stage);
             operation.cancel(CancelCause::Caller);
@@ -129,18 +125,18 @@ impl Caller {
 
     /// True while the request stands in a queue.
     pub fn is_queued(&self) -> bool {
-        matches!(*self.lock(), Stage::Queued(..) | Stage::Represented(_))
+        matches!(*self.stage.lock(), Stage::Queued(..) | Stage::Represented(_))
     }
 
     /// True once the caller has left.
     pub fn is_gone(&self) -> bool {
-        matches!(*self.lock(), Stage::Gone)
+        matches!(*self.stage.lock(), Stage::Gone)
     }
 
     /// The caller has left: its waiter leaves the queue, its statement is
     /// cancelled. Does not block.
     pub fn leave(&self) {
-        let stage = std::mem::replace(&mut *self.lock(), Stage::Gone);
+        let stage = std::mem::replace(&mut *self.stage.lock(), Stage::Gone);
         match stage {
             Stage::Queued(tenant, id) => {
                 if let Some(tenant) = tenant.upgrade() {

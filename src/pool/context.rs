@@ -6,17 +6,18 @@ use scheduled_thread_pool::ScheduledThreadPool;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::pool::alarms::{Alarms, Bell};
 use crate::pool::conversions::Conversions;
-use crate::pool::job::Outstanding;
 use crate::pool::memory::Memory;
-use crate::pool::operation::Tools;
 use crate::pool::peers::Peers;
 use crate::pool::port::Port;
+use crate::pool::requests::outstanding::Outstanding;
 use crate::pool::servers::Servers;
 use crate::pool::serving::Serving;
+use crate::pool::tools::Tools;
 use crate::pool::waiting_room::WaitingRoom;
-use crate::pool::workers::Workers;
+use crate::threads::alarms::Alarms;
+use crate::threads::bell::Bell;
+use crate::threads::workers::Workers;
 
 /// What all tenants share.
 pub struct Context {

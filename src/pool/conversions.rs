@@ -4,13 +4,14 @@
 //! Few run at a time, on workers; the others wait, and the connections take turns.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use crate::core::callers::CallerId;
 use crate::error::Error;
-use crate::pool::workers::{Job, Workers};
+use crate::lock::Leaf;
 use crate::threads;
+use crate::threads::workers::{Job, Workers};
 
 /// At most so many run at a time, however many cores there are: each may come to hold
 /// tens of megabytes.
@@ -30,8 +31,7 @@ const STREAMED_BYTES: usize = 256 << 20;
 pub struct Conversions {
     workers: Workers,
     most: usize,
-    /// A leaf lock: held while jobs are moved.
-    queue: Arc<Mutex<Queue>>,
+    queue: Arc<Leaf<Queue>>,
 }
 
 #[derive(Default)]
@@ -60,11 +60,6 @@ impl Conversions {
         Conversions { workers: workers.clone(), most, queue: Arc::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        // The queue is whole between the steps below, which do not panic.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Runs `job` for a request of so many bytes, soon.
     ///
     /// # Errors
@@ -78,7 +73,7 @@ impl Conversions {
         job: impl FnOnce() + Send + 'static,
     ) -> Result<(), Error> {
         let job: Job = Box::new(job);
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         if queue.running >= self.most {
             return queue.push(caller, bytes, stream, job);
         }
@@ -87,7 +82,7 @@ impl Conversions {
         let all = self.clone();
         let run = self.workers.try_run(move || all.run_all(job));
         run.map_err(|lost| {
-            self.lock().running -= 1;
+            self.queue.lock().running -= 1;
             drop(lost);
             Error::ServiceLimit {
                 what: "threads",
@@ -102,7 +97,7 @@ impl Conversions {
         let mut next = Some(first);
         while let Some(job) = next {
             threads::survive(threads::WORKER, job);
-            let mut queue = self.lock();
+            let mut queue = self.queue.lock();
             next = queue.pop();
             if next.is_none() {
                 queue.running -= 1;
@@ -214,10 +209,10 @@ mod tests {
         drop(go);
         assert_eq!(told.iter().take(4).count(), 4);
         // All is free again, once the worker has come round.
-        while one.lock().running > 0 {
+        while one.queue.lock().running > 0 {
             std::thread::yield_now();
         }
-        let queue = one.lock();
+        let queue = one.queue.lock();
         assert!(queue.bytes == 0 && queue.waiting.is_empty() && queue.turns.is_empty());
     }
 

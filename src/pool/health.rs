@@ -19,7 +19,7 @@ use crate::logging;
 use crate::pool::job::Permit;
 use crate::pool::servers::Wants;
 use crate::pool::store::Taken;
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::tenant::Tenant;
 
 /// The pause between rounds while something is wrong.
 const SOON: Duration = Duration::from_secs(1);
@@ -74,7 +74,7 @@ struct Running(Arc<Tenant>);
 impl Drop for Running {
     fn drop(&mut self) {
         let now = clock::now();
-        let mut record = lock(&self.0.record);
+        let mut record = self.0.record.lock();
         let pause = match record.health.level() {
             Level::Healthy => self.0.settings.health_interval,
             _ if record.answered => self.0.settings.health_interval,
@@ -91,7 +91,7 @@ impl Tenant {
     pub(super) fn checked(&self, outcome: Result<(), &str>) {
         self.series().checked(outcome.is_ok());
         let now = clock::unix_micros();
-        let mut record = lock(&self.record);
+        let mut record = self.record.lock();
         record.last_check = Some(now);
         if let Err(error) = outcome {
             record.failures += 1;
@@ -104,7 +104,7 @@ impl Tenant {
     /// what is open.
     pub(super) fn note_open_failure(&self, cause: &ConnectError, error: &str) {
         let (now, unix) = (clock::now(), clock::unix_micros());
-        let mut record = lock(&self.record);
+        let mut record = self.record.lock();
         record.open_failures += 1;
         record.last_error = Some((error.to_owned(), unix));
         record.login_failed(cause);
@@ -117,21 +117,21 @@ impl Tenant {
     /// Something is wrong: what worked before proves nothing, and the next round is
     /// not to wait for its time.
     pub(super) fn trouble(&self, now: Instant) {
-        lock(&self.record).trouble_at = Some(now);
+        self.record.lock().trouble_at = Some(now);
         self.check_soon(now);
     }
 
     /// The tenant is served from now on. Its first connection was the first check.
     pub(super) fn begin_checks(&self, now: Instant) {
         self.checked(Ok(()));
-        lock(&self.record).next = Some(now + self.settings.health_interval);
+        self.record.lock().next = Some(now + self.settings.health_interval);
     }
 
     fn check_soon(&self, now: Instant) {
         if self.settings.health_interval.is_zero() {
             return;
         }
-        let mut record = lock(&self.record);
+        let mut record = self.record.lock();
         let soon = now.max(record.began + SOON);
         let earlier = record.next.is_some_and(|next| soon < next);
         if earlier {
@@ -151,7 +151,7 @@ impl Tenant {
         if interval.is_zero() || self.breaker() != Phase::Closed {
             return None;
         }
-        let mut record = lock(&self.record);
+        let mut record = self.record.lock();
         let next = record.next?;
         if next > now {
             return Some(next);
@@ -165,7 +165,7 @@ impl Tenant {
 
     /// True while a round runs.
     pub(super) fn is_being_checked(&self) -> bool {
-        lock(&self.record).next.is_none()
+        self.record.lock().next.is_none()
     }
 
     /// One round, on a worker: every idle backend answers, or is closed.
@@ -187,7 +187,7 @@ impl Tenant {
             }
         }
         let round = self.with_refusals(round);
-        let changed = lock(&self.record).health.settle(round).is_some();
+        let changed = self.record.lock().health.settle(round).is_some();
         if changed {
             self.context.keeper.due(now);
             self.tell_level();
@@ -197,7 +197,7 @@ impl Tenant {
     /// Says how well it is, if that is not what was last said.
     pub(super) fn tell_level(&self) {
         let (level, breaker) = (self.level(), self.breaker().as_str());
-        let mut record = lock(&self.record);
+        let mut record = self.record.lock();
         let was = std::mem::replace(&mut record.told, level);
         let error = record.last_error.as_ref().map(|(error, _)| error.clone());
         drop(record);
@@ -221,7 +221,7 @@ impl Tenant {
     /// Whether a backend has done its work within the last interval, and none has
     /// failed since: as good as a check, though none ran.
     fn has_worked_since(&self, now: Instant) -> bool {
-        let record = lock(&self.record);
+        let record = self.record.lock();
         let ago = now.saturating_duration_since(record.worked_at);
         ago < self.settings.health_interval
             && record.trouble_at.is_none_or(|trouble| trouble < record.worked_at)
@@ -261,7 +261,7 @@ impl Tenant {
                     return nothing;
                 }
                 // Where nothing works, what comes back is to be seen soon.
-                lock(&self.record).answered = working > 0;
+                self.record.lock().answered = working > 0;
                 self.checked(Err(&cause.to_string()));
                 drop(permit);
                 return Round { working, failed: 1 };
@@ -281,7 +281,7 @@ impl Tenant {
     /// How well it is.
     pub fn level(&self) -> Level {
         match self.breaker() {
-            Phase::Closed => lock(&self.record).health.level(),
+            Phase::Closed => self.record.lock().health.level(),
             Phase::Open | Phase::HalfOpen => Level::Unhealthy,
         }
     }

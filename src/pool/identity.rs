@@ -7,6 +7,7 @@ use openssl::sign::Signer;
 
 use crate::config::dsn::Dsn;
 use crate::error::Error;
+use crate::random;
 
 /// What tells one DSN from another without keeping it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,9 +70,7 @@ impl Digests {
     /// # Errors
     /// If OpenSSL has no random bytes.
     pub(super) fn new() -> Result<Digests, ErrorStack> {
-        let mut key = [0; 32];
-        openssl::rand::rand_bytes(&mut key)?;
-        Ok(Digests { key })
+        Ok(Digests { key: random::bytes()? })
     }
 
     /// Equal for DSNs of one pool.

@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use crate::backend::manager::Slot;
 use crate::clock;
 use crate::core::losses::Loss;
 use crate::core::quoted::Quoted;
 use crate::logging;
 use crate::pool::job::{Permit, Session};
+use crate::pool::manager::Slot;
 use crate::pool::store::Taken;
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::tenant::Tenant;
 
 impl Tenant {
     /// The present generation of backends.
     pub(super) fn generation(&self) -> u64 {
-        lock(&self.losses).generation()
+        self.losses.lock().generation()
     }
 
     /// True if so many others were lost that this one is in doubt too, or if it
@@ -35,7 +35,7 @@ impl Tenant {
 
     /// A backend of the tenant has just done its work.
     pub(super) fn worked(&self, now: Instant) {
-        lock(&self.record).worked_at = now;
+        self.record.lock().worked_at = now;
     }
 
     /// Whether a backend answers within `limit`.
@@ -63,7 +63,7 @@ impl Tenant {
         let words = taken.backend.watch().last_words();
         let loss = Loss::of(words.as_ref().map(|words| &*words.sqlstate));
         let now = clock::now();
-        if lock(&self.losses).lost(loss, taken.generation, now) {
+        if self.losses.lock().lost(loss, taken.generation, now) {
             if let Some(repeated) = logging::admits_state("backends_in_doubt", &self.id, "") {
                 let words = words.map_or_else(String::new, |words| words.to_string());
                 let (id, words) = (&self.id, Quoted(&words));

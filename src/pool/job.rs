@@ -1,21 +1,20 @@
-//! Values that settle themselves when dropped: permits, sessions, replies; and
-//! the job that waits for a session.
+//! Values that settle themselves when dropped: permits and sessions; and the job that
+//! waits for a session.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use futures_channel::oneshot;
 
 use crate::clock;
 use crate::core::budget::Held;
 use crate::core::callers::CallerId;
 use crate::error::Error;
 use crate::pool::caller::Caller;
-use crate::pool::execute::REQUEST_BYTES;
+use crate::pool::requests::outstanding::Counted;
 use crate::pool::store::Taken;
 use crate::pool::tenant::Tenant;
 use crate::pool::waiting_room::Parked;
+use crate::pool::work::task::REQUEST_BYTES;
 
 /// One of a tenant's rights to have a backend in use. Dropping it hands it to
 /// the oldest waiter, or back to the gate.
@@ -134,78 +133,5 @@ impl Job {
     pub fn fail(self, tenant: &Tenant, error: Error) {
         tenant.series().acquire_failed(error.as_str(), self.waited());
         (self.deliver)(Err(error));
-    }
-}
-
-/// A request's one answer. Dropped unused, it answers with an internal error.
-pub struct Reply<T>(Option<oneshot::Sender<Result<T, Error>>>);
-
-/// Where the answer arrives.
-pub type Answer<T> = oneshot::Receiver<Result<T, Error>>;
-
-impl<T> Reply<T> {
-    /// A reply and the place where it arrives.
-    pub fn new() -> (Reply<T>, Answer<T>) {
-        let (sender, receiver) = oneshot::channel();
-        (Reply(Some(sender)), receiver)
-    }
-
-    /// Answers. If nobody waits any more, the answer comes back.
-    pub fn send(mut self, answer: Result<T, Error>) -> Option<Result<T, Error>> {
-        self.0.take().and_then(|sender| sender.send(answer).err())
-    }
-}
-
-impl<T> Drop for Reply<T> {
-    fn drop(&mut self) {
-        if let Some(sender) = self.0.take() {
-            // The caller may have left already.
-            let _ = sender.send(Err(Error::Internal("the request was lost inside the service")));
-        }
-    }
-}
-
-/// Counts what is out, and lets a stop wait until nothing is.
-#[derive(Clone, Default)]
-pub struct Outstanding(Arc<(Mutex<usize>, Condvar)>);
-
-/// One of what is out.
-pub struct Counted(Outstanding);
-
-impl Outstanding {
-    /// Counts one until the guard is dropped.
-    pub fn count(&self) -> Counted {
-        *self.0 .0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        Counted(self.clone())
-    }
-
-    /// Waits until nothing is out or the time has come. True: nothing is out.
-    pub fn wait_for_none(&self, until: Instant) -> bool {
-        let (count, changed) = &*self.0;
-        let mut out = count.lock().unwrap_or_else(PoisonError::into_inner);
-        while *out > 0 {
-            let left = until.saturating_duration_since(clock::now());
-            if left.is_zero() {
-                return false;
-            }
-            out = changed.wait_timeout(out, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
-    }
-
-    /// How many are out.
-    pub fn now(&self) -> usize {
-        *self.0 .0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let (count, changed) = &*self.0 .0;
-        let mut out = count.lock().unwrap_or_else(PoisonError::into_inner);
-        *out = out.saturating_sub(1);
-        if *out == 0 {
-            changed.notify_all();
-        }
     }
 }

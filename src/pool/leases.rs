@@ -15,16 +15,19 @@ use crate::core::lease_table::{
     Denied, Due, EndReason, Ended, Facts, LeaseTable, Left, Revoked, Tombstone, Via, View,
 };
 use crate::error::{CancelCause, Error};
+use crate::lock::Leaf;
 use crate::logging;
 use crate::metrics::Metrics;
-use crate::pool::alarms::Bell;
 use crate::pool::busy::{self, Found};
 use crate::pool::grant::{Ask, Delivery, Grant, Undelivered};
-use crate::pool::job::{Reply, Session};
-use crate::pool::operation::Operation;
+use crate::pool::job::Session;
 use crate::pool::provenance::Told;
+use crate::pool::requests::reply::Reply;
 use crate::pool::stream::Attached;
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::tenant::Tenant;
+use crate::pool::work::operation::Operation;
+use crate::random;
+use crate::threads::bell::Bell;
 
 type Table = LeaseTable<Session, Arc<Operation>>;
 
@@ -36,10 +39,10 @@ pub struct Leases {
     fencing: AtomicU64,
     bell: Bell,
     metrics: Metrics,
-    /// Fencing tokens of leases that were warned of. A leaf lock.
-    warned: Mutex<HashSet<u64>>,
-    /// Tells streams of the end of their leases, by fencing token. A leaf lock.
-    streams: Mutex<HashMap<u64, oneshot::Sender<Tombstone>>>,
+    /// Fencing tokens of leases that were warned of.
+    warned: Leaf<HashSet<u64>>,
+    /// Tells streams of the end of their leases, by fencing token.
+    streams: Leaf<HashMap<u64, oneshot::Sender<Tombstone>>>,
 }
 
 /// What a release did.
@@ -79,8 +82,8 @@ impl Leases {
             fencing: AtomicU64::new(clock::unix_micros()),
             bell,
             metrics,
-            warned: Mutex::default(),
-            streams: Mutex::default(),
+            warned: Leaf::default(),
+            streams: Leaf::default(),
         })
     }
 
@@ -117,7 +120,7 @@ impl Leases {
         let (id, facts) = self.named(&session, &ask, Via::Stream)?;
         let (tell, told) = oneshot::channel();
         // Before the lease is there, so that no end of it is missed.
-        lock(&self.streams).insert(facts.fencing_token, tell);
+        self.streams.lock().insert(facts.fencing_token, tell);
         let tenant = Arc::clone(session.tenant());
         let view = self.enter(&id, facts, session, &ask);
         Ok(Attached::new(self, tenant, id, view, told))
@@ -129,9 +132,8 @@ impl Leases {
         ask: &Ask,
         via: Via,
     ) -> Result<(ConnectionId, Facts), Error> {
-        let mut random = [0; 16];
-        openssl::rand::rand_bytes(&mut random)
-            .map_err(|_| Error::Internal("no random bytes for a connection_id"))?;
+        let random =
+            random::bytes().map_err(|_| Error::Internal("no random bytes for a connection_id"))?;
         let tenant = session.tenant().id().clone();
         let fencing_token = self.fencing_token();
         let facts = Facts {
@@ -345,7 +347,7 @@ impl Leases {
         if facts.via == Via::Call {
             return;
         }
-        let stream = lock(&self.streams).remove(&facts.fencing_token);
+        let stream = self.streams.lock().remove(&facts.fencing_token);
         if let Some(stream) = stream {
             let (lease_name, tenant) = (facts.lease_name.clone(), facts.tenant.clone());
             // The stream may be gone; then nobody asks.
@@ -374,7 +376,7 @@ impl Leases {
         let views = self.views();
         let views: Vec<&View> = views.iter().filter(old).collect();
         let tokens: HashSet<u64> = views.iter().map(|view| view.facts.fencing_token).collect();
-        let before = std::mem::replace(&mut *lock(&self.warned), tokens);
+        let before = std::mem::replace(&mut *self.warned.lock(), tokens);
         for view in views.iter().filter(|view| !before.contains(&view.facts.fencing_token)) {
             self.metrics.of(&view.facts.tenant).leak_warned();
             log::warn!("event=lease_held_long {}", Told { view, now });

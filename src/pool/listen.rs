@@ -11,7 +11,7 @@ mod mailbox;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::backend::stream::watch::Watch;
@@ -21,11 +21,13 @@ use crate::core::backoff;
 use crate::core::budget::Share;
 use crate::core::channels::{Channels, Hearing, ListenerId};
 use crate::error::{Error, Standing};
-use crate::pool::alarms::Alarm;
+use crate::lock::Leaf;
 use crate::pool::caller::Caller;
 use crate::pool::job::{Job, Session};
 use crate::pool::tenant::Tenant;
 use crate::pool::turn::LEAST_PATIENCE;
+use crate::random;
+use crate::threads::alarms::Alarm;
 
 pub use mailbox::{Letter, Mailbox};
 
@@ -53,7 +55,7 @@ impl Drop for Listening {
 
 /// The listeners of one tenant.
 pub struct Hub {
-    state: Mutex<State>,
+    state: Leaf<State>,
     /// Where letters count that wait for them.
     memory: Share,
 }
@@ -78,7 +80,7 @@ struct Member {
     mailbox: Arc<dyn Mailbox>,
     since: Instant,
     /// Ends its wait for the start.
-    wait: Arc<Mutex<Option<Alarm>>>,
+    wait: Arc<Leaf<Option<Alarm>>>,
 }
 
 /// Where the session is.
@@ -129,22 +131,17 @@ impl Drop for Question {
 impl Hub {
     /// Nobody listens yet; what waits for them will count there.
     pub(super) fn new(memory: Share) -> Hub {
-        Hub { state: Mutex::default(), memory }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is whole between the steps below, which do not panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Hub { state: Leaf::default(), memory }
     }
 
     /// True while nobody listens.
     pub(super) fn is_empty(&self) -> bool {
-        self.lock().members.is_empty()
+        self.state.lock().members.is_empty()
     }
 
     /// A listener goes.
     fn remove(&self, id: ListenerId) -> Option<Removed> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.channels.remove(id);
         let member = state.members.remove(&id)?;
         let alone = state.members.is_empty();
@@ -179,13 +176,13 @@ impl Hub {
     }
 
     fn mailboxes(&self, ids: &[ListenerId]) -> Vec<(ListenerId, Arc<dyn Mailbox>)> {
-        let state = self.lock();
+        let state = self.state.lock();
         let found = ids.iter().filter_map(|id| Some((*id, state.members.get(id)?)));
         found.map(|(id, member)| (id, Arc::clone(&member.mailbox))).collect()
     }
 
     fn all_mailboxes(&self) -> Vec<(ListenerId, Arc<dyn Mailbox>)> {
-        let state = self.lock();
+        let state = self.state.lock();
         state.members.iter().map(|(id, member)| (*id, Arc::clone(&member.mailbox))).collect()
     }
 }
@@ -204,7 +201,7 @@ impl Tenant {
         let now = clock::now();
         let member = Member { mailbox, since: now, wait: Arc::default() };
         let slot = Arc::clone(&member.wait);
-        let mut state = self.hub.lock();
+        let mut state = self.hub.state.lock();
         if state.closed {
             return Err(Error::Draining);
         }
@@ -235,21 +232,21 @@ impl Tenant {
         Ok(listening)
     }
 
-    fn expire_at(self: &Arc<Self>, id: ListenerId, slot: &Mutex<Option<Alarm>>, at: Instant) {
+    fn expire_at(self: &Arc<Self>, id: ListenerId, slot: &Leaf<Option<Alarm>>, at: Instant) {
         let tenant = Arc::downgrade(self);
         let alarm = self.context.tools.alarms.set(at, move || {
             if let Some(tenant) = tenant.upgrade() {
                 tenant.expire_listener(id);
             }
         });
-        let before = super::tenant::lock(slot).replace(alarm);
+        let before = slot.lock().replace(alarm);
         drop(before);
     }
 
     /// The time of a listener is over in which it waits for its start. One that
     /// does not wait for others has a moment more: its start is being made.
     fn expire_listener(self: &Arc<Self>, id: ListenerId) {
-        let state = self.hub.lock();
+        let state = self.hub.state.lock();
         let waits = state.channels.hearing(id) == Some(Hearing::Waits);
         let member = state.members.get(&id).filter(|_| waits).cloned();
         let asked = match &state.phase {
@@ -273,7 +270,7 @@ impl Tenant {
     /// Asks for a session, unless somebody has.
     fn ask_for_session(self: &Arc<Self>) {
         let caller = Caller::nobody();
-        let mut state = self.hub.lock();
+        let mut state = self.hub.state.lock();
         if state.closed || state.members.is_empty() {
             return;
         }
@@ -299,7 +296,7 @@ impl Tenant {
     /// There is none: who waits is told, who listened before waits for the next
     /// attempt.
     fn no_session(self: &Arc<Self>, asked: &Arc<Caller>, error: &Error) {
-        let mut state = self.hub.lock();
+        let mut state = self.hub.state.lock();
         let current = matches!(&state.phase, Phase::Asked(caller) if Arc::ptr_eq(caller, asked));
         if !current {
             // It was taken back, or has its session.
@@ -318,7 +315,7 @@ impl Tenant {
 
     /// After a pause, if anybody is left.
     fn ask_again(self: &Arc<Self>) {
-        let mut state = self.hub.lock();
+        let mut state = self.hub.state.lock();
         let needed = !state.closed && !state.members.is_empty();
         // A new listener may have been quicker.
         if !needed || !matches!(state.phase, Phase::None) {
@@ -329,14 +326,14 @@ impl Tenant {
         state.attempts = attempt.saturating_add(1);
         state.phase = Phase::Pausing { pause, _until: None };
         drop(state);
-        let delay = backoff::delay(attempt, PAUSE_MIN, PAUSE_MAX, 2.0, super::chance());
+        let delay = backoff::delay(attempt, PAUSE_MIN, PAUSE_MAX, 2.0, random::chance());
         let tenant = Arc::downgrade(self);
         let alarm = self.context.tools.alarms.set(clock::now() + delay, move || {
             if let Some(tenant) = tenant.upgrade() {
                 tenant.ask_for_session();
             }
         });
-        let mut state = self.hub.lock();
+        let mut state = self.hub.state.lock();
         // The alarm may have been quicker. One that has rung must not be kept for
         // the next pause, which would have no end.
         let unneeded = match &mut state.phase {
@@ -349,7 +346,7 @@ impl Tenant {
 
     /// Ends all listening because of this; nobody is taken up any more.
     pub(super) fn end_listening(&self, error: &Error) {
-        let mut state = self.hub.lock();
+        let mut state = self.hub.state.lock();
         state.closed = true;
         let told = state.channels.waiting(true);
         drop(state);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::core::breaker::Phase;
 use crate::core::servers::Ticket;
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::tenant::Tenant;
 use crate::pool::turn::{Line, Turn};
 
 /// Whether the caller of a turn that waits is still there is looked at so often.
@@ -63,18 +63,18 @@ impl Nap {
 impl Tenant {
     /// No pause is worth its while any more.
     pub(super) fn wake_all(&self) {
-        let naps = std::mem::take(&mut lock(&self.line).naps);
+        let naps = std::mem::take(&mut self.line.lock().naps);
         naps.into_iter().for_each(|nap| nap.end(self));
     }
 
     fn wake(&self, id: u64) {
-        let nap = lock(&self.line).nap(|nap| nap.id == id);
+        let nap = self.line.lock().nap(|nap| nap.id == id);
         nap.into_iter().for_each(|nap| nap.end(self));
     }
 
     /// There may be room for the turn with this place in line.
     pub(super) fn call(&self, ticket: Ticket) {
-        let nap = lock(&self.line).nap(|nap| nap.turn.ticket() == Some(ticket));
+        let nap = self.line.lock().nap(|nap| nap.turn.ticket() == Some(ticket));
         nap.into_iter().for_each(|nap| nap.end(self));
     }
 
@@ -84,7 +84,7 @@ impl Tenant {
         let ticket = turn.ticket();
         let unopened = self.is_opening() && ticket.is_some();
         let unopened = unopened.then(|| Unopened::new(self));
-        let mut line = lock(&self.line);
+        let mut line = self.line.lock();
         let id = line.id();
         line.naps.push(Nap { id, until, turn, _unopened: unopened });
         drop(line);
@@ -102,11 +102,12 @@ impl Tenant {
     }
 
     fn look_at_nap(self: &Arc<Self>, id: u64, now: Instant) {
-        let line = lock(&self.line);
+        let line = self.line.lock();
         let Some(nap) = line.naps.iter().find(|nap| nap.id == id) else { return };
-        let (over, until) = (nap.until <= now || !line.is_wanted(&nap.turn), nap.until);
+        let (until, caller) = (nap.until, line.caller(&nap.turn));
         drop(line);
-        match over {
+        let is_wanted = caller.is_some_and(|caller| !caller.is_gone());
+        match until <= now || !is_wanted {
             true => self.wake(id),
             false => self.look_after_nap(id, until.min(now + LOOK)),
         }

@@ -11,11 +11,13 @@ use crate::metrics::Place;
 use crate::pool::busy::{self, Found};
 use crate::pool::caller::Caller;
 use crate::pool::context::Context;
-use crate::pool::execute::{count, run, Executed, Task};
-use crate::pool::job::{Reply, Session};
+use crate::pool::job::Session;
 use crate::pool::leases::Leases;
 use crate::pool::memory::Use;
-use crate::pool::operation::Operation;
+use crate::pool::requests::reply::Reply;
+use crate::pool::work::operation::Operation;
+use crate::pool::work::run::{count, run};
+use crate::pool::work::task::{Executed, Task};
 
 /// A request that runs on a lease.
 pub(super) struct OnLease {

@@ -1,7 +1,6 @@
 //! Whether it is worth while to open a backend: a tenant's breaker, and the last
 //! words of its database.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clock;
@@ -11,13 +10,14 @@ use crate::core::ids::TenantId;
 use crate::core::quoted::Quoted;
 use crate::core::secs::Secs;
 use crate::error::{ConnectError, Error};
+use crate::lock::Leaf;
 use crate::logging;
 use crate::pool::tenant::Tenant;
+use crate::random;
 
 /// A tenant's breaker. It outlives a tenant that could not be opened (`registry`).
-pub(super) struct Opener(Mutex<Guarded>);
+pub(super) struct Opener(Leaf<Guarded>);
 
-/// What a leaf lock guards.
 struct Guarded {
     breaker: Breaker,
     last: Option<(ConnectError, Instant)>,
@@ -26,14 +26,14 @@ struct Guarded {
 impl Default for Opener {
     fn default() -> Opener {
         let breaker = Breaker::new(Settings::default());
-        Opener(Mutex::new(Guarded { breaker, last: None }))
+        Opener(Leaf::new(Guarded { breaker, last: None }))
     }
 }
 
 impl Opener {
     fn guarded<T>(&self, look: impl FnOnce(&mut Guarded) -> T) -> T {
         // Whole between the calls of its own, which do not panic half-way.
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut self.0.lock())
     }
 
     /// Whether the database was away when it was last looked for.
@@ -122,7 +122,7 @@ impl Tenant {
     }
 
     fn settle_attempt(&self, ticket: Ticket, verdict: Verdict, last: Option<ConnectError>) {
-        let (now, jitter) = (clock::now(), super::chance() / 10.0);
+        let (now, jitter) = (clock::now(), random::chance() / 10.0);
         let (change, since) = self.guarded(|guarded| {
             if let Some(last) = last {
                 guarded.last = Some((last, now));

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use crate::core::budget::Budget;
 use crate::core::callers::CallerId;
+use crate::lock::Leaf;
 use crate::pool::memory::OF_CONNECTION;
 
 type Map = HashMap<String, Weak<Peer>>;
@@ -16,9 +17,9 @@ type Taken = HashMap<SocketAddr, u64>;
 /// All connections, by the address of their other end, which no two have at a time.
 #[derive(Clone)]
 pub struct Peers {
-    map: Arc<Mutex<Map>>,
-    /// Taken from those that are here no more, until somebody asks. A leaf lock.
-    departed: Arc<Mutex<Taken>>,
+    map: Arc<Leaf<Map>>,
+    /// Taken from those that are here no more, until somebody asks.
+    departed: Arc<Leaf<Taken>>,
     /// What each may have of the memory that is held for others.
     bytes: usize,
 }
@@ -48,14 +49,9 @@ impl Peers {
         Peers { map: Arc::default(), departed: Arc::default(), bytes }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Map> {
-        // A leaf lock; the map is whole between its own calls.
-        self.map.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The connection from this address.
     pub fn at(&self, address: &str) -> Arc<Peer> {
-        let mut map = self.lock();
+        let mut map = self.map.lock();
         if let Some(known) = map.get(address).and_then(Weak::upgrade) {
             return known;
         }
@@ -73,7 +69,7 @@ impl Peers {
 
     /// The one for which most memory is held.
     pub fn greatest(&self) -> Option<Arc<Peer>> {
-        let all: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
+        let all: Vec<_> = self.map.lock().values().filter_map(Weak::upgrade).collect();
         // Dropped where the map is free: the last of a peer takes it out of there.
         all.into_iter().max_by_key(|peer| peer.memory.used())
     }
@@ -82,17 +78,17 @@ impl Peers {
     /// connection. Must be asked now and then.
     pub fn taken(&self) -> HashMap<SocketAddr, u64> {
         // The lock must not be held when one of these is dropped.
-        let here: Vec<Arc<Peer>> = self.lock().values().filter_map(Weak::upgrade).collect();
+        let here: Vec<Arc<Peer>> = self.map.lock().values().filter_map(Weak::upgrade).collect();
         for peer in here {
             peer.settle();
         }
-        std::mem::take(&mut *self.departed.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.departed.lock())
     }
 
     /// How many there are.
     #[cfg(test)]
     pub fn count(&self) -> usize {
-        self.lock().len()
+        self.map.lock().len()
     }
 }
 
@@ -129,7 +125,7 @@ impl Peer {
     fn settle(&self) {
         let taken = self.taken.swap(0, Ordering::Relaxed);
         if let Some(address) = socket_address(&self.address).filter(|_| taken > 0) {
-            let mut departed = self.all.departed.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut departed = self.all.departed.lock();
             *departed.entry(address).or_default() += taken;
         }
     }
@@ -156,7 +152,7 @@ pub fn socket_address(address: &str) -> Option<SocketAddr> {
 impl Drop for Peer {
     fn drop(&mut self) {
         self.settle();
-        let mut map = self.all.lock();
+        let mut map = self.all.map.lock();
         // The address may have been taken again in the meantime.
         if map.get(&self.address).is_some_and(|known| known.strong_count() == 0) {
             map.remove(&self.address);

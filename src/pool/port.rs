@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::lock::Leaf;
 
 /// Whether calls over gRPC are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +38,8 @@ pub struct Port {
     guarded: AtomicBool,
     /// Seconds since 1970; 0 = there is no certificate.
     certificate_expires: AtomicI64,
-    /// The near ends of connections of our own to it. A leaf lock.
-    own: Mutex<HashSet<SocketAddr>>,
+    /// The near ends of connections of our own to it.
+    own: Leaf<HashSet<SocketAddr>>,
 }
 
 impl Port {
@@ -87,20 +88,16 @@ impl Port {
         Some(self.certificate_expires.load(Ordering::Relaxed)).filter(|at| *at != 0)
     }
 
-    fn own(&self) -> MutexGuard<'_, HashSet<SocketAddr>> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The connection from this address is our own, and no client's, until what is
     /// returned is dropped.
     pub fn ours(&self, from: SocketAddr) -> Ours<'_> {
-        self.own().insert(from);
+        self.own.lock().insert(from);
         Ours { port: self, from }
     }
 
     /// True if the connection from this address is our own.
     pub fn is_ours(&self, from: SocketAddr) -> bool {
-        self.own().contains(&from)
+        self.own.lock().contains(&from)
     }
 }
 
@@ -112,7 +109,7 @@ pub struct Ours<'a> {
 
 impl Drop for Ours<'_> {
     fn drop(&mut self) {
-        self.port.own().remove(&self.from);
+        self.port.own.lock().remove(&self.from);
     }
 }
 

@@ -13,7 +13,7 @@ mod room;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use crate::backend::logins::Logins;
@@ -24,12 +24,13 @@ use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::recent::Recent;
 use crate::error::Error;
+use crate::lock::Leaf;
 use crate::pool::context::Context;
 use crate::pool::identity::{Digests, Fingerprint};
 use crate::pool::job::Job;
 use crate::pool::listen::{Listening, Mailbox};
 use crate::pool::opener::Opener;
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::tenant::Tenant;
 use guesses::Guesses;
 use known::{Claim, Known};
 
@@ -52,8 +53,8 @@ pub struct Registry {
     opening: AtomicUsize,
     /// Breakers of tenants that could not be opened, so that not each new request to
     /// a database that is away makes all tries anew. Another DSN has another entry, or
-    /// none. A leaf lock.
-    away: Mutex<Recent<(TenantId, Fingerprint), Arc<Opener>>>,
+    /// none.
+    away: Leaf<Recent<(TenantId, Fingerprint), Arc<Opener>>>,
     draining: AtomicBool,
     /// By which DSNs are compared.
     pub(super) digests: Digests,
@@ -82,7 +83,7 @@ impl Registry {
         Ok(Arc::new(Registry {
             known: RwLock::default(),
             opening: AtomicUsize::new(0),
-            away: Mutex::new(Recent::new(REMEMBERED, MEMORY)),
+            away: Leaf::new(Recent::new(REMEMBERED, MEMORY)),
             draining: AtomicBool::new(false),
             digests: Digests::new()?,
             tls: Tls::unverified()?,
@@ -219,7 +220,7 @@ impl Registry {
     fn remember(&self, tenant: &Tenant) {
         if tenant.is_opening() && tenant.opener.is_troubled() {
             let key = (tenant.id().clone(), tenant.fingerprint());
-            lock(&self.away).put(key, Arc::clone(&tenant.opener), clock::now());
+            self.away.lock().put(key, Arc::clone(&tenant.opener), clock::now());
         }
     }
 

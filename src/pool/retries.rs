@@ -4,16 +4,17 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use crate::core::ids::{ConnectionId, TenantId};
 use crate::error::Error;
+use crate::lock::Leaf;
 use crate::pool::caller::Caller;
 use crate::pool::grant::{Delivery, Found, Grant, Undelivered};
 use crate::pool::identity::Fingerprint;
-use crate::pool::job::Reply;
 use crate::pool::leases::Leases;
+use crate::pool::requests::reply::Reply;
 
 /// One request, whoever repeats it. The DSN is part of it: who does not know that
 /// learns nothing of the lease.
@@ -29,7 +30,7 @@ pub struct Key {
 
 /// All requests that can be repeated.
 #[derive(Default)]
-pub struct Retries(Mutex<HashMap<Key, Entry>>);
+pub struct Retries(Leaf<HashMap<Key, Entry>>);
 
 enum Entry {
     Waiting {
@@ -72,11 +73,6 @@ pub struct Job {
 }
 
 impl Retries {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
-        // A leaf lock; the map is whole between its own calls.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A call of `caller` comes, which wants to wait until `deadline` at most.
     pub fn call(
         self: &Arc<Self>,
@@ -88,7 +84,7 @@ impl Retries {
     ) -> Call {
         let mut ended = None;
         loop {
-            let mut map = self.lock();
+            let mut map = self.0.lock();
             match map.get_mut(&key) {
                 Some(Entry::Granted { id, delivery }) if ended.as_ref() != Some(id) => {
                     let (id, delivery) = (id.clone(), delivery.clone());
@@ -139,9 +135,9 @@ impl Retries {
             Entry::Granted { id, .. } => Some((key.clone(), id.clone())),
             Entry::Waiting { .. } => None,
         };
-        let granted: Vec<(Key, ConnectionId)> = self.lock().iter().filter_map(id_of).collect();
+        let granted: Vec<(Key, ConnectionId)> = self.0.lock().iter().filter_map(id_of).collect();
         for (key, ended) in granted.into_iter().filter(|(_, id)| leases.view(id).is_err()) {
-            let mut map = self.lock();
+            let mut map = self.0.lock();
             // The request may have been made anew meanwhile.
             if matches!(map.get(&key), Some(Entry::Granted { id, .. }) if *id == ended) {
                 map.remove(&key);
@@ -169,7 +165,7 @@ impl Seat {
     /// more for what the job brings.
     pub(super) fn leave(self) {
         let Some(retries) = self.retries.upgrade() else { return };
-        let mut map = retries.lock();
+        let mut map = retries.0.lock();
         let mine = matches!(map.get(&self.key),
             Some(Entry::Waiting { job, call, .. }) if *job == self.job && *call == self.call);
         let entry = if mine { map.remove(&self.key) } else { None };
@@ -184,7 +180,7 @@ impl Job {
     /// Answers the call that sits there now.
     pub fn settle(mut self, granted: Result<Grant, Error>) {
         self.settled = true;
-        let mut map = self.retries.lock();
+        let mut map = self.retries.0.lock();
         if !matches!(map.get(&self.key), Some(Entry::Waiting { job, .. }) if *job == self.number) {
             drop(map);
             // Everybody has left. A grant takes itself back.
@@ -209,7 +205,7 @@ impl Drop for Job {
         if self.settled {
             return;
         }
-        let mut map = self.retries.lock();
+        let mut map = self.retries.0.lock();
         let mine =
             matches!(map.get(&self.key), Some(Entry::Waiting { job, .. }) if *job == self.number);
         let entry = if mine { map.remove(&self.key) } else { None };

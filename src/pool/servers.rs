@@ -10,7 +10,7 @@ mod yielding;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::clock;
@@ -20,9 +20,10 @@ use crate::core::servers::{
     Entered, Figures, OwnerId, SeatId, Servers as Book, Ticket, LOOK_AGAIN,
 };
 use crate::error::ConnectError;
+use crate::lock::{Leaf, LeafGuard};
 use crate::logging;
-use crate::pool::alarms::Alarms;
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::tenant::Tenant;
+use crate::threads::alarms::Alarms;
 
 pub(super) use visit::{Visit, Wants};
 pub(super) use yielding::GAVE_WAY;
@@ -39,12 +40,11 @@ const STARVED_MAX: usize = 100;
 pub struct Servers(Arc<Shared>);
 
 struct Shared {
-    /// Who sits where, and who waits. A leaf lock.
-    book: Mutex<Book<SocketAddr>>,
-    /// A leaf lock.
-    owners: Mutex<HashMap<OwnerId, Weak<Tenant>>>,
-    /// Why tenants got no connection of late. A leaf lock.
-    starved: Mutex<Recent<TenantId, (String, u64)>>,
+    /// Who sits where, and who waits.
+    book: Leaf<Book<SocketAddr>>,
+    owners: Leaf<HashMap<OwnerId, Weak<Tenant>>>,
+    /// Why tenants got no connection of late.
+    starved: Leaf<Recent<TenantId, (String, u64)>>,
     next: AtomicU64,
     /// Tenants that wait for room with their first backend.
     unopened: AtomicUsize,
@@ -81,18 +81,18 @@ impl Servers {
     /// No connection yet; `limit`: the most at one server.
     pub fn new(limit: Option<usize>, alarms: &Alarms) -> Servers {
         Servers(Arc::new(Shared {
-            book: Mutex::new(Book::new(limit)),
-            owners: Mutex::default(),
-            starved: Mutex::new(Recent::new(STARVED_MAX, STARVED_FOR)),
+            book: Leaf::new(Book::new(limit)),
+            owners: Leaf::default(),
+            starved: Leaf::new(Recent::new(STARVED_MAX, STARVED_FOR)),
             next: AtomicU64::new(0),
             unopened: AtomicUsize::new(0),
             alarms: alarms.clone(),
         }))
     }
 
-    fn book(&self) -> MutexGuard<'_, Book<SocketAddr>> {
+    fn book(&self) -> LeafGuard<'_, Book<SocketAddr>> {
         // It is whole between its calls, which do not panic half-way.
-        self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.book.lock()
     }
 
     /// A name for a tenant.
@@ -103,11 +103,11 @@ impl Servers {
 
     /// From now on the tenant can be found by its name.
     pub(super) fn register(&self, tenant: &Arc<Tenant>) {
-        lock(&self.0.owners).insert(tenant.owner.id, Arc::downgrade(tenant));
+        self.0.owners.lock().insert(tenant.owner.id, Arc::downgrade(tenant));
     }
 
     fn find(&self, owner: OwnerId) -> Option<Arc<Tenant>> {
-        lock(&self.0.owners).get(&owner).and_then(Weak::upgrade)
+        self.0.owners.lock().get(&owner).and_then(Weak::upgrade)
     }
 
     /// Something has changed there.
@@ -168,12 +168,12 @@ impl Servers {
     /// A tenant's request was refused for want of room.
     pub(super) fn starved(&self, tenant: &TenantId, why: &ConnectError) {
         let what = (why.to_string(), clock::unix_micros());
-        lock(&self.0.starved).put(tenant.clone(), what, clock::now());
+        self.0.starved.lock().put(tenant.clone(), what, clock::now());
     }
 
     /// A tenant has a connection.
     pub(super) fn fed(&self, tenant: &TenantId) {
-        lock(&self.0.starved).remove(tenant);
+        self.0.starved.lock().remove(tenant);
     }
 
     /// The tenants that get no connection for want of room.
@@ -181,7 +181,7 @@ impl Servers {
         let (now, unix) = (clock::now(), clock::unix_micros());
         let waiting = self.book().waiting();
         let mut all: HashMap<TenantId, Starving> = HashMap::new();
-        for (tenant, (error, at)) in lock(&self.0.starved).alive(now) {
+        for (tenant, (error, at)) in self.0.starved.lock().alive(now) {
             let (tenant, error, at) = (tenant.clone(), error.clone(), *at);
             all.insert(tenant.clone(), Starving { tenant, error, at });
         }
@@ -239,7 +239,7 @@ impl Servers {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        lock(&self.servers.0.owners).remove(&self.id);
+        self.servers.0.owners.lock().remove(&self.id);
     }
 }
 

@@ -10,16 +10,18 @@ use crate::core::lease_table::{Via, View};
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::context::Context;
-use crate::pool::execute::{self, Executed, Task};
 use crate::pool::figures::Figures;
 use crate::pool::grant::{Ask, Grant};
-use crate::pool::job::{Answer, Job, Reply};
+use crate::pool::job::Job;
 use crate::pool::leases::{Leases, Release};
 use crate::pool::listen::{Listening, Mailbox};
 use crate::pool::on_lease::OnLease;
+use crate::pool::one_shot::one_shot;
 use crate::pool::registry::{Registry, Target};
+use crate::pool::requests::reply::{Answer, Reply};
 use crate::pool::retries::{Call, Key, Retries};
 use crate::pool::stream::Attached;
+use crate::pool::work::task::{Executed, Task};
 
 /// Tenants and leases together. Cheap to clone.
 #[derive(Clone)]
@@ -152,7 +154,7 @@ impl Service {
                 self.on_lease((id, Via::Stream), work, false, caller, reply);
             }
             Place::Tenant { target, wait } => {
-                execute::one_shot(&self.registry, tools, &target, work, wait, caller, reply);
+                one_shot(&self.registry, tools, &target, work, wait, caller, reply);
             }
         }
         answer

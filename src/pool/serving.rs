@@ -1,14 +1,13 @@
 //! Whether the service wants requests, for those who watch that.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use futures_channel::mpsc::{channel, Receiver, Sender};
+
+use crate::lock::Leaf;
 
 /// The last word on it, and who is to hear of a change.
 #[derive(Default)]
-pub struct Serving(Mutex<Watched>);
+pub struct Serving(Leaf<Watched>);
 
-/// What a leaf lock guards.
 #[derive(Default)]
 struct Watched {
     serving: Option<bool>,
@@ -16,14 +15,9 @@ struct Watched {
 }
 
 impl Serving {
-    fn lock(&self) -> MutexGuard<'_, Watched> {
-        // Whole at every step.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Tells all who watch, if it is a change.
     pub fn set(&self, serving: bool) {
-        let mut watched = self.lock();
+        let mut watched = self.0.lock();
         if watched.serving == Some(serving) {
             return;
         }
@@ -35,13 +29,13 @@ impl Serving {
             Ok(()) => true,
             Err(error) => error.is_full(),
         });
-        self.lock().watchers.append(&mut watchers);
+        self.0.lock().watchers.append(&mut watchers);
     }
 
     /// Gets a message after each change; what has changed is to be looked up.
     pub fn watch(&self) -> Receiver<()> {
         let (tell, told) = channel(1);
-        let mut watched = self.lock();
+        let mut watched = self.0.lock();
         watched.watchers.retain(|watcher| !watcher.is_closed());
         watched.watchers.push(tell);
         told
@@ -62,6 +56,6 @@ mod tests {
         drop(two);
         serving.set(false);
         assert!(one.try_recv().is_ok());
-        assert_eq!(serving.lock().watchers.len(), 1);
+        assert_eq!(serving.0.lock().watchers.len(), 1);
     }
 }

@@ -6,16 +6,15 @@
 //! nothing and open one too many. So taking, bringing in and putting back happen
 //! under one lock, and bringing in first lifts out whatever is idle.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use scheduled_thread_pool::ScheduledThreadPool;
 
-use crate::backend::manager::{Manager, Slot, Stash};
 use crate::backend::session::Backend;
 use crate::core::servers::SeatId;
+use crate::pool::manager::{Manager, Slot, Stash};
 use crate::pool::servers::{Seat, Servers};
 
 /// A backend checked out of the pool.
@@ -77,10 +76,6 @@ impl Store {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn stash(&self) -> MutexGuard<'_, VecDeque<Slot>> {
-        self.stash.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes an idle backend or, if there is none, counts the one that is to be
     /// opened instead, in the same breath: nobody else can count on its room.
     pub fn take_or_reserve(&self) -> Result<Taken, OpenCount> {
@@ -126,7 +121,7 @@ impl Store {
     ) -> Option<Taken> {
         let _books = self.books();
         let mut idle: Vec<Taken> = std::iter::from_fn(|| self.pool.try_get()).collect();
-        self.stash().push_back(Slot {
+        self.stash.lock().push_back(Slot {
             backend,
             clean: false,
             retire_at,
@@ -139,7 +134,8 @@ impl Store {
         });
         let taken = self.pool.get_timeout(TAKE_IN_LIMIT).ok();
         if taken.is_none() {
-            self.stash().clear();
+            // It closes, and gives up its seat, without the lock.
+            drop(std::mem::take(&mut *self.stash.lock()));
         }
         // The pool is a stack: the one lifted out last goes back first.
         while idle.pop().is_some() {}

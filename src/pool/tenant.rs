@@ -19,6 +19,7 @@ use crate::core::secs::Secs;
 use crate::core::wait_queue::{Handed, WaiterId};
 use crate::core::warmth::Warmth;
 use crate::error::{Error, Standing};
+use crate::lock::Leaf;
 use crate::metrics::{Counts, Series};
 use crate::pool::context::Context;
 use crate::pool::figures::Numbers;
@@ -52,17 +53,15 @@ pub struct Tenant {
     pub(super) store: Store,
     /// Permits, waiters, state. Never held over I/O, r2d2, logging, destructors.
     gate: Mutex<Gate<Job>>,
-    /// Jobs with a permit that wait for their backend. A leaf lock.
-    pub(super) line: Mutex<Line>,
+    /// Jobs with a permit that wait for their backend.
+    pub(super) line: Leaf<Line>,
     pub(super) opener: Arc<Opener>,
     /// The memory that is held for it.
     memory: Budget,
     /// Who listens for notifications.
     pub(super) hub: Hub,
-    /// A leaf lock.
-    pub(super) losses: Mutex<Losses>,
-    /// A leaf lock.
-    pub(super) record: Mutex<Record>,
+    pub(super) losses: Leaf<Losses>,
+    pub(super) record: Leaf<Record>,
     pub(super) numbers: Numbers,
     pub(super) counts: Counts,
     /// Counted by the registry as opening.
@@ -76,10 +75,10 @@ pub struct Tenant {
     pub(super) asked: AtomicBool,
     /// Callers in a hurry who could not open it, one after the other.
     pub(super) hurried: AtomicU32,
-    /// How many more the keeper may open. A leaf lock.
-    pub(super) warmth: Mutex<Warmth>,
+    /// How many more the keeper may open.
+    pub(super) warmth: Leaf<Warmth>,
     /// When a request took or gave back a session last.
-    pub(super) last_used: Mutex<Instant>,
+    pub(super) last_used: Leaf<Instant>,
     pub(super) context: Arc<Context>,
     registry: Weak<Registry>,
 }
@@ -107,7 +106,7 @@ impl Tenant {
         let Registration { id, settings, identity, dsn, brought_by } = registration;
         let limits = &context.config.limits;
         let now = clock::now();
-        let warmth = Mutex::new(Warmth::of(settings.min_connections, now));
+        let warmth = Leaf::new(Warmth::of(settings.min_connections, now));
         let (waiters, share) = (limits.waiters_per_tenant, limits.leases_per_caller);
         let memory = context.memory.tenant();
         let counts = Counts::new(&context.tools.metrics, &id);
@@ -122,12 +121,12 @@ impl Tenant {
             brought_by,
             since: now,
             connect,
-            line: Mutex::default(),
+            line: Leaf::default(),
             opener,
             hub: Hub::new(context.memory.letters(&memory)),
             memory,
-            losses: Mutex::default(),
-            record: Mutex::new(Record::new(now)),
+            losses: Leaf::default(),
+            record: Leaf::new(Record::new(now)),
             numbers: Numbers::default(),
             counts,
             opening: AtomicBool::new(true),
@@ -137,7 +136,7 @@ impl Tenant {
             asked: AtomicBool::new(false),
             hurried: AtomicU32::new(0),
             warmth,
-            last_used: Mutex::new(now),
+            last_used: Leaf::new(now),
             context: Arc::clone(context),
             registry,
         });
@@ -428,9 +427,4 @@ impl Tenant {
             });
         }
     }
-}
-
-/// A leaf lock whose value is replaced whole.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

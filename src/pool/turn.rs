@@ -11,11 +11,13 @@ use crate::core::breaker::Phase;
 use crate::core::gate::GateState;
 use crate::core::servers::Ticket;
 use crate::error::{ConnectError, Error};
+use crate::pool::caller::Caller;
 use crate::pool::job::{Job, Permit, Session};
 use crate::pool::naps::Nap;
 use crate::pool::servers::{Place, Wants};
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::tenant::Tenant;
 use crate::pool::waiting_room::Full;
+use crate::random;
 
 /// Further tries after the first, and the pauses between them.
 const RETRIES: u32 = 3;
@@ -60,10 +62,10 @@ impl Line {
         self.standing.remove(position)
     }
 
-    /// True if the job of this turn still stands, and its caller is there.
-    pub(super) fn is_wanted(&self, turn: &Turn) -> bool {
+    /// The caller of this turn's job, while that stands.
+    pub(super) fn caller(&self, turn: &Turn) -> Option<Arc<Caller>> {
         let own = self.standing.iter().find(|standing| standing.id == turn.own);
-        own.is_some_and(|own| !own.job.caller.is_gone())
+        own.map(|own| Arc::clone(&own.job.caller))
     }
 }
 
@@ -74,7 +76,7 @@ impl Tenant {
     pub(super) fn start(self: &Arc<Self>, mut job: Job) {
         job.parked = None;
         let permit = Permit::new(self, job.counted_for());
-        let mut line = lock(&self.line);
+        let mut line = self.line.lock();
         let id = line.id();
         line.standing.push_back(Standing { id, job, permit });
         drop(line);
@@ -87,12 +89,12 @@ impl Tenant {
     pub(super) fn serve_opening(&self, permit: Permit) -> Option<Permit> {
         let waits = self.numbers.opening.load(Ordering::Relaxed) > 0
             || self.numbers.napping.load(Ordering::Relaxed) > 0;
-        if !waits || lock(&self.line).standing.is_empty() {
+        if !waits || self.line.lock().standing.is_empty() {
             return Some(permit);
         }
         // Somebody else may have been quicker.
         let Some(mut taken) = self.store.take() else { return Some(permit) };
-        let mut line = lock(&self.line);
+        let mut line = self.line.lock();
         let Some(front) = line.standing.pop_front() else {
             drop(line);
             taken.clean = true;
@@ -140,13 +142,13 @@ impl Tenant {
     /// How long the request has waited that has no backend for the longest.
     pub fn longest_wait(&self) -> Duration {
         let queued = self.gate().oldest().map(Job::waited);
-        let standing = lock(&self.line).standing.front().map(|front| front.job.waited());
+        let standing = self.line.lock().standing.front().map(|front| front.job.waited());
         queued.max(standing).unwrap_or_default()
     }
 
     /// Answers all whose backend is still being opened; what their turns open is closed.
     pub(super) fn answer_line(&self, error: &Error) {
-        let standing = std::mem::take(&mut lock(&self.line).standing);
+        let standing = std::mem::take(&mut self.line.lock().standing);
         for Standing { job, permit, .. } in standing {
             // The permit is back before anybody hears of it.
             drop(permit);
@@ -199,23 +201,25 @@ impl Turn {
 
     fn need(&mut self) -> Need {
         let tenant = Arc::clone(&self.tenant);
-        let mut line = lock(&tenant.line);
-        let is_own = |standing: &&Standing| standing.id == self.own;
-        let own = line.standing.iter().find(is_own).or(line.standing.front());
-        let Some(own) = own else {
-            self.end(line.spare.pop());
-            return Need::None;
-        };
-        self.own = own.id;
-        if !own.job.caller.is_gone() {
-            return Need::Until(own.job.since, own.job.until);
-        }
-        match line.remove(self.own) {
-            Some(Standing { job, permit, .. }) => {
-                self.taken = true;
-                Need::Left(job, permit)
+        loop {
+            let mut line = tenant.line.lock();
+            let is_own = |standing: &&Standing| standing.id == self.own;
+            let own = line.standing.iter().find(is_own).or(line.standing.front());
+            let Some(own) = own else {
+                self.end(line.spare.pop());
+                return Need::None;
+            };
+            self.own = own.id;
+            let (since, until) = (own.job.since, own.job.until);
+            let caller = Arc::clone(&own.job.caller);
+            drop(line);
+            if !caller.is_gone() {
+                return Need::Until(since, until);
             }
-            None => Need::None,
+            // Another turn may have been quicker.
+            if let Some((job, permit)) = self.take_own() {
+                return Need::Left(job, permit);
+            }
         }
     }
 
@@ -228,7 +232,7 @@ impl Turn {
 
     /// Takes its job; `None`: another turn was quicker, and this one goes on.
     fn take_own(&mut self) -> Option<(Job, Permit)> {
-        let own = lock(&self.tenant.line).remove(self.own);
+        let own = self.tenant.line.lock().remove(self.own);
         self.taken |= own.is_some();
         own.map(|Standing { job, permit, .. }| (job, permit))
     }
@@ -236,7 +240,7 @@ impl Turn {
     /// Takes the job in front; `None`: there is none, and this turn is over.
     fn take_front(&mut self) -> Option<(Job, Permit)> {
         let tenant = Arc::clone(&self.tenant);
-        let mut line = lock(&tenant.line);
+        let mut line = tenant.line.lock();
         let front = line.standing.pop_front();
         match front {
             Some(_) => self.taken = true,
@@ -254,7 +258,7 @@ impl Turn {
             Need::Left(job, permit) => return tenant.give_up(job, permit),
             Need::None => return,
         };
-        *lock(&tenant.last_used) = now;
+        *tenant.last_used.lock() = now;
         let opening = tenant.gate().state() == GateState::Opening;
         let patience = until.saturating_duration_since(now).max(LEAST_PATIENCE);
         let mut wants = Wants::caller(since, self.place.take());
@@ -309,7 +313,7 @@ impl Turn {
                 Need::None => return,
             };
             let now = clock::now();
-            let jitter = super::chance() / 10.0;
+            let jitter = random::chance() / 10.0;
             let pause = backoff::delay(self.tries, PAUSE, LONGEST_PAUSE, 2.0, jitter);
             let closed = tenant.breaker() == Phase::Closed;
             // Room may be found at any time, and nobody is asked in vain meanwhile.
@@ -351,12 +355,12 @@ impl Tenant {
     /// Counts a job that stands in line as one that waits, like those in the queue. It
     /// has a permit, but its connection has as few calls as any.
     fn park(&self, own: u64) -> Result<(), Full> {
-        let caller = match lock(&self.line).find(own) {
+        let caller = match self.line.lock().find(own) {
             Some(job) if job.parked.is_none() => Arc::clone(&job.caller),
             _ => return Ok(()),
         };
         let mut parked = Some(self.context.waiting_room.enter(caller.peer())?);
-        if let Some(job) = lock(&self.line).find(own) {
+        if let Some(job) = self.line.lock().find(own) {
             std::mem::swap(&mut job.parked, &mut parked);
         }
         Ok(())
@@ -379,7 +383,7 @@ impl Drop for Turn {
         if self.taken {
             return;
         }
-        let mut line = lock(&self.tenant.line);
+        let mut line = self.tenant.line.lock();
         let own = line.remove(self.own).or_else(|| line.standing.pop_front());
         let spare = match own {
             Some(_) => None,

@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::manager::Slot;
 use crate::clock;
 use crate::core::gate::GateState;
 use crate::core::secs::Secs;
 use crate::pool::job::Permit;
+use crate::pool::manager::Slot;
 use crate::pool::servers::Wants;
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::tenant::Tenant;
 
 /// After a failed warm-up the keeper leaves the tenant alone for so long.
 const WARM_PAUSE: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ impl Tenant {
         }
         let probe = self.probe(now);
         let lacks = self.store.open() < self.settings.min_connections;
-        let later = lock(&self.warmth).next(now).filter(|_| lacks);
+        let later = self.warmth.lock().next(now).filter(|_| lacks);
         let short = lacks && later.is_none();
         let old = self.store.any_idle(|slot| self.is_old(slot, now));
         if (short || old) && !self.upkeep.swap(true, Ordering::AcqRel) {
@@ -59,7 +59,7 @@ impl Tenant {
                 return;
             }
             let permit = Permit::for_upkeep(self);
-            if !lock(&self.warmth).take(clock::now()) {
+            if !self.warmth.lock().take(clock::now()) {
                 return;
             }
             // While the breaker is open the probes are enough.
@@ -70,7 +70,7 @@ impl Tenant {
                     self.rest(taken, clock::now());
                 }
                 Err(_) => {
-                    lock(&self.warmth).pause(clock::now() + WARM_PAUSE);
+                    self.warmth.lock().pause(clock::now() + WARM_PAUSE);
                     return;
                 }
             }
@@ -121,7 +121,7 @@ impl Tenant {
     /// Removes the tenant if nobody has used it for so long. Whoever comes at the same
     /// moment finds the gate closed and registers it anew.
     pub(super) fn let_go(self: &Arc<Self>, now: Instant, after: Duration) -> bool {
-        let idle = now.saturating_duration_since(*lock(&self.last_used));
+        let idle = now.saturating_duration_since(*self.last_used.lock());
         if idle < after || !self.hub.is_empty() {
             return false;
         }

@@ -15,9 +15,9 @@ use grpcio::{DuplexSink, RequestStream, RpcContext};
 
 use crate::error::{CancelCause, Error};
 use crate::pool::caller::Caller;
-use crate::pool::execute::{Executed, Flow, Task};
-use crate::pool::job::Answer;
+use crate::pool::requests::reply::Answer;
 use crate::pool::service::Service;
+use crate::pool::work::task::{Executed, Flow, Task};
 use crate::proto::sql::copy_in_request::Kind;
 use crate::proto::sql::{CopyInRequest, CopyInResponse, CopyInStart};
 use crate::proto::Raw;

@@ -26,7 +26,7 @@ use grpcio::{DuplexSink, RequestStream, RpcContext, RpcStatus, RpcStatusCode, Wr
 
 use crate::error::Error;
 use crate::pool::caller::Caller;
-use crate::pool::job::Answer;
+use crate::pool::requests::reply::Answer;
 use crate::pool::service::Service;
 use crate::proto::{Raw, Shaped};
 use crate::rpc::status::status;

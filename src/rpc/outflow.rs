@@ -15,18 +15,18 @@ use crate::backend::notice::{Notice, Notices};
 use crate::clock;
 use crate::core::budget::Held;
 use crate::error::Error;
-use crate::pool::alarms::{Alarm, Alarms};
 use crate::pool::caller::Caller;
-use crate::pool::execute::Executed;
-use crate::pool::job::Answer;
 use crate::pool::listen::{Letter, Listening};
 use crate::pool::memory::Room;
-use crate::pool::outlet::{Interrupt, Stalled};
+use crate::pool::requests::reply::Answer;
 use crate::pool::service::Service;
+use crate::pool::work::outlet::{Interrupt, Stalled};
+use crate::pool::work::task::Executed;
 use crate::proto::sql_grpc::Encoded;
 use crate::proto::{Raw, Shaped};
 use crate::rpc::entry::Call;
 use crate::rpc::pipe::{Added, Batch, Pipe};
+use crate::threads::alarms::{Alarm, Alarms};
 
 /// A batch is sent when it has so many bytes,
 const BATCH_BYTES: usize = 64 << 10;

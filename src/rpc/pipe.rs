@@ -14,7 +14,7 @@ use crate::clock;
 use crate::core::budget::Held;
 use crate::pool::listen::Letter;
 use crate::pool::memory::Room;
-use crate::pool::outlet::Stalled;
+use crate::pool::work::outlet::Stalled;
 
 /// Messages that may wait for the reader; then the worker waits.
 const READY: usize = 2;

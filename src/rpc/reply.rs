@@ -9,7 +9,7 @@ use crate::core::budget::Held;
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::grant::Undelivered;
-use crate::pool::job::Answer;
+use crate::pool::requests::reply::Answer;
 use crate::pool::service::Service;
 use crate::proto::{Raw, Shaped};
 use crate::rpc::entry::{Call, Ended};

@@ -23,8 +23,8 @@ use crate::clock;
 use crate::core::connections::{Bounds, Connections, Excess, Seen};
 use crate::core::quoted::Quoted;
 use crate::pool::service::Service;
-use crate::runtime::shutdown::{Stopped, Thread};
 use crate::threads;
+use crate::threads::stop::{Stopped, Thread};
 
 use closer::Closer;
 use memory::Resident;

@@ -13,8 +13,8 @@ use crate::core::quoted::Quoted;
 use crate::logging;
 use crate::pool::service::Service;
 use crate::runtime::memory_watch::Told;
-use crate::runtime::shutdown::{Stopped, Thread};
 use crate::threads;
+use crate::threads::stop::{Stopped, Thread};
 
 /// It looks at every pool at least so often, and when a pool was just opened.
 const INTERVAL: Duration = Duration::from_secs(5);

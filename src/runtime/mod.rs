@@ -5,4 +5,3 @@ pub mod keeper;
 mod memory_watch;
 pub mod probe;
 pub mod reaper;
-pub mod shutdown;

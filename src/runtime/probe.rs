@@ -13,8 +13,8 @@ use crate::config::{Config, Tls};
 use crate::core::quoted::Quoted;
 use crate::pool::port::{Ours, Reach};
 use crate::pool::service::Service;
-use crate::runtime::shutdown::{Stopped, Thread};
 use crate::threads;
+use crate::threads::stop::{Stopped, Thread};
 
 /// It asks so often: a balancer that looks every few seconds hears of it in its next
 /// round, and a handshake every 5 s costs nothing.

@@ -9,8 +9,8 @@ use crossbeam_channel::{after, select};
 use crate::clock;
 use crate::pool::leases::Leases;
 use crate::pool::registry::Registry;
-use crate::runtime::shutdown::{Stopped, Thread};
 use crate::threads;
+use crate::threads::stop::{Stopped, Thread};
 
 /// Of each kind, so many in a round; then the others have their turn.
 const ROUND: usize = 200;

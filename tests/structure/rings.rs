@@ -11,7 +11,6 @@ const RINGS: &[&[&str]] = &[
     &[
         "pool/caller.rs",
         "pool/context.rs",
-        "pool/execute.rs",
         "pool/figures.rs",
         "pool/grant.rs",
         "pool/health.rs",
@@ -20,7 +19,6 @@ const RINGS: &[&[&str]] = &[
         "pool/listen.rs",
         "pool/naps.rs",
         "pool/opener.rs",
-        "pool/progress.rs",
         "pool/registry.rs",
         "pool/retries.rs",
         "pool/servers.rs",

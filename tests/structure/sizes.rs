@@ -15,8 +15,8 @@ const LONG_FILES: &[(&str, &str)] = &[
     ("pool/backends.rs", "to be taken apart"),
     ("pool/leases.rs", "to be taken apart"),
     ("pool/listen.rs", "to be taken apart"),
-    ("pool/operation.rs", "to be taken apart"),
-    ("pool/progress.rs", "to be taken apart"),
+    ("pool/work/operation.rs", "to be taken apart"),
+    ("pool/work/progress.rs", "to be taken apart"),
     ("pool/tenant.rs", "to be taken apart"),
     ("pool/turn.rs", "to be taken apart"),
     ("rpc/convert/sql.rs", "to be taken apart"),
@@ -31,8 +31,8 @@ const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
     ("server/settings.rs", "fmt", "every setting by its name, so that none is forgotten"),
     ("metrics/families.rs", "new", "the table of the metrics"),
     ("backend/pg/ahead.rs", "send_ahead", "to be taken apart"),
-    ("pool/execute.rs", "run", "to be taken apart"),
-    ("pool/progress.rs", "statements", "to be taken apart"),
+    ("pool/work/run.rs", "run", "to be taken apart"),
+    ("pool/work/progress.rs", "statements", "to be taken apart"),
 ];
 
 fn is_for_tests(source: &Source) -> bool {

@@ -12,6 +12,7 @@ use crate::pgwire::fault::fault_in;
 use crate::pgwire::message::Message;
 use crate::pgwire::row::RawRow;
 use crate::pgwire::values::Encoded;
+use crate::random;
 
 /// What the steps have told.
 #[derive(Default)]
@@ -135,7 +136,8 @@ impl PgBackend {
         for name in self.closing.take() {
             out.close(&name)?;
         }
-        let seed = [Encoded::Text(random_seed().to_string().into())];
+        // A fresh one, so that random() of one lease tells nothing about the next.
+        let seed = [Encoded::Text(random::seed().to_string().into())];
         for step in steps {
             let (name, sql) = step.statement();
             if prepares || *step == Step::Settings {
@@ -253,12 +255,4 @@ fn last_value(body: &[u8]) -> Option<String> {
     let row = RawRow::read(body, usize::from(columns))?;
     let value = row.values().last()??;
     Some(String::from_utf8_lossy(value).into_owned())
-}
-
-/// A fresh seed, so that random() of one lease tells nothing about the next.
-fn random_seed() -> f64 {
-    let mut bytes = [0; 4];
-    // Without random bytes the seed is 0, which still cuts off the old sequence.
-    let _ = openssl::rand::rand_bytes(&mut bytes);
-    f64::from(i32::from_be_bytes(bytes)) / 2_147_483_648.0
 }

@@ -3,7 +3,7 @@
 use super::Record;
 use crate::core::health::Round;
 use crate::error::ConnectError;
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::tenant::Tenant;
 
 /// A tenant without a connection whose checks found no room so often in a row is starving,
 /// although nobody waits: one alone may have met a moment in which others changed places.
@@ -34,7 +34,7 @@ impl Record {
 impl Tenant {
     /// A login has succeeded.
     pub(in crate::pool) fn is_let_in(&self) {
-        lock(&self.record).logins = Logins::default();
+        self.record.lock().logins = Logins::default();
         self.context.servers.fed(&self.id);
     }
 
@@ -42,7 +42,7 @@ impl Tenant {
     /// room; that their login is refused is known all the same.
     pub(super) fn with_refusals(&self, round: Round) -> Round {
         let alive = usize::from(self.alive() > 0);
-        let mut record = lock(&self.record);
+        let mut record = self.record.lock();
         let anew = std::mem::take(&mut record.logins.refused_anew);
         let lasts = record.logins.refused && (alive == 0 || round.working == 0);
         match anew || lasts {
@@ -55,7 +55,7 @@ impl Tenant {
     /// something rests there that would give way.
     pub(super) fn found_no_room(&self, cause: &ConnectError, may_wait: bool) -> Round {
         let works = self.alive() > 0;
-        let mut record = lock(&self.record);
+        let mut record = self.record.lock();
         let logins = &mut record.logins;
         if works || may_wait {
             logins.fruitless = 0;

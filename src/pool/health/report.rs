@@ -9,7 +9,7 @@ use crate::core::ids::TenantId;
 use crate::pool::port::Reach;
 use crate::pool::servers::Starving;
 use crate::pool::service::Service;
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::tenant::Tenant;
 
 /// One tenant's health, as it may be shown.
 #[derive(Debug, Clone)]
@@ -112,7 +112,7 @@ impl Tenant {
     /// What may be shown of its health.
     pub fn health(&self) -> Row {
         let (level, figures) = (self.level(), self.figures());
-        let record = lock(&self.record);
+        let record = self.record.lock();
         Row {
             tenant: self.id.clone(),
             level,

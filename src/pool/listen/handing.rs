@@ -14,7 +14,7 @@ use crate::pool::tenant::Tenant;
 impl Tenant {
     /// Gives a notification to all who hear its channel.
     pub(in crate::pool) fn hand_out(&self, notification: &Notification) {
-        let hearers = self.hub.lock().channels.hearers(&notification.channel);
+        let hearers = self.hub.state.lock().channels.hearers(&notification.channel);
         let mailboxes = self.hub.mailboxes(&hearers);
         let Some((_, first)) = mailboxes.first() else { return };
         let bytes = first.encoded(notification);

@@ -11,7 +11,7 @@ use crate::core::channels::{Change, Hearing};
 use crate::error::{Error, Work};
 use crate::logging;
 use crate::pool::job::Session;
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::tenant::Tenant;
 
 /// After so long without a word the connection is asked for one.
 const SILENCE: Duration = Duration::from_secs(25);
@@ -42,7 +42,7 @@ impl Drop for Post {
 impl Tenant {
     /// Listens with this session until nobody listens any more, or it is lost.
     pub(super) fn stand(self: &Arc<Self>, session: Session) {
-        let mut state = self.hub.lock();
+        let mut state = self.hub.state.lock();
         let asked = match &state.phase {
             Phase::Asked(asked) if !state.closed => Arc::clone(asked),
             _ => {
@@ -103,7 +103,7 @@ impl Tenant {
 
     /// Another session is asked for after a pause, if anybody is left.
     fn lose_listener(self: &Arc<Self>, session: Session) {
-        let mut state = self.hub.lock();
+        let mut state = self.hub.state.lock();
         state.channels.lost();
         let before = std::mem::take(&mut state.phase);
         state.lost_at.get_or_insert(clock::now());
@@ -122,7 +122,7 @@ impl Tenant {
     }
 
     fn next_change(&self) -> Next {
-        let mut state = self.hub.lock();
+        let mut state = self.hub.state.lock();
         if state.members.is_empty() {
             // In the same breath: whoever comes now asks for a session anew.
             let before = std::mem::take(&mut state.phase);
@@ -148,14 +148,14 @@ impl Tenant {
         if let Err(error) = outcome {
             let RunError::Fault(fault) = error else { return false };
             // As on a standby. Who hears its channels already goes on.
-            let told = self.hub.lock().channels.waiting(false);
+            let told = self.hub.state.lock().channels.waiting(false);
             let work = Work::NOT_STARTED;
             for id in &told {
                 self.hub.fail(*id, Error::Sql { fault: fault.clone(), work });
             }
             return !told.is_empty();
         }
-        let mut state = self.hub.lock();
+        let mut state = self.hub.state.lock();
         let told = state.channels.changed(change);
         let lost_at = state.lost_at.take();
         state.attempts = 0;
@@ -165,7 +165,7 @@ impl Tenant {
             .collect();
         drop(state);
         for (hearing, member) in members {
-            let wait = lock(&member.wait).take();
+            let wait = member.wait.lock().take();
             drop(wait);
             if hearing == Hearing::Lost {
                 member.mailbox.gap(lost_at.unwrap_or_else(clock::now));

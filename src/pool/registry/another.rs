@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::logging;
 use crate::pool::identity::{Difference, Identity};
 use crate::pool::job::Job;
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::tenant::Tenant;
 
 impl Registry {
     /// The tenant for a DSN that is not that of `found`, whoever has the name.
@@ -81,7 +81,7 @@ impl Registry {
         }
         if tenant.stop_opening() {
             self.opening.fetch_sub(1, Ordering::AcqRel);
-            lock(&self.away).remove(&(tenant.id().clone(), tenant.fingerprint()));
+            self.away.lock().remove(&(tenant.id().clone(), tenant.fingerprint()));
         }
         match claim {
             Claim::Good(before) => {

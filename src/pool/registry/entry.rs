@@ -13,7 +13,7 @@ use crate::core::ids::TenantId;
 use crate::core::seats::Asker;
 use crate::error::Error;
 use crate::pool::identity::Identity;
-use crate::pool::tenant::{lock, Registration, Tenant};
+use crate::pool::tenant::{Registration, Tenant};
 
 impl Registry {
     /// A tenant in state Opening, which nobody knows yet.
@@ -34,7 +34,7 @@ impl Registry {
             ));
         }
         let key = (id.clone(), identity.dsn);
-        let opener = lock(&self.away).find(&key, clock::now()).cloned().unwrap_or_default();
+        let opener = self.away.lock().find(&key, clock::now()).cloned().unwrap_or_default();
         if let Some(refusal) = opener.refusal(id) {
             return Err(refusal);
         }

@@ -7,7 +7,6 @@
 //! request a second, in turns; but for the client connections that had shown the right
 //! one before.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Registry;
@@ -18,7 +17,8 @@ use crate::core::ids::TenantId;
 use crate::core::logins::Logins;
 use crate::core::recent::Recent;
 use crate::error::{ConnectError, Error};
-use crate::pool::tenant::{lock, Tenant};
+use crate::lock::Leaf;
+use crate::pool::tenant::Tenant;
 
 /// A tenant, and the host that its password is guessed from.
 type Place = (TenantId, Box<str>);
@@ -31,28 +31,23 @@ const KNOWN_MAX: usize = 1000;
 const KNOWN_FOR: Duration = Duration::from_secs(600);
 
 /// The guesses at the passwords of all tenants.
-pub(super) struct Guesses(Mutex<Logins<Place>>);
+pub(super) struct Guesses(Leaf<Logins<Place>>);
 
 impl Default for Guesses {
     fn default() -> Guesses {
-        Guesses(Mutex::new(Logins::new(PLACES_MAX)))
+        Guesses(Leaf::new(Logins::new(PLACES_MAX)))
     }
 }
 
 impl Guesses {
-    fn lock(&self) -> MutexGuard<'_, Logins<Place>> {
-        // A leaf lock; what it guards is whole between its own calls.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// `by` has brought another password for this tenant.
     pub(super) fn another(&self, tenant: &TenantId, by: &CallerId) {
-        self.lock().refused(&place(tenant, by), by, clock::now());
+        self.0.lock().refused(&place(tenant, by), by, clock::now());
     }
 
     /// The tenant has another password now: those who brought it were right.
     pub(super) fn forget(&self, tenant: &TenantId) {
-        self.lock().forget(|(of, _)| of == tenant);
+        self.0.lock().forget(|(of, _)| of == tenant);
     }
 }
 
@@ -61,17 +56,17 @@ fn place(tenant: &TenantId, by: &CallerId) -> Place {
 }
 
 /// The client connections that have shown a tenant's password.
-pub(in crate::pool) struct Acquainted(Mutex<Recent<CallerId, ()>>);
+pub(in crate::pool) struct Acquainted(Leaf<Recent<CallerId, ()>>);
 
 impl Default for Acquainted {
     fn default() -> Acquainted {
-        Acquainted(Mutex::new(Recent::new(KNOWN_MAX, KNOWN_FOR)))
+        Acquainted(Leaf::new(Recent::new(KNOWN_MAX, KNOWN_FOR)))
     }
 }
 
 impl Acquainted {
     fn knows(&self, by: &CallerId) -> bool {
-        lock(&self.0).find(by, clock::now()).is_some()
+        self.0.lock().find(by, clock::now()).is_some()
     }
 }
 
@@ -90,7 +85,7 @@ impl Registry {
         if tenant.is_opening() || tenant.acquainted.knows(by) {
             return Ok(());
         }
-        let entered = self.guesses.lock().enter(&place(tenant.id(), by), by, clock::now());
+        let entered = self.guesses.0.lock().enter(&place(tenant.id(), by), by, clock::now());
         entered.map_err(|deferred| Error::Connect {
             tenant: tenant.id().clone(),
             cause: ConnectError::Deferred {
@@ -106,8 +101,8 @@ impl Registry {
     /// password is wrong, it goes, with those whom it knows.
     pub(super) fn acquaint(&self, tenant: &Tenant, by: &CallerId) {
         if !tenant.is_opening() && !tenant.acquainted.knows(by) {
-            self.guesses.lock().let_in(&place(tenant.id(), by), by);
+            self.guesses.0.lock().let_in(&place(tenant.id(), by), by);
         }
-        lock(&tenant.acquainted.0).put(by.clone(), (), clock::now());
+        tenant.acquainted.0.lock().put(by.clone(), (), clock::now());
     }
 }

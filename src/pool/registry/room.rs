@@ -14,7 +14,7 @@ use crate::clock;
 use crate::core::callers::CallerId;
 use crate::core::shares::{self, Part};
 use crate::error::Error;
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::tenant::Tenant;
 
 /// A tenant without a lease, a one-shot, a listener or a waiter for so long may give way.
 /// To come back costs it one connect, so whoever works in a steady rhythm stays.
@@ -141,7 +141,7 @@ fn openings_used(used: usize, limit: usize) -> Error {
 impl Tenant {
     /// Since when nobody has used it, if that is for so long.
     fn unused_since(&self, now: Instant, least: Duration) -> Option<Instant> {
-        let since = *lock(&self.last_used);
+        let since = *self.last_used.lock();
         if now.saturating_duration_since(since) < least || !self.hub.is_empty() {
             return None;
         }

@@ -278,11 +278,11 @@ fn a_good_probe_closes_the_breaker_and_what_it_opened_serves_the_next() {
 
 #[test]
 fn a_panic_in_a_probe_or_a_connect_leaves_no_ticket_behind_and_counts_as_neither() {
-    let fate = Arc::new(std::sync::Mutex::new(Fate::Good));
+    let fate = Arc::new(crate::lock::Leaf::new(Fate::Good));
     let now = Arc::clone(&fate);
-    let set = |to| *crate::pool::tenant::lock(&fate) = to;
+    let set = |to| *fate.lock() = to;
     let script = move |call| match call {
-        Call::Connect => *crate::pool::tenant::lock(&now),
+        Call::Connect => *now.lock(),
         _ => Fate::Good,
     };
     let world = known(1, Arc::new(script));

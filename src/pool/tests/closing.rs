@@ -9,7 +9,7 @@ use super::fakes::{Call, Fate};
 use super::world::{got, world_of, World, WAIT};
 use crate::clock;
 use crate::error::Error;
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::tenant::Tenant;
 
 /// A world with one permit, in which one call stands still. The first channel tells that it has
 /// begun; it goes on when the second is dropped. `resets` is how resets end.
@@ -72,7 +72,7 @@ fn nothing_is_opened_beside_the_backends_of_a_pool_that_is_being_closed() {
     world.settled();
     let (to, from) = unbounded();
     // Whoever has a permit comes past here before it looks for a backend.
-    let barrier = lock(&world.tenant.last_used);
+    let barrier = world.tenant.last_used.stall();
     world.ask(&to);
     world.tenant.close_all();
     begun.recv_timeout(WAIT).expect("it is being closed");

@@ -12,9 +12,10 @@ use crate::core::gate::GateState;
 use crate::core::lease_table::Via;
 use crate::error::Error;
 use crate::pool::caller::Caller;
-use crate::pool::execute::Request;
-use crate::pool::job::{Job, Reply};
+use crate::pool::job::Job;
 use crate::pool::on_lease::OnLease;
+use crate::pool::requests::reply::Reply;
+use crate::pool::work::task::Request;
 
 #[test]
 fn a_first_connect_that_fails_answers_everybody_and_closes_the_gate() {

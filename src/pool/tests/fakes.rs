@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::cancel::Canceller;
@@ -16,7 +16,7 @@ use crate::backend::session::{Backend, Done, Rows, RunError, Sent, Statement};
 use crate::backend::stream::watch::Watch;
 use crate::core::channels::Change;
 use crate::error::{ConnectError, PgFault};
-use crate::pool::tenant::lock;
+use crate::lock::Leaf;
 
 /// Where all of them are.
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
@@ -77,7 +77,7 @@ pub(super) struct Census {
     most: AtomicUsize,
     opened: AtomicUsize,
     /// In which something has run since they came up or were reset, by pid.
-    dirty: Mutex<BTreeSet<i32>>,
+    dirty: Leaf<BTreeSet<i32>>,
 }
 
 impl Census {
@@ -96,7 +96,7 @@ impl Census {
 
     /// True if something has run in the backend since it came up or was reset.
     pub(super) fn is_dirty(&self, backend: &dyn Backend) -> bool {
-        lock(&self.dirty).contains(&backend.pid())
+        self.dirty.lock().contains(&backend.pid())
     }
 
     /// Counts one more, and returns its pid.
@@ -183,7 +183,7 @@ impl Fake {
     }
 
     fn done(&mut self) -> Result<Done, RunError> {
-        lock(&self.fakes.census.dirty).insert(self.pid);
+        self.fakes.census.dirty.lock().insert(self.pid);
         match self.fate(Call::Run) {
             Fate::Good => Ok(Done::default()),
             Fate::Fails => Err(RunError::Fault(Box::<PgFault>::default())),
@@ -237,7 +237,7 @@ impl Backend for Fake {
     fn reset(&mut self) -> bool {
         let good = self.fate(Call::Reset) == Fate::Good;
         if good {
-            lock(&self.fakes.census.dirty).remove(&self.pid);
+            self.fakes.census.dirty.lock().remove(&self.pid);
         }
         good
     }

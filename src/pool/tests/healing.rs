@@ -13,7 +13,7 @@ use crate::config::{Config, PoolConfig};
 use crate::core::breaker::Phase;
 use crate::core::health::Level;
 use crate::pool::job::Session;
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::tenant::Tenant;
 
 /// A world with so many backends at rest. No minimum is kept open: checks wait
 /// while a pool is being filled, which in vain may be each time they are due.
@@ -36,7 +36,7 @@ pub(super) fn round(world: &World, at: Instant) {
     // While the pool is being filled, checks wait.
     wait_for(|| {
         let _ = world.tenant.maintain(at);
-        lock(&world.tenant.record).began == at
+        world.tenant.record.lock().began == at
     });
     wait_for(ended);
 }
@@ -164,7 +164,7 @@ fn a_tenant_that_keeps_nothing_open_is_checked_by_opening_and_nothing_is_left() 
     let world = world_of(0, 2, good());
     drop(world.session());
     world.settled();
-    lock(&world.tenant.record).worked_at = later(20);
+    world.tenant.record.lock().worked_at = later(20);
     round(&world, later(31));
     assert_eq!(world.census.opened(), 1, "what worked just now is evidence enough");
     round(&world, later(95));
@@ -211,7 +211,7 @@ fn said(fate: Fate) -> [(Level, bool); 2] {
     switch.store(true, Ordering::SeqCst);
     let said = |from: u64| {
         (0..5).for_each(|n| round(&world, later(from + n)));
-        let next = lock(&world.tenant.record).next;
+        let next = world.tenant.record.lock().next;
         (world.tenant.level(), next.is_some_and(|next| next < later(10)))
     };
     let leased = said(40);

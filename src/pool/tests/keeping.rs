@@ -36,7 +36,7 @@ fn idle_backends_go_above_the_minimum_and_old_ones_are_replaced() {
     world.upkeep_done();
     assert_eq!(world.census.alive(), 2);
     // Past their lifetime even the minimum goes; another round opens it anew.
-    *crate::pool::tenant::lock(&world.tenant.last_used) = minutes(31);
+    *world.tenant.last_used.lock() = minutes(31);
     world.tenant.maintain(minutes(31));
     world.upkeep_done();
     world.tenant.maintain(clock::now());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
@@ -13,9 +13,10 @@ use crate::backend::listen::Notification;
 use crate::clock;
 use crate::config::{Config, PoolConfig};
 use crate::error::{CancelCause, Error};
-use crate::pool::execute::REQUEST_BYTES;
+use crate::lock::Leaf;
 use crate::pool::listen::{Letter, Listening, Mailbox, PAUSE_MIN};
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::tenant::Tenant;
+use crate::pool::work::task::REQUEST_BYTES;
 
 /// What a listener is told.
 struct Letters(Sender<&'static str>);
@@ -50,7 +51,7 @@ impl Mailbox for Letters {
 /// A reader that takes nothing, or all at once.
 struct Reader {
     takes: bool,
-    kept: Mutex<Vec<Letter>>,
+    kept: Leaf<Vec<Letter>>,
     heard: AtomicUsize,
     given_up: AtomicUsize,
 }
@@ -66,12 +67,12 @@ impl Mailbox for Reader {
     fn notification(&self, letter: Letter) -> bool {
         self.heard.fetch_add(1, Ordering::SeqCst);
         if !self.takes && self.given_up.load(Ordering::SeqCst) == 0 {
-            lock(&self.kept).push(letter);
+            self.kept.lock().push(letter);
         }
         true
     }
     fn backlog(&self) -> usize {
-        lock(&self.kept).iter().map(|letter| letter.bytes().len()).sum()
+        self.kept.lock().iter().map(|letter| letter.bytes().len()).sum()
     }
     fn waits_since(&self) -> Option<Instant> {
         None
@@ -80,7 +81,7 @@ impl Mailbox for Reader {
     fn give_up(&self, error: Error) {
         assert!(matches!(error, Error::Cancelled { by: CancelCause::Stalled, .. }));
         self.given_up.fetch_add(1, Ordering::SeqCst);
-        lock(&self.kept).clear();
+        self.kept.lock().clear();
     }
 }
 
@@ -90,7 +91,7 @@ fn without_memory_those_go_who_are_furthest_behind_and_no_one_else() {
     config.limits.memory_bytes_per_tenant = 100_000;
     let world = World::new(config, PoolConfig::default(), good());
     let reader = |takes| {
-        let (kept, none) = (Mutex::default(), AtomicUsize::default);
+        let (kept, none) = (Leaf::default(), AtomicUsize::default);
         let reader = Arc::new(Reader { takes, kept, heard: none(), given_up: none() });
         let channels = BTreeSet::from(["a".to_owned()]);
         let mailbox = Arc::clone(&reader) as Arc<dyn Mailbox>;

@@ -4,7 +4,7 @@
 mod actor;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier};
 
 use super::fakes::{Call, Fate, Script};
 use super::world::{wait_for, World, WAIT};
@@ -14,8 +14,8 @@ use crate::core::gate::GateState;
 use crate::core::ids::ConnectionId;
 use crate::core::lease_table::EndReason;
 use crate::core::testing::Xorshift;
+use crate::lock::Leaf;
 use crate::pool::leases::Leases;
-use crate::pool::tenant::lock;
 use actor::Actor;
 
 const THREADS: u64 = 4;
@@ -26,7 +26,7 @@ struct Scene {
     world: World,
     leases: Arc<Leases>,
     /// The leases that somebody has heard of. Anybody may use them.
-    heard: Mutex<Vec<ConnectionId>>,
+    heard: Leaf<Vec<ConnectionId>>,
     counts: Arc<Counts>,
 }
 
@@ -42,9 +42,9 @@ struct Counts {
 /// Fakes that do as they should most of the time, and always give others the
 /// chance to come in between.
 fn moody(seed: u64) -> Script {
-    let random = Mutex::new(Xorshift::new(seed));
+    let random = Leaf::new(Xorshift::new(seed));
     Arc::new(move |call| {
-        let chance = lock(&random).below(20 * 80);
+        let chance = random.lock().below(20 * 80);
         (0..chance / 80).for_each(|_| std::thread::yield_now());
         match chance % 80 {
             _ if call == Call::Close => Fate::Good,
@@ -70,7 +70,7 @@ impl Scene {
         let mut config = Config::default();
         config.limits.waiters_per_tenant = random.below(8) as usize;
         let world = World::new(config, settings, moody(seed));
-        Scene { leases: world.leases(), world, heard: Mutex::default(), counts: Arc::default() }
+        Scene { leases: world.leases(), world, heard: Leaf::default(), counts: Arc::default() }
     }
 }
 

@@ -14,7 +14,6 @@ use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::Terms;
 use crate::error::Error;
-use crate::pool::alarms::Bell;
 use crate::pool::caller::Caller;
 use crate::pool::context::Context;
 use crate::pool::grant::Ask;
@@ -22,6 +21,7 @@ use crate::pool::identity::{Fingerprint, Identity};
 use crate::pool::job::{Job, Session};
 use crate::pool::leases::Leases;
 use crate::pool::tenant::{Registration, Tenant};
+use crate::threads::bell::Bell;
 
 pub(super) const WAIT: Duration = Duration::from_secs(60);
 pub(super) fn ask() -> Ask {

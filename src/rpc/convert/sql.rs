@@ -13,9 +13,9 @@ use crate::backend::session::{Statement, StatementResult};
 use crate::config::{lease, Limits};
 use crate::core::value::{Array, Column, Dimension, Value};
 use crate::error::Error;
-use crate::pool::execute::{Executed, Request};
 use crate::pool::registry::Target;
 use crate::pool::service::Place;
+use crate::pool::work::task::{Executed, Request};
 use crate::proto::sql;
 use crate::rpc::query::Format;
 

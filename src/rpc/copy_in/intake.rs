@@ -10,7 +10,7 @@ use crate::clock;
 use crate::core::budget::Held;
 use crate::error::{CancelCause, Error};
 use crate::pool::memory::Room;
-use crate::pool::outlet::{self, Interrupt};
+use crate::pool::work::outlet::{self, Interrupt};
 
 /// While so much waits for the worker, no more is read from the client. One more
 /// message may come on top.
@@ -200,7 +200,7 @@ mod tests {
     use crate::config::Limits;
     use crate::core::ids::TenantId;
     use crate::pool::memory::{Memory, Use};
-    use crate::pool::outlet::Inlet as _;
+    use crate::pool::work::outlet::Inlet as _;
 
     const ENOUGH: usize = 8 << 20;
 

@@ -11,7 +11,7 @@ use futures_util::task::AtomicWaker;
 use futures_util::Future;
 
 use crate::clock;
-use crate::pool::alarms::{Alarm, Alarms};
+use crate::threads::alarms::{Alarm, Alarms};
 
 /// One limit after the other for the same future. An alarm that was set for an earlier
 /// one is left to ring, and then set again: most calls are over before it does, so that
@@ -98,7 +98,7 @@ mod tests {
     use futures_util::task::{waker, ArcWake};
 
     use super::*;
-    use crate::pool::alarms::Bell;
+    use crate::threads::bell::Bell;
 
     #[derive(Default)]
     struct Woken(AtomicUsize);

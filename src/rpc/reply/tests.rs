@@ -7,7 +7,7 @@ use grpcio::{
 
 use crate::config::Config;
 use crate::pool::context::Context;
-use crate::pool::job::Reply;
+use crate::pool::requests::reply::Reply;
 use crate::proto::health::{
     HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
 };

@@ -12,7 +12,7 @@ use crossbeam_channel::TryRecvError;
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 
 use crate::clock;
-use crate::runtime::shutdown::Stopped;
+use crate::threads::stop::Stopped;
 
 /// It looks so often for a stop.
 const SLICE: Duration = Duration::from_millis(100);

@@ -14,12 +14,13 @@ use crate::core::lease_table::{EndReason, Terms, Via};
 use crate::core::testing::Xorshift;
 use crate::error::{CancelCause, Error};
 use crate::pool::caller::Caller;
-use crate::pool::execute::{Executed, Request};
 use crate::pool::grant::{Ask, Grant};
-use crate::pool::job::{Answer, Job, Reply, Session};
-use crate::pool::kept::{Kept, Limits};
+use crate::pool::job::{Job, Session};
 use crate::pool::on_lease::OnLease;
-use crate::pool::tenant::{lock, Tenant};
+use crate::pool::requests::reply::{Answer, Reply};
+use crate::pool::tenant::Tenant;
+use crate::pool::work::kept::{Kept, Limits};
+use crate::pool::work::task::{Executed, Request};
 
 /// How often an actor looks before it does something else.
 const LOOKS: u32 = 200;
@@ -168,7 +169,7 @@ impl<'a> Actor<'a> {
             Some(Err(_)) => false,
             Some(Ok(grant)) => {
                 if random.below(8) > 0 {
-                    lock(heard).push(grant.id);
+                    heard.lock().push(grant.id);
                     grant.undelivered.delivered();
                 }
                 false
@@ -248,11 +249,11 @@ impl<'a> Actor<'a> {
 
     /// One of the leases that anybody has heard of. Some of them are over, but not most.
     fn lease(&mut self) -> Option<ConnectionId> {
-        let n = pick(&mut self.random, lock(&self.scene.heard).len())?;
-        let id = lock(&self.scene.heard).get(n).cloned()?;
+        let n = pick(&mut self.random, self.scene.heard.lock().len())?;
+        let id = self.scene.heard.lock().get(n).cloned()?;
         let over = matches!(self.scene.leases.renew(&id, None), Err(Error::LeaseEnded(_)));
         if over && self.random.below(2) == 0 {
-            lock(&self.scene.heard).retain(|other| *other != id);
+            self.scene.heard.lock().retain(|other| *other != id);
         }
         Some(id)
     }

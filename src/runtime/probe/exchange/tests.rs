@@ -1,8 +1,8 @@
 use std::net::TcpListener;
 
 use super::*;
-use crate::runtime::shutdown::Stop;
 use crate::threads;
+use crate::threads::stop::Stop;
 
 /// Asks a server that reads what was sent and then answers with these frames.
 fn answered(frames: Vec<Vec<u8>>) -> io::Result<()> {

@@ -5,13 +5,14 @@
 //! pool's `connect` only takes what lies there.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use r2d2::ManageConnection;
 
 use crate::backend::session::Backend;
 use crate::core::servers::SeatId;
+use crate::lock::Leaf;
 
 /// A backend as the pool keeps it.
 pub struct Slot {
@@ -49,7 +50,7 @@ impl Drop for Slot {
 }
 
 /// Backends that were opened and wait for the pool to take them in.
-pub type Stash = Arc<Mutex<VecDeque<Slot>>>;
+pub type Stash = Arc<Leaf<VecDeque<Slot>>>;
 
 /// The manager of one tenant's pool.
 pub struct Manager {
@@ -80,7 +81,7 @@ impl ManageConnection for Manager {
     type Error = NothingOpened;
 
     fn connect(&self) -> Result<Slot, NothingOpened> {
-        let mut stash = self.stash.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stash = self.stash.lock();
         stash.pop_front().ok_or(NothingOpened)
     }
 

@@ -14,7 +14,8 @@ use crate::error::CancelCause;
 use crate::pgwire::row::RawRow;
 use crate::pgwire::values::Shape;
 use crate::pool::memory::Room;
-use crate::pool::operation::{Limit, Operation};
+use crate::pool::work::operation::Limit;
+use crate::pool::work::operation::Operation;
 
 /// Ends a wait, now and later; does not block.
 pub type Interrupt = Box<dyn Fn() + Send + Sync>;

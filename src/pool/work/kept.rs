@@ -16,15 +16,15 @@ const SKIP_TIME: Duration = Duration::from_secs(1);
 
 /// How much of one result is kept.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(in crate::pool) struct Limits {
     /// The most bytes, by the estimate of [`Value::encoded_size`].
-    pub(super) max_bytes: usize,
+    pub(in crate::pool) max_bytes: usize,
     /// Stop keeping after so many rows and say `truncated`.
-    pub(super) max_rows: Option<u64>,
+    pub(in crate::pool) max_rows: Option<u64>,
 }
 
 /// What of a result is kept, and what became too much.
-pub(super) struct Kept<'a> {
+pub(in crate::pool) struct Kept<'a> {
     limits: Limits,
     /// Called at most once, when the rest of the result is too long to skip and
     /// the statement should be cancelled.
@@ -39,7 +39,7 @@ pub(super) struct Kept<'a> {
 
 impl<'a> Kept<'a> {
     /// Rows are decoded only as long as `is_wanted`.
-    pub(super) fn new(
+    pub(in crate::pool) fn new(
         limits: Limits,
         excess: &'a dyn Fn(),
         is_wanted: &'a dyn Fn() -> bool,
@@ -57,7 +57,10 @@ impl<'a> Kept<'a> {
     }
 
     /// The result, now that the statement is over.
-    pub(super) fn finish(self, done: Result<Done, RunError>) -> Result<StatementResult, RunError> {
+    pub(in crate::pool) fn finish(
+        self,
+        done: Result<Done, RunError>,
+    ) -> Result<StatementResult, RunError> {
         match (done, self.problem) {
             // Our own cancel of an excessive result is not PostgreSQL's fault.
             (Err(RunError::Fault(fault)), _)
@@ -146,7 +149,7 @@ impl Rows for Kept<'_> {
 }
 
 /// The error for a value that cannot be read.
-pub(super) fn undecodable(columns: &[Column], index: usize, why: String) -> RunError {
+pub(in crate::pool) fn undecodable(columns: &[Column], index: usize, why: String) -> RunError {
     let column = columns.get(index).map_or_else(String::new, |column| column.name.clone());
     RunError::Undecodable { column, why, completed: true }
 }

@@ -1,5 +1,7 @@
 use super::*;
-use crate::pool::alarms::Bell;
+use crate::metrics::Metrics;
+use crate::threads::bell::Bell;
+use crate::threads::workers::Workers;
 
 fn tools() -> Tools {
     Tools {
@@ -31,13 +33,14 @@ fn the_first_cause_counts_and_a_late_one_touches_nothing() {
 fn a_time_limit_that_goes_off_late_does_not_touch_the_next_statement() {
     let tools = tools();
     let operation = Operation::new(tools.clone());
-    let first = Arc::new(Mutex::new(Some(operation.timeout(Duration::from_secs(1)))));
+    let first = Arc::new(Leaf::new(Some(operation.timeout(Duration::from_secs(1)))));
     // Due with it and before it, this is where the first statement ends.
     let (ended, next) = (Arc::clone(&first), Arc::clone(&operation));
     let (tell, told) = bounded(1);
     let now = clock::now();
     tools.alarms.soon(now, move || {
-        drop(ended.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let first = ended.lock().take();
+        drop(first);
         let _ = tell.send(next.timeout(Duration::from_secs(60)));
     });
     assert_eq!(tools.alarms.run_due(now + Duration::from_secs(2), 10), 2);

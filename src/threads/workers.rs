@@ -1,19 +1,19 @@
-//! Threads that may block on PostgreSQL.
+//! Threads that may block.
 //!
 //! A job goes to the worker that has been idle for the shortest time, or to a new thread;
-//! it never stands behind another job. Jobs exist only with a permit (or one cancel for
-//! each), so there are never more workers than twice the permits, and the few that decode
-//! large requests (`pool::conversions`).
+//! it never stands behind another job. So there are as many workers as jobs at a time, which
+//! those who bring jobs have to bound.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{bounded, Receiver, Sender};
 
 use crate::core::quoted::Quoted;
+use crate::lock::Leaf;
 use crate::logging;
 use crate::threads;
 
@@ -29,9 +29,8 @@ pub type Job = Box<dyn FnOnce() + Send>;
 #[derive(Clone, Default)]
 pub struct Workers {
     /// Where idle ones take their next job, the last to become idle at the end. It is woken
-    /// first, so that under little work the others come to the end of their time. A leaf
-    /// lock.
-    idle: Arc<Mutex<Vec<Sender<Job>>>>,
+    /// first, so that under little work the others come to the end of their time.
+    idle: Arc<Leaf<Vec<Sender<Job>>>>,
     alive: Arc<AtomicUsize>,
     /// As when the system has no thread left.
     #[cfg(test)]
@@ -39,11 +38,6 @@ pub struct Workers {
 }
 
 impl Workers {
-    fn idle(&self) -> MutexGuard<'_, Vec<Sender<Job>>> {
-        // Whole between pushes and removals.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Runs `job` on a worker. If no thread can be had, the job comes back.
     ///
     /// # Errors
@@ -51,7 +45,7 @@ impl Workers {
     /// permit on, it must not happen in the middle of handing permits on.
     pub fn try_run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Job> {
         let job: Job = Box::new(job);
-        let last = self.idle().pop();
+        let last = self.idle.lock().pop();
         if let Some(worker) = last {
             // It has room for one job, and waits for it: nobody else can find it now.
             return worker.send(job).map_err(|unsent| unsent.0);
@@ -64,7 +58,7 @@ impl Workers {
             let _alive = alive;
             while let Some(job) = workers.next(&own, &jobs) {
                 threads::survive(threads::WORKER, job);
-                workers.idle().push(own.clone());
+                workers.idle.lock().push(own.clone());
             }
         });
         match started {
@@ -83,7 +77,7 @@ impl Workers {
         if let Ok(job) = jobs.recv_timeout(IDLE) {
             return Some(job);
         }
-        let mut idle = self.idle();
+        let mut idle = self.idle.lock();
         if let Some(place) = idle.iter().position(|one| one.same_channel(own)) {
             idle.remove(place);
             return None;
@@ -179,7 +173,7 @@ mod tests {
         let last = held.last().expect("there are four").0;
         for (n, (_, release)) in held.into_iter().enumerate() {
             drop(release);
-            wait_until(|| workers.idle().len() == n + 1);
+            wait_until(|| workers.idle.lock().len() == n + 1);
         }
         // As long as there is work now and then, however long it takes.
         while workers.alive() > 1 {
@@ -188,7 +182,7 @@ mod tests {
                 let _ = tell.send(std::thread::current().id());
             });
             assert_eq!(told.recv().expect("it ran"), last);
-            wait_until(|| workers.idle().len() == workers.alive());
+            wait_until(|| workers.idle.lock().len() == workers.alive());
         }
     }
 

@@ -1,69 +1,21 @@
-//! Actions at a time: statement timeouts, connect watchdogs. The reaper runs
-//! them; whoever holds the guard of an alarm can still drop it in time.
+//! Actions at a time. One thread runs them; whoever holds the guard of an alarm can
+//! still drop it in time.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{bounded, Receiver, Sender};
-
 use crate::core::deadlines::Deadlines;
+use crate::lock::Leaf;
 use crate::threads;
+use crate::threads::bell::Bell;
 
 type Action = Box<dyn FnOnce() + Send>;
-
-/// Wakes the reaper when something is due earlier than it sleeps.
-#[derive(Clone)]
-pub struct Bell {
-    ring: Sender<()>,
-    heard: Receiver<()>,
-    /// What the reaper sleeps until; `None` = it is awake. A leaf lock.
-    asleep_until: Arc<Mutex<Option<Instant>>>,
-}
-
-impl Default for Bell {
-    fn default() -> Bell {
-        let (ring, heard) = bounded(1);
-        Bell { ring, heard, asleep_until: Arc::default() }
-    }
-}
-
-impl Bell {
-    /// Something is due at `at`.
-    pub fn due(&self, at: Instant) {
-        let until = *lock(&self.asleep_until);
-        if until.is_none_or(|until| at < until) {
-            // A full channel means that the bell rings already.
-            let _ = self.ring.try_send(());
-        }
-    }
-
-    /// The reaper goes to sleep until then.
-    pub fn sleep_until(&self, until: Instant) {
-        *lock(&self.asleep_until) = Some(until);
-    }
-
-    /// The reaper is awake: whatever comes now must ring.
-    pub fn awake(&self) {
-        *lock(&self.asleep_until) = None;
-    }
-
-    /// What the reaper listens to.
-    pub fn heard(&self) -> &Receiver<()> {
-        &self.heard
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every critical section here leaves the value whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// All alarms that are set.
 #[derive(Clone)]
 pub struct Alarms {
-    /// Never held while an action runs.
-    set: Arc<Mutex<AlarmSet>>,
+    set: Arc<Leaf<AlarmSet>>,
     bell: Bell,
 }
 
@@ -78,19 +30,19 @@ struct AlarmSet {
 #[must_use]
 pub struct Alarm {
     id: u64,
-    set: Arc<Mutex<AlarmSet>>,
+    set: Arc<Leaf<AlarmSet>>,
 }
 
 impl Alarms {
-    /// No alarms yet; `bell` wakes the reaper for new ones.
+    /// No alarms yet; `bell` wakes the thread that runs them.
     pub fn new(bell: Bell) -> Alarms {
         Alarms { set: Arc::default(), bell }
     }
 
-    /// Runs `action` on the reaper at `at`, unless the guard is dropped before.
+    /// Runs `action` on that thread at `at`, unless the guard is dropped before.
     /// Actions must not block.
     pub fn set(&self, at: Instant, action: impl FnOnce() + Send + 'static) -> Alarm {
-        let mut set = lock(&self.set);
+        let mut set = self.set.lock();
         let id = set.next;
         set.next += 1;
         set.deadlines.set(id, at);
@@ -100,9 +52,9 @@ impl Alarms {
         Alarm { id, set: Arc::clone(&self.set) }
     }
 
-    /// Runs `action` on the reaper as soon as it comes round.
+    /// Runs `action` on that thread as soon as it comes round.
     pub fn soon(&self, now: Instant, action: impl FnOnce() + Send + 'static) {
-        let mut set = lock(&self.set);
+        let mut set = self.set.lock();
         let id = set.next;
         set.next += 1;
         set.deadlines.set(id, now);
@@ -113,17 +65,17 @@ impl Alarms {
 
     /// When the next is due.
     pub fn next(&self) -> Option<Instant> {
-        lock(&self.set).deadlines.next()
+        self.set.lock().deadlines.next()
     }
 
     /// Runs up to `limit` that are due. Returns how many.
     pub fn run_due(&self, now: Instant, limit: usize) -> usize {
-        let mut set = lock(&self.set);
+        let mut set = self.set.lock();
         let due = set.deadlines.pop_due(now, limit);
         let actions: Vec<Action> = due.iter().filter_map(|id| set.actions.remove(id)).collect();
         drop(set);
         let count = actions.len();
-        // A panic in one costs that one: among the others are watchdogs.
+        // A panic in one costs that one.
         for action in actions {
             threads::survive(threads::REAPER, action);
         }
@@ -133,7 +85,7 @@ impl Alarms {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        let mut set = lock(&self.set);
+        let mut set = self.set.lock();
         set.deadlines.clear(&self.id);
         let action = set.actions.remove(&self.id);
         drop(set);
@@ -178,16 +130,5 @@ mod tests {
         });
         alarms.run_due(t0, 10);
         assert_eq!(told.len(), 1);
-    }
-
-    #[test]
-    fn the_bell_rings_only_for_what_is_earlier_than_the_sleep() {
-        let bell = Bell::default();
-        let t0 = crate::clock::now();
-        bell.sleep_until(t0 + Duration::from_secs(10));
-        bell.due(t0 + Duration::from_secs(11));
-        assert!(bell.heard().is_empty());
-        bell.due(t0 + Duration::from_secs(9));
-        assert_eq!(bell.heard().len(), 1);
     }
 }

@@ -9,10 +9,10 @@ use crate::backend::session::{Backend, Coming, RunError, Sent, Statement, Statem
 use crate::backend::sqlstate;
 use crate::core::transaction::TransactionState;
 use crate::error::{CancelCause, Error, Excess, Outcome, PgFault, Work};
-use crate::pool::execute::{Flow, Request};
-use crate::pool::kept::{Kept, Limits};
-use crate::pool::operation::{Operation, Settled};
-use crate::pool::outlet::{Paced, PacedInlet};
+use crate::pool::work::kept::{Kept, Limits};
+use crate::pool::work::operation::{Operation, Settled};
+use crate::pool::work::outlet::{Paced, PacedInlet};
+use crate::pool::work::task::{Flow, Request};
 
 /// True for a command that, outside a transaction, can leave something behind when
 /// it fails like that: procedures and blocks with COMMIT inside, what works on several

@@ -9,7 +9,7 @@
 //! before the last cancel has arrived, so that none hits what comes next.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{bounded, Receiver, Sender};
@@ -23,10 +23,10 @@ use crate::core::quoted::Quoted;
 use crate::core::repeats::Repeated;
 use crate::core::secs::Secs;
 use crate::error::CancelCause;
+use crate::lock::{Leaf, LeafGuard};
 use crate::logging::{admits, admits_state};
-use crate::metrics::Metrics;
-use crate::pool::alarms::{Alarm, Alarms};
-use crate::pool::workers::Workers;
+use crate::pool::tools::Tools;
+use crate::threads::alarms::{Alarm, Alarms};
 
 /// The cancel connection itself is bounded by 2 s, and may have to wait for a thread;
 /// after so long its outcome is in doubt.
@@ -41,8 +41,7 @@ pub struct Operation {
     tools: Tools,
     /// Set once it is known.
     whose: OnceLock<Whose>,
-    /// A leaf lock: held for a few instructions.
-    state: Mutex<State>,
+    state: Leaf<State>,
 }
 
 /// Whose work an operation is.
@@ -57,17 +56,6 @@ impl fmt::Display for Whose {
         write!(f, " tenant={}", self.tenant)?;
         self.lease_name.as_ref().map_or(Ok(()), |lease| write!(f, " lease={lease}"))
     }
-}
-
-/// What every operation needs of the service.
-#[derive(Clone)]
-pub struct Tools {
-    /// Runs cancels.
-    pub workers: Workers,
-    /// Times out.
-    pub alarms: Alarms,
-    /// Counts cancels.
-    pub metrics: Metrics,
 }
 
 #[derive(Default)]
@@ -101,7 +89,7 @@ pub struct Limit {
 impl Drop for Limit {
     fn drop(&mut self) {
         // Its alarm may have gone off already without having been heard.
-        self.operation.lock().limits += 1;
+        self.operation.state.lock().limits += 1;
     }
 }
 
@@ -141,11 +129,11 @@ impl Operation {
     /// An operation that is not yet at a backend. A cancel that comes now takes
     /// effect when it gets there.
     pub fn new(tools: Tools) -> Arc<Operation> {
-        Arc::new(Operation { tools, whose: OnceLock::new(), state: Mutex::default() })
+        Arc::new(Operation { tools, whose: OnceLock::new(), state: Leaf::default() })
     }
 
     /// Whose work it is, for the log. Only the first answer counts.
-    pub(super) fn belongs_to(&self, tenant: &TenantId, lease_name: Option<&str>) {
+    pub(in crate::pool) fn belongs_to(&self, tenant: &TenantId, lease_name: Option<&str>) {
         let (tenant, lease_name) = (tenant.clone(), lease_name.map(str::to_owned));
         let _ = self.whose.set(Whose { tenant, lease_name });
     }
@@ -159,15 +147,10 @@ impl Operation {
         Some((whose.to_string(), repeated))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // The fields stay consistent at every step, so a poisoned lock is usable.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The operation starts on this backend. False: it was cancelled before.
     pub fn bind(&self, watch: &Arc<Watch>, canceller: Option<Canceller>) -> bool {
         let epoch = watch.begin();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.target = Some(Target { watch: Arc::clone(watch), epoch, canceller });
         state.cause.is_none()
     }
@@ -175,7 +158,7 @@ impl Operation {
     /// A cancel also calls this, which must not block. If one has come already,
     /// it is called at once.
     pub fn interrupts(&self, interrupt: Box<dyn Fn() + Send + Sync>) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.cause.is_some() {
             drop(state);
             return interrupt();
@@ -184,8 +167,8 @@ impl Operation {
     }
 
     /// Calls `then`, which must not block, once the operation is over: at once if it is.
-    pub(super) fn afterwards(&self, then: impl FnOnce() + Send + 'static) {
-        let mut state = self.lock();
+    pub(in crate::pool) fn afterwards(&self, then: impl FnOnce() + Send + 'static) {
+        let mut state = self.state.lock();
         if state.over {
             drop(state);
             return then();
@@ -194,8 +177,8 @@ impl Operation {
     }
 
     /// Its session is back, or gone: whoever waits for that goes on.
-    pub(super) fn over(&self) {
-        let mut state = self.lock();
+    pub(in crate::pool) fn over(&self) {
+        let mut state = self.state.lock();
         state.over = true;
         let afterwards = std::mem::take(&mut state.afterwards);
         drop(state);
@@ -203,21 +186,21 @@ impl Operation {
     }
 
     /// Where it sets its alarms.
-    pub(super) fn alarms(&self) -> &Alarms {
+    pub(in crate::pool) fn alarms(&self) -> &Alarms {
         &self.tools.alarms
     }
 
     /// Who cancelled, so far.
     pub fn cause(&self) -> Option<CancelCause> {
-        self.lock().cause
+        self.state.lock().cause
     }
 
     /// Cancels the operation; only the first cause counts. Does not block.
     pub fn cancel(self: &Arc<Self>, cause: CancelCause) {
-        self.cancel_in(self.lock(), cause);
+        self.cancel_in(self.state.lock(), cause);
     }
 
-    fn cancel_in(self: &Arc<Self>, mut state: MutexGuard<'_, State>, cause: CancelCause) {
+    fn cancel_in(self: &Arc<Self>, mut state: LeafGuard<'_, State>, cause: CancelCause) {
         if state.cause.is_some() || state.settled {
             return;
         }
@@ -254,7 +237,7 @@ impl Operation {
                 log::warn!("event=backend_aborted{whose} cause={cause} after_s={grace}{repeated}");
             }
         });
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let late = if state.settled { Some(alarm) } else { state.grace.replace(alarm) };
         drop(state);
         drop(late);
@@ -289,7 +272,7 @@ impl Operation {
         let delay = sending.delay.map_or(CANCEL_AGAIN, |delay| 2 * delay);
         let operation = Arc::clone(self);
         let alarm = self.tools.alarms.set(clock::now() + delay, move || {
-            let mut state = operation.lock();
+            let mut state = operation.state.lock();
             if state.settled {
                 return;
             }
@@ -297,7 +280,7 @@ impl Operation {
             drop(state);
             operation.send(Sending { delay: Some(delay), ..sending }, tell);
         });
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let late = if state.settled { Some(alarm) } else { state.again.replace(alarm) };
         drop(state);
         drop(late);
@@ -306,7 +289,7 @@ impl Operation {
     /// The operation is over. Waits, if a cancel is on its way, until it is known
     /// to have arrived. Later cancels and aborts do nothing.
     pub fn settle(&self) -> Settled {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.settled = true;
         let (cause, sent) = (state.cause, state.sent.take());
         let alarms = (state.grace.take(), state.again.take());
@@ -327,13 +310,13 @@ impl Operation {
     /// Cancels with `Timeout` after `limit`, unless the guard is dropped before: the
     /// next statement has a time limit of its own.
     pub fn timeout(self: &Arc<Self>, limit: Duration) -> Limit {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.limits += 1;
         let number = state.limits;
         drop(state);
         let operation = Arc::clone(self);
         let alarm = self.tools.alarms.set(clock::now() + limit, move || {
-            let state = operation.lock();
+            let state = operation.state.lock();
             if state.limits == number {
                 operation.cancel_in(state, CancelCause::Timeout);
             }

@@ -7,7 +7,7 @@ use crossbeam_channel::{bounded, Receiver, Sender};
 /// Tells threads to stop when it is dropped.
 pub struct Stop(#[allow(dead_code)] Sender<()>);
 
-/// Becomes ready when the service stops.
+/// Becomes ready when its threads are to stop.
 pub type Stopped = Receiver<()>;
 
 impl Stop {

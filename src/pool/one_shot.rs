@@ -1,0 +1,77 @@
+//! Runs the statements of one request on any backend of its tenant.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock;
+use crate::config::lease::MAX_LIFETIME;
+use crate::error::{CancelCause, Error, Work};
+use crate::metrics::Place;
+use crate::pool::caller::Caller;
+use crate::pool::job::Job;
+use crate::pool::memory::Use;
+use crate::pool::registry::{Registry, Target};
+use crate::pool::requests::reply::Reply;
+use crate::pool::tenant::Tenant;
+use crate::pool::tools::Tools;
+use crate::pool::work::operation::Operation;
+use crate::pool::work::run::{count, run};
+use crate::pool::work::task::{Executed, Task};
+
+/// Runs `request` on any backend of the tenant and answers `reply`.
+pub fn one_shot(
+    registry: &Arc<Registry>,
+    tools: &Tools,
+    target: &Target,
+    mut work: Task,
+    wait: Duration,
+    caller: &Arc<Caller>,
+    reply: Reply<Executed>,
+) {
+    let operation = Operation::new(tools.clone());
+    let who = Arc::clone(caller);
+    let streamed = work.flow.is_streamed();
+    let bytes = work.request.memory();
+    let mut job = Job::new(caller, move |session| {
+        let mut session = match session {
+            Ok(session) => session,
+            Err(error) => return drop(reply.send(Err(error))),
+        };
+        let answers = session.tenant().room(Use::Answers, who.peer());
+        if let Err(error) = answers.check() {
+            drop(reply.send(Err(error)));
+            return Arc::clone(session.tenant()).reset(session);
+        }
+        operation.belongs_to(session.tenant().id(), None);
+        who.run(&operation);
+        // A reader's pace is not bounded otherwise: a lease has a lifetime.
+        let _life =
+            streamed.then(|| operation.cancel_after(MAX_LIFETIME, CancelCause::MaxLifetime));
+        let (started, tenant) = (clock::now(), Arc::clone(session.tenant()));
+        let (answer, usable, _) = run(&mut session, &operation, &mut work, true, true, who.peer());
+        let state = session.taken.backend.watch().transaction();
+        let answer = match answer {
+            Ok(executed) if state.is_open() => {
+                Err(Error::LeftOpen { work: Work { transaction: None, ..executed.work } })
+            }
+            Ok(mut executed) => {
+                executed.count(&answers);
+                Ok(executed)
+            }
+            error => error,
+        };
+        count(&tenant, (&work, Place::OneShot), &answer, started);
+        // Its end tells the reader that no more comes.
+        drop(work);
+        reply.send(answer);
+        if usable {
+            tenant.reset(session);
+        } else {
+            Tenant::discard(session, "lost");
+        }
+    });
+    // Held for as long as a reader likes, it counts as a lease does.
+    job.for_lease = streamed;
+    job.bytes = bytes;
+    registry.admit(target, job, wait);
+}

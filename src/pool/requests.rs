@@ -1,0 +1,4 @@
+//! What a request has with it while it is under way.
+
+pub mod outstanding;
+pub mod reply;

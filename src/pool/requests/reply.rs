@@ -1,0 +1,33 @@
+//! The one answer of a request.
+
+use futures_channel::oneshot;
+
+use crate::error::Error;
+
+/// A request's one answer. Dropped unused, it answers with an internal error.
+pub struct Reply<T>(Option<oneshot::Sender<Result<T, Error>>>);
+
+/// Where the answer arrives.
+pub type Answer<T> = oneshot::Receiver<Result<T, Error>>;
+
+impl<T> Reply<T> {
+    /// A reply and the place where it arrives.
+    pub fn new() -> (Reply<T>, Answer<T>) {
+        let (sender, receiver) = oneshot::channel();
+        (Reply(Some(sender)), receiver)
+    }
+
+    /// Answers. If nobody waits any more, the answer comes back.
+    pub fn send(mut self, answer: Result<T, Error>) -> Option<Result<T, Error>> {
+        self.0.take().and_then(|sender| sender.send(answer).err())
+    }
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        if let Some(sender) = self.0.take() {
+            // The caller may have left already.
+            let _ = sender.send(Err(Error::Internal("the request was lost inside the service")));
+        }
+    }
+}

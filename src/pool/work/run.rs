@@ -1,0 +1,105 @@
+//! Runs the statements of one request on one session, and says truly what
+//! became of them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::backend::session::RunError;
+use crate::clock;
+use crate::core::budget;
+use crate::core::transaction::TransactionState;
+use crate::error::{CancelCause, Error};
+use crate::metrics::Place;
+use crate::pool::job::Session;
+use crate::pool::memory::Use;
+use crate::pool::peers::Peer;
+use crate::pool::tenant::Tenant;
+use crate::pool::work::operation::Operation;
+use crate::pool::work::progress::{plain, Progress};
+use crate::pool::work::task::{Executed, Flow, Task};
+
+/// Runs all statements; `stays` tells whether the session is there afterwards, for whoever
+/// asks, and `ends` that it is given back. The second value tells whether the backend may be used
+/// again, the third is the tag of the last command that was completed.
+pub(in crate::pool) fn run(
+    session: &mut Session,
+    operation: &Arc<Operation>,
+    work: &mut Task,
+    stays: bool,
+    ends: bool,
+    peer: &Peer,
+) -> (Result<Executed, Error>, bool, Option<String>) {
+    let request = &work.request;
+    if let Some(interrupt) = work.flow.interrupter() {
+        operation.interrupts(interrupt);
+    }
+    let drops_rows = matches!(work.flow, Flow::Rows(_) | Flow::CopyOut(_));
+    let tenant = Arc::clone(session.tenant());
+    match &mut work.flow {
+        Flow::Gathered => {}
+        Flow::Rows(outlet) => outlet.open(tenant.room(Use::Answers, peer)),
+        Flow::CopyOut(outlet) => outlet.open(tenant.room(Use::Answers, peer)),
+        Flow::CopyIn(inlet) => inlet.open(tenant.room(Use::ReadAhead, peer)),
+    }
+    let backend = &mut *session.taken.backend;
+    backend.take_notices();
+    let mut progress = Progress::default();
+    let flooded = Arc::downgrade(operation);
+    let bound = operation.bind(backend.watch(), backend.canceller());
+    backend.watch().on_flood(move || {
+        if let Some(operation) = flooded.upgrade() {
+            operation.cancel(CancelCause::Notices);
+        }
+    });
+    let outcome = if bound {
+        let ends = ends && tenant.resets();
+        progress.statements(backend, operation, request, &mut work.flow, ends)
+    } else {
+        Err(RunError::Interrupted)
+    };
+    let settled = operation.settle();
+    // A cancel that PostgreSQL had no time to see has dropped rows all the same.
+    let outcome = match outcome {
+        Ok(()) if drops_rows && settled.cause.is_some() => Err(RunError::Interrupted),
+        other => other,
+    };
+    let mut usable = settled.reusable && !backend.is_closed();
+    if progress.wrapped && outcome.is_err() && usable {
+        usable = tenant.bounded(backend, |backend| {
+            // A COMMIT that failed has ended the transaction.
+            (!backend.watch().transaction().is_open() && !backend.is_ahead()
+                || plain(backend, "ROLLBACK").is_ok())
+                && backend.watch().transaction() == TransactionState::None
+        });
+    }
+    let transaction = backend.watch().transaction();
+    progress.after = (usable && stays).then_some(transaction);
+    let answer = match outcome {
+        Ok(()) => Ok(Executed {
+            results: std::mem::take(&mut progress.results),
+            transaction,
+            notices: backend.take_notices(),
+            lease_ended: false,
+            work: progress.work(),
+            held: budget::Held::default(),
+        }),
+        Err(error) => Err(progress.explain(error, settled, request, usable)),
+    };
+    (answer, usable, progress.command)
+}
+
+/// Counts a request that ran SQL there.
+pub(in crate::pool) fn count(
+    tenant: &Tenant,
+    (work, place): (&Task, Place),
+    answer: &Result<Executed, Error>,
+    started: Instant,
+) {
+    let took = clock::now().saturating_duration_since(started);
+    let failure = answer.as_ref().err().map(Error::as_str);
+    tenant.series().operated(work.flow.kind(), place, failure, took);
+    let metrics = &tenant.context().tools.metrics;
+    for result in answer.iter().flat_map(|executed| &executed.results) {
+        metrics.statement(result.cached);
+    }
+}
