@@ -114,10 +114,10 @@ impl Source {
                 continue;
             }
             let indent = line.len() - line.trim_start().len();
-            // The item ends with its first line, or with the brace under it.
+            // The item or field ends with its first line, or with the brace under it.
             let ends = |line: &str| {
                 line.len() - line.trim_start().len() == indent
-                    && (line.trim() == "}" || line.ends_with(';'))
+                    && (line.trim() == "}" || line.ends_with(';') || line.ends_with(','))
             };
             lines.by_ref().find(|(_, line)| ends(line));
         }
