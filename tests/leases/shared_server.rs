@@ -303,8 +303,10 @@ fn a_tenant_that_waits_for_its_server_is_not_said_to_be_exhausted_itself() {
     let mut limited = Limited::to(1, 2, &["--min-connections", "0"]);
     limited.tenants[0].dsn += " pool_max_conns=1";
     let held = limited.lease(0);
-    let of_server = limited.later(1);
-    limited.waits(1);
+    // One stands in line for both, as their tenant has yet to be opened, and to be named.
+    let of_server = [limited.later(1), limited.later(1)];
+    let waiting = "connpool_waiters{tenant=\"_other\"}";
+    eventually("the other waits", || limited.service.metric(waiting) == Some(1.0));
     let of_tenant = limited.later(0);
     let told = |n: usize| format!("event=tenant_exhausted tenant={} ", limited.tenants[n].name);
     limited.service.log().wait_for(&told(0));
