@@ -35,7 +35,8 @@ test: ## Run all tests; some start an ephemeral PostgreSQL
 lint: ## Check the formatting, the lints and the dependencies
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --release --all-targets --locked -- -D warnings
-	$(CARGO) clippy --release --locked --no-default-features --features client --lib -- -D warnings
+	$(CARGO) clippy --release --locked --no-default-features --features client --all-targets \
+		-- -D warnings
 	$(CARGO) fmt --manifest-path $(TONIC)/Cargo.toml -- --check
 	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/tonic-client $(CARGO) clippy --locked \
 		--manifest-path $(TONIC)/Cargo.toml -- -D warnings

@@ -1,5 +1,71 @@
 //! Clients of gRPC services, for programs that use threads.
 //!
-//! [`service`] speaks with this project's own service.
+//! [`ConnectionManager`] keeps a pool of HTTP/2 connections to each service, lends them to any
+//! grpcio stub, sees at once when one is lost, and connects again. [`service`] speaks with this
+//! project's own service.
+//!
+//! ```no_run
+//! use connection_pool_manager::client::{ConnectionManager, PoolError, ServiceConfig};
+//!
+//! fn main() -> Result<(), PoolError> {
+//!     let manager = ConnectionManager::new()?;
+//!     let mut users = ServiceConfig::new("localhost", 50051);
+//!     users.pool.size = 4;
+//!     let users = manager.add("users", &users)?;
+//!     let connection = users.get()?; // Connected, and nobody else's until it is dropped.
+//!     let _channel = connection.channel().clone(); // For any grpcio stub.
+//!     let _options = connection.options(); // With the time limit of a call.
+//!     drop(connection);
+//!     println!("{}", users.status());
+//!     manager.close();
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # How a connection lives
+//!
+//! Each connection is a channel of its own with a TCP connection of its own. When it is lost,
+//! gRPC tells at once, and it is connected again at once; when that fails, one connection for
+//! each address, the scout, tries again after a pause that grows, and as soon as it stands the
+//! others follow. A connection that is lent is never dropped under its user, because a call that
+//! waits on a dropped channel hangs.
+//!
+//! # Threads and locks
+//!
+//! `grpc-client-N` (at most 2 for the process) are gRPC's own; `grpc-keeper`, one for each
+//! manager, dials and sees what became of the channels; nobody else. A pool has one lock, held
+//! for some arithmetic, never over gRPC, a log line or the drop of a channel.
 
 pub mod service;
+
+mod manager;
+mod pool;
+
+mod connection;
+mod keeper;
+mod shared;
+
+mod channel;
+mod runtime;
+mod tls;
+
+mod bell;
+mod dice;
+mod seat;
+
+mod balance;
+mod config;
+mod endpoint;
+mod error;
+mod lineup;
+mod spread;
+mod status;
+
+pub use balance::Balance;
+pub use config::{CallConfig, Checked, ConnectionConfig, PoolConfig, ServiceConfig, Tls, TlsMode};
+pub use connection::Connection;
+pub use endpoint::{Endpoint, Scheme};
+pub use error::{ConfigError, Fault, Holder, PoolError};
+pub use manager::ConnectionManager;
+pub use pool::{Pool, Ready};
+pub use status::{ConnectionStatus, PoolMetrics, PoolStatus, ServiceHealth};

@@ -109,7 +109,6 @@ pub mod dev_certs;
 pub mod embedded;
 #[cfg(feature = "server")]
 mod listener;
-#[cfg(feature = "server")]
 mod lock;
 #[cfg(feature = "server")]
 mod logging;

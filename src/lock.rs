@@ -33,7 +33,7 @@ impl<T> Leaf<T> {
     }
 
     /// Holds up whoever wants it, as another thread would.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "server"))]
     pub fn stall(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -39,6 +39,10 @@ pub const GRPC_STOP: &str = "grpc-stop";
 pub const GRPC_GUARD: &str = "grpc-guard";
 /// Calls the service over its own port.
 pub const GRPC_PROBE: &str = "grpc-probe";
+/// Keeps the connections of clients.
+pub const GRPC_KEEPER: &str = "grpc-keeper";
+/// gRPC's completion queues of clients.
+pub const GRPC_CLIENT: &str = "grpc-client";
 /// gRPC's own completion queues.
 pub const GRPC: &str = "grpc";
 

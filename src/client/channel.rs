@@ -1,0 +1,220 @@
+//! The only place that builds gRPC's channels. Each has a TCP connection of its own.
+//!
+//! What is set on a channel, and why: a subchannel pool of its own, or all channels to one
+//! address would share one connection; no proxy from the environment unless asked, because that
+//! would divert connections to this machine too; the limit of one attempt to connect, which is
+//! 20 s otherwise; pings that go on without data, because the C core stops after two and then
+//! never finds out that the peer of an idle connection is dead.
+
+use std::ffi::CString;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use grpcio::{
+    CallOption, Channel, ChannelBuilder, Client, ClientUnaryReceiver, ConnectivityState,
+    Environment,
+};
+
+use super::bell::Bell;
+use super::config::{Checked, ConnectionConfig, Tls};
+use super::endpoint::Endpoint;
+use super::error::ConfigError;
+use super::tls::Credentials;
+use crate::lock::Leaf;
+use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
+use crate::proto::health_grpc::HEALTH_CHECK;
+
+/// A watch that sees no change begins anew after so long.
+const WATCH: Duration = Duration::from_secs(3600);
+/// A call on a channel that has failed is answered in microseconds.
+const WHY: Duration = Duration::from_millis(500);
+
+/// A channel with what belongs to it.
+pub(super) struct Link {
+    channel: Channel,
+    client: Client,
+    /// Why it could not be connected. Held for a few instructions.
+    failure: Leaf<Option<String>>,
+}
+
+/// How the connection of a link is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Ready,
+    Idle,
+    Connecting,
+    Failed(String),
+}
+
+impl Link {
+    pub(super) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.channel.check_connectivity_state(false) == ConnectivityState::GRPC_CHANNEL_READY
+    }
+
+    /// How it is; one that has failed is `Connecting` until the reason is known.
+    pub(super) fn state(&self) -> State {
+        let failure = self.failure.lock().clone();
+        match (failure, self.channel.check_connectivity_state(false)) {
+            (Some(failure), _) => State::Failed(failure),
+            (None, ConnectivityState::GRPC_CHANNEL_READY) => State::Ready,
+            (None, ConnectivityState::GRPC_CHANNEL_IDLE) => State::Idle,
+            (None, _) => State::Connecting,
+        }
+    }
+
+    /// Connects, if it is not connected: nothing else does, until somebody calls.
+    pub(super) fn poke(&self) {
+        self.channel.check_connectivity_state(true);
+    }
+
+    /// Asks why it could not be connected, which is known only by a call.
+    fn ask(&self) -> grpcio::Result<ClientUnaryReceiver<HealthCheckResponse>> {
+        let options = CallOption::default().timeout(WHY);
+        self.client.unary_call_async(&HEALTH_CHECK, &HealthCheckRequest::default(), options)
+    }
+
+    fn fail(&self, reason: String) {
+        *self.failure.lock() = Some(reason);
+    }
+}
+
+/// Rings when the state of the link changes, for as long as it lives, which this does not make
+/// longer. Runs on gRPC's thread, so it must neither block nor panic.
+async fn watch(link: Weak<Link>, bell: Bell) {
+    loop {
+        let (change, why) = {
+            let Some(link) = link.upgrade() else {
+                return;
+            };
+            let state = link.channel.check_connectivity_state(false);
+            let failed = matches!(
+                state,
+                ConnectivityState::GRPC_CHANNEL_TRANSIENT_FAILURE
+                    | ConnectivityState::GRPC_CHANNEL_SHUTDOWN
+            );
+            (link.channel.wait_for_state_change(state, WATCH), failed.then(|| link.ask()))
+        };
+        if let Some(asked) = why {
+            let said = match asked {
+                Ok(mut receiver) => receiver.message().await.map(drop),
+                Err(error) => Err(error),
+            };
+            if let Some(link) = link.upgrade() {
+                link.fail(reason(said));
+            }
+            return bell.ring();
+        }
+        bell.ring();
+        change.await;
+    }
+}
+
+fn reason(said: grpcio::Result<()>) -> String {
+    match said {
+        Err(grpcio::Error::RpcFailure(status)) => status.message().to_owned(),
+        Err(error) => error.to_string(),
+        Ok(()) => "the connection was lost".to_owned(),
+    }
+}
+
+/// Makes the channels of one service.
+pub(super) struct Dialer {
+    environment: Arc<Environment>,
+    endpoints: Vec<(Endpoint, bool)>,
+    settings: ConnectionConfig,
+    connect_timeout: Duration,
+    server_name: Option<String>,
+    /// `None`: no address is reached with TLS.
+    credentials: Option<Credentials>,
+    bell: Bell,
+}
+
+impl Dialer {
+    /// Reads the files of TLS, if an address is reached with it.
+    ///
+    /// # Errors
+    /// What is wrong with these files.
+    pub(super) fn new(
+        environment: Arc<Environment>,
+        checked: &Checked,
+        bell: Bell,
+    ) -> Result<Dialer, ConfigError> {
+        let Checked { endpoints, config } = checked;
+        let tls: &Tls = &config.tls;
+        let is_secure = endpoints.iter().any(|(_, secure)| *secure);
+        Ok(Dialer {
+            environment,
+            endpoints: endpoints.clone(),
+            settings: config.connection.clone(),
+            connect_timeout: config.connection.connect_timeout.min(config.pool.open_timeout),
+            server_name: tls.server_name.clone(),
+            credentials: is_secure.then(|| Credentials::read(tls)).transpose()?,
+            bell,
+        })
+    }
+
+    /// The addresses, in their order.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().map(|(endpoint, _)| endpoint)
+    }
+
+    /// The address of this number.
+    pub(super) fn endpoint(&self, address: usize) -> Option<&Endpoint> {
+        self.endpoints.get(address).map(|(endpoint, _)| endpoint)
+    }
+
+    pub(super) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// One attempt to connect takes at most so long.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    /// Begins to connect to the address of this number. Does not wait.
+    pub(super) fn dial(&self, address: usize) -> Option<Arc<Link>> {
+        let (endpoint, secure) = self.endpoints.get(address)?;
+        let mut builder = self.builder();
+        if *secure {
+            if let Some(name) = &self.server_name {
+                builder = builder.override_ssl_target(name.as_str());
+            }
+            builder = builder.set_credentials(self.credentials.as_ref()?.build());
+        }
+        let channel = builder.connect(&endpoint.target());
+        let client = Client::new(channel.clone());
+        let link = Arc::new(Link { channel, client, failure: Leaf::new(None) });
+        link.poke();
+        let watching = watch(Arc::downgrade(&link), self.bell.clone());
+        // A panic on gRPC's thread would end its queue for good.
+        link.client.spawn(AssertUnwindSafe(watching).catch_unwind().map(drop));
+        Some(link)
+    }
+
+    fn builder(&self) -> ChannelBuilder {
+        let settings = &self.settings;
+        let bytes = i32::try_from(settings.max_message_bytes).unwrap_or(i32::MAX);
+        let attempt = i32::try_from(self.connect_timeout.as_millis()).unwrap_or(i32::MAX);
+        let mut builder = ChannelBuilder::new(Arc::clone(&self.environment))
+            .use_local_subchannel_pool(true)
+            .enable_http_proxy(settings.http_proxy)
+            .max_receive_message_len(bytes)
+            .max_send_message_len(bytes)
+            .http2_max_pings_without_data(0)
+            .raw_cfg_int(CString::from(c"grpc.min_reconnect_backoff_ms"), attempt.max(1));
+        if let Some(time) = settings.keepalive_time {
+            builder = builder
+                .keepalive_time(time)
+                .keepalive_timeout(settings.keepalive_timeout)
+                .keepalive_permit_without_calls(settings.keepalive_permit_without_calls);
+        }
+        builder
+    }
+}

@@ -1,0 +1,150 @@
+//! The settings of a service, with their defaults.
+
+mod check;
+mod env;
+mod presets;
+
+use std::time::Duration;
+
+use super::balance::Balance;
+
+pub use check::Checked;
+
+/// How a service is reached. Made by [`new`](Self::new), a preset or
+/// [`from_env`](Self::from_env); every field may be changed after that. [`check`](Self::check)
+/// tells all that is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceConfig {
+    /// `host:port`, `[v6]:port`, `unix:/path`, or these behind `http://` or `https://`. The
+    /// connections are spread over them. At least one.
+    pub addresses: Vec<String>,
+    /// TLS.
+    pub tls: Tls,
+    /// The pool.
+    pub pool: PoolConfig,
+    /// Each of its connections.
+    pub connection: ConnectionConfig,
+    /// Each call.
+    pub call: CallConfig,
+}
+
+/// How connections are secured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Whether they are.
+    pub mode: TlsMode,
+    /// A PEM file with the certificates to trust; none: the system's.
+    pub ca_file: Option<String>,
+    /// A PEM file with the client's certificate and its chain; together with `key_file`.
+    pub cert_file: Option<String>,
+    /// A PEM file with the key of that certificate.
+    pub key_file: Option<String>,
+    /// The name that the server's certificate must have; none: the address's host.
+    pub server_name: Option<String>,
+    /// Plaintext is refused, however it is said. Set by [`ServiceConfig::production`].
+    pub required: bool,
+}
+
+/// Whether connections are secured. `http://` and `https://` of an address win over it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Plaintext to this machine, TLS to all others.
+    #[default]
+    Auto,
+    /// TLS.
+    On,
+    /// Plaintext.
+    Off,
+}
+
+/// The numbers of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// Connections. 1 to 1000, default 10.
+    pub size: usize,
+    /// How many have one connection at the same time: 1, the default, is a connection to
+    /// oneself; 100 suits short unary calls. 1 to 10 000.
+    pub calls_per_channel: usize,
+    /// How long `get` waits for a free connection. Default 15 s.
+    pub checkout_timeout: Duration,
+    /// At most so many callers wait. Default 1000.
+    pub max_waiters: usize,
+    /// How long `open` waits for a first connection; one attempt takes no longer. Default 30 s.
+    pub open_timeout: Duration,
+    /// How long a stop waits for connections that are lent. Default 30 s.
+    pub drain_timeout: Duration,
+    /// Which of the free connections is lent. Default round robin.
+    pub balance: Balance,
+}
+
+/// The numbers of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionConfig {
+    /// The largest message, both ways, in bytes. 1 to 1 GiB, default 4 MiB.
+    pub max_message_bytes: usize,
+    /// A connection that is silent for so long is asked whether it lives; `None`: never.
+    /// Default 30 s.
+    pub keepalive_time: Option<Duration>,
+    /// It is dead if it does not answer within so long. Default 5 s.
+    pub keepalive_timeout: Duration,
+    /// It is asked while there is no call, too. Default true.
+    pub keepalive_permit_without_calls: bool,
+    /// One attempt to connect takes at most so long, all its steps together. Default 10 s.
+    pub connect_timeout: Duration,
+    /// The pause after the first attempt that failed; each further one is 1.6 times as long.
+    /// Default 1 s.
+    pub reconnect_backoff_min: Duration,
+    /// The longest pause. Default 3 s.
+    pub max_reconnect_delay: Duration,
+    /// Whether `http_proxy` and `https_proxy` of the environment are obeyed. Default false: they
+    /// would divert connections to this machine, too.
+    pub http_proxy: bool,
+}
+
+/// The numbers of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallConfig {
+    /// The deadline of a call that has no other. Default 30 s; `None`: there is none.
+    pub timeout: Option<Duration>,
+    /// Whether a call waits while nothing is connected, instead of failing at once. Default
+    /// false.
+    pub wait_for_ready: bool,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        PoolConfig {
+            size: 10,
+            calls_per_channel: 1,
+            checkout_timeout: Duration::from_secs(15),
+            max_waiters: 1000,
+            open_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(30),
+            balance: Balance::RoundRobin,
+        }
+    }
+}
+
+impl Default for ConnectionConfig {
+    fn default() -> Self {
+        ConnectionConfig {
+            max_message_bytes: 4 << 20,
+            keepalive_time: Some(Duration::from_secs(30)),
+            keepalive_timeout: Duration::from_secs(5),
+            keepalive_permit_without_calls: true,
+            connect_timeout: Duration::from_secs(10),
+            reconnect_backoff_min: Duration::from_secs(1),
+            max_reconnect_delay: Duration::from_secs(3),
+            http_proxy: false,
+        }
+    }
+}
+
+impl Default for CallConfig {
+    fn default() -> Self {
+        CallConfig { timeout: Some(Duration::from_secs(30)), wait_for_ready: false }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! The rules that settings keep, and what they mean once they do.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use super::{ServiceConfig, TlsMode};
+use crate::client::endpoint::{Endpoint, Scheme};
+use crate::client::error::{ConfigError, Fault};
+
+/// Longer times mean the same, and would overflow gRPC's milliseconds.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+/// gRPC counts bytes in 31 bits.
+const MESSAGE_MAX: usize = 1 << 30;
+/// More addresses than channels are of no use.
+const ADDRESSES_MAX: usize = 1000;
+
+/// Settings that keep all rules.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The addresses; true: with TLS.
+    pub(in crate::client) endpoints: Vec<(Endpoint, bool)>,
+    /// The settings.
+    pub(in crate::client) config: ServiceConfig,
+}
+
+/// Collects what is wrong.
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn add(&mut self, key: &str, rule: impl Into<String>) {
+        self.0.push(Fault { key: key.to_owned(), rule: rule.into() });
+    }
+
+    fn within<T: PartialOrd + Display>(&mut self, key: &str, value: T, least: T, most: T) {
+        if value < least || value > most {
+            self.add(key, format!("must be from {least} to {most}, and is {value}"));
+        }
+    }
+
+    fn time(&mut self, key: &str, value: Duration) {
+        if value.is_zero() {
+            self.add(key, "must be greater than 0");
+        } else if value > LONGEST {
+            self.add(key, format!("must be at most {} s", LONGEST.as_secs()));
+        }
+    }
+}
+
+impl ServiceConfig {
+    /// Checks all settings.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its key and its rule.
+    pub fn check(&self) -> Result<Checked, ConfigError> {
+        let mut faults = Faults(Vec::new());
+        let endpoints = self.endpoints(&mut faults);
+        self.check_tls(&mut faults);
+        self.check_numbers(&mut faults);
+        match faults.0.is_empty() {
+            true => Ok(Checked { endpoints, config: self.clone() }),
+            false => Err(ConfigError { faults: faults.0 }),
+        }
+    }
+
+    fn endpoints(&self, faults: &mut Faults) -> Vec<(Endpoint, bool)> {
+        if self.addresses.is_empty() {
+            faults.add("addresses", "must have at least one");
+        }
+        faults.within("addresses", self.addresses.len(), 0, ADDRESSES_MAX);
+        if self.addresses.len() > self.pool.size {
+            let (addresses, size) = (self.addresses.len(), self.pool.size);
+            let rule = format!("must be at least {addresses}, one for each address, and is {size}");
+            faults.add("pool.size", rule);
+        }
+        let mut endpoints: Vec<(Endpoint, bool)> = Vec::new();
+        for address in &self.addresses {
+            match Endpoint::parse(address) {
+                Ok(endpoint) if endpoints.iter().any(|(known, _)| *known == endpoint) => {
+                    faults.add(address, "must not be there twice");
+                }
+                Ok(endpoint) => {
+                    let secure = self.is_secure(&endpoint);
+                    if self.tls.required && !secure {
+                        let rule = "must be reached with TLS: production refuses plaintext";
+                        faults.add(address, rule);
+                    }
+                    endpoints.push((endpoint, secure));
+                }
+                Err(rule) => faults.add(&format!("address {address:?}"), rule),
+            }
+        }
+        endpoints
+    }
+
+    fn is_secure(&self, endpoint: &Endpoint) -> bool {
+        match (endpoint.scheme(), self.tls.mode) {
+            (Some(scheme), _) => scheme == Scheme::Tls,
+            (None, TlsMode::On) => true,
+            (None, TlsMode::Off) => false,
+            (None, TlsMode::Auto) => !endpoint.is_local(),
+        }
+    }
+
+    fn check_tls(&self, faults: &mut Faults) {
+        let tls = &self.tls;
+        match (&tls.cert_file, &tls.key_file) {
+            (Some(_), None) => faults.add("tls.cert_file", "must come with tls.key_file"),
+            (None, Some(_)) => faults.add("tls.key_file", "must come with tls.cert_file"),
+            _ => {}
+        }
+        if tls.server_name.as_ref().is_some_and(|name| Endpoint::new(name, 1).is_err()) {
+            faults.add("tls.server_name", "must be the name of a host");
+        }
+    }
+
+    fn check_numbers(&self, faults: &mut Faults) {
+        let (pool, connection) = (&self.pool, &self.connection);
+        faults.within("pool.size", pool.size, 1, 1000);
+        faults.within("pool.calls_per_channel", pool.calls_per_channel, 1, 10_000);
+        faults.within("pool.max_waiters", pool.max_waiters, 0, 1_000_000);
+        faults.time("pool.checkout_timeout", pool.checkout_timeout);
+        faults.time("pool.open_timeout", pool.open_timeout);
+        faults.time("pool.drain_timeout", pool.drain_timeout);
+        let bytes = connection.max_message_bytes;
+        faults.within("connection.max_message_bytes", bytes, 1, MESSAGE_MAX);
+        if let Some(time) = connection.keepalive_time {
+            faults.time("connection.keepalive_time", time);
+        }
+        faults.time("connection.keepalive_timeout", connection.keepalive_timeout);
+        faults.time("connection.connect_timeout", connection.connect_timeout);
+        faults.time("connection.reconnect_backoff_min", connection.reconnect_backoff_min);
+        faults.time("connection.max_reconnect_delay", connection.max_reconnect_delay);
+        if connection.max_reconnect_delay < connection.reconnect_backoff_min {
+            let rule = "must not be less than connection.reconnect_backoff_min";
+            faults.add("connection.max_reconnect_delay", rule);
+        }
+        if let Some(time) = self.call.timeout {
+            faults.time("call.timeout", time);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Settings that suit a purpose.
+
+use std::time::Duration;
+
+use super::{CallConfig, ConnectionConfig, PoolConfig, ServiceConfig, Tls, TlsMode};
+
+impl ServiceConfig {
+    /// The defaults, for a host, which is a name or an address, and a port.
+    pub fn new(host: &str, port: u16) -> ServiceConfig {
+        let is_v6 = host.contains(':') && !host.starts_with('[');
+        let address = if is_v6 { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        ServiceConfig::of(vec![address])
+    }
+
+    /// The defaults, for these addresses.
+    pub fn of(addresses: Vec<String>) -> ServiceConfig {
+        ServiceConfig {
+            addresses,
+            tls: Tls::default(),
+            pool: PoolConfig::default(),
+            connection: ConnectionConfig::default(),
+            call: CallConfig::default(),
+        }
+    }
+
+    /// A service in production: port 443, TLS or an error, 5 connections, reconnected after 1 to
+    /// 5 s.
+    pub fn production(host: &str) -> ServiceConfig {
+        let mut config = ServiceConfig::new(host, 443);
+        config.tls = Tls { mode: TlsMode::On, required: true, ..Tls::default() };
+        config.pool.size = 5;
+        config.connection.max_reconnect_delay = Duration::from_secs(5);
+        config
+    }
+
+    /// A service on this machine: `localhost:9090`, plaintext, 3 connections without keepalive,
+    /// reconnected after 1 to 5 s.
+    pub fn local() -> ServiceConfig {
+        let mut config = ServiceConfig::new("localhost", 9090);
+        config.tls.mode = TlsMode::Off;
+        config.pool.size = 3;
+        config.connection.keepalive_time = None;
+        config.connection.max_reconnect_delay = Duration::from_secs(5);
+        config
+    }
+
+    /// A service of a test: plaintext, 1 connection without keepalive, reconnected after 0.5 to
+    /// 2 s.
+    pub fn test(host: &str, port: u16) -> ServiceConfig {
+        let mut config = ServiceConfig::new(host, port);
+        config.tls.mode = TlsMode::Off;
+        config.pool.size = 1;
+        config.connection.keepalive_time = None;
+        config.connection.reconnect_backoff_min = Duration::from_millis(500);
+        config.connection.max_reconnect_delay = Duration::from_secs(2);
+        config
+    }
+}

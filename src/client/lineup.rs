@@ -1,0 +1,288 @@
+//! Which channels a pool has, who is lent one, who waits, and when to dial.
+//!
+//! Architecture Invariant: pure. The present comes in as `now`, what is to be done comes out as
+//! a [`Duty`]; the pool around it holds the lock, and the keeper dials.
+
+mod duty;
+mod place;
+mod upkeep;
+mod view;
+
+use std::collections::BTreeMap;
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+use super::balance::{self, Balance, Candidate};
+use place::Place;
+
+pub use duty::{Checkout, Duty, Lent, Reason, Refusal};
+pub use place::{Down, Pauses};
+pub use upkeep::Seen;
+pub use view::View;
+
+/// The channels of one pool, and those who wait for one.
+///
+/// `C` is a channel, cheap to clone; `W` is told what became of a waiter.
+///
+/// States of a slot and their exits: *connecting*, exit to *ready* when connected, gone when
+/// that failed or took too long. *Ready*, lent to at most `calls_per_channel` at a time; exit to
+/// *connecting* when the connection is lost, to *draining* when there are too many or it is
+/// broken. *Draining*, not lent any more; gone when it is not lent to anybody. One that is lent
+/// is never dropped, because a call that waits on a dropped channel hangs.
+///
+/// Invariants: nobody is passed over by a later one; a waiter comes out once (granted, refused,
+/// or left); lent and free together are what the ready slots can take.
+#[derive(Debug)]
+pub struct Lineup<C, W> {
+    settings: Settings,
+    slots: Vec<Slot<C>>,
+    places: Vec<Place>,
+    /// Tickets only grow, so their order is that of arrival.
+    waiters: BTreeMap<Ticket, Waiter<W>>,
+    next_slot: u64,
+    next_ticket: u64,
+    /// Where round robin goes on.
+    turn: usize,
+    closed: bool,
+}
+
+/// The numbers of a lineup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// So many channels.
+    pub size: usize,
+    /// Each lent to at most so many at a time.
+    pub calls_per_channel: usize,
+    /// At most so many wait.
+    pub max_waiters: usize,
+    /// One attempt to connect takes at most so long.
+    pub connect_timeout: Duration,
+    /// Between attempts.
+    pub pauses: Pauses,
+    /// Which of the free channels is lent.
+    pub balance: Balance,
+}
+
+/// The name of a slot; never given out twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotId(u64);
+
+/// A place in the line; never given out twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+/// What somebody wants who asks for a channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// Waits even if nothing is connected or being connected.
+    pub wait_for_ready: bool,
+    /// Another address than this one, if one is free.
+    pub avoid: Option<usize>,
+    /// Where in the program it asks.
+    pub at: Option<&'static Location<'static>>,
+}
+
+#[derive(Debug)]
+struct Waiter<W> {
+    who: W,
+    wants: Wants,
+}
+
+#[derive(Debug)]
+struct Slot<C> {
+    id: SlotId,
+    address: usize,
+    /// `None` while it is being made.
+    channel: Option<C>,
+    phase: Phase,
+    lent: usize,
+    /// How often it was lent.
+    served: u64,
+    /// The last loan that began while nobody else had it.
+    loan: Option<Loan>,
+}
+
+/// Since when a channel is lent, and from where in the program it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loan {
+    /// When it was lent.
+    pub since: Instant,
+    /// Who asked, if that was said.
+    pub at: Option<&'static Location<'static>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Connecting { until: Instant },
+    Ready { since: Instant },
+    Draining(Reason),
+}
+
+impl<C: Clone, W> Lineup<C, W> {
+    /// A lineup without channels for so many addresses, which are dialled at once.
+    pub fn new(settings: Settings, addresses: usize, now: Instant) -> Self {
+        Lineup {
+            settings,
+            slots: Vec::new(),
+            places: (0..addresses).map(|_| Place::new(now)).collect(),
+            waiters: BTreeMap::new(),
+            next_slot: 0,
+            next_ticket: 0,
+            turn: 0,
+            closed: false,
+        }
+    }
+
+    /// Lends a channel, or lets `who` wait for one.
+    ///
+    /// Whoever was granted a channel that turned out to be dead comes again with its `ticket`,
+    /// and has its place back. `chance` is any number, for choices by chance.
+    pub fn checkout(
+        &mut self,
+        ticket: Option<Ticket>,
+        who: impl FnOnce() -> W,
+        wants: Wants,
+        chance: u64,
+        now: Instant,
+    ) -> Checkout<C> {
+        if self.closed {
+            return Checkout::Refused(Refusal::Closed);
+        }
+        let is_first = match (self.waiters.keys().next(), ticket) {
+            (None, _) => true,
+            (Some(first), Some(own)) => own < *first,
+            (Some(_), None) => false,
+        };
+        if let Some(lent) = is_first.then(|| self.lend(wants, chance, now)).flatten() {
+            return Checkout::Lent(lent);
+        }
+        if let Some(down) = self.hopeless(now).filter(|_| !wants.wait_for_ready) {
+            return Checkout::Refused(Refusal::NotConnected(down));
+        }
+        if self.waiters.len() >= self.settings.max_waiters {
+            return Checkout::Refused(Refusal::TooManyWaiters);
+        }
+        let ticket = ticket.unwrap_or_else(|| {
+            self.next_ticket += 1;
+            Ticket(self.next_ticket)
+        });
+        self.waiters.insert(ticket, Waiter { who: who(), wants });
+        Checkout::Wait(ticket)
+    }
+
+    /// Takes a waiter out of the line. False if it was answered before.
+    pub fn leave(&mut self, ticket: Ticket) -> bool {
+        self.waiters.remove(&ticket).is_some()
+    }
+
+    /// Takes a channel back. One that is `broken` is not lent again.
+    pub fn give_back(
+        &mut self,
+        slot: SlotId,
+        broken: bool,
+        chance: u64,
+        now: Instant,
+    ) -> Duty<C, W> {
+        let mut duty = Duty::default();
+        let Some(index) = self.index(slot) else {
+            return duty;
+        };
+        self.slots[index].lent = self.slots[index].lent.saturating_sub(1);
+        if broken && !matches!(self.slots[index].phase, Phase::Draining(_)) {
+            self.slots[index].phase = Phase::Draining(Reason::Broken);
+        }
+        self.settle(index, &mut duty);
+        self.serve(&mut duty, chance, now);
+        self.despair(&mut duty, now);
+        duty
+    }
+
+    /// Ends the lending: waiters are refused, channels go when they are not lent.
+    pub fn close(&mut self) -> Duty<C, W> {
+        let mut duty = Duty::default();
+        self.closed = true;
+        let waiters = std::mem::take(&mut self.waiters).into_values();
+        duty.refused.extend(waiters.map(|waiter| (waiter.who, Refusal::Closed)));
+        for index in (0..self.slots.len()).rev() {
+            self.slots[index].phase = Phase::Draining(Reason::Stopped);
+            self.settle(index, &mut duty);
+        }
+        duty
+    }
+
+    /// Changes how many channels there should be. Those that nobody has go first.
+    pub fn resize(&mut self, size: usize, now: Instant) -> Duty<C, W> {
+        let mut duty = Duty::default();
+        self.settings.size = size;
+        let mut surplus = self.live().saturating_sub(size);
+        for lent in [false, true] {
+            for index in (0..self.slots.len()).rev() {
+                let slot = &mut self.slots[index];
+                let counts = !matches!(slot.phase, Phase::Draining(_)) && (slot.lent > 0) == lent;
+                if surplus > 0 && counts {
+                    surplus -= 1;
+                    slot.phase = Phase::Draining(Reason::Resize);
+                    self.settle(index, &mut duty);
+                }
+            }
+        }
+        self.despair(&mut duty, now);
+        duty
+    }
+
+    /// Slots that are not on their way out.
+    fn live(&self) -> usize {
+        self.slots.iter().filter(|slot| !matches!(slot.phase, Phase::Draining(_))).count()
+    }
+
+    fn index(&self, id: SlotId) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.id == id)
+    }
+
+    /// Lends a free channel, if there is one.
+    fn lend(&mut self, wants: Wants, chance: u64, now: Instant) -> Option<Lent<C>> {
+        let most = self.settings.calls_per_channel;
+        let free = |index: usize| {
+            let Slot { phase, lent, address, .. } = self.slots[index];
+            let is_free = matches!(phase, Phase::Ready { .. }) && lent < most;
+            is_free.then_some(Candidate { lent, address })
+        };
+        let Settings { balance, .. } = self.settings;
+        let count = self.slots.len();
+        let index = balance::pick(balance, count, free, self.turn, wants.avoid, chance)?;
+        self.turn = index + 1;
+        let slot = &mut self.slots[index];
+        let channel = slot.channel.clone()?;
+        if slot.lent == 0 {
+            slot.loan = Some(Loan { since: now, at: wants.at });
+        }
+        slot.lent += 1;
+        slot.served += 1;
+        Some(Lent { slot: slot.id, address: slot.address, channel })
+    }
+
+    /// Lends what is free to those who wait, the oldest first.
+    fn serve(&mut self, duty: &mut Duty<C, W>, chance: u64, now: Instant) {
+        while let Some(entry) = self.waiters.first_entry() {
+            let wants = entry.get().wants;
+            let Some(lent) = self.lend(wants, chance, now) else {
+                return;
+            };
+            if let Some((_, waiter)) = self.waiters.pop_first() {
+                duty.grants.push((waiter.who, lent));
+            }
+        }
+    }
+
+    /// Lets a draining slot go that nobody has any more.
+    fn settle(&mut self, index: usize, duty: &mut Duty<C, W>) {
+        let Slot { phase: Phase::Draining(reason), lent: 0, .. } = self.slots[index] else {
+            return;
+        };
+        let slot = self.slots.remove(index);
+        duty.dropped.extend(slot.channel.map(|channel| (channel, reason)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

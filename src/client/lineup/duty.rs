@@ -1,0 +1,83 @@
+//! What is to be done outside the lock, after the lineup was asked.
+
+use super::{Down, SlotId};
+
+/// A channel that was lent. Goes back with [`Lineup::give_back`](super::Lineup::give_back).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lent<C> {
+    /// The slot it stands in.
+    pub slot: SlotId,
+    /// The address it is connected to, counted from 0.
+    pub address: usize,
+    /// The channel.
+    pub channel: C,
+}
+
+/// Why nothing was lent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No channel is connected, and none is being connected.
+    NotConnected(Down),
+    /// As many wait as may.
+    TooManyWaiters,
+    /// The pool was stopped.
+    Closed,
+}
+
+/// Why a channel has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Its connection was lost, or never stood.
+    Lost,
+    /// There are more than there should be.
+    Resize,
+    /// It moves to an address that has fewer.
+    Moved,
+    /// Its user said that it is broken.
+    Broken,
+    /// The pool was stopped.
+    Stopped,
+}
+
+impl Reason {
+    /// Its name in metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Lost => "lost",
+            Reason::Resize => "resize",
+            Reason::Moved => "moved",
+            Reason::Broken => "broken",
+            Reason::Stopped => "stopped",
+        }
+    }
+}
+
+/// What is to be done. Nothing of it is done under the lock.
+#[must_use]
+#[derive(Debug)]
+pub struct Duty<C, W> {
+    /// These have waited and are lent a channel, the oldest first.
+    pub grants: Vec<(W, Lent<C>)>,
+    /// These have waited and get none.
+    pub refused: Vec<(W, Refusal)>,
+    /// These channels are dropped.
+    pub dropped: Vec<(C, Reason)>,
+}
+
+impl<C, W> Default for Duty<C, W> {
+    fn default() -> Self {
+        Duty { grants: Vec::new(), refused: Vec::new(), dropped: Vec::new() }
+    }
+}
+
+/// What came of asking for a channel.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub enum Checkout<C> {
+    /// It is lent.
+    Lent(Lent<C>),
+    /// None is free; the waiter stands in line under this ticket.
+    Wait(super::Ticket),
+    /// It gets none.
+    Refused(Refusal),
+}

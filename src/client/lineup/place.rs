@@ -1,0 +1,82 @@
+//! One address of a service, and when it may be dialled.
+
+use std::time::{Duration, Instant};
+
+use crate::core::backoff;
+
+/// Each pause between two tries is so much longer than the one before, as gRPC has it.
+const FACTOR: f64 = 1.6;
+/// And by up to this part of itself longer by chance, so that clients do not come together.
+const JITTER: f64 = 0.2;
+
+/// How an address answers.
+///
+/// States and their exits: *up*, dialled at once whenever a connection is missing; exit to
+/// *down* when a connection fails. *Down*, dialled by one connection at a time, after a pause
+/// that grows; exit to *up* as soon as one of them is connected.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Failures in a row.
+    failures: u32,
+    /// Nobody dials before.
+    due: Instant,
+    /// Since when it is up after a failure, or from the beginning.
+    up_since: Option<Instant>,
+    down: Option<Down>,
+}
+
+/// Why an address is down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Down {
+    /// What the last dial failed with.
+    pub error: String,
+    /// When the first of these failures was.
+    pub since: Instant,
+}
+
+impl Place {
+    pub(super) fn new(now: Instant) -> Place {
+        Place { failures: 0, due: now, up_since: None, down: None }
+    }
+
+    pub(super) fn due(&self) -> Instant {
+        self.due
+    }
+
+    pub(super) fn down(&self) -> Option<&Down> {
+        self.down.as_ref()
+    }
+
+    /// A connection stands.
+    pub(super) fn connected(&mut self, now: Instant) {
+        self.down = None;
+        self.up_since.get_or_insert(now);
+    }
+
+    /// A connection failed. `chance` is any number, and lengthens the pause by up to a fifth.
+    pub(super) fn failed(&mut self, error: String, pauses: Pauses, chance: u64, now: Instant) {
+        let Pauses { min, max } = pauses;
+        if let Some(down) = self.down.as_mut().filter(|_| now < self.due) {
+            // It was dialled together with the one whose failure began the pause.
+            down.error = error;
+            return;
+        }
+        if self.up_since.take().is_some_and(|up| now.saturating_duration_since(up) >= min) {
+            self.failures = 0;
+        }
+        let jitter = JITTER * (chance % 1024) as f64 / 1024.0;
+        self.due = now + backoff::delay(self.failures, min, max, FACTOR, jitter);
+        self.failures = self.failures.saturating_add(1);
+        let since = self.down.as_ref().map_or(now, |down| down.since);
+        self.down = Some(Down { error, since });
+    }
+}
+
+/// Between which bounds the pauses between dials lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pauses {
+    /// After the first failure.
+    pub min: Duration,
+    /// The longest.
+    pub max: Duration,
+}

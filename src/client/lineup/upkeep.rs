@@ -1,0 +1,205 @@
+//! What becomes of channels: dialled, connected, lost, failed.
+
+use std::time::Instant;
+
+use super::{Duty, Lineup, Phase, Place, Reason, Refusal, Settings, Slot, SlotId};
+use crate::client::spread;
+
+/// What a channel was seen to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Connected.
+    Ready,
+    /// Not connected any more.
+    Lost,
+    /// It could not be connected, for this reason.
+    Failed(String),
+}
+
+impl<C: Clone, W> Lineup<C, W> {
+    /// The channels to dial now: their slots, and the address of each. What is dialled goes to
+    /// [`dialled`](Self::dialled).
+    ///
+    /// An address that answers is dialled for all that is missing, one that is down by one
+    /// connection at a time, the scout, when its pause is over.
+    pub fn dials(&mut self, now: Instant) -> Vec<(SlotId, usize)> {
+        let missing = match self.closed {
+            true => 0,
+            false => self.settings.size.saturating_sub(self.live()),
+        };
+        let mut dials = Vec::new();
+        for left in (1..=missing).rev() {
+            let Some(address) = spread::place(&self.stands(now), left) else {
+                break;
+            };
+            self.next_slot += 1;
+            let id = SlotId(self.next_slot);
+            let phase = Phase::Connecting { until: now + self.settings.connect_timeout };
+            self.slots.push(Slot {
+                id,
+                address,
+                channel: None,
+                phase,
+                lent: 0,
+                served: 0,
+                loan: None,
+            });
+            dials.push((id, address));
+        }
+        dials
+    }
+
+    /// The channel that was made for a slot. Returns it if the slot is gone meanwhile.
+    #[must_use]
+    pub fn dialled(&mut self, slot: SlotId, channel: C) -> Option<C> {
+        match self.index(slot) {
+            Some(index) => self.slots[index].channel.replace(channel),
+            None => Some(channel),
+        }
+    }
+
+    /// Takes in what a channel was seen to be. True if that was news.
+    pub fn seen(
+        &mut self,
+        slot: SlotId,
+        seen: Seen,
+        chance: u64,
+        now: Instant,
+    ) -> (bool, Duty<C, W>) {
+        let mut duty = Duty::default();
+        let Some(index) = self.index(slot) else {
+            return (false, duty);
+        };
+        let Slot { phase, address, .. } = self.slots[index];
+        match (phase, seen) {
+            (Phase::Connecting { .. }, Seen::Ready) => {
+                self.slots[index].phase = Phase::Ready { since: now };
+                self.places[address].connected(now);
+                self.serve(&mut duty, chance, now);
+            }
+            (Phase::Ready { since }, Seen::Lost) => {
+                let stood = now.saturating_duration_since(since);
+                let Settings { pauses, connect_timeout, .. } = self.settings;
+                if stood < pauses.min {
+                    // A server that accepts and closes would be dialled without a pause.
+                    let error = format!("closed by the server after {} ms", stood.as_millis());
+                    self.fail(index, error, chance, now, &mut duty);
+                } else {
+                    self.slots[index].phase = Phase::Connecting { until: now + connect_timeout };
+                }
+            }
+            (Phase::Connecting { .. } | Phase::Ready { .. }, Seen::Failed(error)) => {
+                self.fail(index, error, chance, now, &mut duty);
+            }
+            (Phase::Ready { .. }, Seen::Ready)
+            | (Phase::Connecting { .. }, Seen::Lost)
+            | (Phase::Draining(_), _) => return (false, duty),
+        }
+        self.despair(&mut duty, now);
+        (true, duty)
+    }
+
+    /// Ends attempts that take too long, and lets one channel move to an address that has fewer.
+    pub fn tend(&mut self, chance: u64, now: Instant) -> Duty<C, W> {
+        let mut duty = Duty::default();
+        for index in (0..self.slots.len()).rev() {
+            let Phase::Connecting { until } = self.slots[index].phase else {
+                continue;
+            };
+            if until <= now {
+                let limit = self.settings.connect_timeout.as_secs_f64();
+                let error = format!("no connection within {limit} s");
+                self.fail(index, error, chance, now, &mut duty);
+            }
+        }
+        self.level(now, &mut duty);
+        self.despair(&mut duty, now);
+        duty
+    }
+
+    /// When [`tend`](Self::tend) or [`dials`](Self::dials) has something to do next.
+    pub fn due(&self) -> Option<Instant> {
+        let attempts = self.slots.iter().filter_map(|slot| match slot.phase {
+            Phase::Connecting { until } => Some(until),
+            Phase::Ready { .. } | Phase::Draining(_) => None,
+        });
+        let is_missing = !self.closed && self.live() < self.settings.size;
+        // A scout that is out is waited for.
+        let scouts = self.places.iter().enumerate().filter(|(address, place)| {
+            is_missing && place.down().is_some() && !self.is_scouted(*address)
+        });
+        attempts.chain(scouts.map(|(_, place)| place.due())).min()
+    }
+
+    fn is_scouted(&self, address: usize) -> bool {
+        let here = |slot: &&Slot<C>| slot.address == address;
+        let mut here = self.slots.iter().filter(here);
+        here.any(|slot| matches!(slot.phase, Phase::Connecting { .. }))
+    }
+
+    fn fail(
+        &mut self,
+        index: usize,
+        error: String,
+        chance: u64,
+        now: Instant,
+        duty: &mut Duty<C, W>,
+    ) {
+        let address = self.slots[index].address;
+        self.places[address].failed(error, self.settings.pauses, chance, now);
+        self.slots[index].phase = Phase::Draining(Reason::Lost);
+        self.settle(index, duty);
+    }
+
+    /// Refuses those who would wait in vain.
+    pub(super) fn despair(&mut self, duty: &mut Duty<C, W>, now: Instant) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let Some(down) = self.hopeless(now) else {
+            return;
+        };
+        for (ticket, waiter) in std::mem::take(&mut self.waiters) {
+            if waiter.wants.wait_for_ready {
+                self.waiters.insert(ticket, waiter);
+            } else {
+                duty.refused.push((waiter.who, Refusal::NotConnected(down.clone())));
+            }
+        }
+    }
+
+    /// Lets an idle channel go whose address has two more than another that answers.
+    fn level(&mut self, now: Instant, duty: &mut Duty<C, W>) {
+        if self.closed || self.live() < self.settings.size {
+            return;
+        }
+        let Some(from) = spread::surplus(&self.stands(now)) else {
+            return;
+        };
+        let is_idle = |slot: &Slot<C>| {
+            slot.address == from && slot.lent == 0 && matches!(slot.phase, Phase::Ready { .. })
+        };
+        if let Some(index) = self.slots.iter().position(is_idle) {
+            self.slots[index].phase = Phase::Draining(Reason::Moved);
+            self.settle(index, duty);
+        }
+    }
+
+    /// How the addresses stand.
+    fn stands(&self, now: Instant) -> Vec<spread::Stand> {
+        let stand = |place: &Place| spread::Stand {
+            is_down: place.down().is_some(),
+            is_due: place.due() <= now,
+            ..spread::Stand::default()
+        };
+        let mut stands: Vec<_> = self.places.iter().map(stand).collect();
+        for slot in &self.slots {
+            match slot.phase {
+                Phase::Ready { .. } => stands[slot.address].ready += 1,
+                Phase::Connecting { .. } => stands[slot.address].connecting += 1,
+                Phase::Draining(_) => {}
+            }
+        }
+        stands
+    }
+}

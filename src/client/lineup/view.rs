@@ -1,0 +1,92 @@
+//! The lineup, as it may be shown.
+
+use std::time::Instant;
+
+use super::{Down, Lineup, Loan, Phase, Place, Slot, SlotId};
+
+/// A channel as it may be shown.
+#[derive(Clone, Debug)]
+pub struct View<C> {
+    /// Its slot.
+    pub slot: SlotId,
+    /// Its address, counted from 0.
+    pub address: usize,
+    /// The channel, once it is made.
+    pub channel: Option<C>,
+    /// `connecting`, `ready`, `lent` or `draining`.
+    pub state: &'static str,
+    /// To how many it is lent.
+    pub lent: usize,
+    /// How often it was lent.
+    pub served: u64,
+    /// Since when it is connected.
+    pub since: Option<Instant>,
+    /// While it is lent: the loan that began when nobody else had it.
+    pub loan: Option<Loan>,
+}
+
+impl<C: Clone, W> Lineup<C, W> {
+    /// All channels, as they are.
+    pub fn views(&self) -> Vec<View<C>> {
+        let view = |slot: &Slot<C>| View {
+            slot: slot.id,
+            address: slot.address,
+            channel: slot.channel.clone(),
+            state: match slot.phase {
+                Phase::Connecting { .. } => "connecting",
+                Phase::Ready { .. } if slot.lent > 0 => "lent",
+                Phase::Ready { .. } => "ready",
+                Phase::Draining(_) => "draining",
+            },
+            lent: slot.lent,
+            served: slot.served,
+            loan: slot.loan.filter(|_| slot.lent > 0),
+            since: match slot.phase {
+                Phase::Ready { since } => Some(since),
+                Phase::Connecting { .. } | Phase::Draining(_) => None,
+            },
+        };
+        self.slots.iter().map(view).collect()
+    }
+
+    /// How many channels there should be.
+    pub fn size(&self) -> usize {
+        self.settings.size
+    }
+
+    /// How many are connected and may be lent.
+    pub fn ready(&self) -> usize {
+        self.slots.iter().filter(|slot| matches!(slot.phase, Phase::Ready { .. })).count()
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waiters.len()
+    }
+
+    /// To how many a channel is lent.
+    pub fn lent(&self) -> usize {
+        self.slots.iter().map(|slot| slot.lent).sum()
+    }
+
+    /// Why an address is down, the first that is.
+    pub fn down(&self) -> Option<&Down> {
+        self.places.iter().find_map(Place::down)
+    }
+
+    /// Why it is of no use to wait: nothing is connected or being connected, and no address
+    /// is due to be dialled.
+    pub fn hopeless(&self, now: Instant) -> Option<Down> {
+        let is_alive = |slot: &Slot<C>| !matches!(slot.phase, Phase::Draining(_));
+        let is_due = |place: &Place| place.down().is_none() || place.due() <= now;
+        if self.slots.iter().any(is_alive) || self.places.iter().any(is_due) {
+            return None;
+        }
+        self.down().cloned()
+    }
+
+    /// When an address may be dialled again, the first of those that are down.
+    pub fn next_dial(&self) -> Option<Instant> {
+        self.places.iter().filter(|place| place.down().is_some()).map(Place::due).min()
+    }
+}

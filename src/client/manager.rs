@@ -1,0 +1,241 @@
+//! Services by name.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::Location;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::config::ServiceConfig;
+use super::connection::Connection;
+use super::endpoint::Endpoint;
+use super::error::{ConfigError, Fault, PoolError};
+use super::keeper::Keeper;
+use super::pool::{Pool, Ready};
+use super::status::ServiceHealth;
+use crate::clock;
+
+/// Connections to services by name. Cheap to clone; the last clone that goes stops all pools.
+#[derive(Clone)]
+pub struct ConnectionManager(Arc<Services>);
+
+struct Services {
+    keeper: Arc<Keeper>,
+    /// Not held over a call into a pool.
+    pools: RwLock<BTreeMap<String, Known>>,
+}
+
+#[derive(Clone)]
+struct Known {
+    pool: Pool,
+    /// The address, if the service was made by `get_connection`.
+    by_address: Option<Endpoint>,
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        for (_, known) in std::mem::take(&mut *self.write()) {
+            known.pool.stop();
+        }
+    }
+}
+
+impl Services {
+    fn read(&self, service: &str) -> Option<Known> {
+        self.pools.read().unwrap_or_else(PoisonError::into_inner).get(service).cloned()
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Known>> {
+        self.pools.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ConnectionManager {
+    /// A manager without services. Starts one thread, which all its pools share.
+    ///
+    /// # Errors
+    /// If the system has no thread left.
+    pub fn new() -> Result<ConnectionManager, PoolError> {
+        let keeper = Arc::new(Keeper::start()?);
+        Ok(ConnectionManager(Arc::new(Services { keeper, pools: RwLock::default() })))
+    }
+
+    /// Adds a service, and begins to connect. Does not wait.
+    ///
+    /// # Errors
+    /// All that is wrong with its name or its settings, or that it was added before.
+    pub fn add(&self, service: &str, config: &ServiceConfig) -> Result<Pool, PoolError> {
+        self.insert(service, config, None)
+    }
+
+    fn insert(
+        &self,
+        service: &str,
+        config: &ServiceConfig,
+        by_address: Option<Endpoint>,
+    ) -> Result<Pool, PoolError> {
+        check_name(service)?;
+        if self.0.read(service).is_some() {
+            return Err(fault(service, "was added before"));
+        }
+        let pool = Pool::new(service, config, Arc::clone(&self.0.keeper))?;
+        let known = Known { pool: pool.clone(), by_address };
+        let mut pools = self.0.write();
+        // Somebody may have added it meanwhile; the first one stays.
+        let kept = pools.entry(service.to_owned()).or_insert(known).clone();
+        drop(pools);
+        Ok(kept.pool)
+    }
+
+    /// The pool of a service.
+    ///
+    /// # Errors
+    /// [`PoolError::ServiceNotFound`].
+    pub fn pool(&self, service: &str) -> Result<Pool, PoolError> {
+        let known = self.0.read(service).map(|known| known.pool);
+        known.ok_or_else(|| PoolError::ServiceNotFound { service: service.to_owned() })
+    }
+
+    /// Lends a connection of a service. One that is not known is added, with the defaults and
+    /// this address; an empty address is the known one.
+    ///
+    /// # Errors
+    /// [`PoolError::AddressRequired`], [`PoolError::AddressMismatch`] if it is known by another
+    /// address, and as for [`Pool::get`].
+    #[track_caller]
+    pub fn get_connection(&self, service: &str, address: &str) -> Result<Connection, PoolError> {
+        let at = Location::caller();
+        let pool = match (self.0.read(service), address) {
+            (Some(known), "") => known.pool,
+            (None, "") => {
+                return Err(PoolError::AddressRequired { service: service.to_owned() });
+            }
+            (Some(known), address) => known.at(service, address)?,
+            (None, address) => {
+                let endpoint = parse(address)?;
+                let config = ServiceConfig::of(vec![address.to_owned()]);
+                self.insert(service, &config, Some(endpoint))?
+            }
+        };
+        pool.lend(pool.shared().patience(at, clock::now()))
+    }
+
+    /// Lends a connection of a service to `f`, as [`Pool::execute`] does.
+    ///
+    /// # Errors
+    /// [`PoolError::ServiceNotFound`], and as for [`Pool::get`].
+    #[track_caller]
+    pub fn execute<R>(
+        &self,
+        service: &str,
+        f: impl FnOnce(&Connection) -> R,
+    ) -> Result<R, PoolError> {
+        let at = Location::caller();
+        let pool = self.pool(service)?;
+        let connection = pool.lend(pool.shared().patience(at, clock::now()))?;
+        Ok(f(&connection))
+    }
+
+    /// Waits until every service has a connection, at most so long.
+    ///
+    /// # Errors
+    /// As for [`Pool::await_ready`], of the first service that has none.
+    pub fn await_ready(&self, timeout: Duration) -> Result<(), PoolError> {
+        let until = clock::now() + timeout;
+        for pool in self.pools() {
+            pool.await_ready(Ready::One, until.saturating_duration_since(clock::now()))?;
+        }
+        Ok(())
+    }
+
+    fn pools(&self) -> Vec<Pool> {
+        let pools = self.0.pools.read().unwrap_or_else(PoisonError::into_inner);
+        pools.values().map(|known| known.pool.clone()).collect()
+    }
+
+    /// The names of all services.
+    pub fn services(&self) -> Vec<String> {
+        self.pools().iter().map(|pool| pool.service().to_owned()).collect()
+    }
+
+    /// How many services have a connection.
+    pub fn connections_count(&self) -> usize {
+        self.pools().iter().filter(|pool| pool.health().healthy).count()
+    }
+
+    /// Whether each service can be reached, from what is known; nothing is sent.
+    pub fn health_check(&self) -> BTreeMap<String, ServiceHealth> {
+        self.pools().iter().map(|pool| (pool.service().to_owned(), pool.health())).collect()
+    }
+
+    /// Stops a service and forgets it. True if it was there.
+    pub fn close_connection(&self, service: &str) -> bool {
+        let known = self.0.write().remove(service);
+        known.inspect(|known| known.pool.stop()).is_some()
+    }
+
+    /// Stops and forgets all services, and waits at most so long for what is lent. True if all
+    /// came back.
+    pub fn shutdown(&self, timeout: Duration) -> bool {
+        let until = clock::now() + timeout;
+        let pools = std::mem::take(&mut *self.0.write());
+        for known in pools.values() {
+            known.pool.stop();
+        }
+        let left = || until.saturating_duration_since(clock::now());
+        pools.values().all(|known| known.pool.shutdown(left()))
+    }
+
+    /// Stops and forgets all services, and waits for what is lent for as long as each one's
+    /// `drain_timeout` says. True if all came back.
+    pub fn close(&self) -> bool {
+        let drain = |pool: &Pool| pool.shared().config.pool.drain_timeout;
+        let longest = self.pools().iter().map(drain).max();
+        self.shutdown(longest.unwrap_or_default())
+    }
+}
+
+impl Known {
+    fn at(self, service: &str, address: &str) -> Result<Pool, PoolError> {
+        let asked = parse(address)?;
+        let mut known = self.pool.shared().dialer.endpoints();
+        let is_same = match &self.by_address {
+            Some(endpoint) => *endpoint == asked,
+            None => known.any(|endpoint| *endpoint == asked),
+        };
+        if is_same {
+            return Ok(self.pool.clone());
+        }
+        let configured: Vec<String> =
+            self.pool.shared().dialer.endpoints().map(ToString::to_string).collect();
+        Err(PoolError::AddressMismatch {
+            service: service.to_owned(),
+            configured: configured.join(","),
+            asked: asked.to_string(),
+        })
+    }
+}
+
+fn parse(address: &str) -> Result<Endpoint, PoolError> {
+    Endpoint::parse(address).map_err(|rule| fault(&format!("address {address:?}"), &rule))
+}
+
+/// The name is a label of metrics and part of log lines.
+fn check_name(service: &str) -> Result<(), PoolError> {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    match (1..=64).contains(&service.len()) && service.chars().all(is_good) {
+        true => Ok(()),
+        false => Err(fault("service", "must be 1 to 64 of A-Z a-z 0-9 _ . -")),
+    }
+}
+
+fn fault(key: &str, rule: &str) -> PoolError {
+    let fault = Fault { key: key.to_owned(), rule: rule.to_owned() };
+    PoolError::Config(ConfigError { faults: vec![fault] })
+}
+
+impl fmt::Debug for ConnectionManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ConnectionManager").field(&self.services()).finish()
+    }
+}

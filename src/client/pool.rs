@@ -1,0 +1,254 @@
+//! The handle of a pool.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::channel::Dialer;
+use super::config::ServiceConfig;
+use super::connection::Connection;
+use super::error::{Holder, PoolError};
+use super::keeper::Keeper;
+use super::runtime;
+use super::shared::{Patience, Shared};
+use super::status::{ConnectionStatus, PoolMetrics, PoolStatus, ServiceHealth};
+use crate::clock;
+
+/// The connections to one service. Cheap to clone; the last clone that goes stops it.
+#[derive(Clone)]
+pub struct Pool(Arc<Handle>);
+
+/// Stops the pool when the last handle goes. What is lent stays with its guard.
+struct Handle {
+    shared: Arc<Shared>,
+    /// Looks after the pool for as long as somebody can use it.
+    _keeper: Arc<Keeper>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// One connection.
+    One,
+    /// As many as the pool should have.
+    All,
+}
+
+impl Pool {
+    /// Opens a pool that belongs to no manager. Waits until it has a connection, at most the
+    /// settings' `open_timeout`.
+    ///
+    /// # Errors
+    /// What is wrong with the settings, or what the last attempt to connect failed with.
+    pub fn open(service: &str, config: &ServiceConfig) -> Result<Pool, PoolError> {
+        let pool = Pool::new(service, config, Arc::new(Keeper::start()?))?;
+        pool.await_ready(Ready::One, config.pool.open_timeout)?;
+        Ok(pool)
+    }
+
+    /// A pool whose connections are dialled by this keeper. Does not wait.
+    pub(super) fn new(
+        service: &str,
+        config: &ServiceConfig,
+        keeper: Arc<Keeper>,
+    ) -> Result<Pool, PoolError> {
+        let checked = config.check()?;
+        let dialer = Dialer::new(runtime::environment(), &checked, keeper.bell())?;
+        let shared = Shared::new(service, &checked, dialer, keeper.bell(), clock::now());
+        let shared = Arc::new(shared);
+        keeper.keep(&shared);
+        log::info!(
+            "event=client_pool_started service={service} addresses={} size={}",
+            checked.endpoints.len(),
+            config.pool.size
+        );
+        Ok(Pool(Arc::new(Handle { shared, _keeper: keeper })))
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    /// The name of the service.
+    pub fn service(&self) -> &str {
+        &self.shared().service
+    }
+
+    /// Lends a connection, which is given back when it is dropped. Waits for one if none is
+    /// free, at most the settings' `checkout_timeout`; whoever has waited for longest is next.
+    ///
+    /// # Errors
+    /// [`PoolError::NotConnected`] at once if nothing is connected and nothing is being
+    /// connected, unless `wait_for_ready` is set; [`PoolError::CheckoutTimeout`],
+    /// [`PoolError::TooManyWaiters`], [`PoolError::Closed`], [`PoolError::OnGrpcThread`].
+    #[track_caller]
+    pub fn get(&self) -> Result<Connection, PoolError> {
+        let at = Location::caller();
+        self.lend(self.shared().patience(at, clock::now()))
+    }
+
+    /// The same with another limit than `checkout_timeout`.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    #[track_caller]
+    pub fn get_within(&self, timeout: Duration) -> Result<Connection, PoolError> {
+        let now = clock::now();
+        let patience = self.shared().patience(Location::caller(), now);
+        // No clock overflows after a week.
+        let until = now + timeout.min(Duration::from_secs(7 * 24 * 3600));
+        self.lend(Patience { until, ..patience })
+    }
+
+    pub(super) fn lend(&self, patience: Patience) -> Result<Connection, PoolError> {
+        let lent = self.shared().checkout(patience)?;
+        Ok(Connection::new(Arc::clone(self.shared()), lent))
+    }
+
+    /// Lends a connection to `f`, and returns what that returns. If `f` panics, the connection
+    /// is given back, and the panic goes on to the caller.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    #[track_caller]
+    pub fn execute<R>(&self, f: impl FnOnce(&Connection) -> R) -> Result<R, PoolError> {
+        let connection = self.get()?;
+        Ok(f(&connection))
+    }
+
+    /// Changes how many connections there are. Idle ones go first; one that is lent goes when it
+    /// comes back.
+    ///
+    /// # Errors
+    /// [`PoolError::WouldEmptyPool`] for 0, [`PoolError::Config`] for fewer than there are
+    /// addresses or more than 1000.
+    pub fn resize(&self, size: usize) -> Result<(), PoolError> {
+        if size == 0 {
+            return Err(PoolError::WouldEmptyPool { service: self.service().to_owned() });
+        }
+        let mut config = self.shared().config.clone();
+        config.pool.size = size;
+        config.check()?;
+        self.shared().resize(size);
+        Ok(())
+    }
+
+    /// Waits until it is connected, at most so long.
+    ///
+    /// # Errors
+    /// [`PoolError::NotConnected`] with what the last attempt to connect failed with, or
+    /// [`PoolError::Closed`].
+    pub fn await_ready(&self, ready: Ready, timeout: Duration) -> Result<(), PoolError> {
+        let shared = self.shared();
+        let begun = clock::now();
+        let done = shared.wait_until(begun + timeout, |counts| {
+            let enough = match ready {
+                Ready::One => 1,
+                Ready::All => counts.size,
+            };
+            counts.ready >= enough || shared.is_closed()
+        });
+        let service = self.service().to_owned();
+        match done {
+            true if shared.is_closed() => Err(PoolError::Closed { service }),
+            true => Ok(()),
+            false => Err(PoolError::NotConnected {
+                service,
+                last_error: self.last_error().unwrap_or_else(|| NOT_YET.to_owned()),
+                down_for: clock::now().saturating_duration_since(begun),
+                next_try: Duration::ZERO,
+            }),
+        }
+    }
+
+    fn last_error(&self) -> Option<String> {
+        self.shared().counts().last_error
+    }
+
+    /// The figures.
+    pub fn metrics(&self) -> PoolMetrics {
+        let shared = self.shared();
+        let (counts, numbers) = (shared.counts(), &shared.numbers);
+        PoolMetrics {
+            size: counts.size,
+            connected: counts.ready,
+            lent: counts.lent,
+            waiting: counts.waiting,
+            checkouts: numbers.checkouts.load(Ordering::Relaxed),
+            checkout_failures: numbers.checkout_failures.load(Ordering::Relaxed),
+            connects: numbers.connects.load(Ordering::Relaxed),
+            connect_failures: numbers.connect_failures.load(Ordering::Relaxed),
+            disconnects: numbers.disconnects.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The figures, and every connection.
+    pub fn status(&self) -> PoolStatus {
+        let shared = self.shared();
+        let now = clock::now();
+        let connections = shared.views().into_iter().map(|view| ConnectionStatus {
+            address: shared
+                .dialer
+                .endpoint(view.address)
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            state: view.state,
+            age: view.since.map(|since| now.saturating_duration_since(since)),
+            lent: view.lent,
+            served: view.served,
+            holder: view.loan.and_then(|loan| {
+                let held = now.saturating_duration_since(loan.since);
+                Some(Holder { at: loan.at?, held })
+            }),
+        });
+        let connections = connections.collect();
+        let (metrics, last_error) = (self.metrics(), self.last_error());
+        PoolStatus { service: self.service().to_owned(), metrics, last_error, connections }
+    }
+
+    /// Whether a connection stands, and why not.
+    pub fn health(&self) -> ServiceHealth {
+        let PoolMetrics { size, connected, lent, connect_failures, .. } = self.metrics();
+        let healthy = connected > 0;
+        let error = (!healthy).then(|| self.last_error().unwrap_or_else(|| NOT_YET.to_owned()));
+        ServiceHealth {
+            healthy,
+            state: if healthy { "Connected" } else { "NotConnected" },
+            error,
+            message: format!(
+                "Connection pool: {connected}/{size} connections active, {lent} lent, \
+                 {connect_failures} connects failed"
+            ),
+        }
+    }
+
+    /// Stops the pool: nothing is lent any more, waiters are answered, and connections are
+    /// closed, those that are lent when they come back. Twice is as good as once.
+    pub fn stop(&self) {
+        self.shared().close();
+    }
+
+    /// The same, and waits at most so long for what is lent. True if all came back.
+    pub fn shutdown(&self, timeout: Duration) -> bool {
+        self.stop();
+        let until = clock::now() + timeout;
+        self.shared().wait_until(until, |counts| counts.lent == 0)
+    }
+}
+
+/// What is said before the first attempt to connect has ended.
+const NOT_YET: &str = "connection not established yet";
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("service", &self.service()).finish_non_exhaustive()
+    }
+}

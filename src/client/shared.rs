@@ -1,0 +1,184 @@
+//! What the handles, the guards and the keeper of one pool share.
+
+mod checkout;
+mod upkeep;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar};
+use std::time::{Duration, Instant};
+
+use super::bell::Bell;
+use super::channel::{Dialer, Link};
+use super::config::{Checked, ServiceConfig};
+use super::dice::Dice;
+use super::lineup::{Duty, Lineup, Pauses, Settings, View};
+use super::seat::Seat;
+use crate::clock;
+use crate::lock::{Leaf, LeafGuard};
+
+pub(super) use checkout::Patience;
+
+type Line = Lineup<Arc<Link>, Arc<Seat>>;
+
+/// A pool.
+pub(super) struct Shared {
+    pub(super) service: String,
+    pub(super) config: ServiceConfig,
+    pub(super) dialer: Dialer,
+    pub(super) numbers: Numbers,
+    bell: Bell,
+    dice: Dice,
+    closed: AtomicBool,
+    /// Guards who has what. Never held over gRPC, a log line or the drop of a channel.
+    lineup: Leaf<Line>,
+    /// Counts the changes that somebody may wait for. Nothing is done under its lock.
+    changes: Leaf<u64>,
+    changed: Condvar,
+}
+
+/// What is counted.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    pub(super) checkouts: AtomicU64,
+    pub(super) checkout_failures: AtomicU64,
+    pub(super) connects: AtomicU64,
+    pub(super) connect_failures: AtomicU64,
+    pub(super) disconnects: AtomicU64,
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Shared {
+    pub(super) fn new(
+        service: &str,
+        checked: &Checked,
+        dialer: Dialer,
+        bell: Bell,
+        now: Instant,
+    ) -> Shared {
+        let config = checked.config.clone();
+        let settings = Settings {
+            size: config.pool.size,
+            calls_per_channel: config.pool.calls_per_channel,
+            max_waiters: config.pool.max_waiters,
+            connect_timeout: dialer.connect_timeout(),
+            pauses: Pauses {
+                min: config.connection.reconnect_backoff_min,
+                max: config.connection.max_reconnect_delay,
+            },
+            balance: config.pool.balance,
+        };
+        Shared {
+            service: service.to_owned(),
+            lineup: Leaf::new(Lineup::new(settings, checked.endpoints.len(), now)),
+            config,
+            dialer,
+            numbers: Numbers::default(),
+            bell,
+            dice: Dice::new(),
+            closed: AtomicBool::new(false),
+            changes: Leaf::new(0),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> LeafGuard<'_, Line> {
+        self.lineup.lock()
+    }
+
+    /// Does what the lineup decided.
+    fn act(&self, duty: Duty<Arc<Link>, Arc<Seat>>) {
+        for (seat, lent) in duty.grants {
+            seat.answer(Ok(lent));
+        }
+        for (seat, refusal) in duty.refused {
+            seat.answer(Err(refusal));
+        }
+        for (link, reason) in duty.dropped {
+            count(&self.numbers.disconnects);
+            let service = &self.service;
+            log::debug!("event=client_dropped service={service} reason={}", reason.as_str());
+            drop(link);
+        }
+    }
+
+    pub(super) fn resize(&self, size: usize) {
+        let duty = self.lock().resize(size, clock::now());
+        self.act(duty);
+        self.bell.ring();
+        log::info!("event=client_resized service={} size={size}", self.service);
+    }
+
+    /// Ends the lending. Once is as good as twice.
+    pub(super) fn close(&self) {
+        let first = !self.closed.swap(true, Ordering::AcqRel);
+        let duty = self.lock().close();
+        self.act(duty);
+        self.tell_change();
+        self.bell.ring();
+        if first {
+            log::info!("event=client_stopped service={}", self.service);
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// All channels as they are.
+    pub(super) fn views(&self) -> Vec<View<Arc<Link>>> {
+        self.lock().views()
+    }
+
+    /// How many channels there should be, how many are connected, lent, and waited for.
+    pub(super) fn counts(&self) -> Counts {
+        let line = self.lock();
+        Counts {
+            size: line.size(),
+            ready: line.ready(),
+            lent: line.lent(),
+            waiting: line.waiting(),
+            last_error: line.down().map(|down| down.error.clone()),
+        }
+    }
+
+    /// Waits until `is_so`, at most until then; it is asked after each change.
+    pub(super) fn wait_until(&self, until: Instant, is_so: impl Fn(&Counts) -> bool) -> bool {
+        loop {
+            let before = *self.changes.lock();
+            if is_so(&self.counts()) {
+                return true;
+            }
+            let mut changes = self.changes.lock();
+            while *changes == before {
+                let left = until.saturating_duration_since(clock::now());
+                if left.is_zero() {
+                    return false;
+                }
+                changes = changes.wait(&self.changed, left);
+            }
+        }
+    }
+
+    fn tell_change(&self) {
+        *self.changes.lock() += 1;
+        self.changed.notify_all();
+    }
+
+    /// How long a call waits at most, if it has no deadline of its own.
+    pub(super) fn call_timeout(&self) -> Option<Duration> {
+        self.config.call.timeout
+    }
+}
+
+/// How a pool stands.
+#[derive(Clone, Debug)]
+pub(super) struct Counts {
+    pub(super) size: usize,
+    pub(super) ready: usize,
+    pub(super) lent: usize,
+    pub(super) waiting: usize,
+    pub(super) last_error: Option<String>,
+}

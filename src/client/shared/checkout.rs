@@ -1,0 +1,162 @@
+//! How a caller gets a channel, and gives it back.
+
+use std::panic::Location;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{count, Shared};
+use crate::client::channel::Link;
+use crate::client::error::{Holder, PoolError};
+use crate::client::lineup::{Checkout, Lent, Refusal, Seen, SlotId, Ticket, Wants};
+use crate::client::runtime;
+use crate::client::seat::Seat;
+use crate::clock;
+
+/// Holders that the error of a checkout names.
+const NAMED: usize = 5;
+
+/// How a checkout waits.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::client) struct Patience {
+    pub(in crate::client) until: Instant,
+    /// `until` is the deadline of a call, and not the pool's own limit.
+    pub(in crate::client) is_deadline: bool,
+    pub(in crate::client) wants: Wants,
+}
+
+impl Shared {
+    /// How long a checkout waits that has no deadline.
+    pub(in crate::client) fn patience(
+        &self,
+        at: &'static Location<'static>,
+        now: Instant,
+    ) -> Patience {
+        let wait_for_ready = self.config.call.wait_for_ready;
+        Patience {
+            until: now + self.config.pool.checkout_timeout,
+            is_deadline: false,
+            wants: Wants { wait_for_ready, avoid: None, at: Some(at) },
+        }
+    }
+
+    /// Lends a connected channel, waiting for one if need be.
+    pub(in crate::client) fn checkout(
+        &self,
+        patience: Patience,
+    ) -> Result<Lent<Arc<Link>>, PoolError> {
+        let result = self.lend(patience);
+        count(match result.is_ok() {
+            true => &self.numbers.checkouts,
+            false => &self.numbers.checkout_failures,
+        });
+        result
+    }
+
+    fn lend(&self, patience: Patience) -> Result<Lent<Arc<Link>>, PoolError> {
+        let begun = clock::now();
+        let (mut seat, mut ticket, mut now) = (None::<Arc<Seat>>, None::<Ticket>, begun);
+        loop {
+            let chance = self.dice.roll();
+            let who = || Arc::clone(seat.get_or_insert_with(Arc::default));
+            let asked = self.lock().checkout(ticket, who, patience.wants, chance, now);
+            let answer = match (asked, &seat) {
+                (Checkout::Lent(lent), _) => Ok(lent),
+                (Checkout::Refused(refusal), _) => Err(refusal),
+                (Checkout::Wait(place), Some(seat)) => {
+                    if runtime::is_queue_thread(self.dialer.environment()) {
+                        self.leave(place, seat);
+                        return Err(PoolError::OnGrpcThread);
+                    }
+                    ticket = Some(place);
+                    match seat.wait(patience.until) {
+                        Some(answer) => answer,
+                        None => {
+                            self.leave(place, seat);
+                            return Err(self.late(patience, begun));
+                        }
+                    }
+                }
+                // Whoever waits was asked for its seat.
+                (Checkout::Wait(place), None) => {
+                    self.lock().leave(place);
+                    return Err(self.late(patience, begun));
+                }
+            };
+            now = clock::now();
+            match answer {
+                Ok(lent) if lent.channel.is_ready() => return Ok(lent),
+                Ok(lent) => self.is_lost(lent.slot, now),
+                Err(refusal) => return Err(self.refused(refusal, now)),
+            }
+            if now >= patience.until {
+                return Err(self.late(patience, begun));
+            }
+        }
+    }
+
+    /// Leaves the line; what was granted meanwhile goes back.
+    fn leave(&self, ticket: Ticket, seat: &Seat) {
+        if self.lock().leave(ticket) {
+            return;
+        }
+        if let Ok(lent) = seat.expect() {
+            self.give_back(lent.slot, false);
+        }
+    }
+
+    /// A channel that was lent is not connected: it goes back, and is no longer ready.
+    fn is_lost(&self, slot: SlotId, now: Instant) {
+        let (_, lost) = self.lock().seen(slot, Seen::Lost, self.dice.roll(), now);
+        let back = self.lock().give_back(slot, false, self.dice.roll(), now);
+        self.act(lost);
+        self.act(back);
+        self.bell.ring();
+    }
+
+    pub(in crate::client) fn give_back(&self, slot: SlotId, broken: bool) {
+        let duty = self.lock().give_back(slot, broken, self.dice.roll(), clock::now());
+        self.act(duty);
+        if broken {
+            self.bell.ring();
+        }
+        if self.closed.load(Ordering::Acquire) {
+            self.tell_change();
+        }
+    }
+
+    fn late(&self, patience: Patience, begun: Instant) -> PoolError {
+        let service = self.service.clone();
+        if patience.is_deadline {
+            return PoolError::DeadlineExceeded { service };
+        }
+        let now = clock::now();
+        let loans = self.lock().views().into_iter().filter_map(|view| view.loan);
+        let held = |since| now.saturating_duration_since(since);
+        let mut holders: Vec<Holder> = loans
+            .filter_map(|loan| Some(Holder { at: loan.at?, held: held(loan.since) }))
+            .collect();
+        holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));
+        holders.truncate(NAMED);
+        PoolError::CheckoutTimeout { service, waited: held(begun), holders }
+    }
+
+    fn refused(&self, refusal: Refusal, now: Instant) -> PoolError {
+        let service = self.service.clone();
+        match refusal {
+            Refusal::Closed => PoolError::Closed { service },
+            Refusal::TooManyWaiters => {
+                PoolError::TooManyWaiters { service, limit: self.config.pool.max_waiters }
+            }
+            Refusal::NotConnected(down) => {
+                let next = self.lock().next_dial();
+                PoolError::NotConnected {
+                    service,
+                    last_error: down.error,
+                    down_for: now.saturating_duration_since(down.since),
+                    next_try: next.unwrap_or(now).saturating_duration_since(now),
+                }
+            }
+        }
+    }
+}

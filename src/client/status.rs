@@ -1,0 +1,95 @@
+//! How a pool is, for people and programs.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The figures of a pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolMetrics {
+    /// Connections that there should be.
+    pub size: usize,
+    /// Connections that stand.
+    pub connected: usize,
+    /// To how many a connection is lent.
+    pub lent: usize,
+    /// How many wait for one.
+    pub waiting: usize,
+    /// Connections that were lent, so far.
+    pub checkouts: u64,
+    /// Checkouts that failed.
+    pub checkout_failures: u64,
+    /// Connections that were begun.
+    pub connects: u64,
+    /// Of these, the ones that failed.
+    pub connect_failures: u64,
+    /// Connections that ended.
+    pub disconnects: u64,
+}
+
+/// A pool and all its connections.
+#[derive(Clone, Debug)]
+pub struct PoolStatus {
+    /// The service.
+    pub service: String,
+    /// The figures.
+    pub metrics: PoolMetrics,
+    /// What the last attempt to connect failed with, while an address is down.
+    pub last_error: Option<String>,
+    /// The connections.
+    pub connections: Vec<ConnectionStatus>,
+}
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub struct ConnectionStatus {
+    /// Its address.
+    pub address: String,
+    /// `connecting`, `ready`, `lent` or `draining`.
+    pub state: &'static str,
+    /// For how long it stands.
+    pub age: Option<Duration>,
+    /// To how many it is lent.
+    pub lent: usize,
+    /// How often it was lent.
+    pub served: u64,
+    /// Where in the program it was asked for, and for how long it is lent.
+    pub holder: Option<super::Holder>,
+}
+
+/// How well a service can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceHealth {
+    /// At least one connection stands.
+    pub healthy: bool,
+    /// `Connected` or `NotConnected`.
+    pub state: &'static str,
+    /// Why not: what the last attempt to connect failed with.
+    pub error: Option<String>,
+    /// The figures as a sentence.
+    pub message: String,
+}
+
+impl fmt::Display for PoolStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PoolMetrics { size, connected, lent, waiting, .. } = self.metrics;
+        write!(
+            f,
+            "{}: {connected} of {size} connections stand, {lent} lent, {waiting} waiting",
+            self.service
+        )?;
+        if let Some(error) = &self.last_error {
+            write!(f, "; last error: {error}")?;
+        }
+        for one in &self.connections {
+            write!(f, "\n  {} {}", one.address, one.state)?;
+            if let Some(age) = one.age {
+                write!(f, ", age {} s", age.as_secs())?;
+            }
+            write!(f, ", lent {} times", one.served)?;
+            if let Some(holder) = &one.holder {
+                write!(f, ", now to {holder}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,50 @@
+//! The client of any gRPC service, against services that know nothing of it. Needs no
+//! PostgreSQL, and no feature but `client`.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test stops at the first surprise.
+
+mod checkout;
+mod echo;
+mod manager;
+#[path = "../harness/proxy.rs"]
+#[allow(dead_code)] // Other tests hold and drip.
+mod proxy;
+mod recovery;
+mod resize;
+
+use std::time::{Duration, Instant};
+
+use connection_pool_manager::client::{Pool, Ready, ServiceConfig};
+
+/// A test that has waited for so long has failed. Never a measure of speed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until it holds.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    #[allow(clippy::disallowed_methods)] // A test's own limit.
+    let until = Instant::now() + PATIENCE;
+    // Nobody sends on it: a pause that says only how often to look.
+    let (_sender, never) = std::sync::mpsc::channel::<()>();
+    while !holds() {
+        #[allow(clippy::disallowed_methods)] // As above.
+        let now = Instant::now();
+        assert!(now < until, "waited in vain: {what}");
+        let _ = never.recv_timeout(Duration::from_millis(5));
+    }
+}
+
+/// Settings of a test: plaintext to this port of this machine, so many connections.
+pub fn settings(port: u16, size: usize) -> ServiceConfig {
+    let mut config = ServiceConfig::test("127.0.0.1", port);
+    config.pool.size = size;
+    config.connection.reconnect_backoff_min = Duration::from_millis(20);
+    config.connection.max_reconnect_delay = Duration::from_millis(200);
+    config
+}
+
+/// A pool that is connected with all it has.
+pub fn ready(config: &ServiceConfig) -> Pool {
+    let pool = Pool::open("echo", config).unwrap();
+    pool.await_ready(Ready::All, PATIENCE).unwrap();
+    pool
+}
