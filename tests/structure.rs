@@ -5,10 +5,14 @@
 mod architecture;
 #[path = "structure/documents.rs"]
 mod documents;
+#[path = "structure/programs.rs"]
+mod programs;
 #[path = "structure/rings.rs"]
 mod rings;
 #[path = "structure/sizes.rs"]
 mod sizes;
+#[path = "structure/traps.rs"]
+mod traps;
 
 use std::fs;
 use std::path::{Path, PathBuf};

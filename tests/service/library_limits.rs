@@ -126,62 +126,10 @@ fn a_panic_is_never_the_end_of_the_process() {
 }
 
 #[test]
-fn no_code_asks_the_driver_to_run_a_query_of_types_unknown_to_it_in_one_step() {
-    // `query_typed` and its kin wait for ever for the look-up of a type while the
-    // rows that are on their way fill the driver's channel.
-    let mut directories = vec![repository("src")];
-    let mut read = 0;
-    while let Some(directory) = directories.pop() {
-        for entry in std::fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                directories.push(path);
-                continue;
-            }
-            let source = std::fs::read_to_string(&path).unwrap();
-            assert!(!source.contains("query_typed"), "{}", path.display());
-            read += 1;
-        }
-    }
-    assert!(read > 100, "only {read} files were looked at");
-}
-
-#[test]
 fn rows_of_a_type_that_the_driver_must_look_up_come_by_the_thousand() {
     let (service, tenant) = (Service::start(), tenant());
     tenant.sql("create type mood as enum ('sad', 'glad')");
     let lease = service.lease(&tenant);
     let rows = lease.run(&["select 'glad'::mood from generate_series(1, 5000)"]);
     assert_eq!(rows.results[0].rows.len(), 5000);
-}
-
-/// The names that follow `before` in a source file, from `start` on.
-fn names(path: &str, start: &str, before: &str) -> BTreeSet<String> {
-    let source = std::fs::read_to_string(repository(path)).unwrap();
-    let (_, source) = source.split_once(start).unwrap_or_else(|| panic!("{path}: {start}"));
-    let names = source.split(before).skip(1).filter_map(|rest| rest.split('"').next());
-    let is_name = |name: &&str| name.chars().all(|c| c == '_' || c.is_ascii_lowercase());
-    names.filter(is_name).map(str::to_owned).collect()
-}
-
-#[test]
-fn no_name_of_a_label_begins_like_another_so_that_no_two_series_become_one() {
-    // The metrics crate looks a series up by its values one after the other: a reason
-    // "ab" of tenant "c" would be counted as a reason "a" of tenant "bc".
-    let mut reasons = names("src/error.rs", "The name in metrics: short", "=> \"");
-    reasons.insert("caller_left".to_owned());
-    let mut closes = BTreeSet::new();
-    for file in ["backends", "health", "idle", "probe", "upkeep", "tenant", "leases", "execute"] {
-        closes.extend(names(&format!("src/pool/{file}.rs"), "", "taken, \""));
-        closes.extend(names(&format!("src/pool/{file}.rs"), "", "session, \""));
-    }
-    closes.extend(["max_lifetime", "idle"].map(str::to_owned));
-    let opens = names("src/error/postgres.rs", "The name in metrics", "=> \"");
-    assert!(reasons.len() > 20 && closes.len() > 8 && opens.len() > 6, "{closes:?} {opens:?}");
-    for set in [reasons, closes, opens] {
-        let sorted: Vec<String> = set.into_iter().collect();
-        for pair in sorted.windows(2) {
-            assert!(!pair[1].starts_with(&pair[0]), "{pair:?}");
-        }
-    }
 }
