@@ -16,8 +16,7 @@ use futures_executor::block_on;
 
 /// The tenant, reached over a proxy. It does not keep idle connections.
 fn over(proxy: &Proxy, tenant: Tenant) -> Tenant {
-    let keys = format!("port={} pool_max_conn_idle_time=1s", proxy.port);
-    Tenant { dsn: format!("{} {keys}", tenant.dsn), ..tenant }
+    tenant.over(proxy).with("pool_max_conn_idle_time=1s")
 }
 
 #[test]

@@ -3,13 +3,57 @@
 use std::time::Duration;
 
 use connection_pool_manager::client::service::{CallError, Client};
-use connection_pool_manager::embedded::Embedded;
 use connection_pool_manager::proto::connection_pool::{
     ConnectionRequest, ConnectionResponse, StatsResponse,
 };
 use connection_pool_manager::proto::sql::{ExecuteRequest, ExecuteResponse};
 
-use super::{code, eventually, millis, postgres, Service, Tenant, PATIENCE};
+use super::{eventually, Service, Tenant, PATIENCE};
+
+/// A GetConnection request.
+pub fn request(tenant: &Tenant) -> ConnectionRequest {
+    ConnectionRequest {
+        tenant_id: tenant.name.clone(),
+        dsn: tenant.dsn.clone(),
+        ..ConnectionRequest::default()
+    }
+}
+
+/// A protobuf duration.
+pub fn millis(ms: u64) -> protobuf::MessageField<protobuf::well_known_types::duration::Duration> {
+    let duration = Duration::from_millis(ms);
+    let mut wire = protobuf::well_known_types::duration::Duration::new();
+    wire.seconds = duration.as_secs() as i64;
+    wire.nanos = duration.subsec_nanos() as i32;
+    Some(wire).into()
+}
+
+/// The error of a call that must fail.
+#[track_caller]
+pub fn refused<T>(answer: Result<T, CallError>) -> CallError {
+    match answer {
+        Ok(_) => panic!("the call succeeded"),
+        Err(error) => error,
+    }
+}
+
+/// gRPC codes by name.
+pub mod code {
+    pub const CANCELLED: i32 = 1;
+    pub const UNKNOWN: i32 = 2;
+    pub const INVALID_ARGUMENT: i32 = 3;
+    pub const DEADLINE_EXCEEDED: i32 = 4;
+    pub const NOT_FOUND: i32 = 5;
+    pub const ALREADY_EXISTS: i32 = 6;
+    pub const PERMISSION_DENIED: i32 = 7;
+    pub const RESOURCE_EXHAUSTED: i32 = 8;
+    pub const FAILED_PRECONDITION: i32 = 9;
+    pub const ABORTED: i32 = 10;
+    pub const UNIMPLEMENTED: i32 = 12;
+    pub const INTERNAL: i32 = 13;
+    pub const UNAVAILABLE: i32 = 14;
+    pub const DATA_LOSS: i32 = 15;
+}
 
 /// A lease and the client that holds it.
 pub struct Held {
@@ -65,6 +109,16 @@ pub fn acquire_later(client: &Client, request: &ConnectionRequest) -> Later<Conn
     client.pool_stub().get_connection_async(request, patient()).expect("a call")
 }
 
+/// A request that waits as long as a request may.
+pub fn parked(tenant: &Tenant) -> ConnectionRequest {
+    ConnectionRequest { wait_timeout: millis(300_000), ..request(tenant) }
+}
+
+/// Asks for so many leases and does not wait.
+pub fn park(client: &Client, tenant: &Tenant, count: usize) -> Vec<Later<ConnectionResponse>> {
+    (0..count).map(|_| acquire_later(client, &parked(tenant))).collect()
+}
+
 /// Runs statements and does not wait.
 pub fn execute_later(client: &Client, request: &ExecuteRequest) -> Later<ExecuteResponse> {
     client.sql_stub().execute_async(request, patient()).expect("a call")
@@ -85,28 +139,6 @@ pub fn retry_delay(error: &grpcio::Error) -> Option<Duration> {
     let details = Status::parse_from_bytes(status.details()).ok()?.details;
     let found: Option<RetryInfo> = details.iter().find_map(|any| any.unpack().ok().flatten());
     found.map(|info| Duration::new(info.retry_delay.seconds as u64, info.retry_delay.nanos as u32))
-}
-
-/// Backends of the service in this database that run a statement with this text.
-pub fn running_on(postgres: &Embedded, database: &str, text: &str) -> usize {
-    let sql = format!(
-        "select count(*) from pg_stat_activity where datname = '{database}' \
-         and application_name like 'connpool/%' and state = 'active' and query like '%{text}%'"
-    );
-    postgres.sql("postgres", &sql).expect("SQL runs").trim().parse().expect("a number")
-}
-
-impl Tenant {
-    /// The same tenant with at most so many connections, and none kept warm.
-    pub fn pool_of(mut self, max: usize) -> Tenant {
-        self.dsn += &format!(" pool_max_conns={max} pool_min_conns=0");
-        self
-    }
-
-    /// Its backends that run a statement with this text.
-    pub fn running(&self, text: &str) -> usize {
-        running_on(postgres(), &self.name, text)
-    }
 }
 
 impl Service {

@@ -1,12 +1,17 @@
-//! A way from clients to a server that can be held up, made deaf, or cut.
+//! A way from clients to a server that counts what passes, and can be held up, made
+//! deaf, or cut.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crossbeam_channel::{bounded, Receiver, Sender};
 use socket2::SockRef;
+
+use super::{Tenant, PATIENCE};
 
 /// What becomes of bytes on their way.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,9 +21,9 @@ enum Mode {
     Hold,
     /// They are taken and lost: nobody can tell but by the silence.
     Lose,
-    /// Connections are closed at once.
+    /// Connections are reset at once.
     Cut,
-    /// New ones are; those that are there go on.
+    /// New ones are closed; those that are there go on.
     Refuse,
     /// New ones are offered TLS, and then a byte of a handshake now and then; those
     /// that are there go on.
@@ -29,56 +34,102 @@ enum Mode {
 pub struct Proxy {
     pub port: u16,
     shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 struct Shared {
+    to: u16,
     mode: Mutex<Mode>,
     changed: Condvar,
-    sockets: Mutex<Vec<TcpStream>>,
+    over: AtomicBool,
+    pairs: Mutex<Vec<Arc<Pair>>>,
     /// Connections that were handed on, or dripped on.
     taken: AtomicUsize,
+    /// For the next connection.
+    gate: Mutex<Option<Gate>>,
+}
+
+/// One connection: the client's end and the server's.
+struct Pair {
+    near: TcpStream,
+    far: TcpStream,
+    /// Bytes that the server has sent to the client.
+    brought: AtomicUsize,
+}
+
+struct Gate {
+    reached: Sender<()>,
+    /// Nobody sends on it: it opens by being closed.
+    open: Receiver<()>,
+}
+
+/// Keeps the server's words from one connection, until this is dropped.
+pub struct Hold {
+    reached: Receiver<()>,
+    _shut: Sender<()>,
+}
+
+impl Hold {
+    /// Waits until the server has something to say on that connection.
+    pub fn wait(&self) {
+        self.reached.recv_timeout(PATIENCE).expect("the server answers");
+    }
+}
+
+impl Tenant {
+    /// The same tenant, reached over this proxy.
+    pub fn over(&self, proxy: &Proxy) -> Tenant {
+        self.with(&format!("port={}", proxy.port))
+    }
 }
 
 impl Proxy {
+    /// A way to this port of 127.0.0.1.
     pub fn to(port: u16) -> Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let near = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
+            to: port,
             mode: Mutex::new(Mode::Forward),
             changed: Condvar::new(),
-            sockets: Mutex::default(),
+            over: AtomicBool::new(false),
+            pairs: Mutex::default(),
             taken: AtomicUsize::new(0),
+            gate: Mutex::default(),
         });
         let own = Arc::clone(&shared);
-        #[allow(clippy::disallowed_methods)] // A test's own, ended with the test's process.
-        std::thread::spawn(move || {
+        #[allow(clippy::disallowed_methods)] // A test's own, joined when the proxy is dropped.
+        let accepting = std::thread::spawn(move || {
             for near in listener.incoming() {
-                let near = near.unwrap();
-                if *own.mode.lock().unwrap() == Mode::Drip {
-                    own.taken.fetch_add(1, Ordering::SeqCst);
-                    std::thread::spawn(move || drip(near));
-                    continue;
+                if own.over.load(Ordering::Acquire) {
+                    return;
                 }
-                if matches!(*own.mode.lock().unwrap(), Mode::Cut | Mode::Refuse) {
-                    continue;
-                }
-                // The server may be gone; then the client hears of it in its way.
-                let Ok(far) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { continue };
-                own.taken.fetch_add(1, Ordering::SeqCst);
-                for (from, to) in [(&near, &far), (&far, &near)] {
-                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    own.sockets.lock().unwrap().push(from.try_clone().unwrap());
-                    let own = Arc::clone(&own);
-                    std::thread::spawn(move || own.copy(from, to));
-                }
+                own.accept(near.unwrap());
             }
         });
-        Proxy { port: near, shared }
+        Proxy { port: near, shared, accepting: Some(accepting) }
     }
 
     /// How many connections were handed on, or dripped on, so far.
     pub fn taken(&self) -> usize {
         self.shared.taken.load(Ordering::SeqCst)
+    }
+
+    /// What the server has sent on the connection that comes to it from this port.
+    pub fn brought(&self, client_port: u16) -> usize {
+        let pairs = self.shared.pairs.lock().unwrap();
+        let from = |pair: &&Arc<Pair>| {
+            pair.far.local_addr().is_ok_and(|address| address.port() == client_port)
+        };
+        let pair = pairs.iter().find(from).expect("the connection comes this way");
+        pair.brought.load(Ordering::Acquire)
+    }
+
+    /// Holds up what the server says on the next connection.
+    pub fn hold_next(&self) -> Hold {
+        let ((tell, reached), (shut, open)) = (bounded(1), bounded(0));
+        *self.shared.gate.lock().unwrap() = Some(Gate { reached: tell, open });
+        Hold { reached, _shut: shut }
     }
 
     /// Stops in both directions; the sockets stay open.
@@ -106,14 +157,16 @@ impl Proxy {
         self.shared.set(Mode::Lose);
     }
 
-    /// Resets every connection, as the system of a killed process does that has
-    /// not read all it was sent.
+    /// Resets every connection, and each that comes from now on, as the system of a
+    /// killed process does that has not read all it was sent.
     pub fn cut(&self) {
         self.shared.set(Mode::Cut);
-        for socket in self.shared.sockets.lock().unwrap().drain(..) {
-            SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
-            // Wakes its reader; the reset goes out when the last handle is closed.
-            let _ = socket.shutdown(Shutdown::Read);
+        for pair in self.shared.pairs.lock().unwrap().drain(..) {
+            for socket in [&pair.near, &pair.far] {
+                reset_at_close(socket);
+                // Wakes its reader; the reset goes out when both readers have let go.
+                let _ = socket.shutdown(Shutdown::Read);
+            }
         }
     }
 }
@@ -121,6 +174,12 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.cut();
+        self.shared.over.store(true, Ordering::Release);
+        // Wakes the thread, which then sees that it is over.
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
     }
 }
 
@@ -136,16 +195,57 @@ impl Shared {
         *self.changed.wait_while(mode, |mode| *mode == Mode::Hold).unwrap()
     }
 
-    fn copy(&self, mut from: TcpStream, mut to: TcpStream) {
-        let mut bytes = [0; 16 << 10];
+    #[allow(clippy::disallowed_methods)] // A test's own threads, ended by the end of the streams.
+    fn accept(self: &Arc<Self>, near: TcpStream) {
+        // Kept, so that after a change of mode no connection is treated by the last one.
+        let mode = self.mode.lock().unwrap();
+        match *mode {
+            Mode::Drip => {
+                self.taken.fetch_add(1, Ordering::SeqCst);
+                std::thread::spawn(move || drip(near));
+                return;
+            }
+            Mode::Cut => return reset_at_close(&near),
+            Mode::Refuse => return,
+            Mode::Forward | Mode::Hold | Mode::Lose => {}
+        }
+        // The server may be gone; then the client hears of it in its way.
+        let Ok(far) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.to)) else { return };
+        self.taken.fetch_add(1, Ordering::SeqCst);
+        near.set_nodelay(true).unwrap();
+        far.set_nodelay(true).unwrap();
+        let pair = Arc::new(Pair { near, far, brought: AtomicUsize::new(0) });
+        let (forth, back) = (Arc::clone(&pair), Arc::clone(&pair));
+        let (mine, own, gate) =
+            (Arc::clone(self), Arc::clone(self), self.gate.lock().unwrap().take());
+        self.pairs.lock().unwrap().push(pair);
+        std::thread::spawn(move || mine.copy(&forth.near, &forth.far, None, |_| ()));
+        std::thread::spawn(move || {
+            let count = |bytes| _ = back.brought.fetch_add(bytes, Ordering::AcqRel);
+            own.copy(&back.far, &back.near, gate, count);
+        });
+    }
+
+    fn copy(
+        &self,
+        mut from: &TcpStream,
+        mut to: &TcpStream,
+        mut gate: Option<Gate>,
+        passed: impl Fn(usize),
+    ) {
+        let mut bytes = vec![0; 1 << 16];
         loop {
             let read = from.read(&mut bytes);
+            if let (Ok(1..), Some(Gate { reached, open })) = (&read, gate.take()) {
+                let _ = reached.send(());
+                let _ = open.recv();
+            }
             let mode = self.mode();
             let sent = match read {
                 _ if mode == Mode::Cut => return,
                 Ok(0) | Err(_) => break,
-                Ok(_) if mode == Mode::Lose => Ok(()),
-                Ok(n) => to.write_all(&bytes[..n]),
+                Ok(_) if mode == Mode::Lose => continue,
+                Ok(n) => to.write_all(&bytes[..n]).map(|()| passed(n)),
             };
             if sent.is_err() {
                 break;
@@ -154,6 +254,11 @@ impl Shared {
         let _ = to.shutdown(Shutdown::Both);
         let _ = from.shutdown(Shutdown::Both);
     }
+}
+
+fn reset_at_close(stream: &TcpStream) {
+    // It may have been reset from the other side already.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 /// Answers an SSL request, then sends a record of 16 KiB byte by byte, until nobody

@@ -3,7 +3,10 @@
 use connection_pool_manager::client::service::{statement, CallError};
 use connection_pool_manager::proto::connection_pool::TransactionState;
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
-use connection_pool_manager::proto::sql::{ExecuteRequest, ExecuteResponse};
+use connection_pool_manager::proto::sql::value::Kind;
+use connection_pool_manager::proto::sql::{
+    ExecuteRequest, ExecuteResponse, QueryRequest, Statement, Value,
+};
 
 use super::{tenant, Held, Tenant};
 
@@ -50,9 +53,7 @@ pub fn one_shot(tenant: &Tenant, statements: &[&str]) -> ExecuteRequest {
 
 /// A tenant with one backend at most, which every lease then gets.
 pub fn tenant_of_one() -> Tenant {
-    let mut tenant = tenant();
-    tenant.dsn.push_str(" pool_max_conns=1 pool_min_conns=0");
-    tenant
+    tenant().pool_of(1)
 }
 
 #[track_caller]
@@ -89,4 +90,45 @@ pub fn sleeping_one_shot(tenant: &Tenant) -> ExecuteRequest {
         timeout: super::millis(3_600_000),
         ..one_shot(tenant, &["select pg_sleep(600)"])
     }
+}
+
+/// A streamed result on a lease.
+pub fn query_on(lease: &Held, sql: &str) -> QueryRequest {
+    QueryRequest {
+        connection_id: lease.id.clone(),
+        statement: Some(statement(sql)).into(),
+        ..QueryRequest::default()
+    }
+}
+
+pub fn value(kind: Kind) -> Value {
+    Value { kind: Some(kind), ..Value::default() }
+}
+
+pub fn text(text: &str) -> Value {
+    value(Kind::Text(text.to_owned()))
+}
+
+/// A statement with parameters.
+pub fn with(sql: impl AsRef<str>, parameters: &[Value]) -> Statement {
+    Statement { parameters: parameters.to_vec(), ..statement(sql.as_ref()) }
+}
+
+/// One statement on a lease, not sent.
+pub fn asked(lease: &Held, statement: Statement) -> ExecuteRequest {
+    ExecuteRequest { statements: vec![statement], ..on_lease(lease, &[]) }
+}
+
+/// What a statement that must succeed returns.
+#[track_caller]
+pub fn ask(lease: &Held, statement: Statement) -> ExecuteResponse {
+    let sql = statement.sql.clone();
+    let answer = lease.client.execute(&asked(lease, statement));
+    answer.unwrap_or_else(|error| panic!("{sql}: {error}"))
+}
+
+/// The lease still has the backend that it was granted.
+#[track_caller]
+pub fn assert_same_backend(lease: &Held) {
+    assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
 }

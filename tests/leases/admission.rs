@@ -1,26 +1,18 @@
 //! Who gets a connection, when, and what becomes of those who do not.
 
+use crate::harness::{park, parked};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::harness::{
     acquire_later, answer, code, eventually, millis, postgres, refused, request, retry_delay,
-    tenant, Later, Service, Tenant,
+    tenant, Service,
 };
 use connection_pool_manager::client::service::{CallError, Client};
-use connection_pool_manager::proto::connection_pool::{ConnectionRequest, ConnectionResponse};
+use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use futures_executor::block_on;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-
-/// Requests that wait as long as a request may.
-fn parked(tenant: &Tenant) -> ConnectionRequest {
-    ConnectionRequest { wait_timeout: millis(300_000), ..request(tenant) }
-}
-
-fn park(client: &Client, tenant: &Tenant, count: usize) -> Vec<Later<ConnectionResponse>> {
-    (0..count).map(|_| acquire_later(client, &parked(tenant))).collect()
-}
 
 #[test]
 fn two_hundred_cold_clients_share_twenty_backends_and_all_are_served() {

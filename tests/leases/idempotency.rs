@@ -1,5 +1,6 @@
 //! GetConnection with a `request_id`: repeated, it is the same request.
 
+use crate::harness::parked;
 use std::collections::HashSet;
 
 use crate::harness::proxy::Proxy;
@@ -16,10 +17,6 @@ use futures_util::FutureExt;
 /// A request of this name that waits as long as a request may.
 fn named(tenant: &Tenant, name: &str) -> ConnectionRequest {
     ConnectionRequest { request_id: format!("{name:-<16}").into_bytes(), ..parked(tenant) }
-}
-
-fn parked(tenant: &Tenant) -> ConnectionRequest {
-    ConnectionRequest { wait_timeout: millis(300_000), ..request(tenant) }
 }
 
 /// Asks, and waits until so many stand in the queue.

@@ -1,21 +1,17 @@
 //! What one caller does or suffers is nothing to the others.
 
 use crate::harness;
+use crate::harness::parked;
 use crate::harness::proxy::Proxy;
 use crate::harness::sql::{one_shot, sleeping_one_shot};
 use crate::harness::{
-    acquire_later, answer, eventually, execute_later, millis, refused, request, tenant, Later,
-    Service, Tenant,
+    acquire_later, answer, eventually, execute_later, refused, request, tenant, Later, Service,
+    Tenant,
 };
 use connection_pool_manager::client::service::session::Session;
 use connection_pool_manager::client::service::Client;
-use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use connection_pool_manager::proto::sql::session_request::Kind;
 use futures_util::FutureExt;
-
-fn parked(tenant: &Tenant) -> ConnectionRequest {
-    ConnectionRequest { wait_timeout: millis(300_000), ..request(tenant) }
-}
 
 #[track_caller]
 fn assert_unanswered<T: Unpin>(calls: &mut [Later<T>]) {

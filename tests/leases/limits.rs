@@ -1,6 +1,7 @@
 //! What a tenant, a connection and a caller may have, and what those are told
 //! who want more.
 
+use crate::harness::{park, parked};
 use std::collections::HashMap;
 
 use crate::harness::sql::{one_shot, sleeping_one_shot};
@@ -13,14 +14,6 @@ use connection_pool_manager::client::service::{CallError, Client};
 use connection_pool_manager::proto::connection_pool::{ConnectionRequest, ConnectionResponse};
 use futures_executor::block_on;
 use futures_util::FutureExt;
-
-fn parked(tenant: &Tenant) -> ConnectionRequest {
-    ConnectionRequest { wait_timeout: millis(300_000), ..request(tenant) }
-}
-
-fn park(client: &Client, tenant: &Tenant, count: usize) -> Vec<Later<ConnectionResponse>> {
-    (0..count).map(|_| acquire_later(client, &parked(tenant))).collect()
-}
 
 /// The facts of a refusal for want of room, which is worth another try later.
 #[track_caller]

@@ -1,5 +1,6 @@
 //! A database that is away costs its own tenant clear errors, and others nothing.
 
+use crate::harness::sql::assert_error;
 use std::net::{Ipv4Addr, TcpListener};
 
 use crate::harness;
@@ -8,15 +9,9 @@ use crate::harness::{
     acquire_later, answer, code, eventually, millis, now, refused, request, retry_delay, tenant,
     tenant_on, Service, Tenant,
 };
-use connection_pool_manager::client::service::CallError;
 use connection_pool_manager::embedded::{Embedded, Options, StopMode};
 use connection_pool_manager::proto::connection_pool::{BreakerState, ConnectionRequest};
 use futures_util::FutureExt;
-
-#[track_caller]
-fn is(error: &CallError, code: i32, reason: &str) {
-    assert_eq!((error.code, error.reason.as_str()), (code, reason), "{error}");
-}
 
 /// Asks until the breaker is open.
 fn open_breaker(service: &Service, tenant: &Tenant) {
@@ -53,7 +48,7 @@ fn while_the_breaker_is_open_callers_are_told_at_once_and_no_connect_is_made_for
     let (before, client) = (failures(), service.client());
     for _ in 0..200 {
         let error = refused(client.acquire(&tenant.name, &tenant.dsn));
-        is(&error, code::UNAVAILABLE, "BREAKER_OPEN");
+        assert_error(&error, code::UNAVAILABLE, "BREAKER_OPEN");
         assert!(error.message.contains("refused") && error.message.contains(" s ago"), "{error}");
     }
     let probes = failures() - before;
@@ -89,10 +84,7 @@ fn idle_connections_are_leased_while_no_new_one_can_be_had() {
     // Its pings would wait for the frozen server's answers.
     let (service, tenant) = (Service::start(), tenant_on(&postgres));
     let proxy = Proxy::to(postgres.port());
-    let by_proxy =
-        tenant.dsn.replace(&format!("port={}", postgres.port()), &format!("port={}", proxy.port));
-    assert_ne!(by_proxy, tenant.dsn);
-    let tenant = Tenant { dsn: by_proxy, ..tenant }.pool_of(2);
+    let tenant = tenant.over(&proxy).pool_of(2);
     let lease = service.lease(&tenant);
     proxy.refuse();
     open_breaker(&service, &tenant);
@@ -102,7 +94,7 @@ fn idle_connections_are_leased_while_no_new_one_can_be_had() {
     assert_eq!(again.pid, lease.pid);
     again.run(&["select 1"]);
     let error = refused(service.client().acquire(&tenant.name, &tenant.dsn));
-    is(&error, code::UNAVAILABLE, "BREAKER_OPEN");
+    assert_error(&error, code::UNAVAILABLE, "BREAKER_OPEN");
     proxy.forward();
     service.log().wait_for("event=breaker_closed");
     service.lease(&tenant).run(&["select 1"]);
@@ -120,7 +112,7 @@ fn a_wrong_password_is_told_at_once_and_the_breaker_takes_no_notice() {
         match error.reason.as_str() {
             // By then no more than one a second is tried.
             "LOGIN_LIMIT" if n >= 5 => {}
-            _ => is(&error, code::FAILED_PRECONDITION, "CONNECT_REJECTED"),
+            _ => assert_error(&error, code::FAILED_PRECONDITION, "CONNECT_REJECTED"),
         }
     }
     assert_eq!(breaker(&service, &tenant), BreakerState::BREAKER_STATE_CLOSED);
@@ -136,7 +128,7 @@ fn a_full_database_is_told_as_such_and_the_breaker_takes_no_notice() {
     for _ in 0..3 {
         let hurried = ConnectionRequest { wait_timeout: millis(0), ..request(&tenant) };
         let error = refused(service.client().acquire_with(&hurried));
-        is(&error, code::RESOURCE_EXHAUSTED, "DATABASE_FULL");
+        assert_error(&error, code::RESOURCE_EXHAUSTED, "DATABASE_FULL");
     }
     assert_eq!(breaker(&service, &tenant), BreakerState::BREAKER_STATE_CLOSED);
     // Who waits gets what comes back, though it had set out to open one.
@@ -167,9 +159,8 @@ fn open_failures(service: &Service) -> f64 {
 /// The same tenant by a way that can be closed.
 fn by_proxy(tenant: &Tenant) -> (Proxy, Tenant) {
     let proxy = Proxy::to(harness::postgres().port());
-    let dsn = format!("{} port={}", tenant.dsn, proxy.port);
-    let (name, password) = (tenant.name.clone(), tenant.password.clone());
-    (proxy, Tenant { name, password, dsn })
+    let tenant = tenant.over(&proxy);
+    (proxy, tenant)
 }
 
 #[test]
@@ -225,7 +216,7 @@ fn nobody_stands_behind_a_probe_of_a_tenant_that_was_never_open() {
         found
     });
     let error = refused(client.acquire(&tenant.name, &tenant.dsn));
-    is(&error, code::UNAVAILABLE, "BREAKER_OPEN");
+    assert_error(&error, code::UNAVAILABLE, "BREAKER_OPEN");
     let mut probe = probe.unwrap();
     assert!((&mut probe).now_or_never().is_none(), "it was answered before the probe was over");
     // The probe comes through.
@@ -242,7 +233,7 @@ fn another_dsn_of_a_tenant_that_cannot_be_opened_is_tried_at_once() {
     let lease = service.lease(&right);
     lease.run(&["select 1"]);
     let error = refused(service.client().acquire(&wrong.name, &wrong.dsn));
-    is(&error, code::FAILED_PRECONDITION, "DSN_MISMATCH");
+    assert_error(&error, code::FAILED_PRECONDITION, "DSN_MISMATCH");
 }
 
 #[test]
@@ -264,7 +255,7 @@ fn another_dsn_is_tried_at_once_while_the_first_is_being_tried_in_vain() {
         assert!(["DSN_MISMATCH", "DATABASE_UNAVAILABLE"].contains(&&*error.reason), "{error}");
     }
     let error = refused(client.acquire(&wrong.name, &wrong.dsn));
-    is(&error, code::FAILED_PRECONDITION, "DSN_MISMATCH");
+    assert_error(&error, code::FAILED_PRECONDITION, "DSN_MISMATCH");
 }
 
 #[test]
@@ -273,7 +264,7 @@ fn wrong_passwords_of_a_tenant_that_was_never_open_are_told_each_time() {
     let wrong = tenant.dsn.replace(&tenant.password, "wrong-secret");
     for _ in 0..4 {
         let error = refused(service.client().acquire(&tenant.name, &wrong));
-        is(&error, code::FAILED_PRECONDITION, "CONNECT_REJECTED");
+        assert_error(&error, code::FAILED_PRECONDITION, "CONNECT_REJECTED");
     }
     service.lease(&tenant).run(&["select 1"]);
 }
@@ -319,7 +310,7 @@ fn a_black_hole_is_told_when_its_callers_time_is_over_and_not_later() {
     let client = service.client();
     let mut patient = acquire_later(&client, &mute(&listener, "patient", 300_000));
     let error = refused(client.acquire_with(&mute(&listener, "hurried", 1_500)));
-    is(&error, code::UNAVAILABLE, "DATABASE_UNAVAILABLE");
+    assert_error(&error, code::UNAVAILABLE, "DATABASE_UNAVAILABLE");
     assert!(error.message.contains("no answer within 1."), "{error}");
     assert!((&mut patient).now_or_never().is_none());
 }
@@ -344,7 +335,7 @@ fn a_host_that_drops_every_packet_is_told_in_time_too() {
         .collect();
     let service = Service::start();
     let error = refused(service.client().acquire_with(&mute(&listener, "dropped", 1_000)));
-    is(&error, code::UNAVAILABLE, "DATABASE_UNAVAILABLE");
+    assert_error(&error, code::UNAVAILABLE, "DATABASE_UNAVAILABLE");
     assert!(error.message.contains("no answer within 1"), "{error}");
     drop(fillers);
 }

@@ -12,13 +12,8 @@ use connection_pool_manager::proto::sql::ListenRequest;
 /// The same tenant by a way of its own, as if its database were there.
 fn moved(tenant: &Tenant) -> (Proxy, Tenant) {
     let proxy = Proxy::to(harness::postgres().port());
-    let with = with(tenant, &format!("port={}", proxy.port));
-    (proxy, with)
-}
-
-fn with(tenant: &Tenant, keys: &str) -> Tenant {
-    let dsn = format!("{} {keys}", tenant.dsn);
-    Tenant { name: tenant.name.clone(), password: tenant.password.clone(), dsn }
+    let tenant = tenant.over(&proxy);
+    (proxy, tenant)
 }
 
 /// Refused for these keys.
@@ -61,7 +56,7 @@ fn a_moved_database_takes_over_at_once_when_nobody_uses_the_tenant() {
 #[test]
 fn a_moved_database_takes_over_while_the_old_one_is_asked_in_vain_how_it_is() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
-    let new = with(&tenant, "pool_health_check_period=1s");
+    let new = tenant.with("pool_health_check_period=1s");
     let (proxy, old) = moved(&new);
     service.lease(&old).release();
     service.wait_quiet(&old.name);
@@ -135,13 +130,13 @@ fn the_password_beside_another_server_is_guessed_no_faster_than_alone() {
     let (service, tenant) = (Service::start(), tenant());
     let held = service.lease(&tenant);
     for n in 0..5 {
-        let guess = with(&tenant, &format!("host=localhost password=guess{n}"));
+        let guess = tenant.with(&format!("host=localhost password=guess{n}"));
         differs_in(&refused(service.client().acquire(&guess.name, &guess.dsn)), "host");
     }
     held.release();
     // Right or wrong: the answer is the same, and nobody is asked.
     for password in ["guess5", &tenant.password] {
-        let guess = with(&tenant, &format!("host=localhost password={password}"));
+        let guess = tenant.with(&format!("host=localhost password={password}"));
         let error = refused(service.client().acquire(&guess.name, &guess.dsn));
         assert_eq!(error.reason, "LOGIN_LIMIT", "{error}");
     }
@@ -160,7 +155,7 @@ fn what_else_differs_is_named_and_no_value_is() {
         ("port=1 dbname=postgres password=hunter2", "port,dbname"),
         ("search_path=hunter2 my.app=hunter2", "my.app,search_path"),
     ] {
-        let error = refused(client.acquire(&tenant.name, &with(&tenant, keys).dsn));
+        let error = refused(client.acquire(&tenant.name, &tenant.with(keys).dsn));
         differs_in(&error, named);
         assert!(!error.message.contains("hunter2"), "{error}");
     }
@@ -169,12 +164,12 @@ fn what_else_differs_is_named_and_no_value_is() {
 #[test]
 fn applications_of_one_tenant_share_its_pool() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
-    let lease = service.lease(&with(&tenant, "application_name=first"));
+    let lease = service.lease(&tenant.with("application_name=first"));
     let pid = lease.pid;
     assert_eq!(lease.value("show application_name"), "first");
     lease.release();
     service.wait_quiet(&tenant.name);
-    let lease = service.lease(&with(&tenant, "application_name=second"));
+    let lease = service.lease(&tenant.with("application_name=second"));
     assert_eq!(lease.pid, pid);
     // It is the pool's; who wants its own sets it.
     assert_eq!(lease.value("show application_name"), "first");

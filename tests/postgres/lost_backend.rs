@@ -1,5 +1,6 @@
 //! What breaks, and what a caller hears of it.
 
+use crate::harness::sql::assert_error;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 
@@ -20,11 +21,6 @@ fn outcome(error: &CallError) -> Outcome {
     work.outcome.enum_value().unwrap()
 }
 
-#[track_caller]
-fn is(error: &CallError, code: i32, reason: &str) {
-    assert_eq!((error.code, error.reason.as_str()), (code, reason), "{error}");
-}
-
 /// Has PostgreSQL end the backend, and waits until it is gone.
 fn terminate(tenant: &Tenant, lease: &Held) {
     assert_eq!(tenant.sql(&format!("select pg_terminate_backend({})", lease.pid)), "t");
@@ -37,7 +33,7 @@ fn a_backend_killed_under_an_idle_lease_is_told_with_the_next_operation() {
     let lease = service.lease(&tenant);
     terminate(&tenant, &lease);
     let error = lease.fails(&["select 1"]);
-    is(&error, code::UNAVAILABLE, "BACKEND_LOST");
+    assert_error(&error, code::UNAVAILABLE, "BACKEND_LOST");
     assert_eq!(outcome(&error), Outcome::NOT_STARTED);
     assert_eq!(lease.end_reason(), "backend_lost");
     let next = service.lease(&tenant);
@@ -63,7 +59,7 @@ fn a_backend_killed_between_statements_of_a_transaction_has_applied_nothing() {
     lease.run(&["create table orders (n int)", "begin", "insert into orders values (1)"]);
     terminate(&tenant, &lease);
     let error = lease.fails(&["insert into orders values (2)"]);
-    is(&error, code::ABORTED, "BACKEND_LOST");
+    assert_error(&error, code::ABORTED, "BACKEND_LOST");
     assert_eq!(outcome(&error), Outcome::NOT_APPLIED);
     assert_eq!(service.lease(&tenant).value("select count(*) from orders"), "0");
 }
@@ -76,7 +72,7 @@ fn a_backend_killed_in_mid_statement_leaves_the_outcome_unknown() {
     eventually("it sleeps", || tenant.running("pg_sleep") == 1);
     terminate(&tenant, &lease);
     let error = refused(answer(sleep));
-    is(&error, code::UNKNOWN, "BACKEND_LOST");
+    assert_error(&error, code::UNKNOWN, "BACKEND_LOST");
     assert_eq!(outcome(&error), Outcome::UNKNOWN);
     assert_eq!(lease.end_reason(), "backend_lost");
     service.lease(&tenant).run(&["select 1"]);
@@ -115,7 +111,7 @@ fn a_backend_killed_in_mid_statement_of_a_transaction_has_applied_nothing() {
     eventually("it sleeps", || tenant.running("pg_sleep") == 1);
     terminate(&tenant, &lease);
     let error = refused(answer(sleep));
-    is(&error, code::ABORTED, "BACKEND_LOST");
+    assert_error(&error, code::ABORTED, "BACKEND_LOST");
     assert_eq!(outcome(&error), Outcome::NOT_APPLIED);
     assert_eq!(lease.end_reason(), "backend_lost");
     assert_eq!(service.lease(&tenant).value("select count(*) from orders"), "0");
@@ -133,7 +129,7 @@ fn a_caller_who_leaves_has_its_statement_cancelled_and_keeps_its_lease() {
         match lease.client.run(&lease.id, &["select pg_backend_pid()"]) {
             Ok(answer) => text_at(&answer, 0, 0, 0) == lease.pid.to_string(),
             Err(error) => {
-                is(&error, code::FAILED_PRECONDITION, "LEASE_BUSY");
+                assert_error(&error, code::FAILED_PRECONDITION, "LEASE_BUSY");
                 false
             }
         }
@@ -196,18 +192,18 @@ fn what_is_wrong_with_a_dsn_is_told_at_once_and_the_right_one_is_welcome_afterwa
     };
 
     let wrong_password = refused_with(&tenant.dsn.replace(&tenant.password, "wrong-secret"));
-    is(&wrong_password, code::FAILED_PRECONDITION, "CONNECT_REJECTED");
+    assert_error(&wrong_password, code::FAILED_PRECONDITION, "CONNECT_REJECTED");
     assert!(wrong_password.message.contains("password authentication failed"), "{wrong_password}");
     assert_eq!(wrong_password.postgres.unwrap().sqlstate, "28P01");
 
     let no_database = refused_with(&format!("{} dbname=nowhere", tenant.dsn));
-    is(&no_database, code::FAILED_PRECONDITION, "CONNECT_REJECTED");
+    assert_error(&no_database, code::FAILED_PRECONDITION, "CONNECT_REJECTED");
     assert!(no_database.message.contains("database \"nowhere\" does not exist"), "{no_database}");
     assert_eq!(no_database.postgres.unwrap().sqlstate, "3D000");
 
     let (_socket, port) = closed_port();
     let nobody = refused_with(&format!("{} port={port}", tenant.dsn));
-    is(&nobody, code::UNAVAILABLE, "DATABASE_UNAVAILABLE");
+    assert_error(&nobody, code::UNAVAILABLE, "DATABASE_UNAVAILABLE");
     assert!(nobody.message.contains("refused"), "{nobody}");
 
     let lease = service.lease(&tenant);
@@ -225,7 +221,7 @@ fn all_who_wait_for_a_tenant_to_open_hear_why_it_cannot() {
     // More could be as many tries, which are slowed down.
     let calls: Vec<_> = (0..4).map(|_| acquire_later(&client, &wrong)).collect();
     for call in calls {
-        is(&refused(answer(call)), code::FAILED_PRECONDITION, "CONNECT_REJECTED");
+        assert_error(&refused(answer(call)), code::FAILED_PRECONDITION, "CONNECT_REJECTED");
     }
     assert!(!service.knows(&tenant.name));
     service.lease(&tenant).run(&["select 1"]);
@@ -268,7 +264,7 @@ fn a_server_without_tls_is_refused_by_require_and_good_enough_for_prefer() {
     eventually("TLS is off", || tls_answer(postgres.port()) == b'N');
     let require = format!("{} sslmode=require", tenant.dsn);
     let error = refused(service.client().acquire("strict", &require));
-    is(&error, code::FAILED_PRECONDITION, "CONNECT_REJECTED");
+    assert_error(&error, code::FAILED_PRECONDITION, "CONNECT_REJECTED");
     assert!(error.message.contains("the server does not support TLS"), "{error}");
     assert!(!service.knows("strict"));
     assert_eq!(is_encrypted(&service.lease(&tenant)), "false");
@@ -302,7 +298,7 @@ fn a_frozen_backend_costs_its_lease_and_nothing_else() {
         ..ExecuteRequest::default()
     };
     let error = refused(lease.client.execute(&brief));
-    is(&error, code::DEADLINE_EXCEEDED, "STATEMENT_TIMEOUT");
+    assert_error(&error, code::DEADLINE_EXCEEDED, "STATEMENT_TIMEOUT");
     assert_eq!(lease.end_reason(), "backend_lost");
     let next = service.lease(&tenant);
     assert_ne!(next.pid, lease.pid);
@@ -326,7 +322,7 @@ fn a_statement_that_freezes_half_way_is_answered_when_its_time_is_over() {
     eventually("it sleeps", || running_on(&postgres, &tenant.name, "pg_sleep") == 1);
     let frozen = freeze(&postgres, lease.pid);
     let error = refused(answer(call));
-    is(&error, code::DEADLINE_EXCEEDED, "STATEMENT_TIMEOUT");
+    assert_error(&error, code::DEADLINE_EXCEEDED, "STATEMENT_TIMEOUT");
     assert_eq!(lease.end_reason(), "backend_lost");
     service.lease(&tenant).run(&["select 1"]);
     drop(frozen);
@@ -343,7 +339,7 @@ fn a_statement_past_its_timeout_is_cancelled_and_the_lease_goes_on() {
         timeout: millis(200),
         ..ExecuteRequest::default()
     }));
-    is(&error, code::DEADLINE_EXCEEDED, "STATEMENT_TIMEOUT");
+    assert_error(&error, code::DEADLINE_EXCEEDED, "STATEMENT_TIMEOUT");
     assert_eq!(outcome(&error), Outcome::NOT_APPLIED);
     assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
     assert_eq!(tenant.running("pg_sleep"), 0);
@@ -358,11 +354,11 @@ fn a_database_that_stops_is_told_honestly_and_used_again_when_it_is_back() {
     let lease = service.lease(&tenant);
     postgres.stop(StopMode::Fast).unwrap();
     let error = lease.fails(&["select 1"]);
-    is(&error, code::UNAVAILABLE, "BACKEND_LOST");
+    assert_error(&error, code::UNAVAILABLE, "BACKEND_LOST");
     assert_eq!(outcome(&error), Outcome::NOT_STARTED);
     for reason in ["DATABASE_UNAVAILABLE", "DATABASE_UNAVAILABLE", "BREAKER_OPEN"] {
         let error = refused(service.client().acquire(&tenant.name, &tenant.dsn));
-        is(&error, code::UNAVAILABLE, reason);
+        assert_error(&error, code::UNAVAILABLE, reason);
         assert!(error.message.contains("refused"), "{error}");
     }
     postgres.start_again().unwrap();

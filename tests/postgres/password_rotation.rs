@@ -103,8 +103,7 @@ fn few_passwords_are_tried_at_once_and_nothing_is_left_of_them() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
     let client = service.client();
     let proxy = Proxy::to(harness::postgres().port());
-    let dsn = format!("{} port={}", tenant.dsn, proxy.port);
-    let tenant = Tenant { dsn, ..tenant };
+    let tenant = tenant.over(&proxy);
     let lease = service.lease(&tenant);
     proxy.hold();
     let guess = |n: usize| request(&with(&tenant, &format!("guess{n}")));
@@ -135,7 +134,7 @@ fn what_one_client_tries_leaves_room_for_what_another_knows() {
     let (service, old) = (Service::start(), tenant().pool_of(1));
     let (guesser, client) = (service.client(), service.client());
     let proxy = Proxy::to(harness::postgres().port());
-    let old = Tenant { dsn: format!("{} port={}", old.dsn, proxy.port), ..old };
+    let old = old.over(&proxy);
     let lease = service.lease(&old);
     proxy.hold();
     let guess = |n: usize| request(&with(&old, &format!("guess{n}")));
@@ -155,7 +154,7 @@ fn the_right_password_need_not_wait_for_a_wrong_one_that_is_being_tried() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
     let client = service.client();
     let proxy = Proxy::to(harness::postgres().port());
-    let tenant = Tenant { dsn: format!("{} port={}", tenant.dsn, proxy.port), ..tenant };
+    let tenant = tenant.over(&proxy);
     proxy.hold();
     let wrong = acquire_later(&client, &request(&with(&tenant, "wrong")));
     eventually("it is being tried", || service.knows(&tenant.name));

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use crate::harness::proxy::Proxy;
 use crate::harness::{
-    eventually, execute_later, millis, postgres, refused, request, tenant, Service, Tenant,
+    eventually, execute_later, millis, postgres, refused, request, tenant, Service,
 };
 use connection_pool_manager::client::service::statement;
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
@@ -25,12 +25,6 @@ fn assert_tells(line: &str, parts: &[&str]) {
     for part in parts {
         assert!(line.contains(part), "no {part:?} in {line:?}");
     }
-}
-
-/// The same tenant by way of a proxy.
-fn by(proxy: &Proxy, tenant: Tenant) -> Tenant {
-    let (old, new) = (format!("port={}", postgres().port()), format!("port={}", proxy.port));
-    Tenant { dsn: tenant.dsn.replace(&old, &new), ..tenant }
 }
 
 #[test]
@@ -103,7 +97,7 @@ fn a_stop_names_the_leases_that_it_ends() {
 #[test]
 fn a_cancel_that_fails_and_a_connection_that_is_closed_for_it_name_tenant_and_lease() {
     let (service, proxy) = (Service::start(), Proxy::to(postgres().port()));
-    let tenant = by(&proxy, tenant());
+    let tenant = tenant().over(&proxy);
     let asked = ConnectionRequest { holder: "deaf".to_owned(), ..request(&tenant) };
     let client = service.client();
     let granted = client.acquire_with(&asked).unwrap();
@@ -128,7 +122,7 @@ fn a_cancel_that_fails_and_a_connection_that_is_closed_for_it_name_tenant_and_le
 #[test]
 fn an_outage_is_told_by_its_changes_of_state() {
     let (service, proxy) = (Service::start(), Proxy::to(postgres().port()));
-    let tenant = by(&proxy, tenant()).pool_of(2);
+    let tenant = tenant().over(&proxy).pool_of(2);
     let lease = service.lease(&tenant);
     lease.release();
     proxy.cut();

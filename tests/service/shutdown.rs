@@ -4,7 +4,7 @@ use crate::harness;
 use crate::harness::proxy::Proxy;
 use crate::harness::{
     acquire_later, answer, code, eventually, execute_later, now, postgres, refused, request,
-    tenant, Service, Tenant,
+    tenant, Service,
 };
 use rustix::process::Signal;
 
@@ -106,11 +106,7 @@ fn a_one_shot_that_outlasts_the_drain_is_cancelled_too() {
 fn what_hangs_does_not_hold_a_stop_up() {
     let mut service = Service::with(&["--drain-timeout", "1"]);
     let proxy = Proxy::to(postgres().port());
-    let over = |tenant: Tenant| Tenant {
-        dsn: format!("{} port={}", tenant.dsn, proxy.port),
-        ..tenant.pool_of(4)
-    };
-    let (busy, unknown) = (over(tenant()), over(tenant()));
+    let (busy, unknown) = (tenant().over(&proxy).pool_of(4), tenant().over(&proxy).pool_of(4));
     let client = service.client();
     let (lease, _idle) = (service.lease(&busy), service.lease(&busy));
     let sleep = lease.run_later("select pg_sleep(600)");

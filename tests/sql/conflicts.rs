@@ -1,6 +1,7 @@
 //! Leases that get into each other's way, and statements that are cancelled.
 
 use crate::harness::code::{ABORTED, CANCELLED, DEADLINE_EXCEEDED};
+use crate::harness::sql::assert_same_backend;
 use crate::harness::sql::{
     assert_error, assert_sqlstate, on_lease, state_after, state_of, work, FAILED, NONE, OPEN,
 };
@@ -20,11 +21,6 @@ fn two_leases(service: &Service) -> (Tenant, Held, Held) {
         "insert into account values (1, 0), (2, 0)",
     ]);
     (tenant, one, other)
-}
-
-#[track_caller]
-fn assert_same_backend(lease: &Held) {
-    assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
 }
 
 #[test]

@@ -3,8 +3,9 @@
 
 use crate::harness;
 use crate::harness::code::{FAILED_PRECONDITION, INVALID_ARGUMENT, RESOURCE_EXHAUSTED};
+use crate::harness::sql::assert_same_backend;
 use crate::harness::sql::{state, state_after, tenant_of_one, work, FAILED, NONE, OPEN};
-use crate::harness::{postgres, refused, request, Held, Service, Tenant};
+use crate::harness::{postgres, refused, request, Service, Tenant};
 use connection_pool_manager::client::service::{statement, text_at, CallError};
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::query_response::Kind as Streamed;
@@ -68,11 +69,6 @@ fn by_all_ways(service: &Service, tenant: &Tenant, statement: &Statement) -> [Ca
 
 fn harness_pid() -> Statement {
     statement("select pg_backend_pid()")
-}
-
-#[track_caller]
-fn assert_same_backend(lease: &Held) {
-    assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
 }
 
 #[track_caller]

@@ -150,15 +150,9 @@ fn a_commit_that_postgresql_already_has_may_take_effect_when_the_way_to_it_is_lo
     let (service, proxy) = (Service::start(), Proxy::to(postgres().port()));
     let tenant = tenant_of_one();
     tenant.sql("create table thing (n int); grant all on thing to public");
-    let named = |name: &str, dsn: String| Tenant {
-        name: name.to_owned(),
-        password: tenant.password.clone(),
-        dsn,
-    };
-    let holder = service.lease(&named("holder", tenant.dsn.clone()));
-    let port = format!("port={}", postgres().port());
-    let dsn = tenant.dsn.replace(&port, &format!("port={}", proxy.port));
-    let lease = service.lease(&named("lost", dsn));
+    let named = |name: &str, tenant: Tenant| Tenant { name: name.to_owned(), ..tenant };
+    let holder = service.lease(&named("holder", tenant.clone()));
+    let lease = service.lease(&named("lost", tenant.over(&proxy)));
     atomic(&lease, &[INSERTS[0]; 2]).unwrap();
     tenant.sql("truncate thing");
     holder.run(&["begin", "lock table thing in exclusive mode"]);
@@ -202,10 +196,7 @@ fn each_statement_of_an_atomic_call_has_its_own_time() {
 fn a_connection_that_is_cut_under_an_atomic_call_is_told_as_lost() {
     let (service, proxy) = (Service::start(), Proxy::to(postgres().port()));
     let tenant = tenant_of_one();
-    let port = format!("port={}", postgres().port());
-    let dsn = tenant.dsn.replace(&port, &format!("port={}", proxy.port));
-    let lost = Tenant { dsn, name: tenant.name.clone(), password: String::new() };
-    let lease = service.lease(&lost);
+    let lease = service.lease(&tenant.over(&proxy));
     lease.run(&["create table thing (n int)"]);
     let slow = "insert into thing select 1 from pg_sleep(3600)";
     let request = ExecuteRequest { atomic: true, ..on_lease(&lease, &[slow, INSERTS[0]]) };

@@ -2,7 +2,8 @@
 //! what a text means.
 
 use crate::harness;
-use crate::harness::{tenant, Service, Tenant};
+use crate::harness::sql::tenant_of_one;
+use crate::harness::{tenant, Service};
 
 fn hits(service: &Service) -> u64 {
     service.metric("connpool_statement_cache_hits_total").unwrap_or(0.0) as u64
@@ -11,13 +12,9 @@ fn hits(service: &Service) -> u64 {
 /// Counts PostgreSQL's own: what this session has prepared, but for the question.
 const PREPARED: &str = "select count(*)::int from pg_prepared_statements where not from_sql";
 
-fn one_backend(tenant: Tenant) -> Tenant {
-    Tenant { dsn: format!("{} pool_max_conns=1 pool_min_conns=0", tenant.dsn), ..tenant }
-}
-
 #[test]
 fn a_repeated_text_is_prepared_once_also_over_leases() {
-    let (service, tenant) = (Service::start(), one_backend(tenant()));
+    let (service, tenant) = (Service::start(), tenant_of_one());
     for round in 0..3 {
         let lease = service.lease(&tenant);
         let before = hits(&service);
@@ -68,7 +65,7 @@ fn a_table_that_changes_under_a_statement_is_seen() {
 
 #[test]
 fn settings_are_read_as_they_are_now() {
-    let (service, tenant) = (Service::start(), one_backend(tenant()));
+    let (service, tenant) = (Service::start(), tenant_of_one());
     let noon = "select extract(epoch from timestamptz '2024-07-01 12:00')::int8";
     let day = "select extract(month from date '01/02/2024')::int";
     let string = r"select length('a\\b')";
@@ -123,7 +120,7 @@ fn settings_are_read_as_they_are_now() {
 
 #[test]
 fn a_temporary_table_hides_another_at_once() {
-    let (service, tenant) = (Service::start(), one_backend(tenant()));
+    let (service, tenant) = (Service::start(), tenant_of_one());
     let first = service.lease(&tenant);
     first.run(&["create table t (n int)", "insert into t values (1)", "select n from t"]);
     assert_eq!(first.value("select n from t"), "1");
@@ -149,7 +146,7 @@ fn a_temporary_table_hides_another_at_once() {
 
 #[test]
 fn a_cursor_of_the_same_name_is_read_as_what_it_is_now() {
-    let (service, tenant) = (Service::start(), one_backend(tenant()));
+    let (service, tenant) = (Service::start(), tenant_of_one());
     let first = service.lease(&tenant);
     let fetch = |lease: &harness::Held, query: &str| {
         let declare = format!("declare c cursor for {query}");
@@ -176,7 +173,7 @@ fn a_cursor_of_the_same_name_is_read_as_what_it_is_now() {
 
 #[test]
 fn back_at_a_savepoint_texts_mean_what_they_meant_there() {
-    let (service, tenant) = (Service::start(), one_backend(tenant()));
+    let (service, tenant) = (Service::start(), tenant_of_one());
     let lease = service.lease(&tenant);
     lease.run(&["create table u (n int)", "insert into u values (1)"]);
     lease.run(&["create temp table unused (n int)", "begin", "savepoint a"]);
@@ -190,7 +187,7 @@ fn back_at_a_savepoint_texts_mean_what_they_meant_there() {
 
 #[test]
 fn a_stale_plan_inside_a_function_is_told_once_and_nothing_is_run_again() {
-    let (service, tenant) = (Service::start(), one_backend(tenant()));
+    let (service, tenant) = (Service::start(), tenant_of_one());
     let lease = service.lease(&tenant);
     lease.run(&["create table t (n int)", "create sequence tries"]);
     lease.run(&["create function f(n int) returns int language plpgsql as $$ begin \
@@ -207,7 +204,7 @@ fn a_stale_plan_inside_a_function_is_told_once_and_nothing_is_run_again() {
 
 #[test]
 fn a_session_of_another_encoding_garbles_nothing() {
-    let (service, tenant) = (Service::start(), one_backend(tenant()));
+    let (service, tenant) = (Service::start(), tenant_of_one());
     let lease = service.lease(&tenant);
     assert_eq!(lease.value("select length('ä')"), "1");
     lease.run(&["set client_encoding = 'LATIN1'"]);
@@ -230,7 +227,7 @@ fn a_session_of_another_encoding_garbles_nothing() {
 
 #[test]
 fn a_statement_that_is_not_kept_finds_its_own_types() {
-    let (service, tenant) = (Service::with(&["--statement-cache", "0"]), one_backend(tenant()));
+    let (service, tenant) = (Service::with(&["--statement-cache", "0"]), tenant_of_one());
     tenant.sql("create type mood as enum ('sad', 'glad')");
     let lease = service.lease(&tenant);
     // The look-up comes between its preparation and its run.

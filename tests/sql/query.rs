@@ -1,7 +1,8 @@
 //! Streamed results.
 
 use crate::harness;
-use crate::harness::{code, eventually, tenant, Held, Service, Tenant};
+use crate::harness::sql::query_on;
+use crate::harness::{code, eventually, tenant, Service, Tenant};
 use connection_pool_manager::client::service::query::Query;
 use connection_pool_manager::client::service::{statement, CallError, Client};
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
@@ -10,14 +11,6 @@ use connection_pool_manager::proto::sql::value::Kind as Of;
 use connection_pool_manager::proto::sql::{
     Column, QueryRequest, QueryTrailer, Row, RowFormat, Statement, Value,
 };
-
-fn on(lease: &Held, sql: &str) -> QueryRequest {
-    QueryRequest {
-        connection_id: lease.id.clone(),
-        statement: Some(statement(sql)).into(),
-        ..QueryRequest::default()
-    }
-}
 
 fn one_shot(tenant: &Tenant, sql: &str) -> QueryRequest {
     QueryRequest {
@@ -98,7 +91,7 @@ fn a_streamed_result_is_what_execute_gives() {
                '\\x00ff'::bytea, n % 2 = 0, (1, n)::text, point(n, 0) \
                from generate_series(-300, 300) n";
     let executed = lease.run(&[sql]);
-    let streamed = all(&lease.client, &on(&lease, sql));
+    let streamed = all(&lease.client, &query_on(&lease, sql));
     assert_eq!(streamed.columns, executed.results[0].columns);
     assert_eq!(streamed.rows, executed.results[0].rows);
     let trailer = streamed.trailer.unwrap();
@@ -111,7 +104,7 @@ fn binary_rows_are_postgresqls_own() {
     let lease = service.lease(&tenant);
     let request = QueryRequest {
         row_format: RowFormat::ROW_FORMAT_BINARY.into(),
-        ..on(&lease, "select n::int4, null::text, 'ab'::text from generate_series(1, 3) n")
+        ..query_on(&lease, "select n::int4, null::text, 'ab'::text from generate_series(1, 3) n")
     };
     let mut query = lease.client.query(&request).unwrap();
     let (mut rows, mut bytes) = (0, Vec::new());
@@ -138,7 +131,7 @@ fn rows_of_any_width_come_whole_and_in_their_order() {
     for (columns, rows) in [(0, 5000), (1, 50_000), (3, 20_000), (1600, 50)] {
         let list: Vec<_> = (0..columns).map(|column| format!("n * 7 + {column}")).collect();
         let sql = format!("select {} from generate_series(1, {rows}) n", list.join(", "));
-        let read = all(&lease.client, &on(&lease, &sql));
+        let read = all(&lease.client, &query_on(&lease, &sql));
         assert_eq!(read.rows.len(), rows);
         for (row, n) in read.rows.iter().zip(1i64..) {
             let values: Vec<_> = row.values.iter().map(|value| value.kind.clone()).collect();
@@ -148,7 +141,7 @@ fn rows_of_any_width_come_whole_and_in_their_order() {
         }
     }
     let long = "select repeat(n::text, 400000) from generate_series(1, 8) n";
-    let read = all(&lease.client, &on(&lease, long));
+    let read = all(&lease.client, &query_on(&lease, long));
     for (row, n) in read.rows.iter().zip(1..) {
         let expected = Of::Text(n.to_string().repeat(400_000));
         assert!(row.values[0].kind == Some(expected), "row {n}");
@@ -163,14 +156,15 @@ fn parameters_commands_without_rows_and_one_shots_work_too() {
     let parameters = vec![Value { kind: Some(Of::Int(7)), ..Value::default() }];
     let asked = QueryRequest {
         statement: Some(Statement { parameters, ..statement("select $1::int4") }).into(),
-        ..on(&lease, "")
+        ..query_on(&lease, "")
     };
     assert_eq!(all(&lease.client, &asked).rows[0].values[0].kind, Some(Of::Int(7)));
-    let made = all(&lease.client, &on(&lease, "create table t as select generate_series(1, 5)"));
+    let made =
+        all(&lease.client, &query_on(&lease, "create table t as select generate_series(1, 5)"));
     assert_eq!((made.columns.len(), made.trailer.unwrap().rows_affected), (0, 5));
-    let empty = all(&lease.client, &on(&lease, ""));
+    let empty = all(&lease.client, &query_on(&lease, ""));
     assert_eq!(empty.trailer.unwrap().command_tag, "");
-    let last = QueryRequest { release_after: true, ..on(&lease, "select 1") };
+    let last = QueryRequest { release_after: true, ..query_on(&lease, "select 1") };
     assert!(all(&lease.client, &last).trailer.unwrap().session.lease_ended);
     let client = service.client();
     assert_eq!(all(&client, &one_shot(&tenant, "select * from t")).rows.len(), 5);
@@ -190,7 +184,7 @@ fn rows_and_notices_come_when_they_are_there_and_in_their_order() {
     let holder = service.lease(&tenant);
     holder.run(&["select pg_advisory_lock(1)"]);
     let sql = "select pg_temp.told(n) from generate_series(1, 4) n";
-    let mut query = lease.client.query(&on(&lease, sql)).unwrap();
+    let mut query = lease.client.query(&query_on(&lease, sql)).unwrap();
     // Two rows come although the third cannot.
     let mut rows = 0;
     while rows < 2 {
@@ -202,8 +196,10 @@ fn rows_and_notices_come_when_they_are_there_and_in_their_order() {
     holder.run(&["select pg_advisory_unlock(1)"]);
     let rest = read(&mut query);
     assert!(rest.error.is_none());
-    let told =
-        all(&lease.client, &on(&lease, "select pg_temp.told(n) from generate_series(1, 2) n"));
+    let told = all(
+        &lease.client,
+        &query_on(&lease, "select pg_temp.told(n) from generate_series(1, 2) n"),
+    );
     // Never after the row that PostgreSQL sent behind them.
     let texts: Vec<&str> = told.notices.iter().map(|(_, text)| text.as_str()).collect();
     assert_eq!(texts, ["at 1", "at 2"]);
@@ -215,13 +211,13 @@ fn an_error_after_rows_ends_the_stream_with_what_it_was() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
     let sql = "select 1 / (n - 20000) from generate_series(1, 30000) n";
-    let (came, error) = failed(&lease.client, &on(&lease, sql));
+    let (came, error) = failed(&lease.client, &query_on(&lease, sql));
     assert!(came.rows.len() < 20_000);
     assert_eq!((error.code, error.reason.as_str()), (code::INVALID_ARGUMENT, "SQL_ERROR"));
     assert_eq!(error.work.unwrap().outcome.unwrap(), Outcome::NOT_APPLIED);
     let slow = QueryRequest {
         timeout: harness::millis(50),
-        ..on(&lease, "select n, pg_sleep(0.01 * n) from generate_series(1, 10000) n")
+        ..query_on(&lease, "select n, pg_sleep(0.01 * n) from generate_series(1, 10000) n")
     };
     let (_, error) = failed(&lease.client, &slow);
     assert_eq!(error.reason, "STATEMENT_TIMEOUT");
@@ -230,7 +226,7 @@ fn an_error_after_rows_ends_the_stream_with_what_it_was() {
         ("selec 1", "syntax error"),
         ("select 1; select 2", "multiple commands"),
     ] {
-        let (_, error) = failed(&lease.client, &on(&lease, sql));
+        let (_, error) = failed(&lease.client, &query_on(&lease, sql));
         assert!(error.message.contains(part), "{error}");
     }
     let without = QueryRequest { connection_id: lease.id.clone(), ..QueryRequest::default() };
@@ -245,7 +241,7 @@ fn a_row_that_fits_no_message_is_refused_and_the_lease_goes_on() {
     let lease = service.lease(&tenant);
     let sql = "select repeat('x', case when n = 3 then 5000000 else 10 end) \
                from generate_series(1, 1000000) n";
-    let (came, error) = failed(&lease.client, &on(&lease, sql));
+    let (came, error) = failed(&lease.client, &query_on(&lease, sql));
     assert!(came.rows.len() <= 2);
     assert_eq!(error.reason, "RESULT_TOO_LARGE");
     assert_eq!(lease.value("select 1"), "1");
@@ -256,12 +252,12 @@ fn a_gigabyte_flows_through_a_few_megabytes() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
     let sql = |rows: u32| format!("select repeat('x', 8000) from generate_series(1, {rows}) n");
-    all(&lease.client, &on(&lease, &sql(1000)));
+    all(&lease.client, &query_on(&lease, &sql(1000)));
     let before = service.proc_status("VmHWM:");
     let request = QueryRequest {
         row_format: RowFormat::ROW_FORMAT_BINARY.into(),
         timeout: harness::millis(600_000),
-        ..on(&lease, &sql(140_000))
+        ..query_on(&lease, &sql(140_000))
     };
     let mut query = lease.client.query(&request).unwrap();
     let mut bytes = 0;
@@ -281,7 +277,7 @@ fn a_reader_that_stops_stops_postgresql_and_one_that_leaves_cancels_it() {
     let lease = service.lease(&tenant);
     let endless = "select repeat('x', 1000), generate_series(1, 100000000)";
     let before = service.proc_status("VmHWM:");
-    let request = QueryRequest { timeout: harness::millis(5000), ..on(&lease, endless) };
+    let request = QueryRequest { timeout: harness::millis(5000), ..query_on(&lease, endless) };
     let mut query = lease.client.query(&request).unwrap();
     assert!(query.next().unwrap().is_some());
     eventually("PostgreSQL waits for its reader", || waits_for_its_reader(&tenant));
@@ -304,7 +300,7 @@ fn a_reader_that_takes_nothing_for_too_long_is_given_up() {
     let (service, tenant) = (Service::with(&["--stall-timeout", "1"]), tenant());
     let lease = service.lease(&tenant);
     let endless = "select repeat('x', 1000), generate_series(1, 100000000)";
-    let query = lease.client.query(&on(&lease, endless)).unwrap();
+    let query = lease.client.query(&query_on(&lease, endless)).unwrap();
     // The lease is free again although nobody has read or left.
     eventually("the lease is free", || lease.client.run(&lease.id, &["select 1"]).is_ok());
     let mut query = query;
@@ -321,7 +317,7 @@ fn a_result_that_was_cut_short_never_ends_well() {
     for rows in [1_000, 2_000, 4_000, 8_000, 16_000] {
         let lease = service.lease(&tenant);
         let sql = format!("select repeat('x', 1000) from generate_series(1, {rows})");
-        let mut query = lease.client.query(&on(&lease, &sql)).unwrap();
+        let mut query = lease.client.query(&query_on(&lease, &sql)).unwrap();
         // Nobody reads until the statement is over, one way or another.
         eventually("the lease is free", || lease.client.run(&lease.id, &["select 1"]).is_ok());
         let read = read(&mut query);
@@ -336,7 +332,7 @@ fn a_forced_release_ends_a_query_whose_reader_has_stopped() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
     let endless = "select repeat('x', 1000), generate_series(1, 100000000)";
-    let mut query = lease.client.query(&on(&lease, endless)).unwrap();
+    let mut query = lease.client.query(&query_on(&lease, endless)).unwrap();
     assert!(query.next().unwrap().is_some());
     eventually("PostgreSQL waits for its reader", || waits_for_its_reader(&tenant));
     lease.client.release_with(&lease.id, true).unwrap();

@@ -3,6 +3,8 @@
 //! they never cost more than the statement they were for.
 
 use crate::harness::code::{ABORTED, DEADLINE_EXCEEDED, FAILED_PRECONDITION, UNAVAILABLE, UNKNOWN};
+use crate::harness::sql::assert_same_backend;
+use crate::harness::sql::query_on;
 use crate::harness::sql::{
     assert_error, assert_sqlstate, atomic, on_lease, one_shot, state_after, state_of,
     tenant_of_one, work, FAILED, NONE, OPEN,
@@ -10,11 +12,10 @@ use crate::harness::sql::{
 use crate::harness::{
     answer, eventually, execute_later, millis, postgres, refused, request, Held, Service, Tenant,
 };
-use connection_pool_manager::client::service::{statement, text_at, CallError};
+use connection_pool_manager::client::service::{text_at, CallError};
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::session_executed::Outcome as Executed;
 use connection_pool_manager::proto::sql::session_response::Kind as Said;
-use connection_pool_manager::proto::sql::QueryRequest;
 
 /// Its value needs no look at pg_enum, neither by the service nor by PostgreSQL itself.
 const MOOD: &str = "select null::mood as mood";
@@ -42,21 +43,8 @@ fn assert_lookup(error: &CallError, sqlstate: &str, code: i32) {
     assert_eq!(work(error).0, Outcome::NOT_STARTED, "{error}");
 }
 
-#[track_caller]
-fn assert_same_backend(lease: &Held) {
-    assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
-}
-
-fn query_of(lease: &Held, sql: &str) -> QueryRequest {
-    QueryRequest {
-        connection_id: lease.id.clone(),
-        statement: Some(statement(sql)).into(),
-        ..QueryRequest::default()
-    }
-}
-
 fn query(lease: &Held, sql: &str) -> CallError {
-    let mut query = lease.client.query(&query_of(lease, sql)).expect("a call");
+    let mut query = lease.client.query(&query_on(lease, sql)).expect("a call");
     loop {
         match query.next() {
             Ok(Some(_)) => {}
@@ -205,7 +193,7 @@ fn failures_without_end_leave_nothing_behind_and_cost_nothing() {
 
 #[track_caller]
 fn query_runs(lease: &Held, sql: &str) {
-    let mut query = lease.client.query(&query_of(lease, sql)).expect("a call");
+    let mut query = lease.client.query(&query_on(lease, sql)).expect("a call");
     while query.next().unwrap_or_else(|error| panic!("{sql}: {error}")).is_some() {}
 }
 

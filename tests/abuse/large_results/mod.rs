@@ -4,22 +4,15 @@ mod rogue;
 
 use crate::harness;
 use crate::harness::siege::Siege;
+use crate::harness::sql::query_on;
 use crate::harness::{code, eventually, millis, refused, request, tenant, Held, Service};
-use connection_pool_manager::client::service::{statement, CallError};
+use connection_pool_manager::client::service::CallError;
 use connection_pool_manager::proto::sql::query_response::Kind;
 use connection_pool_manager::proto::sql::session_executed::Outcome;
 use connection_pool_manager::proto::sql::session_response::Kind as Said;
 use connection_pool_manager::proto::sql::{CopyInStart, CopyOutRequest, QueryRequest};
 use connection_pool_manager::proto::status::Status;
 use rogue::Rogue;
-
-fn query(lease: &Held, sql: &str) -> QueryRequest {
-    QueryRequest {
-        connection_id: lease.id.clone(),
-        statement: Some(statement(sql)).into(),
-        ..QueryRequest::default()
-    }
-}
 
 /// Reads a streamed result that must fail.
 #[track_caller]
@@ -75,7 +68,7 @@ fn a_row_that_grows_while_it_is_sent_is_refused_before_it_has() {
     let lease = service.lease(&tenant);
     let siege = Siege::start(&service, harness::tenant().pool_of(1));
     for sql in GROWING {
-        let error = fails_streamed(&lease, &query(&lease, sql));
+        let error = fails_streamed(&lease, &query_on(&lease, sql));
         assert_eq!((error.code, &*error.reason), (code::FAILED_PRECONDITION, "RESULT_TOO_LARGE"));
         println!("{sql}: {} kB", siege.grown_kb());
     }
@@ -90,10 +83,14 @@ const ENDLESS: &str = "select (select 10::numeric^131071), generate_series(1, 10
 fn a_time_limit_ends_a_statement_whose_rows_are_long_in_the_making_and_not_its_lease() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
-    let limited = QueryRequest { timeout: millis(500), ..query(&lease, ENDLESS) };
-    let (messages, error) = fails_after(&lease, &limited);
-    assert!(messages > 1, "it had begun: {error}");
-    assert_eq!((error.code, &*error.reason), (code::DEADLINE_EXCEEDED, "STATEMENT_TIMEOUT"));
+    // A busy machine may need more than the first of these to begin.
+    let begins = [500, 2000, 8000, 32_000].into_iter().any(|limit| {
+        let limited = QueryRequest { timeout: millis(limit), ..query_on(&lease, ENDLESS) };
+        let (messages, error) = fails_after(&lease, &limited);
+        assert_eq!((error.code, &*error.reason), (code::DEADLINE_EXCEEDED, "STATEMENT_TIMEOUT"));
+        messages > 1
+    });
+    assert!(begins);
     // What PostgreSQL had sent by then is dropped as it is, so that the statement ends
     // within the grace that it has.
     assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
@@ -103,7 +100,7 @@ fn a_time_limit_ends_a_statement_whose_rows_are_long_in_the_making_and_not_its_l
 fn a_reader_who_leaves_ends_a_statement_whose_rows_are_long_in_the_making_and_not_its_lease() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
-    let mut reading = lease.client.query(&query(&lease, ENDLESS)).unwrap();
+    let mut reading = lease.client.query(&query_on(&lease, ENDLESS)).unwrap();
     while !matches!(reading.next().unwrap().unwrap().kind, Some(Kind::Batch(_))) {}
     drop(reading);
     eventually("the lease is free", || match lease.client.run(&lease.id, &["select 1"]) {
@@ -146,7 +143,7 @@ fn an_error_arrives_with_its_reason_whatever_its_words_are() {
     let mut session = lease.client.open_session(request(&tenant)).unwrap().0;
     for round in 0..20 {
         is_told(&lease.fails(&[insert]));
-        is_told(&fails_streamed(&lease, &query(&lease, insert)));
+        is_told(&fails_streamed(&lease, &query_on(&lease, insert)));
         let start = CopyInStart {
             connection_id: lease.id.clone(),
             sql: "copy t from stdin".to_owned(),

@@ -5,12 +5,11 @@ mod raw;
 
 use crate::harness::h2::{self, message, H2};
 use crate::harness::siege::Siege;
-use crate::harness::{code, eventually, request, tenant, Service, Tenant};
+use crate::harness::sql::one_shot;
+use crate::harness::{code, eventually, request, tenant, Service};
 use connection_pool_manager::client::service::statement;
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
-use connection_pool_manager::proto::sql::{
-    session_request::Kind, ExecuteRequest, SessionExecute, SessionRequest,
-};
+use connection_pool_manager::proto::sql::{session_request::Kind, SessionExecute, SessionRequest};
 use protobuf::Message;
 use raw::{gzipped, Bytes, EXECUTE};
 
@@ -23,15 +22,6 @@ const WATCH: &str = "/grpc.health.v1.Health/Watch";
 /// Plaintext, for what no client library sends.
 fn insecure(more: &[&str]) -> Service {
     Service::with(&[&["--insecure"], more].concat())
-}
-
-fn one_shot(tenant: &Tenant, sql: &str) -> ExecuteRequest {
-    ExecuteRequest {
-        tenant_id: tenant.name.clone(),
-        dsn: tenant.dsn.clone(),
-        statements: vec![statement(sql)],
-        ..ExecuteRequest::default()
-    }
 }
 
 #[test]
@@ -65,7 +55,7 @@ fn a_client_of_grpc_that_compresses_is_told_that_it_must_not() {
     let plain = Bytes::of(&service, None);
     let compressing = Bytes::of(&service, Some(grpcio::CompressionAlgorithms::GRPC_COMPRESS_GZIP));
     let sql = format!("select '{}'", "x".repeat(100_000));
-    let wanted = one_shot(&tenant, &sql).write_to_bytes().unwrap();
+    let wanted = one_shot(&tenant, &[&sql]).write_to_bytes().unwrap();
     plain.call(EXECUTE, &wanted).expect("what is not compressed is served");
     let refused = compressing.call(EXECUTE, &wanted).unwrap_err();
     assert_eq!(refused.code, code::UNIMPLEMENTED, "{refused}");
@@ -117,7 +107,7 @@ fn a_stream_that_has_begun_has_all_the_time_it_wants() {
 #[test]
 fn a_call_that_takes_one_request_gets_neither_none_nor_two() {
     let (service, tenant) = (insecure(&[]), tenant());
-    let wanted = message(&one_shot(&tenant, "select 1").write_to_bytes().unwrap(), false);
+    let wanted = message(&one_shot(&tenant, &["select 1"]).write_to_bytes().unwrap(), false);
     for path in [EXECUTE, CHECK, WATCH] {
         for body in [Vec::new(), [wanted.clone(), wanted.clone()].concat()] {
             let mut h2 = H2::connect(service.port).unwrap();
@@ -245,7 +235,7 @@ fn an_answer_that_nobody_takes_ends_with_its_call() {
     let siege = Siege::start(&service, tenant().pool_of(2));
     // Each is larger than what a client takes that never gives flow control back.
     let wanted = message(
-        &one_shot(&hostile, "select repeat('x', 1000000)").write_to_bytes().unwrap(),
+        &one_shot(&hostile, &["select repeat('x', 1000000)"]).write_to_bytes().unwrap(),
         false,
     );
     let mut h2 = H2::connect(service.port).unwrap();

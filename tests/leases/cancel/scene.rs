@@ -9,7 +9,6 @@ use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use connection_pool_manager::proto::sql::{ExecuteRequest, ExecuteResponse};
 
 use crate::harness::proxy::Proxy;
-use crate::harness::way::Way;
 use crate::harness::{
     answer, eventually, millis, now, postgres, request, tenant, Held, Later, Service, Tenant,
 };
@@ -32,7 +31,7 @@ pub fn pass(time: Instant) {
 pub struct Scene {
     pub service: Service,
     /// Between the service and PostgreSQL.
-    pub way: Way,
+    pub way: Proxy,
     /// Between the callers and the service.
     pub clients: Proxy,
     tenant: Tenant,
@@ -47,19 +46,9 @@ pub struct Scene {
 impl Scene {
     pub fn new() -> Scene {
         let (service, tenant) = (Service::start(), tenant());
-        let way = Way::to(postgres().port());
-        let port = format!("port={}", postgres().port());
-        let mut through = Tenant {
-            name: tenant.name.clone(),
-            password: tenant.password.clone(),
-            dsn: tenant.dsn.replace(&port, &format!("port={}", way.port())),
-        };
-        through = through.pool_of(1);
-        let keeper = Tenant {
-            name: format!("keeper-{}", tenant.name),
-            password: tenant.password.clone(),
-            dsn: tenant.dsn.clone(),
-        };
+        let way = Proxy::to(postgres().port());
+        let through = tenant.over(&way).pool_of(1);
+        let keeper = Tenant { name: format!("keeper-{}", tenant.name), ..tenant.clone() };
         let keeper = service.lease(&keeper.pool_of(1));
         keeper.run(&["create table marker (n int)"]);
         let clients = Proxy::to(service.port);

@@ -92,7 +92,7 @@ impl Cause {
                 eventually("the others have left", || scene.sql(left) == "0");
             }
             Cause::PasswordChanged => change_password(scene, &scene.tenant.password),
-            Cause::Cut => scene.way.mend(),
+            Cause::Cut => scene.way.forward(),
         }
     }
 }

@@ -8,7 +8,7 @@ use connection_pool_manager::embedded::{Embedded, Options};
 use connection_pool_manager::proto::connection_pool::ConnectionResponse;
 use connection_pool_manager::proto::sql::{ExecuteResponse, SessionOpened};
 
-use crate::harness::way::{Hold, Way};
+use crate::harness::proxy::{Hold, Proxy};
 use crate::harness::{acquire_later, eventually, request, tenant_on, Held, Later, Service, Tenant};
 
 /// The tenant's permits: one more than there are leases.
@@ -24,7 +24,7 @@ const GATE: &str = "pg_advisory_xact_lock_shared(1)";
 pub struct Scene {
     pub service: Service,
     pub tenant: Tenant,
-    pub way: Way,
+    pub way: Proxy,
     pub postgres: Embedded,
 }
 
@@ -66,9 +66,8 @@ impl Scene {
             ..Options::default()
         });
         let postgres = postgres.expect("PostgreSQL starts");
-        let way = Way::to(postgres.port());
-        let mut tenant = tenant_on(&postgres).pool_of(CONNECTIONS);
-        tenant.dsn += &format!(" port={}", way.port());
+        let way = Proxy::to(postgres.port());
+        let tenant = tenant_on(&postgres).pool_of(CONNECTIONS).over(&way);
         // A check of what is at rest has a permit for that long. Probes go on.
         let service = Service::with(&["--health-check-interval", "0"]);
         let scene = Scene { service, tenant, way, postgres };

@@ -59,14 +59,20 @@ type Dirt = (&'static [&'static str], &'static str);
 /// Leaves each dirt behind, proves it, and looks what the next lease finds of it.
 fn clean_up_after(tenant: &Tenant, corpus: &[Dirt]) {
     let service = Service::start();
-    let lease = service.lease(tenant);
-    // The library of a language stays once it is loaded, with its settings.
-    lease.run(&["do $$ begin end $$"]);
-    let (clean, pid) = (fingerprint(&lease), lease.pid);
-    assert!(clean.len() > 300, "{clean:#?}");
-    lease.release();
-    for (leaves, shows) in corpus {
+    let lease = || {
         let lease = service.lease(tenant);
+        // The library of a language stays once it is loaded, with its settings.
+        lease.run(&["do $$ begin end $$"]);
+        lease
+    };
+    let first = lease();
+    let clean = fingerprint(&first);
+    assert!(clean.len() > 300, "{clean:#?}");
+    first.release();
+    let mut tried = corpus.iter();
+    let mut next_one = tried.next();
+    while let Some((leaves, shows)) = next_one {
+        let lease = lease();
         for sql in *leaves {
             // Some are meant to fail; the fact below tells.
             let _ = lease.client.run(&lease.id, &[sql]);
@@ -77,11 +83,20 @@ fn clean_up_after(tenant: &Tenant, corpus: &[Dirt]) {
         assert!(proved, "{leaves:?} has not left {shows:?} but {found:#?}");
         lease.release();
         let next = service.lease(tenant);
+        if next.pid != lease.pid {
+            // From time to time what rests is closed, to see whether others could be let
+            // in. Then this has shown nothing.
+            let closed = format!("event=backend_closed tenant={} pid={}", tenant.name, lease.pid);
+            let why = service.log().wait_for(&closed);
+            assert!(why.contains("reason=gave_way"), "{leaves:?} has cost the backend: {why}");
+            next.release();
+            continue;
+        }
         let after = fingerprint(&next);
         let left: Vec<_> = after.symmetric_difference(&clean).collect();
         assert!(left.is_empty(), "{leaves:?} has left {left:#?}");
-        assert_eq!((lease.pid, next.pid), (pid, pid), "{leaves:?} has cost the backend");
         next.release();
+        next_one = tried.next();
     }
 }
 

@@ -1,9 +1,10 @@
 //! COPY that ends before its time.
 
+use crate::harness::sql::one_shot;
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::{CopyInStart, CopyOutRequest};
 
-use super::{assert_goes_on, begun, one_shot, out, put, start, take};
+use super::{assert_goes_on, begun, out, put, start, take};
 use crate::harness::{
     code, eventually, millis, refused, sql::FAILED, tenant, Held, Service, Tenant,
 };
@@ -176,7 +177,7 @@ fn a_backend_lost_before_finish_has_stored_nothing_and_the_answer_says_so() {
     assert_eq!(lease.end_reason(), "backend_lost");
     service.wait_quiet(&tenant.name);
     assert_eq!(tenant.sql("select count(*) from t"), "0");
-    assert!(service.client().execute(&one_shot(&tenant, "select 1")).is_ok());
+    assert!(service.client().execute(&one_shot(&tenant, &["select 1"])).is_ok());
 }
 
 #[test]

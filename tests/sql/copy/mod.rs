@@ -5,12 +5,12 @@ mod order;
 mod refusals;
 
 use crate::harness;
-use crate::harness::{code, millis, tenant, Held, Service, Tenant};
+use crate::harness::{code, millis, tenant, Held, Service};
 use connection_pool_manager::client::service::copy::CopyIn;
-use connection_pool_manager::client::service::{statement, CallError};
+use connection_pool_manager::client::service::CallError;
 use connection_pool_manager::proto::sql::copy_out_response::Kind;
 use connection_pool_manager::proto::sql::{
-    CopyInResponse, CopyInStart, CopyOutRequest, CopyOutTrailer, ExecuteRequest,
+    CopyInResponse, CopyInStart, CopyOutRequest, CopyOutTrailer,
 };
 
 fn start(lease: &Held, sql: &str) -> CopyInStart {
@@ -246,13 +246,4 @@ fn copy_through_other_calls_is_refused_with_a_pointer() {
         assert_eq!(lease.fails(&[sql]).postgres.unwrap().sqlstate, "42501", "{sql}");
     }
     assert_goes_on(&lease);
-}
-
-fn one_shot(tenant: &Tenant, sql: &str) -> ExecuteRequest {
-    ExecuteRequest {
-        tenant_id: tenant.name.clone(),
-        dsn: tenant.dsn.clone(),
-        statements: vec![statement(sql)],
-        ..ExecuteRequest::default()
-    }
 }

@@ -1,12 +1,11 @@
 //! Arrays, enums and domains on their way in and out, judged by PostgreSQL.
 
 use crate::harness;
+use crate::harness::sql::{ask, asked, text, value, with};
 use crate::harness::{code, tenant, Held, Service};
-use connection_pool_manager::client::service::{statement, text_at};
+use connection_pool_manager::client::service::text_at;
 use connection_pool_manager::proto::sql::value::Kind;
-use connection_pool_manager::proto::sql::{
-    ArrayDimension, ArrayValue, ExecuteRequest, ExecuteResponse, Statement, Value,
-};
+use connection_pool_manager::proto::sql::{ArrayDimension, ArrayValue, ExecuteResponse, Value};
 
 /// Array types with values of each, as text.
 const ARRAYS: &[(&str, &[&str])] = &[
@@ -31,29 +30,6 @@ const ARRAYS: &[(&str, &[&str])] = &[
     ("\"char\"[]", &["{a}"]),
     ("int4[][][][][][]", &["{{{{{{1,2}}}}}}"]),
 ];
-
-fn value(kind: Kind) -> Value {
-    Value { kind: Some(kind), ..Value::default() }
-}
-
-fn text(text: &str) -> Value {
-    value(Kind::Text(text.to_owned()))
-}
-
-fn asked(lease: &Held, sql: &str, parameters: &[Value]) -> ExecuteRequest {
-    let statement = Statement { parameters: parameters.to_vec(), ..statement(sql) };
-    ExecuteRequest {
-        connection_id: lease.id.clone(),
-        statements: vec![statement],
-        ..ExecuteRequest::default()
-    }
-}
-
-#[track_caller]
-fn ask(lease: &Held, sql: &str, parameters: &[Value]) -> ExecuteResponse {
-    let answer = lease.client.execute(&asked(lease, sql, parameters));
-    answer.unwrap_or_else(|error| panic!("{sql}: {error}"))
-}
 
 fn first(answer: &ExecuteResponse) -> Value {
     answer.results[0].rows[0].values[0].clone()
@@ -92,12 +68,12 @@ fn an_array_has_postgresqls_bounds_and_elements_and_comes_back_unchanged() {
                 "select $1::{kind}, $1::{kind}::text, coalesce(array_dims($1::{kind}), ''), \
                  coalesce(array_length($1::{kind}, 1), 0)::text"
             );
-            let answer = ask(&lease, &sql, &[text(input)]);
+            let answer = ask(&lease, with(&sql, &[text(input)]));
             let given = first(&answer);
             let Some(Kind::Array(array)) = &given.kind else { panic!("{kind}: {given:?}") };
             assert_eq!(bounds(array), text_at(&answer, 0, 0, 2), "{kind} {input}");
             // Each element is what the element type alone would give.
-            let unnested = ask(&lease, &format!("select unnest($1::{kind})"), &[text(input)]);
+            let unnested = ask(&lease, with(format!("select unnest($1::{kind})"), &[text(input)]));
             let rows = unnested.results[0].rows.iter().map(|row| row.values[0].clone());
             let nan = |value: &Value| matches!(value.kind, Some(Kind::Double(v)) if v.is_nan());
             let expected: Vec<Value> = rows.collect();
@@ -106,7 +82,7 @@ fn an_array_has_postgresqls_bounds_and_elements_and_comes_back_unchanged() {
                 assert!(given == expected || (nan(given) && nan(expected)), "{kind} {input}");
             }
             let back =
-                ask(&lease, &format!("select $1::{kind}::text"), std::slice::from_ref(&given));
+                ask(&lease, with(format!("select $1::{kind}::text"), std::slice::from_ref(&given)));
             assert_eq!(text_at(&back, 0, 0, 0), text_at(&answer, 0, 0, 1), "{kind} {input}");
             assert!(!element.is_empty());
         }
@@ -138,13 +114,13 @@ fn enums_and_domains_are_their_labels_and_base_types() {
     let back: Vec<Value> = kinds.into_iter().map(value).collect();
     let sql = "select $1::mood = 'very happy', $2::positive = 7, $3::secret = '\\x00ff', \
                $4::names = array['a','b']";
-    let answer = ask(&lease, sql, &back);
+    let answer = ask(&lease, with(sql, &back));
     for column in 0..4 {
         assert_eq!(text_at(&answer, 0, 0, column), "true", "column {column}");
     }
     // The domain's rule holds for parameters too.
     let error =
-        lease.client.execute(&asked(&lease, "select $1::positive", &[value(Kind::Int(-1))]));
+        lease.client.execute(&asked(&lease, with("select $1::positive", &[value(Kind::Int(-1))])));
     assert_eq!(harness::refused(error).postgres.unwrap().sqlstate, "23514");
 }
 
@@ -171,7 +147,7 @@ fn an_array_that_does_not_fit_is_refused_by_name_and_nothing_runs() {
         ("select $1::text[]", array(&[1], vec![text("a\0b")]), "NUL"),
         ("select $1::text[]", array(&[1], vec![Value::default()]), "has no value"),
     ] {
-        let error = harness::refused(lease.client.execute(&asked(&lease, sql, &[parameter])));
+        let error = harness::refused(lease.client.execute(&asked(&lease, with(sql, &[parameter]))));
         assert_eq!(error.code, code::INVALID_ARGUMENT, "{error}");
         assert!(error.message.contains(rule), "{error}");
     }

@@ -220,7 +220,7 @@ fn types(lease: &Held) {
 fn stored(lease: &Held, kind: &str, value: &Value) -> String {
     lease
         .run(&["drop table if exists pg_temp.held", &format!("create temp table held (x {kind})")]);
-    ask(lease, with("insert into held values ($1)".to_owned(), std::slice::from_ref(value)));
+    ask(lease, with("insert into held values ($1)", std::slice::from_ref(value)));
     lease.value("select coalesce(x::text, 'NULL') from held")
 }
 
@@ -245,7 +245,7 @@ fn the_edges_of_a_type_come_and_go_unchanged_whatever_the_session_likes() {
             let (given, said) = (first(&said), text_at(&said, 0, 0, 1));
             for lease in [&plain, &strangers[0]] {
                 stored(lease, kind, &given);
-                let back = first(&ask(lease, with("select x from held".to_owned(), &[])));
+                let back = first(&ask(lease, with("select x from held", &[])));
                 assert!(means(&back, &said), "{kind} {input:?}: {given:?} is stored as {back:?}");
             }
         }
@@ -319,7 +319,7 @@ fn what_is_not_translated_goes_back_as_it_came() {
     for (kind, inputs) in RAW {
         for input in *inputs {
             let sql = format!("select $1::{kind}, $1::{kind}::text");
-            let answer = ask(&lease, with(sql.clone(), &[text(input)]));
+            let answer = ask(&lease, with(&sql, &[text(input)]));
             let (given, said) = (first(&answer), text_at(&answer, 0, 0, 1));
             let column = answer.results[0].columns[0].type_oid;
             match given.kind.as_ref().unwrap() {
@@ -335,7 +335,7 @@ fn what_is_not_translated_goes_back_as_it_came() {
     // One byte of no character.
     let high = first(&lease.run(&["select '\\377'::\"char\""]));
     assert!(matches!(&high.kind, Some(Kind::Raw(raw)) if raw.data == [255]), "{high:?}");
-    let back = ask(&lease, with("select $1::\"char\" = '\\377'".to_owned(), &[high]));
+    let back = ask(&lease, with("select $1::\"char\" = '\\377'", &[high]));
     assert_eq!(text_at(&back, 0, 0, 0), "true");
 }
 
@@ -367,7 +367,7 @@ fn arrays_of_every_build_go_back_as_they_came() {
     types(&lease);
     for (kind, input) in NESTED {
         let sql = format!("select $1::{kind}, $1::{kind}::text");
-        let answer = ask(&lease, with(sql.clone(), &[text(input)]));
+        let answer = ask(&lease, with(&sql, &[text(input)]));
         let (given, said) = (first(&answer), text_at(&answer, 0, 0, 1));
         assert!(matches!(given.kind, Some(Kind::Array(_))), "{kind}: {given:?}");
         let answer = ask(&lease, with(sql, std::slice::from_ref(&given)));

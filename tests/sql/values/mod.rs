@@ -4,10 +4,11 @@ mod arrays;
 mod edges;
 mod settings;
 
+use crate::harness::sql::{ask, text, value, with};
 use crate::harness::{tenant, Held, Service};
-use connection_pool_manager::client::service::{statement, text_at};
+use connection_pool_manager::client::service::text_at;
 use connection_pool_manager::proto::sql::value::Kind;
-use connection_pool_manager::proto::sql::{ExecuteRequest, ExecuteResponse, Statement, Value};
+use connection_pool_manager::proto::sql::{ExecuteResponse, Value};
 
 /// How `::text` must be told to speak, for it to be comparable.
 const PLAIN: &[&str] = &[
@@ -141,29 +142,6 @@ const VALUES: &[(&str, &[&str])] = &[
     ("json", &["null", "{\"b\" :  [1, 2.50], \"a\": \"ä\\u0041\"}"]),
     ("jsonb", &["null", "{\"b\": [1, 2.50], \"a\": \"\\\"\"}"]),
 ];
-
-fn value(kind: Kind) -> Value {
-    Value { kind: Some(kind), ..Value::default() }
-}
-
-fn text(text: &str) -> Value {
-    value(Kind::Text(text.to_owned()))
-}
-
-fn with(sql: String, parameters: &[Value]) -> Statement {
-    Statement { parameters: parameters.to_vec(), ..statement(&sql) }
-}
-
-#[track_caller]
-fn ask(lease: &Held, statement: Statement) -> ExecuteResponse {
-    let sql = statement.sql.clone();
-    let request = ExecuteRequest {
-        connection_id: lease.id.clone(),
-        statements: vec![statement],
-        ..ExecuteRequest::default()
-    };
-    lease.client.execute(&request).unwrap_or_else(|error| panic!("{sql}: {error}"))
-}
 
 fn first(answer: &ExecuteResponse) -> Value {
     answer.results[0].rows[0].values[0].clone()
@@ -381,6 +359,6 @@ fn a_large_value_fits_into_one_answer() {
     let lease = service.lease(&tenant);
     let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
     let sent = value(Kind::Bytes(bytes.clone()));
-    let answer = ask(&lease, with("select $1::bytea".to_owned(), &[sent]));
+    let answer = ask(&lease, with("select $1::bytea", &[sent]));
     assert!(first(&answer).kind == Some(Kind::Bytes(bytes)), "3 MB come back changed");
 }

@@ -1,21 +1,16 @@
 //! Settings that change what is written and how it is read: values arrive spelt
 //! as documented all the same, and no lease reads with the settings of another.
 
+use crate::harness;
+use crate::harness::sql::{text, with};
 use crate::harness::{tenant, Held, Service};
-use connection_pool_manager::client::service::{statement, text_at};
-use connection_pool_manager::proto::sql::value::Kind;
-use connection_pool_manager::proto::sql::{ExecuteRequest, ExecuteResponse, Statement, Value};
+use connection_pool_manager::client::service::text_at;
+use connection_pool_manager::proto::sql::ExecuteResponse;
 
 /// One statement, with one text for `$1` if it has one.
 fn ask(lease: &Held, sql: &str, parameter: &str) -> ExecuteResponse {
-    let text = Value { kind: Some(Kind::Text(parameter.to_owned())), ..Value::default() };
-    let parameters = if sql.contains("$1") { vec![text] } else { Vec::new() };
-    let request = ExecuteRequest {
-        connection_id: lease.id.clone(),
-        statements: vec![Statement { parameters, ..statement(sql) }],
-        ..ExecuteRequest::default()
-    };
-    lease.client.execute(&request).unwrap_or_else(|error| panic!("{sql}: {error}"))
+    let parameters = if sql.contains("$1") { vec![text(parameter)] } else { Vec::new() };
+    harness::sql::ask(lease, with(sql, &parameters))
 }
 
 const HABITS: &[&str] = &[
