@@ -11,7 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::{bounded, Receiver, Sender};
 use socket2::SockRef;
 
-use super::{Tenant, PATIENCE};
+use super::PATIENCE;
 
 /// What becomes of bytes on their way.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,13 +73,6 @@ impl Hold {
     /// Waits until the server has something to say on that connection.
     pub fn wait(&self) {
         self.reached.recv_timeout(PATIENCE).expect("the server answers");
-    }
-}
-
-impl Tenant {
-    /// The same tenant, reached over this proxy.
-    pub fn over(&self, proxy: &Proxy) -> Tenant {
-        self.with(&format!("port={}", proxy.port))
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use connection_pool_manager::embedded::Embedded;
 
+use super::proxy::Proxy;
 use super::{backends_on, postgres, running_on};
 
 /// A role and a database of its own, nobody else's.
@@ -65,5 +66,10 @@ impl Tenant {
     /// Its backends that run a statement with this text.
     pub fn running(&self, text: &str) -> usize {
         running_on(postgres(), &self.name, text)
+    }
+
+    /// The same tenant, reached over this proxy.
+    pub fn over(&self, proxy: &Proxy) -> Tenant {
+        self.with(&format!("port={}", proxy.port))
     }
 }
