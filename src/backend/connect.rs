@@ -13,6 +13,7 @@ use crate::backend::cert_files::CertFiles;
 use crate::backend::door::Door;
 use crate::backend::logins::Tries;
 use crate::backend::pg::types::Types;
+use crate::backend::pg::PgBackend;
 use crate::backend::resolve::resolve;
 use crate::backend::session::Backend;
 use crate::backend::starved::in_panic;
@@ -135,12 +136,12 @@ impl PgConnect {
         Ok(tls)
     }
 
-    fn attempt(
+    pub(super) fn attempt(
         &self,
         watch: &Arc<Watch>,
         limit: Duration,
         door: &dyn Door,
-    ) -> Result<Box<dyn Backend>, ConnectError> {
+    ) -> Result<PgBackend, ConnectError> {
         let until = clock::now() + limit;
         let mut attempt = Attempt { watch, door, tls: self.tls()?, limit, until };
         if self.aim.wanted() != TargetSession::PreferStandby {
@@ -166,7 +167,7 @@ impl PgConnect {
         &self,
         attempt: &Attempt<'_>,
         wanted: TargetSession,
-    ) -> Result<Box<dyn Backend>, Vec<ConnectError>> {
+    ) -> Result<PgBackend, Vec<ConnectError>> {
         let mut failed = Vec::new();
         let hosts = self.dsn.hosts.len();
         for (host, behind) in self.dsn.hosts.iter().zip((0..hosts).rev()) {
@@ -213,8 +214,9 @@ impl Connect for PgConnect {
         let limit = self.dsn.connect_timeout.map_or(limit, |own| own.min(limit));
         // The driver panics when it cannot build its runtime, for example
         // without file descriptors; that must cost this attempt only.
-        catch_unwind(AssertUnwindSafe(|| self.attempt(watch, limit, door)))
-            .unwrap_or_else(|panic| Err(in_panic(&*panic)))
+        let backend = catch_unwind(AssertUnwindSafe(|| self.attempt(watch, limit, door)))
+            .unwrap_or_else(|panic| Err(in_panic(&*panic)))?;
+        Ok(Box::new(backend))
     }
 
     fn servers(&self) -> String {

@@ -15,7 +15,6 @@ use crate::backend::decoy::Decoy;
 use crate::backend::handshake::Connector;
 use crate::backend::pg::question::ask;
 use crate::backend::pg::{Equipment, PgBackend};
-use crate::backend::session::Backend;
 use crate::backend::startup::settings;
 use crate::backend::stream::socket::Socket;
 use crate::backend::verdict::{lost, refused, undialled, verdict};
@@ -31,7 +30,7 @@ impl PgConnect {
         attempt: &Attempt<'_>,
         limit: Duration,
         wanted: TargetSession,
-    ) -> Result<Box<dyn Backend>, ConnectError> {
+    ) -> Result<PgBackend, ConnectError> {
         let until = clock::now() + limit;
         let left = || until.saturating_duration_since(clock::now());
         let login = || self.open(host, address, attempt, left(), wanted);
@@ -57,7 +56,7 @@ impl PgConnect {
         attempt: &Attempt<'_>,
         limit: Duration,
         wanted: TargetSession,
-    ) -> Result<Box<dyn Backend>, ConnectError> {
+    ) -> Result<PgBackend, ConnectError> {
         let name = name(host, address);
         let target = format!("{name}:{}", address.port());
         let socket = Socket::connect(address, &self.dsn, limit)
@@ -91,7 +90,7 @@ impl PgConnect {
             statement_cache: self.statement_cache,
             types: Arc::clone(&self.types),
         };
-        Ok(Box::new(PgBackend::new(conversation, pid, equipment)))
+        Ok(PgBackend::new(conversation, pid, equipment))
     }
 
     /// Has the driver log in over this socket, and takes the conversation from it.

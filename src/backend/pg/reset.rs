@@ -256,3 +256,6 @@ fn last_value(body: &[u8]) -> Option<String> {
     let value = row.values().last()??;
     Some(String::from_utf8_lossy(value).into_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! Every clause of a reset is needed: with that one left out, something of a lease stays,
+//! which is gone with all of them. On a real PostgreSQL.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::backend::connect::PgConnect;
+use crate::backend::door::Door;
+use crate::backend::logins::{Logins, Tries};
+use crate::backend::session::Backend;
+use crate::backend::stream::watch::Watch;
+use crate::backend::tls::Tls;
+use crate::config::dsn::Dsn;
+use crate::core::callers::CallerId;
+use crate::core::ids::TenantId;
+use crate::core::seats::Asker;
+use crate::embedded::{Embedded, Options};
+use crate::error::ConnectError;
+
+/// What can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Clause {
+    Rollback,
+    /// An expression of [`Step::Look`].
+    Look(&'static str),
+    ResetAll,
+    Plans,
+    Temporary,
+    Sequences,
+    Unlisten,
+    CloseAll,
+    Deallocate,
+}
+
+/// The expressions of [`Step::Look`] that do something, and what can stand for each.
+const EXPRESSIONS: [(&str, &str); 4] = [
+    ("pg_catalog.set_config('session_authorization', NULL, false)", "NULL"),
+    ("pg_catalog.set_config('role', NULL, false)", "NULL"),
+    ("pg_catalog.pg_advisory_unlock_all()", "NULL"),
+    ("pg_catalog.setseed($1)", "$1::float8"),
+];
+
+/// A clause, what a lease leaves that the clause takes back, and what looks for it.
+type Needed = (Clause, &'static [&'static str], &'static str);
+
+const ADVISORY: &str =
+    "select objid from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()";
+const PREPARED: &str = "select name from pg_prepared_statements where from_sql";
+
+const NEEDED: [Needed; 13] = [
+    (Clause::Rollback, &["begin", "insert into thing values (1)"], "select count(*) from thing"),
+    (Clause::Look(EXPRESSIONS[0].0), &["set session authorization auditor"], "select session_user"),
+    // The role comes with the login.
+    (Clause::Look(EXPRESSIONS[1].0), &["set role none"], "select current_user"),
+    (Clause::Look(EXPRESSIONS[2].0), &["select pg_advisory_lock(42)"], ADVISORY),
+    (Clause::Look(EXPRESSIONS[3].0), &["select setseed(0.42)"], "select random()"),
+    (Clause::ResetAll, &["set work_mem = '77MB'"], "show work_mem"),
+    (
+        Clause::Plans,
+        &["select set_config('timezone', 'Etc/GMT+4', false)", "select noon()"],
+        "select noon()",
+    ),
+    (
+        Clause::Temporary,
+        &["create temp table mine (n int)"],
+        "select count(*) from pg_class where relname = 'mine'",
+    ),
+    (Clause::Sequences, &["select nextval('ticks')"], "select lastval() > 0"),
+    (Clause::Unlisten, &["listen news"], "select pg_listening_channels()"),
+    (
+        Clause::CloseAll,
+        &["declare mine cursor with hold for select 1"],
+        "select name from pg_cursors where is_holdable",
+    ),
+    (Clause::Deallocate, &["prepare mine as select 1"], PREPARED),
+    (Clause::Deallocate, &["prepare \"My; \"\"s\"\"\" as select 1"], PREPARED),
+];
+
+/// Every server lets everybody in.
+struct Open;
+
+impl Door for Open {
+    fn enter(&self, _: SocketAddr) -> Result<(), ConnectError> {
+        Ok(())
+    }
+    fn told(&self, _: Option<&ConnectError>) {}
+}
+
+/// A PostgreSQL whose user `boss`, a superuser, has a role that comes with its login.
+fn server() -> Embedded {
+    let server = Embedded::start(Options::default()).unwrap();
+    server.create_tenant("boss", "secret").unwrap();
+    let sql = "create role auditor; create role app superuser; alter role boss superuser;
+         grant app to boss; alter role boss set role = 'app';
+         create table thing (n int); create sequence ticks;
+         create function noon() returns float8 language plpgsql as
+             $$ begin return extract(hour from timestamptz '2024-07-01 12:00' at time zone 'UTC'); end $$";
+    server.sql("boss", sql).unwrap();
+    server
+}
+
+/// A backend that was made as new once, and so has the steps prepared.
+fn backend(server: &Embedded) -> PgBackend {
+    let dsn = Dsn::parse(&server.tenant_dsn("boss", "secret")).unwrap();
+    let (tenant, caller) = (TenantId::parse("boss").unwrap(), CallerId::new("boss"));
+    let tries = Tries::new(&Logins::default(), &dsn.user, &caller);
+    let asker = Asker { tenant, caller };
+    let tls = Tls::unverified().unwrap();
+    let connect = PgConnect::new(dsn, tries, asker, "boss".to_owned(), tls, None, 100);
+    let watch = Arc::<Watch>::default();
+    let mut backend = connect.attempt(&watch, Duration::from_secs(30), &Open).unwrap();
+    assert!(backend.reset());
+    backend
+}
+
+/// All values of a statement, or that it fails.
+fn run(backend: &mut PgBackend, sql: &str) -> String {
+    let mut found = String::new();
+    let done = simple(&mut backend.conversation, sql, |values| {
+        for value in values.iter().flatten() {
+            found.push_str(&String::from_utf8_lossy(value));
+        }
+    });
+    match done {
+        Ok(()) => found,
+        Err(fault) => fault.expect("PostgreSQL is there").sqlstate,
+    }
+}
+
+/// A reset without this clause.
+fn reset_without(backend: &mut PgBackend, clause: Clause) {
+    let is_open = backend.conversation.facts.transaction.is_open();
+    if is_open && clause != Clause::Rollback {
+        run(backend, "ROLLBACK");
+    }
+    let out = &mut backend.conversation.out;
+    if let Clause::Look(text) = clause {
+        let (name, mut sql) = (Step::Look.statement().0, Step::Look.statement().1.to_owned());
+        // PostgreSQL since 15.9, 16.5 and 17.1 takes the role back with the session's
+        // authorization. Before, that left no role at all.
+        let is_role = text == EXPRESSIONS[1].0;
+        for (at, (known, instead)) in EXPRESSIONS.into_iter().enumerate() {
+            if known == text || is_role && at == 0 {
+                sql = sql.replace(known, instead);
+            }
+        }
+        out.close(name).unwrap();
+        out.parse(name, &sql).unwrap();
+    }
+    let left_out = match clause {
+        Clause::ResetAll => Some(Step::ResetAll),
+        Clause::Plans => Some(Step::Plans),
+        Clause::Temporary => Some(Step::Temporary),
+        Clause::Sequences => Some(Step::Sequences),
+        _ => None,
+    };
+    let steps: Vec<Step> = Step::ALL.into_iter().filter(|step| Some(*step) != left_out).collect();
+    backend.write_steps(&steps, false).unwrap();
+    backend.conversation.out.sync();
+    backend.conversation.send().ok().unwrap();
+    let told = backend.read_steps(&steps).unwrap();
+    assert!(told.failed.is_none(), "{:?}", told.failed);
+    let mut seen = told.seen.unwrap();
+    match clause {
+        Clause::Temporary => seen.has_temporary = false,
+        Clause::Unlisten => seen.listens = false,
+        Clause::CloseAll => seen.has_cursors = false,
+        Clause::Deallocate => seen.has_prepared = false,
+        _ => {}
+    }
+    assert!(backend.finish(seen, false));
+}
+
+#[test]
+fn no_clause_can_be_left_out() {
+    let server = server();
+    for (clause, leaves, looks) in NEEDED {
+        let what = format!("{clause:?}, {leaves:?}");
+        let mut dirty = backend(&server);
+        let leave = |backend: &mut PgBackend| leaves.iter().for_each(|sql| drop(run(backend, sql)));
+        leave(&mut dirty);
+        let stays = run(&mut dirty, looks);
+        // PostgreSQL takes back all that it held.
+        drop(dirty);
+
+        let found = run(&mut backend(&server), looks);
+        assert_ne!(found, stays, "{what}: it is there before");
+        let mut left = backend(&server);
+        leave(&mut left);
+        reset_without(&mut left, clause);
+        assert_eq!(run(&mut left, looks), stays, "{what}: it goes without the clause");
+        // With all clauses goes what has just stayed, and what a new session leaves.
+        left.resets.forget();
+        assert!(left.reset(), "{what}");
+        assert_ne!(run(&mut left, looks), stays, "{what}: it stays");
+        let mut whole = backend(&server);
+        leave(&mut whole);
+        assert!(whole.reset(), "{what}");
+        assert_ne!(run(&mut whole, looks), stays, "{what}: it stays");
+    }
+}
+
+#[test]
+fn a_role_is_taken_back_for_itself() {
+    let server = server();
+    let mut backend = backend(&server);
+    run(&mut backend, "set role none");
+    assert_eq!(run(&mut backend, "select current_user"), "boss");
+    reset_without(&mut backend, Clause::Look(EXPRESSIONS[0].0));
+    assert_eq!(run(&mut backend, "select current_user"), "app");
+}
+
+#[test]
+fn every_clause_is_among_those_that_are_left_out() {
+    let is_left_out = |clause| NEEDED.iter().any(|(needed, ..)| *needed == clause);
+    let (_, look) = Step::Look.statement();
+    let mut rest = look.strip_prefix("SELECT ").unwrap();
+    for (expression, _) in EXPRESSIONS {
+        assert!(is_left_out(Clause::Look(expression)), "{expression}");
+        rest = rest.strip_prefix(expression).and_then(|rest| rest.strip_prefix(", ")).unwrap();
+    }
+    // The rest only tells.
+    assert!(rest.starts_with(SETTINGS.strip_prefix("SELECT ").unwrap()), "{rest}");
+    for step in Step::ALL {
+        let clause = match step {
+            Step::Look | Step::Settings => continue,
+            Step::ResetAll => Clause::ResetAll,
+            Step::Plans => Clause::Plans,
+            Step::Temporary => Clause::Temporary,
+            Step::Sequences => Clause::Sequences,
+        };
+        assert!(is_left_out(clause), "{step:?}");
+    }
+}
