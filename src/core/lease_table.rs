@@ -1,6 +1,7 @@
 //! All leases: who has which session, until when, and how those ended that did.
 
 mod entry;
+mod looks;
 mod outcomes;
 mod sweep;
 mod tombstones;
@@ -12,10 +13,12 @@ use super::transaction::TransactionState;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+pub use looks::Summary;
 pub use outcomes::{AllEnded, Denied, Due, Ended, Revoked};
 pub use view::{EndReason, Facts, LeaseState, Left, Terms, Tombstone, Via, View};
 
 use entry::{Lease, Operation, Phase, Record};
+use looks::ByTenant;
 use tombstones::Tombstones;
 
 /// Every lease of the service, and for a while the tombstones of those that ended.
@@ -36,6 +39,7 @@ pub struct LeaseTable<S, H: Clone> {
     next_number: u64,
     numbers: HashMap<ConnectionId, u64>,
     leases: BTreeMap<u64, Lease<S, H>>,
+    by_tenant: ByTenant,
     deadlines: Deadlines<u64>,
     tombstones: Tombstones,
 }
@@ -47,6 +51,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
             next_number: 0,
             numbers: HashMap::new(),
             leases: BTreeMap::new(),
+            by_tenant: ByTenant::default(),
             deadlines: Deadlines::new(),
             tombstones: Tombstones::new(max_tombstones, tombstone_age),
         }
@@ -68,6 +73,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         let number = self.next_number;
         self.next_number += 1;
         self.numbers.insert(id.clone(), number);
+        self.by_tenant.add(&facts.tenant, number);
         let record = Record {
             number,
             id,
@@ -209,46 +215,6 @@ impl<S, H: Clone> LeaseTable<S, H> {
         Ok(self.put_back(lease, now))
     }
 
-    /// The lease as it is; a busy one is not denied.
-    pub fn view(&self, id: &ConnectionId, now: Instant) -> Result<View, Denied> {
-        let Some(lease) = self.numbers.get(id).and_then(|number| self.leases.get(number)) else {
-            return Err(self.tombstones.denied(id, now));
-        };
-        match lease.ran_out(now) {
-            Some((ended_at, reason)) => {
-                Err(Denied::Ended(lease.record.tombstone(reason, ended_at)))
-            }
-            None => Ok(lease.view(now)),
-        }
-    }
-
-    /// How to cancel the operation under the lease; none if none runs.
-    pub fn running(&self, id: &ConnectionId) -> Option<H> {
-        match &self.leases.get(self.numbers.get(id)?)?.phase {
-            Phase::Busy(operation) => Some(operation.handle.clone()),
-            Phase::Idle(_) => None,
-        }
-    }
-
-    /// All leases in the order of the grants.
-    ///
-    /// One whose clock has run out is among them until `due` moves its session out: it still
-    /// occupies a backend.
-    pub fn views(&self, now: Instant) -> Vec<View> {
-        self.leases.values().map(|lease| lease.view(now)).collect()
-    }
-
-    /// How many leases there are, those counted that [`views`](Self::views) shows.
-    pub fn len(&self) -> usize {
-        self.leases.len()
-    }
-
-    /// Whether there is none.
-    #[cfg(test)]
-    pub fn is_empty(&self) -> bool {
-        self.leases.is_empty()
-    }
-
     /// Takes a lease that is not over out of its place, for the length of one call: it goes on to
     /// `put_back` or `bury`.
     fn take(&mut self, id: &ConnectionId, now: Instant) -> Result<Lease<S, H>, Denied> {
@@ -309,6 +275,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
     fn bury(&mut self, record: Record, reason: EndReason, ended_at: Instant) {
         self.deadlines.clear(&record.number);
         self.numbers.remove(&record.id);
+        self.by_tenant.remove(&record.facts.tenant, record.number);
         let tombstone = record.tombstone(reason, ended_at);
         self.tombstones.insert(record.id, tombstone);
     }

@@ -12,8 +12,6 @@ use prometheus::{GaugeVec, IntGaugeVec, Opts, TextEncoder};
 
 use crate::core::breaker::Phase;
 use crate::core::gate::GateState;
-use crate::core::ids::TenantId;
-use crate::core::lease_table::{LeaseState, View};
 use crate::metrics::OTHER;
 use crate::pool::memory::{Level, Use};
 use crate::pool::port::Reach;
@@ -50,16 +48,15 @@ impl Gauges {
         Ok(Gauges { service, descriptions })
     }
 
-    fn fill(&self, leases: &[View], set: &mut dyn FnMut(&str, &[&str], usize)) {
-        self.fill_tenants(leases, set);
+    fn fill(&self, set: &mut dyn FnMut(&str, &[&str], usize)) {
+        self.fill_tenants(set);
         self.fill_servers(set);
         self.fill_service(set);
         self.fill_memory(set);
         set("connpool_build_info", &[env!("CARGO_PKG_VERSION")], 1);
     }
 
-    fn fill_tenants(&self, leases: &[View], set: &mut dyn FnMut(&str, &[&str], usize)) {
-        let leases = by_state(leases);
+    fn fill_tenants(&self, set: &mut dyn FnMut(&str, &[&str], usize)) {
         let metrics = &self.service.context().tools.metrics;
         let mut states: HashMap<&str, usize> = HashMap::new();
         for tenant in self.service.registry.named() {
@@ -84,10 +81,10 @@ impl Gauges {
                 let last = usize::try_from(last).unwrap_or(usize::MAX);
                 set("connpool_last_health_check_timestamp_seconds", &[id], last);
             }
-            let of = |state| leases.get(&(tenant.id().clone(), state)).copied().unwrap_or(0);
-            for state in ["idle", "busy", "in_transaction"] {
-                set("connpool_leases", &[state, id], of(state));
-            }
+            let leases = self.service.leases.summary_of(tenant.id());
+            set("connpool_leases", &["idle", id], leases.idle);
+            set("connpool_leases", &["busy", id], leases.busy);
+            set("connpool_leases", &["in_transaction", id], leases.in_transaction);
             let active = figures.open.saturating_sub(figures.idle + figures.opening);
             set("pool_connections_active", &[id], active);
             set("pool_connections_idle", &[id], figures.idle);
@@ -167,19 +164,6 @@ impl Gauges {
     }
 }
 
-fn by_state(leases: &[View]) -> HashMap<(TenantId, &'static str), usize> {
-    let mut counts = HashMap::new();
-    for view in leases {
-        let state = match view.state {
-            LeaseState::Busy => "busy",
-            LeaseState::Idle if view.transaction.is_open() => "in_transaction",
-            LeaseState::Idle => "idle",
-        };
-        *counts.entry((view.facts.tenant.clone(), state)).or_default() += 1;
-    }
-    counts
-}
-
 /// The one gauge that is no whole number. None: never, its name is a constant.
 fn utilization() -> Option<GaugeVec> {
     let help = "Part of the tenant's limit that is in use, from 0 to 1.";
@@ -214,8 +198,7 @@ impl Collector for Gauges {
             Some((*name, gauge))
         });
         let gauges: HashMap<&str, IntGaugeVec> = gauges.collect();
-        let leases = self.service.leases.views();
-        self.fill(&leases, &mut |name, labels, value| {
+        self.fill(&mut |name, labels, value| {
             if let Some(gauge) = gauges.get(name) {
                 let value = i64::try_from(value).unwrap_or(i64::MAX);
                 // Tenants that share a label are added up.
@@ -225,7 +208,7 @@ impl Collector for Gauges {
         let mut families: Vec<MetricFamily> =
             gauges.values().flat_map(Collector::collect).collect();
         if let Some(ages) = Ages::new() {
-            ages.fill(&self.service, &leases);
+            ages.fill(&self.service);
             families.extend(ages.collect());
         }
         if let Some(ratio) = utilization() {

@@ -10,9 +10,9 @@ use futures_channel::oneshot;
 
 use crate::clock;
 use crate::config::Limits;
-use crate::core::ids::ConnectionId;
+use crate::core::ids::{ConnectionId, TenantId};
 use crate::core::lease_table::{
-    Denied, Due, EndReason, Ended, Facts, LeaseTable, Left, Revoked, Tombstone, Via, View,
+    Denied, Due, EndReason, Ended, Facts, LeaseTable, Left, Revoked, Summary, Tombstone, Via, View,
 };
 use crate::error::{CancelCause, Error};
 use crate::lock::Leaf;
@@ -363,18 +363,26 @@ impl Leases {
         Ok(self.table().view(id, clock::now())?)
     }
 
-    /// All live leases, oldest first.
-    pub fn views(&self) -> Vec<View> {
-        self.table().views(clock::now())
+    /// A tenant's live leases, oldest first.
+    pub fn views_of(&self, tenant: &TenantId) -> Vec<View> {
+        self.table().views_of(tenant, clock::now())
+    }
+
+    /// How many a tenant has.
+    pub fn count_of(&self, tenant: &TenantId) -> usize {
+        self.table().count_of(tenant)
+    }
+
+    /// A tenant's leases in numbers.
+    pub fn summary_of(&self, tenant: &TenantId) -> Summary {
+        self.table().summary_of(tenant)
     }
 
     /// Warns of each lease held for longer than `limit`, once. A leak shows here
     /// with the name of its holder.
     pub fn warn_of_leaks(&self, limit: Duration) {
         let now = clock::now();
-        let old = |view: &&View| now.saturating_duration_since(view.granted_at) > limit;
-        let views = self.views();
-        let views: Vec<&View> = views.iter().filter(old).collect();
+        let views = self.table().held_longer(limit, now);
         let tokens: HashSet<u64> = views.iter().map(|view| view.facts.fencing_token).collect();
         let before = std::mem::replace(&mut *self.warned.lock(), tokens);
         for view in views.iter().filter(|view| !before.contains(&view.facts.fencing_token)) {

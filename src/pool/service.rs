@@ -213,8 +213,6 @@ impl Service {
     pub fn figures(&self, tenant: &TenantId) -> Result<(Figures, usize), Error> {
         let found = self.registry.find(tenant);
         let found = found.ok_or_else(|| Error::TenantNotFound(tenant.clone()))?;
-        let leases = self.leases.views();
-        let own = leases.iter().filter(|view| view.facts.tenant == *tenant);
-        Ok((found.figures(), own.count()))
+        Ok((found.figures(), self.leases.count_of(tenant)))
     }
 }

@@ -75,7 +75,7 @@ fn tell(service: &Service, exhausted: &mut HashSet<TenantId>) {
         still.insert(tenant.id().clone());
         let told = exhausted.contains(tenant.id());
         if !told && logging::admits("tenant_exhausted", Some(tenant.id())) {
-            let (holders, more) = holders(&service.leases.views(), tenant.id());
+            let (holders, more) = holders(&service.leases.views_of(tenant.id()));
             log::warn!(
                 "event=tenant_exhausted tenant={} used={} limit={} waiting={} holders={} \
                  more_holders={more}",
@@ -92,10 +92,10 @@ fn tell(service: &Service, exhausted: &mut HashSet<TenantId>) {
     service.retries.forget_ended(&service.leases);
 }
 
-/// Who holds how many leases of a tenant, the greatest first; and how many are not named.
-fn holders(leases: &[View], tenant: &TenantId) -> (String, usize) {
+/// Who holds how many of these leases, the greatest first; and how many are not named.
+fn holders(leases: &[View]) -> (String, usize) {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for view in leases.iter().filter(|view| view.facts.tenant == *tenant) {
+    for view in leases {
         *counts.entry(&view.facts.holder).or_default() += 1;
     }
     let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();

@@ -1,13 +1,12 @@
 //! How long the longest of something has lasted: what a leak and a jam show first.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, Opts};
 
 use crate::clock;
-use crate::core::lease_table::View;
 use crate::pool::service::Service;
 
 /// Three gauges of each tenant, in seconds; 0 where there is nothing of the kind.
@@ -52,20 +51,17 @@ impl Ages {
     }
 
     /// Reads the values.
-    pub(super) fn fill(&self, service: &Service, leases: &[View]) {
+    pub(super) fn fill(&self, service: &Service) {
         let (metrics, now) = (&service.context().tools.metrics, clock::now());
+        let age = |since: Option<Instant>| {
+            since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+        };
         for tenant in service.registry.named() {
             let id = metrics.label(tenant.id());
-            raise(&self.lease, id, Duration::ZERO);
-            raise(&self.transaction, id, Duration::ZERO);
+            let leases = service.leases.summary_of(tenant.id());
+            raise(&self.lease, id, age(leases.oldest));
+            raise(&self.transaction, id, age(leases.oldest_transaction));
             raise(&self.wait, id, tenant.longest_wait());
-        }
-        for view in leases {
-            let id = metrics.label(&view.facts.tenant);
-            raise(&self.lease, id, now.saturating_duration_since(view.granted_at));
-            if let Some(since) = view.transaction_since {
-                raise(&self.transaction, id, now.saturating_duration_since(since));
-            }
         }
     }
 }

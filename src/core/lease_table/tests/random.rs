@@ -1,7 +1,10 @@
 //! The table against its model.
 
+use super::super::super::ids::TenantId;
+use super::super::Summary;
 use super::model::{Known, Model};
 use super::*;
+use std::collections::BTreeSet;
 
 /// A table, its model, and the operations that run.
 struct Run {
@@ -226,10 +229,38 @@ impl Run {
         assert_eq!((idle, busy), (sessions, handles));
     }
 
+    fn compare_by_tenant(&self, views: &[View]) {
+        let (table, now) = (&self.table, self.now);
+        let tenants: BTreeSet<&TenantId> = views.iter().map(|view| &view.facts.tenant).collect();
+        for tenant in tenants {
+            let own: Vec<View> =
+                views.iter().filter(|view| view.facts.tenant == *tenant).cloned().collect();
+            let count = |is: &dyn Fn(&View) -> bool| own.iter().filter(|view| is(view)).count();
+            let busy = |view: &View| view.state == LeaseState::Busy;
+            let summary = Summary {
+                busy: count(&busy),
+                in_transaction: count(&|view| !busy(view) && view.transaction.is_open()),
+                idle: count(&|view| !busy(view) && !view.transaction.is_open()),
+                oldest: own.iter().map(|view| view.granted_at).min(),
+                oldest_transaction: own.iter().filter_map(|view| view.transaction_since).min(),
+            };
+            assert_eq!(table.summary_of(tenant), summary);
+            assert_eq!(table.count_of(tenant), own.len());
+            assert_eq!(table.views_of(tenant, now), own);
+        }
+        let counted: usize = table.by_tenant.counts().sum();
+        assert_eq!(counted, views.len(), "nothing is left of leases that ended");
+        let limit = ms(50);
+        let is_old = |view: &&View| now.saturating_duration_since(view.granted_at) > limit;
+        let old: Vec<View> = views.iter().filter(is_old).cloned().collect();
+        assert_eq!(table.held_longer(limit, now), old);
+    }
+
     fn compare(&self, n: u32) {
         let (table, model, now) = (&self.table, &self.model, self.now);
         let views: Vec<View> = model.live.iter().map(|known| known.view(now)).collect();
         assert_eq!(table.views(now), views);
+        self.compare_by_tenant(&views);
         assert_eq!((table.len(), table.is_empty()), (views.len(), views.is_empty()));
         let found = model.find(n, now).map(|index| model.live[index].view(now));
         assert_eq!(table.view(&id(n), now), found);

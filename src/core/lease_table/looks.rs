@@ -1,0 +1,135 @@
+//! What is read from the table.
+
+use super::super::ids::{ConnectionId, TenantId};
+use super::entry::{Lease, Phase};
+use super::{Denied, LeaseTable, View};
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+/// The numbers of each tenant's leases, so that a look at one tenant costs nothing for the
+/// leases of others.
+#[derive(Debug, Default)]
+pub(super) struct ByTenant(HashMap<TenantId, BTreeSet<u64>>);
+
+impl ByTenant {
+    pub(super) fn add(&mut self, tenant: &TenantId, number: u64) {
+        match self.0.get_mut(tenant) {
+            Some(own) => drop(own.insert(number)),
+            None => drop(self.0.insert(tenant.clone(), BTreeSet::from([number]))),
+        }
+    }
+
+    pub(super) fn remove(&mut self, tenant: &TenantId, number: u64) {
+        let Some(own) = self.0.get_mut(tenant) else { return };
+        own.remove(&number);
+        if own.is_empty() {
+            self.0.remove(tenant);
+        }
+    }
+
+    /// How many each tenant has.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.values().map(BTreeSet::len)
+    }
+}
+
+/// One tenant's leases in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Leases under which no operation runs, and no transaction is open.
+    pub idle: usize,
+    /// Those under which no operation runs, with an open transaction.
+    pub in_transaction: usize,
+    /// Those under which an operation runs.
+    pub busy: usize,
+    /// When the oldest was granted.
+    pub oldest: Option<Instant>,
+    /// Since when the oldest transaction is open that operations have left.
+    pub oldest_transaction: Option<Instant>,
+}
+
+impl Summary {
+    fn add<S, H>(mut self, lease: &Lease<S, H>) -> Summary {
+        let record = &lease.record;
+        match lease.phase {
+            Phase::Busy(_) => self.busy += 1,
+            Phase::Idle(_) if record.transaction.is_open() => self.in_transaction += 1,
+            Phase::Idle(_) => self.idle += 1,
+        }
+        let earlier = |a: Option<Instant>, b: Option<Instant>| a.into_iter().chain(b).min();
+        self.oldest = earlier(self.oldest, Some(record.granted_at));
+        self.oldest_transaction = earlier(self.oldest_transaction, record.transaction_since);
+        self
+    }
+}
+
+/// One whose clock has run out is counted and shown among others until `due` moves its session
+/// out: it still occupies a backend.
+impl<S, H: Clone> LeaseTable<S, H> {
+    /// The lease as it is; a busy one is not denied.
+    pub fn view(&self, id: &ConnectionId, now: Instant) -> Result<View, Denied> {
+        let Some(lease) = self.numbers.get(id).and_then(|number| self.leases.get(number)) else {
+            return Err(self.tombstones.denied(id, now));
+        };
+        match lease.ran_out(now) {
+            Some((ended_at, reason)) => {
+                Err(Denied::Ended(lease.record.tombstone(reason, ended_at)))
+            }
+            None => Ok(lease.view(now)),
+        }
+    }
+
+    /// How to cancel the operation under the lease; none if none runs.
+    pub fn running(&self, id: &ConnectionId) -> Option<H> {
+        match &self.leases.get(self.numbers.get(id)?)?.phase {
+            Phase::Busy(operation) => Some(operation.handle.clone()),
+            Phase::Idle(_) => None,
+        }
+    }
+
+    fn of<'a>(&'a self, tenant: &TenantId) -> impl Iterator<Item = &'a Lease<S, H>> {
+        let numbers = self.by_tenant.0.get(tenant).into_iter().flatten();
+        numbers.filter_map(|number| self.leases.get(number))
+    }
+
+    /// How many leases a tenant has.
+    pub fn count_of(&self, tenant: &TenantId) -> usize {
+        self.by_tenant.0.get(tenant).map_or(0, BTreeSet::len)
+    }
+
+    /// A tenant's leases in numbers.
+    pub fn summary_of(&self, tenant: &TenantId) -> Summary {
+        self.of(tenant).fold(Summary::default(), Summary::add)
+    }
+
+    /// A tenant's leases in the order of the grants.
+    pub fn views_of(&self, tenant: &TenantId, now: Instant) -> Vec<View> {
+        self.of(tenant).map(|lease| lease.view(now)).collect()
+    }
+
+    /// The leases that have been held for longer than `limit`, in the order of the grants.
+    pub fn held_longer(&self, limit: Duration, now: Instant) -> Vec<View> {
+        let held = |lease: &Lease<S, H>| now.saturating_duration_since(lease.record.granted_at);
+        // They are in that order, so the first that is not leaves none behind it.
+        let old = self.leases.values().take_while(|lease| held(lease) > limit);
+        old.map(|lease| lease.view(now)).collect()
+    }
+
+    /// All leases in the order of the grants.
+    #[cfg(test)]
+    pub fn views(&self, now: Instant) -> Vec<View> {
+        self.leases.values().map(|lease| lease.view(now)).collect()
+    }
+
+    /// How many leases there are.
+    pub fn len(&self) -> usize {
+        self.leases.len()
+    }
+
+    /// Whether there is none.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.leases.is_empty()
+    }
+}
