@@ -2,7 +2,7 @@
 
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
-use openssl::pkey::PKey;
+use openssl::pkey::{PKey, Private};
 use openssl::sign::Signer;
 
 use crate::config::dsn::Dsn;
@@ -61,7 +61,7 @@ impl Identity {
 
 /// Makes fingerprints that mean nothing outside of this process.
 pub(super) struct Digests {
-    key: [u8; 32],
+    key: PKey<Private>,
 }
 
 impl Digests {
@@ -70,7 +70,7 @@ impl Digests {
     /// # Errors
     /// If OpenSSL has no random bytes.
     pub(super) fn new() -> Result<Digests, ErrorStack> {
-        Ok(Digests { key: random::bytes()? })
+        Ok(Digests { key: PKey::hmac(&random::bytes::<32>()?)? })
     }
 
     /// Equal for DSNs of one pool.
@@ -79,8 +79,7 @@ impl Digests {
     /// If OpenSSL fails.
     pub(super) fn fingerprint(&self, dsn: &Dsn) -> Result<Fingerprint, Error> {
         let digest = || {
-            let key = PKey::hmac(&self.key)?;
-            let mut signer = Signer::new(MessageDigest::sha256(), &key)?;
+            let mut signer = Signer::new(MessageDigest::sha256(), &self.key)?;
             let mut digest = [0; 32];
             let counted = Dsn { application_name: None, ..dsn.clone() };
             signer.update(counted.canonical().as_bytes())?;
@@ -90,16 +89,18 @@ impl Digests {
         digest().map_err(|_| Error::Internal("the DSN digest failed"))
     }
 
+    /// The identity of a DSN whose fingerprint is known.
+    ///
     /// # Errors
-    /// As above.
-    pub(super) fn identity(&self, dsn: &Dsn) -> Result<Identity, Error> {
+    /// If OpenSSL fails.
+    pub(super) fn identity(&self, dsn: &Dsn, whole: Fingerprint) -> Result<Identity, Error> {
         let mut without = Dsn { password: None, ..dsn.clone() };
         let but_password = self.fingerprint(&without)?;
         without.hosts = Vec::new();
         let but_both = self.fingerprint(&without)?;
         without.password.clone_from(&dsn.password);
         let but_servers = self.fingerprint(&without)?;
-        Ok(Identity { dsn: self.fingerprint(dsn)?, but_password, but_servers, but_both })
+        Ok(Identity { dsn: whole, but_password, but_servers, but_both })
     }
 }
 
@@ -110,7 +111,10 @@ mod tests {
     #[test]
     fn dsns_of_one_pool_differ_in_nothing_and_others_in_what_they_do() {
         let digests = Digests::new().unwrap();
-        let identity = |text: &str| digests.identity(&Dsn::parse(text).unwrap()).unwrap();
+        let identity = |text: &str| {
+            let dsn = Dsn::parse(text).unwrap();
+            digests.identity(&dsn, digests.fingerprint(&dsn).unwrap()).unwrap()
+        };
         let base = identity("host=h user=u password=p application_name=a");
         for (other, difference) in [
             ("postgres://u:p@h/u", Difference::None),
@@ -129,13 +133,7 @@ mod tests {
             assert_eq!(base.against(&other), difference);
             assert_eq!(other.against(&base), difference);
         }
-        assert!(
-            base.dsn
-                != Digests::new()
-                    .unwrap()
-                    .identity(&Dsn::parse("host=h user=u password=p").unwrap())
-                    .unwrap()
-                    .dsn
-        );
+        let dsn = Dsn::parse("host=h user=u password=p").unwrap();
+        assert!(base.dsn != Digests::new().unwrap().fingerprint(&dsn).unwrap());
     }
 }

@@ -13,7 +13,7 @@ mod room;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use crate::backend::logins::Logins;
@@ -57,7 +57,7 @@ pub struct Registry {
     away: Leaf<Recent<(TenantId, Fingerprint), Arc<Opener>>>,
     draining: AtomicBool,
     /// By which DSNs are compared.
-    pub(super) digests: Digests,
+    digests: Digests,
     /// TLS for DSNs that ask for nothing special.
     tls: Tls,
     /// What PostgreSQL has refused.
@@ -72,6 +72,15 @@ pub struct Target {
     pub tenant: TenantId,
     /// Its DSN, if the request brought one.
     pub dsn: Option<Dsn>,
+    /// What tells that from others, once somebody has asked.
+    digest: OnceLock<Fingerprint>,
+}
+
+impl Target {
+    /// This tenant, with the DSN that the request brought.
+    pub fn new(tenant: TenantId, dsn: Option<Dsn>) -> Target {
+        Target { tenant, dsn, digest: OnceLock::new() }
+    }
 }
 
 impl Registry {
@@ -170,6 +179,15 @@ impl Registry {
         Err(Error::Draining)
     }
 
+    /// What tells this DSN of the target from others. Worked out once for a request.
+    pub(super) fn fingerprint(&self, target: &Target, dsn: &Dsn) -> Result<Fingerprint, Error> {
+        if let Some(known) = target.digest.get() {
+            return Ok(*known);
+        }
+        let fingerprint = self.digests.fingerprint(dsn)?;
+        Ok(*target.digest.get_or_init(|| fingerprint))
+    }
+
     /// The tenant, which is registered if it is new. `by` is whose request it is.
     fn tenant(self: &Arc<Self>, target: &Target, by: &CallerId) -> Result<Arc<Tenant>, Error> {
         if self.draining.load(Ordering::Acquire) {
@@ -180,14 +198,17 @@ impl Registry {
         };
         // Digests of equal length under a secret key: their comparison tells an
         // attacker nothing about the DSN.
-        let fingerprint = self.digests.fingerprint(dsn)?;
+        let fingerprint = self.fingerprint(target, dsn)?;
         let found = self.find(&target.tenant);
         if let Some(tenant) = &found {
             self.may_compare(tenant, dsn, by)?;
         }
         let known = match found {
             Some(tenant) if tenant.fingerprint() == fingerprint => tenant,
-            found => self.another(found, &target.tenant, dsn, by)?,
+            found => {
+                let identity = self.digests.identity(dsn, fingerprint)?;
+                self.another(found, &target.tenant, dsn, identity, by)?
+            }
         };
         self.acquaint(&known, by);
         // Nobody has to stand behind a probe.

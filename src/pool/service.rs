@@ -103,7 +103,7 @@ impl Service {
             self.registry.admit(target, job, wait);
             return Ok(answer);
         };
-        let fingerprint = self.registry.digests.fingerprint(dsn)?;
+        let fingerprint = self.registry.fingerprint(target, dsn)?;
         let key = Key { tenant: target.tenant.clone(), fingerprint, request };
         let deadline = clock::now() + wait;
         match self.retries.call(key, &self.leases, caller, deadline, reply) {

@@ -86,14 +86,14 @@ pub(super) fn connection_id(text: &str) -> Result<ConnectionId, Error> {
 fn target(tenant_id: &str, dsn: &str) -> Result<Target, Error> {
     let tenant = TenantId::parse(tenant_id)?;
     if dsn.is_empty() {
-        return Ok(Target { tenant, dsn: None });
+        return Ok(Target::new(tenant, None));
     }
     let dsn = Dsn::parse(dsn).map_err(|error| {
         let text = error.to_string();
         let named = text.starts_with("dsn");
         Error::invalid("dsn", if named { text } else { format!("dsn: {text}") })
     })?;
-    Ok(Target { tenant, dsn: Some(dsn) })
+    Ok(Target::new(tenant, Some(dsn)))
 }
 
 /// What a GetConnection asks for.

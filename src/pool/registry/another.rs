@@ -35,9 +35,9 @@ impl Registry {
         found: Option<Arc<Tenant>>,
         id: &TenantId,
         dsn: &Dsn,
+        identity: Identity,
         by: &CallerId,
     ) -> Result<Arc<Tenant>, Error> {
-        let identity = self.digests.identity(dsn)?;
         let known = match found {
             // Its DSN has led nowhere so far: another may be the right one.
             Some(tenant) if tenant.is_in_vain() && !tenant.has_another_password(identity) => {
