@@ -95,9 +95,8 @@ impl Server {
         let service = Service::new(&context).map_err(StartError::OpenSsl)?;
         let config = &context.config;
         let http = http::server::Server::start(config.http, &service).map_err(StartError::Http)?;
-        let registry = Arc::clone(&service.registry);
-        let reaper =
-            reaper::start(registry, Arc::clone(&service.leases)).map_err(StartError::Thread)?;
+        let reaper = reaper::start(Arc::clone(&context), Arc::clone(&service.leases))
+            .map_err(StartError::Thread)?;
         let keeper = keeper::start(service.clone()).map_err(StartError::Thread)?;
         let grpc = rpc::server::Server::start(config, &service).map_err(StartError::Grpc)?;
         let guard = guard::start(grpc.port(), bounds, rpc::crowded::crowded, &service)

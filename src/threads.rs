@@ -1,6 +1,8 @@
 //! Every thread of ours is started here, under one of these names.
 
 #[cfg(feature = "server")]
+pub mod agenda;
+#[cfg(feature = "server")]
 pub mod alarms;
 #[cfg(feature = "server")]
 pub mod bell;

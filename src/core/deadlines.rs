@@ -36,6 +36,11 @@ impl<K: Clone + Ord> Deadlines<K> {
         }
     }
 
+    /// The deadline of `key`.
+    pub fn of(&self, key: &K) -> Option<Instant> {
+        self.by_key.get(key).copied()
+    }
+
     /// The earliest deadline.
     pub fn next(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)
@@ -147,6 +152,8 @@ mod tests {
                     }
                 }
                 assert_eq!(deadlines.next(), list.iter().map(|(t, _)| *t).min());
+                let first = list.iter().find(|(_, k)| *k == 0).map(|(t, _)| *t);
+                assert_eq!(deadlines.of(&0), first);
                 assert_eq!(deadlines.len(), list.len());
                 assert_eq!(deadlines.is_empty(), list.is_empty());
             }

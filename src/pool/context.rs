@@ -15,6 +15,7 @@ use crate::pool::servers::Servers;
 use crate::pool::serving::Serving;
 use crate::pool::tools::Tools;
 use crate::pool::waiting_room::WaitingRoom;
+use crate::threads::agenda::Agenda;
 use crate::threads::alarms::Alarms;
 use crate::threads::bell::Bell;
 use crate::threads::workers::Workers;
@@ -29,6 +30,8 @@ pub struct Context {
     pub conversions: Conversions,
     /// Wakes the reaper.
     pub bell: Bell,
+    /// When each tenant's waiters are due.
+    pub agenda: Agenda,
     /// Wakes the keeper.
     pub keeper: Bell,
     /// Whether requests are wanted.
@@ -63,6 +66,7 @@ impl Context {
             ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("r2d2").build();
         Arc::new(Context {
             conversions: Conversions::new(&tools.workers),
+            agenda: Agenda::new(bell.clone()),
             bell,
             keeper: Bell::default(),
             serving: Serving::default(),

@@ -35,6 +35,7 @@ use crate::pool::servers::Owner;
 use crate::pool::store::Store;
 use crate::pool::turn::Line;
 use crate::pool::waiting_room::Full;
+use crate::threads::agenda::Source;
 
 /// A customer: one DSN, one pool, its limits.
 pub struct Tenant {
@@ -227,7 +228,7 @@ impl Tenant {
         match entry {
             Entry::Granted(job) => self.start(job),
             Entry::Queued { id, .. } => {
-                self.context.bell.due(deadline);
+                self.note_deadline(deadline);
                 caller.queued(self, id);
             }
             Entry::Refused(job, Refusal::Closed) => return Err(job),
@@ -244,10 +245,15 @@ impl Tenant {
     }
 
     /// A waiter gets another deadline.
-    pub fn postpone(&self, id: WaiterId, deadline: Instant) {
+    pub fn postpone(self: &Arc<Self>, id: WaiterId, deadline: Instant) {
         if self.gate().postpone(id, deadline) {
-            self.context.bell.due(deadline);
+            self.note_deadline(deadline);
         }
+    }
+
+    /// The reaper is to look at its waiters then.
+    fn note_deadline(self: &Arc<Self>, deadline: Instant) {
+        self.context.agenda.note(Arc::downgrade(self) as Weak<dyn Source>, deadline);
     }
 
     /// A waiter's caller has left.
@@ -257,7 +263,7 @@ impl Tenant {
     }
 
     /// Answers waiters whose time is over. Returns when to look again.
-    pub fn expire(&self, now: Instant, limit: usize) -> Option<Instant> {
+    pub(super) fn expire(&self, now: Instant, limit: usize) -> Option<Instant> {
         let mut gate = self.gate();
         let expired = gate.expire(now, limit);
         let next = gate.next_deadline();
@@ -426,5 +432,11 @@ impl Tenant {
                 drop(counted);
             });
         }
+    }
+}
+
+impl Source for Tenant {
+    fn act(&self, now: Instant, limit: usize) -> Option<Instant> {
+        self.expire(now, limit)
     }
 }

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{after, select};
 
 use crate::clock;
+use crate::pool::context::Context;
 use crate::pool::leases::Leases;
-use crate::pool::registry::Registry;
 use crate::threads;
 use crate::threads::stop::{Stopped, Thread};
 
 /// Of each kind, so many in a round; then the others have their turn.
 const ROUND: usize = 200;
-/// It looks at everything at least so often.
+/// It looks for what is due at least so often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 /// After a panic it does not spin.
 const AFTER_PANIC: Duration = Duration::from_millis(100);
@@ -23,18 +23,18 @@ const AFTER_PANIC: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// If the system has no thread left.
-pub fn start(registry: Arc<Registry>, leases: Arc<Leases>) -> std::io::Result<Thread> {
+pub fn start(context: Arc<Context>, leases: Arc<Leases>) -> std::io::Result<Thread> {
     Thread::start(threads::REAPER, move |stopped| {
-        run(&registry, &leases, &stopped);
+        run(&context, &leases, &stopped);
     })
 }
 
-fn run(registry: &Registry, leases: &Leases, stopped: &Stopped) {
-    let bell = registry.context().bell.clone();
+fn run(context: &Context, leases: &Leases, stopped: &Stopped) {
+    let bell = context.bell.clone();
     loop {
         bell.awake();
         let now = clock::now();
-        let next = threads::survive(threads::REAPER, || round(registry, leases, now));
+        let next = threads::survive(threads::REAPER, || round(context, leases, now));
         let until = next.unwrap_or(now + AFTER_PANIC);
         bell.sleep_until(until);
         let sleep = after(until.saturating_duration_since(clock::now()));
@@ -47,15 +47,13 @@ fn run(registry: &Registry, leases: &Leases, stopped: &Stopped) {
 }
 
 /// One round; returns when the next is due.
-fn round(registry: &Registry, leases: &Leases, now: Instant) -> Instant {
+fn round(context: &Context, leases: &Leases, now: Instant) -> Instant {
     let mut next = now + LONGEST_SLEEP;
     let mut sooner = |at: Option<Instant>| next = at.map_or(next, |at| next.min(at));
-    let alarms = &registry.context().tools.alarms;
+    let alarms = &context.tools.alarms;
     alarms.run_due(now, ROUND);
     sooner(alarms.next());
     sooner(leases.expire(now, ROUND));
-    for tenant in registry.all() {
-        sooner(tenant.expire(now, ROUND));
-    }
+    sooner(context.agenda.visit_due(now, ROUND));
     next
 }

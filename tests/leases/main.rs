@@ -14,3 +14,4 @@ mod limits;
 mod provenance;
 mod session_stream;
 mod shared_server;
+mod waiting_cost;

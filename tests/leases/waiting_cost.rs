@@ -1,0 +1,89 @@
+//! What those who wait cost the others. Prints it; no time is asserted.
+
+use std::time::Duration;
+
+use crate::harness::fake::Fake;
+use crate::harness::{acquire_later, eventually, millis, now, request, tenant, Service};
+use connection_pool_manager::client::service::statement;
+use connection_pool_manager::proto::connection_pool::ConnectionRequest;
+use connection_pool_manager::proto::sql::query_response::Kind;
+use connection_pool_manager::proto::sql::QueryRequest;
+
+const TENANTS: usize = 300;
+const WAITERS: usize = 34;
+/// What one client connection may have waiting.
+const CONNECTION: usize = 192;
+/// Rows that are sent 20 ms after one another, each alone in its batch.
+const ROWS: usize = 250;
+
+/// What the thread of this name has used of a processor.
+fn used_by(service: &Service, name: &str) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", service.pid())).unwrap();
+    let nanos = |task: std::io::Result<std::fs::DirEntry>| {
+        let path = task.ok()?.path();
+        let is_it = std::fs::read_to_string(path.join("comm")).ok()?.trim() == name;
+        let text = is_it.then(|| std::fs::read_to_string(path.join("schedstat")).ok()).flatten()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    };
+    Duration::from_nanos(tasks.filter_map(nanos).sum())
+}
+
+fn waiting(service: &Service) -> f64 {
+    let (_, page) = service.get("/metrics");
+    let lines = page.lines().filter(|line| line.starts_with("connpool_waiters{"));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+#[test]
+#[ignore = "a measurement of half a minute"]
+fn what_ten_thousand_waiters_cost_the_reaper_while_a_client_streams_slowly() {
+    let service = Service::start();
+    let postgres = Fake::start(|_, _| false);
+    let holder = service.client();
+    let tenants: Vec<_> = (0..TENANTS).map(|n| postgres.tenant(&format!("w{n}"), 1)).collect();
+    for tenant in &tenants {
+        holder
+            .acquire_with(&ConnectionRequest { ttl: millis(3_600_000), ..request(tenant) })
+            .unwrap();
+    }
+    let asks: Vec<_> = (0..WAITERS).flat_map(|_| &tenants).collect();
+    let calls: Vec<_> = asks
+        .chunks(CONNECTION)
+        .map(|asks| {
+            let client = service.client();
+            let later = |tenant| {
+                let wait_timeout = millis(300_000);
+                acquire_later(&client, &ConnectionRequest { wait_timeout, ..request(tenant) })
+            };
+            let calls: Vec<_> = asks.iter().map(|tenant| later(tenant)).collect();
+            (client, calls)
+        })
+        .collect();
+    let all = (TENANTS * WAITERS) as f64;
+    eventually("all wait", || waiting(&service) == all);
+
+    let streaming = tenant();
+    let sql = format!("select repeat('x', 9000), pg_sleep(0.02) from generate_series(1, {ROWS})");
+    let request = QueryRequest {
+        tenant_id: streaming.name.clone(),
+        dsn: streaming.dsn.clone(),
+        statement: Some(statement(&sql)).into(),
+        ..QueryRequest::default()
+    };
+    let client = service.client();
+    let mut query = client.query(&request).unwrap();
+    let (mut batches, mut begun) = (0, (now(), used_by(&service, "reaper")));
+    while let Some(message) = query.next().unwrap() {
+        match message.kind {
+            Some(Kind::Header(_)) => begun = (now(), used_by(&service, "reaper")),
+            Some(Kind::Batch(_)) => batches += 1,
+            _ => {}
+        }
+    }
+    let (took, used) = (begun.0.elapsed(), used_by(&service, "reaper") - begun.1);
+    let share = 100.0 * used.as_secs_f64() / took.as_secs_f64();
+    println!("{batches} batches in {took:?}: the reaper used {used:?}, {share:.2} % of a core");
+    assert_eq!(waiting(&service), all);
+    assert!(batches > ROWS / 2, "{batches} batches");
+    drop(calls);
+}
