@@ -1,6 +1,6 @@
 //! What can go wrong with a request, as a caller can act on it.
 //!
-//! Knows nothing of gRPC; `rpc::status` turns it into a status by one exhaustive
+//! Knows nothing of gRPC; `rpc::convert::status` turns it into a status by one exhaustive
 //! match. No variant carries a DSN, a password, a connection id or a parameter.
 
 mod connect;

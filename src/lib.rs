@@ -25,7 +25,7 @@
 //!
 //! # The way of a request
 //!
-//! Every call comes in by `rpc::entry`: its request must be there in time, is weighed
+//! Every call comes in by `rpc::calls::entry`: its request must be there in time, is weighed
 //! and decoded, a large one by a worker (`pool::conversions`). gRPC's thread then looks
 //! the tenant up (`pool::registry`) and asks its gate: granted, queued or refused, in
 //! one short lock. With a permit the request joins the tenant's line, and a worker takes
@@ -36,11 +36,11 @@
 //! table and back, so two can never share it. At the end the backend is reset and goes
 //! to rest, and the permit goes straight to the oldest waiter.
 //!
-//! A `Session` stream is one future that owns its lease (`rpc::session`,
+//! A `Session` stream is one future that owns its lease (`rpc::calls::session`,
 //! `pool::stream`): whatever way it ends, dropping it ends the lease. A `Query`
-//! or `CopyOut` hands its data to a bounded pipe as it comes (`rpc::outflow`,
+//! or `CopyOut` hands its data to a bounded pipe as it comes (`rpc::streams`,
 //! `pool::work::outlet`), so that a slow reader slows PostgreSQL down and nothing else; a
-//! `CopyIn` has such a pipe the other way (`rpc::copy_in`). All `Listen` calls of a
+//! `CopyIn` has such a pipe the other way (`rpc::calls::copy_in`). All `Listen` calls of a
 //! tenant share one backend, with which one worker stays (`pool::listen`).
 //!
 //! PostgreSQL is spoken to by `backend`: the driver logs in, over a stream that it has on
@@ -49,7 +49,7 @@
 //! write where nothing that is promised depends on the answer between them
 //! (`backend::pg::ahead`).
 //!
-//! A caller who leaves is seen (`rpc::entry`): its waiter leaves the queue, its
+//! A caller who leaves is seen (`rpc::calls::entry`): its waiter leaves the queue, its
 //! statement is cancelled, a grant that cannot be delivered is taken back.
 //!
 //! # Invariants

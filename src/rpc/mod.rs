@@ -1,24 +1,13 @@
 //! The gRPC side: the only place that names grpcio.
 
 mod bind_error;
-mod certificate;
-mod connection_pool;
+mod calls;
 mod convert;
-mod copy_in;
-mod copy_out;
+mod credentials;
 pub mod crowded;
-mod entry;
-mod health;
-mod listen;
-mod outflow;
-mod pipe;
-mod query;
-mod reply;
 pub mod server;
-mod session;
-mod sql;
-mod status;
-mod wire;
+mod services;
+mod streams;
 
 /// Lines of gRPC's C core go to our log from now on. Left alone, it writes them to standard
 /// error itself, on the threads that carry all calls.

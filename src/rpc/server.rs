@@ -12,10 +12,10 @@ use crate::proto::connection_pool_grpc::create_connection_pool_service;
 use crate::proto::health_grpc::create_health;
 use crate::proto::sql_grpc::create_sql_service;
 use crate::proto::METHODS;
-use crate::rpc::certificate::Certificate;
-use crate::rpc::connection_pool::ConnectionPool;
-use crate::rpc::health::Standard;
-use crate::rpc::sql::Sql;
+use crate::rpc::credentials::Certificate;
+use crate::rpc::services::connection_pool::ConnectionPool;
+use crate::rpc::services::health::Standard;
+use crate::rpc::services::sql::Sql;
 use crate::threads;
 use grpcio::{ChannelBuilder, EnvBuilder, ResourceQuota, ServerBuilder, ServerCredentials};
 

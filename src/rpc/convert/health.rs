@@ -1,13 +1,14 @@
 //! Health as it goes over the wire.
 
+use super::fields::unix_timestamp;
 use crate::clock;
 use crate::core::breaker::Phase;
+use crate::core::gate::GateState;
 use crate::core::health::Level;
 use crate::core::ids::TenantId;
 use crate::error::Error;
 use crate::pool::health::{Report, Row};
 use crate::proto::connection_pool as wire;
-use crate::rpc::convert::unix_timestamp;
 
 /// The rows that were asked for: those of one tenant, or all.
 fn asked<'a>(report: &'a Report, tenant_id: &str) -> Result<&'a [Row], Error> {
@@ -101,5 +102,14 @@ pub(in crate::rpc) fn breaker(phase: Phase) -> wire::BreakerState {
         Phase::Closed => wire::BreakerState::BREAKER_STATE_CLOSED,
         Phase::Open => wire::BreakerState::BREAKER_STATE_OPEN,
         Phase::HalfOpen => wire::BreakerState::BREAKER_STATE_HALF_OPEN,
+    }
+}
+
+pub(in crate::rpc) fn tenant_state(state: GateState) -> wire::TenantState {
+    match state {
+        GateState::Opening => wire::TenantState::TENANT_STATE_OPENING,
+        GateState::Active => wire::TenantState::TENANT_STATE_ACTIVE,
+        GateState::Draining => wire::TenantState::TENANT_STATE_DRAINING,
+        GateState::Closed => wire::TenantState::TENANT_STATE_CLOSED,
     }
 }

@@ -20,7 +20,7 @@ const PIECE_BYTES: usize = 64;
 
 /// Both ends. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Intake(Arc<Shared>);
+pub(in crate::rpc) struct Intake(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -56,7 +56,7 @@ impl Intake {
 
     /// Ready if one more message may be read: not before the COPY has its session, so
     /// that what waits for one costs its client.
-    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(in crate::rpc) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         // One for which there was no memory has to go first.
         let counted = state.pieces.back().is_none_or(|(_, held)| held.bytes() > 0);
@@ -72,7 +72,7 @@ impl Intake {
     ///
     /// # Errors
     /// If there is no memory for it.
-    pub(super) fn push(&self, data: Vec<u8>) -> Result<(), Error> {
+    pub(in crate::rpc) fn push(&self, data: Vec<u8>) -> Result<(), Error> {
         let mut state = self.lock();
         if state.end.is_none() && !data.is_empty() {
             let bytes = data.len() + PIECE_BYTES;
@@ -101,13 +101,13 @@ impl Intake {
     }
 
     /// All data was added.
-    pub(super) fn finish(&self) {
+    pub(in crate::rpc) fn finish(&self) {
         self.lock().end.get_or_insert(End::Finished);
         self.0.news.notify_one();
     }
 
     /// No more data comes. What was finished before stays so.
-    pub(super) fn abort(&self, cause: CancelCause) {
+    pub(in crate::rpc) fn abort(&self, cause: CancelCause) {
         self.end(Some(cause));
     }
 
@@ -126,7 +126,7 @@ impl Intake {
     }
 
     /// The worker's end. A client that sends nothing for `stall` is given up.
-    pub(super) fn inlet(&self, stall: Duration) -> Inlet {
+    pub(in crate::rpc) fn inlet(&self, stall: Duration) -> Inlet {
         Inlet { intake: self.clone(), stall, held: Held::default() }
     }
 
@@ -160,7 +160,7 @@ impl Intake {
 }
 
 /// The worker's end.
-pub(super) struct Inlet {
+pub(in crate::rpc) struct Inlet {
     intake: Intake,
     stall: Duration,
     /// The memory of the piece that is being sent.

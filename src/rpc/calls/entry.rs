@@ -29,20 +29,20 @@ use crate::pool::caller::Caller;
 use crate::pool::requests::reply::Answer;
 use crate::pool::service::Service;
 use crate::proto::{Raw, Shaped};
-use crate::rpc::status::status;
+use crate::rpc::convert::status::status;
 use crate::threads;
 use desk::Desk;
-pub(super) use desk::Work;
-pub(super) use messages::Messages;
+pub(in crate::rpc) use desk::Work;
+pub(in crate::rpc) use messages::Messages;
 use patience::Patience;
 use tally::Tally;
 
 /// One call: who asks, what comes, and where the answer goes.
-pub(super) struct Call<Q, M> {
+pub(in crate::rpc) struct Call<Q, M> {
     sink: DuplexSink<M>,
     /// Dropping them cancels the call, so that they outlive the sink's last word.
-    pub(super) messages: Messages<Q>,
-    pub(super) caller: Arc<Caller>,
+    pub(in crate::rpc) messages: Messages<Q>,
+    pub(in crate::rpc) caller: Arc<Caller>,
     /// A message that the caller does not take.
     untaken: Patience,
     /// An answer that is not taken for so long is given up.
@@ -51,7 +51,7 @@ pub(super) struct Call<Q, M> {
 }
 
 /// Why a call goes no further.
-pub(super) enum Ended {
+pub(in crate::rpc) enum Ended {
     /// Its caller has left, or takes nothing.
     Left,
     /// With this.
@@ -67,7 +67,7 @@ impl From<Error> for Ended {
 impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
     /// Serves a call by the future that `served` makes of it. A panic there costs this
     /// call only.
-    pub(super) fn serve<F>(
+    pub(in crate::rpc) fn serve<F>(
         service: &Service,
         ctx: &RpcContext<'_>,
         requests: RequestStream<Raw<Q>>,
@@ -96,7 +96,7 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
     }
 
     /// What `work` makes of the request of a call that has one. It must not block.
-    pub(super) async fn request<T: Send + 'static>(
+    pub(in crate::rpc) async fn request<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(Q, &Arc<Caller>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Ended> {
@@ -115,7 +115,7 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
     }
 
     /// The answer once it is there.
-    pub(super) async fn wait<R>(&mut self, mut answer: Answer<R>) -> Result<R, Ended> {
+    pub(in crate::rpc) async fn wait<R>(&mut self, mut answer: Answer<R>) -> Result<R, Ended> {
         let came = poll_fn(|cx| match Pin::new(&mut answer).poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             Poll::Pending => self.poll_left(cx).map(|()| None),
@@ -128,7 +128,7 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
 
     /// Ready once the caller has left. The call must not be used then any more: a sink
     /// that has failed once panics when it is polled again.
-    pub(super) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(in crate::rpc) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match Pin::new(&mut self.sink).poll_ready(cx) {
             Poll::Ready(Err(_)) => Poll::Ready(()),
             _ => Poll::Pending,
@@ -137,7 +137,7 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
 
     /// Ready once a message can be sent, or the caller has left, or has taken nothing
     /// for `patience` times as long as is allowed. After an error as after `poll_left`.
-    pub(super) fn poll_room(
+    pub(in crate::rpc) fn poll_room(
         &mut self,
         cx: &mut Context<'_>,
         patience: u32,
@@ -155,13 +155,13 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
     }
 
     /// Sends a message, for which there must be room.
-    pub(super) fn send(&mut self, message: M) -> Result<(), Ended> {
+    pub(in crate::rpc) fn send(&mut self, message: M) -> Result<(), Ended> {
         let sent = Pin::new(&mut self.sink).start_send((message, WriteFlags::default()));
         sent.map_err(|_| Ended::Left)
     }
 
     /// Sends the last message, and ends the call well. True: the caller has it.
-    pub(super) async fn finish(self, message: M) -> bool {
+    pub(in crate::rpc) async fn finish(self, message: M) -> bool {
         let Call { mut sink, mut messages, stall, mut tally, .. } = self;
         let sent = async {
             // The hint puts message and status into one write.
@@ -177,7 +177,7 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
     }
 
     /// Ends the call.
-    pub(super) async fn end(self, ended: Ended) {
+    pub(in crate::rpc) async fn end(self, ended: Ended) {
         match ended {
             Ended::Left => self.caller.leave(),
             Ended::Failed(error) => {
@@ -188,7 +188,7 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
     }
 
     /// Ends the call with this status.
-    pub(super) async fn fail(self, status: RpcStatus) {
+    pub(in crate::rpc) async fn fail(self, status: RpcStatus) {
         let Call { sink, mut messages, stall, mut tally, .. } = self;
         tally.ends(status.code());
         // The caller may have left; then nobody needs the error.

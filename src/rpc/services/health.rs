@@ -14,15 +14,15 @@ use crate::proto::health::{
 };
 use crate::proto::health_grpc::Health;
 use crate::proto::Raw;
-use crate::rpc::entry::{Call, Ended};
-use crate::rpc::reply;
+use crate::rpc::calls::entry::{Call, Ended};
+use crate::rpc::calls::reply;
 
 /// The server as a whole, and its services by their full names.
 const NAMES: [&str; 3] = ["", "connectionpool.ConnectionPoolService", "connectionpool.SqlService"];
 
 /// Answers grpc.health.v1.Health, from what readiness is told by too.
 #[derive(Clone)]
-pub(super) struct Standard(pub Service);
+pub(in crate::rpc) struct Standard(pub Service);
 
 impl Standard {
     fn status(&self, name: &str) -> Option<ServingStatus> {

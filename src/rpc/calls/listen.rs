@@ -10,13 +10,15 @@ use protobuf::Message;
 use crate::backend::listen::Notification;
 use crate::error::Error;
 use crate::pool::caller::Caller;
-use crate::pool::listen::{Letter, Mailbox};
 use crate::pool::requests::reply::Reply;
+use crate::pool::listen::{Letter, Mailbox};
 use crate::pool::service::Service;
 use crate::proto::sql::listen_response::Kind;
 use crate::proto::sql::{self, ListenGap, ListenRequest, ListenResponse, ListenStarted};
-use crate::rpc::outflow::{Asked, Outflow};
-use crate::rpc::{convert, wire};
+use crate::rpc::calls::streamed::Asked;
+use crate::rpc::convert;
+use crate::rpc::streams::batch;
+use crate::rpc::streams::result::Outflow;
 
 /// So much may wait for a reader before it is given up: the others must not wait
 /// for it, and to leave something out would be a lie.
@@ -29,14 +31,14 @@ const NAME_BYTES: usize = 63;
 ///
 /// # Errors
 /// If the request breaks a rule, or the tenant takes no more listeners.
-pub(super) fn ask(
+pub(in crate::rpc) fn ask(
     service: &Service,
     request: &ListenRequest,
     caller: &Caller,
 ) -> Result<Asked<Infallible>, Error> {
-    let (target, wait) = convert::sql::listen(request)?;
+    let (target, wait) = convert::requests::listen(request)?;
     let channels = channels(&request.channels)?;
-    let (outflow, inflow) = Outflow::new(service, wire::no_batch);
+    let (outflow, inflow) = Outflow::new(service, batch::no_batch);
     let (reply, answer) = Reply::new();
     let letters = Letters { outflow, reply: Mutex::new(Some(reply)) };
     let held = Some(service.listen(&target, channels, Arc::new(letters), wait, caller)?);
@@ -90,7 +92,7 @@ impl Mailbox for Letters {
     }
 
     fn gap(&self, since: Instant) {
-        let lost_at = Some(convert::timestamp(since)).into();
+        let lost_at = Some(convert::fields::timestamp(since)).into();
         self.send(Kind::Gap(ListenGap { lost_at, ..ListenGap::default() }));
     }
 

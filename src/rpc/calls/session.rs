@@ -24,11 +24,11 @@ use crate::core::budget::Held;
 use crate::core::ids::TenantId;
 use crate::error::Error;
 use crate::pool::caller::Caller;
-use crate::pool::memory::Use;
+use crate::pool::work::task::{Executed, Request, Task};
 use crate::pool::requests::reply::Answer;
+use crate::pool::memory::Use;
 use crate::pool::service::{Place, Service};
 use crate::pool::stream::Attached;
-use crate::pool::work::task::{Executed, Request, Task};
 use crate::proto::connection_pool::ConnectionRequest;
 use crate::proto::sql::session_executed::Outcome;
 use crate::proto::sql::session_request::Kind as Asked;
@@ -37,9 +37,9 @@ use crate::proto::sql::{
     SessionClosed, SessionExecuted, SessionOpened, SessionRequest, SessionResponse,
 };
 use crate::proto::Raw;
-use crate::rpc::entry::{Call, Ended, Messages, Work};
-use crate::rpc::status::in_message;
-use crate::rpc::{connection_pool, convert};
+use crate::rpc::calls::entry::{Call, Ended, Messages, Work};
+use crate::rpc::convert;
+use crate::rpc::convert::status::in_message;
 
 /// Requests that may wait; while so many do, no more are read.
 const QUEUED: usize = 64;
@@ -51,7 +51,7 @@ const REFUSED_BYTES: usize = 1 << 10;
 const FIRST: &str = "the first message must be open";
 
 /// Serves one stream.
-pub(super) fn serve(
+pub(in crate::rpc) fn serve(
     service: &Service,
     ctx: &RpcContext<'_>,
     requests: RequestStream<Raw<SessionRequest>>,
@@ -109,7 +109,7 @@ impl Came {
     fn of(request: SessionRequest, limits: &Limits) -> Came {
         match request.kind {
             Some(Asked::Execute(execute)) => {
-                Came::Execute(execute.id, convert::sql::session_execute(execute, limits))
+                Came::Execute(execute.id, convert::requests::session_execute(execute, limits))
             }
             other => Came::Other(other),
         }
@@ -296,7 +296,7 @@ impl Session {
             return Err(Error::invalid("request_id", rule));
         }
         let caller = self.service.caller(&self.peer);
-        let asked = convert::acquire(open, caller.peer())?;
+        let asked = convert::lease::acquire(open, caller.peer())?;
         let tenant = asked.target.tenant.clone();
         let answer = self.service.attach(&asked.target, asked.ask, asked.wait, &caller);
         self.phase = Phase::Opening(caller, answer, tenant);
@@ -310,7 +310,7 @@ impl Session {
         };
         let said = SessionOpened {
             connection_id: lease.id().reveal().to_owned(),
-            lease: Some(convert::lease(lease.view())).into(),
+            lease: Some(convert::lease::lease(lease.view())).into(),
             ..SessionOpened::default()
         };
         self.phase = Phase::Open(Box::new(lease));
@@ -358,7 +358,7 @@ impl Session {
         let Phase::Open(lease) = phase else { return Poll::Pending };
         Poll::Ready(match lease.close() {
             Ok(release) => {
-                let (outcome, _) = connection_pool::outcome(release);
+                let (outcome, _) = convert::lease::outcome(release);
                 Step::Finish(SessionClosed { outcome: outcome.into(), ..SessionClosed::default() })
             }
             Err(error) => Step::End(error.into()),
@@ -383,7 +383,7 @@ fn executed(service: &Service, id: u64, answer: Result<Executed, Error>) -> (Sai
     let (outcome, held) = match answer {
         Ok(mut executed) => {
             let held = std::mem::take(&mut executed.held);
-            (Outcome::Response(convert::sql::executed(executed)), held)
+            (Outcome::Response(convert::results::executed(executed)), held)
         }
         Err(error) => {
             service.context().tools.metrics.request_failed(error.as_str());

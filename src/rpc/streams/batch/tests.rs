@@ -98,7 +98,7 @@ fn a_row_reads_back_as_the_generated_types_would_have_written_it() {
     let rows = &message.batch().rows;
     assert_eq!(rows.len(), 2);
     let decoded = row::decode(&all.shapes, &raw, &mut unlimited()).expect("decodes");
-    let expected: Vec<sql::Value> = decoded.into_iter().map(convert::sql::value).collect();
+    let expected: Vec<sql::Value> = decoded.into_iter().map(convert::values::value).collect();
     assert_eq!(rows[0].values, expected);
     assert!(message.special_fields.unknown_fields().iter().next().is_none());
 }

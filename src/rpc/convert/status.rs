@@ -23,7 +23,7 @@ mod room;
 type Code = RpcStatusCode;
 
 /// The gRPC status of an error, as the end of a call.
-pub(super) fn status(error: &Error) -> RpcStatus {
+pub(in crate::rpc) fn status(error: &Error) -> RpcStatus {
     let details = said(error, &Room::TRAILER);
     let code = RpcStatusCode::from(details.code);
     // Serialising into memory fails only for uninitialised proto2 fields.
@@ -32,7 +32,7 @@ pub(super) fn status(error: &Error) -> RpcStatus {
 }
 
 /// The same within a message, on a stream that goes on.
-pub(super) fn in_message(error: &Error) -> Status {
+pub(in crate::rpc) fn in_message(error: &Error) -> Status {
     said(error, &Room::MESSAGE)
 }
 
@@ -44,7 +44,7 @@ fn said(error: &Error, room: &Room) -> Status {
     let mut details = Status { code: i32::from(said.code), message, ..Status::default() };
     pack(&mut details, &said.info);
     if let Some(delay) = said.retry {
-        let retry_delay = Some(convert::duration(delay)).into();
+        let retry_delay = Some(convert::fields::duration(delay)).into();
         pack(&mut details, &RetryInfo { retry_delay, ..RetryInfo::default() });
     }
     if let Some(work) = said.work {
@@ -303,7 +303,11 @@ fn outcome(work: Work) -> WorkOutcome {
         }),
         statements_completed: number(work.completed),
         failed_statement: work.failed.map_or(-1, number),
-        transaction_state: work.transaction.map(convert::transaction).unwrap_or_default().into(),
+        transaction_state: work
+            .transaction
+            .map(convert::lease::transaction)
+            .unwrap_or_default()
+            .into(),
         ..WorkOutcome::default()
     }
 }

@@ -11,30 +11,22 @@ use crate::error::Error;
 use crate::pgwire::row::RawRow;
 use crate::pgwire::values::{Meter, Shape, Stop};
 use crate::pool::caller::Caller;
-use crate::pool::memory::Room;
-use crate::pool::service::Service;
-use crate::pool::work::outlet::{Interrupt, Outlet, Stalled};
 use crate::pool::work::task::{Executed, Flow, Task};
+use crate::pool::memory::Room;
+use crate::pool::work::outlet::{Interrupt, Outlet, Stalled};
+use crate::pool::service::Service;
 use crate::proto::sql::query_response::Kind;
 use crate::proto::sql::{QueryHeader, QueryRequest, QueryResponse, QueryTrailer};
-use crate::rpc::outflow::{Asked, Outflow, Seal};
-use crate::rpc::{convert, wire};
+use crate::rpc::calls::streamed::Asked;
+use crate::rpc::convert;
+use crate::rpc::convert::row_format::RowFormat;
+use crate::rpc::streams::batch;
+use crate::rpc::streams::result::{Outflow, Seal};
 
-/// How rows are sent.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    /// As values.
-    Typed,
-    /// As PostgreSQL has them.
-    Binary,
-}
-
-impl Format {
-    fn seal(self) -> Seal {
-        match self {
-            Format::Typed => wire::typed_batch,
-            Format::Binary => wire::binary_batch,
-        }
+fn seal(format: RowFormat) -> Seal {
+    match format {
+        RowFormat::Typed => batch::typed_batch,
+        RowFormat::Binary => batch::binary_batch,
     }
 }
 
@@ -42,14 +34,14 @@ impl Format {
 ///
 /// # Errors
 /// If the request breaks a rule.
-pub(super) fn ask(
+pub(in crate::rpc) fn ask(
     service: &Service,
     request: QueryRequest,
     caller: &Arc<Caller>,
 ) -> Result<Asked, Error> {
     let limits = &service.context().config.limits;
-    let (place, request, format) = convert::sql::query(request, limits)?;
-    let (outflow, inflow) = Outflow::new(service, format.seal());
+    let (place, request, format) = convert::requests::query(request, limits)?;
+    let (outflow, inflow) = Outflow::new(service, seal(format));
     let feed = Feed {
         outflow,
         format,
@@ -70,11 +62,11 @@ fn encoded(kind: Kind) -> Vec<u8> {
 }
 
 fn notice(notice: Notice) -> Vec<u8> {
-    encoded(Kind::Notice(convert::sql::notice(notice)))
+    encoded(Kind::Notice(convert::results::notice(notice)))
 }
 
 fn trailer(executed: Executed) -> Vec<u8> {
-    let (rows_affected, command_tag, session) = convert::sql::ending(executed);
+    let (rows_affected, command_tag, session) = convert::results::ending(executed);
     let session = Some(session).into();
     encoded(Kind::Trailer(QueryTrailer {
         rows_affected,
@@ -87,7 +79,7 @@ fn trailer(executed: Executed) -> Vec<u8> {
 /// Encodes rows.
 struct Feed {
     outflow: Outflow,
-    format: Format,
+    format: RowFormat,
     columns: Vec<Column>,
     /// The row being encoded; kept for its memory.
     scratch: Vec<u8>,
@@ -110,14 +102,14 @@ impl Feed {
             return Err((0, Stop::TooLarge));
         }
         match self.format {
-            Format::Binary => {
+            RowFormat::Binary => {
                 self.scratch.extend_from_slice(row.bytes());
                 Ok(())
             }
-            Format::Typed => {
+            RowFormat::Typed => {
                 let is_wanted = || self.outflow.is_wanted();
                 let mut meter = Meter::new(self.row_max, &is_wanted);
-                wire::row(&mut self.scratch, shapes, row, &mut meter)
+                batch::row(&mut self.scratch, shapes, row, &mut meter)
             }
         }
     }
@@ -125,7 +117,7 @@ impl Feed {
 
 impl Rows for Feed {
     fn head(&mut self, columns: &[Column]) {
-        let header = convert::sql::columns(columns.to_vec());
+        let header = convert::results::columns(columns.to_vec());
         self.columns = columns.to_vec();
         let header = QueryHeader { columns: header, ..QueryHeader::default() };
         self.outflow.push(encoded(Kind::Header(header)));

@@ -23,7 +23,7 @@ const MESSAGE_BYTES: usize = 64;
 
 /// The worker's end, and the reader's. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Pipe(Arc<Shared>);
+pub(in crate::rpc) struct Pipe(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -56,7 +56,7 @@ struct State {
 
 /// What became of something that was added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Added {
+pub(in crate::rpc) enum Added {
     /// It is the first of a batch, which is to be let go after a while.
     First,
     /// It is with others.
@@ -90,9 +90,9 @@ impl Message {
 
 /// Rows in the making of a message.
 #[derive(Default)]
-pub(super) struct Batch {
-    pub(super) bytes: Vec<u8>,
-    pub(super) rows: u32,
+pub(in crate::rpc) struct Batch {
+    pub(in crate::rpc) bytes: Vec<u8>,
+    pub(in crate::rpc) rows: u32,
 }
 
 impl Pipe {
@@ -114,13 +114,13 @@ impl Pipe {
     }
 
     /// From now on messages count there.
-    pub(super) fn open(&self, room: Room) {
+    pub(in crate::rpc) fn open(&self, room: Room) {
         self.lock().room = Some(room);
     }
 
     /// Adds to the batch by `add`, and makes a message of it by `seal` if it has
     /// reached `enough` bytes.
-    pub(super) fn add(
+    pub(in crate::rpc) fn add(
         &self,
         add: impl FnOnce(&mut Batch),
         enough: usize,
@@ -145,7 +145,7 @@ impl Pipe {
     }
 
     /// Adds a message of its own, after what is in the batch.
-    pub(super) fn push(&self, message: Vec<u8>, seal: impl FnOnce(Batch) -> Vec<u8>) {
+    pub(in crate::rpc) fn push(&self, message: Vec<u8>, seal: impl FnOnce(Batch) -> Vec<u8>) {
         self.step(|state| {
             if !state.closed {
                 state.flush(seal);
@@ -155,7 +155,7 @@ impl Pipe {
     }
 
     /// Adds a message that others have, too.
-    pub(super) fn post(&self, letter: Letter) {
+    pub(in crate::rpc) fn post(&self, letter: Letter) {
         self.step(|state| {
             if !state.closed {
                 state.send(Message::Shared(letter));
@@ -164,7 +164,7 @@ impl Pipe {
     }
 
     /// The batch is not to wait any longer.
-    pub(super) fn ripen(&self) {
+    pub(in crate::rpc) fn ripen(&self) {
         self.step(|state| {
             state.ripe = true;
             state.news = true;
@@ -172,23 +172,23 @@ impl Pipe {
     }
 
     /// True if the worker should wait.
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::rpc) fn is_full(&self) -> bool {
         let state = self.lock();
         state.ready.len() >= READY && !state.closed
     }
 
     /// True if what comes is dropped.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(in crate::rpc) fn is_closed(&self) -> bool {
         self.lock().closed
     }
 
     /// What messages cost that wait for the reader.
-    pub(super) fn backlog(&self) -> usize {
+    pub(in crate::rpc) fn backlog(&self) -> usize {
         self.lock().ready_bytes
     }
 
     /// Since when the reader has taken nothing of what waits; `None`: nothing waits.
-    pub(super) fn waits_since(&self) -> Option<Instant> {
+    pub(in crate::rpc) fn waits_since(&self) -> Option<Instant> {
         self.lock().waits_since
     }
 
@@ -196,7 +196,7 @@ impl Pipe {
     ///
     /// # Errors
     /// If the reader takes nothing for `limit`.
-    pub(super) fn wait(&self, limit: Duration) -> Result<(), Stalled> {
+    pub(in crate::rpc) fn wait(&self, limit: Duration) -> Result<(), Stalled> {
         let until: Instant = clock::now() + limit;
         let mut state = self.lock();
         while state.ready.len() >= READY && !state.closed {
@@ -211,7 +211,7 @@ impl Pipe {
     }
 
     /// Nothing more is wanted: what waits is dropped, and what comes.
-    pub(super) fn close(&self) {
+    pub(in crate::rpc) fn close(&self) {
         let dropped = self.step(|state| {
             state.closed = true;
             state.news = true;
@@ -224,7 +224,7 @@ impl Pipe {
     }
 
     /// No more comes.
-    pub(super) fn end(&self, seal: impl FnOnce(Batch) -> Vec<u8>) {
+    pub(in crate::rpc) fn end(&self, seal: impl FnOnce(Batch) -> Vec<u8>) {
         self.step(|state| {
             state.flush(seal);
             state.ended = true;
@@ -233,7 +233,7 @@ impl Pipe {
     }
 
     /// The next message, and its memory until it is sent; `None` after the last.
-    pub(super) fn poll_next(
+    pub(in crate::rpc) fn poll_next(
         &self,
         cx: &mut Context<'_>,
         seal: impl FnOnce(Batch) -> Vec<u8>,

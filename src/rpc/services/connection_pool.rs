@@ -3,22 +3,21 @@
 use grpcio::{DuplexSink, RequestStream, RpcContext};
 
 use crate::core::ids::TenantId;
-use crate::core::lease_table::EndReason;
-use crate::pool::leases::Release;
 use crate::pool::service::Service;
 use crate::proto::connection_pool::{
     ConnectionPoolMetricsRequest, ConnectionPoolMetricsResponse, ConnectionRelease,
-    ConnectionRequest, ConnectionResponse, HealthCheckRequest, HealthCheckResponse, ReleaseOutcome,
+    ConnectionRequest, ConnectionResponse, HealthCheckRequest, HealthCheckResponse,
     ReleaseResponse, RenewRequest, RenewResponse, StatsRequest, StatsResponse,
 };
 use crate::proto::connection_pool_grpc::ConnectionPoolService;
 use crate::proto::Raw;
-use crate::rpc::reply::Kept;
-use crate::rpc::{convert, reply};
+use crate::rpc::calls::reply;
+use crate::rpc::calls::reply::Kept;
+use crate::rpc::convert;
 
 /// Answers ConnectionPoolService.
 #[derive(Clone)]
-pub(super) struct ConnectionPool(pub Service);
+pub(in crate::rpc) struct ConnectionPool(pub Service);
 
 impl ConnectionPoolService for ConnectionPool {
     fn get_connection(
@@ -33,13 +32,13 @@ impl ConnectionPoolService for ConnectionPool {
             requests,
             sink,
             |service, request, caller| {
-                let asked = convert::acquire(request, caller.peer())?;
+                let asked = convert::lease::acquire(request, caller.peer())?;
                 service.acquire(&asked.target, asked.ask, asked.request, asked.wait, caller)
             },
             |grant| {
                 let response = ConnectionResponse {
                     connection_id: grant.id.reveal().to_owned(),
-                    lease: Some(convert::lease(&grant.view)).into(),
+                    lease: Some(convert::lease::lease(&grant.view)).into(),
                     ..ConnectionResponse::default()
                 };
                 (response, Kept { undelivered: Some(grant.undelivered), ..Kept::default() })
@@ -59,15 +58,15 @@ impl ConnectionPoolService for ConnectionPool {
             requests,
             sink,
             |service, request, _| {
-                let id = convert::connection_id(&request.connection_id)?;
+                let id = convert::fields::connection_id(&request.connection_id)?;
                 Ok(service.release(id, request.force))
             },
             |release| {
-                let (outcome, reason) = outcome(release);
+                let (outcome, reason) = convert::lease::outcome(release);
                 let response = ReleaseResponse {
                     success: true,
                     outcome: outcome.into(),
-                    end_reason: convert::end_reason(reason).into(),
+                    end_reason: convert::lease::end_reason(reason).into(),
                     ..ReleaseResponse::default()
                 };
                 (response, Kept::default())
@@ -95,8 +94,8 @@ impl ConnectionPoolService for ConnectionPool {
                 waiting: number(figures.waiting),
                 leases: number(leases),
                 acquire_count: i64::try_from(figures.acquired).unwrap_or(i64::MAX),
-                acquire_wait_total: Some(convert::duration(figures.waited)).into(),
-                state: convert::tenant_state(figures.state).into(),
+                acquire_wait_total: Some(convert::fields::duration(figures.waited)).into(),
+                state: convert::health::tenant_state(figures.state).into(),
                 breaker_state: convert::health::breaker(figures.breaker).into(),
                 ..StatsResponse::default()
             })
@@ -110,11 +109,11 @@ impl ConnectionPoolService for ConnectionPool {
         sink: DuplexSink<RenewResponse>,
     ) {
         reply::answer_now(&self.0, &ctx, requests, sink, |service, request| {
-            let id = convert::connection_id(&request.connection_id)?;
-            let view = service.renew(&id, convert::ttl(&request)?)?;
+            let id = convert::fields::connection_id(&request.connection_id)?;
+            let view = service.renew(&id, convert::lease::ttl(&request)?)?;
             Ok(RenewResponse {
-                ttl: Some(convert::duration(view.ttl)).into(),
-                lifetime_remaining: Some(convert::duration(view.lifetime_remaining)).into(),
+                ttl: Some(convert::fields::duration(view.ttl)).into(),
+                lifetime_remaining: Some(convert::fields::duration(view.lifetime_remaining)).into(),
                 ..RenewResponse::default()
             })
         });
@@ -140,15 +139,5 @@ impl ConnectionPoolService for ConnectionPool {
         reply::answer_now(&self.0, &ctx, requests, sink, |service, request| {
             convert::health::metrics(&service.health(), &request.tenant_id)
         });
-    }
-}
-
-/// What a release did, and how the lease has ended.
-pub(super) fn outcome(release: Release) -> (ReleaseOutcome, EndReason) {
-    match release {
-        Release::Released => (ReleaseOutcome::RELEASE_OUTCOME_RELEASED, EndReason::Released),
-        Release::RolledBack => (ReleaseOutcome::RELEASE_OUTCOME_ROLLED_BACK, EndReason::Released),
-        Release::AlreadyEnded(reason) => (ReleaseOutcome::RELEASE_OUTCOME_ALREADY_ENDED, reason),
-        Release::Cancelling => (ReleaseOutcome::RELEASE_OUTCOME_CANCELLING, EndReason::Released),
     }
 }

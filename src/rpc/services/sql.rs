@@ -9,12 +9,19 @@ use crate::proto::sql::{
 };
 use crate::proto::sql_grpc::{Encoded, SqlService};
 use crate::proto::Raw;
-use crate::rpc::reply::Kept;
-use crate::rpc::{convert, copy_in, copy_out, listen, outflow, query, reply, session};
+use crate::rpc::calls::copy_in;
+use crate::rpc::calls::copy_out;
+use crate::rpc::calls::listen;
+use crate::rpc::calls::query;
+use crate::rpc::calls::reply;
+use crate::rpc::calls::reply::Kept;
+use crate::rpc::calls::session;
+use crate::rpc::calls::streamed;
+use crate::rpc::convert;
 
 /// Answers SqlService.
 #[derive(Clone)]
-pub(super) struct Sql(pub Service);
+pub(in crate::rpc) struct Sql(pub Service);
 
 impl SqlService for Sql {
     fn execute(
@@ -30,12 +37,12 @@ impl SqlService for Sql {
             sink,
             |service, request, caller| {
                 let limits = &service.context().config.limits;
-                let (place, request) = convert::sql::execute(request, limits)?;
+                let (place, request) = convert::requests::execute(request, limits)?;
                 Ok(service.execute(place, request, caller))
             },
             |mut executed| {
                 let held = std::mem::take(&mut executed.held);
-                (convert::sql::executed(executed), Kept { held, ..Kept::default() })
+                (convert::results::executed(executed), Kept { held, ..Kept::default() })
             },
         );
     }
@@ -46,7 +53,7 @@ impl SqlService for Sql {
         requests: RequestStream<Raw<QueryRequest>>,
         sink: DuplexSink<Encoded>,
     ) {
-        outflow::serve(&self.0, &ctx, requests, sink, query::ask);
+        streamed::serve(&self.0, &ctx, requests, sink, query::ask);
     }
 
     fn listen(
@@ -55,7 +62,7 @@ impl SqlService for Sql {
         requests: RequestStream<Raw<ListenRequest>>,
         sink: DuplexSink<Encoded>,
     ) {
-        outflow::serve(&self.0, &ctx, requests, sink, |service, request, caller| {
+        streamed::serve(&self.0, &ctx, requests, sink, |service, request, caller| {
             listen::ask(service, &request, caller)
         });
     }
@@ -75,7 +82,7 @@ impl SqlService for Sql {
         requests: RequestStream<Raw<CopyOutRequest>>,
         sink: DuplexSink<Encoded>,
     ) {
-        outflow::serve(&self.0, &ctx, requests, sink, copy_out::ask);
+        streamed::serve(&self.0, &ctx, requests, sink, copy_out::ask);
     }
 
     fn session(

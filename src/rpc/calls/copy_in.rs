@@ -4,8 +4,6 @@
 //! client's messages and hands them to a worker through a bounded channel. While
 //! that is full it reads no more, so that a slow PostgreSQL slows the client down.
 
-mod intake;
-
 use std::future::{poll_fn, Future};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,18 +13,18 @@ use grpcio::{DuplexSink, RequestStream, RpcContext};
 
 use crate::error::{CancelCause, Error};
 use crate::pool::caller::Caller;
+use crate::pool::work::task::{Executed, Flow, Task};
 use crate::pool::requests::reply::Answer;
 use crate::pool::service::Service;
-use crate::pool::work::task::{Executed, Flow, Task};
 use crate::proto::sql::copy_in_request::Kind;
 use crate::proto::sql::{CopyInRequest, CopyInResponse, CopyInStart};
 use crate::proto::Raw;
+use crate::rpc::calls::entry::{Call, Ended, Messages, Work};
 use crate::rpc::convert;
-use crate::rpc::entry::{Call, Ended, Messages, Work};
-use intake::Intake;
+use crate::rpc::streams::intake::Intake;
 
 /// Serves one call.
-pub(super) fn serve(
+pub(in crate::rpc) fn serve(
     service: &Service,
     ctx: &RpcContext<'_>,
     requests: RequestStream<Raw<CopyInRequest>>,
@@ -66,7 +64,7 @@ async fn run(service: Service, mut call: Call<CopyInRequest, CopyInResponse>) {
     });
     match ended.await {
         Ok(executed) => {
-            let (rows_affected, command_tag, session) = convert::sql::ending(executed);
+            let (rows_affected, command_tag, session) = convert::results::ending(executed);
             let session = Some(session).into();
             let response =
                 CopyInResponse { rows_affected, command_tag, session, ..CopyInResponse::default() };
@@ -164,7 +162,7 @@ impl Copy {
 
     fn start(&mut self, start: CopyInStart) -> Result<(), Error> {
         let limits = &self.service.context().config.limits;
-        let (place, request) = convert::sql::copy_in(start, limits)?;
+        let (place, request) = convert::requests::copy_in(start, limits)?;
         let intake = Intake::default();
         let inlet = intake.inlet(limits.stall_timeout);
         let task = Task::new(request, Flow::CopyIn(Box::new(inlet)));

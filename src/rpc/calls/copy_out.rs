@@ -9,14 +9,16 @@ use crate::backend::notice::{Notice, Notices};
 use crate::backend::session::RunError;
 use crate::error::Error;
 use crate::pool::caller::Caller;
-use crate::pool::memory::Room;
-use crate::pool::service::Service;
-use crate::pool::work::outlet::{Interrupt, Outlet, Stalled};
 use crate::pool::work::task::{Executed, Flow, Task};
+use crate::pool::memory::Room;
+use crate::pool::work::outlet::{Interrupt, Outlet, Stalled};
+use crate::pool::service::Service;
 use crate::proto::sql::copy_out_response::Kind;
 use crate::proto::sql::{CopyOutRequest, CopyOutResponse, CopyOutTrailer};
-use crate::rpc::outflow::{Asked, Outflow};
-use crate::rpc::{convert, wire};
+use crate::rpc::calls::streamed::Asked;
+use crate::rpc::convert;
+use crate::rpc::streams::batch;
+use crate::rpc::streams::result::Outflow;
 
 /// A row can be much larger than a message; it is cut into pieces of this size.
 const PIECE_BYTES: usize = 64 << 10;
@@ -25,14 +27,14 @@ const PIECE_BYTES: usize = 64 << 10;
 ///
 /// # Errors
 /// If the request breaks a rule.
-pub(super) fn ask(
+pub(in crate::rpc) fn ask(
     service: &Service,
     request: CopyOutRequest,
     caller: &Arc<Caller>,
 ) -> Result<Asked, Error> {
     let limits = &service.context().config.limits;
-    let (place, request) = convert::sql::copy_out(request, limits)?;
-    let (outflow, inflow) = Outflow::new(service, wire::data_batch);
+    let (place, request) = convert::requests::copy_out(request, limits)?;
+    let (outflow, inflow) = Outflow::new(service, batch::data_batch);
     let task = Task::new(request, Flow::CopyOut(Box::new(Feed(outflow))));
     Ok(Asked { inflow, answer: service.execute(place, task, caller), trailer, held: None })
 }
@@ -44,11 +46,11 @@ fn encoded(kind: Kind) -> Vec<u8> {
 }
 
 fn notice(notice: Notice) -> Vec<u8> {
-    encoded(Kind::Notice(convert::sql::notice(notice)))
+    encoded(Kind::Notice(convert::results::notice(notice)))
 }
 
 fn trailer(executed: Executed) -> Vec<u8> {
-    let (rows_affected, command_tag, session) = convert::sql::ending(executed);
+    let (rows_affected, command_tag, session) = convert::results::ending(executed);
     let session = Some(session).into();
     encoded(Kind::Trailer(CopyOutTrailer {
         rows_affected,

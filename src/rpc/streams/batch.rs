@@ -5,7 +5,7 @@
 use crate::pgwire::row::RawRow;
 use crate::pgwire::values::{self, Elements, Meter, Shape, Stop, View};
 
-use crate::rpc::pipe::Batch;
+use crate::rpc::streams::pipe::Batch;
 
 /// Wire types of protobuf.
 const VARINT: u8 = 0;
@@ -55,7 +55,7 @@ fn nested<R>(out: &mut Vec<u8>, field: u8, write: impl FnOnce(&mut Vec<u8>) -> R
 ///
 /// # Errors
 /// Which value, from 0, cannot be written, and why. What was written is of no use then.
-pub(super) fn row(
+pub(in crate::rpc) fn row(
     out: &mut Vec<u8>,
     shapes: &[Shape],
     row: &RawRow<'_>,
@@ -129,14 +129,14 @@ fn array(out: &mut Vec<u8>, elements: Elements<'_>, meter: &mut Meter<'_>) -> Re
 }
 
 /// A `QueryResponse` with a batch of typed rows.
-pub(super) fn typed_batch(batch: Batch) -> Vec<u8> {
+pub(in crate::rpc) fn typed_batch(batch: Batch) -> Vec<u8> {
     let mut out = Vec::with_capacity(batch.bytes.len() + 8);
     bytes(&mut out, 2, &batch.bytes);
     out
 }
 
 /// A `QueryResponse` with a batch of binary rows.
-pub(super) fn binary_batch(batch: Batch) -> Vec<u8> {
+pub(in crate::rpc) fn binary_batch(batch: Batch) -> Vec<u8> {
     let mut body = Vec::with_capacity(batch.bytes.len() + 16);
     bytes(&mut body, 2, &batch.bytes);
     tag(&mut body, 3, VARINT);
@@ -147,12 +147,12 @@ pub(super) fn binary_batch(batch: Batch) -> Vec<u8> {
 }
 
 /// For streams whose messages are never batched.
-pub(super) fn no_batch(batch: Batch) -> Vec<u8> {
+pub(in crate::rpc) fn no_batch(batch: Batch) -> Vec<u8> {
     batch.bytes
 }
 
 /// A `CopyOutResponse` with data.
-pub(super) fn data_batch(batch: Batch) -> Vec<u8> {
+pub(in crate::rpc) fn data_batch(batch: Batch) -> Vec<u8> {
     let mut out = Vec::with_capacity(batch.bytes.len() + 8);
     bytes(&mut out, 1, &batch.bytes);
     out

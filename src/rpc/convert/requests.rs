@@ -1,23 +1,23 @@
-//! Statements, values and results.
+//! Requests to run statements, and to listen.
 
 use std::time::Duration;
 
 use protobuf::well_known_types::duration::Duration as WireDuration;
 use protobuf::MessageField;
 
-use super::{clamped, connection_id, target, transaction};
+use super::fields::{clamped, connection_id, target};
+use super::row_format::RowFormat;
+use super::values::parameter;
 use crate::backend::copy::{direction, Direction};
 use crate::backend::keyword::{controls_transaction, first_keyword};
-use crate::backend::notice::Notice;
-use crate::backend::session::{Statement, StatementResult};
+use crate::backend::session::Statement;
 use crate::config::{lease, Limits};
-use crate::core::value::{Array, Column, Dimension, Value};
+use crate::core::value::Value;
 use crate::error::Error;
+use crate::pool::work::task::Request;
 use crate::pool::registry::Target;
 use crate::pool::service::Place;
-use crate::pool::work::task::{Executed, Request};
 use crate::proto::sql;
-use crate::rpc::query::Format;
 
 /// Where a request runs; several have the same fields for it, and share no type.
 macro_rules! place {
@@ -50,16 +50,16 @@ pub(in crate::rpc) fn execute(
 pub(in crate::rpc) fn query(
     request: sql::QueryRequest,
     limits: &Limits,
-) -> Result<(Place, Request, Format), Error> {
+) -> Result<(Place, Request, RowFormat), Error> {
     let place = place!(request)?;
     let Some(statement) = request.statement.into_option() else {
         return Err(Error::invalid("statement", "statement is required"));
     };
     let format = match request.row_format.enum_value() {
         Ok(sql::RowFormat::ROW_FORMAT_UNSPECIFIED | sql::RowFormat::ROW_FORMAT_TYPED) => {
-            Format::Typed
+            RowFormat::Typed
         }
-        Ok(sql::RowFormat::ROW_FORMAT_BINARY) => Format::Binary,
+        Ok(sql::RowFormat::ROW_FORMAT_BINARY) => RowFormat::Binary,
         Err(_) => return Err(Error::invalid("row_format", "row_format must be TYPED or BINARY")),
     };
     let (atomic, max_rows, statements) = (false, 0, vec![statement]);
@@ -223,127 +223,4 @@ fn check_text(field: &'static str, name: &str, text: &str, limits: &Limits) -> R
         return Err(Error::invalid(field, format!("{name} must not contain a NUL character")));
     }
     Ok(())
-}
-
-fn parameter(value: sql::Value) -> Option<Value> {
-    use sql::value::Kind;
-    Some(match value.kind? {
-        Kind::Null(_) => Value::Null,
-        Kind::Bool(v) => Value::Bool(v),
-        Kind::Int(v) => Value::Int(v),
-        Kind::Double(v) => Value::Double(v),
-        Kind::Text(v) => Value::Text(v),
-        Kind::Bytes(v) => Value::Bytes(v),
-        Kind::Array(v) => {
-            let dimension = |d: sql::ArrayDimension| Dimension {
-                length: d.length,
-                lower_bound: d.lower_bound.unwrap_or(1),
-            };
-            let mut elements: Vec<_> =
-                v.elements.into_iter().map(parameter).collect::<Option<_>>()?;
-            // As above.
-            elements.shrink_to_fit();
-            Value::Array(Array {
-                element_oid: v.element_type_oid,
-                dimensions: v.dimensions.into_iter().map(dimension).collect(),
-                elements,
-            })
-        }
-        Kind::Raw(v) => Value::Raw { oid: v.type_oid, bytes: v.data },
-    })
-}
-
-pub(in crate::rpc) fn value(value: Value) -> sql::Value {
-    use sql::value::Kind;
-    sql::Value {
-        kind: Some(match value {
-            Value::Null => Kind::Null(true),
-            Value::Bool(v) => Kind::Bool(v),
-            Value::Int(v) => Kind::Int(v),
-            Value::Double(v) => Kind::Double(v),
-            Value::Text(v) => Kind::Text(v),
-            Value::Bytes(v) => Kind::Bytes(v),
-            Value::Array(array) => Kind::Array(self::array(array)),
-            Value::Raw { oid, bytes } => {
-                Kind::Raw(sql::RawValue { type_oid: oid, data: bytes, ..sql::RawValue::default() })
-            }
-        }),
-        ..sql::Value::default()
-    }
-}
-
-fn array(array: Array) -> sql::ArrayValue {
-    let dimension = |d: Dimension| sql::ArrayDimension {
-        length: d.length,
-        lower_bound: Some(d.lower_bound),
-        ..sql::ArrayDimension::default()
-    };
-    sql::ArrayValue {
-        element_type_oid: array.element_oid,
-        dimensions: array.dimensions.into_iter().map(dimension).collect(),
-        elements: array.elements.into_iter().map(value).collect(),
-        ..sql::ArrayValue::default()
-    }
-}
-
-pub(in crate::rpc) fn executed(mut executed: Executed) -> sql::ExecuteResponse {
-    sql::ExecuteResponse {
-        results: std::mem::take(&mut executed.results).into_iter().map(result).collect(),
-        session: Some(session(executed)).into(),
-        ..sql::ExecuteResponse::default()
-    }
-}
-
-/// The end of a result that went its own way: rows, command tag and session.
-pub(in crate::rpc) fn ending(mut executed: Executed) -> (i64, String, sql::SessionInfo) {
-    let result = executed.results.pop().unwrap_or_default();
-    let rows = i64::try_from(result.rows_affected).unwrap_or(i64::MAX);
-    (rows, result.command_tag, session(executed))
-}
-
-pub(in crate::rpc) fn session(executed: Executed) -> sql::SessionInfo {
-    sql::SessionInfo {
-        transaction_state: transaction(executed.transaction).into(),
-        notices: executed.notices.into_iter().map(notice).collect(),
-        lease_ended: executed.lease_ended,
-        ..sql::SessionInfo::default()
-    }
-}
-
-fn result(result: StatementResult) -> sql::StatementResult {
-    let row = |values: Vec<Value>| sql::Row {
-        values: values.into_iter().map(value).collect(),
-        ..sql::Row::default()
-    };
-    sql::StatementResult {
-        columns: columns(result.columns),
-        rows: result.rows.into_iter().map(row).collect(),
-        rows_affected: i64::try_from(result.rows_affected).unwrap_or(i64::MAX),
-        command_tag: result.command_tag,
-        truncated: result.truncated,
-        ..sql::StatementResult::default()
-    }
-}
-
-pub(in crate::rpc) fn columns(columns: Vec<Column>) -> Vec<sql::Column> {
-    columns.into_iter().map(column).collect()
-}
-
-fn column(column: Column) -> sql::Column {
-    sql::Column {
-        name: column.name,
-        type_oid: column.type_oid,
-        type_name: column.type_name,
-        table_oid: column.table_oid,
-        ..sql::Column::default()
-    }
-}
-
-pub(in crate::rpc) fn notice(notice: Notice) -> sql::Notice {
-    sql::Notice {
-        severity: notice.severity,
-        sqlstate: notice.sqlstate,
-        message: notice.message,
-        ..sql::Notice::default()
-    }
 }

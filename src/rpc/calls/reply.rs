@@ -12,20 +12,20 @@ use crate::pool::grant::Undelivered;
 use crate::pool::requests::reply::Answer;
 use crate::pool::service::Service;
 use crate::proto::{Raw, Shaped};
-use crate::rpc::entry::{Call, Ended};
+use crate::rpc::calls::entry::{Call, Ended};
 
 /// What is kept until its answer has been taken.
 #[derive(Default)]
-pub(super) struct Kept {
+pub(in crate::rpc) struct Kept {
     /// A grant that is taken back if it does not arrive.
-    pub(super) undelivered: Option<Undelivered>,
+    pub(in crate::rpc) undelivered: Option<Undelivered>,
     /// The answer's memory.
-    pub(super) held: Held,
+    pub(in crate::rpc) held: Held,
 }
 
 /// Answers with what `work` promises. `work` must not block; a panic in it costs this
 /// call only.
-pub(super) fn answer<Q: Shaped, R, M>(
+pub(in crate::rpc) fn answer<Q: Shaped, R, M>(
     service: &Service,
     ctx: &RpcContext<'_>,
     requests: RequestStream<Raw<Q>>,
@@ -64,7 +64,7 @@ async fn answered<Q: Shaped, M: Send + 'static, R: Send + 'static>(
 
 /// Answers with what is known at once. Where there is no memory for the answer, it is
 /// refused instead.
-pub(super) fn answer_now<Q: Shaped, M: Message>(
+pub(in crate::rpc) fn answer_now<Q: Shaped, M: Message>(
     service: &Service,
     ctx: &RpcContext<'_>,
     requests: RequestStream<Raw<Q>>,

@@ -1,0 +1,85 @@
+//! Calls whose result is a stream.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use grpcio::{DuplexSink, RequestStream, RpcContext};
+
+use crate::core::budget::Held;
+use crate::error::Error;
+use crate::pool::caller::Caller;
+use crate::pool::work::task::Executed;
+use crate::pool::requests::reply::Answer;
+use crate::pool::listen::Listening;
+use crate::pool::service::Service;
+use crate::proto::sql_grpc::Encoded;
+use crate::proto::{Raw, Shaped};
+use crate::rpc::calls::entry::Call;
+use crate::rpc::streams::result::Inflow;
+
+/// A result that has been asked for.
+pub(in crate::rpc) struct Asked<R = Executed> {
+    /// Where it comes.
+    pub(in crate::rpc) inflow: Inflow,
+    /// How it ends.
+    pub(in crate::rpc) answer: Answer<R>,
+    /// The last message of one that ends well.
+    pub(in crate::rpc) trailer: fn(R) -> Vec<u8>,
+    /// What is given up with the call.
+    pub(in crate::rpc) held: Option<Listening>,
+}
+
+/// Serves one call whose result is a stream.
+pub(in crate::rpc) fn serve<Q: Shaped, R: Send + 'static>(
+    service: &Service,
+    ctx: &RpcContext<'_>,
+    requests: RequestStream<Raw<Q>>,
+    sink: DuplexSink<Encoded>,
+    ask: impl FnOnce(&Service, Q, &Arc<Caller>) -> Result<Asked<R>, Error> + Send + 'static,
+) {
+    let asked = service.clone();
+    Call::serve(service, ctx, requests, sink, |mut call| async move {
+        match call.request(move |request, caller| ask(&asked, request, caller)).await {
+            Ok(asked) => pump(call, asked).await,
+            Err(ended) => call.end(ended).await,
+        }
+    });
+}
+
+/// A reader that takes nothing has its statement cancelled once the pipe has been full
+/// for as long as is allowed. It has as long again to take what is left and the reason.
+const LAST: u32 = 2;
+
+/// Sends what comes, and at last how it ended.
+async fn pump<Q: Shaped, R>(mut call: Call<Q, Encoded>, asked: Asked<R>) {
+    let Asked { inflow, answer, trailer, held: _held } = asked;
+    // The memory of what the client has not taken yet.
+    let mut unsent = Held::default();
+    loop {
+        let next = poll_fn(|cx| match call.poll_room(cx, LAST) {
+            Poll::Ready(Ok(())) => {
+                unsent = Held::default();
+                inflow.poll_next(cx).map(Ok)
+            }
+            Poll::Ready(Err(ended)) => Poll::Ready(Err(ended)),
+            Poll::Pending => Poll::Pending,
+        });
+        let sent = match next.await {
+            Ok(Some((message, held))) => {
+                unsent = held;
+                call.send(Encoded(message))
+            }
+            Ok(None) => break,
+            Err(ended) => Err(ended),
+        };
+        if let Err(ended) = sent {
+            return call.end(ended).await;
+        }
+    }
+    match call.wait(answer).await {
+        // Whether it arrives changes nothing.
+        Ok(executed) => drop(call.finish(Encoded(trailer(executed))).await),
+        Err(ended) => call.end(ended).await,
+    }
+}

@@ -1,0 +1,81 @@
+//! Fields that several messages have.
+
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+use protobuf::well_known_types::duration::Duration as WireDuration;
+use protobuf::well_known_types::timestamp::Timestamp;
+use protobuf::MessageField;
+
+use crate::clock;
+use crate::config::dsn::Dsn;
+use crate::core::ids::{ConnectionId, TenantId};
+use crate::error::Error;
+use crate::pool::registry::Target;
+
+pub(in crate::rpc) fn duration(duration: Duration) -> WireDuration {
+    WireDuration {
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        // Below 1e9 by contract of Duration.
+        nanos: i32::try_from(duration.subsec_nanos()).unwrap_or(0),
+        ..WireDuration::default()
+    }
+}
+
+/// The duration of a field, clamped into its range; absent = `default`.
+pub(super) fn clamped(
+    field: &'static str,
+    value: &MessageField<WireDuration>,
+    default: Duration,
+    range: &RangeInclusive<Duration>,
+) -> Result<Duration, Error> {
+    Ok(given(field, value, range)?.unwrap_or(default))
+}
+
+pub(super) fn given(
+    field: &'static str,
+    value: &MessageField<WireDuration>,
+    range: &RangeInclusive<Duration>,
+) -> Result<Option<Duration>, Error> {
+    let Some(value) = value.as_ref() else {
+        return Ok(None);
+    };
+    match (u64::try_from(value.seconds), u32::try_from(value.nanos)) {
+        (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 => {
+            Ok(Some(Duration::new(seconds, nanos).clamp(*range.start(), *range.end())))
+        }
+        _ => Err(Error::invalid(field, format!("{field} must be a duration of zero or more"))),
+    }
+}
+
+/// A time of the monotonic clock as people know it.
+pub(in crate::rpc) fn timestamp(at: Instant) -> Timestamp {
+    let ago = clock::now().saturating_duration_since(at);
+    let ago = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
+    unix_timestamp(clock::unix_micros().saturating_sub(ago))
+}
+
+pub(super) fn unix_timestamp(micros: u64) -> Timestamp {
+    Timestamp {
+        seconds: i64::try_from(micros / 1_000_000).unwrap_or(i64::MAX),
+        nanos: i32::try_from(micros % 1_000_000 * 1000).unwrap_or(0),
+        ..Timestamp::default()
+    }
+}
+
+pub(in crate::rpc) fn connection_id(text: &str) -> Result<ConnectionId, Error> {
+    Ok(ConnectionId::parse(text)?)
+}
+
+pub(super) fn target(tenant_id: &str, dsn: &str) -> Result<Target, Error> {
+    let tenant = TenantId::parse(tenant_id)?;
+    if dsn.is_empty() {
+        return Ok(Target::new(tenant, None));
+    }
+    let dsn = Dsn::parse(dsn).map_err(|error| {
+        let text = error.to_string();
+        let named = text.starts_with("dsn");
+        Error::invalid("dsn", if named { text } else { format!("dsn: {text}") })
+    })?;
+    Ok(Target::new(tenant, Some(dsn)))
+}

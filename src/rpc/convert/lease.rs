@@ -1,0 +1,136 @@
+//! Leases: what is asked for, how they are, how they end.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use protobuf::EnumOrUnknown;
+
+use super::fields::{clamped, duration, given, target, timestamp};
+use crate::config::lease;
+use crate::core::lease_table::{EndReason, LeaseState, Terms, View};
+use crate::core::transaction::TransactionState;
+use crate::error::Error;
+use crate::pool::grant::Ask;
+use crate::pool::leases::Release;
+use crate::pool::peers::Peer;
+use crate::pool::registry::Target;
+use crate::proto::connection_pool as wire;
+
+/// The longest `holder`.
+const HOLDER_MAX: usize = 128;
+/// Random bytes enough that nobody guesses another's request.
+const REQUEST_ID_BYTES: RangeInclusive<usize> = 16..=64;
+
+/// What a GetConnection asks for.
+pub(in crate::rpc) struct Acquire {
+    pub target: Target,
+    pub ask: Ask,
+    /// The caller's name for the request.
+    pub request: Option<Vec<u8>>,
+    pub wait: Duration,
+}
+
+pub(in crate::rpc) fn acquire(
+    request: wire::ConnectionRequest,
+    peer: &Peer,
+) -> Result<Acquire, Error> {
+    let printable = request.holder.chars().all(|c| !c.is_control());
+    if request.holder.chars().count() > HOLDER_MAX || !printable {
+        return Err(Error::invalid(
+            "holder",
+            format!("holder must be at most {HOLDER_MAX} printable characters"),
+        ));
+    }
+    let named = !request.request_id.is_empty();
+    if named && !REQUEST_ID_BYTES.contains(&request.request_id.len()) {
+        return Err(Error::invalid("request_id", "request_id must be 16 to 64 bytes long"));
+    }
+    let target = target(&request.tenant_id, &request.dsn)?;
+    let terms = Terms {
+        ttl: clamped("ttl", &request.ttl, lease::TTL, &lease::TTL_RANGE)?,
+        idle_in_transaction: clamped(
+            "idle_in_transaction",
+            &request.idle_in_transaction,
+            lease::IDLE_IN_TRANSACTION,
+            &lease::IDLE_IN_TRANSACTION_RANGE,
+        )?,
+        max_lifetime: clamped(
+            "max_lifetime",
+            &request.max_lifetime,
+            lease::MAX_LIFETIME,
+            &lease::MAX_LIFETIME_RANGE,
+        )?,
+    };
+    let wait = clamped("wait_timeout", &request.wait_timeout, lease::WAIT, &lease::WAIT_RANGE)?;
+    let ask = Ask { terms, holder: request.holder, peer: peer.address().to_owned() };
+    Ok(Acquire { target, ask, request: named.then_some(request.request_id), wait })
+}
+
+pub(in crate::rpc) fn ttl(request: &wire::RenewRequest) -> Result<Option<Duration>, Error> {
+    given("ttl", &request.ttl, &lease::TTL_RANGE)
+}
+
+pub(in crate::rpc) fn lease(view: &View) -> wire::Lease {
+    wire::Lease {
+        lease_name: view.facts.lease_name.clone(),
+        tenant_id: view.facts.tenant.to_string(),
+        backend_pid: view.facts.backend_pid,
+        fencing_token: view.facts.fencing_token,
+        holder: view.facts.holder.clone(),
+        state: EnumOrUnknown::new(match view.state {
+            LeaseState::Idle => wire::LeaseState::LEASE_STATE_IDLE,
+            LeaseState::Busy => wire::LeaseState::LEASE_STATE_BUSY,
+        }),
+        transaction_state: transaction(view.transaction).into(),
+        ttl: Some(duration(view.ttl)).into(),
+        ttl_remaining: Some(duration(view.ttl_remaining)).into(),
+        lifetime_remaining: Some(duration(view.lifetime_remaining)).into(),
+        granted_at: Some(timestamp(view.granted_at)).into(),
+        last_used_at: Some(timestamp(view.last_used_at)).into(),
+        peer: view.facts.peer.clone(),
+        transaction_since: view.transaction_since.map(timestamp).into(),
+        last_command_tag: view.last_command.clone(),
+        idle_in_transaction: Some(duration(view.idle_in_transaction)).into(),
+        ..wire::Lease::default()
+    }
+}
+
+pub(in crate::rpc) fn transaction(state: TransactionState) -> wire::TransactionState {
+    match state {
+        TransactionState::None => wire::TransactionState::TRANSACTION_STATE_NONE,
+        TransactionState::Open => wire::TransactionState::TRANSACTION_STATE_OPEN,
+        TransactionState::Failed => wire::TransactionState::TRANSACTION_STATE_FAILED,
+    }
+}
+
+pub(in crate::rpc) fn end_reason(reason: EndReason) -> wire::LeaseEndReason {
+    use wire::LeaseEndReason as Wire;
+    match reason {
+        EndReason::Released => Wire::LEASE_END_REASON_RELEASED,
+        EndReason::Ttl => Wire::LEASE_END_REASON_TTL,
+        EndReason::IdleInTransaction => Wire::LEASE_END_REASON_IDLE_IN_TRANSACTION,
+        EndReason::MaxLifetime => Wire::LEASE_END_REASON_MAX_LIFETIME,
+        EndReason::BackendLost => Wire::LEASE_END_REASON_BACKEND_LOST,
+        EndReason::Revoked => Wire::LEASE_END_REASON_REVOKED,
+        EndReason::StreamLost => Wire::LEASE_END_REASON_STREAM_LOST,
+        EndReason::Undelivered => Wire::LEASE_END_REASON_UNDELIVERED,
+        EndReason::TenantRemoved => Wire::LEASE_END_REASON_TENANT_REMOVED,
+        EndReason::Shutdown => Wire::LEASE_END_REASON_SHUTDOWN,
+    }
+}
+
+/// What a release did, and how the lease has ended.
+pub(in crate::rpc) fn outcome(release: Release) -> (wire::ReleaseOutcome, EndReason) {
+    match release {
+        Release::Released => (wire::ReleaseOutcome::RELEASE_OUTCOME_RELEASED, EndReason::Released),
+        Release::RolledBack => {
+            (wire::ReleaseOutcome::RELEASE_OUTCOME_ROLLED_BACK, EndReason::Released)
+        }
+        Release::AlreadyEnded(reason) => {
+            (wire::ReleaseOutcome::RELEASE_OUTCOME_ALREADY_ENDED, reason)
+        }
+        Release::Cancelling => {
+            (wire::ReleaseOutcome::RELEASE_OUTCOME_CANCELLING, EndReason::Released)
+        }
+    }
+}

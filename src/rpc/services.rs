@@ -1,0 +1,5 @@
+//! The gRPC services: one short method an RPC.
+
+pub(super) mod connection_pool;
+pub(super) mod health;
+pub(super) mod sql;
