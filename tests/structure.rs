@@ -5,6 +5,8 @@
 mod architecture;
 #[path = "structure/documents.rs"]
 mod documents;
+#[path = "structure/floors.rs"]
+mod floors;
 #[path = "structure/programs.rs"]
 mod programs;
 #[path = "structure/rings.rs"]

@@ -39,7 +39,7 @@ fn file_of<'a>(path: &[&str], files: &'a BTreeMap<String, Vec<String>>) -> Optio
 }
 
 /// Where each file's modules lie that it names, outside tests, by `crate::` or `super::`.
-fn arrows() -> BTreeMap<String, BTreeSet<String>> {
+pub fn arrows() -> BTreeMap<String, BTreeSet<String>> {
     let sources = sources();
     let mut files = BTreeMap::new();
     for source in sources.iter().filter(|source| !is_test(&source.name)) {
@@ -54,6 +54,10 @@ fn arrows() -> BTreeMap<String, BTreeSet<String>> {
         for line in lines {
             for start in ["crate::", "super::"] {
                 for (at, _) in line.match_indices(start) {
+                    // Whoever may see it is not named by it.
+                    if line[..at].ends_with("pub(in ") {
+                        continue;
+                    }
                     let up = line[at..].matches("super::").count().min(here.len());
                     let mut path: Vec<&str> = match start {
                         "crate::" => Vec::new(),
