@@ -14,7 +14,7 @@ use crate::proto::sql_grpc::create_sql_service;
 use crate::proto::METHODS;
 use crate::rpc::credentials::Certificate;
 use crate::rpc::services::connection_pool::ConnectionPool;
-use crate::rpc::services::health::Standard;
+use crate::rpc::services::health::HealthService;
 use crate::rpc::services::sql::Sql;
 use crate::threads;
 use grpcio::{ChannelBuilder, EnvBuilder, ResourceQuota, ServerBuilder, ServerCredentials};
@@ -94,7 +94,7 @@ impl Server {
         let mut server = ServerBuilder::new(env)
             .register_service(create_connection_pool_service(ConnectionPool(service.clone())))
             .register_service(create_sql_service(Sql(service.clone())))
-            .register_service(create_health(Standard(service.clone())))
+            .register_service(create_health(HealthService(service.clone())))
             .channel_args(arguments)
             .build()
             .map_err(|e| refused(e.to_string()))?;
@@ -130,13 +130,13 @@ impl Server {
             return;
         };
         let ended = server.shutdown();
-        let (tell, told) = crossbeam_channel::bounded(1);
+        let (done_tx, done_rx) = crossbeam_channel::bounded(1);
         let waiter = threads::spawn(threads::GRPC_STOP, move || {
             // A failed shutdown has nothing left to wait for.
             let _ = futures_executor::block_on(ended);
-            let _ = tell.send(());
+            let _ = done_tx.send(());
         });
-        let in_time = told.recv_timeout(grace).is_ok();
+        let in_time = done_rx.recv_timeout(grace).is_ok();
         if !in_time {
             server.cancel_all_calls();
         }

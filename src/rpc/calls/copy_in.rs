@@ -13,13 +13,13 @@ use grpcio::{DuplexSink, RequestStream, RpcContext};
 
 use crate::error::{CancelCause, Error};
 use crate::pool::caller::Caller;
-use crate::pool::work::task::{Executed, Flow, Task};
 use crate::pool::requests::reply::Answer;
 use crate::pool::service::Service;
+use crate::pool::work::task::{Executed, Flow, Task};
 use crate::proto::sql::copy_in_request::Kind;
 use crate::proto::sql::{CopyInRequest, CopyInResponse, CopyInStart};
 use crate::proto::Raw;
-use crate::rpc::calls::entry::{Call, Ended, Messages, Work};
+use crate::rpc::calls::entry::{Call, Decoding, Ended, Messages};
 use crate::rpc::convert;
 use crate::rpc::streams::intake::Intake;
 
@@ -41,10 +41,10 @@ struct Copy {
     /// False once nothing more is expected from the client.
     reading: bool,
     /// A message that is being decoded.
-    arriving: Option<Work<CopyInRequest>>,
+    arriving: Option<Decoding<CopyInRequest>>,
     running: Option<Running>,
-    /// What the client did against the rules, or has no room for; told once the COPY
-    /// has ended.
+    /// Which rule the client broke, or that there is no memory for its data; returned
+    /// once the COPY has ended.
     wrong: Option<Error>,
 }
 
@@ -142,7 +142,7 @@ impl Copy {
         self.break_off(Error::invalid("kind", wrong))
     }
 
-    /// The client does what it must not.
+    /// The client has broken a rule.
     fn break_off(&mut self, error: Error) -> Result<(), Ended> {
         if self.running.is_none() {
             return Err(error.into());
@@ -151,7 +151,7 @@ impl Copy {
         Ok(())
     }
 
-    /// No more data comes, and the COPY is not finished.
+    /// Aborts the COPY: no more data is read.
     fn end(&mut self, wrong: Option<Error>) {
         self.reading = false;
         self.wrong = wrong;
@@ -174,7 +174,7 @@ impl Copy {
 
 impl Drop for Copy {
     fn drop(&mut self) {
-        // A worker is not to wait for a call that is over.
+        // The worker must not wait for a call that has ended.
         if let Some(running) = &self.running {
             running.intake.abort(CancelCause::Caller);
         }

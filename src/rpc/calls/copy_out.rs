@@ -9,16 +9,16 @@ use crate::backend::notice::{Notice, Notices};
 use crate::backend::session::RunError;
 use crate::error::Error;
 use crate::pool::caller::Caller;
-use crate::pool::work::task::{Executed, Flow, Task};
 use crate::pool::memory::Room;
-use crate::pool::work::outlet::{Interrupt, Outlet, Stalled};
 use crate::pool::service::Service;
+use crate::pool::work::outlet::{Interrupt, Outlet, Stalled};
+use crate::pool::work::task::{Executed, Flow, Task};
 use crate::proto::sql::copy_out_response::Kind;
 use crate::proto::sql::{CopyOutRequest, CopyOutResponse, CopyOutTrailer};
-use crate::rpc::calls::streamed::Asked;
+use crate::rpc::calls::streamed::StreamCall;
 use crate::rpc::convert;
 use crate::rpc::streams::batch;
-use crate::rpc::streams::result::Outflow;
+use crate::rpc::streams::result::ResultWriter;
 
 /// A row can be much larger than a message; it is cut into pieces of this size.
 const PIECE_BYTES: usize = 64 << 10;
@@ -31,12 +31,12 @@ pub(in crate::rpc) fn ask(
     service: &Service,
     request: CopyOutRequest,
     caller: &Arc<Caller>,
-) -> Result<Asked, Error> {
+) -> Result<StreamCall, Error> {
     let limits = &service.context().config.limits;
     let (place, request) = convert::requests::copy_out(request, limits)?;
-    let (outflow, inflow) = Outflow::new(service, batch::data_batch);
-    let task = Task::new(request, Flow::CopyOut(Box::new(Feed(outflow))));
-    Ok(Asked { inflow, answer: service.execute(place, task, caller), trailer, held: None })
+    let (writer, reader) = ResultWriter::new(service, batch::data_batch);
+    let task = Task::new(request, Flow::CopyOut(Box::new(DataWriter(writer))));
+    Ok(StreamCall { reader, answer: service.execute(place, task, caller), trailer, held: None })
 }
 
 fn encoded(kind: Kind) -> Vec<u8> {
@@ -60,9 +60,9 @@ fn trailer(executed: Executed) -> Vec<u8> {
     }))
 }
 
-struct Feed(Outflow);
+struct DataWriter(ResultWriter);
 
-impl Sink for Feed {
+impl Sink for DataWriter {
     fn data(&mut self, bytes: &[u8]) {
         // Once it is dropped, the operation ends it.
         let _ = bytes.chunks(PIECE_BYTES).all(|piece| self.0.add(piece));
@@ -73,7 +73,7 @@ impl Sink for Feed {
     }
 }
 
-impl Outlet for Feed {
+impl Outlet for DataWriter {
     fn open(&mut self, room: Room) {
         self.0.open(room);
     }

@@ -8,7 +8,8 @@
 //! A call is one future on gRPC's thread, which must not block. What takes that thread
 //! too long, as a large request does, goes to a worker.
 
-mod desk;
+mod decoder;
+mod ended;
 mod messages;
 mod patience;
 mod tally;
@@ -31,37 +32,24 @@ use crate::pool::service::Service;
 use crate::proto::{Raw, Shaped};
 use crate::rpc::convert::status::status;
 use crate::threads;
-use desk::Desk;
-pub(in crate::rpc) use desk::Work;
+use decoder::Decoder;
+pub(in crate::rpc) use decoder::Decoding;
+pub(in crate::rpc) use ended::Ended;
 pub(in crate::rpc) use messages::Messages;
 use patience::Patience;
 use tally::Tally;
 
-/// One call: who asks, what comes, and where the answer goes.
+/// One call: its caller, its messages, and where the answer is sent.
 pub(in crate::rpc) struct Call<Q, M> {
     sink: DuplexSink<M>,
     /// Dropping them cancels the call, so that they outlive the sink's last word.
     pub(in crate::rpc) messages: Messages<Q>,
     pub(in crate::rpc) caller: Arc<Caller>,
-    /// A message that the caller does not take.
+    /// The limit for a message that the caller does not take.
     untaken: Patience,
-    /// An answer that is not taken for so long is given up.
+    /// An answer that is not taken for this long is given up.
     stall: Duration,
     tally: Tally,
-}
-
-/// Why a call goes no further.
-pub(in crate::rpc) enum Ended {
-    /// Its caller has left, or takes nothing.
-    Left,
-    /// With this.
-    Failed(Error),
-}
-
-impl From<Error> for Ended {
-    fn from(error: Error) -> Ended {
-        Ended::Failed(error)
-    }
 }
 
 impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
@@ -76,11 +64,12 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
+        // Who calls is settled here, before a permit or a pool is touched.
         let (context, caller) = (service.context(), service.caller(&ctx.peer()));
-        let desk = Desk { context: Arc::clone(context), caller: Arc::clone(&caller) };
+        let decoder = Decoder { context: Arc::clone(context), caller: Arc::clone(&caller) };
         let call = Call {
             sink,
-            messages: Messages::new(requests, desk),
+            messages: Messages::new(requests, decoder),
             caller,
             untaken: Patience::new(&context.tools.alarms),
             stall: context.config.limits.stall_timeout,
@@ -106,7 +95,7 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
         });
         let (only, caller) = (only.await?, Arc::clone(&self.caller));
         let work = move |request| work(request, &caller);
-        let mut worked = self.messages.desk.work(only, false, work);
+        let mut worked = self.messages.decoder.work(only, false, work);
         let worked = poll_fn(|cx| match Pin::new(&mut worked).poll(cx) {
             Poll::Ready(worked) => Poll::Ready(worked.map_err(Ended::from)),
             Poll::Pending => self.poll_left(cx).map(|()| Err(Ended::Left)),
@@ -114,7 +103,7 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
         worked.await
     }
 
-    /// The answer once it is there.
+    /// Waits for the answer, or for the caller to leave.
     pub(in crate::rpc) async fn wait<R>(&mut self, mut answer: Answer<R>) -> Result<R, Ended> {
         let came = poll_fn(|cx| match Pin::new(&mut answer).poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
@@ -191,7 +180,7 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
     pub(in crate::rpc) async fn fail(self, status: RpcStatus) {
         let Call { sink, mut messages, stall, mut tally, .. } = self;
         tally.ends(status.code());
-        // The caller may have left; then nobody needs the error.
+        // The caller may have left, and needs no error then.
         let mut failed = pin!(sink.fail(status));
         let _ = messages.patience().within(stall, failed.as_mut()).await;
     }

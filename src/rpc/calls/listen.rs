@@ -10,18 +10,18 @@ use protobuf::Message;
 use crate::backend::listen::Notification;
 use crate::error::Error;
 use crate::pool::caller::Caller;
-use crate::pool::requests::reply::Reply;
 use crate::pool::listen::{Letter, Mailbox};
+use crate::pool::requests::reply::Reply;
 use crate::pool::service::Service;
 use crate::proto::sql::listen_response::Kind;
 use crate::proto::sql::{self, ListenGap, ListenRequest, ListenResponse, ListenStarted};
-use crate::rpc::calls::streamed::Asked;
+use crate::rpc::calls::streamed::StreamCall;
 use crate::rpc::convert;
 use crate::rpc::streams::batch;
-use crate::rpc::streams::result::Outflow;
+use crate::rpc::streams::result::ResultWriter;
 
-/// So much may wait for a reader before it is given up: the others must not wait
-/// for it, and to leave something out would be a lie.
+/// A reader that falls this far behind is disconnected: the others must not wait for
+/// it, and no notification may be left out silently.
 const BACKLOG_BYTES: usize = 4 << 20;
 const CHANNELS_MAX: usize = 64;
 /// PostgreSQL's limit of a name.
@@ -35,14 +35,14 @@ pub(in crate::rpc) fn ask(
     service: &Service,
     request: &ListenRequest,
     caller: &Caller,
-) -> Result<Asked<Infallible>, Error> {
+) -> Result<StreamCall<Infallible>, Error> {
     let (target, wait) = convert::requests::listen(request)?;
     let channels = channels(&request.channels)?;
-    let (outflow, inflow) = Outflow::new(service, batch::no_batch);
+    let (writer, reader) = ResultWriter::new(service, batch::no_batch);
     let (reply, answer) = Reply::new();
-    let letters = Letters { outflow, reply: Mutex::new(Some(reply)) };
-    let held = Some(service.listen(&target, channels, Arc::new(letters), wait, caller)?);
-    Ok(Asked { inflow, answer, trailer: |never| match never {}, held })
+    let mailbox = ListenerMailbox { writer, reply: Mutex::new(Some(reply)) };
+    let held = Some(service.listen(&target, channels, Arc::new(mailbox), wait, caller)?);
+    Ok(StreamCall { reader, answer, trailer: |never| match never {}, held })
 }
 
 fn channels(names: &[String]) -> Result<BTreeSet<String>, Error> {
@@ -59,22 +59,22 @@ fn channels(names: &[String]) -> Result<BTreeSet<String>, Error> {
     Ok(names.iter().cloned().collect())
 }
 
-/// A listener's messages on their way to it.
-struct Letters {
-    outflow: Outflow,
+/// The messages of one listener.
+struct ListenerMailbox {
+    writer: ResultWriter,
     /// A leaf lock: taken for the last word only.
     reply: Mutex<Option<Reply<Infallible>>>,
 }
 
-impl Letters {
+impl ListenerMailbox {
     fn send(&self, kind: Kind) {
-        self.outflow.push(encoded(kind));
+        self.writer.push(encoded(kind));
     }
 
     fn answer(&self, error: Error) {
         let reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(reply) = reply {
-            // The reader may have left; then nobody needs the error.
+            // The reader may have left, and needs no error then.
             let _ = reply.send(Err(error));
         }
     }
@@ -86,7 +86,7 @@ fn encoded(kind: Kind) -> Vec<u8> {
     response.write_to_bytes().unwrap_or_default()
 }
 
-impl Mailbox for Letters {
+impl Mailbox for ListenerMailbox {
     fn started(&self) {
         self.send(Kind::Started(ListenStarted::default()));
     }
@@ -106,28 +106,28 @@ impl Mailbox for Letters {
     }
 
     fn notification(&self, letter: Letter) -> bool {
-        if self.outflow.backlog() > BACKLOG_BYTES {
+        if self.writer.backlog() > BACKLOG_BYTES {
             return false;
         }
-        self.outflow.post(letter);
+        self.writer.post(letter);
         true
     }
 
     fn backlog(&self) -> usize {
-        self.outflow.backlog()
+        self.writer.backlog()
     }
 
     fn waits_since(&self) -> Option<Instant> {
-        self.outflow.waits_since()
+        self.writer.waits_since()
     }
 
     fn fail(&self, error: Error) {
         self.answer(error);
-        self.outflow.end();
+        self.writer.end();
     }
 
     fn give_up(&self, error: Error) {
         self.answer(error);
-        self.outflow.close();
+        self.writer.close();
     }
 }

@@ -11,19 +11,19 @@ use crate::error::Error;
 use crate::pgwire::row::RawRow;
 use crate::pgwire::values::{Meter, Shape, Stop};
 use crate::pool::caller::Caller;
-use crate::pool::work::task::{Executed, Flow, Task};
 use crate::pool::memory::Room;
-use crate::pool::work::outlet::{Interrupt, Outlet, Stalled};
 use crate::pool::service::Service;
+use crate::pool::work::outlet::{Interrupt, Outlet, Stalled};
+use crate::pool::work::task::{Executed, Flow, Task};
 use crate::proto::sql::query_response::Kind;
 use crate::proto::sql::{QueryHeader, QueryRequest, QueryResponse, QueryTrailer};
-use crate::rpc::calls::streamed::Asked;
+use crate::rpc::calls::streamed::StreamCall;
 use crate::rpc::convert;
 use crate::rpc::convert::row_format::RowFormat;
 use crate::rpc::streams::batch;
-use crate::rpc::streams::result::{Outflow, Seal};
+use crate::rpc::streams::result::{EncodeBatch, ResultWriter};
 
-fn seal(format: RowFormat) -> Seal {
+fn encode_batch(format: RowFormat) -> EncodeBatch {
     match format {
         RowFormat::Typed => batch::typed_batch,
         RowFormat::Binary => batch::binary_batch,
@@ -38,12 +38,12 @@ pub(in crate::rpc) fn ask(
     service: &Service,
     request: QueryRequest,
     caller: &Arc<Caller>,
-) -> Result<Asked, Error> {
+) -> Result<StreamCall, Error> {
     let limits = &service.context().config.limits;
     let (place, request, format) = convert::requests::query(request, limits)?;
-    let (outflow, inflow) = Outflow::new(service, seal(format));
-    let feed = Feed {
-        outflow,
+    let (writer, reader) = ResultWriter::new(service, encode_batch(format));
+    let encoder = RowEncoder {
+        writer,
         format,
         columns: Vec::new(),
         scratch: Vec::new(),
@@ -51,8 +51,8 @@ pub(in crate::rpc) fn ask(
         problem: None,
         dropped: false,
     };
-    let task = Task::new(request, Flow::Rows(Box::new(feed)));
-    Ok(Asked { inflow, answer: service.execute(place, task, caller), trailer, held: None })
+    let task = Task::new(request, Flow::Rows(Box::new(encoder)));
+    Ok(StreamCall { reader, answer: service.execute(place, task, caller), trailer, held: None })
 }
 
 fn encoded(kind: Kind) -> Vec<u8> {
@@ -77,8 +77,8 @@ fn trailer(executed: Executed) -> Vec<u8> {
 }
 
 /// Encodes rows.
-struct Feed {
-    outflow: Outflow,
+struct RowEncoder {
+    writer: ResultWriter,
     format: RowFormat,
     columns: Vec<Column>,
     /// The row being encoded; kept for its memory.
@@ -86,14 +86,14 @@ struct Feed {
     /// A larger row does not fit into a message.
     row_max: usize,
     problem: Option<RunError>,
-    /// The reader has left, or a cancel has come: rows are not even encoded.
+    /// The reader has left, or the request was cancelled: rows are not even encoded.
     dropped: bool,
 }
 
-/// What a larger row has taken of memory is given back before the next.
+/// Memory beyond this, which a larger row has taken, is freed before the next row.
 const SCRATCH_BYTES: usize = 1 << 20;
 
-impl Feed {
+impl RowEncoder {
     /// Puts the row into `scratch`, as it is sent.
     fn encode(&mut self, shapes: &[Shape], row: &RawRow<'_>) -> Result<(), (usize, Stop)> {
         self.scratch.clear();
@@ -107,7 +107,7 @@ impl Feed {
                 Ok(())
             }
             RowFormat::Typed => {
-                let is_wanted = || self.outflow.is_wanted();
+                let is_wanted = || self.writer.is_wanted();
                 let mut meter = Meter::new(self.row_max, &is_wanted);
                 batch::row(&mut self.scratch, shapes, row, &mut meter)
             }
@@ -115,12 +115,12 @@ impl Feed {
     }
 }
 
-impl Rows for Feed {
+impl Rows for RowEncoder {
     fn head(&mut self, columns: &[Column]) {
         let header = convert::results::columns(columns.to_vec());
         self.columns = columns.to_vec();
         let header = QueryHeader { columns: header, ..QueryHeader::default() };
-        self.outflow.push(encoded(Kind::Header(header)));
+        self.writer.push(encoded(Kind::Header(header)));
     }
 
     fn row(&mut self, shapes: &[Shape], row: &RawRow<'_>) {
@@ -128,7 +128,7 @@ impl Rows for Feed {
             return;
         }
         match self.encode(shapes, row) {
-            Ok(()) => self.dropped = !self.outflow.add(&self.scratch),
+            Ok(()) => self.dropped = !self.writer.add(&self.scratch),
             Err((_, Stop::Unwanted)) => self.dropped = true,
             Err((_, Stop::TooLarge)) => self.problem = Some(RunError::TooLarge { completed: true }),
             Err((index, Stop::Malformed(error))) => {
@@ -144,21 +144,21 @@ impl Rows for Feed {
     }
 
     fn notices(&mut self, fresh: &Notices) {
-        self.outflow.notices(fresh, notice);
+        self.writer.notices(fresh, notice);
     }
 }
 
-impl Outlet for Feed {
+impl Outlet for RowEncoder {
     fn open(&mut self, room: Room) {
-        self.outflow.open(room);
+        self.writer.open(room);
     }
 
     fn is_full(&self) -> bool {
-        self.outflow.is_full()
+        self.writer.is_full()
     }
 
     fn wait(&mut self) -> Result<(), Stalled> {
-        self.outflow.wait()
+        self.writer.wait()
     }
 
     fn problem(&mut self) -> Option<RunError> {
@@ -166,6 +166,6 @@ impl Outlet for Feed {
     }
 
     fn interrupter(&self) -> Interrupt {
-        self.outflow.interrupter()
+        self.writer.interrupter()
     }
 }

@@ -16,7 +16,7 @@ use crate::rpc::calls::entry::{Call, Ended};
 
 /// What is kept until its answer has been taken.
 #[derive(Default)]
-pub(in crate::rpc) struct Kept {
+pub(in crate::rpc) struct UntilTaken {
     /// A grant that is taken back if it does not arrive.
     pub(in crate::rpc) undelivered: Option<Undelivered>,
     /// The answer's memory.
@@ -31,7 +31,7 @@ pub(in crate::rpc) fn answer<Q: Shaped, R, M>(
     requests: RequestStream<Raw<Q>>,
     sink: DuplexSink<M>,
     work: impl FnOnce(&Service, Q, &Arc<Caller>) -> Result<Answer<R>, Error> + Send + 'static,
-    convert: impl FnOnce(R) -> (M, Kept) + Send + 'static,
+    convert: impl FnOnce(R) -> (M, UntilTaken) + Send + 'static,
 ) where
     R: Send + 'static,
     M: Send + 'static,
@@ -42,7 +42,7 @@ pub(in crate::rpc) fn answer<Q: Shaped, R, M>(
         match answered(&mut call, work).await {
             Ok(value) => {
                 let (message, kept) = convert(value);
-                let Kept { undelivered, held } = kept;
+                let UntilTaken { undelivered, held } = kept;
                 let delivered = call.finish(message).await;
                 drop(held);
                 if let Some(undelivered) = undelivered.filter(|_| delivered) {

@@ -9,24 +9,24 @@ use grpcio::{DuplexSink, RequestStream, RpcContext};
 use crate::core::budget::Held;
 use crate::error::Error;
 use crate::pool::caller::Caller;
-use crate::pool::work::task::Executed;
-use crate::pool::requests::reply::Answer;
 use crate::pool::listen::Listening;
+use crate::pool::requests::reply::Answer;
 use crate::pool::service::Service;
+use crate::pool::work::task::Executed;
 use crate::proto::sql_grpc::Encoded;
 use crate::proto::{Raw, Shaped};
 use crate::rpc::calls::entry::Call;
-use crate::rpc::streams::result::Inflow;
+use crate::rpc::streams::result::ResultReader;
 
-/// A result that has been asked for.
-pub(in crate::rpc) struct Asked<R = Executed> {
-    /// Where it comes.
-    pub(in crate::rpc) inflow: Inflow,
-    /// How it ends.
+/// A call whose result has been requested.
+pub(in crate::rpc) struct StreamCall<R = Executed> {
+    /// The end from which the result is read.
+    pub(in crate::rpc) reader: ResultReader,
+    /// How the request ends.
     pub(in crate::rpc) answer: Answer<R>,
-    /// The last message of one that ends well.
+    /// Makes the last message of a request that succeeded.
     pub(in crate::rpc) trailer: fn(R) -> Vec<u8>,
-    /// What is given up with the call.
+    /// The listener, which is removed with the call.
     pub(in crate::rpc) held: Option<Listening>,
 }
 
@@ -36,7 +36,7 @@ pub(in crate::rpc) fn serve<Q: Shaped, R: Send + 'static>(
     ctx: &RpcContext<'_>,
     requests: RequestStream<Raw<Q>>,
     sink: DuplexSink<Encoded>,
-    ask: impl FnOnce(&Service, Q, &Arc<Caller>) -> Result<Asked<R>, Error> + Send + 'static,
+    ask: impl FnOnce(&Service, Q, &Arc<Caller>) -> Result<StreamCall<R>, Error> + Send + 'static,
 ) {
     let asked = service.clone();
     Call::serve(service, ctx, requests, sink, |mut call| async move {
@@ -51,16 +51,16 @@ pub(in crate::rpc) fn serve<Q: Shaped, R: Send + 'static>(
 /// for as long as is allowed. It has as long again to take what is left and the reason.
 const LAST: u32 = 2;
 
-/// Sends what comes, and at last how it ended.
-async fn pump<Q: Shaped, R>(mut call: Call<Q, Encoded>, asked: Asked<R>) {
-    let Asked { inflow, answer, trailer, held: _held } = asked;
+/// Sends the messages, and then how the request ended.
+async fn pump<Q: Shaped, R>(mut call: Call<Q, Encoded>, asked: StreamCall<R>) {
+    let StreamCall { reader, answer, trailer, held: _held } = asked;
     // The memory of what the client has not taken yet.
     let mut unsent = Held::default();
     loop {
         let next = poll_fn(|cx| match call.poll_room(cx, LAST) {
             Poll::Ready(Ok(())) => {
                 unsent = Held::default();
-                inflow.poll_next(cx).map(Ok)
+                reader.poll_next(cx).map(Ok)
             }
             Poll::Ready(Err(ended)) => Poll::Ready(Err(ended)),
             Poll::Pending => Poll::Pending,

@@ -1,12 +1,13 @@
-//! Health as it goes over the wire.
+//! Health and statistics as they go over the wire.
 
-use super::fields::unix_timestamp;
+use super::fields::{duration, unix_timestamp};
 use crate::clock;
 use crate::core::breaker::Phase;
 use crate::core::gate::GateState;
 use crate::core::health::Level;
 use crate::core::ids::TenantId;
 use crate::error::Error;
+use crate::pool::figures::Figures;
 use crate::pool::health::{Report, Row};
 use crate::proto::connection_pool as wire;
 
@@ -97,7 +98,26 @@ pub(in crate::rpc) fn metrics(
     })
 }
 
-pub(in crate::rpc) fn breaker(phase: Phase) -> wire::BreakerState {
+/// The answer to a GetPoolStats.
+pub(in crate::rpc) fn stats(figures: &Figures, leases: usize) -> wire::StatsResponse {
+    let active = figures.open.saturating_sub(figures.idle + figures.opening);
+    wire::StatsResponse {
+        active_connections: number(active),
+        idle_connections: number(figures.idle),
+        total_connections: number(figures.open),
+        max_connections: number(figures.max),
+        opening: number(figures.opening),
+        waiting: number(figures.waiting),
+        leases: number(leases),
+        acquire_count: total(figures.acquired),
+        acquire_wait_total: Some(duration(figures.waited)).into(),
+        state: tenant_state(figures.state).into(),
+        breaker_state: breaker(figures.breaker).into(),
+        ..wire::StatsResponse::default()
+    }
+}
+
+fn breaker(phase: Phase) -> wire::BreakerState {
     match phase {
         Phase::Closed => wire::BreakerState::BREAKER_STATE_CLOSED,
         Phase::Open => wire::BreakerState::BREAKER_STATE_OPEN,
@@ -105,7 +125,7 @@ pub(in crate::rpc) fn breaker(phase: Phase) -> wire::BreakerState {
     }
 }
 
-pub(in crate::rpc) fn tenant_state(state: GateState) -> wire::TenantState {
+fn tenant_state(state: GateState) -> wire::TenantState {
     match state {
         GateState::Opening => wire::TenantState::TENANT_STATE_OPENING,
         GateState::Active => wire::TenantState::TENANT_STATE_ACTIVE,

@@ -10,7 +10,7 @@ use crate::config::lease;
 use crate::core::lease_table::{EndReason, LeaseState, Terms, View};
 use crate::core::transaction::TransactionState;
 use crate::error::Error;
-use crate::pool::grant::Ask;
+use crate::pool::grant::{Ask, Grant};
 use crate::pool::leases::Release;
 use crate::pool::peers::Peer;
 use crate::pool::registry::Target;
@@ -70,6 +70,35 @@ pub(in crate::rpc) fn ttl(request: &wire::RenewRequest) -> Result<Option<Duratio
     given("ttl", &request.ttl, &lease::TTL_RANGE)
 }
 
+/// The answer to a GetConnection.
+pub(in crate::rpc) fn granted(grant: &Grant) -> wire::ConnectionResponse {
+    wire::ConnectionResponse {
+        connection_id: grant.id.reveal().to_owned(),
+        lease: Some(lease(&grant.view)).into(),
+        ..wire::ConnectionResponse::default()
+    }
+}
+
+/// The answer to a ReleaseConnection.
+pub(in crate::rpc) fn released(release: Release) -> wire::ReleaseResponse {
+    let (outcome, reason) = outcome(release);
+    wire::ReleaseResponse {
+        success: true,
+        outcome: outcome.into(),
+        end_reason: end_reason(reason).into(),
+        ..wire::ReleaseResponse::default()
+    }
+}
+
+/// The answer to a RenewConnection.
+pub(in crate::rpc) fn renewed(view: &View) -> wire::RenewResponse {
+    wire::RenewResponse {
+        ttl: Some(duration(view.ttl)).into(),
+        lifetime_remaining: Some(duration(view.lifetime_remaining)).into(),
+        ..wire::RenewResponse::default()
+    }
+}
+
 pub(in crate::rpc) fn lease(view: &View) -> wire::Lease {
     wire::Lease {
         lease_name: view.facts.lease_name.clone(),
@@ -103,7 +132,7 @@ pub(in crate::rpc) fn transaction(state: TransactionState) -> wire::TransactionS
     }
 }
 
-pub(in crate::rpc) fn end_reason(reason: EndReason) -> wire::LeaseEndReason {
+fn end_reason(reason: EndReason) -> wire::LeaseEndReason {
     use wire::LeaseEndReason as Wire;
     match reason {
         EndReason::Released => Wire::LEASE_END_REASON_RELEASED,

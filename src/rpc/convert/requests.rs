@@ -14,9 +14,9 @@ use crate::backend::session::Statement;
 use crate::config::{lease, Limits};
 use crate::core::value::Value;
 use crate::error::Error;
-use crate::pool::work::task::Request;
 use crate::pool::registry::Target;
 use crate::pool::service::Place;
+use crate::pool::work::task::Request;
 use crate::proto::sql;
 
 /// Where a request runs; several have the same fields for it, and share no type.

@@ -12,7 +12,7 @@ use crate::proto::connection_pool::{
 use crate::proto::connection_pool_grpc::ConnectionPoolService;
 use crate::proto::Raw;
 use crate::rpc::calls::reply;
-use crate::rpc::calls::reply::Kept;
+use crate::rpc::calls::reply::UntilTaken;
 use crate::rpc::convert;
 
 /// Answers ConnectionPoolService.
@@ -36,12 +36,9 @@ impl ConnectionPoolService for ConnectionPool {
                 service.acquire(&asked.target, asked.ask, asked.request, asked.wait, caller)
             },
             |grant| {
-                let response = ConnectionResponse {
-                    connection_id: grant.id.reveal().to_owned(),
-                    lease: Some(convert::lease::lease(&grant.view)).into(),
-                    ..ConnectionResponse::default()
-                };
-                (response, Kept { undelivered: Some(grant.undelivered), ..Kept::default() })
+                let response = convert::lease::granted(&grant);
+                let undelivered = Some(grant.undelivered);
+                (response, UntilTaken { undelivered, ..UntilTaken::default() })
             },
         );
     }
@@ -61,16 +58,7 @@ impl ConnectionPoolService for ConnectionPool {
                 let id = convert::fields::connection_id(&request.connection_id)?;
                 Ok(service.release(id, request.force))
             },
-            |release| {
-                let (outcome, reason) = convert::lease::outcome(release);
-                let response = ReleaseResponse {
-                    success: true,
-                    outcome: outcome.into(),
-                    end_reason: convert::lease::end_reason(reason).into(),
-                    ..ReleaseResponse::default()
-                };
-                (response, Kept::default())
-            },
+            |release| (convert::lease::released(release), UntilTaken::default()),
         );
     }
 
@@ -83,22 +71,7 @@ impl ConnectionPoolService for ConnectionPool {
         reply::answer_now(&self.0, &ctx, requests, sink, |service, request| {
             let tenant = TenantId::parse(&request.tenant_id)?;
             let (figures, leases) = service.figures(&tenant)?;
-            let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
-            let active = figures.open.saturating_sub(figures.idle + figures.opening);
-            Ok(StatsResponse {
-                active_connections: number(active),
-                idle_connections: number(figures.idle),
-                total_connections: number(figures.open),
-                max_connections: number(figures.max),
-                opening: number(figures.opening),
-                waiting: number(figures.waiting),
-                leases: number(leases),
-                acquire_count: i64::try_from(figures.acquired).unwrap_or(i64::MAX),
-                acquire_wait_total: Some(convert::fields::duration(figures.waited)).into(),
-                state: convert::health::tenant_state(figures.state).into(),
-                breaker_state: convert::health::breaker(figures.breaker).into(),
-                ..StatsResponse::default()
-            })
+            Ok(convert::health::stats(&figures, leases))
         });
     }
 
@@ -110,12 +83,7 @@ impl ConnectionPoolService for ConnectionPool {
     ) {
         reply::answer_now(&self.0, &ctx, requests, sink, |service, request| {
             let id = convert::fields::connection_id(&request.connection_id)?;
-            let view = service.renew(&id, convert::lease::ttl(&request)?)?;
-            Ok(RenewResponse {
-                ttl: Some(convert::fields::duration(view.ttl)).into(),
-                lifetime_remaining: Some(convert::fields::duration(view.lifetime_remaining)).into(),
-                ..RenewResponse::default()
-            })
+            Ok(convert::lease::renewed(&service.renew(&id, convert::lease::ttl(&request)?)?))
         });
     }
 

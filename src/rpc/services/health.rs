@@ -1,4 +1,4 @@
-//! The standard health service.
+//! The standard health service of gRPC, grpc.health.v1.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -20,11 +20,11 @@ use crate::rpc::calls::reply;
 /// The server as a whole, and its services by their full names.
 const NAMES: [&str; 3] = ["", "connectionpool.ConnectionPoolService", "connectionpool.SqlService"];
 
-/// Answers grpc.health.v1.Health, from what readiness is told by too.
+/// Answers grpc.health.v1.Health, from the same state as readiness.
 #[derive(Clone)]
-pub(in crate::rpc) struct Standard(pub Service);
+pub(in crate::rpc) struct HealthService(pub Service);
 
-impl Standard {
+impl HealthService {
     fn status(&self, name: &str) -> Option<ServingStatus> {
         NAMES.contains(&name).then(|| match self.0.health().is_ready() {
             true => ServingStatus::SERVING,
@@ -37,16 +37,16 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
     HealthCheckResponse { status: status.into(), ..HealthCheckResponse::default() }
 }
 
-impl Health for Standard {
+impl Health for HealthService {
     fn check(
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<HealthCheckRequest>>,
         sink: DuplexSink<HealthCheckResponse>,
     ) {
-        let standard = self.clone();
+        let health = self.clone();
         Call::serve(&self.0, &ctx, requests, sink, |mut call| async move {
-            match call.request(move |request, _| Ok(standard.status(&request.service))).await {
+            match call.request(move |request, _| Ok(health.status(&request.service))).await {
                 Ok(Some(status)) => drop(call.finish(response(status)).await),
                 Ok(None) => {
                     let unknown = "there is no service of this name".to_owned();
@@ -63,9 +63,9 @@ impl Health for Standard {
         requests: RequestStream<Raw<HealthListRequest>>,
         sink: DuplexSink<HealthListResponse>,
     ) {
-        let standard = self.clone();
+        let health = self.clone();
         reply::answer_now(&self.0, &ctx, requests, sink, move |_, _| {
-            let known = |name: &str| Some((name.to_owned(), response(standard.status(name)?)));
+            let known = |name: &str| Some((name.to_owned(), response(health.status(name)?)));
             let statuses = NAMES.into_iter().filter_map(known).collect();
             Ok(HealthListResponse { statuses, ..HealthListResponse::default() })
         });
@@ -77,11 +77,11 @@ impl Health for Standard {
         requests: RequestStream<Raw<HealthCheckRequest>>,
         sink: DuplexSink<HealthCheckResponse>,
     ) {
-        let standard = self.clone();
+        let health = self.clone();
         Call::serve(&self.0, &ctx, requests, sink, |mut call| async move {
             // It ends when its caller leaves, or with the server.
             let ended = match call.request(|request, _| Ok(request.service)).await {
-                Ok(name) => standard.tell(&name, &mut call).await,
+                Ok(name) => health.send_changes(&name, &mut call).await,
                 Err(ended) => ended,
             };
             call.end(ended).await;
@@ -89,23 +89,23 @@ impl Health for Standard {
     }
 }
 
-impl Standard {
-    /// Tells the status and its changes, until that ends.
-    async fn tell(
+impl HealthService {
+    /// Sends the status and its changes until the call ends.
+    async fn send_changes(
         &self,
         name: &str,
         call: &mut Call<HealthCheckRequest, HealthCheckResponse>,
     ) -> Ended {
         // Watches before it looks, so that no change falls in between.
         let mut changes = self.0.context().serving.watch();
-        let mut told = None;
+        let mut sent = None;
         loop {
             let now = self.status(name).unwrap_or(ServingStatus::SERVICE_UNKNOWN);
-            if told != Some(now) {
+            if sent != Some(now) {
                 if let Err(ended) = call.send(response(now)) {
                     return ended;
                 }
-                told = Some(now);
+                sent = Some(now);
             }
             // While there is no room for another, it is not looked for.
             let changed = poll_fn(|cx| match ready!(call.poll_room(cx, 1)) {

@@ -14,7 +14,7 @@ use crate::rpc::calls::copy_out;
 use crate::rpc::calls::listen;
 use crate::rpc::calls::query;
 use crate::rpc::calls::reply;
-use crate::rpc::calls::reply::Kept;
+use crate::rpc::calls::reply::UntilTaken;
 use crate::rpc::calls::session;
 use crate::rpc::calls::streamed;
 use crate::rpc::convert;
@@ -42,7 +42,7 @@ impl SqlService for Sql {
             },
             |mut executed| {
                 let held = std::mem::take(&mut executed.held);
-                (convert::results::executed(executed), Kept { held, ..Kept::default() })
+                (convert::results::executed(executed), UntilTaken { held, ..UntilTaken::default() })
             },
         );
     }

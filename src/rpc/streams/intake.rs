@@ -88,7 +88,7 @@ impl Intake {
         Ok(())
     }
 
-    /// The COPY has its session.
+    /// The COPY has its session, and its data counts in `room`.
     fn open(&self, room: Room) {
         let mut state = self.lock();
         state.room = Some(room);
@@ -106,7 +106,7 @@ impl Intake {
         self.0.news.notify_one();
     }
 
-    /// No more data comes. What was finished before stays so.
+    /// Aborts the data, unless it was finished before.
     pub(in crate::rpc) fn abort(&self, cause: CancelCause) {
         self.end(Some(cause));
     }
@@ -187,7 +187,7 @@ impl outlet::Inlet for Inlet {
 
 impl Drop for Inlet {
     fn drop(&mut self) {
-        // Nobody takes anything any more: what comes is dropped.
+        // The worker has left: what is added is dropped.
         self.intake.end(None);
     }
 }

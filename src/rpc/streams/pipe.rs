@@ -43,11 +43,11 @@ struct State {
     waits_since: Option<Instant>,
     /// Rows that are no message yet.
     batch: Batch,
-    /// The batch has waited for long enough.
-    ripe: bool,
-    /// No more comes.
+    /// The batch has waited long enough: the reader flushes it.
+    flush_due: bool,
+    /// The worker has ended the result.
     ended: bool,
-    /// What comes is dropped.
+    /// The reader has left: what is added is dropped.
     closed: bool,
     reader: Option<Waker>,
     /// The reader is to be woken once the lock is free: waking may end in gRPC.
@@ -57,11 +57,11 @@ struct State {
 /// What became of something that was added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::rpc) enum Added {
-    /// It is the first of a batch, which is to be let go after a while.
+    /// It is the first of a batch, which is to be flushed after a while.
     First,
-    /// It is with others.
+    /// It has joined a batch, or completed one.
     More,
-    /// Nothing is wanted any more.
+    /// The reader has left.
     Dropped,
 }
 
@@ -113,18 +113,18 @@ impl Pipe {
         result
     }
 
-    /// From now on messages count there.
+    /// Messages count in `room` from now on.
     pub(in crate::rpc) fn open(&self, room: Room) {
         self.lock().room = Some(room);
     }
 
-    /// Adds to the batch by `add`, and makes a message of it by `seal` if it has
+    /// Adds to the batch by `add`, and makes a message of it by `encode_batch` if it has
     /// reached `enough` bytes.
     pub(in crate::rpc) fn add(
         &self,
         add: impl FnOnce(&mut Batch),
         enough: usize,
-        seal: impl FnOnce(Batch) -> Vec<u8>,
+        encode_batch: impl FnOnce(Batch) -> Vec<u8>,
     ) -> Added {
         self.step(|state| {
             if state.closed {
@@ -133,7 +133,7 @@ impl Pipe {
             let first = state.batch.rows == 0;
             add(&mut state.batch);
             if state.batch.bytes.len() >= enough {
-                state.flush(seal);
+                state.flush(encode_batch);
                 return Added::More;
             }
             if first {
@@ -145,16 +145,20 @@ impl Pipe {
     }
 
     /// Adds a message of its own, after what is in the batch.
-    pub(in crate::rpc) fn push(&self, message: Vec<u8>, seal: impl FnOnce(Batch) -> Vec<u8>) {
+    pub(in crate::rpc) fn push(
+        &self,
+        message: Vec<u8>,
+        encode_batch: impl FnOnce(Batch) -> Vec<u8>,
+    ) {
         self.step(|state| {
             if !state.closed {
-                state.flush(seal);
+                state.flush(encode_batch);
                 state.send_own(message);
             }
         });
     }
 
-    /// Adds a message that others have, too.
+    /// Adds a message that other readers share.
     pub(in crate::rpc) fn post(&self, letter: Letter) {
         self.step(|state| {
             if !state.closed {
@@ -163,10 +167,10 @@ impl Pipe {
         });
     }
 
-    /// The batch is not to wait any longer.
-    pub(in crate::rpc) fn ripen(&self) {
+    /// The reader is to flush the batch as soon as it has room.
+    pub(in crate::rpc) fn flush_soon(&self) {
         self.step(|state| {
-            state.ripe = true;
+            state.flush_due = true;
             state.news = true;
         });
     }
@@ -177,12 +181,12 @@ impl Pipe {
         state.ready.len() >= READY && !state.closed
     }
 
-    /// True if what comes is dropped.
+    /// True if what is added is dropped.
     pub(in crate::rpc) fn is_closed(&self) -> bool {
         self.lock().closed
     }
 
-    /// What messages cost that wait for the reader.
+    /// The cost of the messages that wait for the reader, in bytes.
     pub(in crate::rpc) fn backlog(&self) -> usize {
         self.lock().ready_bytes
     }
@@ -210,7 +214,7 @@ impl Pipe {
         Ok(())
     }
 
-    /// Nothing more is wanted: what waits is dropped, and what comes.
+    /// Drops what waits, and from now on what is added.
     pub(in crate::rpc) fn close(&self) {
         let dropped = self.step(|state| {
             state.closed = true;
@@ -223,10 +227,10 @@ impl Pipe {
         drop(dropped);
     }
 
-    /// No more comes.
-    pub(in crate::rpc) fn end(&self, seal: impl FnOnce(Batch) -> Vec<u8>) {
+    /// Ends the result, after what is in the batch.
+    pub(in crate::rpc) fn end(&self, encode_batch: impl FnOnce(Batch) -> Vec<u8>) {
         self.step(|state| {
-            state.flush(seal);
+            state.flush(encode_batch);
             state.ended = true;
             state.news = true;
         });
@@ -236,12 +240,12 @@ impl Pipe {
     pub(in crate::rpc) fn poll_next(
         &self,
         cx: &mut Context<'_>,
-        seal: impl FnOnce(Batch) -> Vec<u8>,
+        encode_batch: impl FnOnce(Batch) -> Vec<u8>,
     ) -> Poll<Option<(Vec<u8>, Held)>> {
         let mut state = self.lock();
-        if state.ripe && state.ready.is_empty() {
-            state.flush(seal);
-            // It is the reader itself who hears of it.
+        if state.flush_due && state.ready.is_empty() {
+            state.flush(encode_batch);
+            // The reader itself is here: nobody needs to be woken.
             state.news = false;
         }
         let next = state.ready.pop_front();
@@ -263,11 +267,11 @@ impl Pipe {
 }
 
 impl State {
-    fn flush(&mut self, seal: impl FnOnce(Batch) -> Vec<u8>) {
-        self.ripe = false;
+    fn flush(&mut self, encode_batch: impl FnOnce(Batch) -> Vec<u8>) {
+        self.flush_due = false;
         if self.batch.rows > 0 {
             let batch = std::mem::take(&mut self.batch);
-            self.send_own(seal(batch));
+            self.send_own(encode_batch(batch));
         }
     }
 

@@ -1,8 +1,8 @@
 //! A result on its way to its reader.
 //!
-//! A worker puts it into a bounded pipe, one future on gRPC's thread sends what
-//! comes out of that. A reader that is slow fills the pipe; then the worker waits
-//! and does not read from PostgreSQL, whose socket fills in turn.
+//! A worker writes into a bounded pipe, and one future on gRPC's thread sends what
+//! comes out. A slow reader fills the pipe; then the worker waits and does not read
+//! from PostgreSQL, whose socket fills in turn.
 
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use crate::backend::notice::{Notice, Notices};
 use crate::clock;
 use crate::core::budget::Held;
-use crate::threads::alarms::{Alarm, Alarms};
 use crate::pool::listen::Letter;
 use crate::pool::memory::Room;
-use crate::pool::work::outlet::{Interrupt, Stalled};
 use crate::pool::service::Service;
+use crate::pool::work::outlet::{Interrupt, Stalled};
 use crate::rpc::streams::pipe::{Added, Batch, Pipe};
+use crate::threads::alarms::{Alarm, Alarms};
 
 /// A batch is sent when it has so many bytes,
 const BATCH_BYTES: usize = 64 << 10;
@@ -23,56 +23,59 @@ const BATCH_BYTES: usize = 64 << 10;
 const BATCH_WAIT: Duration = Duration::from_millis(20);
 
 /// Makes a message of a batch.
-pub(in crate::rpc) type Seal = fn(Batch) -> Vec<u8>;
+pub(in crate::rpc) type EncodeBatch = fn(Batch) -> Vec<u8>;
 
-/// The worker's end. Dropped, it says that no more comes.
-pub(in crate::rpc) struct Outflow {
+/// The worker's end. Dropping it ends the result.
+pub(in crate::rpc) struct ResultWriter {
     pipe: Pipe,
-    seal: Seal,
+    encode_batch: EncodeBatch,
     alarms: Alarms,
-    /// Lets the batch go when it has waited for long enough.
-    ripening: Option<Alarm>,
-    /// A reader that takes nothing for so long is given up.
+    /// Flushes the batch after `BATCH_WAIT`.
+    flush_alarm: Option<Alarm>,
+    /// A reader that takes nothing for this long is given up.
     stall: Duration,
 }
 
 /// The reader's end.
-pub(in crate::rpc) struct Inflow {
+pub(in crate::rpc) struct ResultReader {
     pipe: Pipe,
-    seal: Seal,
+    encode_batch: EncodeBatch,
 }
 
-impl Outflow {
-    /// Both ends.
-    pub(in crate::rpc) fn new(service: &Service, seal: Seal) -> (Outflow, Inflow) {
+impl ResultWriter {
+    /// Makes both ends.
+    pub(in crate::rpc) fn new(
+        service: &Service,
+        encode_batch: EncodeBatch,
+    ) -> (ResultWriter, ResultReader) {
         let pipe = Pipe::default();
         let context = service.context();
-        let outflow = Outflow {
+        let writer = ResultWriter {
             pipe: pipe.clone(),
-            seal,
+            encode_batch,
             alarms: context.tools.alarms.clone(),
-            ripening: None,
+            flush_alarm: None,
             stall: context.config.limits.stall_timeout,
         };
-        (outflow, Inflow { pipe, seal })
+        (writer, ResultReader { pipe, encode_batch })
     }
 
-    /// As an outlet has it.
+    /// Messages count in `room` from now on.
     pub(in crate::rpc) fn open(&self, room: Room) {
         self.pipe.open(room);
     }
 
-    /// Adds something to the batch. False: nothing is wanted any more.
+    /// Adds a row or a piece to the batch. Returns false if the reader wants nothing more.
     pub(in crate::rpc) fn add(&mut self, bytes: &[u8]) -> bool {
         let add = |batch: &mut Batch| {
             batch.bytes.extend_from_slice(bytes);
             batch.rows += 1;
         };
-        let added = self.pipe.add(add, BATCH_BYTES, self.seal);
+        let added = self.pipe.add(add, BATCH_BYTES, self.encode_batch);
         if added == Added::First {
             let pipe = self.pipe.clone();
-            let ripe = self.alarms.set(clock::now() + BATCH_WAIT, move || pipe.ripen());
-            self.ripening = Some(ripe);
+            let alarm = self.alarms.set(clock::now() + BATCH_WAIT, move || pipe.flush_soon());
+            self.flush_alarm = Some(alarm);
         }
         added != Added::Dropped
     }
@@ -84,10 +87,10 @@ impl Outflow {
 
     /// Adds a message of its own.
     pub(in crate::rpc) fn push(&self, message: Vec<u8>) {
-        self.pipe.push(message, self.seal);
+        self.pipe.push(message, self.encode_batch);
     }
 
-    /// Adds a message that others have, too.
+    /// Adds a message that other readers share.
     pub(in crate::rpc) fn post(&self, letter: Letter) {
         self.pipe.post(letter);
     }
@@ -99,7 +102,7 @@ impl Outflow {
         }
     }
 
-    /// What messages cost that wait for the reader.
+    /// The cost of the messages that wait for the reader, in bytes.
     pub(in crate::rpc) fn backlog(&self) -> usize {
         self.pipe.backlog()
     }
@@ -109,49 +112,52 @@ impl Outflow {
         self.pipe.waits_since()
     }
 
-    /// No more comes, and what waits is dropped.
+    /// Ends the result and drops what waits.
     pub(in crate::rpc) fn close(&self) {
         self.pipe.close();
     }
 
-    /// No more comes; as when dropped.
+    /// Ends the result, as dropping does.
     pub(in crate::rpc) fn end(&self) {
-        self.pipe.end(self.seal);
+        self.pipe.end(self.encode_batch);
     }
 
-    /// As an outlet has it.
+    /// True if the worker should wait before it adds more.
     pub(in crate::rpc) fn is_full(&self) -> bool {
         self.pipe.is_full()
     }
 
-    /// As an outlet has it.
+    /// Waits until the reader has made room, or wants nothing more.
+    ///
+    /// # Errors
+    /// If the reader takes nothing for as long as is allowed.
     pub(in crate::rpc) fn wait(&self) -> Result<(), Stalled> {
         self.pipe.wait(self.stall)
     }
 
-    /// As an outlet has it.
+    /// Closes the pipe, which ends a wait; for another thread.
     pub(in crate::rpc) fn interrupter(&self) -> Interrupt {
         let pipe = self.pipe.clone();
         Box::new(move || pipe.close())
     }
 }
 
-impl Drop for Outflow {
+impl Drop for ResultWriter {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-impl Inflow {
+impl ResultReader {
     /// The next message, and its memory until it is sent; `None` after the last.
     pub(in crate::rpc) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<(Vec<u8>, Held)>> {
-        self.pipe.poll_next(cx, self.seal)
+        self.pipe.poll_next(cx, self.encode_batch)
     }
 }
 
-impl Drop for Inflow {
+impl Drop for ResultReader {
     fn drop(&mut self) {
-        // However the call ends, the worker is not to wait for it.
+        // The worker must not wait for a call that has ended.
         self.pipe.close();
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use futures_util::Stream;
 use grpcio::RequestStream;
 
-use super::desk::{Desk, Work};
+use super::decoder::{Decoder, Decoding};
+use super::ended::Ended;
 use super::patience::Patience;
-use super::Ended;
 use crate::error::Error;
 use crate::proto::{Raw, Shaped};
 
@@ -22,7 +22,7 @@ const PREFIX_BYTES: usize = 5;
 /// memory, which all clients share.
 pub(in crate::rpc) struct Messages<Q> {
     requests: RequestStream<Raw<Q>>,
-    pub(super) desk: Desk,
+    pub(super) decoder: Decoder,
     /// Until the request is there. Afterwards its alarm serves the answer.
     patience: Patience,
     limit: Duration,
@@ -32,11 +32,11 @@ pub(in crate::rpc) struct Messages<Q> {
 }
 
 impl<Q: Shaped> Messages<Q> {
-    pub(super) fn new(requests: RequestStream<Raw<Q>>, desk: Desk) -> Messages<Q> {
-        let limit = desk.context.config.limits.request_timeout;
-        let mut patience = Patience::new(&desk.context.tools.alarms);
+    pub(super) fn new(requests: RequestStream<Raw<Q>>, decoder: Decoder) -> Messages<Q> {
+        let limit = decoder.context.config.limits.request_timeout;
+        let mut patience = Patience::new(&decoder.context.tools.alarms);
         patience.begin(limit);
-        Messages { requests, desk, patience, limit, only: None, begun: false }
+        Messages { requests, decoder, patience, limit, only: None, begun: false }
     }
 
     /// For another use, once the request is there or the call is over.
@@ -49,7 +49,7 @@ impl<Q: Shaped> Messages<Q> {
     pub(in crate::rpc) fn poll_next<T: Send + 'static>(
         &mut self,
         cx: &mut Context<'_>,
-        working: &mut Option<Work<T>>,
+        working: &mut Option<Decoding<T>>,
         work: impl FnOnce(Q) -> Result<T, Error> + Send + 'static,
     ) -> Poll<Option<Result<T, Ended>>> {
         let current = match working {
@@ -60,7 +60,7 @@ impl<Q: Shaped> Messages<Q> {
                 };
                 self.patience.rest();
                 let begun = std::mem::replace(&mut self.begun, true);
-                working.insert(self.desk.work(raw, begun, work))
+                working.insert(self.decoder.work(raw, begun, work))
             }
         };
         let worked = ready!(Pin::new(current).poll(cx));
@@ -89,7 +89,7 @@ impl<Q: Shaped> Messages<Q> {
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Raw<Q>, Ended>>> {
         match Pin::new(&mut self.requests).poll_next(cx) {
             Poll::Ready(Some(Ok(raw))) => {
-                self.desk.caller.peer().took(raw.reader.len() + PREFIX_BYTES);
+                self.decoder.caller.peer().took(raw.reader.len() + PREFIX_BYTES);
                 Poll::Ready(Some(Ok(raw)))
             }
             Poll::Ready(next) => Poll::Ready(next.map(|raw| raw.map_err(|_| Ended::Left))),

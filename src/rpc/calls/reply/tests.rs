@@ -33,7 +33,7 @@ impl Health for Panicking {
         };
         answer(&self.0, &ctx, requests, sink, work, |at| {
             assert!(at != "delivery", "injected");
-            (HealthCheckResponse::default(), Kept::default())
+            (HealthCheckResponse::default(), UntilTaken::default())
         });
     }
 

@@ -2,12 +2,15 @@
 
 mod words;
 
+use std::time::Duration;
+
+use super::code::code_of;
 use super::*;
 use crate::clock;
 use crate::core::ids::TenantId;
-use crate::core::lease_table::EndReason;
-use crate::error::CancelCause;
-use crate::error::Standing;
+use crate::core::lease_table::{EndReason, Tombstone};
+use crate::error::{CancelCause, ConnectError, PgFault, Standing};
+use crate::proto::error_details::ErrorInfo;
 
 #[test]
 fn the_most_specific_sqlstate_row_wins() {

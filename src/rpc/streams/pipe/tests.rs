@@ -7,7 +7,7 @@ use crate::config::Limits;
 use crate::core::ids::TenantId;
 use crate::pool::memory::{Memory, Use};
 
-fn seal(batch: Batch) -> Vec<u8> {
+fn encode_batch(batch: Batch) -> Vec<u8> {
     batch.bytes
 }
 
@@ -16,11 +16,11 @@ fn add(pipe: &Pipe, byte: u8) -> Added {
         batch.bytes.push(byte);
         batch.rows += 1;
     };
-    pipe.add(one, 2, seal)
+    pipe.add(one, 2, encode_batch)
 }
 
 fn next(pipe: &Pipe) -> Option<Option<Vec<u8>>> {
-    let polled = poll_fn(|cx| match pipe.poll_next(cx, seal) {
+    let polled = poll_fn(|cx| match pipe.poll_next(cx, encode_batch) {
         Poll::Ready(next) => Poll::Ready(Some(next.map(|(bytes, _)| bytes))),
         Poll::Pending => Poll::Ready(None),
     });
@@ -35,12 +35,12 @@ fn messages_come_in_order_whole_or_ripe_and_then_the_end() {
     assert_eq!(add(&pipe, 2), Added::More);
     assert_eq!(next(&pipe), Some(Some(vec![1, 2])));
     assert_eq!(add(&pipe, 3), Added::First);
-    pipe.ripen();
+    pipe.flush_soon();
     assert_eq!(next(&pipe), Some(Some(vec![3])));
     add(&pipe, 4);
-    pipe.push(vec![9], seal);
+    pipe.push(vec![9], encode_batch);
     add(&pipe, 5);
-    pipe.end(seal);
+    pipe.end(encode_batch);
     for message in [4, 9, 5] {
         assert_eq!(next(&pipe), Some(Some(vec![message])));
     }
@@ -71,7 +71,7 @@ fn a_full_pipe_stalls_until_it_is_read_or_closed() {
 fn the_backlog_is_what_waits_however_small_it_is() {
     let pipe = Pipe::default();
     for length in [0, 100] {
-        pipe.push(vec![0; length], seal);
+        pipe.push(vec![0; length], encode_batch);
     }
     assert_eq!(pipe.backlog(), 100 + 2 * MESSAGE_BYTES);
     let since = pipe.waits_since();
@@ -80,7 +80,7 @@ fn the_backlog_is_what_waits_however_small_it_is() {
     assert!(pipe.waits_since() >= since, "it has taken something");
     assert!(next(&pipe).is_some());
     assert_eq!((pipe.backlog(), pipe.waits_since()), (0, None));
-    pipe.push(vec![1], seal);
+    pipe.push(vec![1], encode_batch);
     pipe.close();
     assert_eq!((pipe.backlog(), pipe.waits_since()), (0, None));
 }
@@ -90,17 +90,17 @@ fn what_waits_counts_until_it_is_sent_or_dropped() {
     let (memory, pipe) = (Memory::new(&Limits::default()), Pipe::default());
     let tenant = TenantId::parse("t").expect("a good name");
     // What comes before there is a session counts nowhere.
-    pipe.push(vec![0; 100], seal);
+    pipe.push(vec![0; 100], encode_batch);
     pipe.open(memory.room(Use::Answers, &[], &tenant));
     add(&pipe, 1);
     assert_eq!(memory.total().used(), 0, "a batch in the making is small");
     add(&pipe, 2);
-    pipe.push(vec![0; 1000], seal);
+    pipe.push(vec![0; 1000], encode_batch);
     let used = || memory.of(Use::Answers).used();
     let (most, batch) = (used(), used() - 1000 - MESSAGE_BYTES);
     assert!((2 + MESSAGE_BYTES..100 + MESSAGE_BYTES).contains(&batch), "{batch}");
     let mut cx = Context::from_waker(futures_util::task::noop_waker_ref());
-    let mut take = || pipe.poll_next(&mut cx, seal);
+    let mut take = || pipe.poll_next(&mut cx, encode_batch);
     assert!(take().is_ready());
     let Poll::Ready(Some((_, sending))) = take() else { panic!("a batch") };
     assert_eq!(used(), most);

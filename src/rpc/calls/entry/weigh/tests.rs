@@ -4,7 +4,7 @@ use protobuf::Message;
 
 use super::*;
 use crate::core::testing::Xorshift;
-use crate::proto::sql::session_request::Kind as Asked;
+use crate::proto::sql::session_request::Kind as Requested;
 use crate::proto::sql::value::Kind;
 use crate::proto::sql::{
     ArrayDimension, ArrayValue, ExecuteRequest, RawValue, SessionExecute, SessionRequest,
@@ -134,7 +134,7 @@ fn asked(depth: usize) -> Vec<u8> {
 /// The same on a stream, where it is one level deeper.
 fn asked_on_stream(depth: usize) -> Vec<u8> {
     let execute = SessionExecute { statements: vec![nested(depth)], ..SessionExecute::default() };
-    let kind = Some(Asked::Execute(execute));
+    let kind = Some(Requested::Execute(execute));
     let request = SessionRequest { kind, ..SessionRequest::default() };
     request.write_to_bytes().expect("it is encoded")
 }
@@ -186,7 +186,7 @@ fn what_has_too_many_of_something_or_would_take_too_much_is_named() {
     let statements = vec![Statement::default(); 1001];
     let execute = SessionExecute { statements, ..SessionExecute::default() };
     let session =
-        SessionRequest { kind: Some(Asked::Execute(execute)), ..SessionRequest::default() };
+        SessionRequest { kind: Some(Requested::Execute(execute)), ..SessionRequest::default() };
     assert_eq!(refusal(&session), "statements must be 1 to 1000");
     let elements = vec![Value::default(); 1_000_000];
     let array = value(Kind::Array(ArrayValue { elements, ..ArrayValue::default() }));

@@ -114,12 +114,12 @@ fn what_tells_an_error_from_others_comes_before_its_longer_words() {
 
 #[test]
 fn within_a_message_all_words_that_are_kept_have_room() {
-    let said = in_message(&Error::Sql { fault: fault_of("語"), work: work(Outcome::NotApplied) });
+    let said = as_message(&Error::Sql { fault: fault_of("語"), work: work(Outcome::NotApplied) });
     let found = said.details.iter().find_map(|any| any.unpack().expect("fits"));
     let found: PostgresError = found.expect("a PostgresError");
     let fault = fault_of("語");
     assert_eq!((found.context, found.table), (fault.context, fault.table));
     for error in wordy("語") {
-        assert!(in_message(&error).compute_size() < 96 << 10);
+        assert!(as_message(&error).compute_size() < 96 << 10);
     }
 }

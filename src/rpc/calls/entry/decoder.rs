@@ -27,32 +27,34 @@ const SMALL_FIELDS: usize = 4096;
 const LOST: Error = Error::Internal("a handler failed");
 
 /// Decodes the messages of one call.
-pub(super) struct Desk {
+pub(super) struct Decoder {
     pub(super) context: Arc<context::Context>,
     pub(super) caller: Arc<Caller>,
 }
 
-/// What comes of one message, now or later.
-pub(in crate::rpc) enum Work<T> {
+/// The result of one message, now or later.
+pub(in crate::rpc) enum Decoding<T> {
     Done(Option<Result<T, Error>>),
     Given(oneshot::Receiver<Result<T, Error>>),
 }
 
 /// Nothing in it is pinned.
-impl<T> Unpin for Work<T> {}
+impl<T> Unpin for Decoding<T> {}
 
-impl<T> Future for Work<T> {
+impl<T> Future for Decoding<T> {
     type Output = Result<T, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, Error>> {
         match &mut *self {
-            Work::Done(done) => Poll::Ready(done.take().unwrap_or(Err(LOST))),
-            Work::Given(given) => Pin::new(given).poll(cx).map(|told| told.unwrap_or(Err(LOST))),
+            Decoding::Done(done) => Poll::Ready(done.take().unwrap_or(Err(LOST))),
+            Decoding::Given(given) => {
+                Pin::new(given).poll(cx).map(|answer| answer.unwrap_or(Err(LOST)))
+            }
         }
     }
 }
 
-impl Desk {
+impl Decoder {
     /// Decodes a message and lets `work` go on with it, on the same thread. A panic in
     /// that costs this message only. A message of a `stream` is waited for: the next
     /// is not read before, and a refusal ends the stream.
@@ -61,31 +63,31 @@ impl Desk {
         raw: Raw<Q>,
         stream: bool,
         work: impl FnOnce(Q) -> Result<T, Error> + Send + 'static,
-    ) -> Work<T> {
+    ) -> Decoding<T> {
         let (length, mut bytes) = (raw.reader.len(), Bytes::Pieces(raw.reader));
         if length <= SMALL_BYTES {
             let limits = &self.context.config.limits;
             if let Some(decoded) = decode::<Q>(bytes.whole(), SMALL_FIELDS, limits) {
-                return Work::Done(Some(decoded.and_then(|message| {
+                return Decoding::Done(Some(decoded.and_then(|message| {
                     threads::survive(threads::GRPC, || work(message)).unwrap_or(Err(LOST))
                 })));
             }
         }
-        let (tell, told) = oneshot::channel();
+        let (tx, rx) = oneshot::channel();
         let context = Arc::clone(&self.context);
         let job = move || {
-            // Whose caller has left needs nothing.
-            if !tell.is_canceled() {
+            // A request whose caller has left needs no answer.
+            if !tx.is_canceled() {
                 let decoded = decode::<Q>(bytes.whole(), usize::MAX, &context.config.limits);
                 drop(bytes);
                 let decoded = decoded.unwrap_or_else(|| Err(undecodable::<Q>()));
                 // As above.
-                drop(tell.send(decoded.and_then(work)));
+                drop(tx.send(decoded.and_then(work)));
             }
         };
         match self.context.conversions.run(self.caller.peer().id(), length, stream, job) {
-            Ok(()) => Work::Given(told),
-            Err(error) => Work::Done(Some(Err(error))),
+            Ok(()) => Decoding::Given(rx),
+            Err(error) => Decoding::Done(Some(Err(error))),
         }
     }
 }

@@ -1,0 +1,36 @@
+//! What a client says on a Session stream.
+
+use std::task::{Context, Poll};
+
+use crate::config::Limits;
+use crate::error::Error;
+use crate::pool::work::task::Request;
+use crate::proto::sql::session_request::Kind;
+use crate::proto::sql::SessionRequest;
+use crate::rpc::calls::entry::Ended;
+use crate::rpc::convert;
+
+/// Where the client's messages come from.
+pub(super) trait Incoming {
+    /// The next message; `None` after the last.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Received, Ended>>>;
+}
+
+/// A message that has come.
+pub(super) enum Received {
+    /// Statements, with their id.
+    Execute(u64, Result<Request, Error>),
+    /// Anything else, or nothing.
+    Other(Option<Kind>),
+}
+
+impl Received {
+    pub(super) fn of(request: SessionRequest, limits: &Limits) -> Received {
+        match request.kind {
+            Some(Kind::Execute(execute)) => {
+                Received::Execute(execute.id, convert::requests::session_execute(execute, limits))
+            }
+            other => Received::Other(other),
+        }
+    }
+}
