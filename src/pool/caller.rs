@@ -1,35 +1,31 @@
 //! Follows one caller through its request, so that its leaving is acted upon
 //! wherever the request stands.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::core::wait_queue::WaiterId;
-use crate::error::CancelCause;
 use crate::lock::Leaf;
 use crate::pool::peers::{Peer, Peers};
-use crate::pool::retries::Seat;
-use crate::pool::tenant::Tenant;
-use crate::pool::work::operation::Operation;
+use crate::pool::requests::stage::Stage;
 
 /// The caller of one request.
 pub struct Caller {
     peer: Arc<Peer>,
-    stage: Leaf<Stage>,
+    at: Leaf<At>,
 }
 
 /// Where its request stands. Moves downwards, but for a wait that was changed.
 #[derive(Default)]
-enum Stage {
+enum At {
     #[default]
     Arrived,
     /// On its way into the queue, where it may wait until then.
     Postponed(Instant),
-    Queued(Weak<Tenant>, WaiterId),
-    /// Another stands in the queue for it, and for whoever repeats the request.
-    Represented(Seat),
+    /// It waits in a queue, or another waits there for it and for whoever repeats the
+    /// request.
+    Queued(Arc<dyn Stage>),
     Served,
-    Running(Arc<Operation>),
+    Running(Arc<dyn Stage>),
     /// It left; nothing is done for it any more.
     Gone,
 }
@@ -37,7 +33,7 @@ enum Stage {
 impl Caller {
     /// A caller on this connection, who is there.
     pub fn on(peer: &Arc<Peer>) -> Arc<Caller> {
-        Arc::new(Caller { peer: Arc::clone(peer), stage: Leaf::default() })
+        Arc::new(Caller { peer: Arc::clone(peer), at: Leaf::default() })
     }
 
     /// A caller from nowhere, for requests of our own.
@@ -50,102 +46,100 @@ impl Caller {
         &self.peer
     }
 
-    /// The request stands in a tenant's queue.
-    pub fn queued(&self, tenant: &Arc<Tenant>, id: WaiterId) {
+    /// The request stands in a queue, as this waiter.
+    pub fn queued(&self, waiter: Arc<dyn Stage>) {
         loop {
-            let mut stage = self.stage.lock();
-            match *stage {
-                Stage::Arrived => *stage = Stage::Queued(Arc::downgrade(tenant), id),
-                Stage::Postponed(deadline) => {
-                    *stage = Stage::Arrived;
-                    drop(stage);
-                    tenant.postpone(id, deadline);
+            let mut at = self.at.lock();
+            match *at {
+                At::Arrived => *at = At::Queued(waiter),
+                At::Postponed(deadline) => {
+                    *at = At::Arrived;
+                    drop(at);
+                    waiter.postpone(deadline);
                     // It may have been postponed again meanwhile.
                     continue;
                 }
-                Stage::Gone => {
-                    drop(stage);
-                    tenant.leave(id);
+                At::Gone => {
+                    drop(at);
+                    waiter.leave();
                 }
                 // A worker was quicker than we are.
-                Stage::Queued(..) | Stage::Represented(_) | Stage::Served | Stage::Running(_) => {}
+                At::Queued(_) | At::Served | At::Running(_) => {}
             }
             return;
         }
     }
 
     /// Another stands in the queue for this caller. If it has left, it leaves there.
-    pub fn represented(&self, seat: Seat) {
-        let mut stage = self.stage.lock();
-        if matches!(*stage, Stage::Arrived) {
-            *stage = Stage::Represented(seat);
+    pub fn represented(&self, seat: Arc<dyn Stage>) {
+        let mut at = self.at.lock();
+        if matches!(*at, At::Arrived) {
+            *at = At::Queued(seat);
         } else {
-            drop(stage);
+            drop(at);
             seat.leave();
         }
     }
 
     /// Lets the request stand in the queue for longer, or shorter.
     pub fn postpone(&self, deadline: Instant) {
-        let mut stage = self.stage.lock();
-        let queued = match &*stage {
-            Stage::Queued(tenant, id) => tenant.upgrade().map(|tenant| (tenant, *id)),
-            Stage::Arrived | Stage::Postponed(_) => {
-                *stage = Stage::Postponed(deadline);
+        let mut at = self.at.lock();
+        let waiter = match &*at {
+            At::Queued(waiter) => Some(Arc::clone(waiter)),
+            At::Arrived | At::Postponed(_) => {
+                *at = At::Postponed(deadline);
                 None
             }
             _ => None,
         };
-        drop(stage);
-        if let Some((tenant, id)) = queued {
-            tenant.postpone(id, deadline);
+        drop(at);
+        if let Some(waiter) = waiter {
+            waiter.postpone(deadline);
         }
     }
 
     /// A worker has taken the request up. False: the caller has left.
     pub fn serve(&self) -> bool {
-        let mut stage = self.stage.lock();
-        let here = !matches!(*stage, Stage::Gone);
-        if here {
-            *stage = Stage::Served;
-        }
-        here
+        let mut at = self.at.lock();
+        let before = match *at {
+            At::Gone => return false,
+            _ => std::mem::replace(&mut *at, At::Served),
+        };
+        drop(at);
+        // What it held of its waiter goes without the lock.
+        drop(before);
+        true
     }
 
     /// SQL runs for the caller. If it has left, the operation is cancelled.
-    pub fn run(&self, operation: &Arc<Operation>) {
-        let mut stage = self.stage.lock();
-        if matches!(*stage, Stage::Gone) {
-            drop(stage);
-            operation.cancel(CancelCause::Caller);
-        } else {
-            *stage = Stage::Running(Arc::clone(operation));
+    pub fn run(&self, operation: Arc<dyn Stage>) {
+        let mut at = self.at.lock();
+        if matches!(*at, At::Gone) {
+            drop(at);
+            return operation.leave();
         }
+        let before = std::mem::replace(&mut *at, At::Running(operation));
+        drop(at);
+        drop(before);
     }
 
     /// True while the request stands in a queue.
     pub fn is_queued(&self) -> bool {
-        matches!(*self.stage.lock(), Stage::Queued(..) | Stage::Represented(_))
+        matches!(*self.at.lock(), At::Queued(_))
     }
 
     /// True once the caller has left.
     pub fn is_gone(&self) -> bool {
-        matches!(*self.stage.lock(), Stage::Gone)
+        matches!(*self.at.lock(), At::Gone)
     }
 
     /// The caller has left: its waiter leaves the queue, its statement is
     /// cancelled. Does not block.
     pub fn leave(&self) {
-        let stage = std::mem::replace(&mut *self.stage.lock(), Stage::Gone);
-        match stage {
-            Stage::Queued(tenant, id) => {
-                if let Some(tenant) = tenant.upgrade() {
-                    tenant.leave(id);
-                }
-            }
-            Stage::Represented(seat) => seat.leave(),
-            Stage::Running(operation) => operation.cancel(CancelCause::Caller),
-            Stage::Arrived | Stage::Postponed(_) | Stage::Served | Stage::Gone => {}
+        let at = std::mem::replace(&mut *self.at.lock(), At::Gone);
+        match at {
+            At::Queued(stage) | At::Running(stage) => stage.leave(),
+            At::Arrived | At::Postponed(_) | At::Served | At::Gone => {}
         }
     }
 }

@@ -4,20 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use crate::core::ids::ConnectionId;
-use crate::core::lease_table::{EndReason, Terms, View};
-use crate::error::CancelCause;
+use crate::core::lease_table::{EndReason, Via, View};
+use crate::error::{CancelCause, Error};
+use crate::pool::ask::Ask;
+use crate::pool::job::Session;
 use crate::pool::leases::Leases;
-
-/// What is asked for beside the tenant.
-#[derive(Clone)]
-pub struct Ask {
-    /// The clocks of the lease.
-    pub terms: Terms,
-    /// Who holds it, for people.
-    pub holder: String,
-    /// The address it is asked for from.
-    pub peer: String,
-}
 
 /// A lease that was granted and is on its way to its caller.
 pub struct Grant {
@@ -27,6 +18,19 @@ pub struct Grant {
     pub view: View,
     /// Takes it back unless it is delivered.
     pub undelivered: Undelivered,
+}
+
+impl Leases {
+    /// Grants a lease on `session`.
+    ///
+    /// # Errors
+    /// If there are no random bytes for its name; the session is closed then.
+    pub fn grant(self: &Arc<Self>, session: Session, ask: Ask) -> Result<Grant, Error> {
+        let (id, facts) = self.named(&session, &ask, Via::Call)?;
+        let view = self.enter(&id, facts, session, &ask);
+        let undelivered = Undelivered::new(self, &id, Delivery::default().first());
+        Ok(Grant { undelivered, id, view })
+    }
 }
 
 /// Ends a lease that nobody has heard of, when dropped before `delivered`.

@@ -18,12 +18,11 @@ use crate::error::{CancelCause, Error};
 use crate::lock::Leaf;
 use crate::logging;
 use crate::metrics::Metrics;
+use crate::pool::ask::Ask;
 use crate::pool::busy::{self, Found};
-use crate::pool::grant::{Ask, Delivery, Grant, Undelivered};
 use crate::pool::job::Session;
 use crate::pool::provenance::Told;
 use crate::pool::requests::reply::Reply;
-use crate::pool::stream::Attached;
 use crate::pool::tenant::Tenant;
 use crate::pool::work::operation::Operation;
 use crate::random;
@@ -42,7 +41,7 @@ pub struct Leases {
     /// Fencing tokens of leases that were warned of.
     warned: Leaf<HashSet<u64>>,
     /// Tells streams of the end of their leases, by fencing token.
-    streams: Leaf<HashMap<u64, oneshot::Sender<Tombstone>>>,
+    pub(super) streams: Leaf<HashMap<u64, oneshot::Sender<Tombstone>>>,
 }
 
 /// What a release did.
@@ -101,32 +100,8 @@ impl Leases {
         }
     }
 
-    /// Grants a lease on `session`.
-    ///
-    /// # Errors
-    /// If there are no random bytes for its name; the session is closed then.
-    pub fn grant(self: &Arc<Self>, session: Session, ask: Ask) -> Result<Grant, Error> {
-        let (id, facts) = self.named(&session, &ask, Via::Call)?;
-        let view = self.enter(&id, facts, session, &ask);
-        let undelivered = Undelivered::new(self, &id, Delivery::default().first());
-        Ok(Grant { undelivered, id, view })
-    }
-
-    /// Grants a lease on `session` to a stream.
-    ///
-    /// # Errors
-    /// As for [`grant`](Self::grant).
-    pub fn attach(self: &Arc<Self>, session: Session, ask: Ask) -> Result<Attached, Error> {
-        let (id, facts) = self.named(&session, &ask, Via::Stream)?;
-        let (tell, told) = oneshot::channel();
-        // Before the lease is there, so that no end of it is missed.
-        self.streams.lock().insert(facts.fencing_token, tell);
-        let tenant = Arc::clone(session.tenant());
-        let view = self.enter(&id, facts, session, &ask);
-        Ok(Attached::new(self, tenant, id, view, told))
-    }
-
-    fn named(
+    /// A name for a lease, and what may be told about it.
+    pub(super) fn named(
         &self,
         session: &Session,
         ask: &Ask,
@@ -148,7 +123,14 @@ impl Leases {
         Ok((ConnectionId::new(&facts.tenant, random), facts))
     }
 
-    fn enter(&self, id: &ConnectionId, facts: Facts, session: Session, ask: &Ask) -> View {
+    /// The lease is there from now on.
+    pub(super) fn enter(
+        &self,
+        id: &ConnectionId,
+        facts: Facts,
+        session: Session,
+        ask: &Ask,
+    ) -> View {
         let now = clock::now();
         let series = session.tenant().series();
         let view = self.table().grant(id.clone(), facts, ask.terms, session, now);

@@ -6,10 +6,9 @@ use crate::config::Limits;
 use crate::core::budget::{Budget, Held, Refusals, Share, Spent};
 use crate::core::ids::TenantId;
 use crate::error::Error;
-use crate::pool::peers::Peer;
+use crate::pool::peers::{Peer, OF_CONNECTION};
 
-/// How errors call the budget of one connection.
-pub(super) const OF_CONNECTION: &str = "bytes held for one connection";
+/// How errors call the budgets; that of a connection is named in `peers`.
 const OF_TENANT: &str = "bytes held for one tenant";
 const OF_SERVICE: &str = "bytes held by the service";
 /// So much is let in without room where something else bounds how often: a lease, a

@@ -1,6 +1,7 @@
 //! Tenants, their pools, and the leases: what a request passes through between
 //! the network and PostgreSQL.
 
+pub mod ask;
 mod backends;
 mod busy;
 pub mod caller;

@@ -108,7 +108,7 @@ impl OnLease {
                 return drop(reply.send(Err(error)));
             }
         }
-        caller.run(&running);
+        caller.run(running);
         context.tools.workers.run(move || {
             let operation = Arc::clone(&held.operation);
             let Some(session) = held.session.as_mut() else {

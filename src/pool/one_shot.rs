@@ -43,7 +43,7 @@ pub fn one_shot(
             return Arc::clone(session.tenant()).reset(session);
         }
         operation.belongs_to(session.tenant().id(), None);
-        who.run(&operation);
+        who.run(operation.clone());
         // A reader's pace is not bounded otherwise: a lease has a lifetime.
         let _life =
             streamed.then(|| operation.cancel_after(MAX_LIFETIME, CancelCause::MaxLifetime));

@@ -8,9 +8,12 @@ use std::sync::{Arc, Weak};
 use crate::core::budget::Budget;
 use crate::core::callers::CallerId;
 use crate::lock::Leaf;
-use crate::pool::memory::OF_CONNECTION;
 
 type Map = HashMap<String, Weak<Peer>>;
+
+/// How errors call the budget of one connection.
+pub(super) const OF_CONNECTION: &str = "bytes held for one connection";
+
 /// Bytes of requests, by connection.
 type Taken = HashMap<SocketAddr, u64>;
 

@@ -2,3 +2,4 @@
 
 pub mod outstanding;
 pub mod reply;
+pub mod stage;

@@ -15,6 +15,7 @@ use crate::pool::grant::{Delivery, Found, Grant, Undelivered};
 use crate::pool::identity::Fingerprint;
 use crate::pool::leases::Leases;
 use crate::pool::requests::reply::Reply;
+use crate::pool::requests::stage::Stage;
 
 /// One request, whoever repeats it. The DSN is part of it: who does not know that
 /// learns nothing of the lease.
@@ -103,7 +104,7 @@ impl Retries {
                     drop(map);
                     drop(earlier.send(Err(Error::Superseded)));
                     standing.postpone(deadline);
-                    caller.represented(seat);
+                    caller.represented(Arc::new(seat));
                     return Call::Wait;
                 }
                 _ => {
@@ -117,7 +118,7 @@ impl Retries {
                     };
                     map.insert(key.clone(), entry);
                     drop(map);
-                    caller.represented(self.seat(&key, number, call));
+                    caller.represented(Arc::new(self.seat(&key, number, call)));
                     let job = Job { retries: Arc::clone(self), key, number, settled: false };
                     return Call::Ask(standing, job);
                 }
@@ -160,10 +161,10 @@ fn granted_before(id: &ConnectionId, delivery: &Delivery, leases: &Arc<Leases>) 
     Some(Grant { id: id.clone(), view, undelivered })
 }
 
-impl Seat {
+impl Stage for Seat {
     /// The call's caller has left. If no later call sits here, nobody waits any
     /// more for what the job brings.
-    pub(super) fn leave(self) {
+    fn leave(self: Arc<Self>) {
         let Some(retries) = self.retries.upgrade() else { return };
         let mut map = retries.0.lock();
         let mine = matches!(map.get(&self.key),

@@ -11,6 +11,8 @@ use futures_channel::oneshot;
 use crate::core::ids::ConnectionId;
 use crate::core::lease_table::{EndReason, Tombstone, Via, View};
 use crate::error::{CancelCause, Error};
+use crate::pool::ask::Ask;
+use crate::pool::job::Session;
 use crate::pool::leases::{Leases, Release};
 use crate::pool::tenant::Tenant;
 
@@ -24,17 +26,23 @@ pub struct Attached {
     ended: Option<Tombstone>,
 }
 
-impl Attached {
-    pub(super) fn new(
-        leases: &Arc<Leases>,
-        tenant: Arc<Tenant>,
-        id: ConnectionId,
-        view: View,
-        ending: oneshot::Receiver<Tombstone>,
-    ) -> Attached {
-        Attached { leases: Arc::clone(leases), tenant, id, view, ending, ended: None }
+impl Leases {
+    /// Grants a lease on `session` to a stream.
+    ///
+    /// # Errors
+    /// If there are no random bytes for its name; the session is closed then.
+    pub fn attach(self: &Arc<Self>, session: Session, ask: Ask) -> Result<Attached, Error> {
+        let (id, facts) = self.named(&session, &ask, Via::Stream)?;
+        let (tell, ending) = oneshot::channel();
+        // Before the lease is there, so that no end of it is missed.
+        self.streams.lock().insert(facts.fencing_token, tell);
+        let tenant = Arc::clone(session.tenant());
+        let view = self.enter(&id, facts, session, &ask);
+        Ok(Attached { leases: Arc::clone(self), tenant, id, view, ending, ended: None })
     }
+}
 
+impl Attached {
     /// Whose lease it is.
     pub fn tenant(&self) -> &Arc<Tenant> {
         &self.tenant

@@ -31,6 +31,7 @@ use crate::pool::memory::{self, Room, Use, SMALL};
 use crate::pool::opener::Opener;
 use crate::pool::peers::Peer;
 use crate::pool::registry::{Acquainted, Registry};
+use crate::pool::requests::stage::Stage;
 use crate::pool::servers::Owner;
 use crate::pool::store::Store;
 use crate::pool::turn::Line;
@@ -93,6 +94,26 @@ pub(super) struct Registration {
     pub(super) dsn: Dsn,
     /// Whose client connection brings it.
     pub(super) brought_by: CallerId,
+}
+
+/// A request in the queue, as its caller knows it.
+struct Waiter {
+    tenant: Weak<Tenant>,
+    id: WaiterId,
+}
+
+impl Stage for Waiter {
+    fn leave(self: Arc<Self>) {
+        if let Some(tenant) = self.tenant.upgrade() {
+            tenant.leave(self.id);
+        }
+    }
+
+    fn postpone(&self, until: Instant) {
+        if let Some(tenant) = self.tenant.upgrade() {
+            tenant.postpone(self.id, until);
+        }
+    }
 }
 
 impl Tenant {
@@ -229,7 +250,7 @@ impl Tenant {
             Entry::Granted(job) => self.start(job),
             Entry::Queued { id, .. } => {
                 self.note_deadline(deadline);
-                caller.queued(self, id);
+                caller.queued(Arc::new(Waiter { tenant: Arc::downgrade(self), id }));
             }
             Entry::Refused(job, Refusal::Closed) => return Err(job),
             Entry::Refused(job, Refusal::MayNotWait) => {
@@ -245,7 +266,7 @@ impl Tenant {
     }
 
     /// A waiter gets another deadline.
-    pub fn postpone(self: &Arc<Self>, id: WaiterId, deadline: Instant) {
+    fn postpone(self: &Arc<Self>, id: WaiterId, deadline: Instant) {
         if self.gate().postpone(id, deadline) {
             self.note_deadline(deadline);
         }
@@ -257,7 +278,7 @@ impl Tenant {
     }
 
     /// A waiter's caller has left.
-    pub fn leave(&self, id: WaiterId) {
+    fn leave(&self, id: WaiterId) {
         let left = self.gate().leave(id);
         left.into_iter().for_each(|job| self.count_left(&job));
     }

@@ -7,23 +7,17 @@ use crate::{assert_none, is_test, sources, word};
 /// Files that name each other in a ring and are not taken apart yet. None may be added.
 const RINGS: &[&[&str]] = &[
     &["core/servers/line.rs", "core/servers/server.rs"],
-    &["pool/memory.rs", "pool/peers.rs"],
     &[
-        "pool/caller.rs",
         "pool/context.rs",
         "pool/figures.rs",
-        "pool/grant.rs",
         "pool/health.rs",
         "pool/job.rs",
-        "pool/leases.rs",
         "pool/listen.rs",
         "pool/naps.rs",
         "pool/opener.rs",
         "pool/registry.rs",
-        "pool/retries.rs",
         "pool/servers.rs",
         "pool/store.rs",
-        "pool/stream.rs",
         "pool/tenant.rs",
         "pool/turn.rs",
     ],

@@ -25,6 +25,7 @@ use crate::core::secs::Secs;
 use crate::error::CancelCause;
 use crate::lock::{Leaf, LeafGuard};
 use crate::logging::{admits, admits_state};
+use crate::pool::requests::stage::Stage;
 use crate::pool::tools::Tools;
 use crate::threads::alarms::{Alarm, Alarms};
 
@@ -90,6 +91,12 @@ impl Drop for Limit {
     fn drop(&mut self) {
         // Its alarm may have gone off already without having been heard.
         self.operation.state.lock().limits += 1;
+    }
+}
+
+impl Stage for Operation {
+    fn leave(self: Arc<Self>) {
+        self.cancel(CancelCause::Caller);
     }
 }
 
