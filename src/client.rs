@@ -41,6 +41,7 @@ pub mod service;
 mod manager;
 mod pool;
 
+mod call;
 mod connection;
 mod keeper;
 mod shared;
@@ -52,17 +53,27 @@ mod tls;
 mod bell;
 mod dice;
 mod seat;
+mod wait;
 
 mod balance;
+mod breakers;
+mod budget;
+mod call_error;
 mod config;
 mod endpoint;
 mod error;
 mod lineup;
+mod retry;
 mod spread;
 mod status;
 
 pub use balance::Balance;
-pub use config::{CallConfig, Checked, ConnectionConfig, PoolConfig, ServiceConfig, Tls, TlsMode};
+pub use call::CallOptions;
+pub use call_error::{Code, Delivery, Error, RpcError};
+pub use config::{
+    BreakerConfig, CallConfig, Checked, ConnectionConfig, PoolConfig, RetryConfig, ServiceConfig,
+    Tls, TlsMode,
+};
 pub use connection::Connection;
 pub use endpoint::{Endpoint, Scheme};
 pub use error::{ConfigError, Fault, Holder, PoolError};

@@ -217,9 +217,11 @@ fn imports_go_down_only() {
 /// The files of the client that decide and do nothing else.
 const DECIDING: &[&str] = &[
     "client/balance.rs",
+    "client/budget.rs",
     "client/endpoint.rs",
     "client/lineup.rs",
     "client/lineup/",
+    "client/retry.rs",
     "client/spread.rs",
 ];
 

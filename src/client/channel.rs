@@ -34,6 +34,7 @@ const WHY: Duration = Duration::from_millis(500);
 /// A channel with what belongs to it.
 pub(super) struct Link {
     channel: Channel,
+    /// Calls without a stub are made by it: making one costs more than a checkout.
     client: Client,
     /// Why it could not be connected. Held for a few instructions.
     failure: Leaf<Option<String>>,
@@ -51,6 +52,10 @@ pub(super) enum State {
 impl Link {
     pub(super) fn channel(&self) -> &Channel {
         &self.channel
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     pub(super) fn is_ready(&self) -> bool {

@@ -7,13 +7,14 @@ mod presets;
 use std::time::Duration;
 
 use super::balance::Balance;
+use super::call_error::Code;
 
 pub use check::Checked;
 
 /// How a service is reached. Made by [`new`](Self::new), a preset or
 /// [`from_env`](Self::from_env); every field may be changed after that. [`check`](Self::check)
 /// tells all that is wrong with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServiceConfig {
     /// `host:port`, `[v6]:port`, `unix:/path`, or these behind `http://` or `https://`. The
     /// connections are spread over them. At least one.
@@ -26,6 +27,10 @@ pub struct ServiceConfig {
     pub connection: ConnectionConfig,
     /// Each call.
     pub call: CallConfig,
+    /// How failed calls are repeated; `None`: they are not.
+    pub retry: Option<RetryConfig>,
+    /// When calls are refused because the last ones have failed; `None`: never.
+    pub breaker: Option<BreakerConfig>,
 }
 
 /// How connections are secured.
@@ -109,6 +114,56 @@ pub struct CallConfig {
     /// Whether a call waits while nothing is connected, instead of failing at once. Default
     /// false.
     pub wait_for_ready: bool,
+}
+
+/// How failed calls are repeated. Repeats of a service are at most a fifth of its calls and ten a
+/// second, and 100 in one burst.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetryConfig {
+    /// Attempts of a call, the first one included. 1 to 10, default 3.
+    pub max_attempts: u32,
+    /// The pause after the first one. Default 100 ms.
+    pub initial_backoff: Duration,
+    /// The longest pause. Default 3 s.
+    pub max_backoff: Duration,
+    /// Each pause is so many times the one before. At least 1, default 2.
+    pub multiplier: f64,
+    /// What is repeated. Default UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED.
+    pub codes: Vec<Code>,
+    /// Whether a call that never left is repeated even if it is not idempotent. Default true.
+    pub not_sent: bool,
+}
+
+/// When calls of a method are refused, because the last ones have failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BreakerConfig {
+    /// After so many calls in a row that failed. Default 5.
+    pub failures: u32,
+    /// Until so many probes in a row were good. Default 2.
+    pub successes: u32,
+    /// The first probe is let through after so long. Default 30 s.
+    pub timeout: Duration,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        let codes =
+            [Code::Unavailable, Code::DeadlineExceeded, Code::ResourceExhausted, Code::Aborted];
+        RetryConfig {
+            max_attempts: 3,
+            initial_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(3),
+            multiplier: 2.0,
+            codes: codes.to_vec(),
+            not_sent: true,
+        }
+    }
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        BreakerConfig { failures: 5, successes: 2, timeout: Duration::from_secs(30) }
+    }
 }
 
 impl Default for PoolConfig {

@@ -58,6 +58,14 @@ impl Connection {
     pub fn mark_broken(&mut self) {
         self.broken = true;
     }
+
+    pub(super) fn address_number(&self) -> usize {
+        self.address
+    }
+
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
 }
 
 impl Deref for Connection {

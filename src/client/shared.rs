@@ -8,6 +8,8 @@ use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
 use super::bell::Bell;
+use super::breakers::Breakers;
+use super::budget::Budget;
 use super::channel::{Dialer, Link};
 use super::config::{Checked, ServiceConfig};
 use super::dice::Dice;
@@ -26,6 +28,9 @@ pub(super) struct Shared {
     pub(super) config: ServiceConfig,
     pub(super) dialer: Dialer,
     pub(super) numbers: Numbers,
+    pub(super) breakers: Breakers,
+    /// Of repeats.
+    pub(super) budget: Leaf<Budget>,
     bell: Bell,
     dice: Dice,
     closed: AtomicBool,
@@ -73,6 +78,8 @@ impl Shared {
         Shared {
             service: service.to_owned(),
             lineup: Leaf::new(Lineup::new(settings, checked.endpoints.len(), now)),
+            breakers: Breakers::new(config.breaker.as_ref()),
+            budget: Leaf::new(Budget::new(now)),
             config,
             dialer,
             numbers: Numbers::default(),
@@ -165,6 +172,11 @@ impl Shared {
     fn tell_change(&self) {
         *self.changes.lock() += 1;
         self.changed.notify_all();
+    }
+
+    /// Any number.
+    pub(super) fn chance(&self) -> u64 {
+        self.dice.roll()
     }
 
     /// How long a call waits at most, if it has no deadline of its own.

@@ -1,12 +1,13 @@
-//! A service that answers with what it is sent.
+//! A service that answers with what it is sent, or as its script says.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use connection_pool_manager::client::Connection;
 use grpcio::{
     ChannelBuilder, Client, Environment, GrpcSlice, Marshaller, MessageReader, Method, MethodType,
-    Server, ServerBuilder, ServerCredentials, ServiceBuilder,
+    RpcStatus, RpcStatusCode, Server, ServerBuilder, ServerCredentials, ServiceBuilder, UnarySink,
 };
 
 /// A method of bytes.
@@ -30,6 +31,15 @@ fn read(mut reader: MessageReader) -> grpcio::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    /// It fails with this code.
+    Fail(RpcStatusCode),
+    /// It is not answered until the server ends.
+    Hang,
+}
+
 /// A server on this machine. Stops when dropped.
 pub struct Echo {
     pub port: u16,
@@ -40,6 +50,9 @@ pub struct Echo {
 #[derive(Default)]
 struct Shared {
     calls: AtomicUsize,
+    script: Mutex<VecDeque<Step>>,
+    /// Keeps what is never answered.
+    hanging: Mutex<Vec<UnarySink<Vec<u8>>>>,
 }
 
 impl Echo {
@@ -55,7 +68,15 @@ impl Echo {
         let service = ServiceBuilder::new()
             .add_unary_handler(&SAY, move |ctx, request: Vec<u8>, sink| {
                 own.calls.fetch_add(1, Ordering::SeqCst);
-                ctx.spawn(async move { drop(sink.success(request).await) });
+                let step = own.script.lock().unwrap().pop_front();
+                match step {
+                    None => ctx.spawn(async move { drop(sink.success(request).await) }),
+                    Some(Step::Fail(code)) => {
+                        let status = RpcStatus::with_message(code, "as scripted".to_owned());
+                        ctx.spawn(async move { drop(sink.fail(status).await) });
+                    }
+                    Some(Step::Hang) => own.hanging.lock().unwrap().push(sink),
+                }
             })
             .build();
         let arguments = ChannelBuilder::new(Arc::clone(&environment)).reuse_port(false);
@@ -68,6 +89,11 @@ impl Echo {
         let port = server.add_listening_port(&address, ServerCredentials::insecure()).unwrap();
         server.start();
         Echo { port, shared, _server: server }
+    }
+
+    /// What becomes of the next calls; after that they are echoed.
+    pub fn script(&self, steps: &[Step]) {
+        self.shared.script.lock().unwrap().extend(steps);
     }
 
     /// Calls that have come.

@@ -137,5 +137,22 @@ impl ServiceConfig {
         if let Some(time) = self.call.timeout {
             faults.time("call.timeout", time);
         }
+        self.check_policies(faults);
+    }
+
+    fn check_policies(&self, faults: &mut Faults) {
+        if let Some(retry) = &self.retry {
+            faults.within("retry.max_attempts", retry.max_attempts, 1, 10);
+            faults.time("retry.initial_backoff", retry.initial_backoff);
+            faults.time("retry.max_backoff", retry.max_backoff);
+            if retry.multiplier.is_nan() || retry.multiplier < 1.0 {
+                faults.add("retry.multiplier", "must be at least 1");
+            }
+        }
+        if let Some(breaker) = &self.breaker {
+            faults.within("breaker.failures", breaker.failures, 1, 1_000_000);
+            faults.within("breaker.successes", breaker.successes, 1, 1_000_000);
+            faults.time("breaker.timeout", breaker.timeout);
+        }
     }
 }

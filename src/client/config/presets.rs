@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{CallConfig, ConnectionConfig, PoolConfig, ServiceConfig, Tls, TlsMode};
+use super::{
+    BreakerConfig, CallConfig, ConnectionConfig, PoolConfig, RetryConfig, ServiceConfig, Tls,
+    TlsMode,
+};
 
 impl ServiceConfig {
     /// The defaults, for a host, which is a name or an address, and a port.
@@ -20,6 +23,8 @@ impl ServiceConfig {
             pool: PoolConfig::default(),
             connection: ConnectionConfig::default(),
             call: CallConfig::default(),
+            retry: Some(RetryConfig::default()),
+            breaker: Some(BreakerConfig::default()),
         }
     }
 

@@ -1,0 +1,63 @@
+//! Rations repeats, so that they do not add to the load of a service that has too much of it.
+//!
+//! Architecture Invariant: pure.
+
+use std::time::Instant;
+
+/// The most repeats in one burst.
+const MOST: f64 = 100.0;
+/// Each call allows so much of a repeat: one in five.
+const A_CALL: f64 = 0.2;
+/// So many a second are allowed whatever is called, or a service of few calls had none.
+const A_SECOND: f64 = 10.0;
+
+/// A bucket of tokens; a repeat takes one.
+#[derive(Debug)]
+pub(super) struct Budget {
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Budget {
+    /// A full one.
+    pub(super) fn new(now: Instant) -> Budget {
+        Budget { tokens: MOST, filled: now }
+    }
+
+    /// A call begins.
+    pub(super) fn call(&mut self) {
+        self.tokens = (self.tokens + A_CALL).min(MOST);
+    }
+
+    /// Takes a token for a repeat, if there is one.
+    pub(super) fn repeat(&mut self, now: Instant) -> bool {
+        let seconds = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.filled = self.filled.max(now);
+        self.tokens = (self.tokens + seconds * A_SECOND).min(MOST);
+        let may = self.tokens >= 1.0;
+        if may {
+            self.tokens -= 1.0;
+        }
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::testing::{ms, start};
+
+    #[test]
+    fn a_burst_has_a_hundred_and_then_one_in_five_calls_and_ten_a_second() {
+        let t0 = start();
+        let mut budget = Budget::new(t0);
+        budget.call();
+        assert_eq!((0..200).filter(|_| budget.repeat(t0)).count(), 100);
+        for _ in 0..20 {
+            budget.call();
+        }
+        assert_eq!((0..200).filter(|_| budget.repeat(t0 + ms(1))).count(), 4);
+        assert_eq!((0..200).filter(|_| budget.repeat(t0 + ms(1001))).count(), 10);
+        assert_eq!((0..200).filter(|_| budget.repeat(t0 + ms(900_000))).count(), 100);
+    }
+}

@@ -1,0 +1,200 @@
+//! How a call fails.
+
+use std::fmt;
+use std::time::Duration;
+
+use grpcio::RpcStatus;
+use protobuf::{Message, MessageFull};
+
+use super::error::PoolError;
+use crate::proto::error_details::RetryInfo;
+use crate::proto::status::Status;
+
+/// Why a call failed: in the pool, or on its way.
+#[derive(Clone, Debug)]
+pub enum Error {
+    /// There was no connection; nothing was sent.
+    Pool(PoolError),
+    /// The call.
+    Rpc(Box<RpcError>),
+}
+
+/// A call that failed.
+#[derive(Clone, Debug)]
+pub struct RpcError {
+    /// gRPC's code.
+    pub code: Code,
+    /// The server's text, or gRPC's.
+    pub message: String,
+    /// Whether it may have reached the server.
+    pub delivery: Delivery,
+    /// The service, as it was added.
+    pub service: String,
+    /// The method.
+    pub method: String,
+    /// The address, if there was a connection.
+    pub address: Option<String>,
+    /// Attempts that were made.
+    pub attempts: u32,
+    /// How long they took, pauses included.
+    pub elapsed: Duration,
+    /// An encoded `google.rpc.Status`, or nothing.
+    pub details: Vec<u8>,
+}
+
+/// Whether a call may have reached the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It never left: it may be repeated, whatever it does.
+    NotSent,
+    /// Nobody knows.
+    Unknown,
+}
+
+macro_rules! codes {
+    ($($code:ident = $number:literal, $text:literal;)+) => {
+        /// gRPC's codes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $(#[doc = $text] $code,)+
+            /// None of gRPC's, as it has come.
+            Other(i32),
+        }
+
+        impl Code {
+            /// The code of a number.
+            pub fn of(number: i32) -> Code {
+                match number {
+                    $($number => Code::$code,)+
+                    other => Code::Other(other),
+                }
+            }
+
+            /// Its name in gRPC's documents.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Code::$code => $text,)+
+                    Code::Other(_) => "OTHER",
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    Ok = 0, "OK";
+    Cancelled = 1, "CANCELLED";
+    Unknown = 2, "UNKNOWN";
+    InvalidArgument = 3, "INVALID_ARGUMENT";
+    DeadlineExceeded = 4, "DEADLINE_EXCEEDED";
+    NotFound = 5, "NOT_FOUND";
+    AlreadyExists = 6, "ALREADY_EXISTS";
+    PermissionDenied = 7, "PERMISSION_DENIED";
+    ResourceExhausted = 8, "RESOURCE_EXHAUSTED";
+    FailedPrecondition = 9, "FAILED_PRECONDITION";
+    Aborted = 10, "ABORTED";
+    OutOfRange = 11, "OUT_OF_RANGE";
+    Unimplemented = 12, "UNIMPLEMENTED";
+    Internal = 13, "INTERNAL";
+    Unavailable = 14, "UNAVAILABLE";
+    DataLoss = 15, "DATA_LOSS";
+    Unauthenticated = 16, "UNAUTHENTICATED";
+}
+
+impl RpcError {
+    /// A part of the details, if the server sent it.
+    pub fn detail<M: MessageFull>(&self) -> Option<M> {
+        let status = Status::parse_from_bytes(&self.details).ok()?;
+        status.details.iter().find_map(|any| any.unpack().ok().flatten())
+    }
+
+    /// The server's word on when to come again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let delay = self.detail::<RetryInfo>()?.retry_delay.into_option()?;
+        let (secs, nanos) = (u64::try_from(delay.seconds).ok()?, u32::try_from(delay.nanos).ok()?);
+        Some(Duration::from_secs(secs) + Duration::from_nanos(u64::from(nanos)))
+    }
+}
+
+/// Words with which gRPC's C core, and nobody else, fails a call that it could not send.
+const UNSENT: [&str; 3] =
+    ["failed to connect to all addresses", "DNS resolution failed", "empty address list"];
+
+/// Whether a call that failed so may have reached the server. A status that a peer has sent
+/// is marked in the debug text, so that no server can say that it got nothing.
+pub(super) fn delivery(status: &RpcStatus) -> Delivery {
+    let is_unsent = Code::of(status.code().into()) == Code::Unavailable
+        && UNSENT.iter().any(|words| status.message().starts_with(words))
+        && !status.debug_error_string().contains("Error received from peer");
+    if is_unsent {
+        Delivery::NotSent
+    } else {
+        Delivery::Unknown
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Pool(error) => error.fmt(f),
+            Error::Rpc(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Pool(error) => Some(error),
+            Error::Rpc(error) => Some(error),
+        }
+    }
+}
+
+impl fmt::Display for RpcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RpcError { code, message, method, service, attempts, .. } = self;
+        write!(f, "{method} of {service} failed with {}: {message}", code.as_str())?;
+        write!(f, " (attempts: {attempts}, {} ms)", self.elapsed.as_millis())
+    }
+}
+
+impl std::error::Error for RpcError {}
+
+impl From<RpcError> for Error {
+    fn from(error: RpcError) -> Error {
+        Error::Rpc(Box::new(error))
+    }
+}
+
+impl From<PoolError> for Error {
+    fn from(error: PoolError) -> Error {
+        Error::Pool(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: i32, message: &str, debug: &str) -> RpcStatus {
+        let (message, debug) = (message.to_owned(), debug.to_owned());
+        RpcStatus::with_details_and_error_string(code, message, Vec::new(), debug)
+    }
+
+    #[test]
+    fn only_the_c_core_can_say_that_a_call_was_never_sent() {
+        let words = "failed to connect to all addresses; last error: refused";
+        assert_eq!(delivery(&status(14, words, "UNKNOWN:refused")), Delivery::NotSent);
+        let peer = "UNKNOWN:Error received from peer ipv4:127.0.0.1:1";
+        assert_eq!(delivery(&status(14, words, peer)), Delivery::Unknown);
+        assert_eq!(delivery(&status(13, words, "")), Delivery::Unknown);
+        assert_eq!(delivery(&status(14, "Socket closed", "")), Delivery::Unknown);
+    }
+
+    #[test]
+    fn codes_have_the_numbers_and_names_of_grpc_and_others_stay_as_they_came() {
+        assert_eq!((Code::of(14), Code::of(0)), (Code::Unavailable, Code::Ok));
+        assert_eq!((Code::of(99), Code::of(16).as_str()), (Code::Other(99), "UNAUTHENTICATED"));
+    }
+}
