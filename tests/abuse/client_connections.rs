@@ -123,7 +123,8 @@ fn clients_that_want_every_descriptor_leave_health_and_backends_theirs() {
     siege.end();
 }
 
-/// The tests of this file are one process.
+/// In this process, which keeps its end of all connections, and in services that it starts
+/// from now on.
 fn allow_many_descriptors() {
     let now = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit { current: now.maximum, maximum: now.maximum };
