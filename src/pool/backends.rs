@@ -206,7 +206,7 @@ impl Tenant {
         let pid = taken.backend.pid();
         log::debug!("event=backend_closed tenant={} pid={pid} reason={reason}", self.id);
         taken.clean = false;
-        taken.gentle = !taken.backend.is_closed();
+        taken.close_gracefully = !taken.backend.is_closed();
         let alarm = self.guard(taken.backend.watch(), self.settings.check_timeout);
         drop(taken);
         drop(alarm);

@@ -31,7 +31,7 @@ pub struct Slot {
     pub generation: u64,
     /// Let it say goodbye when it is dropped, which is a write that can block:
     /// only under a watchdog. Otherwise it is broken off.
-    pub gentle: bool,
+    pub close_gracefully: bool,
     /// Its seat at its server.
     pub seat: Option<SeatId>,
     /// Counts it as open, and has its seat; dropped last.
@@ -43,7 +43,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         // The driver's own drop waits for unread results; an aborted stream does
         // not. But PostgreSQL logs every client that leaves without a goodbye.
-        if !self.gentle {
+        if !self.close_gracefully {
             self.backend.watch().abort_now();
         }
     }

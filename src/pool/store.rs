@@ -128,7 +128,7 @@ impl Store {
             idle_since: born,
             answered_at: born,
             generation: 0,
-            gentle: false,
+            close_gracefully: false,
             seat: seat.as_ref().map(|seat| seat.id),
             open: Some(Box::new((count, seat))),
         });
