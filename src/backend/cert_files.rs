@@ -12,7 +12,7 @@ use openssl::pkey::PKey;
 use openssl::ssl::SslConnectorBuilder;
 use openssl::x509::X509;
 
-use crate::backend::starved::starved;
+use crate::backend::resource_exhaustion::exhaustion;
 use crate::config::dsn::TlsKeys;
 use crate::error::ConnectError;
 
@@ -31,10 +31,11 @@ impl CertFiles {
     pub fn read(keys: &TlsKeys, dir: Option<&Path>) -> Result<CertFiles, ConnectError> {
         keys.confine(dir).map_err(|error| ConnectError::Settings(error.to_string()))?;
         let files = keys.files().map(|(key, name)| {
-            let content = dir.ok_or(Unread::Unfit(MISSING)).and_then(|dir| content(key, name, dir));
+            let content =
+                dir.ok_or(Unread::Unusable(MISSING)).and_then(|dir| content(key, name, dir));
             let failed = |unread| match unread {
-                Unread::Unfit(why) => ConnectError::Settings(format!("{key}: {why}")),
-                Unread::Starved(starved) => starved,
+                Unread::Unusable(why) => ConnectError::Settings(format!("{key}: {why}")),
+                Unread::Exhausted(exhausted) => exhausted,
             };
             Ok((key, content.map_err(failed)?))
         });
@@ -93,25 +94,25 @@ const MISSING: &str = "there is no such file in the service's directory for them
 
 /// Why a file was not read.
 enum Unread {
-    Unfit(&'static str),
-    Starved(ConnectError),
+    Unusable(&'static str),
+    Exhausted(ConnectError),
 }
 
 fn unread(error: &io::Error) -> Unread {
-    starved(error).map_or(Unread::Unfit("the file cannot be read"), Unread::Starved)
+    exhaustion(error).map_or(Unread::Unusable("the file cannot be read"), Unread::Exhausted)
 }
 
 fn content(key: &str, name: &str, dir: &Path) -> Result<Vec<u8>, Unread> {
-    let path = within(name, dir).ok_or(Unread::Unfit(MISSING))?;
+    let path = within(name, dir).ok_or(Unread::Unusable(MISSING))?;
     // Looked at before it is opened: opening a pipe would wait for its writer.
     let is_file = fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
     if !is_file {
-        return Err(Unread::Unfit(MISSING));
+        return Err(Unread::Unusable(MISSING));
     }
     let file = File::open(&path).map_err(|error| unread(&error))?;
     let metadata = file.metadata().map_err(|error| unread(&error))?;
     if key == "sslkey" && is_exposed(&metadata) {
-        return Err(Unread::Unfit(
+        return Err(Unread::Unusable(
             "the file must be readable by nobody but its owner (0600), or if root owns it, by \
              nobody but its group (0640)",
         ));
@@ -119,7 +120,7 @@ fn content(key: &str, name: &str, dir: &Path) -> Result<Vec<u8>, Unread> {
     let mut content = Vec::new();
     match file.take(FILE_MAX_BYTES + 1).read_to_end(&mut content) {
         Ok(_) if content.len() as u64 > FILE_MAX_BYTES => {
-            Err(Unread::Unfit("the file is larger than 1 MiB"))
+            Err(Unread::Unusable("the file is larger than 1 MiB"))
         }
         Ok(_) => Ok(content),
         Err(error) => Err(unread(&error)),

@@ -7,17 +7,17 @@ use std::time::Duration;
 use openssl::error::ErrorStack;
 use openssl::ssl::{self, ErrorCode};
 
-use crate::backend::refusal::{Refusal, UNSERVED};
+use crate::backend::refusal::{Refusal, UNAVAILABLE};
+use crate::backend::resource_exhaustion::exhaustion;
 use crate::backend::sqlstate;
-use crate::backend::starved::starved;
-use crate::backend::stream::socket::Mute;
+use crate::backend::stream::socket::Unresponsive;
 use crate::backend::stream::watch::Watch;
 use crate::error::{ConnectError, PgFault};
 
 /// What it means that the socket could not be connected.
-pub(super) fn undialled(error: &io::Error, target: String, limit: Duration) -> ConnectError {
-    if let Some(starved) = starved(error) {
-        return starved;
+pub(super) fn dial_error(error: &io::Error, target: String, limit: Duration) -> ConnectError {
+    if let Some(exhausted) = exhaustion(error) {
+        return exhausted;
     }
     match error.kind() {
         io::ErrorKind::TimedOut => ConnectError::TimedOut { target, step: "TCP connect", limit },
@@ -42,7 +42,7 @@ pub(super) fn lost(watch: &Watch, target: String, limit: Duration) -> ConnectErr
 }
 
 /// Reads the driver's error, and what the stream has seen.
-pub(super) fn verdict(
+pub(super) fn login_error(
     error: &postgres::Error,
     fault: Option<PgFault>,
     watch: &Watch,
@@ -52,9 +52,9 @@ pub(super) fn verdict(
     if let Some(fault) = fault.filter(|_| error.as_db_error().is_some()) {
         return refused(fault);
     }
-    let mute = |step| ConnectError::TimedOut { target: target.clone(), step, limit };
+    let timed_out = |step| ConnectError::TimedOut { target: target.clone(), step, limit };
     if watch.is_aborted() {
-        return mute(HANDSHAKE);
+        return timed_out(HANDSHAKE);
     }
     let unreachable =
         |why: &str| ConnectError::Unreachable { target: target.clone(), why: why.to_owned() };
@@ -63,11 +63,11 @@ pub(super) fn verdict(
         return match refusal {
             Refusal::Mismatch(why) => ConnectError::Settings(format!("{target}: {why}")),
             Refusal::Untrusted(why) => ConnectError::Untrusted { target, why: why.clone() },
-            Refusal::Unserved => unreachable(UNSERVED),
+            Refusal::Unavailable => unreachable(UNAVAILABLE),
         };
     }
-    if find::<Mute>(&causes).is_some() {
-        return mute(HANDSHAKE);
+    if find::<Unresponsive>(&causes).is_some() {
+        return timed_out(HANDSHAKE);
     }
     if let Some(tls) = find::<ssl::Error>(&causes) {
         if is_hang_up(tls) {
@@ -78,8 +78,8 @@ pub(super) fn verdict(
         }
     }
     let io = find::<io::Error>(&causes);
-    if let Some(starved) = io.and_then(starved) {
-        return starved;
+    if let Some(exhausted) = io.and_then(exhaustion) {
+        return exhausted;
     }
     let why = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
     match io.map(io::Error::kind) {

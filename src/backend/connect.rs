@@ -8,16 +8,16 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::backend::aim::Aim;
 use crate::backend::cert_files::CertFiles;
 use crate::backend::door::Door;
 use crate::backend::logins::Tries;
 use crate::backend::pg::types::Types;
 use crate::backend::pg::PgBackend;
 use crate::backend::resolve::resolve;
+use crate::backend::resource_exhaustion::exhaustion_in_panic;
 use crate::backend::session::Backend;
-use crate::backend::starved::in_panic;
 use crate::backend::stream::watch::Watch;
+use crate::backend::target_session::SessionTarget;
 use crate::backend::tls::Tls;
 use crate::clock;
 use crate::config::dsn::{Dsn, SslMode, TargetSession};
@@ -57,7 +57,7 @@ pub struct PgConnect {
     /// TLS as the DSN's files had it last, so that it is made anew only when they
     /// have changed. A leaf lock.
     special: Mutex<Option<(CertFiles, Tls)>>,
-    aim: Aim,
+    target: SessionTarget,
     tries: Tries,
     /// Prepared statements that a backend keeps.
     statement_cache: usize,
@@ -110,7 +110,7 @@ impl PgConnect {
             plain,
             cert_dir,
             special: Mutex::default(),
-            aim: Aim::new(dsn.target_session),
+            target: SessionTarget::new(dsn.target_session),
             tries,
             statement_cache,
             types: Arc::default(),
@@ -144,8 +144,8 @@ impl PgConnect {
     ) -> Result<PgBackend, ConnectError> {
         let until = clock::now() + limit;
         let mut attempt = Attempt { watch, door, tls: self.tls()?, limit, until };
-        if self.aim.wanted() != TargetSession::PreferStandby {
-            return self.search(&attempt, self.aim.wanted()).map_err(ConnectError::several);
+        if self.target.wanted() != TargetSession::PreferStandby {
+            return self.search(&attempt, self.target.wanted()).map_err(ConnectError::several);
         }
         // A standby that is mute must leave time for what is there instead.
         attempt.until = clock::now() + limit / 2;
@@ -215,7 +215,7 @@ impl Connect for PgConnect {
         // The driver panics when it cannot build its runtime, for example
         // without file descriptors; that must cost this attempt only.
         let backend = catch_unwind(AssertUnwindSafe(|| self.attempt(watch, limit, door)))
-            .unwrap_or_else(|panic| Err(in_panic(&*panic)))?;
+            .unwrap_or_else(|panic| Err(exhaustion_in_panic(&*panic)))?;
         Ok(Box::new(backend))
     }
 

@@ -108,7 +108,7 @@ impl Handshake {
                     }
                     // PostgreSQL could not make a process for it. More words may
                     // follow; as they come without TLS, they are not to be believed.
-                    ([b'E'], _) => return Err(Refusal::Unserved.into()),
+                    ([b'E'], _) => return Err(Refusal::Unavailable.into()),
                     _ => {
                         return Err(mismatch("the server did not understand the SSL request").into())
                     }

@@ -1,9 +1,9 @@
 //! The only place that names postgres, tokio-postgres' types, postgres-openssl
 //! and r2d2_postgres: how bytes reach PostgreSQL.
 
-pub mod aim;
 pub mod cancel;
 pub mod cert_files;
+mod classify;
 pub mod connect;
 pub mod conversation;
 pub mod copy;
@@ -20,14 +20,14 @@ pub mod notice;
 pub mod pg;
 mod refusal;
 mod resolve;
+mod resource_exhaustion;
 pub mod session;
 pub mod sqlstate;
 mod startup;
-mod starved;
 pub mod stream;
+pub mod target_session;
 mod timed;
 pub mod tls;
-mod verdict;
 
 /// The driver's crates by their log targets: below WARN they write SQL and
 /// parameters.

@@ -9,14 +9,14 @@ pub enum Refusal {
     /// The server's certificate does not stand up to what is checked.
     Untrusted(String),
     /// The server can serve nobody now.
-    Unserved,
+    Unavailable,
 }
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Refusal::Mismatch(why) | Refusal::Untrusted(why) => f.write_str(why),
-            Refusal::Unserved => f.write_str(UNSERVED),
+            Refusal::Unavailable => f.write_str(UNAVAILABLE),
         }
     }
 }
@@ -24,4 +24,4 @@ impl std::fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 /// What is said of a server that fails before it can say more in safety.
-pub const UNSERVED: &str = "the server answers the SSL request with an error";
+pub const UNAVAILABLE: &str = "the server answers the SSL request with an error";

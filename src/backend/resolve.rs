@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::backend::lookups::{Lookups, NoAnswer, Refused};
-use crate::backend::starved::starved;
+use crate::backend::resource_exhaustion::exhaustion;
 use crate::clock;
 use crate::config::dsn::HostPort;
 use crate::core::recent::Recent;
@@ -96,7 +96,7 @@ fn look_up(name: &str, port: u16, target: String) -> Found {
                 }
             }
         }
-        Err(error) => Err(starved(&error).unwrap_or_else(|| ConnectError::Unreachable {
+        Err(error) => Err(exhaustion(&error).unwrap_or_else(|| ConnectError::Unreachable {
             target,
             why: format!("host name lookup: {error}"),
         })),

@@ -12,7 +12,7 @@ use crate::threads;
 const LACKS: [Errno; 2] = [Errno::MFILE, Errno::NFILE];
 
 /// The error of a system call, if it came for want of file descriptors.
-pub(super) fn starved(error: &io::Error) -> Option<ConnectError> {
+pub(super) fn exhaustion(error: &io::Error) -> Option<ConnectError> {
     let code = error.raw_os_error()?;
     let lacks = LACKS.iter().any(|lack| lack.raw_os_error() == code);
     lacks.then(|| ConnectError::Starved(error.to_string()))
@@ -20,7 +20,7 @@ pub(super) fn starved(error: &io::Error) -> Option<ConnectError> {
 
 /// What a panic of the driver means: it unwraps what it gets when it builds its
 /// runtime, which takes descriptors.
-pub(super) fn in_panic(panic: &(dyn Any + Send)) -> ConnectError {
+pub(super) fn exhaustion_in_panic(panic: &(dyn Any + Send)) -> ConnectError {
     let text = threads::text_of(panic);
     let lacks = |lack: &&Errno| text.contains(&format!("Os {{ code: {},", lack.raw_os_error()));
     match LACKS.iter().find(lacks) {
@@ -42,14 +42,16 @@ mod tests {
     fn a_lack_of_descriptors_is_known_from_the_error_and_from_the_panic_about_it() {
         for lack in LACKS {
             let error = io::Error::from_raw_os_error(lack.raw_os_error());
-            assert!(starved(&error).is_some_and(|e| e.to_string().contains("open files")));
+            assert!(exhaustion(&error).is_some_and(|e| e.to_string().contains("open files")));
             let outcome = failed(error);
             let unwrap = AssertUnwindSafe(|| outcome.expect("a runtime"));
             let panic = std::panic::catch_unwind(unwrap).unwrap_err();
-            assert!(matches!(in_panic(&*panic), ConnectError::Starved(_)), "{lack}");
+            assert!(matches!(exhaustion_in_panic(&*panic), ConnectError::Starved(_)), "{lack}");
         }
-        assert!(starved(&io::Error::from_raw_os_error(Errno::CONNREFUSED.raw_os_error())).is_none());
+        assert!(
+            exhaustion(&io::Error::from_raw_os_error(Errno::CONNREFUSED.raw_os_error())).is_none()
+        );
         let other = std::panic::catch_unwind(|| panic!("code: 24")).unwrap_err();
-        assert!(matches!(in_panic(&*other), ConnectError::Panicked));
+        assert!(matches!(exhaustion_in_panic(&*other), ConnectError::Panicked));
     }
 }

@@ -10,20 +10,20 @@ use crate::pgwire::facts::Facts;
 /// become another thing than it was; its errors raise a doubt that holds for all
 /// backends which were asked before.
 #[derive(Clone)]
-pub struct Aim {
+pub struct SessionTarget {
     wanted: TargetSession,
-    doubts: Arc<AtomicU64>,
-    /// Doubts that had been raised when this backend was asked last.
+    suspicions: Arc<AtomicU64>,
+    /// Suspicions that had been raised when this backend was asked last.
     answered: u64,
 }
 
 /// The SQLSTATE of a write in a read-only transaction.
 const READ_ONLY_TRANSACTION: &str = "25006";
 
-impl Aim {
-    /// An aim nobody has doubted yet.
-    pub fn new(wanted: TargetSession) -> Aim {
-        Aim { wanted, doubts: Arc::default(), answered: 0 }
+impl SessionTarget {
+    /// An target nobody has suspected yet.
+    pub fn new(wanted: TargetSession) -> SessionTarget {
+        SessionTarget { wanted, suspicions: Arc::default(), answered: 0 }
     }
 
     /// What is wanted.
@@ -32,26 +32,27 @@ impl Aim {
     }
 
     /// The same for one backend that is taken with less.
-    pub fn of_backend(&self, wanted: TargetSession) -> Aim {
-        let answered = self.doubts.load(Ordering::Acquire);
-        Aim { wanted, doubts: Arc::clone(&self.doubts), answered }
+    pub fn of_backend(&self, wanted: TargetSession) -> SessionTarget {
+        let answered = self.suspicions.load(Ordering::Acquire);
+        SessionTarget { wanted, suspicions: Arc::clone(&self.suspicions), answered }
     }
 
     /// Takes an error of a statement; true if it tells that this backend can no
     /// longer be what is wanted. Or its user has begun a read-only transaction,
     /// which looks the same.
-    pub fn is_doubted_by(&self, sqlstate: &str) -> bool {
+    pub fn is_suspected_by(&self, sqlstate: &str) -> bool {
         let writes = matches!(self.wanted, TargetSession::ReadWrite | TargetSession::Primary);
-        let doubted = writes && sqlstate == READ_ONLY_TRANSACTION;
-        if doubted {
-            self.doubts.fetch_add(1, Ordering::AcqRel);
+        let suspected = writes && sqlstate == READ_ONLY_TRANSACTION;
+        if suspected {
+            self.suspicions.fetch_add(1, Ordering::AcqRel);
         }
-        doubted
+        suspected
     }
 
     /// True if this backend must be asked again before it is used.
     pub fn is_doubtful(&self) -> bool {
-        self.wanted != TargetSession::Any && self.doubts.load(Ordering::Acquire) != self.answered
+        self.wanted != TargetSession::Any
+            && self.suspicions.load(Ordering::Acquire) != self.answered
     }
 
     /// What decides about a backend that was just opened, if that has to be asked: a
@@ -67,17 +68,17 @@ impl Aim {
         Err(self.judge(is_so))
     }
 
-    /// What is to be asked to check a backend, and the doubts that an answer settles.
-    pub fn check(&self) -> Option<(&'static str, Doubts)> {
-        let doubts = Doubts(self.doubts.load(Ordering::Acquire));
-        Question::of(self.wanted).map(|question| (question.sql(), doubts))
+    /// What is to be asked to check a backend, and the suspicions that an answer settles.
+    pub fn check(&self) -> Option<(&'static str, Suspicions)> {
+        let suspicions = Suspicions(self.suspicions.load(Ordering::Acquire));
+        Question::of(self.wanted).map(|question| (question.sql(), suspicions))
     }
 
     /// Takes the answer; true if the backend still is what is wanted.
-    pub fn is_met(&mut self, doubts: Doubts, is_so: bool) -> bool {
+    pub fn is_met(&mut self, suspicions: Suspicions, is_so: bool) -> bool {
         let met = self.judge(is_so).is_none();
         if met {
-            self.answered = doubts.0;
+            self.answered = suspicions.0;
         }
         met
     }
@@ -122,9 +123,9 @@ impl Question {
     }
 }
 
-/// The doubts that had been raised when a backend was asked.
+/// The suspicions that had been raised when a backend was asked.
 #[derive(Debug, Clone, Copy)]
-pub struct Doubts(u64);
+pub struct Suspicions(u64);
 
 #[cfg(test)]
 mod tests {
@@ -132,19 +133,19 @@ mod tests {
 
     #[test]
     fn a_failed_write_puts_every_backend_in_doubt_where_writing_is_wanted() {
-        let aim = Aim::new(TargetSession::Primary);
-        let (one, other) = (aim.of_backend(aim.wanted()), aim.of_backend(aim.wanted()));
-        assert!(!one.is_doubted_by("23505") && !other.is_doubtful());
-        assert!(one.is_doubted_by("25006"));
+        let target = SessionTarget::new(TargetSession::Primary);
+        let (one, other) = (target.of_backend(target.wanted()), target.of_backend(target.wanted()));
+        assert!(!one.is_suspected_by("23505") && !other.is_doubtful());
+        assert!(one.is_suspected_by("25006"));
         assert!(one.is_doubtful() && other.is_doubtful());
-        assert!(!aim.of_backend(aim.wanted()).is_doubtful(), "a new one was just asked");
-        let reader = Aim::new(TargetSession::Standby);
-        assert!(!reader.is_doubted_by("25006") && !reader.is_doubtful());
+        assert!(!target.of_backend(target.wanted()).is_doubtful(), "a new one was just asked");
+        let reader = SessionTarget::new(TargetSession::Standby);
+        assert!(!reader.is_suspected_by("25006") && !reader.is_doubtful());
     }
 
     #[test]
     fn each_wish_has_its_objection() {
-        let against = |wanted, is_so| Aim::new(wanted).judge(is_so).is_some();
+        let against = |wanted, is_so| SessionTarget::new(wanted).judge(is_so).is_some();
         for (wanted, if_so, if_not) in [
             (TargetSession::Any, false, false),
             (TargetSession::ReadWrite, true, false),

@@ -61,7 +61,7 @@ pub enum ConnectError {
         why: String,
     },
     /// The server is there, but is not what target_session_attrs asks for.
-    Unfit {
+    WrongRole {
         /// `host:port`.
         target: String,
         /// What it is.
@@ -87,7 +87,7 @@ impl ConnectError {
             | ConnectError::Deferred { .. }
             | ConnectError::Unreachable { .. }
             | ConnectError::TimedOut { .. }
-            | ConnectError::Unfit { .. }
+            | ConnectError::WrongRole { .. }
             | ConnectError::Starved(_)
             | ConnectError::Panicked => true,
             ConnectError::Rejected(_)
@@ -199,7 +199,7 @@ impl ConnectError {
             ConnectError::Busy(_)
             | ConnectError::Unreachable { .. }
             | ConnectError::TimedOut { .. }
-            | ConnectError::Unfit { .. } => "database_unavailable",
+            | ConnectError::WrongRole { .. } => "database_unavailable",
             ConnectError::Starved(_) => "service_limit",
             ConnectError::Panicked | ConnectError::Several(_) => "internal",
         }
@@ -216,7 +216,7 @@ impl ConnectError {
             ConnectError::TimedOut { .. } => "timed_out",
             ConnectError::Settings(_) => "settings",
             ConnectError::Untrusted { .. } => "untrusted",
-            ConnectError::Unfit { .. } => "unfit",
+            ConnectError::WrongRole { .. } => "unfit",
             ConnectError::Several(_) => self.lead().as_str(),
             ConnectError::Starved(_) => "starved",
             ConnectError::Panicked => "panicked",

@@ -10,14 +10,14 @@ use r2d2_postgres::PostgresConnectionManager;
 
 use super::{Attempt, PgConnect};
 use crate::backend::cancel::Canceller;
+use crate::backend::classify::{dial_error, login_error, lost, refused};
 use crate::backend::conversation::Conversation;
 use crate::backend::decoy::Decoy;
 use crate::backend::handshake::Connector;
 use crate::backend::pg::question::ask;
-use crate::backend::pg::{Equipment, PgBackend};
+use crate::backend::pg::{BackendParts, PgBackend};
 use crate::backend::startup::settings;
 use crate::backend::stream::socket::Socket;
-use crate::backend::verdict::{lost, refused, undialled, verdict};
 use crate::clock;
 use crate::config::dsn::{HostPort, TargetSession};
 use crate::error::ConnectError;
@@ -60,21 +60,21 @@ impl PgConnect {
         let name = name(host, address);
         let target = format!("{name}:{}", address.port());
         let socket = Socket::connect(address, &self.dsn, limit)
-            .map_err(|error| undialled(&error, target.clone(), attempt.limit))?;
+            .map_err(|error| dial_error(&error, target.clone(), attempt.limit))?;
         let socket = Arc::new(socket);
         attempt.watch.attach(&socket);
         let mut conversation = self.log_in(&name, &target, &socket, attempt)?;
-        let aim = self.aim.of_backend(wanted);
-        let objection = match aim.question(&conversation.facts) {
+        let session_target = self.target.of_backend(wanted);
+        let objection = match session_target.question(&conversation.facts) {
             Err(objection) => objection,
             Ok(question) => match ask(&mut conversation, question) {
-                Ok(is_so) => aim.judge(is_so),
+                Ok(is_so) => session_target.judge(is_so),
                 Err(Some(fault)) => return Err(refused(*fault)),
                 Err(None) => return Err(lost(attempt.watch, target, attempt.limit)),
             },
         };
         if let Some(why) = objection {
-            return Err(ConnectError::Unfit { target, why, wanted: wanted.as_str() });
+            return Err(ConnectError::WrongRole { target, why, wanted: wanted.as_str() });
         }
         let Some(key) = conversation.facts.key.clone() else {
             let why = "the server sent no cancel key".to_owned();
@@ -83,14 +83,14 @@ impl PgConnect {
         socket.is_started();
         let tls = conversation.stream().is_encrypted().then(|| attempt.tls.clone());
         let pid = key.pid;
-        let equipment = Equipment {
+        let parts = BackendParts {
             tenant: self.asker.tenant.clone(),
             canceller: Canceller::new(address, name, key, tls),
-            aim,
+            target: session_target,
             statement_cache: self.statement_cache,
             types: Arc::clone(&self.types),
         };
-        Ok(PgBackend::new(conversation, pid, equipment))
+        Ok(PgBackend::new(conversation, pid, parts))
     }
 
     /// Has the driver log in over this socket, and takes the conversation from it.
@@ -104,9 +104,9 @@ impl PgConnect {
         let Attempt { watch, tls, limit, .. } = attempt;
         let old_server = self.old_server.load(Ordering::Relaxed);
         let mut config = settings(&self.dsn, &self.application_name, old_server);
-        let undialled = |error| undialled(&error, target.to_owned(), *limit);
-        let decoy = Decoy::new().map_err(undialled)?;
-        decoy.attract(&mut config, name).map_err(undialled)?;
+        let dial_error = |error| dial_error(&error, target.to_owned(), *limit);
+        let decoy = Decoy::new().map_err(dial_error)?;
+        decoy.attract(&mut config, name).map_err(dial_error)?;
         let connector =
             Connector::new(&self.dsn, tls.clone(), Arc::clone(socket), Arc::clone(watch));
         let loan = connector.loan();
@@ -118,7 +118,7 @@ impl PgConnect {
             (Ok(()), None) => Err(lost(watch, target.to_owned(), *limit)),
             (Err(error), conversation) => {
                 let fault = conversation.and_then(|talk| talk.facts.failed.clone());
-                Err(verdict(&error, fault, watch, target.to_owned(), *limit))
+                Err(login_error(&error, fault, watch, target.to_owned(), *limit))
             }
         }
     }

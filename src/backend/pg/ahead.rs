@@ -144,7 +144,7 @@ impl PgBackend {
         }
         if !self.ahead.is_awaited() && self.is_being_reset() {
             // Somebody goes on in a session that was to be given back.
-            self.poisoned |= !self.make_new();
+            self.tainted |= !self.make_new();
         }
         Ok(())
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::backend::aim::Aim;
 use crate::backend::cancel::Canceller;
 use crate::backend::conversation::Conversation;
 use crate::backend::keyword::first_keyword;
@@ -15,6 +14,7 @@ use crate::backend::pg::types::Types;
 use crate::backend::session::{Done, RunError, Sent};
 use crate::backend::sqlstate;
 use crate::backend::stream::watch::Watch;
+use crate::backend::target_session::SessionTarget;
 use crate::core::ids::TenantId;
 use crate::core::quoted::Quoted;
 use crate::error::{Excess, PgFault};
@@ -27,7 +27,7 @@ pub struct PgBackend {
     pub(super) pid: i32,
     pub(super) tenant: TenantId,
     pub(super) canceller: Canceller,
-    pub(super) aim: Aim,
+    pub(super) target: SessionTarget,
     pub(super) statements: Statements<Arc<Prepared>>,
     /// Statements that PostgreSQL may forget.
     pub(super) closing: Closing,
@@ -40,19 +40,19 @@ pub struct PgBackend {
     /// The session is given back after the next statement.
     pub(super) ends: bool,
     /// It serves its holder on, and nobody after.
-    pub(super) poisoned: bool,
+    pub(super) tainted: bool,
     /// The statement that was run last could have had an effect.
     pub(super) bound: bool,
 }
 
 /// What a backend is made of besides its connection.
-pub struct Equipment {
+pub struct BackendParts {
     /// Whose it is, for the log.
     pub tenant: TenantId,
     /// How to cancel what it runs.
     pub canceller: Canceller,
     /// What its server must be.
-    pub aim: Aim,
+    pub target: SessionTarget,
     /// Prepared statements that it keeps.
     pub statement_cache: usize,
     /// The types that its tenant's statements use.
@@ -61,15 +61,15 @@ pub struct Equipment {
 
 impl PgBackend {
     /// A freshly opened backend.
-    pub fn new(conversation: Conversation, pid: i32, equipment: Equipment) -> PgBackend {
-        let Equipment { tenant, canceller, aim, statement_cache, types } = equipment;
+    pub fn new(conversation: Conversation, pid: i32, parts: BackendParts) -> PgBackend {
+        let BackendParts { tenant, canceller, target, statement_cache, types } = parts;
         PgBackend {
             watch: Arc::clone(conversation.watch()),
             conversation,
             pid,
             tenant,
             canceller,
-            aim,
+            target,
             statements: Statements::new(statement_cache),
             closing: Closing::default(),
             numbered: 0,
@@ -77,14 +77,14 @@ impl PgBackend {
             resets: Resets::default(),
             ahead: Ahead::default(),
             ends: false,
-            poisoned: false,
+            tainted: false,
             bound: false,
         }
     }
 
     /// The connection is no longer what it was.
     pub(super) fn lost(&mut self, sent: Sent) -> RunError {
-        self.poisoned = true;
+        self.tainted = true;
         self.ahead = Ahead::default();
         self.watch.abort_now();
         let fault = self.conversation.last_words().map(Box::new);
@@ -109,9 +109,9 @@ impl PgBackend {
 
     /// PostgreSQL says no, and goes on.
     pub(super) fn faulted(&mut self, fault: Box<PgFault>) -> RunError {
-        self.poisoned |= sqlstate::is_poison(&fault.sqlstate);
+        self.tainted |= sqlstate::is_poison(&fault.sqlstate);
         // It serves its holder on, and nobody after.
-        self.poisoned |= self.aim.is_doubted_by(&fault.sqlstate);
+        self.tainted |= self.target.is_suspected_by(&fault.sqlstate);
         RunError::Fault(fault)
     }
 
@@ -123,7 +123,7 @@ impl PgBackend {
     }
 
     /// Runs a command of the user's, and keeps the books.
-    pub(super) fn speak(
+    pub(super) fn run_user_command(
         &mut self,
         sql: &str,
         nature: Nature,

@@ -27,7 +27,7 @@ use crate::backend::session::{Backend, Coming, Done, Rows, RunError, Sent, State
 use crate::backend::stream::watch::Watch;
 use crate::core::channels::Change;
 
-pub use body::{Equipment, PgBackend};
+pub use body::{BackendParts, PgBackend};
 use nature::Nature;
 
 impl Backend for PgBackend {
@@ -88,15 +88,17 @@ impl Backend for PgBackend {
             }
             Some(Direction::Server) | None => {}
         }
-        self.speak(&statement.sql, nature, |backend| backend.run_prepared(statement, rows))
+        self.run_user_command(&statement.sql, nature, |backend| {
+            backend.run_prepared(statement, rows)
+        })
     }
 
     fn copy_in(&mut self, sql: &str, source: &mut dyn Source) -> Result<Done, RunError> {
-        self.speak(sql, Nature::of(sql), |backend| backend.run_copy_in(sql, source))
+        self.run_user_command(sql, Nature::of(sql), |backend| backend.run_copy_in(sql, source))
     }
 
     fn copy_out(&mut self, sql: &str, sink: &mut dyn Sink) -> Result<Done, RunError> {
-        self.speak(sql, Nature::of(sql), |backend| backend.run_copy_out(sql, sink))
+        self.run_user_command(sql, Nature::of(sql), |backend| backend.run_copy_out(sql, sink))
     }
 
     fn listen(&mut self, change: &Change) -> Result<(), RunError> {
@@ -110,22 +112,22 @@ impl Backend for PgBackend {
     }
 
     fn is_doubtful(&self) -> bool {
-        self.aim.is_doubtful()
+        self.target.is_doubtful()
     }
 
     fn check(&mut self) -> bool {
-        let Some((question, doubts)) = self.aim.check() else {
+        let Some((question, suspicions)) = self.target.check() else {
             return question::sync(&mut self.conversation).is_ok();
         };
         match question::ask(&mut self.conversation, question) {
-            Ok(is_so) => self.aim.is_met(doubts, is_so),
+            Ok(is_so) => self.target.is_met(suspicions, is_so),
             Err(_) => false,
         }
     }
 
     fn reset(&mut self) -> bool {
         self.ends = false;
-        if self.poisoned || self.is_closed() || self.leave_ahead().is_err() {
+        if self.tainted || self.is_closed() || self.leave_ahead().is_err() {
             return false;
         }
         self.conversation.hear(false);

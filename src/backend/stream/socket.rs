@@ -32,15 +32,15 @@ pub struct Socket {
 
 /// The server was silent for as long as it had.
 #[derive(Debug)]
-pub struct Mute;
+pub struct Unresponsive;
 
-impl std::fmt::Display for Mute {
+impl std::fmt::Display for Unresponsive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("the server does not answer")
     }
 }
 
-impl std::error::Error for Mute {}
+impl std::error::Error for Unresponsive {}
 
 impl Socket {
     /// Connects, in `limit`. The session has the rest of that to be started.
@@ -125,7 +125,7 @@ impl Socket {
         let left = self.until.saturating_duration_since(clock::now());
         let polled = self.poll(false, None, Some(left));
         polled.map_err(|error| match error.kind() {
-            io::ErrorKind::TimedOut => io::Error::other(Mute),
+            io::ErrorKind::TimedOut => io::Error::other(Unresponsive),
             _ => error,
         })
     }

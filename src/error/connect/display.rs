@@ -23,7 +23,7 @@ impl fmt::Display for ConnectError {
             ConnectError::Unreachable { target, why } | ConnectError::Untrusted { target, why } => {
                 write!(f, "{target}: {why}")
             }
-            ConnectError::Unfit { target, why, wanted } => {
+            ConnectError::WrongRole { target, why, wanted } => {
                 write!(f, "{target}: {why} (target_session_attrs={wanted})")
             }
             ConnectError::Several(errors) => {

@@ -243,7 +243,7 @@ impl<'a> StatusParts<'a> {
             }
             ConnectError::Unreachable { .. }
             | ConnectError::TimedOut { .. }
-            | ConnectError::Unfit { .. } => {
+            | ConnectError::WrongRole { .. } => {
                 StatusParts::new(Code::UNAVAILABLE, Reason::REASON_DATABASE_UNAVAILABLE)
                     .retry(LATER)
             }

@@ -164,7 +164,7 @@ fn table() -> Vec<(Error, Code, &'static str)> {
             "CONNECT_REJECTED",
         ),
         (
-            connect(ConnectError::Unfit { target: target(), why: "w", wanted: "primary" }),
+            connect(ConnectError::WrongRole { target: target(), why: "w", wanted: "primary" }),
             Code::UNAVAILABLE,
             "DATABASE_UNAVAILABLE",
         ),
