@@ -21,14 +21,14 @@ use connection_pool_manager::engine::{
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use postgres_openssl::MakeTlsConnector;
 
-/// What else the machine does changes by the second, so turns are short.
+/// Other load on the machine changes by the second, so turns are short.
 const ROUNDS: usize = 51;
 const ROUND: Duration = Duration::from_millis(50);
 const IDLE: usize = 100;
 const POINT: &str = "select abalance from accounts where aid = $1";
 const BATCH: usize = 16;
 
-/// Every server lets everybody in.
+/// A door that admits every connection.
 struct Open;
 
 impl Door for Open {
@@ -38,7 +38,7 @@ impl Door for Open {
     fn told(&self, _: Option<&ConnectError>) {}
 }
 
-/// Rows are looked at and dropped.
+/// Reads rows and drops them.
 struct Looked(usize);
 
 impl Rows for Looked {
@@ -122,7 +122,7 @@ fn main() {
     );
 }
 
-/// What the driver reads of our DSN.
+/// The part of our DSN that the driver understands.
 fn plain(dsn: &str) -> String {
     let known = ["host", "port", "user", "password", "dbname", "hostaddr"];
     let words =
@@ -159,7 +159,7 @@ fn atomic(backend: &mut dyn Backend, statements: &[Statement]) {
 
 type Work<'a> = (&'a str, i32, usize, &'a mut dyn FnMut());
 
-/// Takes turns; prints the median CPU of each, and gives it.
+/// Takes turns; prints the median CPU of each, and returns it.
 #[allow(clippy::disallowed_methods)] // A benchmark reads the clock.
 fn compare(works: &mut [Work<'_>]) -> Vec<(f64, f64)> {
     let mut rounds = vec![Vec::new(); works.len()];

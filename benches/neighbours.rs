@@ -1,5 +1,5 @@
-//! What a tenant notices of ten others whose databases never answer, and whose
-//! callers wait for them all the time. Prints; asserts nothing.
+//! How much ten tenants whose databases never answer, and whose callers keep waiting, slow
+//! down another tenant. Prints; asserts nothing.
 //!
 //! `cargo bench --bench neighbours` runs it for a minute or two. The medians of one
 //! machine say little; the ratios should stay below 1.2.
@@ -29,7 +29,7 @@ const CALLERS: usize = 2;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let bench = Bench::start()?;
-    // It takes connections into its backlog, and stays mute.
+    // It accepts connections into its backlog, and never answers.
     let mute = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     bench.compare("beside ten that take connections and stay mute", port(&mute)?)?;
     // Its backlog is full: no SYN is answered.
@@ -100,8 +100,8 @@ impl Bench {
         let (mut alone, mut beside) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             alone.extend(self.cycles(&client, SAMPLES / ROUNDS, until));
-            // New names each time: those of the last round may be known to be away, and
-            // then nobody would wait for them.
+            // New names each time: those of the last round may be known to be unreachable,
+            // and then no call would wait for them.
             let names: Vec<String> = (0..TENANTS).map(|n| format!("{port}-{round}-{n}")).collect();
             let strangers = self.client();
             let waiting = waiting(&strangers, &names, port)?;
@@ -134,7 +134,7 @@ impl Bench {
     }
 }
 
-/// Calls that wait for tenants of these names on a port where nobody answers.
+/// Calls that wait for tenants of these names on a port that never answers.
 fn waiting(
     client: &Client,
     names: &[String],
@@ -152,7 +152,7 @@ fn waiting(
     calls.collect()
 }
 
-/// Looks until it holds.
+/// Polls until it holds.
 fn pause_until(until: Instant, mut holds: impl FnMut() -> bool) {
     let never = crossbeam_channel::never::<()>();
     while !holds() && now() < until {

@@ -1,6 +1,6 @@
-//! What can go wrong with a request, as a caller can act on it.
+//! The errors of a request, classified by what a caller can do about them.
 //!
-//! Knows nothing of gRPC; `rpc::convert::status` turns it into a status by one exhaustive
+//! Independent of gRPC; `rpc::convert::status` turns it into a status by one exhaustive
 //! match. No variant carries a DSN, a password, a connection id or a parameter.
 
 mod connect;
@@ -30,17 +30,17 @@ pub enum Error {
     Invalid {
         /// The field, as named in the proto file.
         field: &'static str,
-        /// The whole sentence for the caller.
+        /// The rule, as a sentence for the caller.
         rule: String,
     },
-    /// The request had not come whole when its time was over.
+    /// The request did not arrive completely within its time limit.
     RequestTimeout {
         /// The limit.
         limit: Duration,
     },
     /// No such lease.
     LeaseNotFound,
-    /// The lease ended before.
+    /// The lease has ended.
     LeaseEnded(Tombstone),
     /// An operation runs on the lease.
     LeaseBusy {
@@ -53,7 +53,7 @@ pub enum Error {
     DsnMismatch {
         /// The tenant.
         tenant: TenantId,
-        /// The keys that are not the same; no values.
+        /// The keys that differ; no values.
         keys: Vec<String>,
     },
     /// The tenant's queue is full.
@@ -69,7 +69,7 @@ pub enum Error {
     },
     /// A limit of the whole service is reached.
     ServiceLimit {
-        /// What there is too much of.
+        /// What is limited.
         what: &'static str,
         /// In use, the request included.
         used: usize,
@@ -82,21 +82,21 @@ pub enum Error {
         tenant: TenantId,
         /// How long it waited.
         waited: Duration,
-        /// How far it had come.
+        /// Its position in the queue.
         standing: Standing,
     },
-    /// The caller has as much as one caller may have.
+    /// A limit of one caller is reached.
     CallerLimit {
         /// The tenant.
         tenant: TenantId,
-        /// What there is too much of.
+        /// What is limited.
         what: &'static str,
         /// What the caller has.
         used: usize,
         /// The most it may have.
         limit: usize,
     },
-    /// A later call with the same request_id has taken this one's place.
+    /// A later call with the same request_id has replaced this one.
     Superseded,
     /// The lease belongs to a Session stream, and only that may use it.
     LeaseOnStream {
@@ -126,11 +126,11 @@ pub enum Error {
     },
     /// The backend was lost while the request used it.
     BackendLost {
-        /// What is known of the work.
+        /// What became of the statements.
         work: Work,
-        /// PostgreSQL's last words, if there were any.
+        /// The error that PostgreSQL sent before it closed, if any.
         fault: Option<Box<PgFault>>,
-        /// Why the service has closed it by itself, if it has.
+        /// Why the service closed it, if it did.
         excess: Option<Excess>,
     },
     /// PostgreSQL answered a statement with an error.
@@ -140,10 +140,10 @@ pub enum Error {
         /// What became of the statements.
         work: Work,
     },
-    /// What the service asks PostgreSQL by itself to run a statement has failed;
-    /// the statement was not run.
+    /// A query or statement of the service's own failed, so the caller's statement was not
+    /// run.
     Lookup {
-        /// PostgreSQL's words, about a statement that the caller never sent.
+        /// PostgreSQL's error, about a statement that the caller did not send.
         fault: Box<PgFault>,
         /// What became of the caller's statements.
         work: Work,
@@ -154,7 +154,7 @@ pub enum Error {
         limit: Duration,
         /// What became of the statements.
         work: Work,
-        /// True: the statement did not obey, and its backend was closed.
+        /// True: the statement did not stop, so its backend was closed.
         lease_ended: bool,
     },
     /// A statement was cancelled because its caller left or its lease ended.
@@ -175,7 +175,7 @@ pub enum Error {
         /// What became of the statements before.
         work: Work,
     },
-    /// A value in a result could not be understood.
+    /// A value in a result could not be decoded.
     Undecodable {
         /// Column name.
         column: String,
@@ -211,11 +211,11 @@ pub enum Error {
         /// What became of the statements before.
         work: Work,
     },
-    /// A defect of ours.
+    /// A defect of the service.
     Internal(&'static str),
 }
 
-/// Where a request stood in a tenant's queue.
+/// The position of a request in a tenant's queue, with the state of the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     /// Permits out.

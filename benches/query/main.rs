@@ -23,7 +23,7 @@ use psql::{Psql, OWN_CIPHER};
 
 /// Each figure is the median of so many rounds, taken in turns.
 const ROUNDS: usize = 5;
-/// As `pgbench -i -s 10` makes it.
+/// As many rows as `pgbench -i -s 10` creates.
 const ROWS: u64 = 1_000_000;
 /// Calls of a repeated statement.
 const CALLS: usize = 1000;
@@ -160,10 +160,10 @@ impl Reader<'_> {
 /// What a process has used so far, in its own code and in the system's.
 fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // Behind the name, which may have spaces; the 14th and 15th field of all.
+    // After the name, which may have spaces; the 14th and 15th field of all.
     let (_, fields) = stat.rsplit_once(')').unwrap();
     let ticks = fields.split_whitespace().skip(11).take(2).map(|n| n.parse::<f64>().unwrap());
-    // Linux tells them in hundredths of a second, on every machine.
+    // Linux reports them in hundredths of a second, on every machine.
     ticks.sum::<f64>() / 100.0
 }
 

@@ -5,7 +5,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 
 use crate::harness::Tenant;
 
-/// A psql that stays, so that its start is in no figure.
+/// A psql that keeps running, so that no figure includes its start.
 pub struct Psql {
     child: Child,
     said: BufReader<ChildStderr>,
@@ -38,7 +38,7 @@ impl Psql {
         self.child.id()
     }
 
-    /// Has it run something that ends with a line on its standard error.
+    /// Runs a command that ends with a line on its standard error.
     fn ask(&mut self, commands: &str) -> String {
         writeln!(self.child.stdin.as_mut().unwrap(), "{commands}").unwrap();
         let mut line = String::new();

@@ -1,4 +1,4 @@
-//! How often a client asks PostgreSQL for an answer.
+//! Counts the round trips of a client.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::harness::postgres;
 
-/// Stands before PostgreSQL and counts the messages after which a client waits.
+/// A proxy before PostgreSQL that counts the messages after which a client waits.
 pub fn count(questions: &Arc<AtomicUsize>) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();

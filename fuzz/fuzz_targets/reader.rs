@@ -1,8 +1,8 @@
-//! The reader of a server's messages: whatever comes and however it is cut, nothing
-//! panics, nothing is read otherwise for the cuts, and memory follows what has come.
+//! Fuzzes the reader of a server's messages. For any bytes, cut anywhere: no panic, the
+//! same messages whatever the cuts, and memory in proportion to what has arrived.
 //!
-//! The pure modules are taken as they are, without gRPC and OpenSSL around them, so that a
-//! build takes seconds.
+//! The pure modules are included by path, without gRPC and OpenSSL, so that a build takes
+//! seconds.
 #![no_main]
 #![allow(dead_code, unused_imports)] // Only a part of them is needed.
 
@@ -24,7 +24,7 @@ use crate::pgwire::message::{columns, parameters, Message};
 use crate::pgwire::read::Reader;
 use crate::pgwire::row::RawRow;
 
-/// What was read, in its order. Parts of COPY's data that follow each other are one.
+/// The messages read, in order. Adjacent parts of COPY data are merged.
 #[derive(Default, PartialEq, Debug)]
 struct Seen {
     messages: Vec<String>,
@@ -36,7 +36,7 @@ impl Seen {
     fn take(&mut self, message: &Message<'_>) {
         match message {
             Message::Data(part) => return self.data.extend_from_slice(part),
-            // Whatever is in it, it is looked at.
+            // Decodes the content too.
             Message::Columns(body) => drop(columns(body)),
             Message::Parameters(body) => drop(parameters(body)),
             Message::Error(fields) | Message::Notice(fields) => drop(fault_in(fields)),

@@ -1,4 +1,4 @@
-//! Cancels what a backend runs, over a connection of its own.
+//! Cancels a backend's statement over a separate connection.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,11 +10,11 @@ use crate::backend::tls::{Findings, Tls};
 use crate::clock;
 use crate::pgwire::facts::CancelKey;
 
-/// The whole exchange has this long, however many steps a server makes of it.
+/// Limit for the whole exchange, however many steps it takes.
 const LIMIT: Duration = Duration::from_secs(2);
 const CANCEL_REQUEST: i32 = 80_877_102;
 
-/// How to cancel what one backend runs. Holds its secret, so no Debug.
+/// Cancels the statement of one backend. Holds its secret, so no Debug.
 #[derive(Clone)]
 pub struct Canceller {
     address: SocketAddr,
@@ -32,10 +32,9 @@ impl Canceller {
 
     /// Asks PostgreSQL to cancel, and waits until it has closed the connection.
     ///
-    /// PostgreSQL signals the backend before it closes. So after success the
-    /// signal is already on its way to the process, and a backend that is idle
-    /// by then drops it before it reads the next command: a cancel that came too
-    /// late cannot hit a later statement.
+    /// PostgreSQL signals the backend before it closes. So after success the signal is
+    /// already on its way to the process, and a backend that is idle by then drops it
+    /// before it reads the next command: a late cancel cannot hit a later statement.
     ///
     /// # Errors
     /// If the request could not be sent or the close was not seen in time.
@@ -74,9 +73,8 @@ impl Canceller {
         request.extend_from_slice(&self.key.secret);
         stream.write_all(&request)?;
         stream.flush()?;
-        // PostgreSQL answers nothing; the end of the stream is the answer. A
-        // TLS peer that closes without a goodbye is reported as an error of the
-        // kind UnexpectedEof, a hard close as ConnectionReset: both are closes.
+        // PostgreSQL sends no answer; it closes the stream. A close without close_notify is
+        // reported as UnexpectedEof, a reset as ConnectionReset: both count as closed.
         match stream.read(&mut [0; 16]) {
             Ok(_) => Ok(()),
             Err(e)
@@ -93,7 +91,7 @@ impl Canceller {
     }
 }
 
-/// OpenSSL 3 calls a close without close_notify "unexpected eof while reading".
+/// OpenSSL 3 reports a close without close_notify as "unexpected eof while reading".
 fn is_tls_eof(error: &io::Error) -> bool {
     error.to_string().contains("unexpected eof")
 }

@@ -1,7 +1,7 @@
 //! The certificate files that a DSN names.
 //!
-//! A DSN may come from a client, so nothing here tells what is in a file, nor
-//! whether one exists outside of the directory set aside for them.
+//! A DSN may come from a client, so no error reveals the content of a file, nor whether a
+//! file exists outside the directory set aside for them.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -16,7 +16,7 @@ use crate::backend::resource_exhaustion::exhaustion;
 use crate::config::dsn::TlsKeys;
 use crate::error::ConnectError;
 
-/// No bundle of certificates is larger.
+/// More than any certificate bundle needs.
 const FILE_MAX_BYTES: u64 = 1 << 20;
 
 /// The content of the files, by the keys that name them.
@@ -27,7 +27,7 @@ impl CertFiles {
     /// Reads the files that `keys` name, which must lie in `dir`.
     ///
     /// # Errors
-    /// Which key's file cannot be had, and why.
+    /// The key whose file cannot be read, and why.
     pub fn read(keys: &TlsKeys, dir: Option<&Path>) -> Result<CertFiles, ConnectError> {
         keys.confine(dir).map_err(|error| ConnectError::Settings(error.to_string()))?;
         let files = keys.files().map(|(key, name)| {
@@ -50,31 +50,31 @@ impl CertFiles {
     /// The certificates of `sslrootcert`.
     ///
     /// # Errors
-    /// There are none.
+    /// The file has none.
     pub fn roots(&self) -> Result<Vec<X509>, String> {
         certificates("sslrootcert", self.of("sslrootcert").unwrap_or_default())
     }
 
-    /// Gives a connection the client certificate of `sslcert` and `sslkey`.
+    /// Sets the client certificate of `sslcert` and `sslkey`.
     ///
     /// # Errors
-    /// Which file does not serve.
+    /// The file that cannot be used.
     pub fn identify(&self, builder: &mut SslConnectorBuilder) -> Result<(), String> {
         let (Some(chain), Some(key)) = (self.of("sslcert"), self.of("sslkey")) else {
             return Ok(());
         };
-        // Without an answer OpenSSL would ask the terminal for a passphrase.
+        // Without this callback OpenSSL would prompt for a passphrase on the terminal.
         let key = PKey::private_key_from_pem_callback(key, |_| Ok(0)).map_err(|_| {
             "sslkey: the file has no private key in PEM, or one with a passphrase, which is not \
              supported"
         })?;
-        let unfit = |_| "sslcert: OpenSSL does not take the certificate".to_owned();
+        let rejected = |_| "sslcert: OpenSSL rejects the certificate".to_owned();
         let mut chain = certificates("sslcert", chain)?.into_iter();
         if let Some(own) = chain.next() {
-            builder.set_certificate(&own).map_err(unfit)?;
+            builder.set_certificate(&own).map_err(rejected)?;
         }
         for certificate in chain {
-            builder.add_extra_chain_cert(certificate).map_err(unfit)?;
+            builder.add_extra_chain_cert(certificate).map_err(rejected)?;
         }
         let fits = builder.set_private_key(&key).and_then(|()| builder.check_private_key());
         fits.map_err(|_| "sslkey: the key does not belong to the certificate of sslcert".to_owned())
@@ -88,8 +88,7 @@ fn certificates(key: &str, pem: &[u8]) -> Result<Vec<X509>, String> {
     }
 }
 
-/// The same words for a file that is not there and for a link that leads out of
-/// the directory.
+/// One text for a missing file and for a link that leads out of the directory.
 const MISSING: &str = "there is no such file in the service's directory for them (--dsn-cert-dir)";
 
 /// Why a file was not read.
@@ -104,7 +103,7 @@ fn unread(error: &io::Error) -> Unread {
 
 fn content(key: &str, name: &str, dir: &Path) -> Result<Vec<u8>, Unread> {
     let path = within(name, dir).ok_or(Unread::Unusable(MISSING))?;
-    // Looked at before it is opened: opening a pipe would wait for its writer.
+    // Checked before it is opened: opening a named pipe would wait for its writer.
     let is_file = fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
     if !is_file {
         return Err(Unread::Unusable(MISSING));
@@ -113,8 +112,8 @@ fn content(key: &str, name: &str, dir: &Path) -> Result<Vec<u8>, Unread> {
     let metadata = file.metadata().map_err(|error| unread(&error))?;
     if key == "sslkey" && is_exposed(&metadata) {
         return Err(Unread::Unusable(
-            "the file must be readable by nobody but its owner (0600), or if root owns it, by \
-             nobody but its group (0640)",
+            "the file must be readable by its owner only (0600), or if root owns it, by its \
+             group only (0640)",
         ));
     }
     let mut content = Vec::new();

@@ -1,4 +1,4 @@
-//! What a failed attempt to open a backend means.
+//! Classifies the failures of an attempt to open a backend.
 
 use std::error::Error;
 use std::io;
@@ -14,7 +14,7 @@ use crate::backend::stream::socket::Unresponsive;
 use crate::backend::stream::watch::Watch;
 use crate::error::{ConnectError, PgFault};
 
-/// What it means that the socket could not be connected.
+/// The error for a socket that could not be connected.
 pub(super) fn dial_error(error: &io::Error, target: String, limit: Duration) -> ConnectError {
     if let Some(exhausted) = exhaustion(error) {
         return exhausted;
@@ -25,7 +25,7 @@ pub(super) fn dial_error(error: &io::Error, target: String, limit: Duration) -> 
     }
 }
 
-/// What it means that PostgreSQL says no.
+/// The error for a login that PostgreSQL refused.
 pub(super) fn refused(fault: PgFault) -> ConnectError {
     match sqlstate::is_busy(&fault.sqlstate) {
         true => ConnectError::Busy(Box::new(fault)),
@@ -33,7 +33,7 @@ pub(super) fn refused(fault: PgFault) -> ConnectError {
     }
 }
 
-/// What it means that a session was lost before it was used.
+/// The error for a session that was lost before it was used.
 pub(super) fn lost(watch: &Watch, target: String, limit: Duration) -> ConnectError {
     match watch.is_aborted() {
         true => ConnectError::TimedOut { target, step: HANDSHAKE, limit },
@@ -41,7 +41,7 @@ pub(super) fn lost(watch: &Watch, target: String, limit: Duration) -> ConnectErr
     }
 }
 
-/// Reads the driver's error, and what the stream has seen.
+/// The error for a failed login, from the driver's error and the stream's state.
 pub(super) fn login_error(
     error: &postgres::Error,
     fault: Option<PgFault>,
@@ -93,8 +93,8 @@ pub(super) fn login_error(
 const HANDSHAKE: &str = "TLS and authentication";
 const HUNG_UP: &str = "the server closed the connection";
 
-/// What lies behind an error, outermost first. An error of the system hides what
-/// it wraps from `source`.
+/// The causes of an error, outermost first. `io::Error::source` skips the error that it
+/// wraps.
 fn causes(error: &postgres::Error) -> Vec<&(dyn Error + 'static)> {
     let mut causes = Vec::new();
     let mut next = error.source();
@@ -112,11 +112,11 @@ fn find<'a, T: Error + 'static>(causes: &[&'a (dyn Error + 'static)]) -> Option<
     causes.iter().find_map(|cause| cause.downcast_ref())
 }
 
-/// True if the server is gone in the midst of the handshake, which is no mismatch
-/// of settings: it may just be stopping.
+/// True if the server closed the connection during the handshake. That is no mismatch of
+/// settings: the server may be stopping.
 fn is_hang_up(error: &ssl::Error) -> bool {
-    // Without an error of the system behind it, SYSCALL is the end of the stream;
-    // some versions of OpenSSL have an error of their own for that.
+    // SYSCALL without a system error is the end of the stream; some versions of OpenSSL
+    // report it as an error of its own.
     matches!(error.code(), ErrorCode::SYSCALL | ErrorCode::ZERO_RETURN)
         || error.to_string().contains("unexpected eof")
 }

@@ -26,13 +26,12 @@ use crate::error::ConnectError;
 
 /// Opens backends of one tenant. One of the two traits that tests may fake.
 pub trait Connect: Send + Sync {
-    /// One attempt, with `limit` for everything together. The caller breaks it
-    /// off through `watch` when the limit is over; the steps that have no stream
-    /// yet (name lookup, TCP) are bounded by `limit` here. Each server's address is
-    /// connected to only if `door` lets it.
+    /// Makes one attempt, which may take `limit` in all. The caller aborts it through
+    /// `watch` when the limit is over; the steps without a stream (name lookup, TCP) are
+    /// bounded by `limit` here. An address is dialled only if `door` admits the connection.
     ///
     /// # Errors
-    /// What happened, classified.
+    /// The failure, classified.
     fn connect(
         &self,
         watch: &Arc<Watch>,
@@ -40,30 +39,30 @@ pub trait Connect: Send + Sync {
         door: &dyn Door,
     ) -> Result<Box<dyn Backend>, ConnectError>;
 
-    /// Where it connects to, for the log: `host:port`, several with commas.
+    /// The servers, for the log: `host:port`, separated by commas.
     fn servers(&self) -> String;
 }
 
 /// Opens real PostgreSQL backends.
 pub struct PgConnect {
     dsn: Dsn,
-    /// For whom its names are looked up.
+    /// On whose behalf host names are looked up.
     asker: Asker,
     application_name: String,
-    /// TLS for DSNs that ask for nothing special.
+    /// TLS for DSNs without a root or files of their own.
     plain: Tls,
-    /// Where the files lie that a DSN may name.
+    /// The directory of the files that a DSN may name.
     cert_dir: Option<PathBuf>,
-    /// TLS as the DSN's files had it last, so that it is made anew only when they
-    /// have changed. A leaf lock.
+    /// TLS built from the DSN's files, rebuilt only when they have changed. A leaf lock.
     special: Mutex<Option<(CertFiles, Tls)>>,
     target: SessionTarget,
     tries: Tries,
-    /// Prepared statements that a backend keeps.
+    /// The most prepared statements that a backend caches.
     statement_cache: usize,
-    /// The types that its statements use.
+    /// The types of the tenant's parameters and columns.
     types: Arc<Types>,
-    /// The server is too old to be asked to look after its client.
+    /// The server rejected client_connection_check_interval: it is older than PostgreSQL
+    /// 14.
     old_server: AtomicBool,
 }
 
@@ -81,8 +80,8 @@ impl Attempt<'_> {
         self.until.saturating_duration_since(clock::now())
     }
 
-    /// The time for one server with so many to try after it: a mute one must not
-    /// take the time of the others.
+    /// The time for one server if `others` are to be tried after it: an unresponsive server
+    /// must not use up the others' time.
     fn share(&self, others: usize) -> Duration {
         self.left() / u32::try_from(others + 1).unwrap_or(u32::MAX)
     }
@@ -94,8 +93,8 @@ impl Attempt<'_> {
 
 impl PgConnect {
     /// A connector for `dsn` of `asker`; `application_name` is used unless the DSN has one.
-    /// Each backend keeps up to `statement_cache` prepared statements. Files that
-    /// the DSN names must lie in `cert_dir`. `tries` says when the password may be tried.
+    /// Each backend caches up to `statement_cache` prepared statements. Files that the DSN
+    /// names must lie in `cert_dir`. `tries` says when the password may be tried.
     pub fn new(
         dsn: Dsn,
         tries: Tries,
@@ -147,11 +146,11 @@ impl PgConnect {
         if self.target.wanted() != TargetSession::PreferStandby {
             return self.search(&attempt, self.target.wanted()).map_err(ConnectError::several);
         }
-        // A standby that is mute must leave time for what is there instead.
+        // An unresponsive standby must leave time for the other servers.
         attempt.until = clock::now() + limit / 2;
         match self.search(&attempt, TargetSession::PreferStandby) {
             Ok(backend) => Ok(backend),
-            // What was refused once would be refused again.
+            // A login that was refused would be refused again.
             Err(failed) if watch.is_aborted() || is_refused(&failed) => {
                 Err(ConnectError::several(failed))
             }
@@ -188,8 +187,7 @@ impl PgConnect {
                     Ok(backend) => return Ok(backend),
                     Err(error) => failed.push(error),
                 }
-                // Another host has the same roles: what was refused here is
-                // refused there.
+                // The other hosts have the same roles: they would refuse the login too.
                 if is_refused(&failed) || attempt.is_over() {
                     return Err(failed);
                 }
@@ -199,7 +197,7 @@ impl PgConnect {
     }
 }
 
-/// True if a search has ended with a login that was refused, or was not to be tried.
+/// True if a search ended because a login was refused or deferred.
 fn is_refused(failed: &[ConnectError]) -> bool {
     matches!(failed.last(), Some(ConnectError::Rejected(_) | ConnectError::Deferred { .. }))
 }
@@ -212,8 +210,8 @@ impl Connect for PgConnect {
         door: &dyn Door,
     ) -> Result<Box<dyn Backend>, ConnectError> {
         let limit = self.dsn.connect_timeout.map_or(limit, |own| own.min(limit));
-        // The driver panics when it cannot build its runtime, for example
-        // without file descriptors; that must cost this attempt only.
+        // The driver panics when it cannot build its runtime, for example without file
+        // descriptors. Only this attempt may fail for it.
         let backend = catch_unwind(AssertUnwindSafe(|| self.attempt(watch, limit, door)))
             .unwrap_or_else(|panic| Err(exhaustion_in_panic(&*panic)))?;
         Ok(Box::new(backend))

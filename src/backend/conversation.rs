@@ -1,4 +1,4 @@
-//! One conversation with PostgreSQL: what is sent, and what comes back.
+//! The exchange of messages over one connection to PostgreSQL.
 
 mod idle;
 mod login;
@@ -23,29 +23,29 @@ use crate::pgwire::write::Writer;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone;
 
-/// A stream, what goes out and what has come.
+/// A stream with its write buffer and its reader.
 pub struct Conversation {
     stream: Stream,
     watch: Arc<Watch>,
     reader: Reader,
-    /// What goes out with the next [`Conversation::send`].
+    /// The messages that the next [`Conversation::send`] writes.
     pub out: Writer,
-    /// What PostgreSQL has said of the session.
+    /// What PostgreSQL has reported about the session.
     pub facts: Facts,
-    /// How much it may send.
+    /// Limits on what PostgreSQL may send.
     pub bounds: Bounds,
-    /// Notices since they were taken last.
+    /// Notices since the last [`Notices::take`].
     pub notices: Notices,
     notifications: VecDeque<Notification>,
-    /// Notifications are kept: somebody takes them.
+    /// Notifications are kept, for a listener.
     hears: bool,
-    /// Why the stream was broken off, if it was for what PostgreSQL sent.
+    /// Why the stream was aborted, if PostgreSQL exceeded a limit or broke the protocol.
     excess: Option<Excess>,
     gone: bool,
 }
 
 impl Conversation {
-    /// A conversation over a stream that is not logged in.
+    /// A conversation over a stream that is not logged in yet.
     pub fn new(stream: Stream, watch: Arc<Watch>) -> Conversation {
         let mut bounds = Bounds::default();
         bounds.held = watch.share().hold_nothing();
@@ -69,22 +69,22 @@ impl Conversation {
         &mut self.stream
     }
 
-    /// What it is watched by.
+    /// The handle through which other threads watch and abort it.
     pub fn watch(&self) -> &Arc<Watch> {
         &self.watch
     }
 
-    /// Why the stream was broken off, if that was for what PostgreSQL sent.
+    /// Why the stream was aborted, if PostgreSQL exceeded a limit or broke the protocol.
     pub fn excess(&self) -> Option<Excess> {
         self.excess
     }
 
-    /// What PostgreSQL has said before it closed.
+    /// The FATAL or PANIC error that PostgreSQL sent before it closed.
     pub fn last_words(&self) -> Option<PgFault> {
         self.facts.last_words.clone()
     }
 
-    /// Whether notifications are kept.
+    /// Sets whether notifications are kept.
     pub fn hear(&mut self, hears: bool) {
         self.hears = hears;
         self.bounds.hears = hears;
@@ -109,25 +109,25 @@ impl Conversation {
         self.gone || self.watch.is_aborted()
     }
 
-    /// PostgreSQL has sent what it may not.
+    /// Aborts the stream because PostgreSQL exceeded a limit or broke the protocol.
     pub fn refuse(&mut self, excess: Excess) -> Gone {
         self.excess = self.excess.or(Some(excess));
         self.break_off()
     }
 
-    /// The session is in this state, whatever PostgreSQL has still to say of it.
+    /// Sets the transaction state ahead of the next ReadyForQuery.
     pub fn is_in(&mut self, transaction: TransactionState) {
         self.facts.transaction = transaction;
         self.watch.is_ready(transaction);
     }
 
-    /// The session rests: memory is given back.
+    /// Releases the buffers of a session that is idle.
     pub fn rest(&mut self) {
         self.reader.rest();
         self.out.rest();
     }
 
-    /// What was long is over.
+    /// Releases buffers that grew for a long message.
     pub fn shrink(&mut self) {
         self.reader.shrink();
     }
@@ -135,8 +135,8 @@ impl Conversation {
 
 impl Drop for Conversation {
     fn drop(&mut self) {
-        // PostgreSQL logs every client that leaves without a goodbye. Whoever is not logged
-        // in says nothing more.
+        // PostgreSQL logs every client that closes without Terminate. Before the login is
+        // over nothing is sent.
         if self.facts.ready && !self.is_gone() {
             self.out.clear();
             self.out.terminate();

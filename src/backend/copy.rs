@@ -1,4 +1,4 @@
-//! COPY from and to a client: where its data comes from, and where it goes to.
+//! The source of the data of COPY FROM STDIN, and the sink of COPY TO STDOUT.
 
 mod direction;
 
@@ -8,7 +8,7 @@ pub use direction::{direction, Direction};
 
 /// Gives the data of a COPY FROM STDIN.
 pub trait Source {
-    /// The next piece. May wait for it.
+    /// Returns the next piece. May block.
     fn next(&mut self) -> Piece;
 }
 
@@ -17,9 +17,9 @@ pub trait Source {
 pub enum Piece {
     /// Data, cut anywhere.
     Data(Vec<u8>),
-    /// There is no more: the COPY is to be completed.
+    /// The end of the data: the COPY is completed.
     Finish,
-    /// There is no more, and nothing of it is to remain.
+    /// The data was broken off: the COPY is aborted.
     Abort,
 }
 
@@ -27,6 +27,6 @@ pub enum Piece {
 pub trait Sink {
     /// The next piece, cut anywhere.
     fn data(&mut self, bytes: &[u8]);
-    /// Looks for notices that came since the last piece.
+    /// Takes the notices that arrived since the last piece.
     fn notices(&mut self, fresh: &Notices);
 }

@@ -1,19 +1,19 @@
-//! Where the driver's own socket leads to.
+//! The listener that the driver's own socket connects to.
 //!
-//! `postgres` dials by itself and never gives its socket back. But a session that is taken
-//! over from it needs the socket: to break it off from another thread, to look at it
-//! without waiting, to read while it writes. So the service dials PostgreSQL, hands the
-//! stream over where the driver expects its TLS layer (which need not lie over the
-//! driver's socket), and lets the driver dial a listener on loopback that accepts nobody.
+//! `postgres` dials by itself and never gives its socket back. But a session taken over
+//! from the driver needs the socket: to abort it from another thread, to check it without
+//! blocking, to read while it writes. So the service dials PostgreSQL, hands the stream
+//! over where the driver expects its TLS layer (which need not lie over the driver's
+//! socket), and lets the driver dial a listener on loopback that never accepts.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 
-/// A listener for one login. Connecting to it takes no one to accept.
+/// A listener for one login. A connect succeeds without an accept.
 pub(super) struct Decoy(TcpListener);
 
 impl Decoy {
-    /// A listener at a free port.
+    /// Listens on a free port.
     ///
     /// # Errors
     /// The system's.
@@ -21,7 +21,7 @@ impl Decoy {
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map(Decoy)
     }
 
-    /// Makes the driver dial it. `name` is what a certificate must be made out to.
+    /// Makes the driver dial it. `name` is the name that the certificate must carry.
     ///
     /// # Errors
     /// The system's.

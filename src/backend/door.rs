@@ -1,16 +1,16 @@
-//! Whether a connection may be opened at a server, which is not for a tenant alone to say.
+//! Admission of connections to a server that tenants share.
 
 use std::net::SocketAddr;
 
 use crate::error::ConnectError;
 
-/// Asked before each connection to an address, and told what came of it.
+/// Admits each connection to an address, and records its outcome.
 pub trait Door {
-    /// Whether one may be opened there now.
+    /// Admits a connection.
     ///
     /// # Errors
-    /// If there is no room: the address is not connected to.
+    /// There is no room. The address must not be dialled.
     fn enter(&self, at: SocketAddr) -> Result<(), ConnectError>;
-    /// What came of a connection that might be opened; `None`: it is open.
-    fn told(&self, error: Option<&ConnectError>);
+    /// Records the outcome of an admitted connection; `None`: it is open.
+    fn record(&self, error: Option<&ConnectError>);
 }

@@ -1,4 +1,4 @@
-//! The first steps on a fresh socket: the SSL request and the TLS handshake.
+//! The first steps on a new socket: SSL request and TLS handshake.
 
 use std::future::{ready, Ready};
 use std::io::{Read, Write};
@@ -20,7 +20,7 @@ use crate::config::dsn::{self, Dsn, RequireAuth, SslMode};
 /// The bytes of an SSLRequest message.
 pub(crate) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// Makes one connection's stream; given to the driver as its TLS layer.
+/// Makes one connection's stream. The driver takes it as its TLS layer.
 #[derive(Clone)]
 pub struct Connector {
     socket: Arc<Socket>,
@@ -40,7 +40,7 @@ impl Connector {
         Connector { socket, watch, mode, tls, bound, required, loan: Loan::default() }
     }
 
-    /// What the driver gets.
+    /// The loan of the conversation to the driver.
     pub(super) fn loan(&self) -> Loan {
         self.loan.clone()
     }
@@ -73,7 +73,8 @@ impl TlsConnect<postgres::Socket> for Handshake {
     type Error = BoxError;
     type Future = Ready<Result<Lent, BoxError>>;
 
-    /// The driver's own socket leads nowhere: it never gives one back. Ours waits by itself.
+    /// The driver's own socket is connected to the decoy and is not used: the driver never
+    /// returns its socket. Ours blocks by itself.
     fn connect(self, _: postgres::Socket) -> Self::Future {
         let (loan, watch) = (self.plan.loan(), Arc::clone(&self.plan.watch));
         let mut login = Login::by(self.plan.required.clone());
@@ -106,8 +107,8 @@ impl Handshake {
                         let why = format!("{NO_TLS} sslmode={mode} asks for it");
                         return Err(Refusal::Mismatch(why).into());
                     }
-                    // PostgreSQL could not make a process for it. More words may
-                    // follow; as they come without TLS, they are not to be believed.
+                    // PostgreSQL could not start a process. An error text may follow; it is
+                    // not authenticated by TLS and must not be trusted.
                     ([b'E'], _) => return Err(Refusal::Unavailable.into()),
                     _ => {
                         return Err(mismatch("the server did not understand the SSL request").into())
@@ -130,7 +131,7 @@ impl Handshake {
     }
 }
 
-/// What lies behind a handshake that has failed.
+/// The cause of a failed handshake.
 fn failed(error: HandshakeError<Wire>) -> BoxError {
     match error {
         HandshakeError::SetupFailure(error) => error.into(),
@@ -140,8 +141,8 @@ fn failed(error: HandshakeError<Wire>) -> BoxError {
     }
 }
 
-/// What is said of a server without TLS, followed by the mode.
+/// The error for a server without TLS, followed by the mode.
 const NO_TLS: &str = "the server does not support TLS, but";
 
-/// What `channel_binding=require` says of a connection without TLS.
+/// The error of `channel_binding=require` on a connection without TLS.
 const UNBOUND: &str = "channel_binding=require needs TLS, which the server does not support";

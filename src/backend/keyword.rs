@@ -1,8 +1,8 @@
 //! The first words of a statement.
 
-/// The words a statement starts with, in upper case, up to the first thing that
-/// is neither a word, white space, a comment nor an opening parenthesis. Sound
-/// as a screen, because the extended protocol takes exactly one command.
+/// The words a statement starts with, in upper case, up to the first thing that is neither
+/// a word, white space, a comment nor an opening parenthesis. Reliable, because the
+/// extended protocol accepts exactly one command.
 pub fn words(sql: &str) -> impl Iterator<Item = String> + '_ {
     let mut rest = sql;
     std::iter::from_fn(move || {
@@ -34,14 +34,15 @@ pub fn controls_transaction(sql: &str) -> bool {
     }
 }
 
-/// True for a query that can be left after some of its rows: its command tag tells
-/// no more than how many rows there were.
+/// True for a query that can be stopped after some of its rows: its command tag holds
+/// nothing but the number of rows.
 pub fn can_be_left(sql: &str) -> bool {
     match first_keyword(sql).as_str() {
         "VALUES" | "TABLE" => true,
-        // All the rows that are to be locked are.
+        // A locking query must lock all its rows.
         "SELECT" => !locks_rows(sql),
-        // What changes data runs to its end, and its tag says how much it changed.
+        // A statement that changes data must run to its end; its tag holds the number of
+        // rows changed.
         "WITH" => {
             let changes = ["insert", "update", "delete", "merge"];
             let is_change = |word: &str| changes.iter().any(|name| word.eq_ignore_ascii_case(name));
@@ -51,7 +52,8 @@ pub fn can_be_left(sql: &str) -> bool {
     }
 }
 
-/// True for `FOR UPDATE` and its like, and perhaps for a text that only has such words.
+/// True for `FOR UPDATE` and the like. May be true for a text that only contains such
+/// words.
 fn locks_rows(sql: &str) -> bool {
     let mut words = all_words(sql);
     let locks = ["update", "share", "no", "key"];
@@ -64,7 +66,7 @@ fn locks_rows(sql: &str) -> bool {
     false
 }
 
-/// All words of a text, those of its comments and literals too.
+/// All words of a text, including those in comments and literals.
 fn all_words(sql: &str) -> impl Iterator<Item = &str> + Clone {
     let ends = |c: char| c.is_ascii() && !(c.is_ascii_alphanumeric() || c == '_' || c == '$');
     sql.split(ends).filter(|word| !word.is_empty())
@@ -87,7 +89,7 @@ pub(super) fn skip_space(text: &str) -> &str {
     loop {
         rest = rest.trim_start();
         if let Some(comment) = rest.strip_prefix("--") {
-            // PostgreSQL ends a line at either of them.
+            // PostgreSQL ends a line comment at either character.
             rest = comment.split_once(['\n', '\r']).map_or("", |(_, after)| after);
         } else if rest.starts_with("/*") {
             rest = after_comment(rest);

@@ -1,7 +1,7 @@
-//! A conversation that the driver has on loan while it logs in.
+//! The conversation, lent to the driver for the login.
 //!
-//! What it reads it gets message by message, and nothing behind the first ReadyForQuery:
-//! so all that comes later is still there when the loan is over.
+//! The driver reads one message at a time, and nothing after the first ReadyForQuery.
+//! Everything later is still unread when the loan is over.
 
 use std::io;
 use std::pin::Pin;
@@ -31,12 +31,12 @@ impl Loan {
         Lent { loan: self.clone(), login, unread: Vec::new() }
     }
 
-    /// Takes it back. `None`: there was none yet.
+    /// Takes the conversation back. `None`: none was lent yet.
     pub(super) fn take(&self) -> Option<Conversation> {
         self.lock().take()
     }
 
-    /// Does something with it while it is lent. `None`: the loan is over.
+    /// Uses the conversation while it is lent. `None`: the loan is over.
     fn with<T>(&self, act: impl FnOnce(&mut Conversation) -> T) -> Option<T> {
         let mut conversation = self.take()?;
         let done = act(&mut conversation);
@@ -45,11 +45,11 @@ impl Loan {
     }
 }
 
-/// The driver's side. Once the loan is over, the stream has ended.
+/// The driver's side. Once the loan is over, it reads the end of the stream.
 pub struct Lent {
     loan: Loan,
     login: Login,
-    /// Of a message that was not read to its end.
+    /// The part of a message that the driver has not read yet.
     unread: Vec<u8>,
 }
 
@@ -67,7 +67,7 @@ impl Lent {
             }
             Ok(())
         });
-        // The driver has not seen the question yet, so it cannot answer.
+        // The driver has not seen the request yet, so it cannot answer it.
         match login.objection() {
             Some(why) => Err(io::Error::other(Refusal::Mismatch(why.to_owned()))),
             None => read.unwrap_or(Ok(())),

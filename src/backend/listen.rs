@@ -1,11 +1,11 @@
-//! Notifications, as a backend hears them that does nothing else.
+//! Notifications, received by a backend dedicated to them.
 
 /// A notification of PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
     /// The channel it was sent on.
     pub channel: String,
-    /// What was sent; may be empty.
+    /// The payload; may be empty.
     pub payload: String,
     /// Process id of the backend that sent it.
     pub pid: i32,
@@ -14,10 +14,10 @@ pub struct Notification {
 /// What ended a wait for notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
-    /// One has come.
+    /// A notification.
     Notification(Notification),
-    /// Somebody wants something of the one who waits; see `Watch::nudge`.
+    /// The waiting thread is needed for something else; see `Watch::nudge`.
     Nudge,
-    /// None has come in time.
+    /// None arrived in time.
     Nothing,
 }

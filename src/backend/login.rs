@@ -1,11 +1,11 @@
-//! What a server asks of who logs in, and what of that is answered.
+//! Which authentication requests of a server are answered.
 //!
-//! The driver answers whatever it is asked; so what may not be answered has to be
-//! noticed before the driver sees it, and the stream broken off.
+//! The driver answers every request. One that must not be answered is therefore detected
+//! before the driver sees it, and the stream is closed.
 
 use crate::config::dsn::{AuthMethod, RequireAuth};
 
-/// One login, as its stream tells it.
+/// The state of one login.
 #[derive(Debug, Default)]
 pub struct Login {
     required: Option<RequireAuth>,
@@ -15,7 +15,7 @@ pub struct Login {
 }
 
 impl Login {
-    /// A login to which the server may let us in by these methods, or by any.
+    /// A login by these methods, or by any.
     pub fn by(required: Option<RequireAuth>) -> Login {
         Login { required, ..Login::default() }
     }
@@ -25,17 +25,17 @@ impl Login {
         self.encrypted = true;
     }
 
-    /// True if the server has asked for the password in some way.
+    /// True if the server requested the password by any method.
     pub fn was_asked(&self) -> bool {
         self.asked
     }
 
-    /// Why the server must not get an answer.
+    /// Why the request must not be answered, if so.
     pub fn objection(&self) -> Option<&str> {
         self.objection.as_deref()
     }
 
-    /// The server has sent an Authentication message of this kind.
+    /// Records an Authentication message of this kind.
     pub fn note(&mut self, kind: u32) {
         let what = match kind {
             OK => (!self.asked).then_some((AuthMethod::None, "asks for no password")),
@@ -45,7 +45,7 @@ impl Login {
             SSPI => Some((AuthMethod::Sspi, "asks for SSPI")),
             // The driver knows no other SASL mechanism.
             SASL => Some((AuthMethod::ScramSha256, "asks for SCRAM")),
-            // They go on with one of those, or the driver does not know them.
+            // These continue an exchange, or the driver does not support them.
             _ => None,
         };
         self.asked |= matches!(kind, CLEARTEXT | MD5 | SASL);
@@ -70,7 +70,7 @@ const GSS: u32 = 7;
 const SSPI: u32 = 9;
 const SASL: u32 = 10;
 
-/// What a password is not sent to, whatever is allowed.
+/// The error for a password that would be sent in clear text.
 const NOT_SENT: &str = "the server asks for the password in clear text over a connection without \
                         TLS; it was not sent (use sslmode=require, or scram-sha-256 in pg_hba.conf)";
 

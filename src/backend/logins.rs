@@ -1,4 +1,4 @@
-//! Tries at passwords, as all tenants share them.
+//! The rate limit on password attempts, shared by all tenants.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,14 +9,13 @@ use crate::core::callers::CallerId;
 use crate::core::logins;
 use crate::error::ConnectError;
 
-/// Accounts at which logins were refused of late: half a kilobyte each, while whoever
-/// guesses lets others wait.
+/// The most accounts with recently refused logins: half a kilobyte each.
 const ACCOUNTS_MAX: usize = 4096;
-/// A DSN leads to so many servers at a time at which its password is known to be right;
-/// at others it is tried anew.
+/// The most servers of one DSN whose acceptance of the password is remembered; at others
+/// the password counts as unproven.
 const PROVEN_MAX: usize = 64;
 
-/// PostgreSQL looks at so much of a user's name.
+/// PostgreSQL truncates user names to this length.
 const NAME_BYTES: usize = 63;
 
 /// One user of one server.
@@ -27,8 +26,8 @@ struct Account {
 }
 
 impl Account {
-    /// The account of `user` behind `address`. All addresses of this machine are one, and
-    /// so are all names that PostgreSQL takes for the same.
+    /// The account of `user` behind `address`. All addresses of this machine count as one,
+    /// and so do all names that PostgreSQL treats as equal.
     fn new(address: SocketAddr, user: &str) -> Account {
         let ip = match address.ip().to_canonical() {
             ip if ip.is_loopback() || ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -40,7 +39,7 @@ impl Account {
     }
 }
 
-/// What was refused by all servers.
+/// Refused logins, of all servers.
 #[derive(Clone)]
 pub struct Logins(Arc<Mutex<logins::Logins<Account>>>);
 
@@ -52,17 +51,17 @@ impl Default for Logins {
 
 impl Logins {
     fn lock(&self) -> MutexGuard<'_, logins::Logins<Account>> {
-        // A leaf lock; what it guards is whole between its own calls.
+        // A leaf lock; its value is consistent between calls, so a poisoned lock is usable.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The logins of one DSN, which is tried on behalf of one client.
+/// The logins with one DSN on behalf of one client.
 pub struct Tries {
     all: Logins,
     user: String,
     who: CallerId,
-    /// The servers that have let it in, and not refused it since. A leaf lock.
+    /// The servers that have accepted the password and not refused it since. A leaf lock.
     proven: Mutex<Vec<SocketAddr>>,
 }
 
@@ -77,11 +76,11 @@ impl Tries {
         self.proven.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Logs in at a server, if the password was right there the last time, or may be
-    /// tried now. So a pool goes on as ever while others guess.
+    /// Logs in if the server accepted the password last time or an attempt is allowed now.
+    /// A working pool is therefore not slowed down while others guess passwords.
     ///
     /// # Errors
-    /// Those of `login`, or that it was not made.
+    /// Those of `login`, or `Deferred`.
     pub(super) fn at<T>(
         &self,
         address: SocketAddr,

@@ -1,9 +1,9 @@
-//! Lookups of host names that are under way, each on a thread of its own because
-//! none can be broken off.
+//! Host name lookups in progress, each on a thread of its own because getaddrinfo cannot be
+//! cancelled.
 //!
-//! Whoever wants a name that is being looked up waits for that: a name server that
-//! says nothing must not cost a thread for every attempt to connect. But what was lost
-//! on its way would hold everybody up, so after a while a lookup is begun beside it.
+//! Requests for one name share its lookup: an unresponsive name server must not cost a
+//! thread for every connect attempt. But a lost packet would then delay all of them, so
+//! after a while a second lookup is started.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use crate::core::seats::{Asker, Seats};
 use crate::threads;
 
-/// After so long without an answer a name is looked up once more.
+/// Time without an answer after which another lookup of the name is started.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Lookups of one name at a time.
+/// The most lookups of one name at a time.
 const OF_ONE: usize = 4;
 
-/// The lookups that are under way. Its lock, and that of each answer, is a leaf.
+/// The lookups in progress. Its lock, and that of each answer, is a leaf.
 pub(super) struct Lookups<T> {
     state: Mutex<Option<State<T>>>,
     /// One has ended.
@@ -31,15 +31,15 @@ struct State<T> {
 
 /// One name that is being looked up.
 struct Name<T> {
-    /// Lookups under way; never 0.
+    /// Lookups in progress; never 0.
     running: usize,
     /// When the last one began.
     since: Instant,
-    /// For those who wait; `None` once they were told.
+    /// The answer that requests wait for; `None` once it was given.
     answer: Option<Arc<Answer<T>>>,
 }
 
-/// What the first of several lookups says.
+/// The answer of the first lookup to finish.
 struct Answer<T> {
     found: Mutex<Option<Result<T, NoAnswer>>>,
     told: Condvar,
@@ -48,26 +48,26 @@ struct Answer<T> {
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoAnswer {
-    /// It has not come in time.
+    /// It did not arrive in time.
     Late,
-    /// The lookup has ended without one, or could not begin.
+    /// The lookup ended without one, or could not start.
     Gone,
 }
 
 /// An answer to come.
 pub(super) struct Pending<T>(Arc<Answer<T>>);
 
-/// Why a name is not looked up.
+/// Why a lookup was not started.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// As many are under way as may be.
+    /// The limit of lookups is reached.
     TooMany,
-    /// There is no thread for it.
+    /// No thread could be started.
     NoThread(std::io::Error),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Whole between the steps below, which do not panic half-way.
+    // The value is consistent after each step below, so a poisoned lock is usable.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -77,11 +77,11 @@ impl<T: Clone + Send + 'static> Lookups<T> {
         Lookups { state: Mutex::new(None), ended: Condvar::new() }
     }
 
-    /// The answer to come: of a lookup that is under way, or of `look_up`, which may have
-    /// to wait for its turn until `patience` is over.
+    /// Joins the lookup in progress, or starts `look_up`, which may wait for its turn until
+    /// `patience` is over.
     ///
     /// # Errors
-    /// If that cannot be begun, and none is under way.
+    /// No lookup is in progress and none can be started.
     pub(super) fn join(
         &'static self,
         name: &str,
@@ -101,7 +101,7 @@ impl<T: Clone + Send + 'static> Lookups<T> {
             let (name, asker) = (name.to_owned(), asker.clone());
             let running = Running { lookups: self, name, asker, over: false };
             let begun = threads::spawn(threads::RESOLVER, move || running.answer(look_up()));
-            // Another one may still answer.
+            // Another lookup may still answer.
             if let (Err(error), Some(Err(NoAnswer::Gone))) = (begun, &*lock(&answer.found)) {
                 return Err(Refused::NoThread(error));
             }
@@ -111,8 +111,8 @@ impl<T: Clone + Send + 'static> Lookups<T> {
 }
 
 impl<T> State<T> {
-    /// The answer of a lookup that is under way, or with true of one that is to begin,
-    /// which is counted. `None`: neither, now.
+    /// The answer of a lookup in progress, or with true of one that the caller must start,
+    /// which is counted. `None`: neither is possible now.
     fn join(&mut self, name: &str, asker: &Asker, now: Instant) -> Option<(bool, Arc<Answer<T>>)> {
         let Some(known) = self.names.get_mut(name) else {
             if !self.seats.take(asker) {
@@ -141,7 +141,7 @@ impl<T> Default for State<T> {
 }
 
 impl<T> Name<T> {
-    /// True if one more lookup of it is to begin.
+    /// True if another lookup of the name is to be started.
     fn wants_another(&self, now: Instant) -> bool {
         let late = now.saturating_duration_since(self.since) >= AGAIN;
         self.running < OF_ONE && (late || self.answer.is_none())
@@ -155,7 +155,7 @@ impl<T> Default for Answer<T> {
 }
 
 impl<T: Clone> Pending<T> {
-    /// The answer, if it comes within `limit`.
+    /// Waits for the answer, at most `limit`.
     pub(super) fn wait(self, limit: Duration) -> Result<T, NoAnswer> {
         let found = lock(&self.0.found);
         let waited = self.0.told.wait_timeout_while(found, limit, |found| found.is_none());
@@ -171,7 +171,7 @@ impl<T> Answer<T> {
     }
 }
 
-/// One lookup. However it ends, it no longer counts.
+/// One lookup in progress. Its drop takes it out of the count.
 struct Running<T: 'static> {
     lookups: &'static Lookups<T>,
     name: String,
@@ -184,7 +184,8 @@ impl<T> Running<T> {
         self.end(Ok(found));
     }
 
-    /// Tells those who wait. Without an answer they may still get one of another.
+    /// Gives the answer to the waiting requests. Without one they may still get that of
+    /// another lookup.
     fn end(&mut self, found: Result<T, NoAnswer>) {
         if std::mem::replace(&mut self.over, true) {
             return;

@@ -1,8 +1,8 @@
-//! What PostgreSQL says beside its answers.
+//! Notices and warnings.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Notices kept for one answer.
+/// The most notices kept for one answer.
 const NOTICES_MAX: usize = 100;
 
 /// A notice or warning of PostgreSQL.
@@ -16,22 +16,22 @@ pub struct Notice {
     pub message: String,
 }
 
-/// The notices of one backend since they were taken last. A leaf lock.
+/// The notices of one backend since the last [`Notices::take`]. A leaf lock.
 #[derive(Debug, Clone, Default)]
 pub struct Notices(Arc<Mutex<Vec<Notice>>>);
 
 impl Notices {
-    /// True if some were kept.
+    /// True if it holds any.
     pub fn any(&self) -> bool {
         !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// True if no more are kept.
+    /// True if further notices are dropped.
     pub fn is_full(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len() >= NOTICES_MAX
     }
 
-    /// Keeps a notice if there is room.
+    /// Keeps a notice, unless it is full.
     pub fn push(&self, notice: Notice) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < NOTICES_MAX {

@@ -1,14 +1,13 @@
-//! Why the first steps with a server fail.
+//! Errors of the first steps with a server.
 
-/// Why the first steps failed, where the words of the driver or of the system
-/// would not say it.
+/// Why the first steps failed, where the driver's or the system's error would not say it.
 #[derive(Debug)]
 pub enum Refusal {
-    /// The server and the DSN do not go together.
+    /// The server does not support what the DSN requires.
     Mismatch(String),
-    /// The server's certificate does not stand up to what is checked.
+    /// The server's certificate failed verification.
     Untrusted(String),
-    /// The server can serve nobody now.
+    /// The server cannot start a session now.
     Unavailable,
 }
 
@@ -23,5 +22,5 @@ impl std::fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// What is said of a server that fails before it can say more in safety.
-pub const UNAVAILABLE: &str = "the server answers the SSL request with an error";
+/// The error for a server that fails before TLS protects its words.
+pub const UNAVAILABLE: &str = "the server refused the SSL request with an error";

@@ -12,21 +12,21 @@ use crate::core::recent::Recent;
 use crate::core::seats::Asker;
 use crate::error::ConnectError;
 
-/// What looking a name up came to.
+/// The result of a lookup.
 type Found = Result<Vec<SocketAddr>, ConnectError>;
 
-/// All lookups of the process: the system's resolver is one for all tenants.
+/// All lookups of the process: the tenants share the system's resolver.
 static LOOKUPS: Lookups<Found> = Lookups::new();
-/// What they have found of late, for when the name server says nothing.
+/// Recent results, used if the name server does not respond.
 static KNOWN: Names = Names(Mutex::new(None));
 
-/// Good answers live for so long. A name server that works is asked each time.
+/// How long a result is kept. A working name server is queried each time.
 const LIFE: Duration = Duration::from_secs(60);
-/// So many names are kept, with so many bytes each and so many addresses: 1 MB in all.
+/// Limits on the kept names, their bytes and their addresses: 1 MB in all.
 const NAMES: usize = 1000;
 const NAME_BYTES: usize = 260;
 const ADDRESSES: usize = 16;
-/// Who knows an answer of late waits for a fresh one for so long only.
+/// How long a request with a recent result waits for a new one.
 const FRESH_WITHIN: Duration = Duration::from_secs(1);
 
 /// The addresses of a host, within `left` of the attempt's `limit`.
@@ -63,7 +63,8 @@ pub(super) fn resolve(host: &HostPort, asker: &Asker, left: Duration, limit: Dur
     known.ok_or(error)
 }
 
-/// The last good answers. A leaf lock, whose value is whole between its own calls.
+/// The last good answers. A leaf lock; its value is consistent between calls, so a poisoned
+/// lock is usable.
 struct Names(Mutex<Option<Recent<String, Vec<SocketAddr>>>>);
 
 impl Names {
@@ -83,7 +84,7 @@ impl Names {
     }
 }
 
-/// Asks the system's resolver, which knows no time limit.
+/// Queries the system's resolver, which has no time limit.
 fn look_up(name: &str, port: u16, target: String) -> Found {
     match (name, port).to_socket_addrs() {
         Ok(addresses) => {

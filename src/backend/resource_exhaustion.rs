@@ -1,4 +1,4 @@
-//! Tells what this process lacks from what is wrong with a database.
+//! Distinguishes a shortage in this process from a fault of a database.
 
 use std::any::Any;
 use std::io;
@@ -8,18 +8,18 @@ use rustix::io::Errno;
 use crate::error::ConnectError;
 use crate::threads;
 
-/// The process, or the system, has no file descriptor left.
+/// The error codes: no file descriptor left in the process, or in the system.
 const LACKS: [Errno; 2] = [Errno::MFILE, Errno::NFILE];
 
-/// The error of a system call, if it came for want of file descriptors.
+/// The error of a system call, if file descriptors were exhausted.
 pub(super) fn exhaustion(error: &io::Error) -> Option<ConnectError> {
     let code = error.raw_os_error()?;
     let lacks = LACKS.iter().any(|lack| lack.raw_os_error() == code);
     lacks.then(|| ConnectError::Starved(error.to_string()))
 }
 
-/// What a panic of the driver means: it unwraps what it gets when it builds its
-/// runtime, which takes descriptors.
+/// The error for a panic of the driver: it unwraps errors while it builds its runtime,
+/// which needs descriptors.
 pub(super) fn exhaustion_in_panic(panic: &(dyn Any + Send)) -> ConnectError {
     let text = threads::text_of(panic);
     let lacks = |lack: &&Errno| text.contains(&format!("Os {{ code: {},", lack.raw_os_error()));

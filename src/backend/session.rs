@@ -1,5 +1,4 @@
-//! What a backend is to everything above it: run statements, learn the truth
-//! afterwards, reset.
+//! The trait between the pool and a backend: run statements, report their outcome, reset.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,23 +30,23 @@ impl Statement {
     }
 }
 
-/// Takes the rows of one statement as they come.
+/// Takes the rows of one statement as they arrive.
 pub trait Rows {
     /// The columns, before any row.
     fn head(&mut self, columns: &[Column]);
-    /// One row, and how each of its values is read.
+    /// One row, with the shape of each value.
     fn row(&mut self, shapes: &[Shape], row: &RawRow<'_>);
-    /// In place of a row of so many bytes, which no answer could hold.
+    /// Replaces a row of so many bytes, which no answer could hold.
     fn too_long(&mut self, bytes: usize);
     /// How many rows are of any use; `None` = all of them.
     fn limit(&self) -> Option<u64> {
         None
     }
-    /// Looks for notices that came since the last row.
+    /// Takes the notices that arrived since the last row.
     fn notices(&mut self, _fresh: &Notices) {}
 }
 
-/// What a call is going to run, one statement after the other.
+/// The statements that a call is about to run.
 #[derive(Debug, Clone, Copy)]
 pub struct Coming<'a> {
     /// In this order.
@@ -56,11 +55,11 @@ pub struct Coming<'a> {
     pub atomic: bool,
     /// How many rows of each are of any use; `None` = all of them.
     pub max_rows: Option<u64>,
-    /// The session is given back afterwards.
+    /// The session is given back after them.
     pub ends: bool,
 }
 
-/// How a statement ended that did not fail.
+/// The outcome of a statement that succeeded.
 #[derive(Debug, Clone, Default)]
 pub struct Done {
     /// Rows touched, out of the command tag.
@@ -71,7 +70,7 @@ pub struct Done {
     pub cached: bool,
 }
 
-/// What one statement gave.
+/// The result of one statement.
 #[derive(Debug, Clone, Default)]
 pub struct StatementResult {
     /// Its columns; empty for commands without a result.
@@ -97,7 +96,7 @@ impl StatementResult {
     }
 }
 
-/// What is around the values of a row, and around a result with its tag.
+/// Bytes of a row besides its values. Below: bytes of a result besides its rows.
 pub const ROW_BYTES: usize = 8;
 const RESULT_BYTES: usize = 64;
 
@@ -111,10 +110,9 @@ impl From<Done> for StatementResult {
 /// Why a statement gave no result.
 #[derive(Debug)]
 pub enum RunError {
-    /// PostgreSQL refused or failed it; the session goes on.
+    /// PostgreSQL refused or failed it; the session is usable.
     Fault(Box<PgFault>),
-    /// PostgreSQL has understood it, but failed what the driver asked about types
-    /// before it could be run; nothing ran, and the session goes on.
+    /// The look-up of the statement's types failed; nothing ran, and the session is usable.
     Lookup(Box<PgFault>),
     /// The connection is gone.
     Lost {
@@ -122,7 +120,7 @@ pub enum RunError {
         fault: Option<Box<PgFault>>,
         /// How much of the statement PostgreSQL may have got.
         sent: Sent,
-        /// What it sent too much of, if that is why.
+        /// The limit that PostgreSQL exceeded, if that is why.
         excess: Option<Excess>,
     },
     /// A parameter does not fit; nothing ran.
@@ -148,13 +146,13 @@ pub enum RunError {
         /// cancelled, which undoes it.
         completed: bool,
     },
-    /// The statement ran to its end, but a cancel had come by then, and the rest of its
-    /// result was dropped; the operation knows why.
+    /// The statement completed, but a cancel had arrived, and the rest of its result was
+    /// dropped; the operation knows why.
     Dropped,
     /// Not possible this way; nothing ran.
     Unsupported(&'static str),
-    /// Cancelled before it was sent, or ended by PostgreSQL in another way than
-    /// was asked; the operation knows why.
+    /// Cancelled before it was sent, or ended by PostgreSQL because of a cancel; the
+    /// operation knows why.
     Interrupted,
 }
 
@@ -163,7 +161,7 @@ pub enum RunError {
 pub enum Sent {
     /// Nothing that makes it run.
     Nothing,
-    /// Too little for it to take effect: the data of a COPY without their end.
+    /// Too little for it to take effect: the data of a COPY without its end.
     Part,
     /// All of it.
     Whole,
@@ -173,53 +171,54 @@ pub enum Sent {
 pub trait Backend: Send {
     /// Process id in PostgreSQL.
     fn pid(&self) -> i32;
-    /// What its stream says; also breaks it off.
+    /// The state of its stream, and the handle that aborts it.
     fn watch(&self) -> &Arc<Watch>;
-    /// How to cancel what it runs.
+    /// Cancels its statement.
     fn canceller(&self) -> Option<Canceller>;
     /// True once the connection is known to be gone.
     fn is_closed(&mut self) -> bool;
-    /// Looks at an idle connection without a round trip. False: it is gone, or something
-    /// has come that nobody has asked for.
+    /// Checks an idle connection without a round trip. False: it is gone, or an unsolicited
+    /// message arrived.
     fn is_quiet(&mut self) -> bool {
         !self.is_closed()
     }
-    /// The same for a connection in somebody's hands, to whom notifications may come.
+    /// Checks a leased connection without a round trip; it may be receiving notifications.
+    /// False: it is gone.
     fn is_there(&mut self) -> bool {
         !self.is_closed()
     }
-    /// Tells what is going to be run, so that several things may travel in one write. It
-    /// changes nothing of what `run` answers.
+    /// Announces the statements of a call, so that several may be sent in one write. The
+    /// results of `run` stay the same.
     fn expect(&mut self, _: Coming<'_>) {}
-    /// Tells that the session is given back after the next statement.
+    /// Announces that the session is given back after the next statement.
     fn expect_end(&mut self) {}
-    /// True if statements were sent whose answers `run` has not given yet.
+    /// True if statements were sent whose results `run` has not returned yet.
     fn is_ahead(&self) -> bool {
         false
     }
-    /// True if one of these was the COMMIT: what runs now may take effect without another
-    /// word of ours.
+    /// True if one of these is the COMMIT: the work may take effect without a further
+    /// message.
     fn has_committed_ahead(&self) -> bool {
         false
     }
-    /// Runs one statement and hands its rows over as they come. After an error
-    /// the transaction state is the true one.
+    /// Runs one statement and passes its rows to `rows` as they arrive. After an error the
+    /// watch holds the actual transaction state.
     ///
     /// # Errors
     /// See [`RunError`].
     fn run(&mut self, statement: &Statement, rows: &mut dyn Rows) -> Result<Done, RunError>;
-    /// Runs COPY FROM STDIN with the data of `source`, to its end whatever that is.
+    /// Runs COPY FROM STDIN with the data of `source`, until it has completed or failed.
     ///
     /// # Errors
     /// See [`RunError`]; `Interrupted` if the source aborted and PostgreSQL said
     /// nothing else.
     fn copy_in(&mut self, sql: &str, source: &mut dyn Source) -> Result<Done, RunError>;
-    /// Runs COPY TO STDOUT and hands its data over as it comes.
+    /// Runs COPY TO STDOUT and passes its data to `sink` as it arrives.
     ///
     /// # Errors
     /// See [`RunError`].
     fn copy_out(&mut self, sql: &str, sink: &mut dyn Sink) -> Result<Done, RunError>;
-    /// Listens to channels, and no longer to others.
+    /// Starts and stops listening to channels.
     ///
     /// # Errors
     /// See [`RunError`]; then nothing has changed, or the connection is gone.
@@ -229,14 +228,15 @@ pub trait Backend: Send {
     /// # Errors
     /// If the connection is gone.
     fn hear(&mut self, limit: Duration) -> Result<Heard, RunError>;
-    /// True if it must be checked before it is used again, however short its rest.
+    /// True if it must be checked before it is used again, however short it was idle.
     fn is_doubtful(&self) -> bool {
         false
     }
-    /// One round trip that changes nothing. False: it is gone, or its server is no
-    /// longer what the DSN asks for.
+    /// Makes a round trip that changes nothing. False: it is gone, or its server no longer
+    /// has the role that the DSN requires.
     fn check(&mut self) -> bool;
-    /// Rolls back and makes the session as new. False: it must be closed.
+    /// Rolls back and restores the session to its state after login. False: it must be
+    /// closed.
     fn reset(&mut self) -> bool;
     /// The notices since the last call.
     fn take_notices(&mut self) -> Vec<Notice>;

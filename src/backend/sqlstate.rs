@@ -1,19 +1,19 @@
-//! What classes of SQLSTATE mean for the backend that sent them.
+//! The meaning of SQLSTATE classes for the backend that sent them.
 
-/// True if the server is there but cannot take a connection just now.
+/// True if the server is up but cannot accept a connection at the moment.
 pub fn is_busy(sqlstate: &str) -> bool {
     sqlstate.starts_with("53")
         || sqlstate.starts_with("08")
         || matches!(sqlstate, "57P01" | "57P02" | "57P03")
 }
 
-/// True if the backend must not be used again, although it answered: its memory
-/// or disk is in doubt.
+/// True if the backend must not be reused, although it answered: its memory or disk may be
+/// corrupt.
 pub fn is_poison(sqlstate: &str) -> bool {
     sqlstate.starts_with("XX") || sqlstate.starts_with("58")
 }
 
-/// True if the server does not let the role in, by its password or by its rules.
+/// True if the server refused the role, by its password or by its rules.
 pub fn is_refused_login(sqlstate: &str) -> bool {
     matches!(sqlstate, "28P01" | "28000")
 }
@@ -21,7 +21,7 @@ pub fn is_refused_login(sqlstate: &str) -> bool {
 /// The statement was cancelled.
 pub const QUERY_CANCELED: &str = "57014";
 
-/// A prepared statement is not there.
+/// A prepared statement does not exist.
 pub const NO_SUCH_STATEMENT: &str = "26000";
 
 /// A statement is too complex.

@@ -1,10 +1,10 @@
-//! What a session is started with.
+//! The startup settings of a session.
 
 use postgres::config::{ChannelBinding, SslMode, SslNegotiation};
 
 use crate::config::dsn::{self, Dsn};
 
-/// Ends what still runs when our socket is gone; PostgreSQL 14 and later.
+/// Makes PostgreSQL end a statement whose client is gone; PostgreSQL 14 and later.
 const CHECK_CLIENT: &str = "-c client_connection_check_interval=1s";
 
 /// The driver's settings for a DSN.
@@ -14,8 +14,8 @@ pub(super) fn settings(dsn: &Dsn, application_name: &str, old_server: bool) -> p
         .user(&dsn.user)
         .dbname(&dsn.dbname)
         .application_name(application_name)
-        // Our connector stands where the driver expects direct TLS, and does
-        // what the DSN's sslmode says.
+        // The driver calls our connector as if for direct TLS; the connector applies the
+        // DSN's sslmode.
         .ssl_mode(SslMode::Require)
         .ssl_negotiation(SslNegotiation::Direct)
         .channel_binding(match dsn.tls.channel_binding {

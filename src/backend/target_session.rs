@@ -1,4 +1,4 @@
-//! What a server must be by `target_session_attrs`, and when to ask again.
+//! The server role that `target_session_attrs` requires, and when to check it again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 use crate::config::dsn::TargetSession;
 use crate::pgwire::facts::Facts;
 
-/// What the servers of one tenant must be. After a failover a backend may have
-/// become another thing than it was; its errors raise a doubt that holds for all
-/// backends which were asked before.
+/// The server role that one tenant requires. A failover can change the role of an open
+/// backend's server: an error that suggests it makes every backend suspect that was checked
+/// before.
 #[derive(Clone)]
 pub struct SessionTarget {
     wanted: TargetSession,
     suspicions: Arc<AtomicU64>,
-    /// Suspicions that had been raised when this backend was asked last.
+    /// The number of suspicions when this backend was last checked.
     answered: u64,
 }
 
@@ -21,7 +21,7 @@ pub struct SessionTarget {
 const READ_ONLY_TRANSACTION: &str = "25006";
 
 impl SessionTarget {
-    /// An target nobody has suspected yet.
+    /// A target without suspicions.
     pub fn new(wanted: TargetSession) -> SessionTarget {
         SessionTarget { wanted, suspicions: Arc::default(), answered: 0 }
     }
@@ -31,15 +31,15 @@ impl SessionTarget {
         self.wanted
     }
 
-    /// The same for one backend that is taken with less.
+    /// The target of one backend, which may be accepted with a weaker requirement.
     pub fn of_backend(&self, wanted: TargetSession) -> SessionTarget {
         let answered = self.suspicions.load(Ordering::Acquire);
         SessionTarget { wanted, suspicions: Arc::clone(&self.suspicions), answered }
     }
 
-    /// Takes an error of a statement; true if it tells that this backend can no
-    /// longer be what is wanted. Or its user has begun a read-only transaction,
-    /// which looks the same.
+    /// Records the error of a statement. Returns true if it suggests that the server has
+    /// changed its role. A write in a read-only transaction that the user began looks the
+    /// same.
     pub fn is_suspected_by(&self, sqlstate: &str) -> bool {
         let writes = matches!(self.wanted, TargetSession::ReadWrite | TargetSession::Primary);
         let suspected = writes && sqlstate == READ_ONLY_TRANSACTION;
@@ -49,15 +49,15 @@ impl SessionTarget {
         suspected
     }
 
-    /// True if this backend must be asked again before it is used.
+    /// True if this backend must be checked before it is used.
     pub fn is_doubtful(&self) -> bool {
         self.wanted != TargetSession::Any
             && self.suspicions.load(Ordering::Acquire) != self.answered
     }
 
-    /// What decides about a backend that was just opened, if that has to be asked: a
-    /// query whose first value is `on` or `t` for yes. `Err`: what stands against it, or
-    /// nothing, by what it has reported of itself (PostgreSQL 14 and later).
+    /// The query that decides whether a backend just opened is accepted; its first value is
+    /// `on` or `t` for yes. `Err`: no query is needed, because the server has reported its
+    /// role (PostgreSQL 14 and later); it holds the objection, if any.
     pub fn question(&self, facts: &Facts) -> Result<&'static str, Option<&'static str>> {
         let is_so = match (Question::of(self.wanted), facts.standby, facts.read_only) {
             (None, ..) => return Err(None),
@@ -68,13 +68,13 @@ impl SessionTarget {
         Err(self.judge(is_so))
     }
 
-    /// What is to be asked to check a backend, and the suspicions that an answer settles.
+    /// The query that checks a backend, and the suspicions that its answer settles.
     pub fn check(&self) -> Option<(&'static str, Suspicions)> {
         let suspicions = Suspicions(self.suspicions.load(Ordering::Acquire));
         Question::of(self.wanted).map(|question| (question.sql(), suspicions))
     }
 
-    /// Takes the answer; true if the backend still is what is wanted.
+    /// Records the answer. Returns true if the server still has the required role.
     pub fn is_met(&mut self, suspicions: Suspicions, is_so: bool) -> bool {
         let met = self.judge(is_so).is_none();
         if met {
@@ -83,7 +83,7 @@ impl SessionTarget {
         met
     }
 
-    /// What stands against a backend that has answered so.
+    /// The objection to a backend with this answer.
     pub fn judge(&self, is_so: bool) -> Option<&'static str> {
         match (self.wanted, is_so) {
             (TargetSession::ReadWrite, true) => Some("the session is read-only"),
@@ -97,7 +97,7 @@ impl SessionTarget {
     }
 }
 
-/// What decides about a server.
+/// The property that decides.
 #[derive(Clone, Copy)]
 enum Question {
     ReadOnly,
@@ -123,7 +123,7 @@ impl Question {
     }
 }
 
-/// The suspicions that had been raised when a backend was asked.
+/// The number of suspicions when a backend was checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Suspicions(u64);
 

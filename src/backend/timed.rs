@@ -1,4 +1,4 @@
-//! A socket whose use must be over by a certain time, as a whole.
+//! A socket with one deadline for all its reads and writes.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use crate::clock;
 
-/// A blocking socket on which nothing is waited for past `until`. A limit for each read
-/// would give a peer that sends a byte now and then as much time as it likes.
+/// A blocking socket whose calls fail after `until`. With a limit per read, a peer that
+/// sends a byte now and then could hold it for ever.
 #[derive(Debug)]
 pub(super) struct Timed {
     socket: TcpStream,
@@ -15,14 +15,14 @@ pub(super) struct Timed {
 }
 
 impl Timed {
-    /// The socket, to be used until then.
+    /// The socket with this deadline.
     pub(super) fn new(socket: TcpStream, until: Instant) -> Timed {
         Timed { socket, until }
     }
 }
 
-/// A time limit of the socket ends as `WouldBlock`, which OpenSSL would take for a
-/// reason to come again.
+/// A socket timeout is reported as `WouldBlock`, which OpenSSL would treat as a request to
+/// retry.
 fn ended(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),

@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL, by libpq's table of what each sslmode checks.
+//! TLS to PostgreSQL, with libpq's checks for each sslmode.
 //!
 //! The files that a DSN names are read for every connection, so that renewed
 //! certificates are used without a restart.
@@ -31,15 +31,15 @@ pub struct Tls {
 enum Verify {
     /// Nothing.
     Nothing,
-    /// That it comes from a root that is trusted.
+    /// That its chain leads to a trusted root.
     Chain,
-    /// And that it is made out to the host.
+    /// And that it names the host.
     ChainAndName,
 }
 
 impl Verify {
-    /// libpq's table: `require` checks the chain if there is a root to check by,
-    /// `prefer` nothing, for it would go on in plaintext all the same.
+    /// libpq's table: `require` checks the chain if a root is given; `prefer` checks
+    /// nothing, because it would otherwise continue in plaintext.
     fn of(keys: &TlsKeys) -> Verify {
         match keys.mode {
             SslMode::Disable | SslMode::Prefer => Verify::Nothing,
@@ -57,13 +57,13 @@ impl Verify {
     }
 }
 
-/// What a handshake has shown. A leaf lock.
+/// The findings of a handshake. A leaf lock.
 #[derive(Clone, Default)]
 pub struct Findings(Arc<Mutex<Found>>);
 
 #[derive(Default)]
 struct Found {
-    /// The server speaks PostgreSQL behind this TLS.
+    /// The server confirmed PostgreSQL's ALPN.
     alpn: bool,
     /// Why its certificate was refused.
     fault: Option<String>,
@@ -102,13 +102,13 @@ impl Tls {
     /// TLS as a DSN asks for it, with the files it names.
     ///
     /// # Errors
-    /// Which key's file does not serve, and why; nothing of its content.
+    /// The key whose file cannot be used, and why; nothing of its content.
     pub fn new(keys: &TlsKeys, files: &CertFiles) -> Result<Tls, String> {
         let failed = |error: ErrorStack| format!("TLS cannot be set up: {error}");
         let verify = Verify::of(keys);
         let mut builder = builder().map_err(failed)?;
         if keys.root != Some(RootCert::System) || verify == Verify::Nothing {
-            // The builder trusts whom the system trusts; here only the file counts.
+            // The builder trusts the system's roots; here only the file's are trusted.
             let mut store = X509StoreBuilder::new().map_err(failed)?;
             if verify != Verify::Nothing {
                 for certificate in files.roots()? {
@@ -123,7 +123,7 @@ impl Tls {
         Ok(Tls { connector: builder.build(), verify, direct })
     }
 
-    /// True if the handshake comes first, with no question before it.
+    /// True if the connection starts with the handshake, without an SSLRequest.
     pub fn is_direct(&self) -> bool {
         self.direct
     }
@@ -142,8 +142,8 @@ impl Tls {
         Ok(configuration)
     }
 
-    /// Checks what the handshake has shown. Without ALPN nothing says that a
-    /// server which was spoken to in TLS at once is PostgreSQL.
+    /// Checks the findings of the handshake. With direct TLS, only ALPN confirms that the
+    /// server is PostgreSQL.
     ///
     /// # Errors
     /// What is missing.
@@ -155,18 +155,19 @@ impl Tls {
     }
 }
 
-/// TLS 1.2 or later, as libpq has it.
+/// TLS 1.2 or later, like libpq.
 fn builder() -> Result<SslConnectorBuilder, ErrorStack> {
     let mut builder = SslConnector::builder(SslMethod::tls_client())?;
     builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
-    // A record is read with one call of the system, not its header with one of its own.
-    // Whoever waits for the socket has read until nothing was left.
+    // One system call reads a whole record, instead of one for its header and one for its
+    // body. A caller polls the socket only after a read returned `WouldBlock`, so nothing
+    // is left in this buffer.
     builder.set_read_ahead(true);
     Ok(builder)
 }
 
-/// OpenSSL checks the name within the verification. SNI is sent for names, not
-/// for addresses, as libpq does.
+/// OpenSSL checks the name during verification. SNI is sent for names, not for addresses,
+/// like libpq.
 fn prepare(
     configuration: &mut ConnectConfiguration,
     verify: Verify,
@@ -190,13 +191,13 @@ fn prepare(
     });
 }
 
-/// ALPN is settled before the certificate comes, in TLS 1.2 and 1.3.
+/// ALPN is negotiated before the certificate arrives, in TLS 1.2 and 1.3.
 fn speaks_postgresql(context: &X509StoreContextRef) -> bool {
     let ssl = X509StoreContext::ssl_idx().ok().and_then(|index| context.ex_data(index));
     ssl.is_some_and(|ssl| ssl.selected_alpn_protocol() == Some(b"postgresql"))
 }
 
-/// OpenSSL takes a common name for a host's name only, libpq for an address too,
+/// OpenSSL matches a common name with host names only; libpq matches it with addresses too,
 /// if the certificate has no other names.
 fn is_named_address(context: &X509StoreContextRef, host: &str) -> bool {
     let is_named = |certificate: &X509Ref| {
@@ -209,10 +210,8 @@ fn fault(context: &X509StoreContextRef, host: &str) -> String {
     let error = context.error();
     if matches!(error.as_raw(), NAME_MISMATCH | ADDRESS_MISMATCH) {
         let names = context.current_cert().map(names).unwrap_or_default();
-        let names = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
-        return format!(
-            "the server's certificate is made out to {names}, not to {host} (sslmode=verify-full)"
-        );
+        let names = if names.is_empty() { "no host".to_owned() } else { names.join(", ") };
+        return format!("the server's certificate names {names}, not {host} (sslmode=verify-full)");
     }
     let whose = match context.error_depth() {
         0 => "the server's certificate",
@@ -221,7 +220,7 @@ fn fault(context: &X509StoreContextRef, host: &str) -> String {
     format!("certificate verify failed: {whose}: {}", error.error_string())
 }
 
-/// The names a certificate is made out to, as an error may show them.
+/// The names in a certificate, for an error text.
 fn names(certificate: &X509Ref) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for name in certificate.subject_alt_names().iter().flatten() {
@@ -231,7 +230,7 @@ fn names(certificate: &X509Ref) -> Vec<String> {
             (None, None) => {}
         }
     }
-    // The common name counts only where there is no other.
+    // The common name counts only without other names.
     if names.is_empty() {
         let common = certificate.subject_name().entries_by_nid(Nid::COMMONNAME);
         let texts = common.filter_map(|entry| entry.data().to_string().ok());
@@ -249,7 +248,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
-/// A server's own words, on one line and not too long.
+/// A text from the server, on one line and not too long.
 fn shown(name: &str) -> String {
     name.escape_debug().take(NAME_MAX_CHARS).collect()
 }
@@ -258,10 +257,11 @@ fn shown(name: &str) -> String {
 const NAME_MISMATCH: i32 = 62;
 const ADDRESS_MISMATCH: i32 = 64;
 
-/// An error is no place for a whole certificate.
+/// The most characters of the names in an error.
 const NAMES_MAX: usize = 5;
 const NAME_MAX_CHARS: usize = 100;
 
-/// What `sslnegotiation=direct` says of a server that does not confirm it.
+/// The error of `sslnegotiation=direct` for a server that does not confirm PostgreSQL's
+/// ALPN.
 const NO_ALPN: &str = "the server does not confirm by ALPN that it speaks PostgreSQL, which \
                        sslnegotiation=direct needs (PostgreSQL 17 and later)";

@@ -11,8 +11,8 @@ use crate::error::PgFault;
 pub enum ConnectError {
     /// PostgreSQL refused role, password, database or settings: no retry helps.
     Rejected(Box<PgFault>),
-    /// It was not tried: logins of this user were refused there of late, and those who
-    /// would try a password take turns.
+    /// Not attempted: logins of this user were refused there recently, and attempts are
+    /// limited to one a second.
     Deferred {
         /// `host:port`.
         target: String,
@@ -20,13 +20,13 @@ pub enum ConnectError {
         user: String,
         /// How many logins were refused.
         refusals: u32,
-        /// When it is the caller's turn.
+        /// When the caller's attempt is due.
         retry: Duration,
     },
-    /// PostgreSQL is there, but has no slot, or starts, or stops.
+    /// PostgreSQL is up, but has no free slot, or is starting or stopping.
     Busy(Box<PgFault>),
-    /// It was not tried: the server has no room for one more of this service's
-    /// connections, or others who wait for it come first.
+    /// Not attempted: the server has no room for another connection of this service, or
+    /// earlier requests are waiting for it.
     NoRoom {
         /// `address:port`.
         target: String,
@@ -35,32 +35,33 @@ pub enum ConnectError {
         /// Requests that wait for one.
         waiting: usize,
     },
-    /// The host could not be reached, or broke off.
+    /// The host could not be reached, or closed the connection.
     Unreachable {
         /// `host:port`.
         target: String,
-        /// The system's words.
+        /// The system's error.
         why: String,
     },
-    /// No answer within the time for one attempt.
+    /// No answer within the time limit of the attempt.
     TimedOut {
         /// `host:port`.
         target: String,
         /// DNS, TCP, or TLS and authentication.
         step: &'static str,
-        /// The time it had.
+        /// The time limit.
         limit: Duration,
     },
-    /// TLS was asked for and could not be had, or another mismatch of settings.
+    /// The server does not support the TLS that the DSN requires, or another mismatch of
+    /// settings.
     Settings(String),
-    /// The server's certificate does not stand up to what the DSN asks for.
+    /// The server's certificate failed the verification that the DSN requires.
     Untrusted {
         /// `host:port`.
         target: String,
         /// What is wrong with it.
         why: String,
     },
-    /// The server is there, but is not what target_session_attrs asks for.
+    /// The server does not have the role that target_session_attrs requires.
     WrongRole {
         /// `host:port`.
         target: String,
@@ -69,12 +70,12 @@ pub enum ConnectError {
         /// The value of target_session_attrs.
         wanted: &'static str,
     },
-    /// What became of each server, of those that were tried; two or more.
+    /// The failure of each server that was tried; two or more.
     Several(Vec<ConnectError>),
-    /// This service itself lacks what an attempt takes: a file descriptor, a thread.
-    /// That says nothing of the database.
+    /// The service lacks a resource for an attempt: a file descriptor, a thread. That says
+    /// nothing about the database.
     Starved(String),
-    /// The attempt panicked; a defect of ours or the driver's.
+    /// The attempt panicked: a defect of the service or the driver.
     Panicked,
 }
 
@@ -97,7 +98,7 @@ impl ConnectError {
         }
     }
 
-    /// True if a server had no time left to answer.
+    /// True if a server did not answer in time.
     pub fn was_late(&self) -> bool {
         match self {
             ConnectError::TimedOut { .. } => true,
@@ -106,8 +107,8 @@ impl ConnectError {
         }
     }
 
-    /// True if PostgreSQL has let the role in, and only then found that it, or its
-    /// database, has all the connections that it may have.
+    /// True if PostgreSQL accepted the login, and then refused the session because the role
+    /// or the database is at its connection limit.
     pub fn is_full_for_role(&self) -> bool {
         let after_login = ["InitializeSessionUserId", "CheckMyDatabase", "InitPostgres"];
         match self.lead() {
@@ -118,8 +119,8 @@ impl ConnectError {
         }
     }
 
-    /// True if the server has no slot left for anybody but its superusers, or none for
-    /// this service.
+    /// True if the server has no slot left except those reserved for superusers, or none
+    /// for this service.
     pub fn lacks_room(&self) -> bool {
         match self.lead() {
             ConnectError::NoRoom { .. } => true,
@@ -128,12 +129,12 @@ impl ConnectError {
         }
     }
 
-    /// True if no server was asked, because there is no room.
+    /// True if no server was dialled, because there is no room.
     pub fn is_kept_back(&self) -> bool {
         matches!(self.lead(), ConnectError::NoRoom { .. })
     }
 
-    /// The failure of several servers: one error if they all say the same.
+    /// The failure of several servers: one error if all are the same.
     pub fn several(mut errors: Vec<ConnectError>) -> ConnectError {
         errors.dedup_by_key(|error| error.to_string());
         match errors.len() {
@@ -142,9 +143,8 @@ impl ConnectError {
         }
     }
 
-    /// The one of several failures that says what can be done: a login that was refused
-    /// or put off, which ends the search; else that of a server which is full; else one
-    /// that may pass by itself.
+    /// The most useful of several failures: a login that was refused or deferred, which
+    /// ends the search; else that of a full server; else a retryable one.
     pub fn lead(&self) -> &ConnectError {
         let ConnectError::Several(errors) = self else {
             return self;
@@ -167,19 +167,19 @@ impl ConnectError {
             .unwrap_or(&ConnectError::Panicked)
     }
 
-    /// True if the database is there and has no slot left: opening less helps
-    /// nobody, and what is open goes on.
+    /// True if the database is up and has no slot left: its open connections work, so the
+    /// breaker must not open.
     pub fn is_full(&self) -> bool {
         matches!(self.lead(), ConnectError::Busy(fault) if fault.sqlstate.starts_with("53"))
     }
 
-    /// True if the password was not tried, which says nothing of it or of the database.
+    /// True if the password was not tried, which says nothing about it or the database.
     pub fn is_deferred(&self) -> bool {
         matches!(self.lead(), ConnectError::Deferred { .. })
     }
 
-    /// True if it lies in this service itself, which says nothing of the database: it
-    /// lacks something, or has put the try off.
+    /// True if the cause is the service itself, which says nothing about the database: it
+    /// lacks a resource, or deferred the attempt.
     pub fn is_own(&self) -> bool {
         matches!(
             self.lead(),
@@ -187,7 +187,7 @@ impl ConnectError {
         )
     }
 
-    /// The name in metrics of a request that failed for it; callers are told the same.
+    /// The reason in metrics and in the error details of a request that failed for it.
     pub fn reason(&self) -> &'static str {
         match self.lead() {
             ConnectError::Rejected(_)
@@ -224,8 +224,7 @@ impl ConnectError {
     }
 }
 
-/// True if a server says that it has no slot left, and not only none for a role or a
-/// database.
+/// True if a server has no slot left for anyone, and not only for a role or a database.
 fn is_server_full(fault: &PgFault) -> bool {
     let narrower = ["InitializeSessionUserId", "CheckMyDatabase"];
     fault.sqlstate == "53300" && !narrower.contains(&fault.routine.as_str())

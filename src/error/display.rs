@@ -1,4 +1,4 @@
-//! What an error says to people.
+//! The texts of the errors.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ impl fmt::Display for Error {
             Error::Invalid { rule, .. } => f.write_str(rule),
             Error::RequestTimeout { limit } => write!(
                 f,
-                "the request did not come whole within {} ms, so nothing was done",
+                "the request did not arrive completely within {} ms, so nothing was done",
                 limit.as_millis()
             ),
             Error::LeaseNotFound => f.write_str(
@@ -39,14 +39,14 @@ impl fmt::Display for Error {
                 limit,
             } => write!(
                 f,
-                "the queue of tenant {tenant} is full: {waiting} of {limit} waiting, {used} connections out"
+                "the queue of tenant {tenant} is full: {waiting} of {limit} requests waiting, {used} connections in use"
             ),
             Error::ServiceLimit { what, used, limit } => {
                 write!(f, "the service has reached its limit of {what}: {used} of {limit}")
             }
             Error::WaitTimeout { tenant, waited, standing } => write!(
                 f,
-                "no connection of tenant {tenant} became free within {} ms: {} of {} out, position {} of the queue",
+                "no connection of tenant {tenant} became free within {} ms: {} of {} in use, position {} in the queue",
                 waited.as_millis(),
                 standing.used,
                 standing.limit,
@@ -57,7 +57,7 @@ impl fmt::Display for Error {
                 "this caller has reached its limit of {what} (tenant {tenant}): {used} of {limit}"
             ),
             Error::Superseded => {
-                f.write_str("a later call with the same request_id has taken the place of this one")
+                f.write_str("a later call with the same request_id has replaced this one")
             }
             Error::LeaseOnStream { lease_name } => write!(
                 f,
@@ -69,7 +69,7 @@ impl fmt::Display for Error {
             }
             Error::BreakerOpen { tenant, cause, age, .. } => write!(
                 f,
-                "no connection of tenant {tenant} is idle, and none is opened while the database is away; the last attempt, {:.1} s ago, failed: {cause}",
+                "no connection of tenant {tenant} is idle, and none is opened while the database is unavailable; the last attempt, {:.1} s ago, failed: {cause}",
                 age.as_secs_f64()
             ),
             Error::BackendLost { fault, excess, work } => {
@@ -86,14 +86,14 @@ impl fmt::Display for Error {
                     (None, None) => Ok(()),
                 }
             }
-            // Results come in PostgreSQL's binary form, which few types lack.
+            // Results are read in PostgreSQL's binary form, which few types lack.
             Error::Sql { fault, .. } if lacks_binary_form(fault) => {
-                write!(f, "{fault}; its text can be had by a cast to ::text")
+                write!(f, "{fault}; cast the column to ::text")
             }
             Error::Sql { fault, .. } => write!(f, "{fault}"),
             Error::Lookup { fault, .. } if fault.sqlstate == "26000" => write!(
                 f,
-                "a statement that the service itself had prepared is gone, so this one was not run: {fault}; DEALLOCATE ALL or DISCARD ALL takes them away; they are prepared anew once the transaction has ended"
+                "a statement that the service had prepared no longer exists, so this one was not run: {fault}; DEALLOCATE ALL and DISCARD ALL remove such statements; they are prepared again once the transaction has ended"
             ),
             Error::Lookup { fault, .. } => write!(
                 f,
@@ -103,17 +103,17 @@ impl fmt::Display for Error {
                 f,
                 "the statement ran longer than {} ms and was cancelled{}",
                 limit.as_millis(),
-                if *lease_ended { "; its backend did not obey and was closed" } else { "" }
+                if *lease_ended { "; it did not stop, so its connection was closed" } else { "" }
             ),
             Error::Cancelled { by: CancelCause::Unfinished, .. } => {
-                f.write_str("the data ended without finish: the COPY was aborted, and nothing of it remains")
+                f.write_str("the stream ended without `finish`: the COPY was aborted and no rows were stored")
             }
             Error::Cancelled { by: CancelCause::Notices, .. } => write!(
                 f,
-                "the statement was cancelled: beside its rows it sent more than {NOTICES_MAX} notices and other messages, or more than {NOTICES_BYTES} bytes of them"
+                "the statement was cancelled: besides its rows it sent more than {NOTICES_MAX} notices and other messages, or more than {NOTICES_BYTES} bytes of them"
             ),
             Error::Cancelled { by, .. } => write!(f, "the statement was cancelled ({})", by.as_str()),
-            // It is their number that is wrong.
+            // The number of parameters is wrong.
             Error::Parameter { statement, parameter: 0, rule, .. } => {
                 write!(f, "statements[{statement}].parameters: {rule}")
             }
@@ -140,10 +140,10 @@ impl fmt::Display for Error {
     }
 }
 
-/// The keys in which a DSN differs, and what helps.
+/// The keys in which a DSN differs, and the remedy.
 fn mismatch(f: &mut fmt::Formatter<'_>, keys: &[String]) -> fmt::Result {
     f.write_str(&keys.join(", "))?;
-    // Said of a wrong password beside them too.
+    // Also if the password was wrong too.
     if keys.iter().all(|key| SERVER_KEYS.contains(&key.as_str())) {
         f.write_str(
             "; other servers take over, with the same password, while the tenant has no lease, no call and no listener",
@@ -159,8 +159,8 @@ fn mismatch(f: &mut fmt::Formatter<'_>, keys: &[String]) -> fmt::Result {
 /// The keys of a DSN that say where the servers are.
 const SERVER_KEYS: [&str; 3] = ["host", "hostaddr", "port"];
 
-/// True if a result could not be had because its type, or one inside it, has no
-/// binary form. Other errors of this SQLSTATE are of functions in the statement.
+/// True if a result could not be sent because its type, or one inside it, has no binary
+/// form. Other errors with this SQLSTATE are about functions in the statement.
 fn lacks_binary_form(fault: &PgFault) -> bool {
     let raised_by =
         ["getTypeBinaryOutputInfo", "array_send", "get_range_io_data", "get_multirange_io_data"];

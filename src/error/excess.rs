@@ -1,21 +1,21 @@
-//! What PostgreSQL may not send, for the memory or the time it would cost.
+//! Limits on what PostgreSQL may send, for the memory or the time it costs.
 
 use std::fmt;
 
 use crate::core::budget::Spent;
 
-/// Messages beside its rows that one statement may bring: each costs some time, and only
+/// The most messages besides rows that one statement may send: each costs time, and only
 /// the first hundred notices are kept.
 pub const NOTICES_MAX: usize = 10_000;
 /// Bytes of such messages.
 pub const NOTICES_BYTES: usize = 64 << 20;
 
-/// Why the service has broken a connection off by itself.
+/// Why the service aborted a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Excess {
     /// More than so many bytes before the login is over.
     Login(usize),
-    /// More than so many bytes as answer to a question of the service's own.
+    /// More than so many bytes in answer to a query of the service's own.
     Answer(usize),
     /// Names or values of settings beyond so many names or bytes.
     Settings {
@@ -26,17 +26,17 @@ pub enum Excess {
     },
     /// One message of more than so many bytes.
     Message(usize),
-    /// More than so many bytes of notifications that wait.
+    /// More than so many bytes of pending notifications.
     Notifications(usize),
-    /// More than so many bytes of answers while the statements were still going out.
+    /// More than so many bytes of answers while the statements were still being sent.
     Ahead(usize),
-    /// A message claims to have so many bytes, which is less than its length takes.
+    /// A message with this length, which is less than that of the length field itself.
     Length(usize),
-    /// A message of this type that the protocol does not have, or not in this form.
+    /// A message of this type byte that the protocol does not define, or that is malformed.
     Garbage(u8),
-    /// A message of this type where the protocol has none.
+    /// A message where the protocol does not allow it.
     OutOfTurn(&'static str),
-    /// A message comes in parts, and there is no memory for more of it.
+    /// No memory is left for the rest of a message.
     NoRoom(Spent),
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for Excess {
             }
             Excess::Answer(limit) => write!(
                 f,
-                "the server sent more than {limit} bytes as answer to a question of the service"
+                "the server sent more than {limit} bytes in answer to a query of the service"
             ),
             Excess::Settings { names, bytes } => {
                 write!(f, "the server reported more than {names} settings or {bytes} bytes of them")
@@ -57,26 +57,24 @@ impl fmt::Display for Excess {
                 write!(f, "the server sent a message of more than {limit} bytes")
             }
             Excess::Notifications(limit) => {
-                write!(f, "more than {limit} bytes of notifications came at once")
+                write!(f, "more than {limit} bytes of notifications were pending")
             }
-            Excess::Ahead(limit) => write!(
-                f,
-                "the server sent more than {limit} bytes before it had taken what it was asked"
-            ),
+            Excess::Ahead(limit) => {
+                write!(f, "the server sent more than {limit} bytes before it had read the request")
+            }
             Excess::Length(length) => {
                 write!(f, "the server sent a message with the impossible length {length}")
             }
-            Excess::Garbage(kind) => write!(
-                f,
-                "the server sent what is no message of the protocol (type byte 0x{kind:02x})"
-            ),
+            Excess::Garbage(kind) => {
+                write!(f, "the server sent a malformed or unknown message (type byte 0x{kind:02x})")
+            }
             Excess::OutOfTurn(what) => {
                 write!(f, "the server sent a message out of turn ({what})")
             }
             Excess::NoRoom(Spent { name, used, asked, limit }) => write!(
                 f,
-                "there was no memory for the rest of a message of the server: {name}: {used} \
-                 of {limit} used, {asked} more wanted"
+                "there was no memory for the rest of a message from the server: {name}: {used} \
+                 of {limit} used, {asked} more needed"
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! What other rooms refuse, as a caller learns it.
+//! Conversions from the errors of other modules.
 
 use crate::core::ids::IdError;
 use crate::core::lease_table::Denied;

@@ -1,4 +1,4 @@
-//! What is said of each kind of error: its name, and whether a repetition helps.
+//! The name of each kind of error, and whether it is retryable.
 
 use crate::error::{Error, Outcome};
 

@@ -1,4 +1,4 @@
-//! What became of the statements of a request, and who has cancelled them.
+//! The outcome of a request's statements, and the cause of a cancel.
 
 use crate::core::transaction::TransactionState;
 
@@ -11,7 +11,7 @@ pub struct Work {
     pub completed: usize,
     /// The statement that failed, from 0.
     pub failed: Option<usize>,
-    /// Transaction state of the session afterwards, if it goes on.
+    /// Transaction state of the session afterwards, if it is usable.
     pub transaction: Option<TransactionState>,
 }
 
@@ -26,7 +26,7 @@ impl Work {
 pub enum Outcome {
     /// No statement was sent.
     NotStarted,
-    /// Nothing of what was sent remains.
+    /// Everything that was sent was rolled back.
     NotApplied,
     /// Statements before the failed one have taken effect.
     Applied,
@@ -34,7 +34,7 @@ pub enum Outcome {
     Unknown,
 }
 
-/// Who wanted a running statement cancelled.
+/// Why a running statement was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CancelCause {
     /// The caller cancelled its call, or its deadline passed.
@@ -45,18 +45,18 @@ pub enum CancelCause {
     Release,
     /// The lease's max_lifetime ran out.
     MaxLifetime,
-    /// The rest of a result was not wanted.
+    /// The result exceeded its limit.
     Excess,
-    /// The statement sent notices without end.
+    /// The statement sent too many notices.
     Notices,
-    /// The client took nothing of a streamed result, or sent no data of a COPY, for
-    /// too long.
+    /// The client read nothing of a streamed result, or sent no data of a COPY, for too
+    /// long.
     Stalled,
     /// The stream that the lease belonged to broke off.
     Stream,
     /// The data of a COPY ended without `finish`.
     Unfinished,
-    /// The service stops.
+    /// The service is stopping.
     Shutdown,
 }
 

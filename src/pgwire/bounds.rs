@@ -1,4 +1,4 @@
-//! What the server may send, by what it was asked for.
+//! Limits on what the server may send, by what was requested.
 
 use std::collections::HashMap;
 
@@ -8,44 +8,44 @@ use crate::pgwire::ROW_MAX;
 
 /// Before the login is over: PostgreSQL sends about 1 kB, and notices of extensions.
 const LOGIN_MAX: usize = 256 << 10;
-/// Of which one message has so much at most.
+/// The most bytes of one of these messages.
 const LOGIN_MESSAGE_MAX: usize = 64 << 10;
-/// As answer to a question of the service's own, whose answers have some 100 bytes.
+/// For the answer to a query of the service's own, which has some 100 bytes.
 const ANSWER_MAX: usize = 1 << 20;
-/// As answers to the look-ups of one statement's types, each of which has some 100 bytes
-/// for each type.
+/// For the answers to the look-ups of one statement's types, which have some 100 bytes for
+/// each type.
 const LOOKUPS_MAX: usize = 16 << 20;
-/// An error, however long its text, costs so much of that.
+/// The share of that which an error is charged, however long its text.
 const ERROR_COST: usize = 64 << 10;
-/// Settings that are reported. PostgreSQL reports 15; a `search_path` may be long.
+/// The most settings reported. PostgreSQL reports 15; a `search_path` may be long.
 const NAMES_MAX: usize = 100;
 const SETTINGS_MAX: usize = 64 << 10;
-/// One message that is taken whole, such as the text of an error.
+/// The most bytes of a message that is read as a whole, such as an error.
 const MESSAGE_MAX: usize = ROW_MAX;
 /// A command's tag has some 20 bytes.
 const TAG_MAX: usize = 1 << 10;
-/// PostgreSQL makes no message of 1 GiB or more.
+/// PostgreSQL sends no message of 1 GiB or more.
 const WIRE_MAX: usize = 1 << 30;
-/// Notifications that wait. Each costs a struct and two texts more.
+/// The most bytes of pending notifications. Each costs a struct and two strings more.
 const NOTIFICATIONS_MAX: usize = 4 << 20;
 const NOTIFICATION_COST: usize = 128;
 /// A payload has less than 8 kB.
 const NOTIFICATION_MAX: usize = 64 << 10;
-/// What of an unfinished message is not counted. A read has 16 KiB.
+/// The bytes of an unfinished message that are not counted. A read has 16 KiB.
 const UNCOUNTED: usize = 64 << 10;
 
-/// What was asked of the server last.
+/// The last request to the server.
 #[derive(Debug)]
 enum Asked {
-    /// A session; so many bytes may still come.
+    /// The login; so many bytes are still allowed.
     Login(usize),
-    /// Something that the service needs to know; so many bytes may still come, of so many.
+    /// A query of the service's own; so many bytes are still allowed, of so many.
     Question(usize, usize),
-    /// A statement of the user's; so many messages beside rows have come, and bytes.
+    /// A user's statement; so many messages besides rows have arrived, with so many bytes.
     Statement(usize, usize),
 }
 
-/// Counts what comes.
+/// Counts what arrives.
 #[derive(Debug)]
 pub struct Bounds {
     asked: Asked,
@@ -55,7 +55,7 @@ pub struct Bounds {
     /// The backend listens for the tenant.
     pub hears: bool,
     waiting: usize,
-    /// What of an unfinished message is in memory.
+    /// The memory of an unfinished message.
     pub held: Held,
 }
 
@@ -73,7 +73,7 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// The service asks for itself.
+    /// A query of the service's own starts.
     pub fn start_question(&mut self) {
         self.asked = Asked::Question(ANSWER_MAX, ANSWER_MAX);
     }
@@ -83,7 +83,7 @@ impl Bounds {
         self.asked = Asked::Question(LOOKUPS_MAX, LOOKUPS_MAX);
     }
 
-    /// A statement of the user's starts.
+    /// A user's statement starts.
     pub fn start_statement(&mut self) {
         self.asked = Asked::Statement(0, 0);
     }
@@ -100,15 +100,15 @@ impl Bounds {
         }
     }
 
-    /// More has come in the statement, beside its rows, than anybody wants.
+    /// True if the statement has sent too much besides its rows.
     pub fn is_flooded(&self) -> bool {
         matches!(self.asked, Asked::Statement(messages, bytes)
             if messages > NOTICES_MAX || bytes > NOTICES_BYTES)
     }
 
-    /// A message begins, with so many bytes behind its header.
+    /// Checks a message that begins, with so many bytes after its header.
     pub fn message(&mut self, kind: u8, body: usize) -> Result<(), Excess> {
-        // What is in pieces or dropped on its way is never whole in memory.
+        // Messages that are read in parts or dropped are never in memory as a whole.
         let is_data = matches!(kind, b'D' | b'd');
         let most = match (&self.asked, kind) {
             (_, b'D' | b'd') => WIRE_MAX,
@@ -132,13 +132,13 @@ impl Bounds {
         match &mut self.asked {
             Asked::Statement(..) if is_data => {}
             Asked::Statement(messages, bytes) => {
-                // Others send notifications, however many, and they go nowhere.
+                // Other sessions may send any number of notifications; they are dropped.
                 *messages += usize::from(kind != b'A');
                 *bytes = bytes.saturating_add(size);
             }
             Asked::Question(..) if kind == b'A' => {}
             Asked::Question(left, most) => {
-                // It may say a statement again that PostgreSQL does not understand.
+                // It may repeat the text of a statement that PostgreSQL cannot parse.
                 let size = if kind == b'E' { size.min(ERROR_COST) } else { size };
                 *left = left.checked_sub(size).ok_or(Excess::Answer(*most))?;
             }
@@ -149,7 +149,7 @@ impl Bounds {
         Ok(())
     }
 
-    /// A setting was reported: its name and its value, each ending in zero.
+    /// Counts a reported setting: its name and its value, each ending in zero.
     pub fn setting(&mut self, body: &[u8]) -> Result<(), Excess> {
         let name = body.split(|byte| *byte == 0).next().unwrap_or_default();
         let before = match self.settings.get_mut(name) {
@@ -166,14 +166,14 @@ impl Bounds {
         Ok(())
     }
 
-    /// Of a message of this kind and size so much has come, and not all of it.
+    /// Counts the part of an unfinished message that has arrived.
     pub fn unfinished(&mut self, kind: u8, body: usize, came: usize) -> Result<(), Excess> {
         let dropped = kind == b'd' || kind == b'D' && body > ROW_MAX;
         // The buffer doubles.
         self.hold(if dropped { 0 } else { came })
     }
 
-    /// So much has come and was not given away.
+    /// Counts bytes that have arrived and were not passed on yet.
     pub fn hold(&mut self, came: usize) -> Result<(), Excess> {
         let counted = if came <= UNCOUNTED { 0 } else { came.next_power_of_two() };
         match counted == self.held.bytes() {

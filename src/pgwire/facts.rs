@@ -1,4 +1,4 @@
-//! What a server has said of its session, whatever it was asked.
+//! What a server has reported about its session.
 
 use crate::core::transaction::TransactionState;
 use crate::error::PgFault;
@@ -14,25 +14,25 @@ pub struct CancelKey {
     pub secret: Vec<u8>,
 }
 
-/// What is known of a session from its stream.
+/// The state of a session, from its stream.
 #[derive(Default)]
 pub struct Facts {
     /// Of the last ReadyForQuery.
     pub transaction: TransactionState,
     /// Of BackendKeyData.
     pub key: Option<CancelKey>,
-    /// The last error that came.
+    /// The last error.
     pub failed: Option<PgFault>,
-    /// Of a FATAL or PANIC error: PostgreSQL closes behind it.
+    /// The last FATAL or PANIC error: PostgreSQL closes after it.
     pub last_words: Option<PgFault>,
-    /// How often the server has reported a setting, which it does for those that change
-    /// the meaning of texts.
+    /// How many settings the server has reported. It reports those that change the meaning
+    /// of texts.
     pub settings: u64,
-    /// The session's client_encoding is not UTF8, which all texts here are.
+    /// The session's client_encoding is not UTF8, the encoding of all texts here.
     pub foreign_encoding: bool,
-    /// What the server says of in_hot_standby, if it does.
+    /// The reported in_hot_standby, if any.
     pub standby: Option<bool>,
-    /// What it says of default_transaction_read_only.
+    /// The reported default_transaction_read_only, if any.
     pub read_only: Option<bool>,
     /// The server has been ready for a statement.
     pub ready: bool,
@@ -45,7 +45,7 @@ impl std::fmt::Debug for Facts {
 }
 
 impl Facts {
-    /// Takes note of a message.
+    /// Records a message.
     pub fn note(&mut self, message: &Message<'_>) {
         match message {
             Message::Ready(state) => {

@@ -1,10 +1,10 @@
-//! PostgreSQL's errors and notices in our words.
+//! PostgreSQL's errors and notices, parsed.
 
 use crate::core::text;
 use crate::error::PgFault;
 
-/// Errors travel in gRPC's trailers, several times over, and clients take 8 KiB of
-/// those; notices must not outgrow the results. So long texts are cut.
+/// Errors travel in gRPC's trailers, several times over, and clients accept 8 KiB of those;
+/// notices must not outgrow the results. So long texts are truncated.
 const MESSAGE_BYTES: usize = 1024;
 const DETAIL_BYTES: usize = 512;
 
@@ -13,12 +13,12 @@ const SQLSTATE_CHARS: usize = 5;
 /// PostgreSQL's longest severity, in whatever language, is shorter.
 const SEVERITY_CHARS: usize = 32;
 
-/// At most so many bytes of a text, marked where it was cut.
+/// The most bytes of a text; a truncated text is marked.
 fn cut(text: &str, bytes: usize) -> String {
     text::cut(text, bytes, char::len_utf8).into_owned()
 }
 
-/// At most five letters and digits: it stands in metadata, logs and trailers.
+/// At most five letters and digits: it appears in metadata, logs and trailers.
 fn sqlstate(code: &str) -> String {
     code.chars().filter(char::is_ascii_alphanumeric).take(SQLSTATE_CHARS).collect()
 }
@@ -36,8 +36,7 @@ pub fn fault_in(body: &[u8]) -> PgFault {
         let text = String::from_utf8_lossy(text);
         let own = || cut(&text, DETAIL_BYTES);
         match kind {
-            // The severity that is not translated comes second; before version 9.6 it
-            // does not come.
+            // The second severity is not translated; servers before 9.6 do not send it.
             b'S' | b'V' => fault.severity = severity(&text),
             b'C' => fault.sqlstate = sqlstate(&text),
             b'M' => fault.message = cut(&text, MESSAGE_BYTES),

@@ -1,4 +1,4 @@
-//! The messages of a PostgreSQL server, as far as the service has a use for them.
+//! The messages of a PostgreSQL server that the service uses.
 
 use crate::core::text;
 use crate::core::transaction::TransactionState;
@@ -24,7 +24,7 @@ pub enum Message<'a> {
     NoColumns,
     /// DataRow: the body.
     Row(&'a [u8]),
-    /// A DataRow of so many bytes, which were dropped while they came.
+    /// A DataRow of so many bytes, which were dropped while it was read.
     LongRow(usize),
     /// CommandComplete: the tag.
     Complete(&'a [u8]),
@@ -92,7 +92,7 @@ impl std::fmt::Debug for Message<'_> {
     }
 }
 
-/// What is no message of PostgreSQL's protocol.
+/// An error: not a message of PostgreSQL's protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -100,7 +100,7 @@ impl<'a> Message<'a> {
     /// Reads a whole message of this kind.
     ///
     /// # Errors
-    /// It is not of the protocol.
+    /// It is malformed or of an unknown type.
     pub(super) fn read(kind: u8, body: &'a [u8]) -> Result<Message<'a>, Malformed> {
         let bare = |message| if body.is_empty() { Ok(message) } else { Err(Malformed) };
         match kind {
@@ -163,7 +163,7 @@ impl<'a> Fields<'a> {
         self.take().map(u32::from_be_bytes)
     }
 
-    /// The next text, which ends in a zero byte; what is not UTF-8 in it is replaced.
+    /// The next text, which ends in a zero byte; invalid UTF-8 is replaced.
     pub fn text(&mut self) -> Option<std::borrow::Cow<'a, str>> {
         let end = self.0.iter().position(|byte| *byte == 0)?;
         let (text, rest) = self.0.split_at(end);
@@ -193,7 +193,7 @@ const COLUMNS_MAX: u16 = 1664;
 /// A name of PostgreSQL has 63 bytes, unless it was built with longer ones.
 const NAME_BYTES: usize = 256;
 
-/// The columns of a RowDescription. `None`: it is none.
+/// The columns of a RowDescription. `None`: it is malformed.
 pub fn columns(body: &[u8]) -> Option<Vec<ColumnField>> {
     let mut fields = Fields::of(body);
     let count = fields.u16().filter(|count| *count <= COLUMNS_MAX)?;
@@ -212,7 +212,7 @@ pub fn columns(body: &[u8]) -> Option<Vec<ColumnField>> {
     fields.is_empty().then_some(columns)
 }
 
-/// The types of a ParameterDescription. `None`: it is none.
+/// The types of a ParameterDescription. `None`: it is malformed.
 pub fn parameters(body: &[u8]) -> Option<Vec<u32>> {
     let mut fields = Fields::of(body);
     let count = fields.u16()?;

@@ -12,6 +12,6 @@ pub mod row;
 pub mod values;
 pub mod write;
 
-/// A longer row is of no use to anybody: an answer has 3.5 MiB, and decoding does not
-/// halve a row.
+/// The most bytes of a row. A longer one is useless: an answer has 3.5 MiB, and decoding
+/// does not halve a row.
 pub const ROW_MAX: usize = 8 << 20;

@@ -5,35 +5,35 @@ use crate::pgwire::bounds::Bounds;
 use crate::pgwire::message::Message;
 use crate::pgwire::ROW_MAX;
 
-/// A record of TLS has so much at most.
+/// The most bytes of a TLS record.
 const BUFFER: usize = 16 << 10;
-/// There is always so much room for the next read.
+/// The least room for the next read.
 const ROOM: usize = 4 << 10;
 /// The type of a message, and the length of what follows with its own four bytes.
 const HEADER: usize = 5;
 
-/// The buffer, and where it stands. It has no `Debug`: rows are secrets.
+/// The buffer, and the position in it. It has no `Debug`: rows are secrets.
 #[derive(Default)]
 pub struct Reader {
     bytes: Vec<u8>,
-    /// What lies before this has been given away.
+    /// Everything before this was passed on.
     start: usize,
-    /// What lies behind this was not read yet.
+    /// Everything after this was not read yet.
     end: usize,
     at: At,
 }
 
-/// Where the next byte belongs to.
+/// What the next byte is part of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum At {
     /// A header.
     #[default]
     Header,
-    /// The body of a message of this kind and size, which is given away whole.
+    /// The body of a message of this kind and size, which is passed on as a whole.
     Body(u8, usize),
-    /// The data of a COPY, of which so much is still to come.
+    /// The data of a COPY, of which so many bytes are still expected.
     Data(usize),
-    /// A row that is too long: its size, and what of it is still to come.
+    /// A row that is too long: its size, and the bytes still expected.
     Long(usize, usize),
 }
 
@@ -48,7 +48,7 @@ impl Reader {
             (self.start, self.end) = (0, self.end - self.start);
         }
         if self.bytes.len() - self.end < ROOM {
-            // By what has come, not by what a length claims.
+            // Grows by what has arrived, not by what a length claims.
             let mut size = (2 * self.bytes.len()).max(BUFFER);
             if let At::Body(_, body) = self.at {
                 size = size.min(body.max(self.end) + ROOM).max(BUFFER);
@@ -58,16 +58,16 @@ impl Reader {
         &mut self.bytes[self.end..]
     }
 
-    /// So many bytes have come into `room`.
+    /// Records that so many bytes were read into `room`.
     pub fn filled(&mut self, bytes: usize) {
         self.end = (self.end + bytes).min(self.bytes.len());
     }
 
-    /// True if a message, or a part of one that is given away in parts, is there. Looks
-    /// at each header once.
+    /// True if a message is ready, or a part of one that is passed on in parts. Checks each
+    /// header once.
     ///
     /// # Errors
-    /// More comes than may; the stream is to be broken off.
+    /// A limit was exceeded; the stream must be aborted.
     pub fn is_ready(&mut self, bounds: &mut Bounds) -> Result<bool, Excess> {
         loop {
             match self.at {
@@ -87,7 +87,7 @@ impl Reader {
                     };
                 }
                 At::Body(_, size) => return Ok(self.unread().len() >= size),
-                // An empty part would be taken for something.
+                // An empty part would count as data.
                 At::Data(0) => self.at = At::Header,
                 At::Data(_) => return Ok(self.start < self.end),
                 At::Long(_, 0) => return Ok(true),
@@ -113,8 +113,7 @@ impl Reader {
         }
     }
 
-    /// The type and the body of the message that is ready, unless it is given away in
-    /// parts.
+    /// The type and the body of the message that is ready, unless it is passed on in parts.
     pub fn whole(&self) -> (u8, &[u8]) {
         match self.at {
             At::Body(kind, size) => (kind, self.unread().get(..size).unwrap_or_default()),
@@ -122,10 +121,10 @@ impl Reader {
         }
     }
 
-    /// Gives away the message that is ready.
+    /// Takes the message that is ready.
     ///
     /// # Errors
-    /// It is none of the protocol.
+    /// It is malformed or of an unknown type.
     pub fn take(&mut self) -> Result<Message<'_>, Excess> {
         match self.at {
             At::Header => Err(Excess::Garbage(0)),
@@ -150,7 +149,7 @@ impl Reader {
         }
     }
 
-    /// What has come of a message that is not whole: its type, its size and how much.
+    /// The type and size of an unfinished message, and how much of it has arrived.
     pub fn unfinished(&self) -> Option<(u8, usize, usize)> {
         match self.at {
             At::Body(kind, size) => Some((kind, size, self.unread().len())),
@@ -158,7 +157,7 @@ impl Reader {
         }
     }
 
-    /// True if nothing has come that was not given away.
+    /// True if everything that arrived was taken.
     pub fn is_empty(&self) -> bool {
         self.start == self.end && self.at == At::Header
     }
@@ -168,7 +167,7 @@ impl Reader {
         self.bytes.capacity()
     }
 
-    /// Gives back the memory of what has been long. Between messages only.
+    /// Releases memory that a long message needed. Between messages only.
     pub fn shrink(&mut self) {
         if self.bytes.len() > BUFFER && self.unread().len() <= BUFFER {
             let mut bytes = vec![0; BUFFER];
@@ -179,7 +178,7 @@ impl Reader {
         }
     }
 
-    /// Gives back all memory, if nothing is in it.
+    /// Releases all memory, if it is empty.
     pub fn rest(&mut self) {
         if self.is_empty() {
             *self = Reader::default();

@@ -11,7 +11,7 @@ pub struct RawRow<'a> {
 }
 
 impl<'a> RawRow<'a> {
-    /// `None` if this is no row of so many columns.
+    /// `None` if this is not a row of so many columns.
     pub fn read(body: &'a [u8], columns: usize) -> Option<RawRow<'a>> {
         let (count, mut rest) = body.split_first_chunk()?;
         if usize::from(u16::from_be_bytes(*count)) != columns {
@@ -23,7 +23,7 @@ impl<'a> RawRow<'a> {
         rest.is_empty().then_some(RawRow { body })
     }
 
-    /// As PostgreSQL has sent it.
+    /// The bytes as PostgreSQL sent them.
     pub fn bytes(&self) -> &'a [u8] {
         self.body
     }
@@ -51,7 +51,7 @@ fn next<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
 /// Decodes a row, as far as the meter allows.
 ///
 /// # Errors
-/// Which value, from 0, is not to be had, and why.
+/// Which value, from 0, cannot be decoded, and why.
 pub fn decode(
     shapes: &[Shape],
     row: &RawRow<'_>,

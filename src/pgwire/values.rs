@@ -1,8 +1,8 @@
 //! PostgreSQL's value formats: its binary results in, parameters out.
 //!
-//! Types whose binary form would lose something as a number or a string of ours
-//! are rendered as PostgreSQL's own `::text` renders them, in UTC, with ISO dates
-//! and `IntervalStyle` postgres, so a client sees what psql would show it.
+//! Types that would lose information as a number or a string are rendered as PostgreSQL's
+//! own `::text` renders them, in UTC, with ISO dates and `IntervalStyle` postgres, so a
+//! client sees what psql would show it.
 //!
 //! Architecture Invariant: nothing here knows a connection or a driver.
 
@@ -59,7 +59,7 @@ pub fn decode(shape: &Shape, bytes: &[u8], meter: &mut Meter<'_>) -> Result<Valu
     if let View::Array(elements) = view {
         return elements.decoded(meter).map(Value::Array);
     }
-    // Before any of it is made.
+    // Counted before the value is built.
     meter.add(view.encoded_size())?;
     Ok(match view {
         View::Bool(v) => Value::Bool(v),

@@ -1,7 +1,7 @@
 //! Messages to a server, written into one buffer.
 //!
 //! Lengths are checked by `postgres-protocol`: what does not fit into a message of the
-//! protocol is an error, and leaves the buffer as it was.
+//! protocol is an error, and leaves the buffer unchanged.
 
 use std::io;
 
@@ -11,24 +11,24 @@ use postgres_protocol::IsNull;
 
 use crate::pgwire::values::Encoded;
 
-/// What is to go out. It has no `Debug`: parameters are secrets.
+/// The messages to be sent. It has no `Debug`: parameters are secrets.
 #[derive(Default)]
 pub struct Writer(BytesMut);
 
-/// More memory than this is given back once it is written.
+/// More memory than this is released once the buffer was sent.
 const KEPT: usize = 64 << 10;
 
-/// In which form values come.
+/// The format codes of results.
 const TEXT: i16 = 0;
 const BINARY: i16 = 1;
 
 impl Writer {
-    /// What is to go out.
+    /// The messages to be sent.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// All of it went out, or is not to.
+    /// Empties the buffer: its content was sent, or is not wanted.
     pub fn clear(&mut self) {
         if self.0.capacity() > KEPT {
             self.0 = BytesMut::new();
@@ -36,19 +36,19 @@ impl Writer {
         self.0.clear();
     }
 
-    /// Gives back all memory, if nothing is in it.
+    /// Releases all memory, if it is empty.
     pub fn rest(&mut self) {
         if self.0.is_empty() {
             self.0 = BytesMut::new();
         }
     }
 
-    /// Bytes that are to go out.
+    /// The number of bytes to be sent.
     pub fn length(&self) -> usize {
         self.0.len()
     }
 
-    /// Takes back what was written behind so many bytes.
+    /// Truncates the buffer to so many bytes.
     pub fn truncate(&mut self, length: usize) {
         self.0.truncate(length);
     }
@@ -82,8 +82,8 @@ impl Writer {
         self.whole(|out| frontend::describe(b'S', name, out))
     }
 
-    /// Bind of the statement `name` to the unnamed portal. `texts` tells for each column
-    /// whether it comes as text; without any all come in binary form.
+    /// Bind of the statement `name` to the unnamed portal. `texts` holds for each column
+    /// whether it is sent as text; if empty, all are sent in binary form.
     ///
     /// # Errors
     /// As for [`Writer::query`], or there are more than 65 535 parameters.
@@ -148,7 +148,7 @@ impl Writer {
     /// CopyData.
     ///
     /// # Errors
-    /// There is more of it than a message holds.
+    /// The data is longer than a message can be.
     pub fn data(&mut self, data: &[u8]) -> io::Result<()> {
         self.whole(|out| frontend::CopyData::new(data).map(|data| data.write(out)))
     }

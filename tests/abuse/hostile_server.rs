@@ -182,7 +182,7 @@ fn questions_of_the_services_own_have_short_answers() {
     // The types of a statement.
     type Next = fn(usize) -> Vec<u8>;
     let cases: [(&str, Next, &str); 2] = [
-        ("notices", |_| notice("well"), "more than 16777216 bytes as answer to a question"),
+        ("notices", |_| notice("well"), "more than 16777216 bytes in answer to a query"),
         ("types", |n| type_row(n as u32, 0), "more types than were asked for"),
     ];
     for (name, next, part) in cases {
@@ -297,7 +297,7 @@ fn unfinished_messages_of_a_tenant_are_bounded_together() {
     let calls: Vec<_> = leases.iter().map(|lease| lease.run_later("hostile")).collect();
     // 8 MiB of memory each, and 64 MiB for a tenant: eight have room at most, or fewer
     // where others have taken it when they were refused.
-    let part = "there was no memory for the rest of a message of the server: bytes held for one \
+    let part = "there was no memory for the rest of a message from the server: bytes held for one \
                 tenant: ";
     let lost = || service.log().text().matches("reason=lost").count();
     eventually("twelve at least are closed", || lost() >= 12);

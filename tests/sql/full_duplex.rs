@@ -165,7 +165,7 @@ fn a_server_that_only_talks_is_left_and_its_words_count() {
         println!("{error}");
         assert_eq!(error.reason, "BACKEND_LOST", "{error}");
         let why = [
-            "more than 16777216 bytes before it had taken what it was asked",
+            "more than 16777216 bytes before it had read the request",
             "there was no memory for the rest of a message",
             // It came before everything was full.
             "a message out of turn",

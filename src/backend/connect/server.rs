@@ -1,4 +1,4 @@
-//! One address of a server: dialled, logged in, looked at.
+//! Opens a backend at one address: dial, log in, check the server's role.
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -45,7 +45,7 @@ impl PgConnect {
             }
             other => other,
         });
-        attempt.door.told(outcome.as_ref().err());
+        attempt.door.record(outcome.as_ref().err());
         outcome
     }
 
@@ -93,7 +93,7 @@ impl PgConnect {
         Ok(PgBackend::new(conversation, pid, parts))
     }
 
-    /// Has the driver log in over this socket, and takes the conversation from it.
+    /// Lets the driver log in over this socket, and takes the conversation back.
     fn log_in(
         &self,
         name: &str,
@@ -112,7 +112,8 @@ impl PgConnect {
         let loan = connector.loan();
         let login = PostgresConnectionManager::new(config, connector).connect();
         let conversation = loan.take();
-        // With it goes its runtime; what it says as goodbye reaches nobody.
+        // Drops the driver with its runtime. The loan is over, so its Terminate message is
+        // discarded.
         match (login.map(drop), conversation) {
             (Ok(()), Some(conversation)) => Ok(conversation),
             (Ok(()), None) => Err(lost(watch, target.to_owned(), *limit)),

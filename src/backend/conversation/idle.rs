@@ -1,4 +1,4 @@
-//! What comes while nothing was asked.
+//! Messages that arrive while no answer is awaited.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -8,13 +8,13 @@ use super::{Conversation, Gone};
 use crate::backend::listen::Heard;
 use crate::clock;
 
-/// So many reads are for what has come while nothing was asked, 1 MiB in all.
+/// Most reads for unsolicited messages: 1 MiB in all.
 const LOOKS: usize = 64;
 
 impl Conversation {
-    /// Nothing is awaited: true if the session is as it was, as far as can be seen
-    /// without asking. Notices, notifications and settings may have come. At rest, unlike
-    /// in somebody's hands, they come whole and have an end.
+    /// True if the session looks unchanged without a round trip. No answer may be awaited.
+    /// Notices, notifications and settings may have arrived; `at_rest`, unlike for a leased
+    /// session, they must be complete and come to a stop.
     pub fn is_quiet(&mut self, at_rest: bool) -> bool {
         if self.is_gone() {
             return false;
@@ -22,7 +22,7 @@ impl Conversation {
         for _ in 0..LOOKS {
             match self.arrived() {
                 Ok(true) => {
-                    // Its last words, most likely.
+                    // Most likely PostgreSQL's reason for closing.
                     let _ = self.take();
                     self.break_off();
                     return false;
@@ -32,7 +32,8 @@ impl Conversation {
             }
             match self.read_ahead() {
                 Ok(true) => {}
-                // Half a message that nobody has asked for would swallow what comes next.
+                // The rest of an unsolicited partial message would be read as part of the
+                // next answer.
                 Ok(false) if self.reader.is_empty() || !at_rest => return true,
                 Ok(false) | Err(_) => {
                     self.break_off();
@@ -41,7 +42,7 @@ impl Conversation {
             }
         }
         if at_rest {
-            // Who sends without end is not at rest.
+            // A server that keeps sending is not idle.
             self.break_off();
         }
         !at_rest
@@ -50,7 +51,7 @@ impl Conversation {
     /// Waits for a notification or a nudge, for `limit` at most.
     ///
     /// # Errors
-    /// The stream is gone, or something came that nobody has asked for.
+    /// The stream is gone, or an unsolicited message arrived.
     pub fn hear_one(&mut self, limit: Duration) -> Result<Heard, Gone> {
         let until = clock::now() + limit;
         let Ok(bell) = self.watch.bell() else { return Err(self.break_off()) };

@@ -1,4 +1,4 @@
-//! What comes before the session is ready, for whoever logs in.
+//! The messages of a login, passed to the driver.
 
 use std::io;
 
@@ -7,10 +7,10 @@ use super::Conversation;
 use crate::pgwire::message::Message;
 
 impl Conversation {
-    /// The next message of a login, as it came, for whoever logs in.
+    /// Reads the next message of a login, and appends its bytes to `raw`.
     ///
     /// # Errors
-    /// The stream's, or that more has come than may.
+    /// The stream's, or a limit was exceeded.
     pub fn next_of_login(&mut self, raw: &mut Vec<u8>) -> io::Result<Message<'_>> {
         while !self.reader.is_ready(&mut self.bounds).map_err(io::Error::other)? {
             match self.stream.read(self.reader.room())? {

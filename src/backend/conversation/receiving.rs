@@ -1,4 +1,4 @@
-//! What comes back: the answers, and between them what may come at any time.
+//! Receiving: answers, and the messages that may arrive between them at any time.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use crate::pgwire::fault::fault_in;
 use crate::pgwire::message::{Fields, Message};
 
 impl Conversation {
-    /// Waits until a message is ready that somebody waits for.
+    /// Waits for a message that is part of an answer.
     fn ready(&mut self) -> Result<(), Gone> {
         while !self.arrived()? {
             self.fill()?;
@@ -18,8 +18,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// True if a message is ready that somebody waits for. Notices, notifications and
-    /// settings may come at any time, and are taken note of here.
+    /// True if a message is ready that is part of an answer. Notices, notifications and
+    /// settings may arrive at any time; they are recorded here.
     pub(super) fn arrived(&mut self) -> Result<bool, Gone> {
         loop {
             match self.reader.is_ready(&mut self.bounds) {
@@ -56,7 +56,7 @@ impl Conversation {
         }
     }
 
-    /// Reads what comes next.
+    /// Reads from the stream, waiting for it.
     fn fill(&mut self) -> Result<(), Gone> {
         match self.stream.read(self.reader.room()) {
             Ok(0) | Err(_) => return Err(self.break_off()),
@@ -65,7 +65,7 @@ impl Conversation {
         self.count()
     }
 
-    /// What of an unfinished message is in memory counts.
+    /// Charges the buffered part of an unfinished message to its budgets.
     pub(super) fn count(&mut self) -> Result<(), Gone> {
         let counted = match self.reader.unfinished() {
             Some((kind, size, came)) => self.bounds.unfinished(kind, size, came),
@@ -77,10 +77,10 @@ impl Conversation {
         counted.map_err(|excess| self.refuse(excess))
     }
 
-    /// The next message that is an answer.
+    /// Waits for the next message of an answer.
     ///
     /// # Errors
-    /// The stream is gone, or was broken off for what came.
+    /// The stream is gone, or was aborted because of what arrived.
     pub fn receive(&mut self) -> Result<Message<'_>, Gone> {
         self.ready()?;
         self.take()
@@ -110,7 +110,7 @@ impl Conversation {
         }
     }
 
-    /// The next message that is an answer, if it has come.
+    /// The next message of an answer, if it has arrived.
     ///
     /// # Errors
     /// As for `receive`.
@@ -128,7 +128,7 @@ impl Conversation {
         self.take().map(Some)
     }
 
-    /// Reads to the next ReadyForQuery, whatever comes before it.
+    /// Reads up to the next ReadyForQuery and discards everything before it.
     ///
     /// # Errors
     /// As for `receive`.
@@ -137,7 +137,7 @@ impl Conversation {
         Ok(())
     }
 
-    /// True if something had come.
+    /// Reads what has arrived. True if there was anything.
     pub(super) fn read_ahead(&mut self) -> io::Result<bool> {
         match self.stream.try_read(self.reader.room()) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -160,7 +160,7 @@ pub(super) fn note(notices: &Notices, fields: &[u8]) {
     notices.push(Notice { severity, sqlstate, message });
 }
 
-/// `None`: it is none.
+/// `None`: the body is malformed.
 fn notification(body: &[u8]) -> Option<Notification> {
     let mut fields = Fields::of(body);
     let pid = fields.u32()?.cast_signed();

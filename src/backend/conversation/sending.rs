@@ -1,24 +1,24 @@
-//! What goes out. PostgreSQL may take nothing until its answers are read.
+//! Sending. PostgreSQL may stop reading until its answers are read.
 
 use std::io;
 
 use super::{Conversation, Gone};
 use crate::error::Excess;
 
-/// While PostgreSQL takes nothing, so much of its answers is read ahead: it may be waiting
-/// for that before it takes more. No call that is sent in one write has answers of so many
-/// bytes that are of any use.
+/// Most bytes of answers that are buffered while PostgreSQL does not read: it may be
+/// waiting for its answers to be read. No call that is sent in one write has useful answers
+/// of that size.
 const AHEAD: usize = 16 << 20;
 
-/// So many reads are for what PostgreSQL has said before it took nothing more.
+/// Most reads for the error that PostgreSQL sent before it stopped reading.
 const GASPS: usize = 16;
 
 impl Conversation {
-    /// Sends what is in `out`. While PostgreSQL takes nothing, its answers are read, so
-    /// that both sides never wait for each other.
+    /// Sends the content of `out`. While PostgreSQL does not read, its answers are read, so
+    /// that the two sides never wait for each other.
     ///
     /// # Errors
-    /// The stream is gone; what PostgreSQL said before that is in the facts.
+    /// The stream is gone. An error that PostgreSQL sent before is in the facts.
     pub fn send(&mut self) -> Result<(), Gone> {
         let out = std::mem::take(&mut self.out);
         let sent = self.write(out.bytes());
@@ -48,8 +48,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// What has come while something goes out: what nobody waits for is taken note of, and
-    /// the rest counts.
+    /// Handles what arrived during a write: notices and the like are recorded, answers are
+    /// counted.
     fn hold_ahead(&mut self) -> Result<(), Gone> {
         self.arrived()?;
         let size = self.reader.capacity();
@@ -60,7 +60,7 @@ impl Conversation {
         held.map_err(|excess| self.refuse(excess))
     }
 
-    /// PostgreSQL takes nothing more, but may have said why. That is short.
+    /// PostgreSQL no longer reads, but may have sent the reason, which is short.
     fn last_gasp(&mut self) {
         for _ in 0..GASPS {
             if !matches!(self.read_ahead(), Ok(true)) {

@@ -1,4 +1,4 @@
-//! Where a COPY command takes its data from, or sends it to.
+//! The direction of a COPY command.
 
 /// What a COPY needs of its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,9 +14,9 @@ pub enum Direction {
 /// The direction of a COPY command; `None` for anything else, and for what
 /// PostgreSQL will refuse.
 ///
-/// Only FROM or TO outside all parentheses and quotes counts; what stands behind
-/// it must be a string or PROGRAM for a file or program of the server. PostgreSQL
-/// takes STDIN and STDOUT for the same thing.
+/// Only FROM or TO outside all parentheses and quotes counts; what follows must be a string
+/// or PROGRAM for a file or program of the server. PostgreSQL treats STDIN and STDOUT
+/// alike.
 pub fn direction(sql: &str) -> Option<Direction> {
     let mut tokens = Tokens { rest: sql };
     let mut depth = 0usize;

@@ -1,4 +1,4 @@
-//! Several things in one write: the statements of an atomic call, and what is sent behind
+//! Pipelining: the statements of an atomic call in one write, and the reset together with
 //! the last statement of a session.
 
 use std::collections::VecDeque;
@@ -12,16 +12,17 @@ use crate::backend::session::{Coming, Done, Rows, RunError, Sent};
 use crate::clock;
 use crate::core::transaction::TransactionState;
 
-/// More than so many bytes of a call are not sent ahead: while they go out, nobody reads
-/// the answers of those that came first.
+/// The most bytes of a call that are sent ahead: during the write, the answers of the first
+/// statements are not processed.
 const AHEAD_MAX: usize = 256 << 10;
 
 impl PgBackend {
-    /// Sends as much of a call as may go out before its first answer is there.
+    /// Sends as much of a call as is allowed before its first answer.
     ///
-    /// An atomic call of statements that change no meanings goes out whole. Its COMMIT is
-    /// held back if one of them returns rows: their size is known only when they are
-    /// there, and a result that is too large must still mean that nothing was applied.
+    /// An atomic call is sent whole if its statements do not change the meaning of texts.
+    /// Its COMMIT is held back if one of them returns rows: their size is known only once
+    /// they have arrived, and a result that is too large must still mean that nothing was
+    /// applied.
     pub(super) fn send_ahead(&mut self, coming: Coming<'_>) {
         if self.catch_up("").is_err() {
             return;
@@ -56,8 +57,8 @@ impl PgBackend {
             statements.iter().zip(known).try_for_each(|(statement, (prepared, cached))| {
                 let limit = limit_of(&statement.sql, coming.max_rows);
                 self.write_statement(&prepared, &statement.parameters, limit)?;
-                // Each answer comes when it is there: a statement's clock starts when the
-                // one before it has ended.
+                // Flush makes PostgreSQL send each answer at once: a statement's timeout
+                // starts when the one before it has ended.
                 self.conversation.out.flush();
                 let (sql, prepared) = (statement.sql.clone(), Some(prepared));
                 steps.push_back(Step { sql, prepared, limit, cached });
@@ -72,7 +73,7 @@ impl PgBackend {
             true => self.write_command("COMMIT"),
             false => Ok(()),
         });
-        // The statement's turn will tell what is wrong with it.
+        // The error is reported when the statement is run.
         if written.is_err() {
             return self.conversation.out.clear();
         }
@@ -85,12 +86,12 @@ impl PgBackend {
         }
         self.ahead.steps = steps;
         self.conversation.bounds.start_statement();
-        // The first of them reports what has become of the stream.
+        // The first of them reports the state of the stream.
         let _ = self.conversation.send();
     }
 
-    /// The statements of a call as they are prepared; those that were not are prepared in
-    /// one write. `None`: not all of them are.
+    /// The prepared statements of a call; missing ones are prepared in one write. `None`:
+    /// not all of them could be prepared.
     fn prepare_together(&mut self, coming: &Coming<'_>) -> Option<Vec<(Arc<Prepared>, bool)>> {
         let (now, settings) = (clock::now(), self.conversation.facts.settings);
         let mut missing: Vec<&str> = Vec::new();
@@ -117,7 +118,8 @@ impl PgBackend {
         all.collect()
     }
 
-    /// Writes a command of ours. It takes PostgreSQL no time to understand it anew.
+    /// Writes a command of the service. Parsing it each time costs PostgreSQL almost
+    /// nothing.
     fn write_command(&mut self, sql: &str) -> Result<(), RunError> {
         let out = &mut self.conversation.out;
         let written = out.parse("", sql).and_then(|()| out.bind("", &[], &[]));
@@ -126,7 +128,7 @@ impl PgBackend {
         written.map_err(|_| RunError::Unsupported("too long"))
     }
 
-    /// Reads the answers that nobody wants any more.
+    /// Reads and discards the answers that are no longer needed.
     pub(super) fn leave_ahead(&mut self) -> Result<(), RunError> {
         if self.ahead.is_awaited() {
             self.ahead.steps.clear();
@@ -137,13 +139,13 @@ impl PgBackend {
         Ok(())
     }
 
-    /// Reads what was sent before and is not what is wanted now.
+    /// Reads what was sent ahead, unless it is this statement's answer.
     pub(super) fn catch_up(&mut self, sql: &str) -> Result<(), RunError> {
         if self.ahead.steps.front().is_some_and(|step| step.sql != sql) {
             self.leave_ahead()?;
         }
         if !self.ahead.is_awaited() && self.is_being_reset() {
-            // Somebody goes on in a session that was to be given back.
+            // The session is used further, although it was to be given back.
             self.tainted |= !self.make_new();
         }
         Ok(())
@@ -158,19 +160,19 @@ impl PgBackend {
     }
 
     fn read_step(&mut self, step: &Step, rows: &mut dyn Rows) -> Result<Done, RunError> {
-        let told = self.until_end(step.prepared.as_deref(), rows)?;
-        if told.is_err() {
-            // PostgreSQL leaves out all that came behind it.
+        let reply = self.until_end(step.prepared.as_deref(), rows)?;
+        if reply.is_err() {
+            // PostgreSQL skips everything after it, up to the Sync.
             self.ahead.steps.clear();
             self.statements.forget(&step.sql);
         }
-        let end = match told {
+        let end = match reply {
             Ok(end) if self.ahead.is_awaited() => end,
-            told => self.settle(told)?,
+            reply => self.settle(reply)?,
         };
         let done = self.done(end, step.limit)?;
         if self.ahead.is_awaited() {
-            // PostgreSQL tells its state at the end of all of them.
+            // PostgreSQL reports its transaction state only at the end of all of them.
             self.conversation.is_in(match done.command_tag.as_str() {
                 "COMMIT" | "ROLLBACK" => TransactionState::None,
                 _ => TransactionState::Open,

@@ -1,11 +1,11 @@
-//! What was sent and not answered yet.
+//! Statements that were sent and not answered yet.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::backend::pg::prepared::Prepared;
 
-/// What was sent and not answered yet. All of it ends with one ReadyForQuery.
+/// Statements that were sent and not answered yet. One ReadyForQuery follows all of them.
 #[derive(Default)]
 pub(super) struct Ahead {
     pub(super) steps: VecDeque<Step>,
@@ -21,14 +21,14 @@ pub(super) struct Step {
 }
 
 impl Ahead {
-    /// True if something is to be read yet.
+    /// True if an answer is still to be read.
     pub(super) fn is_awaited(&self) -> bool {
         !self.steps.is_empty()
     }
 }
 
 impl Step {
-    /// A command of ours.
+    /// A command of the service.
     pub(super) fn command(sql: &str) -> Step {
         Step { sql: sql.to_owned(), prepared: None, limit: None, cached: false }
     }

@@ -1,4 +1,4 @@
-//! What an open backend is made of, and what an error means for it.
+//! The parts of an open backend, and the consequences of an error for it.
 
 use std::sync::Arc;
 
@@ -29,33 +29,33 @@ pub struct PgBackend {
     pub(super) canceller: Canceller,
     pub(super) target: SessionTarget,
     pub(super) statements: Statements<Arc<Prepared>>,
-    /// Statements that PostgreSQL may forget.
+    /// Statements that PostgreSQL may deallocate.
     pub(super) closing: Closing,
-    /// Statements that were prepared; each has a number.
+    /// Count of prepared statements, from which their names are made.
     pub(super) numbered: u64,
     pub(super) types: Arc<Types>,
     pub(super) resets: Resets,
-    /// What was sent and not answered yet.
+    /// Statements that were sent and not answered yet.
     pub(super) ahead: Ahead,
     /// The session is given back after the next statement.
     pub(super) ends: bool,
-    /// It serves its holder on, and nobody after.
+    /// It must not be reused after its current holder.
     pub(super) tainted: bool,
     /// The statement that was run last could have had an effect.
     pub(super) bound: bool,
 }
 
-/// What a backend is made of besides its connection.
+/// The parts of a backend besides its connection.
 pub struct BackendParts {
-    /// Whose it is, for the log.
+    /// The tenant, for the log.
     pub tenant: TenantId,
-    /// How to cancel what it runs.
+    /// Cancels its statement.
     pub canceller: Canceller,
-    /// What its server must be.
+    /// The role that its server must have.
     pub target: SessionTarget,
-    /// Prepared statements that it keeps.
+    /// The most prepared statements that it caches.
     pub statement_cache: usize,
-    /// The types that its tenant's statements use.
+    /// The types of the tenant's parameters and columns.
     pub types: Arc<Types>,
 }
 
@@ -82,7 +82,7 @@ impl PgBackend {
         }
     }
 
-    /// The connection is no longer what it was.
+    /// Aborts the connection, and returns the error.
     pub(super) fn lost(&mut self, sent: Sent) -> RunError {
         self.tainted = true;
         self.ahead = Ahead::default();
@@ -101,28 +101,28 @@ impl PgBackend {
         RunError::Lost { fault, sent, excess }
     }
 
-    /// PostgreSQL has sent what it may not, here.
+    /// Aborts the connection because of what PostgreSQL sent, and returns the error.
     pub(super) fn garbled(&mut self, excess: Excess, sent: Sent) -> RunError {
         self.conversation.refuse(excess);
         self.lost(sent)
     }
 
-    /// PostgreSQL says no, and goes on.
+    /// The error of a statement; the session is usable.
     pub(super) fn faulted(&mut self, fault: Box<PgFault>) -> RunError {
         self.tainted |= sqlstate::is_poison(&fault.sqlstate);
-        // It serves its holder on, and nobody after.
+        // It must not be reused after its current holder.
         self.tainted |= self.target.is_suspected_by(&fault.sqlstate);
         RunError::Fault(fault)
     }
 
-    /// PostgreSQL has no statement of ours any more.
+    /// Forgets all prepared statements, which PostgreSQL no longer has.
     pub(super) fn forget_statements(&mut self) {
         self.statements.clear();
         self.resets.forget();
         self.closing.take();
     }
 
-    /// Runs a command of the user's, and keeps the books.
+    /// Runs a user's command, and updates the caches by what it may have changed.
     pub(super) fn run_user_command(
         &mut self,
         sql: &str,
@@ -155,7 +155,8 @@ impl PgBackend {
     }
 }
 
-/// What can bring a session back to UTF8, and has no text but its own.
+/// True for a command that can restore client_encoding to UTF8, and carries no text that
+/// depends on it.
 fn leaves_encoding(sql: &str) -> bool {
     matches!(
         first_keyword(sql).as_str(),

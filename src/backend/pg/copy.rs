@@ -7,23 +7,23 @@ use crate::error::{Excess, PgFault};
 use crate::pgwire::fault::fault_in;
 use crate::pgwire::message::{rows_of, Message};
 
-/// Data goes out in parts of this size, so that it is in memory once.
+/// The size of the parts in which data is sent, so that it is in memory only once.
 const PART_BYTES: usize = 32 << 10;
 
-/// What PostgreSQL has answered so far.
+/// PostgreSQL's answer so far.
 #[derive(Default)]
 struct Answer {
     tag: Option<String>,
     failed: Option<Box<PgFault>>,
 }
 
-/// How the data of a COPY came to an end.
+/// How the data of a COPY ended.
 enum Fed {
-    /// There is no more.
+    /// It is complete.
     Whole,
-    /// It is not to be completed.
+    /// The source aborted it.
     Broken,
-    /// PostgreSQL wants no more.
+    /// PostgreSQL ended the COPY.
     Refused,
 }
 
@@ -35,7 +35,7 @@ impl PgBackend {
     ) -> Result<Done, RunError> {
         self.start_copy(sql, true)?;
         let mut answer = Answer::default();
-        // PostgreSQL would drop a Sync that comes while it takes data; so that comes last.
+        // PostgreSQL drops a Sync that arrives during the data, so it is sent last.
         if !self.takes_data(&mut answer)? {
             self.conversation.out.sync();
             return self.copied(answer, Sent::Whole);
@@ -74,7 +74,7 @@ impl PgBackend {
         talk.send().map_err(|_| self.lost(Sent::Whole))
     }
 
-    /// Waits until PostgreSQL takes data. False: it will take none.
+    /// Waits until PostgreSQL accepts data. False: it will accept none.
     fn takes_data(&mut self, answer: &mut Answer) -> Result<bool, RunError> {
         loop {
             match self.conversation.receive() {
@@ -97,11 +97,11 @@ impl PgBackend {
         }
     }
 
-    /// Sends data until there is no more.
+    /// Sends the data.
     fn feed(&mut self, source: &mut dyn Source, answer: &mut Answer) -> Result<Fed, RunError> {
         loop {
             let piece = source.next();
-            // PostgreSQL does not wait for the end to say what is wrong.
+            // PostgreSQL reports an error before the end of the data.
             match self.conversation.next_if_here() {
                 Err(_) => return Err(self.lost(Sent::Part)),
                 Ok(None) => {}
@@ -160,7 +160,7 @@ impl PgBackend {
         self.ended(answer)
     }
 
-    /// Sends what ends a COPY, and reads its answer.
+    /// Sends the Sync after a COPY, and reads the answer.
     fn copied(&mut self, mut answer: Answer, sent: Sent) -> Result<Done, RunError> {
         if self.conversation.send().is_err() {
             return Err(self.lost(sent));
@@ -181,7 +181,7 @@ impl PgBackend {
         }
     }
 
-    /// What comes last counts, such as a deferred constraint that fails.
+    /// The last message decides: a deferred constraint may still fail.
     fn ended(&mut self, answer: Answer) -> Result<Done, RunError> {
         match (answer.failed, answer.tag) {
             (Some(fault), _) => Err(self.faulted(fault)),

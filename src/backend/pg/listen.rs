@@ -1,4 +1,4 @@
-//! Channels, as a backend listens to them that does nothing else.
+//! LISTEN and UNLISTEN, on a backend dedicated to them.
 
 use crate::backend::pg::body::PgBackend;
 use crate::backend::pg::question::simple;
@@ -6,7 +6,8 @@ use crate::backend::session::{RunError, Sent};
 use crate::core::channels::Change;
 
 impl PgBackend {
-    /// In one message, so that it happens as a whole. What has come before is kept.
+    /// Sends the changes in one message, so that they apply as a whole. Notifications that
+    /// arrived before are kept.
     pub(super) fn change_channels(&mut self, change: &Change) -> Result<(), RunError> {
         let says =
             |word: &str, channel: &String| format!("{word} \"{}\"; ", channel.replace('"', "\"\""));

@@ -1,4 +1,4 @@
-//! One open backend: what is said to PostgreSQL, and what that means.
+//! One open backend of PostgreSQL.
 
 mod ahead;
 mod awaited;

@@ -1,28 +1,28 @@
-//! What the text of a statement says of it, read once and kept with it.
+//! Properties of a statement derived from its text, once, and cached with it.
 
 use crate::backend::copy::{direction, Direction};
 use crate::backend::keyword::{first_keyword, words};
 
-/// What a text says.
+/// Properties of a statement's text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Nature {
-    /// Where the data of a COPY go.
+    /// The direction of a COPY.
     pub(super) direction: Option<Direction>,
-    /// Run outside a transaction, it leaves none open.
+    /// Outside a transaction, it leaves none open.
     pub(super) leaves_none_open: bool,
-    /// Settings, names or types may be others afterwards.
+    /// It may change settings, names or types.
     pub(super) may_change_meanings: bool,
-    /// A transaction, or a part of one, is taken back.
+    /// It rolls back a transaction or a part of one.
     pub(super) goes_back: bool,
-    /// It may put a statement of its own in the place of one of ours.
+    /// It may replace one of the service's prepared statements.
     pub(super) may_replace_ours: bool,
-    /// It stands for something else: a cursor or a statement of the user's, whose result
-    /// PostgreSQL looks at only when it prepares this one.
+    /// It refers to a cursor or a statement of the user's, whose result columns PostgreSQL
+    /// determines only when it prepares this one.
     pub(super) is_another_each_time: bool,
 }
 
 impl Nature {
-    /// What this text says.
+    /// The properties of this text.
     pub(super) fn of(sql: &str) -> Nature {
         let first = first_keyword(sql);
         let first = first.as_str();
@@ -40,9 +40,9 @@ impl Nature {
     }
 }
 
-/// True unless the statement is of a kind that leaves settings, names and types
-/// as they are. PostgreSQL notices much by itself, but not a temporary table that
-/// hides another, nor a literal that TimeZone would now read otherwise.
+/// True unless this kind of statement leaves settings, names and types unchanged.
+/// PostgreSQL notices many changes by itself, but not a temporary table that hides another,
+/// nor a literal that a new TimeZone changes.
 fn may_change_meanings(sql: &str) -> bool {
     let mut words = words(sql);
     match words.next().as_deref() {
@@ -51,14 +51,14 @@ fn may_change_meanings(sql: &str) -> bool {
             | "MOVE" | "CLOSE" | "SHOW" | "LOCK" | "LISTEN" | "UNLISTEN" | "NOTIFY" | "ANALYZE",
         )
         | None => false,
-        // ROLLBACK takes back what was unsettled, and that is all it changes.
+        // ROLLBACK only undoes changes that were already recorded as unsettled.
         Some("ROLLBACK" | "ABORT") => false,
         Some(
             first @ ("SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "WITH" | "VALUES"
             | "TABLE" | "EXPLAIN" | "COPY"),
         ) => {
-            // SELECT INTO makes a table; INSERT INTO does not. A word too many
-            // costs a round trip only.
+            // SELECT INTO makes a table; INSERT INTO does not. A false match costs only a
+            // round trip.
             let lower = sql.to_ascii_lowercase();
             let into = lower.contains("into") && !lower.trim_start().starts_with("insert");
             // EXPLAIN ANALYZE runs what it explains.

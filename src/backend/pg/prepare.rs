@@ -1,4 +1,4 @@
-//! Statements are prepared, and the types of their parameters and columns found out.
+//! Prepares statements, and resolves the types of their parameters and columns.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::error::{Excess, PgFault};
 use crate::pgwire::fault::fault_in;
 use crate::pgwire::message::{self, ColumnField, Message};
 
-/// What PostgreSQL says of a statement.
+/// PostgreSQL's description of a statement.
 #[derive(Default)]
 struct Described {
     parameters: Vec<u32>,
@@ -19,14 +19,15 @@ struct Described {
 }
 
 impl PgBackend {
-    /// A name for a statement that is to be kept, or none.
+    /// A name for a statement that is to be cached, or none.
     fn name(&mut self, named: bool) -> Name {
         self.numbered += u64::from(named);
         let name = if named { format!("connpool.{}", self.numbered) } else { String::new() };
         Name::new(name, &self.closing)
     }
 
-    /// Writes what prepares a statement, and before it what PostgreSQL may forget.
+    /// Writes the messages that prepare a statement, after a Close for each statement no
+    /// longer needed.
     fn write_prepare(&mut self, name: &str, sql: &str) -> Result<(), RunError> {
         let closed = self.closing.take();
         let out = &mut self.conversation.out;
@@ -34,13 +35,13 @@ impl PgBackend {
         let written = written.and_then(|()| out.parse(name, sql));
         if written.and_then(|()| out.describe(name)).is_err() {
             out.clear();
-            return Err(RunError::Unsupported("sql must not be so long"));
+            return Err(RunError::Unsupported("sql is too long for one message of the protocol"));
         }
         out.sync();
         Ok(())
     }
 
-    /// Prepares a statement of the user's, under a name if it is to be kept.
+    /// Prepares a user's statement, under a name if it is to be cached.
     pub(super) fn prepare(&mut self, sql: &str, named: bool) -> Result<Arc<Prepared>, RunError> {
         let name = self.name(named);
         self.conversation.bounds.start_question();
@@ -52,8 +53,8 @@ impl PgBackend {
         self.resolve(name, described)
     }
 
-    /// Prepares several that are to be kept, in one write. Those that fail are left out:
-    /// their turn will tell.
+    /// Prepares several statements for the cache in one write. Failures are left out: they
+    /// are reported when the statement is run.
     ///
     /// # Errors
     /// The connection is gone.
@@ -106,7 +107,7 @@ impl PgBackend {
         Ok(Arc::new(Prepared { name, parameters, columns, shapes, texts, is_command: false }))
     }
 
-    /// What PostgreSQL says of a statement, or why it is none.
+    /// Reads PostgreSQL's description of a statement, or its error.
     fn described(&mut self) -> Result<Result<Described, Box<PgFault>>, RunError> {
         let (mut described, mut failed) = (Described::default(), None);
         let mut is_whole = false;

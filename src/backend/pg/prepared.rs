@@ -1,4 +1,4 @@
-//! A statement as PostgreSQL has understood it.
+//! A prepared statement.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,7 +6,7 @@ use crate::backend::session::RunError;
 use crate::core::value::{Column, Value};
 use crate::pgwire::values::{self, Encoded, Shape};
 
-/// Names of statements that PostgreSQL may forget. A leaf lock.
+/// Names of statements that PostgreSQL may deallocate. A leaf lock.
 #[derive(Clone, Default)]
 pub(super) struct Closing(Arc<Mutex<Vec<String>>>);
 
@@ -21,14 +21,14 @@ impl Closing {
     }
 }
 
-/// The name of a statement in PostgreSQL, which is closed once nobody needs it.
+/// The name of a statement in PostgreSQL. Its drop schedules the Close.
 pub(super) struct Name {
     name: String,
     closing: Closing,
 }
 
 impl Name {
-    /// A name; empty for a statement that is not kept.
+    /// A name; empty for a statement that is not cached.
     pub(super) fn new(name: String, closing: &Closing) -> Name {
         Name { name, closing: closing.clone() }
     }
@@ -47,17 +47,17 @@ impl Drop for Name {
     }
 }
 
-/// A statement that PostgreSQL has understood.
+/// A statement that PostgreSQL has prepared.
 pub(super) struct Prepared {
     pub(super) name: Name,
     pub(super) parameters: Vec<Shape>,
-    /// What its rows have.
+    /// The columns of its rows.
     pub(super) columns: Vec<Column>,
-    /// How they are read.
+    /// The shapes of the columns.
     pub(super) shapes: Vec<Shape>,
-    /// Which of them come as text.
+    /// Which columns are sent as text.
     pub(super) texts: Vec<bool>,
-    /// It is a command that PostgreSQL is to understand with its run.
+    /// A command that is parsed and run in one write.
     pub(super) is_command: bool,
 }
 
@@ -74,7 +74,7 @@ impl Prepared {
         }
     }
 
-    /// Bytes of memory that it holds, about.
+    /// Approximate bytes of memory.
     pub(super) fn memory(&self) -> usize {
         let named = |column: &Column| column.name.len() + column.type_name.len();
         let each = size_of::<Column>() + 2 * size_of::<Shape>();
@@ -82,7 +82,7 @@ impl Prepared {
         size_of::<Prepared>() + shapes + self.columns.iter().map(named).sum::<usize>()
     }
 
-    /// Its name in PostgreSQL; empty for the one that is not kept.
+    /// Its name in PostgreSQL; empty for the unnamed statement.
     pub(super) fn name(&self) -> &str {
         self.name.as_str()
     }

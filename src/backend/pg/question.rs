@@ -1,4 +1,4 @@
-//! What the service asks PostgreSQL for itself.
+//! Queries of the service's own.
 
 use crate::backend::conversation::{Conversation, Gone};
 use crate::error::{Excess, PgFault};
@@ -6,10 +6,10 @@ use crate::pgwire::fault::fault_in;
 use crate::pgwire::message::Message;
 use crate::pgwire::row::RawRow;
 
-/// Why a question has no answer: PostgreSQL's refusal, or `None` if it is gone.
+/// Why a query has no answer: PostgreSQL's error, or `None` if the connection is gone.
 pub type NoAnswer = Option<Box<PgFault>>;
 
-/// A round trip that changes nothing.
+/// Makes a round trip that changes nothing.
 pub fn sync(conversation: &mut Conversation) -> Result<(), Gone> {
     conversation.bounds.start_question();
     conversation.out.sync();
@@ -17,10 +17,10 @@ pub fn sync(conversation: &mut Conversation) -> Result<(), Gone> {
     conversation.skip()
 }
 
-/// Runs commands as one message, and hands over the values of their rows as text.
+/// Runs commands in one message, and passes the values of their rows to `row` as text.
 ///
 /// # Errors
-/// PostgreSQL's refusal, or `None` if it is gone.
+/// PostgreSQL's error, or `None` if the connection is gone.
 pub fn simple(
     conversation: &mut Conversation,
     sql: &str,
@@ -51,7 +51,7 @@ pub fn simple(
     }
 }
 
-/// Asks what has yes or no for an answer.
+/// Runs a query whose first value is yes (`on`, `t`) or no.
 ///
 /// # Errors
 /// As for `simple`.

@@ -1,4 +1,4 @@
-//! A session is made as new.
+//! Resets a session to its state after login.
 
 use std::io;
 
@@ -14,27 +14,27 @@ use crate::pgwire::row::RawRow;
 use crate::pgwire::values::Encoded;
 use crate::random;
 
-/// What the steps have told.
+/// The answers to the steps.
 #[derive(Default)]
-struct Told {
+struct Answers {
     seen: Option<Seen>,
-    /// The settings that plans hold, afterwards.
+    /// The settings that plans depend on, after the reset.
     settings: Option<String>,
     failed: Option<Box<PgFault>>,
 }
 
-/// What [`Step::Look`] has seen.
+/// The answer to [`Step::Look`].
 struct Seen {
     settings: String,
     has_temporary: bool,
     listens: bool,
     has_cursors: bool,
-    /// The user has PREPAREd statements.
+    /// The user has statements of SQL's PREPARE.
     has_prepared: bool,
 }
 
 impl Seen {
-    /// `None`: it is not what was asked for.
+    /// `None`: the row is not the expected one.
     fn read(body: &[u8]) -> Option<Seen> {
         let row = RawRow::read(body, 9)?;
         let text = |value: Option<&[u8]>| {
@@ -53,25 +53,26 @@ impl Seen {
 }
 
 impl PgBackend {
-    /// Rolls back and makes the session as new. False: it must be closed.
+    /// Rolls back and restores the session to its state after login. False: it must be
+    /// closed.
     pub(super) fn make_new(&mut self) -> bool {
         let reported = self.conversation.facts.settings;
-        let told = match self.resets.sent.take() {
+        let answers = match self.resets.sent.take() {
             Some(steps) => {
                 let late = reported != self.resets.reported && !steps.contains(&Step::Plans);
                 match self.read_steps(&steps) {
-                    // A cancel of the statement before it came late.
-                    Some(Told { failed: Some(fault), .. })
+                    // A late cancel of the previous statement hit the reset.
+                    Some(Answers { failed: Some(fault), .. })
                         if fault.sqlstate == sqlstate::QUERY_CANCELED =>
                     {
                         self.take_steps()
                     }
-                    told => told.map(|told| (told, late)),
+                    answers => answers.map(|answers| (answers, late)),
                 }
             }
             None => self.take_steps(),
         };
-        let Some((Told { seen: Some(seen), settings, failed: None }, late)) = told else {
+        let Some((Answers { seen: Some(seen), settings, failed: None }, late)) = answers else {
             return false;
         };
         let fresh = settings.is_some();
@@ -84,8 +85,8 @@ impl PgBackend {
         clean && self.conversation.facts.transaction == TransactionState::None
     }
 
-    /// Takes the steps now. `None`: PostgreSQL is gone.
-    fn take_steps(&mut self) -> Option<(Told, bool)> {
+    /// Sends the steps and reads their answers. `None`: the connection is gone.
+    fn take_steps(&mut self) -> Option<(Answers, bool)> {
         let rolls_back = self.conversation.facts.transaction.is_open();
         // ROLLBACK outside a transaction would put a warning into the server's log.
         if rolls_back {
@@ -98,21 +99,22 @@ impl PgBackend {
         if rolls_back {
             self.passes()?;
         }
-        self.read_steps(&steps).map(|told| (told, false))
+        self.read_steps(&steps).map(|answers| (answers, false))
     }
 
-    /// Writes the steps; `touched` if the statement before them may change what texts mean.
+    /// Writes the steps; `touched` if the statement before them may change the meaning of
+    /// texts.
     ///
-    /// Plans that functions keep hold constants as a former lease's TimeZone read them.
-    /// They are discarded, which makes PostgreSQL plan every kept statement anew, only
-    /// where something may have changed what a plan can hold.
+    /// Cached plans of functions contain constants that were parsed under a former lease's
+    /// TimeZone. Discarding them makes PostgreSQL replan every cached statement, so it is
+    /// done only if something may have changed that plans depend on.
     pub(super) fn write_reset(&mut self, touched: bool) {
         let touched = self.statements.session_reset() || touched;
         let reported = self.conversation.facts.settings != self.resets.reported;
         let fresh = self.resets.settings.is_none();
         let prepares = !self.resets.prepared;
         let is_taken = |step: &Step| match step {
-            // Steps that are to be prepared are all taken.
+            // Steps that are still to be prepared are all included.
             Step::Plans => prepares || touched || reported || fresh,
             Step::Temporary => prepares || self.resets.has_temporary,
             Step::Settings => fresh,
@@ -126,7 +128,7 @@ impl PgBackend {
                 self.resets.prepared = true;
                 self.resets.sent = Some(steps);
             }
-            // None of them is too long.
+            // Cannot fail: none of the texts is too long.
             Err(_) => self.conversation.out.truncate(before),
         }
     }
@@ -136,7 +138,7 @@ impl PgBackend {
         for name in self.closing.take() {
             out.close(&name)?;
         }
-        // A fresh one, so that random() of one lease tells nothing about the next.
+        // A fresh seed, so that random() of one lease reveals nothing about the next.
         let seed = [Encoded::Text(random::seed().to_string().into())];
         for step in steps {
             let (name, sql) = step.statement();
@@ -151,12 +153,12 @@ impl PgBackend {
         Ok(())
     }
 
-    /// True if the reset was sent with the last statement and not read yet.
+    /// True if the reset was sent with the last statement and its answer not read yet.
     pub(super) fn is_being_reset(&self) -> bool {
         self.resets.sent.is_some()
     }
 
-    /// Reads to the next ReadyForQuery. `None`: there was an error.
+    /// Reads up to the next ReadyForQuery. `None`: there was an error.
     fn passes(&mut self) -> Option<()> {
         loop {
             match self.conversation.receive().ok()? {
@@ -167,10 +169,10 @@ impl PgBackend {
         }
     }
 
-    /// `None`: PostgreSQL is gone.
-    fn read_steps(&mut self, steps: &[Step]) -> Option<Told> {
+    /// `None`: the connection is gone.
+    fn read_steps(&mut self, steps: &[Step]) -> Option<Answers> {
         self.conversation.bounds.start_question();
-        let mut told = Told::default();
+        let mut answers = Answers::default();
         let mut steps = steps.iter();
         let mut step = steps.next();
         loop {
@@ -178,14 +180,14 @@ impl PgBackend {
                 Message::Closed | Message::Parsed | Message::Bound => continue,
                 Message::Row(body) if step == Some(&Step::Look) => match Seen::read(body) {
                     Some(seen) => {
-                        told.seen = Some(seen);
+                        answers.seen = Some(seen);
                         continue;
                     }
                     None => Excess::Garbage(b'D'),
                 },
                 Message::Row(body) if step == Some(&Step::Settings) => match last_value(body) {
                     Some(settings) => {
-                        told.settings = Some(settings);
+                        answers.settings = Some(settings);
                         continue;
                     }
                     None => Excess::Garbage(b'D'),
@@ -195,10 +197,12 @@ impl PgBackend {
                     continue;
                 }
                 Message::Error(fields) => {
-                    told.failed = Some(Box::new(fault_in(fields)));
+                    answers.failed = Some(Box::new(fault_in(fields)));
                     continue;
                 }
-                Message::Ready(_) if step.is_none() || told.failed.is_some() => return Some(told),
+                Message::Ready(_) if step.is_none() || answers.failed.is_some() => {
+                    return Some(answers)
+                }
                 Message::Ready(_) => Excess::OutOfTurn("before a reset has ended"),
                 _ => Excess::OutOfTurn("in a reset"),
             };
@@ -207,7 +211,7 @@ impl PgBackend {
         }
     }
 
-    /// Does what only the answer of the steps has shown to be needed.
+    /// Runs the commands that the answers of the steps have shown to be needed.
     fn finish(&mut self, seen: Seen, differs: bool) -> bool {
         let mut sql = String::new();
         if seen.has_prepared {

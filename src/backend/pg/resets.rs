@@ -1,22 +1,22 @@
-//! What a reset consists of, and what is remembered from one to the next.
+//! The steps of a reset, and what is remembered from one reset to the next.
 
 /// One command of a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Takes back what functions can take back, and tells what else there is.
+    /// Restores what functions can restore, and reports what else is needed.
     Look,
     ResetAll,
     Plans,
     Temporary,
-    /// Nothing tells whether a session has used a sequence.
+    /// PostgreSQL does not show whether a session has used a sequence.
     Sequences,
-    /// Tells the settings that plans hold as they are by now.
+    /// Reports the settings that plans depend on.
     Settings,
 }
 
-/// Settings that a plan can hold the meaning of, and that PostgreSQL does not report: how
-/// a literal of money, of an array or of a time was read, how a text was parsed, how a
-/// value was written as text, what a name stands for.
+/// Settings that a plan can depend on and that PostgreSQL does not report by itself: how a
+/// literal of money, of an array or of a time was read, how a text was parsed, how a value
+/// was written as text, what a name refers to.
 macro_rules! settings {
     () => {
         "pg_catalog.concat_ws('|', pg_catalog.current_setting('lc_monetary', true), \
@@ -36,11 +36,11 @@ macro_rules! settings {
     };
 }
 
-/// A setting that is set to NULL goes back to where the login has left it. What a session
-/// has besides is looked for where PostgreSQL shows it, which takes less than the command
-/// against it; that is run only where there is something. Functions are schema-qualified,
-/// because a database may have a search_path of its own that shadows them, and there are
-/// no operators.
+/// A setting that is set to NULL returns to its value after login. Other state is looked up
+/// where PostgreSQL shows it, which costs less than the command that clears it; the command
+/// is run only if there is something to clear. Functions are schema-qualified, because a
+/// database may have a search_path of its own that shadows them, and there are no
+/// operators.
 const LOOK: &str = concat!(
     "SELECT pg_catalog.set_config('session_authorization', NULL, false), \
      pg_catalog.set_config('role', NULL, false), \
@@ -52,19 +52,19 @@ const LOOK: &str = concat!(
      EXISTS (SELECT FROM pg_catalog.pg_prepared_statement() WHERE from_sql)"
 );
 
-/// What deallocates the statements that the user has PREPAREd. To ask for it each time
-/// takes PostgreSQL more than all commands of a reset.
+/// Deallocates the statements of the user's PREPARE. Run each time, it would cost
+/// PostgreSQL more than all other commands of a reset.
 pub(super) const DEALLOCATE: &str = "SELECT pg_catalog.string_agg( \
      pg_catalog.concat('DEALLOCATE ', pg_catalog.quote_ident(name), '; '), '') \
      FROM pg_catalog.pg_prepared_statement() WHERE from_sql";
 
 impl Step {
-    /// As they are taken.
+    /// The steps in order.
     pub(super) const ALL: [Step; 6] =
         [Step::Look, Step::ResetAll, Step::Plans, Step::Temporary, Step::Sequences, Step::Settings];
 
-    /// What PostgreSQL says when it is done. A statement that somebody has PREPAREd in its
-    /// place says another thing.
+    /// The command tag of the step. A user's PREPAREd statement in its place has another
+    /// tag.
     pub(super) fn tag(self) -> &'static [u8] {
         match self {
             Step::Look | Step::Settings => b"SELECT 1",
@@ -88,27 +88,27 @@ impl Step {
     }
 }
 
-/// What is remembered from one reset to the next.
+/// State that is remembered from one reset to the next.
 #[derive(Debug, Default)]
 pub(super) struct Resets {
     /// PostgreSQL has the steps as prepared statements.
     pub(super) prepared: bool,
-    /// The settings that plans hold, in a session that is as new.
+    /// The settings that plans depend on, in a session that was reset.
     pub(super) settings: Option<String>,
-    /// How often the server had reported a setting by then.
+    /// How many settings the server had reported by then.
     pub(super) reported: u64,
     /// The session has a schema for temporary objects, which it keeps.
     pub(super) has_temporary: bool,
-    /// The steps that were sent and not read yet.
+    /// The steps whose answers were not read yet.
     pub(super) sent: Option<Vec<Step>>,
 }
 
 impl Resets {
-    /// PostgreSQL may not have the steps any more.
+    /// Forgets that the steps are prepared: PostgreSQL may have dropped them.
     pub(super) fn forget(&mut self) {
         self.prepared = false;
     }
 }
 
-/// Tells the settings that plans hold.
+/// Reports the settings that plans depend on.
 pub(super) const SETTINGS: &str = concat!("SELECT ", settings!());

@@ -1,4 +1,4 @@
-//! Statements are run.
+//! Runs statements.
 
 use std::sync::Arc;
 
@@ -16,18 +16,18 @@ use crate::pgwire::fault::fault_in;
 use crate::pgwire::message::{rows_of, Message};
 use crate::pgwire::row::RawRow;
 
-/// The protocol has a signed number for a row limit, and one more row tells that there
-/// are more.
+/// The protocol's row limit is a signed number, and one more row is requested to detect a
+/// truncated result.
 const LIMIT_MAX: u64 = i32::MAX as u64;
 
 /// How a statement ended.
 pub(super) enum End {
     Complete(String),
-    /// There are more rows than were asked for.
+    /// More rows were left than were requested.
     Suspended,
 }
 
-/// How many rows PostgreSQL is to be asked for at most; `None` = for all of them.
+/// The row limit for PostgreSQL; `None` = all rows.
 pub(super) fn limit_of(sql: &str, wanted: Option<u64>) -> Option<u64> {
     wanted.filter(|limit| *limit < LIMIT_MAX && can_be_left(sql))
 }
@@ -37,23 +37,23 @@ fn is_command(Statement { sql, parameters }: &Statement) -> bool {
     parameters.is_empty() && matches!(sql.as_str(), "BEGIN" | "COMMIT" | "ROLLBACK")
 }
 
-/// What PostgreSQL has told of one statement.
-pub(super) type Told = Result<End, Box<PgFault>>;
+/// PostgreSQL's reply to one statement so far.
+pub(super) type Reply = Result<End, Box<PgFault>>;
 
 impl PgBackend {
-    /// True if a kept statement failed before it ran, because it is not there.
+    /// True if a cached statement failed before it ran, because it does not exist.
     fn is_absent(&self, fault: &PgFault) -> bool {
         fault.sqlstate == sqlstate::NO_SUCH_STATEMENT && !self.bound
     }
 
-    /// True if a kept statement failed before it ran, because its result has other
-    /// columns by now. A statement of the user's that a function runs fails alike.
+    /// True if a cached statement failed before it ran, because its result now has other
+    /// columns. A user's statement inside a function fails alike.
     fn is_stale(&self, fault: &PgFault) -> bool {
         let stale = fault.sqlstate == "0A000" && fault.routine == "RevalidateCachedQuery";
         stale && !self.bound
     }
 
-    /// Runs a statement, prepared before if it was kept.
+    /// Runs a statement, from the cache if it is there.
     pub(super) fn run_prepared(
         &mut self,
         statement: &Statement,
@@ -74,14 +74,15 @@ impl PgBackend {
         };
         match self.read(&kept, statement, rows) {
             Ok(done) => return Ok(Done { cached: true, ..done }),
-            // PostgreSQL saw that its result would look otherwise by now, before it
-            // ran. Inside a transaction it is too late: the error has failed that.
+            // PostgreSQL noticed before it ran that its result has other columns now.
+            // Inside a transaction it cannot be repeated: the error has failed the
+            // transaction.
             Err(RunError::Fault(fault)) if idle && self.is_stale(&fault) => {
                 self.statements.forget(sql);
                 self.catch_up("")?;
             }
             Err(RunError::Fault(fault)) if self.is_absent(&fault) => {
-                // It will not have been the only one.
+                // Other statements are probably missing too.
                 self.forget_statements();
                 self.catch_up("")?;
                 if !idle {
@@ -90,7 +91,7 @@ impl PgBackend {
             }
             Err(error @ RunError::Parameter { .. }) => return Err(error),
             Err(error) => {
-                // It may be the cause; the next one is prepared anew.
+                // The cached statement may be the cause: the next run prepares it again.
                 self.statements.forget(sql);
                 return Err(error);
             }
@@ -98,7 +99,7 @@ impl PgBackend {
         self.run_anew(statement, rows)
     }
 
-    /// Runs a statement that was not prepared before.
+    /// Runs a statement that is not in the cache.
     fn run_anew(&mut self, statement: &Statement, rows: &mut dyn Rows) -> Result<Done, RunError> {
         let sql = &statement.sql;
         let named = self.statements.keeps(sql, Nature::of(sql));
@@ -126,7 +127,8 @@ impl PgBackend {
             true => self.conversation.out.parse("", sql),
             false => Ok(()),
         };
-        let written = understood.map_err(|_| RunError::Unsupported("sql must not be so long"));
+        let written = understood
+            .map_err(|_| RunError::Unsupported("sql is too long for one message of the protocol"));
         let written = written.and_then(|()| self.write_statement(prepared, parameters, limit));
         if let Err(error) = written {
             self.conversation.out.clear();
@@ -142,7 +144,7 @@ impl PgBackend {
         let was_foreign = self.conversation.facts.foreign_encoding;
         let end = self.answer(prepared, rows)?;
         if !was_foreign && self.conversation.facts.foreign_encoding && !prepared.shapes.is_empty() {
-            // From where on it was another one is not to be told.
+            // It is unknown from which value on the encoding differed.
             return Err(RunError::Undecodable {
                 column: prepared.columns.first().map_or_else(String::new, |c| c.name.clone()),
                 why: "the statement has changed client_encoding, which must be UTF8".to_owned(),
@@ -152,11 +154,11 @@ impl PgBackend {
         self.done(end, limit)
     }
 
-    /// What the end of a statement means that had this limit.
+    /// The outcome of a statement that ran with this limit.
     pub(super) fn done(&mut self, end: End, limit: Option<u64>) -> Result<Done, RunError> {
         match (end, limit) {
             (End::Suspended, Some(limit)) => {
-                // PostgreSQL has no last word on a query that it was not asked to end.
+                // PostgreSQL sends no CommandComplete for a suspended portal.
                 let command_tag = format!("SELECT {limit}");
                 Ok(Done { rows_affected: limit, command_tag, cached: false })
             }
@@ -170,7 +172,7 @@ impl PgBackend {
         }
     }
 
-    /// Writes what runs a statement, but for its Sync.
+    /// Writes the messages that run a statement, except the Sync.
     pub(super) fn write_statement(
         &mut self,
         prepared: &Prepared,
@@ -187,18 +189,18 @@ impl PgBackend {
         })
     }
 
-    /// Reads the answer to a statement that was sent alone, to its ReadyForQuery.
+    /// Reads the answer to a statement that was sent alone, up to its ReadyForQuery.
     fn answer(&mut self, prepared: &Prepared, rows: &mut dyn Rows) -> Result<End, RunError> {
-        let told = self.until_end(Some(prepared), rows)?;
-        self.settle(told)
+        let reply = self.until_end(Some(prepared), rows)?;
+        self.settle(reply)
     }
 
-    /// Reads up to the end of a statement.
+    /// Reads the answer to a statement, up to its end.
     pub(super) fn until_end(
         &mut self,
         prepared: Option<&Prepared>,
         rows: &mut dyn Rows,
-    ) -> Result<Told, RunError> {
+    ) -> Result<Reply, RunError> {
         let notices = self.conversation.notices.clone();
         let shapes = prepared.map_or(&[][..], |prepared| &prepared.shapes);
         loop {
@@ -238,12 +240,12 @@ impl PgBackend {
         }
     }
 
-    /// Reads the ReadyForQuery behind a statement. An error may come before it still, such
-    /// as that of a deferred constraint.
-    pub(super) fn settle(&mut self, told: Told) -> Result<End, RunError> {
-        let told = match (told, self.conversation.receive()) {
+    /// Reads the ReadyForQuery after a statement. An error may precede it, such as that of
+    /// a deferred constraint.
+    pub(super) fn settle(&mut self, reply: Reply) -> Result<End, RunError> {
+        let reply = match (reply, self.conversation.receive()) {
             (_, Err(_)) => return Err(self.lost(Sent::Whole)),
-            (told, Ok(Message::Ready(_))) => return told.map_err(|fault| self.faulted(fault)),
+            (reply, Ok(Message::Ready(_))) => return reply.map_err(|fault| self.faulted(fault)),
             (_, Ok(Message::Error(fields))) => Box::new(fault_in(fields)),
             (..) => {
                 let excess = Excess::OutOfTurn("behind a statement");
@@ -251,7 +253,7 @@ impl PgBackend {
             }
         };
         match self.conversation.skip() {
-            Ok(()) => Err(self.faulted(told)),
+            Ok(()) => Err(self.faulted(reply)),
             Err(_) => Err(self.lost(Sent::Whole)),
         }
     }

@@ -1,32 +1,31 @@
-//! The prepared statements of one backend: kept to spare the round trip, dropped
-//! when their text may mean something else by now.
+//! The cache of one backend's prepared statements. A statement is dropped when its text may
+//! have changed its meaning.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::backend::pg::nature::Nature;
 
-/// Longer texts are prepared each time, so that the cache's memory is bounded here
-/// and in PostgreSQL.
+/// Longer texts are not cached, which bounds the cache's memory here and in PostgreSQL.
 const SQL_MAX: usize = 16 << 10;
 
-/// All of one backend together have so much memory here, and none more than a quarter of
-/// it: whoever may create tables, or has a server of his own, decides how wide a result is.
+/// Limit on the memory of one backend's statements; one statement may have a quarter of it.
+/// A client that can create tables, or runs its own server, decides how wide a result is.
 const BYTES_MAX: usize = 512 << 10;
 
-/// Statements by their text, the least recently used of them to go first.
+/// Statements by their text; the least recently used is dropped first.
 pub(super) struct Statements<S> {
     capacity: usize,
     by_sql: HashMap<String, Kept<S>>,
     clock: u64,
-    /// Bytes of memory of all of them.
+    /// Bytes of memory of all statements.
     bytes: usize,
-    /// Something in this transaction changed what texts mean, and its end may
-    /// change it back.
+    /// A statement of this transaction may have changed the meaning of texts; a rollback
+    /// may restore it.
     unsettled: bool,
-    /// Something in this session did, and its reset changes it back.
+    /// A statement of this session may have changed it; the reset restores it.
     touched: bool,
-    /// The settings they were prepared under, by number of changes.
+    /// The number of setting changes when they were prepared.
     settings: u64,
 }
 
@@ -34,21 +33,20 @@ struct Kept<S> {
     statement: S,
     nature: Nature,
     used: u64,
-    /// Bytes of memory, with its text.
+    /// Bytes of memory, including its text.
     bytes: usize,
     /// When it was prepared.
     since: Instant,
 }
 
-/// Some things PostgreSQL never looks at again. The types of parameters stay, also when
-/// the columns that they are for become others: a timestamp for what is a timestamptz
-/// by now would lose its zone. And what a name stands for stays, also when another
-/// session makes something of that name in a schema that comes first. So a statement is
-/// prepared anew after a while.
+/// How long a statement is used. PostgreSQL never re-examines some things. The types of
+/// parameters stay, even if their columns change: a timestamp for a column that is a
+/// timestamptz by now would lose its zone. And a name keeps its meaning, even if another
+/// session creates something of that name in an earlier schema.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
 impl<S: Clone> Statements<S> {
-    /// A cache of so many statements; 0 keeps none.
+    /// A cache for so many statements; 0 disables it.
     pub(super) fn new(capacity: usize) -> Statements<S> {
         let by_sql = HashMap::new();
         Statements {
@@ -62,8 +60,8 @@ impl<S: Clone> Statements<S> {
         }
     }
 
-    /// The statement of this text, if it was prepared before under the settings
-    /// of now, and not too long ago.
+    /// The statement of this text, if it was prepared under the current settings and
+    /// recently enough.
     pub(super) fn get(&mut self, sql: &str, settings: u64, now: Instant) -> Option<S> {
         if settings != self.settings {
             self.settings = settings;
@@ -79,22 +77,22 @@ impl<S: Clone> Statements<S> {
         Some(kept.statement.clone())
     }
 
-    /// The most that are kept.
+    /// The most statements that are cached.
     pub(super) fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// What this text says.
+    /// The properties of this text.
     pub(super) fn nature(&self, sql: &str) -> Nature {
         self.by_sql.get(sql).map_or_else(|| Nature::of(sql), |kept| kept.nature)
     }
 
-    /// True if a statement of this text is kept once it is prepared.
+    /// True if a statement of this text is cached once it is prepared.
     pub(super) fn keeps(&self, sql: &str, nature: Nature) -> bool {
         self.capacity > 0 && sql.len() <= SQL_MAX && !nature.is_another_each_time
     }
 
-    /// Keeps a statement of so many bytes that was just prepared, if such are kept.
+    /// Caches a statement of so many bytes that was just prepared, if it qualifies.
     pub(super) fn keep(&mut self, sql: &str, statement: &S, bytes: usize, since: Instant) {
         let (bytes, nature) = (bytes + sql.len(), Nature::of(sql));
         if !self.keeps(sql, nature) || bytes > BYTES_MAX / 4 {
@@ -109,14 +107,14 @@ impl<S: Clone> Statements<S> {
         self.by_sql.insert(sql.to_owned(), kept);
     }
 
-    /// Drops what goes first, if there is no room for one more.
+    /// Drops the least recently used statement if the cache is full.
     pub(super) fn make_room(&mut self) {
         if self.by_sql.len() >= self.capacity {
             self.drop_oldest();
         }
     }
 
-    /// False: there is none.
+    /// False: the cache is empty.
     fn drop_oldest(&mut self) -> bool {
         let oldest = self.by_sql.iter().min_by_key(|(_, kept)| kept.used);
         let Some(oldest) = oldest.map(|(sql, _)| sql.clone()) else { return false };
@@ -124,27 +122,27 @@ impl<S: Clone> Statements<S> {
         true
     }
 
-    /// Drops one.
+    /// Drops the statement of this text.
     pub(super) fn forget(&mut self, sql: &str) {
         if let Some(gone) = self.by_sql.remove(sql) {
             self.bytes = self.bytes.saturating_sub(gone.bytes);
         }
     }
 
-    /// Drops all.
+    /// Drops all statements.
     pub(super) fn clear(&mut self) {
         self.by_sql.clear();
         self.bytes = 0;
     }
 
-    /// A statement was run, whatever came of it; `in_transaction` afterwards.
+    /// Records that a statement was run, successfully or not; `in_transaction` afterwards.
     pub(super) fn ran(&mut self, nature: Nature, in_transaction: bool) {
         if nature.may_change_meanings {
             self.unsettled = true;
             self.touched = true;
             self.clear();
         }
-        // Back to a savepoint may be behind what changed it.
+        // The savepoint may precede the change.
         if self.unsettled && (nature.goes_back || !in_transaction) {
             self.unsettled = in_transaction;
             self.clear();
@@ -153,8 +151,8 @@ impl<S: Clone> Statements<S> {
 }
 
 impl<S> Statements<S> {
-    /// The session was reset. True if something in it may have changed what texts
-    /// mean.
+    /// Records a reset of the session. True if the session may have changed the meaning of
+    /// texts.
     pub(super) fn session_reset(&mut self) -> bool {
         self.unsettled = false;
         let touched = std::mem::take(&mut self.touched);

@@ -1,5 +1,5 @@
-//! The types of parameters and columns: those that are built in are known, others are
-//! asked for and kept for a while, by all backends of a tenant.
+//! The types of parameters and columns. Built-in types are known; others are queried, and
+//! cached for a while for all backends of a tenant.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,27 +18,27 @@ use crate::pgwire::message::Message;
 use crate::pgwire::row::RawRow;
 use crate::pgwire::values::{Encoded, Shape};
 
-/// Types inside each other. Messages nest no deeper than 100 for most clients, and an
-/// array takes two of those. By domains a type can be as deep as one likes.
+/// The deepest nesting of types. Most clients accept messages nested 100 deep, and an array
+/// takes two levels. Domains can nest types to any depth.
 const LEVELS_MAX: usize = 64;
-/// Longer than so many a tenant's types are not kept.
+/// The most types cached for a tenant.
 const KEPT_MAX: usize = 10_000;
-/// What is known may be renamed, or made anew under the same number.
+/// How long a type is cached: it may be renamed, or recreated under the same OID.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// A name of PostgreSQL has 63 bytes, unless it was built with longer ones.
 const NAME_BYTES: usize = 256;
 
-/// What is known of one type.
+/// A type's properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Known {
     name: Arc<str>,
     made_of: MadeOf,
-    /// The server has no binary form of its values.
+    /// The server has no binary output for it.
     is_text: bool,
 }
 
-/// What a type is made of.
+/// The structure of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum MadeOf {
     Itself,
@@ -49,14 +49,14 @@ enum MadeOf {
     Domain(u32),
 }
 
-/// A type as a statement has it.
+/// A type of a statement, resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
     /// Its name.
     pub name: Arc<str>,
     /// How its values are read.
     pub shape: Shape,
-    /// They come as text: the server has no binary form of them.
+    /// Its values are sent as text: the server has no binary output for it.
     pub is_text: bool,
 }
 
@@ -64,18 +64,17 @@ pub struct Resolved {
 #[derive(Debug, Default)]
 pub struct Types(Mutex<HashMap<u32, (Known, Instant)>>);
 
-/// Built-in types without a binary form: `typsend` is 0 for them, or for their elements.
+/// Built-in types without binary output: `typsend` is 0 for them, or for their elements.
 const TEXT_ONLY: [Type; 4] =
     [Type::ACLITEM, Type::ACLITEM_ARRAY, Type::GTS_VECTOR, Type::GTS_VECTOR_ARRAY];
 
-/// Nothing in it is resolved by name but what stands in pg_catalog.
+/// Every name in it is qualified with pg_catalog.
 const LOOK_UP: &str = "SELECT t.oid, t.typname, t.typtype, t.typelem, t.typbasetype, \
                        t.typsend OPERATOR(pg_catalog.=) 0::pg_catalog.oid \
                        FROM pg_catalog.pg_type t \
                        WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])";
 
-/// Its name. Without one it would take the place of the caller's statement, if that has
-/// none either.
+/// The name of the query's prepared statement. The unnamed statement may be the caller's.
 const NAME: &str = "connpool.types";
 
 fn built_in(oid: u32) -> Option<Known> {
@@ -94,7 +93,7 @@ fn built_in(oid: u32) -> Option<Known> {
 
 impl Types {
     fn lock(&self) -> MutexGuard<'_, HashMap<u32, (Known, Instant)>> {
-        // Whole at every step.
+        // The value is consistent at every step, so a poisoned lock is usable.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -115,11 +114,11 @@ impl Types {
         types.insert(oid, (known, now));
     }
 
-    /// What these types are; asks for those that are not known.
+    /// Resolves these types; queries those that are not known.
     ///
     /// # Errors
-    /// The question has failed, or one of them is nested too deeply or not there; `None`
-    /// if PostgreSQL is gone.
+    /// The query failed, or a type is nested too deeply or does not exist; `None` if the
+    /// connection is gone.
     pub(super) fn resolve(
         &self,
         oids: &[u32],
@@ -129,7 +128,7 @@ impl Types {
         let mut found = HashMap::new();
         let mut wanted: Vec<u32> = oids.to_vec();
         let mut asked = false;
-        // Each round knows what the types of the last one are made of.
+        // Each round queries the parts of the types found in the round before.
         for _ in 0..=LEVELS_MAX {
             wanted.sort_unstable();
             wanted.dedup();

@@ -1,4 +1,4 @@
-//! One socket, which its owner reads and writes and anybody may break off.
+//! A socket that its owner reads and writes, and that any thread may abort.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -23,14 +23,14 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
-    /// Whoever reads waits; otherwise there is `WouldBlock`.
+    /// Reads wait for data; otherwise they return `WouldBlock`.
     waits: AtomicBool,
-    /// The session is being started, and nothing is waited for past `until`.
+    /// The session is being started, and no call waits past `until`.
     starting: AtomicBool,
     until: Instant,
 }
 
-/// The server was silent for as long as it had.
+/// The server did not respond within its time limit.
 #[derive(Debug)]
 pub struct Unresponsive;
 
@@ -43,7 +43,7 @@ impl std::fmt::Display for Unresponsive {
 impl std::error::Error for Unresponsive {}
 
 impl Socket {
-    /// Connects, in `limit`. The session has the rest of that to be started.
+    /// Connects within `limit`, the rest of which is left for starting the session.
     ///
     /// # Errors
     /// The system's.
@@ -67,19 +67,19 @@ impl Socket {
         Ok(Socket { stream, waits, starting, until })
     }
 
-    /// From now on others see to it that nothing is waited for too long.
+    /// Ends the time limit of the start: from now on the operation's limits apply.
     pub fn is_started(&self) {
         self.starting.store(false, Ordering::Relaxed);
     }
 
-    /// Whether reads wait.
+    /// Sets whether reads wait.
     pub fn wait(&self, waits: bool) {
         self.waits.store(waits, Ordering::Relaxed);
     }
 
-    /// Breaks the connection off. Does not block; what waits for it ends.
+    /// Aborts the connection. Does not block; pending waits end.
     pub fn break_off(&self) {
-        // Where it is gone already there is nothing to break off.
+        // An error means that the connection is gone already.
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
@@ -88,8 +88,8 @@ impl Socket {
         self.starting.load(Ordering::Relaxed)
     }
 
-    /// Waits until something comes, or may be written if `writes`, or `other` has
-    /// something; for `limit` at most, if there is one.
+    /// Waits until the socket is readable, or writable if `writes`, or `other` is readable;
+    /// for `limit` at most, if there is one.
     ///
     /// # Errors
     /// The system's; `TimedOut` after `limit`.
@@ -117,7 +117,7 @@ impl Socket {
         }
     }
 
-    /// While the session is being started: waits, but not for ever.
+    /// Limits the wait while the session is being started.
     fn start(&self) -> io::Result<()> {
         if !self.is_starting() {
             return Ok(());
@@ -130,10 +130,10 @@ impl Socket {
         })
     }
 
-    /// Reads what has come; waits for it if reads wait.
+    /// Reads what has arrived; waits for data if reads wait.
     ///
     /// # Errors
-    /// The system's; `WouldBlock` if nothing has come and reads do not wait.
+    /// The system's; `WouldBlock` if nothing has arrived and reads do not wait.
     pub fn read(&self, bytes: &mut [u8]) -> io::Result<usize> {
         if !self.waits.load(Ordering::Relaxed) {
             return Ok(recv(&self.stream, bytes, RecvFlags::DONTWAIT)?.1);
@@ -147,10 +147,10 @@ impl Socket {
         }
     }
 
-    /// Writes what goes out at once. While the session is being started it waits.
+    /// Writes as much as fits without waiting. While the session is being started it waits.
     ///
     /// # Errors
-    /// The system's; `WouldBlock` if nothing goes out.
+    /// The system's; `WouldBlock` if nothing fits.
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         if self.is_starting() {
             return (&self.stream).write(bytes);

@@ -1,4 +1,4 @@
-//! What others may know of a connection, and do to it.
+//! A connection's state as other threads see it, and the handle that aborts it.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -11,7 +11,7 @@ use crate::core::budget::Share;
 use crate::core::transaction::TransactionState;
 use crate::error::PgFault;
 
-/// What is known of one connection, and the handle that breaks it off from any thread.
+/// The state of one connection, and the handle that aborts it from any thread.
 ///
 /// Its lock is a leaf: held for a few instructions, never while anything else is
 /// called that can block.
@@ -27,19 +27,20 @@ struct State {
     aborted: bool,
     /// Gone once the connection is closed.
     socket: Option<Arc<Socket>>,
-    /// A wait for notifications is to end.
+    /// A wait for notifications must end.
     nudged: bool,
-    /// Rings when it is; only where notifications are waited for.
+    /// Signalled by a nudge; exists only if notifications are waited for.
     bell: Option<Arc<OwnedFd>>,
-    /// Where unfinished messages count.
+    /// The budgets that unfinished messages are charged to.
     share: Share,
-    /// Called when a statement sends what nobody wants without end.
+    /// Called when a statement floods: too many notices and other messages besides its
+    /// rows.
     on_flood: Hook,
     last_words: Option<PgFault>,
     was_asked: bool,
 }
 
-/// Something to be called once.
+/// A callback that is called once.
 #[derive(Default)]
 struct Hook(Option<Box<dyn Fn() + Send>>);
 
@@ -75,15 +76,15 @@ impl Watch {
         drop(hook);
     }
 
-    /// What is done, once and without blocking, when a statement of the current
-    /// operation sends notices without end.
+    /// Sets the callback for a statement of the current operation that floods. It is called
+    /// once and must not block.
     pub fn on_flood(&self, act: impl Fn() + Send + 'static) {
         let hook = Hook(Some(Box::new(act)));
         let before = std::mem::replace(&mut self.lock().on_flood, hook);
         drop(before);
     }
 
-    /// A statement sends notices without end.
+    /// Calls the callback of [`Watch::on_flood`].
     pub(in crate::backend) fn is_flooded(&self) {
         let hook = self.lock().on_flood.0.take();
         if let Some(act) = hook {
@@ -91,8 +92,8 @@ impl Watch {
         }
     }
 
-    /// Breaks the connection off if it is still at the operation `epoch`.
-    /// Returns whether it did.
+    /// Aborts the connection if the operation `epoch` is still current. Returns whether it
+    /// did.
     pub fn abort(&self, epoch: Epoch) -> bool {
         let state = self.lock();
         let hit = state.epoch == epoch.0;
@@ -102,12 +103,12 @@ impl Watch {
         hit
     }
 
-    /// Breaks the connection off whatever it does. Only for its owner.
+    /// Aborts the connection, whatever it does. Only for its owner.
     pub fn abort_now(&self) {
         break_off(self.lock());
     }
 
-    /// True once the connection was broken off.
+    /// True once the connection was aborted.
     pub fn is_aborted(&self) -> bool {
         self.lock().aborted
     }
@@ -118,7 +119,7 @@ impl Watch {
         TransactionState::from_ready_for_query(status).unwrap_or_default()
     }
 
-    /// The server is ready, in this state.
+    /// Records a ReadyForQuery with this state.
     pub(in crate::backend) fn is_ready(&self, transaction: TransactionState) {
         let status = match transaction {
             TransactionState::None => b'I',
@@ -128,12 +129,12 @@ impl Watch {
         self.transaction.store(status, Ordering::Release);
     }
 
-    /// What of an unfinished message is in memory counts in these budgets.
+    /// Sets the budgets that the buffered part of an unfinished message is charged to.
     pub fn count_in(&self, share: Share) {
         self.lock().share = share;
     }
 
-    /// Where that counts.
+    /// The budgets set by [`Watch::count_in`].
     pub(in crate::backend) fn share(&self) -> Share {
         self.lock().share.clone()
     }
@@ -143,29 +144,29 @@ impl Watch {
         self.lock().last_words.clone()
     }
 
-    /// PostgreSQL has sent such an error.
+    /// Records such an error.
     pub(in crate::backend) fn has_said(&self, last_words: PgFault) {
         self.lock().last_words = Some(last_words);
     }
 
-    /// True if the server has asked for the password.
+    /// True if the server requested the password.
     pub fn was_asked(&self) -> bool {
         self.lock().was_asked
     }
 
-    /// The server asks for the password.
+    /// Records that the server requested the password.
     pub(in crate::backend) fn is_asked(&self) {
         self.lock().was_asked = true;
     }
 
-    /// Ends a wait for notifications, now or the next one.
+    /// Ends the current or the next wait for notifications.
     pub fn nudge(&self) {
         let mut state = self.lock();
         state.nudged = true;
         let bell = state.bell.clone();
         drop(state);
         if let Some(bell) = bell {
-            // It does not block; if it is full, it rings already.
+            // Does not block; a full eventfd is already signalled.
             let _ = rustix::io::write(&*bell, &1u64.to_ne_bytes());
         }
     }
@@ -183,7 +184,7 @@ impl Watch {
         nudged
     }
 
-    /// What rings at a nudge.
+    /// The eventfd that a nudge signals.
     pub(in crate::backend) fn bell(&self) -> std::io::Result<Arc<OwnedFd>> {
         let known = self.lock().bell.clone();
         if let Some(bell) = known {
@@ -194,8 +195,7 @@ impl Watch {
         Ok(bell)
     }
 
-    /// The connection has this socket now. What was said by another server before does
-    /// not count.
+    /// Sets the connection's socket, and forgets what a server tried before has sent.
     pub(in crate::backend) fn attach(&self, socket: &Arc<Socket>) {
         let mut state = self.lock();
         let before = state.socket.replace(Arc::clone(socket));
@@ -209,7 +209,7 @@ impl Watch {
         }
     }
 
-    /// The connection is closed.
+    /// Forgets the socket: the connection is closed.
     pub(in crate::backend) fn detach(&self) {
         let mut state = self.lock();
         let gone = (state.socket.take(), state.bell.take());
@@ -218,7 +218,7 @@ impl Watch {
     }
 }
 
-/// The system is called without the lock; another abort in between does no harm.
+/// The system call is made without the lock; a concurrent abort is harmless.
 fn break_off(mut state: MutexGuard<'_, State>) {
     state.aborted = true;
     let socket = state.socket.clone();

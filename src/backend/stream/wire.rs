@@ -1,8 +1,8 @@
-//! The stream over the socket: in the clear or encrypted.
+//! The stream over the socket: plaintext or TLS.
 //!
-//! The socket below blocks by itself, or says that it would. So TLS is a layer of OpenSSL
-//! and no more: that of `postgres-openssl` is made for a runtime, and keeps a buffer of its
-//! own beside OpenSSL's for as long as the connection lives.
+//! The socket below blocks, or returns `WouldBlock`, so OpenSSL lies directly over it. The
+//! stream of `postgres-openssl` is made for an async runtime, and keeps a buffer of its own
+//! beside OpenSSL's for the life of the connection.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use postgres::tls::ChannelBinding;
 
 use crate::backend::stream::socket::Socket;
 
-/// The socket as a layer of TLS wants it.
+/// The socket as `Read` and `Write`, for OpenSSL.
 #[derive(Debug)]
 pub struct Wire(Arc<Socket>);
 
@@ -25,7 +25,7 @@ impl Wire {
     }
 }
 
-/// True if the other side is gone.
+/// True if the peer closed or reset the connection.
 fn is_cut(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
@@ -39,8 +39,8 @@ impl Read for Wire {
 impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.0.write(bytes) {
-            // A server that refuses us says why and closes. What it said can still be
-            // read, so whoever logs in must get that far.
+            // A server that refuses a login sends the reason and closes. The reason can
+            // still be read, so a failed write must not end the login.
             Err(error) if is_cut(&error) && self.0.is_starting() => Ok(bytes.len()),
             written => written,
         }
@@ -62,7 +62,7 @@ pub struct Stream {
     socket: Arc<Socket>,
 }
 
-/// What a login over TLS is bound to: the digest of the server's certificate.
+/// The data for channel binding: the digest of the server's certificate.
 ///
 /// Source: RFC 5929, tls-server-end-point: by the digest that the certificate is signed
 /// with, and SHA-256 in place of MD5 and SHA-1.
@@ -93,7 +93,7 @@ impl Stream {
         matches!(self.layer, Layer::Tls(_))
     }
 
-    /// What a login is bound to.
+    /// The data for channel binding.
     pub fn channel_binding(&self) -> ChannelBinding {
         match &self.layer {
             Layer::Plain(_) => ChannelBinding::none(),
@@ -115,14 +115,14 @@ impl Stream {
         }
     }
 
-    /// Reads what comes, and waits for it. 0 is the end of the stream.
+    /// Reads, and waits for data. 0 is the end of the stream.
     ///
     /// # Errors
     /// The system's, or those of TLS.
     pub fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.read_with(true, bytes) {
-                // TLS has something to say for itself, which does not go out at once.
+                // TLS must write a message of its own, and the socket is full.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.socket.poll(true, None, None)?;
                 }
@@ -131,18 +131,18 @@ impl Stream {
         }
     }
 
-    /// Reads what has come.
+    /// Reads what has arrived.
     ///
     /// # Errors
-    /// As for `read`; `WouldBlock` if nothing has come.
+    /// Those of `read`; `WouldBlock` if nothing has arrived.
     pub fn try_read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         self.read_with(false, bytes)
     }
 
-    /// Writes what goes out at once.
+    /// Writes as much as fits without waiting.
     ///
     /// # Errors
-    /// The system's, or those of TLS; `WouldBlock` if nothing goes out.
+    /// The system's, or those of TLS; `WouldBlock` if nothing fits.
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.wait(false);
         match &mut self.layer {

@@ -1,4 +1,4 @@
-//! Why a backend could not be opened, in words.
+//! The texts of the connect errors.
 
 use std::fmt;
 
@@ -11,8 +11,8 @@ impl fmt::Display for ConnectError {
             ConnectError::Rejected(fault) | ConnectError::Busy(fault) => fault.fmt(f),
             ConnectError::Deferred { target, user, refusals, retry } => write!(
                 f,
-                "{target}: {refusals} logins of user {user:?} were refused there of late, so one \
-                 try a second is made and this one was not; its turn is in {} s",
+                "{target}: {refusals} logins of user {user:?} were refused there recently, so \
+                 attempts are limited to one a second and this one was deferred; it is due in {} s",
                 Secs(*retry)
             ),
             ConnectError::NoRoom { target, used, waiting } => write!(
@@ -41,7 +41,7 @@ impl fmt::Display for ConnectError {
             ConnectError::Starved(why) => {
                 write!(f, "the service itself is short of resources: {why}")
             }
-            ConnectError::Panicked => f.write_str("the attempt failed inside the service"),
+            ConnectError::Panicked => f.write_str("internal error: the attempt panicked"),
         }
     }
 }

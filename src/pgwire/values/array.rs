@@ -110,7 +110,7 @@ pub(super) fn literal(array: &Array, element: &Shape) -> Result<String, paramete
     if array.dimensions.iter().any(|dimension| dimension.lower_bound != 1) {
         for Dimension { length, lower_bound } in &array.dimensions {
             let upper = i64::from(*lower_bound) + i64::from(*length) - 1;
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(out, "[{lower_bound}:{upper}]");
         }
         out.push('=');
@@ -174,7 +174,7 @@ fn quoted(
 fn hex(bytes: &[u8]) -> String {
     let mut out = "\\x".to_owned();
     for byte in bytes {
-        // As above.
+        // Writing to a string cannot fail.
         let _ = write!(out, "{byte:02x}");
     }
     out

@@ -2,7 +2,7 @@
 
 use super::DecodeError;
 
-/// A bit string as it came.
+/// A bit string in binary form.
 #[derive(Debug, Clone, Copy)]
 pub struct Bits<'a> {
     count: usize,

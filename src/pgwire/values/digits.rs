@@ -1,5 +1,5 @@
-//! Texts that are many times as long as they come, and whose length is known before
-//! they are made.
+//! Texts that are many times as long as their binary form, and whose length is known before
+//! they are built.
 
 use super::bits::Bits;
 use super::numeric::Numeric;
@@ -30,7 +30,7 @@ impl Digits<'_> {
         }
     }
 
-    /// The text by itself.
+    /// The text as a string.
     pub(super) fn text(&self) -> String {
         let mut out = Vec::with_capacity(self.length());
         self.write(&mut out);

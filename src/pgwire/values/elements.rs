@@ -1,4 +1,4 @@
-//! Arrays of any dimensions, as they come.
+//! Arrays of any dimensions, in results.
 
 use super::array::DIMENSIONS_MAX;
 use super::{decode, DecodeError, Meter, Shape, Stop};
@@ -48,10 +48,10 @@ impl<'a> Elements<'a> {
         })
     }
 
-    /// Hands over the bytes of each element; `None` is NULL.
+    /// Passes the bytes of each element to `take`; `None` is NULL.
     ///
     /// # Errors
-    /// What `take` fails with, or if the bytes are no array.
+    /// Those of `take`, or the bytes are not an array.
     pub fn each(
         self,
         mut take: impl FnMut(Option<&'a [u8]>) -> Result<(), Stop>,
@@ -69,10 +69,11 @@ impl<'a> Elements<'a> {
         Ok(())
     }
 
-    /// Decodes all of it.
+    /// Decodes all elements.
     pub(super) fn decoded(self, meter: &mut Meter<'_>) -> Result<Array, Stop> {
         meter.add(FRAMING_BYTES + Array::frame(self.dimensions.len()))?;
-        // As much as each takes at least: no memory for what will not fit.
+        // Counts the least that each takes, so that nothing is allocated for what will not
+        // fit.
         meter.require(self.count.saturating_mul(FRAMING_BYTES))?;
         let mut elements = Vec::with_capacity(self.count);
         self.each(|bytes| {

@@ -10,8 +10,8 @@ pub(super) fn text(bytes: &[u8]) -> Result<String, DecodeError> {
     let micros = i64::from_be_bytes([m7, m6, m5, m4, m3, m2, m1, m0]);
     let days = i32::from_be_bytes([d3, d2, d1, d0]);
     let months = i32::from_be_bytes([n3, n2, n1, n0]);
-    // PostgreSQL 17 took the two extreme values for infinity; before, they were
-    // the finite ends of the range, which nobody computes with.
+    // PostgreSQL 17 took the two extreme values for infinity; before, they were the finite
+    // ends of the range, which are not used in practice.
     Ok(match (micros, days, months) {
         (i64::MAX, i32::MAX, i32::MAX) => "infinity".to_owned(),
         (i64::MIN, i32::MIN, i32::MIN) => "-infinity".to_owned(),

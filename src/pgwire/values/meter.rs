@@ -1,48 +1,47 @@
-//! What making values may cost.
+//! Limits on the cost of building values.
 
 use super::DecodeError;
 
-/// Counts what is made of a result while it is made: 14 bytes of a numeric can become
-/// 147 kB of text.
+/// Counts the size of a result while it is built: 14 bytes of a numeric can become 147 kB
+/// of text.
 pub struct Meter<'a> {
     limit: usize,
     made: usize,
-    /// What had been made at the last look.
+    /// The size at the last check.
     looked: usize,
     is_wanted: &'a dyn Fn() -> bool,
 }
 
-/// Why a value is not made.
+/// Why a value is not built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// Its bytes are not what its type promises.
+    /// Its bytes do not fit its type.
     Malformed(DecodeError),
-    /// More would be made than may be.
+    /// The limit would be exceeded.
     TooLarge,
-    /// Nobody wants it any more.
+    /// It is no longer wanted.
     Unwanted,
 }
 
-/// So much is made between two looks at whether it is still wanted: well below a
+/// The bytes between two checks whether the result is still wanted: well below a
 /// millisecond's work, however small the values are.
 const LOOK_BYTES: usize = 64 << 10;
 
 impl<'a> Meter<'a> {
-    /// For `limit` bytes at most, by the count of whoever makes them, as long as
-    /// `is_wanted`.
+    /// A meter for `limit` bytes, as the caller counts them, as long as `is_wanted`.
     pub fn new(limit: usize, is_wanted: &'a dyn Fn() -> bool) -> Meter<'a> {
         Meter { limit, made: 0, looked: 0, is_wanted }
     }
 
-    /// So many bytes more are to be made.
+    /// Counts so many bytes more.
     ///
     /// # Errors
-    /// If that is too much, or unwanted.
+    /// The limit is exceeded, or the result no longer wanted.
     pub fn add(&mut self, bytes: usize) -> Result<(), Stop> {
         self.reach(self.made.saturating_add(bytes))
     }
 
-    /// So many bytes are to be there in all.
+    /// Raises the count to so many bytes.
     ///
     /// # Errors
     /// As for `add`.
@@ -61,10 +60,10 @@ impl<'a> Meter<'a> {
         Ok(())
     }
 
-    /// Looks whether so many bytes more could be made.
+    /// Checks that so many bytes more would fit.
     ///
     /// # Errors
-    /// If not.
+    /// They would not.
     pub(super) fn require(&self, bytes: usize) -> Result<(), Stop> {
         if bytes > self.limit - self.made {
             return Err(Stop::TooLarge);

@@ -2,7 +2,7 @@
 
 use super::{fixed, DecodeError};
 
-/// A number as it came.
+/// A number in binary form.
 ///
 /// Its text is at most about 150 kB, whatever the header claims: weight and scale are
 /// 16-bit numbers.
@@ -27,7 +27,7 @@ enum Sign {
 }
 
 impl Sign {
-    /// The text, or what stands before the digits.
+    /// The text, or the part before the digits.
     fn text(self) -> &'static str {
         match self {
             Sign::Positive => "",
@@ -80,7 +80,7 @@ impl<'a> Numeric<'a> {
             return sign;
         }
         let whole = match usize::try_from(self.weight) {
-            // A zero stands before the point.
+            // A zero precedes the point.
             Err(_) => 1,
             Ok(weight) => 4 * weight + 4 - leading_zeros(self.group(0)),
         };
@@ -96,7 +96,7 @@ impl<'a> Numeric<'a> {
         }
         // Some more than are needed are written at the end, and cut off.
         out.reserve(self.length() + 4);
-        // Groups that were sent and stand before the point.
+        // Groups that were sent and precede the point.
         let mut sent = 0;
         match usize::try_from(self.weight) {
             Err(_) => out.push(b'0'),

@@ -1,4 +1,4 @@
-//! What a type is to us, whatever the server calls it.
+//! How the service reads a type, whatever its name.
 
 use super::oid;
 

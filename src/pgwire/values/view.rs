@@ -1,4 +1,4 @@
-//! Values that are looked at where they are.
+//! Values that borrow from the buffer.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::{datetime, fixed, interval, network, oid};
 use super::{DecodeError, Digits, Elements, Shape};
 use crate::core::value::{FRAMING_BYTES, VARINT_BYTES};
 
-/// A value, as far as it can be had without making anything large.
+/// A value that borrows its content, so that nothing large is built.
 #[derive(Debug)]
 pub enum View<'a> {
     /// See [`crate::core::value::Value::Bool`].
@@ -17,7 +17,7 @@ pub enum View<'a> {
     Int(i64),
     /// See [`crate::core::value::Value::Double`].
     Double(f64),
-    /// A text that is there, or a short one that was made.
+    /// A text in the buffer, or a short one that was built.
     Text(Cow<'a, str>),
     /// A text that may be much longer than its bytes.
     Digits(Digits<'a>),

@@ -121,7 +121,7 @@ impl Door for Visit<'_> {
         Err(ConnectError::NoRoom { target: at.to_string(), used, waiting })
     }
 
-    fn told(&self, error: Option<&ConnectError>) {
+    fn record(&self, error: Option<&ConnectError>) {
         let (servers, mut state) = (self.servers(), self.state.borrow_mut());
         let Some(error) = error else {
             if let Some((seat, _)) = &state.seat {

@@ -138,7 +138,7 @@ impl Connect for Fakes {
     ) -> Result<Box<dyn Backend>, ConnectError> {
         door.enter(SERVER)?;
         let outcome = self.come_up(watch);
-        door.told(outcome.as_ref().err());
+        door.record(outcome.as_ref().err());
         outcome
     }
 

@@ -37,7 +37,7 @@ const fn told(name: &'static str, says: fn(&mut Talk), part: &'static str) -> Ev
     Evil { name, says, part, but_at: &[] }
 }
 
-const NO_MESSAGE: &str = "what is no message of the protocol";
+const NO_MESSAGE: &str = "a malformed or unknown message";
 const OUT_OF_TURN: &str = "a message out of turn";
 const IMPOSSIBLE: &str = "the impossible length";
 const TOO_LONG: &str = "a message of more than";
@@ -143,13 +143,13 @@ pub const EVILS: &[Evil] = &[
     Evil {
         name: "notices",
         says: |talk| endless(talk, |_| harness::fake::notice("well")),
-        part: "as answer to a question of the service",
+        part: "in answer to a query of the service",
         but_at: &[Moment::Statement, Moment::CopyIn, Moment::CopyOut],
     },
     Evil {
         name: "same-setting",
         says: |talk| endless(talk, |_| setting("TimeZone", "UTC")),
-        part: "as answer to a question of the service",
+        part: "in answer to a query of the service",
         but_at: &[Moment::Statement, Moment::CopyIn, Moment::CopyOut],
     },
 ];

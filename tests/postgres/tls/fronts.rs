@@ -17,7 +17,7 @@ fn names_are_compared_as_libpq_does() {
         let accepted = error.reason == "DATABASE_UNAVAILABLE";
         // More than once: a goodbye may pass by itself.
         assert_eq!(!front.seen().is_empty(), accepted, "{error}");
-        assert!(accepted || error.message.contains("made out to"), "{error}");
+        assert!(accepted || error.message.contains("certificate names"), "{error}");
         accepted
     };
     assert!(accepted("x", &["a.example", "b.example"], "b.example"));
@@ -110,7 +110,7 @@ fn a_server_that_answers_the_ssl_request_with_an_error_is_away_and_is_not_quoted
         let error = refusal(&service, &by_name(&format!("port={port} sslmode={mode}")));
         // The breaker may open on the way.
         assert_eq!(error.code, code::UNAVAILABLE, "{error}");
-        assert!(error.message.contains("answers the SSL request with an error"), "{error}");
+        assert!(error.message.contains("refused the SSL request with an error"), "{error}");
         assert!(!error.message.contains("believe me"), "{error}");
     }
 }
@@ -126,7 +126,7 @@ fn the_fault_of_each_server_is_told() {
     let error = refusal(&service, &dsn);
     // The second one may come back by itself.
     assert_error(&error, code::UNAVAILABLE, "DATABASE_UNAVAILABLE");
-    for part in ["not to nowhere", "localhost:1: "] {
+    for part in [", not nowhere", "localhost:1: "] {
         assert!(error.message.contains(part), "{error}");
     }
 }

@@ -85,7 +85,7 @@ impl Door for Open {
     fn enter(&self, _: SocketAddr) -> Result<(), ConnectError> {
         Ok(())
     }
-    fn told(&self, _: Option<&ConnectError>) {}
+    fn record(&self, _: Option<&ConnectError>) {}
 }
 
 /// A PostgreSQL whose user `boss`, a superuser, has a role that comes with its login.
