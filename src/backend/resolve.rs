@@ -8,7 +8,7 @@ use crate::backend::lookups::{Lookups, NoAnswer, Refused};
 use crate::backend::resource_exhaustion::exhaustion;
 use crate::clock;
 use crate::config::dsn::HostPort;
-use crate::core::recent::Recent;
+use crate::core::expiring_map::ExpiringMap;
 use crate::core::seats::Asker;
 use crate::error::ConnectError;
 
@@ -65,7 +65,7 @@ pub(super) fn resolve(host: &HostPort, asker: &Asker, left: Duration, limit: Dur
 
 /// The last good answers. A leaf lock; its value is consistent between calls, so a poisoned
 /// lock is usable.
-struct Names(Mutex<Option<Recent<String, Vec<SocketAddr>>>>);
+struct Names(Mutex<Option<ExpiringMap<String, Vec<SocketAddr>>>>);
 
 impl Names {
     fn find(&self, target: &str, now: Instant) -> Option<Vec<SocketAddr>> {
@@ -79,7 +79,7 @@ impl Names {
         }
         let addresses = addresses.iter().take(ADDRESSES).copied().collect();
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let names = names.get_or_insert_with(|| Recent::new(NAMES, LIFE));
+        let names = names.get_or_insert_with(|| ExpiringMap::new(NAMES, LIFE));
         names.put(target.to_owned(), addresses, now);
     }
 }

@@ -35,7 +35,7 @@ pub mod health;
 pub mod losses;
 
 pub mod logins;
-pub mod recent;
+pub mod expiring_map;
 pub mod warmth;
 
 pub mod quoted;

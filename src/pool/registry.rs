@@ -22,7 +22,7 @@ use crate::clock;
 use crate::config::dsn::Dsn;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
-use crate::core::recent::Recent;
+use crate::core::expiring_map::ExpiringMap;
 use crate::error::Error;
 use crate::lock::Leaf;
 use crate::pool::context::Context;
@@ -54,7 +54,7 @@ pub struct Registry {
     /// Breakers of tenants that could not be opened, so that not each new request to
     /// a database that is away makes all tries anew. Another DSN has another entry, or
     /// none.
-    away: Leaf<Recent<(TenantId, Fingerprint), Arc<Opener>>>,
+    away: Leaf<ExpiringMap<(TenantId, Fingerprint), Arc<Opener>>>,
     draining: AtomicBool,
     /// By which DSNs are compared.
     digests: Digests,
@@ -92,7 +92,7 @@ impl Registry {
         Ok(Arc::new(Registry {
             known: RwLock::default(),
             opening: AtomicUsize::new(0),
-            away: Leaf::new(Recent::new(REMEMBERED, MEMORY)),
+            away: Leaf::new(ExpiringMap::new(REMEMBERED, MEMORY)),
             draining: AtomicBool::new(false),
             digests: Digests::new()?,
             tls: Tls::unverified()?,

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::core::ids::TenantId;
-use crate::core::recent::Recent;
+use crate::core::expiring_map::ExpiringMap;
 use crate::core::servers::{
     Entered, Figures, OwnerId, SeatId, Servers as Book, Ticket, LOOK_AGAIN,
 };
@@ -44,7 +44,7 @@ struct Shared {
     book: Leaf<Book<SocketAddr>>,
     owners: Leaf<HashMap<OwnerId, Weak<Tenant>>>,
     /// Why tenants got no connection of late.
-    starved: Leaf<Recent<TenantId, (String, u64)>>,
+    starved: Leaf<ExpiringMap<TenantId, (String, u64)>>,
     next: AtomicU64,
     /// Tenants that wait for room with their first backend.
     unopened: AtomicUsize,
@@ -83,7 +83,7 @@ impl Servers {
         Servers(Arc::new(Shared {
             book: Leaf::new(Book::new(limit)),
             owners: Leaf::default(),
-            starved: Leaf::new(Recent::new(STARVED_MAX, STARVED_FOR)),
+            starved: Leaf::new(ExpiringMap::new(STARVED_MAX, STARVED_FOR)),
             next: AtomicU64::new(0),
             unopened: AtomicUsize::new(0),
             alarms: alarms.clone(),

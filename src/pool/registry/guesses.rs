@@ -15,7 +15,7 @@ use crate::config::dsn::Dsn;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::logins::Logins;
-use crate::core::recent::Recent;
+use crate::core::expiring_map::ExpiringMap;
 use crate::error::{ConnectError, Error};
 use crate::lock::Leaf;
 use crate::pool::tenant::Tenant;
@@ -56,11 +56,11 @@ fn place(tenant: &TenantId, by: &CallerId) -> Place {
 }
 
 /// The client connections that have shown a tenant's password.
-pub(in crate::pool) struct Acquainted(Leaf<Recent<CallerId, ()>>);
+pub(in crate::pool) struct Acquainted(Leaf<ExpiringMap<CallerId, ()>>);
 
 impl Default for Acquainted {
     fn default() -> Acquainted {
-        Acquainted(Leaf::new(Recent::new(KNOWN_MAX, KNOWN_FOR)))
+        Acquainted(Leaf::new(ExpiringMap::new(KNOWN_MAX, KNOWN_FOR)))
     }
 }
 
