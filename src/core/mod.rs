@@ -34,8 +34,8 @@ pub mod breaker;
 pub mod health;
 pub mod losses;
 
-pub mod logins;
 pub mod expiring_map;
+pub mod logins;
 pub mod warmth;
 
 pub mod quoted;

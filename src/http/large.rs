@@ -1,7 +1,8 @@
-//! Answers that are large: how many are in memory at once, and which gives way.
+//! Bounds how many large answers are in memory at once, and cuts off a slow reader to make
+//! room.
 //!
-//! With a hundred tenants the metrics are some 3 MB, and a client may take its time to
-//! read them. All other answers are small.
+//! With a hundred tenants the metrics are some 3 MB, and a client may read them slowly.
+//! All other answers are small.
 
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -10,25 +11,25 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{bounded, Receiver, Sender};
 
 use crate::clock;
-use crate::http::waits::{lock, Waits};
+use crate::http::client_deadlines::{lock, ClientDeadlines};
 
-/// So many at once. Others wait for no longer than it takes until one of these gives way.
+/// Large answers at once. Others wait until one of these is sent or cut off.
 const ANSWERS: usize = 8;
-/// How often whoever waits looks for one that is late.
+/// How often a waiting request looks for a client past its deadline.
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// The room for large answers. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Large {
-    taken: Sender<()>,
-    left: Receiver<()>,
-    /// One is made at a time, so that it never keeps all who answer busy.
+    slot_tx: Sender<()>,
+    slot_rx: Receiver<()>,
+    /// One is built at a time, so that it never occupies all threads that answer.
     making: (Sender<()>, Receiver<()>),
     /// A leaf lock.
-    waits: Arc<Mutex<Waits<Arc<TcpStream>>>>,
+    deadlines: Arc<Mutex<ClientDeadlines<Arc<TcpStream>>>>,
 }
 
-/// The right to have one in memory.
+/// The right to hold one large answer in memory.
 pub(super) struct Answer {
     room: Large,
     id: u64,
@@ -36,32 +37,32 @@ pub(super) struct Answer {
 
 impl Default for Large {
     fn default() -> Large {
-        let (taken, left) = bounded(ANSWERS);
-        Large { taken, left, making: bounded(1), waits: Arc::default() }
+        let (slot_tx, slot_rx) = bounded(ANSWERS);
+        Large { slot_tx, slot_rx, making: bounded(1), deadlines: Arc::default() }
     }
 }
 
 impl Large {
-    /// Waits for room. While there is none, the client that has been late for longest with
-    /// taking its own is cut off. `None`: there was none in time.
+    /// Waits for room. While there is none, it cuts off the client that is past its deadline
+    /// for the longest time. `None`: no room by `until`.
     pub(super) fn answer(&self, until: Instant) -> Option<Answer> {
-        while self.taken.send_timeout((), AGAIN).is_err() {
+        while self.slot_tx.send_timeout((), AGAIN).is_err() {
             let now = clock::now();
             if now >= until {
                 return None;
             }
-            let late = lock(&self.waits).take_late(now);
+            let late = lock(&self.deadlines).take_late(now);
             if let Some(stream) = late {
-                // Its thread sees the end of the stream and leaves.
+                // Its thread sees the end of the stream and ends.
                 let _ = stream.shutdown(Shutdown::Both);
             }
         }
-        let id = lock(&self.waits).name();
+        let id = lock(&self.deadlines).new_id();
         Some(Answer { room: self.clone(), id })
     }
 }
 
-/// The right to have one made.
+/// The right to build a large answer.
 pub(super) struct Making(Receiver<()>);
 
 impl Drop for Making {
@@ -71,25 +72,25 @@ impl Drop for Making {
 }
 
 impl Answer {
-    /// Waits until no other is being made. `None`: one was for too long.
+    /// Waits until no other is being built. `None`: another was, up to `until`.
     pub(super) fn make(&self, until: Instant) -> Option<Making> {
-        let (taken, left) = &self.room.making;
-        taken.send_deadline((), until).ok().map(|()| Making(left.clone()))
+        let (making_tx, making_rx) = &self.room.making;
+        making_tx.send_deadline((), until).ok().map(|()| Making(making_rx.clone()))
     }
 
-    /// From now on its client takes it; after `patience` it gives way to others.
+    /// The client reads it from now on. After `patience` it may be cut off for others.
     pub(super) fn goes_to(&self, stream: &Arc<TcpStream>, patience: Duration) {
         let until = clock::now() + patience;
-        let before = lock(&self.room.waits).put(self.id, until, Arc::clone(stream));
+        let before = lock(&self.room.deadlines).put(self.id, until, Arc::clone(stream));
         drop(before);
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        let gone = lock(&self.room.waits).remove(self.id);
+        let gone = lock(&self.room.deadlines).remove(self.id);
         drop(gone);
-        let _ = self.room.left.try_recv();
+        let _ = self.room.slot_rx.try_recv();
     }
 }
 
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_late_gives_way_and_nobody_else() {
+    fn only_the_client_past_its_deadline_is_cut_off() {
         let large = Large::default();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let connect = || {

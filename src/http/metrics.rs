@@ -1,4 +1,4 @@
-//! What is read from the state itself when Prometheus asks.
+//! Metrics that are read from the service's state at each scrape.
 
 mod ages;
 mod kept;
@@ -19,7 +19,7 @@ use crate::pool::service::Service;
 use ages::Ages;
 use table::GAUGES;
 
-/// Servers with series of their own, those with most connections.
+/// How many servers get series of their own: those with most connections.
 const SERVERS_MAX: usize = 100;
 
 /// Reads the service's state at scrape.
@@ -29,7 +29,7 @@ pub(super) struct Gauges {
 }
 
 impl Gauges {
-    /// Gauges of this service.
+    /// The gauges of this service.
     ///
     /// # Errors
     /// Never in practice: names and labels are constants.
@@ -72,7 +72,7 @@ impl Gauges {
             set(connections, &["resetting", id], figures.resetting);
             set("connpool_backend_connections_max", &[id], figures.max);
             set("connpool_waiters", &[id], figures.waiting);
-            // States of several tenants cannot be added up.
+            // A sum over the states of several tenants has no meaning.
             if id != OTHER && figures.state == GateState::Active {
                 let health = tenant.health();
                 set("connpool_breaker_state", &[id], breaker_number(health.breaker));
@@ -140,7 +140,7 @@ impl Gauges {
         servers.sort_by_key(|server| (std::cmp::Reverse(server.seats), server.at));
         for (place, server) in servers.into_iter().enumerate() {
             let at = server.at.to_string();
-            // A client may name any server.
+            // A client may name any server, so the number of labels is bounded.
             let at = if place < SERVERS_MAX { &at } else { OTHER };
             let used = server.seats.saturating_sub(server.resting);
             set("connpool_server_connections", &["idle", at], server.resting);
@@ -164,7 +164,7 @@ impl Gauges {
     }
 }
 
-/// The one gauge that is no whole number. None: never, its name is a constant.
+/// The one gauge that is not an integer. Never `None`: its name is a constant.
 fn utilization() -> Option<GaugeVec> {
     let help = "Part of the tenant's limit that is in use, from 0 to 1.";
     GaugeVec::new(Opts::new("connpool_pool_utilization_ratio", help), &["tenant"]).ok()
@@ -201,7 +201,7 @@ impl Collector for Gauges {
         self.fill(&mut |name, labels, value| {
             if let Some(gauge) = gauges.get(name) {
                 let value = i64::try_from(value).unwrap_or(i64::MAX);
-                // Tenants that share a label are added up.
+                // Values of tenants that share a label are summed.
                 gauge.with_label_values(labels).add(value);
             }
         });
@@ -220,7 +220,7 @@ impl Collector for Gauges {
     }
 }
 
-/// The page that Prometheus reads.
+/// The page for Prometheus.
 ///
 /// # Errors
 /// If a metric cannot be written as text.

@@ -1,11 +1,11 @@
 //! The HTTP side: health for load balancers, metrics for Prometheus.
 
-mod front;
+mod client_deadlines;
 mod large;
 mod metrics;
 pub mod not_served;
 mod pages;
+mod proxy;
 mod ready;
-mod seats;
 pub mod server;
-mod waits;
+mod slots;

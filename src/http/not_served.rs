@@ -10,8 +10,7 @@ use std::path::PathBuf;
 pub enum NotServed {
     /// The address cannot be listened on.
     Listen(SocketAddr, io::Error),
-    /// The private directory of our own socket cannot be made, or used, where temporary
-    /// files go.
+    /// The private directory for the socket of the pages cannot be created or used.
     Directory(PathBuf, io::Error),
     /// The system lacks something else, such as a thread.
     System(io::Error),

@@ -1,8 +1,8 @@
-//! What is served: tiny_http on a private Unix socket, behind `front`.
+//! The pages: tiny_http on a private Unix socket, behind `proxy`.
 //!
-//! tiny_http believes its clients: a large Content-Length makes it allocate as
-//! much, a body that never comes holds a thread for ever. So it meets only the
-//! requests that `front` has written itself.
+//! tiny_http trusts its clients: a large Content-Length makes it allocate that much, and
+//! a body that never arrives holds a thread for ever. So it sees only requests that
+//! `proxy` has written itself.
 
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -22,19 +22,19 @@ use crate::threads::stop::{Stopped, Thread};
 
 /// Threads that answer.
 const ANSWERING: usize = 2;
-/// A thread looks for the stop so often.
+/// How often a thread checks whether it must stop.
 const POLL: Duration = Duration::from_millis(500);
 
-/// A page that took this long to make is given to all who ask within ten times that, and a
-/// second: whoever asks again and again takes a tenth of a core, and not a whole one.
+/// A page that took this long to build is reused for ten times that, at most a second: a
+/// client that asks in a loop costs a tenth of a core instead of a whole one.
 const SLOW: Duration = Duration::from_millis(20);
 const KEPT_MAX: Duration = Duration::from_secs(1);
 
-/// The last page of metrics that took long, and until when it serves. A leaf lock.
+/// The last metrics page that was slow to build, and when it expires. A leaf lock.
 #[derive(Default)]
-struct Kept(Mutex<Option<(Instant, String)>>);
+struct CachedPage(Mutex<Option<(Instant, String)>>);
 
-impl Kept {
+impl CachedPage {
     fn page<E>(&self, now: Instant, make: impl FnOnce() -> Result<String, E>) -> Result<String, E> {
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((until, page)) = &*lock() {
@@ -52,17 +52,17 @@ impl Kept {
     }
 }
 
-/// A tiny_http server and the threads that answer for it.
+/// A tiny_http server and its threads.
 pub(super) struct Pages {
     _answering: Vec<Thread>,
     directory: tempfile::TempDir,
 }
 
 impl Pages {
-    /// Serves on a Unix socket in a directory that only we can enter.
+    /// Serves on a Unix socket in a directory that only this process's user can enter.
     ///
     /// # Errors
-    /// If there is no room for the socket, or no thread left.
+    /// If the socket cannot be created or a thread cannot be started.
     pub fn start(service: &Service) -> Result<Pages, NotServed> {
         let parent = std::env::temp_dir();
         let unusable = |error| NotServed::Directory(parent.clone(), error);
@@ -71,7 +71,7 @@ impl Pages {
         let listener = UnixListener::bind(socket_in(directory.path())).map_err(unusable)?;
         let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
         let server = Arc::new(server);
-        let metrics = Arc::<Kept>::default();
+        let metrics = Arc::<CachedPage>::default();
         let mut answering = Vec::new();
         for _ in 0..ANSWERING {
             let (server, service) = (Arc::clone(&server), service.clone());
@@ -83,7 +83,7 @@ impl Pages {
         Ok(Pages { _answering: answering, directory })
     }
 
-    /// Where it listens.
+    /// The path of its socket.
     pub fn socket(&self) -> PathBuf {
         socket_in(self.directory.path())
     }
@@ -93,20 +93,20 @@ fn socket_in(directory: &Path) -> PathBuf {
     directory.join("http")
 }
 
-fn run(server: &tiny_http::Server, service: &Service, metrics: &Kept, stopped: &Stopped) {
+fn run(server: &tiny_http::Server, service: &Service, metrics: &CachedPage, stopped: &Stopped) {
     while stopped.try_recv() != Err(TryRecvError::Disconnected) {
         match server.recv_timeout(POLL) {
             Ok(Some(request)) => {
                 threads::survive(threads::HTTP, || respond(request, service, metrics));
             }
             Ok(None) => {}
-            // The accept thread is gone; the supervisor will bring a new server.
+            // The accept thread has ended; the supervisor starts a new server.
             Err(_) => return,
         }
     }
 }
 
-fn respond(request: Request, service: &Service, metrics: &Kept) {
+fn respond(request: Request, service: &Service, metrics: &CachedPage) {
     let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
     let (status, kind, body) = match path {
         "/health" | "/health/live" => (200, "text/plain; charset=utf-8", "OK".to_owned()),
@@ -124,15 +124,15 @@ fn respond(request: Request, service: &Service, metrics: &Kept) {
         _ => (
             404,
             "text/plain; charset=utf-8",
-            "not found: there is /health and /metrics\n".to_owned(),
+            "not found: the pages are /health and /metrics\n".to_owned(),
         ),
     };
-    // Whole and with its length, for clients of HTTP/1.0 too.
+    // Not chunked, so that clients of HTTP/1.0 understand it too.
     let mut response =
         Response::from_string(body).with_status_code(status).with_chunked_threshold(usize::MAX);
     if let Ok(header) = Header::from_bytes("Content-Type", kind) {
         response = response.with_header(header);
     }
-    // The client may have gone; then nobody needs the answer.
+    // It fails only if the client has disconnected.
     let _ = request.respond(response);
 }

@@ -4,21 +4,21 @@ use std::fmt::Write;
 
 use crate::pool::health::{Report, Row};
 
-/// True if all tenants are to be well too. Anything else in a query is refused: a probe
-/// that is misspelt would be told 200 of something it did not ask for.
+/// True if the status is to cover all tenants too. Any other query is refused: a misspelt
+/// probe would otherwise get a 200 for something it did not ask for.
 ///
 /// # Errors
-/// The rule.
+/// The rule that the query breaks.
 pub(super) fn asks_for_tenants(query: &str) -> Result<bool, &'static str> {
     match query {
         "" => Ok(false),
         "tenants=all" => Ok(true),
-        _ => Err("unknown query: there is /health/ready and /health/ready?tenants=all\n"),
+        _ => Err("unknown query: use /health/ready or /health/ready?tenants=all\n"),
     }
 }
 
-/// The page, and its status: that of the service alone, or with `tenants` of all tenants
-/// too.
+/// The status code and the page. The status covers the service alone, or with `tenants`
+/// all tenants too.
 pub(super) fn page(report: &Report, tenants: bool) -> (u16, String) {
     let mut page = format!(
         "{{\"status\":\"{}\",\"draining\":{},\"grpc\":\"{}\",\"tenants\":[",
@@ -64,7 +64,7 @@ fn quoted(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            // DEL and the separators of lines are legal, but not to every reader.
+            // DEL and the line separators are legal, but some parsers reject them.
             c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }

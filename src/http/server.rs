@@ -1,8 +1,8 @@
-//! Front and pages together, under a supervisor.
+//! The proxy and the pages together, under a supervisor.
 //!
-//! tiny_http's accept thread dies of a lack of file descriptors, or of any other
-//! accept error, without a word. So a supervisor asks for `/health` now and then
-//! and, when no answer comes, puts new pages behind the same port.
+//! tiny_http's accept thread ends silently on any accept error, such as a lack of file
+//! descriptors. So a supervisor requests `/health` periodically and, when it gets no
+//! answer, starts new pages behind the same port.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -15,28 +15,28 @@ use crossbeam_channel::{after, select, TryRecvError};
 
 use crate::clock;
 use crate::core::quoted::Quoted;
-use crate::http::front::{self, Behind};
 use crate::http::metrics::Gauges;
 use crate::http::not_served::NotServed;
 use crate::http::pages::Pages;
-use crate::http::seats::Seats;
+use crate::http::proxy::{self, Upstream};
+use crate::http::slots::Slots;
 use crate::listener;
 use crate::logging;
 use crate::pool::service::Service;
 use crate::threads;
 use crate::threads::stop::{Stopped, Thread};
 
-/// The port is looked at so often for the stop.
+/// How often the accepting thread checks whether it must stop.
 const POLL: Duration = Duration::from_millis(100);
-/// The supervisor asks so often.
+/// How often the supervisor requests `/health`.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
-/// And waits so long for an answer.
+/// How long it waits for the answer.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A running HTTP server. Its threads end, and its port closes, when dropped.
 pub struct Server {
     address: SocketAddr,
-    // In this order: who rebuilds ends before those who answer.
+    // Dropped in this order: the supervisor ends before the threads that answer.
     _supervisor: Thread,
     _accepting: Thread,
     _pages: Arc<RwLock<Pages>>,
@@ -46,7 +46,7 @@ impl Server {
     /// Binds and serves.
     ///
     /// # Errors
-    /// If the address cannot be listened on, or there is no thread left.
+    /// If the address cannot be listened on, or a thread cannot be started.
     pub fn start(address: SocketAddr, service: &Service) -> Result<Server, NotServed> {
         let gauges = Gauges::new(service.clone()).map_err(io::Error::other)?;
         let registry = service.context().tools.metrics.registry();
@@ -54,15 +54,15 @@ impl Server {
         let listener =
             listener::listen(address).map_err(|error| NotServed::Listen(address, error))?;
         let address = listener.local_addr()?;
-        // The accepting thread looks for the stop between connections.
+        // The accepting thread checks between connections whether it must stop.
         listener.set_nonblocking(true)?;
         let pages = Arc::new(RwLock::new(Pages::start(service)?));
         let now = Arc::clone(&pages);
-        let behind: Behind =
+        let upstream: Upstream =
             Arc::new(move || now.read().unwrap_or_else(PoisonError::into_inner).socket());
-        let probed = Arc::clone(&behind);
+        let probed = Arc::clone(&upstream);
         let accepting = Thread::start(threads::HTTP_ACCEPT, move |stopped| {
-            run(&listener, &behind, &stopped);
+            run(&listener, &upstream, &stopped);
         })?;
         let (watched, service) = (Arc::clone(&pages), service.clone());
         let supervisor = Thread::start(threads::HTTP_WATCH, move |stopped| {
@@ -77,10 +77,10 @@ impl Server {
     }
 }
 
-fn run(listener: &TcpListener, behind: &Behind, stopped: &Stopped) {
-    let seats = Seats::default();
-    while wait_readable(listener, stopped) && take_room(&seats, stopped) {
-        if let Err(error) = front::accept(listener, seats.seat(), behind) {
+fn run(listener: &TcpListener, upstream: &Upstream, stopped: &Stopped) {
+    let slots = Slots::default();
+    while wait_readable(listener, stopped) && take_room(&slots, stopped) {
+        if let Err(error) = proxy::accept(listener, slots.slot(), upstream) {
             if error.kind() != io::ErrorKind::WouldBlock {
                 if logging::admits("http_accept_failed", None) {
                     log::warn!("event=http_accept_failed error={}", Quoted(&error.to_string()));
@@ -94,19 +94,19 @@ fn run(listener: &TcpListener, behind: &Behind, stopped: &Stopped) {
     }
 }
 
-/// Waits for room for one more connection, or makes some; false when it is time to stop.
-fn take_room(seats: &Seats, stopped: &Stopped) -> bool {
+/// Waits for a slot for one more connection, or makes one free; false when stopping.
+fn take_room(slots: &Slots, stopped: &Stopped) -> bool {
     loop {
-        let again = seats.make_room(clock::now());
+        let again = slots.make_room(clock::now());
         select! {
             recv(stopped) -> _ => return false,
-            send(seats.room(), ()) -> _ => return true,
+            send(slots.room(), ()) -> _ => return true,
             recv(after(again)) -> _ => {}
         }
     }
 }
 
-/// Waits for a connection; false when it is time to stop.
+/// Waits for a connection; false when stopping.
 fn wait_readable(listener: &TcpListener, stopped: &Stopped) -> bool {
     while stopped.try_recv() != Err(TryRecvError::Disconnected) {
         let ready = rustix::event::poll(
@@ -127,14 +127,14 @@ fn timespec(duration: Duration) -> rustix::event::Timespec {
     }
 }
 
-fn supervise(pages: &RwLock<Pages>, service: &Service, behind: &Behind, stopped: &Stopped) {
+fn supervise(pages: &RwLock<Pages>, service: &Service, upstream: &Upstream, stopped: &Stopped) {
     loop {
         select! {
             recv(stopped) -> _ => return,
             recv(after(PROBE_INTERVAL)) -> _ => {}
         }
         threads::survive(threads::HTTP_WATCH, || {
-            let Err(error) = ask(&behind()) else { return };
+            let Err(error) = ask(&upstream()) else { return };
             log::warn!("event=http_mute error={} action=restart", Quoted(&error.to_string()));
             match Pages::start(service) {
                 Ok(fresh) => {
@@ -161,6 +161,6 @@ fn ask(socket: &Path) -> io::Result<()> {
     if answer.ends_with(b"200") {
         Ok(())
     } else {
-        Err(io::Error::other("an answer that is not 200"))
+        Err(io::Error::other("the answer's status is not 200"))
     }
 }

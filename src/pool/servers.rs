@@ -14,8 +14,8 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::core::ids::TenantId;
 use crate::core::expiring_map::ExpiringMap;
+use crate::core::ids::TenantId;
 use crate::core::servers::{
     Entered, Figures, OwnerId, SeatId, Servers as Book, Ticket, LOOK_AGAIN,
 };

@@ -1,4 +1,4 @@
-//! How long the longest of something has lasted: what a leak and a jam show first.
+//! The ages of the oldest lease, transaction and wait: the first signs of a leak or a jam.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use prometheus::{GaugeVec, Opts};
 use crate::clock;
 use crate::pool::service::Service;
 
-/// Three gauges of each tenant, in seconds; 0 where there is nothing of the kind.
+/// Three gauges for each tenant, in seconds; 0 where it has nothing of the kind.
 pub(super) struct Ages {
     lease: GaugeVec,
     transaction: GaugeVec,
@@ -17,7 +17,7 @@ pub(super) struct Ages {
 }
 
 impl Ages {
-    /// Without values. None: never in practice, names and labels are constants.
+    /// The gauges without values. Never `None` in practice: names and labels are constants.
     pub(super) fn new() -> Option<Ages> {
         let gauge = |name, help| GaugeVec::new(Opts::new(name, help), &["tenant"]).ok();
         Some(Ages {
@@ -40,17 +40,17 @@ impl Ages {
         [&self.lease, &self.transaction, &self.wait]
     }
 
-    /// As of a collector.
+    /// The descriptions, as [`Collector::desc`].
     pub(super) fn desc(&self) -> Vec<Desc> {
         self.gauges().into_iter().flat_map(Collector::desc).cloned().collect()
     }
 
-    /// As of a collector.
+    /// The values, as [`Collector::collect`].
     pub(super) fn collect(&self) -> Vec<MetricFamily> {
         self.gauges().into_iter().flat_map(Collector::collect).collect()
     }
 
-    /// Reads the values.
+    /// Sets the values.
     pub(super) fn fill(&self, service: &Service) {
         let (metrics, now) = (&service.context().tools.metrics, clock::now());
         let age = |since: Option<Instant>| {
@@ -66,7 +66,7 @@ impl Ages {
     }
 }
 
-/// Of tenants that share a label the longest counts.
+/// Among tenants that share a label, the highest age counts.
 fn raise(gauge: &GaugeVec, tenant: &str, age: Duration) {
     let one = gauge.with_label_values(&[tenant]);
     one.set(one.get().max(age.as_secs_f64()));

@@ -1,4 +1,4 @@
-//! Counters that are kept where they count, as for want of a `Metrics` there.
+//! Counters that are kept outside `Metrics`, where no `Metrics` is at hand.
 
 use prometheus::{IntCounterVec, Opts};
 
@@ -7,19 +7,19 @@ use crate::logging::grpc_core::{self, Reason};
 use crate::pool::memory::{Level, Use};
 use crate::pool::service::Service;
 
-/// All of them, as they stand.
+/// All of them, with their present values.
 pub(super) fn counters(service: &Service) -> Vec<IntCounterVec> {
     let all = [refusals(service), lines_lost(), failed_handshakes()];
     all.into_iter().flatten().collect()
 }
 
-/// None: never, names and labels are constants.
+/// Never `None`: names and labels are constants.
 fn counter(name: &str, help: &str, labels: &[&str]) -> Option<IntCounterVec> {
     IntCounterVec::new(Opts::new(name, help), labels).ok()
 }
 
 fn refusals(service: &Service) -> Option<IntCounterVec> {
-    let help = "How often there was no room for more bytes, by limit and by what for.";
+    let help = "Requests for memory that were refused, by the limit that was reached and by use.";
     let refusals = counter("connpool_memory_refusals_total", help, &["level", "use"])?;
     let memory = &service.context().memory;
     for (one, level) in Use::ALL.iter().flat_map(|one| Level::ALL.map(|level| (*one, level))) {
@@ -29,7 +29,7 @@ fn refusals(service: &Service) -> Option<IntCounterVec> {
     Some(refusals)
 }
 
-/// What the log has lost. It begins before any metric.
+/// Lines that the log has dropped. The log starts before any `Metrics` exists.
 fn lines_lost() -> Option<IntCounterVec> {
     let help = "Log lines that were not written, by reason.";
     let lost = counter("connpool_log_lines_lost_total", help, &["reason"])?;
@@ -38,7 +38,7 @@ fn lines_lost() -> Option<IntCounterVec> {
     Some(lost)
 }
 
-/// TLS handshakes of clients that failed, which gRPC tells to the log only.
+/// Failed TLS handshakes of clients, which gRPC reports only in its log.
 fn failed_handshakes() -> Option<IntCounterVec> {
     let help = "TLS handshakes of clients that failed, by reason.";
     let failed = counter("connpool_tls_handshake_failures_total", help, &["reason"])?;

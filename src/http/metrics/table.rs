@@ -1,7 +1,7 @@
 //! The gauges that are read at scrape: name, help, labels.
 
-/// The gauges, by name, help and labels. Closed sets come first, the free label
-/// last (see `crate::metrics`).
+/// The gauges by name, help and labels. Labels with a closed set of values stand first,
+/// the free label last (see `crate::metrics`).
 pub(super) const GAUGES: &[(&str, &str, &[&str])] = &[
     ("connpool_backend_connections", "PostgreSQL connections, by state.", &["state", "tenant"]),
     (
@@ -26,10 +26,10 @@ pub(super) const GAUGES: &[(&str, &str, &[&str])] = &[
     ("connpool_server_connections", "Connections to a PostgreSQL server.", &["state", "server"]),
     (
         "connpool_server_connections_max",
-        "How many there may be, where that is known: --max-connections-per-server, or what the server said within the last minute.",
+        "The limit of connections to a server, where known: --max-connections-per-server, or what the server reported within the last minute.",
         &["server"],
     ),
-    ("connpool_server_waiters", "Requests that wait for a connection there.", &["server"]),
+    ("connpool_server_waiters", "Requests that wait for a connection to a server.", &["server"]),
     ("connpool_tenants", "Tenants, by state.", &["state"]),
     (
         "connpool_service_connections_max",
@@ -38,24 +38,24 @@ pub(super) const GAUGES: &[(&str, &str, &[&str])] = &[
     ),
     (
         "connpool_service_connections_reserved",
-        "What counts against it: the limits of all tenants that have been opened.",
+        "Connections reserved out of that limit: the sum of the limits of all opened tenants.",
         &[],
     ),
     ("connpool_draining", "1 while the service stops and takes no new work.", &[]),
     ("pool_connections_active", "PostgreSQL connections in use. An older name, as its label; see connpool_backend_connections.", &["tenant_id"]),
-    ("pool_connections_idle", "PostgreSQL connections at rest. An older name; see connpool_backend_connections.", &["tenant_id"]),
-    ("pool_connections_total", "PostgreSQL connections, open or being opened. An older name, and no counter.", &["tenant_id"]),
+    ("pool_connections_idle", "Idle PostgreSQL connections. An older name; see connpool_backend_connections.", &["tenant_id"]),
+    ("pool_connections_total", "PostgreSQL connections, open or being opened. An older name; a gauge in spite of it.", &["tenant_id"]),
     ("connpool_client_connections", "Client connections over gRPC.", &[]),
-    ("connpool_client_connections_max", "How many there may be.", &[]),
+    ("connpool_client_connections_max", "The limit of client connections over gRPC.", &[]),
     ("connpool_connection_guard", "1 if connections beyond the limits are closed.", &[]),
-    ("connpool_grpc_reachable", "1 if calls of our own over gRPC are answered.", &[]),
+    ("connpool_grpc_reachable", "1 if the service's own calls to its gRPC port are answered.", &[]),
     (
         "connpool_certificate_expiry_timestamp_seconds",
         "When the certificate of the gRPC port expires, since 1970; absent without TLS.",
         &[],
     ),
-    ("connpool_memory_bytes", "Bytes that are held for others, by what for.", &["use"]),
-    ("connpool_memory_limit_bytes", "Limits of these bytes, by what they are of.", &["level"]),
+    ("connpool_memory_bytes", "Bytes held in memory for clients, by use.", &["use"]),
+    ("connpool_memory_limit_bytes", "Limits of bytes held in memory, by level.", &["level"]),
     ("connpool_worker_threads", "Worker threads alive.", &[]),
     ("connpool_build_info", "Always 1; the version is the label.", &["version"]),
 ];

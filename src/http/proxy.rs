@@ -1,5 +1,5 @@
-//! What the network meets: a bounded number of connections, a bounded head, a
-//! bounded time. What passes is asked of `pages` in our own words.
+//! A reverse proxy in front of tiny_http. It bounds the number of connections, the size
+//! of a request head and the time of each step, and passes a request on in its own words.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,71 +9,70 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
-use crate::http::seats::Seat;
+use crate::http::slots::Slot;
 use crate::threads;
 
-/// The request line and headers have so many bytes.
+/// The most bytes of a request line and its headers.
 const HEAD_BYTES: usize = 8192;
-/// A whole request head must have come within this time.
+/// The time within which a whole request head must arrive.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
-/// A client whose head is not there after so long, or who does not close, gives way to
-/// others when all seats are taken. A head comes in one packet, with the connection.
+/// When all slots are taken, a client that has sent no whole head, or has not closed its
+/// connection, for this long is disconnected. A head usually arrives in one packet.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// The same for a client who takes its answer: metrics are large.
+/// The same limit while the client reads its answer: metrics are large.
 const SEND_PATIENCE: Duration = Duration::from_secs(1);
-/// A whole answer must have been taken within this time.
+/// The time within which the client must have read a whole answer.
 const SEND_LIMIT: Duration = Duration::from_secs(5);
 
-/// After the answer the client has so long to close first.
+/// How long to wait after the answer for the client to close first.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What is said when others keep all large answers.
+/// The answer while other clients hold all large answers.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
                       Connection: close\r\nContent-Length: 0\r\n\r\n";
 
-/// Finds the socket of the pages that answer now.
-pub(super) type Behind = Arc<dyn Fn() -> std::path::PathBuf + Send + Sync>;
+/// Returns the socket of the pages that are served at present.
+pub(super) type Upstream = Arc<dyn Fn() -> std::path::PathBuf + Send + Sync>;
 
 /// Takes the next connection and serves it on a thread of its own.
 ///
 /// # Errors
-/// If accepting fails, for example for want of file descriptors. The listener
-/// stays good; try again later.
-pub(super) fn accept(listener: &TcpListener, seat: Seat, behind: &Behind) -> io::Result<()> {
+/// If accepting fails, for example for lack of file descriptors. The listener remains
+/// usable; try again later.
+pub(super) fn accept(listener: &TcpListener, slot: Slot, upstream: &Upstream) -> io::Result<()> {
     let (stream, _) = listener.accept()?;
-    let behind = Arc::clone(behind);
+    let upstream = Arc::clone(upstream);
     let stream = Arc::new(stream);
-    seat.waits(&stream, PATIENCE);
+    slot.waits(&stream, PATIENCE);
     threads::spawn(threads::HTTP, move || {
         threads::survive(threads::HTTP, || {
-            // A client that misbehaves or leaves is nobody's concern but its own.
-            let _ = serve(&stream, &seat, &behind());
+            // A client that misbehaves or disconnects harms only itself.
+            let _ = serve(&stream, &slot, &upstream());
         });
-        drop(seat);
+        drop(slot);
     })?;
     Ok(())
 }
 
-/// One request and its answer; then the connection is closed, which every client
-/// of health checks and scrapes can live with.
-fn serve(client: &Arc<TcpStream>, seat: &Seat, pages: &Path) -> io::Result<()> {
+/// Serves one request, then closes the connection; no health check or scrape needs more.
+fn serve(client: &Arc<TcpStream>, slot: &Slot, pages: &Path) -> io::Result<()> {
     client.set_nonblocking(false)?;
     let Some(request) = read_request(client)? else {
         let refusal = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-        return send(client, seat, &[refusal.as_bytes()]);
+        return send(client, slot, &[refusal.as_bytes()]);
     };
-    seat.works();
+    slot.works();
     let large = match request.split(' ').nth(1).is_some_and(|path| path.starts_with("/metrics")) {
-        true => match seat.large.answer(clock::now() + SEND_LIMIT) {
+        true => match slot.large.answer(clock::now() + SEND_LIMIT) {
             Some(answer) => Some(answer),
-            None => return send(client, seat, &[BUSY]),
+            None => return send(client, slot, &[BUSY]),
         },
         false => None,
     };
     let making = match &large {
         Some(answer) => match answer.make(clock::now() + SEND_LIMIT) {
             Some(making) => Some(making),
-            None => return send(client, seat, &[BUSY]),
+            None => return send(client, slot, &[BUSY]),
         },
         None => None,
     };
@@ -84,21 +83,21 @@ fn serve(client: &Arc<TcpStream>, seat: &Seat, pages: &Path) -> io::Result<()> {
     let mut answer = Vec::new();
     inner.read_to_end(&mut answer)?;
     drop(making);
-    // tiny_http never says so itself.
+    // tiny_http never sends this header itself.
     let status = answer.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let (status, rest) = answer.split_at(status);
     let head = [status, b"Connection: close\r\n"].concat();
     if let Some(large) = &large {
         large.goes_to(client, SEND_PATIENCE);
     }
-    send(client, seat, &[&head, rest])
+    send(client, slot, &[&head, rest])
 }
 
-/// Sends the answer, in a bounded time however little of it the client takes.
-fn send(client: &Arc<TcpStream>, seat: &Seat, answer: &[&[u8]]) -> io::Result<()> {
+/// Sends the answer, in a bounded time however slowly the client reads.
+fn send(client: &Arc<TcpStream>, slot: &Slot, answer: &[&[u8]]) -> io::Result<()> {
     let until = clock::now() + SEND_LIMIT;
-    seat.waits(client, SEND_PATIENCE);
-    // One after the other: put together, a large page would be in memory twice.
+    slot.waits(client, SEND_PATIENCE);
+    // One part at a time: joined, a large page would be in memory twice.
     for mut part in answer.iter().copied() {
         while !part.is_empty() {
             client.set_write_timeout(Some(clock::left(until)?))?;
@@ -108,12 +107,12 @@ fn send(client: &Arc<TcpStream>, seat: &Seat, answer: &[&[u8]]) -> io::Result<()
             }
         }
     }
-    seat.waits(client, PATIENCE);
+    slot.waits(client, PATIENCE);
     linger(client)
 }
 
-/// Waits a little for the client to take its answer and close. Closing while
-/// bytes of a body still come would reset the connection under the answer.
+/// Waits briefly for the client to read its answer and close. Closing while bytes of a
+/// request body still arrive would reset the connection before the answer is read.
 fn linger(mut client: &TcpStream) -> io::Result<()> {
     client.shutdown(std::net::Shutdown::Write)?;
     let until = clock::now() + LINGER;
@@ -126,8 +125,8 @@ fn linger(mut client: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// Reads the head and says it again, reduced to what matters. A body is not
-/// read: nothing we serve takes one.
+/// Reads the head and rewrites it, reduced to what matters. A body is not read: no page
+/// takes one.
 fn read_request(mut client: &TcpStream) -> io::Result<Option<String>> {
     let until = clock::now() + HEAD_LIMIT;
     let mut head = Vec::new();
@@ -168,39 +167,39 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::http::seats::Seats;
+    use crate::http::slots::Slots;
 
-    /// Between two looks.
+    /// Between two checks.
     fn pause() {
         let _ = crossbeam_channel::never::<()>().recv_timeout(Duration::from_millis(1));
     }
 
-    /// Waits until this is there, and gives it.
+    /// Waits until `look` returns a value.
     fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
         let until = clock::now() + Duration::from_secs(60);
         loop {
             if let Some(there) = look() {
                 return there;
             }
-            assert!(clock::now() < until, "waited in vain");
+            assert!(clock::now() < until, "it never happened");
             pause();
         }
     }
 
     #[test]
-    fn a_client_gives_way_while_it_is_waited_for_and_not_while_it_waits() {
+    fn a_client_has_a_deadline_while_it_is_slow_and_none_while_it_waits_for_the_page() {
         let place = tempfile::tempdir().expect("a directory");
-        let (socket, seats) = (place.path().join("pages"), Seats::default());
+        let (socket, slots) = (place.path().join("pages"), Slots::default());
         let pages = UnixListener::bind(&socket).expect("a socket");
         let (stream, mut client) = connected();
-        seats.room().try_send(()).expect("room");
-        let seat = seats.seat();
+        slots.room().try_send(()).expect("room");
+        let slot = slots.slot();
         std::thread::scope(|threads| {
-            let serving = threads.spawn(|| serve(&stream, &seat, &socket));
-            seat.waits(&stream, PATIENCE);
+            let serving = threads.spawn(|| serve(&stream, &slot, &socket));
+            slot.waits(&stream, PATIENCE);
             client.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it is taken");
             let (mut page, _) = pages.accept().expect("it asks for the page");
-            assert_eq!(seat.patience(), None, "its client waits for the page");
+            assert_eq!(slot.patience(), None, "its client waits for the page");
             // Closed before it was read, it would be broken off.
             assert!(page.read(&mut [0; 1024]).expect("a request") > 0);
             // More than the system takes ahead of its reader.
@@ -208,11 +207,11 @@ mod tests {
             page.write_all(b"HTTP/1.1 200 OK\r\n\r\n").expect("it is taken");
             page.write_all(&body).expect("it is taken");
             drop(page);
-            let taking: Instant = eventually(|| seat.patience());
+            let taking: Instant = eventually(|| slot.patience());
             let mut answer = Vec::new();
             client.read_to_end(&mut answer).expect("an answer");
             assert!(answer.ends_with(&body));
-            eventually(|| seat.patience().filter(|closing| *closing != taking));
+            eventually(|| slot.patience().filter(|closing| *closing != taking));
             drop(client);
             serving.join().expect("no panic").expect("it was served");
         });
@@ -236,11 +235,11 @@ mod tests {
     #[test]
     fn an_answer_that_nobody_takes_is_given_up_in_time() {
         let (stream, client) = connected();
-        let seats = Seats::default();
-        seats.room().try_send(()).expect("room");
-        let seat = seats.seat();
+        let slots = Slots::default();
+        slots.room().try_send(()).expect("room");
+        let slot = slots.slot();
         std::thread::scope(|threads| {
-            let sending = threads.spawn(|| send(&stream, &seat, &[&vec![b'x'; 16 << 20]]));
+            let sending = threads.spawn(|| send(&stream, &slot, &[&vec![b'x'; 16 << 20]]));
             let until = clock::now() + Duration::from_secs(60);
             while !sending.is_finished() && clock::now() < until {
                 pause();

@@ -1,44 +1,44 @@
-//! Connections whose clients are waited for.
+//! Deadlines of clients that the service waits for.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// The lock is a leaf.
-pub(super) fn lock<T>(waits: &Mutex<Waits<T>>) -> MutexGuard<'_, Waits<T>> {
-    waits.lock().unwrap_or_else(PoisonError::into_inner)
+pub(super) fn lock<T>(deadlines: &Mutex<ClientDeadlines<T>>) -> MutexGuard<'_, ClientDeadlines<T>> {
+    deadlines.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The connections whose clients are waited for, and how long they may take.
-pub(super) struct Waits<T> {
+/// The connections whose clients the service waits for, each with its deadline.
+pub(super) struct ClientDeadlines<T> {
     next: u64,
     pub(super) all: BTreeMap<u64, (Instant, T)>,
 }
 
-impl<T> Default for Waits<T> {
+impl<T> Default for ClientDeadlines<T> {
     fn default() -> Self {
-        Waits { next: 0, all: BTreeMap::new() }
+        ClientDeadlines { next: 0, all: BTreeMap::new() }
     }
 }
 
-impl<T> Waits<T> {
-    /// A name for one more.
-    pub(super) fn name(&mut self) -> u64 {
+impl<T> ClientDeadlines<T> {
+    /// An id for a new connection.
+    pub(super) fn new_id(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
-    /// This one may take until then.
+    /// Sets the deadline of this connection; returns the entry that it replaces.
     pub(super) fn put(&mut self, id: u64, until: Instant, connection: T) -> Option<(Instant, T)> {
         self.all.insert(id, (until, connection))
     }
 
-    /// This one is not waited for any more.
+    /// Removes the deadline of this connection.
     pub(super) fn remove(&mut self, id: u64) -> Option<(Instant, T)> {
         self.all.remove(&id)
     }
 
-    /// The one that has been late for longest, if any is.
+    /// Takes out the connection that is past its deadline for the longest time, if any.
     pub(super) fn take_late(&mut self, now: Instant) -> Option<T> {
         let late = self.all.iter().filter(|(_, (until, _))| *until <= now);
         let (id, _) = late.min_by_key(|(_, (until, _))| *until)?;
