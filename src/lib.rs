@@ -131,7 +131,7 @@ pub mod engine {
     pub use crate::backend::tls::Tls;
     pub use crate::core::callers::CallerId;
     pub use crate::core::ids::TenantId;
-    pub use crate::core::seats::Asker;
+    pub use crate::core::lookup_slots::Asker;
     pub use crate::core::value::{Column, Value};
     pub use crate::error::ConnectError;
     pub use crate::pgwire::row::RawRow;

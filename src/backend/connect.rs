@@ -21,7 +21,7 @@ use crate::backend::target_session::SessionTarget;
 use crate::backend::tls::Tls;
 use crate::clock;
 use crate::config::dsn::{Dsn, SslMode, TargetSession};
-use crate::core::seats::Asker;
+use crate::core::lookup_slots::Asker;
 use crate::error::ConnectError;
 
 /// Opens backends of one tenant. One of the two traits that tests may fake.

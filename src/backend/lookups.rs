@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::core::seats::{Asker, Seats};
+use crate::core::lookup_slots::{Asker, LookupSlots};
 use crate::threads;
 
 /// Time without an answer after which another lookup of the name is started.
@@ -26,7 +26,7 @@ pub(super) struct Lookups<T> {
 
 struct State<T> {
     names: HashMap<String, Name<T>>,
-    seats: Seats,
+    slots: LookupSlots,
 }
 
 /// One name that is being looked up.
@@ -115,7 +115,7 @@ impl<T> State<T> {
     /// which is counted. `None`: neither is possible now.
     fn join(&mut self, name: &str, asker: &Asker, now: Instant) -> Option<(bool, Arc<Answer<T>>)> {
         let Some(known) = self.names.get_mut(name) else {
-            if !self.seats.take(asker) {
+            if !self.slots.take(asker) {
                 return None;
             }
             let answer = Arc::<Answer<T>>::default();
@@ -123,7 +123,7 @@ impl<T> State<T> {
             self.names.insert(name.to_owned(), fresh);
             return Some((true, answer));
         };
-        let begins = known.wants_another(now) && self.seats.take(asker);
+        let begins = known.wants_another(now) && self.slots.take(asker);
         if begins {
             (known.running, known.since) = (known.running + 1, now);
         }
@@ -136,7 +136,7 @@ impl<T> State<T> {
 
 impl<T> Default for State<T> {
     fn default() -> State<T> {
-        State { names: HashMap::new(), seats: Seats::default() }
+        State { names: HashMap::new(), slots: LookupSlots::default() }
     }
 }
 
@@ -192,7 +192,7 @@ impl<T> Running<T> {
         }
         let mut guard = lock(&self.lookups.state);
         let Some(state) = guard.as_mut() else { return };
-        state.seats.give_back(&self.asker);
+        state.slots.give_back(&self.asker);
         let Some(known) = state.names.get_mut(&self.name) else { return };
         known.running -= 1;
         let is_last = known.running == 0;
@@ -222,7 +222,7 @@ mod tests {
     use crate::clock;
     use crate::core::callers::CallerId;
     use crate::core::ids::TenantId;
-    use crate::core::seats::{OF_ALL, OF_TENANT};
+    use crate::core::lookup_slots::{OF_ALL, OF_TENANT};
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -267,7 +267,7 @@ mod tests {
             let state = lock(&self.lookups.state);
             let names = state.iter().flat_map(|state| state.names.values());
             let running = names.map(|name| name.running).sum();
-            assert_eq!(state.as_ref().map_or(0, |state| state.seats.running()), running);
+            assert_eq!(state.as_ref().map_or(0, |state| state.slots.running()), running);
             running
         }
 

@@ -9,7 +9,7 @@ use crate::backend::resource_exhaustion::exhaustion;
 use crate::clock;
 use crate::config::dsn::HostPort;
 use crate::core::expiring_map::ExpiringMap;
-use crate::core::seats::Asker;
+use crate::core::lookup_slots::Asker;
 use crate::error::ConnectError;
 
 /// The result of a lookup.

@@ -1,16 +1,16 @@
-//! How long to wait before the next try.
+//! How long to wait before the next attempt.
 
 use std::time::Duration;
 
-/// The pause after try number `attempt`, which counts from 0.
+/// The pause after attempt number `attempt`, which counts from 0.
 ///
-/// It is `min`, multiplied by `factor` for each try after the first, and lengthened by the fraction
-/// `jitter` of itself, which the caller draws anew each time (0 to 1): those who failed together
-/// must not come back together. Never more than `max`.
+/// It is `min`, multiplied by `factor` for each attempt after the first, and lengthened by the
+/// fraction `jitter` of itself. The caller draws `jitter` (0 to 1) anew each time, so that clients
+/// that failed together do not retry together. Never more than `max`.
 pub fn delay(attempt: u32, min: Duration, max: Duration, factor: f64, jitter: f64) -> Duration {
     let power = i32::try_from(attempt).unwrap_or(i32::MAX);
     let seconds = min.as_secs_f64() * factor.powi(power) * (1.0 + jitter.clamp(0.0, 1.0));
-    // An overflow, or what is not a number, is as good as endless.
+    // An overflow or NaN counts as infinite.
     Duration::try_from_secs_f64(seconds).map_or(max, |delay| delay.min(max))
 }
 

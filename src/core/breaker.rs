@@ -1,37 +1,37 @@
-//! Says whether it is worth while to open a connection.
+//! A circuit breaker for opening connections.
 
 use super::backoff;
 use std::time::{Duration, Instant};
 
-/// Guards the *opening* of one tenant's backends; what is open already is none of its concern.
+/// Guards the *opening* of one tenant's backends. Backends that are open are not its concern.
 ///
-/// States and their exits: `Closed`, everybody may try; exit to `Open` after so many failures in a
-/// row. `Open`, only a probe may try, when one is due; its success leads to `HalfOpen`. `HalfOpen`,
-/// the same, without a pause; exit to `Closed` after so many successes in a row, to `Open` with a
-/// failure.
+/// States and their exits: `Closed`, every attempt is allowed; exit to `Open` after
+/// [`Settings::failures`] failures in a row. `Open`, only a probe is allowed, when one is due; its
+/// success leads to `HalfOpen`. `HalfOpen`, only probes are allowed, without a pause; exit to
+/// `Closed` after [`Settings::successes`] successes in a row, to `Open` after a failure.
 ///
-/// Invariants: at most one probe is out. A ticket that was given out before the breaker opened or
-/// closed says nothing any more. Whoever has a ticket settles it once; one that is settled as
-/// [`Verdict::Neither`] changes nothing but the time of the next probe.
+/// Invariants: at most one probe runs at a time. A ticket issued before the breaker last opened or
+/// closed has no effect. Each ticket is settled once; [`Verdict::Neither`] changes only the time of
+/// the next probe.
 #[derive(Debug)]
 pub struct Breaker {
     settings: Settings,
     state: State,
-    /// Grows with every opening and closing.
+    /// Increases whenever the breaker opens or closes.
     era: u64,
     probing: bool,
 }
 
-/// The numbers of a breaker.
+/// The thresholds and pauses of a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// So many failures in a row open it.
+    /// Failures in a row that open it.
     pub failures: u32,
-    /// So many successful probes in a row close it.
+    /// Successful probes in a row that close it.
     pub successes: u32,
     /// The pause between probes.
     pub probe_every: Duration,
-    /// For so long after the opening; then the pauses double.
+    /// How long after the opening the pause stays the same; then it doubles each time.
     pub steady: Duration,
     /// The longest pause.
     pub probe_max: Duration,
@@ -44,18 +44,18 @@ enum State {
     HalfOpen { since: Instant, next_probe: Instant, successes: u32 },
 }
 
-/// What a breaker is doing.
+/// The state of a breaker, without its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Everybody may try.
+    /// Every attempt is allowed.
     Closed,
-    /// Nobody may try but a probe.
+    /// Only a probe is allowed.
     Open,
-    /// The last probe was good; one more will close it.
+    /// The last probe succeeded; more successes close the breaker.
     HalfOpen,
 }
 
-/// The right to try once. To be settled.
+/// The right to one attempt. It must be settled.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ticket {
@@ -63,24 +63,24 @@ pub struct Ticket {
     probe: bool,
 }
 
-/// What came of a try.
+/// The result of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The database is there.
+    /// The database was reached.
     Good,
-    /// It could not be reached.
+    /// The database could not be reached.
     Bad,
-    /// It says nothing about the database: the try was given up, or refused for reasons that no
-    /// waiting changes.
+    /// Says nothing about the database: the attempt was abandoned, or refused for a reason that
+    /// waiting does not change.
     Neither,
 }
 
-/// What a verdict has changed.
+/// What a verdict changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// From now on only probes may try.
+    /// From now on only probes are allowed.
     Opened,
-    /// Everybody may try again.
+    /// Every attempt is allowed again.
     Closed,
 }
 
@@ -89,9 +89,9 @@ impl Default for Settings {
         Settings {
             failures: 5,
             successes: 2,
-            // A database that restarts is used again within two seconds of accepting.
+            // A restarted database is used again within two seconds of accepting connections.
             probe_every: Duration::from_secs(1),
-            // Restarts and failovers take a minute or two; what takes longer is an outage.
+            // Restarts and failovers take a minute or two; anything longer is an outage.
             steady: Duration::from_secs(120),
             probe_max: Duration::from_secs(30),
         }
@@ -104,7 +104,7 @@ impl Breaker {
         Breaker { settings, state: State::Closed { failures: 0 }, era: 0, probing: false }
     }
 
-    /// A ticket for whoever needs a backend; `None` unless the breaker is closed.
+    /// A ticket for an ordinary attempt; `None` unless the breaker is closed.
     pub fn try_open(&self) -> Option<Ticket> {
         matches!(self.state, State::Closed { .. }).then_some(Ticket { era: self.era, probe: false })
     }
@@ -116,7 +116,7 @@ impl Breaker {
         due.then_some(Ticket { era: self.era, probe: true })
     }
 
-    /// When the next probe is due; `None` while the breaker is closed or a probe is out.
+    /// When the next probe is due; `None` while the breaker is closed or a probe is running.
     pub fn next_probe(&self) -> Option<Instant> {
         match self.state {
             State::Open { next_probe, .. } | State::HalfOpen { next_probe, .. }
@@ -128,8 +128,8 @@ impl Breaker {
         }
     }
 
-    /// Takes a ticket back with what came of it. `jitter` lengthens the pause before the next probe
-    /// by a fraction of itself.
+    /// Takes a ticket back with the result of its attempt. `jitter` lengthens the pause before the
+    /// next probe by a fraction of itself.
     pub fn settle(
         &mut self,
         ticket: Ticket,
@@ -163,7 +163,7 @@ impl Breaker {
                 self.succeed(now, successes)
             }
             (State::HalfOpen { .. }, Verdict::Bad) => {
-                // It opens anew; nobody but a probe had come through since.
+                // Only probes were allowed meanwhile, so this is no change to report.
                 let _ = self.open(now);
                 None
             }
@@ -192,7 +192,7 @@ impl Breaker {
         Some(Change::Closed)
     }
 
-    /// What the breaker is doing.
+    /// The present state.
     pub fn phase(&self) -> Phase {
         match self.state {
             State::Closed { .. } => Phase::Closed,
@@ -201,13 +201,12 @@ impl Breaker {
         }
     }
 
-    /// True if the last try that said something of the database was bad, or the breaker is not
-    /// closed yet.
+    /// True if the last conclusive attempt failed, or the breaker is not closed.
     pub fn is_troubled(&self) -> bool {
         !matches!(self.state, State::Closed { failures: 0 })
     }
 
-    /// Since when it has not been closed.
+    /// When it last left `Closed`; `None` while it is closed.
     pub fn since(&self) -> Option<Instant> {
         match self.state {
             State::Closed { .. } => None,
@@ -217,7 +216,7 @@ impl Breaker {
 }
 
 impl Phase {
-    /// Its name.
+    /// The name in logs and pages.
     pub fn as_str(self) -> &'static str {
         match self {
             Phase::Closed => "closed",

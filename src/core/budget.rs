@@ -1,10 +1,9 @@
-//! Budgets of bytes: what is held in memory for somebody else is counted, and
-//! refused beyond a limit.
+//! Budgets of bytes: counts the memory held for clients, and refuses more than a limit.
 //!
-//! A byte usually counts in several budgets at once: of the client connection, of the
-//! tenant, of what it is used for, of the whole service. A [`Share`] names them, the
-//! narrowest first; [`Share::take`] takes from all of them or from none, and what it
-//! returns gives itself back when it is dropped.
+//! A byte usually counts in several budgets at once: those of the client connection, the
+//! tenant, the use and the whole service. A [`Share`] lists them, the narrowest first.
+//! [`Share::take`] takes from all of them or from none, and returns a value that gives the
+//! bytes back when dropped.
 //!
 //! Unlike the rest of the core these counters are shared between threads: each is one
 //! atomic number, so that counting needs no lock.
@@ -25,14 +24,14 @@ struct Level {
 }
 
 impl Budget {
-    /// A budget of `limit` bytes. `name` says in errors what is limited, as in
+    /// A budget of `limit` bytes. `name` tells in errors what is limited, for example
     /// `bytes held for one connection`.
     pub fn new(name: &'static str, limit: usize) -> Budget {
         let level = Level { name, limit, used: AtomicUsize::new(0), refused: AtomicU64::new(0) };
         Budget(Arc::new(level))
     }
 
-    /// Bytes in use. More than the limit only by [`Held::grow_over`].
+    /// Bytes in use. Only [`Held::grow_over`] can exceed the limit.
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Acquire)
     }
@@ -42,7 +41,7 @@ impl Budget {
         self.0.limit
     }
 
-    /// How often it had no room.
+    /// How often it has refused bytes.
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Ordering::Acquire)
     }
@@ -70,7 +69,7 @@ impl fmt::Debug for Budget {
     }
 }
 
-/// A budget without room for what was asked of it.
+/// A budget that has refused bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spent {
     /// Which budget.
@@ -83,17 +82,17 @@ pub struct Spent {
     pub limit: usize,
 }
 
-/// Counts what several shares were refused, by the name of the budget that had no room.
+/// Counts the refusals of several shares, by the name of the budget that refused.
 #[derive(Debug)]
 pub struct Refusals(Box<[(&'static str, AtomicU64)]>);
 
 impl Refusals {
-    /// None yet, by budgets of these names; others are not counted.
+    /// Counters at zero for budgets of these names; other names are not counted.
     pub fn by(names: &[&'static str]) -> Refusals {
         Refusals(names.iter().map(|name| (*name, AtomicU64::new(0))).collect())
     }
 
-    /// How often budgets of this name have had no room.
+    /// How often budgets of this name have refused bytes.
     pub fn of(&self, name: &str) -> u64 {
         let found = self.0.iter().find(|(known, _)| *known == name);
         found.map_or(0, |(_, count)| count.load(Ordering::Acquire))
@@ -106,8 +105,8 @@ impl Refusals {
     }
 }
 
-/// The budgets that something counts in, the narrowest first. Cheap to clone. The
-/// default counts nowhere.
+/// The budgets that some bytes count in, the narrowest first. Cheap to clone. The default
+/// has none.
 #[derive(Clone, Debug, Default)]
 pub struct Share(Option<Arc<Sharing>>);
 
@@ -123,7 +122,7 @@ impl Share {
         Share(Some(Arc::new(Sharing { budgets: budgets.into(), refusals: None })))
     }
 
-    /// The same, and what it is refused counts there.
+    /// A share of these budgets whose refusals are counted in `refusals`.
     pub fn counted(budgets: impl Into<Box<[Budget]>>, refusals: &Arc<Refusals>) -> Share {
         let refusals = Some(Arc::clone(refusals));
         Share(Some(Arc::new(Sharing { budgets: budgets.into(), refusals })))
@@ -136,17 +135,17 @@ impl Share {
     /// Takes `bytes` from every budget, or from none.
     ///
     /// # Errors
-    /// The first budget that has no room.
+    /// The first budget without room.
     pub fn take(&self, bytes: usize) -> Result<Held, Spent> {
         let mut held = self.hold_nothing();
         held.grow(bytes)?;
         Ok(held)
     }
 
-    /// The first budget that holds more than its limit, and one more refusal of it.
+    /// Checks that no budget exceeds its limit; counts a refusal otherwise.
     ///
     /// # Errors
-    /// That budget.
+    /// The first budget that does.
     pub fn check(&self) -> Result<(), Spent> {
         let over = |budget: &&Budget| budget.used() > budget.limit();
         let Some(budget) = self.budgets().iter().find(over) else { return Ok(()) };
@@ -161,13 +160,13 @@ impl Share {
         sharing.flat_map(|sharing| &sharing.refusals).for_each(|all| all.count(name));
     }
 
-    /// Takes nothing yet; [`Held::grow`] takes more.
+    /// Holds no bytes yet; [`Held::grow`] takes some.
     pub fn hold_nothing(&self) -> Held {
         Held { share: self.clone(), bytes: 0 }
     }
 }
 
-/// Bytes that were taken. They are given back when it is dropped.
+/// Bytes taken from budgets, given back on drop.
 #[derive(Debug, Default)]
 #[must_use = "dropped, the bytes are given back"]
 pub struct Held {
@@ -184,7 +183,7 @@ impl Held {
     /// Takes `more` bytes from every budget, or from none.
     ///
     /// # Errors
-    /// The first budget that has no room; what was held stays held.
+    /// The first budget without room; the bytes held so far stay held.
     pub fn grow(&mut self, more: usize) -> Result<(), Spent> {
         let budgets = self.share.budgets();
         for (i, budget) in budgets.iter().enumerate() {
@@ -198,8 +197,8 @@ impl Held {
         Ok(())
     }
 
-    /// Takes `more` bytes although there may be no room: for what is there already, and
-    /// cannot be sent away. Whoever makes it has to [`check`](Share::check) before.
+    /// Takes `more` bytes even beyond the limits: for data that exists already and cannot be
+    /// refused. Its producer must [`check`](Share::check) before it produces more.
     pub fn grow_over(&mut self, more: usize) {
         for budget in self.share.budgets() {
             budget.0.used.fetch_add(more, Ordering::AcqRel);
@@ -214,14 +213,14 @@ impl Held {
         self.share.budgets().iter().for_each(|budget| budget.give_back(fewer));
     }
 
-    /// Parts with so many of the bytes, at most those that are held.
+    /// Splits off `part` of the bytes, at most those that are held.
     pub fn split(&mut self, part: usize) -> Held {
         let part = part.min(self.bytes);
         self.bytes -= part;
         Held { share: self.share.clone(), bytes: part }
     }
 
-    /// Holds exactly so many bytes from now on.
+    /// Holds exactly `bytes` from now on.
     ///
     /// # Errors
     /// As [`grow`](Held::grow).

@@ -13,12 +13,12 @@ impl CallerId {
         CallerId(Arc::from(name))
     }
 
-    /// Its name: the address of a client connection, as gRPC writes it.
+    /// The name: the address of a client connection, as gRPC writes it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What the names of all client connections of its host begin with: all but the port.
+    /// The name without the port: the common prefix of all client connections from its host.
     pub fn host(&self) -> &str {
         match self.0.rsplit_once(':') {
             Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
@@ -27,10 +27,10 @@ impl CallerId {
     }
 }
 
-/// Counts the permits of callers and knows how many one may have.
+/// Counts the permits of each caller against a limit.
 #[derive(Debug)]
 pub(super) struct Callers {
-    /// Without zeros, so that callers who have nothing cost nothing.
+    /// Holds no zeros, so that callers without permits take no memory.
     held: HashMap<CallerId, usize>,
     max: usize,
 }

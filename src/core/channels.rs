@@ -1,4 +1,4 @@
-//! Who listens to which channels, and what is to be said to the database about it.
+//! Which listeners want which channels, and which LISTEN and UNLISTEN that requires.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListenerId(u64);
 
-/// What a listener has been told of its channels.
+/// What a listener was last told about its channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hearing {
     /// Nothing yet.
     Waits,
-    /// That it hears all of them.
+    /// That all of them are listened to.
     Hears,
-    /// That it heard them, before the connection was lost.
+    /// That they were listened to until the connection was lost.
     Lost,
 }
 
@@ -22,7 +22,7 @@ struct Listener {
     hearing: Hearing,
 }
 
-/// The listeners of one connection, and the channels it listens to for them.
+/// The listeners of one connection, and the channels that it listens to for them.
 #[derive(Default)]
 pub struct Channels {
     listeners: BTreeMap<ListenerId, Listener>,
@@ -33,12 +33,12 @@ pub struct Channels {
     last: u64,
 }
 
-/// What the connection is to change.
+/// What the connection must change.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Channels to listen to from now on.
+    /// Channels to LISTEN to.
     pub listen: Vec<String>,
-    /// Channels that nobody wants any more.
+    /// Channels to UNLISTEN: no listener wants them any more.
     pub unlisten: Vec<String>,
 }
 
@@ -50,7 +50,7 @@ impl Change {
 }
 
 impl Channels {
-    /// Takes a listener up.
+    /// Adds a listener.
     pub fn add(&mut self, channels: BTreeSet<String>) -> ListenerId {
         self.last += 1;
         let id = ListenerId(self.last);
@@ -61,7 +61,7 @@ impl Channels {
         id
     }
 
-    /// A listener goes. False: it had gone before.
+    /// Removes a listener. False: it was removed before.
     pub fn remove(&mut self, id: ListenerId) -> bool {
         let Some(listener) = self.listeners.remove(&id) else {
             return false;
@@ -77,7 +77,7 @@ impl Channels {
         true
     }
 
-    /// How many listen.
+    /// How many listeners there are.
     pub fn listeners(&self) -> usize {
         self.listeners.len()
     }
@@ -87,25 +87,25 @@ impl Channels {
         self.wanted.len()
     }
 
-    /// How many more there would be with these.
+    /// How many of these channels are not wanted yet.
     pub fn fresh(&self, channels: &BTreeSet<String>) -> usize {
         channels.iter().filter(|channel| !self.wanted.contains_key(*channel)).count()
     }
 
-    /// What a listener has been told; `None` if it has gone.
+    /// What a listener was last told; `None` if it was removed.
     pub fn hearing(&self, id: ListenerId) -> Option<Hearing> {
         self.listeners.get(&id).map(|listener| listener.hearing)
     }
 
-    /// What the connection is to change.
+    /// What the connection must change now.
     pub fn change(&self) -> Change {
         let listen = self.wanted.keys().filter(|channel| !self.heard.contains(*channel));
         let unlisten = self.heard.iter().filter(|channel| !self.wanted.contains_key(*channel));
         Change { listen: listen.cloned().collect(), unlisten: unlisten.cloned().collect() }
     }
 
-    /// The connection has made the change. Returns who hears all its channels from
-    /// now on, and what each had been told before.
+    /// Notes that the connection has made the change. Returns the listeners whose channels are now
+    /// all listened to, each with what it was told before.
     pub fn changed(&mut self, change: &Change) -> Vec<(ListenerId, Hearing)> {
         self.heard.extend(change.listen.iter().cloned());
         for channel in &change.unlisten {
@@ -121,7 +121,7 @@ impl Channels {
         told
     }
 
-    /// The connection was lost, and hears nothing any more.
+    /// Notes that the connection was lost, and with it all LISTENs.
     pub fn lost(&mut self) {
         self.heard.clear();
         for listener in self.listeners.values_mut() {
@@ -131,7 +131,7 @@ impl Channels {
         }
     }
 
-    /// Who is to be given what comes on a channel.
+    /// The listeners that get a notification on this channel.
     pub fn hearers(&self, channel: &str) -> Vec<ListenerId> {
         let hears = |listener: &Listener| {
             listener.hearing == Hearing::Hears && listener.channels.contains(channel)
@@ -139,7 +139,7 @@ impl Channels {
         self.listeners.iter().filter(|(_, l)| hears(l)).map(|(id, _)| *id).collect()
     }
 
-    /// Those who have never heard anything; or all.
+    /// The listeners whose channels were never listened to yet; with `all`, every listener.
     pub fn waiting(&self, all: bool) -> Vec<ListenerId> {
         let waits = |listener: &Listener| all || listener.hearing == Hearing::Waits;
         self.listeners.iter().filter(|(_, l)| waits(l)).map(|(id, _)| *id).collect()

@@ -1,47 +1,47 @@
-//! Which client connections are too many, or hold too much.
+//! Decides which client connections exceed the limits: in number or in unread bytes.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
-/// A connection as it was seen. `H` tells the hosts apart that clients are on.
+/// A connection as the system reports it. `H` identifies a client's host.
 #[derive(Debug, Clone)]
 pub struct Seen<H> {
-    /// No two connections have the same at a time.
+    /// Unique among the connections open at one time.
     pub id: u64,
     /// The host at the other end.
     pub host: H,
-    /// Bytes that have come since it was opened.
+    /// Bytes received since it was opened.
     pub received: u64,
-    /// Bytes of whole requests that were taken since the last look.
+    /// Bytes of whole requests that were read since the last round.
     pub taken: u64,
 }
 
-/// How many there may be, and what they may hold.
+/// The limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// In all.
+    /// Connections in all.
     pub total: usize,
-    /// From one host; 0 = as many as in all.
+    /// Connections from one host; 0 = as many as in all.
     pub per_host: usize,
-    /// Bytes of one that have come and belong to no request that was taken.
+    /// Bytes that one connection may have sent of requests that are not whole.
     pub unread: u64,
-    /// Those of all together.
+    /// The same for all connections together.
     pub unread_total: u64,
-    /// By then such a request is given up, and no longer counts.
+    /// After this long such a request is abandoned and no longer counts.
     pub unread_lasts: Duration,
 }
 
-/// Why a connection is one too many.
+/// Which limit a connection exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Excess {
-    /// There are as many as there may be.
+    /// The limit of all connections.
     Total,
-    /// Its host has as many as one may have.
+    /// The limit of connections from its host.
     Host,
-    /// It has opened more calls than it was allowed.
+    /// The limit of calls on one connection.
     Streams,
-    /// It has sent too much of requests that it does not complete.
+    /// The limit of bytes of requests that are not whole.
     Unread,
 }
 
@@ -60,13 +60,13 @@ impl Excess {
 /// What is known of a connection.
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    /// The less the older. Ids alone do not tell it: they are given anew.
+    /// Lower for older connections. Ids alone do not show age, because they are reused.
     born: u64,
     received: u64,
     unread: u64,
 }
 
-/// The connections that were there at the last look.
+/// The connections of the last round.
 #[derive(Debug, Default)]
 pub struct Connections {
     known: HashMap<u64, Known>,
@@ -74,8 +74,8 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// These are there, so long after the last look. Returns those beyond the bounds: of
-    /// too many the newest, of those who hold too much the greatest.
+    /// Takes in the connections that are open `after` the last round. Returns those beyond
+    /// the bounds: of too many connections the newest, of too many bytes the largest.
     pub fn look<H: Hash + Eq>(
         &mut self,
         seen: &[Seen<H>],
@@ -83,8 +83,7 @@ impl Connections {
         after: Duration,
     ) -> Vec<(u64, Excess)> {
         let mut order: Vec<&Seen<H>> = seen.iter().collect();
-        // Of those that came since the last look, the system gave the older ones the
-        // lower ids, by and large.
+        // Of those opened since the last round, the older ones mostly have the lower ids.
         order.sort_by_key(|one| (self.known.get(&one.id).map_or(u64::MAX, |it| it.born), one.id));
         let last = std::mem::take(&mut self.known);
         let (mut kept, mut beyond) = (Vec::new(), Vec::new());
@@ -110,9 +109,9 @@ impl Connections {
 }
 
 impl<H> Seen<H> {
-    /// What is known of it now, after what was known at the last look.
+    /// What is known of it now, given what was known in the last round.
     fn since(&self, last: Known, bounds: Bounds, after: Duration) -> Known {
-        // Nobody says when a request was given up, so that all becomes less in time.
+        // gRPC does not report when a request is abandoned, so the count decays over time.
         let part = after.as_secs_f64() / bounds.unread_lasts.as_secs_f64().max(f64::EPSILON);
         let over = (bounds.unread as f64 * part) as u64;
         let unread = last.unread + self.received.saturating_sub(last.received);
@@ -121,7 +120,7 @@ impl<H> Seen<H> {
     }
 }
 
-/// Those with too much, and then the greatest until the others fit.
+/// The connections over their own limit, then the largest until the rest fit the total.
 fn greedy(mut unread: Vec<(u64, u64)>, bounds: Bounds) -> impl Iterator<Item = (u64, Excess)> {
     unread.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
     let mut total: u64 = unread.iter().map(|(bytes, _)| *bytes).sum();

@@ -1,4 +1,4 @@
-//! One deadline a key, and which comes next.
+//! One deadline for each key, and the next one due.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -13,12 +13,12 @@ pub struct Deadlines<K: Clone + Ord> {
 }
 
 impl<K: Clone + Ord> Deadlines<K> {
-    /// No key at all.
+    /// An empty set.
     pub fn new() -> Self {
         Deadlines { by_key: BTreeMap::new(), by_time: BTreeSet::new() }
     }
 
-    /// Sets the deadline of `key`, in place of the one it had.
+    /// Sets the deadline of `key`, replacing its old one.
     pub fn set(&mut self, key: K, at: Instant) {
         if self.by_key.get(&key) == Some(&at) {
             return;
@@ -28,7 +28,7 @@ impl<K: Clone + Ord> Deadlines<K> {
         self.by_time.insert((at, key));
     }
 
-    /// Takes the deadline of `key` away; false if it had none.
+    /// Removes the deadline of `key`; false if it had none.
     pub fn clear(&mut self, key: &K) -> bool {
         match self.by_key.remove_entry(key) {
             Some((key, at)) => self.by_time.remove(&(at, key)),
@@ -48,7 +48,7 @@ impl<K: Clone + Ord> Deadlines<K> {
 
     /// Takes out up to `limit` keys that are due at `now`, a deadline of exactly `now` included.
     ///
-    /// They come earliest first; of one moment, in the order of the keys.
+    /// The earliest come first; those of the same moment in the order of their keys.
     pub fn pop_due(&mut self, now: Instant, limit: usize) -> Vec<K> {
         let mut due = Vec::new();
         while due.len() < limit && self.next().is_some_and(|at| at <= now) {

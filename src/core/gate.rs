@@ -1,15 +1,15 @@
-//! The one door through which all work of a tenant goes.
+//! The gate that all work of a tenant passes.
 
 use super::callers::{CallerId, Callers};
 use super::wait_queue::{Admission, Handed, WaitQueue, WaiterId};
 use std::time::Instant;
 
-/// A tenant's door: its permits, those who wait for one, and whether anybody is let in at all.
+/// A tenant's permits, the requests that wait for one, and whether the tenant accepts work at all.
 ///
-/// A permit is out from `Granted` (or a successful [`try_take`](Gate::try_take)) until
-/// [`finish`](Gate::finish), whatever state the gate is in by then. Invariants: while `Opening` at
-/// most one permit is out, and somebody waits only while it is; while `Draining` or `Closed` nobody
-/// waits.
+/// A permit is in use from `Granted` (or a successful [`try_take`](Gate::try_take)) until
+/// [`finish`](Gate::finish), whatever the gate's state by then. Invariants: while `Opening`, at
+/// most one permit is in use, and items wait only while it is; while `Draining` or `Closed`, no
+/// item waits.
 #[derive(Debug)]
 pub struct Gate<T> {
     state: GateState,
@@ -17,12 +17,13 @@ pub struct Gate<T> {
     callers: Callers,
 }
 
-/// How an item wants to be let in.
+/// The terms on which an item asks for a permit.
 #[derive(Clone, Debug)]
 pub struct Asks {
-    /// Whose permit it will be; `None`: one that is not counted, because it is held shortly.
+    /// The caller whose limit the permit counts against; `None` for a permit held only briefly,
+    /// which is not counted.
     pub caller: Option<CallerId>,
-    /// Whether it may join the line.
+    /// Whether it may wait in the queue.
     pub may_wait: bool,
 }
 
@@ -32,39 +33,39 @@ struct Entrant<T> {
     caller: Option<CallerId>,
 }
 
-/// Whether a gate lets work in.
+/// Whether a gate accepts work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GateState {
-    /// Nobody knows yet whether the tenant can be served: one caller tries, the others wait for it.
-    /// Exits: `opened` to `Active`, `failed` or `close` to `Closed`, `drain` to `Draining`.
+    /// It is not known yet whether the tenant can be served: one caller tries, the others wait for
+    /// it. Exits: `opened` to `Active`, `failed` or `close` to `Closed`, `drain` to `Draining`.
     Opening,
-    /// Work is let in as permits allow. Exits: `drain` to `Draining`, `close` to `Closed`.
+    /// Work is accepted as permits allow. Exits: `drain` to `Draining`, `close` to `Closed`.
     Active,
-    /// Nobody is let in, and work that is inside may finish. Exit: `close` to `Closed`.
+    /// No work is accepted; running work may finish. Exit: `close` to `Closed`.
     Draining,
-    /// Nobody is let in ever again. No exit; work that is still inside gives its permit back.
+    /// No work is ever accepted again. No exit; running work still returns its permit.
     Closed,
 }
 
-/// Why an item was not let in.
+/// Why an item was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// As many wait as may wait.
+    /// The queue is full.
     QueueFull {
-        /// Permits that are out.
+        /// Permits in use.
         used: usize,
         /// Waiters in the queue.
         waiting: usize,
         /// How many may wait.
         limit: usize,
     },
-    /// It would have to wait, and may not.
+    /// It would have to wait, which it does not allow.
     MayNotWait,
-    /// Its caller has as many permits as one caller may have.
+    /// Its caller holds as many permits as one caller may.
     CallerLimit {
-        /// Permits of the caller.
+        /// Permits that the caller holds.
         used: usize,
-        /// How many a caller may have.
+        /// How many a caller may hold.
         limit: usize,
     },
     /// The tenant is being taken out of service.
@@ -73,27 +74,27 @@ pub enum Refusal {
     Closed,
 }
 
-/// What became of an item at the door.
+/// The gate's answer to an item.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Entry<T> {
-    /// It is in, and owes one [`Gate::finish`].
+    /// It has a permit and must call [`Gate::finish`] once.
     Granted(T),
     /// The gate keeps it until its turn.
     Queued {
         /// Its place, for [`Gate::leave`].
         id: WaiterId,
-        /// How many stand in the queue up to and including it: 1 is the next to be let in.
+        /// How many wait up to and including it: 1 is the next to be granted a permit.
         position: usize,
     },
-    /// It is not let in.
+    /// It was refused.
     Refused(T, Refusal),
 }
 
 impl<T> Gate<T> {
-    /// A gate nobody has come to yet.
+    /// A new gate, in `Opening`.
     ///
-    /// With no permit at all nobody could ever open it, so `permits` should be at least 1.
+    /// Without a permit it could never be opened, so `permits` should be at least 1.
     pub fn opening(permits: usize, max_waiters: usize, max_per_caller: usize) -> Self {
         Gate {
             state: GateState::Opening,
@@ -102,13 +103,13 @@ impl<T> Gate<T> {
         }
     }
 
-    /// Lets an item in, queues it or refuses it, and counts its permit, in one step.
+    /// Grants an item a permit, queues it or refuses it, in one step.
     ///
-    /// A caller that has as many permits as it may have is refused even where it would have to
-    /// wait. Where one caller may have all permits, their number is the limit, and it waits.
+    /// A caller at its limit is refused even if it would have to wait anyway. If one caller may
+    /// hold all permits, there is no limit for a caller, and it waits.
     ///
-    /// While `Opening`, the item that is granted is the one that has to find out whether the tenant
-    /// can be served, and to call [`opened`](Gate::opened) or [`failed`](Gate::failed).
+    /// While `Opening`, the item that is granted must find out whether the tenant can be served,
+    /// and then call [`opened`](Gate::opened) or [`failed`](Gate::failed).
     pub fn admit(&mut self, item: T, asks: Asks, deadline: Instant, now: Instant) -> Entry<T> {
         let opens = match self.state {
             GateState::Opening => self.queue.used() == 0,
@@ -138,10 +139,11 @@ impl<T> Gate<T> {
         }
     }
 
-    /// The tenant can be served: the gate becomes `Active` and lets waiters in.
+    /// Notes that the tenant can be served: the gate becomes `Active` and grants permits to
+    /// waiters.
     ///
     /// The opener keeps its permit. In any other state nothing happens: the gate was drained or
-    /// closed while the opener was at work.
+    /// closed meanwhile.
     pub fn opened(&mut self, now: Instant) -> Handed<T> {
         if self.state != GateState::Opening {
             return Handed::default();
@@ -150,9 +152,9 @@ impl<T> Gate<T> {
         self.hand_out(now, usize::MAX)
     }
 
-    /// The tenant cannot be served: the gate is `Closed` and all waiters come out.
+    /// Notes that the tenant cannot be served: the gate becomes `Closed`. Returns all waiters.
     ///
-    /// The opener still owes its [`finish`](Gate::finish). In any other state than `Opening` nothing
+    /// The opener must still call [`finish`](Gate::finish). In any state but `Opening` nothing
     /// happens.
     #[must_use]
     pub fn failed(&mut self) -> Vec<T> {
@@ -162,10 +164,10 @@ impl<T> Gate<T> {
         self.close()
     }
 
-    /// Takes a permit back, from the caller it was counted for, and lets in whose turn it is.
+    /// Takes a permit back from the caller it was counted for, and grants it to the next waiter.
     ///
-    /// While `Opening` this means that the opener gave up without a verdict; the next live waiter,
-    /// if there is one, becomes the opener.
+    /// While `Opening` this means that the opener gave up without a result; the next live waiter,
+    /// if any, becomes the opener.
     pub fn finish(&mut self, caller: Option<&CallerId>, now: Instant) -> Handed<T> {
         self.queue.put_back();
         self.callers.remove(caller);
@@ -195,50 +197,50 @@ impl<T> Gate<T> {
         }
     }
 
-    /// What a caller is to be told that has as many permits as it may have.
+    /// The refusal for a caller at its limit; `None` if it may have another permit.
     pub fn caller_limit(&self, caller: &CallerId) -> Option<Refusal> {
         let full = is_full(&self.callers, caller, self.queue.permits());
         let (used, limit) = (self.callers.held_by(caller), self.callers.max());
         full.then_some(Refusal::CallerLimit { used, limit })
     }
 
-    /// Permits out that are counted for this caller.
+    /// Permits in use that are counted for this caller.
     pub fn held_by(&self, caller: &CallerId) -> usize {
         self.callers.held_by(caller)
     }
 
     /// Takes a permit for work that does not wait: true if the gate is `Active`, a permit is free
-    /// and nobody waits.
+    /// and no item waits.
     #[must_use]
     pub fn try_take(&mut self) -> bool {
         self.state == GateState::Active && self.queue.try_take()
     }
 
-    /// Takes a waiter out; None means that it came out before.
+    /// Removes a waiter; `None` if it was removed, granted or expired before.
     pub fn leave(&mut self, id: WaiterId) -> Option<T> {
         self.queue.leave(id).map(|entrant| entrant.item)
     }
 
-    /// Gives a waiter another deadline. False: it came out before.
+    /// Gives a waiter another deadline. False: it no longer waits.
     pub fn postpone(&mut self, id: WaiterId, deadline: Instant) -> bool {
         self.queue.postpone(id, deadline)
     }
 
-    /// Takes out up to `limit` waiters whose deadline is `now` or earlier, the earliest first, each
-    /// with the position it had come to.
+    /// Removes up to `limit` waiters whose deadline is `now` or earlier, the earliest first, each
+    /// with the position it had reached.
     #[must_use]
     pub fn expire(&mut self, now: Instant, limit: usize) -> Vec<(T, usize)> {
         let expired = self.queue.expire(now, limit).into_iter();
         expired.map(|(entrant, position)| (entrant.item, position)).collect()
     }
 
-    /// When [`expire`](Gate::expire) will next find somebody.
+    /// When [`expire`](Gate::expire) is due next.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.queue.next_deadline()
     }
 
-    /// Takes all waiters out, because waiting leads them nowhere; those who come later may wait.
-    /// Only while `Active`: who waits for the opener is answered with it.
+    /// Removes all waiters because waiting is pointless for them; later requests may wait. Only
+    /// while `Active`: those that wait for the opener get its result.
     #[must_use]
     pub fn turn_away(&mut self) -> Vec<T> {
         match self.state {
@@ -247,7 +249,7 @@ impl<T> Gate<T> {
         }
     }
 
-    /// Lets nobody in any more; all waiters come out. A gate that is `Closed` stays so.
+    /// Stops accepting work and returns all waiters. A gate that is `Closed` stays so.
     #[must_use]
     pub fn drain(&mut self) -> Vec<T> {
         match self.state {
@@ -257,7 +259,7 @@ impl<T> Gate<T> {
         self.clear()
     }
 
-    /// Closes the gate for good; all waiters come out.
+    /// Closes the gate for good and returns all waiters.
     #[must_use]
     pub fn close(&mut self) -> Vec<T> {
         self.state = GateState::Closed;
@@ -273,12 +275,12 @@ impl<T> Gate<T> {
         self.state
     }
 
-    /// Permits that are out.
+    /// Permits in use.
     pub fn used(&self) -> usize {
         self.queue.used()
     }
 
-    /// Who has stood in the queue for the longest.
+    /// The item that has waited longest.
     pub fn oldest(&self) -> Option<&T> {
         self.queue.oldest().map(|entrant| &entrant.item)
     }
@@ -288,14 +290,14 @@ impl<T> Gate<T> {
         self.queue.waiting()
     }
 
-    /// All permits, out or free.
+    /// All permits, in use or free.
     pub fn permits(&self) -> usize {
         self.queue.permits()
     }
 
-    /// Whether the gate is still `Opening` and nobody is left to open it.
+    /// Whether the gate is still `Opening` and no item is left to open it.
     ///
-    /// Such a gate may be forgotten: the next caller would start from the beginning anyway.
+    /// Such a gate may be discarded: the next caller would start from the beginning anyway.
     pub fn is_abandoned(&self) -> bool {
         self.state == GateState::Opening && self.used() == 0 && self.waiting() == 0
     }
@@ -315,7 +317,7 @@ impl Asks {
     pub const PATIENT: Asks = Asks { caller: None, may_wait: true };
 }
 
-/// Whether a caller has what it may have; never where one caller may have all there is.
+/// Whether a caller is at its limit; never true if one caller may hold all permits.
 fn is_full(callers: &Callers, caller: &CallerId, permits: usize) -> bool {
     callers.max() < permits && callers.held_by(caller) >= callers.max()
 }

@@ -1,29 +1,28 @@
 //! Whether a tenant's connections work.
 
-/// How well a tenant, or the service, is.
+/// The health of a tenant or of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// No connection works.
     Unhealthy,
-    /// Some fail, or not all has been well for long enough.
+    /// Some fail, or the last failure was too recent.
     Degraded,
     /// All connections work.
     Healthy,
 }
 
-/// What came of looking at a tenant's connections once.
+/// The result of one round of checks of a tenant's connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Round {
     /// Connections that work.
     pub working: usize,
-    /// Connections that do not.
+    /// Connections that failed.
     pub failed: usize,
 }
 
-/// A tenant's health. It gets worse with a round in which something failed: `Degraded` at once,
-/// `Unhealthy` after so many rounds in a row in which nothing worked. It is `Healthy` again after so
-/// many rounds in a row in which nothing failed. A round in which nothing was looked at changes
-/// nothing.
+/// A tenant's health. A round with a failure makes it `Degraded` at once; `tries` rounds in a row
+/// in which nothing worked make it `Unhealthy`. It is `Healthy` again after `successes` rounds in a
+/// row without a failure. A round without checks changes nothing.
 #[derive(Debug)]
 pub struct Health {
     tries: u32,
@@ -42,7 +41,7 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Takes in a round. Returns the new level if it has changed.
+    /// Takes in the result of a round. Returns the new level if it has changed.
     pub fn settle(&mut self, round: Round) -> Option<Level> {
         let next = match (round.working, round.failed) {
             (0, 0) => return None,
@@ -71,7 +70,7 @@ impl Health {
         changed.then_some(next)
     }
 
-    /// How well it is.
+    /// The present level.
     pub fn level(&self) -> Level {
         self.level
     }
@@ -95,7 +94,7 @@ impl Level {
         }
     }
 
-    /// Its name.
+    /// The name in logs, pages and answers.
     pub fn as_str(self) -> &'static str {
         match self {
             Level::Healthy => "healthy",
@@ -104,7 +103,7 @@ impl Level {
         }
     }
 
-    /// As a number for graphs: the higher the better.
+    /// A number for graphs; higher is better.
     pub fn as_number(self) -> usize {
         match self {
             Level::Unhealthy => 0,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TenantId(Arc<str>);
 
-/// Names one lease and, being unguessable, is at the same time the right to use it.
+/// Names one lease. It cannot be guessed, so holding it is the right to use the lease.
 ///
 /// The form is `conn-<tenant>-<32 lower-case hex digits>`. Invariant: it has no `Display`, and its
 /// `Debug` shows nothing, so that it reaches a log only where someone wrote
@@ -18,7 +18,7 @@ pub struct TenantId(Arc<str>);
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(Arc<str>);
 
-/// Why a text is no id.
+/// Why a text is not a valid id.
 ///
 /// It carries lengths and positions, never the text itself, which may be a secret or very long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum IdError {
     },
     /// The connection id is empty.
     ConnectionIdMissing,
-    /// The connection id has not the form of one.
+    /// The connection id does not have the required form.
     ConnectionIdForm,
 }
 
@@ -77,7 +77,7 @@ impl ConnectionId {
 
     /// Checks the whole form, the tenant inside it included.
     ///
-    /// Upper-case digits are refused, so that an id has one spelling only.
+    /// Upper-case digits are refused, so that each id has only one spelling.
     pub fn parse(text: &str) -> Result<ConnectionId, IdError> {
         if text.is_empty() {
             return Err(IdError::ConnectionIdMissing);
@@ -95,7 +95,7 @@ impl ConnectionId {
         Ok(ConnectionId(Arc::from(text)))
     }
 
-    /// The secret itself, for the reply to its owner and nothing else.
+    /// The secret itself, only for the reply to its owner.
     pub fn reveal(&self) -> &str {
         &self.0
     }

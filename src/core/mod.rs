@@ -23,7 +23,7 @@ pub mod callers;
 pub mod channels;
 pub mod connections;
 pub mod gate;
-pub mod seats;
+pub mod lookup_slots;
 pub mod servers;
 pub mod shares;
 

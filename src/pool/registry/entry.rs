@@ -10,7 +10,7 @@ use crate::clock;
 use crate::config::dsn::Dsn;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
-use crate::core::seats::Asker;
+use crate::core::lookup_slots::Asker;
 use crate::error::Error;
 use crate::pool::identity::Identity;
 use crate::pool::tenant::{Registration, Tenant};

@@ -15,7 +15,7 @@ use crate::backend::tls::Tls;
 use crate::config::dsn::Dsn;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
-use crate::core::seats::Asker;
+use crate::core::lookup_slots::Asker;
 use crate::embedded::{Embedded, Options};
 use crate::error::ConnectError;
 

@@ -1,8 +1,9 @@
-//! How many look-ups of host names may run at a time, and whose.
+//! Bounds the look-ups of host names that run at a time: in all, per tenant and per client
+//! connection.
 //!
-//! Each takes a thread for as long as the name server says nothing. The last quarter of
-//! them is for client connections that have none under way, so that a few who ask for
-//! names without an answer do not keep out the one whose name has one.
+//! Each occupies a thread until the name server answers. The last quarter is reserved for
+//! client connections without a running look-up, so that a few clients whose names never
+//! resolve do not block all others.
 
 use super::callers::CallerId;
 use super::ids::TenantId;
@@ -11,13 +12,13 @@ use std::hash::Hash;
 
 /// Look-ups at a time.
 pub const OF_ALL: usize = 64;
-/// Of these, as many may be of client connections that have one already.
+/// Of these, as many may belong to client connections that have one running already.
 pub const OF_THE_BUSY: usize = OF_ALL - OF_ALL / 4;
-/// Look-ups of all tenants that one client connection has brought. A gateway waits its
-/// turn: a name server that works answers hundreds in a second.
+/// Look-ups that one client connection has caused, for all its tenants. A gateway waits
+/// its turn: a working name server answers hundreds in a second.
 pub const OF_CALLER: usize = 16;
-/// Look-ups of one tenant: its servers are tried one after the other, and each has its
-/// share of an attempt's time.
+/// Look-ups of one tenant. Its servers are tried one after the other, each within its share
+/// of an attempt's time.
 pub const OF_TENANT: usize = 4;
 
 /// For whom a name is looked up.
@@ -25,21 +26,21 @@ pub const OF_TENANT: usize = 4;
 pub struct Asker {
     /// The tenant.
     pub tenant: TenantId,
-    /// The client connection that brought it.
+    /// The client connection that registered it.
     pub caller: CallerId,
 }
 
 /// Counts the look-ups that run.
 #[derive(Debug, Default)]
-pub struct Seats {
+pub struct LookupSlots {
     all: usize,
-    /// Without zeros, as below.
+    /// Neither map holds zeros.
     of_tenant: HashMap<TenantId, usize>,
     of_caller: HashMap<CallerId, usize>,
 }
 
-impl Seats {
-    /// Counts one more. False: it may not run now.
+impl LookupSlots {
+    /// Takes a slot for one more look-up. False: it may not run now.
     #[must_use]
     pub fn take(&mut self, asker: &Asker) -> bool {
         let of_tenant = self.of_tenant.get(&asker.tenant).copied().unwrap_or(0);
@@ -54,7 +55,7 @@ impl Seats {
         room
     }
 
-    /// One of them has ended.
+    /// Returns the slot of a look-up that has ended.
     pub fn give_back(&mut self, asker: &Asker) {
         self.all = self.all.saturating_sub(1);
         decrement(&mut self.of_tenant, &asker.tenant);
@@ -88,34 +89,34 @@ mod tests {
     }
 
     /// As many as may run for `caller`, each of another tenant.
-    fn fill(seats: &mut Seats, caller: u64) -> usize {
-        (0..).take_while(|n| seats.take(&asker(1000 * caller + n, caller))).count()
+    fn fill(slots: &mut LookupSlots, caller: u64) -> usize {
+        (0..).take_while(|n| slots.take(&asker(1000 * caller + n, caller))).count()
     }
 
     #[test]
     fn a_tenant_has_four_its_connection_sixteen_and_the_last_quarter_is_for_the_others() {
-        let mut seats = Seats::default();
+        let mut slots = LookupSlots::default();
         let one = asker(1, 1);
-        assert!((0..OF_TENANT).all(|_| seats.take(&one)) && !seats.take(&one));
-        assert_eq!(fill(&mut seats, 1), OF_CALLER - OF_TENANT);
-        assert_eq!((fill(&mut seats, 2), fill(&mut seats, 3)), (OF_CALLER, OF_CALLER));
-        assert_eq!(seats.running(), OF_THE_BUSY);
+        assert!((0..OF_TENANT).all(|_| slots.take(&one)) && !slots.take(&one));
+        assert_eq!(fill(&mut slots, 1), OF_CALLER - OF_TENANT);
+        assert_eq!((fill(&mut slots, 2), fill(&mut slots, 3)), (OF_CALLER, OF_CALLER));
+        assert_eq!(slots.running(), OF_THE_BUSY);
         // From now on each gets one.
-        assert!((4..20).all(|caller| fill(&mut seats, caller) == 1));
-        assert_eq!((seats.running(), fill(&mut seats, 20)), (OF_ALL, 0));
-        seats.give_back(&one);
-        assert_eq!(fill(&mut seats, 20), 1);
+        assert!((4..20).all(|caller| fill(&mut slots, caller) == 1));
+        assert_eq!((slots.running(), fill(&mut slots, 20)), (OF_ALL, 0));
+        slots.give_back(&one);
+        assert_eq!(fill(&mut slots, 20), 1);
     }
 
     #[test]
     fn the_counts_are_those_of_what_runs() {
         for seed in 0..200 {
-            let (mut chance, mut seats) = (Xorshift::new(seed), Seats::default());
+            let (mut chance, mut slots) = (Xorshift::new(seed), LookupSlots::default());
             let mut run: Vec<(u64, u64)> = Vec::new();
             for _ in 0..500 {
                 if chance.below(3) == 0 && !run.is_empty() {
                     let (tenant, caller) = run.swap_remove(chance.below(run.len() as u64) as usize);
-                    seats.give_back(&asker(tenant, caller));
+                    slots.give_back(&asker(tenant, caller));
                 } else {
                     let caller = chance.below(9);
                     let tenant = 10 * caller + chance.below(8);
@@ -124,16 +125,16 @@ mod tests {
                     let room = of_tenant < OF_TENANT
                         && of_caller < OF_CALLER
                         && (run.len() < OF_THE_BUSY || run.len() < OF_ALL && of_caller == 0);
-                    assert_eq!(seats.take(&asker(tenant, caller)), room, "seed {seed}");
+                    assert_eq!(slots.take(&asker(tenant, caller)), room, "seed {seed}");
                     if room {
                         run.push((tenant, caller));
                     }
                 }
-                assert_eq!(seats.running(), run.len());
+                assert_eq!(slots.running(), run.len());
             }
-            let left: usize = seats.of_tenant.values().sum();
-            assert_eq!((left, seats.of_caller.values().sum::<usize>()), (run.len(), run.len()));
-            assert!(seats.of_tenant.values().chain(seats.of_caller.values()).all(|n| *n > 0));
+            let left: usize = slots.of_tenant.values().sum();
+            assert_eq!((left, slots.of_caller.values().sum::<usize>()), (run.len(), run.len()));
+            assert!(slots.of_tenant.values().chain(slots.of_caller.values()).all(|n| *n > 0));
         }
     }
 }
