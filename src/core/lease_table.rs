@@ -1,4 +1,4 @@
-//! All leases: who has which session, until when, and how those ended that did.
+//! All leases: which session each has, until when, and how ended ones ended.
 
 mod entry;
 mod looks;
@@ -21,10 +21,10 @@ use entry::{Lease, Operation, Phase, Record};
 use looks::ByTenant;
 use tombstones::Tombstones;
 
-/// Every lease of the service, and for a while the tombstones of those that ended.
+/// Every lease of the service, and for some time the tombstones of ended ones.
 ///
-/// `S` is a session at rest, `H` is how to cancel a running operation; a handle should be cheap to
-/// clone and to drop, for both happen in here. Invariants:
+/// `S` is an idle session; `H` is a handle that cancels a running operation. A handle should be
+/// cheap to clone and drop, as both happen in here. Invariants:
 ///
 /// - A session is in the table or with the caller, never both. [`begin`](LeaseTable::begin) moves it
 ///   out, so having it is the proof that nobody else does.
@@ -35,7 +35,7 @@ use tombstones::Tombstones;
 ///   for is the one that stays.
 #[derive(Debug)]
 pub struct LeaseTable<S, H: Clone> {
-    /// Grows with every grant, so the order of the numbers is the order of the grants.
+    /// Increases with every grant, so the numbers are in the order of the grants.
     next_number: u64,
     numbers: HashMap<ConnectionId, u64>,
     leases: BTreeMap<u64, Lease<S, H>>,
@@ -57,9 +57,9 @@ impl<S, H: Clone> LeaseTable<S, H> {
         }
     }
 
-    /// Makes a lease of a session. All clocks start.
+    /// Grants a lease on a session and starts all its clocks.
     ///
-    /// The id must be new, which 16 random bytes see to.
+    /// The id must be new; 16 random bytes ensure that.
     pub fn grant(
         &mut self,
         id: ConnectionId,
@@ -111,10 +111,10 @@ impl<S, H: Clone> LeaseTable<S, H> {
         }
     }
 
-    /// Takes the session back after an operation, unless the lease is over.
+    /// Takes the session back after an operation, unless the lease has ended.
     ///
-    /// It is over if an end was asked for meanwhile, or if it has lasted as long as a lease may. If
-    /// it goes on, both idle clocks start anew.
+    /// It has ended if an end was requested meanwhile or its lifetime is over. Otherwise both idle
+    /// clocks restart.
     pub fn end(
         &mut self,
         id: &ConnectionId,
@@ -139,10 +139,10 @@ impl<S, H: Clone> LeaseTable<S, H> {
         }
     }
 
-    /// Ends a busy lease whose session is gone.
+    /// Ends a busy lease whose session was lost.
     ///
-    /// Returned is the reason it ended with: an earlier one, if an end had been asked for before.
-    /// None means that no operation runs under this id.
+    /// Returns the reason it ended with: the earlier one, if an end had been requested before.
+    /// `None` means that no operation runs under this id.
     pub fn lost(
         &mut self,
         id: &ConnectionId,
@@ -156,7 +156,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         Some((view, reason))
     }
 
-    /// Ends an idle lease at its holder's wish and moves the session out.
+    /// Ends an idle lease at its holder's request and moves the session out.
     pub fn release(
         &mut self,
         id: &ConnectionId,
@@ -174,9 +174,9 @@ impl<S, H: Clone> LeaseTable<S, H> {
         }
     }
 
-    /// Ends a lease, idle or not; it is never denied as busy.
+    /// Ends a lease, idle or busy.
     ///
-    /// A busy lease ends when its operation does, which the caller should cancel. The reason of an
+    /// A busy lease ends with its operation, which the caller should cancel. The reason of an
     /// earlier revocation stays.
     pub fn revoke(
         &mut self,
@@ -200,9 +200,9 @@ impl<S, H: Clone> LeaseTable<S, H> {
         }
     }
 
-    /// Restarts the ttl clock, with a new length if one is given, of a lease that is used by calls.
+    /// Restarts the ttl clock of a lease that is used by calls, with a new length if one is given.
     ///
-    /// A busy lease can be renewed too; if its end has been asked for, it ends all the same.
+    /// A busy lease can be renewed too; if its end was requested, it still ends.
     pub fn renew(
         &mut self,
         id: &ConnectionId,
@@ -215,8 +215,8 @@ impl<S, H: Clone> LeaseTable<S, H> {
         Ok(self.put_back(lease, now))
     }
 
-    /// Takes a lease that is not over out of its place, for the length of one call: it goes on to
-    /// `put_back` or `bury`.
+    /// Takes out a lease that has not ended, for the duration of one call: `put_back` or `bury`
+    /// follows.
     fn take(&mut self, id: &ConnectionId, now: Instant) -> Result<Lease<S, H>, Denied> {
         self.tombstones.forget_old(now);
         let Some(lease) = self.numbers.get(id).and_then(|number| self.leases.remove(number)) else {
@@ -232,7 +232,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         }
     }
 
-    /// The same for a lease that is used in this way; any other stays.
+    /// Takes out a lease that is used in this way; any other stays.
     fn take_via(
         &mut self,
         id: &ConnectionId,
@@ -246,7 +246,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         Err(Denied::OtherWay(Box::new(self.put_back(lease, now))))
     }
 
-    /// The same for a lease under which an operation runs; any other stays.
+    /// Takes out a lease under which an operation runs; any other stays.
     fn take_busy(&mut self, id: &ConnectionId, now: Instant) -> Option<(Record, Operation<H>)> {
         let lease = self.take(id, now).ok()?;
         match lease.phase {
@@ -258,7 +258,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         }
     }
 
-    /// Puts a lease in its place and sets its deadline.
+    /// Puts a lease back and sets its deadline.
     fn put_back(&mut self, lease: Lease<S, H>, now: Instant) -> View {
         let (number, view) = (lease.record.number, lease.view(now));
         match lease.deadline() {
@@ -271,7 +271,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         view
     }
 
-    /// Forgets a lease that was taken out, and remembers its end.
+    /// Removes a lease that was taken out, and records its end.
     fn bury(&mut self, record: Record, reason: EndReason, ended_at: Instant) {
         self.deadlines.clear(&record.number);
         self.numbers.remove(&record.id);

@@ -1,10 +1,10 @@
 //! How often a password may be tried on one account of one server.
 //!
-//! PostgreSQL sees only the service, whoever guesses through it. So the service counts
-//! what PostgreSQL has refused, by server and user, whatever tenants the guesses came
-//! for. After a few of them one try a second is made, and those who want to make it take
-//! turns: whoever is put off has its turn at the time that it is told, however often
-//! others ask meanwhile. The same is done for passwords that the service compares itself.
+//! PostgreSQL sees only the service, not the client that guesses passwords through it. So the
+//! service counts the logins that PostgreSQL has refused, by server and user, over all tenants.
+//! After a few refusals it allows one attempt a second, and callers take turns: a caller that is
+//! postponed gets a fixed time for its attempt, however often others ask meanwhile. Passwords that
+//! the service compares itself are limited in the same way.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,28 +12,28 @@ use std::time::{Duration, Instant};
 
 use super::callers::CallerId;
 
-/// So many refusals are nobody's guessing: a few processes have yet to hear of a change.
+/// Refusals that are not treated as guessing: a few processes may still use an old password.
 pub const FREE: u32 = 5;
-/// From then on one try is made in this time: a dictionary of a million takes 11 days.
+/// The pause between attempts after that: a dictionary of a million words takes 11 days.
 pub const PAUSE: Duration = Duration::from_secs(1);
-/// Refusals are forgotten so long after the last.
+/// How long after the last refusal all are forgotten.
 pub const FORGIVEN: Duration = Duration::from_secs(300);
-/// A turn that was not taken is gone so long after its time.
+/// How long after its time an unused turn expires.
 const TURN_KEPT: Duration = Duration::from_secs(10);
-/// So many may have a turn at a time; the last waits about as long as a caller does.
+/// Turns at a time; the last one waits about as long as a caller does.
 const TURNS_MAX: usize = 32;
 
-/// A try that is not made now.
+/// An attempt that is postponed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deferred {
-    /// Logins that were refused of late.
+    /// Recently refused logins.
     pub refusals: u32,
-    /// When the one who asked has its turn.
+    /// How long until the caller's turn.
     pub retry: Duration,
 }
 
-/// The accounts at which logins were refused of late. At most so many; the one that was
-/// refused longest ago makes room.
+/// The accounts with recently refused logins, a bounded number: a new one replaces the one whose
+/// last refusal is the oldest.
 #[derive(Debug)]
 pub struct Logins<A> {
     troubled: HashMap<A, Trouble>,
@@ -45,24 +45,23 @@ pub struct Logins<A> {
 struct Trouble {
     refusals: u32,
     last: Instant,
-    /// Who was refused, if it was only one.
+    /// The only caller that was refused, if there is only one.
     only: Option<CallerId>,
-    /// Before then no further try is made.
+    /// No attempt is made before this time.
     next: Instant,
-    /// Who may make a try, and from when on. Each has one turn at most.
+    /// The callers with a turn, and its time. Each has one turn at most.
     turns: Vec<(CallerId, Instant)>,
 }
 
 impl<A: Clone + Eq + Hash> Logins<A> {
-    /// None yet.
+    /// Without any account; remembers `max` at most.
     pub fn new(max: usize) -> Logins<A> {
         Logins { troubled: HashMap::new(), max }
     }
 
-    /// Asks for a try at a password that is not known to be right.
+    /// Asks to try a password that is not known to be right.
     ///
-    /// # Errors
-    /// When to come again.
+    /// # Errors When to try again.
     pub fn enter(&mut self, account: &A, who: &CallerId, now: Instant) -> Result<(), Deferred> {
         let Some(trouble) = self.troubled.get_mut(account) else { return Ok(()) };
         if trouble.is_over(now) {
@@ -80,7 +79,7 @@ impl<A: Clone + Eq + Hash> Logins<A> {
         Err(Deferred { refusals: trouble.refusals, retry: at - now })
     }
 
-    /// The server has refused a login.
+    /// Notes that the server has refused a login.
     pub fn refused(&mut self, account: &A, who: &CallerId, now: Instant) {
         if let Some(trouble) = self.troubled.get_mut(account).filter(|one| !one.is_over(now)) {
             return trouble.refused(who, now);
@@ -102,14 +101,14 @@ impl<A: Clone + Eq + Hash> Logins<A> {
         }
     }
 
-    /// Forgets what was refused at these accounts.
+    /// Forgets the refusals at these accounts.
     pub fn forget(&mut self, these: impl Fn(&A) -> bool) {
         self.troubled.retain(|account, _| !these(account));
     }
 
-    /// The server has let `who` in, who alone was refused before: now it knows better.
-    /// A login of somebody else says nothing of those that were refused, and whoever
-    /// guesses must not profit from it.
+    /// Notes that a login of `who` succeeded. If `who` was the only caller refused before, the
+    /// refusals are forgotten. A login of another caller proves nothing about the refused ones, and
+    /// a guesser must not profit from it.
     pub fn let_in(&mut self, account: &A, who: &CallerId) {
         let only = self.troubled.get(account).and_then(|trouble| trouble.only.as_ref());
         if only == Some(who) {
@@ -134,7 +133,7 @@ impl Trouble {
         }
     }
 
-    /// When `who` may make a try. The turn is its own from now on, if it has yet to come.
+    /// When `who` may make an attempt. Reserves the turn if its time has yet to come.
     fn turn(&mut self, who: &CallerId, now: Instant) -> Instant {
         self.turns.retain(|(_, at)| now.saturating_duration_since(*at) < TURN_KEPT);
         if let Some((_, at)) = self.turns.iter().find(|(other, _)| other == who) {

@@ -1,12 +1,12 @@
-//! What the loss of one backend says of the others.
+//! Judges from the loss of one backend whether the others may be broken too.
 
 use std::time::{Duration, Instant};
 
-/// Two losses within so long have one cause.
+/// Two losses within this time are taken to have one cause.
 const TOGETHER: Duration = Duration::from_secs(10);
 
-/// Counts generations of backends. Those of an older one than the present are in doubt: they are
-/// looked at before anybody gets them.
+/// Counts generations of backends. Backends of an older generation are suspect: each is checked
+/// before it is used.
 #[derive(Debug, Default)]
 pub struct Losses {
     generation: u64,
@@ -16,10 +16,10 @@ pub struct Losses {
 /// How a backend was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// In a way that may concern it alone: PostgreSQL says the same when somebody ends one backend
-    /// and when it stops.
+    /// Possibly alone: PostgreSQL reports the same whether one backend is terminated or the server
+    /// stops.
     Single,
-    /// In a way that others rarely escape: without a word, or by a crash.
+    /// In a way that usually affects the others too: silently, or by a crash.
     Common,
 }
 
@@ -29,10 +29,10 @@ impl Losses {
         self.generation
     }
 
-    /// A backend of this generation is lost. True: all others are in doubt from now on.
+    /// Notes the loss of a backend of this generation. True: all others are suspect from now on.
     pub fn lost(&mut self, loss: Loss, generation: u64, now: Instant) -> bool {
         if generation < self.generation {
-            // It was in doubt already.
+            // It was suspect already.
             return false;
         }
         let recent = |last| now.saturating_duration_since(last) <= TOGETHER;
@@ -44,10 +44,10 @@ impl Losses {
 }
 
 impl Loss {
-    /// What the SQLSTATE of a backend's last words says; `None`: there were none.
+    /// Judges by the SQLSTATE of the backend's last error; `None`: it sent none.
     pub fn of(sqlstate: Option<&str>) -> Loss {
         match sqlstate {
-            // Ended by an administrator, or idle for too long.
+            // Terminated by an administrator, or by an idle timeout.
             Some("57P01" | "57P05") => Loss::Single,
             _ => Loss::Common,
         }

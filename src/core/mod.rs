@@ -46,13 +46,13 @@ pub mod value;
 
 #[cfg(test)]
 pub(crate) mod testing {
-    //! Times, chances and names for the tests.
+    //! Times, random numbers and names for the tests.
 
     use super::ids::{ConnectionId, TenantId};
     use super::lease_table::{Facts, Via};
     use std::time::{Duration, Instant};
 
-    /// Some moment to count from. No test looks at the clock a second time.
+    /// Some moment to count from. No test reads the clock a second time.
     #[allow(clippy::disallowed_methods)] // An `Instant` cannot be made out of nothing.
     pub fn start() -> Instant {
         Instant::now()
@@ -90,7 +90,7 @@ pub(crate) mod testing {
         ConnectionId::new(&tenant(), u128::from(n).to_be_bytes())
     }
 
-    /// What may be told about lease `n`.
+    /// What is public about lease `n`.
     pub fn facts(n: u32) -> Facts {
         Facts {
             lease_name: format!("lease-{n}"),

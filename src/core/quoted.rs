@@ -1,22 +1,22 @@
-//! Somebody else's words in a log line.
+//! Foreign text in a log line.
 
 use std::fmt;
 
 use super::text::cut;
 
-/// Characters that a text of others gets in a log line, as they are written. PostgreSQL's
-/// longest messages fit; a server that answers with a kilobyte of control characters, each
-/// of which is written as five, does not fill the disk.
+/// The most characters of foreign text in a log line, after escaping. PostgreSQL's longest messages
+/// fit; a server that answers with a kilobyte of control characters, each written as five, does not
+/// fill the disk.
 pub const QUOTED_MAX: usize = 300;
 
-/// A text in quotes that cannot end its line, colour it, or make it long: what is not
-/// printable is escaped, and what is longer than [`QUOTED_MAX`] after that ends in `…`.
+/// A text in quotes that can neither break nor colour its line nor make it long: unprintable
+/// characters are escaped, and a text longer than [`QUOTED_MAX`] after that ends in `…`.
 #[derive(Debug, Clone, Copy)]
 pub struct Quoted<'a>(pub &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Only between single quotes does one need an escape.
+        // A single quote needs no escape inside double quotes.
         let written = |c: char| if c == '\'' { 1 } else { c.escape_debug().count() };
         write!(f, "{:?}", cut(self.0, QUOTED_MAX, written))
     }

@@ -1,23 +1,23 @@
-//! Which lines of the log may be written, of those that others can cause at will.
+//! Rate limits for log lines that clients or servers can cause at will.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// Lines are counted for so long; then they count anew.
+/// The window in which lines are counted.
 pub const WINDOW: Duration = Duration::from_secs(10);
-/// So many lines of one event about one tenant are written in that time: enough to see
-/// what is wrong, and that it goes on.
+/// Lines of one event about one tenant in a window: enough to see what is wrong, and that it
+/// continues.
 pub const PER_TENANT: u32 = 5;
-/// So many lines of one event in all.
+/// Lines of one event in a window, over all tenants.
 pub const IN_ALL: u32 = 50;
-/// A line that tells of a state which lasts is written again after so long.
+/// A line about a lasting state is repeated after this time.
 pub const AGAIN: Duration = Duration::from_secs(60);
 
-/// Counts the lines of each event. What it remembers is bounded: the names of events are
-/// constants, and of the tenants and states it knows those of which a line was written,
-/// at most [`IN_ALL`] a window, for twice [`AGAIN`].
+/// Counts the lines of each event. Its memory is bounded: the names of events are constants, and it
+/// keeps only tenants and states of which a line was written, at most [`IN_ALL`] a window, for
+/// twice [`AGAIN`].
 #[derive(Debug, Default)]
 pub struct Repeats<K>(Vec<Event<K>>);
 
@@ -28,8 +28,8 @@ struct Event<K> {
     written: u32,
     by_tenant: HashMap<K, u32>,
     left_out: u64,
-    /// When to say how many were left out.
-    tell_at: Option<Instant>,
+    /// When to report how many were left out.
+    report_at: Option<Instant>,
     states: HashMap<(K, &'static str), State>,
 }
 
@@ -44,13 +44,13 @@ struct State {
 pub struct LeftOut<K> {
     /// Of which event.
     pub event: &'static str,
-    /// About whom and which state of theirs, if it was one.
+    /// The tenant and its state, for a line about a state.
     pub of: Option<(K, &'static str)>,
     /// How many.
     pub count: u64,
 }
 
-/// How many lines like this one were not written since the last that was. The end of a
+/// How many lines like this one were left out since the last one written. Displayed as the end of a
 /// log line: ` repeated=7`, or nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Repeated(pub u64);
@@ -65,15 +65,15 @@ impl fmt::Display for Repeated {
 }
 
 impl<K> Repeats<K> {
-    /// Nothing was written yet.
+    /// Without any event.
     pub const fn new() -> Self {
         Repeats(Vec::new())
     }
 }
 
 impl<K: Clone + Eq + Hash> Repeats<K> {
-    /// Whether a line of this event, about this tenant, may be written; if not, it counts
-    /// as left out.
+    /// Whether a line of this event about this tenant may be written; if not, it is counted as left
+    /// out.
     pub fn admit(&mut self, event: &'static str, tenant: Option<&K>, now: Instant) -> bool {
         let event = self.event(event, now);
         let admitted = event.has_room(tenant, now);
@@ -83,8 +83,8 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
         admitted
     }
 
-    /// The same for a line that tells of a state of the tenant which lasts: the first, and
-    /// after that one each [`AGAIN`], with the number of those between.
+    /// Whether a line about a lasting state of the tenant may be written: the first, and then one
+    /// in each [`AGAIN`], with the number left out between.
     pub fn admit_state(
         &mut self,
         event: &'static str,
@@ -111,13 +111,13 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
         Some(Repeated(before.map_or(0, |before| before.left_out)))
     }
 
-    /// What was left out in windows that are over, and of states that have not come again
-    /// to tell of it. Each line is told of once.
+    /// What was left out in windows that are over, and of states that have not occurred again
+    /// since. Each line is reported once.
     pub fn due(&mut self, now: Instant) -> Vec<LeftOut<K>> {
         self.take(|at| at <= now, |written_at| written_at + 2 * AGAIN <= now)
     }
 
-    /// What was left out so far, also in windows that are not over.
+    /// All that was left out so far, also in windows that are not over.
     pub fn all(&mut self) -> Vec<LeftOut<K>> {
         self.take(|_| true, |_| true)
     }
@@ -127,24 +127,24 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
         which: impl Fn(Instant) -> bool,
         which_state: impl Fn(Instant) -> bool,
     ) -> Vec<LeftOut<K>> {
-        let mut told = Vec::new();
+        let mut lines = Vec::new();
         for event in &mut self.0 {
             let name = event.name;
-            if event.tell_at.is_some_and(&which) {
-                event.tell_at = None;
+            if event.report_at.is_some_and(&which) {
+                event.report_at = None;
                 let count = std::mem::take(&mut event.left_out);
-                told.push(LeftOut { event: name, of: None, count });
+                lines.push(LeftOut { event: name, of: None, count });
             }
             event.states.retain(|key, state| {
                 let over = which_state(state.written_at);
                 if over && state.left_out > 0 {
                     let (of, count) = (Some(key.clone()), state.left_out);
-                    told.push(LeftOut { event: name, of, count });
+                    lines.push(LeftOut { event: name, of, count });
                 }
                 !over
             });
         }
-        told
+        lines
     }
 
     fn event(&mut self, name: &'static str, now: Instant) -> &mut Event<K> {
@@ -155,7 +155,7 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
                 written: 0,
                 by_tenant: HashMap::new(),
                 left_out: 0,
-                tell_at: None,
+                report_at: None,
                 states: HashMap::new(),
             });
             self.0.len() - 1
@@ -165,7 +165,7 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
 }
 
 impl<K: Clone + Eq + Hash> Event<K> {
-    /// Whether one more line may be written now; if so, it counts.
+    /// Whether one more line may be written now; if so, it is counted.
     fn has_room(&mut self, tenant: Option<&K>, now: Instant) -> bool {
         if now.saturating_duration_since(self.since) >= WINDOW {
             (self.since, self.written) = (now, 0);
@@ -184,7 +184,7 @@ impl<K: Clone + Eq + Hash> Event<K> {
 
     fn leave_out(&mut self) {
         self.left_out += 1;
-        self.tell_at.get_or_insert(self.since + WINDOW);
+        self.report_at.get_or_insert(self.since + WINDOW);
     }
 }
 
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_has_a_few_lines_a_window_and_the_rest_is_told_of_once_after_it() {
+    fn a_tenant_has_a_few_lines_a_window_and_the_rest_is_reported_once_after_it() {
         let (t0, mut repeats) = (start(), Repeats::new());
         let written = (0..20).filter(|_| repeats.admit("x", Some(&"a"), t0)).count();
         assert_eq!(written, PER_TENANT as usize);
@@ -231,30 +231,30 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_told_when_it_begins_and_then_once_a_minute_with_a_count() {
+    fn a_state_is_written_when_it_begins_and_then_once_a_minute_with_a_count() {
         let (t0, mut repeats) = (start(), Repeats::new());
         let second = Duration::from_secs(1);
-        let mut told = |n: u32| repeats.admit_state("x", &"a", "away", t0 + n * second);
-        let lines: Vec<_> = (0..=120).filter_map(&mut told).collect();
+        let mut written = |n: u32| repeats.admit_state("x", &"a", "away", t0 + n * second);
+        let lines: Vec<_> = (0..=120).filter_map(&mut written).collect();
         assert_eq!(lines, [Repeated(0), Repeated(59), Repeated(59)]);
         assert_eq!(format!("a{}b{}", Repeated(0), Repeated(7)), "ab repeated=7");
     }
 
     #[test]
-    fn another_state_and_another_tenant_are_told_at_once_and_going_to_and_fro_is_not() {
+    fn another_state_and_another_tenant_are_written_at_once_and_going_to_and_fro_is_not() {
         let (t0, mut repeats) = (start(), Repeats::new());
-        let mut told = |tenant, state| repeats.admit_state("x", &tenant, state, t0).is_some();
-        assert!(told("a", "away") && told("a", "full") && told("b", "away"));
-        assert!(!told("a", "away") && !told("a", "full") && !told("b", "away"));
+        let mut written = |tenant, state| repeats.admit_state("x", &tenant, state, t0).is_some();
+        assert!(written("a", "away") && written("a", "full") && written("b", "away"));
+        assert!(!written("a", "away") && !written("a", "full") && !written("b", "away"));
     }
 
     #[test]
-    fn a_state_that_does_not_come_again_is_told_of_after_a_while_and_forgotten() {
+    fn a_state_that_does_not_come_again_is_reported_after_a_while_and_forgotten() {
         let (t0, mut repeats) = (start(), Repeats::new());
         (0..8).for_each(|_| _ = repeats.admit_state("x", &"a", "away", t0));
         assert_eq!(repeats.due(t0 + AGAIN), []);
-        let told = vec![LeftOut { event: "x", of: Some(("a", "away")), count: 7 }];
-        assert_eq!(repeats.due(t0 + 2 * AGAIN), told);
+        let lines = vec![LeftOut { event: "x", of: Some(("a", "away")), count: 7 }];
+        assert_eq!(repeats.due(t0 + 2 * AGAIN), lines);
         assert_eq!(repeats.due(t0 + 2 * AGAIN), []);
         assert!(repeats.0[0].states.is_empty());
     }
@@ -262,8 +262,8 @@ mod tests {
     #[test]
     fn states_of_all_tenants_have_a_bounded_number_of_lines_and_places_too() {
         let (t0, mut repeats) = (start(), Repeats::new());
-        let told = |n: &u32| repeats.admit_state("x", n, "away", t0).is_some();
-        assert_eq!((0..10_000).filter(told).count(), IN_ALL as usize);
+        let written = |n: &u32| repeats.admit_state("x", n, "away", t0).is_some();
+        assert_eq!((0..10_000).filter(written).count(), IN_ALL as usize);
         assert_eq!(repeats.0[0].states.len(), IN_ALL as usize);
         assert_eq!(repeats.due(t0 + WINDOW), left_out(9950));
     }

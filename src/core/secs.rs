@@ -1,4 +1,4 @@
-//! Times as people and parsers read them.
+//! Durations in log lines and messages.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,12 +1,13 @@
-//! Who may open a connection at a server that tenants share, and who gives way there.
+//! Decides which tenant may open a connection to a server that several share, and whose idle
+//! connection is closed for another.
 //!
-//! A server is the address connected to. Each connection has a seat there, from before the
-//! connect until it is closed. Where no seat is left, because the server said so or because
-//! a limit of our own is reached, callers stand in line by their arrival, whatever tenant
-//! they are of, and what rests there longest of whoever has most at rest gives way.
+//! A server is the address connected to. Each connection has a seat there, from before the connect
+//! until it is closed. When no seat is left, because the server has refused one or a limit of our
+//! own is reached, callers of all tenants wait in line by their arrival. Then idle connections give
+//! way: the tenant with the most of them loses the one idle longest.
 //!
-//! What a server said is no limit for ever: others may have left since. So for a minute it
-//! is believed, except by whoever stands in front, who tries from time to time.
+//! A refusal does not hold for ever: other clients may have left the server since. It counts for a
+//! minute, during which only the first caller in line tries again from time to time.
 
 mod line;
 mod looks;
@@ -22,10 +23,9 @@ pub use looks::LOOK_AGAIN;
 pub use server::Figures;
 use server::Server;
 
-/// What a server said of its room is believed for so long.
+/// How long a server's refusal counts as its limit.
 pub const BELIEVED: Duration = Duration::from_secs(60);
-/// A server that is full takes so long to know that a connection has been closed: its
-/// process has to end first.
+/// How long a full server takes to notice that a connection was closed: its process must end first.
 const CLOSING: Duration = Duration::from_millis(250);
 
 /// A tenant.
@@ -36,30 +36,30 @@ pub struct OwnerId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeatId(u64);
 
-/// For whom a seat is asked.
+/// Why a seat is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asks {
-    /// Somebody whose request came then, and who stands in line if he must.
+    /// For a caller, which waits in line if it must.
     Caller {
         /// When the request came.
         arrived: Instant,
         /// Its place in line, if it has one.
         ticket: Option<Ticket>,
     },
-    /// Nobody: to keep a pool warm.
+    /// To keep a pool warm.
     Spare,
-    /// Nobody: to see whether a tenant's login works, which a full server tells as well.
+    /// To check a tenant's login, which even a full server answers.
     Check,
-    /// Nobody: to see whether there is room for others.
+    /// To see whether the server has room for others.
     Look,
 }
 
-/// What became of the wish for a seat.
+/// The answer to a request for a seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entered {
-    /// It may be opened.
+    /// The connection may be opened.
     Seat(SeatId),
-    /// Not yet: this is its place in line.
+    /// Not yet; this is the caller's place in line.
     Waits(Ticket),
     /// Not now.
     No,
@@ -69,9 +69,9 @@ pub enum Entered {
 enum State {
     /// Being opened, in use, or being closed.
     Used,
-    /// At rest since then.
+    /// Idle since then.
     Resting(Instant),
-    /// At rest, and told to give way.
+    /// Idle since then, and about to be closed for another.
     Leaving(Instant),
 }
 
@@ -81,23 +81,23 @@ struct Seat<A> {
     owner: OwnerId,
     asks: Asks,
     state: State,
-    /// The server has let it in.
+    /// The server has accepted the login.
     open: bool,
 }
 
-/// All servers that tenants are connected to, or wait for, by their addresses.
+/// All servers that tenants are connected to or wait for, by address.
 #[derive(Debug)]
 pub struct Servers<A> {
     limit: Option<usize>,
     servers: HashMap<A, Server>,
     seats: HashMap<SeatId, Seat<A>>,
-    /// Where each ticket stands.
+    /// The servers at which each ticket waits.
     tickets: HashMap<Ticket, Vec<A>>,
     next: u64,
 }
 
 impl<A: Copy + Eq + Hash> Servers<A> {
-    /// Nobody is connected. `limit`: the most seats at one server.
+    /// Without servers. `limit`: the most seats at one server.
     pub fn new(limit: Option<usize>) -> Servers<A> {
         let (servers, seats, tickets) = (HashMap::new(), HashMap::new(), HashMap::new());
         Servers { limit, servers, seats, tickets, next: 0 }
@@ -108,7 +108,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         self.next
     }
 
-    /// Asks for a seat. A caller who does not get it stands in line from now on.
+    /// Requests a seat. A caller that does not get one waits in line from now on.
     pub fn enter(&mut self, at: A, owner: OwnerId, asks: Asks, now: Instant) -> Entered {
         let (own, number) = (self.limit, self.number());
         let server = self.servers.entry(at).or_insert_with(|| Server::new(now));
@@ -156,7 +156,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         }
     }
 
-    /// The server has let the connection of this seat in.
+    /// Notes that the server has accepted the connection of this seat.
     pub fn opened(&mut self, seat: SeatId, now: Instant) {
         let Some(found) = self.seats.get_mut(&seat) else { return };
         let is_news = !std::mem::replace(&mut found.open, true);
@@ -164,15 +164,15 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         server.open += usize::from(is_news);
         server.line.has_room();
         if found.asks == Asks::Look {
-            // The room that it has found is for others.
+            // The room it found is for others.
             server.looks.let_in(now);
         } else if is_news {
             server.learn_of_room();
         }
     }
 
-    /// The server has no room for the connection of this seat, which is given back. A
-    /// caller stands in line then. True: it is news that the server is full.
+    /// Notes that the server has no room for the connection of this seat, and frees the seat. A
+    /// caller then waits in line. True: the server was not known to be full.
     pub fn refused(&mut self, seat: SeatId, now: Instant) -> (Entered, bool) {
         let number = self.number();
         let Some(found) = self.remove(seat) else { return (Entered::No, false) };
@@ -196,7 +196,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         (entered, known.is_none())
     }
 
-    /// A seat is given back. Returns where somebody may be waiting for it.
+    /// Frees a seat. Returns its server if callers may be waiting there.
     pub fn free(&mut self, seat: SeatId, now: Instant) -> Option<A> {
         let Seat { at, asks, open, .. } = self.remove(seat)?;
         let server = self.servers.get_mut(&at)?;
@@ -227,14 +227,14 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         Some(seat)
     }
 
-    /// Forgets a server that nobody has to do with.
+    /// Removes a server without seats and waiting callers.
     fn tidy(&mut self, at: A) {
         if self.servers.get(&at).is_some_and(|one| one.seats == 0 && one.line.is_empty()) {
             self.servers.remove(&at);
         }
     }
 
-    /// The connection of this seat has come to rest. Returns where somebody waits for it.
+    /// Notes that the connection of this seat is idle. Returns its server if callers wait there.
     pub fn rest(&mut self, id: SeatId, since: Instant) -> Option<A> {
         let seat = self.seats.get_mut(&id)?;
         let server = self.servers.get_mut(&seat.at)?;
@@ -244,17 +244,17 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         (!server.line.is_empty()).then_some(seat.at)
     }
 
-    /// The connection of this seat is no longer at rest.
+    /// Notes that the connection of this seat is in use again.
     pub fn take(&mut self, id: SeatId) {
         let Some(seat) = self.seats.get_mut(&id) else { return };
         let Some(server) = self.servers.get_mut(&seat.at) else { return };
         server.unrest(seat.owner, id, seat.state);
         seat.state = State::Used;
-        // A ticket that it once had is spent.
+        // A ticket that it once had is used up.
         seat.asks = Asks::Spare;
     }
 
-    /// A connection that was to give way does not: it is at rest as before.
+    /// Notes that a connection that was to be closed for another stays idle instead.
     pub fn stays(&mut self, id: SeatId) {
         let Some(seat) = self.seats.get(&id) else { return };
         if let State::Leaving(since) = seat.state {
@@ -262,9 +262,9 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         }
     }
 
-    /// True if a connection that has come back is to be closed instead of serving its own
-    /// tenant again: somebody waits for its server for whom nothing else gives way, and
-    /// whose tenant has fewer there.
+    /// True if a returned connection must be closed instead of serving its own tenant again: a
+    /// caller waits for the server, no other connection is closed for it, and its tenant has fewer
+    /// connections there.
     pub fn yields(&mut self, id: SeatId, now: Instant) -> bool {
         let own = self.limit;
         let Some(seat) = self.seats.get_mut(&id) else { return false };

@@ -1,33 +1,32 @@
-//! Who gives way when something that all share is used up.
+//! Chooses what to evict when a shared resource is used up.
 //!
-//! Nobody has a fixed share: who is alone may have all there is, so that a gateway for
-//! all tenants needs no setting. But when somebody wants in and there is no room, the one
-//! who has most gives up what he can spare, as long as he has more than the other will
-//! have. So nobody is kept out by whoever came first, and who takes much displaces only
-//! himself.
+//! There are no fixed shares: a single owner may hold everything, so that a gateway for all tenants
+//! needs no setting. When a newcomer finds no room, the largest owner gives up what it can spare,
+//! as long as it holds more than the newcomer will. So the first owner cannot lock others out, and
+//! an owner that takes much evicts only itself.
 
 use super::callers::CallerId;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-/// A part of what is shared.
+/// A part of the shared resource.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// Who has it.
+    /// Its owner.
     pub owner: CallerId,
-    /// How much it is.
+    /// Its size.
     pub size: usize,
-    /// Since when it could be spared; `None`: it cannot be.
+    /// Since when it can be spared; `None`: it cannot.
     pub spare_since: Option<Instant>,
 }
 
-/// Which parts are to go, by their places in `parts`, so that `need` becomes free for
-/// `newcomer`, who is to get `gets`.
+/// The parts to evict, by index in `parts`, so that `need` becomes free for `newcomer`, which will
+/// get `gets`.
 ///
-/// Parts go from whoever has most, the longest spare first; of others only while they have
-/// more than the newcomer will have. `None`: that would not be enough, and nothing is to
-/// go.
+/// Evicts from the largest owner, the part that could be spared for longest first; from other
+/// owners only while they hold more than the newcomer will. `None`: that would not free enough, so
+/// nothing is evicted.
 pub fn giving_way(
     parts: &[Part],
     newcomer: &CallerId,

@@ -1,9 +1,9 @@
-//! Texts that are cut to a length.
+//! Cuts texts to a length.
 
 use std::borrow::Cow;
 
-/// The text, whole if its characters weigh `max` at most; otherwise its start and an
-/// ellipsis, which together weigh no more than that.
+/// The whole text if its characters weigh `max` at most; otherwise its start and an ellipsis, which
+/// together weigh no more.
 pub fn cut(text: &str, max: usize, weight: impl Fn(char) -> usize) -> Cow<'_, str> {
     let Some(room) = max.checked_sub(weight(MARK)) else {
         let whole = text.chars().map(weight).sum::<usize>() <= max;
@@ -23,7 +23,7 @@ pub fn cut(text: &str, max: usize, weight: impl Fn(char) -> usize) -> Cow<'_, st
     Cow::Borrowed(text)
 }
 
-/// Stands where a text was cut.
+/// Marks where a text was cut.
 const MARK: char = '…';
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Where a session stands with regard to a transaction.
+//! The transaction state of a session.
 
 /// The transaction state a PostgreSQL session reports whenever it is ready for the next query.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -87,16 +87,15 @@ impl Value {
 }
 
 impl Array {
-    /// What it adds to that of its elements, in the same estimate, beside the frame
-    /// that every value has.
+    /// What the array adds to the sizes of its elements in the same estimate, besides the framing
+    /// of every value.
     pub fn frame(dimensions: usize) -> usize {
         dimensions * (FRAMING_BYTES + 2 * VARINT_BYTES) + VARINT_BYTES
     }
 }
 
 impl Value {
-    /// Bytes of memory that it has besides itself: small values take more there than
-    /// on the wire.
+    /// Bytes of heap memory that it owns: small values take more there than on the wire.
     pub fn memory(&self) -> usize {
         match self {
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Double(_) => 0,
@@ -109,15 +108,15 @@ impl Value {
         }
     }
 
-    /// Bytes of memory behind a list of values.
+    /// Bytes of heap memory that a list of values owns.
     pub fn memory_of(values: &Vec<Value>) -> usize {
         let own = allocated(values.capacity() * size_of::<Value>());
         own + values.iter().map(Value::memory).sum::<usize>()
     }
 }
 
-/// What an allocation of so many bytes costs: the usual allocators have a head of 8
-/// bytes, steps of 16 and a least of 32.
+/// What an allocation of this size costs: usual allocators have a header of 8 bytes, steps of 16
+/// and a minimum of 32.
 fn allocated(bytes: usize) -> usize {
     match bytes {
         0 => 0,

@@ -1,4 +1,4 @@
-//! Permits, and a bounded line of those who wait for one.
+//! Permits, and a bounded queue of items that wait for one.
 
 use super::deadlines::Deadlines;
 use std::collections::BTreeMap;
@@ -6,12 +6,12 @@ use std::time::Instant;
 
 /// A fixed number of permits and a first-come-first-served queue of items that wait for one.
 ///
-/// Invariants: permits out plus permits free is the number of permits; an item that was queued
-/// comes out exactly once (granted, expired, left or cleared); no live waiter is passed over.
+/// Invariants: permits in use plus free permits is the number of permits; a queued item is returned
+/// exactly once (granted, expired, left or cleared); no live waiter is passed over.
 ///
-/// A waiter is live while its deadline lies after `now`. An expired one keeps its place, and counts
-/// against the bound, until [`expire`](WaitQueue::expire) or a hand-out takes it out: there it comes
-/// back to the caller, who owes it an answer.
+/// A waiter is live while its deadline is after `now`. An expired one keeps its place, and counts
+/// against the bound, until [`expire`](WaitQueue::expire) or a hand-out returns it; the caller must
+/// then answer it.
 #[derive(Debug)]
 pub struct WaitQueue<T> {
     permits: usize,
@@ -23,36 +23,36 @@ pub struct WaitQueue<T> {
     deadlines: Deadlines<WaiterId>,
 }
 
-/// A place in one queue. It is never given out twice.
+/// A place in one queue, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WaiterId(u64);
 
-/// What became of an item at the queue's entrance.
+/// The queue's answer to an item.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Admission<T> {
-    /// It has a permit, which goes back with [`WaitQueue::give_back`].
+    /// It has a permit, which is returned with [`WaitQueue::give_back`].
     Granted(T),
     /// The queue keeps it until a permit is free.
     Queued {
         /// Its place, for [`WaitQueue::leave`].
         id: WaiterId,
-        /// How many stand in the queue up to and including it: 1 is the next to be served.
+        /// How many wait up to and including it: 1 is the next to be served.
         position: usize,
     },
     /// The queue is full.
     Refused(T),
 }
 
-/// The waiters that came out when permits were handed out.
+/// The waiters that were removed when permits were handed out.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Handed<T> {
-    /// These have a permit now, the oldest first.
+    /// Waiters that have a permit now, the oldest first.
     pub granted: Vec<T>,
-    /// These waited too long and were passed over when they stood in front; they have no permit.
+    /// Waiters in front whose deadline had passed; they have no permit.
     pub expired: Vec<T>,
-    /// These stood in front and were not allowed a permit.
+    /// Waiters in front that were not allowed a permit.
     pub refused: Vec<T>,
 }
 
@@ -65,7 +65,7 @@ struct Waiter<T> {
 impl<T> WaitQueue<T> {
     /// A queue with all its permits free.
     ///
-    /// With `max_waiters` zero, whoever finds no permit is refused.
+    /// With `max_waiters` zero, an item that finds no permit is refused.
     pub fn new(permits: usize, max_waiters: usize) -> Self {
         WaitQueue {
             permits,
@@ -77,10 +77,10 @@ impl<T> WaitQueue<T> {
         }
     }
 
-    /// Grants a permit if one is free and no live waiter stands in front, else queues the item.
+    /// Grants a permit if one is free and no live waiter is ahead; otherwise queues the item.
     ///
-    /// The item's own deadline counts only for waiting: one that has passed does not keep a free
-    /// permit from it.
+    /// The deadline applies only to waiting: an item whose deadline has passed still gets a free
+    /// permit.
     pub fn admit(&mut self, item: T, deadline: Instant, now: Instant) -> Admission<T> {
         if self.is_open(now) {
             self.used += 1;
@@ -91,8 +91,8 @@ impl<T> WaitQueue<T> {
 
     /// Whether an item would be granted a permit at once.
     pub fn is_open(&self, now: Instant) -> bool {
-        // Permits are free while somebody waits only behind a door that is opening, or behind
-        // expired waiters, so this search is short or does not happen.
+        // A permit is free while an item waits only if the gate is opening or all earlier waiters
+        // have expired, so this search is short or does not happen.
         let is_live = |waiter: &Waiter<T>| waiter.deadline > now;
         self.free() > 0 && !self.waiters.values().any(is_live)
     }
@@ -109,7 +109,7 @@ impl<T> WaitQueue<T> {
         Admission::Queued { id, position: self.waiters.len() }
     }
 
-    /// Takes a permit for work that does not wait; true if one was free and nobody waits.
+    /// Takes a permit for work that does not wait; true if one was free and no item waits.
     #[must_use]
     pub fn try_take(&mut self) -> bool {
         let taken = self.free() > 0 && self.waiters.is_empty();
@@ -134,8 +134,8 @@ impl<T> WaitQueue<T> {
 
     /// Gives free permits to the oldest live waiters, to `at_most` of them.
     ///
-    /// The expired waiters in front of those, and no others, come out as expired. A live waiter
-    /// whose turn it is and that `may` not have a permit comes out as refused.
+    /// Only expired waiters ahead of those are returned as expired. A live waiter whose turn it is
+    /// but that `may` not have a permit is returned as refused.
     pub fn hand_out(
         &mut self,
         now: Instant,
@@ -158,15 +158,15 @@ impl<T> WaitQueue<T> {
         handed
     }
 
-    /// Takes a waiter out, because it does not want to wait any longer.
+    /// Removes a waiter that no longer wants to wait.
     ///
-    /// None means that it came out before: with a permit, or expired.
+    /// `None` if it no longer waits: it was granted a permit or has expired.
     pub fn leave(&mut self, id: WaiterId) -> Option<T> {
         self.deadlines.clear(&id);
         self.waiters.remove(&id).map(|waiter| waiter.item)
     }
 
-    /// Gives a waiter another deadline. False: it came out before.
+    /// Gives a waiter another deadline. False: it no longer waits.
     pub fn postpone(&mut self, id: WaiterId, deadline: Instant) -> bool {
         let Some(waiter) = self.waiters.get_mut(&id) else {
             return false;
@@ -176,26 +176,26 @@ impl<T> WaitQueue<T> {
         true
     }
 
-    /// Takes out up to `limit` waiters whose deadline is `now` or earlier, the earliest first, each
-    /// with the position it had come to.
+    /// Removes up to `limit` waiters whose deadline is `now` or earlier, the earliest first, each
+    /// with the position it had reached.
     #[must_use]
     pub fn expire(&mut self, now: Instant, limit: usize) -> Vec<(T, usize)> {
         let due = self.deadlines.pop_due(now, limit);
         let mut expired = Vec::with_capacity(due.len());
         for id in due {
-            // Most expire in the order of arrival, so that few stand before them.
+            // Most expire in the order of arrival, so few are ahead of them.
             let position = self.waiters.range(..=id).count();
             expired.extend(self.leave(id).map(|item| (item, position)));
         }
         expired
     }
 
-    /// When [`expire`](WaitQueue::expire) will next find somebody.
+    /// When [`expire`](WaitQueue::expire) is due next.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.next()
     }
 
-    /// Takes all waiters out, the oldest first. Permits that are out stay out.
+    /// Removes all waiters, the oldest first. Permits in use stay in use.
     #[must_use]
     pub fn clear(&mut self) -> Vec<T> {
         self.deadlines = Deadlines::new();
@@ -203,17 +203,17 @@ impl<T> WaitQueue<T> {
         waiters.into_values().map(|waiter| waiter.item).collect()
     }
 
-    /// Permits that are out.
+    /// Permits in use.
     pub fn used(&self) -> usize {
         self.used
     }
 
-    /// Permits that are not out.
+    /// Permits that are free.
     pub fn free(&self) -> usize {
         self.permits - self.used
     }
 
-    /// Who has stood in the queue for the longest.
+    /// The item that has waited longest.
     pub fn oldest(&self) -> Option<&T> {
         self.waiters.first_key_value().map(|(_, waiter)| &waiter.item)
     }
@@ -223,7 +223,7 @@ impl<T> WaitQueue<T> {
         self.waiters.len()
     }
 
-    /// All permits, out or free.
+    /// All permits, in use or free.
     pub fn permits(&self) -> usize {
         self.permits
     }

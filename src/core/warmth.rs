@@ -1,25 +1,25 @@
-//! When the keeper may open one more backend to keep a pool's minimum.
+//! Limits how fast the keeper opens backends to keep a pool at its minimum.
 
 use std::time::{Duration, Instant};
 
-/// Beyond what may be opened at once, one may be opened in so long. A pool of the largest
-/// minimum whose backends live for two minutes needs no more.
+/// The pause between openings beyond the initial burst. A pool of the largest minimum whose
+/// backends live for two minutes needs no more.
 pub const EVERY: Duration = Duration::from_secs(1);
 
-/// Openings that are allowed: the minimum at once, and once more should all be lost, then
-/// one in a while. Where backends die young, because of the tenant's settings or its
-/// database's, the pool stays below its minimum; callers open theirs all the same.
+/// A token bucket of openings: twice the minimum at once, as all may be lost, then one in each
+/// [`EVERY`]. If backends die young, because of the settings of the tenant or its database, the
+/// pool stays below its minimum; callers still open their own.
 #[derive(Debug)]
 pub struct Warmth {
-    /// So many at once, in the time in which they are allowed anew.
+    /// The size of the burst, as the time it takes to refill.
     at_once: Duration,
-    /// When as many are allowed again as ever.
+    /// When the bucket is full again.
     full_at: Instant,
     not_before: Instant,
 }
 
 impl Warmth {
-    /// For a pool that keeps so many.
+    /// A full bucket for a pool with this minimum.
     pub fn of(minimum: usize, now: Instant) -> Warmth {
         let at_once = u32::try_from(2 * minimum).unwrap_or(u32::MAX);
         Warmth { at_once: EVERY * at_once, full_at: now, not_before: now }
@@ -32,7 +32,7 @@ impl Warmth {
         (next > now).then_some(next)
     }
 
-    /// Counts one that is opened now. False: it may not be.
+    /// Counts one opening now. False: it is not allowed yet.
     #[must_use]
     pub fn take(&mut self, now: Instant) -> bool {
         let may = self.next(now).is_none();
@@ -42,7 +42,7 @@ impl Warmth {
         may
     }
 
-    /// Allows none until then.
+    /// Allows no opening before `until`.
     pub fn pause(&mut self, until: Instant) {
         self.not_before = self.not_before.max(until);
     }

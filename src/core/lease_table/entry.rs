@@ -12,7 +12,7 @@ pub(super) struct Lease<S, H> {
     pub(super) phase: Phase<S, H>,
 }
 
-/// What is known of a lease in either phase.
+/// The facts of a lease that do not depend on its phase.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) number: u64,
@@ -39,9 +39,9 @@ pub(super) enum Phase<S, H> {
 #[derive(Debug)]
 pub(super) struct Operation<H> {
     pub(super) handle: H,
-    /// Set once: why the lease ends with this operation, if it does.
+    /// Set once: why the lease ends after this operation, if it does.
     pub(super) ending: Option<EndReason>,
-    /// Whether it has come out as overdue.
+    /// Whether it was reported as overdue.
     pub(super) overdue: bool,
 }
 
@@ -54,7 +54,7 @@ impl<S, H> Lease<S, H> {
         self.record.view(state, now)
     }
 
-    /// When and why an idle lease came to its end; a busy one goes on.
+    /// When and why an idle lease's clock ran out; `None` for a busy one.
     pub(super) fn ran_out(&self, now: Instant) -> Option<(Instant, EndReason)> {
         match self.phase {
             Phase::Idle(_) => self.record.idle_clock().filter(|(at, _)| *at <= now),
@@ -62,7 +62,7 @@ impl<S, H> Lease<S, H> {
         }
     }
 
-    /// When `due` has to look at the lease.
+    /// When `due` must look at the lease.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Idle(_) => self.record.idle_clock().map(|(at, _)| at),
@@ -73,13 +73,13 @@ impl<S, H> Lease<S, H> {
 }
 
 impl Record {
-    /// An operation began or ended.
+    /// Notes that an operation began or ended.
     pub(super) fn used(&mut self, now: Instant) {
         self.last_used_at = now;
         self.ttl_from = now;
     }
 
-    /// An operation ended, leaving this behind.
+    /// Notes what an ended operation leaves behind.
     pub(super) fn left(&mut self, left: Left, now: Instant) {
         self.transaction = left.transaction;
         self.transaction_since =
@@ -87,13 +87,13 @@ impl Record {
         self.last_command = left.command.unwrap_or_else(|| std::mem::take(&mut self.last_command));
     }
 
-    /// None if the clock has no end that can be told.
+    /// `None` if the end is beyond what the clock can express.
     pub(super) fn lifetime_end(&self) -> Option<Instant> {
         self.granted_at.checked_add(self.terms.max_lifetime)
     }
 
-    /// The clock that runs out first if the lease stays idle; of several at one moment, the one
-    /// that nothing could have restarted.
+    /// The clock that runs out first if the lease stays idle. Among clocks of the same moment, the
+    /// one that nothing could have restarted.
     pub(super) fn idle_clock(&self) -> Option<(Instant, EndReason)> {
         let Terms { ttl, idle_in_transaction, .. } = self.terms;
         let transaction_end = match self.transaction.is_open() {
@@ -105,7 +105,7 @@ impl Record {
             (transaction_end, EndReason::IdleInTransaction),
             (self.ttl_from.checked_add(ttl), EndReason::Ttl),
         ];
-        // Of equal elements the first is the minimum.
+        // `min_by_key` returns the first of equal elements.
         clocks
             .into_iter()
             .filter_map(|(at, reason)| Some((at?, reason)))

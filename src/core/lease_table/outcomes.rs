@@ -1,42 +1,42 @@
-//! What the calls of the table come to.
+//! The results of the table's calls.
 
 use super::super::ids::ConnectionId;
 use super::{EndReason, Tombstone, View};
 
-/// Why something cannot be done with a lease.
+/// Why a call cannot use a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denied {
-    /// No lease has this id, and none that is still remembered had it.
+    /// No lease has this id, and no remembered one had it.
     NotFound,
-    /// An operation runs under the lease. The lease as it is; boxed, for it is large.
+    /// An operation runs under the lease. Boxed because a view is large.
     Busy(Box<View>),
     /// The lease is used in another way than this one.
     OtherWay(Box<View>),
-    /// The lease is over.
+    /// The lease has ended.
     Ended(Tombstone),
 }
 
-/// What [`LeaseTable::end`](super::LeaseTable::end) made of the lease.
+/// The result of [`LeaseTable::end`](super::LeaseTable::end).
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ended<S> {
-    /// The lease goes on and has its session back.
+    /// The lease continues and has its session back.
     Kept(View),
-    /// The lease ended with the operation, and the session is the caller's.
+    /// The lease ended with the operation, and the caller gets the session.
     Over {
         /// The session, to be reset or closed.
         session: S,
-        /// The lease as it was last.
+        /// The last state of the lease.
         view: View,
         /// Why it ended.
         reason: EndReason,
     },
-    /// No operation runs under this id, so the table does not take the session. Whoever calls `end`
-    /// once for every `begin`, and not after `lost`, does not see this.
+    /// No operation runs under this id, so the table does not take the session. It cannot happen if
+    /// `end` is called once for every `begin`, and not after `lost`.
     Unknown(S),
 }
 
-/// What [`LeaseTable::revoke`](super::LeaseTable::revoke) came to.
+/// The result of [`LeaseTable::revoke`](super::LeaseTable::revoke).
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Revoked<S, H> {
@@ -44,44 +44,44 @@ pub enum Revoked<S, H> {
     Over {
         /// The session, to be reset or closed.
         session: S,
-        /// The lease as it was last.
+        /// The last state of the lease.
         view: View,
     },
-    /// The lease is busy and ends with its operation.
+    /// The lease is busy and will end with its operation.
     Ending {
-        /// How to cancel the operation.
+        /// The handle that cancels the operation.
         handle: H,
-        /// The lease as it is.
+        /// The present state of the lease.
         view: View,
     },
 }
 
-/// What the clocks ask for.
+/// What a clock that ran out requires.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Due<S, H> {
-    /// A clock of an idle lease ran out; the lease has ended.
+    /// A clock of an idle lease ran out, which ended the lease.
     Over {
-        /// The id it had.
+        /// Its id.
         id: ConnectionId,
         /// The session, to be reset or closed.
         session: S,
-        /// The lease as it was last.
+        /// The last state of the lease.
         view: View,
-        /// Which clock it was.
+        /// Which clock ran out.
         reason: EndReason,
     },
-    /// A busy lease has lasted as long as a lease may; it ends with its operation. Comes once.
+    /// The lifetime of a busy lease is over; the lease will end with its operation. Reported once.
     Overdue {
         /// Its id.
         id: ConnectionId,
-        /// How to cancel the operation.
+        /// The handle that cancels the operation.
         handle: H,
-        /// The lease as it is.
+        /// The present state of the lease.
         view: View,
     },
 }
 
-/// What [`LeaseTable::end_all`](super::LeaseTable::end_all) came to: the sessions of the leases that
-/// have ended, and how to cancel the operations of those that are about to.
+/// The result of [`LeaseTable::end_all`](super::LeaseTable::end_all): the sessions of the leases
+/// that have ended, and the handles of those that will end with their operations.
 pub type AllEnded<S, H> = (Vec<(S, View)>, Vec<(H, View)>);

@@ -1,4 +1,4 @@
-//! The calls that go over many leases: those whose clocks have run out, or all.
+//! The calls that visit many leases: those whose clocks have run out, or all.
 
 use super::entry::{Lease, Phase};
 use super::{AllEnded, Due, EndReason, LeaseState, LeaseTable};
@@ -8,7 +8,7 @@ use std::time::Instant;
 impl<S, H: Clone> LeaseTable<S, H> {
     /// Ends up to `limit` leases whose clocks have run out, the earliest first.
     ///
-    /// Idle ones come out as [`Due::Over`]. A busy one past its longest life comes out as
+    /// Idle ones are returned as [`Due::Over`]. A busy one beyond its lifetime is returned as
     /// [`Due::Overdue`], once.
     #[must_use]
     pub fn due(&mut self, now: Instant, limit: usize) -> Vec<Due<S, H>> {
@@ -33,8 +33,8 @@ impl<S, H: Clone> LeaseTable<S, H> {
                     let view = self.put_back(Lease { record, phase: Phase::Busy(operation) }, now);
                     due.push(Due::Overdue { id, handle, view });
                 }
-                // The deadline of an idle lease is its clock, so this is not reached; if it were,
-                // the lease would only have been looked at too early.
+                // Not reached, because the deadline of an idle lease is that of its clock; if it
+                // were, the lease would merely be visited too early.
                 (phase @ Phase::Idle(_), None) => {
                     self.put_back(Lease { record, phase }, now);
                 }
@@ -43,7 +43,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         due
     }
 
-    /// When [`due`](Self::due) will next find something.
+    /// When [`due`](Self::due) must be called next.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.next()
     }
@@ -51,8 +51,8 @@ impl<S, H: Clone> LeaseTable<S, H> {
     /// Ends all leases: the sessions of the idle ones, and the handles of the busy ones, which end
     /// with their operations. Both in the order of the grants.
     ///
-    /// An idle lease whose clock has run out comes out too, and is remembered with the reason its
-    /// holder may have been told already.
+    /// An idle lease whose clock has run out is included, and is recorded with the reason that its
+    /// holder may already have received.
     #[must_use]
     pub fn end_all(&mut self, reason: EndReason, now: Instant) -> AllEnded<S, H> {
         self.tombstones.forget_old(now);

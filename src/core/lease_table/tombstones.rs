@@ -1,17 +1,17 @@
-//! The leases that ended last.
+//! Tombstones: the leases that ended most recently.
 
 use super::super::ids::ConnectionId;
 use super::{Denied, Tombstone};
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// The leases that ended last, bounded in number and in age.
+/// The leases that ended most recently, bounded in number and age.
 #[derive(Debug)]
 pub(super) struct Tombstones {
     max: usize,
     age: Duration,
     pub(super) by_id: HashMap<ConnectionId, Tombstone>,
-    /// In the order of burial. Invariant: the same ids as in `by_id`.
+    /// The oldest first. Invariant: the same ids as in `by_id`.
     pub(super) order: VecDeque<ConnectionId>,
 }
 
@@ -28,8 +28,8 @@ impl Tombstones {
         }
     }
 
-    /// What to answer for an id that has no lease. Too old a tombstone does not count, whether or
-    /// not it has been dropped.
+    /// The answer for an id without a lease. An expired tombstone does not count, even if it has
+    /// not been dropped yet.
     pub(super) fn denied(&self, id: &ConnectionId, now: Instant) -> Denied {
         match self.by_id.get(id) {
             Some(tombstone) if !self.is_old(tombstone, now) => Denied::Ended(tombstone.clone()),
@@ -37,7 +37,8 @@ impl Tombstones {
         }
     }
 
-    /// Drops old tombstones: more than one call adds on average, and few enough for every call.
+    /// Drops expired tombstones: more than a call adds on average, but few enough to do in every
+    /// call.
     pub(super) fn forget_old(&mut self, now: Instant) {
         for _ in 0..FORGOTTEN_AT_ONCE {
             let first = self.order.front().and_then(|id| self.by_id.get(id));

@@ -1,47 +1,47 @@
-//! What may be told about a lease, while it lasts and after its end.
+//! What is public about a lease, while it lasts and after its end.
 
 use super::super::ids::TenantId;
 use super::super::transaction::TransactionState;
 use std::time::{Duration, Instant};
 
-/// The clocks of a lease. The allowed ranges are the caller's to check.
+/// The clocks of a lease. The caller checks that they are in their allowed ranges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// How long a lease may be idle. Restarted by the start and the end of every operation and by
-    /// [`renew`](super::LeaseTable::renew); stands still while an operation runs.
+    /// [`renew`](super::LeaseTable::renew); stopped while an operation runs.
     pub ttl: Duration,
     /// How long a lease may be idle with an open transaction. Runs from the end of the last
-    /// operation, and nothing but an operation restarts it.
+    /// operation; only an operation restarts it.
     pub idle_in_transaction: Duration,
-    /// How long a lease may last at all. Runs from the grant and is never restarted.
+    /// How long a lease may last in total. Runs from the grant and is never restarted.
     pub max_lifetime: Duration,
 }
 
-/// What may be told about a lease. Nothing in here gives the right to use it.
+/// What is public about a lease. Nothing in here gives the right to use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The public name of the lease.
     pub lease_name: String,
-    /// Whose backend it is.
+    /// The tenant that the backend belongs to.
     pub tenant: TenantId,
     /// The process id of the backend.
     pub backend_pid: i32,
-    /// Grows from lease to lease, so that a system behind can turn down a late holder.
+    /// Increases from lease to lease, so that other systems can reject a stale holder.
     pub fencing_token: u64,
     /// Who asked for the lease.
     pub holder: String,
-    /// The network address it was asked for from.
+    /// The network address the request came from.
     pub peer: String,
-    /// The one way in which it may be used.
+    /// How it may be used.
     pub via: Via,
 }
 
-/// How a lease is used: each has one way, and is denied to the other.
+/// How a lease is used: each in one way, and any other use is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Via {
     /// By calls that name its id.
     Call,
-    /// By the stream that it belongs to, and that it ends with.
+    /// By the stream that it belongs to and ends with.
     Stream,
 }
 
@@ -63,23 +63,23 @@ impl From<TransactionState> for Left {
 /// Why a lease ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EndReason {
-    /// Its holder gave it back.
+    /// Its holder released it.
     Released,
     /// It was idle for too long.
     Ttl,
     /// It was idle for too long with an open transaction.
     IdleInTransaction,
-    /// It lasted as long as a lease may.
+    /// Its lifetime was over.
     MaxLifetime,
     /// The session broke, or its state became unknown.
     BackendLost,
-    /// An operator, or its holder by force, took it away.
+    /// An operator revoked it, or its holder released it by force.
     Revoked,
-    /// The stream it belonged to broke off.
+    /// The stream it belonged to was broken.
     StreamLost,
-    /// It was granted to a caller that was gone before it could be told.
+    /// Its caller had disconnected before the grant could be delivered.
     Undelivered,
-    /// Its tenant was taken out of service.
+    /// Its tenant was removed.
     TenantRemoved,
     /// The service stopped.
     Shutdown,
@@ -88,16 +88,16 @@ pub enum EndReason {
 /// Whether an operation runs under a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LeaseState {
-    /// The session is at rest. Exits: `begin` to `Busy`, or the end of the lease.
+    /// The session is idle. Exits: `begin` to `Busy`, or the end of the lease.
     Idle,
     /// An operation has the session. Exits: `end` to `Idle`, or the end of the lease.
     Busy,
 }
 
-/// A lease as it was at one moment; after its end, as it was last.
+/// The state of a lease at one moment; after its end, the last one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
-    /// What may be told about it.
+    /// What is public about it.
     pub facts: Facts,
     /// Whether an operation runs.
     pub state: LeaseState,
@@ -107,35 +107,35 @@ pub struct View {
     pub ttl: Duration,
     /// How long it may be idle with an open transaction.
     pub idle_in_transaction: Duration,
-    /// What is left on the ttl clock; all of it while busy, for it starts anew at the end.
+    /// What is left on the ttl clock; all of it while busy, as it restarts at the operation's end.
     pub ttl_remaining: Duration,
-    /// What is left of the longest time it may last.
+    /// What is left of its lifetime.
     pub lifetime_remaining: Duration,
     /// When it was granted.
     pub granted_at: Instant,
     /// When an operation last began or ended; before the first one, the grant.
     pub last_used_at: Instant,
-    /// Since when operations have left a transaction open: the end of the first that did.
+    /// When an operation first left the present transaction open.
     pub transaction_since: Option<Instant>,
     /// The tag of the last command that was completed; empty before the first.
     pub last_command: String,
 }
 
-/// What remains of a lease that ended.
+/// The record of a lease that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tombstone {
     /// The public name of the lease.
     pub lease_name: String,
-    /// Whose backend it was.
+    /// The tenant that the backend belonged to.
     pub tenant: TenantId,
     /// Why it ended.
     pub reason: EndReason,
-    /// When it ended. If a clock of an idle lease ran out, the moment at which it did.
+    /// When it ended. For an idle lease whose clock ran out, the moment at which it did.
     pub ended_at: Instant,
 }
 
 impl EndReason {
-    /// Every reason there is.
+    /// All reasons.
     pub const ALL: &'static [EndReason] = &[
         EndReason::Released,
         EndReason::Ttl,
@@ -149,7 +149,7 @@ impl EndReason {
         EndReason::Shutdown,
     ];
 
-    /// The reason in snake case, as metrics and log lines name it.
+    /// The name in metrics and log lines, in snake case.
     pub fn as_str(self) -> &'static str {
         match self {
             EndReason::Released => "released",

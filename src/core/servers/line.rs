@@ -1,4 +1,4 @@
-//! Those who wait for a seat at one server.
+//! The callers that wait for a seat at one server.
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
@@ -8,8 +8,8 @@ use super::server::Server;
 use super::{OwnerId, SeatId, Servers, State};
 use crate::core::backoff;
 
-/// Pauses between tries at a server that says that it is full: so often one of a service's
-/// callers asks there, and each time PostgreSQL starts a process to say no.
+/// Pauses between attempts at a full server: for each one PostgreSQL starts a process, only to
+/// refuse.
 const TRY_MIN: Duration = Duration::from_millis(20);
 const TRY_MAX: Duration = Duration::from_millis(250);
 
@@ -26,12 +26,12 @@ impl Ticket {
     }
 }
 
-/// How far somebody in line is.
+/// The state of a caller in line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Exits: `Called`, or `Trying` where it asks by itself in time.
+    /// Exits: `Called`, or `Trying` if it asks in time of its own accord.
     Waiting,
-    /// It was told to ask again. Exits: `Trying`, or `Waiting` if another was quicker.
+    /// It was called to ask again. Exits: `Trying`, or `Waiting` if another was quicker.
     Called,
     /// It has a seat and is connecting. Exits: it leaves the line, or `Waiting`.
     Trying,
@@ -50,18 +50,18 @@ pub(super) struct Line {
     /// Refusals in a row, and when to try again.
     tries: u32,
     next_try: Option<Instant>,
-    /// When the line will be looked at again.
+    /// When the line will be served next.
     alarm: Option<Instant>,
 }
 
-/// What is to be done at a server.
+/// What must be done at a server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Todo {
-    /// They may ask again.
+    /// Callers that may ask again.
     pub call: Vec<(OwnerId, Ticket)>,
-    /// These are to be closed.
+    /// Connections to close.
     pub give_way: Vec<(OwnerId, SeatId)>,
-    /// When to look again, unless it was said before.
+    /// When to call again, unless an earlier call has returned it.
     pub due: Option<Instant>,
 }
 
@@ -70,12 +70,12 @@ impl Line {
         self.waits.is_empty()
     }
 
-    /// Those without a seat, the first in front.
+    /// The callers without a seat, the first in line first.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (&Ticket, &Wait)> {
         self.waits.iter().filter(|(_, wait)| wait.step != Step::Trying)
     }
 
-    /// How many come before it, or before somebody who is new.
+    /// How many callers are ahead of this ticket, or of a new caller.
     pub(super) fn ahead_of(&self, ticket: Option<Ticket>) -> usize {
         self.waiting().take_while(|(other, _)| ticket.is_none_or(|own| **other < own)).count()
     }
@@ -91,7 +91,7 @@ impl Line {
         }
     }
 
-    /// There was room just now: no pause is worth its while.
+    /// Ends the pause, because there was room just now.
     pub(super) fn has_room(&mut self) {
         (self.tries, self.next_try) = (0, None);
     }
@@ -106,7 +106,8 @@ impl Line {
         self.next_try.is_none_or(|next| next <= now)
     }
 
-    /// What rests may give way, which is better than to try in vain, but not for ever.
+    /// An idle connection may give way, which is better than an attempt that fails; but only for a
+    /// while.
     pub(super) fn may_try(&self, at_rest: bool, now: Instant) -> bool {
         let front = self.waiting().next().map_or(now, |(_, wait)| wait.since);
         self.is_ready(now) && (!at_rest || front + TRY_MAX <= now)
@@ -124,7 +125,7 @@ impl Line {
 }
 
 impl<A: Copy + Eq + Hash> Servers<A> {
-    /// Somebody leaves the line, served or not. Returns where he stood.
+    /// Removes a caller from the line, served or not. Returns the servers at which it waited.
     pub fn leave(&mut self, ticket: Ticket) -> Vec<A> {
         let places = self.tickets.remove(&ticket).unwrap_or_default();
         for at in &places {
@@ -145,7 +146,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         self.tickets.get(&ticket).is_some_and(|places| places.iter().any(called))
     }
 
-    /// What is to be done at a server now that something has changed there.
+    /// What must be done at a server after a change there.
     pub fn settle(&mut self, at: A, now: Instant) -> Todo {
         let Some(server) = self.servers.get_mut(&at) else { return Todo::default() };
         let room = server.room(self.limit, now);
@@ -166,7 +167,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         todo
     }
 
-    /// Since when each tenant has waited for a seat, and how many of its requests do.
+    /// For each tenant: since when it has waited for a seat, and how many of its requests wait.
     pub fn waiting(&self) -> BTreeMap<OwnerId, (A, Instant, usize)> {
         let mut all = BTreeMap::new();
         for (at, server) in &self.servers {
@@ -194,7 +195,7 @@ impl Line {
 }
 
 impl Server {
-    /// The next of those at rest is told to go.
+    /// Picks the next idle connection to close.
     fn go(&mut self) -> Option<(OwnerId, (Instant, SeatId))> {
         let (owner, seat) = self.next_to_go()?;
         self.unrest(owner, seat.1, State::Resting(seat.0));

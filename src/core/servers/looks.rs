@@ -1,32 +1,31 @@
-//! Whether a server still lets anybody in, for the sake of those who are not ours.
+//! Checks whether a server still has room, for the sake of clients other than this service.
 //!
-//! Another service, or another instance of this one, does not tell us that it waits. So
-//! whoever has connections at rest looks from time to time whether one more could be had.
-//! If not, one of them goes, then two, and so on, until it can: the last seats of a server
-//! are never filled with connections that nobody uses.
+//! Another service, or another instance of this one, cannot tell us that it waits. So a tenant with
+//! idle connections checks from time to time whether one more could be opened. If not, one of them
+//! is closed, then two, and so on, until it can: the last seats of a server are never filled with
+//! idle connections.
 
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use super::{OwnerId, SeatId, Servers};
 
-/// A server is looked at so often. Half of the shortest wait
-/// that a client asks for by default would be 15 s.
+/// How often a server is checked. Half of a client's default wait would be 15 s.
 pub const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// While it is believed to be full, as others may be there who need it,
+/// How often while it is thought to be full, as others may need room there.
 pub const LOOK_OFTEN: Duration = Duration::from_secs(2);
-/// and so long after a refusal: others who wait have tried a few times by then.
+/// The pause after a refusal: others that wait have tried a few times by then.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Looks {
-    /// When it was looked at last. What else was let in says nothing: for a caller something
-    /// of ours may have given way.
+    /// When it was last checked. Other connections that were accepted prove nothing: one of ours
+    /// may have been closed for them.
     heard: Option<Instant>,
     full: bool,
-    /// How many went at the last refusal.
+    /// How many were closed after the last refusal.
     gone: usize,
-    /// How many are to go now.
+    /// How many must be closed now.
     shed: usize,
 }
 
@@ -35,13 +34,13 @@ impl Looks {
         Looks { heard: Some(now), ..Looks::default() }
     }
 
-    /// What was let in may have met a moment in which a place was free: the next refusal
-    /// does not begin at one again.
+    /// An accepted connection may have hit a moment in which a place was free, so the next refusal
+    /// does not start at one again.
     pub(super) fn let_in(&mut self, now: Instant) {
         *self = Looks { gone: self.gone / 2, ..Looks::new(now) };
     }
 
-    /// Returns how many of those at rest are to go for it.
+    /// Returns how many idle connections must be closed.
     pub(super) fn turned_away(&mut self, looked: bool, resting: usize, now: Instant) -> usize {
         self.full = true;
         if !looked {
@@ -59,12 +58,13 @@ impl Looks {
 }
 
 impl<A: Copy + Eq + Hash> Servers<A> {
-    /// The servers that are to be looked at now, each with the tenants that have
-    /// connections at rest there, who has most of them first; and when to ask again.
+    /// The servers to check now, each with the tenants that have idle connections there, those with
+    /// the most first; and when to call again.
     pub fn look(&mut self, now: Instant) -> (Vec<(A, Vec<OwnerId>)>, Option<Instant>) {
         let (mut due, mut next) = (Vec::new(), None::<Instant>);
         for (at, server) in &mut self.servers {
-            // What rests is for those of ours who wait; a limit of our own is not ours to pass.
+            // Idle connections are for our own waiting callers, and our own limit must not be
+            // exceeded.
             let at_limit = self.limit.is_some_and(|own| server.seats >= own);
             if server.resting() <= server.line.waiting().count() || at_limit {
                 continue;
@@ -85,14 +85,14 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         (due, next)
     }
 
-    /// What has rested there longest of a tenant's.
+    /// The tenant's connection that has been idle longest there.
     pub fn rested_longest(&self, owner: OwnerId, at: A) -> Option<SeatId> {
         let resting = self.servers.get(&at)?.resting.get(&owner)?;
         resting.first().map(|(_, seat)| *seat)
     }
 
-    /// Instead of a look one at rest there was closed. The look is made soon, when others
-    /// have had the time to take its seat.
+    /// An idle connection was closed there instead of a check. The check follows soon, when others
+    /// have had time to take its seat.
     pub fn look_soon(&mut self, at: A, now: Instant) {
         if let Some(server) = self.servers.get_mut(&at) {
             server.looks.full = true;

@@ -1,4 +1,4 @@
-//! One server: its seats, and what rests there.
+//! One server: its seats and idle connections.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,16 +14,16 @@ use super::{OwnerId, SeatId, Servers, State, BELIEVED, CLOSING};
 pub(super) struct Server {
     pub(super) held: BTreeMap<OwnerId, usize>,
     pub(super) seats: usize,
-    /// Those that the server has let in.
+    /// Connections that the server has accepted.
     pub(super) open: usize,
     pub(super) resting: BTreeMap<OwnerId, BTreeSet<(Instant, SeatId)>>,
     pub(super) leaving: usize,
     pub(super) line: Line,
-    /// How many seats there are for us, and until when that is believed.
+    /// How many seats the server has for us, and until when that holds.
     pub(super) learned: Option<(usize, Instant)>,
-    /// When those were closed that may still count there.
+    /// When the connections were closed that the server may still count.
     closed: VecDeque<Instant>,
-    /// When something at rest went last, or was to go, for others' sake.
+    /// When an idle connection was last closed, or chosen to be closed, for others.
     pub(super) gave_way: Option<Instant>,
     pub(super) looks: Looks,
 }
@@ -45,7 +45,7 @@ impl Server {
         self.limit(own, now).map_or(usize::MAX, |limit| limit.saturating_sub(self.seats))
     }
 
-    /// One that the server had let in is closed.
+    /// Notes that an accepted connection was closed.
     pub(super) fn closed(&mut self, now: Instant) {
         self.forget_closed(now);
         self.closed.push_back(now);
@@ -57,10 +57,10 @@ impl Server {
         }
     }
 
-    /// The server has no room. It has let in what is open, and what was just closed still
-    /// counts there; whoever is being let in or refused beside this one proves nothing.
-    /// `shed`: how many go for others' sake, which is not to be taken back at once: so what
-    /// is known is not made more of.
+    /// Notes that the server has no room. It has accepted the open connections and may still count
+    /// those just closed; connections being opened at the same time prove nothing. `shed`: how many
+    /// are closed for others; that lowers the known limit, so that the seats are not taken again at
+    /// once.
     pub(super) fn learn_of_refusal(&mut self, shed: usize, now: Instant) {
         self.forget_closed(now);
         let has = self.open + self.closed.len();
@@ -68,7 +68,7 @@ impl Server {
         self.learned = Some((limit.saturating_sub(shed), now + BELIEVED));
     }
 
-    /// The server has let one more in, perhaps of those that were on their way when it
+    /// Notes that the server has accepted one more, perhaps one that was being opened when it
     /// refused another.
     pub(super) fn learn_of_room(&mut self) {
         if let Some((limit, _)) = &mut self.learned {
@@ -76,20 +76,20 @@ impl Server {
         }
     }
 
-    /// False for a minute after something gave way: a pool that took its place would hold it
-    /// against whom it was for.
+    /// False for a minute after a connection gave way: a pool that is being filled must not take
+    /// the place.
     pub(super) fn may_fill(&self, now: Instant) -> bool {
         self.gave_way.is_none_or(|gave| gave + BELIEVED <= now)
     }
 
-    /// Whoever stands in front may try although the server said that it is full: nothing
-    /// of ours gives way, or does so too slowly.
+    /// Whether the first in line may try although the server refused: no connection of ours gives
+    /// way, or not soon enough.
     pub(super) fn may_try(&self, own: Option<usize>, now: Instant) -> bool {
         let at_rest = !self.resting.is_empty() || self.leaving > 0;
         own.is_none_or(|own| self.seats < own) && self.line.may_try(at_rest, now)
     }
 
-    /// The tenants that have some at rest, who has most of them first.
+    /// The tenants with idle connections, those with the most first.
     pub(super) fn by_rest(&self) -> Vec<OwnerId> {
         let mut owners: Vec<OwnerId> = self.resting.keys().copied().collect();
         owners.sort_by_key(|owner| Reverse(self.resting.get(owner).map_or(0, BTreeSet::len)));
@@ -100,7 +100,7 @@ impl Server {
         self.resting.values().map(BTreeSet::len).sum()
     }
 
-    /// What rests longest of whoever has most at rest.
+    /// The longest idle connection of the tenant that has the most.
     pub(super) fn next_to_go(&self) -> Option<(OwnerId, (Instant, SeatId))> {
         let first = |(owner, seats): (&OwnerId, &BTreeSet<(Instant, SeatId)>)| {
             Some((seats.len(), *owner, *seats.first()?))
@@ -130,25 +130,25 @@ impl Server {
     }
 }
 
-/// A server in numbers.
+/// Figures of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Figures<A> {
     /// The server.
     pub at: A,
     /// Connections that are open, being opened or being closed.
     pub seats: usize,
-    /// Those that it has let in, and that are not closed yet.
+    /// Connections that it has accepted and that are not closed yet.
     pub open: usize,
-    /// Those at rest.
+    /// Idle connections.
     pub resting: usize,
-    /// Requests that wait for one.
+    /// Requests that wait for a connection.
     pub waiting: usize,
-    /// How many connections there may be by what is known now.
+    /// The limit of connections, as far as it is known now.
     pub limit: Option<usize>,
 }
 
 impl<A: Copy + Eq + Hash> Servers<A> {
-    /// A server in numbers, if anybody has to do with it.
+    /// Figures of a server; `None` if it has neither seats nor waiting callers.
     pub fn figures_of(&self, at: A, now: Instant) -> Option<Figures<A>> {
         let server = self.servers.get(&at)?;
         Some(Figures {
@@ -161,13 +161,13 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         })
     }
 
-    /// False if what was opened for nobody is to be closed, for the sake of others.
+    /// False if a connection that was opened for no caller must be closed for others.
     pub fn may_keep(&self, seat: SeatId, now: Instant) -> bool {
         let server = self.seats.get(&seat).and_then(|seat| self.servers.get(&seat.at));
         server.is_some_and(|server| server.line.is_empty() && server.may_fill(now))
     }
 
-    /// Every server, in numbers.
+    /// Figures of every server.
     pub fn figures(&self, now: Instant) -> Vec<Figures<A>> {
         self.servers.keys().filter_map(|at| self.figures_of(*at, now)).collect()
     }
