@@ -36,10 +36,10 @@ const TENANTS: [(&str, &str); 2] =
 /// A certificate's file and what it holds.
 type Trust = (PathBuf, Vec<u8>);
 
-/// Starts everything, walks, and serves until told to stop.
+/// Starts everything, shows the walk, and serves until a signal.
 pub(super) fn run(flags: &Flags) -> Outcome {
     flags.serve.guard_memory();
-    // Whoever closes the terminal wants no PostgreSQL left behind.
+    // SIGHUP too, so that closing the terminal leaves no PostgreSQL behind.
     let signals = signals(&[SIGHUP, SIGINT, SIGTERM])?;
     println!("Starting an ephemeral PostgreSQL …");
     let postgres = Embedded::start(Options::default())?;
@@ -49,7 +49,7 @@ pub(super) fn run(flags: &Flags) -> Outcome {
     println!("  port {}, two tenants with a database and a role each", postgres.port());
 
     let mut config = flags.serve.config();
-    // The demo's passwords are known to everybody.
+    // The demo's passwords are public.
     config.listen = "127.0.0.1".to_owned();
     config.http.set_ip(Ipv4Addr::LOCALHOST.into());
     let trust = certificate(&mut config.tls)?;
@@ -67,13 +67,13 @@ pub(super) fn run(flags: &Flags) -> Outcome {
 
     if !flags.once {
         hints(&server, trust.map(|(path, _)| path), &postgres);
-        // The channel closes only with a signal; a lost thread would stop us too.
+        // The channel closes only if the signal thread is lost, which stops the demo too.
         let _ = signals.recv();
         println!("\nStopping …");
     }
     drop(client);
     server.stop();
-    println!("Stopped; the ephemeral PostgreSQL goes too.");
+    println!("Stopped. The ephemeral PostgreSQL is being removed.");
     Ok(())
 }
 

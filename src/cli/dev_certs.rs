@@ -5,27 +5,27 @@ use std::path::Path;
 use super::{Outcome, DEV_NAMES};
 use crate::dev_certs::{client, ensure, with_authority, Came, DevCerts};
 
-/// Makes what is asked for, and prints the files.
+/// Creates the requested certificates and prints the names of their files.
 pub(super) fn run(dir: &Path, names: &[String], authority: bool, clients: &[String]) -> Outcome {
     std::fs::create_dir_all(dir)?;
     let mut all: Vec<&str> = DEV_NAMES.to_vec();
     all.extend(names.iter().map(String::as_str));
     if authority {
-        with_authority(dir, &all)?.iter().for_each(tell);
+        with_authority(dir, &all)?.iter().for_each(print);
     } else {
-        tell(&ensure(dir, &all)?);
+        print(&ensure(dir, &all)?);
     }
     for name in clients {
-        tell(&client(dir, name)?);
+        print(&client(dir, name)?);
     }
     Ok(())
 }
 
-fn tell(certs: &DevCerts) {
+fn print(certs: &DevCerts) {
     let came = match certs.came {
-        Came::Kept => "was there",
+        Came::Kept => "existed",
         Came::Made => "made",
-        Came::Renewed => "had expired, made anew",
+        Came::Renewed => "had expired, renewed",
     };
     println!("{} ({came})\n{}", certs.cert.display(), certs.key.display());
 }

@@ -1,5 +1,5 @@
-//! Variables that look like ours and are not: a typing error would otherwise leave a
-//! default in force without a word.
+//! Warns of unknown `CPM_*` variables: a typing error would otherwise silently leave a default in
+//! force.
 
 use std::env;
 
@@ -7,27 +7,27 @@ use clap::Command;
 
 use crate::core::quoted::Quoted;
 
-/// What our variables begin with.
+/// The prefix of the service's variables.
 const PREFIX: &str = "CPM_";
-/// Those of no flag: where PostgreSQL's programs are, for `demo`.
+/// Variables without a flag: the directory of PostgreSQL's programs, for `demo`.
 const OTHERS: [&str; 1] = ["CPM_PG_BIN"];
-/// More than so many are not told of one by one.
-const TOLD: usize = 20;
+/// How many are named; of the others only the number is logged.
+const NAMED: usize = 20;
 
-/// Warns of each variable that begins like ours and is none, with the one that is most
-/// like it. Values are not looked at.
+/// Warns of each variable that has the prefix but is unknown, with the known name most like it.
+/// Values are not read.
 pub(super) fn warn_of_unknown(command: &Command) {
     let known = known(command);
     let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let mut unknown: Vec<String> =
         names.filter(|name| name.starts_with(PREFIX) && !known.contains(name)).collect();
     unknown.sort();
-    for name in unknown.iter().take(TOLD) {
+    for name in unknown.iter().take(NAMED) {
         let nearest = nearest(name, &known).map_or_else(String::new, |it| format!(" nearest={it}"));
         log::warn!("event=unknown_variable name={}{nearest}", Quoted(name));
     }
-    if unknown.len() > TOLD {
-        log::warn!("event=unknown_variables more={}", unknown.len() - TOLD);
+    if unknown.len() > NAMED {
+        log::warn!("event=unknown_variables more={}", unknown.len() - NAMED);
     }
 }
 
@@ -38,7 +38,7 @@ fn known(command: &Command) -> Vec<String> {
     variables.chain(OTHERS.map(str::to_owned)).collect()
 }
 
-/// The one that takes the fewest changes, if these are few.
+/// The known name with the fewest changes, if they are few.
 fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
     let most = (name.len() - PREFIX.len()).div_ceil(3).max(2);
     let with_distance = known.iter().map(|one| (distance(name, one), one.as_str()));

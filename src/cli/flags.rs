@@ -1,4 +1,4 @@
-//! What `serve` and `demo` take on the command line, and the settings that it makes.
+//! The flags of `serve` and `demo`, and the settings made from them.
 
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::cli::{process, size};
 use crate::config::{Config, Limits, PoolConfig, Reset, Tls};
 use crate::core::quoted::Quoted;
 
-/// What `serve` takes. Every flag has a variable `CPM_*`; the flag wins.
+/// The flags of `serve`. Every flag has a variable `CPM_*`; the flag wins.
 #[derive(Args, Clone)]
 pub(super) struct Flags {
     /// gRPC port; 0 takes any free one.
@@ -27,7 +27,7 @@ pub(super) struct Flags {
     /// PEM private key of the gRPC server.
     #[arg(long, env = "CPM_KEY", default_value = "certs/key.pem")]
     pub key: PathBuf,
-    /// Serve gRPC without TLS. Anybody on the way can read DSNs and leases.
+    /// Serve gRPC without TLS. Anyone on the network path can read DSNs and leases.
     #[arg(long, env = "CPM_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
     /// Directory of the certificate files that a DSN may name (sslrootcert,
@@ -47,30 +47,29 @@ pub(super) struct Flags {
     /// Connections of a tenant that are kept open [default: 5, or the maximum if lower].
     #[arg(long, env = "CPM_MIN_CONNECTIONS")]
     pub min_connections: Option<usize>,
-    /// A connection is replaced after so long.
+    /// Age at which a connection is replaced.
     #[arg(long, env = "CPM_MAX_LIFETIME", default_value = "1800", value_name = "TIME",
           value_parser = within(0..=FOREVER_SECS))]
     pub max_lifetime: Duration,
-    /// A connection above the minimum is closed when idle for so long.
+    /// How long a connection above the minimum may be idle before it is closed.
     #[arg(long, env = "CPM_IDLE_TIMEOUT", default_value = "300", value_name = "TIME",
           value_parser = within(0..=FOREVER_SECS))]
     pub idle_timeout: Duration,
-    /// What becomes of a connection after a lease: clean = reset and used again,
-    /// close = closed.
+    /// What happens to a connection after a lease: clean = reset and used again, close = closed.
     #[arg(long, env = "CPM_RESET", default_value = "clean", value_parser = reset)]
     pub reset: Reset,
-    /// Prepared statements that each connection keeps; 0 keeps none.
+    /// Prepared statements that each connection caches; 0 caches none.
     #[arg(long, env = "CPM_STATEMENT_CACHE", default_value_t = 100)]
     pub statement_cache: usize,
-    /// Connections at rest are checked so often; 0 = never.
+    /// How often idle connections are checked; 0 = never.
     #[arg(long, env = "CPM_HEALTH_CHECK_INTERVAL", default_value = "30", value_name = "TIME",
           value_parser = within(0..=3600))]
     pub health_check_interval: Duration,
-    /// A check of a connection has so long.
+    /// How long a check of a connection may take.
     #[arg(long, env = "CPM_HEALTH_CHECK_TIMEOUT", default_value = "5", value_name = "TIME",
           value_parser = within(1..=300))]
     pub health_check_timeout: Duration,
-    /// A connection at rest is talked to after so long of silence; 0 = never.
+    /// How long an idle connection may be silent before it gets a query; 0 = never.
     #[arg(long, env = "CPM_PING_INTERVAL", default_value = "25", value_name = "TIME",
           value_parser = within(0..=3600))]
     pub ping_interval: Duration,
@@ -78,78 +77,78 @@ pub(super) struct Flags {
     /// have more connections than that.
     #[arg(long, env = "CPM_LEASES_PER_CALLER", default_value_t = 20)]
     pub leases_per_caller: usize,
-    /// A request must have come whole within so long.
+    /// How long a request may take to arrive completely.
     #[arg(long, env = "CPM_REQUEST_TIMEOUT", default_value = "10", value_name = "TIME",
           value_parser = within(1..=3600))]
     pub request_timeout: Duration,
-    /// A reader of a streamed result that takes nothing for so long has its
-    /// statement cancelled; a call whose answer is not taken ends.
+    /// How long a client may read nothing of a streamed result before its statement is cancelled; a
+    /// call whose answer is not read for so long ends.
     #[arg(long, env = "CPM_STALL_TIMEOUT", default_value = "30", value_name = "TIME",
           value_parser = within(0..=FOREVER_SECS))]
     pub stall_timeout: Duration,
     /// The most connections of all tenants together.
     #[arg(long, env = "CPM_MAX_BACKENDS", default_value_t = 2000)]
     pub max_backends: usize,
-    /// The most connections to one server (address and port), of all tenants together;
-    /// 0 = as many as it lets in.
+    /// The most connections to one server (address and port), of all tenants together; 0 = as many
+    /// as it accepts.
     #[arg(long, env = "CPM_MAX_CONNECTIONS_PER_SERVER", default_value_t = 0)]
     pub max_connections_per_server: usize,
-    /// The most client connections over gRPC [default: as many as there are file
-    /// descriptors for, at most 10000].
+    /// The most client connections over gRPC [default: as many as file descriptors allow, at most
+    /// 10000].
     #[arg(long, env = "CPM_MAX_CLIENT_CONNECTIONS", value_name = "COUNT")]
     pub max_client_connections: Option<usize>,
     /// The most client connections from one address; 0 = no limit of its own [default:
     /// half of all].
     #[arg(long, env = "CPM_CLIENT_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
     pub client_connections_per_address: Option<usize>,
-    /// Memory that is held for others: waiting requests, unsent answers, notifications,
-    /// data read ahead; in bytes, or with KiB, MiB, GiB.
+    /// Memory held for clients: waiting requests, unsent answers, notifications, data read ahead;
+    /// in bytes, or with KiB, MiB, GiB.
     #[arg(long, env = "CPM_MEMORY_LIMIT", value_name = "SIZE", value_parser = size::bytes,
           default_value = "512MiB")]
     pub memory_limit: usize,
-    /// What one tenant may have of that.
+    /// The most of it for one tenant.
     #[arg(long, env = "CPM_MEMORY_PER_TENANT", value_name = "SIZE", value_parser = size::bytes,
           default_value = "64MiB")]
     pub memory_per_tenant: usize,
-    /// What one client connection may have of that.
+    /// The most of it for one client connection.
     #[arg(long, env = "CPM_MEMORY_PER_CONNECTION", value_name = "SIZE",
           value_parser = size::bytes, default_value = "32MiB")]
     pub memory_per_connection: usize,
-    /// A silent client is asked after so long whether it is still there.
+    /// How long a client may be silent before it gets a keepalive ping.
     #[arg(long, env = "CPM_KEEPALIVE_TIME", default_value = "30", value_name = "TIME",
           value_parser = within(1..=86_400))]
     pub keepalive_time: Duration,
-    /// A client that does not answer that within so long has left.
+    /// How long a client may take to answer the ping before its connection is closed.
     #[arg(long, env = "CPM_KEEPALIVE_TIMEOUT", default_value = "10", value_name = "TIME",
           value_parser = within(1..=86_400))]
     pub keepalive_timeout: Duration,
-    /// A lease held for longer is named in the log.
+    /// A lease held for longer is reported in the log.
     #[arg(long, env = "CPM_LEAK_WARNING", default_value = "600", value_name = "TIME",
           value_parser = within(1..=FOREVER_SECS))]
     pub leak_warning: Duration,
-    /// Let a crash leave a core, and a debugger in. Both hold all tenants' passwords.
+    /// Allow core dumps and debuggers. Both can read all tenants' passwords.
     #[arg(long, env = "CPM_CORE_DUMPS", value_parser = BoolishValueParser::new())]
     pub core_dumps: bool,
 }
 
-/// Zero would give every reader up; a day is as good as for ever.
+/// Zero would cancel every reader; a day is as good as for ever.
 const SHORTEST_STALL: Duration = Duration::from_secs(1);
 const LONGEST_STALL: Duration = Duration::from_secs(86_400);
 
-/// Absolute, so that a DSN may name a file by its whole path.
+/// Returned as an absolute path, so that a DSN may name a file by its absolute path.
 fn directory(path: &str) -> Result<PathBuf, String> {
     match std::path::absolute(path) {
         Ok(dir) if dir.is_dir() => Ok(dir),
-        Ok(_) => Err("it is no directory".to_owned()),
+        Ok(_) => Err("not a directory".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
 
 fn reset(word: &str) -> Result<Reset, String> {
-    Reset::parse(word).ok_or_else(|| "clean or close is wanted".to_owned())
+    Reset::parse(word).ok_or_else(|| "expected clean or close".to_owned())
 }
 
-/// `:8082` is every address, of IPv6 and IPv4.
+/// `:8082` means every address of IPv6 and IPv4.
 fn http_address(text: &str) -> Result<SocketAddr, String> {
     if let Some(port) = text.strip_prefix(':') {
         let port: u16 =
@@ -157,13 +156,13 @@ fn http_address(text: &str) -> Result<SocketAddr, String> {
         return Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
     }
     text.to_socket_addrs()
-        .map_err(|e| format!("HOST:PORT or :PORT is wanted ({e})"))?
+        .map_err(|e| format!("expected HOST:PORT or :PORT ({e})"))?
         .next()
         .ok_or_else(|| "the host has no address".to_owned())
 }
 
 impl Flags {
-    /// Passwords are kept from cores and debuggers, unless a flag says otherwise.
+    /// Keeps passwords out of core dumps and debuggers, unless a flag allows them.
     pub(super) fn guard_memory(&self) {
         if self.core_dumps {
             return;

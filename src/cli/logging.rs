@@ -1,4 +1,4 @@
-//! Which log lines are written, and in which form: one line an event.
+//! Sets up the log: which lines are written, and in which form.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Arguments;
@@ -14,24 +14,24 @@ use crate::logging::grpc_core::{self, Verbosity};
 use crate::rpc;
 use crate::threads;
 
-/// What is written when RUST_LOG does not say.
+/// The filter if RUST_LOG is not set.
 const DEFAULT: &str = "warn,connection_pool_manager=info";
-/// The targets of our own lines begin so.
+/// The first part of our own lines' targets.
 const OURS: &str = "connection_pool_manager";
-/// gRPC's C core asks for the first and logs under the second.
+/// gRPC's C core asks for the level of the first target and logs under the second.
 const GRPC: [&str; 2] = ["grpcio", ""];
 
-/// Our own lines from INFO up, other crates' from WARN. RUST_LOG changes that,
-/// but nothing makes the driver say more than warnings. What gRPC's C core says becomes
-/// events of ours; GRPC_VERBOSITY says how much of it.
+/// Starts the log: our own lines from INFO up, other crates' from WARN. RUST_LOG changes that, but
+/// nothing makes the driver log more than warnings. Lines of gRPC's C core become events of ours;
+/// GRPC_VERBOSITY sets how many.
 pub(super) fn start() {
-    // A second call in one process finds a logger in place, which is fine.
+    // A second call in one process keeps the first logger.
     let logger = match logging::start(builder().build()) {
         Ok(queue) => builder().target(Target::Pipe(Box::new(queue))).build(),
-        // Without a thread to write them, lines are better written here than lost.
+        // Without a thread to write them, lines are written by the thread that logs.
         Err(_) => builder().build(),
     };
-    // The C core tells of failed handshakes at DEBUG.
+    // The C core logs failed handshakes at DEBUG.
     let wanted = logger.filter();
     let off = wanted == LevelFilter::Off;
     log::set_max_level(if off { wanted } else { wanted.max(LevelFilter::Debug) });
@@ -48,7 +48,7 @@ fn builder() -> Builder {
     builder
 }
 
-/// Says where a thread has panicked. Whoever catches it says what that means.
+/// Logs where a thread panicked. The code that catches the panic logs its consequence.
 fn panicked(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let (name, message) = (thread.name().unwrap_or("unnamed"), threads::text_of(panic.payload()));
@@ -57,7 +57,7 @@ fn panicked(panic: &PanicHookInfo<'_>) {
         let message = Quoted(message);
         log::warn!("event=thread_panicked thread={name} at={at} message={message}");
     }
-    // Only if RUST_BACKTRACE asks for it.
+    // Captured only if RUST_BACKTRACE is set.
     let trace = Backtrace::capture();
     if trace.status() == BacktraceStatus::Captured {
         log::warn!("event=backtrace thread={name}\n{trace}");
@@ -69,7 +69,7 @@ fn panicked(panic: &PanicHookInfo<'_>) {
 
 struct Capped(Logger, Verbosity);
 
-/// Writes a line of the C core's as one of ours.
+/// Writes a line of the C core as one of ours.
 fn log_as(logger: &Logger, level: Level, line: Arguments<'_>) {
     logger.log(&Record::builder().level(level).target(grpc_core::TARGET).args(line).build());
 }
@@ -83,7 +83,7 @@ fn is_capped(metadata: &Metadata<'_>) -> bool {
     metadata.level() > Level::Warn && DRIVER_CRATES.contains(&root)
 }
 
-/// Whoever sends nonsense to a port makes a crate below us warn of it.
+/// Limits warnings of other crates, which any client can cause by sending garbage to a port.
 fn is_repeated(metadata: &Metadata<'_>) -> bool {
     metadata.level() <= Level::Warn
         && root(metadata) != OURS

@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand.
+//! The command line: one file for each subcommand.
 
 mod demo;
 mod dev_certs;
@@ -46,16 +46,16 @@ enum Command {
         /// Further host names or addresses for it.
         #[arg(long = "name")]
         names: Vec<String>,
-        /// Let a CA of its own issue it (ca.pem, ca-key.pem).
+        /// Create a CA and let it issue the certificate (ca.pem, ca-key.pem).
         #[arg(long)]
         ca: bool,
-        /// Issue a certificate of a client of this name too (client-NAME.pem); needs the CA.
+        /// Also issue a client certificate for this name (client-NAME.pem); needs the CA.
         #[arg(long = "client", value_name = "NAME", requires = "ca")]
         clients: Vec<String>,
     },
 }
 
-/// Parses the command line and does what it says.
+/// Parses the command line and runs the subcommand.
 pub fn main() -> ExitCode {
     let cli = Cli::parse_from(arguments(std::env::args_os()));
     let command = cli.command.unwrap_or(Command::Serve(cli.serve));
@@ -86,7 +86,7 @@ pub fn main() -> ExitCode {
     code
 }
 
-/// As clap does: 2 if what was asked for breaks a rule, 1 if it could not be done.
+/// As clap does: 2 if the settings break a rule, 1 for any other failure.
 fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
     match error.downcast_ref() {
         Some(StartError::Config(_)) => ExitCode::from(2),
@@ -94,7 +94,7 @@ fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
     }
 }
 
-/// What failed, and why, and why that.
+/// An error with its chain of causes.
 fn with_causes(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |error| (*error).source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
@@ -102,10 +102,10 @@ fn with_causes(error: &dyn Error) -> String {
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// Names that a development certificate is good for.
+/// Names that a development certificate is valid for.
 const DEV_NAMES: &[&str] = &["localhost", "127.0.0.1", "::1"];
 
-/// Clients of old call it with one dash: `-port 8080`.
+/// Older callers write the flag with one dash: `-port 8080`.
 fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let double = |argument: OsString| match argument.to_str() {
         Some(text) if text == "-port" || text.starts_with("-port=") => format!("-{text}").into(),

@@ -1,4 +1,4 @@
-//! How the process is set up before it serves: its memory, and what a crash leaves.
+//! Sets up the process before it serves: its allocator, and whether a crash leaves a core.
 
 use std::env;
 use std::ffi::OsStr;
@@ -10,38 +10,38 @@ use std::process::Command;
 
 use rustix::process::{set_dumpable_behavior, setrlimit, DumpableBehavior, Resource, Rlimit};
 
-/// What glibc's allocator is told by variables that it reads at the start of a process only.
-/// Left alone it keeps much of what was freed: after ten results of some 3 MB each, 41 MB
-/// of 73, and with these 7 of 67.
+/// Settings of glibc's allocator, which it reads from the environment only when a process starts.
+/// By default it keeps much of the freed memory: after ten results of some 3 MB each, 41 MB of 73;
+/// with these settings, 7 of 67.
 const ALLOCATOR: [(&str, &str); 3] = [
-    // Larger pieces come from the system, and go back to it when they are freed. Setting it
-    // also keeps glibc from raising it to the size of the largest piece ever freed.
+    // Larger allocations come from the system and return to it when freed. A fixed value also keeps
+    // glibc from raising it to the size of the largest allocation ever freed.
     ("MALLOC_MMAP_THRESHOLD_", "262144"),
-    // What is free at the end of the heap goes back from so many bytes on.
+    // The free bytes at the end of the heap from which on they return to the system.
     ("MALLOC_TRIM_THRESHOLD_", "1048576"),
     // Each arena keeps free memory of its own; the default is eight for each core.
     ("MALLOC_ARENA_MAX", "2"),
 ];
 
-/// Names the variables that we have set ourselves, and says that we were here.
+/// Set by the first run, for the second: names the variables that it has set.
 const MARK: &str = "CPM_ALLOCATOR_SET";
 
 /// The running program.
 const SELF: &str = "/proc/self/exe";
 
-/// Starts the program anew in its place, once, with the allocator's variables set that the
-/// operator has not set. Must come before any thread, descriptor or log line. Returns when
-/// that is done, or not needed.
+/// Replaces the process by a new run of the same program, once, with the allocator's variables that
+/// the operator has not set. Must be called before any thread, descriptor or log line exists.
+/// Returns in the new run, or if none is needed.
 ///
-/// # Errors
-/// The system's, if it cannot be started anew; then the allocator does as it likes.
+/// # Errors The system's, if the program cannot be run again; the allocator then keeps its
+/// defaults.
 pub(super) fn settle_allocator() -> io::Result<()> {
     if !cfg!(target_env = "gnu") {
         return Ok(());
     }
     if let Some(mark) = env::var_os(MARK) {
-        // They have done their work, and are no business of our children. No other thread
-        // is there that could read the environment meanwhile.
+        // Child processes must not inherit them. No other thread exists that could read the
+        // environment meanwhile.
         env::remove_var(MARK);
         ours(&mark).for_each(|name| env::remove_var(name));
         return Ok(());
@@ -62,29 +62,29 @@ pub(super) fn settle_allocator() -> io::Result<()> {
     Err(again.envs(missing.iter().map(|(name, value)| (name, value))).exec())
 }
 
-/// The variables of the allocator that a mark names; it may have come from elsewhere.
+/// The allocator's variables that a mark names. The mark is not trusted: anyone may have set it.
 fn ours(mark: &OsStr) -> impl Iterator<Item = &'static str> {
     let mark = mark.to_string_lossy().into_owned();
     let names = ALLOCATOR.iter().map(|(name, _)| *name);
     names.filter(move |name| mark.split(',').any(|word| word == *name))
 }
 
-/// By its own path, so that `ps` goes on showing its name; if that has become another file
-/// meanwhile, by the file that runs.
+/// The path of the program, so that `ps` still shows its name; if that is another file meanwhile,
+/// the running file.
 fn program() -> io::Result<PathBuf> {
     let id = |path: &Path| path.metadata().map(|file| (file.dev(), file.ino())).ok();
     let (running, path) = (Path::new(SELF), env::current_exe()?);
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    // Who calls the loader by hand, with us as its argument, is not asked to do it again.
+    // If the dynamic loader was called with this program as its argument, it cannot be run again.
     if name.starts_with(b"ld-") || name.starts_with(b"ld.so") {
-        return Err(io::Error::other("it was started by way of the loader"));
+        return Err(io::Error::other("the program was started through the dynamic loader"));
     }
     let same = id(&path).is_some() && id(&path) == id(running);
     Ok(if same { path } else { running.to_owned() })
 }
 
-/// Keeps passwords from files: the process leaves no core, and nobody but root may read its
-/// memory. The limit holds for children, too.
+/// Keeps passwords out of files: the process leaves no core, and only root may read its memory. The
+/// limit applies to children too.
 ///
 /// # Errors
 /// The system's.

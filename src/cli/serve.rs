@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use crate::cli::flags::Flags;
-use crate::cli::signals::{signals, Asked, STOPPING};
+use crate::cli::signals::{signals, Requested, STOPPING};
 use crate::cli::Outcome;
 use crate::config::Tls;
 use crate::server::Server;
 
-/// Serves until a signal asks for a stop.
+/// Serves until a signal stops it.
 pub(super) fn run(flags: &Flags) -> Outcome {
     flags.guard_memory();
     let config = flags.config();
@@ -18,8 +18,8 @@ pub(super) fn run(flags: &Flags) -> Outcome {
     let signals = signals(STOPPING)?;
     let server = Server::start(config)?;
     announce(&server, &flags.listen, flags);
-    // The channel closes only with a signal; a lost thread would stop us too.
-    while let Ok(Asked::Reload) = signals.recv() {
+    // The channel closes only if the signal thread is lost, which stops the service too.
+    while let Ok(Requested::Reload) = signals.recv() {
         server.reload();
     }
     log::info!("event=stopping message=\"Shutting down server...\"");
@@ -28,7 +28,7 @@ pub(super) fn run(flags: &Flags) -> Outcome {
     Ok(())
 }
 
-/// Says where it listens; port 0 was any.
+/// Logs the addresses it listens on, with the real port if 0 was asked for.
 pub(super) fn announce(server: &Server, address: &str, flags: &Flags) {
     let host = address.parse::<IpAddr>().map_or_else(
         |_| address.to_owned(),

@@ -1,4 +1,4 @@
-//! What an operator asks for by a signal.
+//! Signals from the operator.
 
 use crossbeam_channel::{unbounded, Receiver};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
@@ -9,40 +9,41 @@ use crate::threads;
 
 /// Signals that stop the service.
 pub(super) const STOPPING: &[i32] = &[SIGINT, SIGTERM];
-/// What the operator wants.
+/// What a signal requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// The service is to stop.
+pub(super) enum Requested {
+    /// Stop the service.
     Stop,
-    /// Files are to be read again.
+    /// Read the certificate files again.
     Reload,
 }
 
-/// Signals that end a process which does not take them. SIGPIPE among them: Rust has it
-/// ignored, but a failed exec (`process::settle_allocator`) undoes that.
+/// Signals that would end a process without a handler for them. SIGPIPE too: Rust ignores it, but a
+/// failed exec (`process::settle_allocator`) undoes that.
 const IGNORED: &[i32] = &[SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE];
 
-/// Gets `Stop` at the first signal of those that are `stopping`; the second one ends the
-/// process at once. Any other SIGHUP is a `Reload`. Other signals do nothing.
-pub(super) fn signals(stopping: &'static [i32]) -> std::io::Result<Receiver<Asked>> {
+/// Returns a channel that receives `Stop` at the first signal in `stopping`; the second one ends
+/// the process at once. SIGHUP, unless it is in `stopping`, sends `Reload`. Other signals do
+/// nothing.
+pub(super) fn signals(stopping: &'static [i32]) -> std::io::Result<Receiver<Requested>> {
     let mut signals = Signals::new(stopping.iter().chain(IGNORED))?;
-    let (asked_tx, asked_rx) = unbounded();
+    let (requests_tx, requests_rx) = unbounded();
     threads::spawn(threads::SIGNALS, move || {
-        let mut asked_before = false;
+        let mut is_stopping = false;
         for signal in signals.forever() {
             if stopping.contains(&signal) {
-                if asked_before {
+                if is_stopping {
                     log::warn!("event=stopped_at_once");
                     logging::finish();
                     std::process::exit(1);
                 }
-                asked_before = true;
-                let _ = asked_tx.send(Asked::Stop);
-            } else if signal == SIGHUP && asked_tx.is_empty() {
-                // One that waits reads what all of them mean.
-                let _ = asked_tx.send(Asked::Reload);
+                is_stopping = true;
+                let _ = requests_tx.send(Requested::Stop);
+            } else if signal == SIGHUP && requests_tx.is_empty() {
+                // A pending request covers this signal too.
+                let _ = requests_tx.send(Requested::Reload);
             }
         }
     })?;
-    Ok(asked_rx)
+    Ok(requests_rx)
 }

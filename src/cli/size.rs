@@ -1,12 +1,11 @@
 //! Sizes on the command line.
 
-/// Units, each with what it stands for.
+/// Units and their sizes.
 const UNITS: [(&str, usize); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("", 1)];
 
-/// Reads `512MiB`: a whole number and KiB, MiB, GiB, or nothing for bytes.
+/// Parses a size such as `512MiB`: an integer and KiB, MiB, GiB, or nothing for bytes.
 ///
-/// # Errors
-/// What is wanted.
+/// # Errors The expected form.
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
     let (unit, factor) = unit.copied().unwrap_or_default();
@@ -14,8 +13,7 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
     let number = number.parse::<usize>().ok().filter(|_| digits);
     number.and_then(|number| number.checked_mul(factor)).ok_or_else(|| {
-        "a number of bytes is wanted, with KiB, MiB or GiB after it if need be, as in 512MiB"
-            .to_owned()
+        "expected a number of bytes, optionally with KiB, MiB or GiB, such as 512MiB".to_owned()
     })
 }
 

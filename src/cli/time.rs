@@ -9,14 +9,14 @@ use crate::core::secs::Secs;
 /// Ten years: as good as for ever, and no clock overflows with it.
 pub(super) const FOREVER_SECS: u64 = 10 * 365 * 86_400;
 
-/// Reads a time within these bounds, in seconds: `30`, `30s` or `1m30s`.
+/// Parses a time within these bounds, in seconds: `30`, `30s` or `1m30s`.
 pub(super) fn within(
     secs: RangeInclusive<u64>,
 ) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
     let range = Duration::from_secs(*secs.start())..=Duration::from_secs(*secs.end());
     move |text| {
         let time = duration(text)
-            .ok_or_else(|| "seconds, or a time such as 1m30s or 250ms, are wanted".to_owned())?;
+            .ok_or_else(|| "expected seconds, or a time such as 1m30s or 250ms".to_owned())?;
         if range.contains(&time) {
             return Ok(time);
         }

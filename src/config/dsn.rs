@@ -1,12 +1,11 @@
 //! A PostgreSQL connection string, read by libpq's rules.
 //!
-//! Both forms are understood, `keyword=value` pairs and `postgresql://` URLs. What
-//! libpq would take from the environment, a file that is not named or a local
-//! socket is not taken, so that a DSN alone says where a pool connects to.
+//! Both forms are accepted, `keyword=value` pairs and `postgresql://` URLs. Unlike in libpq, the
+//! environment, default files and local sockets are not used, so that a DSN alone determines where
+//! a pool connects to.
 //!
-//! Architecture Invariant: no error, `Debug` or `Display` of this module shows a
-//! password or any other value that was not accepted as something else. Only
-//! [`Secret::reveal`] and [`Dsn::canonical`] do.
+//! Invariant: no error, `Debug` or `Display` of this module shows a password, or any value that
+//! might be part of one. Only [`Secret::reveal`] and [`Dsn::canonical`] do.
 
 mod canonical;
 mod display;
@@ -49,9 +48,9 @@ pub struct Dsn {
     pub password: Option<Secret>,
     /// Whether and how the connection is encrypted.
     pub tls: TlsKeys,
-    /// How a server may find out who logs in; `None` if not given: in any way.
+    /// The authentication methods that the server may use; `None` if not given: any.
     pub require_auth: Option<RequireAuth>,
-    /// What a server must be to be taken.
+    /// What a server must be to be used.
     pub target_session: TargetSession,
     /// How long one attempt may take over all its steps and hosts; the service's own
     /// limit holds where it is shorter. `None` if not given, zero or negative.
@@ -87,7 +86,7 @@ pub struct HostPort {
     pub port: u16,
 }
 
-/// A text that is shown nowhere.
+/// A text that no output shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -131,8 +130,8 @@ impl Dsn {
             return Err(DsnError::text("a URL must begin with postgres:// or postgresql://"));
         }
         let url = url::behind_prefix(text);
-        // The whole text is read before any key is looked at: behind a syntax
-        // error nothing tells a key from a piece of a password.
+        // The whole text is parsed before any key is checked: after a syntax error a key cannot be
+        // told from a piece of a password.
         let pairs = match url {
             Some(rest) => url::pairs(rest)?,
             None => keyword_value::pairs(text)?,
@@ -194,7 +193,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What Linux takes for a socket, in seconds and in number.
+/// Linux's maxima for a socket: seconds, and number of probes.
 const KEEPALIVE_MAX: u32 = 32_767;
 const PROBES_MAX: u32 = 127;
 

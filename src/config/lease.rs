@@ -1,4 +1,4 @@
-//! Defaults and ranges of what a lease may be asked for.
+//! Defaults and ranges of a lease's settings.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -7,25 +7,25 @@ const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// Waiting in the queue.
+/// How long a request waits for a connection.
 pub const WAIT: Duration = secs(30);
 /// Range of the wait.
 pub const WAIT_RANGE: RangeInclusive<Duration> = Duration::ZERO..=secs(300);
-/// An idle lease ends after so long.
+/// How long a lease may be idle.
 pub const TTL: Duration = secs(300);
 /// Range of the time to live.
 pub const TTL_RANGE: RangeInclusive<Duration> = secs(1)..=secs(3600);
-/// An idle lease with an open transaction ends after so long: it holds locks.
+/// How long a lease may be idle with an open transaction, which holds locks.
 pub const IDLE_IN_TRANSACTION: Duration = secs(60);
-/// Range of that.
+/// Range of that time.
 pub const IDLE_IN_TRANSACTION_RANGE: RangeInclusive<Duration> = secs(1)..=secs(3600);
-/// Any lease ends after so long.
+/// How long any lease may last.
 pub const MAX_LIFETIME: Duration = secs(3600);
 /// Range of the lifetime.
 pub const MAX_LIFETIME_RANGE: RangeInclusive<Duration> = secs(1)..=secs(24 * 3600);
-/// One statement may run so long.
+/// How long one statement may run.
 pub const STATEMENT: Duration = secs(30);
 /// Range of the statement timeout.
 pub const STATEMENT_RANGE: RangeInclusive<Duration> = Duration::from_millis(1)..=secs(24 * 3600);
-/// A cancelled statement has so long to obey before its socket is closed.
+/// How long a cancelled statement may take to stop before its socket is closed.
 pub const CANCEL_GRACE: Duration = secs(2);

@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-/// What a client connection may have sent of requests that have not come whole: sixteen
-/// of the largest.
+/// The most bytes of incomplete requests from one client connection: sixteen of the largest.
 pub const UNREAD_BYTES: u64 = 64 << 20;
 
-/// What all of them may have sent: gRPC holds it in memory.
+/// The most bytes of incomplete requests from all client connections, which gRPC holds in memory.
 pub const UNREAD_BYTES_IN_ALL: u64 = 256 << 20;
 
-/// Client connections, where nobody says how many: an idle one costs 75 kB, so that
-/// all together cost 750 MB at most.
+/// The default limit of client connections: an idle one costs 75 kB, so all together cost 750 MB at
+/// most.
 pub const CLIENT_CONNECTIONS: usize = 10_000;
 
-/// gRPC takes no larger message.
+/// gRPC accepts no larger message.
 pub(super) const REQUEST_MAX: usize = 4 << 20;
 
 /// Limits of the service as a whole.
@@ -21,52 +20,50 @@ pub(super) const REQUEST_MAX: usize = 4 << 20;
 pub struct Limits {
     /// Sum of all tenants' `max_connections`.
     pub max_backends: usize,
-    /// Backends at one server, of all tenants; `None`: as many as it lets in. A server is
-    /// an address and a port.
+    /// Backends at one server, over all tenants; `None`: as many as it accepts. A server is an
+    /// address and a port.
     pub connections_per_server: Option<usize>,
-    /// What a DSN's `pool_max_conns` may ask for at most, unless the default
-    /// pool is larger.
+    /// The most that a DSN's `pool_max_conns` may ask for, unless the default pool is larger.
     pub connections_per_tenant: usize,
     /// Requests waiting at one tenant.
     pub waiters_per_tenant: usize,
     /// Requests waiting in the service.
     pub waiters: usize,
-    /// Requests of one client connection that wait. Three quarters of the streams gRPC
-    /// lets it have, so that a release never stands behind parked requests.
+    /// Waiting requests of one client connection. Three quarters of the streams gRPC allows it, so
+    /// that parked requests never block a release.
     pub waiters_per_connection: usize,
-    /// Client connections over gRPC. `None`: as many as there are descriptors for, and
-    /// [`CLIENT_CONNECTIONS`] at most.
+    /// Client connections over gRPC. `None`: as many as the file descriptors allow, at most
+    /// [`CLIENT_CONNECTIONS`].
     pub client_connections: Option<usize>,
-    /// Those from one address; 0 = as many as in all. `None`: half of all, so that no
-    /// host alone keeps the others out.
+    /// Client connections from one address; 0 = as many as in all. `None`: half of all, so that no
+    /// host alone can lock out the others.
     pub client_connections_per_address: Option<usize>,
-    /// Leases that one caller may hold at one tenant; it is not the only customer.
+    /// Leases that one client connection may hold at one tenant, so that others get some too.
     pub leases_per_caller: usize,
-    /// Tenants whose first connection is being made.
+    /// Tenants whose first connection is being opened.
     pub opening_tenants: usize,
     /// Tombstones of ended leases.
     pub tombstones: usize,
-    /// Age at which a tombstone goes.
+    /// Age at which a tombstone is dropped.
     pub tombstone_age: Duration,
     /// Bytes of results in one answer, below gRPC's 4 MiB message limit.
     pub result_bytes: usize,
-    /// A request must have come whole within so long; of a stream, its first message.
+    /// The time within which a request must arrive completely; for a stream, its first message.
     pub request_timeout: Duration,
-    /// A reader of a streamed result that takes nothing for so long has its
-    /// statement cancelled: it holds a backend, its snapshot and its locks. Any call
-    /// whose answer is not taken for so long ends.
+    /// How long a reader of a streamed result may read nothing before its statement is cancelled:
+    /// it holds a backend, its snapshot and its locks. Any call whose answer is not read for this
+    /// long ends.
     pub stall_timeout: Duration,
     /// Statements in one Execute.
     pub statements: usize,
     /// Bytes of one statement's text.
     pub sql_bytes: usize,
-    /// Bytes that the service holds for others: waiting requests, unsent answers,
-    /// notifications, what was read ahead, unfinished messages of PostgreSQL. Each of
-    /// these uses has at most half of it.
+    /// Bytes held in memory for clients: waiting requests, unsent answers, notifications, data read
+    /// ahead, partial messages of PostgreSQL. Each of these uses may take at most half.
     pub memory_bytes: usize,
-    /// What one tenant may have of that.
+    /// The most of it for one tenant.
     pub memory_bytes_per_tenant: usize,
-    /// What one client connection may have of that.
+    /// The most of it for one client connection.
     pub memory_bytes_per_connection: usize,
 }
 
@@ -74,7 +71,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             max_backends: 2000,
-            // PostgreSQL says itself when it is full.
+            // PostgreSQL itself refuses connections when it is full.
             connections_per_server: None,
             connections_per_tenant: 100,
             waiters_per_tenant: 1000,
@@ -94,8 +91,7 @@ impl Default for Limits {
             sql_bytes: 3 * 1024 * 1024,
             // A small virtual machine has room for it beside its backends.
             memory_bytes: 512 << 20,
-            // An eighth: eight tenants at their limit leave nobody else without, as
-            // each use has a half.
+            // An eighth. A use is limited to a half, so tenants that fill one leave the others usable.
             memory_bytes_per_tenant: 64 << 20,
             // Ten of the largest requests.
             memory_bytes_per_connection: 32 << 20,
@@ -104,7 +100,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Checks what nobody could be served with.
+    /// Rejects limits with which no client could be served.
     ///
     /// # Errors
     /// The rule that is broken, naming the setting.

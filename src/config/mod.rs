@@ -18,8 +18,8 @@ pub use pool::{PoolConfig, Reset, LEAST_LIFETIME};
 /// Settings of one running service.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Host or address gRPC listens on; `::` and `0.0.0.0` are every address of both
-    /// families, as gRPC has it.
+    /// Host or address gRPC listens on. gRPC takes both `::` and `0.0.0.0` for every address of
+    /// both families.
     pub listen: String,
     /// gRPC port; 0 takes any free one.
     pub port: u16,
@@ -29,14 +29,14 @@ pub struct Config {
     pub http: SocketAddr,
     /// How long a stop waits for leases to end.
     pub drain_timeout: Duration,
-    /// A client connection that is silent for so long is asked whether it lives.
+    /// How long a client connection may be silent before it gets a keepalive ping.
     pub keepalive_time: Duration,
-    /// It is dead if it does not answer within so long.
+    /// How long it may take to answer the ping; then it counts as dead.
     pub keepalive_timeout: Duration,
-    /// A lease held for longer is worth a warning.
+    /// A lease held for longer is reported in the log.
     pub leak_warning: Duration,
-    /// Where the certificate files lie that a client's DSN may name; none: it may
-    /// name no file.
+    /// The directory of the certificate files that a client's DSN may name; `None`: it may name no
+    /// file.
     pub dsn_cert_dir: Option<PathBuf>,
     /// Limits of each tenant's pool.
     pub pool: PoolConfig,
@@ -66,12 +66,13 @@ impl Default for Config {
             tls: Tls::Files { cert: "certs/cert.pem".into(), key: "certs/key.pem".into() },
             http: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8082)),
             drain_timeout: Duration::from_secs(30),
-            // A vanished client's stream gives its lease back within the sum of both.
+            // The lease of a client that vanished is released within the sum of both.
             keepalive_time: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
-            // Twice the default time to live: whoever renews may have forgotten to release.
+            // Twice the default time to live: a client that keeps renewing may have forgotten to
+            // release.
             leak_warning: Duration::from_secs(600),
-            // Whoever may send a DSN could otherwise make the service read any file.
+            // With a directory by default, any client that may send a DSN could use its files.
             dsn_cert_dir: None,
             pool: PoolConfig::default(),
             limits: Limits::default(),
@@ -80,7 +81,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Checks what nobody could be served with, or would not get what it is promised.
+    /// Rejects settings with which no client could be served, or not as promised.
     ///
     /// # Errors
     /// The rule that is broken, naming the setting.
@@ -89,7 +90,7 @@ impl Config {
         self.limits.check()?;
         let (tenant, all) = (self.pool.max_connections, self.limits.max_backends);
         if tenant > all {
-            // Else no tenant at all would get in.
+            // Otherwise no tenant could ever be opened.
             return Err(format!(
                 "max connections of a tenant cannot be greater than those of all tenants ({tenant} > {all}; --max-connections, --max-backends)"
             ));

@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use crate::config::dsn;
 
-/// Longer lifetimes mean the same, and would overflow the clock.
+/// The longest lifetime: as good as for ever, and longer ones would overflow the clock.
 pub(super) const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// What a DSN asks for is not checked more often: a check is work for the service
-/// and for its database.
+/// The shortest health interval of a DSN: a check is work for the service and its database.
 const OFTEN: Duration = Duration::from_secs(1);
 
-/// What a DSN asks its backends to live for, or to rest, is not shorter: each new one is
-/// work for the service and for its database.
+/// The shortest lifetime and idle time of a DSN: a new backend is work for the service and its
+/// database.
 pub const LEAST_LIFETIME: Duration = Duration::from_secs(1);
 
 /// One tenant's pool. A DSN's `pool_*` keys override those that they name.
@@ -20,41 +19,41 @@ pub const LEAST_LIFETIME: Duration = Duration::from_secs(1);
 pub struct PoolConfig {
     /// The most backends.
     pub max_connections: usize,
-    /// Open at least so many, leased ones included.
+    /// The least backends kept open, leased ones included.
     pub min_connections: usize,
-    /// A backend is replaced after so long, when it is not leased.
+    /// The age at which a backend is replaced, once it is not leased.
     pub max_lifetime: Duration,
-    /// Up to this fraction of the lifetime is taken off at random, so that
-    /// backends opened together do not all go together.
+    /// The lifetime is shortened by a random fraction up to this one, so that backends opened
+    /// together are not all replaced together.
     pub lifetime_jitter: f64,
-    /// A backend above the minimum is closed when idle for so long.
+    /// How long a backend above the minimum may be idle before it is closed.
     pub idle_timeout: Duration,
-    /// One attempt to open a backend has so long for all its steps.
+    /// The limit of one attempt to open a backend, over all its steps.
     pub connect_timeout: Duration,
-    /// A backend idle for longer is checked before it is leased.
+    /// A backend that was idle for longer is checked before it is leased.
     pub check_after_idle: Duration,
-    /// That check, and a reset, have so long.
+    /// The limit of that check, and of a reset.
     pub check_timeout: Duration,
-    /// Idle backends are checked so often; zero: never.
+    /// How often idle backends are checked; zero: never.
     pub health_interval: Duration,
-    /// Such a check has so long.
+    /// The limit of such a check.
     pub health_timeout: Duration,
-    /// An idle backend is talked to after so long of silence, so that no firewall
-    /// forgets its connection; zero: never.
+    /// How long an idle backend may be silent before it gets a query, so that no firewall drops its
+    /// connection; zero: never.
     pub ping_interval: Duration,
-    /// What becomes of a backend after a lease or a one-shot.
+    /// What happens to a backend after a lease or a one-shot.
     pub reset: Reset,
-    /// Prepared statements that each backend keeps; 0 keeps none.
+    /// Prepared statements that each backend caches; 0 caches none.
     pub statement_cache: usize,
 }
 
-/// What becomes of a backend that was used.
+/// What happens to a used backend.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reset {
-    /// Its session is reset and checked, and it serves again.
+    /// Its session is reset and checked, and the backend is used again.
     #[default]
     Clean,
-    /// It is closed: for sessions that do what no reset can undo.
+    /// The backend is closed: for sessions whose changes no reset can undo.
     Close,
 }
 
@@ -98,7 +97,7 @@ impl Default for PoolConfig {
 }
 
 impl PoolConfig {
-    /// These settings with what a tenant's DSN says of its pool.
+    /// These settings, overridden by the pool keys of a tenant's DSN.
     pub fn with(&self, keys: &dsn::PoolKeys) -> PoolConfig {
         let count = |own: Option<u32>, default: usize| own.map_or(default, |n| n as usize);
         let max_connections = count(keys.max_conns, self.max_connections);

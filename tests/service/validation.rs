@@ -338,7 +338,7 @@ fn a_setting_that_makes_no_sense_is_named_at_the_start() {
         (&["--port", "abc"], &["--port", "abc"]),
         (&["--http", "nonsense"], &["--http", "nonsense"]),
         (&["--colour"], &["--colour"]),
-        (&["--dsn-cert-dir", "/no/such"], &["--dsn-cert-dir", "it is no directory"]),
+        (&["--dsn-cert-dir", "/no/such"], &["--dsn-cert-dir", "not a directory"]),
         (&["--max-connections", "2", "--min-connections", "3"], &["min connections", "3 > 2"]),
         (&["--max-connections", "0"], &["max connections must be greater than 0"]),
         (&["--idle-timeout", "0"], &["idle time must be greater than 0"]),

@@ -78,8 +78,8 @@ fn host_port(name: &str, address: &str, port: &str) -> Result<HostPort, DsnError
 
 const DEFAULT_PORT: u16 = 5432;
 
-/// All share the time of one attempt, and each name may cost a thread for that long.
+/// All hosts share the time of one attempt, and each name may occupy a thread for that long.
 const HOSTS_MAX: usize = 32;
 
-/// No name in the DNS is longer, and errors show it.
+/// No DNS name is longer, and errors show the name.
 const NAME_MAX_BYTES: usize = 253;

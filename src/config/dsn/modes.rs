@@ -13,7 +13,7 @@ pub(super) trait Keyword: Copy + 'static {
         Self::ALL.iter().copied().find(|value| value.keyword() == word)
     }
 
-    /// What an error says is allowed: `a, b or c`.
+    /// The allowed words, for an error: `a, b or c`.
     fn allowed() -> String {
         let words: Vec<&str> = Self::ALL.iter().map(|value| value.keyword()).collect();
         match words.split_last() {
@@ -32,12 +32,12 @@ pub enum SslMode {
     /// Encrypt if the server can; libpq's default.
     #[default]
     Prefer,
-    /// Encrypt or fail. The certificate is checked only if a root certificate is
-    /// named, and then as by `VerifyCa`.
+    /// Encrypt or fail. The certificate is checked only if a root certificate is named, and then as
+    /// with `VerifyCa`.
     Require,
-    /// The server's certificate must come from a root that is trusted.
+    /// The server's certificate must be issued by a trusted root.
     VerifyCa,
-    /// And it must be made out to the host's name.
+    /// The certificate must also be valid for the host's name.
     VerifyFull,
 }
 
@@ -71,7 +71,7 @@ impl SslMode {
 /// The values of `sslnegotiation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SslNegotiation {
-    /// Ask the server first whether it knows TLS.
+    /// Ask the server first whether it supports TLS.
     #[default]
     Postgres,
     /// Begin with the TLS handshake; PostgreSQL 17 and later.
@@ -114,7 +114,7 @@ impl Keyword for ChannelBinding {
     }
 }
 
-/// The values of `target_session_attrs`: what a server must be to be taken.
+/// The values of `target_session_attrs`: what a server must be to be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TargetSession {
     /// Anything.

@@ -3,7 +3,7 @@
 /// The parameter that a key names, in PostgreSQL's spelling of its name: a
 /// well-known setting, or one of an extension or the user's own, which has a dot.
 pub(super) fn parameter(key: &str) -> Option<String> {
-    // PostgreSQL takes names in any case.
+    // PostgreSQL ignores the case of names.
     let name = key.to_ascii_lowercase();
     (PARAMETERS.contains(&name.as_str()) || is_custom(&name)).then_some(name)
 }
@@ -21,8 +21,8 @@ fn is_custom(name: &str) -> bool {
 /// As long as PostgreSQL's identifiers.
 const NAME_MAX_BYTES: usize = 63;
 
-/// Settings that any role may give its session. Others can be given by `options`,
-/// where nothing tells a setting from a misspelt key.
+/// Settings that any role may change for its session. Others can be given by `options`; as keys
+/// they could not be told from misspelt ones.
 const PARAMETERS: &[&str] = &[
     "array_nulls",
     "backend_flush_after",

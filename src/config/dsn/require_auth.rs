@@ -1,4 +1,4 @@
-//! `require_auth`: by which methods a server may find out who logs in.
+//! `require_auth`: the authentication methods that a server may use.
 
 use super::error::DsnError;
 use super::modes::Keyword;
@@ -7,19 +7,19 @@ use std::fmt;
 /// A way for a server to authenticate a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AuthMethod {
-    /// It asks for the password as it is.
+    /// The server asks for the password in clear text.
     Password,
-    /// It asks for an MD5 digest of it.
+    /// The server asks for an MD5 digest of it.
     Md5,
     /// GSSAPI.
     Gss,
     /// Windows' SSPI.
     Sspi,
-    /// SCRAM, which shows the password to nobody, and proves that the server knows it.
+    /// SCRAM, which does not reveal the password, and proves that the server knows it.
     ScramSha256,
     /// A bearer token, PostgreSQL 18 and later.
     Oauth,
-    /// It asks for nothing: `trust`, or a client certificate.
+    /// The server asks for nothing: `trust`, or a client certificate.
     None,
 }
 
@@ -52,7 +52,7 @@ impl Keyword for AuthMethod {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequireAuth {
     negated: bool,
-    /// In order, so that equal sets are equal; never empty.
+    /// Sorted, so that equal sets compare equal; never empty.
     listed: Vec<AuthMethod>,
 }
 

@@ -1,4 +1,4 @@
-//! The settings a connection string gives, each read as the type it has.
+//! The settings of a connection string, each parsed as its type.
 
 use super::error::DsnError;
 use super::keys::{is_keyword, SUPPORTED_KEYS, UNSUPPORTED_KEYS};
@@ -38,7 +38,7 @@ impl Settings {
         Ok(Settings { keys, parameters })
     }
 
-    /// Keys that are accepted only with the value the service works with anyway.
+    /// Checks the keys that are accepted only with the value that the service uses anyway.
     pub(super) fn check_fixed(&mut self) -> Result<(), DsnError> {
         let gss = self.keys.remove("gssencmode");
         if !matches!(gss.as_deref(), None | Some("disable" | "prefer")) {
@@ -80,7 +80,7 @@ impl Settings {
         Ok(self.positive(key)?.map(|seconds| Duration::from_secs(seconds.into())))
     }
 
-    /// The same, where the system takes no more than `most`.
+    /// A number for which zero and below mean the default, at most `most`.
     pub(super) fn positive_to(
         &mut self,
         key: &'static str,
@@ -119,7 +119,7 @@ impl Settings {
         }
     }
 
-    /// A duration that is longer than nothing.
+    /// A duration longer than zero.
     pub(super) fn period(&mut self, key: &'static str) -> Result<Option<Duration>, DsnError> {
         match self.duration(key)? {
             Some(Duration::ZERO) => Err(DsnError::at(key, "must be longer than 0")),

@@ -1,5 +1,4 @@
-//! The keys that say how a connection is encrypted, and what they ask of each
-//! other.
+//! The keys of a connection's encryption, and their rules for each other.
 
 use super::error::DsnError;
 use super::modes::{ChannelBinding, SslMode, SslNegotiation};
@@ -22,10 +21,10 @@ pub struct TlsKeys {
     pub channel_binding: ChannelBinding,
 }
 
-/// Whom a server's certificate must come from.
+/// The issuers that a server's certificate is checked against.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RootCert {
-    /// Whom the system trusts.
+    /// The roots that the system trusts.
     System,
     /// The certificates of a PEM file.
     File(String),
@@ -68,7 +67,7 @@ impl TlsKeys {
 
     fn check(&self) -> Result<(), DsnError> {
         if self.root == Some(RootCert::System) && self.mode != SslMode::VerifyFull {
-            // Anybody can have a certificate that the system trusts.
+            // Anyone can get a certificate that the system trusts, so the name must be checked.
             return Err(DsnError::at("sslmode", "must be verify-full with sslrootcert=system"));
         }
         if self.mode >= SslMode::VerifyCa && self.root.is_none() {
@@ -90,7 +89,7 @@ impl TlsKeys {
         Ok(())
     }
 
-    /// A name can be checked only where one is given.
+    /// A certificate can be checked against a name only if one is given.
     pub(super) fn check_hosts(&self, hosts: &[HostPort]) -> Result<(), DsnError> {
         if self.mode == SslMode::VerifyFull && hosts.iter().any(|at| at.host.is_none()) {
             let rule = "is required with sslmode=verify-full: the certificate is checked \
@@ -116,8 +115,8 @@ impl TlsKeys {
         .filter_map(|(key, path)| Some((key, path?)))
     }
 
-    /// Checks that a DSN of a client names files of one directory only, without
-    /// looking at any file: whether one exists elsewhere is nothing to a client.
+    /// Checks that a client's DSN names only files of one directory. It looks at no file, because a
+    /// client must not learn which files exist elsewhere.
     ///
     /// # Errors
     /// The key that names a file which a client may not name.
