@@ -55,7 +55,7 @@ pub enum StopMode {
     Smart,
     /// Ends the sessions, then shuts down cleanly (SIGINT).
     Fast,
-    /// Leaves without a checkpoint, as in a crash (SIGQUIT).
+    /// Ends without a checkpoint, as in a crash (SIGQUIT).
     Immediate,
 }
 
@@ -138,7 +138,7 @@ impl Embedded {
         };
         if let Some(pid) = self.postmaster_pid() {
             match send(pid, signal) {
-                // It ended by itself just now.
+                // It has just ended by itself.
                 Err(EmbeddedError::Signal { source, .. })
                     if source.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {}
                 result => result?,
@@ -181,9 +181,8 @@ impl Embedded {
         cluster::configure(self.dir.path(), options)
     }
 
-    /// Starts the server and waits until it accepts connections. An attempt
-    /// that lost its port, or that came before the processes of a killed
-    /// server were gone, is made anew until the time is over.
+    /// Starts the server and waits until it accepts connections. Retries until the time is over if
+    /// another process took the port, or processes of a killed server still ran.
     fn launch(&mut self, choice: PortChoice) -> Result<(), EmbeddedError> {
         let mut poll = Poll::new(START_LIMIT);
         loop {
@@ -191,7 +190,7 @@ impl Embedded {
                 self.port = free_port()?;
             }
             let log_start_bytes = cluster::log_len_bytes(self.dir.path());
-            // The file of a killed server says "ready" still.
+            // The file of a killed server still says "ready".
             let stale = cluster::read_pid_file(self.dir.path());
             self.wrapper.start(self.port)?;
             let ready = poll.until(|| {
@@ -239,8 +238,8 @@ enum PortChoice {
     Same,
 }
 
-/// A port that is free now. Another process may take it before PostgreSQL
-/// does; [`Embedded::launch`] then comes back for another.
+/// A port that is free now. Another process may take it before PostgreSQL does;
+/// [`Embedded::launch`] then tries another.
 fn free_port() -> Result<u16, EmbeddedError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
@@ -260,7 +259,7 @@ fn send(pid: i32, signal: Signal) -> Result<(), EmbeddedError> {
 
 /// `initdb` and the first start take seconds; a loaded machine gets a minute.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// As long as pg_ctl's patience would be, halved: all the data is thrown away.
+/// Half of pg_ctl's default timeout: the data is thrown away anyway.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 const LOG_TAIL_LINES: usize = 30;
 /// What PostgreSQL logs when it could not start now but may a moment later.

@@ -3,8 +3,8 @@
 //! One process, synchronous threads. A client leases a connection, runs SQL over
 //! the lease, renews and releases it. Four promises carry the design:
 //!
-//! 1. **A lease is real.** One lease is one backend of that tenant, nobody
-//!    else's, until it ends; afterwards the backend is clean, or closed.
+//! 1. **A lease is real.** One lease is one backend of that tenant, used by no
+//!    one else until it ends; afterwards the backend is clean, or closed.
 //! 2. **One tenant never hurts another.** No step that can block (connect, SQL,
 //!    close, cancel) runs on a thread, in a queue or under a lock that another
 //!    tenant needs.
@@ -15,7 +15,7 @@
 //!
 //! # Words
 //!
-//! *tenant*: a customer, one DSN, one pool · *backend*: one live PostgreSQL
+//! *tenant*: a customer with one DSN and one pool · *backend*: one live PostgreSQL
 //! connection · *permit*: one of the tenant's rights to have a backend in use ·
 //! *waiter*: a request parked for a permit, never a thread · *lease*: the
 //! time-limited right to one backend · *session*: a backend with its permit ·
@@ -23,33 +23,32 @@
 //! block on PostgreSQL · *server*: an address that backends are connected to,
 //! perhaps of many tenants · *seat*: one backend's place at its server.
 //!
-//! # The way of a request
+//! # The path of a request
 //!
 //! Every call comes in by `rpc::calls::entry`: its request must be there in time, is weighed
 //! and decoded, a large one by a worker (`pool::conversions`). gRPC's thread then looks
 //! the tenant up (`pool::registry`) and asks its gate: granted, queued or refused, in
 //! one short lock. With a permit the request joins the tenant's line, and a worker takes
-//! an idle backend, or opens one itself and brings it into r2d2 (`pool::store` says
-//! why), for whoever stands in front; where the server is full it waits in line there,
-//! and a backend at rest gives way (`pool::servers`). It becomes a lease in the lease
-//! table, or runs a one-shot's SQL. An operation *moves* the session out of the lease
-//! table and back, so two can never share it. At the end the backend is reset and goes
-//! to rest, and the permit goes straight to the oldest waiter.
+//! an idle backend, or opens one itself and adds it to r2d2 (`pool::store` says why), for
+//! the first request in line. If the server is full, the request waits in line there, and
+//! an idle backend is closed for it (`pool::servers`). The backend becomes a lease in the
+//! lease table, or runs a one-shot's SQL. An operation *moves* the session out of the lease
+//! table and back, so two can never share it. At the end the backend is reset and is idle
+//! again, and the permit passes straight to the oldest waiter.
 //!
 //! A `Session` stream is one future that owns its lease (`rpc::calls::session`,
-//! `pool::stream`): whatever way it ends, dropping it ends the lease. A `Query`
-//! or `CopyOut` hands its data to a bounded pipe as it comes (`rpc::streams`,
-//! `pool::work::outlet`), so that a slow reader slows PostgreSQL down and nothing else; a
-//! `CopyIn` has such a pipe the other way (`rpc::calls::copy_in`). All `Listen` calls of a
-//! tenant share one backend, with which one worker stays (`pool::listen`).
+//! `pool::stream`): however it ends, dropping it ends the lease. A `Query`
+//! or `CopyOut` passes its data to a bounded pipe as it arrives (`rpc::streams`,
+//! `pool::work::outlet`), so that a slow reader slows down PostgreSQL and nothing else; a
+//! `CopyIn` has such a pipe in the other direction (`rpc::calls::copy_in`). All `Listen` calls of a
+//! tenant share one backend, which one worker serves (`pool::listen`).
 //!
-//! PostgreSQL is spoken to by `backend`: the driver logs in, over a stream that it has on
-//! loan (`backend::lent`), and is gone; then a statement is written, sent and read by
-//! `backend::conversation`, with `pgwire` for the bytes. Several things travel in one
-//! write where nothing that is promised depends on the answer between them
-//! (`backend::pg::ahead`).
+//! `backend` speaks with PostgreSQL: the driver logs in over a borrowed stream
+//! (`backend::lent`) and is dropped; after that `backend::conversation` writes, sends and
+//! reads statements, with `pgwire` for the bytes. Several messages share one write where
+//! no promise depends on the answer between them (`backend::pg::ahead`).
 //!
-//! A caller who leaves is seen (`rpc::calls::entry`): its waiter leaves the queue, its
+//! A caller that disconnects is noticed (`rpc::calls::entry`): its waiter leaves the queue, its
 //! statement is cancelled, a grant that cannot be delivered is taken back.
 //!
 //! # Invariants

@@ -7,11 +7,11 @@ use rustix::io::Errno;
 use rustix::net::{bind as bind_socket, listen as listen_on, socket_with, sockopt};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-/// Connections that wait to be accepted; as the standard library has it.
+/// Connections that wait to be accepted, as many as in the standard library.
 const BACKLOG: i32 = 128;
 
-/// Listens. `[::]` is every address of IPv6 and of IPv4, or of IPv4 where the system knows
-/// no IPv6; any other address is taken as it is.
+/// Listens on an address. `[::]` means every address of IPv6 and IPv4, or of IPv4 alone on a system
+/// without IPv6; any other address is used as it is.
 ///
 /// # Errors
 /// The system's.
@@ -48,7 +48,7 @@ fn knows_no_ipv6(error: &io::Error) -> bool {
 /// One socket for both, whatever `net.ipv6.bindv6only` says.
 fn both(every: SocketAddrV6) -> io::Result<TcpListener> {
     let socket = socket_with(AddressFamily::INET6, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    // A port that was just given up can be had again.
+    // A port that was just closed can be used again.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_ipv6_v6only(&socket, false)?;
     bind_socket(&socket, &every)?;

@@ -1,6 +1,6 @@
-//! What becomes of log lines: who may write one, and that nobody waits for it.
+//! The log: limits repeated lines, and writes on a thread of its own so that no other waits.
 //!
-//! The log belongs to the process, as standard error does, so what is counted here does too.
+//! The log belongs to the process, as standard error does; so its counters are static.
 
 pub mod grpc_core;
 mod queue;
@@ -20,7 +20,7 @@ use crate::threads;
 use queue::Moment;
 pub use queue::Queue;
 
-/// At the end of the process lines have so long to be written.
+/// How long the process waits at its end for lines to be written.
 const FINISH: Duration = Duration::from_secs(2);
 
 static QUEUE: OnceLock<Queue> = OnceLock::new();
@@ -28,22 +28,22 @@ static QUEUE: OnceLock<Queue> = OnceLock::new();
 static REPEATS: Mutex<Repeats<Option<TenantId>>> = Mutex::new(Repeats::new());
 static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 
-/// Starts the thread that writes to standard error, and returns where lines go in.
-/// `teller` must write to standard error itself: it says what the log has lost.
+/// Starts the thread that writes to standard error, and returns the queue for lines. `reporter`
+/// must write to standard error itself: it reports the lines that the log has lost.
 ///
 /// # Errors
-/// If the system has no thread left.
-pub fn start(teller: impl Log + 'static) -> io::Result<Queue> {
+/// If a thread cannot be started.
+pub fn start(reporter: impl Log + 'static) -> io::Result<Queue> {
     let (queue, drain) = queue::queue();
     threads::spawn(threads::LOG, move || {
-        drain.run(&mut io::stderr(), |dropped, moment| tell(&teller, dropped, moment));
+        drain.run(&mut io::stderr(), |dropped, moment| report(&reporter, dropped, moment));
     })?;
     Ok(QUEUE.get_or_init(|| queue).clone())
 }
 
-/// Whether a line of this event may be written now, about this tenant if there is one. Ask
-/// before each line that a client or a PostgreSQL can cause at will; `core::repeats` has
-/// the limits. What is left out is counted and told of later.
+/// Whether a line of this event, about this tenant if there is one, may be written now. Ask before
+/// each line that a client or a PostgreSQL can cause at will; `core::repeats` has the limits. Lines
+/// that are left out are counted and reported later.
 pub fn admits(event: &'static str, tenant: Option<&TenantId>) -> bool {
     let tenant = tenant.map(|tenant| Some(tenant.clone()));
     let mut repeats = REPEATS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,8 +55,8 @@ pub fn admits(event: &'static str, tenant: Option<&TenantId>) -> bool {
     admitted
 }
 
-/// The same for a line that tells of a state of this tenant which lasts: written when it
-/// begins and then once a minute. What comes back belongs to the end of the line.
+/// Whether a line about a lasting state of this tenant may be written: when it begins and then once
+/// a minute. The returned value is the end of the line.
 pub fn admits_state(
     event: &'static str,
     tenant: &TenantId,
@@ -65,7 +65,7 @@ pub fn admits_state(
     admits_state_of(event, &Some(tenant.clone()), state)
 }
 
-/// The same for a state that is nobody's in particular.
+/// Whether a line about a lasting state that belongs to no tenant may be written.
 pub fn admits_state_of_all(event: &'static str, state: &'static str) -> Option<Repeated> {
     admits_state_of(event, &None, state)
 }
@@ -84,7 +84,7 @@ fn admits_state_of(
     admitted
 }
 
-/// Writes a text as it is, after the lines so far.
+/// Writes a text unchanged, after the lines so far.
 pub fn say(text: &str) {
     match QUEUE.get() {
         Some(queue) => queue.put(text.as_bytes()),
@@ -92,28 +92,28 @@ pub fn say(text: &str) {
     }
 }
 
-/// Waits a little for the lines so far to be written: before the process ends.
+/// Waits briefly for the lines so far to be written; to be called before the process ends.
 pub fn finish() {
     if let Some(queue) = QUEUE.get() {
-        // Who does not read by now has lost them.
+        // A reader that is still blocked loses the lines.
         let _ = queue.finish(FINISH);
     }
 }
 
-/// Lines that had no room in the queue, so far.
+/// Lines dropped so far because the queue was full.
 pub fn dropped() -> u64 {
     QUEUE.get().map_or(0, Queue::dropped)
 }
 
-/// Lines that were too many of their kind, so far.
+/// Lines left out so far because of the limits of `core::repeats`.
 pub fn left_out() -> u64 {
     LEFT_OUT.load(Ordering::Relaxed)
 }
 
-/// Says what the log has lost, on the thread that writes.
-fn tell(teller: &impl Log, dropped: u64, moment: Moment) {
+/// Reports the lines that the log has lost, on the thread that writes.
+fn report(reporter: &impl Log, dropped: u64, moment: Moment) {
     if dropped > 0 {
-        warn(teller, format_args!("event=log_dropped count={dropped}"));
+        warn(reporter, format_args!("event=log_dropped count={dropped}"));
     }
     let mut repeats = REPEATS.lock().unwrap_or_else(PoisonError::into_inner);
     let left_out = match moment {
@@ -126,11 +126,14 @@ fn tell(teller: &impl Log, dropped: u64, moment: Moment) {
         let (tenant, state) = one.of.unwrap_or_default();
         let tenant = tenant.map_or_else(String::new, |tenant| format!(" tenant={tenant}"));
         let state = if state.is_empty() { String::new() } else { format!(" state={state}") };
-        warn(teller, format_args!("event=lines_left_out of={event}{tenant}{state} count={count}"));
+        warn(
+            reporter,
+            format_args!("event=lines_left_out of={event}{tenant}{state} count={count}"),
+        );
     }
 }
 
-fn warn(teller: &impl Log, line: std::fmt::Arguments<'_>) {
+fn warn(reporter: &impl Log, line: std::fmt::Arguments<'_>) {
     let record = Record::builder().level(Level::Warn).target(module_path!()).args(line).build();
-    teller.log(&record);
+    reporter.log(&record);
 }

@@ -1,13 +1,12 @@
 //! Counters and histograms of the service, all in one table. Gauges are read at
 //! scrape from the state itself (`http::metrics`).
 //!
-//! A counter by reason is there from the start, at 0, for every reason there is: one
-//! that is born with its first value has never increased, as far as Prometheus can tell.
-//! So a tenant's series are made when it gets its label, and are kept at hand
-//! (`Series`); nobody looks one up by its name to count.
+//! A counter by reason exists from the start, at 0, for every reason: if it appeared with its first
+//! value, Prometheus would see no increase. So a tenant's series are created when it gets its
+//! label, and are kept in `Series`; counting needs no look-up by name.
 //!
-//! The prometheus crate hashes label values without a separator, so labels from
-//! a closed set come first and the one free label, `tenant`, last.
+//! The prometheus crate hashes label values without a separator, so labels with a closed set of
+//! values come first and the one free label, `tenant`, last.
 
 mod calls;
 mod closed;
@@ -28,8 +27,8 @@ use families::Families;
 pub use calls::Calls;
 pub use series::{Counts, Kind, Place, Series};
 
-/// Tenants with series of their own. Only those that have connected get one; all
-/// others share [`OTHER`], so that made-up names cannot fill the memory.
+/// The most tenants with series of their own. Only tenants that have connected get them; all others
+/// share [`OTHER`], so that invented names cannot fill the memory.
 const TENANTS_MAX: usize = 100;
 /// The label of all other tenants.
 pub const OTHER: &str = "_other";
@@ -79,52 +78,52 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Where the families are registered; collectors of gauges join them there.
+    /// The registry of the families, to which collectors of gauges are added.
     pub fn registry(&self) -> &Registry {
         &self.0.registry
     }
 
-    /// These methods are served, by their full names as `/package.Service/Method`. Said
-    /// once, before the first call.
+    /// Sets the methods that are served, by full names such as `/package.Service/Method`. To be
+    /// called once, before the first call.
     pub fn serves(&self, methods: &[&'static str]) {
         let counted = |method: &&'static str| {
             (method.as_bytes(), Arc::new(Calls::new(&self.0.families.requests, method)))
         };
-        // Said twice, it would be the same methods.
+        // A second call would set the same methods.
         let _ = self.0.calls.set(methods.iter().map(counted).collect());
     }
 
-    /// What calls of this method are counted on; none if it is not served.
+    /// The counters of this method's calls; `None` if it is not served.
     pub fn calls(&self, method: &[u8]) -> Option<Arc<Calls>> {
         self.0.calls.get()?.get(method).cloned()
     }
 
-    /// A request was answered with an error of this name.
+    /// Counts a request that was answered with an error of this name.
     pub fn request_failed(&self, reason: &str) {
         self.0.request_errors.inc(reason);
     }
 
-    /// A statement ran to its end.
+    /// Counts a statement that ran to its end.
     pub fn statement(&self, cached: bool) {
         if cached { &self.0.statement_hits } else { &self.0.statement_misses }.inc();
     }
 
-    /// A client connection beyond a limit was closed.
+    /// Counts a client connection that was closed because it exceeded a limit.
     pub fn connection_refused(&self, reason: &str) {
         self.0.connections_refused.inc(reason);
     }
 
-    /// A tenant in this state was given up for the sake of another.
+    /// Counts a tenant in this state that was removed to make room for another.
     pub fn gave_way(&self, state: &str) {
         self.0.gave_way.inc(state);
     }
 
-    /// A session was reset within so long.
+    /// Records the time of a session's reset.
     pub fn reset(&self, took: Duration) {
         self.0.resets.observe(took.as_secs_f64());
     }
 
-    /// A cancel request was sent, or could not be.
+    /// Counts a cancel request that was sent, or could not be.
     pub fn cancelled(&self, cause: &str, sent: bool, again: bool) {
         let result = match (sent, again) {
             (false, _) => "failed",
@@ -134,7 +133,7 @@ impl Metrics {
         self.0.cancels.inc(cause, result);
     }
 
-    /// The tenant gets series of its own, if there is room.
+    /// Gives the tenant series of its own, if there is room.
     fn admit(&self, tenant: &TenantId) -> Option<Arc<Series>> {
         let mut tenants = self.0.tenants.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(series) = tenants.get(tenant) {
@@ -148,12 +147,12 @@ impl Metrics {
         Some(series)
     }
 
-    /// The tenant and its series go.
+    /// Removes the tenant and its series.
     pub fn forget(&self, tenant: &TenantId) {
         let mut tenants = self.0.tenants.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(series) = tenants.remove(tenant) {
             series.end();
-            // Under the lock, so that they are gone before it can come again.
+            // Under the lock, so that they are removed before the tenant can return.
             self.0.families.remove(tenant);
         }
     }

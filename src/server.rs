@@ -24,9 +24,9 @@ use crate::threads::stop::Thread;
 
 use settings::Settings;
 
-/// After the drain time, what was cancelled has so long to end.
+/// How long cancelled work may take to end after the drain time.
 const AFTER_CANCEL: Duration = Duration::from_secs(5);
-/// Calls that have their answers have so long to send them.
+/// How long answered calls may take to send their answers.
 const GRPC_GRACE: Duration = Duration::from_secs(2);
 
 /// Why the service could not start.
@@ -38,7 +38,7 @@ pub enum StartError {
     Descriptors {
         /// The limit.
         limit: u64,
-        /// What is needed.
+        /// The number needed.
         needed: u64,
     },
     /// gRPC cannot be served.
@@ -83,10 +83,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts everything; on return it serves.
+    /// Starts everything; on return the service is ready.
     ///
     /// # Errors
-    /// What is in the way, naming the flag that changes it.
+    /// What prevents the start, naming the flag that changes it.
     pub fn start(config: Config) -> Result<Server, StartError> {
         config.check().map_err(StartError::Config)?;
         let bounds = descriptors::share_out(&config.limits)?;
@@ -103,7 +103,7 @@ impl Server {
             .map_err(StartError::Thread)?;
         let probe = probe::start(config, grpc.port(), &service).map_err(StartError::Thread)?;
         note_expiry(&context, &grpc);
-        // HTTP came first and has said until now that there is nothing to be had.
+        // HTTP started first and has reported "not ready" until now.
         context.port.set_reach(Reach::Serving);
         service.publish();
         let drain_timeout = config.drain_timeout;
@@ -120,8 +120,8 @@ impl Server {
         self.http.address()
     }
 
-    /// Reads the certificate of the gRPC port again, for new connections. A bad file
-    /// changes nothing. Either is one log line.
+    /// Reloads the certificate of the gRPC port, for new connections. A bad file changes nothing.
+    /// Logs one line in either case.
     pub fn reload(&self) {
         match self.grpc.reload() {
             Ok(()) if self.grpc.certificate_expires().is_none() => {
@@ -139,7 +139,7 @@ impl Server {
         }
     }
 
-    /// Drains and stops. Returns true if every lease had ended by itself.
+    /// Drains and stops. Returns true if every lease ended by itself.
     pub fn stop(self) -> bool {
         let Server { service, grpc, http, guard, probe, reaper, keeper, drain_timeout } = self;
         let outstanding = &service.context().outstanding;
@@ -159,10 +159,10 @@ impl Server {
             );
         }
         service.leases.end_all(EndReason::Shutdown);
-        // The keeper ends first, so that it opens nothing behind our back.
+        // The keeper ends first, so that it opens no new backends meanwhile.
         drop(keeper);
         outstanding.wait_for_none(clock::now() + AFTER_CANCEL);
-        // From here on an answer that does not come means nothing.
+        // From here on a missing answer is no sign of a fault.
         drop(probe);
         drop(guard);
         grpc.stop(GRPC_GRACE);
@@ -171,7 +171,7 @@ impl Server {
         if !ended {
             log::error!("event=connections_left count={}", outstanding.now());
         }
-        // The reaper guards the goodbyes, so it ends after them.
+        // The reaper limits how long closing connections takes, so it ends after that.
         service.registry.close();
         outstanding.wait_for_none(clock::now() + AFTER_CANCEL);
         drop(reaper);

@@ -33,7 +33,8 @@ const SELF: &str = "/proc/self/exe";
 /// the operator has not set. Must be called before any thread, descriptor or log line exists.
 /// Returns in the new run, or if none is needed.
 ///
-/// # Errors The system's, if the program cannot be run again; the allocator then keeps its
+/// # Errors
+/// The system's, if the program cannot be run again; the allocator then keeps its
 /// defaults.
 pub(super) fn settle_allocator() -> io::Result<()> {
     if !cfg!(target_env = "gnu") {

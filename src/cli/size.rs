@@ -5,7 +5,8 @@ const UNITS: [(&str, usize); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1
 
 /// Parses a size such as `512MiB`: an integer and KiB, MiB, GiB, or nothing for bytes.
 ///
-/// # Errors The expected form.
+/// # Errors
+/// The expected form.
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
     let (unit, factor) = unit.copied().unwrap_or_default();

@@ -61,7 +61,8 @@ impl<A: Clone + Eq + Hash> Logins<A> {
 
     /// Asks to try a password that is not known to be right.
     ///
-    /// # Errors When to try again.
+    /// # Errors
+    /// When to try again.
     pub fn enter(&mut self, account: &A, who: &CallerId, now: Instant) -> Result<(), Deferred> {
         let Some(trouble) = self.troubled.get_mut(account) else { return Ok(()) };
         if trouble.is_over(now) {

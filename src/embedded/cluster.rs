@@ -40,7 +40,7 @@ pub(super) fn make_password(dir: &Path, account: Option<Account>) -> Result<Stri
     Ok(password)
 }
 
-/// Makes the server's certificate; PostgreSQL wants the key to be its own.
+/// Makes the server's certificate. PostgreSQL requires that its account owns the key.
 pub(super) fn make_certificate(
     dir: &Path,
     account: Option<Account>,
@@ -102,7 +102,7 @@ impl PidFile {
         self.0.lines().next()?.trim().parse().ok().filter(|pid| *pid > 0)
     }
 
-    /// A standby never says more than that it is one.
+    /// A standby's status is always "standby".
     pub(super) fn is_ready(&self) -> bool {
         self.0.lines().nth(7).is_some_and(|status| matches!(status.trim(), "ready" | "standby"))
     }

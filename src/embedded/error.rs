@@ -10,7 +10,7 @@ use crate::dev_certs::DevCertError;
 /// Why an operation on the embedded server failed. No variant holds a password.
 #[derive(Debug)]
 pub enum EmbeddedError {
-    /// PostgreSQL's server programs are not installed, or not where told.
+    /// PostgreSQL's server programs are not installed, or not in the configured directory.
     ProgramsMissing {
         /// The directories that were searched.
         searched: Vec<PathBuf>,
@@ -33,7 +33,7 @@ pub enum EmbeddedError {
         /// The system's answer.
         source: io::Error,
     },
-    /// No loopback port could be had.
+    /// No free loopback port was found.
     Port(io::Error),
     /// The server's certificate could not be made.
     Certificate(DevCertError),

@@ -1,4 +1,4 @@
-//! Waiting for what only files and processes can tell.
+//! Waits for files and processes by polling.
 
 use std::time::{Duration, Instant};
 

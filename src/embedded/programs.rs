@@ -15,8 +15,8 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Finds a directory with the server's programs. A directory that was
-    /// asked for, by argument or by `CPM_PG_BIN`, is the only one searched.
+    /// Finds a directory with the server's programs. A directory given by argument or by
+    /// `CPM_PG_BIN` is the only one searched.
     pub(super) fn find(bin_dir: Option<&Path>) -> Result<Programs, EmbeddedError> {
         let asked = bin_dir
             .map(Path::to_path_buf)

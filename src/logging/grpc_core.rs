@@ -1,9 +1,9 @@
-//! What gRPC's C core says, as events of ours.
+//! Turns log lines of gRPC's C core into events.
 //!
-//! Left alone it writes lines of its own form, at level ERROR, as many as a stranger on
-//! the port likes, and never says whose handshake failed. Its last word of a failed
-//! handshake is a line at DEBUG, which has the reason and, where the connection broke
-//! off, the other end. So it is always asked for DEBUG, and most of that is dropped here.
+//! By itself it writes lines in a form of its own, at level ERROR, as many as any client causes,
+//! and never says whose handshake failed. The reason of a failed handshake and, if the connection
+//! broke, the peer are in a line at DEBUG. So the C core is always set to DEBUG, and most of its
+//! lines are dropped here.
 
 use std::env;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,34 +14,33 @@ use crate::core::quoted::Quoted;
 use crate::core::repeats::Repeated;
 use crate::logging::admits_state_of_all;
 
-/// The variable by which gRPC is told how much to say.
+/// The variable that sets how much gRPC logs.
 const VARIABLE: &str = "GRPC_VERBOSITY";
 
-/// Under which the events are written.
+/// The target of the events.
 pub const TARGET: &str = "connection_pool_manager::rpc";
 
 /// Sources whose lines below errors can hold what clients send, when `GRPC_TRACE` asks for
 /// them: they are never written.
 const SHOW_DATA: [&str; 3] = ["tcp_posix.cc", "secure_endpoint.cc", "posix_endpoint.cc"];
 
-/// Errors that are told in our own words: by the event of the handshake, and by a start
-/// that fails.
-const TOLD_ELSEWHERE: [&str; 2] =
+/// Errors that are reported elsewhere: by the handshake's event, and by a failed start.
+const REPORTED_ELSEWHERE: [&str; 2] =
     ["Handshake failed with fatal error", "No address added out of total"];
 
 /// Why a TLS handshake failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// OpenSSL says no: not TLS at all, no version or cipher in common, or the client
-    /// does not trust our certificate.
+    /// OpenSSL refused: not TLS at all, no version or cipher in common, or the client does not
+    /// trust our certificate.
     Tls,
-    /// The client does not ask for HTTP/2.
+    /// The client did not offer HTTP/2.
     Alpn,
-    /// The client has left, as a balancer does that only looks whether the port is open.
+    /// The client disconnected, as a load balancer does that only checks whether the port is open.
     Closed,
-    /// It was not over in time.
+    /// The handshake took too long.
     TimedOut,
-    /// Anything else, as a stop of the service.
+    /// Anything else, such as a stop of the service.
     Other,
 }
 
@@ -63,7 +62,7 @@ impl Reason {
         }
     }
 
-    /// Who looks only whether the port is open is no reason to warn.
+    /// A check of whether the port is open deserves no warning.
     fn level(self) -> Level {
         match self {
             Reason::Tls | Reason::Alpn | Reason::TimedOut => Level::Warn,
@@ -77,12 +76,12 @@ pub fn failed_handshakes(reason: Reason) -> u64 {
     FAILURES[reason as usize].load(Ordering::Relaxed)
 }
 
-/// How much of the C core's own words is written.
+/// How many of the C core's own lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verbosity(LevelFilter);
 
 impl Verbosity {
-    /// What `GRPC_VERBOSITY` says, by gRPC's own rules; without it, errors only.
+    /// The value of `GRPC_VERBOSITY`, by gRPC's rules; without it, errors only.
     pub fn of_environment() -> Verbosity {
         let wanted = env::var(VARIABLE).unwrap_or_default().to_ascii_uppercase();
         Verbosity(match wanted.as_str() {
@@ -93,13 +92,13 @@ impl Verbosity {
         })
     }
 
-    /// The event that a line of the C core becomes, with its level; none if it is not to be
-    /// written. Counts failed handshakes.
+    /// The event for a line of the C core, with its level; `None` if it must not be written. Counts
+    /// failed handshakes.
     pub fn event(self, level: Level, file: &'static str, text: &str) -> Option<(Level, String)> {
         if let Some(failure) = Failure::read(text) {
             FAILURES[failure.reason as usize].fetch_add(1, Ordering::Relaxed);
             let level = failure.reason.level();
-            // What nobody would see is not told of as left out either.
+            // A line below the filter is not counted as left out.
             if level == Level::Debug && !log::log_enabled!(target: TARGET, level) {
                 return None;
             }
@@ -112,12 +111,12 @@ impl Verbosity {
         }
         let message = Quoted(text.trim_end());
         if level > Level::Error {
-            // Somebody wants to see all of it.
+            // The operator has asked for all lines.
             let level = level.as_str().to_ascii_lowercase();
             let line = format!("event=grpc_core level={level} source={file} message={message}");
             return Some((Level::Info, line));
         }
-        if TOLD_ELSEWHERE.iter().any(|known| text.contains(known)) {
+        if REPORTED_ELSEWHERE.iter().any(|known| text.contains(known)) {
             return None;
         }
         let repeated = admits_state_of_all("grpc_core", file)?;
@@ -130,7 +129,7 @@ impl Verbosity {
 #[derive(Debug, PartialEq, Eq)]
 struct Failure<'a> {
     reason: Reason,
-    /// Where the connection broke off, gRPC knows it.
+    /// gRPC reports it only if the connection broke.
     peer: Option<&'a str>,
     why: &'a str,
 }
@@ -233,13 +232,13 @@ mod tests {
     }
 
     #[test]
-    fn failed_handshakes_are_counted_also_where_they_are_not_told() {
+    fn failed_handshakes_are_counted_even_if_they_are_not_logged() {
         let before = failed_handshakes(Reason::TimedOut);
         let text = "Handshaking failed: UNKNOWN:Handshake timed out {}";
-        let told = (0..20).filter_map(|_| {
+        let logged = (0..20).filter_map(|_| {
             Verbosity(LevelFilter::Off).event(Level::Debug, "chttp2_server.cc", text)
         });
-        assert_eq!(told.count(), 1);
+        assert_eq!(logged.count(), 1);
         assert_eq!(failed_handshakes(Reason::TimedOut) - before, 20);
         // Nobody reads DEBUG here, so it is not left out either.
         let text = "Handshaking failed: UNKNOWN:something new {}";

@@ -1,8 +1,8 @@
-//! The lines that wait to be written, and the one loop that writes them.
+//! The queue of log lines, and the loop that writes them.
 //!
-//! Whoever reads standard error may stand still: a log driver, a pager, a full disk. Then
-//! a write blocks, and a worker, gRPC's thread or the reaper with it. So none of them
-//! writes: a line goes into a bounded channel, or is dropped and counted.
+//! The reader of standard error may stall: a log driver, a pager, a full disk. Then a write blocks,
+//! and with it a worker, gRPC's thread or the reaper. So none of them writes: a line goes into a
+//! bounded channel, or is dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,16 +14,16 @@ use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, Sender};
 use crate::clock;
 use crate::core::budget::{Budget, Held, Share};
 
-/// Lines that wait. At 250 bytes a line they fill [`BYTES`].
+/// The most lines in the queue. At 250 bytes each they fill [`BYTES`].
 const LINES: usize = 8192;
-/// Bytes of lines that wait: seconds of a busy service's log, for a reader that pauses.
+/// The most bytes in the queue: some seconds of a busy service's log, while a reader pauses.
 const BYTES: usize = 2 << 20;
-/// While lines come without a pause, what was lost is told of after so many.
-const TELL_AFTER: usize = 1000;
-/// Without a line the writer looks so often for what is to be told.
+/// While lines arrive without a pause, losses are reported after this many.
+const REPORT_AFTER: usize = 1000;
+/// How often the writer checks for losses to report while no line arrives.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Where lines go in. A line is one `write`, and none ever fails or waits.
+/// The end of the queue that takes lines. A line is one `write`; none ever fails or waits.
 #[derive(Clone)]
 pub struct Queue {
     items: Sender<Item>,
@@ -31,7 +31,7 @@ pub struct Queue {
     dropped: Arc<AtomicU64>,
 }
 
-/// Where they come out.
+/// The end of the queue that is written out.
 pub struct Drain {
     items: Receiver<Item>,
     dropped: Arc<AtomicU64>,
@@ -39,16 +39,16 @@ pub struct Drain {
 
 enum Item {
     Line(Vec<u8>, Held),
-    /// All that came before it is written when it is answered.
+    /// Answered when all lines before it are written.
     Flush(Sender<()>),
 }
 
-/// When the writer tells of lost lines.
+/// When the writer reports lost lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
-    /// There will be others.
+    /// More reports will follow.
     Between,
-    /// Perhaps the last one: the process is about to end.
+    /// This may be the last report: the process is about to end.
     Last,
 }
 
@@ -61,7 +61,7 @@ pub fn queue() -> (Queue, Drain) {
 }
 
 impl Queue {
-    /// Puts a line in, or drops it.
+    /// Adds a line, or drops it if the queue is full.
     pub fn put(&self, line: &[u8]) {
         let held = self.room.take(line.len()).ok();
         let item = held.map(|held| Item::Line(line.to_vec(), held));
@@ -70,13 +70,13 @@ impl Queue {
         }
     }
 
-    /// Waits until all lines so far are written. False: not within `limit`.
+    /// Waits until all lines so far are written. False: they were not within `limit`.
     pub fn finish(&self, limit: Duration) -> bool {
         let until = clock::now() + limit;
         let left = || until.saturating_duration_since(clock::now());
-        let (tell, told) = bounded(1);
-        self.items.send_timeout(Item::Flush(tell), left()).is_ok()
-            && told.recv_timeout(left()).is_ok()
+        let (done_tx, done_rx) = bounded(1);
+        self.items.send_timeout(Item::Flush(done_tx), left()).is_ok()
+            && done_rx.recv_timeout(left()).is_ok()
     }
 
     /// Lines dropped so far.
@@ -91,34 +91,34 @@ impl Write for Queue {
         Ok(line.len())
     }
 
-    /// Nothing to do: the writer holds no line back.
+    /// Does nothing: the writer buffers no line.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
 impl Drain {
-    /// Writes lines to `out` until no queue is left that could bring any. `tell` is called
-    /// whenever all is written, and now and then between, with the number of lines that
-    /// were dropped since the last time, which may be none.
-    pub fn run(&self, out: &mut impl Write, mut tell: impl FnMut(u64, Moment)) {
-        let (mut told, mut written) = (0, 0);
-        let mut tell = |moment| {
+    /// Writes lines to `out` until every `Queue` has been dropped. Calls `report` whenever all
+    /// lines are written, and now and then in between, with the number of lines dropped since the
+    /// last call, which may be 0.
+    pub fn run(&self, out: &mut impl Write, mut report: impl FnMut(u64, Moment)) {
+        let (mut reported, mut written) = (0, 0);
+        let mut report = |moment| {
             let dropped = self.dropped.load(Ordering::Relaxed);
-            tell(dropped - told, moment);
-            told = dropped;
+            report(dropped - reported, moment);
+            reported = dropped;
         };
         loop {
             let item = match self.items.try_recv() {
-                Ok(item) if written < TELL_AFTER => Ok(item),
+                Ok(item) if written < REPORT_AFTER => Ok(item),
                 Ok(item) => {
                     written = 0;
-                    tell(Moment::Between);
+                    report(Moment::Between);
                     Ok(item)
                 }
                 Err(_) => {
                     written = 0;
-                    tell(Moment::Between);
+                    report(Moment::Between);
                     self.items.recv_timeout(TICK)
                 }
             };
@@ -130,8 +130,8 @@ impl Drain {
                     }
                 }
                 Ok(Item::Flush(done)) => {
-                    tell(Moment::Last);
-                    // Whoever waits for it may have given up.
+                    report(Moment::Last);
+                    // The waiting thread may have given up.
                     let _ = done.send(());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -148,9 +148,9 @@ mod tests {
     /// Runs the drain over all that is in the queue, and returns what it wrote.
     fn written(queue: Queue, drain: &Drain) -> (String, Vec<u64>) {
         drop(queue);
-        let (mut out, mut told) = (Vec::new(), Vec::new());
-        drain.run(&mut out, |dropped, _| told.extend((dropped > 0).then_some(dropped)));
-        (String::from_utf8(out).expect("text"), told)
+        let (mut out, mut reported) = (Vec::new(), Vec::new());
+        drain.run(&mut out, |dropped, _| reported.extend((dropped > 0).then_some(dropped)));
+        (String::from_utf8(out).expect("text"), reported)
     }
 
     #[test]
@@ -162,12 +162,12 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_is_dropped_and_told_of_once() {
+    fn what_has_no_room_is_dropped_and_reported_once() {
         let (queue, drain) = queue();
         (0..LINES + 7).for_each(|_| queue.put(b"x\n"));
         assert_eq!(queue.dropped(), 7);
-        let (out, told) = written(queue, &drain);
-        assert_eq!((out.len(), told), (2 * LINES, vec![7]));
+        let (out, reported) = written(queue, &drain);
+        assert_eq!((out.len(), reported), (2 * LINES, vec![7]));
     }
 
     #[test]

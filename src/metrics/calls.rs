@@ -28,7 +28,7 @@ const UNKNOWN: usize = 2;
 pub struct Calls([IntCounter; 17]);
 
 impl Calls {
-    /// None so far. Its name in metrics is that without the package.
+    /// Counters at 0. The label is the method's name without the package.
     pub(super) fn new(family: &IntCounterVec, method: &str) -> Calls {
         let method = method.trim_start_matches('/');
         let service = method.split('/').next().unwrap_or_default();
@@ -37,7 +37,7 @@ impl Calls {
         Calls(CODES.map(|code| family.with_label_values(&[code, name])))
     }
 
-    /// A call ended with the code of this number.
+    /// Counts a call that ended with the code of this number.
     pub fn ended(&self, code: i32) {
         let code = usize::try_from(code).unwrap_or(UNKNOWN);
         if let Some(counter) = self.0.get(code).or(self.0.get(UNKNOWN)) {

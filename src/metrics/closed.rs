@@ -1,4 +1,4 @@
-//! Labels from closed sets, and a counter for each of their values, made beforehand.
+//! Labels with closed sets of values, and a counter created in advance for each value.
 
 use prometheus::{IntCounter, IntCounterVec};
 
@@ -68,7 +68,7 @@ pub(super) const OPERATION_FAILURES: &[&str] = &[
     "internal",
 ];
 
-/// What a request may be answered with, by `Error::as_str`.
+/// Errors that a request may be answered with, by `Error::as_str`.
 pub(super) const ERRORS: &[&str] = &[
     "invalid_argument",
     "request_timeout",
@@ -118,7 +118,7 @@ pub(super) const CANCELS: &[&str] = &[
 ];
 pub(super) const CANCEL_RESULTS: &[&str] = &["sent", "sent_again", "failed"];
 
-/// In which state a tenant was given up.
+/// The state in which a tenant was removed to make room.
 pub(super) const GAVE_WAY: &[&str] = &["opening", "unused"];
 
 /// Why a client connection was closed, by `Excess::as_str`.
@@ -142,9 +142,9 @@ impl Closed {
         Closed(names.iter().map(counter).collect())
     }
 
-    /// One more.
+    /// Counts one.
     pub(super) fn inc(&self, name: &str) {
-        // A dozen short words: this is quicker than a hash, and takes no lock.
+        // For a dozen short words this is faster than a hash, and takes no lock.
         let found = self.0.iter().find(|(known, _)| *known == name).or(self.0.last());
         if let Some((_, counter)) = found {
             counter.inc();
@@ -169,7 +169,7 @@ impl Crossed {
         Crossed(first.iter().map(of).collect())
     }
 
-    /// One more.
+    /// Counts one.
     pub(super) fn inc(&self, first: &str, second: &str) {
         let found = self.0.iter().find(|(known, _)| *known == first).or(self.0.last());
         if let Some((_, closed)) = found {
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_begins_like_another_so_that_the_crate_tells_series_apart() {
+    fn no_value_begins_like_another_so_that_the_crate_keeps_series_apart() {
         for set in [ACQUIRE_FAILURES, OPEN_FAILURES, CLOSES, OPERATION_FAILURES, CANCELS] {
             for one in set {
                 let like = set.iter().filter(|other| other.starts_with(one)).count();

@@ -5,13 +5,13 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
 use crate::core::ids::TenantId;
 
-/// Upper bounds in seconds of waits and work: from an answer that lay ready, 0.1 ms on
-/// one machine, to a caller's patience.
+/// Upper bounds in seconds of waits and work: from an answer that was ready, 0.1 ms on one machine,
+/// to the longest wait of a caller.
 const WORK: &[f64] = &[
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 30.0, 60.0,
 ];
-/// Of leases: up to the hour that is the longest that one may last by default.
+/// Upper bounds of leases, up to the default lifetime of an hour.
 const HELD: &[f64] =
     &[0.0001, 0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0];
 
@@ -205,11 +205,11 @@ impl Families {
 /// the constructor cannot refuse them.
 #[allow(clippy::expect_used)]
 fn keep<T: Collector + Clone + 'static>(registry: &Registry, family: prometheus::Result<T>) -> T {
-    // Checked by every test that makes a `Metrics`: the table is constant.
+    // The table is constant, and every test that creates a `Metrics` checks it.
     let family = family.expect("the metrics table has only valid names");
     registry
         .register(Box::new(family.clone()))
-        // The same: each name stands in the table once.
+        // The table is constant: each name occurs in it once.
         .expect("the metrics table has each name once");
     family
 }
@@ -229,7 +229,7 @@ fn remove_series<B: MetricVecBuilder>(family: &MetricVec<B>, tenant: &TenantId) 
             let values: Option<Vec<&str>> = names.iter().map(value).collect();
             match values {
                 Some(values) if values.last() == Some(&tenant.as_str()) => {
-                    // It is there: it was just collected.
+                    // The series exists: it was just collected.
                     let _ = family.remove_label_values(&values);
                 }
                 _ => {}

@@ -1,5 +1,5 @@
-//! The process itself, under the names that Prometheus' own clients use, from /proc.
-//! Where there is no /proc, as on macOS, what stands there is absent.
+//! Metrics of the process itself from /proc, under the names of Prometheus' own clients. Without
+//! /proc, as on macOS, they are absent.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ const MAX_FDS: (&str, &str) = ("process_max_fds", "How many file descriptors may
 const START: (&str, &str) = ("process_start_time_seconds", "When it started, since 1970.");
 const THREADS: (&str, &str) = ("process_threads", "Threads alive.");
 
-/// Adds what is known of the process.
+/// Registers the metrics of the process.
 pub(super) fn register(registry: &Registry) {
     let gauges = [RESIDENT, VIRTUAL, OPEN_FDS, MAX_FDS, START, THREADS];
     let described = gauges.into_iter().filter_map(|(name, help)| Gauge::new(name, help).ok());
@@ -27,7 +27,7 @@ pub(super) fn register(registry: &Registry) {
     if let Ok(cpu) = Counter::new(CPU.0, CPU.1) {
         descriptions.extend(cpu.desc().into_iter().cloned());
     }
-    // Names are constants, each of which stands above once.
+    // The names are constants, each used once above.
     let _ = registry.register(Box::new(Process { descriptions }));
 }
 
@@ -73,7 +73,7 @@ fn gauge((name, help): (&str, &str), value: Option<f64>) -> Vec<MetricFamily> {
     gauge.iter().flat_map(Collector::collect).collect()
 }
 
-/// The directory that is read is one of them.
+/// The directory that is being read is one of them.
 fn open_files() -> Option<usize> {
     Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1))
 }
@@ -96,7 +96,7 @@ struct Stat {
 
 impl Stat {
     fn parse(line: &str) -> Option<Stat> {
-        // The name before may hold spaces and brackets. What follows begins with field 3.
+        // The name before may contain spaces and brackets. The rest begins with field 3.
         let fields: Vec<&str> = line.rsplit_once(')')?.1.split_whitespace().collect();
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
         Some(Stat {

@@ -1,4 +1,4 @@
-//! The series of one tenant, at hand.
+//! The series of one tenant.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,12 +12,12 @@ use super::Metrics;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::EndReason;
 
-/// What a request does that runs SQL.
+/// What a request that runs SQL does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Its results come whole.
+    /// Its results are returned at once.
     Execute,
-    /// Its rows flow.
+    /// Its rows are streamed.
     Query,
     /// Data flows from PostgreSQL.
     CopyOut,
@@ -40,13 +40,12 @@ pub enum Place {
 const KINDS: [&str; 4] = ["execute", "query", "copy_out", "copy_in"];
 const PLACES: [&str; 3] = ["one_shot", "lease", "session"];
 const OUTCOMES: [&str; 2] = ["ok", "failed"];
-/// How a wait for a backend ends: with one, because the caller has waited for long
-/// enough, or with another error.
+/// How a wait for a backend ends: with a backend, with the caller giving up, or with another error.
 const WAITS: [&str; 3] = ["granted", "gave_up", "refused"];
 
 /// All counters and histograms of one tenant.
 pub struct Series {
-    /// Its tenant has gone, and nobody reads it any more.
+    /// The tenant was removed, so the series are no longer read.
     ended: AtomicBool,
     granted: IntCounter,
     leases_ended: Closed,
@@ -106,29 +105,29 @@ impl Series {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// A lease was granted.
+    /// Counts a granted lease.
     pub fn granted(&self) {
         self.granted.inc();
     }
 
-    /// A lease ended after it was held for so long.
+    /// Records an ended lease and how long it was held.
     pub fn ended(&self, reason: EndReason, held: Duration) {
         self.leases_ended.inc(reason.as_str());
         self.held.observe(held.as_secs_f64());
     }
 
-    /// A lease is held for suspiciously long.
+    /// Counts a lease that is held for suspiciously long.
     pub fn leak_warned(&self) {
         self.leak_warnings.inc();
     }
 
-    /// A request got its backend after so long.
+    /// Records a request that got its backend, and how long it waited.
     pub fn acquired(&self, waited: Duration) {
         let [granted, ..] = &self.waits;
         granted.observe(waited.as_secs_f64());
     }
 
-    /// A request got no backend, and knew it after so long.
+    /// Records a request that got no backend, and how long it waited.
     pub fn acquire_failed(&self, reason: &str, waited: Duration) {
         self.acquire_failures.inc(reason);
         let [_, gave_up, refused] = &self.waits;
@@ -139,29 +138,29 @@ impl Series {
         wait.observe(waited.as_secs_f64());
     }
 
-    /// A backend was opened within so long.
+    /// Records an opened backend and how long it took.
     pub fn opened(&self, took: Duration) {
         self.opens.inc();
         self.connect.observe(took.as_secs_f64());
     }
 
-    /// A backend could not be opened.
+    /// Counts a backend that could not be opened.
     pub fn open_failed(&self, reason: &str) {
         self.open_failures.inc(reason);
     }
 
-    /// A backend was closed.
+    /// Counts a closed backend.
     pub fn closed(&self, reason: &str) {
         self.closes.inc(reason);
     }
 
-    /// A connection that nobody used was checked.
+    /// Counts a check of an idle connection.
     pub fn checked(&self, works: bool) {
         self.checks.inc();
         self.check_failures.inc_by(u64::from(!works));
     }
 
-    /// A request ran SQL for so long, and failed for this reason, if any.
+    /// Records a request that ran SQL: how long, and why it failed, if it did.
     pub fn operated(&self, kind: Kind, place: Place, failure: Option<&str>, took: Duration) {
         let [ok, failed] = &self.operations[kind as usize][place as usize];
         match failure {
@@ -175,8 +174,8 @@ impl Series {
     }
 }
 
-/// What a tenant counts on: the series of all others until it is admitted, then its own
-/// until they end.
+/// The series that a tenant counts on: the shared ones until it is admitted, then its own until
+/// they end.
 pub struct Counts {
     metrics: Metrics,
     tenant: TenantId,
@@ -185,7 +184,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Those of a tenant of this name.
+    /// The series for a tenant of this name.
     pub fn new(metrics: &Metrics, tenant: &TenantId) -> Counts {
         Counts {
             metrics: metrics.clone(),
@@ -194,7 +193,7 @@ impl Counts {
         }
     }
 
-    /// The tenant has a connection: it gets series of its own, if there is room.
+    /// Notes that the tenant has connected: it gets series of its own, if there is room.
     pub fn admit(&self) {
         let current = self.now();
         if !current.has_ended() && !Arc::ptr_eq(&current, &self.metrics.0.other) {
@@ -205,7 +204,7 @@ impl Counts {
         }
     }
 
-    /// Where to count.
+    /// The present series.
     pub fn series(&self) -> Arc<Series> {
         let current = self.now();
         match current.has_ended() {

@@ -1,11 +1,11 @@
 //! The thread that keeps client connections within their limits.
 //!
-//! gRPC 1.56 accepts whoever comes. So the guard looks at the kernel's list of accepted
-//! connections several times a second, and aborts what is beyond the limits, newest
-//! first. In between more may be open for a moment: the descriptors in reserve are for
-//! that. Where it may not close anything, it says so once, and only counts.
+//! gRPC 1.56 accepts every connection. So the guard reads the kernel's list of accepted connections
+//! several times a second, and aborts those beyond the limits, newest first. In between more may be
+//! open for a moment; descriptors are reserved for that. If the system does not let it close
+//! connections, it logs that once and only counts.
 //!
-//! What holds too many calls is told by gRPC. It is asked whenever the memory of the
+//! gRPC reports the connections with too many calls. It is asked only when the memory of the
 //! process has grown, so that it costs nothing otherwise.
 
 mod closer;
@@ -30,22 +30,22 @@ use closer::Closer;
 use memory::Resident;
 use sockets::{Socket, Sockets};
 
-/// The pause between looks: a client in a loop opens some hundred connections in it.
+/// The pause between rounds: a client in a loop opens some hundred connections in it.
 const PAUSE: Duration = Duration::from_millis(100);
-/// A look takes longer where the kernel has very many sockets. The pause is so many
-/// times that, so that looking never costs more than a fiftieth of a core.
+/// A round takes longer if the kernel has very many sockets. The pause is this many times as long,
+/// so that the guard never takes more than a fiftieth of a core.
 const PAUSE_PER_LOOK: u32 = 50;
-/// The longest pause, and that after a failure.
+/// The longest pause, also used after a failure.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// So often it looks whether the memory has grown. A client opens a few thousand calls
-/// in that time, which are some 50 MB.
+/// How often it checks whether the memory has grown. A client opens a few thousand calls in that
+/// time, which take some 50 MB.
 const WATCH: Duration = Duration::from_millis(25);
-/// By so much, so that ordinary work rarely makes it count calls.
+/// The growth that makes it count calls; ordinary work rarely reaches it.
 const GROWTH: u64 = 16 << 20;
-/// For each reason, one line in so long.
+/// The pause between two log lines of one reason.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Tells the other ends of connections that have more calls open than they may.
+/// Returns the peers of connections that have more calls open than allowed.
 pub type Crowded = fn() -> Vec<SocketAddr>;
 
 struct Guard {
@@ -54,20 +54,20 @@ struct Guard {
     bounds: Bounds,
     crowded: Crowded,
     sockets: Option<Sockets>,
-    /// None: the system does not tell.
+    /// `None`: the system does not report it.
     memory: Option<Resident>,
-    /// None: we may not close anything.
+    /// `None`: the system does not allow closing connections.
     closer: Option<Closer>,
     connections: Connections,
-    /// True once it was said that the kernel tells nothing.
+    /// True once it was logged that the kernel does not list connections.
     blind: bool,
     said: HashMap<Excess, Said>,
     last_look: Option<Instant>,
-    /// The memory in use when calls were last counted, or the least since.
+    /// The memory in use when calls were last counted, or the lowest since.
     least: u64,
 }
 
-/// What was closed for one reason since it was last said.
+/// The connections closed for one reason since the last line.
 struct Said {
     count: usize,
     last: SocketAddr,
@@ -77,7 +77,7 @@ struct Said {
 /// Starts the guard of this port.
 ///
 /// # Errors
-/// If the system has no thread left.
+/// If a thread cannot be started.
 pub fn start(port: u16, bounds: Bounds, crowded: Crowded, service: &Service) -> io::Result<Thread> {
     let closer = Closer::new(port).inspect_err(|error| {
         log::warn!(
@@ -142,7 +142,7 @@ impl Guard {
         }
     }
 
-    /// The memory in use, if it has grown by so much that calls are worth counting.
+    /// The memory in use, if it has grown enough to count calls.
     fn has_grown(&mut self) -> io::Result<Option<u64>> {
         let Some(memory) = &mut self.memory else { return Ok(None) };
         let now = memory.bytes()?;
@@ -150,10 +150,10 @@ impl Guard {
         Ok((now > self.least.saturating_add(GROWTH)).then_some(now))
     }
 
-    /// Those with too many calls, where it is worth to ask.
+    /// The connections with too many calls, if the memory has grown enough to ask.
     fn crowded_now(&mut self) -> io::Result<Vec<SocketAddr>> {
         let Some(now) = self.has_grown()? else { return Ok(Vec::new()) };
-        // From here on it has to grow anew.
+        // Further growth is measured from here.
         self.least = now;
         Ok((self.crowded)())
     }
@@ -164,14 +164,14 @@ impl Guard {
         if !std::mem::replace(&mut self.blind, true) {
             log::warn!(
                 "event=guard_blind error={} message=\"client connections are not limited: \
-                 the kernel does not tell them over netlink\"",
+                 the kernel does not list them over netlink\"",
                 Quoted(&error.to_string())
             );
         }
     }
 
     fn look(&mut self, now: Instant) -> io::Result<()> {
-        // Before the sockets: what was taken has been received.
+        // Before the sockets, so that no byte is counted as read before it counts as received.
         let taken = self.service.context().peers.taken();
         let sockets = match &mut self.sockets {
             Some(sockets) => sockets,
@@ -220,7 +220,7 @@ impl Guard {
         Ok(closed.len())
     }
 
-    /// Says what was closed, if it is time for that.
+    /// Logs what was closed, if a line is due.
     fn say(&mut self, now: Instant) {
         let (open, limit) = self.service.context().port.clients();
         self.said.retain(|excess, said| {

@@ -12,19 +12,19 @@ use crate::core::lease_table::View;
 use crate::core::quoted::Quoted;
 use crate::logging;
 use crate::pool::service::Service;
-use crate::runtime::memory_watch::Told;
+use crate::runtime::memory_watch::RefusalLog;
 use crate::threads;
 use crate::threads::stop::{Stopped, Thread};
 
-/// It looks at every pool at least so often, and when a pool was just opened.
+/// The longest time between two visits to a pool; a pool that was just opened is visited at once.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Holders named in one line.
+/// The most holders named in one line.
 const NAMED: usize = 10;
 
 /// Starts the keeper.
 ///
 /// # Errors
-/// If the system has no thread left.
+/// If a thread cannot be started.
 pub fn start(service: Service) -> std::io::Result<Thread> {
     Thread::start(threads::KEEPER, move |stopped| run(&service, &stopped))
 }
@@ -32,18 +32,18 @@ pub fn start(service: Service) -> std::io::Result<Thread> {
 fn run(service: &Service, stopped: &Stopped) {
     let bell = service.context().keeper.clone();
     let interval = INTERVAL.min(service.context().config.leak_warning);
-    let (mut exhausted, mut told) = (HashSet::new(), Told::default());
-    let mut tell_at = clock::now();
+    let (mut exhausted, mut refusals) = (HashSet::new(), RefusalLog::default());
+    let mut warn_at = clock::now();
     loop {
         bell.awake();
         let next = threads::survive(threads::KEEPER, || maintain(service));
         let now = clock::now();
-        if now >= tell_at {
-            tell_at = now + interval;
-            threads::survive(threads::KEEPER, || tell(service, &mut exhausted));
-            threads::survive(threads::KEEPER, || told.tell(service, now));
+        if now >= warn_at {
+            warn_at = now + interval;
+            threads::survive(threads::KEEPER, || warn(service, &mut exhausted));
+            threads::survive(threads::KEEPER, || refusals.write(service, now));
         }
-        let next = next.flatten().map_or(tell_at, |next| next.min(tell_at));
+        let next = next.flatten().map_or(warn_at, |next| next.min(warn_at));
         bell.sleep_until(next);
         select! {
             recv(stopped) -> _ => return,
@@ -53,7 +53,7 @@ fn run(service: &Service, stopped: &Stopped) {
     }
 }
 
-/// Looks after every pool. Returns when the next one needs it, if that is soon.
+/// Maintains every pool. Returns when the next one needs it, if that is soon.
 fn maintain(service: &Service) -> Option<Instant> {
     let now = clock::now();
     service.publish();
@@ -62,19 +62,19 @@ fn maintain(service: &Service) -> Option<Instant> {
     tenants.iter().filter_map(|tenant| tenant.maintain(now)).chain(look).min()
 }
 
-/// Says what people should know. `exhausted` holds the tenants whose present
-/// exhaustion was told.
-fn tell(service: &Service, exhausted: &mut HashSet<TenantId>) {
+/// Logs what an operator should know. `exhausted` holds the tenants whose present exhaustion was
+/// logged.
+fn warn(service: &Service, exhausted: &mut HashSet<TenantId>) {
     let mut still = HashSet::new();
     for tenant in service.registry.named() {
         let figures = tenant.figures();
-        // Otherwise it is not the tenant that is full, but its server.
+        // Otherwise the tenant is not exhausted; its server is full.
         if figures.waiting == 0 || figures.used < figures.max {
             continue;
         }
         still.insert(tenant.id().clone());
-        let told = exhausted.contains(tenant.id());
-        if !told && logging::admits("tenant_exhausted", Some(tenant.id())) {
+        let logged = exhausted.contains(tenant.id());
+        if !logged && logging::admits("tenant_exhausted", Some(tenant.id())) {
             let (holders, more) = holders(&service.leases.views_of(tenant.id()));
             log::warn!(
                 "event=tenant_exhausted tenant={} used={} limit={} waiting={} holders={} \
@@ -92,7 +92,8 @@ fn tell(service: &Service, exhausted: &mut HashSet<TenantId>) {
     service.retries.forget_ended(&service.leases);
 }
 
-/// Who holds how many of these leases, the greatest first; and how many are not named.
+/// The holders of these leases with their counts, the largest first; and how many holders are not
+/// named.
 fn holders(leases: &[View]) -> (String, usize) {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for view in leases {

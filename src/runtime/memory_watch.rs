@@ -1,27 +1,27 @@
-//! Says who holds the memory when a limit of it is reached.
+//! Logs which tenant and connection hold most memory when a limit of it is reached.
 
 use std::time::{Duration, Instant};
 
 use crate::pool::memory::{Level, Use};
 use crate::pool::service::Service;
 
-/// One line a level in so long: whoever is refused comes again at once.
+/// The pause between two lines of one level, because refused clients retry at once.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// What was told, for each level.
+/// The last line of each level.
 #[derive(Default)]
-pub(super) struct Told([Line; 4]);
+pub(super) struct RefusalLog([Line; 4]);
 
 #[derive(Default)]
 struct Line {
-    /// Refusals until then.
+    /// Refusals up to the last line.
     refused: u64,
-    /// When the next line may come.
+    /// When the next line may be written.
     next: Option<Instant>,
 }
 
 impl Line {
-    /// How many refusals to tell of, if it is time.
+    /// How many refusals to report, if a line is due.
     fn due(&mut self, refused: u64, now: Instant) -> Option<u64> {
         let fresh = refused.saturating_sub(self.refused);
         if fresh == 0 || self.next.is_some_and(|next| now < next) {
@@ -32,9 +32,9 @@ impl Line {
     }
 }
 
-impl Told {
-    /// Tells of the levels that have refused something.
-    pub(super) fn tell(&mut self, service: &Service, now: Instant) {
+impl RefusalLog {
+    /// Logs a line for each level that has refused memory since its last line.
+    pub(super) fn write(&mut self, service: &Service, now: Instant) {
         let memory = &service.context().memory;
         for (line, level) in self.0.iter_mut().zip(Level::ALL) {
             let refused = Use::ALL.iter().map(|one| memory.refused(*one, level)).sum();

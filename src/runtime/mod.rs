@@ -1,4 +1,4 @@
-//! The threads that act on time and on signals.
+//! The threads that act at certain times: guard, keeper, probe and reaper.
 
 pub mod guard;
 pub mod keeper;

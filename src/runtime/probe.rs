@@ -1,5 +1,5 @@
-//! The thread that calls the service over its own port, as a client would: the one way
-//! to learn that gRPC answers nobody although the process runs.
+//! The thread that calls the service over its own port, as a client would: the only way to learn
+//! that gRPC answers no one although the process runs.
 
 mod exchange;
 
@@ -16,17 +16,17 @@ use crate::pool::service::Service;
 use crate::threads;
 use crate::threads::stop::{Stopped, Thread};
 
-/// It asks so often: a balancer that looks every few seconds hears of it in its next
+/// How often it calls: a load balancer that checks every few seconds sees the result in its next
 /// round, and a handshake every 5 s costs nothing.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// After a failure it asks again so soon.
+/// How soon it calls again after a failure.
 const SOON: Duration = Duration::from_secs(1);
-/// An answer that takes longer is none: a client would have given up as well.
+/// A slower answer counts as none: a client would have given up too.
 const LIMIT: Duration = Duration::from_secs(5);
-/// So many failures in a row, because one may be a passing thing.
+/// Failures in a row before gRPC counts as unreachable, as one may be temporary.
 const FAILURES: u32 = 2;
 
-/// Starts to ask the service on this port.
+/// Starts to call the service on this port.
 ///
 /// # Errors
 /// If the address it listens on has no meaning, or there is no thread left.
@@ -41,7 +41,7 @@ pub fn start(config: &Config, port: u16, service: &Service) -> io::Result<Thread
 fn address(listen: &str, port: u16) -> io::Result<SocketAddr> {
     let host = listen.trim_start_matches('[').trim_end_matches(']');
     let first = (host, port).to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
-    // Every address is that of IPv4 too, also where there is no IPv6.
+    // Every address includes those of IPv4, even on a system without IPv6.
     let every = first.ip().is_unspecified();
     Ok(if every { SocketAddr::from((Ipv4Addr::LOCALHOST, port)) } else { first })
 }
@@ -49,7 +49,7 @@ fn address(listen: &str, port: u16) -> io::Result<SocketAddr> {
 fn run(address: SocketAddr, tls: bool, service: &Service, stopped: &Stopped) {
     let port = &service.context().port;
     let mut failures = 0;
-    // The last connection stays ours until the next: gRPC may close it a little later.
+    // The last connection counts as ours until the next one: gRPC may close it a little later.
     let mut last: Option<Ours<'_>> = None;
     loop {
         let pause = if failures == 0 { INTERVAL } else { SOON };
@@ -68,7 +68,7 @@ fn run(address: SocketAddr, tls: bool, service: &Service, stopped: &Stopped) {
     }
 }
 
-/// What an answer, or none, means after so many failures. Returns how many there are.
+/// Records the result of a call after this many failures. Returns the new number of failures.
 fn note(service: &Service, failures: u32, asked: io::Result<()>) -> u32 {
     let port = &service.context().port;
     let Err(error) = asked else {

@@ -12,17 +12,17 @@ use crate::pool::leases::Leases;
 use crate::threads;
 use crate::threads::stop::{Stopped, Thread};
 
-/// Of each kind, so many in a round; then the others have their turn.
+/// The most items of each kind in a round; then the other kinds have their turn.
 const ROUND: usize = 200;
-/// It looks for what is due at least so often.
+/// The longest time between two rounds.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
-/// After a panic it does not spin.
+/// A pause after a panic, so that it does not spin.
 const AFTER_PANIC: Duration = Duration::from_millis(100);
 
 /// Starts the reaper.
 ///
 /// # Errors
-/// If the system has no thread left.
+/// If a thread cannot be started.
 pub fn start(context: Arc<Context>, leases: Arc<Leases>) -> std::io::Result<Thread> {
     Thread::start(threads::REAPER, move |stopped| {
         run(&context, &leases, &stopped);

@@ -1,4 +1,4 @@
-//! Who may have how many file descriptors.
+//! Shares out the file descriptors.
 
 use std::time::Duration;
 
@@ -8,28 +8,28 @@ use crate::config::{Limits, CLIENT_CONNECTIONS, UNREAD_BYTES, UNREAD_BYTES_IN_AL
 use crate::core::connections::Bounds;
 use crate::server::StartError;
 
-/// Of one backend: one. While it is opened it takes six, with the driver's runtime, but
-/// all are not opened at once.
+/// For each backend. It needs one; while it is opened, six with the driver's runtime, but not all
+/// are opened at once.
 const PER_BACKEND: u64 = 4;
-/// Of HTTP: each of its 64 connections, and both ends of the socket to its pages.
+/// For HTTP: each of its 64 connections, and both ends of the socket to its pages.
 const HTTP: u64 = 3 * 64;
-/// For everything else: gRPC's queues, certificate files, look-ups of names, the log,
-/// and the clients that come between two looks of the guard.
+/// For everything else: gRPC's queues, certificate files, name look-ups, the log, and clients that
+/// connect between two rounds of the guard.
 const RESERVE: u64 = 320;
-/// Without room for so many clients the service does not start, unless fewer are asked
-/// for.
+/// The service does not start without descriptors for this many clients, unless fewer are
+/// configured.
 const CLIENTS: u64 = 512;
-/// More is of no use, and some programs close every number up to the limit.
+/// The highest soft limit: more is useless, and some programs close every number up to the limit.
 const MOST: u64 = 1 << 20;
 
-/// A request that is not whole when its time is over is given up soon after that.
+/// How soon after its timeout an incomplete request is abandoned.
 const UNREAD_MARGIN: Duration = Duration::from_secs(5);
 
-/// Raises the soft limit of open files as far as the hard one allows, and returns how
-/// many client connections there is room for.
+/// Raises the soft limit of open files as far as the hard one allows, and returns the bounds of
+/// client connections.
 ///
 /// # Errors
-/// If there is no room for the backends and clients that are asked for.
+/// If the limit is too low for the configured backends and clients.
 pub(super) fn share_out(limits: &Limits) -> Result<Bounds, StartError> {
     let rest = limits.max_backends as u64 * PER_BACKEND + HTTP + RESERVE;
     let asked = limits.client_connections.map(|clients| clients as u64);
@@ -53,7 +53,7 @@ pub(super) fn share_out(limits: &Limits) -> Result<Bounds, StartError> {
 /// The soft limit, raised.
 fn raised() -> u64 {
     let now = getrlimit(Resource::Nofile);
-    // None is no limit.
+    // `None` means no limit.
     let (soft, hard) = (now.current.unwrap_or(u64::MAX), now.maximum.unwrap_or(u64::MAX));
     let wanted = hard.min(MOST);
     if soft >= wanted {

@@ -1,4 +1,4 @@
-//! The settings in force, in one line.
+//! The settings in force, as one log line.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::core::connections::Bounds;
 use crate::core::quoted::Quoted;
 use crate::core::secs::Secs;
 
-/// All that an operator may set, by the names of the flags. None of it is a secret.
+/// All settings of an operator, by the names of the flags. None is a secret.
 pub(super) struct Settings<'a> {
     pub(super) config: &'a Config,
     pub(super) bounds: &'a Bounds,
@@ -15,7 +15,7 @@ pub(super) struct Settings<'a> {
 
 impl fmt::Display for Settings<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Named one by one, so that none is forgotten.
+        // Destructured without `..`, so that no field is forgotten.
         let Config {
             listen,
             port,
@@ -66,7 +66,7 @@ impl fmt::Display for Settings<'_> {
             Secs(limits.request_timeout),
             Secs(limits.stall_timeout),
             limits.max_backends,
-            // As on the command line: 0 is none.
+            // As on the command line, 0 means no limit.
             limits.connections_per_server.unwrap_or(0),
             self.bounds.total,
             self.bounds.per_host,

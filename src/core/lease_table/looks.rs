@@ -1,4 +1,4 @@
-//! What is read from the table.
+//! The reading calls of the table.
 
 use super::super::ids::{ConnectionId, TenantId};
 use super::entry::{Lease, Phase};
@@ -6,8 +6,8 @@ use super::{Denied, LeaseTable, View};
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-/// The numbers of each tenant's leases, so that a look at one tenant costs nothing for the
-/// leases of others.
+/// The numbers of each tenant's leases, so that reading one tenant does not visit the leases of
+/// others.
 #[derive(Debug, Default)]
 pub(super) struct ByTenant(HashMap<TenantId, BTreeSet<u64>>);
 
@@ -27,25 +27,25 @@ impl ByTenant {
         }
     }
 
-    /// How many each tenant has.
+    /// How many leases each tenant has.
     #[cfg(test)]
     pub(super) fn counts(&self) -> impl Iterator<Item = usize> + '_ {
         self.0.values().map(BTreeSet::len)
     }
 }
 
-/// One tenant's leases in numbers.
+/// A summary of one tenant's leases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Leases under which no operation runs, and no transaction is open.
+    /// Leases without a running operation or an open transaction.
     pub idle: usize,
-    /// Those under which no operation runs, with an open transaction.
+    /// Leases without a running operation, with an open transaction.
     pub in_transaction: usize,
-    /// Those under which an operation runs.
+    /// Leases with a running operation.
     pub busy: usize,
-    /// When the oldest was granted.
+    /// When the oldest lease was granted.
     pub oldest: Option<Instant>,
-    /// Since when the oldest transaction is open that operations have left.
+    /// Since when the oldest open transaction has been left by operations.
     pub oldest_transaction: Option<Instant>,
 }
 
@@ -64,10 +64,10 @@ impl Summary {
     }
 }
 
-/// One whose clock has run out is counted and shown among others until `due` moves its session
-/// out: it still occupies a backend.
+/// A lease whose clock has run out is included until `due` moves its session out: it still occupies
+/// a backend.
 impl<S, H: Clone> LeaseTable<S, H> {
-    /// The lease as it is; a busy one is not denied.
+    /// The present state of a lease, idle or busy.
     pub fn view(&self, id: &ConnectionId, now: Instant) -> Result<View, Denied> {
         let Some(lease) = self.numbers.get(id).and_then(|number| self.leases.get(number)) else {
             return Err(self.tombstones.denied(id, now));
@@ -80,7 +80,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         }
     }
 
-    /// How to cancel the operation under the lease; none if none runs.
+    /// The handle that cancels the lease's operation; `None` if none runs.
     pub fn running(&self, id: &ConnectionId) -> Option<H> {
         match &self.leases.get(self.numbers.get(id)?)?.phase {
             Phase::Busy(operation) => Some(operation.handle.clone()),
@@ -98,7 +98,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         self.by_tenant.0.get(tenant).map_or(0, BTreeSet::len)
     }
 
-    /// A tenant's leases in numbers.
+    /// A summary of a tenant's leases.
     pub fn summary_of(&self, tenant: &TenantId) -> Summary {
         self.of(tenant).fold(Summary::default(), Summary::add)
     }
@@ -111,7 +111,8 @@ impl<S, H: Clone> LeaseTable<S, H> {
     /// The leases that have been held for longer than `limit`, in the order of the grants.
     pub fn held_longer(&self, limit: Duration, now: Instant) -> Vec<View> {
         let held = |lease: &Lease<S, H>| now.saturating_duration_since(lease.record.granted_at);
-        // They are in that order, so the first that is not leaves none behind it.
+        // The table is in the order of the grants, so no lease after the first younger one is
+        // older.
         let old = self.leases.values().take_while(|lease| held(lease) > limit);
         old.map(|lease| lease.view(now)).collect()
     }

@@ -1,8 +1,8 @@
 //! Closes connections that gRPC holds.
 //!
-//! gRPC 1.56 has no limit of connections and lends nobody its descriptors. The kernel
-//! does: a process may duplicate descriptors of a process through its pidfd, and its
-//! own it may always, unless a filter of system calls forbids it.
+//! gRPC 1.56 has no limit of connections and does not give access to its descriptors. The kernel
+//! does: a process may always duplicate its own descriptors through its pidfd, unless a system call
+//! filter forbids it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -18,32 +18,32 @@ use rustix::process::{getpid, pidfd_getfd, pidfd_open, PidfdFlags, PidfdGetfdFla
 /// All descriptors of this process.
 const OURS: &str = "/proc/self/fd";
 
-/// Closes accepted connections on one port, and no other socket. It works where no
-/// descriptor is left, too: what it needs it holds already.
+/// Closes accepted connections on one port, and no other socket. It works even when no descriptor
+/// is left, because it holds in advance what it needs.
 pub(super) struct Closer {
     this: OwnedFd,
     descriptors: Dir,
-    /// Makes room for a moment.
+    /// A descriptor in reserve, closed when one is needed.
     spare: Option<OwnedFd>,
     port: u16,
 }
 
 impl Closer {
     /// # Errors
-    /// If the system does not let us at our own descriptors.
+    /// If the system does not let the process duplicate its own descriptors.
     pub(super) fn new(port: u16) -> io::Result<Closer> {
         let this = pidfd_open(getpid(), PidfdFlags::empty())?;
-        // Better to know it now than when it is needed.
+        // Tried now, so that a failure shows at the start.
         let spare = pidfd_getfd(&this, this.as_raw_fd(), PidfdGetfdFlags::empty())?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptors = Dir::new(open(OURS, flags, Mode::empty())?)?;
         Ok(Closer { this, descriptors, spare: Some(spare), port })
     }
 
-    /// Closes these, given by inode and other end; returns those that it has closed.
+    /// Closes these connections, given by inode and peer; returns those that it has closed.
     ///
     /// # Errors
-    /// If our own descriptors cannot be looked at.
+    /// If the process's own descriptors cannot be listed.
     pub(super) fn close(
         &mut self,
         mut those: HashMap<u64, SocketAddr>,
@@ -56,21 +56,21 @@ impl Closer {
             }
             let entry = entry?;
             let name = entry.file_name().to_str().unwrap_or_default();
-            // One that was closed since the directory was read is not there any more.
+            // It was closed since the directory was read.
             let Ok(link) = fs::read_link(format!("{OURS}/{name}")) else { continue };
             let one = inode(&link.to_string_lossy()).and_then(|inode| those.remove_entry(&inode));
             found.extend(one.zip(name.parse().ok()));
         }
         found.retain(|((_, peer), descriptor)| self.abort(*descriptor, *peer));
         if let Ok(spare) = fcntl_dupfd_cloexec(&self.this, 0) {
-            // In place of a closed connection, if it is that.
+            // The reserve again, after the connection is closed.
             self.spare = Some(spare);
         }
         Ok(found.into_iter().map(|(one, _)| one).collect())
     }
 
-    /// Aborts the connection under this descriptor, if it is that with `peer`: the number
-    /// may have been given to another since.
+    /// Aborts the connection under this descriptor, if it is the one with `peer`: the number may
+    /// have been reused since.
     fn abort(&mut self, descriptor: RawFd, peer: SocketAddr) -> bool {
         drop(self.spare.take());
         let borrowed = pidfd_getfd(&self.this, descriptor, PidfdGetfdFlags::empty());
@@ -81,10 +81,10 @@ impl Closer {
         let same = |other: SocketAddr| (other.ip().to_canonical(), other.port());
         let aborted = local.is_some_and(|local| local.port() == self.port)
             && other.is_some_and(|other| same(other) == same(peer))
-            // Drops at once what has come and was not read, which a shutdown would leave.
+            // Drops received data that was not read, which a shutdown would keep.
             && connect_unspec(&socket).is_ok();
         if aborted {
-            // Keeps the room for the next, where a client is quick to take what is free.
+            // Keeps a descriptor for the next one, before a client takes what is free.
             self.spare = Some(socket);
         }
         aborted
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_closes_what_it_was_told_and_drops_what_was_not_read() {
+    fn it_closes_the_given_connections_and_drops_what_was_not_read() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("it has one").port();
         let pair = || {
@@ -116,7 +116,8 @@ mod tests {
         let ((mut out, mut into), (mut client, mut kept)) = (pair(), pair());
         let address = out.local_addr().expect("it has one");
         let mut closer = Closer::new(port).expect("it is allowed");
-        let all = Sockets::open().and_then(|mut all| all.on_port(port)).expect("the kernel tells");
+        let all =
+            Sockets::open().and_then(|mut all| all.on_port(port)).expect("the kernel lists them");
         let one = all.iter().find(|socket| socket.peer == address).expect("it is known");
         let other = all.iter().find(|socket| socket.peer != address).expect("it is known");
         // A number that belongs to another connection by now closes nothing.

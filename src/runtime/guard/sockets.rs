@@ -1,5 +1,5 @@
-//! The connections that the kernel knows on a port, asked over netlink (sock_diag(7)):
-//! one question a family, whatever the number of descriptors.
+//! The kernel's list of connections on a port, over netlink (sock_diag(7)): one request for each
+//! address family, whatever the number of descriptors.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,9 +16,9 @@ use rustix::net::{
 pub(super) struct Socket {
     /// Its inode, as in /proc/self/fd.
     pub inode: u64,
-    /// Its other end; an IPv4 address as such, also on an IPv6 socket.
+    /// Its peer; an IPv4 address as such, also on an IPv6 socket.
     pub peer: SocketAddr,
-    /// Bytes that have come since it was opened.
+    /// Bytes received since it was opened.
     pub received: u64,
 }
 
@@ -30,8 +30,8 @@ const NLMSG_DONE: u16 = 3;
 const HEADER: usize = 16;
 const TCP: u8 = 6;
 const FAMILIES: [u8; 2] = [2, 10];
-/// Established, FIN_WAIT1 and 2, CLOSE_WAIT, LAST_ACK, CLOSING: those that may have a
-/// descriptor and are no listeners.
+/// Established, FIN_WAIT1 and 2, CLOSE_WAIT, LAST_ACK, CLOSING: the states other than LISTEN that
+/// may have a descriptor.
 const STATES: u32 = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11;
 /// The bit that asks for `INET_DIAG_INFO`, and its number.
 const WITH_INFO: u8 = 1 << 1;
@@ -43,12 +43,12 @@ const PEER_PORT: usize = 6;
 const PEER_ADDRESS: usize = 24;
 const INODE: usize = 68;
 const ATTRIBUTES: usize = 72;
-/// The kernel writes at most this at once.
+/// The most that the kernel writes at once.
 const BUFFER: usize = 32 * 1024;
-/// The kernel answers at once; a limit all the same, so that a stop is not held up.
+/// The kernel answers at once; the limit is for a stop that must not be delayed.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// Asks the kernel.
+/// The netlink socket.
 pub(super) struct Sockets {
     netlink: OwnedFd,
     buffer: Vec<u8>,
@@ -56,7 +56,7 @@ pub(super) struct Sockets {
 
 impl Sockets {
     /// # Errors
-    /// If the system has no such sockets, or does not let us have one.
+    /// If the system has no such sockets, or does not permit one.
     pub(super) fn open() -> io::Result<Sockets> {
         let (kind, flags) = (SocketType::RAW, SocketFlags::CLOEXEC);
         let asked = Some(netlink::SOCK_DIAG);
@@ -68,7 +68,7 @@ impl Sockets {
     /// The accepted connections on this local port.
     ///
     /// # Errors
-    /// If the kernel does not answer, or in a way that is not understood.
+    /// If the kernel does not answer, or its answer cannot be parsed.
     pub(super) fn on_port(&mut self, port: u16) -> io::Result<Vec<Socket>> {
         let mut found = Vec::new();
         for family in FAMILIES {
@@ -109,7 +109,7 @@ fn question(family: u8, port: u16) -> [u8; HEADER + 56] {
     bytes
 }
 
-/// Takes the next message off: its type and its content.
+/// Splits off the next message: its type and content.
 fn next<'a>(rest: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
     let length = number(rest, 0)? as usize;
     let kind = u16::from_ne_bytes(rest.get(4..6)?.try_into().ok()?);
@@ -123,7 +123,7 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// `None`: nobody has accepted it, or nobody has it any more.
+/// `None`: the connection is not accepted yet, or no longer has a descriptor.
 fn socket(message: &[u8]) -> Option<Socket> {
     let inode = u64::from(number(message, INODE).filter(|inode| *inode != 0)?);
     let port = u16::from_be_bytes(message.get(PEER_PORT..PEER_PORT + 2)?.try_into().ok()?);
@@ -137,7 +137,7 @@ fn socket(message: &[u8]) -> Option<Socket> {
     Some(Socket { inode, peer: SocketAddr::new(ip, port), received })
 }
 
-/// What the attributes say of bytes that have come.
+/// The number of received bytes, from the attributes.
 fn received(mut attributes: &[u8]) -> Option<u64> {
     loop {
         let half =

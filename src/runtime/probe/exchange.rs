@@ -1,8 +1,8 @@
 //! One call of `grpc.health.v1.Health/Check` on a connection of its own.
 //!
-//! By hand, because a channel of gRPC verifies certificates: with any certificate that
-//! the service may have, ours is the one that needs no proof. And because such a
-//! channel keeps its connection, where new ones are what has to work.
+//! Written by hand, because a gRPC channel verifies certificates, and the service need not prove
+//! its certificate to itself. A channel also reuses its connection, but new connections are what
+//! must be tested.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,9 +14,9 @@ use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use crate::clock;
 use crate::threads::stop::Stopped;
 
-/// It looks so often for a stop.
+/// How often it checks whether it must stop.
 const SLICE: Duration = Duration::from_millis(100);
-/// An answer has a handful of frames.
+/// The most frames read; an answer has a handful.
 const FRAMES: usize = 32;
 const FRAME_BYTES: usize = 16_384;
 
@@ -29,8 +29,8 @@ const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// Asks; an answer is success, whatever it says. `connected` is told the near end of
-/// the connection as soon as there is one.
+/// Makes the call; any answer is a success. Passes the connection's local address to `connected` as
+/// soon as there is one.
 ///
 /// # Errors
 /// If no answer comes within `limit`, or the service stops.
@@ -57,7 +57,7 @@ pub(super) fn ask(
     call(ours.connect("localhost", stream).map_err(|error| io::Error::other(error.to_string()))?)
 }
 
-/// A stream whose operations together end in time, or with the service.
+/// A stream whose operations together are limited by a deadline, and end when the service stops.
 #[derive(Debug)]
 struct Bounded<'a> {
     stream: TcpStream,
@@ -109,7 +109,7 @@ fn call(mut stream: impl Read + Write) -> io::Result<()> {
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[]));
     bytes.extend(frame(HEADERS, END_HEADERS, 1, &headers()));
-    // An empty request asks for the server as a whole.
+    // An empty request asks about the server as a whole.
     bytes.extend(frame(DATA, END_STREAM, 1, &[0; 5]));
     stream.write_all(&bytes)?;
     for _ in 0..FRAMES {
@@ -119,7 +119,7 @@ fn call(mut stream: impl Read + Write) -> io::Result<()> {
         let (kind, flags) = (head[3], head[4]);
         let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
         if length > FRAME_BYTES {
-            return Err(io::Error::other("a frame that is too large"));
+            return Err(io::Error::other("a frame is too large"));
         }
         let mut payload = vec![0; length];
         stream.read_exact(&mut payload)?;
@@ -132,15 +132,17 @@ fn call(mut stream: impl Read + Write) -> io::Result<()> {
                 stream.write_all(&frame(SETTINGS, ACK, 0, &[]))?;
             }
             (RST_STREAM, 1) => return Err(io::Error::other("the call was reset")),
-            (GOAWAY, _) => return Err(io::Error::other("the connection was given up")),
+            (GOAWAY, _) => {
+                return Err(io::Error::other("the server closed the connection (GOAWAY)"))
+            }
             _ => {}
         }
     }
-    Err(io::Error::other("no answer among many frames"))
+    Err(io::Error::other("no answer within the first frames"))
 }
 
 fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
-    // Frames of ours have a few bytes.
+    // Our frames have only a few bytes.
     let length = u32::try_from(payload.len()).unwrap_or_default().to_be_bytes();
     let mut bytes = vec![length[1], length[2], length[3], kind, flags];
     bytes.extend(id.to_be_bytes());
@@ -148,7 +150,7 @@ fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The head of the call, as literals without names in a table (RFC 7541, 6.2.2).
+/// The headers of the call, as literals that are not indexed (RFC 7541, 6.2.2).
 fn headers() -> Vec<u8> {
     let fields = [
         (":method", "POST"),

@@ -31,8 +31,8 @@ fn an_answer_is_success_and_anything_else_is_not() {
     for (frames, error) in [
         (vec![frame(HEADERS, END_STREAM, 1, &[])], "failed"),
         (vec![settings.clone(), frame(RST_STREAM, 0, 1, &[0; 4])], "reset"),
-        (vec![frame(GOAWAY, 0, 0, &[0; 8])], "given up"),
-        (vec![frame(DATA, 0, 1, &[]); 40], "many frames"),
+        (vec![frame(GOAWAY, 0, 0, &[0; 8])], "GOAWAY"),
+        (vec![frame(DATA, 0, 1, &[]); 40], "within the first frames"),
         (vec![vec![255; 9]], "too large"),
         (vec![settings], "timed out"),
     ] {
