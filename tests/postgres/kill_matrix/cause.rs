@@ -4,7 +4,7 @@ use std::path::Path;
 
 use connection_pool_manager::embedded::StopMode;
 
-use super::scene::{Leases, Scene, SLOTS};
+use super::scene::{Scene, Victims, SLOTS};
 use crate::harness::eventually;
 
 /// What happens to PostgreSQL or to the way there.
@@ -46,10 +46,10 @@ impl Cause {
     }
 
     /// Strikes, and returns when it has happened.
-    pub fn strike(self, scene: &mut Scene, leases: &Leases) -> Struck {
+    pub fn strike(self, scene: &mut Scene, victims: &Victims) -> Struck {
         let mut struck = Struck { others: Vec::new() };
-        let pids = leases.pids();
-        let with_opening = || pids.into_iter().chain([leases.opening_pid]);
+        let pids = victims.known();
+        let with_opening = || pids.iter().copied().chain(victims.opening);
         match self {
             // With the first one PostgreSQL ends all others, maybe before we do.
             Cause::Killed => with_opening().for_each(|pid| drop(scene.postgres.kill(pid))),
@@ -68,21 +68,20 @@ impl Cause {
             Cause::Cut => scene.way.cut(),
         }
         if !self.spares_the_connected() && self != Cause::Frozen {
-            // The last one waits, before it goes, for the lock on its temporary table.
-            gone(&pids[..5]);
+            gone(&victims.leased);
         }
         struck
     }
 
     /// Undoes it, and returns when that has happened.
-    pub fn mend(self, scene: &mut Scene, struck: Struck, pids: [i32; 6]) {
+    pub fn mend(self, scene: &mut Scene, struck: Struck, victims: &Victims) {
         match self {
             Cause::Killed => eventually("PostgreSQL has recovered", || {
                 scene.postgres.sql("postgres", "select 1").is_ok()
             }),
             Cause::Frozen => {
-                pids.iter().for_each(|pid| scene.postgres.thaw(*pid).unwrap());
-                gone(&pids[..5]);
+                victims.known().iter().for_each(|pid| scene.postgres.thaw(*pid).unwrap());
+                gone(&victims.leased);
             }
             Cause::Terminated => {}
             Cause::Stopped | Cause::Crashed => scene.postgres.start_again().unwrap(),

@@ -4,6 +4,7 @@
 
 mod bystander;
 mod cause;
+mod pipelines;
 mod scene;
 mod touch;
 
@@ -140,16 +141,17 @@ fn a_network_that_breaks_costs_the_leases_and_nothing_else() {
 
 fn run(cause: Cause) {
     let (_, cells, reset) = MATRIX.into_iter().find(|(of, ..)| *of == cause).expect("a row");
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(scene::CONNECTIONS);
     let other = if cause.takes_all_down() { tenant() } else { tenant_on(&scene.postgres) };
     let bystander = Bystander::start(&scene.service, other.pool_of(bystander::CONNECTIONS));
     let leases = scene.stage();
-    let (pids, resetting) = (leases.pids(), leases.resetting.pid);
+    let victims = leases.victims();
+    let (pids, resetting) = (victims.known(), victims.resetting);
 
-    let struck = cause.strike(&mut scene, &leases);
+    let struck = cause.strike(&mut scene, &victims);
     let mut touched = leases.touch(cause);
     bystander.goes_on();
-    cause.mend(&mut scene, struck, pids);
+    cause.mend(&mut scene, struck, &victims);
     touched.gatekeeper.let_go();
     if reset == CLOSED {
         gone(&[resetting]);
@@ -225,7 +227,7 @@ fn assert_adds_up(scene: &Scene) {
 #[track_caller]
 fn assert_all_permits_work(scene: &Scene) -> BTreeSet<i32> {
     let tenant = &scene.tenant;
-    let leases: Vec<Held> = (0..scene::CONNECTIONS).map(|_| scene.service.lease(tenant)).collect();
+    let leases: Vec<Held> = (0..scene.connections).map(|_| scene.service.lease(tenant)).collect();
     let hasty = ConnectionRequest { wait_timeout: millis(0), ..request(tenant) };
     let one_more = refused(leases[0].client.acquire_with(&hasty));
     assert_eq!(one_more.reason, "WAIT_TIMEOUT", "{one_more}");
@@ -235,7 +237,7 @@ fn assert_all_permits_work(scene: &Scene) -> BTreeSet<i32> {
     }
     assert_adds_up(scene);
     let pids: BTreeSet<i32> = leases.iter().map(|lease| lease.pid).collect();
-    assert_eq!(pids.len(), scene::CONNECTIONS);
+    assert_eq!(pids.len(), scene.connections);
     pids
 }
 

@@ -11,14 +11,14 @@ use connection_pool_manager::proto::sql::{ExecuteResponse, SessionOpened};
 use crate::harness::proxy::{Hold, Proxy};
 use crate::harness::{acquire_later, eventually, request, tenant_on, Held, Later, Service, Tenant};
 
-/// The tenant's permits: one more than there are leases.
+/// The tenant's permits for the leases of `stage`: one more than there are.
 pub const CONNECTIONS: usize = 8;
 
 /// The most connections of PostgreSQL, so few that it can be filled.
 pub const SLOTS: u32 = 24;
 
 /// Who waits for this waits until the gatekeeper lets go.
-const GATE: &str = "pg_advisory_xact_lock_shared(1)";
+pub const GATE: &str = "pg_advisory_xact_lock_shared(1)";
 
 /// Where it happens. Dropped in this order.
 pub struct Scene {
@@ -26,6 +26,8 @@ pub struct Scene {
     pub tenant: Tenant,
     pub way: Proxy,
     pub postgres: Embedded,
+    /// The tenant's permits.
+    pub connections: usize,
 }
 
 /// A session of ours inside PostgreSQL, on whose locks the leases wait. Opened
@@ -52,8 +54,8 @@ pub struct Leases {
 }
 
 impl Scene {
-    /// A scene without leases.
-    pub fn new() -> Scene {
+    /// A scene without leases, of a tenant with so many permits.
+    pub fn new(connections: usize) -> Scene {
         let settings = [
             // What is committed survives a crash of PostgreSQL.
             ("synchronous_commit", "on"),
@@ -67,10 +69,10 @@ impl Scene {
         });
         let postgres = postgres.expect("PostgreSQL starts");
         let way = Proxy::to(postgres.port());
-        let tenant = tenant_on(&postgres).pool_of(CONNECTIONS).over(&way);
+        let tenant = tenant_on(&postgres).pool_of(connections).over(&way);
         // A check of what is at rest has a permit for that long. Probes go on.
         let service = Service::with(&["--health-check-interval", "0"]);
-        let scene = Scene { service, tenant, way, postgres };
+        let scene = Scene { service, tenant, way, postgres, connections };
         scene.sql("create table ledger (entry text); grant all on ledger to public");
         scene
     }
@@ -167,23 +169,44 @@ impl Scene {
 /// Characters of a row that does not fit into any buffer on the way.
 const WIDE: usize = 100_000;
 
+/// The backends that are struck.
+pub struct Victims {
+    /// They end at once.
+    pub leased: Vec<i32>,
+    /// At its reset, it waits for a lock before it ends.
+    pub resetting: i32,
+    /// Nobody has heard of it yet.
+    pub opening: Option<i32>,
+}
+
+impl Victims {
+    /// Those that the service knows.
+    pub fn known(&self) -> Vec<i32> {
+        self.leased.iter().copied().chain([self.resetting]).collect()
+    }
+}
+
 impl Leases {
-    /// The backends of the leases, the one at its reset last.
-    pub fn pids(&self) -> [i32; 6] {
+    /// The backends of the leases.
+    pub fn victims(&self) -> Victims {
         let on_stream = |stream: &(Session, SessionOpened)| stream.1.lease.backend_pid;
         let (delivering, pipelined) = (on_stream(&self.delivering), on_stream(&self.pipelined));
         let (idle, busy, transaction) = (self.idle.pid, self.busy.0.pid, self.transaction.pid);
-        [idle, busy, transaction, delivering, pipelined, self.resetting.pid]
+        Victims {
+            leased: vec![idle, busy, transaction, delivering, pipelined],
+            resetting: self.resetting.pid,
+            opening: Some(self.opening_pid),
+        }
     }
 }
 
 impl Gatekeeper {
-    fn of(scene: &Scene) -> Gatekeeper {
+    pub fn of(scene: &Scene) -> Gatekeeper {
         let dsn = scene.postgres.superuser_dsn(&scene.tenant.name);
         Gatekeeper(scene.outside(&dsn).expect("the superuser may connect"))
     }
 
-    fn shut(&mut self) {
+    pub fn shut(&mut self) {
         self.0.batch_execute("begin; select pg_advisory_xact_lock(1)").unwrap();
     }
 
@@ -196,9 +219,14 @@ impl Gatekeeper {
     }
 
     /// Waits until this backend waits for a lock.
-    fn has_waiting(&mut self, pid: i32) {
+    pub fn has_waiting(&mut self, pid: i32) {
         let sql = "select exists (select from pg_locks where pid = $1 and not granted)";
         eventually("it waits for a lock", || self.0.query_one(sql, &[&pid]).unwrap().get(0));
+    }
+
+    /// Keeps every temporary table from being made and dropped.
+    pub fn hold_temporary_tables(&mut self) {
+        self.0.batch_execute("lock table pg_depend in exclusive mode").unwrap();
     }
 
     /// Where this backend's client connects from.

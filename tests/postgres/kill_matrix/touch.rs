@@ -18,8 +18,8 @@ pub type Heard = Result<(), Failure>;
 
 /// A call that failed, and how the lease ended with it; empty: there was none.
 pub struct Failure {
-    error: CallError,
-    end: String,
+    pub error: CallError,
+    pub end: String,
 }
 
 impl Failure {
@@ -88,7 +88,7 @@ impl Leases {
 }
 
 /// What came of the call on a lease, which either has ended or works.
-fn unary(lease: &Held, call: Later<ExecuteResponse>) -> Heard {
+pub fn unary(lease: &Held, call: Later<ExecuteResponse>) -> Heard {
     match answer(call) {
         Ok(_) => {
             let same = lease.value("select pg_backend_pid()");
