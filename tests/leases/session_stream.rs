@@ -219,8 +219,11 @@ fn a_stream_without_close_was_broken_and_releases_at_once() {
     let (mut half, opened) = open(&service, &tenant);
     half.execute(1, &["begin"]).unwrap();
     answer(&mut half).1.unwrap();
-    half.half_close().unwrap();
-    let error = end(&mut half).expect("an error");
+    // The service may be quicker with its answer than gRPC with the end of the sending.
+    let error = match half.half_close() {
+        Ok(()) => end(&mut half).expect("an error"),
+        Err(error) => error,
+    };
     assert_eq!(error.code, code::INVALID_ARGUMENT);
     assert!(error.message.contains("without close"), "{error}");
     drop(idle);

@@ -137,7 +137,7 @@ fn a_type_without_a_binary_form_inside_a_row_is_told_with_the_way_out() {
     ] {
         let errors = by_all_ways(&service, &tenant, &statement(&sql));
         assert_said(&errors, INVALID_ARGUMENT, "SQL_ERROR", "42883");
-        assert_said(&errors, INVALID_ARGUMENT, "SQL_ERROR", "cast to ::text");
+        assert_said(&errors, INVALID_ARGUMENT, "SQL_ERROR", "cast the column to ::text");
     }
     let lease = service.lease(&tenant);
     assert!(lease.value(&format!("select row(1, {item})::text")).contains("=r/"));

@@ -31,7 +31,7 @@ fn without_finish_nothing_remains() {
         copy.data(data).unwrap();
         let error = refused(copy.end());
         assert_eq!((error.code, error.reason.as_str()), (code::CANCELLED, "CANCELLED"));
-        assert!(error.message.contains("without finish"), "{error}");
+        assert!(error.message.contains("without `finish`"), "{error}");
         assert_eq!(error.info.unwrap().metadata["cause"], "unfinished");
         assert_eq!(error.work.unwrap().outcome.unwrap(), Outcome::NOT_APPLIED);
         assert_goes_on(&lease);
