@@ -35,7 +35,7 @@ impl Door for Open {
     fn enter(&self, _: SocketAddr) -> Result<(), ConnectError> {
         Ok(())
     }
-    fn told(&self, _: Option<&ConnectError>) {}
+    fn record(&self, _: Option<&ConnectError>) {}
 }
 
 /// Reads rows and drops them.
