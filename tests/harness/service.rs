@@ -215,6 +215,12 @@ impl Service {
         page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
     }
 
+    /// Why this backend was closed: to see whether others could be let in, as is done from
+    /// time to time with what rests? Then it tells nothing about what a test did to it.
+    pub fn gave_way(&self, pid: i32) -> bool {
+        self.log.wait_for(&format!(" pid={pid} reason=")).contains(" reason=gave_way")
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.pid()).unwrap();

@@ -157,7 +157,8 @@ impl Scene {
 
     /// Everything is given back.
     pub fn is_quiet(&self) {
-        assert_eq!(self.settle(), 1);
+        // None: it may have been closed to see whether others could be let in.
+        assert!(self.settle() <= 1);
     }
 
     /// Waits until everything is given back. Returns how many connections are left.

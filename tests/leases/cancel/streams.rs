@@ -89,10 +89,11 @@ fn round(scene: &Scene, other: End, stream_first: bool) -> bool {
     assert_eq!(scene.rows(number), usize::from(other == Natural), "{other:?}");
     // Nothing of it hits whoever is next on that backend.
     let next = scene.lease();
-    assert_eq!(next.pid, opened.lease.backend_pid, "{other:?}: the backend was closed");
     next.run(&["select pg_sleep(0.05)"]);
     next.release();
-    true
+    let (pid, same) = (opened.lease.backend_pid, next.pid == opened.lease.backend_pid);
+    assert!(same || scene.service.gave_way(pid), "{other:?}: the backend was closed");
+    same
 }
 
 #[test]

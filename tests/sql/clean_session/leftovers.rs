@@ -84,11 +84,7 @@ fn clean_up_after(tenant: &Tenant, corpus: &[Dirt]) {
         lease.release();
         let next = service.lease(tenant);
         if next.pid != lease.pid {
-            // From time to time what rests is closed, to see whether others could be let
-            // in. Then this has shown nothing.
-            let closed = format!("event=backend_closed tenant={} pid={}", tenant.name, lease.pid);
-            let why = service.log().wait_for(&closed);
-            assert!(why.contains("reason=gave_way"), "{leaves:?} has cost the backend: {why}");
+            assert!(service.gave_way(lease.pid), "{leaves:?} has cost the backend");
             next.release();
             continue;
         }
