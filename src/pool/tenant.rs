@@ -405,8 +405,9 @@ impl Tenant {
 
     /// Takes no more jobs; those that wait are answered.
     pub fn drain(&self) {
-        self.end_listening(&Error::Draining);
+        // First: the listeners' permit would go to one of those who wait.
         let waiting = self.gate().drain();
+        self.end_listening(&Error::Draining);
         for job in waiting {
             job.fail(self, Error::Draining);
         }
@@ -441,8 +442,9 @@ impl Tenant {
     /// Closes the gate and, on workers, every idle backend. Leased ones are
     /// closed when they come back.
     pub fn close_all(self: &Arc<Self>) {
-        self.end_listening(&self.closed());
+        // First: the listeners' permit would go to one of those who wait.
         let waiting = self.gate().close();
+        self.end_listening(&self.closed());
         for job in waiting {
             job.fail(self, self.closed());
         }
