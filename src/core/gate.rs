@@ -1,30 +1,25 @@
 //! The gate that all work of a tenant passes.
 
+mod entry;
+
 use super::callers::{CallerId, Callers};
 use super::wait_queue::{Admission, Handed, WaitQueue, WaiterId};
 use std::time::Instant;
+
+pub use entry::{Asks, Entry, Refusal};
 
 /// A tenant's permits, the requests that wait for one, and whether the tenant accepts work at all.
 ///
 /// A permit is in use from `Granted` (or a successful [`try_take`](Gate::try_take)) until
 /// [`finish`](Gate::finish), whatever the gate's state by then. Invariants: while `Opening`, at
 /// most one permit is in use, and items wait only while it is; while `Draining` or `Closed`, no
-/// item waits.
+/// item waits. After a [`resize`](Gate::resize) to fewer, more permits than there are can be in use
+/// until they are finished.
 #[derive(Debug)]
 pub struct Gate<T> {
     state: GateState,
     queue: WaitQueue<Entrant<T>>,
     callers: Callers,
-}
-
-/// The terms on which an item asks for a permit.
-#[derive(Clone, Debug)]
-pub struct Asks {
-    /// The caller whose limit the permit counts against; `None` for a permit held only briefly,
-    /// which is not counted.
-    pub caller: Option<CallerId>,
-    /// Whether it may wait in the queue.
-    pub may_wait: bool,
 }
 
 #[derive(Debug)]
@@ -45,50 +40,6 @@ pub enum GateState {
     Draining,
     /// No work is ever accepted again. No exit; running work still returns its permit.
     Closed,
-}
-
-/// Why an item was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The queue is full.
-    QueueFull {
-        /// Permits in use.
-        used: usize,
-        /// Waiters in the queue.
-        waiting: usize,
-        /// How many may wait.
-        limit: usize,
-    },
-    /// It would have to wait, which it does not allow.
-    MayNotWait,
-    /// Its caller holds as many permits as one caller may.
-    CallerLimit {
-        /// Permits that the caller holds.
-        used: usize,
-        /// How many a caller may hold.
-        limit: usize,
-    },
-    /// The tenant is being taken out of service.
-    Draining,
-    /// The tenant is out of service, or could not be opened.
-    Closed,
-}
-
-/// The gate's answer to an item.
-#[must_use]
-#[derive(Debug, PartialEq, Eq)]
-pub enum Entry<T> {
-    /// It has a permit and must call [`Gate::finish`] once.
-    Granted(T),
-    /// The gate keeps it until its turn.
-    Queued {
-        /// Its place, for [`Gate::leave`].
-        id: WaiterId,
-        /// How many wait up to and including it: 1 is the next to be granted a permit.
-        position: usize,
-    },
-    /// It was refused.
-    Refused(T, Refusal),
 }
 
 impl<T> Gate<T> {
@@ -171,7 +122,24 @@ impl<T> Gate<T> {
     pub fn finish(&mut self, caller: Option<&CallerId>, now: Instant) -> Handed<T> {
         self.queue.put_back();
         self.callers.remove(caller);
+        self.let_in(now)
+    }
+
+    /// Gives the gate other numbers of permits and of items that may wait.
+    ///
+    /// New permits are granted at once, in the order of arrival. Permits that are in use stay so:
+    /// with fewer, none is granted until enough of them are finished. Items that wait stay in the
+    /// queue; a new one may wait only when the queue is shorter than `max_waiters` again.
+    #[cfg_attr(not(test), expect(dead_code, reason = "its caller, Tenant::resize, comes next"))]
+    pub fn resize(&mut self, permits: usize, max_waiters: usize, now: Instant) -> Handed<T> {
+        self.queue.resize(permits, max_waiters);
+        self.let_in(now)
+    }
+
+    /// Grants what is free to those who wait, as the state allows.
+    fn let_in(&mut self, now: Instant) -> Handed<T> {
         match self.state {
+            GateState::Opening if self.queue.used() > 0 => Handed::default(),
             GateState::Opening => self.hand_out(now, 1),
             GateState::Active => self.hand_out(now, usize::MAX),
             GateState::Draining | GateState::Closed => Handed::default(),
@@ -309,12 +277,6 @@ impl<T> Gate<T> {
             limit: self.queue.max_waiters(),
         }
     }
-}
-
-#[cfg(test)]
-impl Asks {
-    /// An item that waits if it must, and whose permit is not counted.
-    pub const PATIENT: Asks = Asks { caller: None, may_wait: true };
 }
 
 /// Whether a caller is at its limit; never true if one caller may hold all permits.

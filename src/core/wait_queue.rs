@@ -4,10 +4,11 @@ use super::deadlines::Deadlines;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// A fixed number of permits and a first-come-first-served queue of items that wait for one.
+/// A number of permits and a first-come-first-served queue of items that wait for one.
 ///
-/// Invariants: permits in use plus free permits is the number of permits; a queued item is returned
-/// exactly once (granted, expired, left or cleared); no live waiter is passed over.
+/// Invariants: permits in use plus free permits is the number of permits, but for those in use
+/// beyond it after a [`resize`](WaitQueue::resize) to fewer; a queued item is returned exactly once
+/// (granted, expired, left or cleared); no live waiter is passed over.
 ///
 /// A waiter is live while its deadline is after `now`. An expired one keeps its place, and counts
 /// against the bound, until [`expire`](WaitQueue::expire) or a hand-out returns it; the caller must
@@ -87,6 +88,13 @@ impl<T> WaitQueue<T> {
             return Admission::Granted(item);
         }
         self.admit_parked(item, deadline)
+    }
+
+    /// Sets the number of permits and of waiters. Grants nothing; permits in use and waiters stay,
+    /// even if they are more than that.
+    pub(super) fn resize(&mut self, permits: usize, max_waiters: usize) {
+        self.permits = permits;
+        self.max_waiters = max_waiters;
     }
 
     /// Whether an item would be granted a permit at once.
@@ -210,7 +218,7 @@ impl<T> WaitQueue<T> {
 
     /// Permits that are free.
     pub fn free(&self) -> usize {
-        self.permits - self.used
+        self.permits.saturating_sub(self.used)
     }
 
     /// The item that has waited longest.

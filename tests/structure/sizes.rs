@@ -10,7 +10,6 @@ const FUNCTION_MAX: usize = 60;
 
 /// Files that are longer, each with the reason.
 const LONG_FILES: &[(&str, &str)] = &[
-    ("core/gate.rs", "to be taken apart"),
     ("pool/backends.rs", "to be taken apart"),
     ("pool/leases.rs", "to be taken apart"),
     ("pool/listen.rs", "to be taken apart"),

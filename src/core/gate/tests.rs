@@ -4,6 +4,8 @@ use super::super::testing::{ms, start, Xorshift};
 use super::*;
 use std::collections::BTreeSet;
 
+mod resized;
+
 /// A gate of `permits` with items 0, 1 and 2 at it: 0 is the opener, the others wait.
 fn three_at_the_door(permits: usize, t0: Instant) -> Gate<u32> {
     let mut gate = Gate::opening(permits, 2, permits);
@@ -164,7 +166,7 @@ impl Model {
     fn room(&self) -> usize {
         match self.state {
             GateState::Opening => usize::from(self.used == 0 && self.permits > 0),
-            GateState::Active => self.permits - self.used,
+            GateState::Active => self.permits.saturating_sub(self.used),
             GateState::Draining | GateState::Closed => 0,
         }
     }
@@ -196,7 +198,7 @@ impl Model {
         now: Instant,
     ) -> Vec<u32> {
         let live = self.waiters.iter().any(|waiter| waiter.2 > now);
-        let full = self.waiters.len() == self.max_waiters;
+        let full = self.waiters.len() >= self.max_waiters;
         let (used, waiting) = (self.used, self.waiters.len());
         match gate.admit(item, Asks::PATIENT, deadline, now) {
             Entry::Granted(out) => {
@@ -297,6 +299,13 @@ fn live_and_compare(random: &mut Xorshift, steps: u32) {
                 assert_eq!(gone, model.send_away(GateState::Closed));
                 gone
             }
+            187..=192 => {
+                model.permits = 1 + random.below(6) as usize;
+                model.max_waiters = random.below(8) as usize;
+                let handed = gate.resize(model.permits, model.max_waiters, now);
+                assert_eq!(handed, model.let_in(now));
+                [handed.granted, handed.expired].concat()
+            }
             _ => vec![],
         };
         for item in came_out {
@@ -304,6 +313,7 @@ fn live_and_compare(random: &mut Xorshift, steps: u32) {
         }
         assert_eq!(gate.state(), model.state);
         assert_eq!((gate.used(), gate.waiting()), (model.used, model.waiters.len()));
+        assert_eq!(gate.permits(), model.permits);
         assert_eq!(gate.next_deadline(), model.waiters.iter().map(|waiter| waiter.2).min());
         let opening = model.state == GateState::Opening;
         assert!(!opening || model.used == 1 || model.waiters.is_empty());

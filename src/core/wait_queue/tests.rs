@@ -122,7 +122,7 @@ impl Model {
                 vec![]
             }
             Admission::Refused(out) => {
-                assert_eq!(self.waiters.len(), self.max_waiters);
+                assert!(self.waiters.len() >= self.max_waiters);
                 vec![out]
             }
         }
@@ -143,7 +143,7 @@ fn random_runs_agree_with_a_plain_list_and_every_item_comes_out_once() {
                 0..=4 => {
                     let deadline = now + ms(random.below(40));
                     let live = model.waiters.iter().any(|w| w.2 > now);
-                    let grant = model.used < permits && !live;
+                    let grant = model.used < model.permits && !live;
                     let admission = queue.admit(items, deadline, now);
                     assert_eq!(admission == Admission::Granted(items), grant);
                     items += 1;
@@ -157,7 +157,7 @@ fn random_runs_agree_with_a_plain_list_and_every_item_comes_out_once() {
                     model.arrive(admission, items - 1, deadline)
                 }
                 6 => {
-                    let taken = model.used < permits && model.waiters.is_empty();
+                    let taken = model.used < model.permits && model.waiters.is_empty();
                     assert_eq!(queue.try_take(), taken);
                     model.used += usize::from(taken);
                     vec![]
@@ -188,6 +188,12 @@ fn random_runs_agree_with_a_plain_list_and_every_item_comes_out_once() {
                     assert_eq!(expired, model.expire(now, limit));
                     expired
                 }
+                15 if random.below(10) == 0 => {
+                    model.permits = random.below(6) as usize;
+                    model.max_waiters = random.below(8) as usize;
+                    queue.resize(model.permits, model.max_waiters);
+                    vec![]
+                }
                 15 if random.below(20) == 0 => {
                     let all: Vec<u32> = model.waiters.drain(..).map(|w| w.1).collect();
                     assert_eq!(queue.clear(), all);
@@ -199,8 +205,8 @@ fn random_runs_agree_with_a_plain_list_and_every_item_comes_out_once() {
                 assert!(out.insert(item), "item {item} came out twice");
             }
             assert_eq!((queue.used(), queue.waiting()), (model.used, model.waiters.len()));
-            assert_eq!(queue.used() + queue.free(), queue.permits());
-            assert!(queue.waiting() <= queue.max_waiters());
+            let free = model.permits.saturating_sub(model.used);
+            assert_eq!((queue.free(), queue.permits()), (free, model.permits));
             assert_eq!(queue.next_deadline(), model.waiters.iter().map(|w| w.2).min());
         }
         out.extend(queue.clear());
