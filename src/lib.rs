@@ -114,6 +114,9 @@ mod logging;
 #[cfg(feature = "server")]
 mod random;
 // A client alone uses a part of it.
+#[allow(dead_code, unused_imports)]
+mod settings;
+// A client alone uses a part of it.
 #[cfg_attr(not(feature = "server"), allow(dead_code, unused_imports))]
 mod threads;
 

@@ -190,6 +190,14 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "settings",
+        &[
+            "core", "backend", "pgwire", "pool", "rpc", "http", "runtime", "server", "cli",
+            "client", "embedded", "config", "metrics", "error", "proto", "logging", "threads",
+            "lock", "clock", "random",
+        ],
+    ),
+    (
         "embedded",
         &["backend", "pool", "rpc", "http", "runtime", "server", "cli", "client", "proto"],
     ),
@@ -277,8 +285,12 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("tiny_http", &["http"]),
     ("prometheus", &["http", "metrics.rs", "metrics"]),
     ("clap", &["cli"]),
+    ("toml", &["settings"]),
     ("signal_hook", &["cli"]),
-    ("tempfile", &["embedded", "embedded.rs", "dev_certs", "dev_certs.rs", "http"]),
+    (
+        "tempfile",
+        &["embedded", "embedded.rs", "dev_certs", "dev_certs.rs", "http", "settings/tests.rs"],
+    ),
 ];
 
 #[test]

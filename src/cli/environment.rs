@@ -6,6 +6,7 @@ use std::env;
 use clap::Command;
 
 use crate::core::quoted::Quoted;
+use crate::settings::nearest;
 
 /// The prefix of the service's variables.
 const PREFIX: &str = "CPM_";
@@ -23,7 +24,9 @@ pub(super) fn warn_of_unknown(command: &Command) {
         names.filter(|name| name.starts_with(PREFIX) && !known.contains(name)).collect();
     unknown.sort();
     for name in unknown.iter().take(NAMED) {
-        let nearest = nearest(name, &known).map_or_else(String::new, |it| format!(" nearest={it}"));
+        let known = known.iter().map(String::as_str);
+        let nearest = nearest(name, PREFIX.len(), known)
+            .map_or_else(String::new, |it| format!(" nearest={it}"));
         log::warn!("event=unknown_variable name={}{nearest}", Quoted(name));
     }
     if unknown.len() > NAMED {
@@ -36,33 +39,6 @@ fn known(command: &Command) -> Vec<String> {
     let variables = commands.flat_map(Command::get_arguments).filter_map(clap::Arg::get_env);
     let variables = variables.map(|name| name.to_string_lossy().into_owned());
     variables.chain(OTHERS.map(str::to_owned)).collect()
-}
-
-/// The known name with the fewest changes, if they are few.
-fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
-    let most = (name.len() - PREFIX.len()).div_ceil(3).max(2);
-    let with_distance = known.iter().map(|one| (distance(name, one), one.as_str()));
-    with_distance.min().filter(|(distance, _)| *distance <= most).map(|(_, one)| one)
-}
-
-/// Letters to insert, remove or replace, and neighbours to swap, until one text is the
-/// other.
-fn distance(one: &str, other: &str) -> usize {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, b) in other.iter().enumerate() {
-            let mut least = (last[j] + usize::from(a != b)).min(last[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *a == other[j - 1] && one[i - 1] == *b {
-                least = least.min(before[j - 1] + 1);
-            }
-            row.push(least);
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[other.len()]
 }
 
 #[cfg(test)]
@@ -84,16 +60,8 @@ mod tests {
             ("CPM_COMPLETELY_ELSE", None),
             ("CPM_", None),
         ] {
-            assert_eq!(nearest(typed, &known), meant, "{typed}");
-        }
-    }
-
-    #[test]
-    fn a_swap_is_one_change() {
-        for (one, other, changes) in
-            [("", "", 0), ("ab", "ba", 1), ("abc", "abd", 1), ("abc", "", 3), ("prot", "port", 1)]
-        {
-            assert_eq!(distance(one, other), changes, "{one} {other}");
+            let known = known.iter().map(String::as_str);
+            assert_eq!(nearest(typed, PREFIX.len(), known), meant, "{typed}");
         }
     }
 }

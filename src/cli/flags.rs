@@ -7,10 +7,11 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::Args;
 
+use crate::cli::process;
 use crate::cli::time::{within, FOREVER_SECS};
-use crate::cli::{process, size};
 use crate::config::{Config, Limits, PoolConfig, Reset, Tls};
 use crate::core::quoted::Quoted;
+use crate::settings::bytes;
 
 /// The flags of `serve`. Every flag has a variable `CPM_*`; the flag wins.
 #[derive(Args, Clone)]
@@ -103,16 +104,16 @@ pub(super) struct Flags {
     pub client_connections_per_address: Option<usize>,
     /// Memory held for clients: waiting requests, unsent answers, notifications, data read ahead;
     /// in bytes, or with KiB, MiB, GiB.
-    #[arg(long, env = "CPM_MEMORY_LIMIT", value_name = "SIZE", value_parser = size::bytes,
+    #[arg(long, env = "CPM_MEMORY_LIMIT", value_name = "SIZE", value_parser = size,
           default_value = "512MiB")]
     pub memory_limit: usize,
     /// The most of it for one tenant.
-    #[arg(long, env = "CPM_MEMORY_PER_TENANT", value_name = "SIZE", value_parser = size::bytes,
+    #[arg(long, env = "CPM_MEMORY_PER_TENANT", value_name = "SIZE", value_parser = size,
           default_value = "64MiB")]
     pub memory_per_tenant: usize,
     /// The most of it for one client connection.
     #[arg(long, env = "CPM_MEMORY_PER_CONNECTION", value_name = "SIZE",
-          value_parser = size::bytes, default_value = "32MiB")]
+          value_parser = size, default_value = "32MiB")]
     pub memory_per_connection: usize,
     /// How long a client may be silent before it gets a keepalive ping.
     #[arg(long, env = "CPM_KEEPALIVE_TIME", default_value = "30", value_name = "TIME",
@@ -142,6 +143,12 @@ fn directory(path: &str) -> Result<PathBuf, String> {
         Ok(_) => Err("not a directory".to_owned()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    bytes(text).ok_or_else(|| {
+        "expected a number of bytes, optionally with KiB, MiB or GiB, such as 512MiB".to_owned()
+    })
 }
 
 fn reset(word: &str) -> Result<Reset, String> {

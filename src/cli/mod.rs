@@ -8,7 +8,6 @@ mod logging;
 mod process;
 mod serve;
 mod signals;
-mod size;
 mod time;
 
 use std::error::Error;

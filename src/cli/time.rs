@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::config::duration;
 use crate::core::secs::Secs;
+use crate::settings::duration;
 
 /// Ten years: as good as for ever, and no clock overflows with it.
 pub(super) const FOREVER_SECS: u64 = 10 * 365 * 86_400;

@@ -2,7 +2,6 @@
 //! reason for it. Filled from the command line and `CPM_*` variables in `cli`.
 
 pub mod dsn;
-mod durations;
 pub mod lease;
 mod limits;
 mod pool;
@@ -11,7 +10,6 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use durations::duration;
 pub use limits::{Limits, CLIENT_CONNECTIONS, UNREAD_BYTES, UNREAD_BYTES_IN_ALL};
 pub use pool::{PoolConfig, Reset, LEAST_LIFETIME};
 

@@ -6,8 +6,8 @@ use super::keyword_value::is_blank;
 use super::modes::{Keyword, SslMode};
 use super::pair::Pair;
 use super::parameters::parameter;
-use crate::config::durations::duration;
 use crate::config::Reset;
+use crate::settings::duration;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

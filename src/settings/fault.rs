@@ -1,0 +1,76 @@
+//! What is wrong with settings.
+
+use std::fmt;
+
+use super::Origin;
+
+/// One thing that is wrong: `pool.size (clients.toml:3) must be from 1 to 1000, and is 0`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The key, with the tables it lies in: `pool.size`. Empty if the file as a whole is wrong.
+    pub key: String,
+    /// Where its value came from.
+    pub origin: Origin,
+    /// The rule that is broken, and the value where it can be no secret; it continues a sentence
+    /// that begins with the key.
+    pub rule: String,
+}
+
+impl Fault {
+    /// A fault of this key.
+    pub fn new(key: &str, origin: Origin, rule: impl Into<String>) -> Fault {
+        Fault { key: key.to_owned(), origin, rule: rule.into() }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.origin, self.key.as_str()) {
+            (origin, "") => write!(f, "{origin}: {}", self.rule),
+            (Origin::Default, key) => write!(f, "{key} {}", self.rule),
+            (origin, key) => write!(f, "{key} ({origin}) {}", self.rule),
+        }
+    }
+}
+
+/// Everything that is wrong, in the order it was found. Shown with a fault a line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults(pub Vec<Fault>);
+
+impl Faults {
+    /// Adds a fault.
+    pub fn add(&mut self, fault: Fault) {
+        self.0.push(fault);
+    }
+
+    /// Returns the value; a fault is added and becomes `None`.
+    pub fn keep<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
+        result.map_err(|fault| self.add(fault)).ok()
+    }
+
+    /// Ends the collection.
+    ///
+    /// # Errors
+    /// The faults, if there is any.
+    pub fn ended(self) -> Result<(), Faults> {
+        match self.0.is_empty() {
+            true => Ok(()),
+            false => Err(self),
+        }
+    }
+}
+
+impl From<Fault> for Faults {
+    fn from(fault: Fault) -> Faults {
+        Faults(vec![fault])
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(Fault::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for Faults {}

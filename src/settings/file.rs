@@ -1,0 +1,78 @@
+//! Reads a TOML file.
+
+mod convert;
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Fault, Faults, Origin, Table};
+
+/// A longer file is an error: nobody writes one by hand, and all of it is held in memory.
+pub const FILE_MAX_BYTES: u64 = 1 << 20;
+
+/// A file that is valid TOML.
+#[derive(Debug)]
+pub struct Document {
+    /// Its tables and values.
+    pub root: Table,
+    /// The account's group or everybody may read the file, which matters if it holds secrets.
+    pub readable_by_others: bool,
+}
+
+/// Reads a file of at most [`FILE_MAX_BYTES`].
+///
+/// # Errors
+/// The file cannot be read, is no regular file, is too long, not UTF-8 or not TOML. No part of its
+/// text is shown.
+pub fn read(path: &Path) -> Result<Document, Faults> {
+    let name = path.display().to_string();
+    let wrong = |rule: String| Faults::from(Fault::new("", Origin::Flag(name.clone()), rule));
+    let unread = |error: std::io::Error| wrong(format!("the file cannot be read: {error}"));
+    // A pipe or a device might never end, and opening a pipe might wait for ever.
+    let found = std::fs::metadata(path).map_err(unread)?;
+    if !found.is_file() {
+        return Err(wrong("must be a regular file".to_owned()));
+    }
+    let file = File::open(path).map_err(unread)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unread)?;
+    if bytes.len() as u64 > FILE_MAX_BYTES {
+        return Err(wrong(format!("the file must not be longer than {FILE_MAX_BYTES} bytes")));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| wrong("the file must be UTF-8".to_owned()))?;
+    let readable_by_others = found.permissions().mode() & 0o044 != 0;
+    Ok(Document { root: parse(&name, &text)?, readable_by_others })
+}
+
+/// Reads the text of a file of this name.
+///
+/// # Errors
+/// It is not TOML: each place, with what was expected there.
+pub fn parse(name: &str, text: &str) -> Result<Table, Faults> {
+    let lines = Lines { path: Arc::from(name), text };
+    match toml::de::DeTable::parse(text) {
+        Ok(root) => convert::table("", root.get_ref(), lines.origin(0), &lines),
+        // Its own `Display` would show the line, with any secret in it.
+        Err(error) => {
+            let at = lines.origin(error.span().map_or(0, |span| span.start));
+            Err(Faults::from(Fault::new("", at, error.message())))
+        }
+    }
+}
+
+/// Finds the line of a place in the text.
+struct Lines<'a> {
+    path: Arc<str>,
+    text: &'a str,
+}
+
+impl Lines<'_> {
+    fn origin(&self, at: usize) -> Origin {
+        let before = &self.text.as_bytes()[..at.min(self.text.len())];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        Origin::File { path: Arc::clone(&self.path), line }
+    }
+}

@@ -1,0 +1,161 @@
+//! A table of values, from which each is taken by its key. What nobody takes is unknown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{nearest, Fault, Faults, Origin, Value};
+
+/// A table of a file. Reading it means to [`take`](Self::take) every key that has a meaning, and to
+/// [`finish`](Self::finish): a key that was not taken is an error, with those that were as what is
+/// allowed.
+#[derive(Debug)]
+pub struct Table {
+    /// Its own name, with the tables it lies in: `services.users`. Empty for the whole file.
+    pub key: String,
+    /// Where it begins.
+    pub origin: Origin,
+    entries: BTreeMap<String, Entry>,
+    /// The keys that were asked for.
+    known: BTreeSet<&'static str>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Value(Value),
+    Table(Table),
+    Tables(Vec<Table>, Origin),
+}
+
+/// More keys than these are not listed: the nearest one says enough.
+const LISTED_MAX: usize = 40;
+
+impl Table {
+    /// An empty table.
+    pub(super) fn new(key: &str, origin: Origin) -> Table {
+        Table { key: key.to_owned(), origin, entries: BTreeMap::new(), known: BTreeSet::new() }
+    }
+
+    /// A key in this table, as messages name it.
+    pub fn key_of(&self, name: &str) -> String {
+        match self.key.is_empty() {
+            true => name.to_owned(),
+            false => format!("{}.{name}", self.key),
+        }
+    }
+
+    /// A fault of the table itself: of a key that is missing, say.
+    pub fn fault(&self, rule: impl Into<String>) -> Fault {
+        Fault::new(&self.key, self.origin.clone(), rule)
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// It is a table.
+    pub fn take(&mut self, name: &'static str) -> Result<Option<Value>, Fault> {
+        match self.remove(name) {
+            None => Ok(None),
+            Some(Entry::Value(value)) => Ok(Some(value)),
+            Some(other) => Err(self.wrong(name, &other, "must be a value, and is a table")),
+        }
+    }
+
+    /// The table of a name, `[name]`.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn take_table(&mut self, name: &'static str) -> Result<Option<Table>, Fault> {
+        match self.remove(name) {
+            None => Ok(None),
+            Some(Entry::Table(table)) => Ok(Some(table)),
+            Some(other) => Err(self.wrong(name, &other, "must be a table")),
+        }
+    }
+
+    /// The tables of a name that may be there several times, `[[name]]`.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn take_tables(&mut self, name: &'static str) -> Result<Vec<Table>, Fault> {
+        match self.remove(name) {
+            None => Ok(Vec::new()),
+            Some(Entry::Tables(tables, _)) => Ok(tables),
+            Some(Entry::Table(table)) => Ok(vec![table]),
+            Some(other) => Err(self.wrong(name, &other, "must be an array of tables")),
+        }
+    }
+
+    /// All tables in this one with their names, where the names are the writer's own:
+    /// `[services.NAME]`.
+    ///
+    /// # Errors
+    /// Each key that is no table.
+    pub fn into_named(self) -> Vec<(String, Result<Table, Fault>)> {
+        let named = |(name, entry): (String, Entry)| match entry {
+            Entry::Table(table) => (name, Ok(table)),
+            other => {
+                let fault =
+                    Fault::new(&dotted(&self.key, &name), other.origin(), "must be a table");
+                (name, Err(fault))
+            }
+        };
+        self.entries.into_iter().map(named).collect()
+    }
+
+    /// Adds a fault for each key that nobody took.
+    pub fn finish(self, faults: &mut Faults) {
+        for (name, entry) in &self.entries {
+            let mut rule = "is not known".to_owned();
+            let known = self.known.iter().copied();
+            if let Some(meant) = nearest(name, 0, known.clone()) {
+                rule.push_str(&format!("; did you mean {meant}?"));
+            }
+            if (1..=LISTED_MAX).contains(&self.known.len()) {
+                let known: Vec<&str> = known.collect();
+                rule.push_str(&format!(" (allowed here: {})", known.join(", ")));
+            }
+            faults.add(Fault::new(&self.key_of(name), entry.origin(), rule));
+        }
+    }
+
+    /// Adds a value under its name.
+    pub(super) fn put_value(&mut self, name: &str, value: Value) {
+        self.entries.insert(name.to_owned(), Entry::Value(value));
+    }
+
+    /// Adds a table under its name.
+    pub(super) fn put_table(&mut self, name: &str, table: Table) {
+        self.entries.insert(name.to_owned(), Entry::Table(table));
+    }
+
+    /// Adds an array of tables under its name.
+    pub(super) fn put_tables(&mut self, name: &str, tables: Vec<Table>, origin: Origin) {
+        self.entries.insert(name.to_owned(), Entry::Tables(tables, origin));
+    }
+
+    fn remove(&mut self, name: &'static str) -> Option<Entry> {
+        self.known.insert(name);
+        self.entries.remove(name)
+    }
+
+    fn wrong(&self, name: &str, entry: &Entry, rule: &str) -> Fault {
+        Fault::new(&self.key_of(name), entry.origin(), rule)
+    }
+}
+
+impl Entry {
+    fn origin(&self) -> Origin {
+        match self {
+            Entry::Value(value) => value.origin.clone(),
+            Entry::Table(table) => table.origin.clone(),
+            Entry::Tables(_, origin) => origin.clone(),
+        }
+    }
+}
+
+/// A key in a table of this name.
+pub(super) fn dotted(table: &str, name: &str) -> String {
+    match table.is_empty() {
+        true => name.to_owned(),
+        false => format!("{table}.{name}"),
+    }
+}
