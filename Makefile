@@ -11,11 +11,11 @@ CARGO ?= cargo
 BINARY = $(CARGO_TARGET_DIR)/release/connection-pool-manager
 # A client in a workspace of its own; tests/service/tonic_client.rs builds it.
 TONIC = tests/tonic-client
-# Arguments for `make demo`, as in: make demo ARGS="--help"
+# Arguments for `make demo` and `make bench`, as in: make demo ARGS="--help"
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo certs test lint doc
+.PHONY: help deps build demo certs test bench lint doc
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,10 @@ test: ## Run all tests; some start an ephemeral PostgreSQL
 	@began=$$(date +%s); $(CARGO) test --release --locked --no-run && \
 		built=$$(date +%s) && $(CARGO) test --release --locked && \
 		echo "test: built in $$((built - began)) s, run in $$(($$(date +%s) - built)) s"
+
+bench: ## Measure beside PgBouncer, pgbench and psql; arguments in ARGS (--help names them)
+	@./.ci/install-deps.sh bench
+	@$(CARGO) bench --locked --bench peers -- $(ARGS)
 
 lint: ## Check the formatting, the lints and the dependencies
 	$(CARGO) fmt --all -- --check

@@ -3,9 +3,13 @@
 # everything there it changes nothing and needs no root. It asks no questions.
 set -eu
 
-# With the word `tests`, what only the tests need too.
+# With the word `tests`, what only the tests need too; with `bench`, the benchmarks' peers.
 for_tests=
-if [ "${1:-}" = tests ]; then for_tests=yes; fi
+for_bench=
+case "${1:-}" in
+tests) for_tests=yes ;;
+bench) for_bench=yes ;;
+esac
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
@@ -23,6 +27,15 @@ has_postgres_server() {
     return 1
 }
 
+# Debian keeps it with the server's programs.
+has_pgbench() {
+    if has pgbench; then return 0; fi
+    for dir in "${CPM_PG_BIN:-/nowhere}" /usr/lib/postgresql/*/bin /usr/pgsql-*/bin; do
+        if [ -x "$dir/pgbench" ]; then return 0; fi
+    done
+    return 1
+}
+
 # Prints what is missing, one a line.
 missing() {
     for program in make cmake g++ pkg-config psql; do
@@ -34,6 +47,7 @@ missing() {
         echo "Python with venv"
     fi
     has_postgres_server || echo "PostgreSQL's server (initdb, postgres)"
+    if [ -n "$for_bench" ]; then has_pgbench || echo "pgbench"; fi
 }
 
 report() { missing | sed 's/^/  missing: /'; }
@@ -65,7 +79,7 @@ install_with_apt() {
     $apt update </dev/null || echo "install-deps: apt-get update failed, going on" >&2
     $apt install -y --no-install-recommends \
         make cmake g++ pkg-config libssl-dev zlib1g-dev postgresql postgresql-client \
-        python3 python3-venv </dev/null
+        python3 python3-venv ${for_bench:+postgresql-contrib} </dev/null
 }
 
 if ! has cargo && [ -x "${CARGO_HOME:-${HOME:-/root}/.cargo}/bin/cargo" ]; then
@@ -116,9 +130,46 @@ ensure_prometheus() {
     )
 }
 
+# As Prometheus: only the program is wanted, not the service that Debian's package runs.
+ensure_pgbouncer() {
+    if [ -z "$for_bench" ]; then return 0; fi
+    if has pgbouncer || [ -x /usr/sbin/pgbouncer ]; then return 0; fi
+    pgbouncer="${CARGO_TARGET_DIR:-target}/pgbouncer"
+    if "$pgbouncer/usr/sbin/pgbouncer" --version >/dev/null 2>&1; then return 0; fi
+    if ! has apt-get; then
+        echo "install-deps: no apt-get here; without pgbouncer in PATH the benchmarks have no such peer" >&2
+        return 0
+    fi
+    echo "install-deps: PgBouncer for the benchmarks, in $pgbouncer"
+    rm -rf "$pgbouncer"
+    mkdir -p "$pgbouncer"
+    (
+        cd "$pgbouncer"
+        fetch="apt-get -o Acquire::Retries=3 download pgbouncer"
+        if ! $fetch </dev/null; then
+            # The lists may be old, or not there at all.
+            find_root
+            $as_root apt-get update </dev/null
+            $fetch </dev/null
+        fi
+        dpkg --fsys-tarfile pgbouncer_*.deb | tar -x ./usr/sbin
+        if ! usr/sbin/pgbouncer --version >/dev/null 2>&1; then
+            # Of what it depends on, the libraries.
+            find_root
+            libraries=$(dpkg-deb -f pgbouncer_*.deb Depends | tr ',' '\n' |
+                sed -n 's/^ *\(lib[^ |]*\).*/\1/p')
+            $as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 \
+                install -y --no-install-recommends $libraries </dev/null
+        fi
+        rm -f pgbouncer_*.deb
+        usr/sbin/pgbouncer --version >/dev/null
+    )
+}
+
 ensure_what_lies_beside_the_build() {
     ensure_python_packages
     ensure_prometheus
+    ensure_pgbouncer
 }
 
 if [ -z "$(missing)" ]; then

@@ -1,0 +1,99 @@
+//! What is measured: the service and its peer before one PostgreSQL, all on this machine.
+
+use std::time::Duration;
+
+use connection_pool_manager::embedded::{Embedded, Options as Postgres};
+use connection_pool_manager::proto::connection_pool::ConnectionRequest;
+
+use crate::figures::Round;
+use crate::harness::{binary, without_settings, Service};
+use crate::load::{self, Caller, Callers, Task};
+use crate::machine::ends_with_us;
+use crate::pgbench;
+use crate::pgbouncer::PgBouncer;
+use crate::process::Processes;
+use crate::Answer;
+
+/// The tenant, its role and its database.
+pub const NAME: &str = "bench";
+pub const PASSWORD: &str = "bench";
+/// Backends that either pool may have.
+pub const POOL: usize = 20;
+/// Scale of pgbench's tables: as many times 100 000 accounts.
+pub const SCALE: usize = 10;
+
+pub struct Bench {
+    pub processes: Processes,
+    _service: Service,
+    pub pgbouncer: Option<PgBouncer>,
+    pub callers: Callers,
+    pub dsn: String,
+    pub postgres: Embedded,
+}
+
+/// The service as an operator runs it: the harness would have it log more.
+pub fn serve(arguments: &[&str]) -> Service {
+    let mut command = without_settings(ends_with_us("env".as_ref(), None));
+    command.args(["-u", "RUST_LOG"]).arg(binary());
+    Service::run(command, arguments)
+}
+
+impl Bench {
+    pub fn start() -> Answer<Bench> {
+        let extra = [("shared_buffers", "256MB"), ("max_wal_size", "4GB")];
+        let extra = extra.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let postgres = Embedded::start(Postgres { extra, ..Postgres::default() })?;
+        postgres.create_tenant(NAME, PASSWORD)?;
+        pgbench::make_tables(postgres.port(), SCALE)?;
+        postgres.sql(NAME, "vacuum analyze; checkpoint")?;
+        let pgbouncer = PgBouncer::start(&postgres)?;
+        let dsn = format!(
+            "{} sslmode=require pool_max_conns={POOL} pool_min_conns=0",
+            postgres.tenant_dsn(NAME, PASSWORD)
+        );
+        let service = serve(&[]);
+        let trust = std::fs::read(service.certs.path().join("cert.pem"))?;
+        let processes = Processes {
+            service: Some(service.pid().unsigned_abs()),
+            postmaster: postgres.postmaster_pid().map(i32::unsigned_abs),
+            pgbouncer: pgbouncer.as_ref().map(PgBouncer::pid),
+        };
+        let callers = Callers::new(service.port, trust);
+        Ok(Bench { processes, _service: service, pgbouncer, callers, dsn, postgres })
+    }
+
+    /// Runs the tasks of these callers and watches the processes meanwhile.
+    pub fn run(&self, callers: &[Caller], tasks: Vec<Task>, length: Duration) -> Round {
+        let own = std::process::id();
+        let before = self.processes.used(own);
+        let mut round = load::run(callers, tasks, length);
+        round.cpu = self.processes.used(own).since(before);
+        round
+    }
+
+    /// A lease for each caller, to be given back by [`Bench::release`].
+    pub fn lease(&self, callers: &[Caller]) -> Answer<Vec<String>> {
+        let lease = |caller: &Caller| Ok(caller.client.acquire(NAME, &self.dsn)?.connection_id);
+        callers.iter().map(lease).collect()
+    }
+
+    pub fn release(&self, callers: &[Caller], leases: &[String]) -> Answer<()> {
+        for (caller, lease) in callers.iter().zip(leases) {
+            caller.client.release(lease)?;
+        }
+        Ok(())
+    }
+
+    pub fn request(&self) -> ConnectionRequest {
+        ConnectionRequest {
+            tenant_id: NAME.to_owned(),
+            dsn: self.dsn.clone(),
+            ..ConnectionRequest::default()
+        }
+    }
+
+    /// PgBouncer's port.
+    pub fn peer(&self) -> Answer<u16> {
+        Ok(self.pgbouncer.as_ref().ok_or("PgBouncer is not installed: see `make bench`")?.port)
+    }
+}
