@@ -31,6 +31,10 @@ const NOTIFICATIONS_MAX: usize = 4 << 20;
 const NOTIFICATION_COST: usize = 128;
 /// A payload has less than 8 kB.
 const NOTIFICATION_MAX: usize = 64 << 10;
+/// A statement with more notices than this is read slowly: a pause is due after each
+/// `NOTICES_BETWEEN_PAUSES` of them.
+const NOTICES_AT_ONCE: usize = 1000;
+const NOTICES_BETWEEN_PAUSES: usize = 10;
 /// The bytes of an unfinished message that are not counted. A read has 16 KiB.
 const UNCOUNTED: usize = 64 << 10;
 
@@ -104,6 +108,14 @@ impl Bounds {
     pub fn is_flooded(&self) -> bool {
         matches!(self.asked, Asked::Statement(messages, bytes)
             if messages > NOTICES_MAX || bytes > NOTICES_BYTES)
+    }
+
+    /// True if reading must pause after the notice that was read last. A statement that is
+    /// to be cancelled for its notices is read to its end without pauses.
+    pub fn is_pause_due(&self) -> bool {
+        matches!(self.asked, Asked::Statement(messages, _)
+            if (NOTICES_AT_ONCE..=NOTICES_MAX).contains(&messages)
+                && messages % NOTICES_BETWEEN_PAUSES == 0)
     }
 
     /// Checks a message that begins, with so many bytes after its header.

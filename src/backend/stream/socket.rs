@@ -117,6 +117,16 @@ impl Socket {
         }
     }
 
+    /// Waits for `moment`, or until the connection is aborted or reset.
+    pub fn pause(&self, moment: Duration) {
+        // Without events poll reports only that the connection is gone.
+        let mut own = [PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::empty())];
+        if let Ok(moment) = Timespec::try_from(moment) {
+            // An interruption ends the pause early.
+            let _ = poll(&mut own, Some(&moment));
+        }
+    }
+
     /// Limits the wait while the session is being started.
     fn start(&self) -> io::Result<()> {
         if !self.is_starting() {

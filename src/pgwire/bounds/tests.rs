@@ -190,6 +190,24 @@ fn a_statement_has_so_many_notices_and_no_more() {
 }
 
 #[test]
+fn reading_pauses_after_every_tenth_of_many_notices_until_they_are_too_many() {
+    let mut stream = Stream::running();
+    let notice = message(b'N', b"\0");
+    let mut pauses_in = |notices: usize| {
+        let due = (0..notices).filter(|_| {
+            stream.read(&notice);
+            stream.bounds.is_pause_due()
+        });
+        due.count()
+    };
+    let (few, many, too_many) = (pauses_in(999), pauses_in(9_001), pauses_in(5_000));
+    assert_eq!((few, many, too_many), (0, 901, 0));
+    stream.bounds.start_statement();
+    stream.read(&notice);
+    assert!(!stream.bounds.is_pause_due());
+}
+
+#[test]
 fn settings_are_bounded_by_what_is_kept_of_them() {
     let setting = |name: &str, value: &str| message(b'S', format!("{name}\0{value}\0").as_bytes());
     let mut stream = Stream::running();
