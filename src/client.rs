@@ -43,6 +43,7 @@ mod pool;
 
 mod call;
 mod connection;
+mod context;
 mod keeper;
 mod shared;
 
@@ -63,20 +64,26 @@ mod config;
 mod endpoint;
 mod error;
 mod lineup;
+mod metrics;
+mod observer;
+mod options;
+mod reporter;
 mod retry;
 mod spread;
 mod status;
 
 pub use balance::Balance;
-pub use call::CallOptions;
 pub use call_error::{Code, Delivery, Error, RpcError};
 pub use config::{
-    BreakerConfig, CallConfig, Checked, ConnectionConfig, PoolConfig, RetryConfig, ServiceConfig,
-    Tls, TlsMode,
+    BreakerConfig, CallConfig, Checked, ConnectionConfig, EventsConfig, PoolConfig, RetryConfig,
+    ServiceConfig, Tls, TlsMode,
 };
 pub use connection::Connection;
 pub use endpoint::{Endpoint, Scheme};
 pub use error::{ConfigError, Fault, Holder, PoolError};
 pub use manager::ConnectionManager;
+pub use metrics::ClientMetrics;
+pub use observer::{Event, Observer};
+pub use options::CallOptions;
 pub use pool::{Pool, Ready};
 pub use status::{ConnectionStatus, PoolMetrics, PoolStatus, ServiceHealth};

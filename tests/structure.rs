@@ -283,7 +283,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("r2d2", &["backend", "pool"]),
     ("grpcio", &["rpc", "client.rs", "client", "cli/demo.rs", "proto.rs"]),
     ("tiny_http", &["http"]),
-    ("prometheus", &["http", "metrics.rs", "metrics"]),
+    ("prometheus", &["http", "metrics.rs", "metrics", "client/metrics.rs", "client/metrics"]),
     ("clap", &["cli"]),
     ("toml", &["settings"]),
     ("signal_hook", &["cli"]),

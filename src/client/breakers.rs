@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use super::call_error::{Code, Error};
 use super::config::BreakerConfig;
+use super::error::PoolError;
 use crate::clock;
-use crate::core::breaker::{Breaker, Settings, Ticket, Verdict};
+use crate::core::breaker::{Breaker, Change, Phase, Settings, Ticket, Verdict};
 use crate::lock::Leaf;
 
 /// The methods of one service that have a breaker; more are not guarded.
@@ -61,27 +63,49 @@ impl Breakers {
         };
         Ok(Pass { breakers: self, method, ticket })
     }
+
+    /// The methods that have been called, with what metrics say of their breakers: 0 closed,
+    /// 1 open, 2 half-open, which one is while a probe is out.
+    pub(super) fn states(&self) -> Vec<(String, u8)> {
+        let number = |breaker: &Breaker| match breaker.phase() {
+            Phase::Closed => 0,
+            Phase::Open if breaker.next_probe().is_some() => 1,
+            Phase::Open | Phase::HalfOpen => 2,
+        };
+        let known = self.known.lock();
+        known.iter().map(|(method, breaker)| (method.clone(), number(breaker))).collect()
+    }
+}
+
+/// What a call that failed says of the service.
+pub(super) fn verdict(error: &Error) -> Verdict {
+    match error {
+        Error::Rpc(error) => match error.code {
+            Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => Verdict::Bad,
+            // It has answered.
+            _ => Verdict::Good,
+        },
+        Error::Pool(PoolError::NotConnected { .. }) => Verdict::Bad,
+        Error::Pool(_) => Verdict::Neither,
+    }
 }
 
 impl Pass<'_> {
-    /// Says what came of the call.
-    pub(super) fn settle(mut self, verdict: Verdict) {
-        self.end(verdict);
+    /// Says what came of the call. Returns whether that has opened or closed the breaker.
+    pub(super) fn settle(mut self, verdict: Verdict) -> Option<Change> {
+        self.end(verdict)
     }
 
-    fn end(&mut self, verdict: Verdict) {
-        let Some(ticket) = self.ticket.take() else {
-            return;
-        };
-        if let Some(breaker) = self.breakers.known.lock().get_mut(self.method) {
-            // Whether that has opened or closed it shows with the next call.
-            let _ = breaker.settle(ticket, verdict, clock::now(), 0.0);
-        }
+    fn end(&mut self, verdict: Verdict) -> Option<Change> {
+        let ticket = self.ticket.take()?;
+        let mut known = self.breakers.known.lock();
+        known.get_mut(self.method)?.settle(ticket, verdict, clock::now(), 0.0)
     }
 }
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        self.end(Verdict::Neither);
+        // What says nothing changes nothing.
+        let _ = self.end(Verdict::Neither);
     }
 }

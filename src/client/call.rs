@@ -1,15 +1,20 @@
 //! The way of a call: breaker, then attempts, each on a connection of its own.
 
+use std::cell::Cell;
 use std::panic::{catch_unwind, AssertUnwindSafe, Location};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use grpcio::{CallOption, Channel, Client, ClientUnaryReceiver, Metadata, MetadataBuilder, Method};
+use grpcio::{CallOption, Channel, Client, ClientUnaryReceiver, Method};
 
+use super::breakers::{self, Pass};
 use super::call_error::{delivery, Code, Delivery, Error, RpcError};
 use super::connection::Connection;
 use super::error::PoolError;
+use super::metrics::MethodMeter;
+use super::options::CallOptions;
 use super::pool::Pool;
+use super::reporter::Ended;
 use super::retry::{self, Failure};
 use super::runtime;
 use super::shared::Patience;
@@ -20,60 +25,6 @@ use crate::core::breaker::Verdict;
 /// gRPC ends a call at its deadline itself, and is waited for a little longer.
 const MARGIN: Duration = Duration::from_millis(100);
 
-/// How one call is made.
-#[derive(Clone, Debug, Default)]
-pub struct CallOptions {
-    timeout: Option<Duration>,
-    idempotent: bool,
-    wait_for_ready: bool,
-    metadata: Option<Metadata>,
-}
-
-impl CallOptions {
-    /// As the service's settings say; not idempotent.
-    pub fn new() -> CallOptions {
-        CallOptions::default()
-    }
-
-    /// The whole call, with all attempts and pauses, takes at most so long.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> CallOptions {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// Making the call twice does no harm, so that it may be repeated when nobody knows whether
-    /// the server got it.
-    #[must_use]
-    pub fn idempotent(mut self) -> CallOptions {
-        self.idempotent = true;
-        self
-    }
-
-    /// Waits while nothing is connected, instead of failing at once.
-    #[must_use]
-    pub fn wait_for_ready(mut self) -> CallOptions {
-        self.wait_for_ready = true;
-        self
-    }
-
-    /// Sends these with the call.
-    ///
-    /// # Errors
-    /// If gRPC does not take a key or a value; keys that begin with `grpc-` are gRPC's own.
-    pub fn metadata(mut self, pairs: &[(&str, &str)]) -> Result<CallOptions, grpcio::Error> {
-        let mut builder = MetadataBuilder::new();
-        for (key, value) in pairs {
-            if key.to_ascii_lowercase().starts_with("grpc-") {
-                return Err(grpcio::Error::InvalidMetadata(format!("{key} is gRPC's own")));
-            }
-            builder.add_str(key, value)?;
-        }
-        self.metadata = Some(builder.build());
-        Ok(self)
-    }
-}
-
 /// A call that is under way.
 struct Call<'a> {
     pool: &'a Pool,
@@ -82,6 +33,8 @@ struct Call<'a> {
     begun: Instant,
     deadline: Option<Instant>,
     at: &'static Location<'static>,
+    meter: MethodMeter,
+    attempts: Cell<u32>,
 }
 
 impl Pool {
@@ -129,10 +82,28 @@ impl<'a> Call<'a> {
         let timeout = options.timeout.or(pool.shared().config.call.timeout);
         // What is too far away for the clock is no limit.
         let deadline = timeout.and_then(|timeout| begun.checked_add(timeout));
-        Call { pool, method, options, begun, deadline, at }
+        let meter = pool.shared().reporter.meter().method(method);
+        Call { pool, method, options, begun, deadline, at, meter, attempts: Cell::new(0) }
     }
 
     fn run<R>(
+        &self,
+        start: impl FnMut(&Client, CallOption) -> grpcio::Result<ClientUnaryReceiver<R>>,
+    ) -> Result<R, Error> {
+        let result = self.repeat(start);
+        self.pool.shared().reporter.call(
+            &self.meter,
+            &Ended {
+                method: self.method,
+                code: result.as_ref().err().map_or(Code::Ok, Error::code),
+                attempts: self.attempts.get(),
+                took: clock::now().saturating_duration_since(self.begun),
+            },
+        );
+        result
+    }
+
+    fn repeat<R>(
         &self,
         mut start: impl FnMut(&Client, CallOption) -> grpcio::Result<ClientUnaryReceiver<R>>,
     ) -> Result<R, Error> {
@@ -141,6 +112,7 @@ impl<'a> Call<'a> {
             return Err(PoolError::OnGrpcThread.into());
         }
         let pass = shared.breakers.enter(self.method, self.begun).map_err(|next| {
+            self.meter.rejected();
             let message = format!("circuit breaker is open; next probe in {} ms", next.as_millis());
             Error::from(self.error(Code::Unavailable, message, Delivery::NotSent, 0))
         })?;
@@ -148,24 +120,28 @@ impl<'a> Call<'a> {
         let (mut attempt, mut avoid) = (0, None);
         loop {
             attempt += 1;
+            self.attempts.set(attempt);
             let tried = match self.connect(avoid) {
                 Ok(connection) => {
                     avoid = Some(connection.address_number());
-                    self.attempt(&connection, attempt, &mut start)
+                    let tried = self.attempt(&connection, attempt, &mut start);
+                    self.meter.attempt(tried.as_ref().err().map_or(Code::Ok, Error::code));
+                    tried
                 }
                 Err(error) => Err(Error::Pool(error)),
             };
             let error = match tried {
                 Ok(answer) => {
-                    pass.settle(Verdict::Good);
+                    self.settle(pass, Verdict::Good);
                     return Ok(answer);
                 }
                 Err(error) => error,
             };
             let Some(pause) = self.pause(&error, attempt) else {
-                pass.settle(self.verdict(&error));
+                self.settle(pass, breakers::verdict(&error));
                 return Err(error);
             };
+            self.meter.retry();
             self.rest(pause);
         }
     }
@@ -249,11 +225,30 @@ impl<'a> Call<'a> {
             },
             Error::Pool(_) => return None,
         };
-        let pause = retry::pause(config, self.options.idempotent, failure, shared.chance())?;
+        let meter = shared.reporter.meter();
+        let idempotent = self.options.idempotent;
+        let Some(pause) = retry::pause(config, idempotent, failure, shared.chance()) else {
+            if !idempotent && retry::pause(config, true, failure, 0).is_some() {
+                meter.retry_refused("not_idempotent");
+            }
+            return None;
+        };
         let now = clock::now();
-        let fits = self.deadline.is_none_or(|deadline| now + pause < deadline);
-        let may = fits && shared.budget.lock().repeat(now);
+        if self.deadline.is_some_and(|deadline| now + pause >= deadline) {
+            meter.retry_refused("deadline");
+            return None;
+        }
+        let may = shared.budget.lock().repeat(now);
+        if !may {
+            meter.retry_refused("budget");
+        }
         may.then_some(pause)
+    }
+
+    fn settle(&self, pass: Pass<'_>, verdict: Verdict) {
+        if let Some(change) = pass.settle(verdict) {
+            self.pool.shared().reporter.breaker(self.method, change);
+        }
     }
 
     /// Waits for so long; nobody can ask a thread that waits for an answer to stop.
@@ -261,21 +256,6 @@ impl<'a> Call<'a> {
         if !pause.is_zero() {
             let until = clock::now() + pause;
             wait(pin!(std::future::pending::<()>()), Some(until));
-        }
-    }
-
-    /// What the call says of the service.
-    fn verdict(&self, error: &Error) -> Verdict {
-        match error {
-            Error::Rpc(error) => match error.code {
-                Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => {
-                    Verdict::Bad
-                }
-                // It has answered.
-                _ => Verdict::Good,
-            },
-            Error::Pool(PoolError::NotConnected { .. }) => Verdict::Bad,
-            Error::Pool(_) => Verdict::Neither,
         }
     }
 

@@ -52,7 +52,7 @@ pub enum Delivery {
 }
 
 macro_rules! codes {
-    ($($code:ident = $number:literal, $text:literal;)+) => {
+    ($($code:ident = $number:literal, $text:literal, $go:literal;)+) => {
         /// gRPC's codes.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Code {
@@ -77,28 +77,36 @@ macro_rules! codes {
                     Code::Other(_) => "OTHER",
                 }
             }
+
+            /// Its name in Go, which metrics of clients have everywhere.
+            pub fn go_name(self) -> &'static str {
+                match self {
+                    $(Code::$code => $go,)+
+                    Code::Other(_) => "Other",
+                }
+            }
         }
     };
 }
 
 codes! {
-    Ok = 0, "OK";
-    Cancelled = 1, "CANCELLED";
-    Unknown = 2, "UNKNOWN";
-    InvalidArgument = 3, "INVALID_ARGUMENT";
-    DeadlineExceeded = 4, "DEADLINE_EXCEEDED";
-    NotFound = 5, "NOT_FOUND";
-    AlreadyExists = 6, "ALREADY_EXISTS";
-    PermissionDenied = 7, "PERMISSION_DENIED";
-    ResourceExhausted = 8, "RESOURCE_EXHAUSTED";
-    FailedPrecondition = 9, "FAILED_PRECONDITION";
-    Aborted = 10, "ABORTED";
-    OutOfRange = 11, "OUT_OF_RANGE";
-    Unimplemented = 12, "UNIMPLEMENTED";
-    Internal = 13, "INTERNAL";
-    Unavailable = 14, "UNAVAILABLE";
-    DataLoss = 15, "DATA_LOSS";
-    Unauthenticated = 16, "UNAUTHENTICATED";
+    Ok = 0, "OK", "OK";
+    Cancelled = 1, "CANCELLED", "Canceled";
+    Unknown = 2, "UNKNOWN", "Unknown";
+    InvalidArgument = 3, "INVALID_ARGUMENT", "InvalidArgument";
+    DeadlineExceeded = 4, "DEADLINE_EXCEEDED", "DeadlineExceeded";
+    NotFound = 5, "NOT_FOUND", "NotFound";
+    AlreadyExists = 6, "ALREADY_EXISTS", "AlreadyExists";
+    PermissionDenied = 7, "PERMISSION_DENIED", "PermissionDenied";
+    ResourceExhausted = 8, "RESOURCE_EXHAUSTED", "ResourceExhausted";
+    FailedPrecondition = 9, "FAILED_PRECONDITION", "FailedPrecondition";
+    Aborted = 10, "ABORTED", "Aborted";
+    OutOfRange = 11, "OUT_OF_RANGE", "OutOfRange";
+    Unimplemented = 12, "UNIMPLEMENTED", "Unimplemented";
+    Internal = 13, "INTERNAL", "Internal";
+    Unavailable = 14, "UNAVAILABLE", "Unavailable";
+    DataLoss = 15, "DATA_LOSS", "DataLoss";
+    Unauthenticated = 16, "UNAUTHENTICATED", "Unauthenticated";
 }
 
 impl RpcError {
@@ -130,6 +138,26 @@ pub(super) fn delivery(status: &RpcStatus) -> Delivery {
         Delivery::NotSent
     } else {
         Delivery::Unknown
+    }
+}
+
+impl Error {
+    /// gRPC's code, or the one that says most nearly why there was no connection.
+    pub fn code(&self) -> Code {
+        match self {
+            Error::Rpc(error) => error.code,
+            Error::Pool(error) => match error {
+                PoolError::NotConnected { .. } => Code::Unavailable,
+                PoolError::CheckoutTimeout { .. } | PoolError::DeadlineExceeded { .. } => {
+                    Code::DeadlineExceeded
+                }
+                PoolError::TooManyWaiters { .. } | PoolError::NoThread { .. } => {
+                    Code::ResourceExhausted
+                }
+                PoolError::Closed { .. } => Code::Cancelled,
+                _ => Code::FailedPrecondition,
+            },
+        }
     }
 }
 
@@ -196,5 +224,6 @@ mod tests {
     fn codes_have_the_numbers_and_names_of_grpc_and_others_stay_as_they_came() {
         assert_eq!((Code::of(14), Code::of(0)), (Code::Unavailable, Code::Ok));
         assert_eq!((Code::of(99), Code::of(16).as_str()), (Code::Other(99), "UNAUTHENTICATED"));
+        assert_eq!((Code::of(0).go_name(), Code::of(1).go_name()), ("OK", "Canceled"));
     }
 }

@@ -9,7 +9,7 @@
 use std::ffi::CString;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use grpcio::{
@@ -38,6 +38,9 @@ pub(super) struct Link {
     client: Client,
     /// Why it could not be connected. Held for a few instructions.
     failure: Leaf<Option<String>>,
+    /// Since when its connection stands, as far as that was told. Held likewise.
+    stands: Leaf<Option<Instant>>,
+    address: usize,
 }
 
 /// How the connection of a link is.
@@ -71,6 +74,21 @@ impl Link {
             (None, ConnectivityState::GRPC_CHANNEL_IDLE) => State::Idle,
             (None, _) => State::Connecting,
         }
+    }
+
+    /// The number of its address.
+    pub(super) fn address(&self) -> usize {
+        self.address
+    }
+
+    /// Its connection stands since then.
+    pub(super) fn stood(&self, since: Instant) {
+        *self.stands.lock() = Some(since);
+    }
+
+    /// Its connection has ended. Since when it stood, the first time that somebody asks.
+    pub(super) fn fell(&self) -> Option<Instant> {
+        self.stands.lock().take()
     }
 
     /// Connects, if it is not connected: nothing else does, until somebody calls.
@@ -195,7 +213,8 @@ impl Dialer {
         }
         let channel = builder.connect(&endpoint.target());
         let client = Client::new(channel.clone());
-        let link = Arc::new(Link { channel, client, failure: Leaf::new(None) });
+        let (failure, stands) = (Leaf::new(None), Leaf::new(None));
+        let link = Arc::new(Link { channel, client, failure, stands, address });
         link.poke();
         let watching = watch(Arc::downgrade(&link), self.bell.clone());
         // A panic on gRPC's thread would end its queue for good.

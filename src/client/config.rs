@@ -31,6 +31,15 @@ pub struct ServiceConfig {
     pub retry: Option<RetryConfig>,
     /// When calls are refused because the last ones have failed; `None`: never.
     pub breaker: Option<BreakerConfig>,
+    /// What observers are told.
+    pub events: EventsConfig,
+    /// Whether the log has lines of the service. Default true.
+    pub enable_logging: bool,
+    /// Whether the service is counted. Default true.
+    pub enable_metrics: bool,
+    /// Whether connections that cannot be made are written at DEBUG instead of WARN. Default
+    /// false.
+    pub suppress_connection_errors: bool,
 }
 
 /// How connections are secured.
@@ -116,6 +125,15 @@ pub struct CallConfig {
     pub wait_for_ready: bool,
 }
 
+/// What observers are told, beside what always is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventsConfig {
+    /// The part of checkouts that are told, by chance. 0 to 1, default 1.
+    pub sample_rate: f64,
+    /// The status is told so often. Default `None`: never.
+    pub status_interval: Option<Duration>,
+}
+
 /// How failed calls are repeated. Repeats of a service are at most a fifth of its calls and ten a
 /// second, and 100 in one burst.
 #[derive(Clone, Debug, PartialEq)]
@@ -157,6 +175,12 @@ impl Default for RetryConfig {
             codes: codes.to_vec(),
             not_sent: true,
         }
+    }
+}
+
+impl Default for EventsConfig {
+    fn default() -> Self {
+        EventsConfig { sample_rate: 1.0, status_interval: None }
     }
 }
 

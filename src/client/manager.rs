@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use super::config::ServiceConfig;
 use super::connection::Connection;
+use super::context::Context;
 use super::endpoint::Endpoint;
 use super::error::{ConfigError, Fault, PoolError};
-use super::keeper::Keeper;
+use super::metrics::ClientMetrics;
+use super::observer::Observer;
 use super::pool::{Pool, Ready};
 use super::status::ServiceHealth;
 use crate::clock;
@@ -20,7 +22,7 @@ use crate::clock;
 pub struct ConnectionManager(Arc<Services>);
 
 struct Services {
-    keeper: Arc<Keeper>,
+    context: Context,
     /// Not held over a call into a pool.
     pools: RwLock<BTreeMap<String, Known>>,
 }
@@ -56,8 +58,26 @@ impl ConnectionManager {
     /// # Errors
     /// If the system has no thread left.
     pub fn new() -> Result<ConnectionManager, PoolError> {
-        let keeper = Arc::new(Keeper::start()?);
-        Ok(ConnectionManager(Arc::new(Services { keeper, pools: RwLock::default() })))
+        ConnectionManager::with_metrics(ClientMetrics::new())
+    }
+
+    /// The same, counted in these metrics, which other managers may share.
+    ///
+    /// # Errors
+    /// If the system has no thread left.
+    pub fn with_metrics(metrics: ClientMetrics) -> Result<ConnectionManager, PoolError> {
+        let context = Context::with(metrics)?;
+        Ok(ConnectionManager(Arc::new(Services { context, pools: RwLock::default() })))
+    }
+
+    /// The metrics of all its services.
+    pub fn metrics(&self) -> &ClientMetrics {
+        &self.0.context.metrics
+    }
+
+    /// Tells `observer` of what happens from now on.
+    pub fn on_event(&self, observer: impl Observer + 'static) {
+        self.0.context.observers.add(Arc::new(observer));
     }
 
     /// Adds a service, and begins to connect. Does not wait.
@@ -78,7 +98,7 @@ impl ConnectionManager {
         if self.0.read(service).is_some() {
             return Err(fault(service, "was added before"));
         }
-        let pool = Pool::new(service, config, Arc::clone(&self.0.keeper))?;
+        let pool = Pool::new(service, config, &self.0.context)?;
         let known = Known { pool: pool.clone(), by_address };
         let mut pools = self.0.write();
         // Somebody may have added it meanwhile; the first one stays.

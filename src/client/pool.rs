@@ -2,18 +2,18 @@
 
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::channel::Dialer;
 use super::config::ServiceConfig;
 use super::connection::Connection;
-use super::error::{Holder, PoolError};
+use super::context::Context;
+use super::error::PoolError;
 use super::keeper::Keeper;
 use super::runtime;
-use super::shared::{Patience, Shared};
-use super::status::{ConnectionStatus, PoolMetrics, PoolStatus, ServiceHealth};
+use super::shared::{Patience, Shared, NOT_YET};
+use super::status::{PoolMetrics, PoolStatus, ServiceHealth};
 use crate::clock;
 
 /// The connections to one service. Cheap to clone; the last clone that goes stops it.
@@ -49,28 +49,26 @@ impl Pool {
     /// # Errors
     /// What is wrong with the settings, or what the last attempt to connect failed with.
     pub fn open(service: &str, config: &ServiceConfig) -> Result<Pool, PoolError> {
-        let pool = Pool::new(service, config, Arc::new(Keeper::start()?))?;
+        let pool = Pool::new(service, config, &Context::new()?)?;
         pool.await_ready(Ready::One, config.pool.open_timeout)?;
         Ok(pool)
     }
 
-    /// A pool whose connections are dialled by this keeper. Does not wait.
+    /// A pool whose connections are dialled by this context's keeper. Does not wait.
     pub(super) fn new(
         service: &str,
         config: &ServiceConfig,
-        keeper: Arc<Keeper>,
+        context: &Context,
     ) -> Result<Pool, PoolError> {
         let checked = config.check()?;
+        let Context { keeper, .. } = context;
         let dialer = Dialer::new(runtime::environment(), &checked, keeper.bell())?;
-        let shared = Shared::new(service, &checked, dialer, keeper.bell(), clock::now());
+        let reporter = context.reporter(service, config);
+        let shared = Shared::new(service, &checked, dialer, keeper.bell(), reporter, clock::now());
         let shared = Arc::new(shared);
-        keeper.keep(&shared);
-        log::info!(
-            "event=client_pool_started service={service} addresses={} size={}",
-            checked.endpoints.len(),
-            config.pool.size
-        );
-        Ok(Pool(Arc::new(Handle { shared, _keeper: keeper })))
+        context.watch(&shared);
+        shared.reporter.started(checked.endpoints.len(), config.pool.size);
+        Ok(Pool(Arc::new(Handle { shared, _keeper: Arc::clone(keeper) })))
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -162,72 +160,26 @@ impl Pool {
             true => Ok(()),
             false => Err(PoolError::NotConnected {
                 service,
-                last_error: self.last_error().unwrap_or_else(|| NOT_YET.to_owned()),
+                last_error: shared.last_error().unwrap_or_else(|| NOT_YET.to_owned()),
                 down_for: clock::now().saturating_duration_since(begun),
                 next_try: Duration::ZERO,
             }),
         }
     }
 
-    fn last_error(&self) -> Option<String> {
-        self.shared().counts().last_error
-    }
-
     /// The figures.
     pub fn metrics(&self) -> PoolMetrics {
-        let shared = self.shared();
-        let (counts, numbers) = (shared.counts(), &shared.numbers);
-        PoolMetrics {
-            size: counts.size,
-            connected: counts.ready,
-            lent: counts.lent,
-            waiting: counts.waiting,
-            checkouts: numbers.checkouts.load(Ordering::Relaxed),
-            checkout_failures: numbers.checkout_failures.load(Ordering::Relaxed),
-            connects: numbers.connects.load(Ordering::Relaxed),
-            connect_failures: numbers.connect_failures.load(Ordering::Relaxed),
-            disconnects: numbers.disconnects.load(Ordering::Relaxed),
-        }
+        self.shared().metrics()
     }
 
     /// The figures, and every connection.
     pub fn status(&self) -> PoolStatus {
-        let shared = self.shared();
-        let now = clock::now();
-        let connections = shared.views().into_iter().map(|view| ConnectionStatus {
-            address: shared
-                .dialer
-                .endpoint(view.address)
-                .map(ToString::to_string)
-                .unwrap_or_default(),
-            state: view.state,
-            age: view.since.map(|since| now.saturating_duration_since(since)),
-            lent: view.lent,
-            served: view.served,
-            holder: view.loan.and_then(|loan| {
-                let held = now.saturating_duration_since(loan.since);
-                Some(Holder { at: loan.at?, held })
-            }),
-        });
-        let connections = connections.collect();
-        let (metrics, last_error) = (self.metrics(), self.last_error());
-        PoolStatus { service: self.service().to_owned(), metrics, last_error, connections }
+        self.shared().status()
     }
 
     /// Whether a connection stands, and why not.
     pub fn health(&self) -> ServiceHealth {
-        let PoolMetrics { size, connected, lent, connect_failures, .. } = self.metrics();
-        let healthy = connected > 0;
-        let error = (!healthy).then(|| self.last_error().unwrap_or_else(|| NOT_YET.to_owned()));
-        ServiceHealth {
-            healthy,
-            state: if healthy { "Connected" } else { "NotConnected" },
-            error,
-            message: format!(
-                "Connection pool: {connected}/{size} connections active, {lent} lent, \
-                 {connect_failures} connects failed"
-            ),
-        }
+        self.shared().health()
     }
 
     /// Stops the pool: nothing is lent any more, waiters are answered, and connections are
@@ -243,9 +195,6 @@ impl Pool {
         self.shared().wait_until(until, |counts| counts.lent == 0)
     }
 }
-
-/// What is said before the first attempt to connect has ended.
-const NOT_YET: &str = "connection not established yet";
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

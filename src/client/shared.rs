@@ -1,9 +1,10 @@
 //! What the handles, the guards and the keeper of one pool share.
 
 mod checkout;
+mod report;
 mod upkeep;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
@@ -14,11 +15,13 @@ use super::channel::{Dialer, Link};
 use super::config::{Checked, ServiceConfig};
 use super::dice::Dice;
 use super::lineup::{Duty, Lineup, Pauses, Settings, View};
+use super::reporter::Reporter;
 use super::seat::Seat;
 use crate::clock;
 use crate::lock::{Leaf, LeafGuard};
 
 pub(super) use checkout::Patience;
+pub(super) use report::NOT_YET;
 
 type Line = Lineup<Arc<Link>, Arc<Seat>>;
 
@@ -27,7 +30,7 @@ pub(super) struct Shared {
     pub(super) service: String,
     pub(super) config: ServiceConfig,
     pub(super) dialer: Dialer,
-    pub(super) numbers: Numbers,
+    pub(super) reporter: Reporter,
     pub(super) breakers: Breakers,
     /// Of repeats.
     pub(super) budget: Leaf<Budget>,
@@ -36,23 +39,11 @@ pub(super) struct Shared {
     closed: AtomicBool,
     /// Guards who has what. Never held over gRPC, a log line or the drop of a channel.
     lineup: Leaf<Line>,
+    /// When observers were last told of the status. Held for a few instructions.
+    told: Leaf<Instant>,
     /// Counts the changes that somebody may wait for. Nothing is done under its lock.
     changes: Leaf<u64>,
     changed: Condvar,
-}
-
-/// What is counted.
-#[derive(Debug, Default)]
-pub(super) struct Numbers {
-    pub(super) checkouts: AtomicU64,
-    pub(super) checkout_failures: AtomicU64,
-    pub(super) connects: AtomicU64,
-    pub(super) connect_failures: AtomicU64,
-    pub(super) disconnects: AtomicU64,
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 impl Shared {
@@ -61,6 +52,7 @@ impl Shared {
         checked: &Checked,
         dialer: Dialer,
         bell: Bell,
+        reporter: Reporter,
         now: Instant,
     ) -> Shared {
         let config = checked.config.clone();
@@ -82,7 +74,8 @@ impl Shared {
             budget: Leaf::new(Budget::new(now)),
             config,
             dialer,
-            numbers: Numbers::default(),
+            reporter,
+            told: Leaf::new(now),
             bell,
             dice: Dice::new(),
             closed: AtomicBool::new(false),
@@ -104,9 +97,7 @@ impl Shared {
             seat.answer(Err(refusal));
         }
         for (link, reason) in duty.dropped {
-            count(&self.numbers.disconnects);
-            let service = &self.service;
-            log::debug!("event=client_dropped service={service} reason={}", reason.as_str());
+            self.ended(&link, reason);
             drop(link);
         }
     }
@@ -115,7 +106,7 @@ impl Shared {
         let duty = self.lock().resize(size, clock::now());
         self.act(duty);
         self.bell.ring();
-        log::info!("event=client_resized service={} size={size}", self.service);
+        self.reporter.resized(size);
     }
 
     /// Ends the lending. Once is as good as twice.
@@ -126,7 +117,7 @@ impl Shared {
         self.tell_change();
         self.bell.ring();
         if first {
-            log::info!("event=client_stopped service={}", self.service);
+            self.reporter.stopped();
         }
     }
 

@@ -6,6 +6,7 @@ mod calls;
 mod checkout;
 mod echo;
 mod manager;
+mod metrics;
 #[path = "../harness/proxy.rs"]
 #[allow(dead_code)] // Other tests hold and drip.
 mod proxy;

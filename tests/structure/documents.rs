@@ -107,28 +107,35 @@ fn every_flag_and_variable_is_documented_with_its_default() {
     assert_none(&found);
 }
 
-#[test]
-fn every_metric_is_documented_and_what_is_documented_is_there() {
-    let table = page("docs/operation.md");
+/// What is wrong with a page's table of metrics of these prefixes, of which the source has more
+/// than `least`.
+fn metrics(page_name: &str, prefixes: &[&str], least: usize) -> Vec<String> {
+    let table = page(page_name);
     let mut names = BTreeSet::new();
-    for prefix in ["connpool_", "pool_connections_", "process_"] {
+    for prefix in prefixes {
         let of = literals(prefix, "\"").into_iter();
         names.extend(of.filter(|(_, file)| file.contains("metrics")).map(|(name, _)| name));
     }
-    assert!(names.len() > 60, "{names:?}");
+    assert!(names.len() > least, "{names:?}");
     let mut found = Vec::new();
     for name in &names {
         if rows(&table, name).len() != 1 {
-            found.push(format!("docs/operation.md: not one row of {name}"));
+            found.push(format!("{page_name}: not one row of {name}"));
         }
     }
     for name in first_cells(&table) {
-        let is_metric = ["connpool_", "pool_", "process_"].iter().any(|it| name.starts_with(it));
+        let is_metric = prefixes.iter().any(|it| name.starts_with(it));
         if is_metric && !names.contains(name) {
-            found.push(format!("docs/operation.md: there is no metric {name}"));
+            found.push(format!("{page_name}: there is no metric {name}"));
         }
     }
-    assert_none(&found);
+    found
+}
+
+#[test]
+fn every_metric_is_documented_and_what_is_documented_is_there() {
+    assert_none(&metrics("docs/operation.md", &["connpool_", "pool_connections_", "process_"], 60));
+    assert_none(&metrics("docs/client.md", &["grpc_client_"], 20));
 }
 
 #[test]

@@ -31,8 +31,9 @@ impl Faults {
         self.0.push(Fault { key: key.to_owned(), rule: rule.into() });
     }
 
-    fn within<T: PartialOrd + Display>(&mut self, key: &str, value: T, least: T, most: T) {
-        if value < least || value > most {
+    fn within<T: PartialOrd + Copy + Display>(&mut self, key: &str, value: T, least: T, most: T) {
+        // Not the other way round: NaN is in no range.
+        if !(least..=most).contains(&value) {
             self.add(key, format!("must be from {least} to {most}, and is {value}"));
         }
     }
@@ -153,6 +154,10 @@ impl ServiceConfig {
             faults.within("breaker.failures", breaker.failures, 1, 1_000_000);
             faults.within("breaker.successes", breaker.successes, 1, 1_000_000);
             faults.time("breaker.timeout", breaker.timeout);
+        }
+        faults.within("events.sample_rate", self.events.sample_rate, 0.0, 1.0);
+        if let Some(interval) = self.events.status_interval {
+            faults.time("events.status_interval", interval);
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    BreakerConfig, CallConfig, ConnectionConfig, PoolConfig, RetryConfig, ServiceConfig, Tls,
-    TlsMode,
+    BreakerConfig, CallConfig, ConnectionConfig, EventsConfig, PoolConfig, RetryConfig,
+    ServiceConfig, Tls, TlsMode,
 };
 
 impl ServiceConfig {
@@ -25,6 +25,10 @@ impl ServiceConfig {
             call: CallConfig::default(),
             retry: Some(RetryConfig::default()),
             breaker: Some(BreakerConfig::default()),
+            events: EventsConfig::default(),
+            enable_logging: true,
+            enable_metrics: true,
+            suppress_connection_errors: false,
         }
     }
 

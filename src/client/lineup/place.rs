@@ -39,6 +39,10 @@ impl Place {
         Place { failures: 0, due: now, up_since: None, down: None }
     }
 
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     pub(super) fn due(&self) -> Instant {
         self.due
     }

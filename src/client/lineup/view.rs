@@ -21,6 +21,8 @@ pub struct View<C> {
     pub served: u64,
     /// Since when it is connected.
     pub since: Option<Instant>,
+    /// Since when it is being connected.
+    pub begun: Option<Instant>,
     /// While it is lent: the loan that began when nobody else had it.
     pub loan: Option<Loan>,
 }
@@ -44,6 +46,10 @@ impl<C: Clone, W> Lineup<C, W> {
             since: match slot.phase {
                 Phase::Ready { since } => Some(since),
                 Phase::Connecting { .. } | Phase::Draining(_) => None,
+            },
+            begun: match slot.phase {
+                Phase::Connecting { until } => until.checked_sub(self.settings.connect_timeout),
+                Phase::Ready { .. } | Phase::Draining(_) => None,
             },
         };
         self.slots.iter().map(view).collect()
@@ -83,6 +89,19 @@ impl<C: Clone, W> Lineup<C, W> {
             return None;
         }
         self.down().cloned()
+    }
+
+    /// Why an address is down, when it may be dialled again, and how often it has failed in a
+    /// row.
+    pub fn retry(&self, address: usize) -> Option<(&Down, Instant, u32)> {
+        let place = self.places.get(address)?;
+        place.down().map(|down| (down, place.due(), place.failures()))
+    }
+
+    /// How many addresses are up, and how many are down.
+    pub fn addresses(&self) -> (usize, usize) {
+        let down = self.places.iter().filter(|place| place.down().is_some()).count();
+        (self.places.len() - down, down)
     }
 
     /// When an address may be dialled again, the first of those that are down.

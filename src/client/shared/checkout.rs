@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{count, Shared};
+use super::Shared;
 use crate::client::channel::Link;
 use crate::client::error::{Holder, PoolError};
 use crate::client::lineup::{Checkout, Lent, Refusal, Seen, SlotId, Ticket, Wants};
@@ -45,16 +45,26 @@ impl Shared {
         &self,
         patience: Patience,
     ) -> Result<Lent<Arc<Link>>, PoolError> {
-        let result = self.lend(patience);
-        count(match result.is_ok() {
-            true => &self.numbers.checkouts,
-            false => &self.numbers.checkout_failures,
-        });
-        result
+        let begun = clock::now();
+        match self.lend(patience, begun) {
+            Ok((lent, now)) => {
+                let waited = now.saturating_duration_since(begun);
+                self.reporter.lent(waited, self.dice.roll());
+                Ok(lent)
+            }
+            Err(error) => {
+                self.reporter.not_lent(&error, clock::now());
+                Err(error)
+            }
+        }
     }
 
-    fn lend(&self, patience: Patience) -> Result<Lent<Arc<Link>>, PoolError> {
-        let begun = clock::now();
+    /// Also says when it was lent.
+    fn lend(
+        &self,
+        patience: Patience,
+        begun: Instant,
+    ) -> Result<(Lent<Arc<Link>>, Instant), PoolError> {
         let (mut seat, mut ticket, mut now) = (None::<Arc<Seat>>, None::<Ticket>, begun);
         loop {
             let chance = self.dice.roll();
@@ -85,8 +95,8 @@ impl Shared {
             };
             now = clock::now();
             match answer {
-                Ok(lent) if lent.channel.is_ready() => return Ok(lent),
-                Ok(lent) => self.is_lost(lent.slot, now),
+                Ok(lent) if lent.channel.is_ready() => return Ok((lent, now)),
+                Ok(lent) => self.is_lost(&lent, now),
                 Err(refusal) => return Err(self.refused(refusal, now)),
             }
             if now >= patience.until {
@@ -106,9 +116,12 @@ impl Shared {
     }
 
     /// A channel that was lent is not connected: it goes back, and is no longer ready.
-    fn is_lost(&self, slot: SlotId, now: Instant) {
-        let (_, lost) = self.lock().seen(slot, Seen::Lost, self.dice.roll(), now);
-        let back = self.lock().give_back(slot, false, self.dice.roll(), now);
+    fn is_lost(&self, lent: &Lent<Arc<Link>>, now: Instant) {
+        let (news, lost) = self.lock().seen(lent.slot, Seen::Lost, self.dice.roll(), now);
+        if news {
+            self.tell(&lent.channel, &Seen::Lost, None);
+        }
+        let back = self.lock().give_back(lent.slot, false, self.dice.roll(), now);
         self.act(lost);
         self.act(back);
         self.bell.ring();

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{count, Shared};
+use super::Shared;
 use crate::client::channel::{Link, State};
-use crate::client::lineup::{Seen, View};
+use crate::client::lineup::{Reason, Seen, View};
 use crate::clock;
-use crate::core::quoted::Quoted;
 
 impl Shared {
     /// What the keeper does for this pool. Returns when it is needed again, if nobody rings.
@@ -22,10 +21,15 @@ impl Shared {
         let now = clock::now();
         let duty = self.lock().tend(self.dice.roll(), now);
         changed |= !duty.dropped.is_empty();
+        for (link, _) in duty.dropped.iter().filter(|(_, reason)| *reason == Reason::Lost) {
+            // It took too long.
+            let down = self.lock().retry(link.address()).map(|(down, ..)| down.error.clone());
+            self.tell(link, &Seen::Failed(down.unwrap_or_default()), None);
+        }
         self.act(duty);
         let dials = self.lock().dials(now);
         for (slot, address) in dials {
-            count(&self.numbers.connects);
+            self.reporter.connects();
             let Some(link) = self.dialer.dial(address) else {
                 continue;
             };
@@ -36,7 +40,25 @@ impl Shared {
         if changed {
             self.tell_change();
         }
-        self.lock().due()
+        let status = self.tell_status(now);
+        let due = self.lock().due();
+        due.into_iter().chain(status).min()
+    }
+
+    /// Tells observers of the status, if it is time. Returns when it is next.
+    fn tell_status(&self, now: Instant) -> Option<Instant> {
+        let interval = self.config.events.status_interval?;
+        let mut told = self.told.lock();
+        let is_due = *told + interval <= now;
+        if is_due {
+            *told = now;
+        }
+        let next = *told + interval;
+        drop(told);
+        if is_due {
+            self.reporter.status(|| self.status());
+        }
+        Some(next)
     }
 
     /// Takes in how a channel is. True if that has changed.
@@ -52,30 +74,45 @@ impl Shared {
         };
         let (news, duty) =
             self.lock().seen(view.slot, seen.clone(), self.dice.roll(), clock::now());
-        self.act(duty);
         if news {
-            self.tell(view.address, &seen);
+            self.tell(link, &seen, view.begun);
         }
+        self.act(duty);
         news
     }
 
-    fn tell(&self, address: usize, seen: &Seen) {
-        let Some(endpoint) = self.dialer.endpoint(address) else {
+    /// Tells what a channel was seen to be. `begun`: since when it was being connected.
+    pub(super) fn tell(&self, link: &Link, seen: &Seen, begun: Option<Instant>) {
+        let (number, now) = (link.address(), clock::now());
+        let Some(endpoint) = self.dialer.endpoint(number) else {
             return;
         };
-        let service = &self.service;
         match seen {
             Seen::Ready => {
-                log::debug!("event=client_connected service={service} address={endpoint}")
+                link.stood(now);
+                let took = now.saturating_duration_since(begun.unwrap_or(now));
+                self.reporter.connected(number, endpoint, took, now);
             }
-            Seen::Lost => log::info!("event=client_lost service={service} address={endpoint}"),
+            Seen::Lost => {
+                if let Some(since) = link.fell() {
+                    let age = now.saturating_duration_since(since);
+                    self.reporter.lost(number, endpoint, age, now);
+                }
+            }
             Seen::Failed(error) => {
-                count(&self.numbers.connect_failures);
-                let error = Quoted(error);
-                log::debug!(
-                    "event=client_connect_failed service={service} address={endpoint} error={error}"
-                );
+                let retry = self.lock().retry(number).map(|(_, due, failures)| (due, failures));
+                let again = retry.map(|(due, n)| (due.saturating_duration_since(now), n));
+                self.reporter.connect_failed(number, endpoint, error, again, now);
             }
+        }
+    }
+
+    /// A channel has left.
+    pub(super) fn ended(&self, link: &Link, reason: Reason) {
+        let since = link.fell();
+        if let Some((since, endpoint)) = since.zip(self.dialer.endpoint(link.address())) {
+            let age = clock::now().saturating_duration_since(since);
+            self.reporter.ended(endpoint, reason.as_str(), age);
         }
     }
 }

@@ -1,0 +1,59 @@
+//! What the pools of one manager share.
+
+use std::sync::{Arc, Weak};
+
+use super::config::ServiceConfig;
+use super::error::PoolError;
+use super::keeper::Keeper;
+use super::metrics::{ClientMetrics, Measured, Meter};
+use super::observer::Observers;
+use super::reporter::{Reporter, Wishes};
+use super::shared::Shared;
+
+/// The keeper of pools, and who is told of them.
+pub(super) struct Context {
+    pub(super) keeper: Arc<Keeper>,
+    pub(super) metrics: ClientMetrics,
+    pub(super) observers: Observers,
+}
+
+impl Context {
+    /// With metrics of its own.
+    ///
+    /// # Errors
+    /// If the system has no thread left.
+    pub(super) fn new() -> Result<Context, PoolError> {
+        Context::with(ClientMetrics::new())
+    }
+
+    /// With these metrics.
+    ///
+    /// # Errors
+    /// If the system has no thread left.
+    pub(super) fn with(metrics: ClientMetrics) -> Result<Context, PoolError> {
+        let keeper = Arc::new(Keeper::start()?);
+        Ok(Context { keeper, metrics, observers: Observers::default() })
+    }
+
+    /// Reports for one service, as its settings say.
+    pub(super) fn reporter(&self, service: &str, config: &ServiceConfig) -> Reporter {
+        let wishes = Wishes {
+            logging: config.enable_logging,
+            suppress_connection_errors: config.suppress_connection_errors,
+            sample_rate: config.events.sample_rate,
+        };
+        let meter = match config.enable_metrics {
+            true => self.metrics.meter(service),
+            false => Meter::off(),
+        };
+        Reporter::new(service, &wishes, meter, self.observers.clone())
+    }
+
+    /// Looks after a pool, and measures it, for as long as it lives.
+    pub(super) fn watch(&self, pool: &Arc<Shared>) {
+        let measured: Arc<dyn Measured> = Arc::clone(pool) as Arc<dyn Measured>;
+        let measured: Weak<dyn Measured> = Arc::downgrade(&measured);
+        self.metrics.watch(measured);
+        self.keeper.keep(pool);
+    }
+}

@@ -1,0 +1,140 @@
+//! Tells programs what becomes of their connections.
+
+use std::fmt;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::status::PoolStatus;
+
+/// What has happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A service was added; its connections are dialled.
+    PoolStarted {
+        /// The service.
+        service: String,
+        /// Connections that there should be.
+        size: usize,
+    },
+    /// The pool lends nothing any more.
+    PoolStopped {
+        /// The service.
+        service: String,
+    },
+    /// A connection was lent. Told for a part of them, see
+    /// [`EventsConfig::sample_rate`](super::EventsConfig).
+    CheckedOut {
+        /// The service.
+        service: String,
+        /// How long its user waited.
+        waited: Duration,
+    },
+    /// The pool has another size.
+    Resized {
+        /// The service.
+        service: String,
+        /// Connections that there should be.
+        size: usize,
+    },
+    /// How the pool is. Told every so often, see
+    /// [`EventsConfig::status_interval`](super::EventsConfig).
+    Status(PoolStatus),
+    /// A connection stands.
+    Connected {
+        /// The service.
+        service: String,
+        /// Its address.
+        address: String,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A connection could not be made.
+    ConnectFailed {
+        /// The service.
+        service: String,
+        /// Its address.
+        address: String,
+        /// gRPC's words.
+        error: String,
+    },
+    /// A connection has ended.
+    Disconnected {
+        /// The service.
+        service: String,
+        /// Its address.
+        address: String,
+        /// The label of `grpc_client_disconnects_total`.
+        reason: &'static str,
+        /// How long it stood.
+        age: Duration,
+    },
+    /// An address is down, and is tried again.
+    ReconnectScheduled {
+        /// The service.
+        service: String,
+        /// The address.
+        address: String,
+        /// After so long.
+        after: Duration,
+        /// Failures in a row.
+        attempt: u32,
+    },
+    /// A breaker has opened or closed.
+    BreakerChanged {
+        /// The service.
+        service: String,
+        /// The method.
+        method: String,
+        /// `open` or `closed`.
+        state: &'static str,
+    },
+}
+
+/// Is told of events. Called by the thread that looks after the connections, or by the caller
+/// whom it concerns, so it must not block; under no lock. A panic is caught and logged.
+pub trait Observer: Send + Sync {
+    /// Something has happened.
+    fn event(&self, event: &Event);
+}
+
+impl<F: Fn(&Event) + Send + Sync> Observer for F {
+    fn event(&self, event: &Event) {
+        self(event);
+    }
+}
+
+/// All who are told.
+#[derive(Clone, Default)]
+pub(super) struct Observers(Arc<RwLock<Vec<Arc<dyn Observer>>>>);
+
+impl Observers {
+    pub(super) fn add(&self, observer: Arc<dyn Observer>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push(observer);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Tells them, if there are any.
+    pub(super) fn tell(&self, event: impl FnOnce() -> Event) {
+        if self.is_empty() {
+            return;
+        }
+        let observers = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let event = event();
+        for observer in observers {
+            if catch_unwind(AssertUnwindSafe(|| observer.event(&event))).is_err() {
+                log::error!("event=client_observer_panicked");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Observers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observers").finish_non_exhaustive()
+    }
+}

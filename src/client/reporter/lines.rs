@@ -1,0 +1,138 @@
+//! The log of a pool. What repeats itself is written once a minute.
+
+use std::time::{Duration, Instant};
+
+use super::Ended;
+use crate::client::endpoint::Endpoint;
+use crate::client::error::Holder;
+use crate::core::breaker::Change;
+use crate::core::quoted::Quoted;
+use crate::core::repeats::{Repeated, Repeats};
+use crate::lock::Leaf;
+
+/// Writes the lines of one service.
+pub(super) struct Lines {
+    service: String,
+    on: bool,
+    /// What fails to connect is written for those who look closely only.
+    quiet: bool,
+    /// By the number of an address, of which there are few.
+    repeats: Leaf<Repeats<usize>>,
+}
+
+/// Stands for the pool where others stand for an address.
+const POOL: usize = usize::MAX;
+
+impl Lines {
+    pub(super) fn new(service: &str, on: bool, quiet: bool) -> Lines {
+        Lines { service: service.to_owned(), on, quiet, repeats: Leaf::default() }
+    }
+
+    /// Whether a line about a state that lasts may be written, and how many were not.
+    fn admit(&self, event: &'static str, number: usize, now: Instant) -> Option<Repeated> {
+        self.on.then(|| self.repeats.lock().admit_state(event, &number, "lasting", now)).flatten()
+    }
+
+    pub(super) fn started(&self, addresses: usize, size: usize) {
+        let service = &self.service;
+        if self.on {
+            log::info!(
+                "event=client_pool_started service={service} addresses={addresses} size={size}"
+            );
+        }
+    }
+
+    pub(super) fn stopped(&self) {
+        if self.on {
+            log::info!("event=client_stopped service={}", self.service);
+        }
+    }
+
+    pub(super) fn resized(&self, size: usize) {
+        if self.on {
+            log::info!("event=client_resized service={} size={size}", self.service);
+        }
+    }
+
+    pub(super) fn checkout_timeout(&self, waited: Duration, by: Option<&Holder>, now: Instant) {
+        let Some(repeated) = self.admit("client_checkout_timeout", POOL, now) else {
+            return;
+        };
+        let (service, waited) = (&self.service, waited.as_millis());
+        let by = by.map_or_else(|| "nobody".to_owned(), Holder::to_string);
+        let by = Quoted(&by);
+        log::warn!(
+            "event=client_checkout_timeout service={service} waited_ms={waited} \
+             held_by={by}{repeated}"
+        );
+    }
+
+    pub(super) fn connected(&self, at: &Endpoint, took: Duration) {
+        let (service, took) = (&self.service, took.as_millis());
+        if self.on {
+            log::debug!("event=client_connected service={service} address={at} took_ms={took}");
+        }
+    }
+
+    pub(super) fn reconnected(&self, at: &Endpoint, down: Duration) {
+        let (service, down) = (&self.service, down.as_millis());
+        if self.on {
+            log::info!("event=client_reconnected service={service} address={at} down_ms={down}");
+        }
+    }
+
+    pub(super) fn connect_failed(&self, number: usize, at: &Endpoint, error: &str, now: Instant) {
+        let Some(repeated) = self.admit("client_connect_failed", number, now) else {
+            return;
+        };
+        let level = if self.quiet { log::Level::Debug } else { log::Level::Warn };
+        let (service, error) = (&self.service, Quoted(error));
+        log::log!(
+            level,
+            "event=client_connect_failed service={service} address={at} error={error}{repeated}"
+        );
+    }
+
+    pub(super) fn lost(&self, number: usize, at: &Endpoint, now: Instant) {
+        let Some(repeated) = self.admit("client_lost", number, now) else {
+            return;
+        };
+        let service = &self.service;
+        log::info!("event=client_lost service={service} address={at}{repeated}");
+    }
+
+    pub(super) fn ended(&self, at: &Endpoint, reason: &str) {
+        let service = &self.service;
+        if self.on {
+            log::debug!("event=client_dropped service={service} address={at} reason={reason}");
+        }
+    }
+
+    pub(super) fn breaker(&self, method: &str, change: Change) {
+        if !self.on {
+            return;
+        }
+        let (service, method) = (&self.service, Quoted(method));
+        match change {
+            Change::Opened => {
+                log::warn!("event=client_breaker_opened service={service} method={method}");
+            }
+            Change::Closed => {
+                log::info!("event=client_breaker_closed service={service} method={method}");
+            }
+        }
+    }
+
+    pub(super) fn call(&self, ended: &Ended<'_>) {
+        if !self.on {
+            return;
+        }
+        let Ended { method, code, attempts, took } = ended;
+        let (service, method, code) = (&self.service, Quoted(method), code.as_str());
+        let took = took.as_millis();
+        log::debug!(
+            "event=client_call service={service} method={method} code={code} \
+             attempts={attempts} took_ms={took}"
+        );
+    }
+}

@@ -1,0 +1,109 @@
+//! How a pool is, for those who ask.
+
+use std::time::Instant;
+
+use super::{Counts, Shared};
+use crate::client::error::Holder;
+use crate::client::lineup::View;
+use crate::client::metrics::{Addresses, Figures, Measured};
+use crate::client::reporter::Totals;
+use crate::client::status::{ConnectionStatus, PoolMetrics, PoolStatus, ServiceHealth};
+use crate::clock;
+
+/// What is said before the first attempt to connect has ended.
+pub(in crate::client) const NOT_YET: &str = "connection not established yet";
+
+impl Shared {
+    /// The figures.
+    pub(in crate::client) fn metrics(&self) -> PoolMetrics {
+        let (counts, totals) = (self.counts(), self.reporter.totals());
+        let Totals { checkouts, checkout_failures, .. } = totals;
+        let Totals { connects, connect_failures, disconnects, .. } = totals;
+        PoolMetrics {
+            size: counts.size,
+            connected: counts.ready,
+            lent: counts.lent,
+            waiting: counts.waiting,
+            checkouts,
+            checkout_failures,
+            connects,
+            connect_failures,
+            disconnects,
+        }
+    }
+
+    /// What the last attempt to connect failed with.
+    pub(in crate::client) fn last_error(&self) -> Option<String> {
+        self.counts().last_error
+    }
+
+    /// The figures, and every connection.
+    pub(in crate::client) fn status(&self) -> PoolStatus {
+        let now = clock::now();
+        let connections = self.views().into_iter().map(|view| self.connection(view, now)).collect();
+        let (metrics, last_error) = (self.metrics(), self.last_error());
+        PoolStatus { service: self.service.clone(), metrics, last_error, connections }
+    }
+
+    fn connection<C>(&self, view: View<C>, now: Instant) -> ConnectionStatus {
+        let endpoint = self.dialer.endpoint(view.address);
+        ConnectionStatus {
+            address: endpoint.map(ToString::to_string).unwrap_or_default(),
+            state: view.state,
+            age: view.since.map(|since| now.saturating_duration_since(since)),
+            lent: view.lent,
+            served: view.served,
+            holder: view.loan.and_then(|loan| {
+                let held = now.saturating_duration_since(loan.since);
+                Some(Holder { at: loan.at?, held })
+            }),
+        }
+    }
+
+    /// Whether a connection stands, and why not.
+    pub(in crate::client) fn health(&self) -> ServiceHealth {
+        let PoolMetrics { size, connected, lent, connect_failures, .. } = self.metrics();
+        let healthy = connected > 0;
+        let error = (!healthy).then(|| self.last_error().unwrap_or_else(|| NOT_YET.to_owned()));
+        ServiceHealth {
+            healthy,
+            state: if healthy { "Connected" } else { "NotConnected" },
+            error,
+            message: format!(
+                "Connection pool: {connected}/{size} connections active, {lent} lent, \
+                 {connect_failures} connects failed"
+            ),
+        }
+    }
+}
+
+impl Measured for Shared {
+    fn measure(&self) -> Option<Figures> {
+        let meter = self.reporter.meter();
+        let service = meter.label()?.to_owned();
+        let Counts { size, lent, waiting, .. } = self.counts();
+        let (usable, down) = self.lock().addresses();
+        let mut figures = Figures {
+            service,
+            size,
+            capacity: size * self.config.pool.calls_per_channel,
+            waiting,
+            lent,
+            checkouts: self.reporter.totals().checkouts,
+            connects: self.reporter.totals().connects,
+            addresses: Addresses { usable, down },
+            closed: self.is_closed(),
+            ..Figures::default()
+        };
+        for view in self.views() {
+            *figures.channels.entry(view.state).or_default() += 1;
+        }
+        let missing = size.saturating_sub(figures.channels.values().sum());
+        figures.channels.insert("resting", missing);
+        for (method, state) in self.breakers.states() {
+            let own = figures.breakers.entry(meter.method_label(&method)).or_default();
+            *own = state.max(*own);
+        }
+        Some(figures)
+    }
+}
