@@ -165,7 +165,7 @@ fn shapes(files: &[FileDescriptorProto]) -> Result<String, Box<dyn Error>> {
     let requests = services.flat_map(|service| &service.method).map(|method| method.input_type());
     let mut wanted: Vec<String> = requests.map(str::to_owned).collect();
     let mut written = BTreeSet::new();
-    let mut code = "use super::{Content, Field, Shape, Shaped};\n".to_owned();
+    let mut code = "use super::{Field, FieldContent, MessageShape, Shaped};\n".to_owned();
     while let Some(name) = wanted.pop() {
         let Some((path, message)) = known.get(&name) else {
             return Err(format!("{name} in a request is none of our messages").into());
@@ -201,14 +201,14 @@ fn write_shape(
         let (tag, name) = (field.number() << 3 | wire, field.name());
         writeln!(
             fields,
-            "        Field {{ tag: {tag}, name: \"{name}\", content: Content::{content} }},"
+            "        Field {{ tag: {tag}, name: \"{name}\", content: FieldContent::{content} }},"
         )?;
     }
     write!(
         code,
-        "static {constant}: Shape = Shape {{\n    name: \"{}\",\n    \
+        "static {constant}: MessageShape = MessageShape {{\n    name: \"{}\",\n    \
          size: std::mem::size_of::<{path}>(),\n    fields: &[\n{fields}    ],\n}};\n\
-         impl Shaped for {path} {{\n    fn shape() -> &'static Shape {{\n        \
+         impl Shaped for {path} {{\n    fn shape() -> &'static MessageShape {{\n        \
          &{constant}\n    }}\n}}\n",
         message.name()
     )?;

@@ -25,7 +25,7 @@
 //!
 //! # The path of a request
 //!
-//! Every call comes in by `rpc::calls::entry`: its request must be there in time, is weighed
+//! Every call comes in by `rpc::calls::entry`: its request must arrive in time, is inspected
 //! and decoded, a large one by a worker (`pool::conversions`). gRPC's thread then looks
 //! the tenant up (`pool::registry`) and asks its gate: granted, queued or refused, in
 //! one short lock. With a permit the request joins the tenant's line, and a worker takes

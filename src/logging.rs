@@ -7,7 +7,7 @@ mod queue;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use log::{Level, Log, Record};
@@ -15,6 +15,7 @@ use log::{Level, Log, Record};
 use crate::clock;
 use crate::core::ids::TenantId;
 use crate::core::repeats::{Repeated, Repeats};
+use crate::lock::Leaf;
 use crate::threads;
 
 use queue::Moment;
@@ -24,8 +25,7 @@ pub use queue::Queue;
 const FINISH: Duration = Duration::from_secs(2);
 
 static QUEUE: OnceLock<Queue> = OnceLock::new();
-/// A leaf lock.
-static REPEATS: Mutex<Repeats<Option<TenantId>>> = Mutex::new(Repeats::new());
+static REPEATS: Leaf<Repeats<Option<TenantId>>> = Leaf::new(Repeats::new());
 static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 
 /// Starts the thread that writes to standard error, and returns the queue for lines. `reporter`
@@ -46,7 +46,7 @@ pub fn start(reporter: impl Log + 'static) -> io::Result<Queue> {
 /// that are left out are counted and reported later.
 pub fn admits(event: &'static str, tenant: Option<&TenantId>) -> bool {
     let tenant = tenant.map(|tenant| Some(tenant.clone()));
-    let mut repeats = REPEATS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut repeats = REPEATS.lock();
     let admitted = repeats.admit(event, tenant.as_ref(), clock::now());
     drop(repeats);
     if !admitted {
@@ -75,7 +75,7 @@ fn admits_state_of(
     tenant: &Option<TenantId>,
     state: &'static str,
 ) -> Option<Repeated> {
-    let mut repeats = REPEATS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut repeats = REPEATS.lock();
     let admitted = repeats.admit_state(event, tenant, state, clock::now());
     drop(repeats);
     if admitted.is_none() {
@@ -115,7 +115,7 @@ fn report(reporter: &impl Log, dropped: u64, moment: Moment) {
     if dropped > 0 {
         warn(reporter, format_args!("event=log_dropped count={dropped}"));
     }
-    let mut repeats = REPEATS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut repeats = REPEATS.lock();
     let left_out = match moment {
         Moment::Between => repeats.due(clock::now()),
         Moment::Last => repeats.all(),

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 include!(concat!(env!("OUT_DIR"), "/pb/mod.rs"));
 
-/// A request as it has come. It should be a `Q`, which nobody has looked at yet.
+/// The bytes of a request, which should be a `Q` and are not checked yet.
 pub struct Raw<Q> {
     pub reader: grpcio::MessageReader,
     of: PhantomData<fn() -> Q>,
@@ -18,17 +18,17 @@ impl<Q> Raw<Q> {
         Ok(Raw { reader, of: PhantomData })
     }
 
-    /// A method has this beside `read`; a server sends no requests.
+    /// gRPC asks for it besides `read`, but a server sends no requests.
     fn write(&self, _: &mut grpcio::GrpcSlice) -> grpcio::Result<()> {
         Err(grpcio::Error::Codec("a request that has come is not sent".into()))
     }
 }
 
-/// What a message may hold, to look at its bytes before they are decoded. Generated for
-/// all requests and what is in them.
-pub struct Shape {
+/// The fields of a message, for the inspection of its bytes before they are decoded. Generated
+/// for all requests and the messages in them.
+pub struct MessageShape {
     pub name: &'static str,
-    /// Bytes of a decoded one, without what it points to.
+    /// Bytes of a decoded message, without what it points to.
     pub size: usize,
     pub fields: &'static [Field],
 }
@@ -37,17 +37,17 @@ pub struct Field {
     /// Number and wire type, as a field begins.
     pub tag: u32,
     pub name: &'static str,
-    pub content: Content,
+    pub content: FieldContent,
 }
 
-pub enum Content {
+pub enum FieldContent {
     Number,
     /// Text or bytes.
     Text,
-    Message(&'static Shape),
+    Message(&'static MessageShape),
 }
 
 /// A message of a known shape.
 pub trait Shaped: protobuf::Message {
-    fn shape() -> &'static Shape;
+    fn shape() -> &'static MessageShape;
 }

@@ -73,8 +73,8 @@ impl std::error::Error for StartError {}
 /// The running service.
 pub struct Server {
     service: Service,
-    grpc: rpc::server::Server,
-    http: http::server::Server,
+    grpc: rpc::server::GrpcServer,
+    http: http::server::HttpServer,
     guard: Thread,
     probe: Thread,
     reaper: Thread,
@@ -94,13 +94,19 @@ impl Server {
         let context = Context::new(config);
         let service = Service::new(&context).map_err(StartError::OpenSsl)?;
         let config = &context.config;
-        let http = http::server::Server::start(config.http, &service).map_err(StartError::Http)?;
+        let http =
+            http::server::HttpServer::start(config.http, &service).map_err(StartError::Http)?;
         let reaper = reaper::start(Arc::clone(&context), Arc::clone(&service.leases))
             .map_err(StartError::Thread)?;
         let keeper = keeper::start(service.clone()).map_err(StartError::Thread)?;
-        let grpc = rpc::server::Server::start(config, &service).map_err(StartError::Grpc)?;
-        let guard = guard::start(grpc.port(), bounds, rpc::crowded::crowded, &service)
-            .map_err(StartError::Thread)?;
+        let grpc = rpc::server::GrpcServer::start(config, &service).map_err(StartError::Grpc)?;
+        let guard = guard::start(
+            grpc.port(),
+            bounds,
+            rpc::excess_calls::connections_with_excess_calls,
+            &service,
+        )
+        .map_err(StartError::Thread)?;
         let probe = probe::start(config, grpc.port(), &service).map_err(StartError::Thread)?;
         note_expiry(&context, &grpc);
         // HTTP started first and has reported "not ready" until now.
@@ -180,7 +186,7 @@ impl Server {
     }
 }
 
-fn note_expiry(context: &Context, grpc: &rpc::server::Server) {
+fn note_expiry(context: &Context, grpc: &rpc::server::GrpcServer) {
     if let Some(at) = grpc.certificate_expires() {
         context.port.set_certificate_expires(at);
     }

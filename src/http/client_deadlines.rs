@@ -1,13 +1,7 @@
 //! Deadlines of clients that the service waits for.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-
-/// The lock is a leaf.
-pub(super) fn lock<T>(deadlines: &Mutex<ClientDeadlines<T>>) -> MutexGuard<'_, ClientDeadlines<T>> {
-    deadlines.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The connections whose clients the service waits for, each with its deadline.
 pub(super) struct ClientDeadlines<T> {

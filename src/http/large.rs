@@ -5,13 +5,14 @@
 //! All other answers are small.
 
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, Receiver, Sender};
 
 use crate::clock;
-use crate::http::client_deadlines::{lock, ClientDeadlines};
+use crate::http::client_deadlines::ClientDeadlines;
+use crate::lock::Leaf;
 
 /// Large answers at once. Others wait until one of these is sent or cut off.
 const ANSWERS: usize = 8;
@@ -25,12 +26,11 @@ pub(super) struct Large {
     slot_rx: Receiver<()>,
     /// One is built at a time, so that it never occupies all threads that answer.
     making: (Sender<()>, Receiver<()>),
-    /// A leaf lock.
-    deadlines: Arc<Mutex<ClientDeadlines<Arc<TcpStream>>>>,
+    deadlines: Arc<Leaf<ClientDeadlines<Arc<TcpStream>>>>,
 }
 
 /// The right to hold one large answer in memory.
-pub(super) struct Answer {
+pub(super) struct LargeAnswer {
     room: Large,
     id: u64,
 }
@@ -45,20 +45,20 @@ impl Default for Large {
 impl Large {
     /// Waits for room. While there is none, it cuts off the client that is past its deadline
     /// for the longest time. `None`: no room by `until`.
-    pub(super) fn answer(&self, until: Instant) -> Option<Answer> {
+    pub(super) fn answer(&self, until: Instant) -> Option<LargeAnswer> {
         while self.slot_tx.send_timeout((), AGAIN).is_err() {
             let now = clock::now();
             if now >= until {
                 return None;
             }
-            let late = lock(&self.deadlines).take_late(now);
+            let late = self.deadlines.lock().take_late(now);
             if let Some(stream) = late {
                 // Its thread sees the end of the stream and ends.
                 let _ = stream.shutdown(Shutdown::Both);
             }
         }
-        let id = lock(&self.deadlines).new_id();
-        Some(Answer { room: self.clone(), id })
+        let id = self.deadlines.lock().new_id();
+        Some(LargeAnswer { room: self.clone(), id })
     }
 }
 
@@ -71,24 +71,24 @@ impl Drop for Making {
     }
 }
 
-impl Answer {
+impl LargeAnswer {
     /// Waits until no other is being built. `None`: another was, up to `until`.
     pub(super) fn make(&self, until: Instant) -> Option<Making> {
         let (making_tx, making_rx) = &self.room.making;
         making_tx.send_deadline((), until).ok().map(|()| Making(making_rx.clone()))
     }
 
-    /// The client reads it from now on. After `patience` it may be cut off for others.
-    pub(super) fn goes_to(&self, stream: &Arc<TcpStream>, patience: Duration) {
+    /// It is being sent to this client from now on. After `patience` the client may be cut off.
+    pub(super) fn send_to(&self, stream: &Arc<TcpStream>, patience: Duration) {
         let until = clock::now() + patience;
-        let before = lock(&self.room.deadlines).put(self.id, until, Arc::clone(stream));
+        let before = self.room.deadlines.lock().put(self.id, until, Arc::clone(stream));
         drop(before);
     }
 }
 
-impl Drop for Answer {
+impl Drop for LargeAnswer {
     fn drop(&mut self) {
-        let gone = lock(&self.room.deadlines).remove(self.id);
+        let gone = self.room.deadlines.lock().remove(self.id);
         drop(gone);
         let _ = self.room.slot_rx.try_recv();
     }
@@ -118,7 +118,7 @@ mod tests {
                 let (answer, (stream, client)) = (large.answer(soon()).expect("room"), connect());
                 // All have time but the third.
                 let patience = if n == 2 { Duration::ZERO } else { Duration::from_secs(600) };
-                answer.goes_to(&stream, patience);
+                answer.send_to(&stream, patience);
                 (answer, stream, client)
             })
             .collect();

@@ -7,7 +7,7 @@
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::TryRecvError;
@@ -16,6 +16,7 @@ use tiny_http::{Header, Request, Response};
 use crate::clock;
 use crate::http::not_served::NotServed;
 use crate::http::{metrics, ready};
+use crate::lock::Leaf;
 use crate::pool::service::Service;
 use crate::threads;
 use crate::threads::stop::{Stopped, Thread};
@@ -30,14 +31,13 @@ const POLL: Duration = Duration::from_millis(500);
 const SLOW: Duration = Duration::from_millis(20);
 const KEPT_MAX: Duration = Duration::from_secs(1);
 
-/// The last metrics page that was slow to build, and when it expires. A leaf lock.
+/// The last metrics page that was slow to build, and when it expires.
 #[derive(Default)]
-struct CachedPage(Mutex<Option<(Instant, String)>>);
+struct CachedPage(Leaf<Option<(Instant, String)>>);
 
 impl CachedPage {
     fn page<E>(&self, now: Instant, make: impl FnOnce() -> Result<String, E>) -> Result<String, E> {
-        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((until, page)) = &*lock() {
+        if let Some((until, page)) = &*self.0.lock() {
             if now < *until {
                 return Ok(page.clone());
             }
@@ -46,7 +46,7 @@ impl CachedPage {
         let made = clock::now();
         let took = made.saturating_duration_since(now);
         let kept = (took >= SLOW).then(|| (made + (10 * took).min(KEPT_MAX), page.clone()));
-        let before = std::mem::replace(&mut *lock(), kept);
+        let before = std::mem::replace(&mut *self.0.lock(), kept);
         drop(before);
         Ok(page)
     }

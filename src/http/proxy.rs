@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
-use crate::http::slots::Slot;
+use crate::http::slots::HttpSlot;
 use crate::threads;
 
 /// The most bytes of a request line and its headers.
@@ -39,7 +39,11 @@ pub(super) type Upstream = Arc<dyn Fn() -> std::path::PathBuf + Send + Sync>;
 /// # Errors
 /// If accepting fails, for example for lack of file descriptors. The listener remains
 /// usable; try again later.
-pub(super) fn accept(listener: &TcpListener, slot: Slot, upstream: &Upstream) -> io::Result<()> {
+pub(super) fn accept(
+    listener: &TcpListener,
+    slot: HttpSlot,
+    upstream: &Upstream,
+) -> io::Result<()> {
     let (stream, _) = listener.accept()?;
     let upstream = Arc::clone(upstream);
     let stream = Arc::new(stream);
@@ -55,7 +59,7 @@ pub(super) fn accept(listener: &TcpListener, slot: Slot, upstream: &Upstream) ->
 }
 
 /// Serves one request, then closes the connection; no health check or scrape needs more.
-fn serve(client: &Arc<TcpStream>, slot: &Slot, pages: &Path) -> io::Result<()> {
+fn serve(client: &Arc<TcpStream>, slot: &HttpSlot, pages: &Path) -> io::Result<()> {
     client.set_nonblocking(false)?;
     let Some(request) = read_request(client)? else {
         let refusal = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -88,13 +92,13 @@ fn serve(client: &Arc<TcpStream>, slot: &Slot, pages: &Path) -> io::Result<()> {
     let (status, rest) = answer.split_at(status);
     let head = [status, b"Connection: close\r\n"].concat();
     if let Some(large) = &large {
-        large.goes_to(client, SEND_PATIENCE);
+        large.send_to(client, SEND_PATIENCE);
     }
     send(client, slot, &[&head, rest])
 }
 
 /// Sends the answer, in a bounded time however slowly the client reads.
-fn send(client: &Arc<TcpStream>, slot: &Slot, answer: &[&[u8]]) -> io::Result<()> {
+fn send(client: &Arc<TcpStream>, slot: &HttpSlot, answer: &[&[u8]]) -> io::Result<()> {
     let until = clock::now() + SEND_LIMIT;
     slot.waits(client, SEND_PATIENCE);
     // One part at a time: joined, a large page would be in memory twice.

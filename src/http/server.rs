@@ -34,7 +34,7 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A running HTTP server. Its threads end, and its port closes, when dropped.
-pub struct Server {
+pub struct HttpServer {
     address: SocketAddr,
     // Dropped in this order: the supervisor ends before the threads that answer.
     _supervisor: Thread,
@@ -42,12 +42,12 @@ pub struct Server {
     _pages: Arc<RwLock<Pages>>,
 }
 
-impl Server {
+impl HttpServer {
     /// Binds and serves.
     ///
     /// # Errors
     /// If the address cannot be listened on, or a thread cannot be started.
-    pub fn start(address: SocketAddr, service: &Service) -> Result<Server, NotServed> {
+    pub fn start(address: SocketAddr, service: &Service) -> Result<HttpServer, NotServed> {
         let gauges = Gauges::new(service.clone()).map_err(io::Error::other)?;
         let registry = service.context().tools.metrics.registry();
         registry.register(Box::new(gauges)).map_err(io::Error::other)?;
@@ -68,7 +68,7 @@ impl Server {
         let supervisor = Thread::start(threads::HTTP_WATCH, move |stopped| {
             supervise(&watched, &service, &probed, &stopped);
         })?;
-        Ok(Server { address, _supervisor: supervisor, _accepting: accepting, _pages: pages })
+        Ok(HttpServer { address, _supervisor: supervisor, _accepting: accepting, _pages: pages })
     }
 
     /// The address it listens on.

@@ -1,14 +1,15 @@
 //! Bounds the connections that are open at once, and closes a slow one to make room.
 
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, Receiver, Sender};
 
 use crate::clock;
-use crate::http::client_deadlines::{lock, ClientDeadlines};
+use crate::http::client_deadlines::ClientDeadlines;
 use crate::http::large::Large;
+use crate::lock::Leaf;
 
 /// Connections at once. Others wait in the listener's backlog until one of these ends or
 /// is closed to make room.
@@ -19,18 +20,17 @@ const CONNECTIONS: usize = 64;
 pub(super) struct Slots {
     slot_tx: Sender<()>,
     slot_rx: Receiver<()>,
-    deadlines: Arc<Mutex<ClientDeadlines<Arc<TcpStream>>>>,
+    deadlines: Arc<Leaf<ClientDeadlines<Arc<TcpStream>>>>,
     large: Large,
 }
 
 /// The slot of one open connection, given back when dropped.
-pub(super) struct Slot {
+pub(super) struct HttpSlot {
     /// The room for large answers.
     pub(super) large: Large,
     slot_rx: Receiver<()>,
     id: u64,
-    /// A leaf lock.
-    deadlines: Arc<Mutex<ClientDeadlines<Arc<TcpStream>>>>,
+    deadlines: Arc<Leaf<ClientDeadlines<Arc<TcpStream>>>>,
 }
 
 impl Default for Slots {
@@ -47,10 +47,10 @@ impl Slots {
     }
 
     /// The slot that a send has taken.
-    pub(super) fn slot(&self) -> Slot {
-        let id = lock(&self.deadlines).new_id();
+    pub(super) fn slot(&self) -> HttpSlot {
+        let id = self.deadlines.lock().new_id();
         let (slot_rx, deadlines) = (self.slot_rx.clone(), Arc::clone(&self.deadlines));
-        Slot { large: self.large.clone(), slot_rx, id, deadlines }
+        HttpSlot { large: self.large.clone(), slot_rx, id, deadlines }
     }
 
     /// If all slots are taken, closes the connection whose client is past its deadline for
@@ -60,7 +60,7 @@ impl Slots {
         if !self.slot_tx.is_full() {
             return AGAIN;
         }
-        let late = lock(&self.deadlines).take_late(now);
+        let late = self.deadlines.lock().take_late(now);
         if let Some(stream) = late {
             // Its thread sees the end of the stream and frees the slot. An error means that
             // the connection was closed already.
@@ -70,29 +70,29 @@ impl Slots {
     }
 }
 
-impl Slot {
+impl HttpSlot {
     /// The service waits for the client from now on. After `patience` the connection may be
     /// closed to make room.
     pub(super) fn waits(&self, stream: &Arc<TcpStream>, patience: Duration) {
         let until = clock::now() + patience;
-        let before = lock(&self.deadlines).put(self.id, until, Arc::clone(stream));
+        let before = self.deadlines.lock().put(self.id, until, Arc::clone(stream));
         drop(before);
     }
 
     /// The client waits for the service from now on, without a deadline.
     pub(super) fn works(&self) {
-        let before = lock(&self.deadlines).remove(self.id);
+        let before = self.deadlines.lock().remove(self.id);
         drop(before);
     }
 
     /// The client's deadline; `None` while it waits for the service.
     #[cfg(test)]
     pub(super) fn patience(&self) -> Option<Instant> {
-        lock(&self.deadlines).all.get(&self.id).map(|(until, _)| *until)
+        self.deadlines.lock().all.get(&self.id).map(|(until, _)| *until)
     }
 }
 
-impl Drop for Slot {
+impl Drop for HttpSlot {
     fn drop(&mut self) {
         self.works();
         // Takes this slot's message out of the channel, or another's, which counts the same.
@@ -109,7 +109,7 @@ mod tests {
     use crate::core::testing::{ms, start};
 
     /// A connection that has a slot, and its client.
-    fn with_slot(slots: &Slots, listener: &TcpListener) -> (Slot, Arc<TcpStream>, TcpStream) {
+    fn with_slot(slots: &Slots, listener: &TcpListener) -> (HttpSlot, Arc<TcpStream>, TcpStream) {
         let client = TcpStream::connect(listener.local_addr().expect("a port")).expect("room");
         let (server, _) = listener.accept().expect("a connection");
         client.set_read_timeout(Some(ms(60_000))).expect("a socket");
@@ -129,10 +129,10 @@ mod tests {
         all[0].0.works();
         let later = now + ms(100_000);
         slots.make_room(later);
-        assert_eq!(lock(&slots.deadlines).all.len(), all.len() - 1, "there was room");
+        assert_eq!(slots.deadlines.lock().all.len(), all.len() - 1, "there was room");
         all.push(with_slot(&slots, &listener));
         slots.make_room(now);
-        assert_eq!(lock(&slots.deadlines).all.len(), all.len() - 2, "nobody was late");
+        assert_eq!(slots.deadlines.lock().all.len(), all.len() - 2, "nobody was late");
         slots.make_room(later);
         assert_eq!(all[1].2.read(&mut [0]).expect("the end"), 0);
         for (_, _, client) in all.iter_mut().filter(|(slot, ..)| slot.id != 2) {

@@ -6,5 +6,6 @@ pub(super) mod entry;
 pub(super) mod listen;
 pub(super) mod query;
 pub(super) mod reply;
+mod response;
 pub(super) mod session;
 pub(super) mod streamed;

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use grpcio::{
     CertificateRequestType, ServerCredentials, ServerCredentialsBuilder, ServerCredentialsFetcher,
@@ -14,6 +14,7 @@ use openssl::x509::{X509Ref, X509};
 
 use crate::clock;
 use crate::core::quoted::Quoted;
+use crate::lock::Leaf;
 use crate::rpc::bind_error::BindError;
 
 const DAY_SECS: i64 = 24 * 60 * 60;
@@ -24,7 +25,7 @@ const SOON_SECS: i64 = 14 * DAY_SECS;
 const FILE_BYTES: u64 = 1 << 20;
 
 /// A certificate chain with its key, good to serve with.
-struct Pair {
+struct KeyPair {
     chain_pem: Vec<u8>,
     key_pem: Vec<u8>,
     /// Seconds since 1970.
@@ -33,17 +34,16 @@ struct Pair {
 
 /// The pair that new handshakes get. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Certificate(Arc<Shared>);
+pub(super) struct Certificate(Arc<CertificateShared>);
 
-struct Shared {
+struct CertificateShared {
     cert: PathBuf,
     key: PathBuf,
-    /// A leaf lock: held while bytes are moved in memory.
-    state: Mutex<State>,
+    state: Leaf<CertificateState>,
 }
 
-struct State {
-    pair: Pair,
+struct CertificateState {
+    pair: KeyPair,
     /// gRPC has not taken it yet.
     fresh: bool,
 }
@@ -54,13 +54,12 @@ impl Certificate {
     /// # Errors
     /// The file that cannot be used, and why.
     pub(super) fn load(cert: &Path, key: &Path) -> Result<Certificate, BindError> {
-        let state = Mutex::new(State { pair: read_pair(cert, key)?, fresh: true });
-        Ok(Certificate(Arc::new(Shared { cert: cert.to_owned(), key: key.to_owned(), state })))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Both fields are replaced together.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let state = Leaf::new(CertificateState { pair: read_pair(cert, key)?, fresh: true });
+        Ok(Certificate(Arc::new(CertificateShared {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+            state,
+        })))
     }
 
     /// Reads the files again. Connections that are there keep what they have.
@@ -69,13 +68,13 @@ impl Certificate {
     /// As [`load`](Certificate::load); then everything stays as it was.
     pub(super) fn reload(&self) -> Result<(), BindError> {
         let pair = read_pair(&self.0.cert, &self.0.key)?;
-        *self.lock() = State { pair, fresh: true };
+        *self.0.state.lock() = CertificateState { pair, fresh: true };
         Ok(())
     }
 
     /// When it expires, in seconds since 1970.
     pub(super) fn expires(&self) -> i64 {
-        self.lock().pair.expires
+        self.0.state.lock().pair.expires
     }
 
     /// What gRPC serves with; it asks before each handshake.
@@ -87,16 +86,16 @@ impl Certificate {
 
 impl ServerCredentialsFetcher for Certificate {
     fn fetch(&self) -> Result<Option<ServerCredentialsBuilder>, Box<dyn Error>> {
-        let mut state = self.lock();
+        let mut state = self.0.state.lock();
         let fresh = std::mem::take(&mut state.fresh);
         Ok(fresh.then(|| {
-            let State { pair, .. } = &*state;
+            let CertificateState { pair, .. } = &*state;
             ServerCredentialsBuilder::new().add_cert(pair.chain_pem.clone(), pair.key_pem.clone())
         }))
     }
 }
 
-fn read_pair(cert: &Path, key: &Path) -> Result<Pair, BindError> {
+fn read_pair(cert: &Path, key: &Path) -> Result<KeyPair, BindError> {
     let (chain_pem, key_pem) = (read(cert)?, read(key)?);
     if holds(&chain_pem, "PRIVATE KEY-----") && holds(&key_pem, "-----BEGIN CERTIFICATE") {
         let why = "it holds a private key, and the key's file a certificate: they are swapped";
@@ -117,7 +116,7 @@ fn read_pair(cert: &Path, key: &Path) -> Result<Pair, BindError> {
     }
     keep_private(key, signs_itself(leaf))?;
     let expires = check_dates(cert, leaf)?;
-    Ok(Pair { chain_pem, key_pem, expires })
+    Ok(KeyPair { chain_pem, key_pem, expires })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, BindError> {

@@ -4,7 +4,7 @@ mod bind_error;
 mod calls;
 mod convert;
 mod credentials;
-pub mod crowded;
+pub mod excess_calls;
 pub mod server;
 mod services;
 mod streams;

@@ -44,19 +44,19 @@ const READ_BYTES: i32 = 64 << 10;
 const QUOTA_BYTES: usize = 1 << 30;
 
 /// A running gRPC server.
-pub struct Server {
+pub struct GrpcServer {
     server: Option<grpcio::Server>,
     port: u16,
     /// None: gRPC is served without TLS.
     certificate: Option<Certificate>,
 }
 
-impl Server {
+impl GrpcServer {
     /// Binds and serves.
     ///
     /// # Errors
     /// If the certificate or the address cannot be used.
-    pub fn start(config: &Config, service: &Service) -> Result<Server, BindError> {
+    pub fn start(config: &Config, service: &Service) -> Result<GrpcServer, BindError> {
         let certificate = match &config.tls {
             Tls::Insecure => None,
             Tls::Files { cert, key } => Some(Certificate::load(cert, key)?),
@@ -102,7 +102,7 @@ impl Server {
             .add_listening_port(&address, credentials)
             .map_err(|e| refused(why_not(&address).unwrap_or_else(|| e.to_string())))?;
         server.start();
-        Ok(Server { server: Some(server), port, certificate })
+        Ok(GrpcServer { server: Some(server), port, certificate })
     }
 
     /// The port it listens on.

@@ -45,14 +45,14 @@ const GROWTH: u64 = 16 << 20;
 /// The pause between two log lines of one reason.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Returns the peers of connections that have more calls open than allowed.
-pub type Crowded = fn() -> Vec<SocketAddr>;
+/// Returns the clients' addresses of connections with more open calls than allowed.
+pub type ExcessCalls = fn() -> Vec<SocketAddr>;
 
 struct Guard {
     service: Service,
     port: u16,
     bounds: Bounds,
-    crowded: Crowded,
+    excess_calls: ExcessCalls,
     sockets: Option<Sockets>,
     /// `None`: the system does not report it.
     memory: Option<Resident>,
@@ -78,7 +78,12 @@ struct Said {
 ///
 /// # Errors
 /// If a thread cannot be started.
-pub fn start(port: u16, bounds: Bounds, crowded: Crowded, service: &Service) -> io::Result<Thread> {
+pub fn start(
+    port: u16,
+    bounds: Bounds,
+    excess_calls: ExcessCalls,
+    service: &Service,
+) -> io::Result<Thread> {
     let closer = Closer::new(port).inspect_err(|error| {
         log::warn!(
             "event=guard_powerless error={} message=\"client connections beyond the limits \
@@ -97,7 +102,7 @@ pub fn start(port: u16, bounds: Bounds, crowded: Crowded, service: &Service) -> 
         service: service.clone(),
         port,
         bounds,
-        crowded,
+        excess_calls,
         sockets: None,
         memory: memory.ok(),
         closer: closer.ok(),
@@ -151,11 +156,11 @@ impl Guard {
     }
 
     /// The connections with too many calls, if the memory has grown enough to ask.
-    fn crowded_now(&mut self) -> io::Result<Vec<SocketAddr>> {
+    fn connections_with_excess_calls(&mut self) -> io::Result<Vec<SocketAddr>> {
         let Some(now) = self.has_grown()? else { return Ok(Vec::new()) };
         // Further growth is measured from here.
         self.least = now;
-        Ok((self.crowded)())
+        Ok((self.excess_calls)())
     }
 
     fn no_look(&mut self, error: &io::Error) {
@@ -187,9 +192,9 @@ impl Guard {
             self.last_look.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         self.last_look = Some(now);
         let mut beyond = self.connections.look(&seen, self.bounds, after);
-        let crowded = self.crowded_now()?;
-        let crowded = there.iter().filter(|socket| crowded.contains(&socket.peer));
-        beyond.extend(crowded.map(|socket| (socket.inode, Excess::Streams)));
+        let excess_calls = self.connections_with_excess_calls()?;
+        let excess_calls = there.iter().filter(|socket| excess_calls.contains(&socket.peer));
+        beyond.extend(excess_calls.map(|socket| (socket.inode, Excess::Streams)));
         let closed = if beyond.is_empty() { 0 } else { self.close(&beyond, &there, now)? };
         let open = there.len().saturating_sub(closed);
         self.service.context().port.set_clients(open, self.bounds.total);

@@ -9,7 +9,7 @@ use crate::{assert_none, sources};
 const ROOMS: &[(&str, &[&[&str]])] = &[(
     "rpc",
     &[
-        &["mod", "server", "credentials", "bind_error", "crowded"],
+        &["mod", "server", "credentials", "bind_error", "excess_calls"],
         &["services"],
         &["calls"],
         &["convert"],

@@ -19,8 +19,9 @@ use crate::pool::work::task::{Executed, Flow, Task};
 use crate::proto::sql::copy_in_request::Kind;
 use crate::proto::sql::{CopyInRequest, CopyInResponse, CopyInStart};
 use crate::proto::Raw;
-use crate::rpc::calls::entry::{Call, Decoding, Ended, Messages};
+use crate::rpc::calls::entry::{Call, CallEnd, Decoding, Messages};
 use crate::rpc::convert;
+use crate::rpc::convert::results::Ending;
 use crate::rpc::streams::intake::Intake;
 
 /// Serves one call.
@@ -35,21 +36,21 @@ pub(in crate::rpc) fn serve(
 }
 
 /// One call.
-struct Copy {
+struct CopyInCall {
     service: Service,
     caller: Arc<Caller>,
     /// False once nothing more is expected from the client.
     reading: bool,
     /// A message that is being decoded.
     arriving: Option<Decoding<CopyInRequest>>,
-    running: Option<Running>,
+    running: Option<RunningCopy>,
     /// Which rule the client broke, or that there is no memory for its data; returned
     /// once the COPY has ended.
     wrong: Option<Error>,
 }
 
 /// The COPY, once it was started.
-struct Running {
+struct RunningCopy {
     intake: Intake,
     answer: Answer<Executed>,
 }
@@ -57,15 +58,14 @@ struct Running {
 async fn run(service: Service, mut call: Call<CopyInRequest, CopyInResponse>) {
     let caller = Arc::clone(&call.caller);
     let mut copy =
-        Copy { service, caller, reading: true, arriving: None, running: None, wrong: None };
+        CopyInCall { service, caller, reading: true, arriving: None, running: None, wrong: None };
     let ended = poll_fn(|cx| match call.poll_left(cx) {
-        Poll::Ready(()) => Poll::Ready(Err(Ended::Left)),
+        Poll::Ready(()) => Poll::Ready(Err(CallEnd::Left)),
         Poll::Pending => copy.poll_end(cx, &mut call.messages),
     });
     match ended.await {
         Ok(executed) => {
-            let (rows_affected, command_tag, session) = convert::results::ending(executed);
-            let session = Some(session).into();
+            let Ending { rows_affected, command_tag, session } = convert::results::ending(executed);
             let response =
                 CopyInResponse { rows_affected, command_tag, session, ..CopyInResponse::default() };
             // The client may have left; the rows are stored all the same.
@@ -75,13 +75,13 @@ async fn run(service: Service, mut call: Call<CopyInRequest, CopyInResponse>) {
     }
 }
 
-impl Copy {
+impl CopyInCall {
     /// Ready with the answer.
     fn poll_end(
         &mut self,
         cx: &mut Context<'_>,
         messages: &mut Messages<CopyInRequest>,
-    ) -> Poll<Result<Executed, Ended>> {
+    ) -> Poll<Result<Executed, CallEnd>> {
         loop {
             if let Some(running) = &mut self.running {
                 // It need not wait for the end of the data to fail.
@@ -89,7 +89,7 @@ impl Copy {
                     let ended = ended.unwrap_or(Err(Error::Internal("an answer was lost")));
                     return Poll::Ready(match self.wrong.take() {
                         Some(error) if ended.is_err() => Err(error.into()),
-                        _ => ended.map_err(Ended::from),
+                        _ => ended.map_err(CallEnd::from),
                     });
                 }
                 if !self.reading || running.intake.poll_room(cx).is_pending() {
@@ -111,11 +111,11 @@ impl Copy {
     ///
     /// # Errors
     /// If that is the end of the call.
-    fn read(&mut self, read: Option<Result<CopyInRequest, Ended>>) -> Result<(), Ended> {
+    fn read(&mut self, read: Option<Result<CopyInRequest, CallEnd>>) -> Result<(), CallEnd> {
         let said = match read {
             Some(Ok(request)) => request.kind,
-            Some(Err(Ended::Left)) => return Err(Ended::Left),
-            Some(Err(Ended::Failed(error))) => return self.break_off(error),
+            Some(Err(CallEnd::Left)) => return Err(CallEnd::Left),
+            Some(Err(CallEnd::Failed(error))) => return self.break_off(error),
             None if self.running.is_some() => {
                 self.end(None);
                 return Ok(());
@@ -143,7 +143,7 @@ impl Copy {
     }
 
     /// The client has broken a rule.
-    fn break_off(&mut self, error: Error) -> Result<(), Ended> {
+    fn break_off(&mut self, error: Error) -> Result<(), CallEnd> {
         if self.running.is_none() {
             return Err(error.into());
         }
@@ -164,15 +164,15 @@ impl Copy {
         let limits = &self.service.context().config.limits;
         let (place, request) = convert::requests::copy_in(start, limits)?;
         let intake = Intake::default();
-        let inlet = intake.inlet(limits.stall_timeout);
-        let task = Task::new(request, Flow::CopyIn(Box::new(inlet)));
+        let reader = intake.reader(limits.stall_timeout);
+        let task = Task::new(request, Flow::CopyIn(Box::new(reader)));
         let answer = self.service.execute(place, task, &self.caller);
-        self.running = Some(Running { intake, answer });
+        self.running = Some(RunningCopy { intake, answer });
         Ok(())
     }
 }
 
-impl Drop for Copy {
+impl Drop for CopyInCall {
     fn drop(&mut self) {
         // The worker must not wait for a call that has ended.
         if let Some(running) = &self.running {

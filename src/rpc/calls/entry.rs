@@ -8,12 +8,12 @@
 //! A call is one future on gRPC's thread, which must not block. What takes that thread
 //! too long, as a large request does, goes to a worker.
 
+mod call_end;
+mod call_metrics;
 mod decoder;
-mod ended;
+mod inspect;
 mod messages;
-mod patience;
-mod tally;
-mod weigh;
+mod time_limit;
 
 use std::future::{poll_fn, Future};
 use std::panic::AssertUnwindSafe;
@@ -32,12 +32,12 @@ use crate::pool::service::Service;
 use crate::proto::{Raw, Shaped};
 use crate::rpc::convert::status::status;
 use crate::threads;
+pub(in crate::rpc) use call_end::CallEnd;
+use call_metrics::CallMetrics;
 use decoder::Decoder;
 pub(in crate::rpc) use decoder::Decoding;
-pub(in crate::rpc) use ended::Ended;
 pub(in crate::rpc) use messages::Messages;
-use patience::Patience;
-use tally::Tally;
+use time_limit::TimeLimit;
 
 /// One call: its caller, its messages, and where the answer is sent.
 pub(in crate::rpc) struct Call<Q, M> {
@@ -46,10 +46,10 @@ pub(in crate::rpc) struct Call<Q, M> {
     pub(in crate::rpc) messages: Messages<Q>,
     pub(in crate::rpc) caller: Arc<Caller>,
     /// The limit for a message that the caller does not take.
-    untaken: Patience,
+    untaken: TimeLimit,
     /// An answer that is not taken for this long is given up.
     stall: Duration,
-    tally: Tally,
+    metrics: CallMetrics,
 }
 
 impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
@@ -71,9 +71,9 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
             sink,
             messages: Messages::new(requests, decoder),
             caller,
-            untaken: Patience::new(&context.tools.alarms),
+            untaken: TimeLimit::new(&context.tools.alarms),
             stall: context.config.limits.stall_timeout,
-            tally: Tally::new(&context.tools.metrics, ctx),
+            metrics: CallMetrics::new(&context.tools.metrics, ctx),
         };
         let served = AssertUnwindSafe(served(call)).catch_unwind();
         ctx.spawn(async move {
@@ -88,30 +88,30 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
     pub(in crate::rpc) async fn request<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(Q, &Arc<Caller>) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Ended> {
+    ) -> Result<T, CallEnd> {
         let only = poll_fn(|cx| match self.poll_left(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(Ended::Left)),
+            Poll::Ready(()) => Poll::Ready(Err(CallEnd::Left)),
             Poll::Pending => self.messages.poll_only(cx),
         });
         let (only, caller) = (only.await?, Arc::clone(&self.caller));
         let work = move |request| work(request, &caller);
         let mut worked = self.messages.decoder.work(only, false, work);
         let worked = poll_fn(|cx| match Pin::new(&mut worked).poll(cx) {
-            Poll::Ready(worked) => Poll::Ready(worked.map_err(Ended::from)),
-            Poll::Pending => self.poll_left(cx).map(|()| Err(Ended::Left)),
+            Poll::Ready(worked) => Poll::Ready(worked.map_err(CallEnd::from)),
+            Poll::Pending => self.poll_left(cx).map(|()| Err(CallEnd::Left)),
         });
         worked.await
     }
 
     /// Waits for the answer, or for the caller to leave.
-    pub(in crate::rpc) async fn wait<R>(&mut self, mut answer: Answer<R>) -> Result<R, Ended> {
+    pub(in crate::rpc) async fn wait<R>(&mut self, mut answer: Answer<R>) -> Result<R, CallEnd> {
         let came = poll_fn(|cx| match Pin::new(&mut answer).poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             Poll::Pending => self.poll_left(cx).map(|()| None),
         });
         match came.await {
             Some(answer) => Ok(answer.unwrap_or(Err(Error::Internal("an answer was lost")))?),
-            None => Err(Ended::Left),
+            None => Err(CallEnd::Left),
         }
     }
 
@@ -124,53 +124,53 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
         }
     }
 
-    /// Ready once a message can be sent, or the caller has left, or has taken nothing
-    /// for `patience` times as long as is allowed. After an error as after `poll_left`.
+    /// Ready once a message can be sent. Fails if the caller has left, or has taken nothing for
+    /// `stalls` times the stall timeout; then the call must not be used any more.
     pub(in crate::rpc) fn poll_room(
         &mut self,
         cx: &mut Context<'_>,
-        patience: u32,
-    ) -> Poll<Result<(), Ended>> {
+        stalls: u32,
+    ) -> Poll<Result<(), CallEnd>> {
         match Pin::new(&mut self.sink).poll_ready(cx) {
             Poll::Ready(ready) => {
-                self.untaken.rest();
-                Poll::Ready(ready.map_err(|_| Ended::Left))
+                self.untaken.clear();
+                Poll::Ready(ready.map_err(|_| CallEnd::Left))
             }
             Poll::Pending => {
-                self.untaken.begin(self.stall * patience);
-                self.untaken.poll(cx).map(|()| Err(Ended::Left))
+                self.untaken.start(self.stall * stalls);
+                self.untaken.poll_expired(cx).map(|()| Err(CallEnd::Left))
             }
         }
     }
 
     /// Sends a message, for which there must be room.
-    pub(in crate::rpc) fn send(&mut self, message: M) -> Result<(), Ended> {
+    pub(in crate::rpc) fn send(&mut self, message: M) -> Result<(), CallEnd> {
         let sent = Pin::new(&mut self.sink).start_send((message, WriteFlags::default()));
-        sent.map_err(|_| Ended::Left)
+        sent.map_err(|_| CallEnd::Left)
     }
 
     /// Sends the last message, and ends the call well. True: the caller has it.
     pub(in crate::rpc) async fn finish(self, message: M) -> bool {
-        let Call { mut sink, mut messages, stall, mut tally, .. } = self;
+        let Call { mut sink, mut messages, stall, mut metrics, .. } = self;
         let sent = async {
             // The hint puts message and status into one write.
             let flags = WriteFlags::default().buffer_hint(true);
             sink.send((message, flags)).await.is_ok() && sink.close().await.is_ok()
         };
         let mut sent = pin!(sent);
-        let sent = messages.patience().within(stall, sent.as_mut()).await.unwrap_or(false);
+        let sent = messages.time_limit().within(stall, sent.as_mut()).await.unwrap_or(false);
         if sent {
-            tally.ends(RpcStatusCode::OK);
+            metrics.set_code(RpcStatusCode::OK);
         }
         sent
     }
 
     /// Ends the call.
-    pub(in crate::rpc) async fn end(self, ended: Ended) {
+    pub(in crate::rpc) async fn end(self, ended: CallEnd) {
         match ended {
-            Ended::Left => self.caller.leave(),
-            Ended::Failed(error) => {
-                self.tally.failed(&error);
+            CallEnd::Left => self.caller.leave(),
+            CallEnd::Failed(error) => {
+                self.metrics.failed(&error);
                 self.fail(status(&error)).await;
             }
         }
@@ -178,10 +178,10 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
 
     /// Ends the call with this status.
     pub(in crate::rpc) async fn fail(self, status: RpcStatus) {
-        let Call { sink, mut messages, stall, mut tally, .. } = self;
-        tally.ends(status.code());
+        let Call { sink, mut messages, stall, mut metrics, .. } = self;
+        metrics.set_code(status.code());
         // The caller may have left, and needs no error then.
         let mut failed = pin!(sink.fail(status));
-        let _ = messages.patience().within(stall, failed.as_mut()).await;
+        let _ = messages.time_limit().within(stall, failed.as_mut()).await;
     }
 }

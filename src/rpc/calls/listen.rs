@@ -1,14 +1,13 @@
-//! SqlService.Listen: notifications as they come.
+//! SqlService.Listen: notifications as they arrive.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
-
-use protobuf::Message;
 
 use crate::backend::listen::Notification;
 use crate::error::Error;
+use crate::lock::Leaf;
 use crate::pool::caller::Caller;
 use crate::pool::listen::{Letter, Mailbox};
 use crate::pool::requests::reply::Reply;
@@ -17,6 +16,7 @@ use crate::proto::sql::listen_response::Kind;
 use crate::proto::sql::{self, ListenGap, ListenRequest, ListenResponse, ListenStarted};
 use crate::rpc::calls::streamed::StreamCall;
 use crate::rpc::convert;
+use crate::rpc::convert::encode::encoded;
 use crate::rpc::streams::batch;
 use crate::rpc::streams::result::ResultWriter;
 
@@ -27,7 +27,7 @@ const CHANNELS_MAX: usize = 64;
 /// PostgreSQL's limit of a name.
 const NAME_BYTES: usize = 63;
 
-/// Asks for notifications.
+/// Requests notifications.
 ///
 /// # Errors
 /// If the request breaks a rule, or the tenant takes no more listeners.
@@ -40,7 +40,7 @@ pub(in crate::rpc) fn ask(
     let channels = channels(&request.channels)?;
     let (writer, reader) = ResultWriter::new(service, batch::no_batch);
     let (reply, answer) = Reply::new();
-    let mailbox = ListenerMailbox { writer, reply: Mutex::new(Some(reply)) };
+    let mailbox = ListenerMailbox { writer, reply: Leaf::new(Some(reply)) };
     let held = Some(service.listen(&target, channels, Arc::new(mailbox), wait, caller)?);
     Ok(StreamCall { reader, answer, trailer: |never| match never {}, held })
 }
@@ -62,17 +62,17 @@ fn channels(names: &[String]) -> Result<BTreeSet<String>, Error> {
 /// The messages of one listener.
 struct ListenerMailbox {
     writer: ResultWriter,
-    /// A leaf lock: taken for the last word only.
-    reply: Mutex<Option<Reply<Infallible>>>,
+    /// `None` once it has failed.
+    reply: Leaf<Option<Reply<Infallible>>>,
 }
 
 impl ListenerMailbox {
     fn send(&self, kind: Kind) {
-        self.writer.push(encoded(kind));
+        self.writer.push(encoded(&response(kind)));
     }
 
     fn answer(&self, error: Error) {
-        let reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let reply = self.reply.lock().take();
         if let Some(reply) = reply {
             // The reader may have left, and needs no error then.
             let _ = reply.send(Err(error));
@@ -80,10 +80,8 @@ impl ListenerMailbox {
     }
 }
 
-fn encoded(kind: Kind) -> Vec<u8> {
-    let response = ListenResponse { kind: Some(kind), ..ListenResponse::default() };
-    // Serialising into memory fails only for uninitialised proto2 fields.
-    response.write_to_bytes().unwrap_or_default()
+fn response(kind: Kind) -> ListenResponse {
+    ListenResponse { kind: Some(kind), ..ListenResponse::default() }
 }
 
 impl Mailbox for ListenerMailbox {
@@ -97,12 +95,13 @@ impl Mailbox for ListenerMailbox {
     }
 
     fn encoded(&self, notification: &Notification) -> Vec<u8> {
-        encoded(Kind::Notification(sql::Notification {
+        let notification = sql::Notification {
             channel: notification.channel.clone(),
             payload: notification.payload.clone(),
             backend_pid: notification.pid,
             ..sql::Notification::default()
-        }))
+        };
+        encoded(&response(Kind::Notification(notification)))
     }
 
     fn notification(&self, letter: Letter) -> bool {

@@ -1,10 +1,8 @@
-//! SqlService.Query: one statement, its rows as they come.
+//! SqlService.Query: one statement, its rows as they arrive.
 
 use std::sync::Arc;
 
-use protobuf::Message;
-
-use crate::backend::notice::{Notice, Notices};
+use crate::backend::notice::Notices;
 use crate::backend::session::{Rows, RunError};
 use crate::core::value::Column;
 use crate::error::Error;
@@ -14,11 +12,13 @@ use crate::pool::caller::Caller;
 use crate::pool::memory::Room;
 use crate::pool::service::Service;
 use crate::pool::work::outlet::{Interrupt, Outlet, Stalled};
-use crate::pool::work::task::{Executed, Flow, Task};
+use crate::pool::work::task::{Flow, Task};
 use crate::proto::sql::query_response::Kind;
-use crate::proto::sql::{QueryHeader, QueryRequest, QueryResponse, QueryTrailer};
+use crate::proto::sql::{QueryHeader, QueryRequest, QueryResponse};
+use crate::rpc::calls::response::{notice, query, trailer};
 use crate::rpc::calls::streamed::StreamCall;
 use crate::rpc::convert;
+use crate::rpc::convert::encode::encoded;
 use crate::rpc::convert::row_format::RowFormat;
 use crate::rpc::streams::batch;
 use crate::rpc::streams::result::{EncodeBatch, ResultWriter};
@@ -30,7 +30,7 @@ fn encode_batch(format: RowFormat) -> EncodeBatch {
     }
 }
 
-/// Asks for the rows.
+/// Requests the rows.
 ///
 /// # Errors
 /// If the request breaks a rule.
@@ -52,28 +52,8 @@ pub(in crate::rpc) fn ask(
         dropped: false,
     };
     let task = Task::new(request, Flow::Rows(Box::new(encoder)));
-    Ok(StreamCall { reader, answer: service.execute(place, task, caller), trailer, held: None })
-}
-
-fn encoded(kind: Kind) -> Vec<u8> {
-    let response = QueryResponse { kind: Some(kind), ..QueryResponse::default() };
-    // Serialising into memory fails only for uninitialised proto2 fields.
-    response.write_to_bytes().unwrap_or_default()
-}
-
-fn notice(notice: Notice) -> Vec<u8> {
-    encoded(Kind::Notice(convert::results::notice(notice)))
-}
-
-fn trailer(executed: Executed) -> Vec<u8> {
-    let (rows_affected, command_tag, session) = convert::results::ending(executed);
-    let session = Some(session).into();
-    encoded(Kind::Trailer(QueryTrailer {
-        rows_affected,
-        command_tag,
-        session,
-        ..QueryTrailer::default()
-    }))
+    let answer = service.execute(place, task, caller);
+    Ok(StreamCall { reader, answer, trailer: trailer::<QueryResponse>, held: None })
 }
 
 /// Encodes rows.
@@ -120,7 +100,7 @@ impl Rows for RowEncoder {
         let header = convert::results::columns(columns.to_vec());
         self.columns = columns.to_vec();
         let header = QueryHeader { columns: header, ..QueryHeader::default() };
-        self.writer.push(encoded(Kind::Header(header)));
+        self.writer.push(encoded(&query(Kind::Header(header))));
     }
 
     fn row(&mut self, shapes: &[Shape], row: &RawRow<'_>) {
@@ -144,7 +124,7 @@ impl Rows for RowEncoder {
     }
 
     fn notices(&mut self, fresh: &Notices) {
-        self.writer.notices(fresh, notice);
+        self.writer.push_notices(fresh, notice::<QueryResponse>);
     }
 }
 

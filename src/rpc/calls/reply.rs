@@ -12,7 +12,7 @@ use crate::pool::grant::Undelivered;
 use crate::pool::requests::reply::Answer;
 use crate::pool::service::Service;
 use crate::proto::{Raw, Shaped};
-use crate::rpc::calls::entry::{Call, Ended};
+use crate::rpc::calls::entry::{Call, CallEnd};
 
 /// What is kept until its answer has been taken.
 #[derive(Default)]
@@ -57,7 +57,7 @@ pub(in crate::rpc) fn answer<Q: Shaped, R, M>(
 async fn answered<Q: Shaped, M: Send + 'static, R: Send + 'static>(
     call: &mut Call<Q, M>,
     work: impl FnOnce(Q, &Arc<Caller>) -> Result<Answer<R>, Error> + Send + 'static,
-) -> Result<R, Ended> {
+) -> Result<R, CallEnd> {
     let promised = call.request(work).await?;
     call.wait(promised).await
 }

@@ -7,6 +7,7 @@
 mod machine;
 mod queue;
 mod received;
+mod running;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -20,8 +21,8 @@ use crate::pool::service::Service;
 use crate::proto::sql::session_response::Kind;
 use crate::proto::sql::{SessionRequest, SessionResponse};
 use crate::proto::Raw;
-use crate::rpc::calls::entry::{Call, Decoding, Ended, Messages};
-use machine::{Session, Step};
+use crate::rpc::calls::entry::{Call, CallEnd, Decoding, Messages};
+use machine::{SessionMachine, StreamStep};
 use received::{Incoming, Received};
 
 /// Serves one stream.
@@ -31,7 +32,7 @@ pub(in crate::rpc) fn serve(
     requests: RequestStream<Raw<SessionRequest>>,
     sink: DuplexSink<SessionResponse>,
 ) {
-    let session = Session::new(service, ctx.peer());
+    let session = SessionMachine::new(service, ctx.peer());
     Call::serve(service, ctx, requests, sink, |call| run(session, call));
 }
 
@@ -54,14 +55,14 @@ struct Decoded<'a> {
 }
 
 impl Incoming for Decoded<'_> {
-    fn poll_next(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Result<Received, Ended>>> {
+    fn poll_next(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Result<Received, CallEnd>>> {
         let context = Arc::clone(&self.arriving.context);
         let decoded = move |request| Ok(Received::of(request, &context.config.limits));
         self.messages.poll_next(cx, &mut self.arriving.decoding, decoded)
     }
 }
 
-async fn run(mut session: Session, mut call: Call<SessionRequest, SessionResponse>) {
+async fn run(mut session: SessionMachine, mut call: Call<SessionRequest, SessionResponse>) {
     // The memory of what the client has not taken yet.
     let mut unsent = Held::default();
     let mut arriving = Arriving { context: Arc::clone(session.context()), decoding: None };
@@ -71,22 +72,22 @@ async fn run(mut session: Session, mut call: Call<SessionRequest, SessionRespons
                 unsent = Held::default();
                 session.poll_step(cx, &mut arriving.of(&mut call.messages), true)
             }
-            Poll::Ready(Err(ended)) => Poll::Ready(Step::End(ended)),
+            Poll::Ready(Err(ended)) => Poll::Ready(StreamStep::End(ended)),
             Poll::Pending => session.poll_step(cx, &mut arriving.of(&mut call.messages), false),
         });
         let message = |kind| SessionResponse { kind: Some(kind), ..SessionResponse::default() };
         let sent = match step.await {
-            Step::Send(reply, held) => {
+            StreamStep::Send(reply, held) => {
                 unsent = held;
                 call.send(message(reply))
             }
-            Step::Finish(closed) => {
+            StreamStep::Finish(closed) => {
                 drop(session);
                 // The client may have left; then nobody needs the word.
                 call.finish(message(Kind::Closed(closed))).await;
                 return;
             }
-            Step::End(ended) => Err(ended),
+            StreamStep::End(ended) => Err(ended),
         };
         if let Err(ended) = sent {
             drop(session);

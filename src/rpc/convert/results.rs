@@ -1,4 +1,6 @@
-//! Results, and what else came with them.
+//! Results, with the state of the session and the notices that came with them.
+
+use protobuf::MessageField;
 
 use super::lease::transaction;
 use super::values::value;
@@ -16,14 +18,24 @@ pub(in crate::rpc) fn executed(mut executed: Executed) -> sql::ExecuteResponse {
     }
 }
 
-/// The end of a result that went its own way: rows, command tag and session.
-pub(in crate::rpc) fn ending(mut executed: Executed) -> (i64, String, sql::SessionInfo) {
-    let result = executed.results.pop().unwrap_or_default();
-    let rows = i64::try_from(result.rows_affected).unwrap_or(i64::MAX);
-    (rows, result.command_tag, session(executed))
+/// What follows the data of a streamed result.
+pub(in crate::rpc) struct Ending {
+    pub(in crate::rpc) rows_affected: i64,
+    pub(in crate::rpc) command_tag: String,
+    pub(in crate::rpc) session: MessageField<sql::SessionInfo>,
 }
 
-pub(in crate::rpc) fn session(executed: Executed) -> sql::SessionInfo {
+/// The ending of a request whose data was streamed.
+pub(in crate::rpc) fn ending(mut executed: Executed) -> Ending {
+    let result = executed.results.pop().unwrap_or_default();
+    Ending {
+        rows_affected: i64::try_from(result.rows_affected).unwrap_or(i64::MAX),
+        command_tag: result.command_tag,
+        session: Some(session(executed)).into(),
+    }
+}
+
+fn session(executed: Executed) -> sql::SessionInfo {
     sql::SessionInfo {
         transaction_state: transaction(executed.transaction).into(),
         notices: executed.notices.into_iter().map(notice).collect(),

@@ -1,6 +1,6 @@
 //! An error as gRPC says it: code, text, and google.rpc.Status in the details.
 
-use grpcio::{RpcStatus, RpcStatusCode};
+use grpcio::{RpcStatus, RpcStatusCode as Code};
 use protobuf::well_known_types::any::Any;
 use protobuf::{EnumOrUnknown, Message, MessageFull};
 
@@ -10,31 +10,29 @@ use crate::proto::errors::work_outcome::Outcome as WireOutcome;
 use crate::proto::errors::WorkOutcome;
 use crate::proto::status::Status;
 use crate::rpc::convert;
+use crate::rpc::convert::encode::encoded;
 
 use parts::StatusParts;
-use room::Room;
+use room::StatusRoom;
 
 mod code;
 mod parts;
 mod room;
 
-type Code = RpcStatusCode;
-
 /// The gRPC status of an error, as the end of a call.
 pub(in crate::rpc) fn status(error: &Error) -> RpcStatus {
-    let details = details(error, &Room::TRAILER);
-    let code = RpcStatusCode::from(details.code);
-    // Serialising into memory fails only for uninitialised proto2 fields.
-    let bytes = details.write_to_bytes().unwrap_or_default();
+    let details = details(error, &StatusRoom::TRAILER);
+    let code = Code::from(details.code);
+    let bytes = encoded(&details);
     RpcStatus::with_details(code, details.message, bytes)
 }
 
 /// The same within a message, on a stream that goes on.
 pub(in crate::rpc) fn as_message(error: &Error) -> Status {
-    details(error, &Room::MESSAGE)
+    details(error, &StatusRoom::MESSAGE)
 }
 
-fn details(error: &Error, room: &Room) -> Status {
+fn details(error: &Error, room: &StatusRoom) -> Status {
     let mut parts = StatusParts::of(error);
     parts.info.reason = format!("{:?}", parts.reason).trim_start_matches("REASON_").to_owned();
     parts.info.domain = "connectionpool".to_owned();
@@ -56,7 +54,7 @@ fn details(error: &Error, room: &Room) -> Status {
 }
 
 fn pack<M: MessageFull>(details: &mut Status, message: &M) {
-    // As above: packing fails only for uninitialised proto2 fields.
+    // Packing fails only for uninitialised proto2 fields.
     if let Ok(any) = Any::pack(message) {
         details.details.push(any);
     }

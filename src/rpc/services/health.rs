@@ -14,7 +14,7 @@ use crate::proto::health::{
 };
 use crate::proto::health_grpc::Health;
 use crate::proto::Raw;
-use crate::rpc::calls::entry::{Call, Ended};
+use crate::rpc::calls::entry::{Call, CallEnd};
 use crate::rpc::calls::reply;
 
 /// The server as a whole, and its services by their full names.
@@ -95,7 +95,7 @@ impl HealthService {
         &self,
         name: &str,
         call: &mut Call<HealthCheckRequest, HealthCheckResponse>,
-    ) -> Ended {
+    ) -> CallEnd {
         // Watches before it looks, so that no change falls in between.
         let mut changes = self.0.context().serving.watch();
         let mut sent = None;

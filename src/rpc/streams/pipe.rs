@@ -1,47 +1,47 @@
-//! Encoded messages on their way from a worker to gRPC's thread: bounded, and
-//! never older than a moment.
+//! A bounded queue of encoded messages from a worker to gRPC's thread.
 //!
-//! The worker adds rows to a batch. A batch that is large enough becomes a
-//! message; one that has waited for long enough is taken as it is, so that the
-//! rows of a slow statement do not wait for one another.
+//! The worker adds rows to a batch. A batch that is large enough becomes a message; one that
+//! has waited long enough is flushed as it is, so that the rows of a slow statement are not
+//! held back by those that follow.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::core::budget::Held;
+use crate::lock::Leaf;
 use crate::pool::listen::Letter;
 use crate::pool::memory::Room;
 use crate::pool::work::outlet::Stalled;
 
-/// Messages that may wait for the reader; then the worker waits.
+/// While so many messages wait for the reader, the worker waits.
 const READY: usize = 2;
 /// What a message costs besides its bytes.
 const MESSAGE_BYTES: usize = 64;
 
 /// The worker's end, and the reader's. Cheap to clone.
 #[derive(Clone, Default)]
-pub(in crate::rpc) struct Pipe(Arc<Shared>);
+pub(in crate::rpc) struct Pipe(Arc<PipeShared>);
 
 #[derive(Default)]
-struct Shared {
-    /// A leaf lock: held while bytes are moved in memory.
-    state: Mutex<State>,
+struct PipeShared {
+    state: Leaf<PipeState>,
     room: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    /// Where messages count; none before there is a session, or for what counts already.
+struct PipeState {
+    /// Where messages count. `None` before the session is granted, and for messages that are
+    /// counted elsewhere.
     room: Option<Room>,
-    ready: VecDeque<Message>,
+    ready: VecDeque<PipeMessage>,
     /// What `ready` costs.
     ready_bytes: usize,
     /// Since when nothing of `ready` has been taken.
     waits_since: Option<Instant>,
-    /// Rows that are no message yet.
+    /// Rows that are not encoded as a message yet.
     batch: Batch,
     /// The batch has waited long enough: the reader flushes it.
     flush_due: bool,
@@ -54,41 +54,41 @@ struct State {
     news: bool,
 }
 
-/// What became of something that was added.
+/// What became of the bytes that were added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::rpc) enum Added {
-    /// It is the first of a batch, which is to be flushed after a while.
+    /// They begin a batch, whose flush is to be scheduled.
     First,
-    /// It has joined a batch, or completed one.
+    /// They joined a batch, or completed one.
     More,
-    /// The reader has left.
+    /// The reader has left, and they were dropped.
     Dropped,
 }
 
-enum Message {
+enum PipeMessage {
     Own(Vec<u8>, Held),
     Shared(Letter),
 }
 
-impl Message {
+impl PipeMessage {
     fn cost(&self) -> usize {
         MESSAGE_BYTES
             + match self {
-                Message::Own(bytes, _) => bytes.len(),
-                Message::Shared(letter) => letter.bytes().len(),
+                PipeMessage::Own(bytes, _) => bytes.len(),
+                PipeMessage::Shared(letter) => letter.bytes().len(),
             }
     }
 
     /// What is sent, and its memory.
     fn into_parts(self) -> (Vec<u8>, Held) {
         match self {
-            Message::Own(bytes, held) => (bytes, held),
-            Message::Shared(letter) => (letter.bytes().to_vec(), Held::default()),
+            PipeMessage::Own(bytes, held) => (bytes, held),
+            PipeMessage::Shared(letter) => (letter.bytes().to_vec(), Held::default()),
         }
     }
 }
 
-/// Rows in the making of a message.
+/// Rows that will be one message.
 #[derive(Default)]
 pub(in crate::rpc) struct Batch {
     pub(in crate::rpc) bytes: Vec<u8>,
@@ -96,14 +96,9 @@ pub(in crate::rpc) struct Batch {
 }
 
 impl Pipe {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is whole between the steps below, which do not panic.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes one step, and wakes the reader afterwards if there is news for it.
-    fn step<R>(&self, step: impl FnOnce(&mut State) -> R) -> R {
-        let mut state = self.lock();
+    fn step<R>(&self, step: impl FnOnce(&mut PipeState) -> R) -> R {
+        let mut state = self.0.state.lock();
         let result = step(&mut state);
         let reader = if std::mem::take(&mut state.news) { state.reader.take() } else { None };
         drop(state);
@@ -115,7 +110,7 @@ impl Pipe {
 
     /// Messages count in `room` from now on.
     pub(in crate::rpc) fn open(&self, room: Room) {
-        self.lock().room = Some(room);
+        self.0.state.lock().room = Some(room);
     }
 
     /// Adds to the batch by `add`, and makes a message of it by `encode_batch` if it has
@@ -162,7 +157,7 @@ impl Pipe {
     pub(in crate::rpc) fn post(&self, letter: Letter) {
         self.step(|state| {
             if !state.closed {
-                state.send(Message::Shared(letter));
+                state.send(PipeMessage::Shared(letter));
             }
         });
     }
@@ -177,39 +172,38 @@ impl Pipe {
 
     /// True if the worker should wait.
     pub(in crate::rpc) fn is_full(&self) -> bool {
-        let state = self.lock();
+        let state = self.0.state.lock();
         state.ready.len() >= READY && !state.closed
     }
 
     /// True if what is added is dropped.
     pub(in crate::rpc) fn is_closed(&self) -> bool {
-        self.lock().closed
+        self.0.state.lock().closed
     }
 
     /// The cost of the messages that wait for the reader, in bytes.
     pub(in crate::rpc) fn backlog(&self) -> usize {
-        self.lock().ready_bytes
+        self.0.state.lock().ready_bytes
     }
 
     /// Since when the reader has taken nothing of what waits; `None`: nothing waits.
     pub(in crate::rpc) fn waits_since(&self) -> Option<Instant> {
-        self.lock().waits_since
+        self.0.state.lock().waits_since
     }
 
-    /// Waits until there is room, or nothing is wanted any more.
+    /// Waits until there is room, or the reader has left.
     ///
     /// # Errors
     /// If the reader takes nothing for `limit`.
     pub(in crate::rpc) fn wait(&self, limit: Duration) -> Result<(), Stalled> {
-        let until: Instant = clock::now() + limit;
-        let mut state = self.lock();
+        let until = clock::now() + limit;
+        let mut state = self.0.state.lock();
         while state.ready.len() >= READY && !state.closed {
             let left = until.saturating_duration_since(clock::now());
             if left.is_zero() {
                 return Err(Stalled);
             }
-            let waited = self.0.room.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = state.wait(&self.0.room, left);
         }
         Ok(())
     }
@@ -242,7 +236,7 @@ impl Pipe {
         cx: &mut Context<'_>,
         encode_batch: impl FnOnce(Batch) -> Vec<u8>,
     ) -> Poll<Option<(Vec<u8>, Held)>> {
-        let mut state = self.lock();
+        let mut state = self.0.state.lock();
         if state.flush_due && state.ready.is_empty() {
             state.flush(encode_batch);
             // The reader itself is here: nobody needs to be woken.
@@ -266,7 +260,7 @@ impl Pipe {
     }
 }
 
-impl State {
+impl PipeState {
     fn flush(&mut self, encode_batch: impl FnOnce(Batch) -> Vec<u8>) {
         self.flush_due = false;
         if self.batch.rows > 0 {
@@ -275,15 +269,15 @@ impl State {
         }
     }
 
-    /// It is there already, so that it is not refused: whoever does not take answers is
-    /// refused the next.
+    /// Counts the message even beyond the limit, because it exists already: a caller that does
+    /// not read its answers has its next request refused.
     fn send_own(&mut self, bytes: Vec<u8>) {
         let room = self.room.as_ref();
         let held = room.map(|room| room.take_over(bytes.capacity() + MESSAGE_BYTES));
-        self.send(Message::Own(bytes, held.unwrap_or_default()));
+        self.send(PipeMessage::Own(bytes, held.unwrap_or_default()));
     }
 
-    fn send(&mut self, message: Message) {
+    fn send(&mut self, message: PipeMessage) {
         self.ready_bytes += message.cost();
         self.waits_since.get_or_insert_with(clock::now);
         self.ready.push_back(message);

@@ -8,18 +8,19 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::backend::notice::{Notice, Notices};
+use crate::backend::session::RunError;
 use crate::clock;
 use crate::core::budget::Held;
 use crate::pool::listen::Letter;
 use crate::pool::memory::Room;
 use crate::pool::service::Service;
-use crate::pool::work::outlet::{Interrupt, Stalled};
+use crate::pool::work::outlet::{Interrupt, Outlet, Stalled};
 use crate::rpc::streams::pipe::{Added, Batch, Pipe};
 use crate::threads::alarms::{Alarm, Alarms};
 
-/// A batch is sent when it has so many bytes,
+/// A batch is sent when it has reached this size,
 const BATCH_BYTES: usize = 64 << 10;
-/// or has waited for so long.
+/// or has waited this long.
 const BATCH_WAIT: Duration = Duration::from_millis(20);
 
 /// Makes a message of a batch.
@@ -32,7 +33,7 @@ pub(in crate::rpc) struct ResultWriter {
     alarms: Alarms,
     /// Flushes the batch after `BATCH_WAIT`.
     flush_alarm: Option<Alarm>,
-    /// A reader that takes nothing for this long is given up.
+    /// The result is abandoned if its reader takes nothing for this long.
     stall: Duration,
 }
 
@@ -58,11 +59,6 @@ impl ResultWriter {
             stall: context.config.limits.stall_timeout,
         };
         (writer, ResultReader { pipe, encode_batch })
-    }
-
-    /// Messages count in `room` from now on.
-    pub(in crate::rpc) fn open(&self, room: Room) {
-        self.pipe.open(room);
     }
 
     /// Adds a row or a piece to the batch. Returns false if the reader wants nothing more.
@@ -95,8 +91,8 @@ impl ResultWriter {
         self.pipe.post(letter);
     }
 
-    /// Adds the notices that have come.
-    pub(in crate::rpc) fn notices(&self, fresh: &Notices, message: fn(Notice) -> Vec<u8>) {
+    /// Adds the new notices as messages of their own.
+    pub(in crate::rpc) fn push_notices(&self, fresh: &Notices, message: fn(Notice) -> Vec<u8>) {
         if fresh.any() {
             fresh.take().into_iter().for_each(|notice| self.push(message(notice)));
         }
@@ -121,22 +117,26 @@ impl ResultWriter {
     pub(in crate::rpc) fn end(&self) {
         self.pipe.end(self.encode_batch);
     }
+}
 
-    /// True if the worker should wait before it adds more.
-    pub(in crate::rpc) fn is_full(&self) -> bool {
+impl Outlet for ResultWriter {
+    fn open(&mut self, room: Room) {
+        self.pipe.open(room);
+    }
+
+    fn is_full(&self) -> bool {
         self.pipe.is_full()
     }
 
-    /// Waits until the reader has made room, or wants nothing more.
-    ///
-    /// # Errors
-    /// If the reader takes nothing for as long as is allowed.
-    pub(in crate::rpc) fn wait(&self) -> Result<(), Stalled> {
+    fn wait(&mut self) -> Result<(), Stalled> {
         self.pipe.wait(self.stall)
     }
 
-    /// Closes the pipe, which ends a wait; for another thread.
-    pub(in crate::rpc) fn interrupter(&self) -> Interrupt {
+    fn problem(&mut self) -> Option<RunError> {
+        None
+    }
+
+    fn interrupter(&self) -> Interrupt {
         let pipe = self.pipe.clone();
         Box::new(move || pipe.close())
     }

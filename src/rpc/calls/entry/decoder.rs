@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use futures_channel::oneshot;
 use grpcio::MessageReader;
 
-use super::weigh::{look, Rules, Stop};
+use super::inspect::{inspect, NotDecoded, Rules};
 use crate::config::Limits;
 use crate::error::Error;
 use crate::pool::caller::Caller;
@@ -94,11 +94,13 @@ impl Decoder {
 
 /// The message that the bytes are; `None` if it has more fields than are to be decoded.
 fn decode<Q: Shaped>(bytes: &[u8], fields: usize, limits: &Limits) -> Option<Result<Q, Error>> {
-    match look(bytes, Q::shape(), &Rules { limits, fields }) {
+    match inspect(bytes, Q::shape(), &Rules { limits, fields }) {
         Ok(_) => Some(Q::parse_from_bytes(bytes).map_err(|_| undecodable::<Q>())),
-        Err(Stop::Long) => None,
-        Err(Stop::Refused(error)) => Some(Err(error)),
-        Err(Stop::Malformed | Stop::Cut | Stop::Group) => Some(Err(undecodable::<Q>())),
+        Err(NotDecoded::TooManyFields) => None,
+        Err(NotDecoded::Refused(error)) => Some(Err(error)),
+        Err(NotDecoded::Malformed | NotDecoded::Truncated | NotDecoded::Group) => {
+            Some(Err(undecodable::<Q>()))
+        }
     }
 }
 

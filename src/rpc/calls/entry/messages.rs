@@ -8,9 +8,9 @@ use std::time::Duration;
 use futures_util::Stream;
 use grpcio::RequestStream;
 
+use super::call_end::CallEnd;
 use super::decoder::{Decoder, Decoding};
-use super::ended::Ended;
-use super::patience::Patience;
+use super::time_limit::TimeLimit;
 use crate::error::Error;
 use crate::proto::{Raw, Shaped};
 
@@ -23,8 +23,8 @@ const PREFIX_BYTES: usize = 5;
 pub(in crate::rpc) struct Messages<Q> {
     requests: RequestStream<Raw<Q>>,
     pub(super) decoder: Decoder,
-    /// Until the request is there. Afterwards its alarm serves the answer.
-    patience: Patience,
+    /// Of the request; once that has arrived, of the answer.
+    time_limit: TimeLimit,
     limit: Duration,
     only: Option<Raw<Q>>,
     /// The first message of a stream was here.
@@ -34,14 +34,14 @@ pub(in crate::rpc) struct Messages<Q> {
 impl<Q: Shaped> Messages<Q> {
     pub(super) fn new(requests: RequestStream<Raw<Q>>, decoder: Decoder) -> Messages<Q> {
         let limit = decoder.context.config.limits.request_timeout;
-        let mut patience = Patience::new(&decoder.context.tools.alarms);
-        patience.begin(limit);
-        Messages { requests, decoder, patience, limit, only: None, begun: false }
+        let mut time_limit = TimeLimit::new(&decoder.context.tools.alarms);
+        time_limit.start(limit);
+        Messages { requests, decoder, time_limit, limit, only: None, begun: false }
     }
 
-    /// For another use, once the request is there or the call is over.
-    pub(super) fn patience(&mut self) -> &mut Patience {
-        &mut self.patience
+    /// For another wait, once the request has arrived or the call has ended.
+    pub(super) fn time_limit(&mut self) -> &mut TimeLimit {
+        &mut self.time_limit
     }
 
     /// What `work` makes of the next message of a stream; `None` after the last. The one
@@ -51,32 +51,32 @@ impl<Q: Shaped> Messages<Q> {
         cx: &mut Context<'_>,
         working: &mut Option<Decoding<T>>,
         work: impl FnOnce(Q) -> Result<T, Error> + Send + 'static,
-    ) -> Poll<Option<Result<T, Ended>>> {
+    ) -> Poll<Option<Result<T, CallEnd>>> {
         let current = match working {
             Some(current) => current,
             None => {
                 let Some(raw) = ready!(self.poll_raw(cx)).transpose()? else {
                     return Poll::Ready(None);
                 };
-                self.patience.rest();
+                self.time_limit.clear();
                 let begun = std::mem::replace(&mut self.begun, true);
                 working.insert(self.decoder.work(raw, begun, work))
             }
         };
         let worked = ready!(Pin::new(current).poll(cx));
         *working = None;
-        Poll::Ready(Some(worked.map_err(Ended::from)))
+        Poll::Ready(Some(worked.map_err(CallEnd::from)))
     }
 
     /// The one message of a call that has no more.
-    pub(super) fn poll_only(&mut self, cx: &mut Context<'_>) -> Poll<Result<Raw<Q>, Ended>> {
+    pub(super) fn poll_only(&mut self, cx: &mut Context<'_>) -> Poll<Result<Raw<Q>, CallEnd>> {
         let rule = loop {
             match ready!(self.poll_raw(cx)).transpose()? {
                 Some(raw) if self.only.is_none() => self.only = Some(raw),
                 Some(_) => break "the call takes one request, and more than one came",
                 None => match self.only.take() {
                     Some(raw) => {
-                        self.patience.rest();
+                        self.time_limit.clear();
                         return Poll::Ready(Ok(raw));
                     }
                     None => break "the call takes one request, and none came",
@@ -86,15 +86,15 @@ impl<Q: Shaped> Messages<Q> {
         Poll::Ready(Err(Error::invalid("request", rule).into()))
     }
 
-    fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Raw<Q>, Ended>>> {
+    fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Raw<Q>, CallEnd>>> {
         match Pin::new(&mut self.requests).poll_next(cx) {
             Poll::Ready(Some(Ok(raw))) => {
                 self.decoder.caller.peer().took(raw.reader.len() + PREFIX_BYTES);
                 Poll::Ready(Some(Ok(raw)))
             }
-            Poll::Ready(next) => Poll::Ready(next.map(|raw| raw.map_err(|_| Ended::Left))),
+            Poll::Ready(next) => Poll::Ready(next.map(|raw| raw.map_err(|_| CallEnd::Left))),
             Poll::Pending => {
-                ready!(self.patience.poll(cx));
+                ready!(self.time_limit.poll_expired(cx));
                 Poll::Ready(Some(Err(Error::RequestTimeout { limit: self.limit }.into())))
             }
         }

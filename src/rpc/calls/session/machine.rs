@@ -1,7 +1,6 @@
-//! One Session stream: what was read of it, where its lease is, and what comes next.
+//! The state of one Session stream: its queue of requests, its lease, and the next step.
 //!
-//! All that is known of the stream is in it, so that it needs no lock; it knows nothing of
-//! the network.
+//! It holds all state of the stream, so that it needs no lock. It does no network I/O itself.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,87 +16,78 @@ use crate::pool::memory::Use;
 use crate::pool::requests::reply::Answer;
 use crate::pool::service::{Place, Service};
 use crate::pool::stream::Attached;
-use crate::pool::work::task::{Executed, Request, Task};
+use crate::pool::work::task::{Request, Task};
 use crate::proto::connection_pool::ConnectionRequest;
-use crate::proto::sql::session_executed::Outcome;
 use crate::proto::sql::session_request::Kind;
 use crate::proto::sql::session_response::Kind as Reply;
-use crate::proto::sql::{SessionClosed, SessionExecuted, SessionOpened};
-use crate::rpc::calls::entry::Ended;
+use crate::proto::sql::{SessionClosed, SessionOpened};
+use crate::rpc::calls::entry::CallEnd;
 use crate::rpc::calls::session::queue::{Queued, RequestQueue};
 use crate::rpc::calls::session::received::{Incoming, Received};
+use crate::rpc::calls::session::running::{response, RunningRequest, LOST};
 use crate::rpc::convert;
-use crate::rpc::convert::status::as_message;
 
 const FIRST: &str = "the first message must be open";
 
 /// One stream.
-pub(super) struct Session {
+pub(super) struct SessionMachine {
     service: Service,
     peer: String,
     /// False once nothing more is expected from the client.
     reading: bool,
-    phase: Phase,
+    phase: StreamPhase,
     queue: RequestQueue,
-    running: Option<Running>,
+    running: Option<RunningRequest>,
     /// `close` was read.
     closing: bool,
 }
 
-/// Where the lease is.
-enum Phase {
-    /// Not asked for yet. Exit: `open` to `Opening`.
+/// The phase of the lease.
+enum StreamPhase {
+    /// Not requested yet. Exit: `open` leads to `Opening`.
     Unopened,
-    /// Waited for. Exits: to `Open`, or the end of the stream.
+    /// Requested. Exits: a grant leads to `Open`; a failure ends the stream.
     Opening(Arc<Caller>, Answer<Attached>, TenantId),
-    /// There. Exit: the end of the stream.
+    /// Granted. Exit: the end of the stream.
     Open(Box<Attached>),
 }
 
-/// The request that a worker has.
-struct Running {
-    id: u64,
-    caller: Arc<Caller>,
-    answer: Answer<Executed>,
-}
-
-/// What is to be done next for the stream.
-pub(super) enum Step {
-    /// Send this, which takes so much memory.
+/// The next step of the stream.
+pub(super) enum StreamStep {
+    /// Send this response, which holds so much memory.
     Send(Reply, Held),
-    /// Send this, and end well.
+    /// Send this response and end the stream with OK.
     Finish(SessionClosed),
-    /// End with this; the client may have left, or broken the stream off.
-    End(Ended),
+    /// End the stream early.
+    End(CallEnd),
 }
 
-impl Session {
+impl SessionMachine {
     /// A stream on this connection, of which nothing was read yet.
-    pub(super) fn new(service: &Service, peer: String) -> Session {
-        Session {
+    pub(super) fn new(service: &Service, peer: String) -> SessionMachine {
+        SessionMachine {
             service: service.clone(),
             peer,
             reading: true,
-            phase: Phase::Unopened,
+            phase: StreamPhase::Unopened,
             queue: RequestQueue::default(),
             running: None,
             closing: false,
         }
     }
 
-    /// What its service shares.
+    /// The context of its service.
     pub(super) fn context(&self) -> &Arc<context::Context> {
         self.service.context()
     }
 
-    /// What comes next. Without `room` for an answer, it goes on only with what
-    /// needs none.
+    /// Ready with the next step. Without `room` for a response it only reads requests.
     pub(super) fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
         incoming: &mut impl Incoming,
         room: bool,
-    ) -> Poll<Step> {
+    ) -> Poll<StreamStep> {
         loop {
             if let Poll::Ready(step) = self.poll_read(cx, incoming) {
                 return Poll::Ready(step);
@@ -106,21 +96,19 @@ impl Session {
                 return Poll::Pending;
             }
             match &mut self.phase {
-                Phase::Unopened => return Poll::Pending,
-                Phase::Opening(_, answer, _) => {
+                StreamPhase::Unopened => return Poll::Pending,
+                StreamPhase::Opening(_, answer, _) => {
                     let opened = ready!(Pin::new(answer).poll(cx));
                     return Poll::Ready(self.opened(opened.unwrap_or(Err(LOST))));
                 }
-                Phase::Open(lease) => {
+                StreamPhase::Open(lease) => {
                     if let Some(running) = &mut self.running {
-                        let answer = ready!(Pin::new(&mut running.answer).poll(cx));
-                        let answer = answer.unwrap_or(Err(LOST));
-                        let (reply, held) = executed(&self.service, running.id, answer);
+                        let (reply, held) = ready!(running.poll(cx, &self.service));
                         self.running = None;
-                        return Poll::Ready(Step::Send(reply, held));
+                        return Poll::Ready(StreamStep::Send(reply, held));
                     }
                     if let Poll::Ready(tombstone) = lease.poll_ended(cx) {
-                        return Poll::Ready(Step::End(Error::LeaseEnded(tombstone).into()));
+                        return Poll::Ready(StreamStep::End(Error::LeaseEnded(tombstone).into()));
                     }
                 }
             }
@@ -128,24 +116,28 @@ impl Session {
                 return if self.closing { self.close() } else { Poll::Pending };
             };
             if let Some((reply, held)) = self.start(next) {
-                return Poll::Ready(Step::Send(reply, held));
+                return Poll::Ready(StreamStep::Send(reply, held));
             }
         }
     }
 
-    /// Reads requests as long as there is room for them.
-    fn poll_read(&mut self, cx: &mut Context<'_>, incoming: &mut impl Incoming) -> Poll<Step> {
+    /// Reads requests while there is room for them.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        incoming: &mut impl Incoming,
+    ) -> Poll<StreamStep> {
         while self.reading && self.has_room() {
             let received = match ready!(incoming.poll_next(cx)) {
                 Some(Ok(received)) => received,
-                Some(Err(ended)) => return Poll::Ready(Step::End(ended)),
+                Some(Err(ended)) => return Poll::Ready(StreamStep::End(ended)),
                 None => {
                     let rule = "the stream ended without close, which has ended its lease";
-                    return Poll::Ready(Step::End(Error::invalid("close", rule).into()));
+                    return Poll::Ready(StreamStep::End(Error::invalid("close", rule).into()));
                 }
             };
             if let Err(error) = self.take(received) {
-                return Poll::Ready(Step::End(error.into()));
+                return Poll::Ready(StreamStep::End(error.into()));
             }
         }
         Poll::Pending
@@ -153,11 +145,11 @@ impl Session {
 
     fn has_room(&self) -> bool {
         match self.phase {
-            Phase::Unopened => true,
+            StreamPhase::Unopened => true,
             // Many streams may wait for a lease, so what they have sent already is
             // left where it costs their clients.
-            Phase::Opening(..) => self.queue.is_empty(),
-            Phase::Open(_) => self.queue.has_room(),
+            StreamPhase::Opening(..) => self.queue.is_empty(),
+            StreamPhase::Open(_) => self.queue.has_room(),
         }
     }
 
@@ -167,7 +159,7 @@ impl Session {
     fn take(&mut self, received: Received) -> Result<(), Error> {
         let rule = |rule: &str| Err(Error::invalid("kind", rule));
         let request = match (received, &self.phase) {
-            (Received::Execute(..), Phase::Unopened) => return rule(FIRST),
+            (Received::Execute(..), StreamPhase::Unopened) => return rule(FIRST),
             (Received::Execute(id, request), _) => return self.enqueue(id, request),
             (Received::Other(request), _) => request,
         };
@@ -175,9 +167,9 @@ impl Session {
             (None | Some(Kind::Execute(_)), _) => {
                 rule("kind is required: open, execute, cancel or close")
             }
-            (Some(Kind::Open(open)), Phase::Unopened) => self.open(open),
+            (Some(Kind::Open(open)), StreamPhase::Unopened) => self.open(open),
             (Some(Kind::Open(_)), _) => rule("open must be the first message, and only that"),
-            (Some(_), Phase::Unopened) => rule(FIRST),
+            (Some(_), StreamPhase::Unopened) => rule(FIRST),
             (Some(Kind::Cancel(cancel)), _) => {
                 let running = self.running.iter().filter(|running| running.id == cancel.id);
                 let running = running.map(|running| &running.caller);
@@ -202,22 +194,22 @@ impl Session {
         let asked = convert::lease::acquire(open, caller.peer())?;
         let tenant = asked.target.tenant.clone();
         let answer = self.service.attach(&asked.target, asked.ask, asked.wait, &caller);
-        self.phase = Phase::Opening(caller, answer, tenant);
+        self.phase = StreamPhase::Opening(caller, answer, tenant);
         Ok(())
     }
 
-    fn opened(&mut self, opened: Result<Attached, Error>) -> Step {
+    fn opened(&mut self, opened: Result<Attached, Error>) -> StreamStep {
         let lease = match opened {
             Ok(lease) => lease,
-            Err(error) => return Step::End(error.into()),
+            Err(error) => return StreamStep::End(error.into()),
         };
         let opened = SessionOpened {
             connection_id: lease.id().reveal().to_owned(),
             lease: Some(convert::lease::lease(lease.view())).into(),
             ..SessionOpened::default()
         };
-        self.phase = Phase::Open(Box::new(lease));
-        Step::Send(Reply::Opened(opened), Held::default())
+        self.phase = StreamPhase::Open(Box::new(lease));
+        StreamStep::Send(Reply::Opened(opened), Held::default())
     }
 
     /// # Errors
@@ -227,70 +219,55 @@ impl Session {
         let context = self.service.context();
         let caller = self.service.caller(&self.peer);
         let room = match &self.phase {
-            Phase::Unopened => return Ok(()),
-            Phase::Opening(_, _, tenant) => {
+            StreamPhase::Unopened => return Ok(()),
+            StreamPhase::Opening(_, _, tenant) => {
                 context.memory.room(Use::ReadAhead, &[caller.peer().memory()], tenant)
             }
-            Phase::Open(lease) => lease.tenant().room(Use::ReadAhead, caller.peer()),
+            StreamPhase::Open(lease) => lease.tenant().room(Use::ReadAhead, caller.peer()),
         };
         self.queue.push(id, request, caller, &room)
     }
 
-    /// Hands a request to a worker. Some: it is answered already.
+    /// Hands a request to a worker. Returns the response to one that breaks a rule.
     fn start(&mut self, next: Queued) -> Option<(Reply, Held)> {
         let Queued { id, request, caller, held, .. } = next;
-        let Phase::Open(lease) = &self.phase else { return None };
+        let StreamPhase::Open(lease) = &self.phase else { return None };
         let request = match request {
             Ok(request) => request,
-            Err(error) => return Some(executed(&self.service, id, Err(error))),
+            Err(error) => return Some(response(&self.service, id, Err(error))),
         };
         let place = Place::Stream(lease.id().clone());
         let task = Task { counted: Some(held), ..Task::from(request) };
         let answer = self.service.execute(place, task, &caller);
-        self.running = Some(Running { id, caller, answer });
+        self.running = Some(RunningRequest { id, caller, answer });
         None
     }
 
     /// Ends the lease: all requests were answered.
-    fn close(&mut self) -> Poll<Step> {
-        let phase = std::mem::replace(&mut self.phase, Phase::Unopened);
-        let Phase::Open(lease) = phase else { return Poll::Pending };
+    fn close(&mut self) -> Poll<StreamStep> {
+        let phase = std::mem::replace(&mut self.phase, StreamPhase::Unopened);
+        let StreamPhase::Open(lease) = phase else { return Poll::Pending };
         Poll::Ready(match lease.close() {
             Ok(release) => {
                 let (outcome, _) = convert::lease::outcome(release);
-                Step::Finish(SessionClosed { outcome: outcome.into(), ..SessionClosed::default() })
+                StreamStep::Finish(SessionClosed {
+                    outcome: outcome.into(),
+                    ..SessionClosed::default()
+                })
             }
-            Err(error) => Step::End(error.into()),
+            Err(error) => StreamStep::End(error.into()),
         })
     }
 }
 
-impl Drop for Session {
+impl Drop for SessionMachine {
     fn drop(&mut self) {
         // A request that still waits for its lease leaves the queue. A lease that is
         // there ends as `Attached` is dropped, which cancels what runs on it.
-        if let Phase::Opening(caller, ..) = &self.phase {
+        if let StreamPhase::Opening(caller, ..) = &self.phase {
             caller.leave();
         }
     }
-}
-
-/// A worker or a reply was lost; both answer when dropped, so this is not seen.
-const LOST: Error = Error::Internal("an answer was lost");
-
-fn executed(service: &Service, id: u64, answer: Result<Executed, Error>) -> (Reply, Held) {
-    let (outcome, held) = match answer {
-        Ok(mut executed) => {
-            let held = std::mem::take(&mut executed.held);
-            (Outcome::Response(convert::results::executed(executed)), held)
-        }
-        Err(error) => {
-            service.context().tools.metrics.request_failed(error.as_str());
-            (Outcome::Error(as_message(&error)), Held::default())
-        }
-    };
-    let executed = SessionExecuted { id, outcome: Some(outcome), ..SessionExecuted::default() };
-    (Reply::Executed(executed), held)
 }
 
 #[cfg(test)]

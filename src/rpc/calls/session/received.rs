@@ -7,13 +7,13 @@ use crate::error::Error;
 use crate::pool::work::task::Request;
 use crate::proto::sql::session_request::Kind;
 use crate::proto::sql::SessionRequest;
-use crate::rpc::calls::entry::Ended;
+use crate::rpc::calls::entry::CallEnd;
 use crate::rpc::convert;
 
 /// Where the client's messages come from.
 pub(super) trait Incoming {
     /// The next message; `None` after the last.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Received, Ended>>>;
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Received, CallEnd>>>;
 }
 
 /// A message that has come.

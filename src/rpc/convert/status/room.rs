@@ -11,7 +11,7 @@ use crate::error::PgFault;
 use crate::proto::errors::PostgresError;
 
 /// What there is room for, in bytes.
-pub(super) struct Room {
+pub(super) struct StatusRoom {
     /// The text, as gRPC encodes it.
     text: usize,
     /// All details together, before base64.
@@ -20,14 +20,15 @@ pub(super) struct Room {
     name: usize,
 }
 
-impl Room {
+impl StatusRoom {
     /// In a trailer. Base64 makes 5.7 KiB of the details. PostgreSQL's names have 63 bytes,
     /// but a function may raise what it likes.
-    pub(super) const TRAILER: Room = Room { text: 1024, details: 4352, name: 128 };
+    pub(super) const TRAILER: StatusRoom = StatusRoom { text: 1024, details: 4352, name: 128 };
 
     /// In a message, where PostgreSQL's words have room as they are kept; what else there
     /// may be, such as the name of a column, is not to make it much larger.
-    pub(super) const MESSAGE: Room = Room { text: 16 << 10, details: 64 << 10, name: 512 };
+    pub(super) const MESSAGE: StatusRoom =
+        StatusRoom { text: 16 << 10, details: 64 << 10, name: 512 };
 
     /// The text of an error.
     pub(super) fn text(&self, text: &str) -> String {

@@ -12,7 +12,7 @@ use crate::proto::sql::{SessionCancel, SessionClose, SessionExecute, SessionRequ
 struct Sent(VecDeque<Option<Kind>>);
 
 impl Incoming for Sent {
-    fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Received, Ended>>> {
+    fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Received, CallEnd>>> {
         let Some(next) = self.0.pop_front() else { return Poll::Pending };
         let received = |kind| {
             let request = SessionRequest { kind: Some(kind), ..SessionRequest::default() };
@@ -24,18 +24,18 @@ impl Incoming for Sent {
 
 /// A stream of a service without any tenant, and what its client has sent.
 struct Stream {
-    session: Session,
+    session: SessionMachine,
     sent: Sent,
 }
 
 impl Stream {
     fn with(sent: impl IntoIterator<Item = Option<Kind>>) -> Stream {
         let service = Service::new(&context::Context::new(Config::default())).expect("OpenSSL");
-        let session = Session::new(&service, "ipv4:192.0.2.1:1".to_owned());
+        let session = SessionMachine::new(&service, "ipv4:192.0.2.1:1".to_owned());
         Stream { session, sent: Sent(sent.into_iter().collect()) }
     }
 
-    fn step(&mut self, room: bool) -> Poll<Step> {
+    fn step(&mut self, room: bool) -> Poll<StreamStep> {
         let waker = noop_waker();
         self.session.poll_step(&mut Context::from_waker(&waker), &mut self.sent, room)
     }
@@ -44,7 +44,7 @@ impl Stream {
     #[track_caller]
     fn error(&mut self, room: bool) -> String {
         match self.step(room) {
-            Poll::Ready(Step::End(Ended::Failed(error))) => error.to_string(),
+            Poll::Ready(StreamStep::End(CallEnd::Failed(error))) => error.to_string(),
             Poll::Ready(_) => panic!("it goes on"),
             Poll::Pending => panic!("it waits"),
         }
@@ -129,7 +129,7 @@ fn a_cancel_reaches_each_request_of_its_id_that_waits() {
 fn one_that_is_waited_for_leaves_the_queue_with_its_stream() {
     let mut stream = Stream::with([open()]);
     assert!(stream.step(false).is_pending());
-    let Phase::Opening(caller, ..) = &stream.session.phase else { panic!("it waits") };
+    let StreamPhase::Opening(caller, ..) = &stream.session.phase else { panic!("it waits") };
     let caller = Arc::clone(caller);
     drop(stream);
     assert!(caller.is_gone());

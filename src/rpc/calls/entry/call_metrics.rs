@@ -1,4 +1,4 @@
-//! How a call has ended, for the metrics.
+//! Counts calls in the metrics, by method and code.
 
 use std::sync::Arc;
 
@@ -7,34 +7,34 @@ use grpcio::{Deadline, RpcContext, RpcStatusCode};
 use crate::error::Error;
 use crate::metrics::{Calls, Metrics};
 
-/// Counts its call once it is dropped.
-pub(super) struct Tally {
+/// Counts its call when it is dropped.
+pub(super) struct CallMetrics {
     metrics: Metrics,
-    /// None: nobody has said that such a method is served.
+    /// `None`: the method is not registered in the metrics.
     calls: Option<Arc<Calls>>,
     deadline: Deadline,
-    /// None: the call was not ended by us.
+    /// `None`: the service did not end the call.
     code: Option<RpcStatusCode>,
 }
 
-impl Tally {
-    pub(super) fn new(metrics: &Metrics, ctx: &RpcContext<'_>) -> Tally {
+impl CallMetrics {
+    pub(super) fn new(metrics: &Metrics, ctx: &RpcContext<'_>) -> CallMetrics {
         let calls = metrics.calls(ctx.method());
-        Tally { metrics: metrics.clone(), calls, deadline: ctx.deadline(), code: None }
+        CallMetrics { metrics: metrics.clone(), calls, deadline: ctx.deadline(), code: None }
     }
 
-    /// We end the call with this code.
-    pub(super) fn ends(&mut self, code: RpcStatusCode) {
+    /// Sets the code with which the service ends the call.
+    pub(super) fn set_code(&mut self, code: RpcStatusCode) {
         self.code = Some(code);
     }
 
-    /// For this reason.
+    /// Counts a failed request by its reason.
     pub(super) fn failed(&self, error: &Error) {
         self.metrics.request_failed(error.as_str());
     }
 }
 
-impl Drop for Tally {
+impl Drop for CallMetrics {
     fn drop(&mut self) {
         let left = || match (std::thread::panicking(), self.deadline.exceeded()) {
             (true, _) => RpcStatusCode::INTERNAL,

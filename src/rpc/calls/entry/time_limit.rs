@@ -1,4 +1,4 @@
-//! Limits of time for a future that waits.
+//! The time limit of a future.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -13,47 +13,47 @@ use futures_util::Future;
 use crate::clock;
 use crate::threads::alarms::{Alarm, Alarms};
 
-/// One limit after the other for the same future. An alarm that was set for an earlier
-/// one is left to ring, and then set again: most calls are over before it does, so that
-/// each costs one alarm however often it waits.
-pub(super) struct Patience {
+/// Limits one wait of a future after the other. The alarm of an earlier wait is kept and is set
+/// again only when it rings: most calls end before that, so that each costs one alarm, however
+/// often it waits.
+pub(super) struct TimeLimit {
     alarms: Alarms,
     until: Option<Instant>,
-    set: Option<Set>,
+    set: Option<SetAlarm>,
 }
 
-struct Set {
+struct SetAlarm {
     at: Instant,
-    rung: Arc<Rung>,
+    rung: Arc<Ringing>,
     _alarm: Alarm,
 }
 
 #[derive(Default)]
-struct Rung {
+struct Ringing {
     rung: AtomicBool,
     waker: AtomicWaker,
 }
 
-impl Patience {
-    /// None yet.
-    pub(super) fn new(alarms: &Alarms) -> Patience {
-        Patience { alarms: alarms.clone(), until: None, set: None }
+impl TimeLimit {
+    /// Without a limit.
+    pub(super) fn new(alarms: &Alarms) -> TimeLimit {
+        TimeLimit { alarms: alarms.clone(), until: None, set: None }
     }
 
-    /// From now on there is this limit, if there was none.
-    pub(super) fn begin(&mut self, limit: Duration) {
+    /// Sets the limit, from now on, unless there is one.
+    pub(super) fn start(&mut self, limit: Duration) {
         if self.until.is_none() {
             self.until = Some(clock::now() + limit);
         }
     }
 
-    /// No limit any more.
-    pub(super) fn rest(&mut self) {
+    /// Removes the limit.
+    pub(super) fn clear(&mut self) {
         self.until = None;
     }
 
-    /// Ready when the limit is over.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready once the limit has passed; never without one.
+    pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(until) = self.until else { return Poll::Pending };
         if let Some(set) = self.set.as_ref().filter(|set| set.at <= until) {
             set.rung.waker.register(cx.waker());
@@ -64,28 +64,28 @@ impl Patience {
         if clock::now() >= until {
             return Poll::Ready(());
         }
-        let rung = Arc::<Rung>::default();
+        let rung = Arc::<Ringing>::default();
         rung.waker.register(cx.waker());
         let bell = Arc::clone(&rung);
         let alarm = self.alarms.set(until, move || {
             bell.rung.store(true, Ordering::Release);
             bell.waker.wake();
         });
-        self.set = Some(Set { at: until, rung, _alarm: alarm });
+        self.set = Some(SetAlarm { at: until, rung, _alarm: alarm });
         Poll::Pending
     }
 
-    /// What comes of `future`; `None` if that takes longer than `limit`.
+    /// Waits for `future` for `limit` at most; `None`: the limit has passed.
     pub(super) async fn within<T>(
         &mut self,
         limit: Duration,
         mut future: Pin<&mut impl Future<Output = T>>,
     ) -> Option<T> {
-        self.rest();
-        self.begin(limit);
+        self.clear();
+        self.start(limit);
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(value) => Poll::Ready(Some(value)),
-            Poll::Pending => self.poll(cx).map(|()| None),
+            Poll::Pending => self.poll_expired(cx).map(|()| None),
         })
         .await
     }
@@ -110,27 +110,27 @@ mod tests {
     }
 
     #[test]
-    fn a_later_limit_uses_the_alarm_of_an_earlier_one_and_ends_in_its_own_time() {
+    fn a_later_limit_reuses_the_alarm_of_an_earlier_one_and_expires_in_its_own_time() {
         let (alarms, woken) = (Alarms::new(Bell::default()), Arc::<Woken>::default());
         let waker = waker(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);
-        let mut patience = Patience::new(&alarms);
-        assert!(patience.poll(&mut cx).is_pending() && alarms.next().is_none());
-        patience.begin(Duration::from_secs(3600));
-        assert!(patience.poll(&mut cx).is_pending());
+        let mut limit = TimeLimit::new(&alarms);
+        assert!(limit.poll_expired(&mut cx).is_pending() && alarms.next().is_none());
+        limit.start(Duration::from_secs(3600));
+        assert!(limit.poll_expired(&mut cx).is_pending());
         let first = alarms.next().expect("an alarm");
-        patience.rest();
-        patience.begin(Duration::from_secs(7200));
-        assert!(patience.poll(&mut cx).is_pending());
+        limit.clear();
+        limit.start(Duration::from_secs(7200));
+        assert!(limit.poll_expired(&mut cx).is_pending());
         assert_eq!(alarms.next(), Some(first));
         alarms.run_due(first, 1);
         assert_eq!(woken.0.load(Ordering::SeqCst), 1);
-        assert!(patience.poll(&mut cx).is_pending());
+        assert!(limit.poll_expired(&mut cx).is_pending());
         assert!(alarms.next().expect("another alarm") > first);
-        patience.rest();
-        patience.begin(Duration::ZERO);
-        assert!(patience.poll(&mut cx).is_ready());
-        drop(patience);
+        limit.clear();
+        limit.start(Duration::ZERO);
+        assert!(limit.poll_expired(&mut cx).is_ready());
+        drop(limit);
         assert!(alarms.next().is_none());
     }
 }

@@ -1,4 +1,5 @@
-//! Connections with more calls than they were allowed, as gRPC itself counts (channelz).
+//! Finds connections with more open calls than they are allowed, by gRPC's own counters
+//! (channelz).
 //!
 //! gRPC 1.56 lets a client open calls without limit for as long as it does not
 //! acknowledge the SETTINGS that hold the limit, 12 kB each.
@@ -10,15 +11,15 @@ use grpcio::channelz;
 use crate::pool::peers::socket_address;
 use crate::rpc::server::STREAMS;
 
-/// A client that is well behaved has half of it at most: the limit that it was told.
-/// Some may be on their way when it hears of the limit.
+/// Twice the limit that the server announces: a client may open calls before it has received
+/// the announcement.
 const CALLS: u64 = 2 * STREAMS as u64;
 
-/// Connections told at once.
+/// Connections that channelz returns at once.
 const PAGE: usize = 500;
 
-/// The other ends of such connections to servers of this process.
-pub fn crowded() -> Vec<SocketAddr> {
+/// The clients' addresses of such connections to the servers of this process.
+pub fn connections_with_excess_calls() -> Vec<SocketAddr> {
     let servers = channelz::get_servers(0, |json| fields(json, "serverId"));
     let mut found = Vec::new();
     for server in servers {
@@ -38,7 +39,7 @@ pub fn crowded() -> Vec<SocketAddr> {
     found
 }
 
-/// The other end of a connection that has more than so many calls open.
+/// The client's address of a connection with more than `most` open calls.
 fn beyond(json: &str, most: u64) -> Option<SocketAddr> {
     let count = |name| fields(json, name).first().copied().unwrap_or(0);
     let ended = count("streamsSucceeded") + count("streamsFailed");
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_with_too_many_open_calls_is_told_by_its_other_end() {
+    fn a_connection_with_too_many_open_calls_is_named_by_its_client() {
         let json = |name: &str, started: u64| {
             format!(
                 "{{\"data\":{{\"messagesReceived\":\"9\",\"streamsFailed\":\"2\",\

@@ -1,4 +1,4 @@
-//! The look at bytes, beside real decoding.
+//! Inspection compared with real decoding.
 
 use protobuf::Message;
 
@@ -12,14 +12,14 @@ use crate::proto::sql::{
 };
 use crate::proto::Shaped;
 
-fn see<M: Shaped>(bytes: &[u8]) -> Result<Seen, Stop> {
+fn inspected<M: Shaped>(bytes: &[u8]) -> Result<Inspected, NotDecoded> {
     let limits = Limits::default();
-    look(bytes, M::shape(), &Rules { limits: &limits, fields: usize::MAX })
+    inspect(bytes, M::shape(), &Rules { limits: &limits, fields: usize::MAX })
 }
 
 fn refusal<M: Shaped>(message: &M) -> String {
-    match see::<M>(&message.write_to_bytes().expect("it is encoded")) {
-        Err(Stop::Refused(error)) => error.to_string(),
+    match inspected::<M>(&message.write_to_bytes().expect("it is encoded")) {
+        Err(NotDecoded::Refused(error)) => error.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -73,21 +73,21 @@ fn random_request(chance: &mut Xorshift) -> ExecuteRequest {
 }
 
 #[test]
-fn it_counts_what_is_decoded_and_never_weighs_less_than_that_takes() {
+fn it_counts_what_is_decoded_and_never_estimates_too_little() {
     for seed in 0..500 {
         let request = random_request(&mut Xorshift::new(seed));
         let bytes = request.write_to_bytes().expect("it is encoded");
-        let seen = see::<ExecuteRequest>(&bytes).expect("it is well formed");
+        let seen = inspected::<ExecuteRequest>(&bytes).expect("it is well formed");
         let values: usize =
             request.statements.iter().flat_map(|s| &s.parameters).map(messages_in).sum();
         // The request and its timeout are messages too.
         assert_eq!(seen.messages, 2 + request.statements.len() + values, "seed {seed}");
-        assert!(seen.weight >= bytes.len() + seen.messages * 16, "seed {seed}");
+        assert!(seen.memory_bytes >= bytes.len() + seen.messages * 16, "seed {seed}");
     }
 }
 
 #[test]
-fn whatever_the_bytes_are_it_refuses_nothing_that_is_well_formed_and_does_not_panic() {
+fn no_bytes_make_it_panic_or_refuse_a_well_formed_message() {
     let (mut decoded, mut refused) = (0, 0);
     for seed in 0..20_000 {
         let mut chance = Xorshift::new(seed);
@@ -102,12 +102,12 @@ fn whatever_the_bytes_are_it_refuses_nothing_that_is_well_formed_and_does_not_pa
             }
         }
         let real = ExecuteRequest::parse_from_bytes(&bytes);
-        match (see::<ExecuteRequest>(&bytes), real) {
+        match (inspected::<ExecuteRequest>(&bytes), real) {
             (Ok(_), Ok(_)) => decoded += 1,
-            (Err(Stop::Malformed), Ok(_)) => panic!("seed {seed}: {bytes:?}"),
-            (Err(Stop::Malformed), Err(_)) => refused += 1,
+            (Err(NotDecoded::Malformed), Ok(_)) => panic!("seed {seed}: {bytes:?}"),
+            (Err(NotDecoded::Malformed), Err(_)) => refused += 1,
             // The decoder knows more rules, skips groups, and takes what is cut.
-            (Ok(_), Err(_)) | (Err(Stop::Cut | Stop::Group), _) => {}
+            (Ok(_), Err(_)) | (Err(NotDecoded::Truncated | NotDecoded::Group), _) => {}
             (other, _) => panic!("seed {seed}: {other:?}"),
         }
     }
@@ -125,14 +125,14 @@ fn nested(depth: usize) -> Statement {
 }
 
 /// A request with it.
-fn asked(depth: usize) -> Vec<u8> {
+fn request_bytes(depth: usize) -> Vec<u8> {
     let statements = vec![nested(depth)];
     let request = ExecuteRequest { statements, ..ExecuteRequest::default() };
     request.write_to_bytes().expect("it is encoded")
 }
 
 /// The same on a stream, where it is one level deeper.
-fn asked_on_stream(depth: usize) -> Vec<u8> {
+fn stream_request_bytes(depth: usize) -> Vec<u8> {
     let execute = SessionExecute { statements: vec![nested(depth)], ..SessionExecute::default() };
     let kind = Some(Requested::Execute(execute));
     let request = SessionRequest { kind, ..SessionRequest::default() };
@@ -140,14 +140,14 @@ fn asked_on_stream(depth: usize) -> Vec<u8> {
 }
 
 #[test]
-fn nesting_ends_where_protobufs_does() {
+fn the_limit_of_nesting_is_that_of_protobuf() {
     for depth in 40..60 {
-        let bytes = asked(depth);
+        let bytes = request_bytes(depth);
         let real = ExecuteRequest::parse_from_bytes(&bytes).is_ok();
-        assert_eq!(see::<ExecuteRequest>(&bytes).is_ok(), real, "{depth}");
-        let bytes = asked_on_stream(depth);
+        assert_eq!(inspected::<ExecuteRequest>(&bytes).is_ok(), real, "{depth}");
+        let bytes = stream_request_bytes(depth);
         let real = SessionRequest::parse_from_bytes(&bytes).is_ok();
-        assert_eq!(see::<SessionRequest>(&bytes).is_ok(), real, "{depth} on a stream");
+        assert_eq!(inspected::<SessionRequest>(&bytes).is_ok(), real, "{depth} on a stream");
     }
 }
 
@@ -156,10 +156,10 @@ fn the_deepest_request_takes_little_of_a_stack() {
     // Those who decode one, gRPC's threads and workers, have 2 MiB. Not optimised, it
     // takes more than 256 KiB.
     const LITTLE: usize = 512 << 10;
-    let is_read = |depth: &usize| ExecuteRequest::parse_from_bytes(&asked(*depth)).is_ok();
-    let bytes = asked((40..60).rev().find(is_read).expect("some are read"));
+    let is_read = |depth: &usize| ExecuteRequest::parse_from_bytes(&request_bytes(*depth)).is_ok();
+    let bytes = request_bytes((40..60).rev().find(is_read).expect("some are read"));
     let work = move || {
-        assert!(see::<ExecuteRequest>(&bytes).is_ok());
+        assert!(inspected::<ExecuteRequest>(&bytes).is_ok());
         let request = ExecuteRequest::parse_from_bytes(&bytes).expect("it is read");
         // It names no place to run at; what it holds is dropped, level by level, too.
         assert!(crate::rpc::convert::requests::execute(request, &Limits::default()).is_err());
@@ -171,11 +171,11 @@ fn the_deepest_request_takes_little_of_a_stack() {
 }
 
 #[test]
-fn what_has_too_many_of_something_or_would_take_too_much_is_named() {
+fn a_request_with_too_many_items_or_too_large_fails_with_the_field_and_the_rule() {
     let with = |parameters| Statement { parameters, ..Statement::default() };
     let of = |statements| ExecuteRequest { statements, ..ExecuteRequest::default() };
     let null = || value(Kind::Null(true));
-    assert!(see::<ExecuteRequest>(
+    assert!(inspected::<ExecuteRequest>(
         &of(vec![with(vec![null(); PARAMETERS_MAX])]).write_to_bytes().expect("it is encoded")
     )
     .is_ok());
@@ -195,7 +195,7 @@ fn what_has_too_many_of_something_or_would_take_too_much_is_named() {
 }
 
 #[test]
-fn fields_that_nobody_knows_weigh_what_they_cost() {
+fn an_unknown_field_is_estimated_at_what_it_costs() {
     // 10 000 values of one unknown field each: four bytes on the wire.
     let mut bytes = Vec::new();
     let parameters: Vec<u8> = (0..10_000).flat_map(|_| [0x12, 2, 0x78, 1]).collect();
@@ -204,16 +204,17 @@ fn fields_that_nobody_knows_weigh_what_they_cost() {
         .write_raw_varint32(parameters.len() as u32)
         .expect("it is in memory");
     bytes.extend_from_slice(&parameters);
-    let seen = see::<ExecuteRequest>(&bytes).expect("it is well formed");
-    assert!(seen.weight > 10_000 * 600, "{seen:?}");
+    let seen = inspected::<ExecuteRequest>(&bytes).expect("it is well formed");
+    assert!(seen.memory_bytes > 10_000 * 600, "{seen:?}");
 }
 
 #[test]
-fn a_look_is_broken_off_after_as_many_fields_as_were_asked_for() {
+fn the_inspection_stops_after_the_given_number_of_fields() {
     let limits = Limits::default();
     let request = ExecuteRequest { tenant_id: "t".into(), dsn: "d".into(), ..Default::default() };
     let bytes = request.write_to_bytes().expect("it is encoded");
-    let with = |fields| look(&bytes, ExecuteRequest::shape(), &Rules { limits: &limits, fields });
-    assert!(matches!(with(1), Err(Stop::Long)));
+    let with =
+        |fields| inspect(&bytes, ExecuteRequest::shape(), &Rules { limits: &limits, fields });
+    assert!(matches!(with(1), Err(NotDecoded::TooManyFields)));
     assert!(with(2).is_ok());
 }

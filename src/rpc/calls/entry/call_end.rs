@@ -3,15 +3,15 @@
 use crate::error::Error;
 
 /// Why a call ends early.
-pub(in crate::rpc) enum Ended {
+pub(in crate::rpc) enum CallEnd {
     /// Its caller has left, or does not take its answers.
     Left,
     /// It fails with this error.
     Failed(Error),
 }
 
-impl From<Error> for Ended {
-    fn from(error: Error) -> Ended {
-        Ended::Failed(error)
+impl From<Error> for CallEnd {
+    fn from(error: Error) -> CallEnd {
+        CallEnd::Failed(error)
     }
 }
