@@ -11,11 +11,11 @@ CARGO ?= cargo
 BINARY = $(CARGO_TARGET_DIR)/release/connection-pool-manager
 # A client in a workspace of its own; tests/service/tonic_client.rs builds it.
 TONIC = tests/tonic-client
-# Arguments for `make demo` and `make bench`, as in: make demo ARGS="--help"
+# Arguments for `make demo`, `bench` and `soak`, as in: make demo ARGS="--help"
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo certs test bench lint doc
+.PHONY: help deps build demo certs test bench soak lint doc
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ test: ## Run all tests; some start an ephemeral PostgreSQL
 bench: ## Measure beside PgBouncer, pgbench and psql; arguments in ARGS (--help names them)
 	@./.ci/install-deps.sh bench
 	@$(CARGO) bench --locked --bench peers -- $(ARGS)
+
+soak: deps ## Do everything at once for ten minutes and print the drift; ARGS=60 for a minute
+	@$(CARGO) bench --locked --bench soak -- $(ARGS)
 
 lint: ## Check the formatting, the lints and the dependencies
 	$(CARGO) fmt --all -- --check

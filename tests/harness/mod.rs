@@ -16,6 +16,7 @@ mod service;
 pub mod siege;
 pub mod sql;
 mod tenant;
+pub mod traffic;
 mod wait;
 
 use std::path::{Path, PathBuf};

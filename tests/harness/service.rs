@@ -102,6 +102,14 @@ impl Service {
         Service::run(command(), arguments)
     }
 
+    /// Serves as an operator has it, for long runs: a test has it log more, and ends with it
+    /// only if it ends well.
+    pub fn undisturbed(arguments: &[&str]) -> Service {
+        let mut command = without_settings(Command::new("setpriv"));
+        command.args(["--pdeathsig", "KILL", "env", "-u", "RUST_LOG"]).arg(binary());
+        Service::run(command, arguments)
+    }
+
     /// Serves with further variables.
     pub fn with_environment(variables: &[(&str, PathBuf)]) -> Service {
         let mut command = command();

@@ -13,6 +13,7 @@ mod health;
 mod http;
 mod ip_families;
 mod library_limits;
+mod load;
 mod logs;
 mod metrics;
 mod reload;
