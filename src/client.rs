@@ -37,6 +37,8 @@
 //! for some arithmetic, never over gRPC, a log line or the drop of a channel.
 
 pub mod service;
+#[cfg(feature = "client-testing")]
+pub mod testing;
 
 mod manager;
 mod pool;
@@ -67,6 +69,8 @@ mod lineup;
 mod metrics;
 mod observer;
 mod options;
+mod probe;
+mod raw;
 mod reporter;
 mod retry;
 mod spread;
@@ -75,8 +79,8 @@ mod status;
 pub use balance::Balance;
 pub use call_error::{Code, Delivery, Error, RpcError};
 pub use config::{
-    BreakerConfig, CallConfig, Checked, ConnectionConfig, EventsConfig, PoolConfig, RetryConfig,
-    ServiceConfig, Tls, TlsMode,
+    BreakerConfig, CallConfig, Checked, ConnectionConfig, EventsConfig, HealthConfig, PoolConfig,
+    RetryConfig, ServiceConfig, Tls, TlsMode,
 };
 pub use connection::Connection;
 pub use endpoint::{Endpoint, Scheme};
@@ -86,4 +90,5 @@ pub use metrics::ClientMetrics;
 pub use observer::{Event, Observer};
 pub use options::CallOptions;
 pub use pool::{Pool, Ready};
+pub use raw::raw;
 pub use status::{ConnectionStatus, PoolMetrics, PoolStatus, ServiceHealth};

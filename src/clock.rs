@@ -22,6 +22,12 @@ pub fn left(until: Instant) -> io::Result<Duration> {
     }
 }
 
+/// The time of day, for time stamps.
+#[allow(clippy::disallowed_methods)] // The edge that the ban points to.
+pub fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
 /// Microseconds since 1970, for names and time stamps that people read.
 #[allow(clippy::disallowed_methods)] // The edge that the ban points to.
 pub fn unix_micros() -> u64 {

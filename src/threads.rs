@@ -45,6 +45,8 @@ pub const GRPC_PROBE: &str = "grpc-probe";
 pub const GRPC_KEEPER: &str = "grpc-keeper";
 /// gRPC's completion queues of clients.
 pub const GRPC_CLIENT: &str = "grpc-client";
+/// Answers a call late, in tests of users.
+pub const FAKE: &str = "fake";
 /// gRPC's own completion queues.
 pub const GRPC: &str = "grpc";
 

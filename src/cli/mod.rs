@@ -4,6 +4,7 @@ mod demo;
 mod dev_certs;
 mod environment;
 mod flags;
+mod health;
 mod logging;
 mod process;
 mod serve;
@@ -37,6 +38,8 @@ enum Command {
     Serve(flags::Flags),
     /// Serve on an ephemeral PostgreSQL and walk through a lease.
     Demo(demo::Flags),
+    /// Tell how a gRPC service is, this one or another.
+    Health(health::Flags),
     /// Make certificates for development.
     DevCerts {
         /// Directory for cert.pem and key.pem.
@@ -59,19 +62,20 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse_from(arguments(std::env::args_os()));
     let command = cli.command.unwrap_or(Command::Serve(cli.serve));
     let settled = match command {
-        Command::DevCerts { .. } => Ok(()),
+        Command::DevCerts { .. } | Command::Health(_) => Ok(()),
         _ => process::settle_allocator(),
     };
     logging::start();
     if let Err(error) = settled {
         log::warn!("event=allocator_not_set error={}", Quoted(&error.to_string()));
     }
-    if !matches!(command, Command::DevCerts { .. }) {
+    if !matches!(command, Command::DevCerts { .. } | Command::Health(_)) {
         environment::warn_of_unknown(&Cli::command());
     }
     let outcome = match command {
         Command::Serve(flags) => serve::run(&flags),
         Command::Demo(flags) => demo::run(&flags),
+        Command::Health(flags) => health::run(&flags),
         Command::DevCerts { dir, names, ca, clients } => dev_certs::run(&dir, &names, ca, &clients),
     };
     let code = match outcome {

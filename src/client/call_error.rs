@@ -70,6 +70,14 @@ macro_rules! codes {
                 }
             }
 
+            /// Its number.
+            pub fn number(self) -> i32 {
+                match self {
+                    $(Code::$code => $number,)+
+                    Code::Other(number) => number,
+                }
+            }
+
             /// Its name in gRPC's documents.
             pub fn as_str(self) -> &'static str {
                 match self {

@@ -25,6 +25,8 @@ pub struct ServiceConfig {
     pub pool: PoolConfig,
     /// Each of its connections.
     pub connection: ConnectionConfig,
+    /// How it is found out whether connections work.
+    pub health: HealthConfig,
     /// Each call.
     pub call: CallConfig,
     /// How failed calls are repeated; `None`: they are not.
@@ -110,9 +112,33 @@ pub struct ConnectionConfig {
     pub reconnect_backoff_min: Duration,
     /// The longest pause. Default 3 s.
     pub max_reconnect_delay: Duration,
+    /// A connection that was idle for so long is probed, so that it stays warm; `None`: never.
+    /// Default 25 s.
+    pub ping_interval: Option<Duration>,
     /// Whether `http_proxy` and `https_proxy` of the environment are obeyed. Default false: they
     /// would divert connections to this machine, too.
     pub http_proxy: bool,
+}
+
+/// How it is found out whether connections work: by a call of `grpc.health.v1.Health/Check` on
+/// connections that are not lent. Any answer is good, also that the server knows no such service;
+/// only `NOT_SERVING` is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthConfig {
+    /// Whether all connections are probed regularly. Default true.
+    pub enabled: bool,
+    /// So often. Default 60 s.
+    pub interval: Duration,
+    /// A probe is answered within so long. Default 5 s.
+    pub timeout: Duration,
+    /// A connection that did not answer so often in a row is replaced. Default 3.
+    pub tries: u32,
+    /// So many good answers in a row, or good rounds, make it well again. Default 2.
+    pub successes: u32,
+    /// The service to ask for. Default none: the server as a whole.
+    pub service: String,
+    /// The method to call instead, such as `/shop.Users/Ping`, with an empty message.
+    pub method: Option<String>,
 }
 
 /// The numbers of a call.
@@ -214,7 +240,22 @@ impl Default for ConnectionConfig {
             connect_timeout: Duration::from_secs(10),
             reconnect_backoff_min: Duration::from_secs(1),
             max_reconnect_delay: Duration::from_secs(3),
+            ping_interval: Some(Duration::from_secs(25)),
             http_proxy: false,
+        }
+    }
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        HealthConfig {
+            enabled: true,
+            interval: Duration::from_secs(60),
+            timeout: Duration::from_secs(5),
+            tries: 3,
+            successes: 2,
+            service: String::new(),
+            method: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Architecture Invariant: pure. The present comes in as `now`, what is to be done comes out as
 //! a [`Duty`]; the pool around it holds the lock, and the keeper dials.
 
+mod check;
 mod duty;
 mod place;
 mod upkeep;
@@ -13,8 +14,10 @@ use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::balance::{self, Balance, Candidate};
+use check::Check;
 use place::Place;
 
+pub use check::{Change, Checks, Found};
 pub use duty::{Checkout, Duty, Lent, Reason, Refusal};
 pub use place::{Down, Pauses};
 pub use upkeep::Seen;
@@ -26,8 +29,9 @@ pub use view::View;
 ///
 /// States of a slot and their exits: *connecting*, exit to *ready* when connected, gone when
 /// that failed or took too long. *Ready*, lent to at most `calls_per_channel` at a time; exit to
-/// *connecting* when the connection is lost, to *draining* when there are too many or it is
-/// broken. *Draining*, not lent any more; gone when it is not lent to anybody. One that is lent
+/// *connecting* when the connection is lost, to *draining* when there are too many, it is
+/// broken, or does not answer. A ready one whose server says that it does not serve is *sick*:
+/// not lent until it serves. *Draining*, not lent any more; gone when it is not lent to anybody. One that is lent
 /// is never dropped, because a call that waits on a dropped channel hangs.
 ///
 /// Invariants: nobody is passed over by a later one; a waiter comes out once (granted, refused,
@@ -61,6 +65,8 @@ pub struct Settings {
     pub pauses: Pauses,
     /// Which of the free channels is lent.
     pub balance: Balance,
+    /// When they are probed.
+    pub checks: Checks,
 }
 
 /// The name of a slot; never given out twice.
@@ -100,6 +106,7 @@ struct Slot<C> {
     served: u64,
     /// The last loan that began while nobody else had it.
     loan: Option<Loan>,
+    check: Check,
 }
 
 /// Since when a channel is lent, and from where in the program it was asked for.
@@ -188,6 +195,7 @@ impl<C: Clone, W> Lineup<C, W> {
             return duty;
         };
         self.slots[index].lent = self.slots[index].lent.saturating_sub(1);
+        self.slots[index].check.used(now);
         if broken && !matches!(self.slots[index].phase, Phase::Draining(_)) {
             self.slots[index].phase = Phase::Draining(Reason::Broken);
         }
@@ -243,8 +251,8 @@ impl<C: Clone, W> Lineup<C, W> {
     fn lend(&mut self, wants: Wants, chance: u64, now: Instant) -> Option<Lent<C>> {
         let most = self.settings.calls_per_channel;
         let free = |index: usize| {
-            let Slot { phase, lent, address, .. } = self.slots[index];
-            let is_free = matches!(phase, Phase::Ready { .. }) && lent < most;
+            let Slot { lent, address, .. } = self.slots[index];
+            let is_free = self.slots[index].may_be_lent() && lent < most;
             is_free.then_some(Candidate { lent, address })
         };
         let Settings { balance, .. } = self.settings;

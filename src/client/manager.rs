@@ -188,6 +188,22 @@ impl ConnectionManager {
         self.pools().iter().map(|pool| (pool.service().to_owned(), pool.health())).collect()
     }
 
+    /// Probes the connections of all services, and waits for their answers. Services that are
+    /// stopped meanwhile are left out.
+    pub fn force_health_check(&self) -> BTreeMap<String, ServiceHealth> {
+        let ask = |pool: Pool| {
+            let round = pool.shared().ask_health();
+            (pool, round)
+        };
+        // All are asked before the first one is waited for.
+        let asked: Vec<(Pool, u64)> = self.pools().into_iter().map(ask).collect();
+        let probed = asked.iter().filter_map(|(pool, round)| {
+            let health = pool.shared().await_health(*round).ok()?;
+            Some((pool.service().to_owned(), health))
+        });
+        probed.collect()
+    }
+
     /// Stops a service and forgets it. True if it was there.
     pub fn close_connection(&self, service: &str) -> bool {
         let known = self.0.write().remove(service);

@@ -81,6 +81,20 @@ pub enum Event {
         /// Failures in a row.
         attempt: u32,
     },
+    /// A probe has ended.
+    Ping {
+        /// The service.
+        service: String,
+        /// The server has answered, and serves.
+        good: bool,
+    },
+    /// A round of probes has changed what is known of the pool.
+    HealthChanged {
+        /// The service.
+        service: String,
+        /// [`ServiceHealth::level`](super::ServiceHealth).
+        level: &'static str,
+    },
     /// A breaker has opened or closed.
     BreakerChanged {
         /// The service.

@@ -177,7 +177,16 @@ impl Pool {
         self.shared().status()
     }
 
-    /// Whether a connection stands, and why not.
+    /// Probes all connections that are not lent, also if `health.enabled` is false, and waits for
+    /// their answers.
+    ///
+    /// # Errors
+    /// [`PoolError::Closed`], [`PoolError::OnGrpcThread`].
+    pub fn force_health_check(&self) -> Result<ServiceHealth, PoolError> {
+        self.shared().await_health(self.shared().ask_health())
+    }
+
+    /// Whether connections work, and why not, from what is known; nothing is sent.
     pub fn health(&self) -> ServiceHealth {
         self.shared().health()
     }

@@ -1,6 +1,7 @@
 //! What is told of a pool: to the log, to Prometheus, to observers.
 
 mod lines;
+mod probes;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,6 +45,9 @@ struct Numbers {
     connects: AtomicU64,
     connect_failures: AtomicU64,
     disconnects: AtomicU64,
+    health_checks: AtomicU64,
+    pings: AtomicU64,
+    health_check_failures: AtomicU64,
 }
 
 /// The counters of a pool.
@@ -54,6 +58,9 @@ pub(super) struct Totals {
     pub(super) connects: u64,
     pub(super) connect_failures: u64,
     pub(super) disconnects: u64,
+    pub(super) health_checks: u64,
+    pub(super) pings: u64,
+    pub(super) health_check_failures: u64,
 }
 
 /// A call that has ended.
@@ -92,15 +99,17 @@ impl Reporter {
     }
 
     pub(super) fn totals(&self) -> Totals {
-        let Numbers { checkouts, checkout_failures, connects, .. } = &self.numbers;
-        let Numbers { connect_failures, disconnects, .. } = &self.numbers;
+        let numbers = &self.numbers;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Totals {
-            checkouts: get(checkouts),
-            checkout_failures: get(checkout_failures),
-            connects: get(connects),
-            connect_failures: get(connect_failures),
-            disconnects: get(disconnects),
+            checkouts: get(&numbers.checkouts),
+            checkout_failures: get(&numbers.checkout_failures),
+            connects: get(&numbers.connects),
+            connect_failures: get(&numbers.connect_failures),
+            disconnects: get(&numbers.disconnects),
+            health_checks: get(&numbers.health_checks),
+            pings: get(&numbers.pings),
+            health_check_failures: get(&numbers.health_check_failures),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the handles, the guards and the keeper of one pool share.
 
 mod checkout;
+mod health;
 mod report;
 mod upkeep;
 
@@ -14,13 +15,15 @@ use super::budget::Budget;
 use super::channel::{Dialer, Link};
 use super::config::{Checked, ServiceConfig};
 use super::dice::Dice;
-use super::lineup::{Duty, Lineup, Pauses, Settings, View};
+use super::lineup::{Checks, Duty, Lineup, Pauses, Settings, View};
+use super::probe::Prober;
 use super::reporter::Reporter;
 use super::seat::Seat;
 use crate::clock;
 use crate::lock::{Leaf, LeafGuard};
 
 pub(super) use checkout::Patience;
+use health::Rounds;
 pub(super) use report::NOT_YET;
 
 type Line = Lineup<Arc<Link>, Arc<Seat>>;
@@ -39,6 +42,9 @@ pub(super) struct Shared {
     closed: AtomicBool,
     /// Guards who has what. Never held over gRPC, a log line or the drop of a channel.
     lineup: Leaf<Line>,
+    prober: Prober,
+    /// Held for a few instructions.
+    rounds: Leaf<Rounds>,
     /// When observers were last told of the status. Held for a few instructions.
     told: Leaf<Instant>,
     /// Counts the changes that somebody may wait for. Nothing is done under its lock.
@@ -66,12 +72,19 @@ impl Shared {
                 max: config.connection.max_reconnect_delay,
             },
             balance: config.pool.balance,
+            checks: Checks {
+                ping: config.connection.ping_interval,
+                tries: config.health.tries,
+                successes: config.health.successes,
+            },
         };
         Shared {
             service: service.to_owned(),
             lineup: Leaf::new(Lineup::new(settings, checked.endpoints.len(), now)),
             breakers: Breakers::new(config.breaker.as_ref()),
             budget: Leaf::new(Budget::new(now)),
+            prober: Prober::new(&config.health, bell.clone()),
+            rounds: Leaf::new(Rounds::new(&config.health, now)),
             config,
             dialer,
             reporter,

@@ -1,7 +1,7 @@
 //! How a pool is, for people and programs.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The figures of a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,16 @@ pub struct PoolMetrics {
     pub connect_failures: u64,
     /// Connections that ended.
     pub disconnects: u64,
+    /// How many more callers could be lent a connection at once.
+    pub available: usize,
+    /// Probes of rounds, which all idle connections have.
+    pub health_checks: u64,
+    /// Probes to keep an idle connection warm.
+    pub pings: u64,
+    /// Probes of either kind that were not answered well.
+    pub health_check_failures: u64,
+    /// When the last round of probes was over.
+    pub last_health_check: Option<SystemTime>,
 }
 
 /// A pool and all its connections.
@@ -44,7 +54,7 @@ pub struct PoolStatus {
 pub struct ConnectionStatus {
     /// Its address.
     pub address: String,
-    /// `connecting`, `ready`, `lent` or `draining`.
+    /// `connecting`, `ready`, `lent`, `sick` (its server does not serve) or `draining`.
     pub state: &'static str,
     /// For how long it stands.
     pub age: Option<Duration>,
@@ -59,10 +69,13 @@ pub struct ConnectionStatus {
 /// How well a service can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceHealth {
-    /// At least one connection stands.
+    /// At least one connection stands, and its server serves.
     pub healthy: bool,
     /// `Connected` or `NotConnected`.
     pub state: &'static str,
+    /// `healthy`: all connections work; `degraded`: some do, or all do again since less than
+    /// two rounds of probes; `unhealthy`: none.
+    pub level: &'static str,
     /// Why not: what the last attempt to connect failed with.
     pub error: Option<String>,
     /// The figures as a sentence.

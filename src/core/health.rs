@@ -41,6 +41,11 @@ impl Default for Health {
 }
 
 impl Health {
+    /// Healthy, with other thresholds than the default's 3 and 2.
+    pub fn new(tries: u32, successes: u32) -> Health {
+        Health { tries, successes, ..Health::default() }
+    }
+
     /// Takes in the result of a round. Returns the new level if it has changed.
     pub fn settle(&mut self, round: Round) -> Option<Level> {
         let next = match (round.working, round.failed) {

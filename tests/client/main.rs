@@ -5,6 +5,8 @@
 mod calls;
 mod checkout;
 mod echo;
+#[cfg(feature = "client-testing")]
+mod health;
 mod manager;
 mod metrics;
 #[path = "../harness/proxy.rs"]

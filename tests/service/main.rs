@@ -10,6 +10,7 @@ mod hardening;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod health;
+mod health_command;
 mod http;
 mod ip_families;
 mod library_limits;

@@ -90,7 +90,7 @@ fn every_flag_and_variable_is_documented_with_its_default() {
             found.push(format!("docs/configuration.md: there is no flag {gone}"));
         }
     }
-    for name in ["demo", "dev-certs"] {
+    for name in ["demo", "dev-certs", "health"] {
         for option in help(name).split("--").skip(1) {
             let flag = option.split(|c: char| !c.is_alphanumeric() && c != '-').next().unwrap();
             if !table.contains(&format!("--{flag}")) && flag != "help" {

@@ -11,6 +11,8 @@ use crate::client::error::{ConfigError, Fault};
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// gRPC counts bytes in 31 bits.
 const MESSAGE_MAX: usize = 1 << 30;
+/// The longest name of a service or a method.
+const NAME_MAX: usize = 1024;
 /// More addresses than channels are of no use.
 const ADDRESSES_MAX: usize = 1000;
 
@@ -135,10 +137,33 @@ impl ServiceConfig {
             let rule = "must not be less than connection.reconnect_backoff_min";
             faults.add("connection.max_reconnect_delay", rule);
         }
+        if let Some(time) = connection.ping_interval {
+            faults.time("connection.ping_interval", time);
+        }
+        self.check_health(faults);
         if let Some(time) = self.call.timeout {
             faults.time("call.timeout", time);
         }
         self.check_policies(faults);
+    }
+
+    fn check_health(&self, faults: &mut Faults) {
+        let health = &self.health;
+        faults.time("health.interval", health.interval);
+        faults.time("health.timeout", health.timeout);
+        faults.within("health.tries", health.tries, 1, 1000);
+        faults.within("health.successes", health.successes, 1, 1000);
+        if health.service.len() > NAME_MAX {
+            faults.add("health.service", format!("must be at most {NAME_MAX} bytes"));
+        }
+        if let Some(method) = &health.method {
+            let is_good = |c: char| c.is_ascii_graphic();
+            let has_form = method.starts_with('/') && method[1..].contains('/');
+            if !has_form || method.len() > NAME_MAX || !method.chars().all(is_good) {
+                let rule = format!("must be like /shop.Users/Ping, of at most {NAME_MAX} bytes");
+                faults.add("health.method", rule);
+            }
+        }
     }
 
     fn check_policies(&self, faults: &mut Faults) {

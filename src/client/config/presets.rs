@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    BreakerConfig, CallConfig, ConnectionConfig, EventsConfig, PoolConfig, RetryConfig,
-    ServiceConfig, Tls, TlsMode,
+    BreakerConfig, CallConfig, ConnectionConfig, EventsConfig, HealthConfig, PoolConfig,
+    RetryConfig, ServiceConfig, Tls, TlsMode,
 };
 
 impl ServiceConfig {
@@ -22,6 +22,7 @@ impl ServiceConfig {
             tls: Tls::default(),
             pool: PoolConfig::default(),
             connection: ConnectionConfig::default(),
+            health: HealthConfig::default(),
             call: CallConfig::default(),
             retry: Some(RetryConfig::default()),
             breaker: Some(BreakerConfig::default()),
@@ -42,24 +43,27 @@ impl ServiceConfig {
         config
     }
 
-    /// A service on this machine: `localhost:9090`, plaintext, 3 connections without keepalive,
-    /// reconnected after 1 to 5 s.
+    /// A service on this machine: `localhost:9090`, plaintext, 3 connections without keepalive
+    /// and pings, reconnected after 1 to 5 s.
     pub fn local() -> ServiceConfig {
         let mut config = ServiceConfig::new("localhost", 9090);
         config.tls.mode = TlsMode::Off;
         config.pool.size = 3;
         config.connection.keepalive_time = None;
+        config.connection.ping_interval = None;
         config.connection.max_reconnect_delay = Duration::from_secs(5);
         config
     }
 
-    /// A service of a test: plaintext, 1 connection without keepalive, reconnected after 0.5 to
-    /// 2 s.
+    /// A service of a test: plaintext, 1 connection without keepalive, pings and checks,
+    /// reconnected after 0.5 to 2 s.
     pub fn test(host: &str, port: u16) -> ServiceConfig {
         let mut config = ServiceConfig::new(host, port);
         config.tls.mode = TlsMode::Off;
         config.pool.size = 1;
         config.connection.keepalive_time = None;
+        config.connection.ping_interval = None;
+        config.health.enabled = false;
         config.connection.reconnect_backoff_min = Duration::from_millis(500);
         config.connection.max_reconnect_delay = Duration::from_secs(2);
         config

@@ -33,6 +33,8 @@ pub enum Reason {
     Resize,
     /// It moves to an address that has fewer.
     Moved,
+    /// It did not answer.
+    Health,
     /// Its user said that it is broken.
     Broken,
     /// The pool was stopped.
@@ -46,6 +48,7 @@ impl Reason {
             Reason::Lost => "lost",
             Reason::Resize => "resize",
             Reason::Moved => "moved",
+            Reason::Health => "health",
             Reason::Broken => "broken",
             Reason::Stopped => "stopped",
         }

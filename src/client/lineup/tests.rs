@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::core::health::Round;
 use crate::core::testing::{ms, start, Xorshift};
 
 type Line = Lineup<u64, u32>;
@@ -18,6 +19,7 @@ fn settings(size: usize, calls_per_channel: usize) -> Settings {
         connect_timeout: ms(5000),
         pauses: Pauses { min: ms(100), max: ms(1000) },
         balance: Balance::RoundRobin,
+        checks: Checks { ping: Some(ms(25_000)), tries: 3, successes: 2 },
     }
 }
 
@@ -379,4 +381,86 @@ fn check(line: &Line, model: &Model, most: usize, now: Instant) {
     assert!(views.iter().all(|view| view.state != "draining" || view.lent > 0));
     let impatient = line.hopeless(now).is_some();
     assert!(!impatient || line.waiters.values().all(|waiter| waiter.wants.wait_for_ready));
+}
+
+/// The slots that are probed now.
+fn probed(line: &mut Line, now: Instant) -> Vec<SlotId> {
+    line.probes(now).into_iter().map(|(slot, ..)| slot).collect()
+}
+
+#[test]
+fn idle_channels_are_probed_when_it_is_time_and_lent_ones_never() {
+    let t0 = start();
+    let (mut line, slots) = ready(settings(2, 1), t0);
+    assert_eq!(line.due(), Some(t0 + ms(25_000)));
+    let Checkout::Lent(lent) = line.checkout(None, || 1, PLAIN, 0, t0) else {
+        panic!("it is free");
+    };
+    let t1 = t0 + ms(25_000);
+    let idle: Vec<SlotId> = slots.iter().copied().filter(|slot| *slot != lent.slot).collect();
+    assert_eq!(probed(&mut line, t1), idle);
+    assert_eq!(probed(&mut line, t1), [], "one probe at a time");
+    let _ = line.give_back(lent.slot, false, 0, t1);
+    assert_eq!(probed(&mut line, t1), [], "it was used just now");
+    let _ = line.checked(idle[0], &Found::Alive, 0, t1);
+    assert_eq!(probed(&mut line, t1 + ms(25_000)).len(), 2);
+}
+
+#[test]
+fn without_pings_only_rounds_probe_and_a_round_ends_with_its_last_answer() {
+    let t0 = start();
+    let checks = Checks { ping: None, tries: 3, successes: 2 };
+    let (mut line, slots) = ready(Settings { checks, ..settings(2, 1) }, t0);
+    assert_eq!((line.due(), probed(&mut line, t0 + ms(1_000_000))), (None, vec![]));
+    line.begin_round();
+    assert_eq!(probed(&mut line, t0), slots);
+    assert!(line.round().is_none());
+    let _ = line.checked(slots[0], &Found::Alive, 0, t0);
+    assert!(line.round().is_none());
+    let _ = line.checked(slots[1], &Found::NotServing, 0, t0);
+    assert_eq!(line.round(), Some(Round { working: 1, failed: 1 }));
+}
+
+#[test]
+fn a_channel_whose_server_does_not_serve_is_not_lent_until_two_good_answers() {
+    let t0 = start();
+    let (mut line, slots) = ready(settings(1, 1), t0);
+    let check = |line: &mut Line, found: Found, at: Instant| {
+        line.begin_round();
+        assert_eq!(probed(line, at), slots);
+        line.checked(slots[0], &found, 0, at).0
+    };
+    assert_eq!(check(&mut line, Found::NotServing, t0), Some(Change::Sick));
+    assert_eq!(check(&mut line, Found::NotServing, t0), None);
+    let refused = line.checkout(None, || 1, PLAIN, 0, t0);
+    let Checkout::Refused(Refusal::NotConnected(down)) = refused else { panic!("{refused:?}") };
+    assert!(down.error.contains("does not serve"), "{down:?}");
+    let waits = line.checkout(None, || 2, PATIENT, 0, t0);
+    assert!(matches!(waits, Checkout::Wait(_)));
+    assert_eq!(line.due(), Some(t0 + ms(5000)), "it is asked again");
+    assert_eq!(check(&mut line, Found::Alive, t0), None);
+    line.begin_round();
+    assert_eq!(probed(&mut line, t0), slots);
+    let (change, duty) = line.checked(slots[0], &Found::Alive, 0, t0);
+    assert_eq!(change, Some(Change::Well));
+    assert_eq!(duty.grants.iter().map(|(who, _)| *who).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn a_channel_that_does_not_answer_three_times_in_a_row_is_replaced() {
+    let t0 = start();
+    let (mut line, slots) = ready(settings(1, 1), t0);
+    let silent = Found::Silent("deadline".to_owned());
+    for (found, stands) in
+        [(&silent, 1), (&silent, 1), (&Found::Alive, 1), (&silent, 1), (&silent, 1), (&silent, 0)]
+    {
+        line.begin_round();
+        assert_eq!(probed(&mut line, t0), slots);
+        let (_, duty) = line.checked(slots[0], found, 0, t0);
+        assert_eq!(duty.dropped.len(), 1 - stands, "{found:?}");
+        assert_eq!(line.ready(), stands);
+    }
+    assert_eq!(dial(&mut line, t0).len(), 1, "at once");
+    let stale = line.checked(slots[0], &Found::NotServing, 0, t0);
+    assert_eq!(stale.0, None);
 }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::check::Check;
 use super::{Duty, Lineup, Phase, Place, Reason, Refusal, Settings, Slot, SlotId};
 use crate::client::spread;
 
@@ -43,6 +44,7 @@ impl<C: Clone, W> Lineup<C, W> {
                 lent: 0,
                 served: 0,
                 loan: None,
+                check: Check::new(now),
             });
             dials.push((id, address));
         }
@@ -70,10 +72,12 @@ impl<C: Clone, W> Lineup<C, W> {
         let Some(index) = self.index(slot) else {
             return (false, duty);
         };
-        let Slot { phase, address, .. } = self.slots[index];
+        let Slot { phase, address, .. } = &self.slots[index];
+        let (phase, address) = (*phase, *address);
         match (phase, seen) {
             (Phase::Connecting { .. }, Seen::Ready) => {
                 self.slots[index].phase = Phase::Ready { since: now };
+                self.slots[index].check = Check::new(now);
                 self.places[address].connected(now);
                 self.serve(&mut duty, chance, now);
             }
@@ -128,7 +132,7 @@ impl<C: Clone, W> Lineup<C, W> {
         let scouts = self.places.iter().enumerate().filter(|(address, place)| {
             is_missing && place.down().is_some() && !self.is_scouted(*address)
         });
-        attempts.chain(scouts.map(|(_, place)| place.due())).min()
+        attempts.chain(scouts.map(|(_, place)| place.due())).chain(self.probe_due()).min()
     }
 
     fn is_scouted(&self, address: usize) -> bool {

@@ -13,7 +13,7 @@ pub struct View<C> {
     pub address: usize,
     /// The channel, once it is made.
     pub channel: Option<C>,
-    /// `connecting`, `ready`, `lent` or `draining`.
+    /// `connecting`, `ready`, `lent`, `sick` or `draining`.
     pub state: &'static str,
     /// To how many it is lent.
     pub lent: usize,
@@ -36,6 +36,7 @@ impl<C: Clone, W> Lineup<C, W> {
             channel: slot.channel.clone(),
             state: match slot.phase {
                 Phase::Connecting { .. } => "connecting",
+                Phase::Ready { .. } if slot.sick().is_some() => "sick",
                 Phase::Ready { .. } if slot.lent > 0 => "lent",
                 Phase::Ready { .. } => "ready",
                 Phase::Draining(_) => "draining",
@@ -62,7 +63,7 @@ impl<C: Clone, W> Lineup<C, W> {
 
     /// How many are connected and may be lent.
     pub fn ready(&self) -> usize {
-        self.slots.iter().filter(|slot| matches!(slot.phase, Phase::Ready { .. })).count()
+        self.slots.iter().filter(|slot| slot.may_be_lent()).count()
     }
 
     /// How many wait.
@@ -75,16 +76,25 @@ impl<C: Clone, W> Lineup<C, W> {
         self.slots.iter().map(|slot| slot.lent).sum()
     }
 
-    /// Why an address is down, the first that is.
+    /// Why an address is down, the first that is, or why a channel is sick.
     pub fn down(&self) -> Option<&Down> {
-        self.places.iter().find_map(Place::down)
+        let sick = self.slots.iter().find_map(|slot| slot.sick());
+        self.places.iter().find_map(Place::down).or(sick)
     }
 
     /// Why it is of no use to wait: nothing is connected or being connected, and no address
     /// is due to be dialled.
     pub fn hopeless(&self, now: Instant) -> Option<Down> {
-        let is_alive = |slot: &Slot<C>| !matches!(slot.phase, Phase::Draining(_));
-        let is_due = |place: &Place| place.down().is_none() || place.due() <= now;
+        let is_alive =
+            |slot: &Slot<C>| slot.may_be_lent() || matches!(slot.phase, Phase::Connecting { .. });
+        let is_sick = self.slots.iter().any(|slot| slot.sick().is_some());
+        let is_due = |place: &Place| {
+            if place.down().is_some() {
+                place.due() <= now
+            } else {
+                !is_sick
+            }
+        };
         if self.slots.iter().any(is_alive) || self.places.iter().any(is_due) {
             return None;
         }

@@ -40,6 +40,9 @@ pub(super) struct Pools {
     pub(super) connect_time: HistogramVec,
     pub(super) disconnects: IntCounterVec,
     pub(super) channel_age: HistogramVec,
+    pub(super) health_checks: IntCounterVec,
+    pub(super) health_check_failures: IntCounterVec,
+    pub(super) pings: IntCounterVec,
 }
 
 type Made<T> = Result<T, prometheus::Error>;
@@ -125,6 +128,17 @@ impl Pools {
                 "How long connections stood, when they ended.",
                 AGES,
             )?,
+            health_checks: counter(
+                "grpc_client_health_checks_total",
+                "Probes of rounds.",
+                SERVICE,
+            )?,
+            health_check_failures: counter(
+                "grpc_client_health_check_failures_total",
+                "Probes that were not answered well.",
+                SERVICE,
+            )?,
+            pings: counter("grpc_client_pings_total", "Probes to keep connections warm.", SERVICE)?,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -31,6 +32,10 @@ pub(in crate::client) struct Figures {
     pub(in crate::client) checkouts: u64,
     pub(in crate::client) connects: u64,
     pub(in crate::client) addresses: Addresses,
+    /// 0 unhealthy, 1 degraded, 2 healthy.
+    pub(in crate::client) level: usize,
+    /// When the last round of probes was over, since 1970.
+    pub(in crate::client) last_check: Option<Duration>,
     /// Nothing is lent any more.
     pub(in crate::client) closed: bool,
     /// 0 closed, 1 open, 2 half-open, by the label of the method.
@@ -45,7 +50,8 @@ pub(in crate::client) struct Addresses {
 }
 
 /// The states of channels.
-pub(super) const CHANNELS: [&str; 5] = ["resting", "connecting", "ready", "lent", "draining"];
+pub(super) const CHANNELS: [&str; 6] =
+    ["resting", "connecting", "ready", "lent", "sick", "draining"];
 /// The states of a connection by gRPC's names, the best first.
 pub(super) const STATES: [&str; 5] =
     ["READY", "CONNECTING", "TRANSIENT_FAILURE", "IDLE", "SHUTDOWN"];
@@ -84,6 +90,8 @@ impl Figures {
         self.connects += other.connects;
         self.addresses.usable += other.addresses.usable;
         self.addresses.down += other.addresses.down;
+        self.level = self.level.min(other.level);
+        self.last_check = self.last_check.max(other.last_check);
         self.closed &= other.closed;
         for (method, state) in other.breakers {
             let own = self.breakers.entry(method).or_default();
@@ -148,6 +156,8 @@ struct Table {
     reuse: GaugeVec,
     addresses: GaugeVec,
     breaker: GaugeVec,
+    health: GaugeVec,
+    last_check: GaugeVec,
 }
 
 impl Table {
@@ -187,12 +197,18 @@ impl Table {
                 "0 closed, 1 open, 2 half-open.",
                 &["service", "method"],
             )?,
+            health: gauge("grpc_client_health", "0 unhealthy, 1 degraded, 2 healthy.", service)?,
+            last_check: gauge(
+                "grpc_client_last_health_check_timestamp_seconds",
+                "When the last round of probes was over.",
+                service,
+            )?,
         })
     }
 
-    fn all(&self) -> [&dyn Collector; 10] {
+    fn all(&self) -> [&dyn Collector; 12] {
         let Table { active, state, channels, channels_max, waiters, in_flight, .. } = self;
-        let Table { utilization, reuse, addresses, breaker, .. } = self;
+        let Table { utilization, reuse, addresses, breaker, health, last_check, .. } = self;
         [
             active,
             state,
@@ -204,6 +220,8 @@ impl Table {
             reuse,
             addresses,
             breaker,
+            health,
+            last_check,
         ]
     }
 
@@ -232,6 +250,10 @@ impl Table {
         let Addresses { usable, down } = figures.addresses;
         for (state, addresses) in [("usable", usable), ("down", down)] {
             set(&self.addresses, &[service, state], addresses as f64);
+        }
+        count(&self.health, figures.level);
+        if let Some(at) = figures.last_check {
+            set(&self.last_check, &[service], at.as_secs_f64());
         }
         for (method, state) in &figures.breakers {
             set(&self.breaker, &[service, method], f64::from(*state));

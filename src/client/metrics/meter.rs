@@ -139,6 +139,19 @@ impl Meter {
         }
     }
 
+    /// A probe has ended.
+    pub(in crate::client) fn probed(&self, in_round: bool, good: bool) {
+        let Some(series) = &self.0 else {
+            return;
+        };
+        let (families, label) = (&series.families.pools, &[&*series.service]);
+        let family = if in_round { &families.health_checks } else { &families.pings };
+        family.with_label_values(label).inc();
+        if !good {
+            families.health_check_failures.with_label_values(label).inc();
+        }
+    }
+
     /// A call is not repeated although its code may be.
     pub(in crate::client) fn retry_refused(&self, reason: &str) {
         if let Some(series) = &self.0 {

@@ -6,6 +6,7 @@ use super::Ended;
 use crate::client::endpoint::Endpoint;
 use crate::client::error::Holder;
 use crate::core::breaker::Change;
+use crate::core::health::{Level, Round};
 use crate::core::quoted::Quoted;
 use crate::core::repeats::{Repeated, Repeats};
 use crate::lock::Leaf;
@@ -106,6 +107,50 @@ impl Lines {
         if self.on {
             log::debug!("event=client_dropped service={service} address={at} reason={reason}");
         }
+    }
+
+    pub(super) fn sick(&self, number: usize, at: &Endpoint, now: Instant) {
+        if let Some(repeated) = self.admit("client_sick", number, now) {
+            let service = &self.service;
+            log::warn!("event=client_sick service={service} address={at}{repeated}");
+        }
+    }
+
+    pub(super) fn well(&self, number: usize, at: &Endpoint, now: Instant) {
+        if let Some(repeated) = self.admit("client_well", number, now) {
+            let service = &self.service;
+            log::info!("event=client_well service={service} address={at}{repeated}");
+        }
+    }
+
+    pub(super) fn silent(
+        &self,
+        number: usize,
+        at: &Endpoint,
+        error: &str,
+        replaced: bool,
+        now: Instant,
+    ) {
+        if let Some(repeated) = self.admit("client_silent", number, now) {
+            let (service, error) = (&self.service, Quoted(error));
+            log::warn!(
+                "event=client_silent service={service} address={at} error={error} \
+                 replaced={replaced}{repeated}"
+            );
+        }
+    }
+
+    pub(super) fn level(&self, level: Level, round: Round) {
+        if !self.on {
+            return;
+        }
+        let (service, Round { working, failed }) = (&self.service, round);
+        let at = if level == Level::Healthy { log::Level::Info } else { log::Level::Warn };
+        let level = level.as_str();
+        log::log!(
+            at,
+            "event=client_health service={service} level={level} working={working} failed={failed}"
+        );
     }
 
     pub(super) fn breaker(&self, method: &str, change: Change) {

@@ -1,6 +1,6 @@
 //! How a pool is, for those who ask.
 
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 use super::{Counts, Shared};
 use crate::client::error::Holder;
@@ -19,6 +19,8 @@ impl Shared {
         let (counts, totals) = (self.counts(), self.reporter.totals());
         let Totals { checkouts, checkout_failures, .. } = totals;
         let Totals { connects, connect_failures, disconnects, .. } = totals;
+        let Totals { health_checks, pings, health_check_failures, .. } = totals;
+        let capacity = counts.ready * self.config.pool.calls_per_channel;
         PoolMetrics {
             size: counts.size,
             connected: counts.ready,
@@ -29,6 +31,11 @@ impl Shared {
             connects,
             connect_failures,
             disconnects,
+            available: capacity.saturating_sub(counts.lent),
+            health_checks,
+            pings,
+            health_check_failures,
+            last_health_check: self.last_check(),
         }
     }
 
@@ -62,16 +69,18 @@ impl Shared {
 
     /// Whether a connection stands, and why not.
     pub(in crate::client) fn health(&self) -> ServiceHealth {
-        let PoolMetrics { size, connected, lent, connect_failures, .. } = self.metrics();
+        let PoolMetrics { size, connected, connect_failures, .. } = self.metrics();
+        let failures = self.reporter.totals().health_check_failures;
         let healthy = connected > 0;
         let error = (!healthy).then(|| self.last_error().unwrap_or_else(|| NOT_YET.to_owned()));
         ServiceHealth {
             healthy,
             state: if healthy { "Connected" } else { "NotConnected" },
+            level: self.level().as_str(),
             error,
             message: format!(
-                "Connection pool: {connected}/{size} connections active, {lent} lent, \
-                 {connect_failures} connects failed"
+                "Connection pool: {connected}/{size} connections active, \
+                 {connect_failures} errors, {failures} health check failures"
             ),
         }
     }
@@ -93,6 +102,8 @@ impl Measured for Shared {
             connects: self.reporter.totals().connects,
             addresses: Addresses { usable, down },
             closed: self.is_closed(),
+            level: self.level().as_number(),
+            last_check: self.last_check().and_then(|at| at.duration_since(UNIX_EPOCH).ok()),
             ..Figures::default()
         };
         for view in self.views() {

@@ -19,6 +19,8 @@ impl Shared {
             changed |= self.look(&view, link);
         }
         let now = clock::now();
+        let (round, probed) = self.probe(now);
+        changed |= probed;
         let duty = self.lock().tend(self.dice.roll(), now);
         changed |= !duty.dropped.is_empty();
         for (link, _) in duty.dropped.iter().filter(|(_, reason)| *reason == Reason::Lost) {
@@ -42,7 +44,7 @@ impl Shared {
         }
         let status = self.tell_status(now);
         let due = self.lock().due();
-        due.into_iter().chain(status).min()
+        due.into_iter().chain(status).chain(round).min()
     }
 
     /// Tells observers of the status, if it is time. Returns when it is next.

@@ -1,0 +1,123 @@
+//! Asks a server whether it serves.
+
+use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use grpcio::{CallOption, Method};
+use protobuf::Message;
+
+use super::bell::Bell;
+use super::call_error::Code;
+use super::channel::Link;
+use super::config::HealthConfig;
+use super::lineup::{Found, SlotId};
+use super::raw::raw;
+use crate::lock::Leaf;
+use crate::proto::health::health_check_response::ServingStatus;
+use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
+use crate::proto::health_grpc::HEALTH_CHECK;
+
+/// Sends probes for one pool, and keeps what they have found until the keeper takes it.
+pub(super) struct Prober {
+    method: Method<Vec<u8>, Vec<u8>>,
+    request: Vec<u8>,
+    /// The answer is one of the health service, and says more than that there is one.
+    is_health: bool,
+    timeout: Duration,
+    bell: Bell,
+    /// Held for a few instructions.
+    found: Arc<Leaf<Vec<Probed>>>,
+}
+
+/// What a probe has found.
+pub(super) struct Probed {
+    pub(super) slot: SlotId,
+    pub(super) link: Arc<Link>,
+    pub(super) in_round: bool,
+    pub(super) found: Found,
+}
+
+impl Prober {
+    pub(super) fn new(config: &HealthConfig, bell: Bell) -> Prober {
+        let request = HealthCheckRequest { service: config.service.clone(), ..Default::default() };
+        let (name, request) = match &config.method {
+            Some(method) => (interned(method), Vec::new()),
+            // It has one field of text.
+            None => (HEALTH_CHECK.name, request.write_to_bytes().unwrap_or_default()),
+        };
+        Prober {
+            method: raw(name),
+            request,
+            is_health: config.method.is_none(),
+            timeout: config.timeout,
+            bell,
+            found: Arc::default(),
+        }
+    }
+
+    /// Asks over this channel. Does not wait.
+    pub(super) fn ask(&self, slot: SlotId, link: &Arc<Link>, in_round: bool) {
+        let options = CallOption::default().timeout(self.timeout);
+        let asked = link.client().unary_call_async(&self.method, &self.request, options);
+        let (is_health, link) = (self.is_health, Arc::clone(link));
+        let (places, bell) = (Arc::clone(&self.found), self.bell.clone());
+        let (weak, spawner) = (Arc::downgrade(&link), link);
+        let asking = async move {
+            let found = match asked {
+                // grpcio panics over an answer without a message.
+                Ok(mut receiver) => {
+                    let answer = AssertUnwindSafe(receiver.message()).catch_unwind().await;
+                    answer.map_or(Found::Alive, |said| judge(said, is_health))
+                }
+                Err(error) => Found::Silent(error.to_string()),
+            };
+            if let Some(link) = weak.upgrade() {
+                places.lock().push(Probed { slot, link, in_round, found });
+                bell.ring();
+            }
+        };
+        // A panic on gRPC's thread would end its queue for good.
+        spawner.client().spawn(AssertUnwindSafe(asking).catch_unwind().map(drop));
+    }
+
+    /// What was found since the last time.
+    pub(super) fn take(&self) -> Vec<Probed> {
+        std::mem::take(&mut *self.found.lock())
+    }
+}
+
+/// Whatever a server answers proves that it lives, also that it knows no health service.
+fn judge(said: grpcio::Result<Vec<u8>>, is_health: bool) -> Found {
+    match said {
+        Ok(answer) if is_health => {
+            let status = HealthCheckResponse::parse_from_bytes(&answer).map(|said| said.status);
+            match status {
+                Ok(status) if status == ServingStatus::NOT_SERVING.into() => Found::NotServing,
+                _ => Found::Alive,
+            }
+        }
+        Ok(_) => Found::Alive,
+        Err(grpcio::Error::RpcFailure(status)) => match Code::of(status.code().into()) {
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => {
+                Found::Silent(status.message().to_owned())
+            }
+            _ => Found::Alive,
+        },
+        Err(error) => Found::Silent(error.to_string()),
+    }
+}
+
+/// gRPC takes names that live for ever. A program has few of them.
+fn interned(name: &str) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(name) {
+        return known;
+    }
+    let kept: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    names.insert(kept);
+    kept
+}

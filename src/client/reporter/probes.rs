@@ -1,0 +1,52 @@
+//! What is told of probes.
+
+use std::time::Instant;
+
+use super::{count, Reporter};
+use crate::client::endpoint::Endpoint;
+use crate::client::observer::Event;
+use crate::core::health::{Level, Round};
+
+impl Reporter {
+    /// A probe has ended, of a round or to keep a connection warm.
+    pub(in crate::client) fn probed(&self, in_round: bool, good: bool) {
+        match in_round {
+            true => count(&self.numbers.health_checks),
+            false => count(&self.numbers.pings),
+        }
+        if !good {
+            count(&self.numbers.health_check_failures);
+        }
+        self.meter.probed(in_round, good);
+        self.tell(|service| Event::Ping { service, good });
+    }
+
+    /// A connection is not lent any more, because its server does not serve.
+    pub(in crate::client) fn sick(&self, number: usize, at: &Endpoint, now: Instant) {
+        self.lines.sick(number, at, now);
+    }
+
+    /// It is lent again.
+    pub(in crate::client) fn well(&self, number: usize, at: &Endpoint, now: Instant) {
+        self.lines.well(number, at, now);
+    }
+
+    /// A probe was not answered; `is_gone`: for the last time, the connection is replaced.
+    pub(in crate::client) fn silent(
+        &self,
+        number: usize,
+        at: &Endpoint,
+        error: &str,
+        is_gone: bool,
+        now: Instant,
+    ) {
+        self.lines.silent(number, at, error, is_gone, now);
+    }
+
+    /// The pool is as well as that from now on.
+    pub(in crate::client) fn level(&self, level: Level, round: Round) {
+        self.lines.level(level, round);
+        let level = level.as_str();
+        self.tell(|service| Event::HealthChanged { service, level });
+    }
+}

@@ -1,0 +1,68 @@
+//! `connection-pool-manager health`.
+
+use std::process::Output;
+
+use connection_pool_manager::client::testing::{Answer, FakeService};
+
+use crate::harness::{command, Service};
+
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+
+fn health(arguments: &[&str]) -> Output {
+    command().arg("health").args(arguments).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+#[test]
+fn it_tells_how_any_service_is_and_probes_only_if_forced() {
+    let fake = FakeService::start(&[CHECK]).unwrap();
+    let address = fake.address();
+    let plain = health(&["--insecure", "--address", &address]);
+    let message = "Connection pool: 1/1 connections active, 0 errors, 0 health check failures";
+    assert_eq!(said(&plain), format!("{address}: healthy ({message})\n"));
+    assert!(plain.status.success());
+    assert_eq!(fake.calls(CHECK), 0);
+    let arguments = ["--insecure", "--address", &address, "--force", "--service", "shop.Users"];
+    assert!(health(&arguments).status.success());
+    assert_eq!(fake.received()[0].message, b"\x0a\x0ashop.Users");
+    fake.always(CHECK, Answer::Bytes(vec![8, 2]));
+    let sick = health(&arguments);
+    assert_eq!(sick.status.code(), Some(1));
+    assert!(said(&sick).contains("unhealthy"), "{sick:?}");
+    assert!(said(&sick).contains("does not serve"), "{sick:?}");
+    fake.always(CHECK, Answer::Hang);
+    let mute = health(&["--insecure", "--address", &address, "--force", "--timeout", "1s"]);
+    assert_eq!(mute.status.code(), Some(1));
+    assert!(said(&mute).contains("no answer within 1 s"), "{mute:?}");
+}
+
+#[test]
+fn it_asks_our_own_service_over_tls() {
+    let service = Service::start();
+    let address = format!("localhost:{}", service.port);
+    let ca = service.certs.path().join("cert.pem");
+    let well = health(&["--force", "--address", &address, "--ca-file", ca.to_str().unwrap()]);
+    assert!(well.status.success(), "{well:?}");
+    assert!(said(&well).contains(": healthy ("), "{well:?}");
+    let untrusted = health(&["--address", &address, "--timeout", "2s"]);
+    assert_eq!(untrusted.status.code(), Some(1));
+}
+
+#[test]
+fn what_is_wrong_with_its_flags_is_told() {
+    for (arguments, part) in [
+        (&["--address", "nonsense"][..], "address \"nonsense\" must have a port"),
+        (&["--ca-file", "/nowhere.pem"], "tls.ca_file cannot be read: /nowhere.pem"),
+        (&["--cert-file", "a.pem"], "--key-file"),
+        (&["--timeout", "0"], "1 s to 300 s are allowed"),
+        (&["--server-name", "a b"], "tls.server_name must be the name of a host"),
+    ] {
+        let wrong = health(arguments);
+        assert!(!wrong.status.success());
+        assert!(said(&wrong).contains(part), "{part}: {wrong:?}");
+    }
+}
