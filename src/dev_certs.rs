@@ -18,7 +18,7 @@ use openssl::pkey::PKey;
 use openssl::x509::X509;
 
 pub use self::error::DevCertError;
-use self::issue::{parse_name, Pair, Purpose};
+use self::issue::{parse_name, CertAndKey, CertPurpose};
 
 /// The names a certificate is made for when the caller gives none.
 pub const DEFAULT_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -58,7 +58,7 @@ impl DevCerts {
     fn ensure(
         mut self,
         dir: &Path,
-        make: impl FnOnce() -> Result<Pair, DevCertError>,
+        make: impl FnOnce() -> Result<CertAndKey, DevCertError>,
     ) -> Result<DevCerts, DevCertError> {
         self.came = match (self.cert.exists(), self.key.exists()) {
             (true, true) if !is_expired(&self.cert)? => Came::Kept,
@@ -78,7 +78,7 @@ impl DevCerts {
         }
     }
 
-    fn write(self, dir: &Path, pair: &Pair, replace: bool) -> Result<DevCerts, DevCertError> {
+    fn write(self, dir: &Path, pair: &CertAndKey, replace: bool) -> Result<DevCerts, DevCertError> {
         fs::create_dir_all(dir)
             .map_err(|source| DevCertError::Write { path: dir.to_path_buf(), source })?;
         let (cert_pem, key_pem) = pair.to_pem().map_err(DevCertError::Openssl)?;
@@ -121,7 +121,7 @@ pub fn write(dir: &Path, names: &[&str]) -> Result<DevCerts, DevCertError> {
 /// # Errors
 /// As [`ensure`], and if a server's certificate is there that another has issued.
 pub fn with_authority(dir: &Path, names: &[&str]) -> Result<[DevCerts; 2], DevCertError> {
-    let issue = || Pair::issue(&Purpose::Authority, None).map_err(DevCertError::Openssl);
+    let issue = || CertAndKey::issue(&CertPurpose::Authority, None).map_err(DevCertError::Openssl);
     let authority = DevCerts::at(dir, "ca.pem", "ca-key.pem").ensure(dir, issue)?;
     let issuer = read_pair(&authority)?;
     let certs = DevCerts::of_server(dir).ensure(dir, || server(names, Some(&issuer)))?;
@@ -145,14 +145,14 @@ pub fn client(dir: &Path, name: &str) -> Result<DevCerts, DevCertError> {
     let issuer = read_pair(&DevCerts::at(dir, "ca.pem", "ca-key.pem"))?;
     let certs = DevCerts::at(dir, &format!("client-{name}.pem"), &format!("client-{name}-key.pem"));
     certs.ensure(dir, || {
-        Pair::issue(&Purpose::Client(name), Some(&issuer)).map_err(DevCertError::Openssl)
+        CertAndKey::issue(&CertPurpose::Client(name), Some(&issuer)).map_err(DevCertError::Openssl)
     })
 }
 
-fn server(names: &[&str], issuer: Option<&Pair>) -> Result<Pair, DevCertError> {
+fn server(names: &[&str], issuer: Option<&CertAndKey>) -> Result<CertAndKey, DevCertError> {
     let names = if names.is_empty() { &DEFAULT_NAMES } else { names };
     let names: Vec<_> = names.iter().map(|name| parse_name(name)).collect::<Result<_, _>>()?;
-    Pair::issue(&Purpose::Server(&names), issuer).map_err(DevCertError::Openssl)
+    CertAndKey::issue(&CertPurpose::Server(&names), issuer).map_err(DevCertError::Openssl)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, DevCertError> {
@@ -163,9 +163,9 @@ fn read_cert(path: &Path) -> Result<X509, DevCertError> {
     X509::from_pem(&read(path)?).map_err(DevCertError::Openssl)
 }
 
-fn read_pair(certs: &DevCerts) -> Result<Pair, DevCertError> {
+fn read_pair(certs: &DevCerts) -> Result<CertAndKey, DevCertError> {
     let key = PKey::private_key_from_pem(&read(&certs.key)?).map_err(DevCertError::Openssl)?;
-    Ok(Pair { cert: read_cert(&certs.cert)?, key })
+    Ok(CertAndKey { cert: read_cert(&certs.cert)?, key })
 }
 
 /// One that cannot be read has not: it is not ours to replace.

@@ -18,13 +18,13 @@ use crate::core::repeats::{Repeated, Repeats};
 use crate::lock::Leaf;
 use crate::threads;
 
+pub use queue::LogQueue;
 use queue::Moment;
-pub use queue::Queue;
 
 /// How long the process waits at its end for lines to be written.
 const FINISH: Duration = Duration::from_secs(2);
 
-static QUEUE: OnceLock<Queue> = OnceLock::new();
+static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 static REPEATS: Leaf<Repeats<Option<TenantId>>> = Leaf::new(Repeats::new());
 static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 
@@ -33,7 +33,7 @@ static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 ///
 /// # Errors
 /// If a thread cannot be started.
-pub fn start(reporter: impl Log + 'static) -> io::Result<Queue> {
+pub fn start(reporter: impl Log + 'static) -> io::Result<LogQueue> {
     let (queue, drain) = queue::queue();
     threads::spawn(threads::LOG, move || {
         drain.run(&mut io::stderr(), |dropped, moment| report(&reporter, dropped, moment));
@@ -102,7 +102,7 @@ pub fn finish() {
 
 /// Lines dropped so far because the queue was full.
 pub fn dropped() -> u64 {
-    QUEUE.get().map_or(0, Queue::dropped)
+    QUEUE.get().map_or(0, LogQueue::dropped)
 }
 
 /// Lines left out so far because of the limits of `core::repeats`.

@@ -22,10 +22,10 @@ use prometheus::{Histogram, IntCounter, Registry};
 
 use crate::core::ids::TenantId;
 use closed::{Closed, Crossed};
-use families::Families;
+use families::MetricFamilies;
 
-pub use calls::Calls;
-pub use series::{Counts, Kind, Place, Series};
+pub use calls::MethodCalls;
+pub use series::{Counts, Kind, RunPlace, Series};
 
 /// The most tenants with series of their own. Only tenants that have connected get them; all others
 /// share [`OTHER`], so that invented names cannot fill the memory.
@@ -35,15 +35,15 @@ pub const OTHER: &str = "_other";
 
 /// The counters and histograms. Cheap to clone.
 #[derive(Clone)]
-pub struct Metrics(Arc<Shared>);
+pub struct Metrics(Arc<MetricsShared>);
 
-struct Shared {
+struct MetricsShared {
     registry: Registry,
-    families: Families,
+    families: MetricFamilies,
     /// A leaf lock.
     tenants: RwLock<HashMap<TenantId, Arc<Series>>>,
     other: Arc<Series>,
-    calls: OnceLock<HashMap<&'static [u8], Arc<Calls>>>,
+    calls: OnceLock<HashMap<&'static [u8], Arc<MethodCalls>>>,
     request_errors: Closed,
     resets: Histogram,
     cancels: Crossed,
@@ -56,11 +56,11 @@ struct Shared {
 impl Default for Metrics {
     fn default() -> Metrics {
         let registry = Registry::new();
-        let families = Families::new(&registry);
+        let families = MetricFamilies::new(&registry);
         process::register(&registry);
         let none: &[&str] = &[];
         let closed = |family, names| Closed::new(family, names, None);
-        Metrics(Arc::new(Shared {
+        Metrics(Arc::new(MetricsShared {
             tenants: RwLock::default(),
             other: Arc::new(Series::new(&families, OTHER)),
             calls: OnceLock::new(),
@@ -87,14 +87,14 @@ impl Metrics {
     /// called once, before the first call.
     pub fn serves(&self, methods: &[&'static str]) {
         let counted = |method: &&'static str| {
-            (method.as_bytes(), Arc::new(Calls::new(&self.0.families.requests, method)))
+            (method.as_bytes(), Arc::new(MethodCalls::new(&self.0.families.requests, method)))
         };
         // A second call would set the same methods.
         let _ = self.0.calls.set(methods.iter().map(counted).collect());
     }
 
     /// The counters of this method's calls; `None` if it is not served.
-    pub fn calls(&self, method: &[u8]) -> Option<Arc<Calls>> {
+    pub fn calls(&self, method: &[u8]) -> Option<Arc<MethodCalls>> {
         self.0.calls.get()?.get(method).cloned()
     }
 

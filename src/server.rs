@@ -22,7 +22,7 @@ use crate::rpc;
 use crate::runtime::{guard, keeper, probe, reaper};
 use crate::threads::stop::Thread;
 
-use settings::Settings;
+use settings::SettingsLine;
 
 /// How long cancelled work may take to end after the drain time.
 const AFTER_CANCEL: Duration = Duration::from_secs(5);
@@ -90,7 +90,7 @@ impl Server {
     pub fn start(config: Config) -> Result<Server, StartError> {
         config.check().map_err(StartError::Config)?;
         let bounds = descriptors::share_out(&config.limits)?;
-        log::info!("event=settings {}", Settings { config: &config, bounds: &bounds });
+        log::info!("event=settings {}", SettingsLine { config: &config, bounds: &bounds });
         let context = Context::new(config);
         let service = Service::new(&context).map_err(StartError::OpenSsl)?;
         let config = &context.config;

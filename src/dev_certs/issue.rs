@@ -23,13 +23,13 @@ const DAY_SECS: i64 = 24 * 60 * 60;
 const DAYS: i64 = 365;
 
 /// A certificate and its key.
-pub(super) struct Pair {
+pub(super) struct CertAndKey {
     pub(super) cert: X509,
     pub(super) key: PKey<Private>,
 }
 
 /// What a certificate is for.
-pub(super) enum Purpose<'a> {
+pub(super) enum CertPurpose<'a> {
     /// A server of these names.
     Server(&'a [SubjectName<'a>]),
     /// A client of this name.
@@ -61,29 +61,32 @@ pub(super) fn parse_name(name: &str) -> Result<SubjectName<'_>, DevCertError> {
     }
 }
 
-impl Pair {
+impl CertAndKey {
     /// Makes a key, and a certificate for it that `issuer` signs; without one it signs
     /// itself.
     ///
     /// A server's certificate that signs itself is a leaf: TLS libraries take it as the
     /// trust anchor of itself, and some refuse an authority in its place.
-    pub(super) fn issue(purpose: &Purpose<'_>, issuer: Option<&Pair>) -> Result<Pair, ErrorStack> {
+    pub(super) fn issue(
+        purpose: &CertPurpose<'_>,
+        issuer: Option<&CertAndKey>,
+    ) -> Result<CertAndKey, ErrorStack> {
         // From yesterday, so that a clock somewhat behind accepts it too.
-        Pair::issue_from(unix_now_secs() - DAY_SECS, purpose, issuer)
+        CertAndKey::issue_from(unix_now_secs() - DAY_SECS, purpose, issuer)
     }
 
     /// The same, good from this time on.
     pub(super) fn issue_from(
         not_before_secs: i64,
-        purpose: &Purpose<'_>,
-        issuer: Option<&Pair>,
-    ) -> Result<Pair, ErrorStack> {
+        purpose: &CertPurpose<'_>,
+        issuer: Option<&CertAndKey>,
+    ) -> Result<CertAndKey, ErrorStack> {
         let mut group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
         // Peers accept a curve by its name only, not by its parameters.
         group.set_asn1_flag(Asn1Flag::NAMED_CURVE);
         let key = PKey::from_ec_key(EcKey::generate(&group)?)?;
         let cert = certificate(&key, not_before_secs, purpose, issuer)?;
-        Ok(Pair { cert, key })
+        Ok(CertAndKey { cert, key })
     }
 
     /// Both as PEM: the certificate, then the key.
@@ -95,8 +98,8 @@ impl Pair {
 fn certificate(
     key: &PKey<Private>,
     not_before_secs: i64,
-    purpose: &Purpose<'_>,
-    issuer: Option<&Pair>,
+    purpose: &CertPurpose<'_>,
+    issuer: Option<&CertAndKey>,
 ) -> Result<X509, ErrorStack> {
     const VERSION_3: i32 = 2;
     // RFC 5280 wants a positive serial of 20 bytes at most.
@@ -115,9 +118,9 @@ fn certificate(
 
     let mut subject = X509NameBuilder::new()?;
     let name = match purpose {
-        Purpose::Server(_) => "localhost",
-        Purpose::Client(name) => name,
-        Purpose::Authority => "connection-pool-manager development CA",
+        CertPurpose::Server(_) => "localhost",
+        CertPurpose::Client(name) => name,
+        CertPurpose::Authority => "connection-pool-manager development CA",
     };
     subject.append_entry_by_nid(Nid::COMMONNAME, name)?;
     let subject = subject.build();
@@ -131,16 +134,16 @@ fn certificate(
 
 fn extend(
     builder: &mut X509Builder,
-    purpose: &Purpose<'_>,
-    issuer: Option<&Pair>,
+    purpose: &CertPurpose<'_>,
+    issuer: Option<&CertAndKey>,
 ) -> Result<(), ErrorStack> {
     let (mut basic, mut usage) = (BasicConstraints::new(), KeyUsage::new());
     match purpose {
-        Purpose::Authority => {
+        CertPurpose::Authority => {
             basic.critical().ca().pathlen(0);
             usage.critical().key_cert_sign();
         }
-        Purpose::Server(_) | Purpose::Client(_) => {
+        CertPurpose::Server(_) | CertPurpose::Client(_) => {
             basic.critical();
             usage.critical().digital_signature();
         }
@@ -148,8 +151,8 @@ fn extend(
     builder.append_extension(basic.build()?)?;
     builder.append_extension(usage.build()?)?;
     match purpose {
-        Purpose::Authority => {}
-        Purpose::Server(names) => {
+        CertPurpose::Authority => {}
+        CertPurpose::Server(names) => {
             builder.append_extension(ExtendedKeyUsage::new().server_auth().build()?)?;
             let mut alternatives = SubjectAlternativeName::new();
             for name in *names {
@@ -161,7 +164,7 @@ fn extend(
             let alternatives = alternatives.build(&builder.x509v3_context(None, None))?;
             builder.append_extension(alternatives)?;
         }
-        Purpose::Client(_) => {
+        CertPurpose::Client(_) => {
             builder.append_extension(ExtendedKeyUsage::new().client_auth().build()?)?;
         }
     }

@@ -75,7 +75,7 @@ fn a_server_certificate_is_a_leaf_that_signs_nothing() {
 fn an_expired_certificate_is_made_anew_with_its_key() {
     let dir = tempfile::tempdir().unwrap();
     let names = [parse_name("localhost").unwrap()];
-    let old = Pair::issue_from(1_000_000_000, &Purpose::Server(&names), None).unwrap();
+    let old = CertAndKey::issue_from(1_000_000_000, &CertPurpose::Server(&names), None).unwrap();
     let made = DevCerts::of_server(dir.path()).write(dir.path(), &old, false).unwrap();
     let renewed = ensure(dir.path(), &[]).unwrap();
     assert_eq!(renewed.came, Came::Renewed);

@@ -8,13 +8,13 @@ use super::error::{io_failed, EmbeddedError};
 
 /// The user and the group of an unprivileged account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Account {
+pub(super) struct ServerAccount {
     pub(super) uid: u32,
     pub(super) gid: u32,
 }
 
 /// The account to change to, or `None` when the current user will do.
-pub(super) fn server_account() -> Result<Option<Account>, EmbeddedError> {
+pub(super) fn server_account() -> Result<Option<ServerAccount>, EmbeddedError> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
@@ -28,17 +28,17 @@ pub(super) fn server_account() -> Result<Option<Account>, EmbeddedError> {
 }
 
 /// Gives a file to the server's account.
-pub(super) fn give(path: &Path, account: Option<Account>) -> Result<(), EmbeddedError> {
+pub(super) fn give(path: &Path, account: Option<ServerAccount>) -> Result<(), EmbeddedError> {
     let Some(account) = account else { return Ok(()) };
     chown(path, Some(account.uid), Some(account.gid))
         .map_err(io_failed("change the owner of", path))
 }
 
-fn find_account(passwd: &str, name: &str) -> Option<Account> {
+fn find_account(passwd: &str, name: &str) -> Option<ServerAccount> {
     let fields = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
     fields.into_iter().find_map(|fields| match fields.as_slice() {
         [user, _, uid, gid, ..] if *user == name => {
-            Some(Account { uid: uid.parse().ok()?, gid: gid.parse().ok()? })
+            Some(ServerAccount { uid: uid.parse().ok()?, gid: gid.parse().ok()? })
         }
         _ => None,
     })
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn an_account_is_found_by_its_whole_name() {
         let passwd = "postgres2:x:7:8::/:/bin/sh\nbroken\npostgres:x:101:104:Admin:/var:/bin/sh\n";
-        assert_eq!(find_account(passwd, "postgres"), Some(Account { uid: 101, gid: 104 }));
+        assert_eq!(find_account(passwd, "postgres"), Some(ServerAccount { uid: 101, gid: 104 }));
         assert_eq!(find_account(passwd, "nobody"), None);
     }
 }

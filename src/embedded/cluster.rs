@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::account::{give, Account};
+use super::account::{give, ServerAccount};
 use super::error::{io_failed, EmbeddedError};
 use super::Options;
 use crate::dev_certs;
@@ -19,7 +19,7 @@ pub(super) const DATA: &str = "data";
 pub(super) const LOG: &str = "log";
 
 /// Makes the server's directory, closed to all but its account (and root).
-pub(super) fn make_dir(account: Option<Account>) -> Result<TempDir, EmbeddedError> {
+pub(super) fn make_dir(account: Option<ServerAccount>) -> Result<TempDir, EmbeddedError> {
     let parent = std::env::temp_dir();
     let dir = tempfile::Builder::new()
         .prefix("cpm-postgres-")
@@ -31,7 +31,10 @@ pub(super) fn make_dir(account: Option<Account>) -> Result<TempDir, EmbeddedErro
 }
 
 /// Draws the superuser's password and leaves it in a file for `initdb`.
-pub(super) fn make_password(dir: &Path, account: Option<Account>) -> Result<String, EmbeddedError> {
+pub(super) fn make_password(
+    dir: &Path,
+    account: Option<ServerAccount>,
+) -> Result<String, EmbeddedError> {
     let bytes: [u8; 16] = random::bytes().map_err(EmbeddedError::Random)?;
     let password: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let path = dir.join("password");
@@ -43,7 +46,7 @@ pub(super) fn make_password(dir: &Path, account: Option<Account>) -> Result<Stri
 /// Makes the server's certificate. PostgreSQL requires that its account owns the key.
 pub(super) fn make_certificate(
     dir: &Path,
-    account: Option<Account>,
+    account: Option<ServerAccount>,
 ) -> Result<PathBuf, EmbeddedError> {
     let certs =
         dev_certs::write(dir, &dev_certs::DEFAULT_NAMES).map_err(EmbeddedError::Certificate)?;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
-use super::account::{give, Account};
+use super::account::{give, ServerAccount};
 use super::cluster::LOG;
 use super::error::{io_failed, EmbeddedError};
 use super::poll::Poll;
@@ -32,7 +32,7 @@ impl Wrapper {
     pub(super) fn spawn(
         dir: &Path,
         programs: &Programs,
-        account: Option<Account>,
+        account: Option<ServerAccount>,
     ) -> Result<Wrapper, EmbeddedError> {
         let log_path = dir.join(LOG);
         let log = File::options()

@@ -23,17 +23,17 @@ use table::GAUGES;
 const SERVERS_MAX: usize = 100;
 
 /// Reads the service's state at scrape.
-pub(super) struct Gauges {
+pub(super) struct PoolGauges {
     service: Service,
     descriptions: Vec<Desc>,
 }
 
-impl Gauges {
+impl PoolGauges {
     /// The gauges of this service.
     ///
     /// # Errors
     /// Never in practice: names and labels are constants.
-    pub fn new(service: Service) -> prometheus::Result<Gauges> {
+    pub fn new(service: Service) -> prometheus::Result<PoolGauges> {
         let mut descriptions = Vec::new();
         for (name, help, labels) in GAUGES {
             let gauge = IntGaugeVec::new(Opts::new(*name, *help), labels)?;
@@ -45,7 +45,7 @@ impl Gauges {
         descriptions.extend(ratio.iter().flat_map(|ratio| ratio.desc()).cloned());
         let kept = kept::counters(&service);
         descriptions.extend(kept.iter().flat_map(Collector::desc).cloned());
-        Ok(Gauges { service, descriptions })
+        Ok(PoolGauges { service, descriptions })
     }
 
     fn fill(&self, set: &mut dyn FnMut(&str, &[&str], usize)) {
@@ -187,7 +187,7 @@ fn state_name(state: GateState) -> &'static str {
     }
 }
 
-impl Collector for Gauges {
+impl Collector for PoolGauges {
     fn desc(&self) -> Vec<&Desc> {
         self.descriptions.iter().collect()
     }

@@ -15,7 +15,7 @@ use crossbeam_channel::{after, select, TryRecvError};
 
 use crate::clock;
 use crate::core::quoted::Quoted;
-use crate::http::metrics::Gauges;
+use crate::http::metrics::PoolGauges;
 use crate::http::not_served::NotServed;
 use crate::http::pages::Pages;
 use crate::http::proxy::{self, Upstream};
@@ -48,7 +48,7 @@ impl HttpServer {
     /// # Errors
     /// If the address cannot be listened on, or a thread cannot be started.
     pub fn start(address: SocketAddr, service: &Service) -> Result<HttpServer, NotServed> {
-        let gauges = Gauges::new(service.clone()).map_err(io::Error::other)?;
+        let gauges = PoolGauges::new(service.clone()).map_err(io::Error::other)?;
         let registry = service.context().tools.metrics.registry();
         registry.register(Box::new(gauges)).map_err(io::Error::other)?;
         let listener =

@@ -30,7 +30,7 @@ const REPORTED_ELSEWHERE: [&str; 2] =
 
 /// Why a TLS handshake failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum HandshakeFailure {
     /// OpenSSL refused: not TLS at all, no version or cipher in common, or the client does not
     /// trust our certificate.
     Tls,
@@ -44,35 +44,43 @@ pub enum Reason {
     Other,
 }
 
-static FAILURES: [AtomicU64; Reason::ALL.len()] = [const { AtomicU64::new(0) }; Reason::ALL.len()];
+static FAILURES: [AtomicU64; HandshakeFailure::ALL.len()] =
+    [const { AtomicU64::new(0) }; HandshakeFailure::ALL.len()];
 
-impl Reason {
+impl HandshakeFailure {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Reason; 5] =
-        [Reason::Tls, Reason::Alpn, Reason::Closed, Reason::TimedOut, Reason::Other];
+    pub const ALL: [HandshakeFailure; 5] = [
+        HandshakeFailure::Tls,
+        HandshakeFailure::Alpn,
+        HandshakeFailure::Closed,
+        HandshakeFailure::TimedOut,
+        HandshakeFailure::Other,
+    ];
 
     /// The name in metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {
-            Reason::Tls => "tls",
-            Reason::Alpn => "alpn",
-            Reason::Closed => "closed",
-            Reason::TimedOut => "timed_out",
-            Reason::Other => "other",
+            HandshakeFailure::Tls => "tls",
+            HandshakeFailure::Alpn => "alpn",
+            HandshakeFailure::Closed => "closed",
+            HandshakeFailure::TimedOut => "timed_out",
+            HandshakeFailure::Other => "other",
         }
     }
 
     /// A check of whether the port is open deserves no warning.
     fn level(self) -> Level {
         match self {
-            Reason::Tls | Reason::Alpn | Reason::TimedOut => Level::Warn,
-            Reason::Closed | Reason::Other => Level::Debug,
+            HandshakeFailure::Tls | HandshakeFailure::Alpn | HandshakeFailure::TimedOut => {
+                Level::Warn
+            }
+            HandshakeFailure::Closed | HandshakeFailure::Other => Level::Debug,
         }
     }
 }
 
 /// Handshakes of this process that failed so far.
-pub fn failed_handshakes(reason: Reason) -> u64 {
+pub fn failed_handshakes(reason: HandshakeFailure) -> u64 {
     FAILURES[reason as usize].load(Ordering::Relaxed)
 }
 
@@ -95,7 +103,7 @@ impl Verbosity {
     /// The event for a line of the C core, with its level; `None` if it must not be written. Counts
     /// failed handshakes.
     pub fn event(self, level: Level, file: &'static str, text: &str) -> Option<(Level, String)> {
-        if let Some(failure) = Failure::read(text) {
+        if let Some(failure) = FailedHandshake::read(text) {
             FAILURES[failure.reason as usize].fetch_add(1, Ordering::Relaxed);
             let level = failure.reason.level();
             // A line below the filter is not counted as left out.
@@ -127,26 +135,26 @@ impl Verbosity {
 
 /// A failed handshake of a client.
 #[derive(Debug, PartialEq, Eq)]
-struct Failure<'a> {
-    reason: Reason,
+struct FailedHandshake<'a> {
+    reason: HandshakeFailure,
     /// gRPC reports it only if the connection broke.
     peer: Option<&'a str>,
     why: &'a str,
 }
 
-impl Failure<'_> {
-    fn read(text: &str) -> Option<Failure<'_>> {
+impl FailedHandshake<'_> {
+    fn read(text: &str) -> Option<FailedHandshake<'_>> {
         let error = text.strip_prefix("Handshaking failed: ")?;
         let reason = if error.contains("Handshake timed out") {
-            Reason::TimedOut
+            HandshakeFailure::TimedOut
         } else if error.contains("Ssl handshake failed") {
-            Reason::Tls
+            HandshakeFailure::Tls
         } else if error.contains("ALPN") {
-            Reason::Alpn
+            HandshakeFailure::Alpn
         } else if error.contains("Handshake read failed") || error.contains("write failed") {
-            Reason::Closed
+            HandshakeFailure::Closed
         } else {
-            Reason::Other
+            HandshakeFailure::Other
         };
         let address = error.split_once("target_address:\"").map(|(_, rest)| rest);
         let peer = address.and_then(|rest| rest.split('"').next());
@@ -154,7 +162,7 @@ impl Failure<'_> {
         let cause = error.rsplit("children:[").next().unwrap_or(error);
         let words = cause.split(" {").next().unwrap_or(cause);
         let why = words.split_once(':').map_or(words, |(_, words)| words);
-        Some(Failure { reason, peer, why })
+        Some(FailedHandshake { reason, peer, why })
     }
 
     fn event(&self, repeated: Repeated) -> String {
@@ -168,8 +176,8 @@ impl Failure<'_> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> (Reason, Option<&str>, &str) {
-        let failure = Failure::read(text).expect("it is a failed handshake");
+    fn read(text: &str) -> (HandshakeFailure, Option<&str>, &str) {
+        let failure = FailedHandshake::read(text).expect("it is a failed handshake");
         (failure.reason, failure.peer, failure.why)
     }
 
@@ -182,7 +190,7 @@ mod tests {
                  tsi_error:\"TSI_PROTOCOL_FAILURE\", created_time:\"2026-11-28T00:41:35+00:00\"}"
             ),
             (
-                Reason::Tls,
+                HandshakeFailure::Tls,
                 None,
                 "Ssl handshake failed: SSL_ERROR_SSL: error:0A00009C:SSL routines::http request"
             )
@@ -193,7 +201,7 @@ mod tests {
                  children:[INTERNAL:Socket closed {target_address:\"ipv4:127.0.0.1:34562\", \
                  grpc_status:14, fd:19}]}"
             ),
-            (Reason::Closed, Some("ipv4:127.0.0.1:34562"), "Socket closed")
+            (HandshakeFailure::Closed, Some("ipv4:127.0.0.1:34562"), "Socket closed")
         );
         assert_eq!(
             read(
@@ -201,17 +209,17 @@ mod tests {
                  children:[UNKNOWN:FD Shutdown {created_time:\"x\", \
                  children:[UNKNOWN:Handshake timed out {created_time:\"x\"}]}]}"
             ),
-            (Reason::TimedOut, None, "Handshake timed out")
+            (HandshakeFailure::TimedOut, None, "Handshake timed out")
         );
         assert_eq!(
             read(
                 "Handshaking failed: UNKNOWN:Cannot check peer: missing selected ALPN property. \
                  {created_time:\"x\"}"
             ),
-            (Reason::Alpn, None, "Cannot check peer: missing selected ALPN property.")
+            (HandshakeFailure::Alpn, None, "Cannot check peer: missing selected ALPN property.")
         );
-        assert_eq!(read("Handshaking failed: x"), (Reason::Other, None, "x"));
-        assert_eq!(Failure::read("Security handshake failed: x"), None);
+        assert_eq!(read("Handshaking failed: x"), (HandshakeFailure::Other, None, "x"));
+        assert_eq!(FailedHandshake::read("Security handshake failed: x"), None);
     }
 
     #[test]
@@ -233,17 +241,17 @@ mod tests {
 
     #[test]
     fn failed_handshakes_are_counted_even_if_they_are_not_logged() {
-        let before = failed_handshakes(Reason::TimedOut);
+        let before = failed_handshakes(HandshakeFailure::TimedOut);
         let text = "Handshaking failed: UNKNOWN:Handshake timed out {}";
         let logged = (0..20).filter_map(|_| {
             Verbosity(LevelFilter::Off).event(Level::Debug, "chttp2_server.cc", text)
         });
         assert_eq!(logged.count(), 1);
-        assert_eq!(failed_handshakes(Reason::TimedOut) - before, 20);
+        assert_eq!(failed_handshakes(HandshakeFailure::TimedOut) - before, 20);
         // Nobody reads DEBUG here, so it is not left out either.
         let text = "Handshaking failed: UNKNOWN:something new {}";
         let event = || Verbosity(LevelFilter::Off).event(Level::Debug, "chttp2_server.cc", text);
         assert!((0..20).all(|_| event().is_none()));
-        assert_eq!(failed_handshakes(Reason::Other), 20);
+        assert_eq!(failed_handshakes(HandshakeFailure::Other), 20);
     }
 }

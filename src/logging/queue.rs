@@ -25,19 +25,19 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// The end of the queue that takes lines. A line is one `write`; none ever fails or waits.
 #[derive(Clone)]
-pub struct Queue {
-    items: Sender<Item>,
+pub struct LogQueue {
+    items: Sender<LogItem>,
     room: Share,
     dropped: Arc<AtomicU64>,
 }
 
 /// The end of the queue that is written out.
 pub struct Drain {
-    items: Receiver<Item>,
+    items: Receiver<LogItem>,
     dropped: Arc<AtomicU64>,
 }
 
-enum Item {
+enum LogItem {
     Line(Vec<u8>, Held),
     /// Answered when all lines before it are written.
     Flush(Sender<()>),
@@ -53,18 +53,18 @@ pub enum Moment {
 }
 
 /// An empty queue.
-pub fn queue() -> (Queue, Drain) {
+pub fn queue() -> (LogQueue, Drain) {
     let (items, out) = bounded(LINES);
     let room = Share::of([Budget::new("bytes of log lines", BYTES)]);
     let dropped = Arc::<AtomicU64>::default();
-    (Queue { items, room, dropped: Arc::clone(&dropped) }, Drain { items: out, dropped })
+    (LogQueue { items, room, dropped: Arc::clone(&dropped) }, Drain { items: out, dropped })
 }
 
-impl Queue {
+impl LogQueue {
     /// Adds a line, or drops it if the queue is full.
     pub fn put(&self, line: &[u8]) {
         let held = self.room.take(line.len()).ok();
-        let item = held.map(|held| Item::Line(line.to_vec(), held));
+        let item = held.map(|held| LogItem::Line(line.to_vec(), held));
         if item.is_none_or(|item| self.items.try_send(item).is_err()) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -75,7 +75,7 @@ impl Queue {
         let until = clock::now() + limit;
         let left = || until.saturating_duration_since(clock::now());
         let (done_tx, done_rx) = bounded(1);
-        self.items.send_timeout(Item::Flush(done_tx), left()).is_ok()
+        self.items.send_timeout(LogItem::Flush(done_tx), left()).is_ok()
             && done_rx.recv_timeout(left()).is_ok()
     }
 
@@ -85,7 +85,7 @@ impl Queue {
     }
 }
 
-impl Write for Queue {
+impl Write for LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.put(line);
         Ok(line.len())
@@ -98,7 +98,7 @@ impl Write for Queue {
 }
 
 impl Drain {
-    /// Writes lines to `out` until every `Queue` has been dropped. Calls `report` whenever all
+    /// Writes lines to `out` until every `LogQueue` has been dropped. Calls `report` whenever all
     /// lines are written, and now and then in between, with the number of lines dropped since the
     /// last call, which may be 0.
     pub fn run(&self, out: &mut impl Write, mut report: impl FnMut(u64, Moment)) {
@@ -123,13 +123,13 @@ impl Drain {
                 }
             };
             match item {
-                Ok(Item::Line(line, _held)) => {
+                Ok(LogItem::Line(line, _held)) => {
                     written += 1;
                     if out.write_all(&line).is_err() {
                         self.dropped.fetch_add(1, Ordering::Relaxed);
                     }
                 }
-                Ok(Item::Flush(done)) => {
+                Ok(LogItem::Flush(done)) => {
                     report(Moment::Last);
                     // The waiting thread may have given up.
                     let _ = done.send(());
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     /// Runs the drain over all that is in the queue, and returns what it wrote.
-    fn written(queue: Queue, drain: &Drain) -> (String, Vec<u64>) {
+    fn written(queue: LogQueue, drain: &Drain) -> (String, Vec<u64>) {
         drop(queue);
         let (mut out, mut reported) = (Vec::new(), Vec::new());
         drain.run(&mut out, |dropped, _| reported.extend((dropped > 0).then_some(dropped)));

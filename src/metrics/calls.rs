@@ -1,4 +1,4 @@
-//! Calls over gRPC, by method and code.
+//! MethodCalls over gRPC, by method and code.
 
 use prometheus::{IntCounter, IntCounterVec};
 
@@ -25,16 +25,16 @@ const CODES: [&str; 17] = [
 const UNKNOWN: usize = 2;
 
 /// The calls of one method.
-pub struct Calls([IntCounter; 17]);
+pub struct MethodCalls([IntCounter; 17]);
 
-impl Calls {
+impl MethodCalls {
     /// Counters at 0. The label is the method's name without the package.
-    pub(super) fn new(family: &IntCounterVec, method: &str) -> Calls {
+    pub(super) fn new(family: &IntCounterVec, method: &str) -> MethodCalls {
         let method = method.trim_start_matches('/');
         let service = method.split('/').next().unwrap_or_default();
         let package = service.rfind('.').map_or(0, |dot| dot + 1);
         let name = method.get(package..).unwrap_or(method);
-        Calls(CODES.map(|code| family.with_label_values(&[code, name])))
+        MethodCalls(CODES.map(|code| family.with_label_values(&[code, name])))
     }
 
     /// Counts a call that ended with the code of this number.
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn a_method_is_named_without_its_package() {
         let family = IntCounterVec::new(Opts::new("a", "a"), &["code", "method"]).expect("one");
-        let calls = Calls::new(&family, "/grpc.health.v1.Health/Check");
+        let calls = MethodCalls::new(&family, "/grpc.health.v1.Health/Check");
         for code in [0, 9, 99, -1] {
             calls.ended(code);
         }

@@ -16,7 +16,7 @@ const HELD: &[f64] =
     &[0.0001, 0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0];
 
 /// The families.
-pub(super) struct Families {
+pub(super) struct MetricFamilies {
     pub(super) requests: IntCounterVec,
     pub(super) request_errors: IntCounterVec,
     pub(super) leases_granted: IntCounterVec,
@@ -42,9 +42,9 @@ pub(super) struct Families {
     pub(super) connections_refused: IntCounterVec,
 }
 
-impl Families {
+impl MetricFamilies {
     /// Registers them.
-    pub(super) fn new(registry: &Registry) -> Families {
+    pub(super) fn new(registry: &Registry) -> MetricFamilies {
         let counter = |name: &str, help: &str, labels: &[&str]| {
             keep(registry, IntCounterVec::new(Opts::new(name, help), labels))
         };
@@ -52,10 +52,10 @@ impl Families {
             let opts = HistogramOpts::new(name, help).buckets(bounds.to_vec());
             keep(registry, HistogramVec::new(opts, labels))
         };
-        Families {
+        MetricFamilies {
             requests: counter(
                 "connpool_requests_total",
-                "Calls over gRPC that have ended, by method and code.",
+                "MethodCalls over gRPC that have ended, by method and code.",
                 &["code", "method"],
             ),
             request_errors: counter(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use prometheus::{Histogram, IntCounter};
 
 use super::closed::{self, Closed};
-use super::families::Families;
+use super::families::MetricFamilies;
 use super::Metrics;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::EndReason;
@@ -27,7 +27,7 @@ pub enum Kind {
 
 /// Where a request runs SQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum RunPlace {
     /// On any connection of the tenant.
     OneShot,
     /// On a lease that calls name.
@@ -66,7 +66,7 @@ pub struct Series {
 
 impl Series {
     /// All of them, at 0.
-    pub(super) fn new(families: &Families, tenant: &str) -> Series {
+    pub(super) fn new(families: &MetricFamilies, tenant: &str) -> Series {
         let ends: Vec<&'static str> = EndReason::ALL.iter().map(|end| end.as_str()).collect();
         let closed = |family, names| Closed::new(family, names, Some(tenant));
         let one = [tenant];
@@ -161,7 +161,7 @@ impl Series {
     }
 
     /// Records a request that ran SQL: how long, and why it failed, if it did.
-    pub fn operated(&self, kind: Kind, place: Place, failure: Option<&str>, took: Duration) {
+    pub fn operated(&self, kind: Kind, place: RunPlace, failure: Option<&str>, took: Duration) {
         let [ok, failed] = &self.operations[kind as usize][place as usize];
         match failure {
             None => ok.inc(),

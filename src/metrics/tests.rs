@@ -58,7 +58,7 @@ fn no_series_is_born_by_what_is_counted() {
         metrics.connection_refused(reason);
         metrics.cancelled(reason, true, true);
         for kind in [Kind::Execute, Kind::Query, Kind::CopyOut, Kind::CopyIn] {
-            for place in [Place::OneShot, Place::Lease, Place::Session] {
+            for place in [RunPlace::OneShot, RunPlace::Lease, RunPlace::Session] {
                 counted.operated(kind, place, Some(reason), Duration::ZERO);
                 counted.operated(kind, place, None, Duration::ZERO);
             }

@@ -11,7 +11,7 @@ use crate::core::callers::CallerId;
 use crate::error::Error;
 use crate::lock::Leaf;
 use crate::threads;
-use crate::threads::workers::{Job, Workers};
+use crate::threads::workers::{WorkerJob, Workers};
 
 /// At most so many run at a time, however many cores there are: each may come to hold
 /// tens of megabytes.
@@ -46,7 +46,7 @@ struct Queue {
 #[derive(Default)]
 struct Waiting {
     bytes: usize,
-    jobs: VecDeque<(usize, Job)>,
+    jobs: VecDeque<(usize, WorkerJob)>,
 }
 
 impl Conversions {
@@ -72,7 +72,7 @@ impl Conversions {
         stream: bool,
         job: impl FnOnce() + Send + 'static,
     ) -> Result<(), Error> {
-        let job: Job = Box::new(job);
+        let job: WorkerJob = Box::new(job);
         let mut queue = self.queue.lock();
         if queue.running >= self.most {
             return queue.push(caller, bytes, stream, job);
@@ -93,7 +93,7 @@ impl Conversions {
     }
 
     /// On a worker: this one, and then what waits.
-    fn run_all(&self, first: Job) {
+    fn run_all(&self, first: WorkerJob) {
         let mut next = Some(first);
         while let Some(job) = next {
             threads::survive(threads::WORKER, job);
@@ -112,7 +112,7 @@ impl Queue {
         caller: &CallerId,
         bytes: usize,
         stream: bool,
-        job: Job,
+        job: WorkerJob,
     ) -> Result<(), Error> {
         let own = self.waiting.get(caller).map_or(0, |waiting| waiting.bytes);
         let limit = |what, used, limit| Err(Error::ServiceLimit { what, used, limit });
@@ -138,7 +138,7 @@ impl Queue {
         Ok(())
     }
 
-    fn pop(&mut self) -> Option<Job> {
+    fn pop(&mut self) -> Option<WorkerJob> {
         let caller = self.turns.pop_front()?;
         let waiting = self.waiting.get_mut(&caller)?;
         let (bytes, job) = waiting.jobs.pop_front()?;

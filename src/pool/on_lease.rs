@@ -7,7 +7,7 @@ use crate::clock;
 use crate::core::ids::ConnectionId;
 use crate::core::lease_table::{Left, Via};
 use crate::error::Error;
-use crate::metrics::Place;
+use crate::metrics::RunPlace;
 use crate::pool::busy::{self, Found};
 use crate::pool::caller::Caller;
 use crate::pool::context::Context;
@@ -90,8 +90,8 @@ impl OnLease {
         let state = session.taken.backend.watch().transaction();
         let running = Arc::clone(&operation);
         let place = match via {
-            Via::Call => Place::Lease,
-            Via::Stream => Place::Session,
+            Via::Call => RunPlace::Lease,
+            Via::Stream => RunPlace::Session,
         };
         let mut held = Held { session: Some(session), leases, id, via, operation };
         // A stream takes one answer at a time; and what it has sent ahead may rely on what

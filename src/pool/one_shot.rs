@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock;
 use crate::config::lease::MAX_LIFETIME;
 use crate::error::{CancelCause, Error, Work};
-use crate::metrics::Place;
+use crate::metrics::RunPlace;
 use crate::pool::caller::Caller;
 use crate::pool::job::Job;
 use crate::pool::memory::Use;
@@ -60,7 +60,7 @@ pub fn one_shot(
             }
             error => error,
         };
-        count(&tenant, (&work, Place::OneShot), &answer, started);
+        count(&tenant, (&work, RunPlace::OneShot), &answer, started);
         // Its end tells the reader that no more comes.
         drop(work);
         reply.send(answer);

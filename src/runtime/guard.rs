@@ -28,7 +28,7 @@ use crate::threads::stop::{Stopped, Thread};
 
 use closer::Closer;
 use memory::Resident;
-use sockets::{Socket, Sockets};
+use sockets::{ClientSocket, Sockets};
 
 /// The pause between rounds: a client in a loop opens some hundred connections in it.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -205,7 +205,7 @@ impl Guard {
     fn close(
         &mut self,
         beyond: &[(u64, Excess)],
-        there: &[Socket],
+        there: &[ClientSocket],
         now: Instant,
     ) -> io::Result<usize> {
         let Some(closer) = &mut self.closer else { return Ok(0) };
@@ -250,7 +250,7 @@ impl Guard {
     }
 }
 
-fn seen(one: &Socket, taken: &HashMap<SocketAddr, u64>) -> Seen<IpAddr> {
+fn seen(one: &ClientSocket, taken: &HashMap<SocketAddr, u64>) -> Seen<IpAddr> {
     let taken = taken.get(&one.peer).copied().unwrap_or(0);
     Seen { id: one.inode, host: one.peer.ip(), received: one.received, taken }
 }

@@ -10,24 +10,24 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// The last line of each level.
 #[derive(Default)]
-pub(super) struct RefusalLog([Line; 4]);
+pub(super) struct RefusalLog([LevelLog; 4]);
 
 #[derive(Default)]
-struct Line {
+struct LevelLog {
     /// Refusals up to the last line.
     refused: u64,
     /// When the next line may be written.
     next: Option<Instant>,
 }
 
-impl Line {
+impl LevelLog {
     /// How many refusals to report, if a line is due.
     fn due(&mut self, refused: u64, now: Instant) -> Option<u64> {
         let fresh = refused.saturating_sub(self.refused);
         if fresh == 0 || self.next.is_some_and(|next| now < next) {
             return None;
         }
-        *self = Line { refused, next: Some(now + PAUSE) };
+        *self = LevelLog { refused, next: Some(now + PAUSE) };
         Some(fresh)
     }
 }
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_level_that_refuses_all_the_time_has_a_line_in_ten_seconds() {
-        let (mut line, now) = (Line::default(), clock::now());
+        let (mut line, now) = (LevelLog::default(), clock::now());
         assert_eq!(line.due(0, now), None);
         assert_eq!(line.due(3, now), Some(3));
         assert_eq!(line.due(9, now + PAUSE / 2), None);

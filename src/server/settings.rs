@@ -8,12 +8,12 @@ use crate::core::quoted::Quoted;
 use crate::core::secs::Secs;
 
 /// All settings of an operator, by the names of the flags. None is a secret.
-pub(super) struct Settings<'a> {
+pub(super) struct SettingsLine<'a> {
     pub(super) config: &'a Config,
     pub(super) bounds: &'a Bounds,
 }
 
-impl fmt::Display for Settings<'_> {
+impl fmt::Display for SettingsLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Destructured without `..`, so that no field is forgotten.
         let Config {

@@ -1,27 +1,26 @@
-//! Stop is a closed channel: every thread that waits, waits on it too.
+//! The stop of a thread is a closed channel, which every wait of the thread includes.
 
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{bounded, Receiver, Sender};
 
-/// Tells threads to stop when it is dropped.
-pub struct Stop(#[allow(dead_code)] Sender<()>);
+/// Stops threads when it is dropped.
+pub struct StopSignal(#[allow(dead_code)] Sender<()>);
 
-/// Becomes ready when its threads are to stop.
+/// Closed when the threads must stop.
 pub type Stopped = Receiver<()>;
 
-impl Stop {
-    /// A stop and what its threads wait on.
-    pub fn new() -> (Stop, Stopped) {
+impl StopSignal {
+    /// A signal, and the channel that it closes.
+    pub fn new() -> (StopSignal, Stopped) {
         let (sender, receiver) = bounded(0);
-        (Stop(sender), receiver)
+        (StopSignal(sender), receiver)
     }
 }
 
-/// A thread that ends when told, and is waited for when dropped: the stop comes
-/// first, then the handle.
+/// A thread. When this is dropped, it is stopped and then joined.
 pub struct Thread {
-    stop: Option<Stop>,
+    stop: Option<StopSignal>,
     handle: Option<JoinHandle<()>>,
 }
 
@@ -34,7 +33,7 @@ impl Thread {
         name: &'static str,
         body: impl FnOnce(Stopped) + Send + 'static,
     ) -> std::io::Result<Thread> {
-        let (stop, stopped) = Stop::new();
+        let (stop, stopped) = StopSignal::new();
         let handle = crate::threads::spawn(name, move || body(stopped))?;
         Ok(Thread { stop: Some(stop), handle: Some(handle) })
     }

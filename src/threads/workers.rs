@@ -23,14 +23,14 @@ use crate::threads;
 const IDLE: Duration = Duration::from_secs(3);
 
 /// What a worker runs.
-pub type Job = Box<dyn FnOnce() + Send>;
+pub type WorkerJob = Box<dyn FnOnce() + Send>;
 
 /// Starts and reuses worker threads.
 #[derive(Clone, Default)]
 pub struct Workers {
     /// Where idle ones take their next job, the last to become idle at the end. It is woken
     /// first, so that under little work the others come to the end of their time.
-    idle: Arc<Leaf<Vec<Sender<Job>>>>,
+    idle: Arc<Leaf<Vec<Sender<WorkerJob>>>>,
     alive: Arc<AtomicUsize>,
     /// As when the system has no thread left.
     #[cfg(test)]
@@ -43,8 +43,8 @@ impl Workers {
     /// # Errors
     /// The job itself. Dropping it settles what it holds; but where that hands a
     /// permit on, it must not happen in the middle of handing permits on.
-    pub fn try_run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Job> {
-        let job: Job = Box::new(job);
+    pub fn try_run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), WorkerJob> {
+        let job: WorkerJob = Box::new(job);
         let last = self.idle.lock().pop();
         if let Some(worker) = last {
             // It has room for one job, and waits for it: nobody else can find it now.
@@ -52,7 +52,7 @@ impl Workers {
         }
         // The first job comes the same way, so that it is not lost with the closure when
         // the thread cannot be started.
-        let (hand, jobs) = bounded::<Job>(1);
+        let (hand, jobs) = bounded::<WorkerJob>(1);
         let (own, workers, alive) = (hand.clone(), self.clone(), Alive::new(&self.alive));
         let started = self.spawn(move || {
             let _alive = alive;
@@ -73,7 +73,7 @@ impl Workers {
     }
 
     /// The next job of a worker, or the first; `None`: it has been idle for long enough.
-    fn next(&self, own: &Sender<Job>, jobs: &Receiver<Job>) -> Option<Job> {
+    fn next(&self, own: &Sender<WorkerJob>, jobs: &Receiver<WorkerJob>) -> Option<WorkerJob> {
         if let Ok(job) = jobs.recv_timeout(IDLE) {
             return Some(job);
         }

@@ -11,8 +11,9 @@ fn refused(mut program: Command, arguments: &[&str]) -> String {
     refusal(program)
 }
 
+/// Fails unless each part is in the text.
 #[track_caller]
-fn assert_says(said: &str, parts: &[&str]) {
+pub fn assert_says(said: &str, parts: &[&str]) {
     for part in parts {
         assert!(said.contains(part), "{said:?} lacks {part:?}");
     }

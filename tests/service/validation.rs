@@ -1,24 +1,17 @@
-//! What the service says to requests and settings that break a rule.
+//! Requests that break a rule fail with the field and the rule.
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-
-use crate::harness;
-use crate::harness::{
-    code, command, eventually, refusal, refused, request, tenant, Held, Service, Tenant,
-};
+use crate::harness::{code, eventually, refused, request, tenant, Held, Service, Tenant};
 use connection_pool_manager::client::service::{statement, CallError, Client};
-use connection_pool_manager::dev_certs;
 use connection_pool_manager::proto::connection_pool::{ConnectionRequest, RenewRequest};
 use connection_pool_manager::proto::sql::value::Kind;
 use connection_pool_manager::proto::sql::{ExecuteRequest, Statement, Value};
 use protobuf::well_known_types::duration::Duration;
 use protobuf::MessageField;
 
-/// Must never be seen again.
+/// Must not be in any error or log line.
 const PASSWORD: &str = "hunter2";
 
-/// Of the right form, and nobody's.
+/// Well formed, but the id of no lease.
 const UNKNOWN_ID: &str = "conn-nobody-0123456789abcdef0123456789abcdef";
 
 #[track_caller]
@@ -261,141 +254,4 @@ fn every_broken_rule_is_named_and_nothing_leaks() {
         "a password in the log:\n{log}"
     );
     assert!(!log.contains(&lease.id), "a connection id in the log:\n{log}");
-}
-
-/// What `serve` says when it refuses to start.
-#[track_caller]
-fn refuses_to_start(arguments: &[&str]) -> String {
-    let mut serve = command();
-    serve.args(["serve", "--listen", "127.0.0.1"]).args(arguments);
-    refusal(serve)
-}
-
-#[track_caller]
-fn assert_says(said: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(said.contains(part), "{said:?} lacks {part:?}");
-    }
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-#[test]
-fn a_certificate_that_cannot_be_used_is_named_at_the_start() {
-    let dir = tempfile::tempdir().unwrap();
-    let made = dev_certs::write(dir.path(), &["localhost"]).unwrap();
-    let other = dev_certs::write(&dir.path().join("other"), &["localhost"]).unwrap();
-    let garbage = dir.path().join("garbage.pem");
-    std::fs::write(&garbage, "-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----\n")
-        .unwrap();
-    let missing = dir.path().join("missing.pem");
-    let folder = dir.path().to_owned();
-    for (cert, key, at_fault, part) in [
-        (&missing, &made.key, &missing, "No such file"),
-        (&made.cert, &missing, &missing, "No such file"),
-        (&garbage, &made.key, &garbage, "no PEM certificate"),
-        (&made.cert, &garbage, &garbage, "no PEM private key"),
-        (&made.key, &made.key, &made.key, "no PEM certificate"),
-        (&made.key, &made.cert, &made.key, "they are swapped"),
-        (&folder, &made.key, &folder, "no regular file"),
-        (&made.cert, &other.key, &other.key, "does not belong to the certificate"),
-    ] {
-        let ports = ["--port", "0", "--http", "127.0.0.1:0"];
-        let said =
-            refuses_to_start(&[&ports[..], &["--cert", path(cert), "--key", path(key)]].concat());
-        assert_says(&said, &[path(at_fault), part, "--cert", "--key"]);
-    }
-}
-
-#[test]
-fn a_port_that_is_taken_is_named_at_the_start() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port().to_string();
-    let address = format!("127.0.0.1:{port}");
-    let said = refuses_to_start(&["--insecure", "--port", &port, "--http", "127.0.0.1:0"]);
-    assert_says(&said, &[&address, "--port", "in use"]);
-    let said = refuses_to_start(&["--insecure", "--port", "0", "--http", &address]);
-    assert_says(&said, &[&address, "--http", "in use"]);
-    // A second service does not share the port of the first.
-    let service = Service::start();
-    let said = refuses_to_start(&[
-        "--insecure",
-        "--port",
-        &service.port.to_string(),
-        "--http",
-        "127.0.0.1:0",
-    ]);
-    assert_says(&said, &["--port", "in use"]);
-}
-
-#[test]
-fn a_setting_that_makes_no_sense_is_named_at_the_start() {
-    let limits = ["--insecure", "--port", "0", "--http", "127.0.0.1:0"];
-    for (arguments, parts) in [
-        (&["--port", "70000"][..], &["--port", "70000"][..]),
-        (&["--port", "abc"], &["--port", "abc"]),
-        (&["--http", "nonsense"], &["--http", "nonsense"]),
-        (&["--colour"], &["--colour"]),
-        (&["--dsn-cert-dir", "/no/such"], &["--dsn-cert-dir", "not a directory"]),
-        (&["--max-connections", "2", "--min-connections", "3"], &["min connections", "3 > 2"]),
-        (&["--max-connections", "0"], &["max connections must be greater than 0"]),
-        (&["--idle-timeout", "0"], &["idle time must be greater than 0"]),
-        (&["--max-lifetime", "0"], &["lifetime must be greater than 0"]),
-        (&["--max-backends", "1000000000"], &["open files", "--max-backends"]),
-    ] {
-        // A flag that comes twice is an error of its own.
-        let rest: &[&str] = if arguments[0].starts_with("--m") || arguments[0] == "--idle-timeout" {
-            &limits
-        } else {
-            &[]
-        };
-        assert_says(&refuses_to_start(&[rest, arguments].concat()), parts);
-    }
-}
-
-#[test]
-fn a_key_that_others_can_read_is_refused() {
-    use std::os::unix::fs::PermissionsExt;
-    let open = |key: &Path| {
-        std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o644)).unwrap();
-    };
-    let dir = tempfile::tempdir().unwrap();
-    let [_, issued] = dev_certs::with_authority(dir.path(), &["localhost"]).unwrap();
-    open(&issued.key);
-    let files = ["--cert", path(&issued.cert), "--key", path(&issued.key)];
-    let said = refuses_to_start(&[&["--port", "0", "--http", "127.0.0.1:0"], &files[..]].concat());
-    assert_says(&said, &[path(&issued.key), "others can use it", "0644", "0600"]);
-}
-
-#[test]
-fn a_certificate_that_has_expired_is_refused_and_one_that_soon_will_is_warned_of() {
-    let dir = tempfile::tempdir().unwrap();
-    let authority = harness::pki::Authority::new("somebody");
-    let written = |name: &str, days: i64| {
-        let pair = authority.server("localhost", &["localhost"], days);
-        let (cert, key) = (dir.path().join(name), dir.path().join(format!("{name}-key")));
-        std::fs::write(&cert, &pair.cert).unwrap();
-        private(&key, &pair.key_pem());
-        (cert, key)
-    };
-    let starts_not = |port: &str, (cert, key): (PathBuf, PathBuf)| {
-        let http = ["--http", "127.0.0.1:0", "--port", port];
-        refuses_to_start(&[&http[..], &["--cert", path(&cert), "--key", path(&key)]].concat())
-    };
-    let expired = written("expired", -1);
-    assert_says(&starts_not("0", expired), &["expired", "it expired at", "--cert"]);
-    // It is warned of before the port is found to be taken, which ends the process.
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let said = starts_not(&taken.local_addr().unwrap().port().to_string(), written("near", 3));
-    assert_says(&said, &["event=certificate_expires_soon", "days=", "near"]);
-}
-
-fn private(path: &Path, pem: &[u8]) {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
-    file.write_all(pem).unwrap();
 }

@@ -3,7 +3,7 @@
 use prometheus::{IntCounterVec, Opts};
 
 use crate::logging;
-use crate::logging::grpc_core::{self, Reason};
+use crate::logging::grpc_core::{self, HandshakeFailure};
 use crate::pool::memory::{Level, Use};
 use crate::pool::service::Service;
 
@@ -42,7 +42,7 @@ fn lines_lost() -> Option<IntCounterVec> {
 fn failed_handshakes() -> Option<IntCounterVec> {
     let help = "TLS handshakes of clients that failed, by reason.";
     let failed = counter("connpool_tls_handshake_failures_total", help, &["reason"])?;
-    for reason in Reason::ALL {
+    for reason in HandshakeFailure::ALL {
         let count = grpc_core::failed_handshakes(reason);
         failed.with_label_values(&[reason.as_str()]).inc_by(count);
     }

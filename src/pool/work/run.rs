@@ -9,7 +9,7 @@ use crate::clock;
 use crate::core::budget;
 use crate::core::transaction::TransactionState;
 use crate::error::{CancelCause, Error};
-use crate::metrics::Place;
+use crate::metrics::RunPlace;
 use crate::pool::job::Session;
 use crate::pool::memory::Use;
 use crate::pool::peers::Peer;
@@ -91,7 +91,7 @@ pub(in crate::pool) fn run(
 /// Counts a request that ran SQL there.
 pub(in crate::pool) fn count(
     tenant: &Tenant,
-    (work, place): (&Task, Place),
+    (work, place): (&Task, RunPlace),
     answer: &Result<Executed, Error>,
     started: Instant,
 ) {

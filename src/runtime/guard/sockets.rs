@@ -13,7 +13,7 @@ use rustix::net::{
 
 /// One accepted connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Socket {
+pub(super) struct ClientSocket {
     /// Its inode, as in /proc/self/fd.
     pub inode: u64,
     /// Its peer; an IPv4 address as such, also on an IPv6 socket.
@@ -69,7 +69,7 @@ impl Sockets {
     ///
     /// # Errors
     /// If the kernel does not answer, or its answer cannot be parsed.
-    pub(super) fn on_port(&mut self, port: u16) -> io::Result<Vec<Socket>> {
+    pub(super) fn on_port(&mut self, port: u16) -> io::Result<Vec<ClientSocket>> {
         let mut found = Vec::new();
         for family in FAMILIES {
             send(&self.netlink, &question(family, port), SendFlags::empty())?;
@@ -79,7 +79,7 @@ impl Sockets {
     }
 
     /// Reads messages; true after the last.
-    fn read(&mut self, found: &mut Vec<Socket>) -> io::Result<bool> {
+    fn read(&mut self, found: &mut Vec<ClientSocket>) -> io::Result<bool> {
         let (_, length) = recv(&self.netlink, &mut self.buffer[..], RecvFlags::empty())?;
         let mut rest = self.buffer.get(..length).ok_or(io::ErrorKind::InvalidData)?;
         while let Some((kind, message)) = next(&mut rest) {
@@ -124,7 +124,7 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 /// `None`: the connection is not accepted yet, or no longer has a descriptor.
-fn socket(message: &[u8]) -> Option<Socket> {
+fn socket(message: &[u8]) -> Option<ClientSocket> {
     let inode = u64::from(number(message, INODE).filter(|inode| *inode != 0)?);
     let port = u16::from_be_bytes(message.get(PEER_PORT..PEER_PORT + 2)?.try_into().ok()?);
     let address = message.get(PEER_ADDRESS..PEER_ADDRESS + 16)?;
@@ -134,7 +134,7 @@ fn socket(message: &[u8]) -> Option<Socket> {
         IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(address).ok()?)).to_canonical()
     };
     let received = message.get(ATTRIBUTES..).and_then(received).unwrap_or(0);
-    Some(Socket { inode, peer: SocketAddr::new(ip, port), received })
+    Some(ClientSocket { inode, peer: SocketAddr::new(ip, port), received })
 }
 
 /// The number of received bytes, from the attributes.
@@ -158,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    fn all(port: u16) -> Vec<Socket> {
+    fn all(port: u16) -> Vec<ClientSocket> {
         let mut sockets = Sockets::open().expect("Linux has them");
         sockets.on_port(port).expect("the kernel answers")
     }

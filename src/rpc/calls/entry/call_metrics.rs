@@ -5,13 +5,13 @@ use std::sync::Arc;
 use grpcio::{Deadline, RpcContext, RpcStatusCode};
 
 use crate::error::Error;
-use crate::metrics::{Calls, Metrics};
+use crate::metrics::{MethodCalls, Metrics};
 
 /// Counts its call when it is dropped.
 pub(super) struct CallMetrics {
     metrics: Metrics,
     /// `None`: the method is not registered in the metrics.
-    calls: Option<Arc<Calls>>,
+    calls: Option<Arc<MethodCalls>>,
     deadline: Deadline,
     /// `None`: the service did not end the call.
     code: Option<RpcStatusCode>,

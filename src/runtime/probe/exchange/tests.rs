@@ -2,7 +2,7 @@ use std::net::TcpListener;
 
 use super::*;
 use crate::threads;
-use crate::threads::stop::Stop;
+use crate::threads::stop::StopSignal;
 
 /// Asks a server that reads what was sent and then answers with these frames.
 fn answered(frames: Vec<Vec<u8>>) -> io::Result<()> {
@@ -17,7 +17,7 @@ fn answered(frames: Vec<Vec<u8>>) -> io::Result<()> {
         let _ = stream.write_all(&frames.concat());
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let (_stop, stopped) = Stop::new();
+    let (_stop, stopped) = StopSignal::new();
     let asked = ask(address, false, Duration::from_millis(500), &stopped, |_| {});
     server.expect("a thread").join().expect("it did not panic");
     asked
@@ -45,7 +45,7 @@ fn an_answer_is_success_and_anything_else_is_not() {
 fn a_stop_ends_it() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("it has one");
-    let (stop, stopped) = Stop::new();
+    let (stop, stopped) = StopSignal::new();
     drop(stop);
     for tls in [false, true] {
         let asked = ask(address, tls, Duration::from_secs(3600), &stopped, |_| {});

@@ -1,0 +1,140 @@
+//! Settings and files with which the service does not start: the error names them.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use connection_pool_manager::dev_certs;
+
+use super::startup::assert_says;
+use crate::harness;
+use crate::harness::{command, refusal, Service};
+
+/// The error of `serve` with these arguments, which must not start.
+#[track_caller]
+fn refuses_to_start(arguments: &[&str]) -> String {
+    let mut serve = command();
+    serve.args(["serve", "--listen", "127.0.0.1"]).args(arguments);
+    refusal(serve)
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn an_unusable_certificate_fails_the_start_with_its_file_and_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = dev_certs::write(dir.path(), &["localhost"]).unwrap();
+    let other = dev_certs::write(&dir.path().join("other"), &["localhost"]).unwrap();
+    let garbage = dir.path().join("garbage.pem");
+    std::fs::write(&garbage, "-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----\n")
+        .unwrap();
+    let missing = dir.path().join("missing.pem");
+    let folder = dir.path().to_owned();
+    for (cert, key, at_fault, part) in [
+        (&missing, &made.key, &missing, "No such file"),
+        (&made.cert, &missing, &missing, "No such file"),
+        (&garbage, &made.key, &garbage, "no PEM certificate"),
+        (&made.cert, &garbage, &garbage, "no PEM private key"),
+        (&made.key, &made.key, &made.key, "no PEM certificate"),
+        (&made.key, &made.cert, &made.key, "they are swapped"),
+        (&folder, &made.key, &folder, "no regular file"),
+        (&made.cert, &other.key, &other.key, "does not belong to the certificate"),
+    ] {
+        let ports = ["--port", "0", "--http", "127.0.0.1:0"];
+        let said =
+            refuses_to_start(&[&ports[..], &["--cert", path(cert), "--key", path(key)]].concat());
+        assert_says(&said, &[path(at_fault), part, "--cert", "--key"]);
+    }
+}
+
+#[test]
+fn a_taken_port_fails_the_start_with_its_address_and_flag() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let address = format!("127.0.0.1:{port}");
+    let said = refuses_to_start(&["--insecure", "--port", &port, "--http", "127.0.0.1:0"]);
+    assert_says(&said, &[&address, "--port", "in use"]);
+    let said = refuses_to_start(&["--insecure", "--port", "0", "--http", &address]);
+    assert_says(&said, &[&address, "--http", "in use"]);
+    // A second service does not share the port of the first.
+    let service = Service::start();
+    let said = refuses_to_start(&[
+        "--insecure",
+        "--port",
+        &service.port.to_string(),
+        "--http",
+        "127.0.0.1:0",
+    ]);
+    assert_says(&said, &["--port", "in use"]);
+}
+
+#[test]
+fn an_invalid_setting_fails_the_start_with_its_flag() {
+    let limits = ["--insecure", "--port", "0", "--http", "127.0.0.1:0"];
+    for (arguments, parts) in [
+        (&["--port", "70000"][..], &["--port", "70000"][..]),
+        (&["--port", "abc"], &["--port", "abc"]),
+        (&["--http", "nonsense"], &["--http", "nonsense"]),
+        (&["--colour"], &["--colour"]),
+        (&["--dsn-cert-dir", "/no/such"], &["--dsn-cert-dir", "not a directory"]),
+        (&["--max-connections", "2", "--min-connections", "3"], &["min connections", "3 > 2"]),
+        (&["--max-connections", "0"], &["max connections must be greater than 0"]),
+        (&["--idle-timeout", "0"], &["idle time must be greater than 0"]),
+        (&["--max-lifetime", "0"], &["lifetime must be greater than 0"]),
+        (&["--max-backends", "1000000000"], &["open files", "--max-backends"]),
+    ] {
+        // A flag given twice is an error of its own.
+        let rest: &[&str] = if arguments[0].starts_with("--m") || arguments[0] == "--idle-timeout" {
+            &limits
+        } else {
+            &[]
+        };
+        assert_says(&refuses_to_start(&[rest, arguments].concat()), parts);
+    }
+}
+
+#[test]
+fn a_key_that_others_can_read_fails_the_start() {
+    use std::os::unix::fs::PermissionsExt;
+    let open = |key: &Path| {
+        std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let [_, issued] = dev_certs::with_authority(dir.path(), &["localhost"]).unwrap();
+    open(&issued.key);
+    let files = ["--cert", path(&issued.cert), "--key", path(&issued.key)];
+    let said = refuses_to_start(&[&["--port", "0", "--http", "127.0.0.1:0"], &files[..]].concat());
+    assert_says(&said, &[path(&issued.key), "others can use it", "0644", "0600"]);
+}
+
+#[test]
+fn an_expired_certificate_fails_the_start_and_a_near_expiry_is_logged() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = harness::pki::Authority::new("somebody");
+    let written = |name: &str, days: i64| {
+        let pair = authority.server("localhost", &["localhost"], days);
+        let (cert, key) = (dir.path().join(name), dir.path().join(format!("{name}-key")));
+        std::fs::write(&cert, &pair.cert).unwrap();
+        private(&key, &pair.key_pem());
+        (cert, key)
+    };
+    let starts_not = |port: &str, (cert, key): (PathBuf, PathBuf)| {
+        let http = ["--http", "127.0.0.1:0", "--port", port];
+        refuses_to_start(&[&http[..], &["--cert", path(&cert), "--key", path(&key)]].concat())
+    };
+    let expired = written("expired", -1);
+    assert_says(&starts_not("0", expired), &["expired", "it expired at", "--cert"]);
+    // It is warned of before the port is found to be taken, which ends the process.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let said = starts_not(&taken.local_addr().unwrap().port().to_string(), written("near", 3));
+    assert_says(&said, &["event=certificate_expires_soon", "days=", "near"]);
+}
+
+fn private(path: &Path, pem: &[u8]) {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+    file.write_all(pem).unwrap();
+}
