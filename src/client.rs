@@ -79,8 +79,8 @@ mod status;
 pub use balance::Balance;
 pub use call_error::{Code, Delivery, Error, RpcError};
 pub use config::{
-    BreakerConfig, CallConfig, Checked, ConnectionConfig, EventsConfig, HealthConfig, PoolConfig,
-    RetryConfig, ServiceConfig, Tls, TlsMode,
+    BreakerConfig, CallConfig, Checked, ConnectionConfig, Credentials, EventsConfig, HealthConfig,
+    PoolConfig, RetryConfig, ServiceConfig, Tls, TlsMode,
 };
 pub use connection::Connection;
 pub use endpoint::{Endpoint, Scheme};

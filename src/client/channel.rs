@@ -13,15 +13,15 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use grpcio::{
-    CallOption, Channel, ChannelBuilder, Client, ClientUnaryReceiver, ConnectivityState,
-    Environment,
+    CallOption, Channel, ChannelBuilder, ChannelCredentials, Client, ClientUnaryReceiver,
+    ConnectivityState, Environment,
 };
 
 use super::bell::Bell;
 use super::config::{Checked, ConnectionConfig, Tls};
 use super::endpoint::Endpoint;
 use super::error::ConfigError;
-use super::tls::Credentials;
+use super::tls::Files;
 use crate::lock::Leaf;
 use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
 use crate::proto::health_grpc::HEALTH_CHECK;
@@ -152,9 +152,10 @@ pub(super) struct Dialer {
     endpoints: Vec<(Endpoint, bool)>,
     settings: ConnectionConfig,
     connect_timeout: Duration,
-    server_name: Option<String>,
-    /// `None`: no address is reached with TLS.
-    credentials: Option<Credentials>,
+    tls: Tls,
+    /// `None`: no address is reached with TLS, or with credentials from elsewhere. Held for a
+    /// few instructions.
+    files: Leaf<Option<Arc<Files>>>,
     bell: Bell,
 }
 
@@ -171,13 +172,15 @@ impl Dialer {
         let Checked { endpoints, config } = checked;
         let tls: &Tls = &config.tls;
         let is_secure = endpoints.iter().any(|(_, secure)| *secure);
+        let reads = is_secure && tls.credentials.is_none();
+        let files = reads.then(|| Files::read(tls)).transpose()?;
         Ok(Dialer {
             environment,
             endpoints: endpoints.clone(),
             settings: config.connection.clone(),
             connect_timeout: config.connection.connect_timeout.min(config.pool.open_timeout),
-            server_name: tls.server_name.clone(),
-            credentials: is_secure.then(|| Credentials::read(tls)).transpose()?,
+            files: Leaf::new(files.map(Arc::new)),
+            tls: tls.clone(),
             bell,
         })
     }
@@ -206,10 +209,10 @@ impl Dialer {
         let (endpoint, secure) = self.endpoints.get(address)?;
         let mut builder = self.builder();
         if *secure {
-            if let Some(name) = &self.server_name {
+            if let Some(name) = &self.tls.server_name {
                 builder = builder.override_ssl_target(name.as_str());
             }
-            builder = builder.set_credentials(self.credentials.as_ref()?.build());
+            builder = builder.set_credentials(self.credentials()?);
         }
         let channel = builder.connect(&endpoint.target());
         let client = Client::new(channel.clone());
@@ -220,6 +223,31 @@ impl Dialer {
         // A panic on gRPC's thread would end its queue for good.
         link.client.spawn(AssertUnwindSafe(watching).catch_unwind().map(drop));
         Some(link)
+    }
+
+    fn credentials(&self) -> Option<ChannelCredentials> {
+        if let Some(credentials) = &self.tls.credentials {
+            return Some(credentials.make());
+        }
+        let files = self.files.lock().clone();
+        files.map(|files| files.build())
+    }
+
+    /// Reads the files of TLS again. True if they hold something new, with which connections are
+    /// made from now on.
+    ///
+    /// # Errors
+    /// What is wrong with the files; then nothing changes.
+    pub(super) fn reload(&self) -> Result<bool, ConfigError> {
+        let Some(known) = self.files.lock().clone() else {
+            return Ok(false);
+        };
+        let read = Files::read(&self.tls)?;
+        let is_new = *known != read;
+        if is_new {
+            *self.files.lock() = Some(Arc::new(read));
+        }
+        Ok(is_new)
     }
 
     fn builder(&self) -> ChannelBuilder {

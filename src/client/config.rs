@@ -3,6 +3,7 @@
 mod check;
 mod env;
 mod presets;
+mod security;
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::balance::Balance;
 use super::call_error::Code;
 
 pub use check::Checked;
+pub use security::{Credentials, Tls, TlsMode};
 
 /// How a service is reached. Made by [`new`](Self::new), a preset or
 /// [`from_env`](Self::from_env); every field may be changed after that. [`check`](Self::check)
@@ -44,35 +46,6 @@ pub struct ServiceConfig {
     pub suppress_connection_errors: bool,
 }
 
-/// How connections are secured.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// Whether they are.
-    pub mode: TlsMode,
-    /// A PEM file with the certificates to trust; none: the system's.
-    pub ca_file: Option<String>,
-    /// A PEM file with the client's certificate and its chain; together with `key_file`.
-    pub cert_file: Option<String>,
-    /// A PEM file with the key of that certificate.
-    pub key_file: Option<String>,
-    /// The name that the server's certificate must have; none: the address's host.
-    pub server_name: Option<String>,
-    /// Plaintext is refused, however it is said. Set by [`ServiceConfig::production`].
-    pub required: bool,
-}
-
-/// Whether connections are secured. `http://` and `https://` of an address win over it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TlsMode {
-    /// Plaintext to this machine, TLS to all others.
-    #[default]
-    Auto,
-    /// TLS.
-    On,
-    /// Plaintext.
-    Off,
-}
-
 /// The numbers of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolConfig {
@@ -87,6 +60,12 @@ pub struct PoolConfig {
     pub max_waiters: usize,
     /// How long `open` waits for a first connection; one attempt takes no longer. Default 30 s.
     pub open_timeout: Duration,
+    /// A connection that is so old is replaced, up to a tenth earlier by chance. Default 1 h;
+    /// `None`: never.
+    pub max_age: Option<Duration>,
+    /// A connection that is lent for so long is logged with the place in the program that asked
+    /// for it. Default 10 min; `None`: never.
+    pub leak_warning: Option<Duration>,
     /// How long a stop waits for connections that are lent. Default 30 s.
     pub drain_timeout: Duration,
     /// Which of the free connections is lent. Default round robin.
@@ -224,6 +203,8 @@ impl Default for PoolConfig {
             checkout_timeout: Duration::from_secs(15),
             max_waiters: 1000,
             open_timeout: Duration::from_secs(30),
+            max_age: Some(Duration::from_secs(3600)),
+            leak_warning: Some(Duration::from_secs(600)),
             drain_timeout: Duration::from_secs(30),
             balance: Balance::RoundRobin,
         }

@@ -6,6 +6,7 @@
 mod check;
 mod duty;
 mod place;
+mod renewal;
 mod upkeep;
 mod view;
 
@@ -18,7 +19,7 @@ use check::Check;
 use place::Place;
 
 pub use check::{Change, Checks, Found};
-pub use duty::{Checkout, Duty, Lent, Reason, Refusal};
+pub use duty::{Checkout, Duty, Lent, Loan, Reason, Refusal};
 pub use place::{Down, Pauses};
 pub use upkeep::Seen;
 pub use view::View;
@@ -48,6 +49,8 @@ pub struct Lineup<C, W> {
     /// Where round robin goes on.
     turn: usize,
     closed: bool,
+    /// Any number below 1024, by which ages are shorter.
+    jitter: u64,
 }
 
 /// The numbers of a lineup.
@@ -67,6 +70,8 @@ pub struct Settings {
     pub balance: Balance,
     /// When they are probed.
     pub checks: Checks,
+    /// They are replaced when they are so old.
+    pub max_age: Option<Duration>,
 }
 
 /// The name of a slot; never given out twice.
@@ -107,15 +112,8 @@ struct Slot<C> {
     /// The last loan that began while nobody else had it.
     loan: Option<Loan>,
     check: Check,
-}
-
-/// Since when a channel is lent, and from where in the program it was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loan {
-    /// When it was lent.
-    pub since: Instant,
-    /// Who asked, if that was said.
-    pub at: Option<&'static Location<'static>>,
+    /// It is replaced, for this reason, as soon as another stands.
+    stale: Option<Reason>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +135,7 @@ impl<C: Clone, W> Lineup<C, W> {
             next_ticket: 0,
             turn: 0,
             closed: false,
+            jitter: 0,
         }
     }
 
@@ -226,7 +225,8 @@ impl<C: Clone, W> Lineup<C, W> {
         for lent in [false, true] {
             for index in (0..self.slots.len()).rev() {
                 let slot = &mut self.slots[index];
-                let counts = !matches!(slot.phase, Phase::Draining(_)) && (slot.lent > 0) == lent;
+                let stays = slot.stale.is_none() && !matches!(slot.phase, Phase::Draining(_));
+                let counts = stays && (slot.lent > 0) == lent;
                 if surplus > 0 && counts {
                     surplus -= 1;
                     slot.phase = Phase::Draining(Reason::Resize);
@@ -240,7 +240,9 @@ impl<C: Clone, W> Lineup<C, W> {
 
     /// Slots that are not on their way out.
     fn live(&self) -> usize {
-        self.slots.iter().filter(|slot| !matches!(slot.phase, Phase::Draining(_))).count()
+        let stays =
+            |slot: &&Slot<C>| slot.stale.is_none() && !matches!(slot.phase, Phase::Draining(_));
+        self.slots.iter().filter(stays).count()
     }
 
     fn index(&self, id: SlotId) -> Option<usize> {

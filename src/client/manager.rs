@@ -204,6 +204,17 @@ impl ConnectionManager {
         probed.collect()
     }
 
+    /// Reads the files of TLS of all services again, as [`Pool::reload`] does. Returns how many
+    /// hold something new.
+    ///
+    /// # Errors
+    /// What is wrong with the files of the first service that has bad ones, after all were read.
+    pub fn reload(&self) -> Result<usize, PoolError> {
+        let read: Vec<_> = self.pools().iter().map(Pool::reload).collect();
+        let new: Result<Vec<bool>, PoolError> = read.into_iter().collect();
+        Ok(new?.into_iter().filter(|is_new| *is_new).count())
+    }
+
     /// Stops a service and forgets it. True if it was there.
     pub fn close_connection(&self, service: &str) -> bool {
         let known = self.0.write().remove(service);

@@ -81,6 +81,11 @@ pub enum Event {
         /// Failures in a row.
         attempt: u32,
     },
+    /// The files of TLS hold something new: all connections are replaced.
+    CertificatesReloaded {
+        /// The service.
+        service: String,
+    },
     /// A probe has ended.
     Ping {
         /// The service.

@@ -186,6 +186,15 @@ impl Pool {
         self.shared().await_health(self.shared().ask_health())
     }
 
+    /// Reads the files of TLS again, as is done every `tls.reload`. True if they hold something
+    /// new: then all connections are replaced, each as soon as a new one stands.
+    ///
+    /// # Errors
+    /// What is wrong with the files; the old ones stay in use.
+    pub fn reload(&self) -> Result<bool, PoolError> {
+        Ok(self.shared().reload(clock::now())?)
+    }
+
     /// Whether connections work, and why not, from what is known; nothing is sent.
     pub fn health(&self) -> ServiceHealth {
         self.shared().health()

@@ -2,9 +2,11 @@
 
 mod checkout;
 mod health;
+mod reload;
 mod report;
 mod upkeep;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
@@ -15,7 +17,7 @@ use super::budget::Budget;
 use super::channel::{Dialer, Link};
 use super::config::{Checked, ServiceConfig};
 use super::dice::Dice;
-use super::lineup::{Checks, Duty, Lineup, Pauses, Settings, View};
+use super::lineup::{Checks, Duty, Lineup, Pauses, Settings, SlotId, View};
 use super::probe::Prober;
 use super::reporter::Reporter;
 use super::seat::Seat;
@@ -45,6 +47,10 @@ pub(super) struct Shared {
     prober: Prober,
     /// Held for a few instructions.
     rounds: Leaf<Rounds>,
+    /// When the files of TLS are looked at next. Held for a few instructions.
+    reload_at: Leaf<Instant>,
+    /// Loans that were told as too long. Held likewise.
+    leaks: Leaf<BTreeSet<(SlotId, Instant)>>,
     /// When observers were last told of the status. Held for a few instructions.
     told: Leaf<Instant>,
     /// Counts the changes that somebody may wait for. Nothing is done under its lock.
@@ -77,6 +83,7 @@ impl Shared {
                 tries: config.health.tries,
                 successes: config.health.successes,
             },
+            max_age: config.pool.max_age,
         };
         Shared {
             service: service.to_owned(),
@@ -85,10 +92,12 @@ impl Shared {
             budget: Leaf::new(Budget::new(now)),
             prober: Prober::new(&config.health, bell.clone()),
             rounds: Leaf::new(Rounds::new(&config.health, now)),
+            reload_at: Leaf::new(now + config.tls.reload.unwrap_or_default()),
             config,
             dialer,
             reporter,
             told: Leaf::new(now),
+            leaks: Leaf::default(),
             bell,
             dice: Dice::new(),
             closed: AtomicBool::new(false),

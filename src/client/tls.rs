@@ -12,25 +12,27 @@ use openssl::x509::X509;
 use super::config::Tls;
 use super::error::{ConfigError, Fault};
 
-/// What connections are secured with.
-pub(super) struct Credentials {
+/// What connections are secured with, as files hold it.
+#[derive(PartialEq, Eq)]
+pub(super) struct Files {
     /// `None`: the system's.
     roots: Option<Vec<u8>>,
     identity: Option<Identity>,
 }
 
 /// A certificate with its chain, and its key.
+#[derive(PartialEq, Eq)]
 struct Identity {
     chain: Vec<u8>,
     key: Vec<u8>,
 }
 
-impl Credentials {
+impl Files {
     /// Reads the files that the settings name.
     ///
     /// # Errors
     /// Each file that cannot be read, is not what it should be, or does not fit the other.
-    pub(super) fn read(tls: &Tls) -> Result<Credentials, ConfigError> {
+    pub(super) fn read(tls: &Tls) -> Result<Files, ConfigError> {
         let mut faults = Vec::new();
         let mut read = |key: &str, path: &Option<String>| {
             let read = path.as_ref().map(|path| file(path).map_err(|rule| (key.to_owned(), rule)));
@@ -55,7 +57,7 @@ impl Credentials {
             check("tls.key_file", identity.fits());
         }
         match faults.is_empty() {
-            true => Ok(Credentials { roots, identity }),
+            true => Ok(Files { roots, identity }),
             false => Err(ConfigError { faults }),
         }
     }
@@ -74,10 +76,10 @@ impl Credentials {
 }
 
 /// Without the key.
-impl fmt::Debug for Credentials {
+impl fmt::Debug for Files {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (roots, identity) = (self.roots.is_some(), self.identity.is_some());
-        write!(f, "Credentials {{ own_roots: {roots}, identity: {identity} }}")
+        write!(f, "Files {{ own_roots: {roots}, identity: {identity} }}")
     }
 }
 
@@ -85,7 +87,8 @@ impl Identity {
     fn fits(&self) -> Result<(), String> {
         let chain =
             certificates(&self.chain).map_err(|rule| format!("has a cert_file that {rule}"))?;
-        let key = PKey::private_key_from_pem(&self.key)
+        // Without the callback OpenSSL would ask at the terminal for a passphrase.
+        let key = PKey::private_key_from_pem_callback(&self.key, |_| Ok(0))
             .map_err(|_| "must hold a private key in PEM, without a passphrase".to_owned())?;
         let of_leaf = chain.first().and_then(|leaf| leaf.public_key().ok());
         match of_leaf.is_some_and(|public| public.public_eq(&key)) {

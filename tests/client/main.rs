@@ -9,11 +9,16 @@ mod echo;
 mod health;
 mod manager;
 mod metrics;
+#[cfg(feature = "client-testing")]
+#[path = "../harness/pki.rs"]
+mod pki;
 #[path = "../harness/proxy.rs"]
 #[allow(dead_code)] // Other tests hold and drip.
 mod proxy;
 mod recovery;
 mod resize;
+#[cfg(feature = "client-testing")]
+mod tls;
 
 use std::time::{Duration, Instant};
 

@@ -124,11 +124,21 @@ impl ServiceConfig {
         faults.time("pool.checkout_timeout", pool.checkout_timeout);
         faults.time("pool.open_timeout", pool.open_timeout);
         faults.time("pool.drain_timeout", pool.drain_timeout);
+        for (key, time) in [
+            ("pool.max_age", pool.max_age),
+            ("pool.leak_warning", pool.leak_warning),
+            ("tls.reload", self.tls.reload),
+            ("connection.keepalive_time", connection.keepalive_time),
+            ("connection.ping_interval", connection.ping_interval),
+            ("call.timeout", self.call.timeout),
+            ("events.status_interval", self.events.status_interval),
+        ] {
+            if let Some(time) = time {
+                faults.time(key, time);
+            }
+        }
         let bytes = connection.max_message_bytes;
         faults.within("connection.max_message_bytes", bytes, 1, MESSAGE_MAX);
-        if let Some(time) = connection.keepalive_time {
-            faults.time("connection.keepalive_time", time);
-        }
         faults.time("connection.keepalive_timeout", connection.keepalive_timeout);
         faults.time("connection.connect_timeout", connection.connect_timeout);
         faults.time("connection.reconnect_backoff_min", connection.reconnect_backoff_min);
@@ -137,13 +147,7 @@ impl ServiceConfig {
             let rule = "must not be less than connection.reconnect_backoff_min";
             faults.add("connection.max_reconnect_delay", rule);
         }
-        if let Some(time) = connection.ping_interval {
-            faults.time("connection.ping_interval", time);
-        }
         self.check_health(faults);
-        if let Some(time) = self.call.timeout {
-            faults.time("call.timeout", time);
-        }
         self.check_policies(faults);
     }
 
@@ -181,8 +185,5 @@ impl ServiceConfig {
             faults.time("breaker.timeout", breaker.timeout);
         }
         faults.within("events.sample_rate", self.events.sample_rate, 0.0, 1.0);
-        if let Some(interval) = self.events.status_interval {
-            faults.time("events.status_interval", interval);
-        }
     }
 }

@@ -1,5 +1,8 @@
 //! What is to be done outside the lock, after the lineup was asked.
 
+use std::panic::Location;
+use std::time::Instant;
+
 use super::{Down, SlotId};
 
 /// A channel that was lent. Goes back with [`Lineup::give_back`](super::Lineup::give_back).
@@ -11,6 +14,15 @@ pub struct Lent<C> {
     pub address: usize,
     /// The channel.
     pub channel: C,
+}
+
+/// Since when a channel is lent, and from where in the program it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loan {
+    /// When it was lent.
+    pub since: Instant,
+    /// Who asked, if that was said.
+    pub at: Option<&'static Location<'static>>,
 }
 
 /// Why nothing was lent.
@@ -33,6 +45,10 @@ pub enum Reason {
     Resize,
     /// It moves to an address that has fewer.
     Moved,
+    /// It is too old.
+    Age,
+    /// It was made with a certificate that is no longer the one to use.
+    Tls,
     /// It did not answer.
     Health,
     /// Its user said that it is broken.
@@ -48,6 +64,8 @@ impl Reason {
             Reason::Lost => "lost",
             Reason::Resize => "resize",
             Reason::Moved => "moved",
+            Reason::Age => "age",
+            Reason::Tls => "tls",
             Reason::Health => "health",
             Reason::Broken => "broken",
             Reason::Stopped => "stopped",

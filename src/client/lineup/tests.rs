@@ -20,6 +20,7 @@ fn settings(size: usize, calls_per_channel: usize) -> Settings {
         pauses: Pauses { min: ms(100), max: ms(1000) },
         balance: Balance::RoundRobin,
         checks: Checks { ping: Some(ms(25_000)), tries: 3, successes: 2 },
+        max_age: None,
     }
 }
 
@@ -463,4 +464,62 @@ fn a_channel_that_does_not_answer_three_times_in_a_row_is_replaced() {
     assert_eq!(dial(&mut line, t0).len(), 1, "at once");
     let stale = line.checked(slots[0], &Found::NotServing, 0, t0);
     assert_eq!(stale.0, None);
+}
+
+#[test]
+fn a_renewed_channel_goes_when_another_stands_and_a_lent_one_when_it_comes_back() {
+    let t0 = start();
+    let (mut line, slots) = ready(settings(2, 1), t0);
+    let Checkout::Lent(lent) = line.checkout(None, || 1, PLAIN, 0, t0) else {
+        panic!("it is free");
+    };
+    assert!(line.renew(Reason::Tls).dropped.is_empty());
+    assert_eq!((line.ready(), line.due()), (2, line.due()), "all may be lent on");
+    let fresh = dial(&mut line, t0);
+    assert_eq!((fresh.len(), dial(&mut line, t0)), (2, vec![]));
+    let (_, duty) = line.seen(fresh[0], Seen::Ready, 0, t0);
+    let idle = slots.iter().find(|slot| **slot != lent.slot).unwrap();
+    assert_eq!(duty.dropped, [(idle.0, Reason::Tls)], "the idle one goes first");
+    let (_, duty) = line.seen(fresh[1], Seen::Ready, 0, t0);
+    assert_eq!((duty.dropped.len(), line.ready()), (0, 2));
+    let duty = line.give_back(lent.slot, false, 0, t0);
+    assert_eq!(duty.dropped, [(lent.slot.0, Reason::Tls)]);
+}
+
+#[test]
+fn what_cannot_be_replaced_stays() {
+    let t0 = start();
+    let (mut line, _) = ready(settings(2, 1), t0);
+    let _ = line.renew(Reason::Tls);
+    for slot in dial(&mut line, t0) {
+        let _ = line.seen(slot, Seen::Failed("handshake".to_owned()), 0, t0);
+    }
+    assert_eq!(line.ready(), 2);
+    assert!(matches!(line.checkout(None, || 1, PLAIN, 0, t0), Checkout::Lent(_)));
+    let duty = line.resize(1, t0);
+    assert!(duty.dropped.is_empty());
+    let duty = line.tend(0, t0);
+    assert_eq!((duty.dropped.len(), line.ready()), (1, 1), "there are too many");
+}
+
+#[test]
+fn channels_that_are_too_old_are_replaced_one_after_the_other() {
+    let t0 = start();
+    let settings = Settings { max_age: Some(ms(10_000)), ..settings(3, 1) };
+    let (mut line, slots) = ready(settings, t0);
+    assert_eq!(line.due(), Some(t0 + ms(10_000)));
+    let mut now = t0 + ms(10_000);
+    for gone in 1..=3 {
+        assert!(line.tend(1023, now).dropped.is_empty());
+        let fresh = dial(&mut line, now);
+        assert_eq!(fresh.len(), 1, "one after the other");
+        assert!(line.tend(1023, now).dropped.is_empty() && dial(&mut line, now).is_empty());
+        let (_, duty) = line.seen(fresh[0], Seen::Ready, 0, now);
+        assert!(matches!(duty.dropped[..], [(_, Reason::Age)]), "{gone}: {duty:?}");
+        now += ms(1);
+    }
+    let kept: Vec<SlotId> = line.views().iter().map(|view| view.slot).collect();
+    assert!(!slots.iter().any(|slot| kept.contains(slot)), "{kept:?}");
+    let due = line.due().unwrap();
+    assert!(due > now + ms(8900) && due < now + ms(9100), "a tenth earlier by chance");
 }

@@ -45,6 +45,7 @@ impl<C: Clone, W> Lineup<C, W> {
                 served: 0,
                 loan: None,
                 check: Check::new(now),
+                stale: None,
             });
             dials.push((id, address));
         }
@@ -79,12 +80,16 @@ impl<C: Clone, W> Lineup<C, W> {
                 self.slots[index].phase = Phase::Ready { since: now };
                 self.slots[index].check = Check::new(now);
                 self.places[address].connected(now);
+                self.retire(&mut duty);
                 self.serve(&mut duty, chance, now);
             }
             (Phase::Ready { since }, Seen::Lost) => {
                 let stood = now.saturating_duration_since(since);
                 let Settings { pauses, connect_timeout, .. } = self.settings;
-                if stood < pauses.min {
+                if self.slots[index].stale.is_some() {
+                    self.slots[index].phase = Phase::Draining(Reason::Lost);
+                    self.settle(index, &mut duty);
+                } else if stood < pauses.min {
                     // A server that accepts and closes would be dialled without a pause.
                     let error = format!("closed by the server after {} ms", stood.as_millis());
                     self.fail(index, error, chance, now, &mut duty);
@@ -116,6 +121,8 @@ impl<C: Clone, W> Lineup<C, W> {
                 self.fail(index, error, chance, now, &mut duty);
             }
         }
+        self.outlive(chance, now);
+        self.retire(&mut duty);
         self.level(now, &mut duty);
         self.despair(&mut duty, now);
         duty
@@ -132,7 +139,11 @@ impl<C: Clone, W> Lineup<C, W> {
         let scouts = self.places.iter().enumerate().filter(|(address, place)| {
             is_missing && place.down().is_some() && !self.is_scouted(*address)
         });
-        attempts.chain(scouts.map(|(_, place)| place.due())).chain(self.probe_due()).min()
+        attempts
+            .chain(scouts.map(|(_, place)| place.due()))
+            .chain(self.probe_due())
+            .chain(self.age_due())
+            .min()
     }
 
     fn is_scouted(&self, address: usize) -> bool {
@@ -197,7 +208,7 @@ impl<C: Clone, W> Lineup<C, W> {
             ..spread::Stand::default()
         };
         let mut stands: Vec<_> = self.places.iter().map(stand).collect();
-        for slot in &self.slots {
+        for slot in self.slots.iter().filter(|slot| slot.stale.is_none()) {
             match slot.phase {
                 Phase::Ready { .. } => stands[slot.address].ready += 1,
                 Phase::Connecting { .. } => stands[slot.address].connecting += 1,

@@ -140,6 +140,27 @@ impl Lines {
         }
     }
 
+    pub(super) fn reloaded(&self) {
+        if self.on {
+            log::info!("event=client_tls_reloaded service={}", self.service);
+        }
+    }
+
+    pub(super) fn not_reloaded(&self, error: &str, now: Instant) {
+        if let Some(repeated) = self.admit("client_tls_invalid", POOL, now) {
+            let (service, error) = (&self.service, Quoted(error));
+            log::error!("event=client_tls_invalid service={service} error={error}{repeated}");
+        }
+    }
+
+    pub(super) fn leak(&self, holder: &Holder) {
+        let (at, held) = (holder.at.to_string(), holder.held.as_secs());
+        if self.on {
+            let (service, at) = (&self.service, Quoted(&at));
+            log::warn!("event=client_leak service={service} at={at} held_s={held}");
+        }
+    }
+
     pub(super) fn level(&self, level: Level, round: Round) {
         if !self.on {
             return;

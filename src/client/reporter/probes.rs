@@ -1,9 +1,10 @@
-//! What is told of probes.
+//! What is told of probes, and of what is looked at now and then.
 
 use std::time::Instant;
 
 use super::{count, Reporter};
 use crate::client::endpoint::Endpoint;
+use crate::client::error::Holder;
 use crate::client::observer::Event;
 use crate::core::health::{Level, Round};
 
@@ -41,6 +42,22 @@ impl Reporter {
         now: Instant,
     ) {
         self.lines.silent(number, at, error, is_gone, now);
+    }
+
+    /// The files of TLS hold something new.
+    pub(in crate::client) fn reloaded(&self) {
+        self.lines.reloaded();
+        self.tell(|service| Event::CertificatesReloaded { service });
+    }
+
+    /// The files of TLS hold something that cannot be used.
+    pub(in crate::client) fn not_reloaded(&self, error: &str, now: Instant) {
+        self.lines.not_reloaded(error, now);
+    }
+
+    /// A connection is lent for too long.
+    pub(in crate::client) fn leak(&self, holder: &Holder) {
+        self.lines.leak(holder);
     }
 
     /// The pool is as well as that from now on.

@@ -12,13 +12,16 @@ impl Shared {
     /// What the keeper does for this pool. Returns when it is needed again, if nobody rings.
     pub(in crate::client) fn tend(&self) -> Option<Instant> {
         let mut changed = false;
-        for view in self.views() {
+        let views = self.views();
+        for view in &views {
             let Some(link) = &view.channel else {
                 continue;
             };
-            changed |= self.look(&view, link);
+            changed |= self.look(view, link);
         }
         let now = clock::now();
+        self.find_leaks(&views, now);
+        let files = self.reload_in_time(now);
         let (round, probed) = self.probe(now);
         changed |= probed;
         let duty = self.lock().tend(self.dice.roll(), now);
@@ -44,7 +47,7 @@ impl Shared {
         }
         let status = self.tell_status(now);
         let due = self.lock().due();
-        due.into_iter().chain(status).chain(round).min()
+        due.into_iter().chain(status).chain(round).chain(files).min()
     }
 
     /// Tells observers of the status, if it is time. Returns when it is next.
