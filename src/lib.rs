@@ -120,7 +120,7 @@ mod settings;
 #[cfg_attr(not(feature = "server"), allow(dead_code, unused_imports))]
 mod threads;
 
-/// What the engine's benchmark measures. Not for others: it changes without notice.
+/// What benchmarks measure of the inside. Not for others: it changes without notice.
 #[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod engine {
@@ -138,4 +138,10 @@ pub mod engine {
     pub use crate::error::ConnectError;
     pub use crate::pgwire::row::RawRow;
     pub use crate::pgwire::values::Shape;
+
+    /// The table of all leases.
+    pub mod lease_table {
+        pub use crate::core::ids::ConnectionId;
+        pub use crate::core::lease_table::{Facts, LeaseTable, Left, Terms, Via};
+    }
 }

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use connection_pool_manager::embedded::{Embedded, Options as Postgres};
-use connection_pool_manager::proto::connection_pool::ConnectionRequest;
+use connection_pool_manager::proto::connection_pool::{ConnectionRequest, StatsResponse};
 
 use crate::figures::Round;
-use crate::harness::{binary, without_settings, Service};
+use crate::harness::{now, Service};
 use crate::load::{self, Caller, Callers, Task};
-use crate::machine::ends_with_us;
 use crate::pgbench;
 use crate::pgbouncer::PgBouncer;
 use crate::process::Processes;
@@ -24,18 +23,11 @@ pub const SCALE: usize = 10;
 
 pub struct Bench {
     pub processes: Processes,
-    _service: Service,
+    pub service: Service,
     pub pgbouncer: Option<PgBouncer>,
     pub callers: Callers,
     pub dsn: String,
     pub postgres: Embedded,
-}
-
-/// The service as an operator runs it: the harness would have it log more.
-pub fn serve(arguments: &[&str]) -> Service {
-    let mut command = without_settings(ends_with_us("env".as_ref(), None));
-    command.args(["-u", "RUST_LOG"]).arg(binary());
-    Service::run(command, arguments)
 }
 
 impl Bench {
@@ -51,15 +43,14 @@ impl Bench {
             "{} sslmode=require pool_max_conns={POOL} pool_min_conns=0",
             postgres.tenant_dsn(NAME, PASSWORD)
         );
-        let service = serve(&[]);
-        let trust = std::fs::read(service.certs.path().join("cert.pem"))?;
+        let service = Service::undisturbed(&[]);
         let processes = Processes {
             service: Some(service.pid().unsigned_abs()),
             postmaster: postgres.postmaster_pid().map(i32::unsigned_abs),
             pgbouncer: pgbouncer.as_ref().map(PgBouncer::pid),
         };
-        let callers = Callers::new(service.port, trust);
-        Ok(Bench { processes, _service: service, pgbouncer, callers, dsn, postgres })
+        let callers = Callers::of(&service)?;
+        Ok(Bench { processes, service, pgbouncer, callers, dsn, postgres })
     }
 
     /// Runs the tasks of these callers and watches the processes meanwhile.
@@ -69,6 +60,24 @@ impl Bench {
         let mut round = load::run(callers, tasks, length);
         round.cpu = self.processes.used(own).since(before);
         round
+    }
+
+    /// Works again and again for so long, once at least; `work` says how many operations it
+    /// was, `client` is the process that does it.
+    pub fn watch(
+        &self,
+        client: u32,
+        length: Duration,
+        mut work: impl FnMut() -> Answer<f64>,
+    ) -> Answer<Round> {
+        let (before, began) = (self.processes.used(client), now());
+        let mut round = Round::default();
+        while round.operations == 0.0 || began.elapsed() < length {
+            round.operations += work()?;
+        }
+        round.seconds = began.elapsed().as_secs_f64();
+        round.cpu = self.processes.used(client).since(before);
+        Ok(round)
     }
 
     /// A lease for each caller, to be given back by [`Bench::release`].
@@ -82,6 +91,11 @@ impl Bench {
             caller.client.release(lease)?;
         }
         Ok(())
+    }
+
+    /// The tenant's figures.
+    pub fn stats(&self) -> Answer<StatsResponse> {
+        Ok(self.service.client().stats(NAME)?)
     }
 
     pub fn request(&self) -> ConnectionRequest {

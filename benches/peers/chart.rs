@@ -5,17 +5,17 @@ use std::fmt::Write as _;
 
 use crate::figures::Line;
 
-const WIDTH: f64 = 860.0;
+const WIDTH: f64 = 960.0;
 const ROW: f64 = 24.0;
 const LEFT: f64 = 270.0;
-const RIGHT: f64 = 70.0;
-const TOP: f64 = 56.0;
+const RIGHT: f64 = 190.0;
+const TOP: f64 = 72.0;
 /// The ends of the scale, which is logarithmic.
 const ENDS: (f64, f64) = (0.1, 100.0);
 const STEPS: [f64; 4] = [0.1, 1.0, 10.0, 100.0];
 
 /// An SVG of every row with a peer, or nothing without one.
-pub fn svg(lines: &[Line], about: &str) -> Option<String> {
+pub fn svg(lines: &[Line], how: &str, machine: &str) -> Option<String> {
     let bars: Vec<(&Line, f64)> =
         lines.iter().filter_map(|line| Some((line, speed(line)?))).collect();
     if bars.is_empty() {
@@ -28,8 +28,10 @@ pub fn svg(lines: &[Line], about: &str) -> Option<String> {
          viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
          <text x=\"10\" y=\"22\" font-size=\"15\" fill=\"#1f2328\">How many times as fast as the peer</text>\n\
-         <text x=\"10\" y=\"40\" font-size=\"11\" fill=\"#59636e\">{}</text>\n",
-        escaped(about)
+         <text x=\"10\" y=\"40\" font-size=\"11\" fill=\"#59636e\">{}</text>\n\
+         <text x=\"10\" y=\"55\" font-size=\"11\" fill=\"#59636e\">{}</text>\n",
+        escaped(how),
+        escaped(machine)
     );
     for step in STEPS {
         let (x, color) = (at(step), if step == 1.0 { "#1f2328" } else { "#d1d9e0" });
@@ -68,11 +70,13 @@ fn bar(svg: &mut String, top: f64, line: &Line, speed: f64) {
         "<g><title>{name}: {speed:.2} times {peer}</title>\
          <text x=\"{:.1}\" y=\"{middle:.1}\" text-anchor=\"end\" fill=\"#1f2328\">{name}</text>\
          <rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\" fill=\"{color}\"/>\
-         <text x=\"{:.1}\" y=\"{middle:.1}\" fill=\"#1f2328\">{speed:.2}</text></g>",
+         <text x=\"{:.1}\" y=\"{middle:.1}\" fill=\"#1f2328\">{speed:.2}</text>\
+         <text x=\"{:.1}\" y=\"{middle:.1}\" text-anchor=\"end\" font-size=\"11\" fill=\"#59636e\">{peer}</text></g>",
         LEFT - 10.0,
         top + 4.0,
         ROW - 8.0,
-        one.max(end) + 6.0
+        one.max(end) + 6.0,
+        WIDTH - 10.0
     );
 }
 

@@ -27,6 +27,9 @@ impl Round {
 pub enum Unit {
     PerSecond,
     Micros,
+    Millis,
+    Kib,
+    Count,
 }
 
 impl Unit {
@@ -34,6 +37,9 @@ impl Unit {
         match self {
             Unit::PerSecond => "/s",
             Unit::Micros => "us",
+            Unit::Millis => "ms",
+            Unit::Kib => "KiB",
+            Unit::Count => "",
         }
     }
 
@@ -41,11 +47,12 @@ impl Unit {
         self == Unit::PerSecond
     }
 
-    /// The figure of a round.
+    /// The figure of a round; of what is no time, each row finds it by itself.
     pub fn of(self, round: &Round) -> f64 {
         match self {
             Unit::PerSecond => round.operations / round.seconds,
-            Unit::Micros => round.seconds * 1e6 / round.operations,
+            Unit::Millis => round.seconds * 1e3 / round.operations,
+            Unit::Micros | Unit::Kib | Unit::Count => round.seconds * 1e6 / round.operations,
         }
     }
 }
@@ -120,6 +127,14 @@ impl Line {
         let peer = self.peer.as_ref()?;
         Some(median(self.ours.values.iter().zip(&peer.values).map(|(a, b)| a / b).collect()))
     }
+}
+
+/// What another system promises, and what was seen here.
+#[derive(Clone)]
+pub struct Promise {
+    pub text: &'static str,
+    pub seen: String,
+    pub met: bool,
 }
 
 pub fn median(mut values: Vec<f64>) -> f64 {

@@ -2,17 +2,19 @@
 
 use std::fmt::Write as _;
 
-use crate::figures::{Line, Side};
+use crate::figures::{Line, Promise, Side};
 use crate::process::Cpu;
 
 /// One object; `about` says what was measured where.
-pub fn document(about: &[(&str, String)], lines: &[Line]) -> String {
+pub fn document(about: &[(&str, String)], lines: &[Line], promises: &[Promise]) -> String {
     let mut text = "{\n".to_owned();
     for (name, value) in about {
         let _ = writeln!(text, "  {}: {},", quoted(name), quoted(value));
     }
     let lines: Vec<String> = lines.iter().map(line).collect();
-    let _ = writeln!(text, "  \"rows\": [\n{}\n  ]\n}}", lines.join(",\n"));
+    let promises: Vec<String> = promises.iter().map(promise).collect();
+    let _ = writeln!(text, "  \"rows\": [\n{}\n  ],", lines.join(",\n"));
+    let _ = writeln!(text, "  \"promises\": [\n{}\n  ]\n}}", promises.join(",\n"));
     text
 }
 
@@ -51,6 +53,11 @@ fn cpu(cpu: Cpu) -> String {
         number(cpu.postgres),
         number(cpu.pgbouncer)
     )
+}
+
+fn promise(promise: &Promise) -> String {
+    let (text, seen) = (quoted(promise.text), quoted(&promise.seen));
+    format!("    {{\"promise\": {text}, \"met\": {}, \"seen\": {seen}}}", promise.met)
 }
 
 /// JSON has no word for what is no number.

@@ -11,7 +11,7 @@ use crossbeam_channel::bounded;
 use grpcio::{CallOption, ChannelBuilder, ChannelCredentialsBuilder, EnvBuilder, Environment};
 
 use crate::figures::Round;
-use crate::harness::now;
+use crate::harness::{now, Service};
 use crate::Answer;
 
 /// A call that has no answer by then has failed.
@@ -38,7 +38,13 @@ pub fn options() -> CallOption {
 }
 
 impl Callers {
-    pub fn new(port: u16, trust: Vec<u8>) -> Callers {
+    /// Callers of this service.
+    pub fn of(service: &Service) -> Answer<Callers> {
+        let trust = std::fs::read(service.certs.path().join("cert.pem"))?;
+        Ok(Callers::new(service.port, trust))
+    }
+
+    fn new(port: u16, trust: Vec<u8>) -> Callers {
         let environment = Arc::new(EnvBuilder::new().cq_count(1).build());
         Callers { environment, address: format!("localhost:{port}"), trust }
     }

@@ -47,6 +47,12 @@ pub fn about() -> Vec<(&'static str, String)> {
     ]
 }
 
+/// The same in one line.
+pub fn said(about: &[(&str, String)]) -> String {
+    let each = about.iter().filter(|(name, _)| *name != "how");
+    each.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("; ")
+}
+
 /// The load of the last minute, in threads that want a core.
 fn load() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();

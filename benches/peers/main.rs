@@ -11,6 +11,7 @@ mod harness;
 mod bench;
 mod chart;
 mod contest;
+mod crowd;
 mod figures;
 mod json;
 mod load;
@@ -19,6 +20,8 @@ mod options;
 mod pgbench;
 mod pgbouncer;
 mod process;
+mod promises;
+mod psql;
 mod report;
 mod rows;
 
@@ -46,16 +49,26 @@ fn main() -> Answer<()> {
         return Err("no row has such a name; --list names them all".into());
     }
     let about = machine::about();
-    about.iter().for_each(|(name, value)| println!("{name}: {value}"));
+    println!("{}", machine::said(&about));
     let bench = Bench::start()?;
     let how = how(&bench, &options)?;
     println!("{how}");
     let lines = measure(&bench, &options, &groups);
+    let promises = if options.wants("promises", "") {
+        promises::see(&bench, &options, &lines).unwrap_or_else(|error| {
+            println!("promises: {error}");
+            Vec::new()
+        })
+    } else {
+        Vec::new()
+    };
+    report::foot();
+    report::promises(&promises);
     let mut about = about;
     about.push(("how", how.clone()));
-    std::fs::write(&options.json, json::document(&about, &lines))?;
+    std::fs::write(&options.json, json::document(&about, &lines, &promises))?;
     println!("figures: {}", options.json.display());
-    if let Some(svg) = chart::svg(&lines, &how) {
+    if let Some(svg) = chart::svg(&lines, &how, &machine::said(&about)) {
         std::fs::write(&options.chart, svg)?;
         println!("chart: {}", options.chart.display());
     }

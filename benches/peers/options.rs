@@ -10,7 +10,7 @@ pub const USAGE: &str = "\
 Measures the service beside its peers, in turns, on this machine. Prints; asserts nothing.
 
   make bench                          every row, in less than 15 minutes
-  make bench ARGS=--short             the same in 3 minutes, and rougher
+  make bench ARGS=--short             in 3 minutes, rougher, and some rows less
   make bench ARGS=\"tpc-b one-shot\"    rows and groups with one of these words in their name
   make bench ARGS=--list              their names
 

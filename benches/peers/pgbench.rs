@@ -20,7 +20,9 @@ pub enum Work {
 }
 
 /// Its connections are all there by then.
-const WARM: Duration = Duration::from_millis(600);
+const WARM: Duration = Duration::from_millis(400);
+/// It is still at work when the processes have been watched.
+const SPARE: Duration = Duration::from_millis(100);
 /// Beyond the length that it was given.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -64,7 +66,7 @@ impl Bench {
         clients: usize,
         length: Duration,
     ) -> Answer<Round> {
-        let seconds = (length + 2 * WARM).as_secs_f64().ceil();
+        let seconds = (length + WARM + SPARE).as_secs_f64().ceil();
         let mut command = command(port)?;
         match work {
             Work::Select => command.arg("-S"),
@@ -83,7 +85,7 @@ impl Bench {
         pause(length);
         let cpu = self.processes.used(pid).since(before.1);
         let watched = before.0.elapsed().as_secs_f64();
-        let until = now() + PATIENCE + 2 * WARM;
+        let until = now() + PATIENCE;
         while running.0.try_wait()?.is_none() {
             if now() >= until {
                 return Err("pgbench does not end".into());

@@ -80,3 +80,23 @@ fn with_children(parent: u32) -> f64 {
     let living: f64 = children.map(|stat| stat.own).sum();
     stat(parent).map_or(0.0, |stat| stat.own + stat.ended + living)
 }
+
+/// What a process holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Held {
+    pub kib: f64,
+    pub descriptors: f64,
+    pub threads: f64,
+}
+
+impl Held {
+    pub fn by(pid: u32) -> Held {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(f64::NAN)
+        };
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+        Held { kib: field("VmRSS:"), descriptors: descriptors as f64, threads: field("Threads:") }
+    }
+}

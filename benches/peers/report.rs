@@ -1,11 +1,17 @@
 //! The table on the terminal.
 
-use crate::figures::{Line, Side};
+use crate::figures::{Line, Promise, Side};
 
 pub fn head() {
     println!(
         "{:<34}{:>11} {:<19}{:>11} {:<19}{:>8}   CPU us an operation: client/service/PostgreSQL | client/peer/PostgreSQL",
         "row", "ours", " (lowest, highest)", "peer", " (lowest, highest)", "ratio"
+    );
+}
+
+pub fn foot() {
+    println!(
+        "ratio: ours by the peer's, the median of the rounds; of times and sizes less is better"
     );
 }
 
@@ -38,9 +44,11 @@ fn figures(side: &Side) -> (String, String) {
 
 fn cpu(line: &Line) -> String {
     let Some(ours) = line.ours.cpu else { return String::new() };
-    let ours = format!("{:.0}/{:.0}/{:.0}", ours.client, ours.service, ours.postgres);
+    let three =
+        |client, server, postgres| [client, server, postgres].map(|cpu: f64| number(cpu)).join("/");
+    let ours = three(ours.client, ours.service, ours.postgres);
     let Some(peer) = line.peer.as_ref().and_then(|peer| peer.cpu) else { return ours };
-    format!("{ours} | {:.0}/{:.0}/{:.0}", peer.client, peer.pgbouncer, peer.postgres)
+    format!("{ours} | {}", three(peer.client, peer.pgbouncer, peer.postgres))
 }
 
 /// Three digits that say something.
@@ -49,5 +57,12 @@ pub fn number(value: f64) -> String {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
+    }
+}
+
+pub fn promises(promises: &[Promise]) {
+    for promise in promises {
+        let is_met = if promise.met { "met" } else { "NOT MET" };
+        println!("{:<58}{:<9}{}", promise.text, is_met, promise.seen);
     }
 }

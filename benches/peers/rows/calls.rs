@@ -1,4 +1,4 @@
-//! Small calls of 16 clients, beside a SELECT through PgBouncer.
+//! Small calls of 16 clients, and sessions, beside a SELECT through PgBouncer.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use connection_pool_manager::client::service::statement;
 use connection_pool_manager::proto::sql::value::Kind;
 use connection_pool_manager::proto::sql::{ExecuteRequest, Statement, Value};
 
-use super::Group;
+use super::{session, Group};
 use crate::bench::{Bench, NAME, SCALE};
 use crate::contest::{contest, Contender};
 use crate::figures::{Line, Round, Unit};
@@ -16,7 +16,7 @@ use crate::pgbench::Work;
 use crate::Answer;
 
 const NAME_OF_GROUP: &str = "calls";
-pub const CLIENTS: usize = 16;
+const CLIENTS: usize = 16;
 /// Statements of a call that has many.
 const MANY: usize = 16;
 pub const SELECT: &str = "select abalance from pgbench_accounts where aid = $1";
@@ -29,7 +29,16 @@ const SIXTEEN_ATOMIC: &str = "Execute of 16, atomic (statements)";
 
 pub const GROUP: Group = Group {
     name: NAME_OF_GROUP,
-    rows: &[BARE, ONE_SHOT, ON_LEASE, SIXTEEN, SIXTEEN_ATOMIC],
+    rows: &[
+        BARE,
+        ONE_SHOT,
+        ON_LEASE,
+        SIXTEEN,
+        SIXTEEN_ATOMIC,
+        session::DEPTHS[0],
+        session::DEPTHS[1],
+        session::DEPTHS[2],
+    ],
     measure,
 };
 
@@ -95,21 +104,17 @@ pub fn on_leases(
     Ok(round)
 }
 
-/// SELECTs of as many clients through PgBouncer.
-pub fn peer(bench: &Bench) -> Contender<'_> {
-    Contender::new("PgBouncer, SELECT", |length| {
-        bench.pgbench(bench.peer()?, &Work::Select, false, CLIENTS, length)
-    })
-}
-
 fn measure(bench: &Bench, options: &Options) -> Answer<Vec<Line>> {
+    let peer = Contender::new("PgBouncer, SELECT", |length| {
+        bench.pgbench(bench.peer()?, &Work::Select, false, CLIENTS, length)
+    });
     let callers = &bench.callers.connect(CLIENTS)?;
     let on_leases = |statements: usize, atomic: bool| {
         let statements = vec![select(1); statements];
         let request = ExecuteRequest { statements, atomic, ..ExecuteRequest::default() };
         move |length| on_leases(bench, callers, &request, length)
     };
-    let ours = vec![
+    let mut ours = vec![
         Contender::new(BARE, |length| {
             Ok(bench.run(callers, callers.iter().map(bare).collect(), length))
         }),
@@ -121,7 +126,7 @@ fn measure(bench: &Bench, options: &Options) -> Answer<Vec<Line>> {
         Contender::new(SIXTEEN, on_leases(MANY, false)),
         Contender::new(SIXTEEN_ATOMIC, on_leases(MANY, true)),
     ];
-    let wanted = |one: &Contender<'_>| options.wants(NAME_OF_GROUP, &one.name);
-    let ours = ours.into_iter().filter(wanted).collect();
-    Ok(contest(options, Unit::PerSecond, peer(bench), ours))
+    ours.extend(session::contenders(bench, callers));
+    ours.retain(|one| options.wants(NAME_OF_GROUP, &one.name));
+    Ok(contest(options, Unit::PerSecond, peer, ours))
 }

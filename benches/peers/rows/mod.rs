@@ -1,8 +1,14 @@
 //! The rows, most important first.
 
-mod calls;
-mod connect;
+mod admission;
+pub mod calls;
+pub mod connect;
+mod large;
 mod latency;
+mod lease_table;
+pub mod memory;
+mod pooling;
+mod scrape;
 mod session;
 mod tpcb;
 
@@ -18,5 +24,15 @@ pub struct Group {
     pub measure: fn(&Bench, &Options) -> Answer<Vec<Line>>,
 }
 
-pub const GROUPS: &[Group] =
-    &[calls::GROUP, connect::GROUP, session::GROUP, tpcb::GROUP, latency::GROUP];
+pub const GROUPS: &[Group] = &[
+    calls::GROUP,
+    connect::GROUP,
+    tpcb::GROUP,
+    latency::GROUP,
+    large::GROUP,
+    admission::GROUP,
+    memory::GROUP,
+    lease_table::GROUP,
+    scrape::GROUP,
+    pooling::GROUP,
+];

@@ -11,19 +11,13 @@ use connection_pool_manager::proto::sql::{
 use futures_util::{SinkExt, StreamExt};
 use grpcio::{ClientDuplexReceiver, ClientDuplexSender, WriteFlags};
 
-use super::calls::{accounts, peer, select, CLIENTS};
-use super::Group;
+use super::calls::{accounts, select};
 use crate::bench::Bench;
-use crate::contest::{contest, Contender};
-use crate::figures::{Line, Unit};
+use crate::contest::Contender;
 use crate::harness::now;
 use crate::load::{options as patient, Caller, Dice, Tally, Task};
-use crate::options::Options;
-use crate::Answer;
 
-pub const GROUP: Group = Group { name: "session", rows: &DEPTHS, measure };
-
-const DEPTHS: [&str; 3] = ["Session, depth 1", "Session, depth 4", "Session, depth 16"];
+pub const DEPTHS: [&str; 3] = ["Session, depth 1", "Session, depth 4", "Session, depth 16"];
 
 struct Stream {
     sender: ClientDuplexSender<SessionRequest>,
@@ -69,8 +63,12 @@ fn work(caller: &Caller, open: ConnectionRequest, depth: usize) -> Task {
                 stream.send(Kind::Open(open)).await?;
                 stream.answer().await?;
                 busy(&mut stream, &mut tally, depth, until).await?;
-                stream.send(Kind::Close(SessionClose::default())).await?;
-                stream.answer().await.map(drop)
+                match stream.send(Kind::Close(SessionClose::default())).await {
+                    Ok(()) => stream.answer().await.map(drop),
+                    // It was answered before gRPC could say that it was sent.
+                    Err(grpcio::Error::RpcFinished(None)) => Ok(()),
+                    Err(error) => Err(error),
+                }
             };
             let done: grpcio::Result<()> = done.await;
             if let Err(error) = done {
@@ -106,16 +104,13 @@ async fn busy(
     Ok(())
 }
 
-fn measure(bench: &Bench, options: &Options) -> Answer<Vec<Line>> {
-    let callers = &bench.callers.connect(CLIENTS)?;
-    let of = |name: &'static str, depth: usize| {
+/// A contender for each depth.
+pub fn contenders<'a>(bench: &'a Bench, callers: &'a [Caller]) -> Vec<Contender<'a>> {
+    let of = |(name, depth): (&'static str, usize)| {
         Contender::new(name, move |length: Duration| {
             let task = |caller| work(caller, bench.request(), depth);
             Ok(bench.run(callers, callers.iter().map(task).collect(), length))
         })
     };
-    let ours = DEPTHS.into_iter().zip([1, 4, 16]).map(|(name, depth)| of(name, depth));
-    let wanted = ours.filter(|one| options.wants(GROUP.name, &one.name));
-    let wanted = wanted.collect();
-    Ok(contest(options, Unit::PerSecond, peer(bench), wanted))
+    DEPTHS.into_iter().zip([1, 4, 16]).map(of).collect()
 }

@@ -129,7 +129,6 @@ impl<S, H: Clone> LeaseTable<S, H> {
     }
 
     /// Whether there is none.
-    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.leases.is_empty()
     }
