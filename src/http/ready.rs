@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::pool::health::{Report, Row};
+use crate::pool::report::{Report, Row};
 
 /// True if the status is to cover all tenants too. Any other query is refused: a misspelt
 /// probe would otherwise get a 200 for something it did not ask for.

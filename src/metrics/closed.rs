@@ -44,6 +44,7 @@ pub(super) const CLOSES: &[&str] = &[
     "lost",
     "pool_closed",
     "password_changed",
+    "replaced",
     "probe",
     "health_check",
     "gave_way",

@@ -1,87 +1,174 @@
-//! How a tenant comes by a backend for a permit, and what becomes of it
-//! afterwards. All of it blocks, so it runs on workers.
+//! The backends of one DSN: their pool, their settings, their breaker, and what is known of
+//! their health. They lie behind the gate of a tenant, which can replace them: what was
+//! taken of those before comes back to them, and is closed.
+//!
+//! Nothing here knows a permit or a request. What the tenant has to act on is returned.
 
-use std::sync::atomic::Ordering;
-use std::sync::Arc;
+mod check;
+mod logins;
+mod open;
+mod record;
+mod rest;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use log::Level;
-
+use crate::backend::connect::Connect;
 use crate::backend::session::Backend;
 use crate::backend::stream::watch::Watch;
 use crate::clock;
-use crate::config::{Reset, LEAST_LIFETIME};
-use crate::core::gate::GateState;
+use crate::config::dsn::Dsn;
+use crate::config::{PoolConfig, Reset};
+use crate::core::breaker::Phase;
+use crate::core::callers::CallerId;
+use crate::core::ids::TenantId;
+use crate::core::losses::Losses;
 use crate::core::quoted::Quoted;
-use crate::core::repeats::Repeated;
 use crate::core::secs::Secs;
-use crate::error::{ConnectError, Error};
+use crate::core::warmth::Warmth;
+use crate::error::Error;
+use crate::lock::Leaf;
 use crate::logging;
-use crate::pool::figures::During;
-use crate::pool::job::Session;
-use crate::pool::memory::Use;
-use crate::pool::opener::Attempt;
-use crate::pool::servers::{Visit, Wants, GAVE_WAY};
-use crate::pool::store::{OpenCount, Taken};
-use crate::pool::tenant::Tenant;
-use crate::pool::turn::LEAST_PATIENCE;
-use crate::random;
+use crate::pool::account::Account;
+use crate::pool::acquainted::Acquainted;
+use crate::pool::context::Context;
+use crate::pool::identity::Identity;
+use crate::pool::opener::{Attempt, Opener, Turned};
+use crate::pool::store::Store;
 use crate::threads::alarms::Alarm;
 
-impl Tenant {
-    /// An idle backend that works, or a new one, for a caller who waits so long.
-    pub(super) fn backend(
-        self: &Arc<Self>,
-        patience: Duration,
-        wants: &mut Wants,
-    ) -> Result<Taken, Error> {
-        let (started, mut mute) = (clock::now(), false);
-        let until = started + patience;
-        loop {
-            let left = until.saturating_duration_since(clock::now()).max(LEAST_PATIENCE);
-            let mut taken = match self.store.take_or_reserve() {
-                Ok(taken) => taken,
-                // What has just been taken to be closed is still open: one more
-                // would be one too many.
-                Err(_) if self.is_closed() => return Err(self.closed()),
-                Err(count) => {
-                    let attempt = self.attempt()?;
-                    let opened = self.open(count, left, attempt, wants);
-                    return opened
-                        .map_err(|cause| Error::Connect { tenant: self.id.clone(), cause });
-                }
-            };
-            // Costs no round trip, and shows what PostgreSQL has closed by itself.
-            let quiet = taken.backend.is_quiet();
-            let silent = clock::now().saturating_duration_since(taken.answered_at);
-            let fresh = silent <= self.settings.check_after_idle && !self.is_doubtful(&taken);
-            let (asked_at, limit) = (clock::now(), self.settings.check_timeout.min(left));
-            if quiet && (fresh || (!mute && self.answers(&mut taken, limit))) {
-                return Ok(taken);
-            }
-            let late = clock::now().saturating_duration_since(asked_at) >= limit;
-            if late && limit < self.settings.check_timeout {
-                // It had too little time to say anything of the others.
-                self.close(taken, "failed_check");
-                let (target, step) = ("an idle connection".to_owned(), "check");
-                let cause = ConnectError::TimedOut { target, step, limit };
-                return Err(Error::Connect { tenant: self.id.clone(), cause });
-            }
-            // A second one that does not answer would cost as much time again.
-            mute |= late;
-            self.broken(taken);
-        }
+pub(super) use open::Taking;
+pub(super) use record::{Record, SOON};
+
+/// What the backends of a tenant are opened with, until they are replaced.
+pub struct Backends {
+    pub(super) account: Arc<Account>,
+    pub(super) settings: PoolConfig,
+    pub(super) origin: Arc<Origin>,
+    pub(super) store: Store,
+    pub(super) opener: Arc<Opener>,
+    losses: Leaf<Losses>,
+    pub(super) record: Leaf<Record>,
+    /// How many more the keeper may open.
+    pub(super) warmth: Leaf<Warmth>,
+    /// Callers in a hurry who could not open it, one after the other.
+    pub(super) hurried: AtomicU32,
+    /// Why none is opened any more, and what comes back is closed: others have taken their
+    /// place, or the tenant has closed.
+    retired: OnceLock<&'static str>,
+}
+
+/// Where backends come from.
+pub struct Origin {
+    pub(super) identity: Identity,
+    /// The DSN without the password, to say in what another one differs.
+    pub(super) dsn: Dsn,
+    /// Whose client connection brought it.
+    pub(super) brought_by: CallerId,
+    /// When.
+    pub(super) since: Instant,
+    pub(super) connect: Box<dyn Connect>,
+    /// PostgreSQL has asked for its password: one that is wrong is not let in.
+    asked: AtomicBool,
+    /// Who has shown the DSN.
+    pub(super) acquainted: Acquainted,
+}
+
+impl Origin {
+    /// Of backends that are opened by `connect`. The DSN is without its password.
+    pub(super) fn new(
+        identity: Identity,
+        dsn: Dsn,
+        brought_by: CallerId,
+        connect: Box<dyn Connect>,
+    ) -> Arc<Origin> {
+        Arc::new(Origin {
+            identity,
+            dsn,
+            brought_by,
+            since: clock::now(),
+            connect,
+            asked: AtomicBool::new(false),
+            acquainted: Acquainted::default(),
+        })
     }
 
-    /// Counts a backend that is to be opened with a permit that is out. Where idle
-    /// ones leave no room for it, one of them goes.
-    pub(super) fn make_room(&self) -> Option<OpenCount> {
-        if let Some(count) = self.store.reserve_below(self.settings.max_connections) {
-            return Some(count);
+    /// True if PostgreSQL has asked for the password.
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    /// What to tell who brings this DSN, which is another.
+    pub(super) fn mismatch(&self, tenant: &TenantId, other: &Dsn) -> Error {
+        let mut keys = self.dsn.differing(other);
+        if keys.is_empty() {
+            keys.push("password".to_owned());
         }
-        let taken = self.store.take()?;
-        self.close(taken, "probe");
-        self.store.reserve_below(self.settings.max_connections)
+        Error::DsnMismatch { tenant: tenant.clone(), keys }
+    }
+}
+
+impl Backends {
+    /// None is open yet.
+    pub(super) fn new(
+        account: &Arc<Account>,
+        settings: PoolConfig,
+        origin: Arc<Origin>,
+        opener: Arc<Opener>,
+    ) -> Arc<Backends> {
+        let (context, now) = (account.context(), clock::now());
+        // So that the tenant may have more permits while this pool is in use.
+        let most = settings.max_connections.max(context.config.most_connections());
+        Arc::new(Backends {
+            store: Store::new(most, &context.r2d2, &context.servers, &account.open),
+            warmth: Leaf::new(Warmth::of(settings.min_connections, now)),
+            account: Arc::clone(account),
+            settings,
+            origin,
+            opener,
+            losses: Leaf::default(),
+            record: Leaf::new(Record::new(now)),
+            hurried: AtomicU32::new(0),
+            retired: OnceLock::new(),
+        })
+    }
+
+    /// Whose they are.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    fn id(&self) -> &TenantId {
+        self.account.id()
+    }
+
+    fn context(&self) -> &Arc<Context> {
+        self.account.context()
+    }
+
+    /// True if sessions that are given back are made as new.
+    pub(super) fn resets(&self) -> bool {
+        self.settings.reset != Reset::Close
+    }
+
+    /// None is opened any more, and what comes back is closed.
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.get().is_some()
+    }
+
+    /// Ends their use, and closes on workers what is at rest, for this reason. What is in
+    /// use is closed when it comes back. Does not block.
+    pub(super) fn retire(self: &Arc<Self>, reason: &'static str) {
+        // The first reason stands.
+        let _ = self.retired.set(reason);
+        while let Some(taken) = self.store.take() {
+            let (backends, counted) = (Arc::clone(self), self.context().outstanding.count());
+            self.context().tools.workers.run(move || {
+                backends.close(taken, reason);
+                drop(counted);
+            });
+        }
     }
 
     /// A round trip of our own, with a time limit after which it is broken off.
@@ -94,7 +181,7 @@ impl Tenant {
     }
 
     /// The same with another limit.
-    pub(super) fn bounded_by(
+    fn bounded_by(
         &self,
         backend: &mut dyn Backend,
         limit: Duration,
@@ -110,199 +197,42 @@ impl Tenant {
     fn guard(&self, watch: &Arc<Watch>, limit: Duration) -> Alarm {
         let epoch = watch.begin();
         let watch = Arc::clone(watch);
-        self.context.tools.alarms.set(clock::now() + limit, move || {
+        self.context().tools.alarms.set(clock::now() + limit, move || {
             watch.abort(epoch);
         })
     }
 
-    /// One attempt to open a backend, with `patience` at most. Settles `attempt`.
-    pub(super) fn open(
-        &self,
-        count: OpenCount,
-        patience: Duration,
-        attempt: Attempt<'_>,
-        wants: &mut Wants,
-    ) -> Result<Taken, ConnectError> {
-        let opening = During::new(&self.numbers.opening);
-        let (started, generation) = (clock::now(), self.generation());
-        let watch = Arc::<Watch>::default();
-        watch.count_in(self.context.memory.share(Use::Partial, &[self.memory()]));
-        let limit = self.settings.connect_timeout.min(patience);
-        let alarm = self.guard(&watch, limit);
-        let visit = Visit::new(self, wants);
-        let outcome = self.connect.connect(&watch, limit, &visit);
-        let seat = visit.seat();
-        drop(alarm);
-        watch.end();
-        self.asked.fetch_or(watch.was_asked(), Ordering::AcqRel);
-        let born = clock::now();
-        let took = born.saturating_duration_since(started);
-        let backend = match outcome {
-            Ok(backend) => backend,
-            Err(cause) => {
-                if !cause.is_kept_back() {
-                    self.series().open_failed(cause.as_str());
-                    self.log_open_failure(&cause, took);
-                }
-                let hurried = limit < self.settings.connect_timeout;
-                // Neither counts any more by the time that anybody hears of it.
-                drop((opening, count));
-                attempt.settle(Some((&cause, hurried)));
-                return Err(cause);
+    /// What the breaker does.
+    pub fn breaker(&self) -> Phase {
+        self.opener.phase()
+    }
+
+    /// The right to open a backend. `opening`: the tenant has none yet, so nobody probes for
+    /// it; there, whoever comes when a probe is due makes it.
+    ///
+    /// # Errors
+    /// While the breaker is not closed.
+    pub(super) fn attempt(&self, opening: bool) -> Result<Attempt, Error> {
+        let attempt = self.opener.attempt();
+        let probe = || opening.then(|| self.opener.probe_attempt(clock::now())).flatten();
+        attempt.or_else(probe).ok_or_else(|| self.opener.error(self.id()))
+    }
+
+    /// Says what the breaker does from now on.
+    pub(super) fn tell_breaker(&self, turned: Turned) {
+        let id = self.id();
+        match turned {
+            Turned::No => {}
+            Turned::Away if logging::admits("breaker_opened", Some(id)) => {
+                let (server, error) = (self.origin.connect.servers(), self.opener.last_words());
+                let (server, error) = (Quoted(&server), Quoted(&error));
+                log::warn!("event=breaker_opened tenant={id} server={server} error={error}");
             }
-        };
-        attempt.settle(None);
-        self.is_let_in();
-        self.counts.admit();
-        self.series().opened(took);
-        let pid = backend.pid();
-        log::debug!("event=backend_opened tenant={} pid={pid} elapsed_s={}", self.id, Secs(took));
-        let retire_at = born + self.lifetime();
-        let taken = self.store.bring_in(backend, (count, seat), born, retire_at);
-        drop(opening);
-        let Some(mut taken) = taken else {
-            log::error!("event=pool_refused_backend tenant={} pid={pid}", self.id);
-            return Err(ConnectError::Panicked);
-        };
-        self.answered(&mut taken, generation, born);
-        Ok(taken)
-    }
-
-    fn log_open_failure(&self, cause: &ConnectError, took: Duration) {
-        let error = cause.to_string();
-        // Whoever guesses may be put off as often as it likes, and nothing was tried. A
-        // server that is full is told of by itself.
-        let (level, repeated) = match cause.is_deferred() || cause.lacks_room() {
-            true => (Level::Debug, Some(Repeated(0))),
-            false => {
-                (Level::Warn, logging::admits_state("connect_failed", &self.id, cause.as_str()))
+            Turned::Back(away) if logging::admits("breaker_closed", Some(id)) => {
+                let away = Secs(away);
+                log::info!("event=breaker_closed tenant={id} open_for_s={away}");
             }
-        };
-        if let Some(repeated) = repeated {
-            let (id, peer, took) = (&self.id, self.brought_by().as_str(), Secs(took));
-            let (server, reason) = (self.connect.servers(), cause.as_str());
-            let (server, error) = (Quoted(&server), Quoted(&error));
-            log::log!(
-                level,
-                "event=connect_failed tenant={id} server={server} peer={peer} reason={reason} \
-                 elapsed_s={took} error={error}{repeated}"
-            );
+            Turned::Away | Turned::Back(_) => {}
         }
-        if !cause.is_deferred() {
-            self.note_open_failure(cause, &error);
-        }
-    }
-
-    /// The lifetime of one backend, with its jitter taken off, but for the least there is.
-    fn lifetime(&self) -> Duration {
-        let off = random::chance() * self.settings.lifetime_jitter;
-        let least = LEAST_LIFETIME.min(self.settings.max_lifetime);
-        self.settings.max_lifetime.mul_f64(1.0 - off).max(least)
-    }
-
-    /// Closes a backend, with a goodbye if it still listens. On a worker.
-    pub(super) fn close(&self, mut taken: Taken, reason: &str) {
-        self.series().closed(reason);
-        let pid = taken.backend.pid();
-        log::debug!("event=backend_closed tenant={} pid={pid} reason={reason}", self.id);
-        taken.clean = false;
-        taken.close_gracefully = !taken.backend.is_closed();
-        let alarm = self.guard(taken.backend.watch(), self.settings.check_timeout);
-        drop(taken);
-        drop(alarm);
-    }
-
-    /// Puts a clean backend to rest. On a worker.
-    pub(super) fn rest(&self, taken: Taken, now: Instant) {
-        self.store.put(taken, now);
-        // Whoever closes the pool takes what is at rest by then, and has perhaps
-        // just been here: nobody else would come for this one.
-        if self.is_closed() {
-            while let Some(taken) = self.store.take() {
-                self.close(taken, "pool_closed");
-            }
-        }
-    }
-
-    /// True if sessions that are given back are made as new.
-    pub(super) fn resets(&self) -> bool {
-        self.settings.reset != Reset::Close
-    }
-
-    fn is_closed(&self) -> bool {
-        self.gate().state() == GateState::Closed
-    }
-
-    /// Gives a session back: rolled back, reset and checked, or closed. On a
-    /// worker, because it is a round trip.
-    pub fn settle(session: Session) {
-        let tenant = Arc::clone(session.tenant());
-        let returning = Returning::new(&tenant);
-        tenant.context.tools.workers.clone().run(move || {
-            drop(returning);
-            tenant.reset(session);
-        });
-    }
-
-    /// The same on this thread, which must be a worker.
-    pub fn reset(&self, session: Session) {
-        // Bound in this order, so that a panic closes the backend before it gives
-        // the permit back.
-        let Session { permit, mut taken } = session;
-        let resetting = During::new(&self.numbers.resetting);
-        let started = clock::now();
-        *self.last_used.lock() = started;
-        if self.is_closed() {
-            self.close(taken, "pool_closed");
-        } else if started >= taken.retire_at {
-            self.close(taken, "max_lifetime");
-        } else if taken.seat.is_some_and(|seat| self.context.servers.yields(seat)) {
-            self.close(taken, GAVE_WAY);
-        } else if self.settings.reset == Reset::Close {
-            self.close(taken, "reset_close");
-        } else {
-            let generation = self.generation();
-            let clean = self.bounded(&mut *taken.backend, |backend| backend.reset());
-            let now = clock::now();
-            let took = now.saturating_duration_since(started);
-            self.context.tools.metrics.reset(took);
-            if clean {
-                taken.clean = true;
-                self.answered(&mut taken, generation, now);
-                self.rest(taken, now);
-            } else {
-                permit.tenant().note_loss(&mut taken);
-                self.close(taken, "not_clean");
-            }
-        }
-        drop(resetting);
-        // To whoever waits for one to be opened, else to the oldest waiter.
-        drop(self.serve_opening(permit));
-    }
-
-    /// Breaks off a session whose backend is lost or in doubt. Does not block.
-    pub fn discard(session: Session, reason: &str) {
-        let Session { mut taken, permit } = session;
-        permit.tenant().note_loss(&mut taken);
-        taken.backend.watch().abort_now();
-        *permit.tenant().last_used.lock() = clock::now();
-        permit.tenant().close(taken, reason);
-        drop(permit);
-    }
-}
-
-/// A session is on its way back, from the end of its use until it is being reset.
-struct Returning(Arc<Tenant>);
-
-impl Returning {
-    fn new(tenant: &Arc<Tenant>) -> Returning {
-        tenant.numbers.returning.fetch_add(1, Ordering::Relaxed);
-        Returning(Arc::clone(tenant))
-    }
-}
-
-impl Drop for Returning {
-    fn drop(&mut self) {
-        self.0.numbers.returning.fetch_sub(1, Ordering::Relaxed);
     }
 }

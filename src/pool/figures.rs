@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::core::breaker::Phase;
 use crate::core::gate::GateState;
-use crate::pool::tenant::Tenant;
 
 /// Counted as it happens.
 #[derive(Default)]
@@ -67,32 +66,15 @@ impl Drop for During<'_> {
     }
 }
 
-impl Tenant {
-    /// Backends that were opened and not yet closed.
-    pub(super) fn alive(&self) -> usize {
-        let opening = self.numbers.opening.load(Ordering::Relaxed);
-        self.store.open().saturating_sub(opening)
+impl Numbers {
+    /// Backends that are being opened.
+    pub(super) fn opening_now(&self) -> usize {
+        self.opening.load(Ordering::Relaxed)
     }
 
-    /// Its figures.
-    pub fn figures(&self) -> Figures {
-        let (used, waiting, state) = {
-            let gate = self.gate();
-            (gate.used(), gate.waiting(), gate.state())
-        };
-        let number = |n: &AtomicUsize| n.load(Ordering::Relaxed);
-        Figures {
-            used,
-            idle: self.store.idle(),
-            open: self.store.open(),
-            opening: number(&self.numbers.opening),
-            resetting: number(&self.numbers.resetting),
-            waiting,
-            max: self.settings.max_connections,
-            acquired: self.numbers.acquired.load(Ordering::Relaxed),
-            waited: Duration::from_micros(self.numbers.waited_micros.load(Ordering::Relaxed)),
-            state,
-            breaker: self.breaker(),
-        }
+    /// Permits that are out for what the service does with the pool.
+    pub(super) fn own_permits(&self) -> usize {
+        let own = [&self.upkeep, &self.returning, &self.resetting];
+        own.iter().map(|number| number.load(Ordering::Relaxed)).sum()
     }
 }

@@ -7,8 +7,8 @@ use crate::core::ids::ConnectionId;
 use crate::core::lease_table::{EndReason, Via, View};
 use crate::error::{CancelCause, Error};
 use crate::pool::ask::Ask;
-use crate::pool::job::Session;
 use crate::pool::leases::Leases;
+use crate::pool::session::Session;
 
 /// A lease that was granted and is on its way to its caller.
 pub struct Grant {

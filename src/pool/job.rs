@@ -1,7 +1,5 @@
-//! Values that settle themselves when dropped: permits and sessions; and the job that
-//! waits for a session.
+//! A request that waits for a session.
 
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,66 +7,15 @@ use crate::clock;
 use crate::core::budget::Held;
 use crate::core::callers::CallerId;
 use crate::error::Error;
+use crate::pool::account::Account;
 use crate::pool::caller::Caller;
-use crate::pool::requests::outstanding::Counted;
-use crate::pool::store::Taken;
-use crate::pool::tenant::Tenant;
+use crate::pool::session::Session;
 use crate::pool::waiting_room::Parked;
 use crate::pool::work::task::REQUEST_BYTES;
 
-/// One of a tenant's rights to have a backend in use. Dropping it hands it to
-/// the oldest waiter, or back to the gate.
-pub struct Permit {
-    tenant: Arc<Tenant>,
-    /// Whom the gate has counted it for.
-    caller: Option<CallerId>,
-    /// It is for the service's own work on the pool.
-    upkeep: bool,
-    _counted: Counted,
-}
-
-impl Permit {
-    /// Wraps a permit for a job that the gate has just given out.
-    pub(super) fn new(tenant: &Arc<Tenant>, caller: Option<CallerId>) -> Permit {
-        let counted = tenant.context().outstanding.count();
-        Permit { tenant: Arc::clone(tenant), caller, upkeep: false, _counted: counted }
-    }
-
-    /// Wraps a permit for the service's own work that the gate has just given out.
-    pub(super) fn for_upkeep(tenant: &Arc<Tenant>) -> Permit {
-        tenant.numbers.upkeep.fetch_add(1, Ordering::Relaxed);
-        let mut permit = Permit::new(tenant, None);
-        permit.upkeep = true;
-        permit
-    }
-
-    /// Whose permit it is.
-    pub fn tenant(&self) -> &Arc<Tenant> {
-        &self.tenant
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.tenant.finish(self.caller.as_ref(), self.upkeep);
-    }
-}
-
-/// A backend in use, and the permit for it. Dropped without having been settled
-/// it closes the backend, then gives the permit back: the fields drop in order.
-pub struct Session {
-    /// The backend.
-    pub taken: Taken,
-    /// The right to it.
-    pub permit: Permit,
-}
-
-impl Session {
-    /// Whose session it is.
-    pub fn tenant(&self) -> &Arc<Tenant> {
-        self.permit.tenant()
-    }
-}
+/// A connect is not worth beginning with less; so one may take so long although
+/// its caller's time is over.
+pub(super) const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A request that waits for a session.
 pub struct Job {
@@ -130,8 +77,8 @@ impl Job {
     }
 
     /// Answers the request without a session, and counts that.
-    pub fn fail(self, tenant: &Tenant, error: Error) {
-        tenant.series().acquire_failed(error.as_str(), self.waited());
+    pub fn fail(self, at: &Account, error: Error) {
+        at.series().acquire_failed(error.as_str(), self.waited());
         (self.deliver)(Err(error));
     }
 }

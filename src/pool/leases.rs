@@ -20,10 +20,9 @@ use crate::logging;
 use crate::metrics::Metrics;
 use crate::pool::ask::Ask;
 use crate::pool::busy::{self, Found};
-use crate::pool::job::Session;
 use crate::pool::provenance::Told;
 use crate::pool::requests::reply::Reply;
-use crate::pool::tenant::Tenant;
+use crate::pool::session::Session;
 use crate::pool::work::operation::Operation;
 use crate::random;
 use crate::threads::bell::Bell;
@@ -109,7 +108,7 @@ impl Leases {
     ) -> Result<(ConnectionId, Facts), Error> {
         let random =
             random::bytes().map_err(|_| Error::Internal("no random bytes for a connection_id"))?;
-        let tenant = session.tenant().id().clone();
+        let tenant = session.account().id().clone();
         let fencing_token = self.fencing_token();
         let facts = Facts {
             lease_name: format!("lease-{fencing_token:x}"),
@@ -132,7 +131,7 @@ impl Leases {
         ask: &Ask,
     ) -> View {
         let now = clock::now();
-        let series = session.tenant().series();
+        let series = session.account().series();
         let view = self.table().grant(id.clone(), facts, ask.terms, session, now);
         self.wake();
         series.granted();
@@ -169,7 +168,7 @@ impl Leases {
     /// The operation is over and its session comes back. True: the lease goes on.
     pub fn end(&self, id: &ConnectionId, session: Session, left: Left) -> bool {
         let now = clock::now();
-        session.tenant().worked(now);
+        session.backends.worked(now);
         let ended = self.table().end(id, session, left, now);
         match ended {
             Ended::Kept(_) => {
@@ -178,13 +177,13 @@ impl Leases {
             }
             Ended::Over { session, view, reason } => {
                 self.over(&session, &view, reason);
-                Tenant::settle(session);
+                session.settle();
                 false
             }
             Ended::Unknown(session) => {
-                let (tenant, pid) = (session.tenant().id(), session.taken.backend.pid());
+                let (tenant, pid) = (session.account().id(), session.taken.backend.pid());
                 log::error!("event=unknown_lease_ended tenant={tenant} pid={pid}");
-                Tenant::discard(session, "unknown_lease");
+                session.discard("unknown_lease");
                 false
             }
         }
@@ -196,7 +195,7 @@ impl Leases {
         if let Some((view, reason)) = ended {
             self.over(&session, &view, reason);
         }
-        Tenant::discard(session, "lost");
+        session.discard("lost");
     }
 
     /// Ends a lease for its holder. One that is busy with an operation whose caller has
@@ -239,7 +238,7 @@ impl Leases {
         match released {
             Ok((session, view)) => {
                 self.over(&session, &view, EndReason::Released);
-                Tenant::settle(session);
+                session.settle();
                 Ok(if view.transaction.is_open() { Release::RolledBack } else { Release::Released })
             }
             Err(Denied::Ended(tombstone)) => Ok(Release::AlreadyEnded(tombstone.reason)),
@@ -264,7 +263,7 @@ impl Leases {
         match revoked {
             Ok(Revoked::Over { session, view }) => {
                 self.over(&session, &view, reason);
-                Tenant::settle(session);
+                session.settle();
                 Ok(Release::Released)
             }
             Ok(Revoked::Ending { handle, .. }) => {
@@ -296,7 +295,7 @@ impl Leases {
             match due {
                 Due::Over { session, view, reason, .. } => {
                     self.over(&session, &view, reason);
-                    Tenant::settle(session);
+                    session.settle();
                 }
                 Due::Overdue { handle, .. } => handle.cancel(CancelCause::MaxLifetime),
             }
@@ -309,7 +308,7 @@ impl Leases {
         let (idle, busy) = self.table().end_all(reason, clock::now());
         for (session, view) in idle {
             self.over(&session, &view, reason);
-            Tenant::settle(session);
+            session.settle();
         }
         for (operation, _) in busy {
             operation.cancel(CancelCause::Shutdown);
@@ -319,7 +318,7 @@ impl Leases {
     fn over(&self, session: &Session, view: &View, reason: EndReason) {
         let (facts, now) = (&view.facts, clock::now());
         let held = now.saturating_duration_since(view.granted_at);
-        session.tenant().series().ended(reason, held);
+        session.account().series().ended(reason, held);
         let level = level_of(reason);
         // A stop names all that it ends, which comes once; others can be caused at will.
         let may_be_many = level < log::Level::Debug && reason != EndReason::Shutdown;

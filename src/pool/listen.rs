@@ -22,10 +22,9 @@ use crate::core::budget::Share;
 use crate::core::channels::{Channels, Hearing, ListenerId};
 use crate::error::{Error, Standing};
 use crate::lock::Leaf;
+use crate::pool::account::Account;
 use crate::pool::caller::Caller;
-use crate::pool::job::{Job, Session};
-use crate::pool::tenant::Tenant;
-use crate::pool::turn::LEAST_PATIENCE;
+use crate::pool::job::{Job, LEAST_PATIENCE};
 use crate::random;
 use crate::threads::alarms::Alarm;
 
@@ -41,14 +40,23 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// A place among a tenant's listeners. Dropped, it is given up.
 pub struct Listening {
-    tenant: Weak<Tenant>,
+    hub: Weak<Hub>,
     id: ListenerId,
+}
+
+/// Who gives the listeners their session: a tenant.
+pub trait Host: Send + Sync {
+    /// Lets a request for a session in. `Err` gives it back from a tenant that has closed.
+    fn admit(self: Arc<Self>, job: Job, wait: Duration) -> Result<(), Job>;
+
+    /// How things stand for whoever is first in the queue.
+    fn standing(&self) -> Standing;
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        if let Some(tenant) = self.tenant.upgrade() {
-            drop(tenant.hub.remove(self.id));
+        if let Some(hub) = self.hub.upgrade() {
+            drop(hub.remove(self.id));
         }
     }
 }
@@ -56,6 +64,8 @@ impl Drop for Listening {
 /// The listeners of one tenant.
 pub struct Hub {
     state: Leaf<State>,
+    account: Arc<Account>,
+    host: Weak<dyn Host>,
     /// Where letters count that wait for them.
     memory: Share,
 }
@@ -117,21 +127,22 @@ impl Drop for Removed {
 /// A question for a session that is answered in every case: lost on its way, it
 /// is asked again.
 struct Question {
-    tenant: Arc<Tenant>,
+    hub: Arc<Hub>,
     asked: Arc<Caller>,
 }
 
 impl Drop for Question {
     fn drop(&mut self) {
         // Does nothing if it was answered or taken back.
-        self.tenant.no_session(&self.asked, &Error::Internal("a request was lost"));
+        self.hub.no_session(&self.asked, &Error::Internal("a request was lost"));
     }
 }
 
 impl Hub {
-    /// Nobody listens yet; what waits for them will count there.
-    pub(super) fn new(memory: Share) -> Hub {
-        Hub { state: Leaf::default(), memory }
+    /// Nobody listens yet. `host` gives the session.
+    pub(super) fn new(account: &Arc<Account>, host: Weak<dyn Host>) -> Arc<Hub> {
+        let memory = account.context().memory.letters(account.memory());
+        Arc::new(Hub { state: Leaf::default(), account: Arc::clone(account), host, memory })
     }
 
     /// True while nobody listens.
@@ -187,7 +198,7 @@ impl Hub {
     }
 }
 
-impl Tenant {
+impl Hub {
     /// Takes a listener up, who waits until `wait` is over for its start.
     ///
     /// # Errors
@@ -201,7 +212,7 @@ impl Tenant {
         let now = clock::now();
         let member = Member { mailbox, since: now, wait: Arc::default() };
         let slot = Arc::clone(&member.wait);
-        let mut state = self.hub.state.lock();
+        let mut state = self.state.lock();
         if state.closed {
             return Err(Error::Draining);
         }
@@ -221,7 +232,7 @@ impl Tenant {
         };
         let idle = matches!(state.phase, Phase::None);
         drop(state);
-        let listening = Listening { tenant: Arc::downgrade(self), id };
+        let listening = Listening { hub: Arc::downgrade(self), id };
         if let Some(watch) = running {
             watch.nudge();
         }
@@ -233,10 +244,10 @@ impl Tenant {
     }
 
     fn expire_at(self: &Arc<Self>, id: ListenerId, slot: &Leaf<Option<Alarm>>, at: Instant) {
-        let tenant = Arc::downgrade(self);
-        let alarm = self.context.tools.alarms.set(at, move || {
-            if let Some(tenant) = tenant.upgrade() {
-                tenant.expire_listener(id);
+        let hub = Arc::downgrade(self);
+        let alarm = self.account.context().tools.alarms.set(at, move || {
+            if let Some(hub) = hub.upgrade() {
+                hub.expire_listener(id);
             }
         });
         let before = slot.lock().replace(alarm);
@@ -246,7 +257,7 @@ impl Tenant {
     /// The time of a listener is over in which it waits for its start. One that
     /// does not wait for others has a moment more: its start is being made.
     fn expire_listener(self: &Arc<Self>, id: ListenerId) {
-        let state = self.hub.state.lock();
+        let state = self.state.lock();
         let waits = state.channels.hearing(id) == Some(Hearing::Waits);
         let member = state.members.get(&id).filter(|_| waits).cloned();
         let asked = match &state.phase {
@@ -259,18 +270,16 @@ impl Tenant {
         if running || asked.is_some_and(|caller| !caller.is_queued()) {
             return self.expire_at(id, &wait, clock::now() + LEAST_PATIENCE);
         }
-        let gate = self.gate();
-        let (used, limit, waiting) = (gate.used(), gate.permits(), gate.waiting());
-        drop(gate);
+        let Some(host) = self.host.upgrade() else { return };
+        let (tenant, standing) = (self.account.id().clone(), host.standing());
         let waited = clock::now().saturating_duration_since(since);
-        let standing = Standing { used, limit, waiting, position: 1 };
-        self.hub.fail(id, Error::WaitTimeout { tenant: self.id.clone(), waited, standing });
+        self.fail(id, Error::WaitTimeout { tenant, waited, standing });
     }
 
     /// Asks for a session, unless somebody has.
     fn ask_for_session(self: &Arc<Self>) {
         let caller = Caller::nobody();
-        let mut state = self.hub.state.lock();
+        let mut state = self.state.lock();
         if state.closed || state.members.is_empty() {
             return;
         }
@@ -282,13 +291,17 @@ impl Tenant {
         };
         drop(state);
         drop(before);
-        let question = Question { tenant: Arc::clone(self), asked: Arc::clone(&caller) };
+        let question = Question { hub: Arc::clone(self), asked: Arc::clone(&caller) };
         let job = Job::new(&caller, move |session| match session {
-            Ok(session) => question.tenant.stand(session),
-            Err(error) => question.tenant.no_session(&question.asked, &error),
+            Ok(session) => question.hub.stand(session),
+            Err(error) => question.hub.no_session(&question.asked, &error),
         });
         // Listeners have time limits of their own; this one only has to be longer.
-        if let Err(job) = self.admit(job, *lease::WAIT_RANGE.end()) {
+        let refused = match self.host.upgrade() {
+            Some(host) => host.admit(job, *lease::WAIT_RANGE.end()).err(),
+            None => Some(job),
+        };
+        if let Some(job) = refused {
             (job.deliver)(Err(Error::Draining));
         }
     }
@@ -296,7 +309,7 @@ impl Tenant {
     /// There is none: who waits is told, who listened before waits for the next
     /// attempt.
     fn no_session(self: &Arc<Self>, asked: &Arc<Caller>, error: &Error) {
-        let mut state = self.hub.state.lock();
+        let mut state = self.state.lock();
         let current = matches!(&state.phase, Phase::Asked(caller) if Arc::ptr_eq(caller, asked));
         if !current {
             // It was taken back, or has its session.
@@ -308,14 +321,14 @@ impl Tenant {
         drop(state);
         drop(before);
         for id in told {
-            self.hub.fail(id, error.clone());
+            self.fail(id, error.clone());
         }
         self.ask_again();
     }
 
     /// After a pause, if anybody is left.
     fn ask_again(self: &Arc<Self>) {
-        let mut state = self.hub.state.lock();
+        let mut state = self.state.lock();
         let needed = !state.closed && !state.members.is_empty();
         // A new listener may have been quicker.
         if !needed || !matches!(state.phase, Phase::None) {
@@ -327,13 +340,13 @@ impl Tenant {
         state.phase = Phase::Pausing { pause, _until: None };
         drop(state);
         let delay = backoff::delay(attempt, PAUSE_MIN, PAUSE_MAX, 2.0, random::chance());
-        let tenant = Arc::downgrade(self);
-        let alarm = self.context.tools.alarms.set(clock::now() + delay, move || {
-            if let Some(tenant) = tenant.upgrade() {
-                tenant.ask_for_session();
+        let hub = Arc::downgrade(self);
+        let alarm = self.account.context().tools.alarms.set(clock::now() + delay, move || {
+            if let Some(hub) = hub.upgrade() {
+                hub.ask_for_session();
             }
         });
-        let mut state = self.hub.state.lock();
+        let mut state = self.state.lock();
         // The alarm may have been quicker. One that has rung must not be kept for
         // the next pause, which would have no end.
         let unneeded = match &mut state.phase {
@@ -345,19 +358,13 @@ impl Tenant {
     }
 
     /// Ends all listening because of this; nobody is taken up any more.
-    pub(super) fn end_listening(&self, error: &Error) {
-        let mut state = self.hub.state.lock();
+    pub(super) fn end(&self, error: &Error) {
+        let mut state = self.state.lock();
         state.closed = true;
         let told = state.channels.waiting(true);
         drop(state);
         for id in told {
-            self.hub.fail(id, error.clone());
+            self.fail(id, error.clone());
         }
     }
-}
-
-/// What is to be settled with a session that a worker gets.
-fn settle(session: Session) {
-    let tenant = Arc::clone(session.tenant());
-    tenant.reset(session);
 }

@@ -13,6 +13,8 @@ use r2d2::ManageConnection;
 use crate::backend::session::Backend;
 use crate::core::servers::SeatId;
 use crate::lock::Leaf;
+use crate::pool::open_backends::OpenCount;
+use crate::pool::servers::Seat;
 
 /// A backend as the pool keeps it.
 pub struct Slot {
@@ -36,7 +38,7 @@ pub struct Slot {
     pub seat: Option<SeatId>,
     /// Counts it as open, and has its seat; dropped last.
     #[expect(dead_code, reason = "it is held for its drop")]
-    pub open: Option<Box<dyn std::any::Any + Send>>,
+    pub(super) open: (OpenCount, Option<Seat>),
 }
 
 impl Drop for Slot {

@@ -11,10 +11,10 @@ use crate::metrics::RunPlace;
 use crate::pool::busy::{self, Found};
 use crate::pool::caller::Caller;
 use crate::pool::context::Context;
-use crate::pool::job::Session;
 use crate::pool::leases::Leases;
 use crate::pool::memory::Use;
 use crate::pool::requests::reply::Reply;
+use crate::pool::session::Session;
 use crate::pool::work::operation::Operation;
 use crate::pool::work::run::{count, run};
 use crate::pool::work::task::{Executed, Task};
@@ -85,8 +85,8 @@ impl OnLease {
 
     fn start(self, session: Session, operation: Arc<Operation>) {
         let OnLease { leases, context, id, via, mut work, release_after, caller, reply } = self;
-        let room = session.tenant().room(Use::Requests, caller.peer());
-        let answers = session.tenant().room(Use::Answers, caller.peer());
+        let room = session.account().room(Use::Requests, caller.peer());
+        let answers = session.account().room(Use::Answers, caller.peer());
         let state = session.taken.backend.watch().transaction();
         let running = Arc::clone(&operation);
         let place = match via {
@@ -114,7 +114,7 @@ impl OnLease {
             let Some(session) = held.session.as_mut() else {
                 return;
             };
-            let (started, tenant) = (clock::now(), Arc::clone(session.tenant()));
+            let (started, account) = (clock::now(), Arc::clone(session.account()));
             let (answer, usable, command) =
                 run(session, &operation, &mut work, !release_after, release_after, caller.peer());
             let state = session.taken.backend.watch().transaction();
@@ -136,7 +136,7 @@ impl OnLease {
                 }
                 error => error,
             };
-            count(&tenant, (&work, place), &answer, started);
+            count(&account, (&work, place), &answer, started);
             // Its end tells the reader that no more comes.
             drop(work);
             reply.send(answer);

@@ -12,7 +12,6 @@ use crate::pool::job::Job;
 use crate::pool::memory::Use;
 use crate::pool::registry::{Registry, Target};
 use crate::pool::requests::reply::Reply;
-use crate::pool::tenant::Tenant;
 use crate::pool::tools::Tools;
 use crate::pool::work::operation::Operation;
 use crate::pool::work::run::{count, run};
@@ -37,17 +36,17 @@ pub fn one_shot(
             Ok(session) => session,
             Err(error) => return drop(reply.send(Err(error))),
         };
-        let answers = session.tenant().room(Use::Answers, who.peer());
+        let answers = session.account().room(Use::Answers, who.peer());
         if let Err(error) = answers.check() {
             drop(reply.send(Err(error)));
-            return Arc::clone(session.tenant()).reset(session);
+            return session.reset();
         }
-        operation.belongs_to(session.tenant().id(), None);
+        operation.belongs_to(session.account().id(), None);
         who.run(operation.clone());
         // A reader's pace is not bounded otherwise: a lease has a lifetime.
         let _life =
             streamed.then(|| operation.cancel_after(MAX_LIFETIME, CancelCause::MaxLifetime));
-        let (started, tenant) = (clock::now(), Arc::clone(session.tenant()));
+        let (started, account) = (clock::now(), Arc::clone(session.account()));
         let (answer, usable, _) = run(&mut session, &operation, &mut work, true, true, who.peer());
         let state = session.taken.backend.watch().transaction();
         let answer = match answer {
@@ -60,14 +59,14 @@ pub fn one_shot(
             }
             error => error,
         };
-        count(&tenant, (&work, RunPlace::OneShot), &answer, started);
+        count(&account, (&work, RunPlace::OneShot), &answer, started);
         // Its end tells the reader that no more comes.
         drop(work);
         reply.send(answer);
         if usable {
-            tenant.reset(session);
+            session.reset();
         } else {
-            Tenant::discard(session, "lost");
+            session.discard("lost");
         }
     });
     // Held for as long as a reader likes, it counts as a lease does.

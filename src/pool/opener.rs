@@ -1,39 +1,60 @@
-//! Whether it is worth while to open a backend: a tenant's breaker, and the last
-//! words of its database.
+//! Whether it is worth while to open a backend: a breaker, and the last words of its
+//! database.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::core::breaker::{Breaker, Change, Phase, Settings, Ticket, Verdict};
-use crate::core::gate::GateState;
 use crate::core::ids::TenantId;
-use crate::core::quoted::Quoted;
-use crate::core::secs::Secs;
 use crate::error::{ConnectError, Error};
 use crate::lock::Leaf;
-use crate::logging;
-use crate::pool::tenant::Tenant;
 use crate::random;
+use crate::threads::bell::Bell;
 
-/// A tenant's breaker. It outlives a tenant that could not be opened (`registry`).
-pub(super) struct Opener(Leaf<Guarded>);
+/// The breaker of a database. It outlives a tenant that could not be opened (`registry`).
+pub(super) struct Opener {
+    guarded: Leaf<Guarded>,
+    /// Wakes the keeper, which probes.
+    keeper: Bell,
+}
 
 struct Guarded {
     breaker: Breaker,
     last: Option<(ConnectError, Instant)>,
 }
 
-impl Default for Opener {
-    fn default() -> Opener {
-        let breaker = Breaker::new(Settings::default());
-        Opener(Leaf::new(Guarded { breaker, last: None }))
-    }
+/// What an attempt has changed, for its tenant to act on.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turned {
+    /// Nothing.
+    No,
+    /// From now on nobody may open a backend.
+    Away,
+    /// Everybody may again, after so long.
+    Back(Duration),
+}
+
+/// One ticket of the breaker. Dropped unsettled, as when a connect panics, it
+/// counts as neither success nor failure.
+pub(super) struct Attempt {
+    opener: Arc<Opener>,
+    ticket: Option<Ticket>,
+    probe: bool,
 }
 
 impl Opener {
+    /// A closed breaker.
+    pub(super) fn new(keeper: &Bell) -> Arc<Opener> {
+        let breaker = Breaker::new(Settings::default());
+        let guarded = Leaf::new(Guarded { breaker, last: None });
+        Arc::new(Opener { guarded, keeper: keeper.clone() })
+    }
+
     fn guarded<T>(&self, look: impl FnOnce(&mut Guarded) -> T) -> T {
         // Whole between the calls of its own, which do not panic half-way.
-        look(&mut self.0.lock())
+        look(&mut self.guarded.lock())
     }
 
     /// Whether the database was away when it was last looked for.
@@ -53,7 +74,8 @@ impl Opener {
         open.then(|| self.error(tenant))
     }
 
-    fn error(&self, tenant: &TenantId) -> Error {
+    /// What to tell who would need a backend while the breaker is open.
+    pub(super) fn error(&self, tenant: &TenantId) -> Error {
         let now = clock::now();
         let (last, next) = self.guarded(|g| (g.last.clone(), g.breaker.next_probe()));
         // It opens with a failure, so there was one.
@@ -65,63 +87,36 @@ impl Opener {
             retry: next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now)),
         }
     }
-}
 
-/// One ticket of the breaker. Dropped unsettled, as when a connect panics, it
-/// counts as neither success nor failure.
-pub(super) struct Attempt<'a> {
-    tenant: &'a Tenant,
-    ticket: Option<Ticket>,
-    probe: bool,
-}
-
-impl Tenant {
-    fn guarded<T>(&self, look: impl FnOnce(&mut Guarded) -> T) -> T {
-        self.opener.guarded(look)
+    /// The last failure, in words.
+    pub(super) fn last_words(&self) -> String {
+        let last = self.guarded(|guarded| guarded.last.clone());
+        last.map_or_else(String::new, |(cause, _)| cause.to_string())
     }
 
-    /// The right to open a backend.
-    ///
-    /// # Errors
-    /// While the breaker is not closed. But nobody probes for a tenant that has yet
-    /// to be opened: there, whoever comes when a probe is due makes it.
-    pub(super) fn attempt(&self) -> Result<Attempt<'_>, Error> {
-        if let Some(ticket) = self.guarded(|guarded| guarded.breaker.try_open()) {
-            return Ok(Attempt { tenant: self, ticket: Some(ticket), probe: false });
-        }
-        let opening = self.gate().state() == GateState::Opening;
-        let probe = opening.then(|| self.probe_attempt(clock::now())).flatten();
-        probe.ok_or_else(|| self.breaker_open())
-    }
-
-    /// A tenant that was opened has its database: its breaker closes.
-    pub(super) fn close_breaker(&self) {
-        while let Some(probe) = self.probe_attempt(clock::now()) {
-            probe.settle(None);
-        }
-    }
-
-    /// The right to find out whether a backend can be opened, if it is time.
-    pub(super) fn probe_attempt(&self, now: Instant) -> Option<Attempt<'_>> {
-        let ticket = self.guarded(|guarded| guarded.breaker.try_probe(now))?;
-        Some(Attempt { tenant: self, ticket: Some(ticket), probe: true })
-    }
-
-    /// When it will be time.
+    /// When it will be time to find out whether the database is back.
     pub(super) fn next_probe(&self) -> Option<Instant> {
         self.guarded(|guarded| guarded.breaker.next_probe())
     }
 
     /// What the breaker does.
-    pub fn breaker(&self) -> Phase {
+    pub(super) fn phase(&self) -> Phase {
         self.guarded(|guarded| guarded.breaker.phase())
     }
 
-    fn breaker_open(&self) -> Error {
-        self.opener.error(&self.id)
+    /// The right to open a backend, while the breaker is closed.
+    pub(super) fn attempt(self: &Arc<Self>) -> Option<Attempt> {
+        let ticket = self.guarded(|guarded| guarded.breaker.try_open())?;
+        Some(Attempt { opener: Arc::clone(self), ticket: Some(ticket), probe: false })
     }
 
-    fn settle_attempt(&self, ticket: Ticket, verdict: Verdict, last: Option<ConnectError>) {
+    /// The right to find out whether a backend can be opened, if it is time.
+    pub(super) fn probe_attempt(self: &Arc<Self>, now: Instant) -> Option<Attempt> {
+        let ticket = self.guarded(|guarded| guarded.breaker.try_probe(now))?;
+        Some(Attempt { opener: Arc::clone(self), ticket: Some(ticket), probe: true })
+    }
+
+    fn settle(&self, ticket: Ticket, verdict: Verdict, last: Option<ConnectError>) -> Turned {
         let (now, jitter) = (clock::now(), random::chance() / 10.0);
         let (change, since) = self.guarded(|guarded| {
             if let Some(last) = last {
@@ -130,64 +125,38 @@ impl Tenant {
             let since = guarded.breaker.since();
             (guarded.breaker.settle(ticket, verdict, now, jitter), since)
         });
+        if let Some(next) = self.next_probe() {
+            self.keeper.due(next);
+        }
         match change {
-            Some(Change::Opened) => self.breaker_has_opened(),
+            None => Turned::No,
+            Some(Change::Opened) => Turned::Away,
             Some(Change::Closed) => {
                 let away = since.map(|since| now.saturating_duration_since(since));
-                if logging::admits("breaker_closed", Some(&self.id)) {
-                    let (id, away) = (&self.id, Secs(away.unwrap_or_default()));
-                    log::info!("event=breaker_closed tenant={id} open_for_s={away}");
-                }
+                Turned::Back(away.unwrap_or_default())
             }
-            None => {}
-        }
-        if change.is_some() {
-            self.context.keeper.due(now);
-            if !self.is_opening() {
-                self.tell_level();
-            }
-        }
-        if let Some(next) = self.next_probe() {
-            self.context.keeper.due(next);
-        }
-    }
-
-    /// Tells those who wait in vain.
-    fn breaker_has_opened(&self) {
-        if logging::admits("breaker_opened", Some(&self.id)) {
-            let last = self.guarded(|guarded| guarded.last.clone());
-            let error = last.map_or_else(String::new, |(cause, _)| cause.to_string());
-            let (id, server) = (&self.id, self.connect.servers());
-            let (server, error) = (Quoted(&server), Quoted(&error));
-            log::warn!("event=breaker_opened tenant={id} server={server} error={error}");
-        }
-        self.wake_all();
-        // Those whose turn comes are answered then. But where no backend is left
-        // that could come back, nobody's turn would be worth the wait.
-        if self.alive() == 0 {
-            self.turn_away(|| self.breaker_open());
         }
     }
 }
 
-impl Attempt<'_> {
+impl Attempt {
     /// Settles with what came of it: why it failed, and whether it was hurried.
-    pub(super) fn settle(mut self, failed: Option<(&ConnectError, bool)>) {
+    pub(super) fn settle(mut self, failed: Option<(&ConnectError, bool)>) -> Turned {
         let verdict = match failed {
             None => Verdict::Good,
             Some((cause, hurried)) => verdict(cause, hurried, self.probe),
         };
         let last = failed.map(|(cause, _)| cause.clone());
-        if let Some(ticket) = self.ticket.take() {
-            self.tenant.settle_attempt(ticket, verdict, last);
-        }
+        let ticket = self.ticket.take();
+        ticket.map_or(Turned::No, |ticket| self.opener.settle(ticket, verdict, last))
     }
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for Attempt {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.tenant.settle_attempt(ticket, Verdict::Neither, None);
+            // This verdict never changes what the breaker does.
+            let _ = self.opener.settle(ticket, Verdict::Neither, None);
         }
     }
 }

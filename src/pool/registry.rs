@@ -30,11 +30,9 @@ use crate::pool::identity::{Digests, Fingerprint};
 use crate::pool::job::Job;
 use crate::pool::listen::{Listening, Mailbox};
 use crate::pool::opener::Opener;
-use crate::pool::tenant::Tenant;
+use crate::pool::tenant::{Registrar, Tenant};
 use guesses::Guesses;
 use known::{Claim, Known};
-
-pub(super) use guesses::Acquainted;
 
 /// A lookup meets a tenant that has just closed at most so often before the
 /// request is answered as refused.
@@ -170,7 +168,7 @@ impl Registry {
     ) -> Result<Listening, Error> {
         for _ in 1..LOOKUPS {
             let tenant = self.tenant(target, by)?;
-            match tenant.listen(channels.clone(), Arc::clone(&mailbox), wait) {
+            match tenant.hub().listen(channels.clone(), Arc::clone(&mailbox), wait) {
                 // Whoever closed it may not have got to this yet.
                 Err(Error::Draining) => self.remove(&tenant),
                 other => return other,
@@ -204,7 +202,7 @@ impl Registry {
             self.may_compare(tenant, dsn, by)?;
         }
         let known = match found {
-            Some(tenant) if tenant.fingerprint() == fingerprint => tenant,
+            Some(tenant) if fingerprint_of(&tenant) == fingerprint => tenant,
             found => {
                 let identity = self.digests.identity(dsn, fingerprint)?;
                 self.another(found, &target.tenant, dsn, identity, by)?
@@ -212,7 +210,8 @@ impl Registry {
         };
         self.acquaint(&known, by);
         // Nobody has to stand behind a probe.
-        let refusal = known.is_opening().then(|| known.opener.refusal(known.id())).flatten();
+        let refusal =
+            known.is_opening().then(|| known.backends().opener.refusal(known.id())).flatten();
         refusal.map_or(Ok(known), Err)
     }
 
@@ -230,18 +229,12 @@ impl Registry {
         self.write().settle(tenant, limit)
     }
 
-    /// PostgreSQL takes the password of a tenant, whose role then has no connection
-    /// left. If it claims a name, whoever has that may be in its way.
-    pub(super) fn make_way(&self, tenant: &Tenant) {
-        let before = self.read().claimed_by(tenant).cloned();
-        before.into_iter().for_each(|before| before.make_way());
-    }
-
     /// Before a tenant goes that could not be opened.
     fn remember(&self, tenant: &Tenant) {
-        if tenant.is_opening() && tenant.opener.is_troubled() {
-            let key = (tenant.id().clone(), tenant.fingerprint());
-            self.away.lock().put(key, Arc::clone(&tenant.opener), clock::now());
+        let backends = tenant.backends();
+        if tenant.is_opening() && backends.opener.is_troubled() {
+            let key = (tenant.id().clone(), backends.origin.identity.dsn);
+            self.away.lock().put(key, Arc::clone(&backends.opener), clock::now());
         }
     }
 
@@ -283,4 +276,25 @@ impl Registry {
             tenant.close_all();
         }
     }
+}
+
+impl Registrar for Registry {
+    fn opened(&self, tenant: &Arc<Tenant>) -> bool {
+        self.has_opened(tenant)
+    }
+
+    fn crowded(&self, tenant: &Tenant) {
+        // If it claims a name, whoever has that may be in its way.
+        let before = self.read().claimed_by(tenant).cloned();
+        before.into_iter().for_each(|before| before.make_way());
+    }
+
+    fn gone(&self, tenant: &Tenant) {
+        self.remove(tenant);
+    }
+}
+
+/// What tells the DSN of a tenant from others.
+fn fingerprint_of(tenant: &Tenant) -> Fingerprint {
+    tenant.backends().origin.identity.dsn
 }

@@ -4,8 +4,8 @@
 //! by the reaper, so that it may change under any lock: callers who may try again are woken,
 //! and what is to give way is closed on a worker.
 
+mod neighbour;
 mod visit;
-mod yielding;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -22,11 +22,10 @@ use crate::core::servers::{
 use crate::error::ConnectError;
 use crate::lock::{Leaf, LeafGuard};
 use crate::logging;
-use crate::pool::tenant::Tenant;
 use crate::threads::alarms::Alarms;
 
+pub(super) use neighbour::{Neighbour, GAVE_WAY};
 pub(super) use visit::{Visit, Wants};
-pub(super) use yielding::GAVE_WAY;
 
 /// A tenant whose requests have waited for room for so long says so.
 const STARVING_AFTER: Duration = Duration::from_secs(1);
@@ -42,7 +41,7 @@ pub struct Servers(Arc<Shared>);
 struct Shared {
     /// Who sits where, and who waits.
     book: Leaf<Book<SocketAddr>>,
-    owners: Leaf<HashMap<OwnerId, Weak<Tenant>>>,
+    owners: Leaf<HashMap<OwnerId, Weak<dyn Neighbour>>>,
     /// Why tenants got no connection of late.
     starved: Leaf<ExpiringMap<TenantId, (String, u64)>>,
     next: AtomicU64,
@@ -102,11 +101,11 @@ impl Servers {
     }
 
     /// From now on the tenant can be found by its name.
-    pub(super) fn register(&self, tenant: &Arc<Tenant>) {
-        self.0.owners.lock().insert(tenant.owner.id, Arc::downgrade(tenant));
+    pub(super) fn register(&self, owner: &Owner, tenant: Weak<dyn Neighbour>) {
+        self.0.owners.lock().insert(owner.id, tenant);
     }
 
-    fn find(&self, owner: OwnerId) -> Option<Arc<Tenant>> {
+    fn find(&self, owner: OwnerId) -> Option<Arc<dyn Neighbour>> {
         self.0.owners.lock().get(&owner).and_then(Weak::upgrade)
     }
 
@@ -207,19 +206,29 @@ impl Servers {
     pub fn look(&self, now: Instant) -> Option<Instant> {
         let (due, mut next) = self.book().look(now);
         for (at, owners) in due {
-            let tenants: Vec<Arc<Tenant>> =
-                owners.into_iter().filter_map(|owner| self.find(owner)).collect();
+            let tenants: Vec<Arc<dyn Neighbour>> =
+                owners.iter().filter_map(|owner| self.find(*owner)).collect();
             match tenants.iter().find(|tenant| tenant.has_room_to_look()) {
-                Some(tenant) => tenant.look(),
+                Some(tenant) => Arc::clone(tenant).look(),
                 // As many are open as may be: one goes, and the look is made in its place.
                 None => {
-                    tenants.first().into_iter().for_each(|tenant| tenant.give_one_up(at));
+                    self.give_one_up(&owners, at);
                     self.book().look_soon(at, now);
                     next = next.min(Some(now + LOOK_AGAIN));
                 }
             }
         }
         next
+    }
+
+    /// The first of these tenants that is there closes a backend that rests at this server.
+    fn give_one_up(&self, owners: &[OwnerId], at: SocketAddr) {
+        let first = owners.iter().find_map(|owner| Some((*owner, self.find(*owner)?)));
+        let Some((owner, tenant)) = first else { return };
+        let seat = self.book().rested_longest(owner, at);
+        if let Some(seat) = seat {
+            tenant.give_way(seat);
+        }
     }
 
     /// A server has no room for the connection of this seat. Returns the place in line.

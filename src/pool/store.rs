@@ -6,7 +6,6 @@
 //! nothing and open one too many. So taking, bringing in and putting back happen
 //! under one lock, and bringing in first lifts out whatever is idle.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use scheduled_thread_pool::ScheduledThreadPool;
 use crate::backend::session::Backend;
 use crate::core::servers::SeatId;
 use crate::pool::manager::{Manager, Slot, Stash};
+use crate::pool::open_backends::{OpenBackends, OpenCount};
 use crate::pool::servers::{Seat, Servers};
 
 /// A backend checked out of the pool.
@@ -30,33 +30,31 @@ pub struct Store {
     /// Guards the order of taking, bringing in and putting back. No I/O happens
     /// under it: r2d2's thread only moves a value that is ready.
     books: Mutex<()>,
-    open: Arc<AtomicUsize>,
+    /// The tenant's backends in all of its pools.
+    open: OpenBackends,
     /// Told under the books what rests, so that it knows neither more nor less.
     servers: Servers,
 }
 
-/// Counts one backend as open, from before the connect until it is closed.
-pub struct OpenCount(Arc<AtomicUsize>);
-
-/// How many backends are open.
-pub struct OpenNumber(Arc<AtomicUsize>);
-
-impl OpenNumber {
-    /// Now.
-    pub fn get(&self) -> usize {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-impl Drop for OpenCount {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
+/// What is there for a permit.
+#[expect(clippy::large_enum_variant, reason = "a box would cost each request an allocation")]
+pub enum Share {
+    /// An idle backend.
+    Idle(Taken),
+    /// None is idle, and one may be opened.
+    Open(OpenCount),
+    /// None is idle, and as many are open as may be: some of them are being closed.
+    Full,
 }
 
 impl Store {
-    /// An empty store for at most `max` backends.
-    pub fn new(max: usize, threads: &Arc<ScheduledThreadPool>, servers: &Servers) -> Store {
+    /// An empty store for at most `max` backends, which count in `open`.
+    pub fn new(
+        max: usize,
+        threads: &Arc<ScheduledThreadPool>,
+        servers: &Servers,
+        open: &OpenBackends,
+    ) -> Store {
         let stash = Stash::default();
         let pool = r2d2::Pool::builder()
             .max_size(u32::try_from(max).unwrap_or(u32::MAX))
@@ -68,8 +66,8 @@ impl Store {
             .connection_timeout(TAKE_IN_LIMIT)
             .thread_pool(Arc::clone(threads))
             .build_unchecked(Manager::new(Arc::clone(&stash)));
-        let servers = servers.clone();
-        Store { pool, stash, books: Mutex::new(()), open: Arc::default(), servers }
+        let (servers, open) = (servers.clone(), open.clone());
+        Store { pool, stash, books: Mutex::new(()), open, servers }
     }
 
     fn books(&self) -> MutexGuard<'_, ()> {
@@ -78,11 +76,11 @@ impl Store {
 
     /// Takes an idle backend or, if there is none, counts the one that is to be
     /// opened instead, in the same breath: nobody else can count on its room.
-    pub fn take_or_reserve(&self) -> Result<Taken, OpenCount> {
+    pub fn take_or_reserve(&self) -> Share {
         let _books = self.books();
         match self.pool.try_get() {
-            Some(taken) => Ok(self.taken(taken)),
-            None => Err(self.reserve()),
+            Some(taken) => Share::Idle(self.taken(taken)),
+            None => self.open.reserve(usize::MAX).map_or(Share::Full, Share::Open),
         }
     }
 
@@ -98,16 +96,10 @@ impl Store {
         taken
     }
 
-    /// Counts a backend that is about to be opened.
-    fn reserve(&self) -> OpenCount {
-        self.open.fetch_add(1, Ordering::AcqRel);
-        OpenCount(Arc::clone(&self.open))
-    }
-
-    /// The same, if fewer than `limit` are open.
+    /// Counts a backend that is about to be opened, if fewer than `limit` are open.
     pub fn reserve_below(&self, limit: usize) -> Option<OpenCount> {
         let _books = self.books();
-        (self.open() < limit).then(|| self.reserve())
+        self.open.reserve(limit)
     }
 
     /// Brings in a backend that was just opened and takes it out again. `None`:
@@ -130,7 +122,7 @@ impl Store {
             generation: 0,
             close_gracefully: false,
             seat: seat.as_ref().map(|seat| seat.id),
-            open: Some(Box::new((count, seat))),
+            open: (count, seat),
         });
         let taken = self.pool.get_timeout(TAKE_IN_LIMIT).ok();
         if taken.is_none() {
@@ -189,15 +181,5 @@ impl Store {
     /// Backends at rest.
     pub fn idle(&self) -> usize {
         self.pool.state().idle_connections as usize
-    }
-
-    /// Backends open, being opened or being closed.
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Acquire)
-    }
-
-    /// Their number, also after this is gone.
-    pub fn open_number(&self) -> OpenNumber {
-        OpenNumber(Arc::clone(&self.open))
     }
 }

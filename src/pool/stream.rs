@@ -11,15 +11,15 @@ use futures_channel::oneshot;
 use crate::core::ids::ConnectionId;
 use crate::core::lease_table::{EndReason, Tombstone, Via, View};
 use crate::error::{CancelCause, Error};
+use crate::pool::account::Account;
 use crate::pool::ask::Ask;
-use crate::pool::job::Session;
 use crate::pool::leases::{Leases, Release};
-use crate::pool::tenant::Tenant;
+use crate::pool::session::Session;
 
 /// The stream's side of its lease. Dropped, it ends the lease as lost.
 pub struct Attached {
     leases: Arc<Leases>,
-    tenant: Arc<Tenant>,
+    account: Arc<Account>,
     id: ConnectionId,
     view: View,
     ending: oneshot::Receiver<Tombstone>,
@@ -36,16 +36,16 @@ impl Leases {
         let (tell, ending) = oneshot::channel();
         // Before the lease is there, so that no end of it is missed.
         self.streams.lock().insert(facts.fencing_token, tell);
-        let tenant = Arc::clone(session.tenant());
+        let account = Arc::clone(session.account());
         let view = self.enter(&id, facts, session, &ask);
-        Ok(Attached { leases: Arc::clone(self), tenant, id, view, ending, ended: None })
+        Ok(Attached { leases: Arc::clone(self), account, id, view, ending, ended: None })
     }
 }
 
 impl Attached {
     /// Whose lease it is.
-    pub fn tenant(&self) -> &Arc<Tenant> {
-        &self.tenant
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// The lease's secret name.

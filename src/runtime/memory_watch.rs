@@ -40,7 +40,7 @@ impl RefusalLog {
             let refused = Use::ALL.iter().map(|one| memory.refused(*one, level)).sum();
             let Some(fresh) = line.due(refused, now) else { continue };
             let tenants = service.registry.all();
-            let tenant = tenants.iter().max_by_key(|tenant| tenant.memory().used());
+            let tenant = tenants.iter().max_by_key(|tenant| tenant.account().memory().used());
             let peer = service.context().peers.greatest();
             let uses = Use::ALL.iter();
             let uses = uses.map(|one| format!("{}={}", one.as_str(), memory.of(*one).used()));
@@ -52,7 +52,7 @@ impl RefusalLog {
                 memory.total().used(),
                 memory.total().limit(),
                 tenant.map_or("none", |tenant| tenant.id().as_str()),
-                tenant.map_or(0, |tenant| tenant.memory().used()),
+                tenant.map_or(0, |tenant| tenant.account().memory().used()),
                 peer.as_ref().map_or("none", |peer| peer.address()),
                 peer.as_ref().map_or(0, |peer| peer.memory().used()),
             );

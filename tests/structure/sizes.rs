@@ -10,13 +10,10 @@ const FUNCTION_MAX: usize = 60;
 
 /// Files that are longer, each with the reason.
 const LONG_FILES: &[(&str, &str)] = &[
-    ("pool/backends.rs", "to be taken apart"),
     ("pool/leases.rs", "to be taken apart"),
     ("pool/listen.rs", "to be taken apart"),
     ("pool/work/operation.rs", "to be taken apart"),
     ("pool/work/progress.rs", "to be taken apart"),
-    ("pool/tenant.rs", "to be taken apart"),
-    ("pool/turn.rs", "to be taken apart"),
 ];
 
 /// Functions that are longer, each with the reason.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use super::server::Server;
 use super::{OwnerId, SeatId, Servers, State};
 use crate::core::backoff;
 
@@ -191,15 +190,5 @@ impl Line {
             }
         }
         called
-    }
-}
-
-impl Server {
-    /// Picks the next idle connection to close.
-    fn go(&mut self) -> Option<(OwnerId, (Instant, SeatId))> {
-        let (owner, seat) = self.next_to_go()?;
-        self.unrest(owner, seat.1, State::Resting(seat.0));
-        self.leaving += 1;
-        Some((owner, seat))
     }
 }

@@ -101,13 +101,21 @@ impl Server {
     }
 
     /// The longest idle connection of the tenant that has the most.
-    pub(super) fn next_to_go(&self) -> Option<(OwnerId, (Instant, SeatId))> {
+    fn next_to_go(&self) -> Option<(OwnerId, (Instant, SeatId))> {
         let first = |(owner, seats): (&OwnerId, &BTreeSet<(Instant, SeatId)>)| {
             Some((seats.len(), *owner, *seats.first()?))
         };
         let most = self.resting.iter().filter_map(first);
         let most = most.max_by_key(|(count, _, first)| (*count, Reverse(*first)))?;
         Some((most.1, most.2))
+    }
+
+    /// Picks the next idle connection to close.
+    pub(super) fn go(&mut self) -> Option<(OwnerId, (Instant, SeatId))> {
+        let (owner, seat) = self.next_to_go()?;
+        self.unrest(owner, seat.1, State::Resting(seat.0));
+        self.leaving += 1;
+        Some((owner, seat))
     }
 
     pub(super) fn unrest(&mut self, owner: OwnerId, seat: SeatId, state: State) {

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{settle, Phase};
+use super::{Hub, Phase};
 use crate::backend::listen::Heard;
 use crate::backend::session::RunError;
 use crate::clock;
 use crate::core::channels::{Change, Hearing};
 use crate::error::{Error, Work};
 use crate::logging;
-use crate::pool::job::Session;
-use crate::pool::tenant::Tenant;
+use crate::pool::session::Session;
 
 /// After so long without a word the connection is asked for one.
 const SILENCE: Duration = Duration::from_secs(25);
@@ -27,38 +26,38 @@ enum Next {
 /// The listening worker and its session. However it leaves without an end, as in a
 /// panic, the session is lost.
 struct Post {
-    tenant: Arc<Tenant>,
+    hub: Arc<Hub>,
     session: Option<Session>,
 }
 
 impl Drop for Post {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
-            self.tenant.lose_listener(session);
+            self.hub.lose_listener(session);
         }
     }
 }
 
-impl Tenant {
+impl Hub {
     /// Listens with this session until nobody listens any more, or it is lost.
     pub(super) fn stand(self: &Arc<Self>, session: Session) {
-        let mut state = self.hub.state.lock();
+        let mut state = self.state.lock();
         let asked = match &state.phase {
             Phase::Asked(asked) if !state.closed => Arc::clone(asked),
             _ => {
                 drop(state);
                 // All have left meanwhile.
-                return settle(session);
+                return session.reset();
             }
         };
         state.phase = Phase::Running(Arc::clone(session.taken.backend.watch()));
         drop(state);
         // Whoever asked may still wait, if this is the session of an earlier one.
         asked.leave();
-        let mut post = Post { tenant: Arc::clone(self), session: Some(session) };
+        let mut post = Post { hub: Arc::clone(self), session: Some(session) };
         let ended = post.session.as_mut().is_some_and(|session| self.attend(session));
         if let Some(session) = post.session.take_if(|_| ended) {
-            settle(session);
+            session.reset();
         }
     }
 
@@ -66,7 +65,7 @@ impl Tenant {
     fn attend(&self, session: &mut Session) -> bool {
         // Whoever comes or goes leaves a nudge.
         let mut nudged = true;
-        let stall = self.context.config.limits.stall_timeout;
+        let stall = self.account.context().config.limits.stall_timeout;
         // When to look for listeners that take nothing; none is behind before then.
         let mut look = None;
         loop {
@@ -91,7 +90,7 @@ impl Tenant {
                 Ok(Heard::Nudge) => true,
                 Ok(Heard::Nothing) => {
                     let backend = &mut *session.taken.backend;
-                    if !self.bounded(backend, |backend| backend.check()) {
+                    if !session.backends.bounded(backend, |backend| backend.check()) {
                         return false;
                     }
                     false
@@ -103,7 +102,7 @@ impl Tenant {
 
     /// Another session is asked for after a pause, if anybody is left.
     fn lose_listener(self: &Arc<Self>, session: Session) {
-        let mut state = self.hub.state.lock();
+        let mut state = self.state.lock();
         state.channels.lost();
         let before = std::mem::take(&mut state.phase);
         state.lost_at.get_or_insert(clock::now());
@@ -111,18 +110,18 @@ impl Tenant {
         drop(state);
         drop(before);
         let pid = session.taken.backend.pid();
-        if let Some(repeated) = logging::admits_state("listener_lost", self.id(), "") {
+        if let Some(repeated) = logging::admits_state("listener_lost", self.account.id(), "") {
             log::warn!(
                 "event=listener_lost tenant={} pid={pid} listeners={listeners}{repeated}",
-                self.id()
+                self.account.id()
             );
         }
-        Tenant::discard(session, "lost");
+        session.discard("lost");
         self.ask_again();
     }
 
     fn next_change(&self) -> Next {
-        let mut state = self.hub.state.lock();
+        let mut state = self.state.lock();
         if state.members.is_empty() {
             // In the same breath: whoever comes now asks for a session anew.
             let before = std::mem::take(&mut state.phase);
@@ -140,7 +139,7 @@ impl Tenant {
     fn change(&self, session: &mut Session, change: &Change) -> bool {
         let mut outcome = Ok(());
         if !change.is_empty() {
-            self.bounded(&mut *session.taken.backend, |backend| {
+            session.backends.bounded(&mut *session.taken.backend, |backend| {
                 outcome = backend.listen(change);
                 outcome.is_ok()
             });
@@ -148,14 +147,14 @@ impl Tenant {
         if let Err(error) = outcome {
             let RunError::Fault(fault) = error else { return false };
             // As on a standby. Who hears its channels already goes on.
-            let told = self.hub.state.lock().channels.waiting(false);
+            let told = self.state.lock().channels.waiting(false);
             let work = Work::NOT_STARTED;
             for id in &told {
-                self.hub.fail(*id, Error::Sql { fault: fault.clone(), work });
+                self.fail(*id, Error::Sql { fault: fault.clone(), work });
             }
             return !told.is_empty();
         }
-        let mut state = self.hub.state.lock();
+        let mut state = self.state.lock();
         let told = state.channels.changed(change);
         let lost_at = state.lost_at.take();
         state.attempts = 0;

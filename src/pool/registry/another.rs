@@ -19,13 +19,11 @@ use super::known::Claim;
 use super::{room, Registry};
 use crate::config::dsn::Dsn;
 use crate::core::callers::CallerId;
-use crate::core::gate::Gate;
 use crate::core::ids::TenantId;
 use crate::core::quoted::Quoted;
 use crate::error::Error;
 use crate::logging;
 use crate::pool::identity::{Difference, Identity};
-use crate::pool::job::Job;
 use crate::pool::tenant::Tenant;
 
 impl Registry {
@@ -40,40 +38,41 @@ impl Registry {
     ) -> Result<Arc<Tenant>, Error> {
         let known = match found {
             // Its DSN has led nowhere so far: another may be the right one.
-            Some(tenant) if tenant.is_in_vain() && !tenant.has_another_password(identity) => {
+            Some(tenant) if tenant.is_in_vain() && !has_another_password(&tenant, identity) => {
                 self.remove(&tenant);
-                tenant.displace(dsn);
+                tenant.end(mismatch(&tenant, dsn));
                 self.register(id, dsn, identity, by)?
             }
             Some(tenant) => tenant,
             None => self.register(id, dsn, identity, by)?,
         };
-        let claims = known.has_another_password(identity)
-            || known.has_other_servers(identity) && !known.is_in_use();
+        let claims = has_another_password(&known, identity)
+            || has_other_servers(&known, identity) && !known.is_in_use();
         let known = match claims {
             true => self.claim(id, dsn, identity, by)?,
             false => known,
         };
-        match known.identity().against(&identity) {
+        match known.backends().origin.identity.against(&identity) {
             Difference::None => return Ok(known),
             // With the right password it might have taken over.
             Difference::Both => self.guesses.another(id, by),
             Difference::Password | Difference::Servers | Difference::More => {}
         }
-        Err(known.mismatch(dsn))
+        Err(mismatch(&known, dsn))
     }
 
     /// Whoever has the name that this one claims with other servers closes, if nobody uses
     /// it. Looked at and closed in one step; the name changes hands after it.
     pub(super) fn clear_the_way(&self, tenant: &Tenant) {
         let before = self.read().claimed_by(tenant).cloned();
-        let moved = before.filter(|before| before.has_other_servers(tenant.identity()));
-        moved.into_iter().for_each(|before| before.stand_down(&tenant.dsn));
+        let wanted = &tenant.backends().origin;
+        let moved = before.filter(|before| has_other_servers(before, wanted.identity));
+        moved.into_iter().for_each(|before| before.stand_down(mismatch(&before, &wanted.dsn)));
     }
 
     /// A tenant has its first backend. False: it claims a name and does not get it, or
     /// there is no room for its connections.
-    pub(in crate::pool) fn opened(&self, tenant: &Arc<Tenant>) -> bool {
+    pub(super) fn has_opened(&self, tenant: &Arc<Tenant>) -> bool {
         let claim = self.settle(tenant);
         if let Claim::Full { used, limit } = claim {
             self.give_up(tenant, room::no_room(used, limit));
@@ -81,7 +80,7 @@ impl Registry {
         }
         if tenant.stop_opening() {
             self.opening.fetch_sub(1, Ordering::AcqRel);
-            self.away.lock().remove(&(tenant.id().clone(), tenant.fingerprint()));
+            self.away.lock().remove(&(tenant.id().clone(), tenant.backends().origin.identity.dsn));
         }
         match claim {
             Claim::Good(before) => {
@@ -89,12 +88,12 @@ impl Registry {
                 if before.stop_opening() {
                     self.opening.fetch_sub(1, Ordering::AcqRel);
                 }
-                before.displace(&tenant.dsn);
+                before.end(mismatch(&before, &tenant.backends().origin.dsn));
                 true
             }
             Claim::Bad => {
-                let named = self.find(tenant.id());
-                tenant.displace(named.as_ref().map_or(&tenant.dsn, |named| &named.dsn));
+                let named = self.find(tenant.id()).unwrap_or_else(|| Arc::clone(tenant));
+                tenant.end(mismatch(tenant, &named.backends().origin.dsn));
                 false
             }
             Claim::None | Claim::Full { .. } => true,
@@ -103,17 +102,19 @@ impl Registry {
 
     fn tell_change(&self, before: &Tenant, after: &Tenant) {
         let id = after.id();
-        if before.identity().against(&after.identity()) == Difference::Servers {
+        let (old, new) = (before.backends(), after.backends());
+        let (old, new) = (&old.origin, &new.origin);
+        if old.identity.against(&new.identity) == Difference::Servers {
             // Who still has the old DSN moves it back, so somebody should look.
             if logging::admits("servers_changed", Some(id)) {
-                let (from, to) = (before.connect.servers(), after.connect.servers());
+                let (from, to) = (old.connect.servers(), new.connect.servers());
                 log::warn!(
                     "event=servers_changed tenant={id} from={} to={} database={} user={} peer={}",
                     Quoted(&from),
                     Quoted(&to),
-                    Quoted(&after.dsn.dbname),
-                    Quoted(&after.dsn.user),
-                    after.brought_by().as_str(),
+                    Quoted(&new.dsn.dbname),
+                    Quoted(&new.dsn.user),
+                    new.brought_by.as_str(),
                 );
             }
             return;
@@ -125,61 +126,23 @@ impl Registry {
     }
 }
 
-impl Tenant {
-    /// True if its DSN differs from this one in its password only, and PostgreSQL may
-    /// say which is right: where it let this tenant in without one, any would do.
-    pub(super) fn has_another_password(&self, other: Identity) -> bool {
-        let differs = self.identity().against(&other) == Difference::Password;
-        differs && (self.is_opening() || self.was_asked())
-    }
+/// True if the tenant's DSN differs from this one in its password only, and PostgreSQL may
+/// say which is right: where it let this tenant in without one, any would do.
+pub(super) fn has_another_password(tenant: &Tenant, other: Identity) -> bool {
+    let origin = &tenant.backends().origin;
+    let differs = origin.identity.against(&other) == Difference::Password;
+    differs && (tenant.is_opening() || origin.was_asked())
+}
 
-    /// True if its DSN differs from this one in its servers only, and PostgreSQL has
-    /// asked for the password: whoever brings it is no stranger.
-    fn has_other_servers(&self, other: Identity) -> bool {
-        let differs = self.identity().against(&other) == Difference::Servers;
-        differs && !self.is_opening() && self.was_asked()
-    }
+/// True if the tenant's DSN differs from this one in its servers only, and PostgreSQL has
+/// asked for the password: whoever brings it is no stranger.
+fn has_other_servers(tenant: &Tenant, other: Identity) -> bool {
+    let origin = &tenant.backends().origin;
+    let differs = origin.identity.against(&other) == Difference::Servers;
+    differs && !tenant.is_opening() && origin.was_asked()
+}
 
-    /// True while there is a lease, a one-shot, a waiter or a listener.
-    fn is_in_use(&self) -> bool {
-        !self.hub.is_empty() || self.works(&self.gate())
-    }
-
-    /// True if more permits are out than for what the service does with the pool.
-    fn works(&self, gate: &Gate<Job>) -> bool {
-        let numbers = &self.numbers;
-        let own = [&numbers.upkeep, &numbers.returning, &numbers.resetting];
-        let own: usize = own.iter().map(|number| number.load(Ordering::Relaxed)).sum();
-        gate.waiting() > 0 || gate.used() > own
-    }
-
-    /// Closes in favour of this DSN, unless it is in use.
-    fn stand_down(self: &Arc<Self>, other: &Dsn) {
-        if !self.hub.is_empty() {
-            return;
-        }
-        let mut gate = self.gate();
-        if self.works(&gate) {
-            return;
-        }
-        // Closed in the same breath. Nobody waits, so nothing comes out.
-        let waiting = gate.close();
-        drop(gate);
-        drop(waiting);
-        self.displace(other);
-    }
-
-    /// This DSN takes its name. Whoever wants its own is told; leases go on.
-    fn displace(self: &Arc<Self>, other: &Dsn) {
-        self.end(self.mismatch(other));
-    }
-
-    /// What to tell who brings this DSN, which is not its own.
-    fn mismatch(&self, other: &Dsn) -> Error {
-        let mut keys = self.dsn.differing(other);
-        if keys.is_empty() {
-            keys.push("password".to_owned());
-        }
-        Error::DsnMismatch { tenant: self.id().clone(), keys }
-    }
+/// What to tell who brings this DSN, which is not the tenant's own.
+fn mismatch(tenant: &Tenant, other: &Dsn) -> Error {
+    tenant.backends().origin.mismatch(tenant.id(), other)
 }

@@ -1,9 +1,10 @@
 //! How a tenant comes in: by a name that is free, or by one that it claims.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use super::another::has_another_password;
 use super::known::{Known, CLAIMANTS_MAX, CLAIMANTS_PER_CALLER};
-use super::Registry;
+use super::{fingerprint_of, Registry};
 use crate::backend::connect::PgConnect;
 use crate::backend::logins::Tries;
 use crate::clock;
@@ -12,8 +13,10 @@ use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::lookup_slots::Asker;
 use crate::error::Error;
+use crate::pool::backends::Origin;
 use crate::pool::identity::Identity;
-use crate::pool::tenant::{Registration, Tenant};
+use crate::pool::opener::Opener;
+use crate::pool::tenant::{Registrar, Tenant};
 
 impl Registry {
     /// A tenant in state Opening, which nobody knows yet.
@@ -34,7 +37,8 @@ impl Registry {
             ));
         }
         let key = (id.clone(), identity.dsn);
-        let opener = self.away.lock().find(&key, clock::now()).cloned().unwrap_or_default();
+        let known = self.away.lock().find(&key, clock::now()).cloned();
+        let opener = known.unwrap_or_else(|| Opener::new(&self.context.keeper));
         if let Some(refusal) = opener.refusal(id) {
             return Err(refusal);
         }
@@ -47,14 +51,9 @@ impl Registry {
         let shown = Dsn { password: None, ..dsn.clone() };
         let (dsn, tls, cache) = (dsn.clone(), self.tls.clone(), settings.statement_cache);
         let connect = PgConnect::new(dsn, tries, asker, name, tls, cert_dir, cache);
-        let (id, brought_by) = (id.clone(), by.clone());
-        Ok(Tenant::new(
-            Registration { id, settings, identity, dsn: shown, brought_by },
-            Box::new(connect),
-            opener,
-            &self.context,
-            Arc::downgrade(self),
-        ))
+        let origin = Origin::new(identity, shown, by.clone(), Box::new(connect));
+        let registrar = Arc::downgrade(self) as Weak<dyn Registrar>;
+        Ok(Tenant::new(id.clone(), settings, origin, opener, &self.context, registrar))
     }
 
     /// Inserts a tenant in state Opening, unless somebody else just has.
@@ -66,7 +65,7 @@ impl Registry {
         by: &CallerId,
     ) -> Result<Arc<Tenant>, Error> {
         let fresh = self.make(id, dsn, identity, by)?;
-        self.expect_room(by, fresh.settings().max_connections)?;
+        self.expect_room(by, fresh.backends().settings.max_connections)?;
         self.make_room_to_open(by);
         let mut known = self.write();
         // Somebody may just have been waiting for the name with this very DSN.
@@ -96,19 +95,19 @@ impl Registry {
         let fresh = self.make(id, dsn, identity, by)?;
         self.make_room_to_open(by);
         let mut known = self.write();
-        let same = known.find(id).filter(|named| named.fingerprint() == identity.dsn);
+        let same = known.find(id).filter(|named| fingerprint_of(named) == identity.dsn);
         if let Some(same) = same.or(known.find_like(&fresh)) {
             return Ok(Arc::clone(same));
         }
         let Some(named) = known.find(id) else {
             return self.name(&mut known, fresh);
         };
-        if named.has_another_password(identity) {
+        if has_another_password(named, identity) {
             self.guesses.another(id, by);
         }
         // Together they have about twice what the tenant may have.
-        let (before, limit) = (known.open_before(id), fresh.settings().max_connections);
-        let open = named.store.open();
+        let (before, limit) = (known.open_before(id), fresh.backends().settings.max_connections);
+        let open = named.account.open.now();
         if before > 0 && before + open > limit {
             let what =
                 "connections of one tenant that were opened with earlier passwords or servers";

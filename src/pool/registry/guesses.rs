@@ -7,13 +7,10 @@
 //! request a second, in turns; but for the client connections that had shown the right
 //! one before.
 
-use std::time::Duration;
-
 use super::Registry;
 use crate::clock;
 use crate::config::dsn::Dsn;
 use crate::core::callers::CallerId;
-use crate::core::expiring_map::ExpiringMap;
 use crate::core::ids::TenantId;
 use crate::core::logins::Logins;
 use crate::error::{ConnectError, Error};
@@ -25,11 +22,6 @@ type Place = (TenantId, Box<str>);
 
 /// Places with guesses of late, of some 300 bytes each.
 const PLACES_MAX: usize = 4096;
-/// So many client connections of a tenant are known, and each for so long after it
-/// showed the password last: its address may be another's by then.
-const KNOWN_MAX: usize = 1000;
-const KNOWN_FOR: Duration = Duration::from_secs(600);
-
 /// The guesses at the passwords of all tenants.
 pub(super) struct Guesses(Leaf<Logins<Place>>);
 
@@ -55,21 +47,6 @@ fn place(tenant: &TenantId, by: &CallerId) -> Place {
     (tenant.clone(), by.host().into())
 }
 
-/// The client connections that have shown a tenant's password.
-pub(in crate::pool) struct Acquainted(Leaf<ExpiringMap<CallerId, ()>>);
-
-impl Default for Acquainted {
-    fn default() -> Acquainted {
-        Acquainted(Leaf::new(ExpiringMap::new(KNOWN_MAX, KNOWN_FOR)))
-    }
-}
-
-impl Acquainted {
-    fn knows(&self, by: &CallerId) -> bool {
-        self.0.lock().find(by, clock::now()).is_some()
-    }
-}
-
 impl Registry {
     /// Whether a request of `by` may be compared with the DSN of a tenant.
     ///
@@ -82,7 +59,7 @@ impl Registry {
         by: &CallerId,
     ) -> Result<(), Error> {
         // Before PostgreSQL has let it in, its own password may be wrong.
-        if tenant.is_opening() || tenant.acquainted.knows(by) {
+        if tenant.is_opening() || tenant.backends().origin.acquainted.knows(by) {
             return Ok(());
         }
         let entered = self.guesses.0.lock().enter(&place(tenant.id(), by), by, clock::now());
@@ -100,9 +77,9 @@ impl Registry {
     /// `by` has brought the DSN of a tenant. If that has yet to be opened, and its
     /// password is wrong, it goes, with those whom it knows.
     pub(super) fn acquaint(&self, tenant: &Tenant, by: &CallerId) {
-        if !tenant.is_opening() && !tenant.acquainted.knows(by) {
+        if !tenant.is_opening() && !tenant.backends().origin.acquainted.knows(by) {
             self.guesses.0.lock().let_in(&place(tenant.id(), by), by);
         }
-        tenant.acquainted.0.lock().put(by.clone(), (), clock::now());
+        tenant.backends().origin.acquainted.note(by);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::pool::identity::{Difference, Fingerprint};
-use crate::pool::store::OpenNumber;
+use crate::pool::open_backends::OpenBackends;
 use crate::pool::tenant::Tenant;
 
 /// Claimants of one name at once, and of them those that one client connection brought:
@@ -26,7 +26,7 @@ pub(super) struct Known {
     /// Whoever gets a connection takes the name.
     claimants: HashMap<(TenantId, Fingerprint), Arc<Tenant>>,
     /// The connections of those who had a name, as long as there are any.
-    former: HashMap<TenantId, Vec<OpenNumber>>,
+    former: HashMap<TenantId, Vec<OpenBackends>>,
 }
 
 /// What becomes of a claim.
@@ -47,7 +47,7 @@ pub(super) enum Claim {
 }
 
 fn claim_of(tenant: &Tenant) -> (TenantId, Fingerprint) {
-    (tenant.id().clone(), tenant.fingerprint())
+    (tenant.id().clone(), tenant.backends().origin.identity.dsn)
 }
 
 impl Known {
@@ -74,7 +74,7 @@ impl Known {
     /// How many would take this name over, and how many of them `by` has brought.
     pub(super) fn claimants(&self, id: &TenantId, by: &CallerId) -> (usize, usize) {
         let here = || self.claimants.values().filter(|one| one.id() == id);
-        (here().count(), here().filter(|one| one.brought_by() == by).count())
+        (here().count(), here().filter(|one| one.backends().origin.brought_by == *by).count())
     }
 
     /// Gives a tenant its name, which nobody has.
@@ -107,8 +107,9 @@ impl Known {
             }
             return claim;
         };
-        let good = match before.identity().against(&tenant.identity()) {
-            Difference::Password => tenant.was_asked(),
+        let (old, new) = (before.backends(), tenant.backends());
+        let good = match old.origin.identity.against(&new.origin.identity) {
+            Difference::Password => new.origin.was_asked(),
             Difference::Servers => before.has_ended(),
             Difference::None | Difference::Both | Difference::More => false,
         };
@@ -122,15 +123,15 @@ impl Known {
         }
         self.remove_claim(tenant);
         let former = self.former.entry(before.id().clone()).or_default();
-        former.retain(|former| former.get() > 0);
-        former.push(before.store.open_number());
+        former.retain(|former| former.now() > 0);
+        former.push(before.account.open.clone());
         self.name(tenant);
         Claim::Good(before)
     }
 
     /// Reserves its backends, in place of those of whoever has its name.
     fn reserve(&mut self, tenant: &Tenant, limit: usize) -> Claim {
-        let max = tenant.settings().max_connections;
+        let max = tenant.backends().settings.max_connections;
         let before = self.reserved.get(tenant.id()).copied().unwrap_or(0);
         let used = self.budgeted() - before + max;
         // A new password takes no more than the old one did.
@@ -149,13 +150,13 @@ impl Known {
 
     /// Backends of those who had this name.
     pub(super) fn open_before(&self, id: &TenantId) -> usize {
-        self.former.get(id).into_iter().flatten().map(OpenNumber::get).sum()
+        self.former.get(id).into_iter().flatten().map(OpenBackends::now).sum()
     }
 
     /// Backends that all together may have, and those of all who had a name.
     pub(super) fn budgeted(&mut self) -> usize {
-        self.former.retain(|_, former| former.iter().any(|former| former.get() > 0));
-        let former: usize = self.former.values().flatten().map(OpenNumber::get).sum();
+        self.former.retain(|_, former| former.iter().any(|former| former.now() > 0));
+        let former: usize = self.former.values().flatten().map(OpenBackends::now).sum();
         former + self.reserved.values().sum::<usize>()
     }
 

@@ -7,7 +7,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Registry;
 use crate::clock;
@@ -48,8 +48,8 @@ impl Registry {
         let mut tenants = self.named();
         tenants.retain(|tenant| !tenant.is_opening());
         let part = |tenant: &Arc<Tenant>| Part {
-            owner: tenant.brought_by().clone(),
-            size: tenant.settings().max_connections,
+            owner: tenant.backends().origin.brought_by.clone(),
+            size: tenant.backends().settings.max_connections,
             spare_since: tenant.unused_since(now, SPARE_AFTER),
         };
         let parts: Vec<Part> = tenants.iter().map(part).collect();
@@ -61,8 +61,9 @@ impl Registry {
     /// backends more. False: nobody gives way. Their idle connections are closed within
     /// seconds, in which there may be some more than the limit.
     pub(super) fn make_room(&self, tenant: &Tenant, need: usize) -> bool {
-        let gets = tenant.settings().max_connections;
-        let Some(going) = self.spare(tenant.brought_by(), gets, need) else { return false };
+        let backends = tenant.backends();
+        let (by, gets) = (&backends.origin.brought_by, backends.settings.max_connections);
+        let Some(going) = self.spare(by, gets, need) else { return false };
         let now = clock::now();
         // One that was just asked for stays; then it is looked anew.
         for one in going {
@@ -82,14 +83,14 @@ impl Registry {
         }
         let mut opening = self.all();
         opening.retain(|tenant| {
-            let waits = tenant.numbers.unopened.load(Ordering::Relaxed) > 0;
+            let waits = tenant.account.numbers.unopened.load(Ordering::Relaxed) > 0;
             tenant.is_opening() && !waits
         });
-        let part = |tenant: &Arc<Tenant>| Part {
-            owner: tenant.brought_by().clone(),
-            size: 1,
+        let part = |tenant: &Arc<Tenant>| {
+            let origin = &tenant.backends().origin;
             // Its own are as good as the one that it brings now.
-            spare_since: (tenant.brought_by() != by).then_some(tenant.since),
+            let spare_since = (origin.brought_by != *by).then_some(origin.since);
+            Part { owner: origin.brought_by.clone(), size: 1, spare_since }
         };
         let parts: Vec<Part> = opening.iter().map(part).collect();
         for place in shares::giving_way(&parts, by, 1, 1).unwrap_or_default() {
@@ -136,16 +137,4 @@ pub(super) fn no_room(used: usize, limit: usize) -> Error {
 
 fn openings_used(used: usize, limit: usize) -> Error {
     Error::ServiceLimit { what: OPENINGS, used, limit }
-}
-
-impl Tenant {
-    /// Since when nobody has used it, if that is for so long.
-    fn unused_since(&self, now: Instant, least: Duration) -> Option<Instant> {
-        let since = *self.last_used.lock();
-        if now.saturating_duration_since(since) < least || !self.hub.is_empty() {
-            return None;
-        }
-        let gate = self.gate();
-        (gate.used() == 0 && gate.waiting() == 0).then_some(since)
-    }
 }

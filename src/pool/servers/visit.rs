@@ -4,12 +4,11 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{Place, Seat, Servers};
+use super::{Owner, Place, Seat, Servers};
 use crate::backend::door::Door;
 use crate::clock;
 use crate::core::servers::{Asks, Entered};
 use crate::error::ConnectError;
-use crate::pool::tenant::Tenant;
 
 /// For whom a backend is opened.
 pub(in crate::pool) struct Wants {
@@ -60,7 +59,7 @@ impl Wants {
 
 /// One attempt of a tenant. It goes from server to server and has a seat at one at a time.
 pub(in crate::pool) struct Visit<'a> {
-    tenant: &'a Tenant,
+    owner: &'a Owner,
     state: RefCell<State<'a>>,
 }
 
@@ -70,8 +69,8 @@ struct State<'a> {
 }
 
 impl<'a> Visit<'a> {
-    pub(in crate::pool) fn new(tenant: &'a Tenant, wants: &'a mut Wants) -> Visit<'a> {
-        Visit { tenant, state: RefCell::new(State { wants, seat: None }) }
+    pub(in crate::pool) fn new(owner: &'a Owner, wants: &'a mut Wants) -> Visit<'a> {
+        Visit { owner, state: RefCell::new(State { wants, seat: None }) }
     }
 
     /// The seat of what was opened.
@@ -80,7 +79,7 @@ impl<'a> Visit<'a> {
     }
 
     fn servers(&self) -> &Servers {
-        &self.tenant.context().servers
+        &self.owner.servers
     }
 }
 
@@ -109,7 +108,7 @@ impl Door for Visit<'_> {
     fn enter(&self, at: SocketAddr) -> Result<(), ConnectError> {
         let (servers, mut state) = (self.servers(), self.state.borrow_mut());
         let asks = state.wants.asks();
-        let entered = servers.book().enter(at, self.tenant.owner.id, asks, clock::now());
+        let entered = servers.book().enter(at, self.owner.id, asks, clock::now());
         if let Entered::Seat(id) = entered {
             state.seat = Some((Seat { id, servers: servers.clone() }, at));
             return Ok(());

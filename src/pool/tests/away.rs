@@ -14,8 +14,8 @@ use crate::core::breaker::Phase;
 use crate::core::gate::{Asks, Entry};
 use crate::error::{ConnectError, Error};
 use crate::pool::caller::Caller;
-use crate::pool::job::{Job, Session};
-use crate::pool::tenant::Tenant;
+use crate::pool::job::Job;
+use crate::pool::session::Session;
 
 type Answers = Receiver<Result<Session, Error>>;
 
@@ -78,7 +78,7 @@ fn is_open(answer: Result<Session, Error>) {
 
 /// Makes the breaker open by callers who come one after the other.
 fn open_breaker(world: &World) {
-    while world.tenant.breaker() == Phase::Closed {
+    while world.tenant.backends().breaker() == Phase::Closed {
         assert!(answered(world, &asked(world, 1)).is_err());
     }
     world.settled();
@@ -96,7 +96,7 @@ fn a_refused_connect_is_tried_again_and_no_thread_sleeps_for_it() {
     let world = known(1, Arc::new(script));
     let answers = asked(&world, 1);
     for pauses in 1..=3 {
-        wait_for(|| world.tenant.numbers.napping.load(Ordering::SeqCst) == 1);
+        wait_for(|| world.tenant.account.numbers.napping.load(Ordering::SeqCst) == 1);
         assert_eq!((tries.load(Ordering::SeqCst), world.tenant.figures().used), (pauses + 1, 1));
         assert_eq!(world.tenant.figures().opening, 0);
         // It naps a moment before its alarm is set.
@@ -114,11 +114,11 @@ fn after_three_further_tries_the_caller_hears_why() {
     let error = answered(&world, &asked(&world, 1)).err();
     assert!(matches!(error, Some(Error::Connect { .. })), "{error:?}");
     world.settled();
-    assert_eq!(world.tenant.breaker(), Phase::Closed);
+    assert_eq!(world.tenant.backends().breaker(), Phase::Closed);
     // The fifth failure opens it; nobody is made to wait for a pause then.
     let answers = asked(&world, 1);
     assert!(matches!(got(&answers), Err(Error::Connect { .. })));
-    assert_eq!(world.tenant.breaker(), Phase::Open);
+    assert_eq!(world.tenant.backends().breaker(), Phase::Open);
     is_open(got(&asked(&world, 1)));
 }
 
@@ -139,12 +139,12 @@ fn no_try_is_made_for_a_caller_whose_time_is_over_or_who_has_left() {
     let caller = Caller::nobody();
     let job = Job::new(&caller, move |_| drop(dropped));
     assert!(world.tenant.admit(job, WAIT).is_ok());
-    wait_for(|| world.tenant.numbers.napping.load(Ordering::SeqCst) == 1);
+    wait_for(|| world.tenant.account.numbers.napping.load(Ordering::SeqCst) == 1);
     caller.leave();
     wait_for(|| world.context.tools.alarms.run_due(clock::now() + PAUSE, 1) == 1);
     assert_eq!(heard.recv_timeout(WAIT), Err(RecvTimeoutError::Disconnected));
     world.settled();
-    assert_eq!(world.tenant.numbers.napping.load(Ordering::SeqCst), 0);
+    assert_eq!(world.tenant.account.numbers.napping.load(Ordering::SeqCst), 0);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn one_who_is_in_a_hurry_does_not_speak_for_those_who_have_time() {
     drop(go);
     assert!(matches!(got(&hurried), Err(Error::Connect { .. })));
     let served: Vec<_> = (0..3).map(|_| got(&patient).expect("the next one opens it")).collect();
-    served.into_iter().for_each(Tenant::settle);
+    served.into_iter().for_each(Session::settle);
     world.settled();
 }
 
@@ -210,7 +210,7 @@ fn a_queue_of_those_in_a_hurry_comes_to_an_end() {
     world.settled();
     // As many as one with time would have made.
     assert_eq!(tries.load(Ordering::SeqCst), 4);
-    assert_eq!(world.tenant.breaker(), Phase::Closed);
+    assert_eq!(world.tenant.backends().breaker(), Phase::Closed);
 }
 
 #[test]
@@ -243,13 +243,13 @@ fn who_waits_for_a_lease_that_may_come_back_goes_on_waiting_while_the_breaker_is
     assert!(answered(&world, &other).is_err());
     // The second one's first failure opens the breaker.
     assert!(answered(&world, &answers).is_err());
-    assert_eq!(world.tenant.breaker(), Phase::Open);
+    assert_eq!(world.tenant.backends().breaker(), Phase::Open);
     // An idle backend is leased all the same.
-    Tenant::settle(held);
+    Session::settle(held);
     world.settled();
     let idle = got(&asked(&world, 1)).expect("the idle one");
     is_open(got(&asked(&world, 1)));
-    Tenant::settle(idle);
+    Session::settle(idle);
 }
 
 #[test]
@@ -261,20 +261,21 @@ fn a_good_probe_closes_the_breaker_and_what_it_opened_serves_the_next() {
     let opened = world.census.opened();
     let second = Duration::from_secs(1);
     let due = |after| {
-        let before = world.tenant.next_probe();
+        let before = world.tenant.backends().opener.next_probe();
         let _ = world.tenant.maintain(clock::now() + after);
-        let is_closed = || world.tenant.breaker() == Phase::Closed;
+        let is_closed = || world.tenant.backends().breaker() == Phase::Closed;
         wait_for(|| {
-            world.tenant.next_probe().is_some_and(|next| Some(next) > before) || is_closed()
+            world.tenant.backends().opener.next_probe().is_some_and(|next| Some(next) > before)
+                || is_closed()
         });
         world.settled();
     };
-    assert!(world.tenant.maintain(clock::now()) <= world.tenant.next_probe());
+    assert!(world.tenant.maintain(clock::now()) <= world.tenant.backends().opener.next_probe());
     due(3 * second);
-    assert_eq!(world.tenant.breaker(), Phase::Open);
+    assert_eq!(world.tenant.backends().breaker(), Phase::Open);
     away.store(false, Ordering::SeqCst);
     due(4 * second + second);
-    wait_for(|| world.tenant.breaker() == Phase::Closed);
+    wait_for(|| world.tenant.backends().breaker() == Phase::Closed);
     world.settled();
     assert_eq!((world.census.opened(), world.census.alive()), (opened + 1, 1));
     assert!(got(&asked(&world, 1)).is_ok());
@@ -299,20 +300,22 @@ fn a_panic_in_a_probe_or_a_connect_leaves_no_ticket_behind_and_counts_as_neither
         assert!(heard.recv_timeout(WAIT).is_err());
         world.settled();
     }
-    assert_eq!(world.tenant.breaker(), Phase::Closed);
+    assert_eq!(world.tenant.backends().breaker(), Phase::Closed);
     set(Fate::Refused);
     open_breaker(&world);
     set(Fate::Panics);
-    let before = world.tenant.next_probe();
+    let before = world.tenant.backends().opener.next_probe();
     let _ = world.tenant.maintain(clock::now() + Duration::from_secs(5));
     // A worker makes the probe, and its ticket is back once the next probe has a time.
-    wait_for(|| world.tenant.next_probe().is_some_and(|next| Some(next) > before));
+    wait_for(|| {
+        world.tenant.backends().opener.next_probe().is_some_and(|next| Some(next) > before)
+    });
     world.settled();
-    assert_eq!(world.tenant.breaker(), Phase::Open);
+    assert_eq!(world.tenant.backends().breaker(), Phase::Open);
     set(Fate::Good);
     wait_for(|| {
         let _ = world.tenant.maintain(clock::now() + Duration::from_secs(10));
-        world.tenant.breaker() == Phase::Closed
+        world.tenant.backends().breaker() == Phase::Closed
     });
     world.settled();
     assert_eq!(world.census.most(), 1);
@@ -335,7 +338,7 @@ fn what_no_waiting_changes_is_told_at_once_and_never_opens_the_breaker() {
             "{error:?}"
         );
     }
-    assert_eq!(world.tenant.breaker(), Phase::Closed);
+    assert_eq!(world.tenant.backends().breaker(), Phase::Closed);
 }
 
 #[test]
@@ -356,7 +359,7 @@ fn a_backend_that_comes_back_serves_who_waits_for_another_to_be_opened() {
     slow.store(true, Ordering::SeqCst);
     let answers = asked(&world, 1);
     begins.recv_timeout(WAIT).expect("it connects");
-    Tenant::settle(first);
+    Session::settle(first);
     let served = got(&answers).expect("served with the one that came back");
     // The other is still being opened, so its permit is still out.
     assert_eq!((world.tenant.figures().used, world.tenant.figures().opening), (2, 1));
@@ -364,6 +367,6 @@ fn a_backend_that_comes_back_serves_who_waits_for_another_to_be_opened() {
     wait_for(|| world.tenant.figures().used == 1);
     assert_eq!((world.tenant.figures().idle, world.census.alive()), (1, 2));
     assert!(world.census.most() <= 2);
-    Tenant::settle(served);
+    Session::settle(served);
     world.settled();
 }

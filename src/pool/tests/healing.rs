@@ -12,15 +12,14 @@ use crate::clock;
 use crate::config::{Config, PoolConfig};
 use crate::core::breaker::Phase;
 use crate::core::health::Level;
-use crate::pool::job::Session;
-use crate::pool::tenant::Tenant;
+use crate::pool::session::Session;
 
 /// A world with so many backends at rest. No minimum is kept open: checks wait
 /// while a pool is being filled, which in vain may be each time they are due.
 fn resting(count: usize, script: Script) -> World {
     let world = world_of(0, count, script);
     let sessions: Vec<Session> = (0..count).map(|_| world.session()).collect();
-    sessions.into_iter().for_each(Tenant::settle);
+    sessions.into_iter().for_each(Session::settle);
     world.settled();
     world
 }
@@ -31,12 +30,12 @@ pub(super) fn later(seconds: u64) -> Instant {
 
 /// Has a round of checks run, and waits for its end.
 pub(super) fn round(world: &World, at: Instant) {
-    let ended = || !world.tenant.is_being_checked();
+    let ended = || !world.tenant.backends().is_being_checked();
     wait_for(ended);
     // While the pool is being filled, checks wait.
     wait_for(|| {
         let _ = world.tenant.maintain(at);
-        world.tenant.record.lock().began == at
+        world.tenant.backends().record.lock().began == at
     });
     wait_for(ended);
 }
@@ -44,7 +43,7 @@ pub(super) fn round(world: &World, at: Instant) {
 /// Loses a backend as a server that crashes loses it: without a word.
 fn lose(session: Session) {
     session.taken.backend.watch().abort_now();
-    Tenant::discard(session, "lost");
+    Session::discard(session, "lost");
 }
 
 #[test]
@@ -62,7 +61,7 @@ fn one_backend_lost_without_a_word_has_all_others_looked_at_before_anybody_gets_
     assert_eq!((world.census.alive(), world.tenant.figures().open), (0, 0));
     assert_eq!(world.tenant.health().check_failures, 7);
     // What is opened from now on is not in doubt.
-    Tenant::settle(world.session());
+    Session::settle(world.session());
     world.settled();
     assert_eq!(world.census.alive(), 1);
 }
@@ -87,7 +86,7 @@ fn asked(check_after_idle: Duration, fate: Fate) -> (usize, usize) {
     };
     let world = World::new(Config::default(), settings, Arc::new(script));
     for _ in 0..2 {
-        Tenant::settle(world.session());
+        Session::settle(world.session());
         world.settled();
     }
     assert_eq!(world.census.most(), 1);
@@ -121,29 +120,29 @@ fn a_round_closes_what_does_not_answer_and_two_good_ones_make_it_healthy_again()
         _ => Fate::Good,
     };
     let world = resting(3, Arc::new(script));
-    assert_eq!(world.tenant.level(), Level::Healthy);
+    assert_eq!(world.tenant.backends().level(), Level::Healthy);
     // What is at rest is lost, and another can be opened.
     fate.store(1, Ordering::SeqCst);
     round(&world, later(31));
-    assert_eq!(world.tenant.level(), Level::Degraded);
+    assert_eq!(world.tenant.backends().level(), Level::Degraded);
     fate.store(0, Ordering::SeqCst);
     round(&world, later(60));
-    assert_eq!(world.tenant.level(), Level::Degraded);
+    assert_eq!(world.tenant.backends().level(), Level::Degraded);
     round(&world, later(90));
-    assert_eq!(world.tenant.level(), Level::Healthy);
+    assert_eq!(world.tenant.backends().level(), Level::Healthy);
     // Nothing works, three times.
     fate.store(2, Ordering::SeqCst);
     for (n, level) in [(120, Level::Degraded), (150, Level::Degraded), (180, Level::Unhealthy)] {
         round(&world, later(n));
-        assert_eq!(world.tenant.level(), level, "after {n} s");
+        assert_eq!(world.tenant.backends().level(), level, "after {n} s");
     }
-    assert_eq!(world.tenant.breaker(), Phase::Closed);
+    assert_eq!(world.tenant.backends().breaker(), Phase::Closed);
     let row = world.tenant.health();
     assert_eq!(row.last_error.map(|(error, _)| error).as_deref(), Some("no"));
     fate.store(0, Ordering::SeqCst);
     round(&world, later(210));
     round(&world, later(240));
-    assert_eq!(world.tenant.level(), Level::Healthy);
+    assert_eq!(world.tenant.backends().level(), Level::Healthy);
     world.settled();
 }
 
@@ -164,13 +163,13 @@ fn a_tenant_that_keeps_nothing_open_is_checked_by_opening_and_nothing_is_left() 
     let world = world_of(0, 2, good());
     drop(world.session());
     world.settled();
-    world.tenant.record.lock().worked_at = later(20);
+    world.tenant.backends().record.lock().worked_at = later(20);
     round(&world, later(31));
     assert_eq!(world.census.opened(), 1, "what worked just now is evidence enough");
     round(&world, later(95));
     world.settled();
     assert_eq!((world.census.opened(), world.census.alive()), (2, 0));
-    assert_eq!(world.tenant.level(), Level::Healthy);
+    assert_eq!(world.tenant.backends().level(), Level::Healthy);
 }
 
 #[test]
@@ -193,7 +192,10 @@ fn what_we_lack_ourselves_is_no_sickness_of_the_database_and_opens_no_breaker() 
         round(&world, later(50 * n));
     }
     world.settled();
-    assert_eq!((world.tenant.level(), world.tenant.breaker()), (Level::Healthy, Phase::Closed));
+    assert_eq!(
+        (world.tenant.backends().level(), world.tenant.backends().breaker()),
+        (Level::Healthy, Phase::Closed)
+    );
     assert_eq!(world.tenant.health().open_failures, 7);
 }
 
@@ -211,13 +213,13 @@ fn said(fate: Fate) -> [(Level, bool); 2] {
     switch.store(true, Ordering::SeqCst);
     let said = |from: u64| {
         (0..5).for_each(|n| round(&world, later(from + n)));
-        let next = world.tenant.record.lock().next;
-        (world.tenant.level(), next.is_some_and(|next| next < later(10)))
+        let next = world.tenant.backends().record.lock().next;
+        (world.tenant.backends().level(), next.is_some_and(|next| next < later(10)))
     };
     let leased = said(40);
-    Tenant::discard(held, "lost");
+    Session::discard(held, "lost");
     let none = said(120);
-    assert_eq!(world.tenant.breaker(), Phase::Closed);
+    assert_eq!(world.tenant.backends().breaker(), Phase::Closed);
     [leased, none]
 }
 
@@ -253,7 +255,7 @@ fn a_mute_backend_at_rest_is_waited_for_no_longer_than_its_time_and_replaced() {
         ..PoolConfig::default()
     };
     let world = World::new(Config::default(), settings, Arc::new(script));
-    Tenant::settle(world.session());
+    Session::settle(world.session());
     world.settled();
     let (to, from) = unbounded();
     world.ask(&to);
@@ -264,7 +266,7 @@ fn a_mute_backend_at_rest_is_waited_for_no_longer_than_its_time_and_replaced() {
     drop(release);
     let fresh = got(&from).expect("a new one");
     assert_eq!((asked.load(Ordering::SeqCst), world.census.opened()), (1, 2));
-    Tenant::settle(fresh);
+    Session::settle(fresh);
     world.settled();
 }
 
@@ -285,7 +287,7 @@ fn a_mute_backend_holds_up_nobody_but_its_own_round() {
     begun.recv_timeout(WAIT).expect("a check");
     begun.recv_timeout(WAIT).expect("the other, at the same time");
     round(&other, later(31));
-    assert_eq!(other.tenant.level(), Level::Healthy);
+    assert_eq!(other.tenant.backends().level(), Level::Healthy);
     drop(release);
     mute.settled();
     assert_eq!(mute.census.alive(), 2);
@@ -311,6 +313,6 @@ fn silent_backends_are_talked_to_and_that_does_not_count_as_use() {
     let _ = world.tenant.maintain(later(25));
     world.upkeep_done();
     assert_ne!(world.tenant.health().last_check, before);
-    assert!(!world.tenant.store.any_idle(|slot| slot.idle_since > slot.answered_at));
-    assert!(world.tenant.store.any_idle(|slot| slot.idle_since < slot.answered_at));
+    assert!(!world.tenant.backends().store.any_idle(|slot| slot.idle_since > slot.answered_at));
+    assert!(world.tenant.backends().store.any_idle(|slot| slot.idle_since < slot.answered_at));
 }

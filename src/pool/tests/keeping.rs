@@ -7,8 +7,7 @@ use super::world::World;
 use crate::clock;
 use crate::config::{Config, PoolConfig};
 use crate::core::gate::GateState;
-use crate::pool::job::Session;
-use crate::pool::tenant::Tenant;
+use crate::pool::session::Session;
 
 /// A tenant whose backends nobody checks, so that only the keeper takes permits.
 fn unchecked(min: usize, max: usize) -> World {
@@ -26,7 +25,7 @@ fn unchecked(min: usize, max: usize) -> World {
 fn idle_backends_go_above_the_minimum_and_old_ones_are_replaced() {
     let world = unchecked(2, 4);
     let sessions: Vec<Session> = (0..4).map(|_| world.session()).collect();
-    sessions.into_iter().for_each(Tenant::settle);
+    sessions.into_iter().for_each(Session::settle);
     world.settled();
     let minutes = |n: u64| clock::now() + Duration::from_secs(60 * n);
     world.tenant.maintain(minutes(4));
@@ -36,7 +35,7 @@ fn idle_backends_go_above_the_minimum_and_old_ones_are_replaced() {
     world.upkeep_done();
     assert_eq!(world.census.alive(), 2);
     // Past their lifetime even the minimum goes; another round opens it anew.
-    *world.tenant.last_used.lock() = minutes(31);
+    *world.tenant.account.last_used.lock() = minutes(31);
     world.tenant.maintain(minutes(31));
     world.upkeep_done();
     world.tenant.maintain(clock::now());
@@ -48,7 +47,7 @@ fn idle_backends_go_above_the_minimum_and_old_ones_are_replaced() {
 #[test]
 fn a_tenant_that_nobody_uses_is_closed_with_its_backends() {
     let world = unchecked(2, 2);
-    Tenant::settle(world.session());
+    Session::settle(world.session());
     world.settled();
     let later = |n: u64| clock::now() + Duration::from_secs(n);
     world.tenant.maintain(later(599));

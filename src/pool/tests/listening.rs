@@ -15,7 +15,7 @@ use crate::config::{Config, PoolConfig};
 use crate::error::{CancelCause, Error};
 use crate::lock::Leaf;
 use crate::pool::listen::{Letter, Listening, Mailbox, PAUSE_MIN};
-use crate::pool::tenant::Tenant;
+use crate::pool::session::Session;
 use crate::pool::work::task::REQUEST_BYTES;
 
 /// What a listener is told.
@@ -95,16 +95,16 @@ fn without_memory_those_go_who_are_furthest_behind_and_no_one_else() {
         let reader = Arc::new(Reader { takes, kept, heard: none(), given_up: none() });
         let channels = BTreeSet::from(["a".to_owned()]);
         let mailbox = Arc::clone(&reader) as Arc<dyn Mailbox>;
-        let listening = world.tenant.listen(channels, mailbox, WAIT).expect("taken up");
+        let listening = world.tenant.hub().listen(channels, mailbox, WAIT).expect("taken up");
         wait_for(|| reader.heard.load(Ordering::SeqCst) == 1);
         (reader, listening)
     };
     let notify = |times: usize| {
         let payload = "x".repeat(1000);
         let notification = Notification { channel: "a".to_owned(), payload, pid: 1 };
-        (0..times).for_each(|_| world.tenant.hand_out(&notification));
+        (0..times).for_each(|_| world.tenant.hub().hand_out(&notification));
     };
-    let used = || world.tenant.memory().used();
+    let used = || world.tenant.account.memory().used();
     let (slow, first) = reader(false);
     let (quick, second) = reader(true);
     notify(20);
@@ -129,7 +129,7 @@ fn without_memory_those_go_who_are_furthest_behind_and_no_one_else() {
 fn listen(world: &World) -> (Listening, Receiver<&'static str>) {
     let (to, from) = unbounded();
     let channels = BTreeSet::from(["a".to_owned()]);
-    let listening = world.tenant.listen(channels, Arc::new(Letters(to)), WAIT);
+    let listening = world.tenant.hub().listen(channels, Arc::new(Letters(to)), WAIT);
     (listening.expect("taken up"), from)
 }
 
@@ -176,7 +176,7 @@ fn a_session_that_comes_when_all_have_left_goes_back() {
     let (listening, letters) = listen(&world);
     drop(listen(&world));
     assert_eq!(world.tenant.figures().waiting, 1);
-    Tenant::settle(held);
+    Session::settle(held);
     assert_eq!(told(&world, &letters), "started");
     assert_eq!(world.tenant.figures().waiting, 0);
     drop(listening);

@@ -9,7 +9,7 @@ use super::fakes::{Call, Fate};
 use super::healing::{later, round};
 use super::world::{got, wait_for, world_of, World};
 use crate::core::health::Level;
-use crate::pool::tenant::Tenant;
+use crate::pool::session::Session;
 
 const FATES: [Fate; 4] = [Fate::Good, Fate::Fails, Fate::Starved, Fate::Full];
 
@@ -50,7 +50,7 @@ impl Scene {
         let one = |_| {
             self.time += 40;
             round(&self.world, later(self.time));
-            self.world.tenant.level()
+            self.world.tenant.backends().level()
         };
         (0..count).map(one).collect()
     }
@@ -63,13 +63,13 @@ impl Scene {
 #[test]
 fn a_login_that_is_refused_to_requests_counts_although_checks_find_nothing_out() {
     let mut scene = Scene::new();
-    Tenant::discard(scene.world.session(), "lost");
+    Session::discard(scene.world.session(), "lost");
     scene.is_refused();
     scene.meets(Fate::Starved);
     assert_eq!(scene.rounds(3), [Level::Degraded, Level::Degraded, Level::Unhealthy]);
     // Until one is let in.
     scene.meets(Fate::Good);
-    Tenant::settle(scene.world.session());
+    Session::settle(scene.world.session());
     scene.world.settled();
     assert_eq!(scene.rounds(2), [Level::Degraded, Level::Healthy]);
 }
@@ -79,7 +79,7 @@ fn a_login_that_is_refused_while_others_work_makes_it_degraded_for_a_while() {
     let mut scene = Scene::new();
     let (held, other) = (scene.world.session(), scene.world.session());
     scene.is_refused();
-    Tenant::settle(other);
+    Session::settle(other);
     wait_for(|| scene.world.tenant.figures().idle == 1);
     assert_eq!(scene.rounds(3), [Level::Degraded, Level::Degraded, Level::Healthy]);
     drop(held);
@@ -91,7 +91,7 @@ fn a_tenant_without_a_connection_whose_checks_find_no_room_is_starving() {
     let held = scene.world.session();
     scene.meets(Fate::Full);
     assert_eq!((scene.rounds(4).pop(), scene.is_starving()), (Some(Level::Healthy), false));
-    Tenant::discard(held, "lost");
+    Session::discard(held, "lost");
     scene.rounds(2);
     assert!(!scene.is_starving(), "others may have changed places");
     scene.rounds(1);

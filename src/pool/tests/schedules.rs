@@ -124,7 +124,7 @@ fn run(seed: u64) -> Outcome {
     assert_eq!((census.alive(), scene.world.tenant.figures().open), (0, 0));
     // The last jobs may still be on their way out of their workers.
     wait_for(|| scene.world.context.memory.total().used() == 0);
-    assert_eq!(scene.world.tenant.memory().used(), 0);
+    assert_eq!(scene.world.tenant.account.memory().used(), 0);
     Outcome { served: figures.acquired, ran }
 }
 

@@ -10,7 +10,7 @@ use super::world::{wait_for, world, WAIT};
 use crate::clock;
 use crate::pool::caller::Caller;
 use crate::pool::job::Job;
-use crate::pool::tenant::Tenant;
+use crate::pool::session::Session;
 
 #[test]
 fn open_backends_never_exceed_the_permits_and_everybody_is_served_once() {
@@ -23,15 +23,15 @@ fn open_backends_never_exceed_the_permits_and_everybody_is_served_once() {
         while let Ok(session) = from.try_recv() {
             let session = session.expect("a session");
             if round % 3 == 0 {
-                Tenant::discard(session, "test");
+                Session::discard(session, "test");
             } else {
-                Tenant::settle(session);
+                Session::settle(session);
             }
         }
     }
     drop(to);
     while let Ok(session) = from.recv() {
-        Tenant::settle(session.expect("a session"));
+        Session::settle(session.expect("a session"));
     }
     world.settled();
     assert!(world.census.most() <= 4);
@@ -79,7 +79,7 @@ fn cold_callers_are_served_in_the_order_of_their_arrival_however_long_their_conn
 #[test]
 fn a_clean_backend_is_used_again_and_a_doubtful_one_is_closed() {
     let clean = world(1, good());
-    Tenant::settle(clean.session());
+    Session::settle(clean.session());
     drop(clean.session());
     clean.settled();
     // The second session was dropped without a reset.
@@ -87,7 +87,7 @@ fn a_clean_backend_is_used_again_and_a_doubtful_one_is_closed() {
     assert_eq!(clean.census.alive(), 0);
 
     let doubtful = world(1, only(Call::Reset, Fate::Fails));
-    Tenant::settle(doubtful.session());
+    Session::settle(doubtful.session());
     doubtful.settled();
     assert_eq!(doubtful.census.alive(), 0);
 }

@@ -9,7 +9,7 @@ use super::world::{got, wait_for, World};
 use crate::clock;
 use crate::config::{Config, Limits, PoolConfig};
 use crate::error::Error;
-use crate::pool::tenant::Tenant;
+use crate::pool::session::Session;
 
 /// A tenant that may have three backends, of a server that takes one, in a service where
 /// one request may wait.
@@ -39,14 +39,14 @@ fn who_waits_for_room_counts_among_those_who_wait_and_gets_what_comes_back() {
     let (to, from) = unbounded();
     world.ask(&to);
     // It is counted before it naps.
-    reap_until(&world, || world.tenant.numbers.napping.load(Ordering::SeqCst) == 1);
+    reap_until(&world, || world.tenant.account.numbers.napping.load(Ordering::SeqCst) == 1);
     assert_eq!(waiting(&world), 1);
     let (other, told) = unbounded();
     world.ask(&other);
     let full = got(&told);
     assert!(matches!(full, Err(Error::ServiceLimit { what: "waiting requests", .. })));
     assert!(from.is_empty());
-    Tenant::settle(held);
+    Session::settle(held);
     reap_until(&world, || !from.is_empty());
     let session = got(&from).expect("a session");
     assert_eq!(world.census.opened(), 1);

@@ -7,8 +7,7 @@ use super::world::{got, wait_for, world, World};
 use crate::clock;
 use crate::core::gate::GateState;
 use crate::error::{ConnectError, Error};
-use crate::pool::job::Session;
-use crate::pool::tenant::Tenant;
+use crate::pool::session::Session;
 
 /// No thread can be had, and those that are there are busy until this is dropped.
 struct Starved<'a>(&'a World, Option<Sender<()>>);
@@ -51,7 +50,7 @@ fn is_starved(answer: &Result<Session, Error>) -> bool {
 #[test]
 fn whoever_asks_is_told_and_every_permit_comes_back() {
     let world = world(2, good());
-    Tenant::settle(world.session());
+    Session::settle(world.session());
     world.settled();
     let starved = starve(&world);
     let (to, from) = unbounded();
@@ -87,7 +86,7 @@ fn a_session_that_cannot_be_reset_is_closed_and_the_next_may_open_another() {
     let world = world(1, good());
     let session = world.session();
     let starved = starve(&world);
-    Tenant::settle(session);
+    Session::settle(session);
     assert_eq!((world.census.alive(), world.tenant.figures().used), (0, 0));
     drop(starved);
     drop(world.session());
@@ -97,13 +96,13 @@ fn a_session_that_cannot_be_reset_is_closed_and_the_next_may_open_another() {
 #[test]
 fn checks_and_upkeep_that_cannot_run_are_tried_again() {
     let world = world(2, good());
-    Tenant::settle(world.session());
+    Session::settle(world.session());
     world.settled();
     let later = |seconds| clock::now() + std::time::Duration::from_secs(seconds);
     let starved = starve(&world);
     for round in 1..4 {
         let _ = world.tenant.maintain(later(31 * round));
-        assert!(!world.tenant.is_being_checked());
+        assert!(!world.tenant.backends().is_being_checked());
     }
     assert_eq!(world.tenant.figures().used, 0);
     drop(starved);

@@ -15,12 +15,16 @@ use crate::core::ids::TenantId;
 use crate::core::lease_table::Terms;
 use crate::error::Error;
 use crate::pool::ask::Ask;
+use crate::pool::backends::Origin;
 use crate::pool::caller::Caller;
 use crate::pool::context::Context;
 use crate::pool::identity::{Fingerprint, Identity};
-use crate::pool::job::{Job, Session};
+use crate::pool::job::Job;
 use crate::pool::leases::Leases;
-use crate::pool::tenant::{Registration, Tenant};
+use crate::pool::opener::Opener;
+use crate::pool::registry::Registry;
+use crate::pool::session::Session;
+use crate::pool::tenant::Tenant;
 use crate::threads::bell::Bell;
 
 pub(super) const WAIT: Duration = Duration::from_secs(60);
@@ -67,13 +71,10 @@ impl World {
         let identity = Identity { dsn, but_password, but_servers, but_both };
         let dsn = Dsn::parse("host=h user=u").expect("a good DSN");
         let brought_by = CallerId::new("somebody");
-        let tenant = Tenant::new(
-            Registration { id, settings, identity, dsn, brought_by },
-            Box::new(fakes),
-            Arc::default(),
-            &context,
-            Weak::new(),
-        );
+        let origin = Origin::new(identity, dsn, brought_by, Box::new(fakes));
+        let opener = Opener::new(&context.keeper);
+        let nobody = Weak::<Registry>::new();
+        let tenant = Tenant::new(id, settings, origin, opener, &context, nobody);
         World { tenant, context, census }
     }
 

@@ -10,10 +10,10 @@ use crate::core::budget;
 use crate::core::transaction::TransactionState;
 use crate::error::{CancelCause, Error};
 use crate::metrics::RunPlace;
-use crate::pool::job::Session;
+use crate::pool::account::Account;
 use crate::pool::memory::Use;
 use crate::pool::peers::Peer;
-use crate::pool::tenant::Tenant;
+use crate::pool::session::Session;
 use crate::pool::work::operation::Operation;
 use crate::pool::work::progress::{plain, Progress};
 use crate::pool::work::task::{Executed, Flow, Task};
@@ -34,12 +34,13 @@ pub(in crate::pool) fn run(
         operation.interrupts(interrupt);
     }
     let drops_rows = matches!(work.flow, Flow::Rows(_) | Flow::CopyOut(_));
-    let tenant = Arc::clone(session.tenant());
+    let backends = Arc::clone(&session.backends);
+    let account = backends.account();
     match &mut work.flow {
         Flow::Gathered => {}
-        Flow::Rows(outlet) => outlet.open(tenant.room(Use::Answers, peer)),
-        Flow::CopyOut(outlet) => outlet.open(tenant.room(Use::Answers, peer)),
-        Flow::CopyIn(inlet) => inlet.open(tenant.room(Use::ReadAhead, peer)),
+        Flow::Rows(outlet) => outlet.open(account.room(Use::Answers, peer)),
+        Flow::CopyOut(outlet) => outlet.open(account.room(Use::Answers, peer)),
+        Flow::CopyIn(inlet) => inlet.open(account.room(Use::ReadAhead, peer)),
     }
     let backend = &mut *session.taken.backend;
     backend.take_notices();
@@ -52,7 +53,7 @@ pub(in crate::pool) fn run(
         }
     });
     let outcome = if bound {
-        let ends = ends && tenant.resets();
+        let ends = ends && backends.resets();
         progress.statements(backend, operation, request, &mut work.flow, ends)
     } else {
         Err(RunError::Interrupted)
@@ -65,7 +66,7 @@ pub(in crate::pool) fn run(
     };
     let mut usable = settled.reusable && !backend.is_closed();
     if progress.wrapped && outcome.is_err() && usable {
-        usable = tenant.bounded(backend, |backend| {
+        usable = backends.bounded(backend, |backend| {
             // A COMMIT that failed has ended the transaction.
             (!backend.watch().transaction().is_open() && !backend.is_ahead()
                 || plain(backend, "ROLLBACK").is_ok())
@@ -90,15 +91,15 @@ pub(in crate::pool) fn run(
 
 /// Counts a request that ran SQL there.
 pub(in crate::pool) fn count(
-    tenant: &Tenant,
+    account: &Account,
     (work, place): (&Task, RunPlace),
     answer: &Result<Executed, Error>,
     started: Instant,
 ) {
     let took = clock::now().saturating_duration_since(started);
     let failure = answer.as_ref().err().map(Error::as_str);
-    tenant.series().operated(work.flow.kind(), place, failure, took);
-    let metrics = &tenant.context().tools.metrics;
+    account.series().operated(work.flow.kind(), place, failure, took);
+    let metrics = &account.context().tools.metrics;
     for result in answer.iter().flat_map(|executed| &executed.results) {
         metrics.statement(result.cached);
     }

@@ -8,7 +8,7 @@ use crate::core::health::Level;
 use crate::core::ids::TenantId;
 use crate::error::Error;
 use crate::pool::figures::Figures;
-use crate::pool::health::{Report, Row};
+use crate::pool::report::{Report, Row};
 use crate::proto::connection_pool as wire;
 
 /// The rows that were asked for: those of one tenant, or all.

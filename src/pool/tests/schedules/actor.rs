@@ -16,10 +16,11 @@ use crate::error::{CancelCause, Error};
 use crate::pool::ask::Ask;
 use crate::pool::caller::Caller;
 use crate::pool::grant::Grant;
-use crate::pool::job::{Job, Session};
+use crate::pool::job::Job;
 use crate::pool::on_lease::OnLease;
 use crate::pool::requests::reply::{Answer, Reply};
-use crate::pool::tenant::Tenant;
+use crate::pool::session::Session;
+
 use crate::pool::work::kept::{Kept, Limits};
 use crate::pool::work::task::{Executed, Request};
 
@@ -119,7 +120,6 @@ impl<'a> Actor<'a> {
     /// A request that needs a session once, and does something with it.
     fn once(&mut self) {
         let (ending, count) = (self.random.below(16), self.count());
-        let tenant = Arc::clone(&self.scene.world.tenant);
         let job = Job::new(&Caller::nobody(), move |session| {
             count.look_at(&session);
             let Ok(mut session) = session else { return };
@@ -128,10 +128,10 @@ impl<'a> Actor<'a> {
             let _ = session.taken.backend.run(&statement(), &mut kept);
             match ending {
                 0 => panic!("injected in a one-shot"),
-                1..=3 => Tenant::discard(session, "test"),
+                1..=3 => Session::discard(session, "test"),
                 4..=6 => drop(session),
-                7..=9 => Tenant::settle(session),
-                _ => tenant.reset(session),
+                7..=9 => Session::settle(session),
+                _ => session.reset(),
             }
         });
         self.admit(job);

@@ -223,7 +223,7 @@ impl SessionMachine {
             StreamPhase::Opening(_, _, tenant) => {
                 context.memory.room(Use::ReadAhead, &[caller.peer().memory()], tenant)
             }
-            StreamPhase::Open(lease) => lease.tenant().room(Use::ReadAhead, caller.peer()),
+            StreamPhase::Open(lease) => lease.account().room(Use::ReadAhead, caller.peer()),
         };
         self.queue.push(id, request, caller, &room)
     }

@@ -111,10 +111,11 @@ impl Row {
 impl Tenant {
     /// What may be shown of its health.
     pub fn health(&self) -> Row {
-        let (level, figures) = (self.level(), self.figures());
-        let record = self.record.lock();
+        let (backends, figures) = (self.backends(), self.figures());
+        let level = backends.level();
+        let record = backends.record.lock();
         Row {
-            tenant: self.id.clone(),
+            tenant: self.id().clone(),
             level,
             breaker: figures.breaker,
             starving: false,

@@ -1,9 +1,8 @@
 //! What the logins of requests and of checks say of a tenant whose checks do not get in.
 
-use super::Record;
+use super::Backends;
 use crate::core::health::Round;
 use crate::error::ConnectError;
-use crate::pool::tenant::Tenant;
 
 /// A tenant without a connection whose checks found no room so often in a row is starving,
 /// although nobody waits: one alone may have met a moment in which others changed places.
@@ -11,7 +10,7 @@ const FRUITLESS: u32 = 3;
 
 /// What became of a tenant's last logins.
 #[derive(Default)]
-pub(super) struct Logins {
+pub(in crate::pool) struct Logins {
     /// The last to be answered was refused for what it is: another would be, too.
     refused: bool,
     /// One was, since the last round.
@@ -22,26 +21,26 @@ pub(super) struct Logins {
     lacked_room: bool,
 }
 
-impl Record {
-    /// A login has failed.
-    pub(super) fn login_failed(&mut self, cause: &ConnectError) {
+impl Logins {
+    /// One has failed.
+    pub(super) fn failed(&mut self, cause: &ConnectError) {
         if !cause.is_retryable() {
-            (self.logins.refused, self.logins.refused_anew) = (true, true);
+            (self.refused, self.refused_anew) = (true, true);
         }
     }
 }
 
-impl Tenant {
+impl Backends {
     /// A login has succeeded.
     pub(in crate::pool) fn is_let_in(&self) {
         self.record.lock().logins = Logins::default();
-        self.context.servers.fed(&self.id);
+        self.context().servers.fed(self.id());
     }
 
     /// A round with what requests met since the last. A check may be put off, or find no
     /// room; that their login is refused is known all the same.
-    pub(super) fn with_refusals(&self, round: Round) -> Round {
-        let alive = usize::from(self.alive() > 0);
+    pub(in crate::pool) fn with_refusals(&self, round: Round) -> Round {
+        let alive = usize::from(self.account.alive() > 0);
         let mut record = self.record.lock();
         let anew = std::mem::take(&mut record.logins.refused_anew);
         let lasts = record.logins.refused && (alive == 0 || round.working == 0);
@@ -53,8 +52,8 @@ impl Tenant {
 
     /// A check has found no room at a server. `may_wait`: a request would get some, as
     /// something rests there that would give way.
-    pub(super) fn found_no_room(&self, cause: &ConnectError, may_wait: bool) -> Round {
-        let works = self.alive() > 0;
+    pub(in crate::pool) fn found_no_room(&self, cause: &ConnectError, may_wait: bool) -> Round {
+        let works = self.account.alive() > 0;
         let mut record = self.record.lock();
         let logins = &mut record.logins;
         if works || may_wait {
@@ -62,7 +61,7 @@ impl Tenant {
             let is_back = logins.lacked_room;
             drop(record);
             if is_back {
-                self.context.servers.fed(&self.id);
+                self.context().servers.fed(self.id());
             }
             return Round { working: usize::from(is_back), failed: 0 };
         }
@@ -71,7 +70,7 @@ impl Tenant {
         let starves = logins.fruitless >= FRUITLESS;
         drop(record);
         if starves {
-            self.context.servers.starved(&self.id, cause);
+            self.context().servers.starved(self.id(), cause);
         }
         self.checked(Err(&cause.to_string()));
         Round { working: 0, failed: 1 }

@@ -1,0 +1,91 @@
+//! What becomes of a backend that comes back: it is made as new and rests, or is closed. All
+//! of it blocks, so it runs on workers.
+
+use std::time::Instant;
+
+use super::Backends;
+use crate::clock;
+use crate::config::Reset;
+use crate::pool::figures::During;
+use crate::pool::manager::Slot;
+use crate::pool::servers::GAVE_WAY;
+use crate::pool::store::Taken;
+
+impl Backends {
+    /// Closes a backend, with a goodbye if it still listens. On a worker.
+    pub(in crate::pool) fn close(&self, mut taken: Taken, reason: &str) {
+        self.account.series().closed(reason);
+        let pid = taken.backend.pid();
+        log::debug!("event=backend_closed tenant={} pid={pid} reason={reason}", self.id());
+        taken.clean = false;
+        taken.close_gracefully = !taken.backend.is_closed();
+        let alarm = self.guard(taken.backend.watch(), self.settings.check_timeout);
+        drop(taken);
+        drop(alarm);
+    }
+
+    /// Puts a clean backend to rest. On a worker.
+    pub(in crate::pool) fn rest(&self, taken: Taken, now: Instant) {
+        self.store.put(taken, now);
+        // Whoever retires the pool takes what is at rest by then, and has perhaps
+        // just been here: nobody else would come for this one.
+        if let Some(reason) = self.retired.get() {
+            while let Some(taken) = self.store.take() {
+                self.close(taken, reason);
+            }
+        }
+    }
+
+    /// Takes a backend back that was in use: rolled back, reset and checked, or closed. True:
+    /// its loss puts others in doubt.
+    #[must_use]
+    pub(in crate::pool) fn reset(&self, mut taken: Taken) -> bool {
+        let resetting = During::new(&self.account.numbers.resetting);
+        let started = clock::now();
+        self.account.touch();
+        let mut in_doubt = false;
+        if let Some(reason) = self.retired.get() {
+            self.close(taken, reason);
+        } else if started >= taken.retire_at {
+            self.close(taken, "max_lifetime");
+        } else if taken.seat.is_some_and(|seat| self.context().servers.yields(seat)) {
+            self.close(taken, GAVE_WAY);
+        } else if self.settings.reset == Reset::Close {
+            self.close(taken, "reset_close");
+        } else {
+            let generation = self.generation();
+            let clean = self.bounded(&mut *taken.backend, |backend| backend.reset());
+            let now = clock::now();
+            let took = now.saturating_duration_since(started);
+            self.context().tools.metrics.reset(took);
+            if clean {
+                taken.clean = true;
+                self.answered(&mut taken, generation, now);
+                self.rest(taken, now);
+            } else {
+                in_doubt = self.note_loss(&mut taken);
+                self.close(taken, "not_clean");
+            }
+        }
+        drop(resetting);
+        in_doubt
+    }
+
+    /// Breaks off a backend that is lost or in doubt. True: so are others. Does not block.
+    #[must_use]
+    pub(in crate::pool) fn discard(&self, mut taken: Taken, reason: &str) -> bool {
+        let in_doubt = self.note_loss(&mut taken);
+        taken.backend.watch().abort_now();
+        self.account.touch();
+        self.close(taken, reason);
+        in_doubt
+    }
+
+    /// True if it is too old, or has been idle for too long above the minimum.
+    pub(in crate::pool) fn is_old(&self, slot: &Slot, now: Instant) -> bool {
+        let idle = now.saturating_duration_since(slot.idle_since);
+        // Asked for under the lock of the pool's books, which is no leaf.
+        let above = self.account.open.now() > self.settings.min_connections;
+        now >= slot.retire_at || (above && idle >= self.settings.idle_timeout)
+    }
+}

@@ -1,0 +1,93 @@
+//! How many backends a tenant has open, in all of its pools, and how many it may have.
+
+use std::sync::{Arc, Condvar};
+use std::time::Instant;
+
+use crate::clock;
+use crate::lock::Leaf;
+
+/// Counts the backends of one tenant, those being opened or closed included. Cheap to
+/// clone; clones count together.
+#[derive(Clone)]
+pub struct OpenBackends(Arc<Shared>);
+
+struct Shared {
+    numbers: Leaf<Numbers>,
+    closed: Condvar,
+}
+
+struct Numbers {
+    open: usize,
+    limit: usize,
+}
+
+/// Counts one backend as open, from before the connect until it is closed.
+pub struct OpenCount(Arc<Shared>);
+
+impl OpenBackends {
+    /// None is open; `limit` may be.
+    pub fn new(limit: usize) -> OpenBackends {
+        let numbers = Leaf::new(Numbers { open: 0, limit });
+        OpenBackends(Arc::new(Shared { numbers, closed: Condvar::new() }))
+    }
+
+    /// How many are open.
+    pub fn now(&self) -> usize {
+        self.0.numbers.lock().open
+    }
+
+    /// Counts one more, if fewer than the limit and than `below` are open.
+    pub fn reserve(&self, below: usize) -> Option<OpenCount> {
+        let mut numbers = self.0.numbers.lock();
+        let room = numbers.open < numbers.limit.min(below);
+        numbers.open += usize::from(room);
+        drop(numbers);
+        room.then(|| OpenCount(Arc::clone(&self.0)))
+    }
+
+    /// Waits until one more may be opened, or until then.
+    pub fn wait_for_room(&self, until: Instant) {
+        let mut numbers = self.0.numbers.lock();
+        while numbers.open >= numbers.limit {
+            let left = until.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                return;
+            }
+            numbers = numbers.wait(&self.0.closed, left);
+        }
+    }
+}
+
+impl Drop for OpenCount {
+    fn drop(&mut self) {
+        self.0.numbers.lock().open -= 1;
+        self.0.closed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn no_more_are_open_than_the_limit_and_who_waits_is_woken_by_the_next_to_close() {
+        let open = OpenBackends::new(2);
+        let first = open.reserve(usize::MAX).expect("room");
+        assert!(open.reserve(1).is_none());
+        let second = open.reserve(usize::MAX).expect("room");
+        assert!(open.reserve(usize::MAX).is_none());
+        open.wait_for_room(clock::now());
+        let waits = std::thread::scope(|scope| {
+            let waits = scope.spawn(|| {
+                open.wait_for_room(clock::now() + Duration::from_secs(60));
+                open.reserve(usize::MAX).is_some()
+            });
+            drop(first);
+            waits.join()
+        });
+        assert!(waits.expect("no panic"));
+        drop(second);
+        assert_eq!(open.now(), 0);
+    }
+}

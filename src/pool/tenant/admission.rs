@@ -1,0 +1,174 @@
+//! How requests come in at the gate, wait there, and get their permits.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::{Tenant, POOL_CLOSED};
+use crate::clock;
+use crate::core::budget::Held;
+use crate::core::callers::CallerId;
+use crate::core::gate::{Asks, Entry, Refusal};
+use crate::core::wait_queue::{Handed, WaiterId};
+use crate::error::{Error, Standing};
+use crate::pool::job::Job;
+use crate::pool::memory::{self, Use, SMALL};
+use crate::pool::requests::stage::Stage;
+use crate::pool::waiting_room::Full;
+use crate::threads::agenda::Source;
+
+/// A request in the queue, as its caller knows it.
+struct Waiter {
+    tenant: Weak<Tenant>,
+    id: WaiterId,
+}
+
+impl Stage for Waiter {
+    fn leave(self: Arc<Self>) {
+        if let Some(tenant) = self.tenant.upgrade() {
+            tenant.leave(self.id);
+        }
+    }
+
+    fn postpone(&self, until: Instant) {
+        if let Some(tenant) = self.tenant.upgrade() {
+            tenant.postpone(self.id, until);
+        }
+    }
+}
+
+impl Tenant {
+    /// Lets a job in: it is served, queued or answered. `Err` gives it back when
+    /// this tenant has just closed, so that another can be looked up.
+    pub fn admit(self: &Arc<Self>, mut job: Job, wait: Duration) -> Result<(), Job> {
+        let deadline = job.since + wait;
+        let caller = Arc::clone(&job.caller);
+        // A tenant that has just closed sends it on with a place.
+        job.parked = None;
+        job.held = Held::default();
+        let held = self.account.room(Use::Requests, caller.peer()).try_take(job.bytes);
+        let spent = held.as_ref().err().copied();
+        job.held = held.unwrap_or_default();
+        if let Some(spent) = spent.filter(|_| job.bytes > SMALL) {
+            job.fail(&self.account, memory::refused(spent, self.id()));
+            return Ok(());
+        }
+        // Taken before it is known to be needed, so that the gate is asked once.
+        let place = match spent {
+            Some(spent) => Err(Full::Memory(spent)),
+            None => self.context().waiting_room.enter(caller.peer()),
+        };
+        let full = place.as_ref().err().copied();
+        job.parked = place.ok();
+        job.until = deadline;
+        let asks = Asks { caller: job.counted_for(), may_wait: full.is_none() };
+        let entry = self.gate().admit(job, asks, deadline, clock::now());
+        match entry {
+            Entry::Granted(job) => self.start(job),
+            Entry::Queued { id, .. } => {
+                self.note_deadline(deadline);
+                caller.queued(Arc::new(Waiter { tenant: Arc::downgrade(self), id }));
+            }
+            Entry::Refused(job, Refusal::Closed) => return Err(job),
+            Entry::Refused(job, Refusal::MayNotWait) => {
+                let error = match full {
+                    Some(full) => full.error(self.id()),
+                    None => Error::Internal("a request was refused for no reason"),
+                };
+                job.fail(&self.account, error);
+            }
+            Entry::Refused(job, refusal) => {
+                job.fail(&self.account, Error::refused(self.id(), refusal))
+            }
+        }
+        Ok(())
+    }
+
+    /// A waiter gets another deadline.
+    fn postpone(self: &Arc<Self>, id: WaiterId, deadline: Instant) {
+        if self.gate().postpone(id, deadline) {
+            self.note_deadline(deadline);
+        }
+    }
+
+    /// The reaper is to look at its waiters then.
+    fn note_deadline(self: &Arc<Self>, deadline: Instant) {
+        self.context().agenda.note(Arc::downgrade(self) as Weak<dyn Source>, deadline);
+    }
+
+    /// A waiter's caller has left.
+    fn leave(&self, id: WaiterId) {
+        let left = self.gate().leave(id);
+        left.into_iter().for_each(|job| self.count_left(&job));
+    }
+
+    /// Answers waiters whose time is over. Returns when to look again.
+    pub(in crate::pool) fn expire(&self, now: Instant, limit: usize) -> Option<Instant> {
+        let mut gate = self.gate();
+        let expired = gate.expire(now, limit);
+        let next = gate.next_deadline();
+        drop(gate);
+        self.answer_expired(expired, now);
+        next
+    }
+
+    fn answer_expired(&self, expired: Vec<(Job, usize)>, now: Instant) {
+        if expired.is_empty() {
+            return;
+        }
+        let (used, limit, waiting) = {
+            let gate = self.gate();
+            (gate.used(), gate.permits(), gate.waiting())
+        };
+        for (job, position) in expired {
+            let standing = Standing { used, limit, waiting, position };
+            let (tenant, waited) = (self.id().clone(), now.saturating_duration_since(job.since));
+            job.fail(&self.account, Error::WaitTimeout { tenant, waited, standing });
+        }
+    }
+
+    /// A permit came back: the next waiter gets it.
+    pub(super) fn finish(self: &Arc<Self>, caller: Option<&CallerId>, upkeep: bool) {
+        let now = clock::now();
+        let mut gate = self.gate();
+        let handed = gate.finish(caller, now);
+        if upkeep {
+            self.account.numbers.upkeep.fetch_sub(1, Ordering::Relaxed);
+        }
+        // Nobody is left who would open the first backend. Closed in the same
+        // breath, so that whoever comes now registers the tenant anew.
+        let abandoned = gate.is_abandoned();
+        let stranded = if abandoned { gate.failed() } else { Vec::new() };
+        drop(gate);
+        self.hand(handed, now);
+        if abandoned {
+            self.backends().retire(POOL_CLOSED);
+            self.unregister();
+        }
+        for job in stranded {
+            job.fail(&self.account, Error::Internal("the tenant was given up while opening"));
+        }
+    }
+
+    pub(super) fn hand(self: &Arc<Self>, handed: Handed<Job>, now: Instant) {
+        for job in handed.granted {
+            self.start(job);
+        }
+        // They were passed over when they stood in front.
+        let expired = handed.expired.into_iter().map(|job| (job, 1));
+        self.answer_expired(expired.collect(), now);
+        for job in handed.refused {
+            let held = |caller| self.gate().held_by(&caller);
+            let used = job.counted_for().map_or(0, held);
+            let limit = self.context().config.limits.leases_per_caller;
+            let refusal = Refusal::CallerLimit { used, limit };
+            job.fail(&self.account, Error::refused(self.id(), refusal));
+        }
+    }
+}
+
+impl Source for Tenant {
+    fn act(&self, now: Instant, limit: usize) -> Option<Instant> {
+        self.expire(now, limit)
+    }
+}

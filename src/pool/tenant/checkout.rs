@@ -1,0 +1,72 @@
+//! How a permit comes by a backend: one that is idle, or one that is opened. All of it
+//! blocks, so it runs on workers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Tenant, REPLACED};
+use crate::clock;
+use crate::core::gate::GateState;
+use crate::error::{ConnectError, Error};
+use crate::pool::backends::{Backends, Taking};
+use crate::pool::job::LEAST_PATIENCE;
+use crate::pool::servers::Wants;
+use crate::pool::store::Taken;
+
+impl Tenant {
+    /// An idle backend that works, or a new one, for a caller who waits so long; and those it
+    /// belongs to.
+    pub(super) fn backend(
+        self: &Arc<Self>,
+        patience: Duration,
+        wants: &mut Wants,
+    ) -> (Arc<Backends>, Result<Taken, Error>) {
+        let until = clock::now() + patience;
+        loop {
+            let backends = self.backends();
+            let outcome = self.backend_of(&backends, until, wants);
+            if !backends.is_retired() || self.is_closed() {
+                return (backends, outcome);
+            }
+            // Others have taken their place meanwhile, and what they say holds no more.
+            if let Ok(taken) = outcome {
+                backends.close(taken, REPLACED);
+            }
+        }
+    }
+
+    fn backend_of(
+        self: &Arc<Self>,
+        backends: &Arc<Backends>,
+        until: Instant,
+        wants: &mut Wants,
+    ) -> Result<Taken, Error> {
+        let failed = |cause| Error::Connect { tenant: self.id().clone(), cause };
+        let mut mute = false;
+        loop {
+            let left = until.saturating_duration_since(clock::now()).max(LEAST_PATIENCE);
+            match backends.take(left, &mut mute) {
+                Taking::Ready(taken) => return Ok(taken),
+                Taking::Retired => return Err(self.closed()),
+                Taking::Late(cause) => return Err(failed(cause)),
+                Taking::Broken(false) => {}
+                Taking::Broken(true) => self.check_doubtful(backends),
+                Taking::Full => {
+                    let now = clock::now();
+                    if now >= until {
+                        let target = "a connection that takes the place of another".to_owned();
+                        let (step, limit) = ("close of the other", left);
+                        return Err(failed(ConnectError::TimedOut { target, step, limit }));
+                    }
+                    self.account.open.wait_for_room(until);
+                }
+                Taking::Open(count) => {
+                    let attempt = backends.attempt(self.gate().state() == GateState::Opening)?;
+                    let (opened, turned) = backends.open(count, left, attempt, wants);
+                    self.heed(backends, turned);
+                    return opened.map_err(failed);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! How jobs with a permit stand in line, and get the backends that come.
+
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::turn::Turn;
+use super::{Tenant, POOL_CLOSED};
+use crate::clock;
+use crate::error::Error;
+use crate::pool::job::Job;
+use crate::pool::line::Standing;
+use crate::pool::requests::permit::Permit;
+use crate::pool::session::Session;
+
+impl Tenant {
+    /// The job has a permit: it joins the line, and a worker gets a backend for
+    /// whoever then stands in front. Were each worker bound to its own job, a
+    /// connect that happens to be quick would overtake.
+    pub(super) fn start(self: &Arc<Self>, mut job: Job) {
+        job.parked = None;
+        let permit = self.permit(job.counted_for(), false);
+        let mut line = self.line.lock();
+        let id = line.number();
+        line.standing.push_back(Standing { id, job, permit });
+        drop(line);
+        Turn::new(self, id).run();
+    }
+
+    /// Hands a backend that has just come to rest to whoever waits for one to be
+    /// opened. The permit comes back if nobody does.
+    pub(super) fn hand_over(&self, permit: Permit) -> Option<Permit> {
+        let numbers = &self.account.numbers;
+        let waits = numbers.opening_now() > 0 || numbers.napping.load(Ordering::Relaxed) > 0;
+        if !waits || self.line.lock().standing.is_empty() {
+            return Some(permit);
+        }
+        let backends = self.backends();
+        // Somebody else may have been quicker.
+        let Some(mut taken) = backends.store.take() else { return Some(permit) };
+        let mut line = self.line.lock();
+        let Some(front) = line.standing.pop_front() else {
+            drop(line);
+            taken.clean = true;
+            backends.rest(taken, clock::now());
+            return Some(permit);
+        };
+        line.spare.push(permit);
+        let nap = line.first_nap();
+        drop(line);
+        // Its turn has nothing to do any more, and gives the permit back.
+        nap.into_iter().for_each(|nap| nap.sleeper.wake());
+        self.deliver(front.job, Session { taken, backends, permit: front.permit });
+        None
+    }
+
+    pub(super) fn deliver(&self, mut job: Job, session: Session) {
+        job.parked = None;
+        if !job.caller.serve() {
+            self.count_left(&job);
+            return session.reset();
+        }
+        let waited = job.waited();
+        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        let numbers = &self.account.numbers;
+        numbers.acquired.fetch_add(1, Ordering::Relaxed);
+        numbers.waited_micros.fetch_add(micros, Ordering::Relaxed);
+        self.account.series().acquired(waited);
+        (job.deliver)(Ok(session));
+    }
+
+    pub(super) fn fail_connect(
+        self: &Arc<Self>,
+        job: Job,
+        permit: Permit,
+        error: Error,
+        first: bool,
+    ) {
+        let stranded = if first {
+            self.unregister();
+            let stranded = self.gate().failed();
+            if self.is_closed() {
+                self.backends().retire(POOL_CLOSED);
+            }
+            stranded
+        } else {
+            Vec::new()
+        };
+        // The permit is back before anybody hears of the failure.
+        drop(permit);
+        for waiter in stranded {
+            waiter.fail(&self.account, error.clone());
+        }
+        job.fail(&self.account, error);
+    }
+
+    /// How long the request has waited that has no backend for the longest.
+    pub fn longest_wait(&self) -> Duration {
+        let queued = self.gate().oldest().map(Job::waited);
+        let standing = self.line.lock().standing.front().map(|front| front.job.waited());
+        queued.max(standing).unwrap_or_default()
+    }
+
+    /// Answers all whose backend is still being opened; what their turns open is closed.
+    pub(in crate::pool) fn answer_line(&self, error: &Error) {
+        let standing = std::mem::take(&mut self.line.lock().standing);
+        for Standing { job, permit, .. } in standing {
+            // The permit is back before anybody hears of it.
+            drop(permit);
+            job.fail(&self.account, error.clone());
+        }
+    }
+}
