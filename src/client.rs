@@ -44,6 +44,10 @@ mod manager;
 mod pool;
 
 mod call;
+mod hedge;
+mod unary;
+mod way;
+
 mod connection;
 mod context;
 mod keeper;
@@ -63,12 +67,16 @@ mod breakers;
 mod budget;
 mod call_error;
 mod config;
+pub mod deadline;
 mod endpoint;
 mod error;
+mod headers;
+pub mod interceptor;
 mod lineup;
 mod metrics;
 mod observer;
 mod options;
+mod plan;
 mod probe;
 mod raw;
 mod reporter;
@@ -77,14 +85,17 @@ mod spread;
 mod status;
 
 pub use balance::Balance;
-pub use call_error::{Code, Delivery, Error, RpcError};
+pub use call::Reply;
+pub use call_error::{Cause, Code, Delivery, Error, RpcError};
 pub use config::{
-    BreakerConfig, CallConfig, Checked, ConnectionConfig, Credentials, EventsConfig, HealthConfig,
-    PoolConfig, RetryConfig, ServiceConfig, Tls, TlsMode,
+    BreakerConfig, BudgetConfig, CallConfig, Checked, ConnectionConfig, Credentials, EventsConfig,
+    HealthConfig, Hedge, MethodPolicy, Methods, PoolConfig, RetryConfig, ServiceConfig, Tls,
+    TlsMode,
 };
 pub use connection::Connection;
 pub use endpoint::{Endpoint, Scheme};
 pub use error::{ConfigError, Fault, Holder, PoolError};
+pub use interceptor::{Interceptor, Interceptors};
 pub use manager::ConnectionManager;
 pub use metrics::ClientMetrics;
 pub use observer::{Event, Observer};

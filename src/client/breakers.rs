@@ -1,11 +1,10 @@
 //! A breaker for each method of a service.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::call_error::{Code, Error};
 use super::config::BreakerConfig;
-use super::error::PoolError;
 use crate::clock;
 use crate::core::breaker::{Breaker, Change, Phase, Settings, Ticket, Verdict};
 use crate::lock::Leaf;
@@ -16,40 +15,44 @@ const METHODS_MAX: usize = 1000;
 const STEADY: Duration = Duration::MAX;
 
 /// The breakers of a service, by method.
+#[derive(Default)]
 pub(super) struct Breakers {
-    settings: Option<Settings>,
     known: Leaf<HashMap<String, Breaker>>,
 }
 
 /// The right to make one call. Dropped without a verdict it says nothing of the service.
-pub(super) struct Pass<'a> {
-    breakers: &'a Breakers,
-    method: &'a str,
+pub(super) struct Pass {
+    breakers: Arc<Breakers>,
+    method: Arc<str>,
     ticket: Option<Ticket>,
 }
 
-impl Breakers {
-    pub(super) fn new(config: Option<&BreakerConfig>) -> Breakers {
-        let settings = config.map(|config| Settings {
-            failures: config.failures,
-            successes: config.successes,
-            probe_every: config.timeout,
-            steady: STEADY,
-            probe_max: config.timeout,
-        });
-        Breakers { settings, known: Leaf::default() }
+fn settings(config: &BreakerConfig) -> Settings {
+    Settings {
+        failures: config.failures,
+        successes: config.successes,
+        probe_every: config.timeout,
+        steady: STEADY,
+        probe_max: config.timeout,
     }
+}
 
-    /// Lets a call pass, or says how long it is until the next probe.
-    pub(super) fn enter<'a>(&'a self, method: &'a str, now: Instant) -> Result<Pass<'a>, Duration> {
-        let ticket = match self.settings {
+impl Breakers {
+    /// Lets a call pass, or says how long it is until the next probe. Without settings all pass.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        method: &Arc<str>,
+        config: Option<&BreakerConfig>,
+        now: Instant,
+    ) -> Result<Pass, Duration> {
+        let ticket = match config {
             None => None,
-            Some(settings) => {
+            Some(config) => {
                 let mut known = self.known.lock();
-                if !known.contains_key(method) && known.len() < METHODS_MAX {
-                    known.insert(method.to_owned(), Breaker::new(settings));
+                if !known.contains_key(&**method) && known.len() < METHODS_MAX {
+                    known.insert(method.to_string(), Breaker::new(settings(config)));
                 }
-                match known.get_mut(method) {
+                match known.get_mut(&**method) {
                     None => None,
                     Some(breaker) => match breaker.try_open().or_else(|| breaker.try_probe(now)) {
                         Some(ticket) => Some(ticket),
@@ -61,7 +64,7 @@ impl Breakers {
                 }
             }
         };
-        Ok(Pass { breakers: self, method, ticket })
+        Ok(Pass { breakers: Arc::clone(self), method: Arc::clone(method), ticket })
     }
 
     /// The methods that have been called, with what metrics say of their breakers: 0 closed,
@@ -77,20 +80,7 @@ impl Breakers {
     }
 }
 
-/// What a call that failed says of the service.
-pub(super) fn verdict(error: &Error) -> Verdict {
-    match error {
-        Error::Rpc(error) => match error.code {
-            Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => Verdict::Bad,
-            // It has answered.
-            _ => Verdict::Good,
-        },
-        Error::Pool(PoolError::NotConnected { .. }) => Verdict::Bad,
-        Error::Pool(_) => Verdict::Neither,
-    }
-}
-
-impl Pass<'_> {
+impl Pass {
     /// Says what came of the call. Returns whether that has opened or closed the breaker.
     pub(super) fn settle(mut self, verdict: Verdict) -> Option<Change> {
         self.end(verdict)
@@ -99,11 +89,11 @@ impl Pass<'_> {
     fn end(&mut self, verdict: Verdict) -> Option<Change> {
         let ticket = self.ticket.take()?;
         let mut known = self.breakers.known.lock();
-        known.get_mut(self.method)?.settle(ticket, verdict, clock::now(), 0.0)
+        known.get_mut(&*self.method)?.settle(ticket, verdict, clock::now(), 0.0)
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for Pass {
     fn drop(&mut self) {
         // What says nothing changes nothing.
         let _ = self.end(Verdict::Neither);

@@ -4,36 +4,32 @@
 
 use std::time::Instant;
 
-/// The most repeats in one burst.
-const MOST: f64 = 100.0;
-/// Each call allows so much of a repeat: one in five.
-const A_CALL: f64 = 0.2;
-/// So many a second are allowed whatever is called, or a service of few calls had none.
-const A_SECOND: f64 = 10.0;
+use super::config::BudgetConfig;
 
 /// A bucket of tokens; a repeat takes one.
 #[derive(Debug)]
 pub(super) struct Budget {
+    config: BudgetConfig,
     tokens: f64,
     filled: Instant,
 }
 
 impl Budget {
     /// A full one.
-    pub(super) fn new(now: Instant) -> Budget {
-        Budget { tokens: MOST, filled: now }
+    pub(super) fn new(config: BudgetConfig, now: Instant) -> Budget {
+        Budget { config, tokens: config.most, filled: now }
     }
 
     /// A call begins.
     pub(super) fn call(&mut self) {
-        self.tokens = (self.tokens + A_CALL).min(MOST);
+        self.tokens = (self.tokens + self.config.per_call).min(self.config.most);
     }
 
     /// Takes a token for a repeat, if there is one.
     pub(super) fn repeat(&mut self, now: Instant) -> bool {
         let seconds = now.saturating_duration_since(self.filled).as_secs_f64();
         self.filled = self.filled.max(now);
-        self.tokens = (self.tokens + seconds * A_SECOND).min(MOST);
+        self.tokens = (self.tokens + seconds * self.config.per_second).min(self.config.most);
         let may = self.tokens >= 1.0;
         if may {
             self.tokens -= 1.0;
@@ -50,7 +46,7 @@ mod tests {
     #[test]
     fn a_burst_has_a_hundred_and_then_one_in_five_calls_and_ten_a_second() {
         let t0 = start();
-        let mut budget = Budget::new(t0);
+        let mut budget = Budget::new(BudgetConfig::default(), t0);
         budget.call();
         assert_eq!((0..200).filter(|_| budget.repeat(t0)).count(), 100);
         for _ in 0..20 {

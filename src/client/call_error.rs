@@ -40,7 +40,21 @@ pub struct RpcError {
     pub elapsed: Duration,
     /// An encoded `google.rpc.Status`, or nothing.
     pub details: Vec<u8>,
+    /// What gRPC's C core tells of it for those who look for a fault.
+    pub cause: Option<Cause>,
 }
+
+/// Words of gRPC's C core.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause(pub String);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Cause {}
 
 /// Whether a call may have reached the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +138,13 @@ impl RpcError {
         status.details.iter().find_map(|any| any.unpack().ok().flatten())
     }
 
+    /// Whether it is of a kind that may be better the next time: UNAVAILABLE, DEADLINE_EXCEEDED,
+    /// RESOURCE_EXHAUSTED or ABORTED. Whether it does harm twice is another question.
+    pub fn is_retryable(&self) -> bool {
+        use Code::{Aborted, DeadlineExceeded, ResourceExhausted, Unavailable};
+        matches!(self.code, Unavailable | DeadlineExceeded | ResourceExhausted | Aborted)
+    }
+
     /// The server's word on when to come again.
     pub fn retry_after(&self) -> Option<Duration> {
         let delay = self.detail::<RetryInfo>()?.retry_delay.into_option()?;
@@ -195,7 +216,11 @@ impl fmt::Display for RpcError {
     }
 }
 
-impl std::error::Error for RpcError {}
+impl std::error::Error for RpcError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_ref().map(|cause| cause as _)
+    }
+}
 
 impl From<RpcError> for Error {
     fn from(error: RpcError) -> Error {

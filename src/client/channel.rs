@@ -22,6 +22,7 @@ use super::config::{Checked, ConnectionConfig, Tls};
 use super::endpoint::Endpoint;
 use super::error::ConfigError;
 use super::tls::Files;
+use crate::clock;
 use crate::lock::Leaf;
 use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
 use crate::proto::health_grpc::HEALTH_CHECK;
@@ -36,6 +37,8 @@ pub(super) struct Link {
     channel: Channel,
     /// Calls without a stub are made by it: making one costs more than a checkout.
     client: Client,
+    /// Since when there is this channel.
+    since: Instant,
     /// Why it could not be connected. Held for a few instructions.
     failure: Leaf<Option<String>>,
     /// Since when its connection stands, as far as that was told. Held likewise.
@@ -59,6 +62,10 @@ impl Link {
 
     pub(super) fn client(&self) -> &Client {
         &self.client
+    }
+
+    pub(super) fn since(&self) -> Instant {
+        self.since
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -216,8 +223,8 @@ impl Dialer {
         }
         let channel = builder.connect(&endpoint.target());
         let client = Client::new(channel.clone());
-        let (failure, stands) = (Leaf::new(None), Leaf::new(None));
-        let link = Arc::new(Link { channel, client, failure, stands, address });
+        let (failure, stands, since) = (Leaf::new(None), Leaf::new(None), clock::now());
+        let link = Arc::new(Link { channel, client, failure, stands, since, address });
         link.poke();
         let watching = watch(Arc::downgrade(&link), self.bell.clone());
         // A panic on gRPC's thread would end its queue for good.

@@ -2,6 +2,7 @@
 
 mod check;
 mod env;
+mod policy;
 mod presets;
 mod security;
 
@@ -9,8 +10,10 @@ use std::time::Duration;
 
 use super::balance::Balance;
 use super::call_error::Code;
+use super::interceptor::Interceptors;
 
 pub use check::Checked;
+pub use policy::{Hedge, MethodPolicy, Methods};
 pub use security::{Credentials, Tls, TlsMode};
 
 /// How a service is reached. Made by [`new`](Self::new), a preset or
@@ -35,6 +38,13 @@ pub struct ServiceConfig {
     pub retry: Option<RetryConfig>,
     /// When calls are refused because the last ones have failed; `None`: never.
     pub breaker: Option<BreakerConfig>,
+    /// Several attempts of a call at the same time, for calls that are idempotent; `None`, the
+    /// default: one after the other.
+    pub hedge: Option<Hedge>,
+    /// What is different for some methods.
+    pub methods: Methods,
+    /// What is added to every call.
+    pub interceptors: Interceptors,
     /// What observers are told.
     pub events: EventsConfig,
     /// Whether the log has lines of the service. Default true.
@@ -125,6 +135,8 @@ pub struct HealthConfig {
 pub struct CallConfig {
     /// The deadline of a call that has no other. Default 30 s; `None`: there is none.
     pub timeout: Option<Duration>,
+    /// The time limit of one attempt of a call. Default `None`: that of the call.
+    pub attempt_timeout: Option<Duration>,
     /// Whether a call waits while nothing is connected, instead of failing at once. Default
     /// false.
     pub wait_for_ready: bool,
@@ -139,8 +151,7 @@ pub struct EventsConfig {
     pub status_interval: Option<Duration>,
 }
 
-/// How failed calls are repeated. Repeats of a service are at most a fifth of its calls and ten a
-/// second, and 100 in one burst.
+/// How failed calls are repeated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetryConfig {
     /// Attempts of a call, the first one included. 1 to 10, default 3.
@@ -155,6 +166,31 @@ pub struct RetryConfig {
     pub codes: Vec<Code>,
     /// Whether a call that never left is repeated even if it is not idempotent. Default true.
     pub not_sent: bool,
+    /// The longest part of itself by which a pause is lengthened by chance. 0 to 1, default 0.2.
+    pub jitter: f64,
+    /// Whether what may have been sent is repeated even if it is not idempotent. Default false:
+    /// it may be done twice.
+    pub unsafe_all: bool,
+    /// How repeats of a service are rationed; that of a method or a call is not heeded.
+    pub budget: BudgetConfig,
+}
+
+/// How many repeats a service may have, so that they do not add to the load of one that has too
+/// much of it. Hedged attempts count, too.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BudgetConfig {
+    /// Each call allows so much of a repeat. 0 to 1, default 0.2: one for five calls.
+    pub per_call: f64,
+    /// So many a second are allowed whatever is called. 0 to 10 000, default 10.
+    pub per_second: f64,
+    /// The most in one burst. 1 to 10 000, default 100.
+    pub most: f64,
+}
+
+impl Default for BudgetConfig {
+    fn default() -> Self {
+        BudgetConfig { per_call: 0.2, per_second: 10.0, most: 100.0 }
+    }
 }
 
 /// When calls of a method are refused, because the last ones have failed.
@@ -166,6 +202,9 @@ pub struct BreakerConfig {
     pub successes: u32,
     /// The first probe is let through after so long. Default 30 s.
     pub timeout: Duration,
+    /// What counts as failed, once a call has had all its attempts. Default UNAVAILABLE,
+    /// DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED.
+    pub codes: Vec<Code>,
 }
 
 impl Default for RetryConfig {
@@ -179,6 +218,9 @@ impl Default for RetryConfig {
             multiplier: 2.0,
             codes: codes.to_vec(),
             not_sent: true,
+            jitter: 0.2,
+            unsafe_all: false,
+            budget: BudgetConfig::default(),
         }
     }
 }
@@ -191,7 +233,8 @@ impl Default for EventsConfig {
 
 impl Default for BreakerConfig {
     fn default() -> Self {
-        BreakerConfig { failures: 5, successes: 2, timeout: Duration::from_secs(30) }
+        let codes = vec![Code::Unavailable, Code::DeadlineExceeded, Code::ResourceExhausted];
+        BreakerConfig { failures: 5, successes: 2, timeout: Duration::from_secs(30), codes }
     }
 }
 
@@ -243,7 +286,11 @@ impl Default for HealthConfig {
 
 impl Default for CallConfig {
     fn default() -> Self {
-        CallConfig { timeout: Some(Duration::from_secs(30)), wait_for_ready: false }
+        CallConfig {
+            timeout: Some(Duration::from_secs(30)),
+            attempt_timeout: None,
+            wait_for_ready: false,
+        }
     }
 }
 

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use grpcio::{CallOption, Channel};
 
 use super::channel::Link;
+use super::deadline;
+use super::error::PoolError;
 use super::lineup::{Lent, SlotId};
-use super::shared::Shared;
+use super::shared::{Patience, Shared};
 use crate::clock;
 
 /// A connection of a pool, lent until it is dropped. Any grpcio stub is made of its
@@ -25,9 +27,24 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(pool: Arc<Shared>, lent: Lent<Arc<Link>>) -> Connection {
+    /// Lends one of the pool, waiting for it if need be.
+    pub(super) fn lend(pool: &Arc<Shared>, patience: Patience) -> Result<Connection, PoolError> {
+        Ok(Connection::new(pool, pool.checkout(patience)?))
+    }
+
+    /// Lends one if it is free and nobody waits for it.
+    pub(super) fn spare(pool: &Arc<Shared>, patience: Patience) -> Option<Connection> {
+        Some(Connection::new(pool, pool.spare(patience)?))
+    }
+
+    fn new(pool: &Arc<Shared>, lent: Lent<Arc<Link>>) -> Connection {
         let Lent { slot, address, channel } = lent;
-        Connection { pool, slot, address, link: channel, broken: false, since: clock::now() }
+        let (pool, since) = (Arc::clone(pool), clock::now());
+        Connection { pool, slot, address, link: channel, broken: false, since }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.pool
     }
 
     /// gRPC's channel, for stubs.
@@ -35,13 +52,25 @@ impl Connection {
         self.link.channel()
     }
 
-    /// What a call on it is made with: the service's time limit.
+    /// What a call on it is made with: the service's time limit, or what is left of the
+    /// deadline that this thread is under.
     pub fn options(&self) -> CallOption {
         let options = CallOption::default();
-        match self.pool.call_timeout() {
-            Some(timeout) => options.timeout(timeout),
+        let now = clock::now();
+        let own = self.pool.call_timeout().and_then(|timeout| now.checked_add(timeout));
+        match deadline::within(own) {
+            // gRPC does not keep limits under a millisecond.
+            Some(until) => {
+                let left = until.saturating_duration_since(now);
+                options.timeout(left.max(Duration::from_millis(1)))
+            }
             None => options,
         }
+    }
+
+    /// How old the connection is.
+    pub fn age(&self) -> Duration {
+        clock::now().saturating_duration_since(self.link.since())
     }
 
     /// The address that it is connected to.

@@ -176,6 +176,12 @@ impl<C: Clone, W> Lineup<C, W> {
         Checkout::Wait(ticket)
     }
 
+    /// Lends a channel if one is free and nobody waits for it.
+    pub fn spare(&mut self, wants: Wants, chance: u64, now: Instant) -> Option<Lent<C>> {
+        let is_free = !self.closed && self.waiters.is_empty();
+        is_free.then(|| self.lend(wants, chance, now)).flatten()
+    }
+
     /// Takes a waiter out of the line. False if it was answered before.
     pub fn leave(&mut self, ticket: Ticket) -> bool {
         self.waiters.remove(&ticket).is_some()

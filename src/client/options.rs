@@ -1,16 +1,23 @@
 //! What one call may say of itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use grpcio::{Metadata, MetadataBuilder};
+use super::config::{Hedge, RetryConfig};
+use super::headers::Headers;
 
-/// How one call is made.
+/// How one call is made. What it says wins over the rule of its method, and that over the
+/// service's settings.
 #[derive(Clone, Debug, Default)]
 pub struct CallOptions {
     pub(super) timeout: Option<Duration>,
+    pub(super) deadline: Option<Instant>,
+    pub(super) attempt_timeout: Option<Duration>,
+    pub(super) checkout_timeout: Option<Duration>,
     pub(super) idempotent: bool,
     pub(super) wait_for_ready: bool,
-    pub(super) metadata: Option<Metadata>,
+    pub(super) retry: Option<RetryConfig>,
+    pub(super) hedge: Option<Hedge>,
+    pub(super) headers: Headers,
 }
 
 impl CallOptions {
@@ -23,6 +30,27 @@ impl CallOptions {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> CallOptions {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// The whole call is over by then; this wins over any time limit.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Instant) -> CallOptions {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// One attempt takes at most so long; the next one may follow.
+    #[must_use]
+    pub fn attempt_timeout(mut self, timeout: Duration) -> CallOptions {
+        self.attempt_timeout = Some(timeout);
+        self
+    }
+
+    /// It waits at most so long for a free connection.
+    #[must_use]
+    pub fn checkout_timeout(mut self, timeout: Duration) -> CallOptions {
+        self.checkout_timeout = Some(timeout);
         self
     }
 
@@ -41,19 +69,37 @@ impl CallOptions {
         self
     }
 
+    /// It is repeated so.
+    #[must_use]
+    pub fn retry(mut self, retry: RetryConfig) -> CallOptions {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// It has several attempts at the same time; it must be idempotent.
+    #[must_use]
+    pub fn hedge(mut self, hedge: Hedge) -> CallOptions {
+        self.hedge = Some(hedge);
+        self
+    }
+
     /// Sends these with the call.
     ///
     /// # Errors
     /// If gRPC does not take a key or a value; keys that begin with `grpc-` are gRPC's own.
     pub fn metadata(mut self, pairs: &[(&str, &str)]) -> Result<CallOptions, grpcio::Error> {
-        let mut builder = MetadataBuilder::new();
         for (key, value) in pairs {
-            if key.to_ascii_lowercase().starts_with("grpc-") {
-                return Err(grpcio::Error::InvalidMetadata(format!("{key} is gRPC's own")));
-            }
-            builder.add_str(key, value)?;
+            self.headers.add(key, value)?;
         }
-        self.metadata = Some(builder.build());
+        Ok(self)
+    }
+
+    /// Sends these bytes with the call; the key ends with `-bin`.
+    ///
+    /// # Errors
+    /// As for [`metadata`](Self::metadata).
+    pub fn metadata_bytes(mut self, key: &str, value: &[u8]) -> Result<CallOptions, grpcio::Error> {
+        self.headers.add_bytes(key, value)?;
         Ok(self)
     }
 }

@@ -101,14 +101,18 @@ impl Pool {
     pub fn get_within(&self, timeout: Duration) -> Result<Connection, PoolError> {
         let now = clock::now();
         let patience = self.shared().patience(Location::caller(), now);
-        // No clock overflows after a week.
-        let until = now + timeout.min(Duration::from_secs(7 * 24 * 3600));
-        self.lend(Patience { until, ..patience })
+        self.lend(patience.within(timeout, now))
+    }
+
+    /// Lends a connection if one is free now and nobody waits for it.
+    #[track_caller]
+    pub fn try_get(&self) -> Option<Connection> {
+        let patience = self.shared().patience(Location::caller(), clock::now());
+        Connection::spare(self.shared(), patience)
     }
 
     pub(super) fn lend(&self, patience: Patience) -> Result<Connection, PoolError> {
-        let lent = self.shared().checkout(patience)?;
-        Ok(Connection::new(Arc::clone(self.shared()), lent))
+        Connection::lend(self.shared(), patience)
     }
 
     /// Lends a connection to `f`, and returns what that returns. If `f` panics, the connection

@@ -8,9 +8,6 @@ use super::call_error::{Code, Delivery};
 use super::config::RetryConfig;
 use crate::core::backoff;
 
-/// The longest part of itself by which a pause is lengthened by chance.
-const JITTER: f64 = 0.2;
-
 /// A failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
@@ -34,8 +31,8 @@ pub(super) fn pause(
 ) -> Option<Duration> {
     let Failure { attempt, code, delivery, asked } = failure;
     let is_safe = match delivery {
-        Delivery::NotSent => config.not_sent || idempotent,
-        Delivery::Unknown => idempotent,
+        Delivery::NotSent => config.not_sent || config.unsafe_all || idempotent,
+        Delivery::Unknown => config.unsafe_all || idempotent,
     };
     if attempt >= config.max_attempts || !config.codes.contains(&code) || !is_safe {
         return None;
@@ -43,7 +40,7 @@ pub(super) fn pause(
     if delivery == Delivery::NotSent && attempt == 1 && asked.is_none() {
         return Some(Duration::ZERO);
     }
-    let jitter = JITTER * (chance % 1024) as f64 / 1024.0;
+    let jitter = config.jitter * (chance % 1024) as f64 / 1024.0;
     let RetryConfig { initial_backoff, max_backoff, multiplier, .. } = *config;
     let own = backoff::delay(attempt - 1, initial_backoff, max_backoff, multiplier, jitter);
     Some(own.max(asked.unwrap_or_default()))
@@ -66,6 +63,8 @@ mod tests {
         assert_eq!(pause(&config, true, sent, 0), Some(ms(100)));
         assert_eq!(pause(&config, true, Failure { attempt: 2, ..sent }, 0), Some(ms(200)));
         assert_eq!(pause(&config, true, Failure { attempt: 3, ..sent }, 0), None);
+        let all = RetryConfig { unsafe_all: true, ..config };
+        assert_eq!(pause(&all, false, sent, 0), Some(ms(100)));
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(super) struct Shared {
     pub(super) config: ServiceConfig,
     pub(super) dialer: Dialer,
     pub(super) reporter: Reporter,
-    pub(super) breakers: Breakers,
+    pub(super) breakers: Arc<Breakers>,
     /// Of repeats.
     pub(super) budget: Leaf<Budget>,
     bell: Bell,
@@ -68,6 +68,7 @@ impl Shared {
         now: Instant,
     ) -> Shared {
         let config = checked.config.clone();
+        let budget = config.retry.as_ref().map(|retry| retry.budget).unwrap_or_default();
         let settings = Settings {
             size: config.pool.size,
             calls_per_channel: config.pool.calls_per_channel,
@@ -88,8 +89,8 @@ impl Shared {
         Shared {
             service: service.to_owned(),
             lineup: Leaf::new(Lineup::new(settings, checked.endpoints.len(), now)),
-            breakers: Breakers::new(config.breaker.as_ref()),
-            budget: Leaf::new(Budget::new(now)),
+            breakers: Arc::default(),
+            budget: Leaf::new(Budget::new(budget, now)),
             prober: Prober::new(&config.health, bell.clone()),
             rounds: Leaf::new(Rounds::new(&config.health, now)),
             reload_at: Leaf::new(now + config.tls.reload.unwrap_or_default()),

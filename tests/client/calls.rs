@@ -14,7 +14,7 @@ use crate::{eventually, ready, settings, PATIENCE};
 
 const DOWN: Step = Step::Fail(RpcStatusCode::UNAVAILABLE);
 
-fn quick(port: u16, size: usize) -> ServiceConfig {
+pub fn quick(port: u16, size: usize) -> ServiceConfig {
     let mut config = settings(port, size);
     let retry = config.retry.as_mut().unwrap();
     retry.initial_backoff = Duration::from_millis(1);
@@ -23,12 +23,12 @@ fn quick(port: u16, size: usize) -> ServiceConfig {
     config
 }
 
-fn call(pool: &Pool, options: &CallOptions) -> Result<Vec<u8>, Error> {
+pub fn call(pool: &Pool, options: &CallOptions) -> Result<Vec<u8>, Error> {
     pool.call(&SAY, &b"hello".to_vec(), options)
 }
 
 #[track_caller]
-fn failed(result: Result<Vec<u8>, Error>) -> RpcError {
+pub fn failed(result: Result<Vec<u8>, Error>) -> RpcError {
     match result {
         Err(Error::Rpc(error)) => *error,
         other => panic!("{other:?}"),
@@ -142,7 +142,8 @@ fn a_breaker_opens_refuses_probes_and_closes_by_the_count_of_calls() {
     let echo = Echo::start();
     let mut config = quick(echo.port, 1);
     let long = Duration::from_secs(600);
-    config.breaker = Some(BreakerConfig { failures: 2, successes: 2, timeout: long });
+    config.breaker =
+        Some(BreakerConfig { failures: 2, successes: 2, timeout: long, ..Default::default() });
     let pool = ready(&config);
     echo.script(&[DOWN; 2]);
     for _ in 0..2 {
@@ -156,8 +157,9 @@ fn a_breaker_opens_refuses_probes_and_closes_by_the_count_of_calls() {
     assert!(error.message.starts_with("circuit breaker is open; next probe in "), "{error}");
     assert_eq!(echo.calls(), 2, "the third was not sent");
 
+    let short = Duration::from_nanos(1);
     config.breaker =
-        Some(BreakerConfig { failures: 2, successes: 2, timeout: Duration::from_nanos(1) });
+        Some(BreakerConfig { failures: 2, successes: 2, timeout: short, ..Default::default() });
     let pool = ready(&config);
     echo.script(&[DOWN, DOWN, DOWN]);
     for sent in 3..=5 {

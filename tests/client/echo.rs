@@ -2,34 +2,22 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
-use connection_pool_manager::client::Connection;
+use connection_pool_manager::client::{raw, Connection};
+use connection_pool_manager::proto::error_details::{ErrorInfo, RetryInfo};
+use connection_pool_manager::proto::status::Status;
+use futures_executor::block_on;
 use grpcio::{
-    ChannelBuilder, Client, Environment, GrpcSlice, Marshaller, MessageReader, Method, MethodType,
-    RpcStatus, RpcStatusCode, Server, ServerBuilder, ServerCredentials, ServiceBuilder, UnarySink,
+    ChannelBuilder, Client, Environment, Method, RpcStatus, RpcStatusCode, Server, ServerBuilder,
+    ServerCredentials, ServiceBuilder, UnarySink,
 };
+use protobuf::well_known_types::any::Any;
+use protobuf::well_known_types::duration::Duration;
+use protobuf::Message;
 
 /// A method of bytes.
-pub const SAY: Method<Vec<u8>, Vec<u8>> = Method {
-    ty: MethodType::Unary,
-    name: "/test.Echo/Say",
-    req_mar: Marshaller { ser: write, de: read },
-    resp_mar: Marshaller { ser: write, de: read },
-};
-
-#[allow(clippy::ptr_arg)] // A marshaller has this form.
-fn write(bytes: &Vec<u8>, slice: &mut GrpcSlice) -> grpcio::Result<()> {
-    *slice = GrpcSlice::from(bytes.as_slice());
-    Ok(())
-}
-
-fn read(mut reader: MessageReader) -> grpcio::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut reader, &mut bytes)
-        .map_err(|error| grpcio::Error::Codec(Box::new(error)))?;
-    Ok(bytes)
-}
+pub static SAY: LazyLock<Method<Vec<u8>, Vec<u8>>> = LazyLock::new(|| raw("/test.Echo/Say"));
 
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +26,10 @@ pub enum Step {
     Fail(RpcStatusCode),
     /// It is not answered until the server ends.
     Hang,
+    /// It is answered with the metadata it came with, `key=value` a line.
+    Metadata,
+    /// It fails with ABORTED and details, which ask to come again after so many milliseconds.
+    Details(i32),
 }
 
 /// A server on this machine. Stops when dropped.
@@ -69,14 +61,20 @@ impl Echo {
             .add_unary_handler(&SAY, move |ctx, request: Vec<u8>, sink| {
                 own.calls.fetch_add(1, Ordering::SeqCst);
                 let step = own.script.lock().unwrap().pop_front();
-                match step {
-                    None => ctx.spawn(async move { drop(sink.success(request).await) }),
-                    Some(Step::Fail(code)) => {
-                        let status = RpcStatus::with_message(code, "as scripted".to_owned());
-                        ctx.spawn(async move { drop(sink.fail(status).await) });
+                let status = match step {
+                    None => return ctx.spawn(async move { drop(sink.success(request).await) }),
+                    Some(Step::Hang) => return own.hanging.lock().unwrap().push(sink),
+                    Some(Step::Metadata) => {
+                        let pair = |(key, value): (&str, &[u8])| {
+                            format!("{key}={}\n", String::from_utf8_lossy(value))
+                        };
+                        let all: String = ctx.request_headers().iter().map(pair).collect();
+                        return ctx.spawn(async move { drop(sink.success(all.into()).await) });
                     }
-                    Some(Step::Hang) => own.hanging.lock().unwrap().push(sink),
-                }
+                    Some(Step::Fail(code)) => RpcStatus::with_message(code, "as scripted".into()),
+                    Some(Step::Details(millis)) => details(millis),
+                };
+                ctx.spawn(async move { drop(sink.fail(status).await) });
             })
             .build();
         let arguments = ChannelBuilder::new(Arc::clone(&environment)).reuse_port(false);
@@ -96,10 +94,29 @@ impl Echo {
         self.shared.script.lock().unwrap().extend(steps);
     }
 
+    /// How many of the calls that hang were cancelled; they are answered.
+    pub fn cancelled(&self) -> usize {
+        let hanging = std::mem::take(&mut *self.shared.hanging.lock().unwrap());
+        let answer = |sink: UnarySink<Vec<u8>>| block_on(sink.success(b"late".to_vec())).is_err();
+        hanging.into_iter().map(answer).filter(|cancelled| *cancelled).count()
+    }
+
     /// Calls that have come.
     pub fn calls(&self) -> usize {
         self.shared.calls.load(Ordering::SeqCst)
     }
+}
+
+/// A status with an `ErrorInfo` and a `RetryInfo`.
+fn details(millis: i32) -> RpcStatus {
+    let info = ErrorInfo { reason: "TOO_BUSY".to_owned(), ..Default::default() };
+    let mut delay = Duration::new();
+    delay.nanos = millis * 1_000_000;
+    let retry = RetryInfo { retry_delay: Some(delay).into(), ..Default::default() };
+    let details = vec![Any::pack(&info).unwrap(), Any::pack(&retry).unwrap()];
+    let status = Status { code: 10, details, ..Default::default() };
+    let code = RpcStatusCode::ABORTED;
+    RpcStatus::with_details(code, "come again".to_owned(), status.write_to_bytes().unwrap())
 }
 
 /// A port that nobody listens on.

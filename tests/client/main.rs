@@ -7,11 +7,14 @@ mod checkout;
 mod echo;
 #[cfg(feature = "client-testing")]
 mod health;
+mod hedge;
+mod interceptors;
 mod manager;
 mod metrics;
 #[cfg(feature = "client-testing")]
 #[path = "../harness/pki.rs"]
 mod pki;
+mod policies;
 #[path = "../harness/proxy.rs"]
 #[allow(dead_code)] // Other tests hold and drip.
 mod proxy;

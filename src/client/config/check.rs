@@ -1,5 +1,7 @@
 //! The rules that settings keep, and what they mean once they do.
 
+mod policies;
+
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -131,6 +133,7 @@ impl ServiceConfig {
             ("connection.keepalive_time", connection.keepalive_time),
             ("connection.ping_interval", connection.ping_interval),
             ("call.timeout", self.call.timeout),
+            ("call.attempt_timeout", self.call.attempt_timeout),
             ("events.status_interval", self.events.status_interval),
         ] {
             if let Some(time) = time {
@@ -171,19 +174,7 @@ impl ServiceConfig {
     }
 
     fn check_policies(&self, faults: &mut Faults) {
-        if let Some(retry) = &self.retry {
-            faults.within("retry.max_attempts", retry.max_attempts, 1, 10);
-            faults.time("retry.initial_backoff", retry.initial_backoff);
-            faults.time("retry.max_backoff", retry.max_backoff);
-            if retry.multiplier.is_nan() || retry.multiplier < 1.0 {
-                faults.add("retry.multiplier", "must be at least 1");
-            }
-        }
-        if let Some(breaker) = &self.breaker {
-            faults.within("breaker.failures", breaker.failures, 1, 1_000_000);
-            faults.within("breaker.successes", breaker.successes, 1, 1_000_000);
-            faults.time("breaker.timeout", breaker.timeout);
-        }
+        faults.policies(self);
         faults.within("events.sample_rate", self.events.sample_rate, 0.0, 1.0);
     }
 }

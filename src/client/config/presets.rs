@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    BreakerConfig, CallConfig, ConnectionConfig, EventsConfig, HealthConfig, PoolConfig,
+    BreakerConfig, CallConfig, ConnectionConfig, EventsConfig, HealthConfig, Methods, PoolConfig,
     RetryConfig, ServiceConfig, Tls, TlsMode,
 };
+use crate::client::interceptor::Interceptors;
 
 impl ServiceConfig {
     /// The defaults, for a host, which is a name or an address, and a port.
@@ -26,6 +27,9 @@ impl ServiceConfig {
             call: CallConfig::default(),
             retry: Some(RetryConfig::default()),
             breaker: Some(BreakerConfig::default()),
+            hedge: None,
+            methods: Methods::default(),
+            interceptors: Interceptors::default(),
             events: EventsConfig::default(),
             enable_logging: true,
             enable_metrics: true,

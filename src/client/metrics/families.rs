@@ -11,6 +11,7 @@ const AGES: &[f64] =
 
 const METHOD: &[&str] = &["service", "method"];
 const METHOD_CODE: &[&str] = &["service", "method", "code"];
+const METHOD_DIRECTION: &[&str] = &["service", "method", "direction"];
 const SERVICE: &[&str] = &["service"];
 const REASON: &[&str] = &["service", "reason"];
 
@@ -28,6 +29,9 @@ pub(super) struct Calls {
     pub(super) retries: IntCounterVec,
     pub(super) retries_refused: IntCounterVec,
     pub(super) rejections: IntCounterVec,
+    pub(super) hedges: IntCounterVec,
+    pub(super) hedges_won: IntCounterVec,
+    pub(super) messages: IntCounterVec,
 }
 
 /// Of connections.
@@ -77,6 +81,21 @@ impl Calls {
                 "grpc_client_circuit_breaker_rejections_total",
                 "Calls that the breaker refused.",
                 METHOD,
+            )?,
+            hedges: counter(
+                "grpc_client_hedges_total",
+                "Attempts that were made while others of their call ran.",
+                METHOD,
+            )?,
+            hedges_won: counter(
+                "grpc_client_hedges_won_total",
+                "Calls that one of these has answered.",
+                METHOD,
+            )?,
+            messages: counter(
+                "grpc_client_stream_messages_total",
+                "Messages of streams, sent and received.",
+                METHOD_DIRECTION,
             )?,
         })
     }

@@ -204,6 +204,30 @@ impl MethodMeter {
         }
     }
 
+    /// An attempt begins while others of its call run.
+    pub(in crate::client) fn hedged(&self) {
+        if let Some(one) = &self.0 {
+            let labels = &[&one.service, &one.method];
+            one.families.calls.hedges.with_label_values(labels).inc();
+        }
+    }
+
+    /// One of these has answered the call.
+    pub(in crate::client) fn hedge_won(&self) {
+        if let Some(one) = &self.0 {
+            let labels = &[&one.service, &one.method];
+            one.families.calls.hedges_won.with_label_values(labels).inc();
+        }
+    }
+
+    /// A message of a stream.
+    pub(in crate::client) fn message(&self, direction: &str) {
+        if let Some(one) = &self.0 {
+            let labels = &[one.service.as_str(), &one.method, direction];
+            one.families.calls.messages.with_label_values(labels).inc();
+        }
+    }
+
     /// The breaker refused a call.
     pub(in crate::client) fn rejected(&self) {
         if let Some(one) = &self.0 {

@@ -3,10 +3,11 @@
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Shared;
 use crate::client::channel::Link;
+use crate::client::deadline;
 use crate::client::error::{Holder, PoolError};
 use crate::client::lineup::{Checkout, Lent, Refusal, Seen, SlotId, Ticket, Wants};
 use crate::client::runtime;
@@ -25,6 +26,18 @@ pub(in crate::client) struct Patience {
     pub(in crate::client) wants: Wants,
 }
 
+impl Patience {
+    /// Waits so long instead, but not beyond a deadline.
+    pub(in crate::client) fn within(self, timeout: Duration, now: Instant) -> Patience {
+        // No clock overflows after a week.
+        let until = now + timeout.min(Duration::from_secs(7 * 24 * 3600));
+        match self.is_deadline && self.until <= until {
+            true => self,
+            false => Patience { until, is_deadline: false, ..self },
+        }
+    }
+}
+
 impl Shared {
     /// How long a checkout waits that has no deadline.
     pub(in crate::client) fn patience(
@@ -33,10 +46,24 @@ impl Shared {
         now: Instant,
     ) -> Patience {
         let wait_for_ready = self.config.call.wait_for_ready;
-        Patience {
-            until: now + self.config.pool.checkout_timeout,
-            is_deadline: false,
-            wants: Wants { wait_for_ready, avoid: None, at: Some(at) },
+        let until = now + self.config.pool.checkout_timeout;
+        let wants = Wants { wait_for_ready, avoid: None, at: Some(at) };
+        match deadline::current().filter(|deadline| *deadline < until) {
+            Some(until) => Patience { until, is_deadline: true, wants },
+            None => Patience { until, is_deadline: false, wants },
+        }
+    }
+
+    /// Lends a channel if one is free and nobody waits for it.
+    pub(in crate::client) fn spare(&self, patience: Patience) -> Option<Lent<Arc<Link>>> {
+        loop {
+            let now = clock::now();
+            let lent = self.lock().spare(patience.wants, self.dice.roll(), now)?;
+            if lent.channel.is_ready() {
+                self.reporter.lent(Duration::ZERO, self.dice.roll());
+                return Some(lent);
+            }
+            self.is_lost(&lent, now);
         }
     }
 

@@ -1,0 +1,62 @@
+//! Several attempts of a call at the same time.
+
+use std::time::Duration;
+
+use connection_pool_manager::client::{CallOptions, Code, Hedge};
+use grpcio::RpcStatusCode;
+
+use crate::calls::{call, failed, quick};
+use crate::echo::{Echo, Step};
+use crate::{eventually, ready, PATIENCE};
+
+fn hedged(max_attempts: u32, delay: Duration) -> CallOptions {
+    CallOptions::new().idempotent().timeout(PATIENCE).hedge(Hedge { max_attempts, delay })
+}
+
+const SOON: Duration = Duration::from_millis(10);
+
+#[test]
+fn the_second_attempt_answers_and_the_first_is_cancelled_at_the_server() {
+    let echo = Echo::start();
+    let pool = ready(&quick(echo.port, 2));
+    echo.script(&[Step::Hang]);
+    assert_eq!(call(&pool, &hedged(2, SOON)).unwrap(), b"hello");
+    assert_eq!((echo.calls(), pool.metrics().lent), (2, 0));
+    let mut cancelled = 0;
+    eventually("the server knows", || {
+        cancelled += echo.cancelled();
+        cancelled == 1
+    });
+}
+
+#[test]
+fn one_that_has_failed_is_followed_at_once_and_one_that_cannot_be_better_by_none() {
+    let echo = Echo::start();
+    let pool = ready(&quick(echo.port, 3));
+    let down = Step::Fail(RpcStatusCode::UNAVAILABLE);
+    echo.script(&[down, down]);
+    assert_eq!(call(&pool, &hedged(3, PATIENCE)).unwrap(), b"hello");
+    assert_eq!(echo.calls(), 3);
+    echo.script(&[down, down]);
+    let error = failed(call(&pool, &hedged(2, PATIENCE)));
+    assert_eq!((error.code, error.attempts, echo.calls()), (Code::Unavailable, 2, 5));
+    echo.script(&[Step::Fail(RpcStatusCode::INVALID_ARGUMENT)]);
+    let error = failed(call(&pool, &hedged(3, PATIENCE)));
+    assert_eq!((error.code, echo.calls()), (Code::InvalidArgument, 6));
+}
+
+#[test]
+fn no_attempt_waits_for_a_connection_and_what_is_not_idempotent_has_one() {
+    let echo = Echo::start();
+    let pool = ready(&quick(echo.port, 1));
+    echo.script(&[Step::Hang]);
+    let short = hedged(5, Duration::from_millis(1)).timeout(Duration::from_millis(50));
+    assert_eq!(failed(call(&pool, &short)).code, Code::DeadlineExceeded);
+    assert_eq!((echo.calls(), pool.metrics().waiting), (1, 0), "none was free");
+    let pool = ready(&quick(echo.port, 3));
+    echo.script(&[Step::Hang]);
+    let hedge = Hedge { max_attempts: 3, delay: Duration::from_millis(1) };
+    let once = CallOptions::new().hedge(hedge).timeout(Duration::from_millis(50));
+    assert_eq!(failed(call(&pool, &once)).attempts, 1);
+    assert_eq!(echo.calls(), 2);
+}
