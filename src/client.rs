@@ -45,6 +45,7 @@ mod pool;
 
 mod call;
 mod hedge;
+pub mod stream;
 mod unary;
 mod way;
 

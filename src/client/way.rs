@@ -7,7 +7,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use grpcio::CallOption;
+use grpcio::{CallOption, Client};
 
 use super::breakers::Pass;
 use super::call_error::{Code, Delivery, Error, RpcError};
@@ -227,6 +227,33 @@ impl Way {
             option = option.timeout(left);
         }
         Ok((attempt, option))
+    }
+}
+
+impl Way {
+    /// Takes a connection and begins what is made once, because what it sends is gone then.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect) and [`attempt`](Self::attempt).
+    pub(super) fn open<E>(
+        &mut self,
+        start: impl FnOnce(&Client, CallOption) -> grpcio::Result<E>,
+    ) -> Result<(Attempt, E, Connection), Error> {
+        let connection = loop {
+            match self.connect() {
+                Ok(connection) => break connection,
+                // Nothing of it was sent.
+                Err(error) => match self.pause(&error) {
+                    Some(pause) => self.rest(pause),
+                    None => return Err(error),
+                },
+            }
+        };
+        let (attempt, option) = self.attempt(&connection, None)?;
+        match start(connection.link().client(), option) {
+            Ok(ends) => Ok((attempt, ends, connection)),
+            Err(error) => Err(self.unbegun(&attempt, error)),
+        }
     }
 }
 

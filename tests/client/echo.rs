@@ -8,9 +8,11 @@ use connection_pool_manager::client::{raw, Connection};
 use connection_pool_manager::proto::error_details::{ErrorInfo, RetryInfo};
 use connection_pool_manager::proto::status::Status;
 use futures_executor::block_on;
+use futures_util::{SinkExt, StreamExt};
 use grpcio::{
-    ChannelBuilder, Client, Environment, Method, RpcStatus, RpcStatusCode, Server, ServerBuilder,
-    ServerCredentials, ServiceBuilder, UnarySink,
+    ChannelBuilder, Client, ClientStreamingSink, DuplexSink, Environment, Method, RequestStream,
+    RpcContext, RpcStatus, RpcStatusCode, Server, ServerBuilder, ServerCredentials,
+    ServerStreamingSink, ServiceBuilder, UnarySink, WriteFlags,
 };
 use protobuf::well_known_types::any::Any;
 use protobuf::well_known_types::duration::Duration;
@@ -18,6 +20,16 @@ use protobuf::Message;
 
 /// A method of bytes.
 pub static SAY: LazyLock<Method<Vec<u8>, Vec<u8>>> = LazyLock::new(|| raw("/test.Echo/Say"));
+
+/// Answers with each letter of the request; the call then ends as its script says.
+pub static LETTERS: LazyLock<Method<Vec<u8>, Vec<u8>>> =
+    LazyLock::new(|| raw("/test.Echo/Letters"));
+
+/// Answers with all it is sent in one, or at the first message that is empty.
+pub static JOIN: LazyLock<Method<Vec<u8>, Vec<u8>>> = LazyLock::new(|| raw("/test.Echo/Join"));
+
+/// Answers each message with itself, until one is empty.
+pub static TALK: LazyLock<Method<Vec<u8>, Vec<u8>>> = LazyLock::new(|| raw("/test.Echo/Talk"));
 
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +59,14 @@ struct Shared {
     hanging: Mutex<Vec<UnarySink<Vec<u8>>>>,
 }
 
+impl Shared {
+    /// Counts a call, and tells what becomes of it.
+    fn step(&self) -> Option<Step> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.script.lock().unwrap().pop_front()
+    }
+}
+
 impl Echo {
     pub fn start() -> Echo {
         Echo::on(0)
@@ -57,10 +77,9 @@ impl Echo {
         let environment = Arc::new(Environment::new(1));
         let shared = Arc::new(Shared::default());
         let own = Arc::clone(&shared);
-        let service = ServiceBuilder::new()
-            .add_unary_handler(&SAY, move |ctx, request: Vec<u8>, sink| {
-                own.calls.fetch_add(1, Ordering::SeqCst);
-                let step = own.script.lock().unwrap().pop_front();
+        let service =
+            ServiceBuilder::new().add_unary_handler(&SAY, move |ctx, request: Vec<u8>, sink| {
+                let step = own.step();
                 let status = match step {
                     None => return ctx.spawn(async move { drop(sink.success(request).await) }),
                     Some(Step::Hang) => return own.hanging.lock().unwrap().push(sink),
@@ -75,8 +94,8 @@ impl Echo {
                     Some(Step::Details(millis)) => details(millis),
                 };
                 ctx.spawn(async move { drop(sink.fail(status).await) });
-            })
-            .build();
+            });
+        let service = streams(service, &shared).build();
         let arguments = ChannelBuilder::new(Arc::clone(&environment)).reuse_port(false);
         let mut server = ServerBuilder::new(environment)
             .register_service(service)
@@ -105,6 +124,64 @@ impl Echo {
     pub fn calls(&self) -> usize {
         self.shared.calls.load(Ordering::SeqCst)
     }
+}
+
+fn streams(builder: ServiceBuilder, shared: &Arc<Shared>) -> ServiceBuilder {
+    let status = |code| RpcStatus::with_message(code, "as scripted".to_owned());
+    let own = Arc::clone(shared);
+    let letters = move |ctx: RpcContext<'_>, request: Vec<u8>, mut sink: ServerStreamingSink<_>| {
+        let step = own.step();
+        ctx.spawn(async move {
+            for letter in request {
+                if sink.send((vec![letter], WriteFlags::default())).await.is_err() {
+                    return;
+                }
+            }
+            let _ = match step {
+                Some(Step::Fail(code)) => sink.fail(status(code)).await,
+                Some(Step::Hang) => std::future::pending().await,
+                _ => sink.close().await,
+            };
+        });
+    };
+    let own = Arc::clone(shared);
+    let join = move |ctx: RpcContext<'_>,
+                     mut requests: RequestStream<Vec<u8>>,
+                     sink: ClientStreamingSink<Vec<u8>>| {
+        let step = own.step();
+        ctx.spawn(async move {
+            let mut all = Vec::new();
+            while let Some(Ok(part)) = requests.next().await {
+                if part.is_empty() {
+                    break;
+                }
+                all.extend(part);
+            }
+            let _ = match step {
+                Some(Step::Fail(code)) => sink.fail(status(code)).await,
+                _ => sink.success(all).await,
+            };
+        });
+    };
+    let own = Arc::clone(shared);
+    let talk = move |ctx: RpcContext<'_>,
+                     mut requests: RequestStream<Vec<u8>>,
+                     mut sink: DuplexSink<Vec<u8>>| {
+        own.step();
+        ctx.spawn(async move {
+            while let Some(Ok(part)) = requests.next().await {
+                let is_last = part.is_empty();
+                if is_last || sink.send((part, WriteFlags::default())).await.is_err() {
+                    break;
+                }
+            }
+            let _ = sink.close().await;
+        });
+    };
+    builder
+        .add_server_streaming_handler(&LETTERS, letters)
+        .add_client_streaming_handler(&JOIN, join)
+        .add_duplex_streaming_handler(&TALK, talk)
 }
 
 /// A status with an `ErrorInfo` and a `RetryInfo`.

@@ -20,6 +20,7 @@ mod policies;
 mod proxy;
 mod recovery;
 mod resize;
+mod streams;
 #[cfg(feature = "client-testing")]
 mod tls;
 

@@ -80,7 +80,8 @@ fn a_breaker_shows_its_state_and_what_it_refuses() {
     let manager = ConnectionManager::new().unwrap();
     let mut config = quick(echo.port);
     let timeout = Duration::from_secs(600);
-    config.breaker = Some(BreakerConfig { failures: 2, successes: 1, timeout });
+    config.breaker =
+        Some(BreakerConfig { failures: 2, successes: 1, timeout, ..Default::default() });
     let (events, config) = (Arc::new(Mutex::new(Vec::new())), config);
     let told = Arc::clone(&events);
     manager.on_event(move |event: &Event| {
