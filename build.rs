@@ -9,9 +9,11 @@ use std::{env, fs};
 
 use protobuf::descriptor::field_descriptor_proto::Type;
 use protobuf::descriptor::{
-    DescriptorProto, FileDescriptorProto, MethodDescriptorProto, ServiceDescriptorProto,
+    DescriptorProto, FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto,
+    ServiceDescriptorProto,
 };
-use protobuf::MessageFull;
+use protobuf::well_known_types::{any, duration, timestamp};
+use protobuf::{Message, MessageFull};
 use protobuf_parse::Parser;
 
 /// Every file under `proto/` that is compiled.
@@ -20,9 +22,13 @@ const PROTOS: &[&str] = &[
     "proto/connection_pool.proto",
     "proto/sql.proto",
     "proto/grpc/health/v1/health.proto",
+    "proto/grpc/reflection/v1/reflection.proto",
     "proto/google/rpc/status.proto",
     "proto/google/rpc/error_details.proto",
 ];
+
+/// A service that is served under the name of a second package too, with the same messages.
+const ALIAS: (&str, &str) = ("grpc.reflection.v1", "grpc.reflection.v1alpha");
 
 /// Methods whose answers the server encodes itself, because they are many.
 const ENCODED: &[&str] = &["SqlService.Query", "SqlService.CopyOut", "SqlService.Listen"];
@@ -45,11 +51,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         let module = module_name(file.name());
         writeln!(modules, "pub mod {module};")?;
         let mut code = String::new();
-        for service in &file.service {
-            write_service(&mut code, file.package(), &module, service)?;
-            for method in &service.method {
-                let (package, name) = (file.package(), service.name());
-                writeln!(methods, "    \"/{package}.{name}/{}\",", method.name())?;
+        for (package, suffix) in packages(file) {
+            for service in &file.service {
+                let mut service = service.clone();
+                let served = format!("{package}.{}", service.name());
+                for method in &service.method {
+                    writeln!(methods, "    \"/{served}/{}\",", method.name())?;
+                }
+                service.set_name(format!("{}{suffix}", service.name()));
+                write_service(&mut code, file.package(), &served, &module, &service)?;
             }
         }
         if !code.is_empty() {
@@ -60,11 +70,55 @@ fn main() -> Result<(), Box<dyn Error>> {
             writeln!(modules, "pub mod {module}_grpc;")?;
         }
     }
+    fs::write(out.join("descriptors.bin"), descriptors(&files.file).write_to_bytes()?)?;
     fs::write(out.join("shapes.rs"), shapes(&files.file)?)?;
     writeln!(modules, "mod shapes;")?;
     writeln!(modules, "pub const METHODS: &[&str] = &[\n{methods}];")?;
     fs::write(out.join("mod.rs"), modules)?;
     Ok(())
+}
+
+/// The packages under which the services of a file are served, and what their names in the
+/// code have behind them.
+fn packages(file: &FileDescriptorProto) -> Vec<(&str, &str)> {
+    let (package, alias) = ALIAS;
+    match file.package() == package {
+        true => vec![(package, ""), (alias, "Alpha")],
+        false => vec![(file.package(), "")],
+    }
+}
+
+/// All files with what they import, as reflection sends them.
+fn descriptors(files: &[FileDescriptorProto]) -> FileDescriptorSet {
+    let mut all = FileDescriptorSet::new();
+    all.file = files.iter().filter(|file| is_ours(file.name())).cloned().collect();
+    let (package, _) = ALIAS;
+    let named_twice = files.iter().filter(|file| file.package() == package);
+    all.file.extend(named_twice.map(under_alias));
+    // The parser leaves out what is not ours.
+    let known = [duration::file_descriptor(), timestamp::file_descriptor(), any::file_descriptor()];
+    all.file.extend(known.map(|file| file.proto().clone()));
+    all
+}
+
+/// The same file as one of the second package.
+fn under_alias(file: &FileDescriptorProto) -> FileDescriptorProto {
+    let (package, alias) = ALIAS;
+    let (from, to) = (format!(".{package}."), format!(".{alias}."));
+    let mut file = file.clone();
+    file.set_package(alias.to_owned());
+    file.set_name(file.name().replace(&package.replace('.', "/"), &alias.replace('.', "/")));
+    file.options = None.into();
+    for field in file.message_type.iter_mut().flat_map(|message| &mut message.field) {
+        if field.has_type_name() {
+            field.set_type_name(field.type_name().replace(&from, &to));
+        }
+    }
+    for method in file.service.iter_mut().flat_map(|service| &mut service.method) {
+        method.set_input_type(method.input_type().replace(&from, &to));
+        method.set_output_type(method.output_type().replace(&from, &to));
+    }
+    file
 }
 
 fn is_ours(name: &str) -> bool {
@@ -76,10 +130,12 @@ fn module_name(file: &str) -> String {
     stem.unwrap_or_default().replace('-', "_")
 }
 
-/// Writes the `Method` constants, a server trait with its binder, and a client.
+/// Writes the `Method` constants, a server trait with its binder, and a client of a service
+/// that is `served` under this name. Its messages are those of `package`.
 fn write_service(
     code: &mut String,
     package: &str,
+    served: &str,
     module: &str,
     service: &ServiceDescriptorProto,
 ) -> Result<(), Box<dyn Error>> {
@@ -96,7 +152,7 @@ fn write_service(
             methods,
             "pub const {constant}: grpcio::Method<{request}, {response}> = grpcio::Method {{\n\
              \x20   ty: grpcio::MethodType::{},\n\
-             \x20   name: \"/{package}.{name}/{}\",\n\
+             \x20   name: \"/{served}/{}\",\n\
              \x20   req_mar: grpcio::Marshaller {{ ser: grpcio::pb_ser, de: grpcio::pb_de }},\n\
              \x20   resp_mar: grpcio::Marshaller {{ ser: grpcio::pb_ser, de: grpcio::pb_de }},\n}};",
             shape.method_type(),

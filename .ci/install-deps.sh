@@ -94,11 +94,11 @@ fi
 ensure_python_packages() {
     if [ -z "$for_tests" ]; then return 0; fi
     python="${CARGO_TARGET_DIR:-target}/python"
-    if "$python/bin/python" -c "import grpc, grpc_tools" 2>/dev/null; then return 0; fi
+    if "$python/bin/python" -c "import grpc, grpc_tools, grpc_reflection" 2>/dev/null; then return 0; fi
     echo "install-deps: grpcio for the examples' tests, in $python"
     python3 -m venv --clear "$python"
     "$python/bin/pip" install --quiet --disable-pip-version-check --retries 3 \
-        "grpcio>=1.60" "grpcio-tools>=1.60"
+        "grpcio>=1.60" "grpcio-tools>=1.60" "grpcio-reflection>=1.60"
 }
 
 # The alert rules are tested in a real Prometheus. Installed, Debian's package would run

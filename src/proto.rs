@@ -7,6 +7,9 @@ use std::marker::PhantomData;
 
 include!(concat!(env!("OUT_DIR"), "/pb/mod.rs"));
 
+/// A `google.protobuf.FileDescriptorSet` of all files and those that they import.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pb/descriptors.bin"));
+
 /// The bytes of a request, which should be a `Q` and are not checked yet.
 pub struct Raw<Q> {
     pub reader: grpcio::MessageReader,

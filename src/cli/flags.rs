@@ -127,6 +127,9 @@ pub(super) struct Flags {
     #[arg(long, env = "CPM_LEAK_WARNING", default_value = "600", value_name = "TIME",
           value_parser = within(1..=FOREVER_SECS))]
     pub leak_warning: Duration,
+    /// Do not answer gRPC's reflection, with which clients ask for the services and their types.
+    #[arg(long, env = "CPM_NO_REFLECTION", value_parser = BoolishValueParser::new())]
+    pub no_reflection: bool,
     /// Allow core dumps and debuggers. Both can read all tenants' passwords.
     #[arg(long, env = "CPM_CORE_DUMPS", value_parser = BoolishValueParser::new())]
     pub core_dumps: bool,
@@ -197,6 +200,7 @@ impl Flags {
             keepalive_time: self.keepalive_time,
             keepalive_timeout: self.keepalive_timeout,
             leak_warning: self.leak_warning,
+            reflection: !self.no_reflection,
             pool: PoolConfig {
                 max_connections,
                 min_connections: self

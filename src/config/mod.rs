@@ -33,6 +33,8 @@ pub struct Config {
     pub keepalive_timeout: Duration,
     /// A lease held for longer is reported in the log.
     pub leak_warning: Duration,
+    /// Whether gRPC's reflection is answered.
+    pub reflection: bool,
     /// The directory of the certificate files that a client's DSN may name; `None`: it may name no
     /// file.
     pub dsn_cert_dir: Option<PathBuf>,
@@ -70,6 +72,7 @@ impl Default for Config {
             // Twice the default time to live: a client that keeps renewing may have forgotten to
             // release.
             leak_warning: Duration::from_secs(600),
+            reflection: true,
             // With a directory by default, any client that may send a DSN could use its files.
             dsn_cert_dir: None,
             pool: PoolConfig::default(),

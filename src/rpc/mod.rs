@@ -4,6 +4,7 @@ mod bind_error;
 mod calls;
 mod convert;
 mod credentials;
+mod descriptors;
 pub mod excess_calls;
 pub mod server;
 mod services;

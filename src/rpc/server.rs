@@ -10,11 +10,14 @@ use crate::listener::{self, is_every_address};
 use crate::pool::service::Service;
 use crate::proto::connection_pool_grpc::create_connection_pool_service;
 use crate::proto::health_grpc::create_health;
+use crate::proto::reflection_grpc::{create_server_reflection, create_server_reflection_alpha};
 use crate::proto::sql_grpc::create_sql_service;
-use crate::proto::METHODS;
+use crate::proto::{DESCRIPTORS, METHODS};
 use crate::rpc::credentials::Certificate;
+use crate::rpc::descriptors::Descriptors;
 use crate::rpc::services::connection_pool::ConnectionPool;
 use crate::rpc::services::health::HealthService;
+use crate::rpc::services::reflection::Reflection;
 use crate::rpc::services::sql::Sql;
 use crate::threads;
 use grpcio::{ChannelBuilder, EnvBuilder, ResourceQuota, ServerBuilder, ServerCredentials};
@@ -91,10 +94,7 @@ impl GrpcServer {
             let every = SocketAddr::from((Ipv6Addr::UNSPECIFIED, config.port));
             listener::listen(every).map_err(|e| refused(e.to_string()))?;
         }
-        let mut server = ServerBuilder::new(env)
-            .register_service(create_connection_pool_service(ConnectionPool(service.clone())))
-            .register_service(create_sql_service(Sql(service.clone())))
-            .register_service(create_health(HealthService(service.clone())))
+        let mut server = services(config, service, ServerBuilder::new(env))
             .channel_args(arguments)
             .build()
             .map_err(|e| refused(e.to_string()))?;
@@ -145,6 +145,22 @@ impl GrpcServer {
             let _ = waiter.join();
         }
     }
+}
+
+fn services(config: &Config, service: &Service, builder: ServerBuilder) -> ServerBuilder {
+    let builder = builder
+        .register_service(create_connection_pool_service(ConnectionPool(service.clone())))
+        .register_service(create_sql_service(Sql(service.clone())))
+        .register_service(create_health(HealthService(service.clone())));
+    if !config.reflection {
+        return builder;
+    }
+    // The build has written them.
+    let descriptors = Arc::new(Descriptors::parse(DESCRIPTORS).unwrap_or_default());
+    let reflection = Reflection { service: service.clone(), descriptors };
+    builder
+        .register_service(create_server_reflection(reflection.clone()))
+        .register_service(create_server_reflection_alpha(reflection))
 }
 
 fn queues() -> usize {

@@ -2,4 +2,5 @@
 
 pub(super) mod connection_pool;
 pub(super) mod health;
+pub(super) mod reflection;
 pub(super) mod sql;

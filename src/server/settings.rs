@@ -25,6 +25,7 @@ impl fmt::Display for SettingsLine<'_> {
             keepalive_time,
             keepalive_timeout,
             leak_warning,
+            reflection,
             dsn_cert_dir,
             pool,
             limits,
@@ -61,7 +62,7 @@ impl fmt::Display for SettingsLine<'_> {
             " leases_per_caller={} request_timeout_s={} stall_timeout_s={} max_backends={} \
              max_connections_per_server={} max_client_connections={} client_connections_per_address={} memory_limit={} \
              memory_per_tenant={} memory_per_connection={} keepalive_time_s={} \
-             keepalive_timeout_s={} leak_warning_s={}",
+             keepalive_timeout_s={} leak_warning_s={} reflection={reflection}",
             limits.leases_per_caller,
             Secs(limits.request_timeout),
             Secs(limits.stall_timeout),

@@ -1,29 +1,11 @@
 //! What the documents and `examples/` show, run as it stands there, with Python.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::harness::demo::Demo;
-use crate::harness::repository;
-
-/// Where the Python with grpcio lies that `make test` sets up beside the build.
-fn pythons() -> PathBuf {
-    let bin = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("python/bin");
-    let python = bin.join("python3");
-    assert!(python.exists(), "{} is missing: run `.ci/install-deps.sh tests`", python.display());
-    bin
-}
-
-fn python() -> Command {
-    Command::new(pythons().join("python3"))
-}
-
-fn says(out: &Output) -> String {
-    let texts = [&out.stdout, &out.stderr].map(|bytes| String::from_utf8_lossy(bytes));
-    texts.concat()
-}
+use crate::harness::{python, pythons, repository, says};
 
 #[test]
 fn the_example_runs_by_the_command_line_that_the_demo_prints() {

@@ -17,6 +17,7 @@ mod library_limits;
 mod load;
 mod logs;
 mod metrics;
+mod reflection;
 mod refused_starts;
 mod reload;
 mod shutdown;

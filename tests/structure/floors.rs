@@ -13,7 +13,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[(
         &["services"],
         &["calls"],
         &["convert"],
-        &["streams"],
+        &["streams", "descriptors"],
     ],
 )];
 

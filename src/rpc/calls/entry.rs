@@ -165,6 +165,15 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
         sent
     }
 
+    /// Ends the call well, after its last message.
+    pub(in crate::rpc) async fn close(self) {
+        let Call { mut sink, mut messages, stall, mut metrics, .. } = self;
+        let mut closed = pin!(sink.close());
+        if let Some(Ok(())) = messages.time_limit().within(stall, closed.as_mut()).await {
+            metrics.set_code(RpcStatusCode::OK);
+        }
+    }
+
     /// Ends the call.
     pub(in crate::rpc) async fn end(self, ended: CallEnd) {
         match ended {
