@@ -151,7 +151,8 @@ fn command(backend: &mut dyn Backend, sql: &str) {
 }
 
 fn atomic(backend: &mut dyn Backend, statements: &[Statement]) {
-    backend.expect(Coming { statements, atomic: true, max_rows: None, ends: false });
+    let timeout = Duration::from_secs(30);
+    backend.expect(Coming { statements, atomic: true, max_rows: None, ends: false, timeout });
     command(backend, "BEGIN");
     statements.iter().for_each(|statement| run(backend, statement));
     command(backend, "COMMIT");

@@ -57,6 +57,8 @@ pub struct Coming<'a> {
     pub max_rows: Option<u64>,
     /// The session is given back after them.
     pub ends: bool,
+    /// How long each of them may take.
+    pub timeout: Duration,
 }
 
 /// The outcome of a statement that succeeded.

@@ -88,6 +88,7 @@ impl Bounds {
     }
 
     /// A user's statement starts.
+    #[inline]
     pub fn start_statement(&mut self) {
         self.asked = Asked::Statement(0, 0);
     }
@@ -98,6 +99,7 @@ impl Bounds {
     }
 
     /// The server is ready for statements.
+    #[inline]
     pub fn ready(&mut self) {
         if matches!(self.asked, Asked::Login(_)) {
             self.start_question();
@@ -105,6 +107,7 @@ impl Bounds {
     }
 
     /// True if the statement has sent too much besides its rows.
+    #[inline]
     pub fn is_flooded(&self) -> bool {
         matches!(self.asked, Asked::Statement(messages, bytes)
             if messages > NOTICES_MAX || bytes > NOTICES_BYTES)
@@ -119,6 +122,7 @@ impl Bounds {
     }
 
     /// Checks a message that begins, with so many bytes after its header.
+    #[inline]
     pub fn message(&mut self, kind: u8, body: usize) -> Result<(), Excess> {
         // Messages that are read in parts or dropped are never in memory as a whole.
         let is_data = matches!(kind, b'D' | b'd');
@@ -195,6 +199,7 @@ impl Bounds {
     }
 
     /// No message is unfinished.
+    #[inline]
     pub fn finished(&mut self) {
         if self.held.bytes() > 0 {
             self.held.shrink(usize::MAX);

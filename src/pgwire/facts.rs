@@ -46,6 +46,7 @@ impl std::fmt::Debug for Facts {
 
 impl Facts {
     /// Records a message.
+    #[inline]
     pub fn note(&mut self, message: &Message<'_>) {
         match message {
             Message::Ready(state) => {

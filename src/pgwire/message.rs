@@ -101,6 +101,7 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// It is malformed or of an unknown type.
+    #[inline]
     pub(super) fn read(kind: u8, body: &'a [u8]) -> Result<Message<'a>, Malformed> {
         let bare = |message| if body.is_empty() { Ok(message) } else { Err(Malformed) };
         match kind {

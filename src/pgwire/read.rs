@@ -7,6 +7,8 @@ use crate::pgwire::ROW_MAX;
 
 /// The most bytes of a TLS record.
 const BUFFER: usize = 16 << 10;
+/// The first buffer of a session in use: room for most answers to short statements.
+const FIRST: usize = 4 << 10;
 /// The least room for the next read.
 const ROOM: usize = 4 << 10;
 /// The type of a message, and the length of what follows with its own four bytes.
@@ -39,8 +41,13 @@ enum At {
 
 impl Reader {
     /// Where the next bytes go.
+    #[inline]
     pub fn room(&mut self) -> &mut [u8] {
         if self.start == self.end {
+            if self.end == self.bytes.len() && (1..BUFFER).contains(&self.end) {
+                // More than it holds arrives at once.
+                self.bytes = vec![0; BUFFER];
+            }
             (self.start, self.end) = (0, 0);
         }
         if self.bytes.len() - self.end < ROOM {
@@ -49,9 +56,10 @@ impl Reader {
         }
         if self.bytes.len() - self.end < ROOM {
             // Grows by what has arrived, not by what a length claims.
-            let mut size = (2 * self.bytes.len()).max(BUFFER);
+            let least = if self.bytes.is_empty() { FIRST } else { BUFFER };
+            let mut size = (2 * self.bytes.len()).max(least);
             if let At::Body(_, body) = self.at {
-                size = size.min(body.max(self.end) + ROOM).max(BUFFER);
+                size = size.min(body.max(self.end) + ROOM).max(least);
             }
             self.bytes.resize(size, 0);
         }
@@ -59,6 +67,7 @@ impl Reader {
     }
 
     /// Records that so many bytes were read into `room`.
+    #[inline]
     pub fn filled(&mut self, bytes: usize) {
         self.end = (self.end + bytes).min(self.bytes.len());
     }
@@ -68,6 +77,7 @@ impl Reader {
     ///
     /// # Errors
     /// A limit was exceeded; the stream must be aborted.
+    #[inline]
     pub fn is_ready(&mut self, bounds: &mut Bounds) -> Result<bool, Excess> {
         loop {
             match self.at {
@@ -104,6 +114,7 @@ impl Reader {
     }
 
     /// The type of the message that is ready.
+    #[inline]
     pub fn kind(&self) -> u8 {
         match self.at {
             At::Header => 0,
@@ -125,6 +136,7 @@ impl Reader {
     ///
     /// # Errors
     /// It is malformed or of an unknown type.
+    #[inline]
     pub fn take(&mut self) -> Result<Message<'_>, Excess> {
         match self.at {
             At::Header => Err(Excess::Garbage(0)),
@@ -150,6 +162,7 @@ impl Reader {
     }
 
     /// The type and size of an unfinished message, and how much of it has arrived.
+    #[inline]
     pub fn unfinished(&self) -> Option<(u8, usize, usize)> {
         match self.at {
             At::Body(kind, size) => Some((kind, size, self.unread().len())),
@@ -168,6 +181,7 @@ impl Reader {
     }
 
     /// Releases memory that a long message needed. Between messages only.
+    #[inline]
     pub fn shrink(&mut self) {
         if self.bytes.len() > BUFFER && self.unread().len() <= BUFFER {
             let mut bytes = vec![0; BUFFER];
@@ -185,6 +199,7 @@ impl Reader {
         }
     }
 
+    #[inline]
     fn unread(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }

@@ -12,6 +12,7 @@ pub struct RawRow<'a> {
 
 impl<'a> RawRow<'a> {
     /// `None` if this is not a row of so many columns.
+    #[inline]
     pub fn read(body: &'a [u8], columns: usize) -> Option<RawRow<'a>> {
         let (count, mut rest) = body.split_first_chunk()?;
         if usize::from(u16::from_be_bytes(*count)) != columns {
@@ -29,6 +30,7 @@ impl<'a> RawRow<'a> {
     }
 
     /// The bytes of each value; `None` is NULL.
+    #[inline]
     pub fn values(&self) -> impl Iterator<Item = Option<&'a [u8]>> {
         let mut rest = self.body.get(2..).unwrap_or_default();
         std::iter::from_fn(move || next(&mut rest))
@@ -37,6 +39,7 @@ impl<'a> RawRow<'a> {
 
 /// Takes one value off; `None` if there is none.
 #[allow(clippy::option_option)] // No value, or NULL, or its bytes.
+#[inline]
 fn next<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let (length, behind) = rest.split_first_chunk()?;
     let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {

@@ -22,7 +22,6 @@ const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
     ("rpc/convert/status/parts.rs", "of", "one match over every error, so that none is forgotten"),
     ("server/settings.rs", "fmt", "every setting by its name, so that none is forgotten"),
     ("metrics/families.rs", "new", "the table of the metrics"),
-    ("backend/pg/ahead.rs", "send_ahead", "to be taken apart"),
     ("pool/work/run.rs", "run", "to be taken apart"),
     ("pool/work/progress.rs", "statements", "to be taken apart"),
 ];

@@ -20,6 +20,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 impl Conversation {
     /// Waits for a message that is part of an answer.
+    #[inline]
     fn ready(&mut self) -> Result<(), Gone> {
         while !self.arrived()? {
             self.fill()?;
@@ -29,6 +30,7 @@ impl Conversation {
 
     /// True if a message is ready that is part of an answer. Notices, notifications and
     /// settings may arrive at any time; they are recorded here.
+    #[inline]
     pub(super) fn arrived(&mut self) -> Result<bool, Gone> {
         loop {
             match self.reader.is_ready(&mut self.bounds) {
@@ -69,6 +71,7 @@ impl Conversation {
     }
 
     /// Reads from the stream, waiting for it.
+    #[inline]
     fn fill(&mut self) -> Result<(), Gone> {
         match self.stream.read(self.reader.room()) {
             Ok(0) | Err(_) => return Err(self.break_off()),
@@ -78,6 +81,7 @@ impl Conversation {
     }
 
     /// Charges the buffered part of an unfinished message to its budgets.
+    #[inline]
     pub(super) fn count(&mut self) -> Result<(), Gone> {
         let counted = match self.reader.unfinished() {
             Some((kind, size, came)) => self.bounds.unfinished(kind, size, came),
@@ -93,12 +97,14 @@ impl Conversation {
     ///
     /// # Errors
     /// The stream is gone, or was aborted because of what arrived.
+    #[inline]
     pub fn receive(&mut self) -> Result<Message<'_>, Gone> {
         self.ready()?;
         self.take()
     }
 
     /// Takes the message that is ready.
+    #[inline]
     pub(super) fn take(&mut self) -> Result<Message<'_>, Gone> {
         match self.reader.take() {
             Ok(message) => {

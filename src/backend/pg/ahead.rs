@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::backend::pg::awaited::Step;
-use crate::backend::pg::body::PgBackend;
+use crate::backend::pg::body::{leaves_encoding, PgBackend};
+use crate::backend::pg::nature::Nature;
 use crate::backend::pg::prepared::Prepared;
 use crate::backend::pg::run::limit_of;
-use crate::backend::session::{Coming, Done, Rows, RunError, Sent};
+use crate::backend::session::{Coming, Done, Rows, RunError, Sent, Statement};
 use crate::clock;
 use crate::core::transaction::TransactionState;
 
@@ -19,6 +20,9 @@ const AHEAD_MAX: usize = 256 << 10;
 impl PgBackend {
     /// Sends as much of a call as is allowed before its first answer.
     ///
+    /// A Flush between two statements makes PostgreSQL send the answer to the first at once:
+    /// the time limit of the second begins when the first has ended.
+    ///
     /// An atomic call is sent whole if its statements do not change the meaning of texts.
     /// Its COMMIT is held back if one of them returns rows: their size is known only once
     /// they have arrived, and a result that is too large must still mean that nothing was
@@ -27,79 +31,85 @@ impl PgBackend {
         if self.catch_up("").is_err() {
             return;
         }
-        let plain = |sql: &str| {
-            let nature = self.statements.nature(sql);
-            nature.leaves_none_open
-                && !nature.may_change_meanings
-                && self.statements.keeps(sql, nature)
-        };
-        let statements = coming.statements;
         let idle = self.conversation.facts.transaction == TransactionState::None;
         let foreign = self.conversation.facts.foreign_encoding;
-        let nul = |sql: &str| sql.contains('\0');
-        let all_plain = statements.iter().all(|one| plain(&one.sql) && !nul(&one.sql));
-        let size: usize = statements.iter().map(|statement| statement.memory()).sum();
-        if !idle
-            || foreign
-            || !all_plain
-            || size > AHEAD_MAX
-            || statements.len() < 2 && !coming.atomic
-        {
+        let size: usize = coming.statements.iter().map(Statement::memory).sum();
+        let alone = coming.statements.len() < 2 && !coming.atomic;
+        if !idle || foreign || size > AHEAD_MAX || alone {
             return;
         }
         let Some(known) = self.prepare_together(&coming) else { return };
         if !coming.atomic {
             return;
         }
-        let mut steps = VecDeque::from([Step::command("BEGIN")]);
-        let written = self.write_command("BEGIN");
-        let written = written.and_then(|()| {
-            statements.iter().zip(known).try_for_each(|(statement, (prepared, cached))| {
-                let limit = limit_of(&statement.sql, coming.max_rows);
-                self.write_statement(&prepared, &statement.parameters, limit)?;
-                // Flush makes PostgreSQL send each answer at once: a statement's timeout
-                // starts when the one before it has ended.
-                self.conversation.out.flush();
-                let (sql, prepared) = (statement.sql.clone(), Some(prepared));
-                steps.push_back(Step { sql, prepared, limit, cached });
-                Ok(())
-            })
-        });
-        let returns_rows = |step: &Step| {
-            step.prepared.as_ref().is_some_and(|prepared| !prepared.columns.is_empty())
-        };
-        let commits = !steps.iter().any(returns_rows);
-        let written = written.and_then(|()| match commits {
-            true => self.write_command("COMMIT"),
-            false => Ok(()),
-        });
+        let commits = known.iter().all(|(prepared, _)| prepared.columns.is_empty());
+        let mut steps = VecDeque::with_capacity(known.len() + 2);
         // The error is reported when the statement is run.
-        if written.is_err() {
+        if self.write_ahead(&coming, known, commits, &mut steps).is_err() {
             return self.conversation.out.clear();
-        }
-        if commits {
-            steps.push_back(Step::command("COMMIT"));
         }
         self.conversation.out.sync();
         if commits && coming.ends {
             self.write_reset(false);
         }
-        self.ahead.steps = steps;
         self.conversation.bounds.start_statement();
         // The first of them reports the state of the stream.
         let _ = self.conversation.send();
+        self.ahead.sent(steps, coming.timeout, clock::now());
     }
 
-    /// The prepared statements of a call; missing ones are prepared in one write. `None`:
-    /// not all of them could be prepared.
+    /// Writes an atomic call, without the Sync.
+    fn write_ahead(
+        &mut self,
+        coming: &Coming<'_>,
+        known: Vec<(Arc<Prepared>, bool)>,
+        commits: bool,
+        steps: &mut VecDeque<Step>,
+    ) -> Result<(), RunError> {
+        // It waits for nothing: its answer may come with that of the first statement, and the
+        // time limit of that one begins with it.
+        self.write_command("BEGIN")?;
+        steps.push_back(Step::command("BEGIN"));
+        for (statement, (prepared, cached)) in coming.statements.iter().zip(known) {
+            if steps.len() > 1 {
+                self.conversation.out.flush();
+            }
+            let limit = limit_of(&statement.sql, coming.max_rows);
+            self.write_statement(&prepared, &statement.parameters, limit)?;
+            let (sql, prepared) = (statement.sql.clone(), Some(prepared));
+            steps.push_back(Step { sql, prepared, limit, cached });
+        }
+        if commits {
+            self.conversation.out.flush();
+            self.write_command("COMMIT")?;
+            steps.push_back(Step::command("COMMIT"));
+        }
+        Ok(())
+    }
+
+    /// The prepared statements of a call, and whether each was there before; missing ones are
+    /// prepared in one write. `None`: not all of them could be prepared, or one may change
+    /// the meaning of texts.
     fn prepare_together(&mut self, coming: &Coming<'_>) -> Option<Vec<(Arc<Prepared>, bool)>> {
         let (now, settings) = (clock::now(), self.conversation.facts.settings);
         let mut missing: Vec<&str> = Vec::new();
-        let mut known = Vec::new();
-        for statement in coming.statements {
-            let kept = self.statements.get(&statement.sql, settings, now);
-            if kept.is_none() && !missing.contains(&statement.sql.as_str()) {
-                missing.push(&statement.sql);
+        let mut known = Vec::with_capacity(coming.statements.len());
+        for Statement { sql, .. } in coming.statements {
+            let (kept, nature) = match self.statements.find(sql, settings, now) {
+                Some((kept, nature)) => (Some(kept), nature),
+                None => (None, Nature::of(sql)),
+            };
+            let is_plain = nature.leaves_none_open && !nature.may_change_meanings;
+            if !is_plain {
+                return None;
+            }
+            if kept.is_none() {
+                if !self.statements.keeps(sql, nature) || sql.contains('\0') {
+                    return None;
+                }
+                if !missing.contains(&sql.as_str()) {
+                    missing.push(sql);
+                }
             }
             known.push(kept);
         }
@@ -124,7 +134,6 @@ impl PgBackend {
         let out = &mut self.conversation.out;
         let written = out.parse("", sql).and_then(|()| out.bind("", &[], &[]));
         let written = written.and_then(|()| out.execute(0));
-        out.flush();
         written.map_err(|_| RunError::Unsupported("too long"))
     }
 
@@ -151,12 +160,32 @@ impl PgBackend {
         Ok(())
     }
 
-    /// The answer to a statement that was sent ahead; `None` if none was.
-    pub(super) fn answer_ahead(&mut self, rows: &mut dyn Rows) -> Option<Result<Done, RunError>> {
-        let step = self.ahead.steps.pop_front()?;
+    /// The answer to this statement, if it was sent ahead and is the next.
+    ///
+    /// Such a statement was looked at before it was sent: it changes no settings, names or
+    /// types, nor what PostgreSQL has prepared.
+    pub(super) fn answer_ahead(
+        &mut self,
+        sql: &str,
+        rows: &mut dyn Rows,
+    ) -> Option<Result<Done, RunError>> {
+        if self.conversation.facts.foreign_encoding && !leaves_encoding(sql) {
+            return None;
+        }
+        let step = self.ahead.next(sql)?;
         self.bound = false;
         self.conversation.bounds.start_statement();
-        Some(self.read_step(&step, rows))
+        // Not in `send_ahead`: a time limit begins with the first of them.
+        if let Some(nap) = self.ahead.take_nap() {
+            let socket = self.conversation.stream().socket();
+            socket.nap(nap);
+            self.ahead.woke(socket.reads());
+        }
+        let done = self.read_step(&step, rows);
+        self.ends = false;
+        self.statements.ran(Nature::COMMAND, self.conversation.facts.transaction.is_open());
+        self.conversation.shrink();
+        Some(done)
     }
 
     fn read_step(&mut self, step: &Step, rows: &mut dyn Rows) -> Result<Done, RunError> {
@@ -168,7 +197,12 @@ impl PgBackend {
         }
         let end = match reply {
             Ok(end) if self.ahead.is_awaited() => end,
-            reply => self.settle(reply)?,
+            reply => {
+                let end = self.settle(reply)?;
+                let reads = self.conversation.stream().socket().reads();
+                self.ahead.succeeded(clock::now(), reads);
+                end
+            }
         };
         let done = self.done(end, step.limit)?;
         if self.ahead.is_awaited() {

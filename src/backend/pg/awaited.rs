@@ -2,13 +2,29 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::backend::pg::prepared::Prepared;
+
+/// The longest nap: so much later an error, or a statement's time limit, may be noticed.
+const NAP_MAX: Duration = Duration::from_millis(1);
+/// A shorter one would save no wake-up: the system may add as much to it.
+const NAP_MIN: Duration = Duration::from_micros(50);
+/// The share of a time limit that it may add to.
+const OF_LIMIT: u32 = 8;
 
 /// Statements that were sent and not answered yet. One ReadyForQuery follows all of them.
 #[derive(Default)]
 pub(super) struct Ahead {
     pub(super) steps: VecDeque<Step>,
+    /// When they were sent, and how many.
+    sent: Option<(Instant, u32)>,
+    /// How long to wait before their answers are read.
+    nap: Duration,
+    /// How often the socket had been read when that wait was over.
+    reads: Option<u64>,
+    /// How long one usually takes.
+    usual: Duration,
 }
 
 /// One statement that was sent.
@@ -25,11 +41,102 @@ impl Ahead {
     pub(super) fn is_awaited(&self) -> bool {
         !self.steps.is_empty()
     }
+
+    /// The next step, if it is this statement.
+    pub(super) fn next(&mut self, sql: &str) -> Option<Step> {
+        self.steps.front().filter(|step| step.sql == sql)?;
+        self.steps.pop_front()
+    }
+
+    /// These were sent, each with this time limit.
+    ///
+    /// PostgreSQL sends the answer to each at once. A thread that read each at once would be
+    /// woken for each, which costs more than all else it does for them. So it first waits
+    /// for most of the time that they are likely to take.
+    pub(super) fn sent(&mut self, steps: VecDeque<Step>, limit: Duration, now: Instant) {
+        let count = u32::try_from(steps.len()).unwrap_or(u32::MAX);
+        self.nap = (self.usual * count * 3 / 4).min(NAP_MAX).min(limit / OF_LIMIT);
+        (self.sent, self.reads) = (Some((now, count)), None);
+        self.steps = steps;
+    }
+
+    /// How long to wait before the first answer is read; the second time nothing.
+    pub(super) fn take_nap(&mut self) -> Option<Duration> {
+        Some(std::mem::take(&mut self.nap)).filter(|nap| *nap >= NAP_MIN)
+    }
+
+    /// The wait is over; the socket was read so often until now.
+    pub(super) fn woke(&mut self, reads: u64) {
+        self.reads = Some(reads);
+    }
+
+    /// All were answered, the last with success; the socket was read so often until now.
+    pub(super) fn succeeded(&mut self, now: Instant, reads: u64) {
+        let Some((since, count)) = self.sent.take() else { return };
+        self.usual = match self.reads.take() {
+            // All had come while it waited, and it is not known when: perhaps it waited too
+            // long.
+            Some(before) if reads.saturating_sub(before) <= 1 => self.usual * 7 / 8,
+            _ => now.saturating_duration_since(since) / count.max(1),
+        };
+    }
 }
 
 impl Step {
     /// A command of the service.
     pub(super) fn command(sql: &str) -> Step {
         Step { sql: sql.to_owned(), prepared: None, limit: None, cached: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    fn sixteen() -> VecDeque<Step> {
+        (0..16).map(|_| Step::command("SELECT 1")).collect()
+    }
+
+    /// The nap after a call of sixteen that took so long.
+    fn nap_after(took: Duration, limit: Duration) -> Option<Duration> {
+        let (mut ahead, t0) = (Ahead::default(), clock::now());
+        ahead.sent(sixteen(), limit, t0);
+        assert_eq!(ahead.take_nap(), None);
+        ahead.succeeded(t0 + took, 17);
+        ahead.sent(sixteen(), limit, t0 + took);
+        let nap = ahead.take_nap();
+        assert_eq!(ahead.take_nap(), None);
+        nap
+    }
+
+    #[test]
+    fn a_nap_is_shorter_than_the_statements_took_and_never_long() {
+        let millis = Duration::from_millis;
+        assert_eq!(nap_after(Duration::from_micros(400), LIMIT), Some(Duration::from_micros(300)));
+        assert_eq!(nap_after(Duration::from_micros(60), LIMIT), None);
+        assert_eq!(nap_after(Duration::from_secs(60), LIMIT), Some(NAP_MAX));
+        assert_eq!(nap_after(Duration::from_secs(60), millis(4)), Some(millis(4) / 8));
+        assert_eq!(nap_after(Duration::from_secs(60), Duration::from_micros(300)), None);
+    }
+
+    #[test]
+    fn a_nap_in_which_all_has_come_is_followed_by_shorter_ones() {
+        let (mut ahead, t0) = (Ahead::default(), clock::now());
+        let mut nap = |woke_at, done_at| {
+            ahead.sent(sixteen(), LIMIT, t0);
+            let nap = ahead.take_nap().unwrap_or_default();
+            ahead.woke(woke_at);
+            ahead.succeeded(t0 + Duration::from_micros(800), done_at);
+            nap
+        };
+        assert_eq!(nap(0, 17), Duration::ZERO);
+        assert_eq!(nap(17, 18), Duration::from_micros(600));
+        assert_eq!(nap(18, 19), Duration::from_micros(525));
+        // One answer came later: that is how long they take.
+        assert!(nap(19, 21) < Duration::from_micros(525));
+        assert_eq!(nap(21, 22), Duration::from_micros(600));
     }
 }

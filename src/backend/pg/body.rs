@@ -157,7 +157,7 @@ impl PgBackend {
 
 /// True for a command that can restore client_encoding to UTF8, and carries no text that
 /// depends on it.
-fn leaves_encoding(sql: &str) -> bool {
+pub(super) fn leaves_encoding(sql: &str) -> bool {
     matches!(
         first_keyword(sql).as_str(),
         "SET" | "RESET" | "DISCARD" | "ROLLBACK" | "ABORT" | "COMMIT" | "END"

@@ -78,6 +78,9 @@ impl Backend for PgBackend {
     }
 
     fn run(&mut self, statement: &Statement, rows: &mut dyn Rows) -> Result<Done, RunError> {
+        if let Some(done) = self.answer_ahead(&statement.sql, rows) {
+            return done;
+        }
         let nature = self.statements.nature(&statement.sql);
         match nature.direction {
             Some(Direction::In) => {
@@ -89,7 +92,7 @@ impl Backend for PgBackend {
             Some(Direction::Server) | None => {}
         }
         self.run_user_command(&statement.sql, nature, |backend| {
-            backend.run_prepared(statement, rows)
+            backend.run_prepared(statement, nature, rows)
         })
     }
 

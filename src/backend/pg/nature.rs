@@ -22,6 +22,16 @@ pub(super) struct Nature {
 }
 
 impl Nature {
+    /// Those of BEGIN and COMMIT.
+    pub(super) const COMMAND: Nature = Nature {
+        direction: None,
+        leaves_none_open: false,
+        may_change_meanings: false,
+        goes_back: false,
+        may_replace_ours: false,
+        is_another_each_time: false,
+    };
+
     /// The properties of this text.
     pub(super) fn of(sql: &str) -> Nature {
         let first = first_keyword(sql);

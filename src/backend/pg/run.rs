@@ -57,22 +57,20 @@ impl PgBackend {
     pub(super) fn run_prepared(
         &mut self,
         statement: &Statement,
+        nature: Nature,
         rows: &mut dyn Rows,
     ) -> Result<Done, RunError> {
         let sql = &statement.sql;
-        if let Some(done) = self.answer_ahead(rows) {
-            return done;
-        }
         if is_command(statement) {
             let prepared = Arc::new(Prepared::command(&self.closing));
-            return self.read(&prepared, statement, rows);
+            return self.read(&prepared, statement, nature, rows);
         }
         let idle = self.conversation.facts.transaction == TransactionState::None;
         let settings = self.conversation.facts.settings;
         let Some(kept) = self.statements.get(sql, settings, clock::now()) else {
-            return self.run_anew(statement, rows);
+            return self.run_anew(statement, nature, rows);
         };
-        match self.read(&kept, statement, rows) {
+        match self.read(&kept, statement, nature, rows) {
             Ok(done) => return Ok(Done { cached: true, ..done }),
             // PostgreSQL noticed before it ran that its result has other columns now.
             // Inside a transaction it cannot be repeated: the error has failed the
@@ -96,33 +94,38 @@ impl PgBackend {
                 return Err(error);
             }
         }
-        self.run_anew(statement, rows)
+        self.run_anew(statement, nature, rows)
     }
 
     /// Runs a statement that is not in the cache.
-    fn run_anew(&mut self, statement: &Statement, rows: &mut dyn Rows) -> Result<Done, RunError> {
+    fn run_anew(
+        &mut self,
+        statement: &Statement,
+        nature: Nature,
+        rows: &mut dyn Rows,
+    ) -> Result<Done, RunError> {
         let sql = &statement.sql;
-        let named = self.statements.keeps(sql, Nature::of(sql));
+        let named = self.statements.keeps(sql, nature);
         if named {
             self.statements.make_room();
         }
         let prepared = self.prepare(sql, named)?;
         self.statements.keep(sql, &prepared, prepared.memory(), clock::now());
-        self.read(&prepared, statement, rows)
+        self.read(&prepared, statement, nature, rows)
     }
 
     fn read(
         &mut self,
         prepared: &Arc<Prepared>,
         Statement { sql, parameters }: &Statement,
+        nature: Nature,
         rows: &mut dyn Rows,
     ) -> Result<Done, RunError> {
         let limit = limit_of(sql, rows.limit());
         self.bound = false;
         self.conversation.bounds.start_statement();
         let idle = self.conversation.facts.transaction == TransactionState::None;
-        let ends = self.ends.then(|| self.statements.nature(sql));
-        let ends = ends.filter(|nature| sql == "COMMIT" || idle && nature.leaves_none_open);
+        let ends = self.ends && (sql == "COMMIT" || idle && nature.leaves_none_open);
         let understood = match prepared.is_command {
             true => self.conversation.out.parse("", sql),
             false => Ok(()),
@@ -135,7 +138,7 @@ impl PgBackend {
             return Err(error);
         }
         self.conversation.out.sync();
-        if let Some(nature) = ends {
+        if ends {
             self.write_reset(nature.may_change_meanings);
         }
         if self.conversation.send().is_err() {

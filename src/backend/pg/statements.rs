@@ -63,6 +63,11 @@ impl<S: Clone> Statements<S> {
     /// The statement of this text, if it was prepared under the current settings and
     /// recently enough.
     pub(super) fn get(&mut self, sql: &str, settings: u64, now: Instant) -> Option<S> {
+        self.find(sql, settings, now).map(|(statement, _)| statement)
+    }
+
+    /// The same, and the properties of its text.
+    pub(super) fn find(&mut self, sql: &str, settings: u64, now: Instant) -> Option<(S, Nature)> {
         if settings != self.settings {
             self.settings = settings;
             self.clear();
@@ -74,7 +79,7 @@ impl<S: Clone> Statements<S> {
             return None;
         }
         kept.used = self.clock;
-        Some(kept.statement.clone())
+        Some((kept.statement.clone(), kept.nature))
     }
 
     /// The most statements that are cached.

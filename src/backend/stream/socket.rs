@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
@@ -25,6 +25,8 @@ pub struct Socket {
     stream: TcpStream,
     /// Reads wait for data; otherwise they return `WouldBlock`.
     waits: AtomicBool,
+    /// How often it was read.
+    reads: AtomicU64,
     /// The session is being started, and no call waits past `until`.
     starting: AtomicBool,
     until: Instant,
@@ -64,7 +66,7 @@ impl Socket {
         let patience = u32::try_from(patience).unwrap_or(u32::MAX);
         sockopt::set_tcp_user_timeout(&stream, patience)?;
         let (waits, starting) = (AtomicBool::new(true), AtomicBool::new(true));
-        Ok(Socket { stream, waits, starting, until })
+        Ok(Socket { stream, waits, reads: AtomicU64::new(0), starting, until })
     }
 
     /// Ends the time limit of the start: from now on the operation's limits apply.
@@ -127,6 +129,14 @@ impl Socket {
         }
     }
 
+    /// Waits for so long, or until the connection is aborted. Data that arrives does not end
+    /// the wait.
+    pub fn nap(&self, limit: Duration) {
+        let mut own = [PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::empty())];
+        // A signal ends it too, which costs nothing but a read that comes early.
+        let _ = Timespec::try_from(limit).map(|limit| poll(&mut own, Some(&limit)));
+    }
+
     /// Limits the wait while the session is being started.
     fn start(&self) -> io::Result<()> {
         if !self.is_starting() {
@@ -140,11 +150,17 @@ impl Socket {
         })
     }
 
+    /// How often it was read.
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
     /// Reads what has arrived; waits for data if reads wait.
     ///
     /// # Errors
     /// The system's; `WouldBlock` if nothing has arrived and reads do not wait.
     pub fn read(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         if !self.waits.load(Ordering::Relaxed) {
             return Ok(recv(&self.stream, bytes, RecvFlags::DONTWAIT)?.1);
         }

@@ -10,7 +10,7 @@ use crate::backend::sqlstate;
 use crate::core::transaction::TransactionState;
 use crate::error::{CancelCause, Error, Excess, Outcome, PgFault, Work};
 use crate::pool::work::kept::{Kept, Limits};
-use crate::pool::work::operation::{Operation, Settled};
+use crate::pool::work::operation::{Limit, Operation, Settled};
 use crate::pool::work::outlet::{Paced, PacedInlet};
 use crate::pool::work::task::{Flow, Request};
 
@@ -63,6 +63,8 @@ pub(super) struct Progress {
     /// Everything was sent before its first answer, and perhaps the COMMIT too.
     ahead: bool,
     commits_ahead: bool,
+    /// The time limit of the first statement, if it began with our BEGIN.
+    clock: Option<Limit>,
     /// COMMIT was answered with ROLLBACK.
     rolled_back: bool,
     /// Transaction state at the end; `None` while the backend's is not known.
@@ -88,16 +90,16 @@ impl Progress {
             return Err(RunError::Lost { fault, sent: Sent::Nothing, excess: None });
         }
         if matches!(flow, Flow::Gathered) {
-            let Request { statements, atomic, max_rows, .. } = request;
-            let (atomic, max_rows) = (*atomic, *max_rows);
+            let Request { statements, atomic, max_rows, timeout, .. } = request;
+            let (atomic, max_rows, timeout) = (*atomic, *max_rows, *timeout);
             // PostgreSQL may have to wait for a lock to understand a statement.
-            let _timeout = operation.timeout(request.timeout);
-            backend.expect(Coming { statements, atomic, max_rows, ends });
+            let _timeout = operation.timeout(timeout);
+            backend.expect(Coming { statements, atomic, max_rows, ends, timeout });
             self.ahead = backend.is_ahead();
             self.commits_ahead = backend.has_committed_ahead();
         }
         if request.atomic && backend.watch().transaction() == TransactionState::None {
-            let _timeout = operation.timeout(request.timeout);
+            let clock = operation.timeout(request.timeout);
             plain(backend, "BEGIN").map_err(|error| match error {
                 // Nothing of the caller's was sent.
                 RunError::Lost { fault, excess, .. } if !self.ahead => {
@@ -106,6 +108,9 @@ impl Progress {
                 other => other,
             })?;
             self.wrapped = true;
+            // The answer to a BEGIN that was sent ahead may come with that of the first
+            // statement.
+            self.clock = self.ahead.then_some(clock);
         }
         let mut left = request.max_bytes;
         for (i, statement) in request.statements.iter().enumerate() {
@@ -161,7 +166,8 @@ impl Progress {
         let keyword = first_keyword(&statement.sql);
         self.committing = matches!(keyword.as_str(), "COMMIT" | "END" | "PREPARE");
         self.before = Some(backend.watch().transaction());
-        let result = carry(backend, operation, statement, limits, timeout, flow);
+        let clock = self.clock.take();
+        let result = carry(backend, operation, statement, limits, (timeout, clock), flow);
         self.note(&statement.sql, &result, backend.watch().transaction());
         let result = result?;
         self.command = Some(result.command_tag.clone());
@@ -327,18 +333,18 @@ impl Progress {
     }
 }
 
-/// Runs a statement, its data flowing as it is to.
+/// Runs a statement, its data flowing as it is to. Its time limit may have begun already.
 fn carry(
     backend: &mut dyn Backend,
     operation: &Arc<Operation>,
     statement: &Statement,
     limits: Limits,
-    timeout: Duration,
+    (timeout, clock): (Duration, Option<Limit>),
     flow: &mut Flow,
 ) -> Result<StatementResult, RunError> {
     match flow {
         Flow::Gathered => {
-            let _timeout = operation.timeout(timeout);
+            let _timeout = clock.unwrap_or_else(|| operation.timeout(timeout));
             let excess = || operation.cancel(CancelCause::Excess);
             let is_wanted = || operation.cause().is_none();
             let mut kept = Kept::new(limits, &excess, &is_wanted);

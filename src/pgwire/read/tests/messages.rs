@@ -105,7 +105,9 @@ fn copy_data_comes_in_parts_and_is_whole() {
             }
         }
         assert!(whole == data && ended, "{size}");
-        assert_eq!(reader.capacity(), BUFFER);
+        assert!(reader.capacity() <= BUFFER);
+        // Much that comes at once does not stay in the small one.
+        assert!(size < BUFFER || reader.capacity() == BUFFER);
     }
 }
 
