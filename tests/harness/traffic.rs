@@ -112,7 +112,8 @@ impl Traffic<'_> {
     }
 
     /// Waits until nothing is in use, and shows that what is left adds up: the rows to what
-    /// the callers were told, and the backends to what the service says.
+    /// the callers were told, the backends to what the service says, and the permits to all
+    /// that there may be.
     #[track_caller]
     pub fn assert_adds_up(&self, counts: &Counts) {
         let failures = counts.failures.lock().unwrap();
@@ -128,9 +129,21 @@ impl Traffic<'_> {
                 let said = self.service.client().stats(&tenant.name).unwrap().total_connections;
                 said as usize == tenant.backends()
             });
+            self.assert_has_all_its_permits(tenant, figures.max_connections);
             rows += tenant.sql("select count(*) from traffic").parse::<u64>().unwrap();
         }
         assert_eq!(rows, counts.added.load(Ordering::SeqCst), "rows, and what callers were told");
+    }
+}
+
+impl Traffic<'_> {
+    /// As many leases as there may be are granted at once; figures do not tell of a permit
+    /// that nobody has.
+    #[track_caller]
+    fn assert_has_all_its_permits(&self, tenant: &Tenant, count: i32) {
+        let held: Vec<_> = (0..count).map(|_| self.service.lease(tenant)).collect();
+        held.iter().for_each(super::Held::release);
+        self.service.wait_quiet(&tenant.name);
     }
 }
 

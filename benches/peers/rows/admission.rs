@@ -23,7 +23,7 @@ const ROWS: [&str; 2] = ["grant beside 10 000 waiters, p50", "grant beside 10 00
 const PACE: Duration = Duration::from_millis(5);
 
 /// Takes and gives back leases; only the taking is timed.
-fn grants(caller: &Caller, request: ConnectionRequest) -> Task {
+pub fn grants(caller: &Caller, request: ConnectionRequest) -> Task {
     let stub = caller.client.pool_stub().clone();
     Box::new(move |until| -> Later<Tally> {
         Box::pin(async move {

@@ -7,6 +7,7 @@ mod large;
 mod latency;
 mod lease_table;
 pub mod memory;
+mod neighbours;
 mod pooling;
 mod scrape;
 mod session;
@@ -31,6 +32,7 @@ pub const GROUPS: &[Group] = &[
     latency::GROUP,
     large::GROUP,
     admission::GROUP,
+    neighbours::GROUP,
     memory::GROUP,
     lease_table::GROUP,
     scrape::GROUP,
