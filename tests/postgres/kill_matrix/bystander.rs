@@ -12,6 +12,7 @@ use connection_pool_manager::proto::sql::session_response::Kind as Said;
 use connection_pool_manager::proto::sql::{ExecuteRequest, ExecuteResponse};
 use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, Sender};
 
+use super::busy::any_gave_way;
 use crate::harness::sql::one_shot;
 use crate::harness::{eventually, request, Held, Service, Tenant};
 
@@ -61,8 +62,10 @@ impl Bystander {
         drop(self.stop);
         let errors = self.working.join().expect("the bystander did not panic");
         assert!(errors.is_empty(), "{} errors, first {:#?}", errors.len(), errors.first());
-        let quiet = service.wait_quiet(&self.tenant);
-        assert_eq!(quiet.total_connections, CONNECTIONS as i32);
+        let total = service.wait_quiet(&self.tenant).total_connections;
+        // Where PostgreSQL was full, one that is idle may have given way.
+        let gave_way = any_gave_way(service, &self.tenant);
+        assert!(total == CONNECTIONS as i32 || gave_way, "{total} connections");
     }
 }
 

@@ -1,6 +1,7 @@
 //! One service, one PostgreSQL, and a tenant with leases in every state.
 
 use std::fs;
+use std::time::SystemTime;
 
 use ::postgres::{Client as Driver, NoTls};
 use connection_pool_manager::client::service::session::Session;
@@ -8,6 +9,7 @@ use connection_pool_manager::embedded::{Embedded, Options};
 use connection_pool_manager::proto::connection_pool::ConnectionResponse;
 use connection_pool_manager::proto::sql::{ExecuteResponse, SessionOpened};
 
+use super::busy::wall_clock;
 use crate::harness::proxy::{Hold, Proxy};
 use crate::harness::{acquire_later, eventually, request, tenant_on, Held, Later, Service, Tenant};
 
@@ -45,8 +47,10 @@ pub struct Leases {
     pub delivering: (Session, SessionOpened),
     /// The first of three requests runs.
     pub pipelined: (Session, SessionOpened),
-    /// Released, and PostgreSQL is at the reset.
+    /// Released, and PostgreSQL runs the reset.
     pub resetting: Held,
+    /// A moment before its release.
+    pub resetting_since: SystemTime,
     /// PostgreSQL has a process for it, and nobody has heard of that yet.
     pub connecting: Later<ConnectionResponse>,
     pub opening_pid: i32,
@@ -142,6 +146,7 @@ impl Scene {
         let new: Vec<i32> =
             self.processes().into_iter().filter(|pid| !before.contains(pid)).collect();
         let [opening_pid] = new[..] else { panic!("one process more than {before:?}: {new:?}") };
+        let resetting_since = wall_clock();
         resetting.release();
         gatekeeper.has_waiting(resetting.pid);
         Leases {
@@ -152,6 +157,7 @@ impl Scene {
             delivering,
             pipelined,
             resetting,
+            resetting_since,
             connecting,
             opening_pid,
             hold,
