@@ -41,7 +41,7 @@ fn open(all: &mut [H2]) -> usize {
 }
 
 #[test]
-fn beyond_the_limit_the_newest_connections_are_closed_and_the_older_go_on() {
+fn beyond_the_limit_the_newest_connections_are_closed_and_the_older_stay_open() {
     let service =
         Service::with(&with(&["--max-client-connections", "20", "--leases-per-caller", "8"]));
     let lease = service.lease(&tenant());
@@ -62,7 +62,7 @@ fn beyond_the_limit_the_newest_connections_are_closed_and_the_older_go_on() {
     assert_eq!(service.metric("connpool_connection_guard"), Some(1.0));
     let line = service.log().wait_for("event=connections_closed");
     assert!(line.contains("from=127.0.0."), "{line}");
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     lease.run(&["select 1"]);
     // Those who leave make room.
     drop(all);
@@ -109,7 +109,7 @@ fn clients_that_want_every_descriptor_leave_health_and_backends_theirs() {
         all.retain_mut(H2::is_open);
         assert_eq!(service.get("/health").0, 200);
         assert_eq!(service.get("/health/ready").0, 200);
-        siege.bystander_goes_on(10);
+        siege.bystander_works(10);
     }
     // A backend that is not open yet needs descriptors too.
     let mut late = tenant().pool_of(2);
@@ -147,7 +147,7 @@ fn more_clients_than_there_are_descriptors_for_are_not_promised() {
 }
 
 #[test]
-fn a_grpc_port_that_takes_nobody_is_found_out_and_found_well_again() {
+fn a_grpc_port_that_accepts_no_connection_is_detected_and_its_recovery_too() {
     let service = Service::start();
     let client = service.client();
     let everything = HealthCheckRequest::default();
@@ -215,7 +215,7 @@ impl Drop for Starting {
 }
 
 #[test]
-fn nobody_is_sent_to_a_service_that_does_not_listen_yet() {
+fn a_service_that_does_not_listen_yet_is_not_ready() {
     let mut early = 0;
     for _ in 0..10 {
         let service = Starting::new();

@@ -92,7 +92,7 @@ fn passwords_are_tried_one_a_second_whatever_tenant_they_are_said_to_be_of() {
 }
 
 #[test]
-fn at_a_tenant_that_is_there_a_right_password_is_not_told_from_wrong_ones() {
+fn at_a_registered_tenant_the_right_password_fails_like_a_wrong_one() {
     const GUESSES: usize = 400;
     let (service, tenant) = (Service::start(), tenant().pool_of(20));
     let lease = service.lease(&tenant);

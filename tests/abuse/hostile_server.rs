@@ -87,7 +87,7 @@ fn a_login_is_bounded_in_bytes() {
         refuses_logins(&service, &fake.tenant(name, MANY), part);
         taken.was_cut();
     }
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     siege.end();
 }
 
@@ -116,7 +116,7 @@ fn hostile(taken: &Taken, next: fn(usize) -> Vec<u8>) -> Fake {
 }
 
 #[test]
-fn what_comes_beside_the_rows_of_a_statement_is_bounded() {
+fn messages_beside_the_rows_of_a_statement_are_bounded() {
     let service = Service::start();
     let siege = Siege::start(&service, tenant().pool_of(1));
     let settings = "more than 100 settings or 65536 bytes";
@@ -157,7 +157,7 @@ fn what_comes_beside_the_rows_of_a_statement_is_bounded() {
         assert!(fake.cancels() > 0);
         service.wait_quiet(&tenant.name);
     }
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     siege.end();
 }
 
@@ -196,7 +196,7 @@ fn questions_of_the_services_own_have_short_answers() {
         assert_lost(&run_on_many(&service, &tenant, "odd"), part);
         taken.was_cut();
     }
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     siege.end();
 }
 
@@ -246,7 +246,7 @@ fn types_without_end_cost_their_statement_only() {
         service.lease(&tenant).run(&["plain"]);
         assert_eq!(fake.sessions(), 1, "{name} has cost a connection");
     }
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     siege.end();
 }
 
@@ -266,7 +266,7 @@ fn rows_that_are_never_finished_hold_no_memory() {
     let tenant = fake.tenant("rows", 20);
     let leases: Vec<_> = (0..20).map(|_| service.lease(&tenant)).collect();
     let calls: Vec<_> = leases.iter().map(|lease| lease.run_later("hostile")).collect();
-    siege.bystander_goes_on(200);
+    siege.bystander_works(200);
     assert!(siege.grown_kb() < harness::siege::MEMORY_KB, "{} kB", siege.grown_kb());
     for lease in &leases {
         lease.client.release_with(&lease.id, true).unwrap();
@@ -325,7 +325,7 @@ fn notification(channel: &str, payload: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_listener_that_is_flooded_says_so_and_hears_on() {
+fn a_flooded_listener_reports_a_gap_and_continues() {
     let service = Service::start();
     let siege = Siege::start(&service, tenant().pool_of(1));
     let connections = AtomicUsize::new(0);
@@ -370,6 +370,6 @@ fn a_listener_that_is_flooded_says_so_and_hears_on() {
     assert!(service.log().text().contains("more than 4194304 bytes of notifications"));
     assert!(matches!(next(), Heard::Gap(_)));
     assert!(matches!(next(), Heard::Notification(heard) if heard.payload == "at last"));
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     assert!(siege.grown_kb() < harness::siege::MEMORY_KB, "{} kB", siege.grown_kb());
 }

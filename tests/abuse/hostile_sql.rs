@@ -59,7 +59,7 @@ fn types_inside_types_cost_their_own_statement_only() {
     lease.run(&["select null::a20", "select array[null::d50]", "select null::c200"]);
     assert_eq!(lease.value("select 7::d20"), "7");
     lease.run(&["select array[null::d60]"]);
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     lease.release();
     drop(lease);
     service.wait_quiet(&tenant.name);
@@ -84,7 +84,7 @@ fn notifications_on_leases_hold_no_memory() {
     let loud = service.lease(&tenant);
     loud.run(&[SMALL]);
     leases.iter().for_each(|lease| assert_eq!(lease.value("select 1"), "1"));
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     leases.iter().chain([&loud]).for_each(Held::release);
     drop((leases, loud));
     service.wait_quiet(&tenant.name);
@@ -92,7 +92,7 @@ fn notifications_on_leases_hold_no_memory() {
 }
 
 #[test]
-fn a_listener_hears_a_burst_of_small_notifications_in_flat_memory() {
+fn a_listener_receives_a_burst_of_small_notifications_in_flat_memory() {
     let service = Service::start();
     let tenant = tenant().pool_of(2);
     service.lease(&tenant).release();
@@ -214,7 +214,7 @@ fn rows_and_data_of_any_length_hold_no_memory() {
         }
     }
     assert_eq!(bytes, 80_000_001);
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     lease.release();
     drop((copy, lease));
     service.wait_quiet(&tenant.name);

@@ -65,7 +65,7 @@ fn tenants_that_lead_nowhere_keep_no_new_ones_out() {
         lease.release();
     }
     assert!(gave_way(&service, "opening") >= 1.0);
-    siege.bystander_goes_on(50);
+    siege.bystander_works(50);
     drop((calls, attacker));
     siege.end();
 }
@@ -81,7 +81,7 @@ fn names(of: &Tenant, count: usize, max: usize) -> Vec<Tenant> {
 }
 
 #[test]
-fn tenants_that_nobody_uses_give_way_and_those_in_use_stay() {
+fn unused_tenants_give_way_and_those_in_use_stay() {
     let service = Service::with(&["--max-backends", "60"]);
     let siege = Siege::start(&service, tenant().pool_of(2));
     let (many, attacker) = (names(&passing(1), 5, 10), service.client());
@@ -113,7 +113,7 @@ fn tenants_that_nobody_uses_give_way_and_those_in_use_stay() {
     let again = attacker.acquire(&back.name, &back.dsn).unwrap();
     assert_eq!(gave_way(&service, "unused"), 3.0);
     assert!(service.knows(&newcomer.name), "it is in use");
-    siege.bystander_goes_on(50);
+    siege.bystander_works(50);
     for lease in [&leases[0], &again, &granted.unwrap()] {
         client.release_with(&lease.connection_id, true).unwrap();
     }
@@ -170,13 +170,13 @@ fn names_without_an_answer_keep_no_other_names_from_being_looked_up() {
         lease.release();
         assert!(running() <= 16 + 2, "{} look-ups", running());
     }
-    siege.bystander_goes_on(50);
+    siege.bystander_works(50);
     drop((calls, attacker, names));
     siege.end();
 }
 
 #[test]
-fn while_the_name_server_says_nothing_its_last_answer_is_used() {
+fn while_the_name_server_does_not_answer_its_last_answer_is_used() {
     let names = Names::start();
     let service = Service::with_environment(&names.environment());
     let known = by_name(passing(2), "known.test");

@@ -46,7 +46,7 @@ fn deepest<M: Message>(message: impl Fn(Statement) -> M, sql: &str) -> (M, M) {
 }
 
 #[track_caller]
-fn is_told(error: &CallError, part: &str) {
+fn assert_invalid(error: &CallError, part: &str) {
     assert_eq!((error.code, &*error.reason), (INVALID_ARGUMENT, "INVALID_ARGUMENT"), "{error}");
     assert!(error.message.contains(part), "{error}");
 }
@@ -57,8 +57,8 @@ fn execute(lease: &Held, sql: &str) {
     let message =
         |statement| ExecuteRequest { statements: vec![statement], ..on_lease(lease, &[]) };
     let (deepest, deeper) = deepest(message, sql);
-    is_told(&refused(lease.client.execute(&deepest)), "$1");
-    is_told(&refused(lease.client.execute(&deeper)), TOO_DEEP);
+    assert_invalid(&refused(lease.client.execute(&deepest)), "$1");
+    assert_invalid(&refused(lease.client.execute(&deeper)), TOO_DEEP);
 }
 
 fn query(lease: &Held, sql: &str) {
@@ -69,8 +69,8 @@ fn query(lease: &Held, sql: &str) {
     };
     let (deepest, deeper) = deepest(message, sql);
     let ask = |request| refused(lease.client.query(request).unwrap().next());
-    is_told(&ask(&deepest), "$1");
-    is_told(&ask(&deeper), TOO_DEEP);
+    assert_invalid(&ask(&deepest), "$1");
+    assert_invalid(&ask(&deeper), TOO_DEEP);
 }
 
 fn session(service: &Service, tenant: &harness::Tenant, sql: &str) {
@@ -88,7 +88,7 @@ fn session(service: &Service, tenant: &harness::Tenant, sql: &str) {
     assert_eq!(said.error().code, INVALID_ARGUMENT, "{said}");
     // Whichever hears of it.
     let sent = session.send(deeper.kind.unwrap());
-    is_told(&sent.err().unwrap_or_else(|| refused(session.next())), TOO_DEEP);
+    assert_invalid(&sent.err().unwrap_or_else(|| refused(session.next())), TOO_DEEP);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::ExecuteRequest;
 
 #[test]
-fn a_request_body_that_never_comes_harms_neither_health_nor_the_process() {
+fn a_request_body_that_never_arrives_harms_neither_health_nor_the_process() {
     let service = Service::start();
     let mut held = Vec::new();
     for length in ["100000000000000", "5000", "5000", "5000"] {
@@ -61,7 +61,7 @@ fn a_row_beyond_measure_costs_its_statement_and_not_the_memory() {
 }
 
 #[test]
-fn notifications_that_nobody_reads_do_not_pile_up() {
+fn unread_notifications_do_not_pile_up() {
     let (service, tenant) = (Service::start(), tenant());
     let client = service.client();
     let lease = client.acquire(&tenant.name, &tenant.dsn).unwrap();

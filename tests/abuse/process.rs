@@ -28,7 +28,7 @@ const DROPPED: &str = "connpool_log_lines_lost_total{reason=\"queue_full\"}";
 const REPEATED: &str = "connpool_log_lines_lost_total{reason=\"repeated\"}";
 
 #[test]
-fn a_log_that_nobody_reads_stops_nothing() {
+fn an_unread_log_stops_nothing() {
     let (service, noisy) = (Service::start(), tenant().pool_of(1));
     service.lease(&noisy).release();
     service.wait_quiet(&noisy.name);
@@ -63,7 +63,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
     let lease = service.lease(&newcomer);
     lease.run(&["select 1"]);
     lease.release();
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     for (full, work) in calls {
         full.store(true, Ordering::SeqCst);
         work.join().unwrap();
@@ -81,7 +81,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
 }
 
 #[test]
-fn a_service_whose_log_nobody_reads_can_be_stopped() {
+fn a_service_with_an_unread_log_can_be_stopped() {
     let (mut service, tenant) = (Service::start(), tenant());
     service.log().stand_still(true);
     let client = service.client();

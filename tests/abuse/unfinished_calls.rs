@@ -42,7 +42,7 @@ fn calls_without_end_before_the_settings_are_acknowledged_cost_their_connection(
         let sent = (0..200).take_while(|n| h2.stream.write_all(&some(n * 500)).is_ok()).count();
         assert!(sent < 200, "100 000 calls were taken");
         eventually("it is told", || closed(&service, "streams") >= f64::from(round));
-        siege.bystander_goes_on(10);
+        siege.bystander_works(10);
     }
     let line = service.log().wait_for("event=connections_closed reason=streams");
     assert!(line.contains("from=127.0.0.1:"), "{line}");
@@ -71,7 +71,7 @@ fn a_connection_that_completes_no_request_is_closed_before_it_hurts_others() {
     let id = begin(&mut h2, u32::MAX).unwrap();
     assert!(h2.feed(id, 512 * MIB) < 512 * MIB, "all was taken");
     eventually("it is told", || closed(&service, "unread") == 2.0);
-    siege.bystander_goes_on(10);
+    siege.bystander_works(10);
     lease.run(&["select 1"]);
     siege.end_within(256 * 1024);
 }
@@ -92,7 +92,7 @@ fn many_connections_together_hold_no_more_than_there_is_for_all() {
     println!("{} MiB were sent", sent / MIB);
     eventually("somebody is closed", || closed(&service, "unread") >= 1.0);
     assert!(all.iter_mut().any(H2::is_open), "others go on");
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     lease.run(&["select 1"]);
     drop(all);
     siege.end_within(512 * 1024);

@@ -105,7 +105,7 @@ fn ask(service: &Service, asking: &Asking) {
 const CONNECTIONS: usize = 11;
 
 #[test]
-fn whatever_call_it_is_an_answer_that_nobody_takes_ends_with_what_it_holds() {
+fn an_unread_answer_of_any_call_is_freed_with_what_it_holds() {
     let service = Service::with(&["--insecure", "--stall-timeout", "1"]);
     let hostile = tenant().pool_of(CONNECTIONS);
     let leases: Vec<_> = (0..CONNECTIONS).map(|_| service.lease(&hostile)).collect();
@@ -137,6 +137,6 @@ fn whatever_call_it_is_an_answer_that_nobody_takes_ends_with_what_it_holds() {
         }
     });
     service.wait_quiet(&hostile.name);
-    siege.bystander_goes_on(10);
+    siege.bystander_works(10);
     siege.end();
 }

@@ -44,7 +44,7 @@ impl<'a> Siege<'a> {
     /// be a tenant of at most a few connections.
     pub fn start(service: &'a Service, bystander: Tenant) -> Siege<'a> {
         let bystander = Bystander::start(service, bystander);
-        bystander.goes_on(50);
+        bystander.works(50);
         let alone = median(bystander.take());
         // From here on the peak is that of the attack.
         std::fs::write(format!("/proc/{}/clear_refs", service.pid()), "5").expect("Linux");
@@ -65,8 +65,8 @@ impl<'a> Siege<'a> {
 
     /// Waits until the bystander has done this many more rounds; a round is a lease, a
     /// statement and a release.
-    pub fn bystander_goes_on(&self, rounds: usize) {
-        self.bystander.goes_on(rounds);
+    pub fn bystander_works(&self, rounds: usize) {
+        self.bystander.works(rounds);
     }
 
     /// The attack is over and its clients have left: nothing of it may remain.
@@ -133,7 +133,7 @@ impl Bystander {
         Bystander { stop, seen, working }
     }
 
-    fn goes_on(&self, rounds: usize) {
+    fn works(&self, rounds: usize) {
         let done = || self.seen.lock().unwrap().rounds.len();
         let enough = done() + rounds;
         eventually("the bystander goes on", || done() >= enough);

@@ -74,7 +74,7 @@ fn grants_come_in_the_order_of_arrival() {
 }
 
 #[test]
-fn those_who_wait_take_no_thread_and_hold_nobody_else_up() {
+fn waiting_requests_take_no_thread_and_delay_no_other() {
     let (service, full, free) = (Service::start(), tenant(), tenant());
     let clients = [service.client(), service.client()];
     let leases: Vec<_> =
@@ -106,7 +106,7 @@ fn those_who_wait_take_no_thread_and_hold_nobody_else_up() {
 }
 
 #[test]
-fn a_wait_that_is_over_says_how_full_it_is_and_when_to_come_again() {
+fn a_wait_timeout_returns_the_use_of_the_pool_and_a_retry_delay() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
     let held = service.lease(&tenant);
     let brief = ConnectionRequest { wait_timeout: millis(50), ..request(&tenant) };

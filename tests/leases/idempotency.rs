@@ -80,7 +80,7 @@ fn a_repeat_takes_the_place_of_the_first_in_the_queue() {
 }
 
 #[test]
-fn a_superseded_caller_who_leaves_takes_nobody_with_him() {
+fn a_superseded_caller_that_leaves_does_not_cancel_the_request() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
     let (near, far) = (service.client(), service.client());
     let mut held = near.acquire(&tenant.name, &tenant.dsn).unwrap();
@@ -147,7 +147,7 @@ fn the_same_name_at_another_tenant_is_another_request() {
 }
 
 #[test]
-fn who_brings_another_dsn_learns_nothing_and_disturbs_nothing() {
+fn a_repeat_with_another_dsn_fails_and_changes_nothing() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
     let (near, far) = (service.client(), service.client());
     let granted = near.acquire_with(&named(&tenant, "granted")).unwrap();
@@ -233,7 +233,7 @@ fn a_repeat_that_meets_a_grant_on_its_way_to_one_who_leaves_gets_a_usable_lease(
 }
 
 #[test]
-fn a_connect_that_fails_is_told_to_all_and_a_repeat_tries_anew() {
+fn a_failed_connect_fails_all_repeats_and_a_later_one_tries_again() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
     let proxy = Proxy::to(postgres().port());
     let dsn = format!("{} port={}", tenant.dsn, proxy.port);

@@ -35,7 +35,7 @@ fn live(client: &Client, tenant: &Tenant) {
 }
 
 #[test]
-fn a_tenant_lives_on_while_another_is_full_of_work_and_of_those_who_wait() {
+fn a_tenant_works_while_another_is_full_of_work_and_of_waiting_requests() {
     let (service, full, free) = (Service::start(), tenant(), tenant());
     let (busy, waiting, own) = (service.client(), service.client(), service.client());
     let mut work: Vec<_> =
@@ -72,7 +72,7 @@ fn flood(session: &mut Session) {
 }
 
 #[test]
-fn a_stream_whose_answers_nobody_reads_holds_only_itself_up() {
+fn a_stream_with_unread_answers_delays_only_itself() {
     let (service, tenant, other) = (Service::start(), tenant(), tenant());
     let lazy = service.client();
     let before = service.proc_status("VmRSS:");

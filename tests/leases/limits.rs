@@ -54,7 +54,7 @@ fn leases(client: &Client, tenant: &Tenant, count: usize) -> Vec<Held> {
 }
 
 #[test]
-fn a_full_queue_refuses_at_once_and_says_how_full_it_is() {
+fn a_full_queue_refuses_at_once_with_its_numbers() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
     let held = service.lease(&tenant);
     let clients: Vec<_> = (0..8).map(|_| service.client()).collect();
@@ -80,7 +80,7 @@ fn a_full_queue_refuses_at_once_and_says_how_full_it_is() {
 }
 
 #[test]
-fn a_wait_that_is_over_says_which_place_it_had_come_to() {
+fn a_wait_timeout_returns_the_position_in_the_queue() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
     let held = service.lease(&tenant);
     let mut line = park(&held.client, &tenant, 3);
@@ -174,7 +174,7 @@ fn where_one_caller_may_have_all_there_is_it_waits() {
 }
 
 #[test]
-fn one_who_has_his_share_when_his_turn_comes_is_passed_over() {
+fn a_caller_at_its_limit_is_passed_over_when_its_turn_comes() {
     let (service, tenant) = (Service::start(), large());
     let (greedy, first, second) = (service.client(), service.client(), service.client());
     let own = leases(&greedy, &tenant, 18);

@@ -63,7 +63,7 @@ fn a_grant_tells_the_connection_it_was_asked_for_on() {
 }
 
 #[test]
-fn the_end_of_a_lease_is_one_line_that_tells_who_had_it_and_what_it_did_last() {
+fn the_end_of_a_lease_is_one_log_line_with_its_holder_and_last_command() {
     let (service, tenant) = (Service::start(), tenant());
     let client = service.client();
     let lease = |asked: &ConnectionRequest, statements: &[&str]| {
@@ -185,7 +185,7 @@ fn an_exhausted_tenant_is_one_line_that_names_the_holders_however_long_it_lasts(
 }
 
 #[test]
-fn a_lease_that_is_held_for_long_is_told_and_counted_once() {
+fn a_lease_held_too_long_is_logged_and_counted_once() {
     let service = Service::with(&["--leak-warning", "1"]);
     let (leaky, other) = (tenant(), tenant());
     let client = service.client();

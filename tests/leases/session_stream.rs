@@ -178,7 +178,7 @@ fn cancel_hits_what_runs_or_waits_under_its_name_and_nothing_else() {
 }
 
 #[test]
-fn calls_on_the_lease_of_a_stream_are_refused_and_later_told_how_it_ended() {
+fn calls_on_the_lease_of_a_stream_fail_and_later_return_how_it_ended() {
     let (service, tenant) = (Service::start(), tenant());
     let (mut session, opened) = open(&service, &tenant);
     let (client, id) = (service.client(), opened.connection_id.clone());
@@ -240,7 +240,7 @@ fn a_stream_without_close_was_broken_and_releases_at_once() {
 }
 
 #[test]
-fn a_stream_hears_at_once_that_its_lease_has_ended() {
+fn a_stream_ends_as_soon_as_its_lease_does() {
     let (service, tenant) = (Service::start(), tenant());
     let short = ConnectionRequest { ttl: harness::millis(1000), ..request(&tenant) };
     let (mut session, _) = service.client().open_session(short).unwrap();

@@ -149,7 +149,7 @@ impl Limited {
 }
 
 #[test]
-fn the_limit_for_a_server_is_kept_and_whoever_has_most_at_rest_gives_way() {
+fn the_limit_of_a_server_holds_and_the_tenant_with_most_idle_connections_gives_way() {
     let limited = Limited::to(6, 4, &["--min-connections", "3"]);
     let (service, database) = (&limited.service, &limited.database);
     let most = || database.backends() <= 6;
@@ -177,7 +177,7 @@ fn the_limit_for_a_server_is_kept_and_whoever_has_most_at_rest_gives_way() {
 }
 
 #[test]
-fn who_waits_for_a_server_is_served_by_arrival_whatever_tenant_it_is_of() {
+fn requests_that_wait_for_a_server_are_served_by_arrival_over_all_tenants() {
     let limited = Limited::to(2, 4, &["--min-connections", "0"]);
     let held = [limited.lease(0), limited.lease(0)];
     let first = limited.later(1);
@@ -201,7 +201,7 @@ fn who_waits_for_a_server_is_served_by_arrival_whatever_tenant_it_is_of() {
 }
 
 #[test]
-fn whoever_leaves_gives_up_its_place_and_a_stop_tells_those_who_wait() {
+fn a_caller_that_leaves_gives_up_its_place_and_a_stop_fails_the_waiting_ones() {
     let limited = Limited::to(1, 3, &["--min-connections", "0"]);
     let held = limited.lease(0);
     let left = limited.later(1);
@@ -258,7 +258,7 @@ fn is_starving(limited: &Limited, tenant: usize, status: &str) {
 }
 
 #[test]
-fn a_tenant_that_gets_no_connection_says_so_whether_it_was_registered_or_not() {
+fn a_tenant_without_a_connection_is_starving_whether_registered_or_not() {
     let limited = Limited::to(2, 2, &["--min-connections", "0"]);
     let service = &limited.service;
     let held = [limited.lease(0), limited.lease(0)];
@@ -283,7 +283,7 @@ fn a_tenant_that_gets_no_connection_says_so_whether_it_was_registered_or_not() {
 }
 
 #[test]
-fn a_tenant_whose_checks_find_no_room_says_so_although_nobody_waits() {
+fn a_tenant_whose_checks_find_no_room_is_starving_although_no_request_waits() {
     let mut limited = Limited::to(1, 2, &["--min-connections", "0"]);
     limited.tenants[0].dsn += " pool_health_check_period=1s";
     limited.lease(0).release();

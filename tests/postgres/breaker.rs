@@ -33,7 +33,7 @@ fn breaker(service: &Service, tenant: &Tenant) -> BreakerState {
 }
 
 #[test]
-fn while_the_breaker_is_open_callers_are_told_at_once_and_no_connect_is_made_for_them() {
+fn while_the_breaker_is_open_callers_fail_at_once_and_no_connect_is_made() {
     let mut postgres = Embedded::start(Options::default()).unwrap();
     let (service, tenant) = (Service::start(), tenant_on(&postgres).pool_of(2));
     service.lease(&tenant).release();
@@ -61,7 +61,7 @@ fn while_the_breaker_is_open_callers_are_told_at_once_and_no_connect_is_made_for
 }
 
 #[test]
-fn all_who_wait_are_told_when_the_database_goes_and_not_when_their_time_is_over() {
+fn waiting_requests_fail_when_the_database_is_lost_and_not_at_their_timeouts() {
     let mut postgres = Embedded::start(Options::default()).unwrap();
     let (service, tenant) = (Service::start(), tenant_on(&postgres).pool_of(1));
     let (lease, client) = (service.lease(&tenant), service.client());
@@ -101,7 +101,7 @@ fn idle_connections_are_leased_while_no_new_one_can_be_had() {
 }
 
 #[test]
-fn a_wrong_password_is_told_at_once_and_the_breaker_takes_no_notice() {
+fn a_wrong_password_fails_at_once_and_does_not_count_for_the_breaker() {
     // A check would be one more.
     let service = Service::with(&["--health-check-interval", "0"]);
     let tenant = tenant().pool_of(2);
@@ -121,7 +121,7 @@ fn a_wrong_password_is_told_at_once_and_the_breaker_takes_no_notice() {
 }
 
 #[test]
-fn a_full_database_is_told_as_such_and_the_breaker_takes_no_notice() {
+fn a_full_database_fails_as_such_and_does_not_count_for_the_breaker() {
     let (service, tenant) = (Service::start(), tenant().pool_of(3));
     tenant.sql(&format!("alter role {} connection limit 1", tenant.name));
     let lease = service.lease(&tenant);
@@ -194,7 +194,7 @@ fn a_tenant_that_was_never_open_is_refused_at_once_too_and_served_when_its_datab
 }
 
 #[test]
-fn nobody_stands_behind_a_probe_of_a_tenant_that_was_never_open() {
+fn no_request_waits_behind_a_probe_of_a_tenant_that_never_opened() {
     let (service, tenant) = (Service::start(), tenant());
     let (proxy, tenant) = by_proxy(&tenant);
     proxy.refuse();
@@ -237,7 +237,7 @@ fn another_dsn_of_a_tenant_that_cannot_be_opened_is_tried_at_once() {
 }
 
 #[test]
-fn another_dsn_is_tried_at_once_while_the_first_is_being_tried_in_vain() {
+fn another_dsn_is_tried_at_once_while_the_first_one_fails() {
     let (service, right) = (Service::start(), tenant());
     let (proxy, wrong) = by_proxy(&right);
     proxy.refuse();
@@ -259,7 +259,7 @@ fn another_dsn_is_tried_at_once_while_the_first_is_being_tried_in_vain() {
 }
 
 #[test]
-fn wrong_passwords_of_a_tenant_that_was_never_open_are_told_each_time() {
+fn each_wrong_password_of_a_tenant_that_never_opened_fails_as_such() {
     let (service, tenant) = (Service::start(), tenant());
     let wrong = tenant.dsn.replace(&tenant.password, "wrong-secret");
     for _ in 0..4 {
@@ -304,7 +304,7 @@ fn beside_ten_black_holes_another_tenant_waits_for_nothing_of_theirs() {
 }
 
 #[test]
-fn a_black_hole_is_told_when_its_callers_time_is_over_and_not_later() {
+fn a_connect_to_a_black_hole_fails_at_its_callers_timeout() {
     let service = Service::start();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let client = service.client();
@@ -316,7 +316,7 @@ fn a_black_hole_is_told_when_its_callers_time_is_over_and_not_later() {
 }
 
 #[test]
-fn a_host_that_drops_every_packet_is_told_in_time_too() {
+fn a_connect_to_a_host_that_drops_every_packet_fails_in_time() {
     // A full backlog answers no SYN: the same as a packet filter that drops.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();

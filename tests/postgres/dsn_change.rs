@@ -54,7 +54,7 @@ fn a_moved_database_takes_over_at_once_when_nobody_uses_the_tenant() {
 }
 
 #[test]
-fn a_moved_database_takes_over_while_the_old_one_is_asked_in_vain_how_it_is() {
+fn a_moved_database_takes_over_while_checks_of_the_old_one_hang() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
     let new = tenant.with("pool_health_check_period=1s");
     let (proxy, old) = moved(&new);

@@ -28,7 +28,7 @@ fn terminate(tenant: &Tenant, lease: &Held) {
 }
 
 #[test]
-fn a_backend_killed_under_an_idle_lease_is_told_with_the_next_operation() {
+fn a_backend_killed_under_an_idle_lease_fails_the_next_operation() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
     let lease = service.lease(&tenant);
     terminate(&tenant, &lease);
@@ -79,7 +79,7 @@ fn a_backend_killed_in_mid_statement_leaves_the_outcome_unknown() {
 }
 
 #[test]
-fn the_last_words_of_a_killed_backend_reach_the_caller() {
+fn the_last_error_of_a_killed_backend_reaches_the_caller() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
     let sleep = lease.run_later("select pg_sleep(600)");
@@ -181,7 +181,7 @@ fn closed_port() -> (socket2::Socket, u16) {
 }
 
 #[test]
-fn what_is_wrong_with_a_dsn_is_told_at_once_and_the_right_one_is_welcome_afterwards() {
+fn a_wrong_dsn_fails_at_once_and_the_right_one_works_afterwards() {
     let (service, tenant) = (Service::start(), tenant());
     let client = service.client();
     let refused_with = |dsn: &str| {
@@ -211,7 +211,7 @@ fn what_is_wrong_with_a_dsn_is_told_at_once_and_the_right_one_is_welcome_afterwa
 }
 
 #[test]
-fn all_who_wait_for_a_tenant_to_open_hear_why_it_cannot() {
+fn all_requests_that_wait_for_a_tenant_to_open_fail_with_the_reason() {
     let (service, tenant) = (Service::start(), tenant());
     let wrong = ConnectionRequest {
         dsn: tenant.dsn.replace(&tenant.password, "wrong-secret"),
@@ -330,7 +330,7 @@ fn a_statement_that_freezes_half_way_is_answered_when_its_time_is_over() {
 }
 
 #[test]
-fn a_statement_past_its_timeout_is_cancelled_and_the_lease_goes_on() {
+fn a_statement_past_its_timeout_is_cancelled_and_the_lease_stays_usable() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
     let error = refused(lease.client.execute(&ExecuteRequest {
@@ -346,7 +346,7 @@ fn a_statement_past_its_timeout_is_cancelled_and_the_lease_goes_on() {
 }
 
 #[test]
-fn a_database_that_stops_is_told_honestly_and_used_again_when_it_is_back() {
+fn a_stopped_database_fails_with_the_true_outcome_and_is_used_again_afterwards() {
     let mut postgres = Embedded::start(Options::default()).unwrap();
     // A check that fails would be one of five.
     let service = Service::with(&["--health-check-interval", "0"]);

@@ -27,7 +27,7 @@ fn is_wrong(error: &CallError) {
 }
 
 #[test]
-fn a_new_password_that_works_takes_over_and_what_was_leased_goes_on_to_its_end() {
+fn a_new_password_that_works_takes_over_and_leases_continue_to_their_end() {
     let (service, old) = (Service::start(), tenant().pool_of(2));
     let client = service.client();
     let (leased, resting) = (service.lease(&old), service.lease(&old));
@@ -59,7 +59,7 @@ fn a_new_password_that_works_takes_over_and_what_was_leased_goes_on_to_its_end()
 }
 
 #[test]
-fn whoever_waits_or_listens_with_the_old_password_is_told() {
+fn waiting_and_listening_calls_with_the_old_password_fail() {
     let (service, old) = (Service::start(), tenant().pool_of(2));
     let client = service.client();
     let channels = vec!["news".to_owned()];

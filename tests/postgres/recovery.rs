@@ -88,7 +88,7 @@ fn one_connection_that_somebody_ends_puts_no_other_in_doubt() {
 }
 
 #[test]
-fn a_frozen_database_is_told_and_used_again_when_it_goes_on() {
+fn a_frozen_database_fails_its_calls_and_is_used_again_after_it_thaws() {
     let postgres = Embedded::start(Options::default()).unwrap();
     let (service, tenant) = (Service::start(), tenant_on(&postgres).pool_of(2));
     let lease = service.lease(&tenant);

@@ -65,7 +65,7 @@ fn port_of(service: &Service, dsn: &str) -> u16 {
 }
 
 #[track_caller]
-fn nobody(service: &Service, dsn: &str) -> CallError {
+fn refused_by_all(service: &Service, dsn: &str) -> CallError {
     let error = refused(service.client().acquire(&fresh(), dsn));
     assert_error(&error, code::UNAVAILABLE, "DATABASE_UNAVAILABLE");
     error
@@ -101,7 +101,7 @@ fn a_refused_login_is_not_tried_again_for_want_of_a_standby() {
 }
 
 #[test]
-fn why_each_server_was_passed_over_is_told() {
+fn the_error_names_why_each_server_was_passed_over() {
     let (service, (primary, standby)) = (Service::start(), shop());
     for (port, wanted, why) in [
         (standby, "read-write", "the session is read-only"),
@@ -109,7 +109,7 @@ fn why_each_server_was_passed_over_is_told() {
         (primary, "read-only", "the session is not read-only"),
         (primary, "standby", "the server is not in hot standby mode"),
     ] {
-        let error = nobody(&service, &dsn(&[port, 1], wanted));
+        let error = refused_by_all(&service, &dsn(&[port, 1], wanted));
         let part = format!("127.0.0.1:{port}: {why} (target_session_attrs={wanted})");
         assert!(error.message.contains(&part), "{error}");
         assert!(error.message.contains("127.0.0.1:1: "), "{error}");
@@ -126,7 +126,7 @@ fn a_session_that_cannot_write_is_not_read_write_wherever_it_is() {
     let wanted = |wanted| format!("{} target_session_attrs={wanted}", tenant.dsn);
     let off = format!("alter database {} set default_transaction_read_only = on", tenant.name);
     postgres().sql("postgres", &off).unwrap();
-    let error = nobody(&service, &wanted("read-write"));
+    let error = refused_by_all(&service, &wanted("read-write"));
     assert!(error.message.contains("the session is read-only"), "{error}");
     for other in ["read-only", "primary"] {
         port_of(&service, &wanted(other));
@@ -235,7 +235,7 @@ fn values_are_the_same_whatever_the_dsn_sets() {
 }
 
 #[test]
-fn a_setting_that_postgresql_does_not_take_is_told_at_once() {
+fn a_setting_that_postgresql_rejects_fails_at_once() {
     let (service, tenant) = (Service::start(), tenant());
     let client = service.client();
     let dsn = format!("{} work_mem=plenty", tenant.dsn);

@@ -32,7 +32,7 @@ fn assert_replaced(service: &Service, tenant: &Tenant, lease: &Held) {
 }
 
 #[test]
-fn a_session_that_idles_longer_than_postgresql_allows_is_told_with_the_next_operation() {
+fn a_session_idle_longer_than_postgresql_allows_fails_the_next_operation() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
     let lease = service.lease(&tenant);
     lease.run(&["set idle_session_timeout = '2s'"]);
@@ -59,7 +59,7 @@ fn a_transaction_that_idles_longer_than_postgresql_allows_has_applied_nothing() 
 }
 
 #[test]
-fn a_crash_of_postgresql_costs_every_lease_and_is_told_truly() {
+fn a_crash_of_postgresql_ends_every_lease_with_the_true_outcome() {
     let postgres = Embedded::start(Options::default()).unwrap();
     let (service, tenant) = (Service::start(), tenant_on(&postgres));
     let (busy, open, idle) =
@@ -105,7 +105,7 @@ const REFUSALS: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn what_postgresql_has_against_a_connection_is_told_to_who_asks_for_it() {
+fn the_reason_for_which_postgresql_rejects_a_connection_reaches_the_caller() {
     let service = Service::start();
     for (sqlstate, change, options) in REFUSALS {
         let mut tenant = tenant().pool_of(2);
@@ -140,7 +140,7 @@ const LIMITS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn a_limit_on_connections_is_told_with_the_advice_to_come_back() {
+fn a_limit_on_connections_fails_with_a_retry_delay() {
     let service = Service::start();
     for (limit, lift) in LIMITS {
         let tenant = tenant().pool_of(2);
@@ -159,7 +159,7 @@ fn a_limit_on_connections_is_told_with_the_advice_to_come_back() {
 }
 
 #[test]
-fn a_full_server_is_told_as_such_until_somebody_leaves() {
+fn a_full_server_fails_as_such_until_a_connection_is_free() {
     // Three are kept for the superuser.
     let options = Options { max_connections: 5, ..Options::default() };
     let postgres = Embedded::start(options).unwrap();
@@ -175,7 +175,7 @@ fn a_full_server_is_told_as_such_until_somebody_leaves() {
 }
 
 #[test]
-fn a_server_that_is_shutting_down_takes_nobody_new_and_serves_who_is_there() {
+fn a_server_that_is_shutting_down_refuses_new_connections_and_serves_the_others() {
     let postgres = Embedded::start(Options::default()).unwrap();
     let (service, tenant) = (Service::start(), tenant_on(&postgres).pool_of(2));
     let lease = service.lease(&tenant);

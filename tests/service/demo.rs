@@ -119,7 +119,7 @@ fn the_demo_walks_through_a_lease_and_leaves_nothing() {
 }
 
 #[test]
-fn what_the_allocator_is_told_is_no_business_of_postgresql() {
+fn the_allocators_settings_do_not_reach_postgresql() {
     let place = Place::new();
     let mut looks = 0;
     let (status, out, err) = place.demo_beside(&["--port", "0", "--http", "127.0.0.1:0"], || {

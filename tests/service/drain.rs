@@ -102,7 +102,7 @@ fn streams_go_on_during_the_drain_and_the_process_ends_with_the_last() {
 }
 
 #[test]
-fn those_who_wait_and_those_who_come_are_refused_in_every_way_of_asking() {
+fn waiting_and_new_calls_of_every_kind_fail_during_the_drain() {
     let mut service = Service::with(&["--drain-timeout", "600"]);
     let tenant = tenant().pool_of(1);
     let mut held = open(&service, &tenant);
@@ -140,7 +140,7 @@ fn a_stream_that_breaks_during_the_drain_does_not_keep_the_process() {
 }
 
 #[test]
-fn what_outlasts_the_drain_is_cancelled_rolled_back_and_told_so() {
+fn work_that_outlasts_the_drain_is_cancelled_and_rolled_back_and_fails() {
     let mut service = Service::with(&["--drain-timeout", "1"]);
     let tenant = tenant();
     tenant.sql("create table orders (n int); grant all on orders to public");

@@ -100,7 +100,7 @@ fn freed_memory_goes_back_to_the_system() {
 }
 
 #[test]
-fn the_allocator_is_told_once_and_what_the_operator_says_stands() {
+fn the_allocator_is_set_up_once_and_the_operators_settings_stand() {
     let service = started_with("MALLOC_ARENA_MAX", "7");
     assert_eq!(variable(&service, "MALLOC_ARENA_MAX").as_deref(), Some("7"));
     assert_eq!(variable(&service, "MALLOC_TRIM_THRESHOLD_").as_deref(), Some("1048576"));

@@ -72,7 +72,7 @@ fn a_service_without_tenants_is_healthy_and_serves() {
 }
 
 #[test]
-fn what_is_not_known_is_told_so() {
+fn an_unknown_state_is_reported_as_unknown() {
     let service = Service::start();
     let client = service.client();
     for error in [refused(client.health("nobody")), refused(client.pool_metrics("nobody"))] {
@@ -165,7 +165,7 @@ fn a_lost_database_makes_its_own_tenant_unhealthy_and_the_service_degraded() {
 }
 
 #[test]
-fn a_connection_lost_at_rest_is_found_by_the_check_and_nobody_gets_it() {
+fn a_connection_lost_while_idle_is_found_by_the_check_and_is_not_leased() {
     let service = Service::with(&["--health-check-interval", "1"]);
     let tenant = rested(&service, tenant());
     let lost = tenant.backend_pids();
@@ -237,7 +237,7 @@ fn a_tenant_is_checked_as_often_as_its_own_dsn_says() {
 }
 
 #[test]
-fn a_service_that_drains_says_so_and_is_alive_all_the_same() {
+fn a_draining_service_is_live_and_reports_draining() {
     let service = Service::start();
     let lease = service.lease(&tenant());
     let client = service.client();

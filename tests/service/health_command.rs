@@ -53,7 +53,7 @@ fn it_asks_our_own_service_over_tls() {
 }
 
 #[test]
-fn what_is_wrong_with_its_flags_is_told() {
+fn its_wrong_flags_fail_with_the_reason() {
     for (arguments, part) in [
         (&["--address", "nonsense"][..], "address \"nonsense\" must have a port"),
         (&["--ca-file", "/nowhere.pem"], "tls.ca_file cannot be read: /nowhere.pem"),

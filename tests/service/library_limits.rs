@@ -76,7 +76,7 @@ fn is_starved(error: &CallError) {
 }
 
 #[test]
-fn without_file_descriptors_everybody_is_told_nothing_dies_and_it_goes_on_when_there_are_some() {
+fn without_file_descriptors_calls_fail_and_later_ones_work_again() {
     let (service, tenant, fresh) = (Service::start(), tenant().pool_of(3), tenant());
     let before = lasting(&service);
     assert!(before.len() >= 6, "{before:?}");

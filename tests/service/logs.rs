@@ -120,7 +120,7 @@ fn a_cancel_that_fails_and_a_connection_that_is_closed_for_it_name_tenant_and_le
 }
 
 #[test]
-fn an_outage_is_told_by_its_changes_of_state() {
+fn an_outage_is_logged_by_its_changes_of_state() {
     let (service, proxy) = (Service::start(), Proxy::to(postgres().port()));
     let tenant = tenant().over(&proxy).pool_of(2);
     let lease = service.lease(&tenant);

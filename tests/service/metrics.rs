@@ -23,8 +23,8 @@ fn series(service: &Service, tenant: &Tenant) -> BTreeSet<String> {
     names.filter(|name| !name.contains("tenant=") || name.contains(&own)).collect()
 }
 
-/// Asks in vain for a connection of a pool that is used up.
-fn wait_in_vain(service: &Service, tenant: &Tenant) {
+/// Requests a connection of a pool that is used up, and waits for the timeout.
+fn wait_until_timeout(service: &Service, tenant: &Tenant) {
     let hasty = ConnectionRequest { wait_timeout: millis(10), ..request(tenant) };
     let error = refused(service.client().acquire_with(&hasty));
     assert_eq!((error.code, &*error.reason), (code::RESOURCE_EXHAUSTED, "WAIT_TIMEOUT"));
@@ -49,7 +49,7 @@ fn no_series_is_born_after_a_tenants_first_scrape() {
     let first = series(&service, &tenant);
     assert!(first.iter().filter(|name| name.contains("tenant=")).count() < 320, "{first:?}");
     lease.fails(&["select nothing"]);
-    wait_in_vain(&service, &tenant);
+    wait_until_timeout(&service, &tenant);
     refused(lease.client.run(&lease.id, &["select pg_sleep(3600)"; 1001]));
     refused(
         lease
@@ -141,7 +141,7 @@ fn calls_are_counted_by_method_and_code_and_errors_by_reason() {
 fn waits_that_fail_are_observed_too_and_the_buckets_reach_far_enough() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
     let lease = service.lease(&tenant);
-    wait_in_vain(&service, &tenant);
+    wait_until_timeout(&service, &tenant);
     let own = format!("tenant=\"{}\"", tenant.name);
     let refusal = ConnectionRequest { dsn: format!("{} port=1", tenant.dsn), ..request(&tenant) };
     refused(service.client().acquire_with(&refusal));
@@ -212,7 +212,7 @@ fn the_service_tells_its_own_limit_and_that_it_stops() {
 }
 
 #[test]
-fn the_process_is_told_as_the_system_tells_it() {
+fn the_process_metrics_agree_with_the_system() {
     let service = Service::start();
     let read = |name: &str| service.metric(name).unwrap_or_else(|| panic!("no {name}"));
     // Both move while they are looked at; the scrape itself takes some.

@@ -34,7 +34,7 @@ fn renew(service: &Service) -> Vec<u8> {
 }
 
 #[test]
-fn new_connections_get_the_new_certificate_and_old_ones_go_on() {
+fn new_connections_get_the_new_certificate_and_old_ones_stay_open() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
     let old = fs::read(file(&service, "cert.pem")).unwrap();

@@ -28,7 +28,7 @@ fn a_service_that_never_had_a_tenant_ends_too() {
 }
 
 #[test]
-fn a_lease_goes_on_during_the_drain_and_its_release_ends_the_service() {
+fn a_lease_stays_usable_during_the_drain_and_its_release_ends_the_service() {
     let mut service = Service::with(&["--drain-timeout", "600"]);
     let tenant = tenant();
     let lease = service.lease(&tenant);
@@ -49,7 +49,7 @@ fn a_lease_goes_on_during_the_drain_and_its_release_ends_the_service() {
 }
 
 #[test]
-fn those_who_wait_are_answered_when_the_drain_begins() {
+fn waiting_requests_fail_when_the_drain_begins() {
     let mut service = Service::with(&["--drain-timeout", "600"]);
     let tenant = tenant().pool_of(1);
     let held = service.lease(&tenant);
@@ -66,7 +66,7 @@ fn those_who_wait_are_answered_when_the_drain_begins() {
 }
 
 #[test]
-fn a_statement_that_outlasts_the_drain_is_cancelled_and_its_caller_is_told() {
+fn a_statement_that_outlasts_the_drain_is_cancelled_and_fails() {
     let mut service = Service::with(&["--drain-timeout", "1"]);
     let tenant = tenant();
     let (busy, idle) = (service.lease(&tenant), service.lease(&tenant));

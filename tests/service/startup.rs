@@ -79,7 +79,7 @@ fn a_tenant_is_not_promised_more_connections_than_there_are() {
 }
 
 #[test]
-fn a_variable_that_is_none_of_ours_is_told_with_the_one_that_was_meant() {
+fn an_unknown_variable_is_logged_with_the_one_that_was_meant() {
     let mut program = command();
     program.env("CPM_PROT", "hush").env("CPM_MAXCONNECTIONS", "hush");
     program.env("CPM_SOMETHING_ELSE", "hush").env("CPM_PG_BIN", "/usr/bin");
@@ -112,7 +112,7 @@ fn a_missing_directory_for_temporary_files_is_named_as_that() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_in_one_line() {
+fn a_taken_port_fails_the_start_with_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let asked =

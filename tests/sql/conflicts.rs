@@ -54,7 +54,7 @@ fn a_commit_that_cannot_be_serialized_has_applied_nothing() {
 }
 
 #[test]
-fn one_of_two_in_a_deadlock_aborts_and_the_other_one_goes_on() {
+fn one_of_two_in_a_deadlock_aborts_and_the_other_one_continues() {
     let service = Service::start();
     let (tenant, one, other) = two_leases(&service);
     tenant.sql(&format!("grant set on parameter deadlock_timeout to {}", tenant.name));
@@ -150,7 +150,7 @@ fn a_timeout_of_the_session_is_an_error_of_postgresql() {
 }
 
 #[test]
-fn a_timeout_of_the_request_is_told_from_that_of_the_session() {
+fn a_timeout_of_the_request_differs_from_that_of_the_session() {
     let (service, tenant) = (Service::start(), tenant());
     for before in [NONE, OPEN] {
         let lease = lease_in(&service, &tenant, before);

@@ -128,7 +128,7 @@ const ROWS: &[Row] = &[
 ];
 
 #[test]
-fn an_error_has_the_code_of_its_sqlstate_and_the_lease_goes_on() {
+fn an_error_has_the_code_of_its_sqlstate_and_the_lease_stays_usable() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
     lease.run(SETUP);
@@ -143,7 +143,7 @@ fn an_error_has_the_code_of_its_sqlstate_and_the_lease_goes_on() {
 }
 
 #[test]
-fn what_is_wrong_only_outside_of_a_transaction_is_told_there() {
+fn what_is_wrong_only_outside_of_a_transaction_fails_there() {
     let (service, tenant) = (Service::start(), tenant());
     tenant.sql(&format!("alter role {} createdb", tenant.name));
     let lease = service.lease(&tenant);
@@ -157,7 +157,7 @@ fn what_is_wrong_only_outside_of_a_transaction_is_told_there() {
 }
 
 #[test]
-fn what_is_wrong_only_inside_of_a_transaction_is_told_there() {
+fn what_is_wrong_only_inside_of_a_transaction_fails_there() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
     fails_inside(&lease, "begin", ("25001", FAILED_PRECONDITION, "vacuum"));
@@ -173,7 +173,7 @@ fn what_is_wrong_only_inside_of_a_transaction_is_told_there() {
 }
 
 #[test]
-fn a_limit_of_postgresql_is_told_from_a_mistake_of_the_caller() {
+fn a_limit_of_postgresql_has_another_code_than_a_mistake_of_the_caller() {
     let (service, tenant) = (Service::start(), tenant());
     tenant.sql(&format!("alter role {} set temp_file_limit = '64kB'", tenant.name));
     let lease = service.lease(&tenant);
@@ -221,7 +221,7 @@ fn spoil(postgres: &Embedded, path: &str, byte: u8) {
 }
 
 #[test]
-fn corrupted_data_is_told_as_such_and_the_backend_closed() {
+fn corrupted_data_fails_as_such_and_the_backend_is_closed() {
     let mut postgres = Embedded::start(Options::default()).unwrap();
     let tenant = tenant_on(&postgres).pool_of(1);
     let sql = |sql: &str| postgres.sql(&tenant.name, sql).unwrap().trim().to_owned();

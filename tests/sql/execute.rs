@@ -144,7 +144,7 @@ fn notices_come_with_the_answer_that_caused_them() {
 const LARGE: &str = "select repeat('x', 100000) from generate_series(1, 42)";
 
 #[test]
-fn a_result_too_large_is_refused_and_the_lease_goes_on() {
+fn a_result_too_large_is_refused_and_the_lease_stays_usable() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
     let error = lease.fails(&["create table thing (n int)", LARGE]);
@@ -165,7 +165,7 @@ fn a_result_too_large_is_refused_and_the_lease_goes_on() {
 }
 
 #[test]
-fn an_endless_result_is_cancelled_and_the_lease_goes_on() {
+fn an_endless_result_is_cancelled_and_the_lease_stays_usable() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
     let endless = "select generate_series(1, 1000000000), repeat('x', 1000)";
@@ -256,7 +256,7 @@ fn release_after_with_an_open_transaction_is_no_success() {
 }
 
 #[test]
-fn an_error_carries_all_the_words_of_postgresql() {
+fn an_error_has_every_field_of_postgresqls_error() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
     lease.run(&["create table thing (number int not null, constraint once unique (number))"]);
@@ -288,7 +288,7 @@ fn an_error_carries_all_the_words_of_postgresql() {
 }
 
 #[test]
-fn copy_is_refused_and_the_lease_goes_on() {
+fn copy_is_refused_and_the_lease_stays_usable() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
     lease.run(&["create table thing (n int)"]);

@@ -173,7 +173,7 @@ fn a_server_that_only_talks_is_left_and_its_words_count() {
         assert!(why.iter().any(|why| error.message.contains(why)), "{error}");
     }
     drop(leases);
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     let held = "connpool_memory_bytes{use=\"partial_messages\"}";
     eventually("nothing is held", || service.metric(held).unwrap_or(0.0).abs() < 0.5);
     // 64 MiB is what one tenant may have of them.

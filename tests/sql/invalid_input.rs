@@ -80,7 +80,7 @@ fn assert_said(errors: &[CallError], code: i32, reason: &str, part: &str) {
 }
 
 #[test]
-fn parameters_that_do_not_fit_are_told_by_every_call() {
+fn parameters_that_do_not_fit_fail_in_every_call() {
     let (service, tenant) = (Service::start(), tenant_of_one());
     let array = || {
         let value = Value { kind: Some(Kind::Int(1)), ..Value::default() };
@@ -123,7 +123,7 @@ fn parameters_that_do_not_fit_are_told_by_every_call() {
 }
 
 #[test]
-fn a_type_without_a_binary_form_inside_a_row_is_told_with_the_way_out() {
+fn a_type_without_a_binary_form_inside_a_row_fails_with_the_way_out() {
     let (service, tenant) = (Service::start(), tenant_of_one());
     let item = format!("'{}=r/{}'::aclitem", tenant.name, tenant.name);
     let lease = service.lease(&tenant);
@@ -146,7 +146,7 @@ fn a_type_without_a_binary_form_inside_a_row_is_told_with_the_way_out() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_told_and_cost_nothing_else() {
+fn bytes_that_are_no_text_fail_and_cost_nothing_else() {
     let service = Service::start();
     let mut tenant = tenant_of_one();
     let (database, owner) = (format!("{}_bytes", tenant.name), tenant.name.clone());
@@ -170,14 +170,14 @@ fn bytes_that_are_no_text_are_told_and_cost_nothing_else() {
 }
 
 #[test]
-fn a_row_larger_than_a_message_is_told_by_every_call() {
+fn a_row_larger_than_a_message_fails_in_every_call() {
     let (service, tenant) = (Service::start(), tenant_of_one());
     let errors = by_all_ways(&service, &tenant, &statement("select repeat('x', 5000000)"));
     assert_said(&errors, FAILED_PRECONDITION, "RESULT_TOO_LARGE", "larger than");
 }
 
 #[test]
-fn texts_that_are_no_one_command_are_told_and_empty_ones_do_nothing() {
+fn texts_of_several_commands_fail_and_empty_ones_do_nothing() {
     let (service, tenant) = (Service::start(), tenant_of_one());
     for (sql, kinds) in
         [("select 1; select 2", &[][..]), ("select $1::int; select 2", &[Kind::Int(1)])]
@@ -220,7 +220,7 @@ fn texts_that_are_no_one_command_are_told_and_empty_ones_do_nothing() {
 }
 
 #[test]
-fn a_begin_inside_a_transaction_and_a_commit_outside_are_told_by_warnings() {
+fn a_begin_inside_a_transaction_and_a_commit_outside_return_warnings() {
     let (service, tenant) = (Service::start(), tenant_of_one());
     let lease = service.lease(&tenant);
     lease.run(&["create table thing (n int)"]);

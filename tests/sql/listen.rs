@@ -54,7 +54,7 @@ fn failed(listen: &mut Listen) -> CallError {
 }
 
 #[test]
-fn listeners_share_one_connection_and_each_hears_its_channels_in_order() {
+fn listeners_share_one_connection_and_each_receives_its_channels_in_order() {
     let (service, tenant) = (Service::start(), tenant().pool_of(2));
     let client = service.client();
     let mut first = started(&client, &tenant, &["a", "Odd \"name\""]);
@@ -115,7 +115,7 @@ fn a_channel_is_left_with_its_last_listener_and_the_connection_with_the_last_of_
 }
 
 #[test]
-fn a_lost_connection_is_made_anew_and_the_gap_is_told() {
+fn a_lost_connection_is_re_established_and_the_gap_is_reported() {
     let (service, tenant) = (Service::start(), tenant());
     let mut listen = started(&service.client(), &tenant, &["a"]);
     for n in 0..3 {
@@ -198,7 +198,7 @@ fn a_listener_waits_for_its_start_only_so_long() {
 }
 
 #[test]
-fn mistakes_are_named_and_nobody_hears_without_the_dsn() {
+fn wrong_requests_fail_with_the_rule_and_none_listens_without_the_dsn() {
     let (service, tenant) = (Service::start(), tenant());
     let client = service.client();
     let many: Vec<String> = (0..65).map(|n| n.to_string()).collect();
@@ -246,7 +246,7 @@ fn a_stop_ends_the_listening_and_counts_as_clean() {
 }
 
 #[test]
-fn whoever_does_not_wait_is_taken_up_where_there_is_nobody_to_wait_for() {
+fn a_listener_that_may_not_wait_starts_where_no_start_is_pending() {
     let (service, tenant) = (Service::start(), tenant().pool_of(1));
     let hurried = ListenRequest { wait_timeout: millis(0), ..on(&tenant, &["a", "b"]) };
     let mut first = service.client().listen(&hurried).unwrap();

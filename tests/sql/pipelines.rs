@@ -193,7 +193,7 @@ fn each_statement_of_an_atomic_call_has_its_own_time() {
 }
 
 #[test]
-fn a_connection_that_is_cut_under_an_atomic_call_is_told_as_lost() {
+fn a_connection_cut_under_an_atomic_call_fails_as_lost() {
     let (service, proxy) = (Service::start(), Proxy::to(postgres().port()));
     let tenant = tenant_of_one();
     let lease = service.lease(&tenant.over(&proxy));

@@ -186,7 +186,7 @@ fn back_at_a_savepoint_texts_mean_what_they_meant_there() {
 }
 
 #[test]
-fn a_stale_plan_inside_a_function_is_told_once_and_nothing_is_run_again() {
+fn a_stale_plan_inside_a_function_fails_once_and_nothing_is_run_again() {
     let (service, tenant) = (Service::start(), tenant_of_one());
     let lease = service.lease(&tenant);
     lease.run(&["create table t (n int)", "create sequence tries"]);

@@ -177,13 +177,13 @@ fn parameters_commands_without_rows_and_one_shots_work_too() {
 fn rows_and_notices_come_when_they_are_there_and_in_their_order() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
-    lease.run(&["create function pg_temp.told(n int) returns int language plpgsql as \
+    lease.run(&["create function pg_temp.announced(n int) returns int language plpgsql as \
         $$ begin raise notice 'at %', n; if n = 3 then perform pg_advisory_lock(1); end if; \
         return n; end $$"]);
     tenant.sql("select 1");
     let holder = service.lease(&tenant);
     holder.run(&["select pg_advisory_lock(1)"]);
-    let sql = "select pg_temp.told(n) from generate_series(1, 4) n";
+    let sql = "select pg_temp.announced(n) from generate_series(1, 4) n";
     let mut query = lease.client.query(&query_on(&lease, sql)).unwrap();
     // Two rows come although the third cannot.
     let mut rows = 0;
@@ -198,7 +198,7 @@ fn rows_and_notices_come_when_they_are_there_and_in_their_order() {
     assert!(rest.error.is_none());
     let told = all(
         &lease.client,
-        &query_on(&lease, "select pg_temp.told(n) from generate_series(1, 2) n"),
+        &query_on(&lease, "select pg_temp.announced(n) from generate_series(1, 2) n"),
     );
     // Never after the row that PostgreSQL sent behind them.
     let texts: Vec<&str> = told.notices.iter().map(|(_, text)| text.as_str()).collect();
@@ -236,7 +236,7 @@ fn an_error_after_rows_ends_the_stream_with_what_it_was() {
 }
 
 #[test]
-fn a_row_that_fits_no_message_is_refused_and_the_lease_goes_on() {
+fn a_row_that_fits_no_message_is_refused_and_the_lease_stays_usable() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
     let sql = "select repeat('x', case when n = 3 then 5000000 else 10 end) \

@@ -26,7 +26,7 @@ fn every_answer_tells_the_transaction_state() {
 }
 
 #[test]
-fn a_commit_of_a_failed_transaction_is_aborted_and_the_lease_goes_on() {
+fn a_commit_of_a_failed_transaction_is_aborted_and_the_lease_stays_usable() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
     lease.run(&["create table thing (n int)"]);
@@ -150,7 +150,7 @@ fn a_comment_does_not_smuggle_a_rollback_into_atomic() {
 }
 
 #[test]
-fn without_atomic_a_failure_says_what_took_effect() {
+fn without_atomic_a_failure_returns_what_took_effect() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
     let insert = "insert into thing values (1)";

@@ -101,7 +101,7 @@ fn nothing_else_of_the_catalogue_is_asked_for() {
 }
 
 #[test]
-fn what_one_backend_has_learnt_all_of_its_tenant_know_and_nobody_else() {
+fn types_that_one_backend_has_looked_up_are_known_to_its_tenant_only() {
     let (service, tenant) = (Service::start(), tenant_with_types());
     let tenant = Tenant { dsn: tenant.dsn.replace("max_conns=1", "max_conns=2"), ..tenant };
     let leases = [service.lease(&tenant), service.lease(&tenant)];
@@ -121,7 +121,7 @@ fn what_one_backend_has_learnt_all_of_its_tenant_know_and_nobody_else() {
 }
 
 #[test]
-fn a_failed_look_up_leaves_the_transaction_as_it_says() {
+fn a_failed_look_up_leaves_the_transaction_in_the_returned_state() {
     let (service, tenant) = (Service::start(), tenant_with_types());
     tenant.sql("revoke select on pg_catalog.pg_type from public");
     let lease = service.lease(&tenant);
@@ -156,7 +156,7 @@ fn a_failed_look_up_leaves_the_transaction_as_it_says() {
 }
 
 #[test]
-fn a_stream_hears_of_a_failed_look_up_and_goes_on() {
+fn a_failed_look_up_fails_its_request_and_the_stream_continues() {
     let (service, tenant) = (Service::start(), tenant_with_types());
     tenant.sql("revoke select on pg_catalog.pg_type from public");
     let (mut session, opened) = service.client().open_session(request(&tenant)).unwrap();
@@ -234,7 +234,7 @@ fn what_the_session_itself_takes_away_is_there_again_when_it_is_needed() {
 }
 
 #[test]
-fn a_kept_statement_that_was_taken_away_is_prepared_anew_or_told_of() {
+fn a_lost_prepared_statement_is_prepared_again_or_fails() {
     let (service, tenant) = (Service::start(), tenant_with_types());
     tenant.sql(HIDDEN);
     let lease = service.lease(&tenant);
@@ -309,7 +309,7 @@ impl Locked {
 
 /// What can end a wait for the lock, and what is said then.
 #[test]
-fn a_look_up_that_is_cut_short_is_told_by_what_cut_it() {
+fn a_look_up_that_is_cut_short_fails_with_what_cut_it() {
     let (service, tenant) = (Service::start(), tenant_with_types());
     let lease = service.lease(&tenant);
     // From now on the backend knows these types without a look at pg_type, and the

@@ -10,7 +10,7 @@ use crate::harness::siege::Siege;
 use crate::harness::{eventually, millis, tenant, Held, Service};
 
 #[test]
-fn whoever_does_not_read_its_answers_gets_no_more_of_them() {
+fn a_caller_that_does_not_read_its_answers_is_refused_more() {
     const CALLS: usize = 60;
     let service = Service::with(&["--insecure", "--memory-per-connection", "8MiB"]);
     let victim = victim(&service);
@@ -39,7 +39,7 @@ fn whoever_does_not_read_its_answers_gets_no_more_of_them() {
     for _ in 0..5 {
         assert_eq!(client.execute(&request).unwrap().results.len(), 1);
     }
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     drop((attacker, client));
     service.wait_quiet(&victim.name);
     nothing_is_held(&service);
@@ -47,7 +47,7 @@ fn whoever_does_not_read_its_answers_gets_no_more_of_them() {
 }
 
 #[test]
-fn streams_that_nobody_reads_count_as_answers() {
+fn unread_streams_count_as_answers() {
     const STREAMS: usize = 3;
     let service = Service::with(&["--insecure", "--memory-per-connection", "8MiB"]);
     let victim = tenant().pool_of(2 * STREAMS + 1);
@@ -87,7 +87,7 @@ fn streams_that_nobody_reads_count_as_answers() {
     ask("/connectionpool.SqlService/Query", query.write_to_bytes().unwrap());
     eventually("it is refused", || refused(&service, "connection", "unsent_answers") > 0);
     assert!(held(&service, "unsent_answers") < 64 << 20);
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     drop(attacker);
     service.wait_quiet(&victim.name);
     nothing_is_held(&service);

@@ -54,7 +54,7 @@ fn flood(tenant: &Tenant, count: usize) {
 }
 
 #[test]
-fn notifications_that_nobody_takes_are_held_once() {
+fn unread_notifications_are_held_once() {
     let service = Service::with(&["--insecure"]);
     let tenant = victim(&service);
     let siege = Siege::start(&service, bystander());
@@ -63,7 +63,7 @@ fn notifications_that_nobody_takes_are_held_once() {
     eventually("they wait", || held(&service, "notifications") > 3 << 20);
     // Those that wait, once, and a place for each listener.
     assert!(held(&service, "notifications") < 16 << 20);
-    siege.bystander_goes_on(50);
+    siege.bystander_works(50);
     drop(listeners);
     service.wait_quiet(&tenant.name);
     nothing_is_held(&service);

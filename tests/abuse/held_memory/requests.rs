@@ -63,7 +63,7 @@ fn texts_of_requests_that_wait_take_no_more_than_their_connection_may_have() {
     let waiting = attacker.stats(&victim.name).unwrap().waiting;
     assert_eq!(waiting, 15, "16 MiB less what is around them");
     assert!((15 * MIB..16 * MIB).contains(&held(&service, "requests")));
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     // It is told which limit that is, and that it may try again.
     let Err(error) = futures_executor::block_on(calls.pop().unwrap()) else { panic!("let in") };
     assert!(retry_delay(&error).is_some(), "{error}");
@@ -106,7 +106,7 @@ fn parameters_count_by_what_they_take_in_memory() {
     }
     assert!(attacker.stats(&victim.name).unwrap().waiting <= 3);
     assert!(refused(&service, "connection", "requests") >= 27);
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     drop((calls, attacker));
     lease.release();
     service.wait_quiet(&victim.name);
@@ -153,7 +153,7 @@ fn queries_that_wait_count_like_other_requests() {
         all_were_looked_at(&service, &victim, calls.len());
     }
     assert_eq!(attacker.stats(&victim.name).unwrap().waiting, 15);
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     drop((calls, attacker));
     lease.release();
     service.wait_quiet(&victim.name);
@@ -186,7 +186,7 @@ fn a_copy_reads_nothing_before_it_has_its_session() {
         };
         let copies: Vec<_> = (0..COPIES).map(|_| scope.spawn(copy)).collect();
         all_were_looked_at(&service, &victim, COPIES);
-        siege.bystander_goes_on(50);
+        siege.bystander_works(50);
         assert_eq!(held(&service, "read_ahead"), 0);
         // Then each has its turn, and all it has to send.
         lease.release();
@@ -224,7 +224,7 @@ fn streams_that_wait_for_their_lease_read_ahead_no_more_than_their_connection_ma
             held(&service, "read_ahead") / MIB + refused == sent
         });
     }
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     let error = harness::refused(sessions.pop().unwrap().next());
     assert_eq!((error.code, error.reason.as_str()), (code::RESOURCE_EXHAUSTED, "CALLER_LIMIT"));
     drop((sessions, attacker));

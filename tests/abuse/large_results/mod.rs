@@ -119,7 +119,7 @@ const BOOM: &str = "create function boom() returns trigger language plpgsql as $
      hint = repeat('語', 2000), constraint = repeat('語', 2000), errcode = '23514'; end $$";
 
 #[track_caller]
-fn is_told(error: &CallError) {
+fn assert_truncated(error: &CallError) {
     assert_eq!((error.code, &*error.reason), (code::INVALID_ARGUMENT, "SQL_ERROR"), "{error}");
     assert!(error.message.ends_with('…'), "{error}");
     assert_eq!(error.work.as_ref().expect("a WorkOutcome").failed_statement, 0);
@@ -142,8 +142,8 @@ fn an_error_arrives_with_its_reason_whatever_its_words_are() {
     let insert = "insert into t values (1)";
     let mut session = lease.client.open_session(request(&tenant)).unwrap().0;
     for round in 0..20 {
-        is_told(&lease.fails(&[insert]));
-        is_told(&fails_streamed(&lease, &query_on(&lease, insert)));
+        assert_truncated(&lease.fails(&[insert]));
+        assert_truncated(&fails_streamed(&lease, &query_on(&lease, insert)));
         let start = CopyInStart {
             connection_id: lease.id.clone(),
             sql: "copy t from stdin".to_owned(),
@@ -152,13 +152,13 @@ fn an_error_arrives_with_its_reason_whatever_its_words_are() {
         let mut copy = lease.client.copy_in(start).unwrap();
         // It may have failed already.
         let _ = copy.data(b"1\n");
-        is_told(&refused(copy.finish()));
+        assert_truncated(&refused(copy.finish()));
         let out = CopyOutRequest {
             connection_id: lease.id.clone(),
             sql: format!("copy ({insert} returning i) to stdout"),
             ..CopyOutRequest::default()
         };
-        is_told(&refused(lease.client.copy_out(&out).unwrap().next()));
+        assert_truncated(&refused(lease.client.copy_out(&out).unwrap().next()));
         // Within a message there is room for all that is kept.
         session.execute(round, &[insert]).unwrap();
         let Some(Said::Executed(executed)) = session.next().unwrap().unwrap().kind else {
@@ -178,7 +178,7 @@ fn is_whole(error: &Status) {
 }
 
 #[test]
-fn a_server_that_says_too_much_of_an_error_is_cut_short_and_heard() {
+fn a_servers_oversized_error_is_truncated_and_returned() {
     let service = Service::start();
     let client = service.client();
     let talker = Rogue::start(rogue::Refuses::Statements);

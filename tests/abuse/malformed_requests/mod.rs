@@ -50,7 +50,7 @@ fn what_is_compressed_is_refused_and_not_unpacked() {
 }
 
 #[test]
-fn a_client_of_grpc_that_compresses_is_told_that_it_must_not() {
+fn a_compressed_request_fails_with_the_reason() {
     let (service, tenant) = (Service::start(), tenant());
     let plain = Bytes::of(&service, None);
     let compressing = Bytes::of(&service, Some(grpcio::CompressionAlgorithms::GRPC_COMPRESS_GZIP));
@@ -62,7 +62,7 @@ fn a_client_of_grpc_that_compresses_is_told_that_it_must_not() {
 }
 
 #[test]
-fn a_request_that_comes_in_part_ends_in_time() {
+fn a_partial_request_fails_in_time() {
     let service = insecure(&["--request-timeout", "1"]);
     let siege = Siege::start(&service, tenant().pool_of(2));
     for path in [EXECUTE, QUERY, SESSION, COPY_IN, CHECK, WATCH] {
@@ -86,7 +86,7 @@ fn a_request_that_comes_in_part_ends_in_time() {
         });
         assert!(all.is_some(), "the connection stays");
     }
-    siege.bystander_goes_on(10);
+    siege.bystander_works(10);
     siege.end();
 }
 
@@ -170,7 +170,7 @@ fn repeated(prefix: &[u8], field: &[u8], times: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_large_request_costs_nobody_else_time_and_not_much_memory() {
+fn a_large_request_costs_others_no_time_and_little_memory() {
     let service = insecure(&[]);
     let siege = Siege::start(&service, tenant().pool_of(2));
     let client = Bytes::plain(&service);
@@ -197,7 +197,7 @@ fn a_large_request_costs_nobody_else_time_and_not_much_memory() {
         assert_eq!(error.reason, "LEASE_NOT_FOUND", "{error}");
     }
     drop(client);
-    siege.bystander_goes_on(10);
+    siege.bystander_works(10);
     siege.end();
 }
 
@@ -229,7 +229,7 @@ fn large_requests_are_decoded_by_workers_and_small_ones_on_the_spot() {
 }
 
 #[test]
-fn an_answer_that_nobody_takes_ends_with_its_call() {
+fn an_unread_answer_is_freed_with_its_call() {
     let service = insecure(&["--stall-timeout", "1"]);
     let hostile = tenant().pool_of(1);
     let siege = Siege::start(&service, tenant().pool_of(2));
@@ -250,12 +250,12 @@ fn an_answer_that_nobody_takes_ends_with_its_call() {
     });
     assert!(all.is_some(), "the connection stays");
     drop(h2);
-    siege.bystander_goes_on(10);
+    siege.bystander_works(10);
     siege.end();
 }
 
 #[test]
-fn a_session_whose_answers_nobody_takes_ends_with_its_lease() {
+fn a_session_with_unread_answers_ends_with_its_lease() {
     let service = insecure(&["--stall-timeout", "1"]);
     let hostile = tenant().pool_of(1);
     let open = ConnectionRequest {

@@ -69,7 +69,7 @@ fn one(scene: &Scene, end: End) -> bool {
     }
     match end {
         Revoke => assert_eq!(round.lease.end_reason(), "released"),
-        _ => round.lease_goes_on(),
+        _ => round.lease_is_usable(),
     }
     assert_eq!(scene.rows(round.number), usize::from(end == Natural));
     true

@@ -146,7 +146,7 @@ fn cancelled_first(scene: &Scene, first: End, second: End) -> bool {
         Some(reason) => {
             assert_eq!(round.lease.end_reason(), reason, "{first:?}, then {second:?}");
         }
-        None => round.lease_goes_on(),
+        None => round.lease_is_usable(),
     }
     assert_eq!(scene.rows(round.number), usize::from(second == Natural));
     let pid = round.lease.pid;
@@ -221,7 +221,7 @@ fn natural_first(scene: &Scene, second: End) -> bool {
     match second {
         Revoke => {
             drop(sleep);
-            round.lease_goes_on();
+            round.lease_is_usable();
             assert!(round.answer().expect("it was heard").is_ok());
             round.happens(Revoke);
             assert_eq!(round.lease.end_reason(), "released");
@@ -235,7 +235,7 @@ fn natural_first(scene: &Scene, second: End) -> bool {
     if second == Timeout {
         assert!(round.answer().expect("it was heard").is_ok());
     }
-    round.lease_goes_on();
+    round.lease_is_usable();
     true
 }
 

@@ -240,7 +240,7 @@ impl Round<'_> {
     }
 
     /// The lease is free, and is the same.
-    pub fn lease_goes_on(&self) {
+    pub fn lease_is_usable(&self) {
         let lease = self.scene.direct(&self.lease);
         let mut pid = None;
         eventually("the lease is free", || {

@@ -113,7 +113,7 @@ fn a_stream_that_breaks_off_later_comes_too_late() {
 }
 
 #[test]
-fn a_lifetime_that_is_over_is_told_on_the_stream() {
+fn the_end_of_a_lifetime_is_returned_on_the_stream() {
     let scene = Scene::new();
     let number = scene.keep();
     let terms = ConnectionRequest { max_lifetime: millis(1000), ..ConnectionRequest::default() };

@@ -45,12 +45,12 @@ impl Bystander {
         #[allow(clippy::disallowed_methods)] // A test's own, joined in `end`.
         let working = std::thread::spawn(move || at_work.until(&stopped));
         let bystander = Bystander { tenant: tenant.name, stop, rounds, working };
-        bystander.goes_on();
+        bystander.works();
         bystander
     }
 
     /// Waits until it has done more work than it had when this was called.
-    pub fn goes_on(&self) {
+    pub fn works(&self) {
         let rounds = || self.rounds.load(Ordering::Acquire);
         let enough = rounds() + 10;
         eventually("the bystander goes on", || rounds() >= enough || self.working.is_finished());

@@ -127,12 +127,12 @@ fn a_database_that_crashes_is_used_again_by_itself() {
 }
 
 #[test]
-fn a_full_database_refuses_new_backends_and_the_leases_go_on() {
+fn a_full_database_refuses_new_backends_and_the_leases_stay_usable() {
     run(Cause::Full);
 }
 
 #[test]
-fn a_changed_password_refuses_new_backends_and_the_leases_go_on() {
+fn a_changed_password_refuses_new_backends_and_the_leases_stay_usable() {
     run(Cause::PasswordChanged);
 }
 
@@ -153,7 +153,7 @@ fn run(cause: Cause) {
 
     let struck = cause.strike(&mut scene, &victims);
     let mut touched = leases.touch(cause);
-    bystander.goes_on();
+    bystander.works();
     cause.mend(&mut scene, struck, &victims);
     touched.gatekeeper.let_go();
     if reset == CLOSED {
@@ -181,7 +181,7 @@ fn run(cause: Cause) {
     let left: Vec<_> = pids.iter().filter(|pid| survived(pid)).collect();
     let spared = if cause.spares_the_connected() { 6 - usize::from(late) } else { 0 };
     assert_eq!(left.len(), spared, "{left:?}");
-    bystander.goes_on();
+    bystander.works();
     bystander.end(&scene.service);
     assert_sound(scene);
 }
@@ -253,8 +253,10 @@ fn assert_sound(scene: Scene) {
     let log = service.log().clone();
     assert_eq!(service.stop().code(), Some(0));
     let draining = log.wait_for("event=draining");
-    assert!(draining.contains("connections_in_use=0 "), "{draining}");
     let log = log.text();
+    // At a server that was full, the service's own work may have one for a moment.
+    let idle = draining.contains("connections_in_use=0 ") || log.contains(" reason=gave_way");
+    assert!(draining.contains(" leases=0 ") && idle, "{draining}");
     let bad = |line: &&str| {
         // On a busy machine the service's call to itself may take too long.
         let busy = line.contains("event=grpc_unreachable") && line.contains("timed out");

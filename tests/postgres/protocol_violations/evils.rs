@@ -4,18 +4,18 @@ use super::moments::Moment;
 use crate::harness;
 use crate::harness::fake::{message, row, setting, Talk};
 
-/// It says something, and then no more.
+/// A server that sends this and then nothing more.
 pub struct Evil {
     pub name: &'static str,
     pub says: fn(&mut Talk),
-    /// What is said of it.
+    /// A part of the error.
     pub part: &'static str,
-    /// Where it is not evil, or is told in other words.
+    /// Where it is no violation, or fails with another error.
     pub but_at: &'static [Moment],
 }
 
 impl Evil {
-    pub fn is_told_at(&self, moment: Moment) -> bool {
+    pub fn fails_at(&self, moment: Moment) -> bool {
         !self.but_at.contains(&moment)
     }
 }
@@ -25,7 +25,7 @@ fn header(kind: u8, length: u32) -> Vec<u8> {
     [&[kind][..], &length.to_be_bytes()].concat()
 }
 
-fn says(talk: &mut Talk, bytes: &[u8]) {
+fn send(talk: &mut Talk, bytes: &[u8]) {
     talk.say(bytes);
 }
 
@@ -33,7 +33,7 @@ fn endless(talk: &mut Talk, next: impl FnMut(usize) -> Vec<u8>) {
     let _ = talk.flood(usize::MAX, next);
 }
 
-const fn told(name: &'static str, says: fn(&mut Talk), part: &'static str) -> Evil {
+const fn evil(name: &'static str, says: fn(&mut Talk), part: &'static str) -> Evil {
     Evil { name, says, part, but_at: &[] }
 }
 
@@ -43,87 +43,87 @@ const IMPOSSIBLE: &str = "the impossible length";
 const TOO_LONG: &str = "a message of more than";
 
 pub const EVILS: &[Evil] = &[
-    told("unknown", |talk| says(talk, &message(b'%', b"x")), NO_MESSAGE),
-    told("high-byte", |talk| says(talk, &message(0xff, b"")), NO_MESSAGE),
-    told("of-a-client", |talk| says(talk, &message(b'P', b"\0\0\0\0")), NO_MESSAGE),
-    told("length-0", |talk| says(talk, &header(b'C', 0)), IMPOSSIBLE),
-    told("length-3", |talk| says(talk, &header(b'D', 3)), IMPOSSIBLE),
-    told("negative", |talk| says(talk, &header(b'D', u32::MAX)), TOO_LONG),
-    told("most-negative", |talk| says(talk, &header(b'T', 1 << 31)), TOO_LONG),
-    told("enormous", |talk| says(talk, &header(b'E', i32::MAX as u32)), TOO_LONG),
-    told("long-notice", |talk| says(talk, &header(b'N', 9 << 20)), TOO_LONG),
-    told("long-setting", |talk| says(talk, &header(b'S', 65 << 10)), TOO_LONG),
-    told("key", |talk| says(talk, &message(b'K', &[0; 8])), OUT_OF_TURN),
-    told("login", |talk| says(talk, &message(b'R', &[0; 4])), OUT_OF_TURN),
-    told("version", |talk| says(talk, &message(b'v', &[0; 8])), OUT_OF_TURN),
+    evil("unknown", |talk| send(talk, &message(b'%', b"x")), NO_MESSAGE),
+    evil("high-byte", |talk| send(talk, &message(0xff, b"")), NO_MESSAGE),
+    evil("of-a-client", |talk| send(talk, &message(b'P', b"\0\0\0\0")), NO_MESSAGE),
+    evil("length-0", |talk| send(talk, &header(b'C', 0)), IMPOSSIBLE),
+    evil("length-3", |talk| send(talk, &header(b'D', 3)), IMPOSSIBLE),
+    evil("negative", |talk| send(talk, &header(b'D', u32::MAX)), TOO_LONG),
+    evil("most-negative", |talk| send(talk, &header(b'T', 1 << 31)), TOO_LONG),
+    evil("enormous", |talk| send(talk, &header(b'E', i32::MAX as u32)), TOO_LONG),
+    evil("long-notice", |talk| send(talk, &header(b'N', 9 << 20)), TOO_LONG),
+    evil("long-setting", |talk| send(talk, &header(b'S', 65 << 10)), TOO_LONG),
+    evil("key", |talk| send(talk, &message(b'K', &[0; 8])), OUT_OF_TURN),
+    evil("login", |talk| send(talk, &message(b'R', &[0; 4])), OUT_OF_TURN),
+    evil("version", |talk| send(talk, &message(b'v', &[0; 8])), OUT_OF_TURN),
     // It ends a statement that has a limit; whoever says no more then is only late.
     Evil {
         name: "suspended",
-        says: |talk| says(talk, &message(b's', b"")),
+        says: |talk| send(talk, &message(b's', b"")),
         part: OUT_OF_TURN,
         but_at: &[Moment::Statement],
     },
-    told("ready", |talk| says(talk, &message(b'Z', b"I")), OUT_OF_TURN),
-    told("state", |talk| says(talk, &message(b'Z', b"X")), NO_MESSAGE),
-    told("states", |talk| says(talk, &message(b'Z', b"II")), NO_MESSAGE),
-    told("no-state", |talk| says(talk, &message(b'Z', b"")), NO_MESSAGE),
+    evil("ready", |talk| send(talk, &message(b'Z', b"I")), OUT_OF_TURN),
+    evil("state", |talk| send(talk, &message(b'Z', b"X")), NO_MESSAGE),
+    evil("states", |talk| send(talk, &message(b'Z', b"II")), NO_MESSAGE),
+    evil("no-state", |talk| send(talk, &message(b'Z', b"")), NO_MESSAGE),
     Evil {
         name: "copy-in",
-        says: |talk| says(talk, &message(b'G', &[0, 0, 0])),
+        says: |talk| send(talk, &message(b'G', &[0, 0, 0])),
         part: OUT_OF_TURN,
         but_at: &[Moment::CopyIn],
     },
     Evil {
         name: "copy-out",
-        says: |talk| says(talk, &message(b'H', &[0, 0, 0])),
+        says: |talk| send(talk, &message(b'H', &[0, 0, 0])),
         part: OUT_OF_TURN,
         but_at: &[Moment::CopyOut],
     },
     Evil {
         name: "data",
-        says: |talk| says(talk, &message(b'd', b"x")),
+        says: |talk| send(talk, &message(b'd', b"x")),
         part: OUT_OF_TURN,
         but_at: &[Moment::CopyOut],
     },
     Evil {
         name: "two-columns",
-        says: |talk| says(talk, &row(&[b"a", b"b"])),
+        says: |talk| send(talk, &row(&[b"a", b"b"])),
         part: "0x44",
         but_at: &[Moment::Prepare, Moment::CopyIn, Moment::CopyOut],
     },
     Evil {
         name: "no-column",
-        says: |talk| says(talk, &row(&[])),
+        says: |talk| send(talk, &row(&[])),
         part: "0x44",
         but_at: &[Moment::Prepare, Moment::CopyIn, Moment::CopyOut],
     },
     Evil {
         name: "empty-row",
-        says: |talk| says(talk, &message(b'D', b"")),
+        says: |talk| send(talk, &message(b'D', b"")),
         part: "0x44",
         but_at: &[Moment::Prepare, Moment::CopyIn, Moment::CopyOut],
     },
     Evil {
         name: "long-value",
-        says: |talk| says(talk, &message(b'D', &[0, 1, 0, 0, 0, 9, 1])),
+        says: |talk| send(talk, &message(b'D', &[0, 1, 0, 0, 0, 9, 1])),
         part: "0x44",
         but_at: &[Moment::Prepare, Moment::CopyIn, Moment::CopyOut],
     },
     Evil {
         name: "row",
-        says: |talk| says(talk, &row(&[b"a"])),
+        says: |talk| send(talk, &row(&[b"a"])),
         part: OUT_OF_TURN,
         but_at: &[Moment::Statement, Moment::LookUp, Moment::Reset],
     },
-    told("unended-tag", |talk| says(talk, &message(b'C', b"SELECT 1")), NO_MESSAGE),
-    told(
+    evil("unended-tag", |talk| send(talk, &message(b'C', b"SELECT 1")), NO_MESSAGE),
+    evil(
         "settings",
         |talk| endless(talk, |n| setting(&format!("name{n}"), "value")),
         "more than 100 settings or 65536 bytes of them",
     ),
     Evil {
         name: "half-a-description",
-        says: |talk| says(talk, &message(b'T', &[0, 9, b'c', 0])),
+        says: |talk| send(talk, &message(b'T', &[0, 9, b'c', 0])),
         part: "0x54",
         but_at: &[
             Moment::Statement,
@@ -135,7 +135,7 @@ pub const EVILS: &[Evil] = &[
     },
     Evil {
         name: "description",
-        says: |talk| says(talk, &harness::fake::described(&[25])),
+        says: |talk| send(talk, &harness::fake::described(&[25])),
         part: OUT_OF_TURN,
         but_at: &[Moment::Prepare],
     },

@@ -26,18 +26,18 @@ fn besieged(attack: impl FnOnce(&Service, &Siege)) {
     let service = Service::with(&ALONE);
     let siege = Siege::start(&service, tenant().pool_of(1));
     attack(&service, &siege);
-    siege.bystander_goes_on(20);
+    siege.bystander_works(20);
     let log = service.log().text();
     assert!(!log.contains("panic"), "something has panicked");
     siege.end();
 }
 
 #[test]
-fn whatever_breaks_the_protocol_ends_its_connection_and_says_why() {
+fn a_violation_of_the_protocol_closes_the_connection_with_the_reason() {
     besieged(|service, siege| {
         let (client, mut wrong) = (service.client(), Vec::new());
         for moment in MOMENTS {
-            for evil in EVILS.iter().filter(|evil| evil.is_told_at(moment)) {
+            for evil in EVILS.iter().filter(|evil| evil.fails_at(moment)) {
                 wrong.extend(moment.meets(service, &client, evil));
                 assert!(siege.grown_kb() < MEMORY_KB, "{moment:?} {}", evil.name);
             }
@@ -92,7 +92,7 @@ fn a_stream_that_ends_inside_a_message_ends_its_connection() {
 }
 
 #[test]
-fn a_row_of_64_mib_is_told_as_too_large_and_costs_nothing() {
+fn a_row_of_64_mib_fails_as_too_large_and_costs_nothing() {
     besieged(|service, siege| {
         let fake = Fake::start(|talk, asked| match asked {
             Asked::Execute(sql) if sql == "hostile" => {
@@ -165,7 +165,7 @@ fn a_drip_is_ended_by_the_time_that_there_is() {
 
 /// Between leases nobody reads; what has come by then is looked at before the next.
 #[test]
-fn what_comes_at_rest_is_seen_before_the_next_lease() {
+fn bytes_that_arrive_while_idle_are_seen_before_the_next_lease() {
     besieged(|service, _| {
         for (name, says, sessions) in [
             ("notice", harness::fake::notice("well"), 1),

@@ -116,7 +116,7 @@ fn a_server_that_answers_the_ssl_request_with_an_error_is_away_and_is_not_quoted
 }
 
 #[test]
-fn the_fault_of_each_server_is_told() {
+fn the_error_names_the_fault_of_each_server() {
     let service = world().service();
     let port = world().postgres.port();
     let dsn = world().dsn(&format!(

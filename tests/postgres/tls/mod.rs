@@ -250,7 +250,7 @@ fn a_client_names_no_file_outside_of_the_directory_for_them() {
 }
 
 #[test]
-fn without_tls_nobody_gets_what_needs_it() {
+fn without_tls_no_dsn_that_needs_it_connects() {
     let plain = Embedded::start(Options::default()).expect("PostgreSQL starts");
     let (service, tenant) = (world().service(), tenant_on(&plain));
     let off = "alter system set ssl = off;\nselect pg_reload_conf();";

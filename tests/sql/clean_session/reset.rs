@@ -14,7 +14,7 @@ fn lease_after(service: &Service, tenant: &Tenant, statements: &[&str]) -> Held 
 }
 
 #[test]
-fn a_role_that_comes_with_the_login_is_taken_up_again() {
+fn the_role_of_the_login_is_restored() {
     let service = Service::start();
     let (by_role, by_dsn) = (tenant().pool_of(1), tenant().pool_of(1));
     for tenant in [&by_role, &by_dsn] {

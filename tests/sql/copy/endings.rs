@@ -4,7 +4,7 @@ use crate::harness::sql::one_shot;
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::{CopyInStart, CopyOutRequest};
 
-use super::{assert_goes_on, begun, out, put, start, take};
+use super::{assert_usable, begun, out, put, start, take};
 use crate::harness::{
     code, eventually, millis, refused, sql::FAILED, tenant, Held, Service, Tenant,
 };
@@ -34,7 +34,7 @@ fn without_finish_nothing_remains() {
         assert!(error.message.contains("without `finish`"), "{error}");
         assert_eq!(error.info.unwrap().metadata["cause"], "unfinished");
         assert_eq!(error.work.unwrap().outcome.unwrap(), Outcome::NOT_APPLIED);
-        assert_goes_on(&lease);
+        assert_usable(&lease);
     }
     lease.run(&["begin", "insert into t values (1)"]);
     let error = refused(begun(&lease, "copy t from stdin").end());
@@ -55,7 +55,7 @@ fn a_client_that_leaves_aborts_and_frees() {
     assert_eq!(busy.reason, "LEASE_BUSY");
     drop(copy);
     eventually("the lease is free", || free(&lease));
-    assert_goes_on(&lease);
+    assert_usable(&lease);
     lease.release();
     let shot = CopyInStart {
         tenant_id: tenant.name.clone(),
@@ -75,12 +75,12 @@ fn a_client_that_leaves_aborts_and_frees() {
     eventually("PostgreSQL waits for its reader", || copying(&tenant, "ClientWrite"));
     drop(read);
     eventually("the lease is free", || free(&lease));
-    assert_goes_on(&lease);
+    assert_usable(&lease);
     assert_eq!(tenant.sql("select count(*) from t"), "0");
 }
 
 #[test]
-fn a_refusal_is_told_while_the_client_still_sends() {
+fn a_refusal_is_returned_while_the_client_still_sends() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
     lease.run(&["create table t (n int)"]);
@@ -90,7 +90,7 @@ fn a_refusal_is_told_while_the_client_still_sends() {
     while copy.data(&wrong).is_ok() {}
     let error = refused(copy.end());
     assert_eq!(error.postgres.as_ref().expect(&error.message).sqlstate, "22P02");
-    assert_goes_on(&lease);
+    assert_usable(&lease);
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn time_counts_while_postgresql_works_and_not_while_the_client_does() {
     let error = refused(lease.client.copy_in(blocked).unwrap().finish());
     assert_eq!((error.code, error.reason.as_str()), (code::DEADLINE_EXCEEDED, "STATEMENT_TIMEOUT"));
     other.run(&["rollback"]);
-    assert_goes_on(&lease);
+    assert_usable(&lease);
     assert_eq!(lease.value("select count(*) from t"), "1");
 }
 
@@ -141,7 +141,7 @@ fn a_client_that_stalls_is_given_up() {
         }
     };
     assert_eq!(error.info.unwrap().metadata["cause"], "stalled");
-    assert_goes_on(&lease);
+    assert_usable(&lease);
     assert_eq!(lease.value("select count(*) from t"), "0");
 }
 
@@ -191,7 +191,7 @@ fn a_copy_before_a_deadline_that_passes_is_undone() {
     while copy.data(b"1\n").is_ok() {}
     assert_eq!(refused(copy.end()).code, code::DEADLINE_EXCEEDED);
     eventually("the lease is free", || free(&lease));
-    assert_goes_on(&lease);
+    assert_usable(&lease);
     assert_eq!(lease.value("select count(*) from t"), "0");
     assert_eq!(put(&lease, "copy t from stdin", &[b"1\n"]).unwrap().rows_affected, 1);
 }

@@ -78,7 +78,7 @@ fn all(lease: &Held, sql: &str) -> (Vec<u8>, CopyOutTrailer) {
 
 /// The lease goes on with the backend it had, and nothing is out of step.
 #[track_caller]
-fn assert_goes_on(lease: &Held) {
+fn assert_usable(lease: &Held) {
     for n in 0..3 {
         let answer = lease.value(&format!("select '{n} ' || pg_backend_pid()"));
         assert_eq!(answer, format!("{n} {}", lease.pid));
@@ -122,7 +122,7 @@ fn what_is_copied_out_goes_in_again_in_every_format() {
     let (none, trailer) = all(&lease, "copy (select 1 where false) to stdout");
     assert_eq!((none.len(), trailer.rows_affected), (0, 0));
     assert_eq!(put(&lease, "copy got from stdin", &[]).unwrap().rows_affected, 0);
-    assert_goes_on(&lease);
+    assert_usable(&lease);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_copy_takes_part_in_its_leases_transaction() {
     let error = harness::refused(put(&lease, "copy t from stdin", &[b"1\nx\n"]));
     assert_eq!(error.work.unwrap().transaction_state.unwrap(), harness::sql::FAILED);
     lease.run(&["rollback"]);
-    assert_goes_on(&lease);
+    assert_usable(&lease);
 }
 
 #[test]
@@ -178,9 +178,9 @@ fn a_copy_needs_no_lease_and_can_end_one() {
 fn notices_come_with_the_data() {
     let (service, tenant) = (Service::start(), tenant());
     let lease = service.lease(&tenant);
-    lease.run(&["create function pg_temp.told(n int) returns int language plpgsql as \
+    lease.run(&["create function pg_temp.announced(n int) returns int language plpgsql as \
         $$ begin raise notice 'at %', n; return n; end $$"]);
-    let sql = "copy (select pg_temp.told(n) from generate_series(1, 3) n) to stdout";
+    let sql = "copy (select pg_temp.announced(n) from generate_series(1, 3) n) to stdout";
     let taken = take(&lease, &out(&lease, sql));
     assert_eq!((taken.notices.len(), taken.data.as_slice()), (3, b"1\n2\n3\n".as_slice()));
     lease.run(&[
@@ -239,11 +239,11 @@ fn copy_through_other_calls_is_refused_with_a_pointer() {
         let error = lease.fails(&[sql]);
         assert_eq!((error.code, error.reason.as_str()), (code::UNIMPLEMENTED, "UNSUPPORTED"));
         assert!(error.message.contains(call), "{error}");
-        assert_goes_on(&lease);
+        assert_usable(&lease);
     }
     // What needs no client is a statement like any other.
     for sql in ["copy t from program 'true'", "copy t to '/tmp/t'"] {
         assert_eq!(lease.fails(&[sql]).postgres.unwrap().sqlstate, "42501", "{sql}");
     }
-    assert_goes_on(&lease);
+    assert_usable(&lease);
 }

@@ -6,7 +6,7 @@ use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::copy_out_response::Kind;
 use connection_pool_manager::proto::sql::CopyInStart;
 
-use super::{all, assert_goes_on, begun, out, put, start, take};
+use super::{all, assert_usable, begun, out, put, start, take};
 use crate::harness;
 use crate::harness::sql::{state_of, FAILED};
 use crate::harness::{code, millis, refused, tenant, Service};
@@ -28,7 +28,7 @@ fn statements_that_are_kept_and_dropped_do_not_put_a_copy_out_of_step() {
         assert!(put(&lease, "copy t from stdin", &[b"x\n"]).is_err());
         assert_eq!(put(&lease, "copy t from stdin", &[b"", b"1\n", b""]).unwrap().rows_affected, 1);
         assert_eq!(all(&lease, "copy t to stdout").1.rows_affected, round + 1);
-        assert_goes_on(&lease);
+        assert_usable(&lease);
     }
     // What looks like a keyword is a name behind a dot.
     put(&lease, "copy public.from from stdin", &[b"7\n"]).unwrap();
@@ -48,7 +48,7 @@ fn a_copy_in_a_failed_transaction_is_refused_and_leaves_it_so() {
     assert_eq!(error.work.unwrap().outcome.unwrap(), Outcome::NOT_APPLIED);
     assert_eq!(state_of(&lease), FAILED);
     lease.run(&["rollback"]);
-    assert_goes_on(&lease);
+    assert_usable(&lease);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_copy_that_is_not_seen_as_one_ends_the_lease_and_nothing_hangs() {
     assert_eq!(error.work.unwrap().outcome.unwrap(), Outcome::NOT_APPLIED);
     service.wait_quiet(&tenant.name);
     assert_eq!(tenant.sql("select count(*) from t"), "0");
-    assert_goes_on(&service.lease(&tenant));
+    assert_usable(&service.lease(&tenant));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_row_of_many_megabytes_goes_through() {
     assert_eq!(data.len(), (40 << 20) + 1);
     let (data, _) = all(&lease, "copy (select x || x from t) to stdout");
     assert_eq!(data.len(), (80 << 20) + 1);
-    assert_goes_on(&lease);
+    assert_usable(&lease);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::copy_in_request::Kind;
 use connection_pool_manager::proto::sql::{CopyInFinish, CopyInStart, CopyOutRequest};
 
-use super::{all, assert_goes_on, begun, out, put, start, take};
+use super::{all, assert_usable, begun, out, put, start, take};
 use crate::harness::{code, refused, tenant, Service};
 
 #[test]
@@ -50,7 +50,7 @@ fn what_postgresql_refuses_costs_neither_the_lease_nor_its_order() {
         if let Some(work) = error.work {
             assert_eq!(work.outcome.unwrap(), Outcome::NOT_APPLIED, "{sql}");
         }
-        assert_goes_on(&lease);
+        assert_usable(&lease);
         assert_eq!(put(&lease, "copy t from stdin", &[b"50\n"]).unwrap().rows_affected, 1, "{sql}");
         assert_eq!(lease.value("select count(*) from t"), "1", "{sql}");
         lease.run(&["delete from t"]);
@@ -79,7 +79,7 @@ fn a_refused_read_costs_nothing_either() {
         let error = taken.error.expect("an error");
         assert_eq!(error.postgres.unwrap().sqlstate, sqlstate, "{sql}");
         assert_eq!(error.work.unwrap().outcome.unwrap(), Outcome::NOT_APPLIED);
-        assert_goes_on(&lease);
+        assert_usable(&lease);
     }
     let (data, _) = all(&lease, "copy (insert into t values (9) returning n) to stdout");
     assert_eq!(data, b"9\n");
@@ -114,7 +114,7 @@ fn only_a_copy_of_the_right_direction_is_taken() {
         CopyOutRequest { connection_id: String::new(), ..out(&lease, "copy t to stdout") };
     let error = take(&lease, &nowhere).error.expect("an error");
     assert_eq!(error.info.unwrap().metadata["field"], "connection_id");
-    assert_goes_on(&lease);
+    assert_usable(&lease);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn the_order_of_messages_is_kept() {
         let error = refused(copy.end());
         assert_eq!(error.code, code::INVALID_ARGUMENT);
         assert!(error.message.contains(rule), "{error}");
-        assert_goes_on(&lease);
+        assert_usable(&lease);
     }
     assert_eq!(lease.value("select count(*) from t"), "0");
 }

@@ -91,7 +91,7 @@ impl Call {
 
     /// What is in the table, and that what follows on the lease is not hit.
     #[track_caller]
-    fn goes_on(&self, end: End) {
+    fn assert_usable(&self, end: End) {
         let what = format!("{end:?}, {:?}, statement {}", self.shape, self.at);
         let client = &self.lease.client;
         eventually("the lease is free", || client.run(&self.lease.id, &["select 1"]).is_ok());
@@ -111,7 +111,7 @@ impl Call {
     }
 
     #[track_caller]
-    fn told(&self, end: End, error: &CallError) {
+    fn assert_failed(&self, end: End, error: &CallError) {
         let what = format!("{end:?}, {:?}, statement {}: {error}", self.shape, self.at);
         assert_eq!(error.code, code::DEADLINE_EXCEEDED, "{what}");
         if end == End::Timeout {
@@ -137,11 +137,11 @@ fn every_statement(end: End) {
             drop(running);
         } else {
             for (call, running) in calls.iter().zip(running) {
-                call.told(end, &answer(running).expect_err("it sleeps for an hour"));
+                call.assert_failed(end, &answer(running).expect_err("it sleeps for an hour"));
             }
         }
         for call in &calls {
-            call.goes_on(end);
+            call.assert_usable(end);
             call.lease.release();
         }
         service.wait_quiet(&tenant.name);
