@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Why HTTP is not served.
+/// The error of a start of HTTP.
 #[derive(Debug)]
 pub enum NotServed {
     /// The address cannot be listened on.

@@ -24,7 +24,7 @@ const CODES: [&str; 17] = [
 ];
 const UNKNOWN: usize = 2;
 
-/// The calls of one method.
+/// The counters of one method's calls, one for each gRPC code.
 pub struct MethodCalls([IntCounter; 17]);
 
 impl MethodCalls {

@@ -15,7 +15,7 @@ const WORK: &[f64] = &[
 const HELD: &[f64] =
     &[0.0001, 0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0];
 
-/// The families.
+/// The families of all metrics; those with a label `tenant` hold the series of each tenant.
 pub(super) struct MetricFamilies {
     pub(super) requests: IntCounterVec,
     pub(super) request_errors: IntCounterVec,
@@ -43,7 +43,7 @@ pub(super) struct MetricFamilies {
 }
 
 impl MetricFamilies {
-    /// Registers them.
+    /// Creates and registers all of them.
     pub(super) fn new(registry: &Registry) -> MetricFamilies {
         let counter = |name: &str, help: &str, labels: &[&str]| {
             keep(registry, IntCounterVec::new(Opts::new(name, help), labels))

@@ -65,7 +65,7 @@ pub struct Series {
 }
 
 impl Series {
-    /// All of them, at 0.
+    /// All series of this tenant, at 0.
     pub(super) fn new(families: &MetricFamilies, tenant: &str) -> Series {
         let ends: Vec<&'static str> = EndReason::ALL.iter().map(|end| end.as_str()).collect();
         let closed = |family, names| Closed::new(family, names, Some(tenant));
@@ -204,7 +204,7 @@ impl Counts {
         }
     }
 
-    /// The present series.
+    /// The series to count on now.
     pub fn series(&self) -> Arc<Series> {
         let current = self.now();
         match current.has_ended() {

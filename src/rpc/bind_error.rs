@@ -8,22 +8,22 @@ use std::path::{Path, PathBuf};
 pub enum BindError {
     /// A certificate file cannot be used.
     Certificate {
-        /// The file.
+        /// The file that cannot be used.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// The address cannot be listened on.
     Listen {
         /// `host:port`.
         address: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
 impl BindError {
-    /// This file cannot be used.
+    /// The error of a certificate or key file.
     pub(super) fn certificate(path: &Path, why: impl Into<String>) -> BindError {
         BindError::Certificate { path: path.to_owned(), why: why.into() }
     }

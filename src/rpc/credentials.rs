@@ -18,13 +18,13 @@ use crate::lock::Leaf;
 use crate::rpc::bind_error::BindError;
 
 const DAY_SECS: i64 = 24 * 60 * 60;
-/// An expiry that is nearer is warned of: who renews by hand needs some days.
+/// A nearer expiry is logged as a warning: renewing by hand takes some days.
 const SOON_SECS: i64 = 14 * DAY_SECS;
 
-/// The most that a file may have: chains have some kilobytes.
+/// The most bytes of a file: chains have some kilobytes.
 const FILE_BYTES: u64 = 1 << 20;
 
-/// A certificate chain with its key, good to serve with.
+/// A certificate chain with its key, checked.
 struct KeyPair {
     chain_pem: Vec<u8>,
     key_pem: Vec<u8>,
@@ -32,7 +32,7 @@ struct KeyPair {
     expires: i64,
 }
 
-/// The pair that new handshakes get. Cheap to clone.
+/// The certificate of new handshakes. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Certificate(Arc<CertificateShared>);
 
@@ -44,7 +44,7 @@ struct CertificateShared {
 
 struct CertificateState {
     pair: KeyPair,
-    /// gRPC has not taken it yet.
+    /// gRPC has not fetched it yet.
     fresh: bool,
 }
 
@@ -62,7 +62,7 @@ impl Certificate {
         })))
     }
 
-    /// Reads the files again. Connections that are there keep what they have.
+    /// Reads the files again, for new connections.
     ///
     /// # Errors
     /// As [`load`](Certificate::load); then everything stays as it was.
@@ -143,8 +143,8 @@ fn signs_itself(leaf: &X509Ref) -> bool {
     key.is_ok_and(|key| leaf.verify(&key).unwrap_or(false))
 }
 
-/// PostgreSQL's own rule for a server's key: nobody else may read it, and of root's the
-/// group may. With a certificate that signs itself, as in development, it is a warning.
+/// PostgreSQL's rule for a server's key: no other user may read it; a key of root may be
+/// readable by its group. With a self-signed certificate, as in development, it is a warning.
 fn keep_private(key: &Path, in_development: bool) -> Result<(), BindError> {
     let file = std::fs::metadata(key).map_err(|e| BindError::certificate(key, e.to_string()))?;
     let forbidden = if file.uid() == 0 { 0o027 } else { 0o077 };
@@ -161,7 +161,7 @@ fn keep_private(key: &Path, in_development: bool) -> Result<(), BindError> {
     Ok(())
 }
 
-/// When the certificate expires; one that is not good now is refused.
+/// When the certificate expires, in seconds since 1970. Fails if it is not valid now.
 fn check_dates(cert: &Path, leaf: &X509Ref) -> Result<i64, BindError> {
     let (from, expires) = (unix_secs(leaf.not_before()), unix_secs(leaf.not_after()));
     let now = i64::try_from(clock::unix_micros() / 1_000_000).unwrap_or(i64::MAX);

@@ -29,17 +29,18 @@ pub use crate::rpc::bind_error::BindError;
 /// two clients with such requests on two cores, others waited 54 ms where there were two
 /// queues, and 4 ms where there were four.
 const QUEUES: RangeInclusive<usize> = 4..=16;
-/// Requests larger than this are refused by gRPC.
+/// Larger requests are refused by gRPC, with RESOURCE_EXHAUSTED.
 const MESSAGE_BYTES: i32 = 4 << 20;
 /// The bit of no compression in gRPC's set of encodings.
 const IDENTITY: i32 = 1;
-/// Beyond 192 that may wait there is room for releases and renewals.
+/// Concurrent calls of one connection. At most 192 of them may wait; the others leave room for
+/// releases and renewals.
 pub(super) const STREAMS: i32 = 256;
-/// What a client may send ahead of being read, in each stream: 16 MiB a connection.
-/// Left to its probes, gRPC would grow it to the many megabytes that a loopback carries.
+/// The unread bytes that a client may send in each stream: 16 MiB a connection. Its own probes
+/// would let gRPC grow the window to the many megabytes that a loopback carries.
 const WINDOW_BYTES: i32 = 64 << 10;
-/// What gRPC reads from one connection before it looks after others. With its own 4 MiB
-/// it would take in 280 000 calls before anybody can stop it.
+/// The bytes that gRPC reads from one connection before it serves others. With its own 4 MiB
+/// it would accept 280 000 calls before the guard can stop it.
 const READ_BYTES: i32 = 64 << 10;
 /// Memory for all of gRPC's buffers. When it is used up gRPC closes connections without
 /// calls, whose clients did nothing wrong, and takes no new ones. So it is well above
@@ -105,7 +106,7 @@ impl GrpcServer {
         Ok(GrpcServer { server: Some(server), port, certificate })
     }
 
-    /// The port it listens on.
+    /// The port on which it listens; never 0.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -123,8 +124,7 @@ impl GrpcServer {
         self.certificate.as_ref().map_or(Ok(()), Certificate::reload)
     }
 
-    /// Takes no more calls, lets those that run end within `grace`, then cancels
-    /// them.
+    /// Refuses new calls, waits `grace` for the running ones to end, then cancels them.
     pub fn stop(mut self, grace: Duration) {
         let Some(mut server) = self.server.take() else {
             return;
@@ -177,7 +177,7 @@ fn address(listen: &str, port: u16) -> String {
     }
 }
 
-/// gRPC says only that binding failed; the system's own words say why.
+/// The system's reason for a failed bind, which gRPC does not report.
 fn why_not(address: &str) -> Option<String> {
     std::net::TcpListener::bind(address).err().map(|error| error.to_string())
 }

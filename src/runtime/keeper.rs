@@ -21,7 +21,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// The most holders named in one line.
 const NAMED: usize = 10;
 
-/// Starts the keeper.
+/// Starts the keeper's thread.
 ///
 /// # Errors
 /// If a thread cannot be started.

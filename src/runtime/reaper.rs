@@ -19,7 +19,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 /// A pause after a panic, so that it does not spin.
 const AFTER_PANIC: Duration = Duration::from_millis(100);
 
-/// Starts the reaper.
+/// Starts the reaper's thread.
 ///
 /// # Errors
 /// If a thread cannot be started.

@@ -1,4 +1,4 @@
-//! SqlService.CopyIn: data for COPY FROM STDIN as it comes.
+//! SqlService.CopyIn: data for COPY FROM STDIN as it arrives.
 //!
 //! One future for each call, on gRPC's thread, never blocking: it reads the
 //! client's messages and hands them to a worker through a bounded channel. While
@@ -24,7 +24,7 @@ use crate::rpc::convert;
 use crate::rpc::convert::results::Ending;
 use crate::rpc::streams::intake::Intake;
 
-/// Serves one call.
+/// Serves one CopyIn call.
 pub(in crate::rpc) fn serve(
     service: &Service,
     ctx: &RpcContext<'_>,
@@ -35,7 +35,7 @@ pub(in crate::rpc) fn serve(
     Call::serve(&service.clone(), ctx, requests, sink, |call| run(service, call));
 }
 
-/// One call.
+/// The state of one call.
 struct CopyInCall {
     service: Service,
     caller: Arc<Caller>,
@@ -76,7 +76,7 @@ async fn run(service: Service, mut call: Call<CopyInRequest, CopyInResponse>) {
 }
 
 impl CopyInCall {
-    /// Ready with the answer.
+    /// Ready when the COPY has ended.
     fn poll_end(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,12 +1,12 @@
 //! The one way into the service, for calls of every shape.
 //!
-//! Every method is bound as a stream of both sides that nobody has decoded, which on
-//! the wire is the same for all. So it is here that a request is waited for, with a
-//! time limit, that it is decoded, and that the caller's leaving is seen; grpcio by
-//! itself waits for ever, and tells a unary call nothing of a caller who leaves.
+//! Every method is bound as a bidirectional stream of undecoded messages, because all methods
+//! look the same on the wire. So requests are awaited here, with a time limit, and decoded, and
+//! a caller that leaves is noticed here. grpcio itself waits without a limit, and does not
+//! report to a unary call that its caller has left.
 //!
-//! A call is one future on gRPC's thread, which must not block. What takes that thread
-//! too long, as a large request does, goes to a worker.
+//! A call is one future on gRPC's thread, which must not block. A large request is decoded by
+//! a worker.
 
 mod call_end;
 mod call_metrics;
@@ -42,12 +42,12 @@ use time_limit::TimeLimit;
 /// One call: its caller, its messages, and where the answer is sent.
 pub(in crate::rpc) struct Call<Q, M> {
     sink: DuplexSink<M>,
-    /// Dropping them cancels the call, so that they outlive the sink's last word.
+    /// Dropping them cancels the call, so they are kept until the sink is done.
     pub(in crate::rpc) messages: Messages<Q>,
     pub(in crate::rpc) caller: Arc<Caller>,
-    /// The limit for a message that the caller does not take.
+    /// The time limit for a message that the caller does not read.
     untaken: TimeLimit,
-    /// An answer that is not taken for this long is given up.
+    /// The call ends if its answer is not read for this long.
     stall: Duration,
     metrics: CallMetrics,
 }
@@ -64,7 +64,7 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        // Who calls is settled here, before a permit or a pool is touched.
+        // The caller is identified here, before a permit or a pool is touched.
         let (context, caller) = (service.context(), service.caller(&ctx.peer()));
         let decoder = Decoder { context: Arc::clone(context), caller: Arc::clone(&caller) };
         let call = Call {
@@ -84,7 +84,7 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
         });
     }
 
-    /// What `work` makes of the request of a call that has one. It must not block.
+    /// Receives the one request of a unary call and runs `work` with it, which must not block.
     pub(in crate::rpc) async fn request<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(Q, &Arc<Caller>) -> Result<T, Error> + Send + 'static,
@@ -149,7 +149,8 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
         sent.map_err(|_| CallEnd::Left)
     }
 
-    /// Sends the last message, and ends the call well. True: the caller has it.
+    /// Sends the last message and ends the call with OK. Returns true if the caller has received
+    /// it.
     pub(in crate::rpc) async fn finish(self, message: M) -> bool {
         let Call { mut sink, mut messages, stall, mut metrics, .. } = self;
         let sent = async {
@@ -165,7 +166,7 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
         sent
     }
 
-    /// Ends the call well, after its last message.
+    /// Ends the call with OK, after its last message.
     pub(in crate::rpc) async fn close(self) {
         let Call { mut sink, mut messages, stall, mut metrics, .. } = self;
         let mut closed = pin!(sink.close());
@@ -174,7 +175,7 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
         }
     }
 
-    /// Ends the call.
+    /// Ends the call early, with the error's status if there is one.
     pub(in crate::rpc) async fn end(self, ended: CallEnd) {
         match ended {
             CallEnd::Left => self.caller.leave(),

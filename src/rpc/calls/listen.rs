@@ -24,7 +24,7 @@ use crate::rpc::streams::result::ResultWriter;
 /// it, and no notification may be left out silently.
 const BACKLOG_BYTES: usize = 4 << 20;
 const CHANNELS_MAX: usize = 64;
-/// PostgreSQL's limit of a name.
+/// PostgreSQL's limit of a name, in bytes.
 const NAME_BYTES: usize = 63;
 
 /// Requests notifications.

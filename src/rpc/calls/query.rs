@@ -56,21 +56,21 @@ pub(in crate::rpc) fn ask(
     Ok(StreamCall { reader, answer, trailer: trailer::<QueryResponse>, held: None })
 }
 
-/// Encodes rows.
+/// Encodes rows as they arrive from PostgreSQL.
 struct RowEncoder {
     writer: ResultWriter,
     format: RowFormat,
     columns: Vec<Column>,
     /// The row being encoded; kept for its memory.
     scratch: Vec<u8>,
-    /// A larger row does not fit into a message.
+    /// The most bytes of a row; a larger one does not fit into a message.
     row_max: usize,
     problem: Option<RunError>,
-    /// The reader has left, or the request was cancelled: rows are not even encoded.
+    /// The reader has left, or the request was cancelled: rows are no longer encoded.
     dropped: bool,
 }
 
-/// Memory beyond this, which a larger row has taken, is freed before the next row.
+/// Memory beyond this that a large row has taken is freed before the next row.
 const SCRATCH_BYTES: usize = 1 << 20;
 
 impl RowEncoder {

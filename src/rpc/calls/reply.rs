@@ -1,4 +1,4 @@
-//! One answer to one request.
+//! Unary calls: one answer to one request.
 
 use std::sync::Arc;
 
@@ -14,17 +14,17 @@ use crate::pool::service::Service;
 use crate::proto::{Raw, Shaped};
 use crate::rpc::calls::entry::{Call, CallEnd};
 
-/// What is kept until its answer has been taken.
+/// The values that are kept until the answer has been read.
 #[derive(Default)]
 pub(in crate::rpc) struct UntilTaken {
-    /// A grant that is taken back if it does not arrive.
+    /// A grant that is revoked if it does not arrive.
     pub(in crate::rpc) undelivered: Option<Undelivered>,
-    /// The answer's memory.
+    /// The counted memory of the answer.
     pub(in crate::rpc) held: Held,
 }
 
-/// Answers with what `work` promises. `work` must not block; a panic in it costs this
-/// call only.
+/// Answers with the result that `work` returns a promise of. `work` must not block; a panic in
+/// it costs this call only.
 pub(in crate::rpc) fn answer<Q: Shaped, R, M>(
     service: &Service,
     ctx: &RpcContext<'_>,
@@ -62,8 +62,8 @@ async fn answered<Q: Shaped, M: Send + 'static, R: Send + 'static>(
     call.wait(promised).await
 }
 
-/// Answers with what is known at once. Where there is no memory for the answer, it is
-/// refused instead.
+/// Answers with the result of `work`, which is known at once. Fails if there is no memory for
+/// the answer.
 pub(in crate::rpc) fn answer_now<Q: Shaped, M: Message>(
     service: &Service,
     ctx: &RpcContext<'_>,

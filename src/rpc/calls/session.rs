@@ -25,7 +25,7 @@ use crate::rpc::calls::entry::{Call, CallEnd, Decoding, Messages};
 use machine::{SessionMachine, StreamStep};
 use received::{Incoming, Received};
 
-/// Serves one stream.
+/// Serves one Session stream.
 pub(in crate::rpc) fn serve(
     service: &Service,
     ctx: &RpcContext<'_>,
@@ -63,7 +63,7 @@ impl Incoming for Decoded<'_> {
 }
 
 async fn run(mut session: SessionMachine, mut call: Call<SessionRequest, SessionResponse>) {
-    // The memory of what the client has not taken yet.
+    // The memory of the message that is being sent.
     let mut unsent = Held::default();
     let mut arriving = Arriving { context: Arc::clone(session.context()), decoding: None };
     loop {
@@ -83,7 +83,7 @@ async fn run(mut session: SessionMachine, mut call: Call<SessionRequest, Session
             }
             StreamStep::Finish(closed) => {
                 drop(session);
-                // The client may have left; then nobody needs the word.
+                // The client may have left, and needs no response then.
                 call.finish(message(Kind::Closed(closed))).await;
                 return;
             }

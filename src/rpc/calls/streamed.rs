@@ -20,9 +20,9 @@ use crate::rpc::streams::result::ResultReader;
 
 /// A call whose result has been requested.
 pub(in crate::rpc) struct StreamCall<R = Executed> {
-    /// The end from which the result is read.
+    /// The reader of the result.
     pub(in crate::rpc) reader: ResultReader,
-    /// How the request ends.
+    /// Resolves when the request has ended.
     pub(in crate::rpc) answer: Answer<R>,
     /// Makes the last message of a request that succeeded.
     pub(in crate::rpc) trailer: fn(R) -> Vec<u8>,
@@ -47,14 +47,14 @@ pub(in crate::rpc) fn serve<Q: Shaped, R: Send + 'static>(
     });
 }
 
-/// A reader that takes nothing has its statement cancelled once the pipe has been full
-/// for as long as is allowed. It has as long again to take what is left and the reason.
+/// The statement of a client that reads nothing is cancelled after one stall timeout. The
+/// client has a second one to read what is left and the reason.
 const LAST: u32 = 2;
 
 /// Sends the messages, and then how the request ended.
 async fn pump<Q: Shaped, R>(mut call: Call<Q, Encoded>, asked: StreamCall<R>) {
     let StreamCall { reader, answer, trailer, held: _held } = asked;
-    // The memory of what the client has not taken yet.
+    // The memory of the message that is being sent.
     let mut unsent = Held::default();
     loop {
         let next = poll_fn(|cx| match call.poll_room(cx, LAST) {

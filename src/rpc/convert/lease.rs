@@ -1,4 +1,4 @@
-//! Leases: what is asked for, how they are, how they end.
+//! Leases: requests for them, their state and their end.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -17,16 +17,16 @@ use crate::pool::peers::Peer;
 use crate::pool::registry::Target;
 use crate::proto::connection_pool as wire;
 
-/// The longest `holder`.
+/// The most characters of `holder`.
 const HOLDER_MAX: usize = 128;
-/// Random bytes enough that nobody guesses another's request.
+/// Enough random bytes that a request's id cannot be guessed.
 const REQUEST_ID_BYTES: RangeInclusive<usize> = 16..=64;
 
-/// What a GetConnection asks for.
+/// A parsed GetConnection.
 pub(in crate::rpc) struct Acquire {
     pub target: Target,
     pub ask: Ask,
-    /// The caller's name for the request.
+    /// The caller's id of the request; `None` if it may not be repeated.
     pub request: Option<Vec<u8>>,
     pub wait: Duration,
 }

@@ -19,7 +19,8 @@ use crate::pool::service::Place;
 use crate::pool::work::task::Request;
 use crate::proto::sql;
 
-/// Where a request runs; several have the same fields for it, and share no type.
+/// The fields that name where a request runs. Several requests have them, without a common
+/// type.
 macro_rules! place {
     ($request:expr) => {
         Where {
@@ -181,7 +182,7 @@ impl Run {
     }
 }
 
-/// With `atomic` the transaction is ours: who ends it half-way breaks the promise.
+/// With `atomic` the service owns the transaction, so no statement may end it.
 fn no_transaction_control(statements: &[Statement]) -> Result<(), Error> {
     match statements.iter().position(|statement| controls_transaction(&statement.sql)) {
         None => Ok(()),

@@ -1,10 +1,10 @@
 //! How rows are sent.
 
-/// How rows are sent.
+/// The format of the rows of Query.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::rpc) enum RowFormat {
-    /// As values.
+    /// Each value as a typed message.
     Typed,
-    /// As PostgreSQL has them.
+    /// PostgreSQL's own binary rows, passed through unchanged.
     Binary,
 }

@@ -1,4 +1,4 @@
-//! An error as gRPC says it: code, text, and google.rpc.Status in the details.
+//! Errors as gRPC statuses: code, text, and google.rpc.Status in the details.
 
 use grpcio::{RpcStatus, RpcStatusCode as Code};
 use protobuf::well_known_types::any::Any;
@@ -27,7 +27,7 @@ pub(in crate::rpc) fn status(error: &Error) -> RpcStatus {
     RpcStatus::with_details(code, details.message, bytes)
 }
 
-/// The same within a message, on a stream that goes on.
+/// The status of an error within a message, on a stream that continues.
 pub(in crate::rpc) fn as_message(error: &Error) -> Status {
     details(error, &StatusRoom::MESSAGE)
 }

@@ -19,7 +19,7 @@ use crate::rpc::calls::session;
 use crate::rpc::calls::streamed;
 use crate::rpc::convert;
 
-/// Answers SqlService.
+/// Answers SqlService, each method by its module of `rpc::calls`.
 #[derive(Clone)]
 pub(in crate::rpc) struct Sql(pub Service);
 

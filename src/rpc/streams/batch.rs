@@ -1,13 +1,12 @@
-//! Batches of rows as protobuf writes them. Done by hand, because a bulk reader's
-//! time goes here: the generated types would be built and thrown away for each
-//! value.
+//! Encodes batches of rows as protobuf messages. This is written by hand because it dominates
+//! the time of a bulk reader: the generated types would be built and dropped for each value.
 
 use crate::pgwire::row::RawRow;
 use crate::pgwire::values::{self, Elements, Meter, Shape, Stop, View};
 
 use crate::rpc::streams::pipe::Batch;
 
-/// Wire types of protobuf.
+/// Protobuf's wire types.
 const VARINT: u8 = 0;
 const FIXED64: u8 = 1;
 const LENGTH: u8 = 2;

@@ -19,7 +19,7 @@ const WAITING_BYTES: usize = 1 << 20;
 /// What a piece costs besides its bytes.
 const PIECE_BYTES: usize = 64;
 
-/// Both ends. Cheap to clone.
+/// The end of gRPC's thread, which adds data. Cheap to clone.
 #[derive(Clone, Default)]
 pub(in crate::rpc) struct Intake(Arc<IntakeShared>);
 
@@ -64,7 +64,7 @@ impl Intake {
         Poll::Pending
     }
 
-    /// Adds data.
+    /// Adds data, which is dropped after the end.
     ///
     /// # Errors
     /// If there is no memory for it.
@@ -154,7 +154,7 @@ impl Intake {
     }
 }
 
-/// The worker's end.
+/// The worker's end, which takes data. Dropping it ends the intake.
 pub(in crate::rpc) struct IntakeReader {
     intake: Intake,
     stall: Duration,

@@ -37,7 +37,7 @@ struct PipeState {
     /// counted elsewhere.
     room: Option<Room>,
     ready: VecDeque<PipeMessage>,
-    /// What `ready` costs.
+    /// The cost of `ready`, in bytes.
     ready_bytes: usize,
     /// Since when nothing of `ready` has been taken.
     waits_since: Option<Instant>,
@@ -50,7 +50,7 @@ struct PipeState {
     /// The reader has left: what is added is dropped.
     closed: bool,
     reader: Option<Waker>,
-    /// The reader is to be woken once the lock is free: waking may end in gRPC.
+    /// The reader must be woken once the lock is free: waking may call into gRPC.
     news: bool,
 }
 
@@ -239,7 +239,7 @@ impl Pipe {
         let mut state = self.0.state.lock();
         if state.flush_due && state.ready.is_empty() {
             state.flush(encode_batch);
-            // The reader itself is here: nobody needs to be woken.
+            // This is the reader, so it need not be woken.
             state.news = false;
         }
         let next = state.ready.pop_front();

@@ -37,14 +37,14 @@ pub(in crate::rpc) struct ResultWriter {
     stall: Duration,
 }
 
-/// The reader's end.
+/// The reader's end. Dropping it closes the pipe.
 pub(in crate::rpc) struct ResultReader {
     pipe: Pipe,
     encode_batch: EncodeBatch,
 }
 
 impl ResultWriter {
-    /// Makes both ends.
+    /// Both ends of a new pipe, bounded by the limits of the service.
     pub(in crate::rpc) fn new(
         service: &Service,
         encode_batch: EncodeBatch,
@@ -81,7 +81,7 @@ impl ResultWriter {
         !self.pipe.is_closed()
     }
 
-    /// Adds a message of its own.
+    /// Adds a message, after what is in the batch.
     pub(in crate::rpc) fn push(&self, message: Vec<u8>) {
         self.pipe.push(message, self.encode_batch);
     }

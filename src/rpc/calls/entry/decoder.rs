@@ -1,4 +1,4 @@
-//! Where requests are decoded: small ones at once, the others on a worker.
+//! Decodes requests: small ones at once, the others on a worker.
 
 use std::future::Future;
 use std::io::{BufRead, Read};
@@ -17,13 +17,13 @@ use crate::pool::context;
 use crate::proto::{Raw, Shaped};
 use crate::threads;
 
-/// A larger request is decoded by a worker. To copy so much and to check that it is
-/// UTF-8 takes gRPC's thread a tenth of a millisecond;
+/// A larger request is decoded by a worker. Copying so much and checking that it is UTF-8
+/// takes a tenth of a millisecond of gRPC's thread.
 const SMALL_BYTES: usize = 256 << 10;
-/// so many fields take it half of one.
+/// So is one with more fields: so many take half a millisecond.
 const SMALL_FIELDS: usize = 4096;
 
-/// A panic in a handler.
+/// The error of a call whose handler has panicked.
 const LOST: Error = Error::Internal("a handler failed");
 
 /// Decodes the messages of one call.
@@ -32,7 +32,7 @@ pub(super) struct Decoder {
     pub(super) caller: Arc<Caller>,
 }
 
-/// The result of one message, now or later.
+/// The result of one message: there already, or expected from a worker.
 pub(in crate::rpc) enum Decoding<T> {
     Done(Option<Result<T, Error>>),
     Given(oneshot::Receiver<Result<T, Error>>),
@@ -55,9 +55,9 @@ impl<T> Future for Decoding<T> {
 }
 
 impl Decoder {
-    /// Decodes a message and lets `work` go on with it, on the same thread. A panic in
-    /// that costs this message only. A message of a `stream` is waited for: the next
-    /// is not read before, and a refusal ends the stream.
+    /// Decodes a message and runs `work` with it on the same thread. A panic in `work` costs this
+    /// message only. Of a `stream` the next message is not read before this one is decoded, and
+    /// a refusal ends the stream.
     pub(super) fn work<Q: Shaped, T: Send + 'static>(
         &self,
         raw: Raw<Q>,
@@ -81,7 +81,7 @@ impl Decoder {
                 let decoded = decode::<Q>(bytes.whole(), usize::MAX, &context.config.limits);
                 drop(bytes);
                 let decoded = decoded.unwrap_or_else(|| Err(undecodable::<Q>()));
-                // As above.
+                // The caller may have left meanwhile.
                 drop(tx.send(decoded.and_then(work)));
             }
         };
@@ -92,7 +92,7 @@ impl Decoder {
     }
 }
 
-/// The message that the bytes are; `None` if it has more fields than are to be decoded.
+/// Decodes a message; `None` if it has more than `fields` fields.
 fn decode<Q: Shaped>(bytes: &[u8], fields: usize, limits: &Limits) -> Option<Result<Q, Error>> {
     match inspect(bytes, Q::shape(), &Rules { limits, fields }) {
         Ok(_) => Some(Q::parse_from_bytes(bytes).map_err(|_| undecodable::<Q>())),
@@ -109,15 +109,15 @@ fn undecodable<Q: Shaped>() -> Error {
     Error::invalid("request", rule)
 }
 
-/// The bytes of one message.
+/// One encoded message.
 enum Bytes {
-    /// As gRPC has received them.
+    /// The pieces in which gRPC has received it.
     Pieces(MessageReader),
     Joined(Vec<u8>),
 }
 
 impl Bytes {
-    /// All of them in one piece, as most have come.
+    /// All bytes in one piece. Most messages arrive as one.
     fn whole(&mut self) -> &[u8] {
         if let Bytes::Pieces(reader) = self {
             let length = reader.len();

@@ -15,7 +15,7 @@ const DECODED_BYTES_MAX: usize = 32 << 20;
 /// PostgreSQL counts parameters in 16 bits.
 const PARAMETERS_MAX: usize = 65_535;
 const STATEMENT: &str = "Statement";
-/// As protobuf's own limit.
+/// Protobuf's own limit of nesting.
 const DEPTH_MAX: usize = 100;
 /// What an allocation costs besides its bytes, with the header of its owner.
 const ALLOCATION: usize = 40;

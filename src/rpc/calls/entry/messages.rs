@@ -1,4 +1,4 @@
-//! What a client sends in one call.
+//! The messages that a client sends in one call.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,9 +17,9 @@ use crate::proto::{Raw, Shaped};
 /// What gRPC puts before each message.
 const PREFIX_BYTES: usize = 5;
 
-/// The messages of one call, in their order. The first, and of a call that has one
-/// request the end behind it, must come in time: what has come in part lies in gRPC's
-/// memory, which all clients share.
+/// The messages of one call, in order. The first one, and the end of the stream in a call with
+/// one request, must arrive in time, because a partial message takes memory of gRPC that all
+/// clients share.
 pub(in crate::rpc) struct Messages<Q> {
     requests: RequestStream<Raw<Q>>,
     pub(super) decoder: Decoder,
@@ -27,7 +27,7 @@ pub(in crate::rpc) struct Messages<Q> {
     time_limit: TimeLimit,
     limit: Duration,
     only: Option<Raw<Q>>,
-    /// The first message of a stream was here.
+    /// The first message of a stream has arrived.
     begun: bool,
 }
 
@@ -44,8 +44,8 @@ impl<Q: Shaped> Messages<Q> {
         &mut self.time_limit
     }
 
-    /// What `work` makes of the next message of a stream; `None` after the last. The one
-    /// that is being worked on is kept in `working`.
+    /// The result of `work` for the next message of a stream; `None` after the last. The message
+    /// that is being decoded is kept in `working`.
     pub(in crate::rpc) fn poll_next<T: Send + 'static>(
         &mut self,
         cx: &mut Context<'_>,
@@ -68,7 +68,7 @@ impl<Q: Shaped> Messages<Q> {
         Poll::Ready(Some(worked.map_err(CallEnd::from)))
     }
 
-    /// The one message of a call that has no more.
+    /// The message of a call with one request.
     pub(super) fn poll_only(&mut self, cx: &mut Context<'_>) -> Poll<Result<Raw<Q>, CallEnd>> {
         let rule = loop {
             match ready!(self.poll_raw(cx)).transpose()? {

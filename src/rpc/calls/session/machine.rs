@@ -29,7 +29,7 @@ use crate::rpc::convert;
 
 const FIRST: &str = "the first message must be open";
 
-/// One stream.
+/// The state of one stream.
 pub(super) struct SessionMachine {
     service: Service,
     peer: String,
@@ -38,7 +38,7 @@ pub(super) struct SessionMachine {
     phase: StreamPhase,
     queue: RequestQueue,
     running: Option<RunningRequest>,
-    /// `close` was read.
+    /// `close` was read: the stream ends after the requests that wait.
     closing: bool,
 }
 

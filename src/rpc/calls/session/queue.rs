@@ -1,10 +1,10 @@
 //! Requests of a Session stream that wait for those before them.
 //!
-//! A client may send requests ahead. They wait here, up to [`QUEUED`] of them; the rest
-//! waits where it costs its client. PostgreSQL gets the next one when the one before it
-//! is answered: its cancel names a connection and not a statement, so that one meant for
-//! a request could hit the next if PostgreSQL had that in its buffer already. For the same
-//! reason a `cancel` of one that waits takes effect here, at its turn.
+//! A client may send requests ahead. Up to [`QUEUED`] of them wait here; further ones stay with
+//! the client. PostgreSQL gets a request only when the previous one is answered, because a
+//! cancel names a connection and not a statement: it could hit the next request if PostgreSQL
+//! had that in its buffer. For the same reason the `cancel` of a waiting request takes effect
+//! here, at its turn.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use crate::pool::work::task::Request;
 
 /// Requests that may wait; while so many do, no more are read.
 const QUEUED: usize = 64;
-/// And so many bytes of them.
+/// Bytes of requests that may wait; while so many do, no more are read.
 const QUEUED_BYTES: usize = 4 << 20;
-/// What one takes that breaks a rule: only the rule is kept.
+/// The memory of a request that breaks a rule: only the error is kept.
 const REFUSED_BYTES: usize = 1 << 10;
 
 /// A request that waits for those before it.
 pub(super) struct Queued {
     pub(super) id: u64,
     bytes: usize,
-    /// Its memory; nothing, if there was no room for it.
+    /// Its counted memory; 0 if there was no room for it.
     pub(super) held: Held,
     pub(super) request: Result<Request, Error>,
     pub(super) caller: Arc<Caller>,
@@ -40,7 +40,8 @@ pub(super) struct RequestQueue {
 }
 
 impl RequestQueue {
-    /// True if one more may be read. One for which there was no memory has to go first.
+    /// True if one more may be read. A request that is not counted, for want of memory, must run
+    /// first.
     pub(super) fn has_room(&self) -> bool {
         let counted = self.requests.back().is_none_or(|last| last.held.bytes() > 0);
         counted && self.requests.len() < QUEUED && self.bytes < QUEUED_BYTES
@@ -68,7 +69,7 @@ impl RequestQueue {
         Ok(())
     }
 
-    /// The oldest.
+    /// Takes the oldest request.
     pub(super) fn pop(&mut self) -> Option<Queued> {
         let next = self.requests.pop_front()?;
         self.bytes -= next.bytes;

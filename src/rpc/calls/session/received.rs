@@ -1,4 +1,4 @@
-//! What a client says on a Session stream.
+//! The messages of a client on a Session stream.
 
 use std::task::{Context, Poll};
 
@@ -16,11 +16,11 @@ pub(super) trait Incoming {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Received, CallEnd>>>;
 }
 
-/// A message that has come.
+/// A received message.
 pub(super) enum Received {
     /// Statements, with their id.
     Execute(u64, Result<Request, Error>),
-    /// Anything else, or nothing.
+    /// Any other kind, or none.
     Other(Option<Kind>),
 }
 

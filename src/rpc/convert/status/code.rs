@@ -28,10 +28,10 @@ pub(super) fn code_of(sqlstate: &str) -> Code {
 /// The code of a SQLSTATE that ended a look-up of the service's own.
 pub(super) fn code_of_lookup(sqlstate: &str) -> Code {
     match code_of(sqlstate) {
-        // It may not come to the same again: a lock, or the session's own limit.
+        // A lock or the session's own limit: another attempt may succeed.
         Code::ABORTED | Code::CANCELLED => Code::ABORTED,
         code @ (Code::RESOURCE_EXHAUSTED | Code::INTERNAL | Code::DATA_LOSS) => code,
-        // Nothing is wrong with the caller's statement or its rights to it.
+        // Neither the caller's statement nor its rights are at fault.
         _ => Code::FAILED_PRECONDITION,
     }
 }

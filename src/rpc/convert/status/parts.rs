@@ -1,4 +1,4 @@
-//! What an error says beside its text.
+//! The parts of a status besides its text: code, reason and details.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::error::{CancelCause, ConnectError, Error, Outcome, PgFault, Work};
 use crate::proto::error_details::ErrorInfo;
 use crate::proto::errors::Reason;
 
-/// What an error says beside its text.
+/// The parts of a status besides its text.
 pub(super) struct StatusParts<'a> {
     pub(super) code: Code,
     pub(super) reason: Reason,
@@ -20,9 +20,9 @@ pub(super) struct StatusParts<'a> {
     pub(super) fault: Option<&'a PgFault>,
 }
 
-/// When to try again after a refusal for want of room.
+/// The retry delay after a refusal for want of capacity.
 const SOON: Duration = Duration::from_millis(100);
-/// When to try again after the database or the service was away.
+/// The retry delay while the database or the service is unavailable.
 const LATER: Duration = Duration::from_secs(1);
 
 impl<'a> StatusParts<'a> {
@@ -156,7 +156,7 @@ impl<'a> StatusParts<'a> {
                     .work(work)
                     .fault(fault)
             }
-            // Its words are of a statement that the caller never sent.
+            // The texts are about a statement that the caller did not send.
             Error::Lookup { fault, work } => {
                 StatusParts::new(code_of_lookup(&fault.sqlstate), Reason::REASON_LOOKUP_FAILED)
                     .with("sqlstate", &fault.sqlstate)
@@ -169,7 +169,7 @@ impl<'a> StatusParts<'a> {
             Error::Cancelled { by, work } => {
                 let code = match by {
                     CancelCause::Caller | CancelCause::Unfinished => Code::CANCELLED,
-                    // Another try would come to the same.
+                    // Another attempt would fail in the same way.
                     CancelCause::Notices => Code::FAILED_PRECONDITION,
                     _ => Code::ABORTED,
                 };

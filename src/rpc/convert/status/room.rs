@@ -1,4 +1,4 @@
-//! How much an error may say.
+//! The size limits of an error in a trailer and in a message.
 //!
 //! A status travels in the trailer of its call, and a client on gRPC's C core takes 8 KiB
 //! of those: beyond that it ends most calls, and by 16 KiB every call, with
@@ -10,7 +10,7 @@ use crate::core::text::cut;
 use crate::error::PgFault;
 use crate::proto::errors::PostgresError;
 
-/// What there is room for, in bytes.
+/// The room for each part of a status, in bytes.
 pub(super) struct StatusRoom {
     /// The text, as gRPC encodes it.
     text: usize,
@@ -30,13 +30,13 @@ impl StatusRoom {
     pub(super) const MESSAGE: StatusRoom =
         StatusRoom { text: 16 << 10, details: 64 << 10, name: 512 };
 
-    /// The text of an error.
+    /// The text of an error, cut to its room.
     pub(super) fn text(&self, text: &str) -> String {
         cut(text, self.text, percent_encoded).into_owned()
     }
 
-    /// PostgreSQL's words, after details of so many bytes: what tells an error from another
-    /// comes first, and the later texts have what is left.
+    /// PostgreSQL's error, after `before` bytes of other details. The fields that identify it
+    /// come first; the longer texts get the rest of the room.
     pub(super) fn postgres(&self, fault: &PgFault, before: u64) -> PostgresError {
         let before = usize::try_from(before).unwrap_or(usize::MAX);
         let mut left = self.details.saturating_sub(before).saturating_sub(FRAME_BYTES);
@@ -66,12 +66,12 @@ impl StatusRoom {
     }
 }
 
-/// A value of ErrorInfo. All of ours are shorter.
+/// A value of ErrorInfo, cut to its room. The service's own values are shorter.
 pub(super) fn value(text: &str) -> String {
     cut(text, VALUE_BYTES, char::len_utf8).into_owned()
 }
 
-/// What gRPC makes of a character of a status text.
+/// The bytes of a character of a status text after gRPC's percent-encoding.
 fn percent_encoded(c: char) -> usize {
     match c {
         '%' => 3,
