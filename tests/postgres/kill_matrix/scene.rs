@@ -143,9 +143,14 @@ impl Scene {
         let hold = self.way.hold_next();
         let connecting = acquire_later(&resetting.client, &request(tenant));
         hold.wait();
-        let new: Vec<i32> =
-            self.processes().into_iter().filter(|pid| !before.contains(pid)).collect();
-        let [opening_pid] = new[..] else { panic!("one process more than {before:?}: {new:?}") };
+        // A cancel request has a process of its own for a moment.
+        let mut new = Vec::new();
+        eventually("PostgreSQL has one process more", || {
+            new = self.processes();
+            new.retain(|pid| !before.contains(pid));
+            new.len() == 1
+        });
+        let opening_pid = new[0];
         let resetting_since = wall_clock();
         resetting.release();
         gatekeeper.has_waiting(resetting.pid);
