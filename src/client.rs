@@ -89,9 +89,9 @@ pub use balance::Balance;
 pub use call::Reply;
 pub use call_error::{Cause, Code, Delivery, Error, RpcError};
 pub use config::{
-    BreakerConfig, BudgetConfig, CallConfig, Checked, ConnectionConfig, Credentials, EventsConfig,
-    HealthConfig, Hedge, MethodPolicy, Methods, PoolConfig, RetryConfig, ServiceConfig, Tls,
-    TlsMode,
+    BreakerConfig, BudgetConfig, CallConfig, Checked, Compression, Config, ConnectionConfig,
+    Credentials, EventsConfig, HealthConfig, Hedge, MethodPolicy, Methods, PoolConfig, RetryConfig,
+    ServiceConfig, SettingInfo, Tls, TlsMode,
 };
 pub use connection::Connection;
 pub use endpoint::{Endpoint, Scheme};

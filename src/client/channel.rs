@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use grpcio::{
     CallOption, Channel, ChannelBuilder, ChannelCredentials, Client, ClientUnaryReceiver,
-    ConnectivityState, Environment,
+    CompressionAlgorithms, ConnectivityState, Environment,
 };
 
 use super::bell::Bell;
-use super::config::{Checked, ConnectionConfig, Tls};
+use super::config::{Checked, Compression, ConnectionConfig, Tls};
 use super::endpoint::Endpoint;
 use super::error::ConfigError;
 use super::tls::Files;
@@ -268,6 +268,13 @@ impl Dialer {
             .max_send_message_len(bytes)
             .http2_max_pings_without_data(0)
             .raw_cfg_int(CString::from(c"grpc.min_reconnect_backoff_ms"), attempt.max(1));
+        if settings.compression == Compression::Gzip {
+            let gzip = CompressionAlgorithms::GRPC_COMPRESS_GZIP;
+            builder = builder.default_compression_algorithm(gzip);
+        }
+        if let Some(agent) = &settings.user_agent {
+            builder = builder.primary_user_agent(agent);
+        }
         if let Some(time) = settings.keepalive_time {
             builder = builder
                 .keepalive_time(time)

@@ -1,10 +1,19 @@
 //! The settings of a service, with their defaults.
 
+mod advice;
 mod check;
+mod defaults;
 mod env;
+#[cfg(feature = "config-file")]
+mod file;
+mod keys;
+mod layers;
+mod many;
 mod policy;
 mod presets;
 mod security;
+mod setting;
+mod sources;
 
 use std::time::Duration;
 
@@ -13,6 +22,7 @@ use super::call_error::Code;
 use super::interceptor::Interceptors;
 
 pub use check::Checked;
+pub use many::Config;
 pub use policy::{Hedge, MethodPolicy, Methods};
 pub use security::{Credentials, Tls, TlsMode};
 
@@ -54,6 +64,36 @@ pub struct ServiceConfig {
     /// Whether connections that cannot be made are written at DEBUG instead of WARN. Default
     /// false.
     pub suppress_connection_errors: bool,
+    /// Any word for the kind of service, shown in its status. Default none.
+    pub kind: String,
+    sources: sources::Sources,
+}
+
+/// A setting as it may be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingInfo {
+    /// Its name in a file, with its tables: `pool.size`.
+    pub name: &'static str,
+    /// The end of its variable's name, after `GRPC_` or `GRPC_SERVICE_`; empty: it has none.
+    pub variable: &'static str,
+    /// What kind of value it has: `time` is with a unit, sizes are in bytes.
+    pub kind: &'static str,
+    /// Its value, as a file would have it, without quotes around times.
+    pub value: String,
+    /// Its default.
+    pub default: String,
+    /// `default`, `profile NAME`, `FILE:LINE`, a variable, or `code`.
+    pub source: String,
+}
+
+/// How messages are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// By gzip.
+    Gzip,
 }
 
 /// The numbers of a pool.
@@ -104,6 +144,10 @@ pub struct ConnectionConfig {
     /// A connection that was idle for so long is probed, so that it stays warm; `None`: never.
     /// Default 25 s.
     pub ping_interval: Option<Duration>,
+    /// How messages are compressed that are sent. Default not at all.
+    pub compression: Compression,
+    /// What comes first in the header `user-agent`. Default none: gRPC's own alone.
+    pub user_agent: Option<String>,
     /// Whether `http_proxy` and `https_proxy` of the environment are obeyed. Default false: they
     /// would divert connections to this machine, too.
     pub http_proxy: bool,
@@ -187,12 +231,6 @@ pub struct BudgetConfig {
     pub most: f64,
 }
 
-impl Default for BudgetConfig {
-    fn default() -> Self {
-        BudgetConfig { per_call: 0.2, per_second: 10.0, most: 100.0 }
-    }
-}
-
 /// When calls of a method are refused, because the last ones have failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BreakerConfig {
@@ -205,93 +243,6 @@ pub struct BreakerConfig {
     /// What counts as failed, once a call has had all its attempts. Default UNAVAILABLE,
     /// DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED.
     pub codes: Vec<Code>,
-}
-
-impl Default for RetryConfig {
-    fn default() -> Self {
-        let codes =
-            [Code::Unavailable, Code::DeadlineExceeded, Code::ResourceExhausted, Code::Aborted];
-        RetryConfig {
-            max_attempts: 3,
-            initial_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(3),
-            multiplier: 2.0,
-            codes: codes.to_vec(),
-            not_sent: true,
-            jitter: 0.2,
-            unsafe_all: false,
-            budget: BudgetConfig::default(),
-        }
-    }
-}
-
-impl Default for EventsConfig {
-    fn default() -> Self {
-        EventsConfig { sample_rate: 1.0, status_interval: None }
-    }
-}
-
-impl Default for BreakerConfig {
-    fn default() -> Self {
-        let codes = vec![Code::Unavailable, Code::DeadlineExceeded, Code::ResourceExhausted];
-        BreakerConfig { failures: 5, successes: 2, timeout: Duration::from_secs(30), codes }
-    }
-}
-
-impl Default for PoolConfig {
-    fn default() -> Self {
-        PoolConfig {
-            size: 10,
-            calls_per_channel: 1,
-            checkout_timeout: Duration::from_secs(15),
-            max_waiters: 1000,
-            open_timeout: Duration::from_secs(30),
-            max_age: Some(Duration::from_secs(3600)),
-            leak_warning: Some(Duration::from_secs(600)),
-            drain_timeout: Duration::from_secs(30),
-            balance: Balance::RoundRobin,
-        }
-    }
-}
-
-impl Default for ConnectionConfig {
-    fn default() -> Self {
-        ConnectionConfig {
-            max_message_bytes: 4 << 20,
-            keepalive_time: Some(Duration::from_secs(30)),
-            keepalive_timeout: Duration::from_secs(5),
-            keepalive_permit_without_calls: true,
-            connect_timeout: Duration::from_secs(10),
-            reconnect_backoff_min: Duration::from_secs(1),
-            max_reconnect_delay: Duration::from_secs(3),
-            ping_interval: Some(Duration::from_secs(25)),
-            http_proxy: false,
-        }
-    }
-}
-
-impl Default for HealthConfig {
-    fn default() -> Self {
-        HealthConfig {
-            enabled: true,
-            interval: Duration::from_secs(60),
-            timeout: Duration::from_secs(5),
-            tries: 3,
-            successes: 2,
-            service: String::new(),
-            method: None,
-        }
-    }
-}
-
-impl Default for CallConfig {
-    fn default() -> Self {
-        CallConfig {
-            timeout: Some(Duration::from_secs(30)),
-            attempt_timeout: None,
-            wait_for_ready: false,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Services by name.
 
+mod all;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
@@ -186,33 +188,6 @@ impl ConnectionManager {
     /// Whether each service can be reached, from what is known; nothing is sent.
     pub fn health_check(&self) -> BTreeMap<String, ServiceHealth> {
         self.pools().iter().map(|pool| (pool.service().to_owned(), pool.health())).collect()
-    }
-
-    /// Probes the connections of all services, and waits for their answers. Services that are
-    /// stopped meanwhile are left out.
-    pub fn force_health_check(&self) -> BTreeMap<String, ServiceHealth> {
-        let ask = |pool: Pool| {
-            let round = pool.shared().ask_health();
-            (pool, round)
-        };
-        // All are asked before the first one is waited for.
-        let asked: Vec<(Pool, u64)> = self.pools().into_iter().map(ask).collect();
-        let probed = asked.iter().filter_map(|(pool, round)| {
-            let health = pool.shared().await_health(*round).ok()?;
-            Some((pool.service().to_owned(), health))
-        });
-        probed.collect()
-    }
-
-    /// Reads the files of TLS of all services again, as [`Pool::reload`] does. Returns how many
-    /// hold something new.
-    ///
-    /// # Errors
-    /// What is wrong with the files of the first service that has bad ones, after all were read.
-    pub fn reload(&self) -> Result<usize, PoolError> {
-        let read: Vec<_> = self.pools().iter().map(Pool::reload).collect();
-        let new: Result<Vec<bool>, PoolError> = read.into_iter().collect();
-        Ok(new?.into_iter().filter(|is_new| *is_new).count())
     }
 
     /// Stops a service and forgets it. True if it was there.

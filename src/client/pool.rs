@@ -68,6 +68,7 @@ impl Pool {
         let shared = Arc::new(shared);
         context.watch(&shared);
         shared.reporter.started(checked.endpoints.len(), config.pool.size);
+        config.advice().iter().for_each(|said| shared.reporter.unusual(said));
         Ok(Pool(Arc::new(Handle { shared, _keeper: Arc::clone(keeper) })))
     }
 

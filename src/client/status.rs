@@ -41,6 +41,8 @@ pub struct PoolMetrics {
 pub struct PoolStatus {
     /// The service.
     pub service: String,
+    /// The kind of service, as its settings say.
+    pub kind: String,
     /// The figures.
     pub metrics: PoolMetrics,
     /// What the last attempt to connect failed with, while an address is down.
@@ -85,9 +87,13 @@ pub struct ServiceHealth {
 impl fmt::Display for PoolStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let PoolMetrics { size, connected, lent, waiting, .. } = self.metrics;
+        let kind = match self.kind.as_str() {
+            "" => String::new(),
+            kind => format!(" ({kind})"),
+        };
         write!(
             f,
-            "{}: {connected} of {size} connections stand, {lent} lent, {waiting} waiting",
+            "{}{kind}: {connected} of {size} connections stand, {lent} lent, {waiting} waiting",
             self.service
         )?;
         if let Some(error) = &self.last_error {

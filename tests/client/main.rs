@@ -4,6 +4,7 @@
 
 mod calls;
 mod checkout;
+mod config;
 mod echo;
 #[cfg(feature = "client-testing")]
 mod health;

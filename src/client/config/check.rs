@@ -13,6 +13,8 @@ use crate::client::error::{ConfigError, Fault};
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// gRPC counts bytes in 31 bits.
 const MESSAGE_MAX: usize = 1 << 30;
+/// The longest word that is shown or sent.
+const WORD_MAX: usize = 200;
 /// The longest name of a service or a method.
 const NAME_MAX: usize = 1024;
 /// More addresses than channels are of no use.
@@ -151,7 +153,18 @@ impl ServiceConfig {
             faults.add("connection.max_reconnect_delay", rule);
         }
         self.check_health(faults);
+        self.check_words(faults);
         self.check_policies(faults);
+    }
+
+    fn check_words(&self, faults: &mut Faults) {
+        let is_good = |c: char| c.is_ascii_graphic() || c == ' ';
+        let agent = self.connection.user_agent.as_deref().unwrap_or("none");
+        for (key, word) in [("type", &*self.kind), ("connection.user_agent", agent)] {
+            if word.len() > WORD_MAX || !word.chars().all(is_good) {
+                faults.add(key, format!("must be at most {WORD_MAX} printable ASCII characters"));
+            }
+        }
     }
 
     fn check_health(&self, faults: &mut Faults) {

@@ -3,6 +3,7 @@
 use super::env::read;
 use super::*;
 use crate::core::testing::ms;
+use crate::settings::{Content, Origin, Value};
 
 fn of(variables: &[(&str, &str)]) -> Result<ServiceConfig, String> {
     let get = |name: &str| {
@@ -21,7 +22,10 @@ fn presets_are_as_documented_and_keep_all_rules() {
     let test = ServiceConfig::test("::1", 50051);
     assert_eq!((&*test.addresses[0], test.pool.size), ("[::1]:50051", 1));
     assert_eq!(test.connection.reconnect_backoff_min, ms(500));
-    for config in [production, local, test] {
+    let ours = ServiceConfig::connection_pool("db.example.com");
+    assert_eq!((&*ours.addresses[0], ours.pool.size), ("db.example.com:50052", 5));
+    assert_eq!(ours.health.service, "connectionpool.ConnectionPoolService");
+    for config in [production, local, test, ours] {
         assert!(config.check().is_ok(), "{config:?}");
     }
 }
@@ -104,22 +108,235 @@ fn variables_change_a_preset() {
 #[test]
 fn a_bad_variable_is_named_with_its_rule() {
     for (name, value, rule) in [
-        ("PORT", "0", "must be from 1 to 65535"),
-        ("PORT", "abc", "must be from 1 to 65535"),
-        ("POOL_SIZE", "0", "must be a number above 0"),
-        ("POOL_SIZE", "-1", "must be a number above 0"),
-        ("CONNECTION_TIMEOUT_SECS", "abc", "must be a number above 0"),
+        ("PORT", "0", "must be an integer from 1 to 65535, and is \"0\""),
+        ("PORT", "abc", "must be an integer from 1 to 65535"),
+        ("POOL_SIZE", "0", "must be from 1 to 1000, and is 0"),
+        ("POOL_SIZE", "-1", "must be an integer, and is \"-1\""),
+        ("CONNECTION_POOL_SIZE", "abc", "must be an integer"),
+        ("CONNECTION_TIMEOUT_SECS", "abc", "must be a number of seconds, and is \"abc\""),
+        ("CONNECTION_TIMEOUT_SECS", "0", "must be greater than 0"),
+        ("CONNECTION_TIMEOUT_SECS", "-1", "must be a number of seconds"),
+        ("HEALTH_CHECK_INTERVAL_SECS", "1s", "must be a number of seconds"),
+        ("CHECKOUT_TIMEOUT_MS", "", "must be a number of milliseconds"),
         ("TLS", "maybe", "must be auto, on or off"),
-        ("PROFILE", "prod", "must be production, local or test"),
-        ("ADDRESSES", "a:1", "must not be there together with ADDRESSES"),
-        ("UPSTREAM_ENDPOINT", "a:1", "together with UPSTREAM_ENDPOINT"),
+        ("PROFILE", "prod", "must be production, local, test or connection_pool"),
+        ("ADDRESSES", "a:1", "must not be there together with addresses"),
+        ("UPSTREAM_ENDPOINT", "a:1", "must not be there together with endpoint"),
+        ("ENABLE_RETRY", "perhaps", "must be true or false"),
     ] {
         let name = format!("GRPC_USERS_{name}");
         let said = of(&[("GRPC_USERS_HOST", "a"), (&name, value)]).unwrap_err();
-        assert!(said.contains("GRPC_USERS_") && said.contains(rule), "{said}");
+        let named = said.contains(&name) || said.contains("(GRPC_USERS_HOST)");
+        assert!(named && said.contains(rule), "{name}: {said}");
     }
-    assert!(of(&[]).unwrap_err().contains("GRPC_USERS_HOST is required"));
+    assert!(of(&[]).unwrap_err().contains("host is required for endpoint configuration"));
     let twice = [("GRPC_USERS_POOL_SIZE", "1"), ("GRPC_USERS_CONNECTION_POOL_SIZE", "2")];
     let twice = [&[("GRPC_USERS_HOST", "a")], &twice[..]].concat();
-    assert!(of(&twice).unwrap_err().contains("is 1, and GRPC_USERS_CONNECTION_POOL_SIZE is 2"));
+    let said = of(&twice).unwrap_err();
+    assert!(
+        said.contains("(GRPC_USERS_CONNECTION_POOL_SIZE) must be the same as GRPC_USERS_POOL_SIZE")
+    );
+    let production = of(&[("GRPC_USERS_PROFILE", "production")]).unwrap_err();
+    assert!(production.contains("host is required for production configuration"), "{production}");
+}
+
+#[test]
+fn switches_turn_parts_off_and_times_may_be_off() {
+    let config = of(&[
+        ("GRPC_USERS_HOST", "a"),
+        ("GRPC_USERS_ENABLE_RETRY", "false"),
+        ("GRPC_USERS_ENABLE_CIRCUIT_BREAKER", "off"),
+        ("GRPC_USERS_ENABLE_METRICS", "0"),
+        ("GRPC_USERS_PING_INTERVAL_SECS", "off"),
+        ("GRPC_USERS_HEALTH_CHECK_INTERVAL_SECS", "90"),
+        ("GRPC_USERS_TYPE", "database"),
+    ])
+    .unwrap();
+    assert_eq!((config.retry, config.breaker, config.enable_metrics), (None, None, false));
+    assert_eq!((config.connection.ping_interval, config.health.interval), (None, ms(90_000)));
+    assert_eq!(config.kind, "database");
+}
+
+#[test]
+fn what_is_rarely_meant_is_said_but_not_of_a_preset() {
+    let mut config = ServiceConfig::new("a", 1);
+    assert_eq!(config.advice(), Vec::<String>::new());
+    config.pool.size = 4;
+    config.pool.open_timeout = ms(4000);
+    config.health.interval = ms(121_000);
+    config.connection.ping_interval = None;
+    let said = config.advice().join("\n");
+    for part in [
+        "pool.size is usually from 5 to 20, and is 4",
+        "pool.open_timeout is usually from 5 to 300 s, and is 4 s",
+        "health.interval is usually from 30 to 120 s, and is 121 s",
+        "GOAWAY",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    for preset in [ServiceConfig::local(), ServiceConfig::test("a", 1)] {
+        assert_eq!(preset.advice(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn every_setting_reads_what_it_shows_and_refuses_nonsense() {
+    let filled = {
+        let mut config = ServiceConfig::new("a", 1);
+        let text = || Some("word".to_owned());
+        config.tls.ca_file = text();
+        config.tls.cert_file = text();
+        config.tls.key_file = text();
+        config.tls.server_name = text();
+        config.health.method = text();
+        config.connection.user_agent = text();
+        config.hedge = Some(Hedge::default());
+        config
+    };
+    for key in keys::KEYS {
+        let shown = (key.get)(&filled);
+        let value = |text: &str| Value::text_of(key.name, text, Origin::Default);
+        let mut config = ServiceConfig::new("a", 1);
+        let read = (key.set)(&mut config, &value(shown.trim_matches('"')));
+        assert!(read.is_ok(), "{} {shown}: {read:?}", key.name);
+        assert_eq!((key.get)(&config), shown, "{}", key.name);
+        let list = Value { content: Content::List(vec![value("?")]), ..value("") };
+        assert!((key.set)(&mut config, &list).is_err(), "{}", key.name);
+        assert!(!(key.kind)(&config).is_empty());
+        let bare = Value { content: Content::Integer(-1), ..value("") };
+        assert!((key.set)(&mut config, &bare).is_err(), "{}: a bare -1", key.name);
+    }
+}
+
+#[cfg(feature = "config-file")]
+mod file {
+    use super::*;
+    use crate::settings::file::parse;
+
+    const FILE: &str = r#"
+[defaults]
+enable_metrics = false
+[defaults.pool]
+size = 7
+checkout_timeout = "2s"
+
+[services.users]
+profile = "production"
+host = "users.example.com"
+[services.users.pool]
+size = 8
+[services.users.retry]
+max_attempts = 5
+codes = ["UNAVAILABLE", "ABORTED"]
+[services.users.connection]
+ping_interval = "off"
+
+[services.users.methods."/shop.Users/Get*"]
+idempotent = true
+timeout = "500ms"
+hedge = { delay = "50ms" }
+retry = { max_attempts = 2, budget = { most = 5 } }
+
+[services.pay]
+addresses = ["a:1", "b:2"]
+"#;
+
+    fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+        let get = |name: &str| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into())
+        };
+        let root = parse("clients.toml", text).map_err(|error| error.to_string())?;
+        Config::of(root, get).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_file_has_services_and_variables_win_over_it() {
+        let config = load(FILE, &[("GRPC_USERS_POOL_SIZE", "9"), ("GRPC_POOL_SIZE", "3")]).unwrap();
+        let users = &config.services["users"];
+        assert_eq!(users.addresses, ["users.example.com:443"]);
+        assert_eq!((users.pool.size, users.pool.checkout_timeout), (9, ms(2000)));
+        assert!(users.tls.required && !users.enable_metrics);
+        let retry = users.retry.as_ref().unwrap();
+        assert_eq!((retry.max_attempts, retry.codes.len()), (5, 2));
+        assert_eq!(users.connection.ping_interval, None);
+        let get = users.methods.find("/shop.Users/GetAll").unwrap();
+        assert_eq!((get.idempotent, get.timeout), (true, Some(ms(500))));
+        assert_eq!((get.hedge.unwrap().delay, get.hedge.unwrap().max_attempts), (ms(50), 2));
+        assert_eq!(get.retry.as_ref().unwrap().max_attempts, 2);
+        assert!(get.breaker.is_none() && users.methods.find("/shop.Users/Put").is_none());
+        let pay = &config.services["pay"];
+        assert_eq!((pay.addresses.len(), pay.pool.size), (2, 7));
+        let one = "[services.users]\nhost = \"a\"\nport = 5";
+        let alone = load(one, &[("GRPC_POOL_SIZE", "3"), ("GRPC_USERS_PORT", "6")]).unwrap();
+        let users = &alone.services["users"];
+        assert_eq!((users.pool.size, &*users.addresses[0]), (3, "a:6"));
+        let moved = load(one, &[("GRPC_ADDRESSES", "b:1,c:2")]).unwrap();
+        assert_eq!(moved.services["users"].addresses, ["b:1", "c:2"]);
+    }
+
+    #[test]
+    fn the_effective_settings_name_their_sources() {
+        let mut config = load(FILE, &[("GRPC_USERS_CHECKOUT_TIMEOUT_MS", "250")]).unwrap();
+        config.services.get_mut("users").unwrap().pool.max_waiters = 5;
+        let said = config.effective();
+        for line in [
+            "users.addresses = users.example.com:443 (clients.toml:10)",
+            "users.pool.size = 8 (clients.toml:12)",
+            "users.pool.checkout_timeout = 250ms (GRPC_USERS_CHECKOUT_TIMEOUT_MS)",
+            "users.pool.max_waiters = 5 (code)",
+            "users.tls.mode = on (profile production)",
+            "users.pool.open_timeout = 30s (default)",
+            "users.retry.codes = UNAVAILABLE,ABORTED (clients.toml:15)",
+            "users.connection.ping_interval = off (clients.toml:17)",
+            "pay.pool.size = 7 (clients.toml:5)",
+            "pay.addresses = a:1,b:2 (clients.toml:26)",
+        ] {
+            assert!(said.contains(&format!("{line}\n")), "{line}\n{said}");
+        }
+    }
+
+    #[test]
+    fn everything_that_is_wrong_in_a_file_names_key_and_line() {
+        for (text, parts) in [
+            ("[services.users]\nhots = \"a\"", &["services.users.hots (f:2) is not known; did you mean host?"][..]),
+            ("services = 1", &["services (f:1) must be a table"]),
+            ("[service.users]", &["service (f:1) is not known; did you mean services?"]),
+            ("[services]\nusers = 1", &["services.users (f:2) must be a table"]),
+            (
+                "[services.users]\nhost = \"a\"\n[services.users.pool]\nsize = 0\nsise = 1\ncheckout_timeout = 5",
+                &[
+                    "services.users.pool.sise (f:5) is not known; did you mean size?",
+                    "services.users.pool.checkout_timeout (f:6) must be a time with a unit",
+                ],
+            ),
+            ("[services.users]\nhost = \"a\"\npool = { size = 0 }", &["pool.size (f:3) must be from 1 to 1000, and is 0"]),
+            ("[services.users]\nhost = \"a\"\npool = 1", &["services.users.pool (f:3) must be a table"]),
+            ("[services.users]\nhost = \"a\"\naddresses = [\"b:1\"]", &["must not be there together with"]),
+            ("[services.users]\nport = 7", &["host is required for endpoint configuration"]),
+            ("[services.users]\nhost = 7", &["services.users.host (f:2) must be a string"]),
+            ("[services.users]\nhost = \"a\"\nport = 70000", &["services.users.port (f:3) must be an integer from 1 to 65535"]),
+            ("[services.users]\nhost = \"a\"\ntls = { mode = \"of\" }", &["tls.mode (f:3) must be auto, on or off, and is \"of\""]),
+            ("[services.users]\nhost = \"a\"\nretry = { codes = [\"DOWN\"] }", &["must be codes such as UNAVAILABLE"]),
+            ("[services.users]\nprofile = \"production\"\naddresses = [\"http://a\"]", &["http://a must be reached with TLS: production refuses plaintext"]),
+            (
+                "[services.users]\nhost = \"a\"\n[services.users.methods.\"/a/B\"]\nidempotnt = true\ntimeout = 5\nretry = { tries = 1 }",
+                &[
+                    "idempotnt (f:4) is not known; did you mean idempotent?",
+                    "timeout (f:5) must be a time with a unit",
+                    "retry.tries (f:6) is not known",
+                ],
+            ),
+            ("[services.users]\nhost = \"a\"\nmethods = { B = { idempotent = true } }", &["must be /package.Service/Method"]),
+            ("[services.users", &["f:1: "]),
+        ] {
+            let said = Config::parse("f", text).map(|_| ()).unwrap_err().to_string();
+            for part in parts {
+                assert!(said.contains(part), "{text}\n{part}\n{said}");
+            }
+        }
+        assert!(Config::from_file("/nowhere.toml")
+            .unwrap_err()
+            .to_string()
+            .contains("/nowhere.toml"));
+    }
 }

@@ -153,6 +153,13 @@ impl Lines {
         }
     }
 
+    pub(super) fn unusual(&self, said: &str) {
+        if self.on {
+            let (service, said) = (&self.service, Quoted(said));
+            log::warn!("event=client_unusual_setting service={service} setting={said}");
+        }
+    }
+
     pub(super) fn leak(&self, holder: &Holder) {
         let (at, held) = (holder.at.to_string(), holder.held.as_secs());
         if self.on {

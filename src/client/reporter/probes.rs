@@ -55,6 +55,11 @@ impl Reporter {
         self.lines.not_reloaded(error, now);
     }
 
+    /// A setting is allowed and rarely meant.
+    pub(in crate::client) fn unusual(&self, said: &str) {
+        self.lines.unusual(said);
+    }
+
     /// A connection is lent for too long.
     pub(in crate::client) fn leak(&self, holder: &Holder) {
         self.lines.leak(holder);

@@ -49,7 +49,8 @@ impl Shared {
         let now = clock::now();
         let connections = self.views().into_iter().map(|view| self.connection(view, now)).collect();
         let (metrics, last_error) = (self.metrics(), self.last_error());
-        PoolStatus { service: self.service.clone(), metrics, last_error, connections }
+        let (service, kind) = (self.service.clone(), self.config.kind.clone());
+        PoolStatus { service, kind, metrics, last_error, connections }
     }
 
     fn connection<C>(&self, view: View<C>, now: Instant) -> ConnectionStatus {

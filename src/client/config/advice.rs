@@ -1,0 +1,36 @@
+//! What is allowed and rarely meant.
+
+use std::time::Duration;
+
+use super::ServiceConfig;
+
+impl ServiceConfig {
+    /// What is allowed and rarely meant, each as a sentence with its key. A pool logs it when it
+    /// starts.
+    pub fn advice(&self) -> Vec<String> {
+        let mut advice = Vec::new();
+        let (pool, connection) = (&self.pool, &self.connection);
+        // A preset knows what it does.
+        if self.profile().is_none() && !(5..=20).contains(&pool.size) {
+            advice.push(format!("pool.size is usually from 5 to 20, and is {}", pool.size));
+        }
+        let secs = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
+        let mut usual = |key: &str, time: Duration, range: std::ops::RangeInclusive<Duration>| {
+            if !range.contains(&time) {
+                let (from, to) = (range.start().as_secs(), range.end().as_secs());
+                let time = time.as_secs_f64();
+                advice.push(format!("{key} is usually from {from} to {to} s, and is {time} s"));
+            }
+        };
+        usual("pool.open_timeout", pool.open_timeout, secs(5, 300));
+        if self.health.enabled {
+            usual("health.interval", self.health.interval, secs(30, 120));
+        }
+        if connection.ping_interval.is_none() && connection.keepalive_time.is_some() {
+            let said = "connection.keepalive_time without connection.ping_interval: a server with \
+                        default settings answers such pings with GOAWAY";
+            advice.push(said.to_owned());
+        }
+        advice
+    }
+}

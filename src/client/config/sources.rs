@@ -1,0 +1,96 @@
+//! Where the settings of a service came from.
+
+use std::collections::BTreeMap;
+
+use super::keys::KEYS;
+use super::{ServiceConfig, SettingInfo};
+use crate::settings::Origin;
+
+/// Where each setting came from, and what it was when it came. One that is something else by now
+/// was changed by the program.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sources {
+    profile: Option<&'static str>,
+    given: BTreeMap<String, (String, Origin)>,
+}
+
+/// Where it came from makes no difference.
+impl PartialEq for Sources {
+    fn eq(&self, _: &Sources) -> bool {
+        true
+    }
+}
+
+/// The name of the addresses among the settings.
+const ADDRESSES: &str = "addresses";
+
+impl Sources {
+    pub(super) fn of_profile(profile: &'static str) -> Sources {
+        Sources { profile: Some(profile), given: BTreeMap::new() }
+    }
+
+    pub(super) fn profile(&self) -> Option<&'static str> {
+        self.profile
+    }
+}
+
+/// The value of a setting, by its name.
+fn shown(config: &ServiceConfig, name: &str) -> Option<String> {
+    if name == ADDRESSES {
+        return Some(config.addresses.join(","));
+    }
+    KEYS.iter().find(|key| key.name == name).map(|key| (key.get)(config))
+}
+
+impl ServiceConfig {
+    /// A setting came from there, and is in its place.
+    pub(super) fn came_from(&mut self, name: &str, origin: Origin) {
+        if let Some(value) = shown(self, name) {
+            self.sources.given.insert(name.to_owned(), (value, origin));
+        }
+    }
+
+    /// Where a setting came from.
+    pub(super) fn origin(&self, name: &str) -> Option<&Origin> {
+        self.sources.given.get(name).map(|(_, origin)| origin)
+    }
+
+    /// The preset that it began with.
+    pub(super) fn profile(&self) -> Option<&'static str> {
+        self.sources.profile()
+    }
+
+    /// Every setting with its value, unit and source. Secrets are none of them: credentials, and
+    /// what is in files, are not shown.
+    pub fn settings(&self) -> Vec<SettingInfo> {
+        let (bare, preset) = (ServiceConfig::of(Vec::new()), self.preset());
+        let info = |name: &'static str, variable, kind| {
+            let value = shown(self, name).unwrap_or_default();
+            let source = match self.sources.given.get(name) {
+                Some((given, origin)) if *given == value => origin.to_string(),
+                Some(_) => "code".to_owned(),
+                None if Some(&value) == shown(&bare, name).as_ref() => "default".to_owned(),
+                None if Some(&value) == shown(&preset, name).as_ref() => {
+                    format!("profile {}", self.sources.profile.unwrap_or_default())
+                }
+                None => "code".to_owned(),
+            };
+            let default = shown(&bare, name).unwrap_or_default();
+            SettingInfo { name, variable, kind, value, default, source }
+        };
+        let mut all = vec![info(ADDRESSES, "ADDRESSES", "list of addresses")];
+        all.extend(KEYS.iter().map(|key| info(key.name, key.variable, (key.kind)(self))));
+        all
+    }
+
+    /// The same as text: `pool.size = 8 (clients.toml:4)`, a setting a line.
+    pub fn effective(&self) -> String {
+        let line = |one: SettingInfo| format!("{} = {} ({})\n", one.name, one.value, one.source);
+        self.settings().into_iter().map(line).collect()
+    }
+
+    fn preset(&self) -> ServiceConfig {
+        let profile = self.sources.profile.unwrap_or_default();
+        ServiceConfig::of_profile(profile, "").unwrap_or_else(|| ServiceConfig::of(Vec::new()))
+    }
+}

@@ -1,0 +1,71 @@
+//! Settings from a file, their page, and managers that are opened with them.
+
+use std::time::Duration;
+
+use connection_pool_manager::client::{
+    ClientMetrics, Config, ConnectionManager, PoolError, ServiceConfig,
+};
+
+use crate::echo::{free_port, Echo};
+
+#[test]
+fn every_setting_has_a_row_with_its_variable_kind_and_default() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/client-settings.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let rows: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| `") && !line.contains("(host") && !line.contains("()"))
+        .collect();
+    let settings = ServiceConfig::of(Vec::new()).settings();
+    let wanted = settings.iter().map(|setting| {
+        let variable = match setting.variable {
+            "" => String::new(),
+            name => format!("`{name}`"),
+        };
+        let default = setting.default.trim_matches('"');
+        format!("| `{}` | {variable} | {} | {default} |", setting.name, setting.kind)
+    });
+    let missing: Vec<String> =
+        wanted.filter(|wanted| !rows.iter().any(|row| row.starts_with(&**wanted))).collect();
+    assert!(missing.is_empty(), "no rows of\n{}", missing.join("\n"));
+    let known =
+        |row: &&&str| settings.iter().any(|one| row.contains(&format!("| `{}` |", one.name)));
+    let extra: Vec<&&str> = rows.iter().filter(|row| !known(row)).collect();
+    assert!(extra.len() <= 4, "host, port, endpoint and profile alone are no settings: {extra:?}");
+}
+
+#[cfg(feature = "config-file")]
+#[test]
+fn a_manager_is_opened_with_the_services_of_a_file() {
+    let (one, other) = (Echo::start(), Echo::start());
+    let text = format!(
+        "[defaults]\nprofile = \"test\"\n[services.users]\nhost = \"127.0.0.1\"\nport = {}\n\
+         type = \"database\"\n[services.pay]\naddresses = [\"127.0.0.1:{}\"]\n",
+        one.port, other.port
+    );
+    let config = Config::parse("clients.toml", &text).unwrap();
+    let manager = ConnectionManager::open(&config, ClientMetrics::new()).unwrap();
+    assert_eq!(manager.services(), ["pay", "users"]);
+    let status = manager.pool("users").unwrap().status();
+    assert!(status.to_string().starts_with("users (database): 1 of 1 connections stand"));
+    let connection = manager.get_connection("pay", "").unwrap();
+    assert_eq!(crate::echo::say(&connection, "hi").unwrap(), "hi");
+}
+
+#[test]
+fn services_that_cannot_be_reached_are_named_with_the_reason() {
+    let mut config = Config::new();
+    let echo = Echo::start();
+    for (name, port) in [("down", free_port()), ("gone", free_port()), ("up", echo.port)] {
+        let mut service = ServiceConfig::test("127.0.0.1", port);
+        service.pool.open_timeout = Duration::from_millis(200);
+        config.services.insert(name.to_owned(), service);
+    }
+    let error = ConnectionManager::open(&config, ClientMetrics::new()).unwrap_err();
+    let PoolError::NotConnected { service, last_error, .. } = &error else { panic!("{error}") };
+    assert_eq!(service, "down, gone");
+    assert!(last_error.contains("failed to create connection for down: "), "{last_error}");
+    config.services.get_mut("up").unwrap().pool.size = 0;
+    let error = ConnectionManager::open(&config, ClientMetrics::new()).unwrap_err();
+    assert!(matches!(error, PoolError::Config(_)), "{error}");
+}
