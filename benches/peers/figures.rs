@@ -86,10 +86,12 @@ impl Side {
             let each: Option<Vec<f64>> = rounds.iter().map(|round| round.quantile(share)).collect();
             each.map(median)
         };
+        // Every process at work uses some; where nobody looked, all is 0.
+        let looked = rounds.iter().any(|round| round.cpu.client + round.cpu.service > 0.0);
         Side {
             name: name.to_owned(),
             values: rounds.iter().map(|round| unit.of(round)).collect(),
-            cpu: Some(Cpu {
+            cpu: looked.then(|| Cpu {
                 client: cpu(|cpu| cpu.client),
                 service: cpu(|cpu| cpu.service),
                 postgres: cpu(|cpu| cpu.postgres),

@@ -77,13 +77,13 @@ fn main() -> Answer<()> {
 
 fn how(bench: &Bench, options: &Options) -> Answer<String> {
     let version = "select 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1)";
-    let peer = bench.pgbouncer.as_ref().map_or("no PgBouncer", |peer| &*peer.version);
-    Ok(format!(
-        "{}, {peer} in transaction mode with simple queries, TLS everywhere; medians of {} rounds of {} s",
-        bench.postgres.sql("postgres", version)?.trim(),
-        options.rounds,
-        options.length.as_secs()
-    ))
+    let postgres = bench.postgres.sql("postgres", version)?.trim().to_owned();
+    let peer = match &bench.pgbouncer {
+        Some(peer) => format!("{} in transaction mode with simple queries", peer.version),
+        None => "no PgBouncer".to_owned(),
+    };
+    let (rounds, seconds) = (options.rounds, options.length.as_secs());
+    Ok(format!("{postgres}, {peer}, TLS everywhere; medians of {rounds} rounds of {seconds} s"))
 }
 
 fn measure(bench: &Bench, options: &Options, groups: &[&Group]) -> Vec<Line> {
