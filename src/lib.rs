@@ -70,6 +70,8 @@ pub mod cli;
 pub mod client;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(all(feature = "server", feature = "client-testing"))]
+pub mod testkit;
 
 #[cfg(feature = "server")]
 mod http;

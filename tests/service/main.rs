@@ -22,5 +22,6 @@ mod refused_starts;
 mod reload;
 mod shutdown;
 mod startup;
+mod testkit;
 mod tonic_client;
 mod validation;

@@ -230,6 +230,32 @@ fn every_event_of_the_log_is_documented_with_its_fields() {
     assert_none(&found);
 }
 
+#[test]
+fn every_test_that_the_page_of_clients_names_is_there() {
+    let page = page("docs/client.md");
+    let (_, table) = page.split_once("## What other pools have").unwrap();
+    let table = table.split("\n## ").next().unwrap();
+    let mut files = Vec::new();
+    for room in ["tests", "src/client"] {
+        crate::walk(&repository(room), &mut files);
+    }
+    let (mut found, mut named) = (Vec::new(), 0);
+    for (at, _) in table.match_indices("::") {
+        let file = table[..at].rsplit('`').next().unwrap();
+        let test = word(&table[at + 2..]);
+        named += 1;
+        let holds = files.iter().any(|path| {
+            let text = || fs::read_to_string(path).unwrap();
+            path.ends_with(format!("{file}.rs")) && text().contains(&format!("fn {test}()"))
+        });
+        if !holds {
+            found.push(format!("docs/client.md: there is no test {file}::{test}"));
+        }
+    }
+    assert!(named > 30, "{named} tests: this test looks wrongly");
+    assert_none(&found);
+}
+
 /// The anchor of a heading, as GitHub makes it.
 fn anchor(heading: &str) -> String {
     let kept = |c: &char| c.is_alphanumeric() || matches!(c, '-' | '_' | ' ');
