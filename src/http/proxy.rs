@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_nobody_takes_is_given_up_in_time() {
+    fn an_unread_answer_is_abandoned_in_time() {
         let (stream, client) = connected();
         let slots = Slots::default();
         slots.room().try_send(()).expect("room");

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_handshake_is_read_from_grpcs_own_words() {
+    fn a_failed_handshake_is_read_from_grpcs_own_message() {
         assert_eq!(
             read(
                 "Handshaking failed: UNKNOWN:Ssl handshake failed: SSL_ERROR_SSL: \

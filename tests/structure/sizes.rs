@@ -1,6 +1,6 @@
 //! How long a file and a function may be.
 
-use super::{assert_none, sources, Source};
+use crate::{assert_none, is_test, sources, Source};
 
 /// Lines of a file without what is compiled for tests only.
 const FILE_MAX: usize = 300;
@@ -25,10 +25,6 @@ const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
     ("pool/work/run.rs", "run", "to be taken apart"),
     ("pool/work/progress.rs", "statements", "to be taken apart"),
 ];
-
-fn is_for_tests(source: &Source) -> bool {
-    source.name.contains("/tests/") || source.name.ends_with("tests.rs")
-}
 
 /// Name, first line and length of each function.
 fn functions(source: &Source) -> Vec<(String, usize, usize)> {
@@ -63,7 +59,7 @@ fn function(line: &str) -> Option<String> {
 #[test]
 fn a_file_holds_one_concept_and_a_function_fits_a_screen() {
     let (mut found, mut long_files, mut long_functions) = (Vec::new(), Vec::new(), Vec::new());
-    for source in sources().iter().filter(|source| !is_for_tests(source)) {
+    for source in sources().iter().filter(|source| !is_test(&source.name)) {
         let lines = source.outside_tests().len();
         if lines > FILE_MAX {
             long_files.push(source.name.clone());

@@ -30,7 +30,7 @@ fn has_room(intake: &Intake) -> bool {
 }
 
 #[test]
-fn data_comes_in_order_and_then_its_end() {
+fn data_arrives_in_order_and_then_its_end() {
     let (_memory, intake, mut reader) = opened(ENOUGH, Duration::ZERO);
     push(&intake, vec![1]);
     push(&intake, vec![]);
@@ -53,7 +53,7 @@ fn nothing_is_read_before_there_is_a_session() {
 }
 
 #[test]
-fn without_memory_it_goes_on_with_one_small_piece_at_a_time() {
+fn without_memory_it_takes_one_small_piece_at_a_time() {
     let (memory, intake, mut reader) = opened(100 << 10, Duration::ZERO);
     push(&intake, vec![0; 80 << 10]);
     assert!(has_room(&intake));
@@ -69,7 +69,7 @@ fn without_memory_it_goes_on_with_one_small_piece_at_a_time() {
 }
 
 #[test]
-fn what_a_copy_holds_comes_back_however_it_ends() {
+fn the_memory_of_a_copy_is_freed_however_it_ends() {
     for end in [|intake: &Intake| intake.abort(CancelCause::Caller), |_: &Intake| ()] {
         let (memory, intake, reader) = opened(ENOUGH, Duration::ZERO);
         push(&intake, vec![0; 1000]);
@@ -81,7 +81,7 @@ fn what_a_copy_holds_comes_back_however_it_ends() {
 }
 
 #[test]
-fn an_abort_drops_what_waits_and_says_why() {
+fn an_abort_drops_what_waits_and_returns_the_cause() {
     let (_memory, intake, mut reader) = opened(ENOUGH, Duration::ZERO);
     assert_eq!(reader.next(), Err(Some(CancelCause::Stalled)));
     push(&intake, vec![1]);
@@ -108,7 +108,7 @@ fn there_is_room_until_so_much_waits_and_again_when_it_was_taken() {
 }
 
 #[test]
-fn many_small_pieces_weigh_what_they_cost() {
+fn many_small_pieces_count_what_they_cost() {
     let (_memory, intake, mut reader) = opened(ENOUGH, Duration::ZERO);
     let room = (0..).take_while(|_| has_room(&intake)).inspect(|_| push(&intake, vec![1]));
     assert_eq!(room.count(), WAITING_BYTES / (PIECE_BYTES + 1) + 1);
@@ -120,7 +120,7 @@ fn many_small_pieces_weigh_what_they_cost() {
 }
 
 #[test]
-fn the_one_who_waits_for_room_is_woken_when_there_is_some() {
+fn a_sender_that_waits_for_room_is_woken() {
     use std::sync::atomic::{AtomicUsize, Ordering};
     #[derive(Default)]
     struct Count(AtomicUsize);
@@ -140,7 +140,7 @@ fn the_one_who_waits_for_room_is_woken_when_there_is_some() {
 }
 
 #[test]
-fn whoever_waits_for_data_hears_of_each_thing_that_comes() {
+fn a_reader_that_waits_receives_each_piece_and_the_end() {
     let long = Duration::from_secs(60);
     for end in [Intake::finish, |intake: &Intake| intake.abort(CancelCause::Caller)] {
         let (_memory, intake, mut reader) = opened(ENOUGH, long);

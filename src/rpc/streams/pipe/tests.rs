@@ -28,7 +28,7 @@ fn next(pipe: &Pipe) -> Option<Option<Vec<u8>>> {
 }
 
 #[test]
-fn messages_come_in_order_whole_or_ripe_and_then_the_end() {
+fn messages_arrive_in_order_full_or_flushed_and_then_the_end() {
     let pipe = Pipe::default();
     assert_eq!(add(&pipe, 1), Added::First);
     assert_eq!(next(&pipe), None);

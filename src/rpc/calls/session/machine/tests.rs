@@ -74,7 +74,7 @@ fn cancel(id: u64) -> Option<Kind> {
 }
 
 #[test]
-fn anything_but_open_comes_too_early() {
+fn a_first_message_other_than_open_fails() {
     for first in [execute(1), cancel(1), close()] {
         // That is seen whether or not something can be sent.
         for room in [true, false] {
@@ -93,7 +93,7 @@ fn a_stream_that_ends_without_close_fails() {
 }
 
 #[test]
-fn open_comes_once_and_cannot_be_repeated() {
+fn open_is_allowed_once_and_without_a_request_id() {
     let error = Stream::with([open(), open()]).error(false);
     assert!(error.contains("only as the first message") || error.contains("only that"), "{error}");
     let request_id = vec![1; 16];

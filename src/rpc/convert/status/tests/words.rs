@@ -81,7 +81,7 @@ fn whatever_an_error_says_its_trailer_stays_below_what_clients_take() {
 }
 
 #[test]
-fn what_tells_an_error_from_others_comes_before_its_longer_words() {
+fn the_identifying_fields_of_an_error_come_before_its_longer_texts() {
     let failed = work(Outcome::NotApplied);
     let words = |fault: Box<PgFault>| -> PostgresError {
         let said = status(&Error::Sql { fault, work: failed });
@@ -113,7 +113,7 @@ fn what_tells_an_error_from_others_comes_before_its_longer_words() {
 }
 
 #[test]
-fn within_a_message_all_words_that_are_kept_have_room() {
+fn within_a_message_all_kept_texts_have_room() {
     let said = as_message(&Error::Sql { fault: fault_of("語"), work: work(Outcome::NotApplied) });
     let found = said.details.iter().find_map(|any| any.unpack().expect("fits"));
     let found: PostgresError = found.expect("a PostgresError");
