@@ -83,7 +83,7 @@ pub enum Error {
         /// How long it waited.
         waited: Duration,
         /// Its position in the queue.
-        standing: Standing,
+        standing: QueuePosition,
     },
     /// A limit of one caller is reached.
     CallerLimit {
@@ -217,7 +217,7 @@ pub enum Error {
 
 /// The position of a request in a tenant's queue, with the state of the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub struct QueuePosition {
     /// Permits out.
     pub used: usize,
     /// All permits.

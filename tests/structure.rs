@@ -7,6 +7,8 @@ mod architecture;
 mod documents;
 #[path = "structure/floors.rs"]
 mod floors;
+#[path = "structure/names.rs"]
+mod names;
 #[path = "structure/programs.rs"]
 mod programs;
 #[path = "structure/rings.rs"]

@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 /// One limit of bytes, and how many are in use. Cheap to clone; clones count together.
 #[derive(Clone)]
-pub struct Budget(Arc<Level>);
+pub struct Budget(Arc<BudgetLevel>);
 
-struct Level {
+struct BudgetLevel {
     name: &'static str,
     limit: usize,
     used: AtomicUsize,
@@ -27,7 +27,8 @@ impl Budget {
     /// A budget of `limit` bytes. `name` tells in errors what is limited, for example
     /// `bytes held for one connection`.
     pub fn new(name: &'static str, limit: usize) -> Budget {
-        let level = Level { name, limit, used: AtomicUsize::new(0), refused: AtomicU64::new(0) };
+        let level =
+            BudgetLevel { name, limit, used: AtomicUsize::new(0), refused: AtomicU64::new(0) };
         Budget(Arc::new(level))
     }
 

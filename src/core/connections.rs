@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// A connection as the system reports it. `H` identifies a client's host.
 #[derive(Debug, Clone)]
-pub struct Seen<H> {
+pub struct SeenConnection<H> {
     /// Unique among the connections open at one time.
     pub id: u64,
     /// The host at the other end.
@@ -19,7 +19,7 @@ pub struct Seen<H> {
 
 /// The limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
+pub struct ConnectionBounds {
     /// Connections in all.
     pub total: usize,
     /// Connections from one host; 0 = as many as in all.
@@ -34,7 +34,7 @@ pub struct Bounds {
 
 /// Which limit a connection exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Excess {
+pub enum ConnectionExcess {
     /// The limit of all connections.
     Total,
     /// The limit of connections from its host.
@@ -45,21 +45,21 @@ pub enum Excess {
     Unread,
 }
 
-impl Excess {
+impl ConnectionExcess {
     /// The name in metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {
-            Excess::Total => "total",
-            Excess::Host => "address",
-            Excess::Streams => "streams",
-            Excess::Unread => "unread",
+            ConnectionExcess::Total => "total",
+            ConnectionExcess::Host => "address",
+            ConnectionExcess::Streams => "streams",
+            ConnectionExcess::Unread => "unread",
         }
     }
 }
 
 /// What is known of a connection.
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct KnownConnection {
     /// Lower for older connections. Ids alone do not show age, because they are reused.
     born: u64,
     received: u64,
@@ -69,7 +69,7 @@ struct Known {
 /// The connections of the last round.
 #[derive(Debug, Default)]
 pub struct Connections {
-    known: HashMap<u64, Known>,
+    known: HashMap<u64, KnownConnection>,
     next: u64,
 }
 
@@ -78,26 +78,26 @@ impl Connections {
     /// the bounds: of too many connections the newest, of too many bytes the largest.
     pub fn look<H: Hash + Eq>(
         &mut self,
-        seen: &[Seen<H>],
-        bounds: Bounds,
+        seen: &[SeenConnection<H>],
+        bounds: ConnectionBounds,
         after: Duration,
-    ) -> Vec<(u64, Excess)> {
-        let mut order: Vec<&Seen<H>> = seen.iter().collect();
+    ) -> Vec<(u64, ConnectionExcess)> {
+        let mut order: Vec<&SeenConnection<H>> = seen.iter().collect();
         // Of those opened since the last round, the older ones mostly have the lower ids.
         order.sort_by_key(|one| (self.known.get(&one.id).map_or(u64::MAX, |it| it.born), one.id));
         let last = std::mem::take(&mut self.known);
         let (mut kept, mut beyond) = (Vec::new(), Vec::new());
         let mut of_host: HashMap<&H, usize> = HashMap::new();
         for one in order {
-            let fresh = Known { born: self.next, received: 0, unread: 0 };
+            let fresh = KnownConnection { born: self.next, received: 0, unread: 0 };
             let now = one.since(last.get(&one.id).copied().unwrap_or(fresh), bounds, after);
             self.next = self.next.max(now.born + 1);
             self.known.insert(one.id, now);
             let own = of_host.entry(&one.host).or_default();
             if bounds.per_host > 0 && *own >= bounds.per_host {
-                beyond.push((one.id, Excess::Host));
+                beyond.push((one.id, ConnectionExcess::Host));
             } else if kept.len() >= bounds.total {
-                beyond.push((one.id, Excess::Total));
+                beyond.push((one.id, ConnectionExcess::Total));
             } else {
                 *own += 1;
                 kept.push((now.unread, one.id));
@@ -108,26 +108,34 @@ impl Connections {
     }
 }
 
-impl<H> Seen<H> {
+impl<H> SeenConnection<H> {
     /// What is known of it now, given what was known in the last round.
-    fn since(&self, last: Known, bounds: Bounds, after: Duration) -> Known {
+    fn since(
+        &self,
+        last: KnownConnection,
+        bounds: ConnectionBounds,
+        after: Duration,
+    ) -> KnownConnection {
         // gRPC does not report when a request is abandoned, so the count decays over time.
         let part = after.as_secs_f64() / bounds.unread_lasts.as_secs_f64().max(f64::EPSILON);
         let over = (bounds.unread as f64 * part) as u64;
         let unread = last.unread + self.received.saturating_sub(last.received);
         let unread = unread.saturating_sub(self.taken).saturating_sub(over);
-        Known { born: last.born, received: self.received, unread }
+        KnownConnection { born: last.born, received: self.received, unread }
     }
 }
 
 /// The connections over their own limit, then the largest until the rest fit the total.
-fn greedy(mut unread: Vec<(u64, u64)>, bounds: Bounds) -> impl Iterator<Item = (u64, Excess)> {
+fn greedy(
+    mut unread: Vec<(u64, u64)>,
+    bounds: ConnectionBounds,
+) -> impl Iterator<Item = (u64, ConnectionExcess)> {
     unread.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
     let mut total: u64 = unread.iter().map(|(bytes, _)| *bytes).sum();
     unread.into_iter().map_while(move |(bytes, id)| {
         let too_much = bytes > bounds.unread || total > bounds.unread_total;
         total -= bytes;
-        too_much.then_some((id, Excess::Unread))
+        too_much.then_some((id, ConnectionExcess::Unread))
     })
 }
 
@@ -135,12 +143,12 @@ fn greedy(mut unread: Vec<(u64, u64)>, bounds: Bounds) -> impl Iterator<Item = (
 mod tests {
     use super::*;
 
-    fn seen(all: &[(u64, char)]) -> Vec<Seen<char>> {
-        all.iter().map(|&(id, host)| Seen { id, host, received: 0, taken: 0 }).collect()
+    fn seen(all: &[(u64, char)]) -> Vec<SeenConnection<char>> {
+        all.iter().map(|&(id, host)| SeenConnection { id, host, received: 0, taken: 0 }).collect()
     }
 
     const SECOND: Duration = Duration::from_secs(1);
-    const THREE: Bounds = Bounds {
+    const THREE: ConnectionBounds = ConnectionBounds {
         total: 3,
         per_host: 2,
         unread: 100,
@@ -154,30 +162,38 @@ mod tests {
         let mut look = |now: &[(u64, char)]| all.look(&seen(now), THREE, SECOND);
         assert!(look(&[(5, 'a'), (9, 'b')]).is_empty());
         let now = [(7, 'd'), (1, 'c'), (9, 'b'), (5, 'a')];
-        assert_eq!(look(&now), [(7, Excess::Total)]);
+        assert_eq!(look(&now), [(7, ConnectionExcess::Total)]);
         // It is still there, and a lower id that came later is not older.
         let now = [(0, 'e'), (7, 'd'), (1, 'c'), (9, 'b'), (5, 'a')];
-        assert_eq!(look(&now), [(7, Excess::Total), (0, Excess::Total)]);
+        assert_eq!(look(&now), [(7, ConnectionExcess::Total), (0, ConnectionExcess::Total)]);
         // One that left makes room for the oldest of those.
-        assert_eq!(look(&[(0, 'e'), (7, 'd'), (1, 'c'), (9, 'b')]), [(0, Excess::Total)]);
+        assert_eq!(look(&[(0, 'e'), (7, 'd'), (1, 'c'), (9, 'b')]), [(0, ConnectionExcess::Total)]);
     }
 
     #[test]
     fn a_host_has_its_share_and_no_more() {
         let mut all = Connections::default();
         let now = seen(&[(1, 'a'), (2, 'a'), (3, 'a'), (4, 'b'), (5, 'c')]);
-        assert_eq!(all.look(&now, THREE, SECOND), [(3, Excess::Host), (5, Excess::Total)]);
-        let off = Bounds { total: 5, per_host: 0, ..THREE };
+        assert_eq!(
+            all.look(&now, THREE, SECOND),
+            [(3, ConnectionExcess::Host), (5, ConnectionExcess::Total)]
+        );
+        let off = ConnectionBounds { total: 5, per_host: 0, ..THREE };
         assert!(all.look(&now, off, SECOND).is_empty());
         // An id that is given anew is a new connection only if a look lies between.
         assert!(all.look(&seen(&[]), THREE, SECOND).is_empty());
         assert!(all.look(&seen(&[(8, 'a'), (9, 'a')]), THREE, SECOND).is_empty());
         let now = seen(&[(3, 'a'), (9, 'a'), (8, 'a')]);
-        assert_eq!(all.look(&now, THREE, SECOND), [(3, Excess::Host)]);
+        assert_eq!(all.look(&now, THREE, SECOND), [(3, ConnectionExcess::Host)]);
     }
 
-    fn sent(all: &[(u64, u64, u64)]) -> Vec<Seen<u64>> {
-        let one = |&(id, received, taken): &(u64, u64, u64)| Seen { id, host: id, received, taken };
+    fn sent(all: &[(u64, u64, u64)]) -> Vec<SeenConnection<u64>> {
+        let one = |&(id, received, taken): &(u64, u64, u64)| SeenConnection {
+            id,
+            host: id,
+            received,
+            taken,
+        };
         all.iter().map(one).collect()
     }
 
@@ -192,7 +208,7 @@ mod tests {
             assert!(look(turn * 1010, 1000, SECOND).is_empty(), "{turn}");
         }
         assert!(look(99 * 1010 + 100, 0, none).is_empty());
-        assert_eq!(look(99 * 1010 + 101, 0, none), [(1, Excess::Unread)]);
+        assert_eq!(look(99 * 1010 + 101, 0, none), [(1, ConnectionExcess::Unread)]);
         assert!(look(99 * 1010 + 101, 0, SECOND).is_empty());
     }
 
@@ -201,8 +217,8 @@ mod tests {
         let mut all = Connections::default();
         let mut look = |now: &[(u64, u64, u64)]| all.look(&sent(now), THREE, Duration::ZERO);
         assert!(look(&[(1, 70, 0), (2, 80, 0), (3, 0, 0)]).is_empty());
-        assert_eq!(look(&[(1, 70, 0), (2, 80, 0), (3, 1, 0)]), [(2, Excess::Unread)]);
+        assert_eq!(look(&[(1, 70, 0), (2, 80, 0), (3, 1, 0)]), [(2, ConnectionExcess::Unread)]);
         let much = [(1, 170, 0), (2, 280, 0), (3, 60, 0)];
-        assert_eq!(look(&much), [(2, Excess::Unread), (1, Excess::Unread)]);
+        assert_eq!(look(&much), [(2, ConnectionExcess::Unread), (1, ConnectionExcess::Unread)]);
     }
 }

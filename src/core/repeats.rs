@@ -19,10 +19,10 @@ pub const AGAIN: Duration = Duration::from_secs(60);
 /// keeps only tenants and states of which a line was written, at most [`IN_ALL`] a window, for
 /// twice [`AGAIN`].
 #[derive(Debug, Default)]
-pub struct Repeats<K>(Vec<Event<K>>);
+pub struct Repeats<K>(Vec<RepeatedEvent<K>>);
 
 #[derive(Debug)]
-struct Event<K> {
+struct RepeatedEvent<K> {
     name: &'static str,
     since: Instant,
     written: u32,
@@ -30,11 +30,11 @@ struct Event<K> {
     left_out: u64,
     /// When to report how many were left out.
     report_at: Option<Instant>,
-    states: HashMap<(K, &'static str), State>,
+    states: HashMap<(K, &'static str), RepeatedState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct RepeatedState {
     written_at: Instant,
     left_out: u64,
 }
@@ -107,7 +107,7 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
             }
             return None;
         }
-        let before = event.states.insert(key, State { written_at: now, left_out: 0 });
+        let before = event.states.insert(key, RepeatedState { written_at: now, left_out: 0 });
         Some(Repeated(before.map_or(0, |before| before.left_out)))
     }
 
@@ -147,9 +147,9 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
         lines
     }
 
-    fn event(&mut self, name: &'static str, now: Instant) -> &mut Event<K> {
+    fn event(&mut self, name: &'static str, now: Instant) -> &mut RepeatedEvent<K> {
         let at = self.0.iter().position(|event| event.name == name).unwrap_or_else(|| {
-            self.0.push(Event {
+            self.0.push(RepeatedEvent {
                 name,
                 since: now,
                 written: 0,
@@ -164,7 +164,7 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash> Event<K> {
+impl<K: Clone + Eq + Hash> RepeatedEvent<K> {
     /// Whether one more line may be written now; if so, it is counted.
     fn has_room(&mut self, tenant: Option<&K>, now: Instant) -> bool {
         if now.saturating_duration_since(self.since) >= WINDOW {

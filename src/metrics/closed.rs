@@ -122,7 +122,7 @@ pub(super) const CANCEL_RESULTS: &[&str] = &["sent", "sent_again", "failed"];
 /// The state in which a tenant was removed to make room.
 pub(super) const GAVE_WAY: &[&str] = &["opening", "unused"];
 
-/// Why a client connection was closed, by `Excess::as_str`.
+/// Why a client connection was closed, by `ConnectionExcess::as_str`.
 pub(super) const CONNECTIONS: &[&str] = &["total", "address", "streams", "unread"];
 
 /// A counter for each value of one label. A value that is not in the set is counted as

@@ -20,7 +20,7 @@ use crate::config::lease;
 use crate::core::backoff;
 use crate::core::budget::Share;
 use crate::core::channels::{Channels, Hearing, ListenerId};
-use crate::error::{Error, Standing};
+use crate::error::{Error, QueuePosition};
 use crate::lock::Leaf;
 use crate::pool::account::Account;
 use crate::pool::caller::Caller;
@@ -50,7 +50,7 @@ pub trait Host: Send + Sync {
     fn admit(self: Arc<Self>, job: Job, wait: Duration) -> Result<(), Job>;
 
     /// How things stand for whoever is first in the queue.
-    fn standing(&self) -> Standing;
+    fn standing(&self) -> QueuePosition;
 }
 
 impl Drop for Listening {

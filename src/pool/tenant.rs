@@ -22,7 +22,7 @@ use crate::core::gate::Gate;
 use crate::core::ids::TenantId;
 use crate::core::quoted::Quoted;
 use crate::core::secs::Secs;
-use crate::error::{Error, Standing};
+use crate::error::{Error, QueuePosition};
 use crate::lock::Leaf;
 use crate::pool::account::Account;
 use crate::pool::backends::{Backends, Origin};
@@ -270,8 +270,13 @@ impl Host for Tenant {
         Tenant::admit(&self, job, wait)
     }
 
-    fn standing(&self) -> Standing {
+    fn standing(&self) -> QueuePosition {
         let gate = self.gate();
-        Standing { used: gate.used(), limit: gate.permits(), waiting: gate.waiting(), position: 1 }
+        QueuePosition {
+            used: gate.used(),
+            limit: gate.permits(),
+            waiting: gate.waiting(),
+            position: 1,
+        }
     }
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{after, select};
 
 use crate::clock;
-use crate::core::connections::{Bounds, Connections, Excess, Seen};
+use crate::core::connections::{ConnectionBounds, ConnectionExcess, Connections, SeenConnection};
 use crate::core::quoted::Quoted;
 use crate::pool::service::Service;
 use crate::threads;
@@ -51,7 +51,7 @@ pub type ExcessCalls = fn() -> Vec<SocketAddr>;
 struct Guard {
     service: Service,
     port: u16,
-    bounds: Bounds,
+    bounds: ConnectionBounds,
     excess_calls: ExcessCalls,
     sockets: Option<Sockets>,
     /// `None`: the system does not report it.
@@ -61,7 +61,7 @@ struct Guard {
     connections: Connections,
     /// True once it was logged that the kernel does not list connections.
     blind: bool,
-    said: HashMap<Excess, Said>,
+    said: HashMap<ConnectionExcess, Said>,
     last_look: Option<Instant>,
     /// The memory in use when calls were last counted, or the lowest since.
     least: u64,
@@ -80,7 +80,7 @@ struct Said {
 /// If a thread cannot be started.
 pub fn start(
     port: u16,
-    bounds: Bounds,
+    bounds: ConnectionBounds,
     excess_calls: ExcessCalls,
     service: &Service,
 ) -> io::Result<Thread> {
@@ -187,14 +187,14 @@ impl Guard {
         there.retain(|socket| !port.is_ours(socket.peer));
         port.set_guarded(self.closer.is_some());
         self.blind = false;
-        let seen: Vec<Seen<IpAddr>> = there.iter().map(|one| seen(one, &taken)).collect();
+        let seen: Vec<SeenConnection<IpAddr>> = there.iter().map(|one| seen(one, &taken)).collect();
         let after =
             self.last_look.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         self.last_look = Some(now);
         let mut beyond = self.connections.look(&seen, self.bounds, after);
         let excess_calls = self.connections_with_excess_calls()?;
         let excess_calls = there.iter().filter(|socket| excess_calls.contains(&socket.peer));
-        beyond.extend(excess_calls.map(|socket| (socket.inode, Excess::Streams)));
+        beyond.extend(excess_calls.map(|socket| (socket.inode, ConnectionExcess::Streams)));
         let closed = if beyond.is_empty() { 0 } else { self.close(&beyond, &there, now)? };
         let open = there.len().saturating_sub(closed);
         self.service.context().port.set_clients(open, self.bounds.total);
@@ -204,7 +204,7 @@ impl Guard {
 
     fn close(
         &mut self,
-        beyond: &[(u64, Excess)],
+        beyond: &[(u64, ConnectionExcess)],
         there: &[ClientSocket],
         now: Instant,
     ) -> io::Result<usize> {
@@ -250,7 +250,7 @@ impl Guard {
     }
 }
 
-fn seen(one: &ClientSocket, taken: &HashMap<SocketAddr, u64>) -> Seen<IpAddr> {
+fn seen(one: &ClientSocket, taken: &HashMap<SocketAddr, u64>) -> SeenConnection<IpAddr> {
     let taken = taken.get(&one.peer).copied().unwrap_or(0);
-    Seen { id: one.inode, host: one.peer.ip(), received: one.received, taken }
+    SeenConnection { id: one.inode, host: one.peer.ip(), received: one.received, taken }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
 use crate::config::{Limits, CLIENT_CONNECTIONS, UNREAD_BYTES, UNREAD_BYTES_IN_ALL};
-use crate::core::connections::Bounds;
+use crate::core::connections::ConnectionBounds;
 use crate::server::StartError;
 
 /// For each backend. It needs one; while it is opened, six with the driver's runtime, but not all
@@ -30,7 +30,7 @@ const UNREAD_MARGIN: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// If the limit is too low for the configured backends and clients.
-pub(super) fn share_out(limits: &Limits) -> Result<Bounds, StartError> {
+pub(super) fn share_out(limits: &Limits) -> Result<ConnectionBounds, StartError> {
     let rest = limits.max_backends as u64 * PER_BACKEND + HTTP + RESERVE;
     let asked = limits.client_connections.map(|clients| clients as u64);
     let needed = rest + asked.unwrap_or(CLIENTS);
@@ -41,7 +41,7 @@ pub(super) fn share_out(limits: &Limits) -> Result<Bounds, StartError> {
     let clients = asked.unwrap_or((limit - rest).min(CLIENT_CONNECTIONS as u64));
     let total = usize::try_from(clients).unwrap_or(usize::MAX);
     let per_host = limits.client_connections_per_address.unwrap_or(total.div_ceil(2));
-    Ok(Bounds {
+    Ok(ConnectionBounds {
         total,
         per_host,
         unread: UNREAD_BYTES,

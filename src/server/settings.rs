@@ -3,14 +3,14 @@
 use std::fmt;
 
 use crate::config::{Config, Tls};
-use crate::core::connections::Bounds;
+use crate::core::connections::ConnectionBounds;
 use crate::core::quoted::Quoted;
 use crate::core::secs::Secs;
 
 /// All settings of an operator, by the names of the flags. None is a secret.
 pub(super) struct SettingsLine<'a> {
     pub(super) config: &'a Config,
-    pub(super) bounds: &'a Bounds,
+    pub(super) bounds: &'a ConnectionBounds,
 }
 
 impl fmt::Display for SettingsLine<'_> {

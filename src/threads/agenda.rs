@@ -14,7 +14,7 @@ use crate::threads::bell::Bell;
 const AFTER_PANIC: Duration = Duration::from_millis(100);
 
 /// Something with deadlines of its own.
-pub trait Source: Send + Sync {
+pub trait DueSource: Send + Sync {
     /// Acts on up to `limit` deadlines that are over at `now`. Returns the next one. It must
     /// not block.
     fn act(&self, now: Instant, limit: usize) -> Option<Instant>;
@@ -34,7 +34,7 @@ pub struct Agenda {
 #[derive(Default)]
 struct Entries {
     deadlines: Deadlines<usize>,
-    sources: HashMap<usize, Weak<dyn Source>>,
+    sources: HashMap<usize, Weak<dyn DueSource>>,
 }
 
 impl Agenda {
@@ -44,7 +44,7 @@ impl Agenda {
     }
 
     /// The source has something that falls due at `at`.
-    pub fn note(&self, source: Weak<dyn Source>, at: Instant) {
+    pub fn note(&self, source: Weak<dyn DueSource>, at: Instant) {
         let key = source.as_ptr().cast::<()>() as usize;
         let mut entries = self.entries.lock();
         if entries.deadlines.of(&key).is_some_and(|noted| noted <= at) {
@@ -71,7 +71,7 @@ impl Agenda {
         self.entries.lock().deadlines.next()
     }
 
-    fn take_due(&self, now: Instant, limit: usize) -> Vec<Weak<dyn Source>> {
+    fn take_due(&self, now: Instant, limit: usize) -> Vec<Weak<dyn DueSource>> {
         let mut entries = self.entries.lock();
         let due = entries.deadlines.pop_due(now, limit);
         due.iter().filter_map(|key| entries.sources.remove(key)).collect()
@@ -96,7 +96,7 @@ mod tests {
         panics: bool,
     }
 
-    impl Source for Counted {
+    impl DueSource for Counted {
         fn act(&self, now: Instant, _: usize) -> Option<Instant> {
             self.visits.fetch_add(1, Ordering::SeqCst);
             assert!(!self.panics, "injected");
@@ -105,8 +105,8 @@ mod tests {
     }
 
     impl Counted {
-        fn weak(self: &Arc<Self>) -> Weak<dyn Source> {
-            Arc::downgrade(self) as Weak<dyn Source>
+        fn weak(self: &Arc<Self>) -> Weak<dyn DueSource> {
+            Arc::downgrade(self) as Weak<dyn DueSource>
         }
 
         fn visits(&self) -> usize {

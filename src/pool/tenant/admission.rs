@@ -10,12 +10,12 @@ use crate::core::budget::Held;
 use crate::core::callers::CallerId;
 use crate::core::gate::{Asks, Entry, Refusal};
 use crate::core::wait_queue::{Handed, WaiterId};
-use crate::error::{Error, Standing};
+use crate::error::{Error, QueuePosition};
 use crate::pool::job::Job;
 use crate::pool::memory::{self, Use, SMALL};
 use crate::pool::requests::stage::Stage;
 use crate::pool::waiting_room::Full;
-use crate::threads::agenda::Source;
+use crate::threads::agenda::DueSource;
 
 /// A request in the queue, as its caller knows it.
 struct Waiter {
@@ -93,7 +93,7 @@ impl Tenant {
 
     /// The reaper is to look at its waiters then.
     fn note_deadline(self: &Arc<Self>, deadline: Instant) {
-        self.context().agenda.note(Arc::downgrade(self) as Weak<dyn Source>, deadline);
+        self.context().agenda.note(Arc::downgrade(self) as Weak<dyn DueSource>, deadline);
     }
 
     /// A waiter's caller has left.
@@ -121,7 +121,7 @@ impl Tenant {
             (gate.used(), gate.permits(), gate.waiting())
         };
         for (job, position) in expired {
-            let standing = Standing { used, limit, waiting, position };
+            let standing = QueuePosition { used, limit, waiting, position };
             let (tenant, waited) = (self.id().clone(), now.saturating_duration_since(job.since));
             job.fail(&self.account, Error::WaitTimeout { tenant, waited, standing });
         }
@@ -167,7 +167,7 @@ impl Tenant {
     }
 }
 
-impl Source for Tenant {
+impl DueSource for Tenant {
     fn act(&self, now: Instant, limit: usize) -> Option<Instant> {
         self.expire(now, limit)
     }

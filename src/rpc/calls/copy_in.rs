@@ -19,7 +19,7 @@ use crate::pool::work::task::{Executed, Flow, Task};
 use crate::proto::sql::copy_in_request::Kind;
 use crate::proto::sql::{CopyInRequest, CopyInResponse, CopyInStart};
 use crate::proto::Raw;
-use crate::rpc::calls::entry::{Call, CallEnd, Decoding, Messages};
+use crate::rpc::calls::entry::{Call, CallEnd, Decoding, RequestMessages};
 use crate::rpc::convert;
 use crate::rpc::convert::results::Ending;
 use crate::rpc::streams::intake::Intake;
@@ -80,7 +80,7 @@ impl CopyInCall {
     fn poll_end(
         &mut self,
         cx: &mut Context<'_>,
-        messages: &mut Messages<CopyInRequest>,
+        messages: &mut RequestMessages<CopyInRequest>,
     ) -> Poll<Result<Executed, CallEnd>> {
         loop {
             if let Some(running) = &mut self.running {

@@ -36,14 +36,14 @@ pub(in crate::rpc) use call_end::CallEnd;
 use call_metrics::CallMetrics;
 use decoder::Decoder;
 pub(in crate::rpc) use decoder::Decoding;
-pub(in crate::rpc) use messages::Messages;
+pub(in crate::rpc) use messages::RequestMessages;
 use time_limit::TimeLimit;
 
 /// One call: its caller, its messages, and where the answer is sent.
 pub(in crate::rpc) struct Call<Q, M> {
     sink: DuplexSink<M>,
     /// Dropping them cancels the call, so they are kept until the sink is done.
-    pub(in crate::rpc) messages: Messages<Q>,
+    pub(in crate::rpc) messages: RequestMessages<Q>,
     pub(in crate::rpc) caller: Arc<Caller>,
     /// The time limit for a message that the caller does not read.
     untaken: TimeLimit,
@@ -69,7 +69,7 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
         let decoder = Decoder { context: Arc::clone(context), caller: Arc::clone(&caller) };
         let call = Call {
             sink,
-            messages: Messages::new(requests, decoder),
+            messages: RequestMessages::new(requests, decoder),
             caller,
             untaken: TimeLimit::new(&context.tools.alarms),
             stall: context.config.limits.stall_timeout,

@@ -21,9 +21,9 @@ use crate::pool::service::Service;
 use crate::proto::sql::session_response::Kind;
 use crate::proto::sql::{SessionRequest, SessionResponse};
 use crate::proto::Raw;
-use crate::rpc::calls::entry::{Call, CallEnd, Decoding, Messages};
+use crate::rpc::calls::entry::{Call, CallEnd, Decoding, RequestMessages};
 use machine::{SessionMachine, StreamStep};
-use received::{Incoming, Received};
+use received::{Incoming, ReceivedRequest};
 
 /// Serves one Session stream.
 pub(in crate::rpc) fn serve(
@@ -39,11 +39,11 @@ pub(in crate::rpc) fn serve(
 /// The message that is being decoded, between one look and the next.
 struct Arriving {
     context: Arc<Context>,
-    decoding: Option<Decoding<Received>>,
+    decoding: Option<Decoding<ReceivedRequest>>,
 }
 
 impl Arriving {
-    fn of<'a>(&'a mut self, messages: &'a mut Messages<SessionRequest>) -> Decoded<'a> {
+    fn of<'a>(&'a mut self, messages: &'a mut RequestMessages<SessionRequest>) -> Decoded<'a> {
         Decoded { arriving: self, messages }
     }
 }
@@ -51,13 +51,16 @@ impl Arriving {
 /// The client's messages, decoded.
 struct Decoded<'a> {
     arriving: &'a mut Arriving,
-    messages: &'a mut Messages<SessionRequest>,
+    messages: &'a mut RequestMessages<SessionRequest>,
 }
 
 impl Incoming for Decoded<'_> {
-    fn poll_next(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Result<Received, CallEnd>>> {
+    fn poll_next(
+        &mut self,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<ReceivedRequest, CallEnd>>> {
         let context = Arc::clone(&self.arriving.context);
-        let decoded = move |request| Ok(Received::of(request, &context.config.limits));
+        let decoded = move |request| Ok(ReceivedRequest::of(request, &context.config.limits));
         self.messages.poll_next(cx, &mut self.arriving.decoding, decoded)
     }
 }

@@ -20,7 +20,7 @@ const PREFIX_BYTES: usize = 5;
 /// The messages of one call, in order. The first one, and the end of the stream in a call with
 /// one request, must arrive in time, because a partial message takes memory of gRPC that all
 /// clients share.
-pub(in crate::rpc) struct Messages<Q> {
+pub(in crate::rpc) struct RequestMessages<Q> {
     requests: RequestStream<Raw<Q>>,
     pub(super) decoder: Decoder,
     /// Of the request; once that has arrived, of the answer.
@@ -31,12 +31,12 @@ pub(in crate::rpc) struct Messages<Q> {
     begun: bool,
 }
 
-impl<Q: Shaped> Messages<Q> {
-    pub(super) fn new(requests: RequestStream<Raw<Q>>, decoder: Decoder) -> Messages<Q> {
+impl<Q: Shaped> RequestMessages<Q> {
+    pub(super) fn new(requests: RequestStream<Raw<Q>>, decoder: Decoder) -> RequestMessages<Q> {
         let limit = decoder.context.config.limits.request_timeout;
         let mut time_limit = TimeLimit::new(&decoder.context.tools.alarms);
         time_limit.start(limit);
-        Messages { requests, decoder, time_limit, limit, only: None, begun: false }
+        RequestMessages { requests, decoder, time_limit, limit, only: None, begun: false }
     }
 
     /// For another wait, once the request has arrived or the call has ended.

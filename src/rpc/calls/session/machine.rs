@@ -23,7 +23,7 @@ use crate::proto::sql::session_response::Kind as Reply;
 use crate::proto::sql::{SessionClosed, SessionOpened};
 use crate::rpc::calls::entry::CallEnd;
 use crate::rpc::calls::session::queue::{Queued, RequestQueue};
-use crate::rpc::calls::session::received::{Incoming, Received};
+use crate::rpc::calls::session::received::{Incoming, ReceivedRequest};
 use crate::rpc::calls::session::running::{response, RunningRequest, LOST};
 use crate::rpc::convert;
 
@@ -156,12 +156,12 @@ impl SessionMachine {
     /// # Errors
     /// If the request does not belong here, or there is no memory for it; that ends
     /// the stream.
-    fn take(&mut self, received: Received) -> Result<(), Error> {
+    fn take(&mut self, received: ReceivedRequest) -> Result<(), Error> {
         let rule = |rule: &str| Err(Error::invalid("kind", rule));
         let request = match (received, &self.phase) {
-            (Received::Execute(..), StreamPhase::Unopened) => return rule(FIRST),
-            (Received::Execute(id, request), _) => return self.enqueue(id, request),
-            (Received::Other(request), _) => request,
+            (ReceivedRequest::Execute(..), StreamPhase::Unopened) => return rule(FIRST),
+            (ReceivedRequest::Execute(id, request), _) => return self.enqueue(id, request),
+            (ReceivedRequest::Other(request), _) => request,
         };
         match (request, &self.phase) {
             (None | Some(Kind::Execute(_)), _) => {

@@ -13,24 +13,26 @@ use crate::rpc::convert;
 /// Where the client's messages come from.
 pub(super) trait Incoming {
     /// The next message; `None` after the last.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Received, CallEnd>>>;
+    fn poll_next(&mut self, cx: &mut Context<'_>)
+        -> Poll<Option<Result<ReceivedRequest, CallEnd>>>;
 }
 
 /// A received message.
-pub(super) enum Received {
+pub(super) enum ReceivedRequest {
     /// Statements, with their id.
     Execute(u64, Result<Request, Error>),
     /// Any other kind, or none.
     Other(Option<Kind>),
 }
 
-impl Received {
-    pub(super) fn of(request: SessionRequest, limits: &Limits) -> Received {
+impl ReceivedRequest {
+    pub(super) fn of(request: SessionRequest, limits: &Limits) -> ReceivedRequest {
         match request.kind {
-            Some(Kind::Execute(execute)) => {
-                Received::Execute(execute.id, convert::requests::session_execute(execute, limits))
-            }
-            other => Received::Other(other),
+            Some(Kind::Execute(execute)) => ReceivedRequest::Execute(
+                execute.id,
+                convert::requests::session_execute(execute, limits),
+            ),
+            other => ReceivedRequest::Other(other),
         }
     }
 }

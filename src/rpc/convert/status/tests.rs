@@ -9,7 +9,7 @@ use super::*;
 use crate::clock;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::{EndReason, Tombstone};
-use crate::error::{CancelCause, ConnectError, PgFault, Standing};
+use crate::error::{CancelCause, ConnectError, PgFault, QueuePosition};
 use crate::proto::error_details::ErrorInfo;
 
 #[test]
@@ -104,7 +104,7 @@ fn table() -> Vec<(Error, Code, &'static str)> {
             Error::WaitTimeout {
                 tenant: tenant.clone(),
                 waited: second,
-                standing: Standing { used: 1, limit: 1, waiting: 0, position: 1 },
+                standing: QueuePosition { used: 1, limit: 1, waiting: 0, position: 1 },
             },
             Code::RESOURCE_EXHAUSTED,
             "WAIT_TIMEOUT",

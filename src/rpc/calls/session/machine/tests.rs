@@ -12,11 +12,11 @@ use crate::proto::sql::{SessionCancel, SessionClose, SessionExecute, SessionRequ
 struct Sent(VecDeque<Option<Kind>>);
 
 impl Incoming for Sent {
-    fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Received, CallEnd>>> {
+    fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<ReceivedRequest, CallEnd>>> {
         let Some(next) = self.0.pop_front() else { return Poll::Pending };
         let received = |kind| {
             let request = SessionRequest { kind: Some(kind), ..SessionRequest::default() };
-            Ok(Received::of(request, &Limits::default()))
+            Ok(ReceivedRequest::of(request, &Limits::default()))
         };
         Poll::Ready(next.map(received))
     }
@@ -117,7 +117,7 @@ fn a_cancel_reaches_each_request_of_its_id_that_waits() {
     for id in [1, 2, 1] {
         stream.session.enqueue(id, Err(Error::Internal("a test's own"))).expect("memory");
     }
-    let request = Received::Other(cancel(1));
+    let request = ReceivedRequest::Other(cancel(1));
     stream.session.take(request).expect("a cancel is allowed");
     let queue = &stream.session.queue;
     assert!(queue.callers(1).all(|caller| caller.is_gone()));

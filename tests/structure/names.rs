@@ -1,0 +1,120 @@
+//! One name stands for one type in the whole crate.
+
+use std::collections::BTreeMap;
+
+use crate::{assert_none, is_test, sources, word, Source};
+
+/// Names that several types share, each with the reason. None may be added; one that is unique
+/// again is to be struck out.
+const SHARED: &[(&str, &str)] = &[
+    ("Account", "to be renamed"),
+    ("Answer", "to be renamed"),
+    ("Asks", "to be renamed"),
+    ("At", "to be renamed"),
+    ("Attempt", "to be renamed"),
+    ("Bell", "the client has its own, and names nothing of the service"),
+    ("Budget", "the client has its own, and names nothing of the service"),
+    ("Call", "a call of gRPC; how a repeated request joins another in the pool"),
+    ("Change", "to be renamed"),
+    ("Claim", "to be renamed"),
+    ("Config", "the client has its own, and names nothing of the service"),
+    ("Content", "to be renamed"),
+    ("Context", "the client has its own, and names nothing of the service"),
+    ("Counts", "the client has its own, and names nothing of the service"),
+    ("Delivery", "the client has its own, and names nothing of the service"),
+    ("Ended", "the client has its own, and names nothing of the service"),
+    ("Ends", "to be renamed"),
+    ("Entry", "to be renamed"),
+    ("Error", "the error of the service, and that of the public client"),
+    ("Facts", "to be renamed"),
+    ("Fault", "the client has its own, and names nothing of the service"),
+    ("Faults", "the client has its own, and names nothing of the service"),
+    ("Figures", "to be renamed"),
+    ("Flags", "to be renamed"),
+    ("Found", "to be renamed"),
+    ("Held", "to be renamed"),
+    ("Identity", "the client has its own, and names nothing of the service"),
+    ("Job", "to be renamed"),
+    ("Kept", "to be renamed"),
+    ("Key", "the client has its own, and names nothing of the service"),
+    ("Known", "to be renamed"),
+    ("Layer", "the client has its own, and names nothing of the service"),
+    ("Lent", "the client has its own, and names nothing of the service"),
+    ("Level", "to be renamed"),
+    ("Limits", "to be renamed"),
+    ("Line", "to be renamed"),
+    ("Lines", "the client has its own, and names nothing of the service"),
+    ("Loan", "the client has its own, and names nothing of the service"),
+    ("Logins", "to be renamed"),
+    ("Meter", "the client has its own, and names nothing of the service"),
+    ("Name", "to be renamed"),
+    ("NoAnswer", "to be renamed"),
+    ("Numbers", "to be renamed"),
+    ("Operation", "to be renamed"),
+    ("Origin", "to be renamed"),
+    ("Outcome", "to be renamed"),
+    ("Phase", "to be renamed"),
+    ("Place", "to be renamed"),
+    ("PoolConfig", "public settings of the service, and of the public client"),
+    ("Question", "to be renamed"),
+    ("Record", "to be renamed"),
+    ("Refusal", "to be renamed"),
+    ("Reply", "to be renamed"),
+    ("Running", "to be renamed"),
+    ("Seat", "to be renamed"),
+    ("Seen", "the client has its own, and names nothing of the service"),
+    ("Series", "the client has its own, and names nothing of the service"),
+    ("Server", "the public server; a database server in the core"),
+    ("Servers", "to be renamed"),
+    ("Session", "the stream in the public client; a backend with its permit in the pool"),
+    ("Settings", "to be renamed"),
+    ("Share", "to be renamed"),
+    ("Shared", "to be renamed"),
+    ("Slot", "the client has its own, and names nothing of the service"),
+    ("Start", "to be renamed"),
+    ("State", "to be renamed"),
+    ("Step", "to be renamed"),
+    ("Table", "to be renamed"),
+    ("Taken", "to be renamed"),
+    ("Target", "to be renamed"),
+    ("Ticket", "to be renamed"),
+    ("Tls", "public settings of the service, and of the public client"),
+    ("Value", "a value of SQL; of a setting; of a header"),
+    ("View", "to be renamed"),
+    ("Waiter", "to be renamed"),
+    ("Wants", "the client has its own, and names nothing of the service"),
+];
+
+/// The types that a file defines outside its tests. Associated types stand in an `impl` or a
+/// trait, so they are indented.
+fn types(source: &Source) -> impl Iterator<Item = String> + '_ {
+    source.outside_tests().into_iter().filter_map(|(_, line)| {
+        let item = match line.strip_prefix("pub") {
+            Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
+            Some(rest) => rest.trim_start(),
+            None => line,
+        };
+        let kinds = ["struct ", "enum ", "trait ", "type ", "union "];
+        let rest = kinds.iter().find_map(|kind| item.strip_prefix(kind))?;
+        Some(word(rest).to_owned())
+    })
+}
+
+#[test]
+fn no_two_types_have_the_same_name() {
+    let mut places = BTreeMap::<String, Vec<String>>::new();
+    for source in sources().iter().filter(|source| !is_test(&source.name)) {
+        for name in types(source) {
+            places.entry(name).or_default().push(source.name.clone());
+        }
+    }
+    assert!(places.len() > 300, "{places:?}");
+    let is_shared = |name: &str| SHARED.iter().any(|(shared, _)| *shared == name);
+    let mut found = Vec::new();
+    for (name, files) in places.iter().filter(|(_, files)| files.len() > 1) {
+        if !is_shared(name) {
+            found.push(format!("{name} is defined in {}", files.join(", ")));
+        }
+    }
+    assert_none(&found);
+}
