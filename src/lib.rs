@@ -53,7 +53,8 @@
 //!
 //! # Invariants
 //!
-//! - Open backends of a tenant never exceed its permits.
+//! - Open backends of a tenant never exceed its permits, in all of its pools: one that is
+//!   replaced behind its gate (`pool::backends`) drains while the next is in use.
 //! - A permit is held from before the connect until the backend is at rest or
 //!   closed; `Permit` gives itself back when dropped.
 //! - Locks: the registry's map, a tenant's gate, the lease table: never two at

@@ -130,7 +130,6 @@ impl<T> Gate<T> {
     /// New permits are granted at once, in the order of arrival. Permits that are in use stay so:
     /// with fewer, none is granted until enough of them are finished. Items that wait stay in the
     /// queue; a new one may wait only when the queue is shorter than `max_waiters` again.
-    #[cfg_attr(not(test), expect(dead_code, reason = "its caller, Tenant::resize, comes next"))]
     pub fn resize(&mut self, permits: usize, max_waiters: usize, now: Instant) -> Handed<T> {
         self.queue.resize(permits, max_waiters);
         self.let_in(now)

@@ -45,6 +45,7 @@ pub(super) const CLOSES: &[&str] = &[
     "pool_closed",
     "password_changed",
     "replaced",
+    "resized",
     "probe",
     "health_check",
     "gave_way",

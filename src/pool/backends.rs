@@ -35,11 +35,14 @@ use crate::pool::acquainted::Acquainted;
 use crate::pool::context::Context;
 use crate::pool::identity::Identity;
 use crate::pool::opener::{Attempt, Opener, Turned};
-use crate::pool::store::Store;
+use crate::pool::store::{Store, Taken};
 use crate::threads::alarms::Alarm;
 
 pub(super) use open::Taking;
 pub(super) use record::{Record, SOON};
+
+/// Why backends are closed that are more than may be open by now.
+const RESIZED: &str = "resized";
 
 /// What the backends of a tenant are opened with, until they are replaced.
 pub struct Backends {
@@ -163,12 +166,30 @@ impl Backends {
         // The first reason stands.
         let _ = self.retired.set(reason);
         while let Some(taken) = self.store.take() {
-            let (backends, counted) = (Arc::clone(self), self.context().outstanding.count());
-            self.context().tools.workers.run(move || {
-                backends.close(taken, reason);
-                drop(counted);
-            });
+            self.close_later(taken, reason);
         }
+    }
+
+    /// Closes on workers what rests beyond the number that may be open. Does not block.
+    pub(super) fn close_surplus(self: &Arc<Self>) {
+        for _ in 0..self.account.open.surplus() {
+            let Some(taken) = self.store.take() else { return };
+            self.close_later(taken, RESIZED);
+        }
+    }
+
+    fn close_later(self: &Arc<Self>, taken: Taken, reason: &'static str) {
+        let (backends, counted) = (Arc::clone(self), self.context().outstanding.count());
+        self.context().tools.workers.run(move || {
+            backends.close(taken, reason);
+            drop(counted);
+        });
+    }
+
+    /// Backends of the same DSN with other settings. None is open yet.
+    pub(super) fn with(&self, settings: PoolConfig) -> Arc<Backends> {
+        let (origin, opener) = (Arc::clone(&self.origin), Arc::clone(&self.opener));
+        Backends::new(&self.account, settings, origin, opener)
     }
 
     /// A round trip of our own, with a time limit after which it is broken off.

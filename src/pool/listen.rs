@@ -179,6 +179,16 @@ impl Hub {
         Some(Removed { member, asked })
     }
 
+    /// The backends have been replaced: the session that listens is to be one of the new.
+    pub(super) fn replaced(&self) {
+        let watch = match &self.state.lock().phase {
+            Phase::Running(watch) => Some(Arc::clone(watch)),
+            Phase::None | Phase::Asked(_) | Phase::Pausing { .. } => None,
+        };
+        // It looks at every nudge.
+        watch.into_iter().for_each(|watch| watch.nudge());
+    }
+
     /// A listener goes because of this.
     fn fail(&self, id: ListenerId, error: Error) {
         if let Some(removed) = self.remove(id) {

@@ -18,7 +18,10 @@ struct Shared {
 
 struct Numbers {
     open: usize,
+    /// How many may be.
     limit: usize,
+    /// More than that, while so many permits are still in use.
+    in_use: usize,
 }
 
 /// Counts one backend as open, from before the connect until it is closed.
@@ -27,7 +30,7 @@ pub struct OpenCount(Arc<Shared>);
 impl OpenBackends {
     /// None is open; `limit` may be.
     pub fn new(limit: usize) -> OpenBackends {
-        let numbers = Leaf::new(Numbers { open: 0, limit });
+        let numbers = Leaf::new(Numbers { open: 0, limit, in_use: 0 });
         OpenBackends(Arc::new(Shared { numbers, closed: Condvar::new() }))
     }
 
@@ -39,22 +42,43 @@ impl OpenBackends {
     /// Counts one more, if fewer than the limit and than `below` are open.
     pub fn reserve(&self, below: usize) -> Option<OpenCount> {
         let mut numbers = self.0.numbers.lock();
-        let room = numbers.open < numbers.limit.min(below);
+        let room = numbers.open < numbers.most().min(below);
         numbers.open += usize::from(room);
         drop(numbers);
         room.then(|| OpenCount(Arc::clone(&self.0)))
     }
 
+    /// Sets how many may be open: `limit`, or `in_use` permits while those are more. What is
+    /// open stays so.
+    pub fn set_limit(&self, limit: usize, in_use: usize) {
+        let mut numbers = self.0.numbers.lock();
+        (numbers.limit, numbers.in_use) = (limit, in_use);
+        drop(numbers);
+        self.0.closed.notify_all();
+    }
+
+    /// How many more are open than may be in the end.
+    pub fn surplus(&self) -> usize {
+        let numbers = self.0.numbers.lock();
+        numbers.open.saturating_sub(numbers.limit)
+    }
+
     /// Waits until one more may be opened, or until then.
     pub fn wait_for_room(&self, until: Instant) {
         let mut numbers = self.0.numbers.lock();
-        while numbers.open >= numbers.limit {
+        while numbers.open >= numbers.most() {
             let left = until.saturating_duration_since(clock::now());
             if left.is_zero() {
                 return;
             }
             numbers = numbers.wait(&self.0.closed, left);
         }
+    }
+}
+
+impl Numbers {
+    fn most(&self) -> usize {
+        self.limit.max(self.in_use)
     }
 }
 
@@ -87,7 +111,14 @@ mod tests {
             waits.join()
         });
         assert!(waits.expect("no panic"));
+        open.set_limit(1, 2);
+        let third = open.reserve(usize::MAX).expect("as many permits are in use");
+        assert_eq!(open.surplus(), 1);
+        open.set_limit(1, 1);
         drop(second);
+        assert!(open.reserve(usize::MAX).is_none());
+        drop(third);
+        assert_eq!(open.surplus(), 0);
         assert_eq!(open.now(), 0);
     }
 }

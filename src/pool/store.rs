@@ -178,6 +178,11 @@ impl Store {
         found
     }
 
+    /// How many it can hold, those in use included.
+    pub fn capacity(&self) -> usize {
+        self.pool.max_size() as usize
+    }
+
     /// Backends at rest.
     pub fn idle(&self) -> usize {
         self.pool.state().idle_connections as usize

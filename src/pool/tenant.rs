@@ -8,6 +8,7 @@ mod delivery;
 mod naps;
 mod neighbour;
 mod probe;
+mod swap;
 mod turn;
 mod upkeep;
 
@@ -192,7 +193,8 @@ impl Tenant {
 
     /// Acts on what an attempt to open a backend has changed.
     fn heed(&self, backends: &Backends, turned: Turned) {
-        if turned == Turned::No {
+        // Of those that have been replaced nothing holds any more.
+        if turned == Turned::No || backends.is_retired() {
             return;
         }
         backends.tell_breaker(turned);

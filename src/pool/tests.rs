@@ -13,4 +13,5 @@ mod schedules;
 mod serving;
 mod sharing;
 mod starved;
+mod swapping;
 mod world;

@@ -97,6 +97,11 @@ impl Backends {
     /// The tenant is served from now on. Its first connection was the first check.
     pub(in crate::pool) fn begin_checks(&self, now: Instant) {
         self.checked(Ok(()));
+        self.begin_rounds(now);
+    }
+
+    /// The first round of checks is due an interval from now.
+    pub(in crate::pool) fn begin_rounds(&self, now: Instant) {
         self.record.lock().next = Some(now + self.settings.health_interval);
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::Backends;
+use super::{Backends, RESIZED};
 use crate::clock;
 use crate::config::Reset;
 use crate::pool::figures::During;
@@ -46,6 +46,8 @@ impl Backends {
         let mut in_doubt = false;
         if let Some(reason) = self.retired.get() {
             self.close(taken, reason);
+        } else if self.account.open.surplus() > 0 {
+            self.close(taken, RESIZED);
         } else if started >= taken.retire_at {
             self.close(taken, "max_lifetime");
         } else if taken.seat.is_some_and(|seat| self.context().servers.yields(seat)) {

@@ -23,6 +23,17 @@ enum Next {
     Change(Change),
 }
 
+/// Why a session listens no longer.
+#[derive(PartialEq, Eq)]
+enum Ended {
+    /// Nobody listens any more.
+    Over,
+    /// It is lost.
+    Lost,
+    /// Its backend is to make way for one of those that have taken its place.
+    Replaced,
+}
+
 /// The listening worker and its session. However it leaves without an end, as in a
 /// panic, the session is lost.
 struct Post {
@@ -55,14 +66,17 @@ impl Hub {
         // Whoever asked may still wait, if this is the session of an earlier one.
         asked.leave();
         let mut post = Post { hub: Arc::clone(self), session: Some(session) };
-        let ended = post.session.as_mut().is_some_and(|session| self.attend(session));
-        if let Some(session) = post.session.take_if(|_| ended) {
+        let ended = post.session.as_mut().map(|session| self.attend(session));
+        let Some(session) = post.session.take_if(|_| ended != Some(Ended::Lost)) else { return };
+        if ended == Some(Ended::Replaced) {
+            self.note_gap();
             session.reset();
+            return self.ask_for_session();
         }
+        session.reset();
     }
 
-    /// True: nobody listens any more. False: the session is lost.
-    fn attend(&self, session: &mut Session) -> bool {
+    fn attend(&self, session: &mut Session) -> Ended {
         // Whoever comes or goes leaves a nudge.
         let mut nudged = true;
         let stall = self.account.context().config.limits.stall_timeout;
@@ -71,8 +85,9 @@ impl Hub {
         loop {
             if nudged {
                 match self.next_change() {
-                    Next::End => return true,
-                    Next::Change(change) if !self.change(session, &change) => return false,
+                    Next::End => return Ended::Over,
+                    Next::Change(_) if session.backends.is_retired() => return Ended::Replaced,
+                    Next::Change(change) if !self.change(session, &change) => return Ended::Lost,
                     Next::Change(_) => {}
                 }
             }
@@ -91,24 +106,18 @@ impl Hub {
                 Ok(Heard::Nothing) => {
                     let backend = &mut *session.taken.backend;
                     if !session.backends.bounded(backend, |backend| backend.check()) {
-                        return false;
+                        return Ended::Lost;
                     }
                     false
                 }
-                Err(_) => return false,
+                Err(_) => return Ended::Lost,
             };
         }
     }
 
     /// Another session is asked for after a pause, if anybody is left.
     fn lose_listener(self: &Arc<Self>, session: Session) {
-        let mut state = self.state.lock();
-        state.channels.lost();
-        let before = std::mem::take(&mut state.phase);
-        state.lost_at.get_or_insert(clock::now());
-        let listeners = state.channels.listeners();
-        drop(state);
-        drop(before);
+        let listeners = self.note_gap();
         let pid = session.taken.backend.pid();
         if let Some(repeated) = logging::admits_state("listener_lost", self.account.id(), "") {
             log::warn!(
@@ -118,6 +127,18 @@ impl Hub {
         }
         session.discard("lost");
         self.ask_again();
+    }
+
+    /// Nobody hears anything until there is another session. Returns how many listen.
+    fn note_gap(&self) -> usize {
+        let mut state = self.state.lock();
+        state.channels.lost();
+        let before = std::mem::take(&mut state.phase);
+        state.lost_at.get_or_insert(clock::now());
+        let listeners = state.channels.listeners();
+        drop(state);
+        drop(before);
+        listeners
     }
 
     fn next_change(&self) -> Next {

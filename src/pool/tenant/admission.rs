@@ -131,7 +131,11 @@ impl Tenant {
     pub(super) fn finish(self: &Arc<Self>, caller: Option<&CallerId>, upkeep: bool) {
         let now = clock::now();
         let mut gate = self.gate();
+        let too_many = gate.used() > gate.permits();
         let handed = gate.finish(caller, now);
+        if too_many {
+            self.account.open.set_limit(gate.permits(), gate.used());
+        }
         if upkeep {
             self.account.numbers.upkeep.fetch_sub(1, Ordering::Relaxed);
         }

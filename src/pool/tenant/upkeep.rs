@@ -61,7 +61,8 @@ impl Upkeep {
     fn maintain(&self, now: Instant) -> Option<Instant> {
         let (tenant, backends) = (&self.tenant, &self.backends);
         let probe = self.probe(now);
-        let lacks = tenant.account.open.now() < backends.settings.min_connections;
+        let least = backends.settings.min_connections.min(tenant.gate().permits());
+        let lacks = tenant.account.open.now() < least;
         let later = backends.warmth.lock().next(now).filter(|_| lacks);
         let short = lacks && later.is_none();
         let old = backends.store.any_idle(|slot| backends.is_old(slot, now));

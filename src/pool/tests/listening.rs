@@ -209,3 +209,19 @@ fn thousands_come_and_go_and_nothing_is_left_of_them() {
     assert!(world.census.most() <= 2);
     assert!(world.context.tools.alarms.next().is_none(), "an alarm is left");
 }
+
+#[test]
+fn listeners_go_on_with_another_backend_when_theirs_is_replaced() {
+    let world = world(2, good());
+    let (to, from) = unbounded();
+    let channels = BTreeSet::from(["c".to_owned()]);
+    let listening =
+        world.tenant.hub().listen(channels, Arc::new(Letters(to)), WAIT).expect("taken up");
+    assert_eq!(from.recv_timeout(WAIT), Ok("started"));
+    let backends = world.tenant.backends();
+    world.tenant.swap(&backends.with(backends.settings.clone()));
+    assert_eq!(from.recv_timeout(WAIT), Ok("gap"));
+    wait_for(|| world.census.alive() == 1);
+    drop(listening);
+    world.settled();
+}

@@ -25,6 +25,8 @@ const STEPS: u32 = 120;
 struct Scene {
     world: World,
     leases: Arc<Leases>,
+    /// Of the tenant at its birth; it is never resized to more.
+    settings: PoolConfig,
     /// The leases that somebody has heard of. Anybody may use them.
     heard: Leaf<Vec<ConnectionId>>,
     counts: Arc<Counts>,
@@ -69,8 +71,14 @@ impl Scene {
         };
         let mut config = Config::default();
         config.limits.waiters_per_tenant = random.below(8) as usize;
-        let world = World::new(config, settings, moody(seed));
-        Scene { leases: world.leases(), world, heard: Leaf::default(), counts: Arc::default() }
+        let world = World::new(config, settings.clone(), moody(seed));
+        Scene {
+            leases: world.leases(),
+            settings,
+            world,
+            heard: Leaf::default(),
+            counts: Arc::default(),
+        }
     }
 }
 
@@ -114,7 +122,8 @@ fn run(seed: u64) -> Outcome {
     scene.world.upkeep_done();
 
     let (census, figures) = (&scene.world.census, scene.world.tenant.figures());
-    assert!(census.most() <= figures.max, "{} lived at once", census.most());
+    let most = scene.settings.max_connections;
+    assert!(census.most() <= most, "{} lived at once", census.most());
     assert_eq!((figures.waiting, scene.leases.count()), (0, 0));
     assert_eq!((figures.open, figures.idle), (census.alive(), census.alive()));
     // A pool that was closed on the way has none left by itself.

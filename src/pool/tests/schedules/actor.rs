@@ -81,6 +81,11 @@ impl<'a> Actor<'a> {
                 let alarms = &self.scene.world.context.tools.alarms;
                 alarms.run_due(self.later(90), 1);
             }
+            392 => tenant.swap(&tenant.backends().with(self.scene.settings.clone())),
+            393..=394 => {
+                let permits = 1 + self.random.below(self.scene.settings.max_connections as u64);
+                tenant.resize(permits as usize, self.random.below(8) as usize);
+            }
             395 if self.random.below(4) == 0 => leases.end_all(EndReason::TenantRemoved),
             396 if self.random.below(8) == 0 => tenant.drain(),
             397 if self.random.below(8) == 0 => tenant.close_all(),

@@ -1,0 +1,215 @@
+//! Backends that are replaced behind their gate, and gates that get other numbers of permits.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use crossbeam_channel::unbounded;
+
+use super::fakes::{good, Call, Fate};
+use super::world::{got, wait_for, world_of, World};
+use crate::backend::session::Statement;
+use crate::core::testing::Xorshift;
+use crate::pool::caller::Caller;
+use crate::pool::job::Job;
+use crate::pool::session::Session;
+use crate::pool::work::kept::{Kept, Limits};
+
+const CLIENTS: usize = 16;
+const SWAPS: usize = 50;
+const WAITERS: usize = 1000;
+
+/// Puts fresh backends in the place of those that are there.
+fn swap(world: &World) {
+    let backends = world.tenant.backends();
+    world.tenant.swap(&backends.with(backends.settings.clone()));
+}
+
+/// Gets a session, uses it and gives it back.
+fn use_one(world: &World) {
+    let mut session = world.session();
+    let limits = Limits { max_bytes: 1, max_rows: None };
+    let mut kept = Kept::new(limits, &|| (), &|| true);
+    let statement = Statement { sql: "select 1".to_owned(), parameters: Vec::new() };
+    assert!(session.taken.backend.run(&statement, &mut kept).is_ok());
+    session.settle();
+}
+
+/// What holds when all is quiet: no permit is out, and what is open rests.
+#[track_caller]
+fn adds_up(world: &World) {
+    world.settled();
+    let figures = world.tenant.figures();
+    let alive = world.census.alive();
+    assert_eq!((figures.open, figures.idle, figures.waiting), (alive, alive, 0));
+}
+
+/// Has clients use the tenant all the while that something is done to it.
+fn under_load(world: &World, during: impl FnOnce()) {
+    let (done, used) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                while !done.load(Ordering::SeqCst) {
+                    use_one(world);
+                    used.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        wait_for(|| used.load(Ordering::SeqCst) > CLIENTS);
+        during();
+        done.store(true, Ordering::SeqCst);
+    });
+}
+
+#[test]
+fn no_request_fails_while_the_backends_are_replaced_again_and_again() {
+    let world = world_of(0, 4, good());
+    let served = || world.tenant.figures().acquired;
+    under_load(&world, || {
+        for _ in 0..SWAPS {
+            let before = served();
+            swap(&world);
+            wait_for(|| served() > before);
+        }
+    });
+    adds_up(&world);
+    assert!(world.census.most() <= 4, "{} lived at once", world.census.most());
+    assert!(world.census.opened() >= SWAPS, "each time they were opened anew");
+}
+
+#[test]
+fn what_is_leased_goes_on_to_its_end_and_who_comes_gets_one_of_the_new() {
+    let world = world_of(0, 3, good());
+    let (held, idle) = (world.session(), world.session());
+    let (old, gone) = (held.taken.backend.pid(), idle.taken.backend.pid());
+    idle.settle();
+    wait_for(|| world.tenant.figures().idle == 1);
+    swap(&world);
+    wait_for(|| world.census.alive() == 1);
+    assert!(!held.taken.backend.watch().is_aborted());
+    let fresh = world.session();
+    let new = fresh.taken.backend.pid();
+    assert!(new != old && new != gone);
+    let figures = world.tenant.figures();
+    assert_eq!((figures.used, figures.open, figures.max), (2, 2, 3));
+    held.settle();
+    wait_for(|| world.census.alive() == 1);
+    fresh.settle();
+    adds_up(&world);
+    assert_eq!(world.session().taken.backend.pid(), new);
+}
+
+#[test]
+fn who_waits_is_served_in_the_order_of_arrival_whatever_is_replaced() {
+    let world = world_of(0, 1, good());
+    let held = world.session();
+    let (to, from) = unbounded();
+    for n in 0..20 {
+        let to = to.clone();
+        let job = Job::new(&Caller::nobody(), move |session| {
+            let _ = to.send((n, session));
+        });
+        assert!(world.tenant.admit(job, super::world::WAIT).is_ok());
+        if n % 4 == 0 {
+            swap(&world);
+        }
+    }
+    held.settle();
+    for expected in 0..20 {
+        let (n, session) = from.recv_timeout(super::world::WAIT).expect("served");
+        assert_eq!(n, expected);
+        if n % 3 == 0 {
+            swap(&world);
+        }
+        session.expect("a session").settle();
+    }
+    adds_up(&world);
+    assert_eq!(world.census.most(), 1);
+}
+
+#[test]
+fn who_is_having_one_opened_of_the_old_gets_one_of_the_new() {
+    let (begins, begun) = unbounded();
+    let (go, held) = crossbeam_channel::bounded::<()>(0);
+    let first = AtomicBool::new(true);
+    let script = move |call| {
+        if call == Call::Connect && first.swap(false, Ordering::SeqCst) {
+            let _ = begins.send(());
+            let _ = held.recv_timeout(super::world::WAIT);
+            return Fate::Refused;
+        }
+        Fate::Good
+    };
+    let world = world_of(0, 1, Arc::new(script));
+    let (to, from) = unbounded();
+    world.ask(&to);
+    begun.recv_timeout(super::world::WAIT).expect("it is being opened");
+    swap(&world);
+    drop(go);
+    got(&from).expect("the old ones' failure says nothing of the new").settle();
+    adds_up(&world);
+}
+
+#[test]
+fn what_is_swapped_in_at_a_tenant_that_closes_is_closed_too() {
+    let world = world_of(0, 2, good());
+    world.session().settle();
+    world.settled();
+    world.tenant.close_all();
+    swap(&world);
+    wait_for(|| world.census.alive() == 0);
+    assert!(world.tenant.backends().is_retired());
+}
+
+#[test]
+fn a_gate_is_resized_in_both_directions_under_load() {
+    let world = world_of(0, 2, good());
+    let mut random = Xorshift::new(7);
+    let served = || world.tenant.figures().acquired;
+    under_load(&world, || {
+        for _ in 0..SWAPS {
+            let before = served();
+            world.tenant.resize(1 + random.below(8) as usize, WAITERS);
+            wait_for(|| served() > before);
+        }
+        world.tenant.resize(3, WAITERS);
+    });
+    adds_up(&world);
+    assert!(world.census.most() <= 8, "{} lived at once", world.census.most());
+    // The rest goes with what was too much.
+    wait_for(|| world.census.alive() <= 3);
+}
+
+#[test]
+fn more_permits_are_handed_out_at_once_and_with_fewer_what_rests_beyond_them_is_closed() {
+    let world = world_of(0, 1, good());
+    let first = world.session();
+    let (to, from) = unbounded();
+    (0..3).for_each(|_| world.ask(&to));
+    assert_eq!(world.tenant.figures().waiting, 3);
+    world.tenant.resize(4, WAITERS);
+    let others: Vec<Session> = (0..3).map(|_| got(&from).expect("a session")).collect();
+    assert_eq!((world.tenant.figures().used, world.census.alive()), (4, 4));
+    others.into_iter().for_each(Session::settle);
+    wait_for(|| world.tenant.figures().idle == 3);
+    world.tenant.resize(1, WAITERS);
+    wait_for(|| world.census.alive() == 1);
+    world.ask(&to);
+    assert_eq!(world.tenant.figures().waiting, 1, "the one permit is in use");
+    first.settle();
+    got(&from).expect("a session").settle();
+    adds_up(&world);
+    assert_eq!(world.census.alive(), 1);
+}
+
+#[test]
+fn a_pool_that_is_too_small_for_its_permits_is_replaced() {
+    let world = world_of(0, 1, good());
+    let capacity = world.tenant.backends().store.capacity();
+    let most = capacity + 5;
+    world.tenant.resize(most, WAITERS);
+    let sessions: Vec<Session> = (0..most).map(|_| world.session()).collect();
+    assert_eq!(world.census.alive(), most);
+    sessions.into_iter().for_each(Session::settle);
+    adds_up(&world);
+}
