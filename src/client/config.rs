@@ -25,10 +25,72 @@ pub use check::Checked;
 pub use many::Config;
 pub use policy::{Hedge, MethodPolicy, Methods};
 pub use security::{Credentials, Tls, TlsMode};
+pub use sources::SettingInfo;
 
 /// How a service is reached. Made by [`new`](Self::new), a preset or
 /// [`from_env`](Self::from_env); every field may be changed after that. [`check`](Self::check)
 /// tells all that is wrong with it.
+///
+/// A service in production with ten connections and a shorter wait, one on this machine, and one
+/// of a test:
+/// ```
+/// use std::time::Duration;
+///
+/// use connection_pool_manager::client::ServiceConfig;
+///
+/// let mut production = ServiceConfig::production("users.example.com");
+/// production.pool.size = 10;
+/// production.pool.checkout_timeout = Duration::from_secs(10);
+/// assert!(production.check().is_ok());
+///
+/// let mut local = ServiceConfig::local();
+/// local.pool.size = 2;
+/// assert!(local.check().is_ok());
+///
+/// let test = ServiceConfig::test("localhost", 8085); // Without pings and checks.
+/// assert!(test.check().is_ok());
+/// ```
+///
+/// Every number of a connection, of repeats and of the breaker, and what may be switched off:
+/// ```
+/// use std::time::Duration;
+///
+/// use connection_pool_manager::client::{BreakerConfig, RetryConfig, ServiceConfig};
+///
+/// let mut config = ServiceConfig::new("localhost", 50051);
+/// config.connection.max_message_bytes = 4 << 20;
+/// config.connection.keepalive_time = Some(Duration::from_secs(30));
+/// config.connection.keepalive_timeout = Duration::from_secs(5);
+/// config.connection.keepalive_permit_without_calls = true;
+/// config.connection.max_reconnect_delay = Duration::from_secs(3);
+/// config.connection.connect_timeout = Duration::from_secs(10);
+/// config.enable_logging = true;
+/// config.enable_metrics = true;
+/// config.retry = Some(RetryConfig {
+///     max_attempts: 5,
+///     initial_backoff: Duration::from_millis(200),
+///     ..RetryConfig::default()
+/// });
+/// config.breaker = Some(BreakerConfig {
+///     failures: 10,
+///     timeout: Duration::from_secs(60),
+///     ..BreakerConfig::default()
+/// });
+/// assert!(config.check().is_ok());
+/// ```
+///
+/// TLS with a private authority, the name of the certificate, and the client's own:
+/// ```
+/// use connection_pool_manager::client::{ServiceConfig, TlsMode};
+///
+/// let mut config = ServiceConfig::new("10.0.0.7", 8443);
+/// config.tls.mode = TlsMode::On;
+/// config.tls.ca_file = Some("/etc/ssl/ca.pem".into());
+/// config.tls.server_name = Some("users.example.com".into());
+/// config.tls.cert_file = Some("/etc/ssl/client.pem".into());
+/// config.tls.key_file = Some("/etc/ssl/client-key.pem".into());
+/// assert!(config.check().is_ok());
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceConfig {
     /// `host:port`, `[v6]:port`, `unix:/path`, or these behind `http://` or `https://`. The
@@ -67,23 +129,6 @@ pub struct ServiceConfig {
     /// Any word for the kind of service, shown in its status. Default none.
     pub kind: String,
     sources: sources::Sources,
-}
-
-/// A setting as it may be shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettingInfo {
-    /// Its name in a file, with its tables: `pool.size`.
-    pub name: &'static str,
-    /// The end of its variable's name, after `GRPC_` or `GRPC_SERVICE_`; empty: it has none.
-    pub variable: &'static str,
-    /// What kind of value it has: `time` is with a unit, sizes are in bytes.
-    pub kind: &'static str,
-    /// Its value, as a file would have it, without quotes around times.
-    pub value: String,
-    /// Its default.
-    pub default: String,
-    /// `default`, `profile NAME`, `FILE:LINE`, a variable, or `code`.
-    pub source: String,
 }
 
 /// How messages are compressed.

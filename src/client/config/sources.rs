@@ -3,8 +3,25 @@
 use std::collections::BTreeMap;
 
 use super::keys::KEYS;
-use super::{ServiceConfig, SettingInfo};
+use super::ServiceConfig;
 use crate::settings::Origin;
+
+/// A setting as it may be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingInfo {
+    /// Its name in a file, with its tables: `pool.size`.
+    pub name: &'static str,
+    /// The end of its variable's name, after `GRPC_` or `GRPC_SERVICE_`; empty: it has none.
+    pub variable: &'static str,
+    /// What kind of value it has: `time` is with a unit, sizes are in bytes.
+    pub kind: &'static str,
+    /// Its value, as a file would have it, without quotes around times.
+    pub value: String,
+    /// Its default.
+    pub default: String,
+    /// `default`, `profile NAME`, `FILE:LINE`, a variable, or `code`.
+    pub source: String,
+}
 
 /// Where each setting came from, and what it was when it came. One that is something else by now
 /// was changed by the program.
