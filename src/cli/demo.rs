@@ -11,6 +11,7 @@ use grpcio::EnvBuilder;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::cli::flags::Flags as ServeFlags;
+use crate::cli::process::guard_memory;
 use crate::cli::serve::announce;
 use crate::cli::signals::signals;
 use crate::cli::{Outcome, DEV_NAMES};
@@ -38,7 +39,8 @@ type Trust = (PathBuf, Vec<u8>);
 
 /// Starts everything, shows the walk, and serves until a signal.
 pub(super) fn run(flags: &Flags) -> Outcome {
-    flags.serve.guard_memory();
+    let mut config = flags.serve.load()?.config;
+    guard_memory(config.core_dumps);
     // SIGHUP too, so that closing the terminal leaves no PostgreSQL behind.
     let signals = signals(&[SIGHUP, SIGINT, SIGTERM])?;
     println!("Starting an ephemeral PostgreSQL …");
@@ -48,13 +50,12 @@ pub(super) fn run(flags: &Flags) -> Outcome {
     }
     println!("  port {}, two tenants with a database and a role each", postgres.port());
 
-    let mut config = flags.serve.config();
     // The demo's passwords are public.
     config.listen = "127.0.0.1".to_owned();
     config.http.set_ip(Ipv4Addr::LOCALHOST.into());
     let trust = certificate(&mut config.tls)?;
     let server = Server::start(config)?;
-    announce(&server, "127.0.0.1", &flags.serve);
+    announce(&server, "127.0.0.1", trust.is_some());
 
     let environment = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("demo-client").build());
     let address = format!("localhost:{}", server.grpc_port());

@@ -3,22 +3,23 @@
 
 use std::env;
 
-use clap::Command;
-
+use crate::config::keys::{self, SettingKey};
+use crate::config::raw::{CONFIG_VARIABLE, PROFILE_VARIABLE};
 use crate::core::quoted::Quoted;
 use crate::settings::nearest;
 
 /// The prefix of the service's variables.
 const PREFIX: &str = "CPM_";
-/// Variables without a flag: the directory of PostgreSQL's programs, for `demo`.
-const OTHERS: [&str; 1] = ["CPM_PG_BIN"];
+/// Variables that are no settings: which settings to use, and the directory of PostgreSQL's
+/// programs, for `demo`.
+const OTHERS: [&str; 3] = [CONFIG_VARIABLE, PROFILE_VARIABLE, "CPM_PG_BIN"];
 /// How many are named; of the others only the number is logged.
 const NAMED: usize = 20;
 
 /// Warns of each variable that has the prefix but is unknown, with the known name most like it.
 /// Values are not read.
-pub(super) fn warn_of_unknown(command: &Command) {
-    let known = known(command);
+pub(super) fn warn_of_unknown() {
+    let known = known();
     let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let mut unknown: Vec<String> =
         names.filter(|name| name.starts_with(PREFIX) && !known.contains(name)).collect();
@@ -34,22 +35,17 @@ pub(super) fn warn_of_unknown(command: &Command) {
     }
 }
 
-fn known(command: &Command) -> Vec<String> {
-    let commands = std::iter::once(command).chain(command.get_subcommands());
-    let variables = commands.flat_map(Command::get_arguments).filter_map(clap::Arg::get_env);
-    let variables = variables.map(|name| name.to_string_lossy().into_owned());
-    variables.chain(OTHERS.map(str::to_owned)).collect()
+fn known() -> Vec<String> {
+    keys::keys().map(SettingKey::variable).chain(OTHERS.map(str::to_owned)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Cli;
-    use clap::CommandFactory;
 
     #[test]
     fn the_nearest_variable_is_found_and_a_far_one_is_not() {
-        let known = known(&Cli::command());
+        let known = known();
         assert!(known.len() > 30, "{known:?}");
         for (typed, meant) in [
             ("CPM_PROT", Some("CPM_PORT")),

@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand.
 
+mod check_config;
 mod demo;
 mod dev_certs;
 mod environment;
@@ -16,10 +17,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::core::quoted::Quoted;
 use crate::server::StartError;
+use crate::settings::Faults;
 
 /// Leases real PostgreSQL connections to many tenants over gRPC.
 #[derive(Parser)]
@@ -36,6 +38,8 @@ struct Cli {
 enum Command {
     /// Serve (the default).
     Serve(flags::Flags),
+    /// Print the settings that would be in force, and where each came from.
+    CheckConfig(flags::Flags),
     /// Serve on an ephemeral PostgreSQL and walk through a lease.
     Demo(demo::Flags),
     /// Tell how a gRPC service is, this one or another.
@@ -62,7 +66,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse_from(arguments(std::env::args_os()));
     let command = cli.command.unwrap_or(Command::Serve(cli.serve));
     let settled = match command {
-        Command::DevCerts { .. } | Command::Health(_) => Ok(()),
+        Command::DevCerts { .. } | Command::Health(_) | Command::CheckConfig(_) => Ok(()),
         _ => process::settle_allocator(),
     };
     logging::start();
@@ -70,10 +74,12 @@ pub fn main() -> ExitCode {
         log::warn!("event=allocator_not_set error={}", Quoted(&error.to_string()));
     }
     if !matches!(command, Command::DevCerts { .. } | Command::Health(_)) {
-        environment::warn_of_unknown(&Cli::command());
+        environment::warn_of_unknown();
     }
     let outcome = match command {
+        Command::Serve(flags) if flags.prints_defaults => check_config::print_defaults(),
         Command::Serve(flags) => serve::run(&flags),
+        Command::CheckConfig(flags) => check_config::run(&flags),
         Command::Demo(flags) => demo::run(&flags),
         Command::Health(flags) => health::run(&flags),
         Command::DevCerts { dir, names, ca, clients } => dev_certs::run(&dir, &names, ca, &clients),
@@ -91,9 +97,10 @@ pub fn main() -> ExitCode {
 
 /// As clap does: 2 if the settings break a rule, 1 for any other failure.
 fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
-    match error.downcast_ref() {
-        Some(StartError::Config(_)) => ExitCode::from(2),
-        _ => ExitCode::FAILURE,
+    let of_start = matches!(error.downcast_ref(), Some(StartError::Config(_)));
+    match of_start || error.is::<Faults>() {
+        true => ExitCode::from(2),
+        false => ExitCode::FAILURE,
     }
 }
 
@@ -120,7 +127,7 @@ fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Limits;
+    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed() {
@@ -128,24 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_limits_default_to_those_of_the_settings() {
-        let (flags, limits) = (Cli::parse_from(["x"]).serve.config().limits, Limits::default());
-        let memory = |limits: Limits| {
-            [
-                limits.memory_bytes,
-                limits.memory_bytes_per_tenant,
-                limits.memory_bytes_per_connection,
-            ]
-        };
-        assert_eq!(memory(flags), memory(limits));
-    }
-
-    #[test]
     fn the_port_may_be_given_with_one_dash() {
-        let given = ["x", "-port", "8080"].map(OsString::from).into_iter();
-        let cli = Cli::parse_from(arguments(given));
-        assert_eq!(cli.serve.port, 8080);
-        let given = ["x", "-port=8081"].map(OsString::from).into_iter();
-        assert_eq!(Cli::parse_from(arguments(given)).serve.port, 8081);
+        for given in [&["x", "-port", "8080"][..], &["x", "-port=8080"]] {
+            let given = given.iter().map(OsString::from);
+            let port = Cli::parse_from(arguments(given)).serve.load().map(|it| it.config.port);
+            assert_eq!(port.ok(), Some(8080));
+        }
     }
 }

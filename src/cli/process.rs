@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::core::quoted::Quoted;
 use rustix::process::{set_dumpable_behavior, setrlimit, DumpableBehavior, Resource, Rlimit};
 
 /// Settings of glibc's allocator, which it reads from the environment only when a process starts.
@@ -84,12 +85,22 @@ fn program() -> io::Result<PathBuf> {
     Ok(if same { path } else { running.to_owned() })
 }
 
+/// Keeps passwords out of core dumps and debuggers, unless a setting allows them.
+pub(super) fn guard_memory(core_dumps: bool) {
+    if core_dumps {
+        return;
+    }
+    if let Err(error) = forbid_dumps() {
+        log::warn!("event=core_dumps_not_forbidden error={}", Quoted(&error.to_string()));
+    }
+}
+
 /// Keeps passwords out of files: the process leaves no core, and only root may read its memory. The
 /// limit applies to children too.
 ///
 /// # Errors
 /// The system's.
-pub(super) fn forbid_dumps() -> io::Result<()> {
+fn forbid_dumps() -> io::Result<()> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::cli::flags::Flags;
+use crate::cli::process::guard_memory;
 use crate::cli::signals::{signals, Requested, STOPPING};
 use crate::cli::Outcome;
 use crate::config::Tls;
@@ -10,14 +11,15 @@ use crate::server::Server;
 
 /// Serves until a signal stops it.
 pub(super) fn run(flags: &Flags) -> Outcome {
-    flags.guard_memory();
-    let config = flags.config();
-    if matches!(config.tls, Tls::Insecure) {
+    let config = flags.load()?.config;
+    guard_memory(config.core_dumps);
+    let (listen, tls) = (config.listen.clone(), !matches!(config.tls, Tls::Insecure));
+    if !tls {
         log::warn!("event=insecure message=\"gRPC is served without TLS\"");
     }
     let signals = signals(STOPPING)?;
     let server = Server::start(config)?;
-    announce(&server, &flags.listen, flags);
+    announce(&server, &listen, tls);
     // The channel closes only if the signal thread is lost, which stops the service too.
     while let Ok(Requested::Reload) = signals.recv() {
         server.reload();
@@ -29,15 +31,14 @@ pub(super) fn run(flags: &Flags) -> Outcome {
 }
 
 /// Logs the addresses it listens on, with the real port if 0 was asked for.
-pub(super) fn announce(server: &Server, address: &str, flags: &Flags) {
+pub(super) fn announce(server: &Server, address: &str, tls: bool) {
     let host = address.parse::<IpAddr>().map_or_else(
         |_| address.to_owned(),
         |ip| if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() },
     );
     log::info!(
-        "event=listening grpc={host}:{} tls={} http={} version={}",
+        "event=listening grpc={host}:{} tls={tls} http={} version={}",
         server.grpc_port(),
-        !flags.insecure,
         server.http_address(),
         env!("CARGO_PKG_VERSION")
     );

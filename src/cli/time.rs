@@ -6,9 +6,6 @@ use std::time::Duration;
 use crate::core::secs::Secs;
 use crate::settings::duration;
 
-/// Ten years: as good as for ever, and no clock overflows with it.
-pub(super) const FOREVER_SECS: u64 = 10 * 365 * 86_400;
-
 /// Parses a time within these bounds, in seconds: `30`, `30s` or `1m30s`.
 pub(super) fn within(
     secs: RangeInclusive<u64>,

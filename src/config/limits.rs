@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config::lease::Clocks;
+
 /// The most bytes of incomplete requests from one client connection: sixteen of the largest.
 pub const UNREAD_BYTES: u64 = 64 << 20;
 
@@ -14,6 +16,9 @@ pub const CLIENT_CONNECTIONS: usize = 10_000;
 
 /// gRPC accepts no larger message.
 pub(super) const REQUEST_MAX: usize = 4 << 20;
+
+/// With its envelope, a result of this size still fits a message that clients take by default.
+pub(super) const RESULT_MAX: usize = 3 * 1024 * 1024 + 512 * 1024;
 
 /// Limits of the service as a whole.
 #[derive(Debug, Clone)]
@@ -54,6 +59,8 @@ pub struct Limits {
     /// it holds a backend, its snapshot and its locks. Any call whose answer is not read for this
     /// long ends.
     pub stall_timeout: Duration,
+    /// The clocks of leases, waits and statements.
+    pub clocks: Clocks,
     /// Statements in one Execute.
     pub statements: usize,
     /// Bytes of one statement's text.
@@ -83,10 +90,11 @@ impl Default for Limits {
             opening_tenants: 100,
             tombstones: 100_000,
             tombstone_age: Duration::from_secs(600),
-            result_bytes: 3 * 1024 * 1024 + 512 * 1024,
+            result_bytes: RESULT_MAX,
             // 4 MiB on a line of 4 Mbit/s.
             request_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(30),
+            clocks: Clocks::default(),
             statements: 1000,
             sql_bytes: 3 * 1024 * 1024,
             // A small virtual machine has room for it beside its backends.
@@ -113,6 +121,7 @@ impl Limits {
                 "client connections must be greater than 0 (--max-client-connections)".to_owned()
             );
         }
+        self.clocks.check()?;
         let (all, tenant) = (self.memory_bytes, self.memory_bytes_per_tenant);
         let connection = self.memory_bytes_per_connection;
         if connection < REQUEST_MAX {

@@ -1,15 +1,26 @@
 //! Every setting of the service, validated and typed, with its default and the
-//! reason for it. Filled from the command line and `CPM_*` variables in `cli`.
+//! reason for it.
+//!
+//! Two steps lead there: [`raw`] gathers what was given, each value with its key and where it came
+//! from, and [`load`] makes of it a [`Config`] that keeps all rules. [`keys`] is the table of all
+//! that can be set.
 
+pub mod document;
+mod draft;
 pub mod dsn;
+pub mod keys;
 pub mod lease;
 mod limits;
+pub mod load;
 mod pool;
+pub mod profile;
+pub mod raw;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use draft::Draft;
 pub use limits::{Limits, CLIENT_CONNECTIONS, UNREAD_BYTES, UNREAD_BYTES_IN_ALL};
 pub use pool::{PoolConfig, Reset, LEAST_LIFETIME};
 
@@ -38,6 +49,8 @@ pub struct Config {
     /// The directory of the certificate files that a client's DSN may name; `None`: it may name no
     /// file.
     pub dsn_cert_dir: Option<PathBuf>,
+    /// Core dumps and debuggers are allowed.
+    pub core_dumps: bool,
     /// Limits of each tenant's pool.
     pub pool: PoolConfig,
     /// Limits of the service.
@@ -75,6 +88,7 @@ impl Default for Config {
             reflection: true,
             // With a directory by default, any client that may send a DSN could use its files.
             dsn_cert_dir: None,
+            core_dumps: false,
             pool: PoolConfig::default(),
             limits: Limits::default(),
         }

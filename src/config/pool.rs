@@ -30,6 +30,14 @@ pub struct PoolConfig {
     pub idle_timeout: Duration,
     /// The limit of one attempt to open a backend, over all its steps.
     pub connect_timeout: Duration,
+    /// Further attempts after one that failed for a passing reason, while a caller waits.
+    pub connect_retries: u32,
+    /// The pause before the first of them; it doubles each time.
+    pub connect_pause: Duration,
+    /// Failed attempts in a row that open the breaker.
+    pub breaker_failures: u32,
+    /// Good probes in a row that close it.
+    pub breaker_successes: u32,
     /// A backend that was idle for longer is checked before it is leased.
     pub check_after_idle: Duration,
     /// The limit of that check, and of a reset.
@@ -85,6 +93,10 @@ impl Default for PoolConfig {
             lifetime_jitter: 0.1,
             idle_timeout: Duration::from_secs(5 * 60),
             connect_timeout: Duration::from_secs(5),
+            connect_retries: 3,
+            connect_pause: Duration::from_millis(100),
+            breaker_failures: 5,
+            breaker_successes: 2,
             check_after_idle: Duration::from_secs(1),
             check_timeout: Duration::from_secs(2),
             health_interval: Duration::from_secs(30),
@@ -114,7 +126,8 @@ impl PoolConfig {
             max_connections,
             lifetime_jitter: jitter.unwrap_or(self.lifetime_jitter),
             max_lifetime,
-            min_connections: count(keys.min_conns, self.min_connections).min(max_connections),
+            // One that the DSN names itself is checked instead.
+            min_connections: count(keys.min_conns, self.min_connections.min(max_connections)),
             idle_timeout: keys.max_conn_idle_time.map_or(self.idle_timeout, lasts),
             health_interval: keys
                 .health_check_period

@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 
 use crate::backend::stream::watch::Watch;
 use crate::clock;
-use crate::config::lease;
 use crate::core::backoff;
 use crate::core::budget::Share;
 use crate::core::channels::{Channels, Hearing, ListenerId};
@@ -32,6 +31,9 @@ pub use mailbox::{Letter, Mailbox};
 
 /// Listeners of one tenant.
 const LISTENERS_MAX: usize = 1000;
+/// The time limit of the session that all listeners share; each has one of its own, which is no
+/// longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// Channels of one tenant.
 const CHANNELS_MAX: usize = 1000;
 /// Pauses between attempts to get a session again.
@@ -308,7 +310,7 @@ impl Hub {
         });
         // Listeners have time limits of their own; this one only has to be longer.
         let refused = match self.host.upgrade() {
-            Some(host) => host.admit(job, *lease::WAIT_RANGE.end()).err(),
+            Some(host) => host.admit(job, LONGEST_WAIT).err(),
             None => Some(job),
         };
         if let Some(job) = refused {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
-use crate::config::lease::MAX_LIFETIME;
 use crate::error::{CancelCause, Error, Work};
 use crate::metrics::RunPlace;
 use crate::pool::caller::Caller;
@@ -30,6 +29,7 @@ pub fn one_shot(
     let operation = Operation::new(tools.clone());
     let who = Arc::clone(caller);
     let streamed = work.flow.is_streamed();
+    let lifetime = registry.context().config.limits.clocks.lifetime.usual;
     let bytes = work.request.memory();
     let mut job = Job::new(caller, move |session| {
         let mut session = match session {
@@ -44,8 +44,7 @@ pub fn one_shot(
         operation.belongs_to(session.account().id(), None);
         who.run(operation.clone());
         // A reader's pace is not bounded otherwise: a lease has a lifetime.
-        let _life =
-            streamed.then(|| operation.cancel_after(MAX_LIFETIME, CancelCause::MaxLifetime));
+        let _life = streamed.then(|| operation.cancel_after(lifetime, CancelCause::MaxLifetime));
         let (started, account) = (clock::now(), Arc::clone(session.account()));
         let (answer, usable, _) = run(&mut session, &operation, &mut work, true, true, who.peer());
         let state = session.taken.backend.watch().transaction();

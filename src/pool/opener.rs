@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock;
+use crate::config::PoolConfig;
 use crate::core::breaker::{Breaker, Change, Phase, Settings, Ticket, Verdict};
 use crate::core::ids::TenantId;
 use crate::error::{ConnectError, Error};
@@ -45,9 +46,13 @@ pub(super) struct Attempt {
 }
 
 impl Opener {
-    /// A closed breaker.
-    pub(super) fn new(keeper: &Bell) -> Arc<Opener> {
-        let breaker = Breaker::new(Settings::default());
+    /// A closed breaker of these settings.
+    pub(super) fn new(pool: &PoolConfig, keeper: &Bell) -> Arc<Opener> {
+        let breaker = Breaker::new(Settings {
+            failures: pool.breaker_failures,
+            successes: pool.breaker_successes,
+            ..Settings::default()
+        });
         let guarded = Leaf::new(Guarded { breaker, last: None });
         Arc::new(Opener { guarded, keeper: keeper.clone() })
     }

@@ -26,6 +26,7 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.origin, self.key.as_str()) {
+            (Origin::Default, "") => f.write_str(&self.rule),
             (origin, "") => write!(f, "{origin}: {}", self.rule),
             (Origin::Default, key) => write!(f, "{key} {}", self.rule),
             (origin, key) => write!(f, "{key} ({origin}) {}", self.rule),

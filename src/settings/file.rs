@@ -29,7 +29,8 @@ pub struct Document {
 /// text is shown.
 pub fn read(path: &Path) -> Result<Document, Faults> {
     let name = path.display().to_string();
-    let wrong = |rule: String| Faults::from(Fault::new("", Origin::Flag(name.clone()), rule));
+    let whole = Origin::File { path: Arc::from(name.as_str()), line: 0 };
+    let wrong = |rule: String| Faults::from(Fault::new("", whole.clone(), rule));
     let unread = |error: std::io::Error| wrong(format!("the file cannot be read: {error}"));
     // A pipe or a device might never end, and opening a pipe might wait for ever.
     let found = std::fs::metadata(path).map_err(unread)?;

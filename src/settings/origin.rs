@@ -15,7 +15,7 @@ pub enum Origin {
     File {
         /// Its path, as it was given.
         path: Arc<str>,
-        /// The line, from 1 on.
+        /// The line, from 1 on; 0 is the file as a whole.
         line: usize,
     },
     /// The profile of this name.
@@ -28,6 +28,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Flag(name) | Origin::Variable(name) => f.write_str(name),
+            Origin::File { path, line: 0 } => f.write_str(path),
             Origin::File { path, line } => write!(f, "{path}:{line}"),
             Origin::Profile(name) => write!(f, "profile {name}"),
             Origin::Default => f.write_str("default"),

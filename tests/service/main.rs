@@ -3,6 +3,7 @@
 
 mod alerts;
 mod compat;
+mod configuration;
 mod demo;
 mod drain;
 mod examples;

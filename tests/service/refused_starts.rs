@@ -77,11 +77,14 @@ fn an_invalid_setting_fails_the_start_with_its_flag() {
         (&["--port", "abc"], &["--port", "abc"]),
         (&["--http", "nonsense"], &["--http", "nonsense"]),
         (&["--colour"], &["--colour"]),
-        (&["--dsn-cert-dir", "/no/such"], &["--dsn-cert-dir", "not a directory"]),
+        (&["--dsn-cert-dir", "/no/such"], &["--dsn-cert-dir", "must be a directory"]),
         (&["--max-connections", "2", "--min-connections", "3"], &["min connections", "3 > 2"]),
-        (&["--max-connections", "0"], &["max connections must be greater than 0"]),
-        (&["--idle-timeout", "0"], &["idle time must be greater than 0"]),
-        (&["--max-lifetime", "0"], &["lifetime must be greater than 0"]),
+        (
+            &["--max-connections", "0"],
+            &["max_connections (--max-connections) must be an integer from 1"],
+        ),
+        (&["--idle-timeout", "0"], &["idle_timeout (--idle-timeout) must be a time", "from 1 s"]),
+        (&["--max-lifetime", "0"], &["max_lifetime (--max-lifetime) must be a time", "from 1 s"]),
         (&["--max-backends", "1000000000"], &["open files", "--max-backends"]),
     ] {
         // A flag given twice is an error of its own.

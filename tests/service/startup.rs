@@ -29,7 +29,7 @@ fn the_settings_in_force_are_one_line_whether_they_come_from_flags_variables_or_
     let line = service.log().wait_for("event=settings ");
     for part in [
         " INFO ",
-        " listen=\"127.0.0.1\" port=0 ",
+        " port=0 listen=\"127.0.0.1\" ",
         " drain_timeout_s=90 ",
         " max_lifetime_s=3600 ",
         " idle_timeout_s=120 ",
@@ -37,7 +37,7 @@ fn the_settings_in_force_are_one_line_whether_they_come_from_flags_variables_or_
         " keepalive_timeout_s=10 ",
         " max_connections=20 ",
         " min_connections=5 ",
-        " memory_limit=536870912 ",
+        " memory_limit=512MiB ",
         " cert=\"/",
     ] {
         assert!(line.contains(part), "no {part:?} in {line:?}");
@@ -61,7 +61,7 @@ fn a_time_that_is_none_or_out_of_bounds_is_refused_with_what_is_allowed() {
     }
     let mut program = command();
     program.env("CPM_STALL_TIMEOUT", "soon");
-    assert_says(&refused(program, &[]), &["stall-timeout", "soon", "1m30s"]);
+    assert_says(&refused(program, &[]), &["stall_timeout", "CPM_STALL_TIMEOUT", "soon", "1m30s"]);
 }
 
 #[test]

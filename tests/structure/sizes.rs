@@ -20,7 +20,6 @@ const LONG_FILES: &[(&str, &str)] = &[
 const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
     ("error/display.rs", "fmt", "one match over every error, so that none is forgotten"),
     ("rpc/convert/status/parts.rs", "of", "one match over every error, so that none is forgotten"),
-    ("server/settings.rs", "fmt", "every setting by its name, so that none is forgotten"),
     ("metrics/families.rs", "new", "the table of the metrics"),
     ("pool/work/run.rs", "run", "to be taken apart"),
     ("pool/work/progress.rs", "statements", "to be taken apart"),

@@ -38,7 +38,7 @@ impl Registry {
         }
         let key = (id.clone(), identity.dsn);
         let known = self.away.lock().find(&key, clock::now()).cloned();
-        let opener = known.unwrap_or_else(|| Opener::new(&self.context.keeper));
+        let opener = known.unwrap_or_else(|| Opener::new(&settings, &self.context.keeper));
         if let Some(refusal) = opener.refusal(id) {
             return Err(refusal);
         }

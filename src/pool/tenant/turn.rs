@@ -20,9 +20,7 @@ use crate::pool::session::Session;
 use crate::pool::waiting_room::Full;
 use crate::random;
 
-/// Further tries after the first, and the pauses between them.
-const RETRIES: u32 = 3;
-const PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The right, and the duty, to take one job or spare permit from the line. Dropped
@@ -193,8 +191,10 @@ impl Turn {
                 Need::None => return,
             };
             let now = clock::now();
+            let (first, most) =
+                (backends.settings.connect_pause, backends.settings.connect_retries);
             let jitter = random::chance() / 10.0;
-            let pause = backoff::delay(self.tries, PAUSE, LONGEST_PAUSE, 2.0, jitter);
+            let pause = backoff::delay(self.tries, first, LONGEST_PAUSE, 2.0, jitter);
             let closed = backends.breaker() == Phase::Closed;
             // Room may be found at any time, and nobody is asked in vain meanwhile.
             if lacks_room && closed && tenant.lets_wait() && now < until {
@@ -203,7 +203,7 @@ impl Turn {
                     Err(full) => error = full.error(tenant.id()),
                 }
             }
-            let worth = passing && self.tries < RETRIES && closed;
+            let worth = passing && self.tries < most && closed;
             let in_time = now + pause < until;
             if worth && in_time && !lacks_room {
                 self.tries += 1;
@@ -213,9 +213,7 @@ impl Turn {
                 // Its caller was in a hurry, and the next one may have the time. But a
                 // queue of those whose time is over when their turn comes has no end.
                 let alone = lacks_room
-                    || worth
-                        && opening
-                        && backends.hurried.fetch_add(1, Ordering::Relaxed) < RETRIES;
+                    || worth && opening && backends.hurried.fetch_add(1, Ordering::Relaxed) < most;
                 if let Error::Connect { cause, .. } = &error {
                     let starved = lacks_room.then_some(cause);
                     starved

@@ -72,7 +72,7 @@ impl World {
         let dsn = Dsn::parse("host=h user=u").expect("a good DSN");
         let brought_by = CallerId::new("somebody");
         let origin = Origin::new(identity, dsn, brought_by, Box::new(fakes));
-        let opener = Opener::new(&context.keeper);
+        let opener = Opener::new(&PoolConfig::default(), &context.keeper);
         let nobody = Weak::<Registry>::new();
         let tenant = Tenant::new(id, settings, origin, opener, &context, nobody);
         World { tenant, context, census }

@@ -36,7 +36,7 @@ pub(in crate::rpc) fn ask(
     request: &ListenRequest,
     caller: &Caller,
 ) -> Result<StreamCall<Infallible>, Error> {
-    let (target, wait) = convert::requests::listen(request)?;
+    let (target, wait) = convert::requests::listen(request, &service.context().config.limits)?;
     let channels = channels(&request.channels)?;
     let (writer, reader) = ResultWriter::new(service, batch::no_batch);
     let (reply, answer) = Reply::new();

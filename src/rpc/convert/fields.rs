@@ -9,6 +9,7 @@ use protobuf::MessageField;
 
 use crate::clock;
 use crate::config::dsn::Dsn;
+use crate::config::lease::Clock;
 use crate::core::ids::{ConnectionId, TenantId};
 use crate::error::Error;
 use crate::pool::registry::Target;
@@ -22,14 +23,13 @@ pub(in crate::rpc) fn duration(duration: Duration) -> WireDuration {
     }
 }
 
-/// The duration of a field, clamped into its range; absent = `default`.
+/// The duration of a field, clamped into what its clock allows; absent = the usual one.
 pub(super) fn clamped(
     field: &'static str,
     value: &MessageField<WireDuration>,
-    default: Duration,
-    range: &RangeInclusive<Duration>,
+    clock: &Clock,
 ) -> Result<Duration, Error> {
-    Ok(given(field, value, range)?.unwrap_or(default))
+    Ok(given(field, value, &clock.range())?.unwrap_or(clock.usual))
 }
 
 pub(super) fn given(

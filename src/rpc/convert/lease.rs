@@ -6,7 +6,7 @@ use std::time::Duration;
 use protobuf::EnumOrUnknown;
 
 use super::fields::{clamped, duration, given, target, timestamp};
-use crate::config::lease;
+use crate::config::lease::Clocks;
 use crate::core::lease_table::{EndReason, LeaseState, Terms, View};
 use crate::core::transaction::TransactionState;
 use crate::error::Error;
@@ -33,6 +33,7 @@ pub(in crate::rpc) struct Acquire {
 
 pub(in crate::rpc) fn acquire(
     request: wire::ConnectionRequest,
+    clocks: &Clocks,
     peer: &Peer,
 ) -> Result<Acquire, Error> {
     let printable = request.holder.chars().all(|c| !c.is_control());
@@ -48,27 +49,24 @@ pub(in crate::rpc) fn acquire(
     }
     let target = target(&request.tenant_id, &request.dsn)?;
     let terms = Terms {
-        ttl: clamped("ttl", &request.ttl, lease::TTL, &lease::TTL_RANGE)?,
+        ttl: clamped("ttl", &request.ttl, &clocks.ttl)?,
         idle_in_transaction: clamped(
             "idle_in_transaction",
             &request.idle_in_transaction,
-            lease::IDLE_IN_TRANSACTION,
-            &lease::IDLE_IN_TRANSACTION_RANGE,
+            &clocks.idle_in_transaction,
         )?,
-        max_lifetime: clamped(
-            "max_lifetime",
-            &request.max_lifetime,
-            lease::MAX_LIFETIME,
-            &lease::MAX_LIFETIME_RANGE,
-        )?,
+        max_lifetime: clamped("max_lifetime", &request.max_lifetime, &clocks.lifetime)?,
     };
-    let wait = clamped("wait_timeout", &request.wait_timeout, lease::WAIT, &lease::WAIT_RANGE)?;
+    let wait = clamped("wait_timeout", &request.wait_timeout, &clocks.wait)?;
     let ask = Ask { terms, holder: request.holder, peer: peer.address().to_owned() };
     Ok(Acquire { target, ask, request: named.then_some(request.request_id), wait })
 }
 
-pub(in crate::rpc) fn ttl(request: &wire::RenewRequest) -> Result<Option<Duration>, Error> {
-    given("ttl", &request.ttl, &lease::TTL_RANGE)
+pub(in crate::rpc) fn ttl(
+    request: &wire::RenewRequest,
+    clocks: &Clocks,
+) -> Result<Option<Duration>, Error> {
+    given("ttl", &request.ttl, &clocks.ttl.range())
 }
 
 /// The answer to a GetConnection.

@@ -11,7 +11,7 @@ use super::values::parameter;
 use crate::backend::copy::{direction, Direction};
 use crate::backend::keyword::{controls_transaction, first_keyword};
 use crate::backend::session::Statement;
-use crate::config::{lease, Limits};
+use crate::config::Limits;
 use crate::core::value::Value;
 use crate::error::Error;
 use crate::pool::registry::Target;
@@ -22,7 +22,7 @@ use crate::proto::sql;
 /// The fields that name where a request runs. Several requests have them, without a common
 /// type.
 macro_rules! place {
-    ($request:expr) => {
+    ($request:expr, $limits:expr) => {
         Where {
             connection_id: &$request.connection_id,
             tenant_id: &$request.tenant_id,
@@ -30,7 +30,7 @@ macro_rules! place {
             release_after: $request.release_after,
             wait_timeout: &$request.wait_timeout,
         }
-        .parse()
+        .parse($limits)
     };
 }
 
@@ -38,7 +38,7 @@ pub(in crate::rpc) fn execute(
     request: sql::ExecuteRequest,
     limits: &Limits,
 ) -> Result<(Place, Request), Error> {
-    let place = place!(request)?;
+    let place = place!(request, limits)?;
     let run = Run {
         statements: request.statements,
         atomic: request.atomic,
@@ -52,7 +52,7 @@ pub(in crate::rpc) fn query(
     request: sql::QueryRequest,
     limits: &Limits,
 ) -> Result<(Place, Request, RowFormat), Error> {
-    let place = place!(request)?;
+    let place = place!(request, limits)?;
     let Some(statement) = request.statement.into_option() else {
         return Err(Error::invalid("statement", "statement is required"));
     };
@@ -72,7 +72,7 @@ pub(in crate::rpc) fn copy_in(
     start: sql::CopyInStart,
     limits: &Limits,
 ) -> Result<(Place, Request), Error> {
-    let place = place!(start)?;
+    let place = place!(start, limits)?;
     let rule = "sql must be a COPY … FROM STDIN";
     Ok((place, copy((start.sql, start.timeout), (Direction::In, rule), limits)?))
 }
@@ -81,13 +81,16 @@ pub(in crate::rpc) fn copy_out(
     request: sql::CopyOutRequest,
     limits: &Limits,
 ) -> Result<(Place, Request), Error> {
-    let place = place!(request)?;
+    let place = place!(request, limits)?;
     let rule = "sql must be a COPY … TO STDOUT";
     Ok((place, copy((request.sql, request.timeout), (Direction::Out, rule), limits)?))
 }
 
-pub(in crate::rpc) fn listen(request: &sql::ListenRequest) -> Result<(Target, Duration), Error> {
-    let wait = clamped("wait_timeout", &request.wait_timeout, lease::WAIT, &lease::WAIT_RANGE)?;
+pub(in crate::rpc) fn listen(
+    request: &sql::ListenRequest,
+    limits: &Limits,
+) -> Result<(Target, Duration), Error> {
+    let wait = clamped("wait_timeout", &request.wait_timeout, &limits.clocks.wait)?;
     Ok((target(&request.tenant_id, &request.dsn)?, wait))
 }
 
@@ -115,8 +118,8 @@ struct Where<'a> {
 }
 
 impl Where<'_> {
-    fn parse(&self) -> Result<Place, Error> {
-        let wait = clamped("wait_timeout", self.wait_timeout, lease::WAIT, &lease::WAIT_RANGE)?;
+    fn parse(&self, limits: &Limits) -> Result<Place, Error> {
+        let wait = clamped("wait_timeout", self.wait_timeout, &limits.clocks.wait)?;
         match (self.connection_id.is_empty(), self.tenant_id.is_empty()) {
             (false, true) => {
                 let id = connection_id(self.connection_id)?;
@@ -171,7 +174,7 @@ impl Run {
         let request = Request {
             statements: statements?,
             atomic: self.atomic,
-            timeout: clamped("timeout", &self.timeout, lease::STATEMENT, &lease::STATEMENT_RANGE)?,
+            timeout: clamped("timeout", &self.timeout, &limits.clocks.statement)?,
             max_rows: (max_rows > 0).then_some(max_rows),
             max_bytes: limits.result_bytes,
         };

@@ -32,7 +32,8 @@ impl ConnectionPoolService for ConnectionPool {
             requests,
             sink,
             |service, request, caller| {
-                let asked = convert::lease::acquire(request, caller.peer())?;
+                let clocks = &service.context().config.limits.clocks;
+                let asked = convert::lease::acquire(request, clocks, caller.peer())?;
                 service.acquire(&asked.target, asked.ask, asked.request, asked.wait, caller)
             },
             |grant| {
@@ -83,7 +84,10 @@ impl ConnectionPoolService for ConnectionPool {
     ) {
         reply::answer_now(&self.0, &ctx, requests, sink, |service, request| {
             let id = convert::fields::connection_id(&request.connection_id)?;
-            Ok(convert::lease::renewed(&service.renew(&id, convert::lease::ttl(&request)?)?))
+            let clocks = &service.context().config.limits.clocks;
+            Ok(convert::lease::renewed(
+                &service.renew(&id, convert::lease::ttl(&request, clocks)?)?,
+            ))
         });
     }
 

@@ -191,7 +191,8 @@ impl SessionMachine {
             return Err(Error::invalid("request_id", rule));
         }
         let caller = self.service.caller(&self.peer);
-        let asked = convert::lease::acquire(open, caller.peer())?;
+        let clocks = &self.service.context().config.limits.clocks;
+        let asked = convert::lease::acquire(open, clocks, caller.peer())?;
         let tenant = asked.target.tenant.clone();
         let answer = self.service.attach(&asked.target, asked.ask, asked.wait, &caller);
         self.phase = StreamPhase::Opening(caller, answer, tenant);

@@ -1,0 +1,146 @@
+//! The settings of a tenant's pool: the defaults of all tenants, and those of one in its table.
+
+use super::kind::{secs, FOREVER_SECS};
+use super::{Custom, Section, SettingKey, SettingKind};
+use crate::config::{Reset, LEAST_LIFETIME};
+
+/// A connection attempt of minutes would keep a caller waiting for a database that is away.
+const LONGEST_CONNECT_SECS: u64 = 60;
+/// Beyond these a server only remembers.
+const MOST_CONNECTIONS: u64 = 100_000;
+
+const fn key(
+    name: &'static str,
+    also: &'static [&'static str],
+    help: &'static str,
+    kind: SettingKind,
+) -> SettingKey {
+    SettingKey { name, table: Section::Defaults, also, help, default: None, kind }
+}
+
+pub(super) const KEYS: &[SettingKey] = &[
+    SettingKey {
+        default: Some("20, or those of all tenants if lower"),
+        ..key(
+            "max_connections",
+            &["DB_MAX_CONNS", "GRPC_CONNECTION_POOL_SIZE"],
+            "The most connections of a tenant.",
+            SettingKind::Count(1..=MOST_CONNECTIONS, |d| &mut d.config.pool.max_connections),
+        )
+    },
+    SettingKey {
+        default: Some("5, or the maximum if lower"),
+        ..key(
+            "min_connections",
+            &["DB_MIN_CONNS"],
+            "Connections of a tenant that are kept open.",
+            SettingKind::Count(0..=MOST_CONNECTIONS, |d| &mut d.config.pool.min_connections),
+        )
+    },
+    key(
+        "max_lifetime",
+        &["DB_MAX_CONN_LIFETIME"],
+        "Age at which a connection is replaced.",
+        SettingKind::Time(secs(LEAST_LIFETIME.as_secs(), FOREVER_SECS), |d| {
+            &mut d.config.pool.max_lifetime
+        }),
+    ),
+    key(
+        "lifetime_jitter",
+        &[],
+        "The part of the lifetime by which it is shortened at most, at random.",
+        SettingKind::Fraction(0.0..=1.0, |d| &mut d.config.pool.lifetime_jitter),
+    ),
+    key(
+        "idle_timeout",
+        &["DB_MAX_CONN_IDLE_TIME"],
+        "How long a connection above the minimum may be idle before it is closed.",
+        SettingKind::Time(secs(LEAST_LIFETIME.as_secs(), FOREVER_SECS), |d| {
+            &mut d.config.pool.idle_timeout
+        }),
+    ),
+    key(
+        "connect_timeout",
+        &["DB_CONNECT_TIMEOUT", "GRPC_CONNECTION_TIMEOUT_SECS"],
+        "How long an attempt to open a connection may take, over all its steps.",
+        SettingKind::Time(secs(1, LONGEST_CONNECT_SECS), |d| &mut d.config.pool.connect_timeout),
+    ),
+    key(
+        "connect_retries",
+        &[],
+        "Further attempts after one that failed for a passing reason, while a caller waits.",
+        SettingKind::Small(0..=20, |d| &mut d.config.pool.connect_retries),
+    ),
+    key(
+        "connect_pause",
+        &[],
+        "The pause before the first further attempt; each later one is twice as long, up to 5 s.",
+        SettingKind::Time(secs(0, 5), |d| &mut d.config.pool.connect_pause),
+    ),
+    key(
+        "breaker_failures",
+        &[],
+        "Failed attempts in a row after which callers are refused at once and the database is \
+         probed.",
+        SettingKind::Small(1..=1000, |d| &mut d.config.pool.breaker_failures),
+    ),
+    key(
+        "breaker_successes",
+        &[],
+        "Good probes in a row after which connections are opened again.",
+        SettingKind::Small(1..=1000, |d| &mut d.config.pool.breaker_successes),
+    ),
+    key(
+        "reset",
+        &[],
+        "What happens to a connection after a lease: clean = reset and used again, close = \
+         closed.",
+        SettingKind::Custom(Custom {
+            value: "HOW",
+            allowed: "clean, close",
+            set: |draft, value| {
+                let words = [("clean", Reset::Clean), ("close", Reset::Close)];
+                draft.config.pool.reset = value.choice(&words)?;
+                Ok(())
+            },
+            show: |draft| Some(draft.config.pool.reset.as_str().to_owned()),
+            is_list: false,
+        }),
+    ),
+    key(
+        "statement_cache",
+        &[],
+        "Prepared statements that each connection caches; 0 caches none.",
+        SettingKind::Count(0..=100_000, |d| &mut d.config.pool.statement_cache),
+    ),
+    key(
+        "check_after_idle",
+        &[],
+        "A connection that was idle for longer is checked before it is leased.",
+        SettingKind::Time(secs(0, 86_400), |d| &mut d.config.pool.check_after_idle),
+    ),
+    key(
+        "check_timeout",
+        &[],
+        "How long that check, and a reset, may take.",
+        SettingKind::Time(secs(1, 60), |d| &mut d.config.pool.check_timeout),
+    ),
+    key(
+        "health_check_interval",
+        &["DB_HEALTH_CHECK_PERIOD", "GRPC_HEALTH_CHECK_INTERVAL_SECS"],
+        "How often idle connections are checked; 0 = never.",
+        SettingKind::Time(secs(0, 3600), |d| &mut d.config.pool.health_interval),
+    ),
+    key(
+        "health_check_timeout",
+        &[],
+        "How long a check of a connection may take.",
+        SettingKind::Time(secs(1, 300), |d| &mut d.config.pool.health_timeout),
+    ),
+    key(
+        "ping_interval",
+        &[],
+        "How long an idle connection may be silent before it gets a query; 0 = never.",
+        SettingKind::Time(secs(0, 3600), |d| &mut d.config.pool.ping_interval),
+    ),
+];

@@ -1,0 +1,169 @@
+//! The settings of the process: where it listens, how it is secured, how it ends.
+
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+use super::kind::{secs, DraftPlace, FOREVER_SECS};
+use super::{Custom, Section, SettingKey, SettingKind};
+use crate::settings::{Fault, Value};
+
+const fn key(name: &'static str, help: &'static str, kind: SettingKind) -> SettingKey {
+    SettingKey { name, table: Section::Service, also: &[], help, default: None, kind }
+}
+
+pub(super) const KEYS: &[SettingKey] = &[
+    key("port", "gRPC port; 0 takes any free one.", SettingKind::Port(|d| &mut d.config.port)),
+    key(
+        "listen",
+        "Host or address gRPC listens on; :: is every one, of IPv6 and IPv4.",
+        SettingKind::Custom(Custom {
+            value: "HOST",
+            allowed: "a name or an address",
+            set: |draft, value| {
+                let host = value.text()?;
+                if host.is_empty() {
+                    return Err(value.fault("must be a name or an address"));
+                }
+                draft.config.listen = host.to_owned();
+                Ok(())
+            },
+            show: |draft| Some(draft.config.listen.clone()),
+            is_list: false,
+        }),
+    ),
+    key(
+        "cert",
+        "PEM certificate chain of the gRPC server.",
+        SettingKind::Custom(Custom {
+            value: "FILE",
+            allowed: "a file",
+            set: |draft, value| path(value, &mut draft.cert),
+            show: |draft| Some(draft.cert.display().to_string()),
+            is_list: false,
+        }),
+    ),
+    key(
+        "key",
+        "PEM private key of the gRPC server.",
+        SettingKind::Custom(Custom {
+            value: "FILE",
+            allowed: "a file",
+            set: |draft, value| path(value, &mut draft.key),
+            show: |draft| Some(draft.key.display().to_string()),
+            is_list: false,
+        }),
+    ),
+    key(
+        "insecure",
+        "Serve gRPC without TLS. Anyone on the network path can read DSNs and leases.",
+        SettingKind::Switch(|d| &mut d.insecure),
+    ),
+    key(
+        "http",
+        "Where /health and /metrics listen: HOST:PORT, or :PORT for every address.",
+        SettingKind::Custom(Custom {
+            value: "ADDRESS",
+            allowed: "HOST:PORT or :PORT",
+            set: |draft, value| {
+                let text = value.text()?;
+                draft.config.http = http_address(text).map_err(|rule| value.fault_shown(rule))?;
+                Ok(())
+            },
+            show: |draft| match draft.config.http {
+                SocketAddr::V6(at) if at.ip().is_unspecified() => Some(format!(":{}", at.port())),
+                at => Some(at.to_string()),
+            },
+            is_list: false,
+        }),
+    ),
+    key(
+        "dsn_cert_dir",
+        "Directory of the certificate files that a DSN may name (sslrootcert, sslcert, sslkey). \
+         Without it a DSN may name no file.",
+        SettingKind::Custom(Custom {
+            value: "DIR",
+            allowed: "a directory",
+            set: |draft, value| {
+                let dir = directory(value.text()?).map_err(|rule| value.fault_shown(rule))?;
+                draft.config.dsn_cert_dir = Some(dir);
+                Ok(())
+            },
+            show: |draft| {
+                let dir = draft.config.dsn_cert_dir.as_ref();
+                dir.map(|dir| dir.display().to_string())
+            },
+            is_list: false,
+        }),
+    ),
+    time("drain_timeout", "How long a stop waits for leases to end.", (0, FOREVER_SECS), |d| {
+        &mut d.config.drain_timeout
+    }),
+    time(
+        "keepalive_time",
+        "How long a client may be silent before it gets a keepalive ping.",
+        (1, 86_400),
+        |d| &mut d.config.keepalive_time,
+    ),
+    time(
+        "keepalive_timeout",
+        "How long a client may take to answer the ping before its connection is closed.",
+        (1, 86_400),
+        |d| &mut d.config.keepalive_timeout,
+    ),
+    time(
+        "leak_warning",
+        "A lease held for longer is reported in the log.",
+        (1, FOREVER_SECS),
+        |d| &mut d.config.leak_warning,
+    ),
+    key(
+        "no_reflection",
+        "Do not answer gRPC's reflection, with which clients ask for the services and their \
+         types.",
+        SettingKind::Switch(|d| &mut d.no_reflection),
+    ),
+    key(
+        "core_dumps",
+        "Allow core dumps and debuggers. Both can read all tenants' passwords.",
+        SettingKind::Switch(|d| &mut d.config.core_dumps),
+    ),
+];
+
+const fn time(
+    name: &'static str,
+    help: &'static str,
+    (least, most): (u64, u64),
+    at: DraftPlace<std::time::Duration>,
+) -> SettingKey {
+    key(name, help, SettingKind::Time(secs(least, most), at))
+}
+
+fn path(value: &Value, at: &mut PathBuf) -> Result<(), Fault> {
+    let text = value.text()?;
+    if text.is_empty() {
+        return Err(value.fault("must be the path of a file"));
+    }
+    *at = text.into();
+    Ok(())
+}
+
+/// Returned as an absolute path, so that a DSN may name a file by its absolute path.
+fn directory(path: &str) -> Result<PathBuf, String> {
+    match std::path::absolute(path) {
+        Ok(dir) if dir.is_dir() => Ok(dir),
+        Ok(_) => Err("must be a directory".to_owned()),
+        Err(error) => Err(format!("must be a directory ({error})")),
+    }
+}
+
+/// `:8082` means every address of IPv6 and IPv4.
+pub(in crate::config) fn http_address(text: &str) -> Result<SocketAddr, String> {
+    if let Some(port) = text.strip_prefix(':') {
+        let port: u16 = port.parse().map_err(|_| "must have a port from 0 to 65535".to_owned())?;
+        return Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+    }
+    text.to_socket_addrs()
+        .map_err(|error| format!("must be HOST:PORT or :PORT ({error})"))?
+        .next()
+        .ok_or_else(|| "must have a host with an address".to_owned())
+}

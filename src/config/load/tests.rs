@@ -1,0 +1,210 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::config::keys::{Section, SettingKind};
+use crate::config::raw::SettingSources;
+use crate::config::{document, Tls};
+
+/// The settings of a file with this text, of flags and of variables.
+fn loaded(
+    text: &str,
+    flags: &[(&'static str, &str)],
+    variables: &[(&str, &str)],
+) -> Result<Loaded, String> {
+    let dir = std::env::temp_dir();
+    let name = format!("{}-{:p}.toml", std::process::id(), text);
+    let path = dir.join(format!("{name}-{:?}", std::thread::current().id()));
+    std::fs::write(&path, text).unwrap();
+    let variables: BTreeMap<&str, &str> = variables.iter().copied().collect();
+    let raw = RawSettings::gather(&SettingSources {
+        flags: flags.iter().map(|(name, text)| (*name, (*text).to_owned())).collect(),
+        profile: None,
+        file: Some(path.clone()),
+        variable: &|name| variables.get(name).map(|text| (*text).into()),
+    });
+    let loaded = raw.and_then(|raw| load(&raw));
+    std::fs::remove_file(&path).unwrap();
+    loaded.map_err(|faults| faults.to_string().replace(&path.display().to_string(), "x.toml"))
+}
+
+fn refusal(text: &str) -> String {
+    loaded(text, &[], &[]).map(drop).expect_err("it is wrong")
+}
+
+fn effective(loaded: &Loaded, name: &str) -> String {
+    let key = keys::find(name).unwrap();
+    format!("{:?} {}", key.show(&Draft::of(&loaded.config)), loaded.origin(key))
+}
+
+#[test]
+fn the_strongest_source_wins_and_each_value_knows_its_own() {
+    let file = "profile = \"local\"\n[service]\nport = 1\n[defaults]\nmax_connections = 7\n";
+    let all = loaded(
+        file,
+        &[("port", "3")],
+        &[("CPM_PORT", "2"), ("CPM_MAX_LIFETIME", "1h"), ("DB_MAX_CONN_LIFETIME", "2h")],
+    )
+    .unwrap();
+    assert_eq!(effective(&all, "port"), "Some(\"3\") --port");
+    assert_eq!(effective(&all, "max_lifetime"), "Some(\"3600\") CPM_MAX_LIFETIME");
+    assert!(effective(&all, "max_connections").contains("\"7\""));
+    assert_eq!(effective(&all, "ping_interval"), "Some(\"0\") profile local");
+    assert_eq!(effective(&all, "idle_timeout"), "Some(\"300\") default");
+    let others = loaded(file, &[], &[("CPM_PORT", "2"), ("DB_MAX_CONNS", "8")]).unwrap();
+    assert_eq!(effective(&others, "port"), "Some(\"2\") CPM_PORT");
+    assert_eq!(effective(&others, "max_connections"), "Some(\"8\") DB_MAX_CONNS");
+    let filed = loaded(file, &[], &[]).unwrap();
+    assert!(effective(&filed, "port").ends_with(":3"));
+}
+
+#[test]
+fn the_variables_of_other_pools_are_read_and_those_of_grpc_itself_are_not() {
+    let all = loaded(
+        "",
+        &[],
+        &[
+            ("GRPC_CONNECTION_POOL_SIZE", "9"),
+            ("GRPC_CONNECTION_TIMEOUT_SECS", "30"),
+            ("GRPC_HEALTH_CHECK_INTERVAL_SECS", "11"),
+            ("DB_MIN_CONNS", "2"),
+            ("DB_MAX_CONN_IDLE_TIME", "5m"),
+            ("GRPC_VERBOSITY", "nonsense"),
+        ],
+    )
+    .unwrap();
+    let pool = &all.config.pool;
+    assert_eq!((pool.max_connections, pool.min_connections), (9, 2));
+    assert_eq!(pool.connect_timeout, Duration::from_secs(30));
+    assert_eq!(pool.health_interval, Duration::from_secs(11));
+    assert_eq!(pool.idle_timeout, Duration::from_secs(300));
+}
+
+#[test]
+fn what_is_unknown_or_wrong_is_told_with_its_place_and_what_is_allowed() {
+    let said = refusal("[service]\nprot = 1\n\n[defaults]\nmax_connections = 0\n[x]\n");
+    for part in
+        ["service.prot (x.toml:2) is not known; did you mean port?", "x (x.toml:6) is not known"]
+    {
+        assert!(said.contains(part), "{said}");
+    }
+    let said = refusal("[service]\nport = 70000\n\n[defaults]\nmax_connections = 0\n");
+    for part in [
+        "service.port (x.toml:2) must be an integer from 0 to 65535, and is 70000",
+        "defaults.max_connections (x.toml:5) must be an integer from 1",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    let said = loaded("", &[("port", "x")], &[("CPM_RESET", "maybe")]).map(drop).unwrap_err();
+    assert!(said.contains("port (--port) must be an integer"), "{said}");
+    assert!(said.contains("reset (CPM_RESET) must be clean or close"), "{said}");
+    assert!(refusal("profile = \"fast\"").contains("must be local, test or production"));
+    let minimum = refusal("[defaults]\nmin_connections = 3\nmax_connections = 2\n");
+    assert!(minimum.contains("min connections cannot be greater than max connections"));
+    let clocks = refusal("[service]\nlease_ttl = 20\nmax_lease_ttl = 10\n");
+    assert!(clocks.contains("lease_ttl cannot be greater than max_lease_ttl"), "{clocks}");
+}
+
+/// Values that are wrong for a setting.
+fn wrong(kind: &SettingKind) -> &'static [&'static str] {
+    match kind {
+        SettingKind::Switch(_) => &["1.5", "\"maybe\"", "[true]"],
+        SettingKind::Fraction(..) => &["-0.1", "1.1", "nan", "\"half\"", "true"],
+        SettingKind::Time(..) => &["-1", "\"soon\"", "\"99999999h\"", "true", "1.5", "[1]"],
+        SettingKind::Size(..) => &["-1", "\"1MB\"", "true", "1.5"],
+        SettingKind::Custom(_) => &["1.5", "true", "[[1]]"],
+        _ => &["-1", "\"x\"", "true", "1.5", "99999999999", "[1]"],
+    }
+}
+
+#[test]
+fn every_key_refuses_what_it_does_not_understand_and_names_its_line() {
+    let mut seen = 0;
+    for key in keys::keys() {
+        for value in wrong(&key.kind) {
+            let said = refusal(&format!("[{}]\n\n{} = {value}\n", key.table.name(), key.name));
+            let place = format!("{} (x.toml:3) must ", key.path());
+            assert!(said.starts_with(&place), "{} = {value}: {said}", key.name);
+            seen += 1;
+        }
+    }
+    assert!(seen > 200, "{seen}");
+}
+
+#[test]
+fn the_printed_file_has_every_key_with_the_default_that_is_in_force() {
+    let printed = document::with_defaults();
+    let mut lines: Vec<String> = Vec::new();
+    for line in printed.lines() {
+        let value = line.strip_prefix('#').filter(|rest| !rest.starts_with([' ', '#']));
+        let is_key = value.is_some_and(|rest| !rest.starts_with("profile") && !rest.ends_with('='));
+        lines.push(if is_key { value.unwrap().to_owned() } else { line.to_owned() });
+    }
+    let loaded = loaded(&lines.join("\n"), &[], &[]).unwrap();
+    let (set, unset) = (Draft::of(&loaded.config), Draft::default());
+    for key in keys::keys() {
+        let there = printed.lines().any(|line| line.starts_with(&format!("#{} =", key.name)));
+        assert!(there, "{} is not printed", key.name);
+        assert_eq!(key.show(&set), key.show(&unset), "{}", key.name);
+        if key.default_text().is_some() {
+            assert!(loaded.origin(key) != Origin::Default, "{} was not read", key.name);
+        }
+    }
+}
+
+#[test]
+fn names_are_unique_and_every_default_is_allowed() {
+    let mut names: Vec<&str> = keys::keys().map(|key| key.name).collect();
+    names.sort_unstable();
+    let all = names.len();
+    names.dedup();
+    assert_eq!(names.len(), all);
+    for key in keys::keys() {
+        let Some(text) = key.default_text() else { continue };
+        let value = crate::settings::Value::text_of(key.name, &text, Origin::Default);
+        assert_eq!(key.set(&mut Draft::default(), &value), Ok(()), "{}", key.name);
+        assert!(key.help.ends_with('.'), "{}", key.name);
+    }
+}
+
+#[test]
+fn production_refuses_what_lets_others_read_passwords() {
+    for (name, line) in [("insecure", 3), ("core_dumps", 3)] {
+        let said = refusal(&format!("profile = \"production\"\n[service]\n{name} = true\n"));
+        let rule = format!("{name} (x.toml:{line}) is refused by the production profile");
+        assert!(said.contains(&rule), "{said}");
+    }
+    let good = loaded("profile = \"production\"\n", &[], &[]).unwrap();
+    assert!(matches!(good.config.tls, Tls::Files { .. }));
+}
+
+#[test]
+fn every_key_is_in_the_documents_with_its_default_and_what_is_allowed() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let mut missing = Vec::new();
+    for section in [Section::Service, Section::Defaults] {
+        for key in keys::keys().filter(|key| key.table == section) {
+            let default = match (key.default, key.default_text(), key.is_switch()) {
+                (_, _, true) => "off".to_owned(),
+                (Some(words), ..) => words.to_owned(),
+                (None, Some(text), _) => format!("`{text}`"),
+                (None, None, _) => "none".to_owned(),
+            };
+            let row = format!(
+                "| `{}` | `{}` | {default} | {} | ",
+                key.flag(),
+                key.variable(),
+                key.kind.allowed()
+            );
+            if !page.lines().any(|line| line.starts_with(&row)) {
+                missing.push(row);
+            }
+            for other in key.also {
+                assert!(page.contains(&format!("`{other}`")), "no {other}");
+            }
+        }
+    }
+    assert!(missing.is_empty(), "\n{}", missing.join("\n"));
+}

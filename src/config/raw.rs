@@ -1,0 +1,119 @@
+//! What was given: for each setting the strongest value, with its place. Nothing is checked here but
+//! that every key of the file is known.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::config::keys::{self, Section, SettingKey};
+use crate::config::profile::Profile;
+use crate::settings::{file, Fault, Faults, Origin, Table, Value};
+
+/// The variable that names the file.
+pub const CONFIG_VARIABLE: &str = "CPM_CONFIG";
+/// The variable that names the profile.
+pub const PROFILE_VARIABLE: &str = "CPM_PROFILE";
+
+/// Where settings come from.
+pub struct SettingSources<'a> {
+    /// The flags that were given: the names of their keys, and their values.
+    pub flags: Vec<(&'static str, String)>,
+    /// `--profile`.
+    pub profile: Option<String>,
+    /// `--config`.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub variable: &'a dyn Fn(&str) -> Option<OsString>,
+}
+
+/// What was given.
+pub struct RawSettings {
+    /// The profile, and where that was said.
+    pub profile: Option<(Profile, Origin)>,
+    /// The values, by the names of their keys.
+    pub values: BTreeMap<&'static str, Value>,
+    /// The file, and whether others than its owner can read it.
+    pub file: Option<(PathBuf, bool)>,
+}
+
+impl RawSettings {
+    /// Gathers what is given. Strongest first: flag, `CPM_` variable, variables of other pools,
+    /// file, profile.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has keys that are not known; a variable is not UTF-8.
+    pub fn gather(sources: &SettingSources<'_>) -> Result<RawSettings, Faults> {
+        let mut faults = Faults::default();
+        let path = sources.file.clone();
+        let path = path.or_else(|| (sources.variable)(CONFIG_VARIABLE).map(PathBuf::from));
+        let document = match &path {
+            Some(path) => Some(file::read(path)?),
+            None => None,
+        };
+        let others_read = document.as_ref().is_some_and(|document| document.readable_by_others);
+        let mut root = document.map(|document| document.root);
+        let profile = faults.keep(profile(sources, root.as_mut())).flatten();
+        let mut raw = RawSettings {
+            profile: profile.clone(),
+            values: BTreeMap::new(),
+            file: path.map(|path| (path, others_read)),
+        };
+        let mut sections = BTreeMap::new();
+        if let Some(mut root) = root {
+            for section in [Section::Service, Section::Defaults] {
+                let table = faults.keep(root.take_table(section.name())).flatten();
+                sections.extend(table.map(|table| (section.name(), table)));
+            }
+            root.finish(&mut faults);
+        }
+        for key in keys::keys() {
+            // Also if a stronger one is there, so that the table is left empty.
+            let table = sections.get_mut(key.table.name());
+            let filed = table.and_then(|table| faults.keep(table.take(key.name))).flatten();
+            let value = faults.keep(sources.value(key)).flatten().or(filed);
+            let profiled = || profile.as_ref().and_then(|(profile, _)| profile.value(key.name));
+            raw.values.extend(value.or_else(profiled).map(|value| (key.name, value)));
+        }
+        sections.into_values().for_each(|table| table.finish(&mut faults));
+        faults.ended().map(|()| raw)
+    }
+}
+
+impl SettingSources<'_> {
+    /// What a flag or a variable says of a key.
+    fn value(&self, key: &SettingKey) -> Result<Option<Value>, Fault> {
+        if let Some((_, text)) = self.flags.iter().find(|(name, _)| *name == key.name) {
+            return Ok(Some(Value::text_of(key.name, text, Origin::Flag(key.flag()))));
+        }
+        let own = key.variable();
+        for name in std::iter::once(own.as_str()).chain(key.also.iter().copied()) {
+            if let Some(value) = self.text(key.name, name)? {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
+    }
+
+    fn text(&self, key: &str, variable: &str) -> Result<Option<Value>, Fault> {
+        let origin = Origin::Variable(variable.to_owned());
+        match (self.variable)(variable).map(OsString::into_string) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(Some(Value::text_of(key, &text, origin))),
+            Some(Err(_)) => Err(Fault::new(key, origin, "must be UTF-8")),
+        }
+    }
+}
+
+fn profile(
+    sources: &SettingSources<'_>,
+    root: Option<&mut Table>,
+) -> Result<Option<(Profile, Origin)>, Fault> {
+    let filed = root.map(|root| root.take("profile")).transpose()?.flatten();
+    let flag = |text: &String| Value::text_of("profile", text, Origin::Flag("--profile".into()));
+    let given = match sources.profile.as_ref().map(flag) {
+        Some(flag) => Some(flag),
+        None => sources.text("profile", PROFILE_VARIABLE)?.or(filed),
+    };
+    let Some(given) = given else { return Ok(None) };
+    Ok(Some((given.choice(&Profile::WORDS)?, given.origin)))
+}
