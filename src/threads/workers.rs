@@ -6,12 +6,11 @@
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{bounded, Receiver, Sender};
-
+use crate::clock;
 use crate::core::quoted::Quoted;
 use crate::lock::Leaf;
 use crate::logging;
@@ -30,7 +29,7 @@ pub type WorkerJob = Box<dyn FnOnce() + Send>;
 pub struct Workers {
     /// Where idle ones take their next job, the last to become idle at the end. It is woken
     /// first, so that under little work the others come to the end of their time.
-    idle: Arc<Leaf<Vec<Sender<WorkerJob>>>>,
+    idle: Arc<Leaf<Vec<Arc<Hand>>>>,
     alive: Arc<AtomicUsize>,
     /// As when the system has no thread left.
     #[cfg(test)]
@@ -47,22 +46,26 @@ impl Workers {
         let job: WorkerJob = Box::new(job);
         let last = self.idle.lock().pop();
         if let Some(worker) = last {
-            // It has room for one job, and waits for it: nobody else can find it now.
-            return worker.send(job).map_err(|unsent| unsent.0);
+            // It waits for it: nobody else can find it now.
+            worker.put(job);
+            return Ok(());
         }
         // The first job comes the same way, so that it is not lost with the closure when
         // the thread cannot be started.
-        let (hand, jobs) = bounded::<WorkerJob>(1);
-        let (own, workers, alive) = (hand.clone(), self.clone(), Alive::new(&self.alive));
+        let hand = Arc::<Hand>::default();
+        let (own, workers, alive) = (Arc::clone(&hand), self.clone(), Alive::new(&self.alive));
         let started = self.spawn(move || {
             let _alive = alive;
-            while let Some(job) = workers.next(&own, &jobs) {
+            while let Some(job) = workers.next(&own) {
                 threads::survive(threads::WORKER, job);
-                workers.idle.lock().push(own.clone());
+                workers.idle.lock().push(Arc::clone(&own));
             }
         });
         match started {
-            Ok(_) => hand.send(job).map_err(|unsent| unsent.0),
+            Ok(_) => {
+                hand.put(job);
+                Ok(())
+            }
             Err(error) => {
                 if logging::admits("no_worker", None) {
                     log::error!("event=no_worker error={}", Quoted(&error.to_string()));
@@ -73,18 +76,22 @@ impl Workers {
     }
 
     /// The next job of a worker, or the first; `None`: it has been idle for long enough.
-    fn next(&self, own: &Sender<WorkerJob>, jobs: &Receiver<WorkerJob>) -> Option<WorkerJob> {
-        if let Ok(job) = jobs.recv_timeout(IDLE) {
+    fn next(&self, own: &Arc<Hand>) -> Option<WorkerJob> {
+        if let Some(job) = own.take(IDLE) {
             return Some(job);
         }
         let mut idle = self.idle.lock();
-        if let Some(place) = idle.iter().position(|one| one.same_channel(own)) {
+        if let Some(place) = idle.iter().position(|one| Arc::ptr_eq(one, own)) {
             idle.remove(place);
             return None;
         }
         drop(idle);
-        // Somebody has just found it, and is about to send.
-        jobs.recv().ok()
+        // Somebody has just found it, and is about to hand it a job.
+        loop {
+            if let Some(job) = own.take(IDLE) {
+                return Some(job);
+            }
+        }
     }
 
     fn spawn(&self, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
@@ -112,6 +119,38 @@ impl Workers {
     }
 }
 
+/// Where a worker takes its next job. It sleeps at once where there is none: to look again
+/// and again, as a channel does, takes time from those who would bring one.
+#[derive(Default)]
+struct Hand {
+    job: Leaf<Option<WorkerJob>>,
+    came: Condvar,
+}
+
+impl Hand {
+    /// Hands over a job, for which there is room.
+    fn put(&self, job: WorkerJob) {
+        *self.job.lock() = Some(job);
+        self.came.notify_one();
+    }
+
+    /// Waits for a job, for so long at most.
+    fn take(&self, limit: Duration) -> Option<WorkerJob> {
+        let until = clock::now() + limit;
+        let mut job = self.job.lock();
+        loop {
+            if let Some(job) = job.take() {
+                return Some(job);
+            }
+            let left = until.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                return None;
+            }
+            job = job.wait(&self.came, left);
+        }
+    }
+}
+
 struct Alive(Arc<AtomicUsize>);
 
 impl Alive {
@@ -129,6 +168,8 @@ impl Drop for Alive {
 
 #[cfg(test)]
 mod tests {
+    use crossbeam_channel::bounded;
+
     use super::*;
 
     #[test]
