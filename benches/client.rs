@@ -1,5 +1,6 @@
 //! What the client connections cost and gain, on this machine. Prints; asserts nothing, and ends
-//! by itself. `cargo bench --bench client`; the server is a process of its own.
+//! by itself. `cargo bench --bench client`, with `-- kills` the last row alone; the server is a
+//! process of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A measurement stops at the first surprise.
 #![allow(clippy::disallowed_methods)] // It measures time, with threads of its own.
 
@@ -35,6 +36,9 @@ fn main() {
     let args: Vec<String> = std::env::args().collect();
     if args.get(1).is_some_and(|arg| arg == "serve") {
         return serve(&args[2], args.get(3).zip(args.get(4)));
+    }
+    if args.get(1).is_some_and(|arg| arg == "kills") {
+        return kills();
     }
     let dir = std::env::temp_dir().join(format!("client-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
@@ -367,8 +371,10 @@ fn outage() {
 
 /// 8 kills while 16 threads make idempotent calls.
 fn kills() {
-    let mut server = Server::start(0, None);
-    let port = server.port;
+    let first = Server::start(0, None);
+    let port = first.port;
+    // Not the scope's own: it has to outlive the calls.
+    let mut server = Some(first);
     let mut config = settings(port, None, 10);
     config.breaker = None;
     config.connection.reconnect_backoff_min = Duration::from_millis(50);
@@ -383,6 +389,9 @@ fn kills() {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     let said = pool.call(&method, &b"hello".to_vec(), &options);
+                    if let Err(error) = &said {
+                        println!("  {error}");
+                    }
                     let count = if said.is_ok() { &good } else { &failed };
                     count.fetch_add(1, Ordering::Relaxed);
                 }
@@ -391,12 +400,13 @@ fn kills() {
         for _ in 0..8 {
             let before = good.load(Ordering::Relaxed);
             until(|| good.load(Ordering::Relaxed) > before + 2000);
-            drop(server);
+            drop(server.take());
             std::thread::sleep(Duration::from_millis(100));
-            server = Server::start(port, None);
+            server = Some(Server::start(port, None));
         }
         stop.store(true, Ordering::Relaxed);
     });
+    drop(server);
     let (good, failed) = (good.into_inner(), failed.into_inner());
     let what = format!("8 kills under 16 threads: failed of {good} idempotent calls");
     row(&what, failed.to_string(), "0", failed == 0);

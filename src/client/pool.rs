@@ -144,6 +144,27 @@ impl Pool {
         Ok(())
     }
 
+    /// Has so many connections more. See [`resize`](Self::resize).
+    ///
+    /// # Errors
+    /// As for [`resize`](Self::resize).
+    pub fn scale_up(&self, more: usize) -> Result<(), PoolError> {
+        self.resize(self.metrics().size.saturating_add(more))
+    }
+
+    /// Has so many connections fewer. See [`resize`](Self::resize).
+    ///
+    /// # Errors
+    /// As for [`resize`](Self::resize).
+    pub fn scale_down(&self, fewer: usize) -> Result<(), PoolError> {
+        self.resize(self.metrics().size.saturating_sub(fewer))
+    }
+
+    /// Replaces all connections, each as soon as another one stands. No call fails of it.
+    pub fn reconnect(&self) {
+        self.shared().reconnect();
+    }
+
     /// Waits until it is connected, at most so long.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use super::budget::Budget;
 use super::channel::{Dialer, Link};
 use super::config::{Checked, ServiceConfig};
 use super::dice::Dice;
-use super::lineup::{Checks, Duty, Lineup, Pauses, Settings, SlotId, View};
+use super::lineup::{Checks, Duty, Lineup, Pauses, Reason, Settings, SlotId, View};
 use super::probe::Prober;
 use super::reporter::Reporter;
 use super::seat::Seat;
@@ -130,6 +130,13 @@ impl Shared {
         self.act(duty);
         self.bell.ring();
         self.reporter.resized(size);
+    }
+
+    /// Replaces all channels, each as soon as another one stands.
+    pub(super) fn reconnect(&self) {
+        let duty = self.lock().renew(Reason::Broken);
+        self.act(duty);
+        self.bell.ring();
     }
 
     /// Ends the lending. Once is as good as twice.

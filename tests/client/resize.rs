@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use connection_pool_manager::client::{PoolError, Ready};
 
 use crate::echo::{say, Echo};
+use crate::proxy::Proxy;
 use crate::{eventually, ready, settings, PATIENCE};
 
 #[test]
@@ -48,4 +49,26 @@ fn a_pool_keeps_one_connection_and_one_for_each_address() {
     drop(held);
     pool.await_ready(Ready::All, PATIENCE).unwrap();
     assert_eq!(pool.status().connections.len(), 1);
+}
+
+#[test]
+fn a_pool_grows_shrinks_and_connects_anew_while_it_is_lent() {
+    let echo = Echo::start();
+    let proxy = Proxy::to(echo.port);
+    let pool = ready(&settings(proxy.port, 2));
+    pool.scale_up(3).unwrap();
+    pool.await_ready(Ready::All, PATIENCE).unwrap();
+    pool.scale_down(2).unwrap();
+    assert_eq!((pool.metrics().size, proxy.taken()), (3, 5));
+    assert!(matches!(pool.scale_down(3), Err(PoolError::WouldEmptyPool { .. })));
+    let held = pool.get().unwrap();
+    for round in 1..=2 {
+        pool.reconnect();
+        eventually("there are new ones", || proxy.taken() >= 5 + 3 * round);
+        pool.await_ready(Ready::All, PATIENCE).unwrap();
+        assert_eq!(say(&held, "still").unwrap(), "still");
+    }
+    drop(held);
+    eventually("the old ones are gone", || pool.status().connections.len() == 3);
+    assert_eq!(pool.execute(|connection| say(connection, "on").unwrap()).unwrap(), "on");
 }

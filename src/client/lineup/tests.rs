@@ -101,6 +101,23 @@ fn nobody_passes_by_those_who_wait_and_only_so_many_do() {
 }
 
 #[test]
+fn a_free_channel_is_for_those_who_wait_and_not_for_who_comes_later() {
+    let t0 = start();
+    let (mut line, slots) = ready(settings(1, 1), t0);
+    line.next_ticket = 7;
+    line.waiters.insert(Ticket(7), Waiter { who: 7, wants: PLAIN });
+    assert_eq!(line.spare(PLAIN, 0, t0), None);
+    assert_eq!(ask(&mut line, 8, t0), Checkout::Wait(Ticket(8)));
+    let later = line.checkout(Some(Ticket(8)), || 8, PLAIN, 0, t0);
+    assert_eq!(later, Checkout::Wait(Ticket(8)));
+    // Who had its place before them is first.
+    let earlier = line.checkout(Some(Ticket(3)), || 3, PLAIN, 0, t0);
+    assert_eq!(lent(earlier).slot, slots[0]);
+    let duty = line.give_back(slots[0], false, 0, t0);
+    assert_eq!(duty.grants.iter().map(|(who, _)| *who).collect::<Vec<_>>(), [7]);
+}
+
+#[test]
 fn whoever_got_a_dead_channel_has_its_place_back() {
     let t0 = start();
     let (mut line, slots) = ready(settings(1, 1), t0);
