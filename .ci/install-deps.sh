@@ -101,6 +101,17 @@ ensure_python_packages() {
         "grpcio>=1.60" "grpcio-tools>=1.60" "grpcio-reflection>=1.60"
 }
 
+# Puts a package of Debian into the current folder, without installing it.
+download() {
+    fetch="apt-get -o Acquire::Retries=3 download $1"
+    if ! $fetch </dev/null; then
+        # The lists may be old, or not there at all.
+        find_root
+        $as_root apt-get update </dev/null
+        $fetch </dev/null
+    fi
+}
+
 # The alert rules are tested in a real Prometheus. Installed, Debian's package would run
 # one as a service; we only want the programs, so it is unpacked beside the build.
 ensure_prometheus() {
@@ -117,13 +128,7 @@ ensure_prometheus() {
     mkdir -p "$prometheus"
     (
         cd "$prometheus"
-        fetch="apt-get -o Acquire::Retries=3 download prometheus"
-        if ! $fetch </dev/null; then
-            # The lists may be old, or not there at all.
-            find_root
-            $as_root apt-get update </dev/null
-            $fetch </dev/null
-        fi
+        download prometheus
         dpkg --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin
         rm -f prometheus_*.deb
         usr/bin/promtool --version >/dev/null
@@ -145,13 +150,7 @@ ensure_pgbouncer() {
     mkdir -p "$pgbouncer"
     (
         cd "$pgbouncer"
-        fetch="apt-get -o Acquire::Retries=3 download pgbouncer"
-        if ! $fetch </dev/null; then
-            # The lists may be old, or not there at all.
-            find_root
-            $as_root apt-get update </dev/null
-            $fetch </dev/null
-        fi
+        download pgbouncer
         dpkg --fsys-tarfile pgbouncer_*.deb | tar -x ./usr/sbin
         if ! usr/sbin/pgbouncer --version >/dev/null 2>&1; then
             # Of what it depends on, the libraries.
