@@ -62,7 +62,8 @@ impl Stream {
             message_request: asked,
             ..ServerReflectionRequest::default()
         };
-        block_on(self.requests.send((request, WriteFlags::default()))).unwrap();
+        // A stream may have ended by the time that it is sent; the answer says so.
+        let _ = block_on(self.requests.send((request, WriteFlags::default())));
     }
 
     fn ask(&mut self, asked: Asked) -> Answered {
