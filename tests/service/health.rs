@@ -117,6 +117,11 @@ fn a_lost_database_makes_its_own_tenant_unhealthy_and_the_service_degraded() {
     other.name = format!("other-{}", other.name);
     let other = rested(&service, other);
     assert_eq!((&*status(&service, ""), &*status(&service, &other.name)), ("degraded", "healthy"));
+    // The last error may still be that of a connection that was closed.
+    eventually("a connect is refused", || {
+        let row = service.client().health(&lost.name).unwrap().tenants.remove(0);
+        row.last_error.contains("refused")
+    });
     let (code, page) = service.get("/health/ready");
     assert_eq!(code, 200, "{page}");
     assert!(page.contains(&format!("\"tenant\":\"{}\",\"status\":\"unhealthy\"", lost.name)));
