@@ -1,5 +1,7 @@
 //! `check-config`: the settings as they would be in force, and where each came from.
 
+use std::io::Write;
+
 use crate::cli::flags::Flags;
 use crate::cli::Outcome;
 use crate::config::document;
@@ -9,12 +11,19 @@ use crate::config::document;
 /// # Errors
 /// Everything that is wrong with them.
 pub(super) fn run(flags: &Flags) -> Outcome {
-    print!("{}", flags.load()?.effective());
-    Ok(())
+    print(&flags.load()?.effective())
 }
 
 /// Prints a configuration file with every key.
+///
+/// # Errors
+/// If it cannot be written.
 pub(super) fn print_defaults() -> Outcome {
-    print!("{}", document::with_defaults());
-    Ok(())
+    print(&document::with_defaults())
+}
+
+/// Writes to standard output, which may be a full disk.
+fn print(text: &str) -> Outcome {
+    let mut out = std::io::stdout();
+    Ok(out.write_all(text.as_bytes()).and_then(|()| out.flush())?)
 }

@@ -27,7 +27,7 @@ pub(super) struct Flags {
     #[arg(long)]
     once: bool,
     #[command(flatten)]
-    serve: ServeFlags,
+    pub(super) serve: ServeFlags,
 }
 
 /// The demo's tenants; each has a role and a database of its name.

@@ -77,7 +77,10 @@ pub fn main() -> ExitCode {
         environment::warn_of_unknown();
     }
     let outcome = match command {
-        Command::Serve(flags) if flags.prints_defaults => check_config::print_defaults(),
+        Command::Serve(flags) | Command::CheckConfig(flags) if flags.prints_defaults => {
+            check_config::print_defaults()
+        }
+        Command::Demo(flags) if flags.serve.prints_defaults => check_config::print_defaults(),
         Command::Serve(flags) => serve::run(&flags),
         Command::CheckConfig(flags) => check_config::run(&flags),
         Command::Demo(flags) => demo::run(&flags),

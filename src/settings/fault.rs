@@ -4,6 +4,11 @@ use std::fmt;
 
 use super::Origin;
 
+/// More faults than these are counted, not shown.
+pub(super) const SHOWN_MAX: usize = 20;
+/// A key is shown up to this many characters: a file may hold one of a megabyte.
+const KEY_MAX: usize = 100;
+
 /// One thing that is wrong: `pool.size (clients.toml:3) must be from 1 to 1000, and is 0`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -19,7 +24,12 @@ pub struct Fault {
 impl Fault {
     /// A fault of this key.
     pub fn new(key: &str, origin: Origin, rule: impl Into<String>) -> Fault {
-        Fault { key: key.to_owned(), origin, rule: rule.into() }
+        let mut key = key.to_owned();
+        if let Some((end, _)) = key.char_indices().nth(KEY_MAX) {
+            key.truncate(end);
+            key.push('…');
+        }
+        Fault { key, origin, rule: rule.into() }
     }
 }
 
@@ -34,7 +44,8 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Everything that is wrong, in the order it was found. Shown with a fault a line.
+/// Everything that is wrong, in the order it was found. Shown with a fault a line, 20 of them at
+/// most.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults(pub Vec<Fault>);
 
@@ -69,8 +80,12 @@ impl From<Fault> for Faults {
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.0.iter().map(Fault::to_string).collect();
-        f.write_str(&lines.join("\n"))
+        let lines: Vec<String> = self.0.iter().take(SHOWN_MAX).map(Fault::to_string).collect();
+        f.write_str(&lines.join("\n"))?;
+        match self.0.len().saturating_sub(SHOWN_MAX) {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more"),
+        }
     }
 }
 

@@ -53,7 +53,8 @@ pub fn read(path: &Path) -> Result<Document, Faults> {
 /// # Errors
 /// It is not TOML: each place, with what was expected there.
 pub fn parse(name: &str, text: &str) -> Result<Table, Faults> {
-    let lines = Lines { path: Arc::from(name), text };
+    let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at);
+    let lines = Lines { path: Arc::from(name), ends: ends.collect() };
     match toml::de::DeTable::parse(text) {
         Ok(root) => convert::table("", root.get_ref(), lines.origin(0), &lines),
         // Its own `Display` would show the line, with any secret in it.
@@ -65,15 +66,15 @@ pub fn parse(name: &str, text: &str) -> Result<Table, Faults> {
 }
 
 /// Finds the line of a place in the text.
-struct Lines<'a> {
+struct Lines {
     path: Arc<str>,
-    text: &'a str,
+    /// Where each line ends, in order.
+    ends: Vec<usize>,
 }
 
-impl Lines<'_> {
+impl Lines {
     fn origin(&self, at: usize) -> Origin {
-        let before = &self.text.as_bytes()[..at.min(self.text.len())];
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + self.ends.partition_point(|end| *end < at);
         Origin::File { path: Arc::clone(&self.path), line }
     }
 }

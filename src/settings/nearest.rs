@@ -1,5 +1,8 @@
 //! What was probably meant by a name that is not known.
 
+/// A longer name is nobody's slip of the pen, and comparing takes its length for each known one.
+const NAME_MAX: usize = 100;
+
 /// The known name with the fewest changes, if they are few: at most a third of its letters, not
 /// counting a prefix that all names share.
 pub fn nearest<'a>(
@@ -7,6 +10,9 @@ pub fn nearest<'a>(
     prefix: usize,
     known: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    if name.len() > NAME_MAX {
+        return None;
+    }
     let most = (name.len().saturating_sub(prefix)).div_ceil(3).max(2);
     let with_distance = known.map(|one| (distance(name, one), one));
     with_distance.min().filter(|(distance, _)| *distance <= most).map(|(_, one)| one)

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::fault::SHOWN_MAX;
 use super::{nearest, Fault, Faults, Origin, Value};
 
 /// A table of a file. Reading it means to [`take`](Self::take) every key that has a meaning, and to
@@ -105,6 +106,11 @@ impl Table {
     pub fn finish(self, faults: &mut Faults) {
         for (name, entry) in &self.entries {
             let mut rule = "is not known".to_owned();
+            if faults.0.len() >= SHOWN_MAX {
+                // It is only counted.
+                faults.add(Fault::new(&self.key_of(name), entry.origin(), rule));
+                continue;
+            }
             let known = self.known.iter().copied();
             if let Some(meant) = nearest(name, 0, known.clone()) {
                 rule.push_str(&format!("; did you mean {meant}?"));

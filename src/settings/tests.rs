@@ -30,6 +30,16 @@ fn every_value_knows_its_key_and_its_line() {
 }
 
 #[test]
+fn of_many_faults_some_are_shown_and_all_are_counted() {
+    let text: String = (0..50_000).map(|n| format!("k{n}=1\n")).collect();
+    let said = faults_of(&text, |_, _| ());
+    assert_eq!(said.lines().count(), 21);
+    assert!(said.ends_with("\nand 49980 more"), "{said}");
+    let said = faults_of(&format!("{} = 1", "k".repeat(500_000)), |_, _| ());
+    assert_eq!(said, format!("{}… (x.toml:1) is not known", "k".repeat(100)));
+}
+
+#[test]
 fn a_key_that_nobody_took_is_an_error_with_what_is_allowed() {
     let said = faults_of("prot = 1\n[tables]\nx = 1\n", |root, _| {
         assert!(root.take("port").unwrap().is_none());

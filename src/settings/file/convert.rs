@@ -14,7 +14,7 @@ pub(super) fn table(
     key: &str,
     from: &DeTable<'_>,
     origin: Origin,
-    lines: &Lines<'_>,
+    lines: &Lines,
 ) -> Result<Table, Faults> {
     let (mut to, mut faults) = (Table::new(key, origin), Faults::default());
     for (name, value) in from {
@@ -51,12 +51,7 @@ fn is_of_tables<'a>(mut values: impl ExactSizeIterator<Item = &'a DeValue<'a>>) 
     values.len() > 0 && values.all(|value| matches!(value, DeValue::Table(_)))
 }
 
-fn content(
-    key: &str,
-    value: &DeValue<'_>,
-    at: &Origin,
-    lines: &Lines<'_>,
-) -> Result<Content, Fault> {
+fn content(key: &str, value: &DeValue<'_>, at: &Origin, lines: &Lines) -> Result<Content, Fault> {
     let wrong = |rule: &str| Fault::new(key, at.clone(), rule);
     match value {
         DeValue::String(text) => Ok(Content::Text(text.to_string())),
