@@ -200,8 +200,15 @@ fn run(cause: Cause) {
     let calls = stage(&scene);
     let (victims, resetting_since) = (calls.victims(), calls.resetting_since);
 
+    let once = calls.one_shot.0;
+
     let struck = cause.strike(&mut scene, &victims);
     let (heard, mut gatekeeper) = calls.heard(cause);
+    if cause == Cause::Frozen {
+        // Nobody waits for what has become of a one-shot whose caller has left. A backend
+        // that thaws before it is given up obeys the cancel, and serves again.
+        scene.service.log().wait_for(&format!("pid={once} reason=lost"));
+    }
     cause.mend(&mut scene, struck, &victims);
     gatekeeper.let_go();
     if !cause.spares_the_connected() {
