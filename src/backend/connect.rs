@@ -67,7 +67,7 @@ pub struct PgConnect {
 }
 
 /// One attempt, over all its servers.
-struct Attempt<'a> {
+struct ServerAttempt<'a> {
     watch: &'a Arc<Watch>,
     door: &'a dyn Door,
     tls: Tls,
@@ -75,7 +75,7 @@ struct Attempt<'a> {
     until: Instant,
 }
 
-impl Attempt<'_> {
+impl ServerAttempt<'_> {
     fn left(&self) -> Duration {
         self.until.saturating_duration_since(clock::now())
     }
@@ -142,7 +142,7 @@ impl PgConnect {
         door: &dyn Door,
     ) -> Result<PgBackend, ConnectError> {
         let until = clock::now() + limit;
-        let mut attempt = Attempt { watch, door, tls: self.tls()?, limit, until };
+        let mut attempt = ServerAttempt { watch, door, tls: self.tls()?, limit, until };
         if self.target.wanted() != TargetSession::PreferStandby {
             return self.search(&attempt, self.target.wanted()).map_err(ConnectError::several);
         }
@@ -164,7 +164,7 @@ impl PgConnect {
     /// Tries the servers in their order. The errors are in that order too.
     fn search(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &ServerAttempt<'_>,
         wanted: TargetSession,
     ) -> Result<PgBackend, Vec<ConnectError>> {
         let mut failed = Vec::new();

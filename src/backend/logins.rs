@@ -20,28 +20,28 @@ const NAME_BYTES: usize = 63;
 
 /// One user of one server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Account {
+struct LoginAccount {
     server: SocketAddr,
     user: Box<[u8]>,
 }
 
-impl Account {
+impl LoginAccount {
     /// The account of `user` behind `address`. All addresses of this machine count as one,
     /// and so do all names that PostgreSQL treats as equal.
-    fn new(address: SocketAddr, user: &str) -> Account {
+    fn new(address: SocketAddr, user: &str) -> LoginAccount {
         let ip = match address.ip().to_canonical() {
             ip if ip.is_loopback() || ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
             ip => ip,
         };
         let user = user.as_bytes();
         let user = user.get(..NAME_BYTES).unwrap_or(user).into();
-        Account { server: SocketAddr::new(ip, address.port()), user }
+        LoginAccount { server: SocketAddr::new(ip, address.port()), user }
     }
 }
 
 /// Refused logins, of all servers.
 #[derive(Clone)]
-pub struct Logins(Arc<Mutex<logins::Logins<Account>>>);
+pub struct Logins(Arc<Mutex<logins::Logins<LoginAccount>>>);
 
 impl Default for Logins {
     fn default() -> Logins {
@@ -50,7 +50,7 @@ impl Default for Logins {
 }
 
 impl Logins {
-    fn lock(&self) -> MutexGuard<'_, logins::Logins<Account>> {
+    fn lock(&self) -> MutexGuard<'_, logins::Logins<LoginAccount>> {
         // A leaf lock; its value is consistent between calls, so a poisoned lock is usable.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,7 +87,7 @@ impl Tries {
         target: &str,
         login: impl FnOnce() -> Result<T, ConnectError>,
     ) -> Result<T, ConnectError> {
-        let account = Account::new(address, &self.user);
+        let account = LoginAccount::new(address, &self.user);
         let known = self.proven().contains(&address);
         if !known {
             let entered = self.all.lock().enter(&account, &self.who, clock::now());
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn one_account_has_one_name() {
-        let account = |text: &str, user: &str| Account::new(text.parse().unwrap(), user);
+        let account = |text: &str, user: &str| LoginAccount::new(text.parse().unwrap(), user);
         let long = "x".repeat(63);
         assert_eq!(account("127.0.0.1:1", "u"), account("127.9.9.9:1", "u"));
         assert_eq!(account("127.0.0.1:1", "u"), account("[::1]:1", "u"));

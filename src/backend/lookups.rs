@@ -19,28 +19,28 @@ const OF_ONE: usize = 4;
 
 /// The lookups in progress. Its lock, and that of each answer, is a leaf.
 pub(super) struct Lookups<T> {
-    state: Mutex<Option<State<T>>>,
+    state: Mutex<Option<LookupsState<T>>>,
     /// One has ended.
     ended: Condvar,
 }
 
-struct State<T> {
-    names: HashMap<String, Name<T>>,
+struct LookupsState<T> {
+    names: HashMap<String, NameLookups<T>>,
     slots: LookupSlots,
 }
 
 /// One name that is being looked up.
-struct Name<T> {
+struct NameLookups<T> {
     /// Lookups in progress; never 0.
     running: usize,
     /// When the last one began.
     since: Instant,
     /// The answer that requests wait for; `None` once it was given.
-    answer: Option<Arc<Answer<T>>>,
+    answer: Option<Arc<LookupAnswer<T>>>,
 }
 
 /// The answer of the first lookup to finish.
-struct Answer<T> {
+struct LookupAnswer<T> {
     found: Mutex<Option<Result<T, NoAnswer>>>,
     told: Condvar,
 }
@@ -55,7 +55,7 @@ pub(super) enum NoAnswer {
 }
 
 /// An answer to come.
-pub(super) struct Pending<T>(Arc<Answer<T>>);
+pub(super) struct Pending<T>(Arc<LookupAnswer<T>>);
 
 /// Why a lookup was not started.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl<T: Clone + Send + 'static> Lookups<T> {
         let (begins, answer) = joined.ok_or(Refused::TooMany)?;
         if begins {
             let (name, asker) = (name.to_owned(), asker.clone());
-            let running = Running { lookups: self, name, asker, over: false };
+            let running = RunningLookup { lookups: self, name, asker, over: false };
             let begun = threads::spawn(threads::RESOLVER, move || running.answer(look_up()));
             // Another lookup may still answer.
             if let (Err(error), Some(Err(NoAnswer::Gone))) = (begun, &*lock(&answer.found)) {
@@ -110,16 +110,21 @@ impl<T: Clone + Send + 'static> Lookups<T> {
     }
 }
 
-impl<T> State<T> {
+impl<T> LookupsState<T> {
     /// The answer of a lookup in progress, or with true of one that the caller must start,
     /// which is counted. `None`: neither is possible now.
-    fn join(&mut self, name: &str, asker: &Asker, now: Instant) -> Option<(bool, Arc<Answer<T>>)> {
+    fn join(
+        &mut self,
+        name: &str,
+        asker: &Asker,
+        now: Instant,
+    ) -> Option<(bool, Arc<LookupAnswer<T>>)> {
         let Some(known) = self.names.get_mut(name) else {
             if !self.slots.take(asker) {
                 return None;
             }
-            let answer = Arc::<Answer<T>>::default();
-            let fresh = Name { running: 1, since: now, answer: Some(Arc::clone(&answer)) };
+            let answer = Arc::<LookupAnswer<T>>::default();
+            let fresh = NameLookups { running: 1, since: now, answer: Some(Arc::clone(&answer)) };
             self.names.insert(name.to_owned(), fresh);
             return Some((true, answer));
         };
@@ -134,13 +139,13 @@ impl<T> State<T> {
     }
 }
 
-impl<T> Default for State<T> {
-    fn default() -> State<T> {
-        State { names: HashMap::new(), slots: LookupSlots::default() }
+impl<T> Default for LookupsState<T> {
+    fn default() -> LookupsState<T> {
+        LookupsState { names: HashMap::new(), slots: LookupSlots::default() }
     }
 }
 
-impl<T> Name<T> {
+impl<T> NameLookups<T> {
     /// True if another lookup of the name is to be started.
     fn wants_another(&self, now: Instant) -> bool {
         let late = now.saturating_duration_since(self.since) >= AGAIN;
@@ -148,9 +153,9 @@ impl<T> Name<T> {
     }
 }
 
-impl<T> Default for Answer<T> {
-    fn default() -> Answer<T> {
-        Answer { found: Mutex::new(None), told: Condvar::new() }
+impl<T> Default for LookupAnswer<T> {
+    fn default() -> LookupAnswer<T> {
+        LookupAnswer { found: Mutex::new(None), told: Condvar::new() }
     }
 }
 
@@ -164,7 +169,7 @@ impl<T: Clone> Pending<T> {
     }
 }
 
-impl<T> Answer<T> {
+impl<T> LookupAnswer<T> {
     fn tell(&self, found: Result<T, NoAnswer>) {
         *lock(&self.found) = Some(found);
         self.told.notify_all();
@@ -172,14 +177,14 @@ impl<T> Answer<T> {
 }
 
 /// One lookup in progress. Its drop takes it out of the count.
-struct Running<T: 'static> {
+struct RunningLookup<T: 'static> {
     lookups: &'static Lookups<T>,
     name: String,
     asker: Asker,
     over: bool,
 }
 
-impl<T> Running<T> {
+impl<T> RunningLookup<T> {
     fn answer(mut self, found: T) {
         self.end(Ok(found));
     }
@@ -208,7 +213,7 @@ impl<T> Running<T> {
     }
 }
 
-impl<T> Drop for Running<T> {
+impl<T> Drop for RunningLookup<T> {
     fn drop(&mut self) {
         self.end(Err(NoAnswer::Gone));
     }

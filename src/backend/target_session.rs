@@ -59,10 +59,10 @@ impl SessionTarget {
     /// `on` or `t` for yes. `Err`: no query is needed, because the server has reported its
     /// role (PostgreSQL 14 and later); it holds the objection, if any.
     pub fn question(&self, facts: &Facts) -> Result<&'static str, Option<&'static str>> {
-        let is_so = match (Question::of(self.wanted), facts.standby, facts.read_only) {
+        let is_so = match (StateQuestion::of(self.wanted), facts.standby, facts.read_only) {
             (None, ..) => return Err(None),
-            (Some(Question::Recovery), Some(standby), _) => standby,
-            (Some(Question::ReadOnly), Some(standby), Some(read_only)) => standby || read_only,
+            (Some(StateQuestion::Recovery), Some(standby), _) => standby,
+            (Some(StateQuestion::ReadOnly), Some(standby), Some(read_only)) => standby || read_only,
             (Some(question), ..) => return Ok(question.sql()),
         };
         Err(self.judge(is_so))
@@ -71,7 +71,7 @@ impl SessionTarget {
     /// The query that checks a backend, and the suspicions that its answer settles.
     pub fn check(&self) -> Option<(&'static str, Suspicions)> {
         let suspicions = Suspicions(self.suspicions.load(Ordering::Acquire));
-        Question::of(self.wanted).map(|question| (question.sql(), suspicions))
+        StateQuestion::of(self.wanted).map(|question| (question.sql(), suspicions))
     }
 
     /// Records the answer. Returns true if the server still has the required role.
@@ -99,26 +99,26 @@ impl SessionTarget {
 
 /// The property that decides.
 #[derive(Clone, Copy)]
-enum Question {
+enum StateQuestion {
     ReadOnly,
     Recovery,
 }
 
-impl Question {
-    fn of(wanted: TargetSession) -> Option<Question> {
+impl StateQuestion {
+    fn of(wanted: TargetSession) -> Option<StateQuestion> {
         match wanted {
             TargetSession::Any => None,
-            TargetSession::ReadWrite | TargetSession::ReadOnly => Some(Question::ReadOnly),
+            TargetSession::ReadWrite | TargetSession::ReadOnly => Some(StateQuestion::ReadOnly),
             TargetSession::Primary | TargetSession::Standby | TargetSession::PreferStandby => {
-                Some(Question::Recovery)
+                Some(StateQuestion::Recovery)
             }
         }
     }
 
     fn sql(self) -> &'static str {
         match self {
-            Question::ReadOnly => "SHOW transaction_read_only",
-            Question::Recovery => "SELECT pg_catalog.pg_is_in_recovery()",
+            StateQuestion::ReadOnly => "SHOW transaction_read_only",
+            StateQuestion::Recovery => "SELECT pg_catalog.pg_is_in_recovery()",
         }
     }
 }

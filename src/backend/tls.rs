@@ -59,10 +59,10 @@ impl Verify {
 
 /// The findings of a handshake. A leaf lock.
 #[derive(Clone, Default)]
-pub struct Findings(Arc<Mutex<Found>>);
+pub struct Findings(Arc<Mutex<TlsFinding>>);
 
 #[derive(Default)]
-struct Found {
+struct TlsFinding {
     /// The server confirmed PostgreSQL's ALPN.
     alpn: bool,
     /// Why its certificate was refused.
@@ -70,7 +70,7 @@ struct Found {
 }
 
 impl Findings {
-    fn lock(&self) -> MutexGuard<'_, Found> {
+    fn lock(&self) -> MutexGuard<'_, TlsFinding> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Breaker {
     settings: Settings,
-    state: State,
+    state: CircuitState,
     /// Increases whenever the breaker opens or closes.
     era: u64,
     probing: bool,
@@ -38,7 +38,7 @@ pub struct Settings {
 }
 
 #[derive(Debug)]
-enum State {
+enum CircuitState {
     Closed { failures: u32 },
     Open { since: Instant, next_probe: Instant, slowed: u32 },
     HalfOpen { since: Instant, next_probe: Instant, successes: u32 },
@@ -101,12 +101,13 @@ impl Default for Settings {
 impl Breaker {
     /// A closed breaker.
     pub fn new(settings: Settings) -> Self {
-        Breaker { settings, state: State::Closed { failures: 0 }, era: 0, probing: false }
+        Breaker { settings, state: CircuitState::Closed { failures: 0 }, era: 0, probing: false }
     }
 
     /// A ticket for an ordinary attempt; `None` unless the breaker is closed.
     pub fn try_open(&self) -> Option<Ticket> {
-        matches!(self.state, State::Closed { .. }).then_some(Ticket { era: self.era, probe: false })
+        matches!(self.state, CircuitState::Closed { .. })
+            .then_some(Ticket { era: self.era, probe: false })
     }
 
     /// A ticket for a probe, if one is due.
@@ -119,7 +120,7 @@ impl Breaker {
     /// When the next probe is due; `None` while the breaker is closed or a probe is running.
     pub fn next_probe(&self) -> Option<Instant> {
         match self.state {
-            State::Open { next_probe, .. } | State::HalfOpen { next_probe, .. }
+            CircuitState::Open { next_probe, .. } | CircuitState::HalfOpen { next_probe, .. }
                 if !self.probing =>
             {
                 Some(next_probe)
@@ -142,32 +143,32 @@ impl Breaker {
         }
         self.probing &= !ticket.probe;
         match (&mut self.state, verdict) {
-            (State::Closed { failures }, Verdict::Good) => {
+            (CircuitState::Closed { failures }, Verdict::Good) => {
                 *failures = 0;
                 None
             }
-            (State::Closed { failures }, Verdict::Bad) => {
+            (CircuitState::Closed { failures }, Verdict::Bad) => {
                 *failures += 1;
                 (*failures >= self.settings.failures).then(|| self.open(now))
             }
-            (State::Closed { .. }, Verdict::Neither) => None,
-            (State::Open { .. }, Verdict::Good) => self.succeed(now, 1),
-            (State::Open { since, next_probe, slowed }, Verdict::Bad | Verdict::Neither) => {
+            (CircuitState::Closed { .. }, Verdict::Neither) => None,
+            (CircuitState::Open { .. }, Verdict::Good) => self.succeed(now, 1),
+            (CircuitState::Open { since, next_probe, slowed }, Verdict::Bad | Verdict::Neither) => {
                 let Settings { probe_every, probe_max, steady, .. } = self.settings;
                 *slowed += u32::from(now.saturating_duration_since(*since) >= steady);
                 *next_probe = now + backoff::delay(*slowed, probe_every, probe_max, 2.0, jitter);
                 None
             }
-            (State::HalfOpen { successes, .. }, Verdict::Good) => {
+            (CircuitState::HalfOpen { successes, .. }, Verdict::Good) => {
                 let successes = *successes + 1;
                 self.succeed(now, successes)
             }
-            (State::HalfOpen { .. }, Verdict::Bad) => {
+            (CircuitState::HalfOpen { .. }, Verdict::Bad) => {
                 // Only probes were allowed meanwhile, so this is no change to report.
                 let _ = self.open(now);
                 None
             }
-            (State::HalfOpen { next_probe, .. }, Verdict::Neither) => {
+            (CircuitState::HalfOpen { next_probe, .. }, Verdict::Neither) => {
                 *next_probe = now + self.settings.probe_every;
                 None
             }
@@ -176,7 +177,7 @@ impl Breaker {
 
     fn open(&mut self, now: Instant) -> Change {
         let next_probe = now + self.settings.probe_every;
-        self.state = State::Open { since: now, next_probe, slowed: 0 };
+        self.state = CircuitState::Open { since: now, next_probe, slowed: 0 };
         self.era += 1;
         Change::Opened
     }
@@ -184,10 +185,10 @@ impl Breaker {
     fn succeed(&mut self, now: Instant, successes: u32) -> Option<Change> {
         if successes < self.settings.successes {
             let since = self.since().unwrap_or(now);
-            self.state = State::HalfOpen { since, next_probe: now, successes };
+            self.state = CircuitState::HalfOpen { since, next_probe: now, successes };
             return None;
         }
-        self.state = State::Closed { failures: 0 };
+        self.state = CircuitState::Closed { failures: 0 };
         self.era += 1;
         Some(Change::Closed)
     }
@@ -195,22 +196,22 @@ impl Breaker {
     /// The present state.
     pub fn phase(&self) -> Phase {
         match self.state {
-            State::Closed { .. } => Phase::Closed,
-            State::Open { .. } => Phase::Open,
-            State::HalfOpen { .. } => Phase::HalfOpen,
+            CircuitState::Closed { .. } => Phase::Closed,
+            CircuitState::Open { .. } => Phase::Open,
+            CircuitState::HalfOpen { .. } => Phase::HalfOpen,
         }
     }
 
     /// True if the last conclusive attempt failed, or the breaker is not closed.
     pub fn is_troubled(&self) -> bool {
-        !matches!(self.state, State::Closed { failures: 0 })
+        !matches!(self.state, CircuitState::Closed { failures: 0 })
     }
 
     /// When it last left `Closed`; `None` while it is closed.
     pub fn since(&self) -> Option<Instant> {
         match self.state {
-            State::Closed { .. } => None,
-            State::Open { since, .. } | State::HalfOpen { since, .. } => Some(since),
+            CircuitState::Closed { .. } => None,
+            CircuitState::Open { since, .. } | CircuitState::HalfOpen { since, .. } => Some(since),
         }
     }
 }

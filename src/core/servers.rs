@@ -66,7 +66,7 @@ pub enum Entered {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum SeatState {
     /// Being opened, in use, or being closed.
     Used,
     /// Idle since then.
@@ -80,7 +80,7 @@ struct Seat<A> {
     at: A,
     owner: OwnerId,
     asks: Asks,
-    state: State,
+    state: SeatState,
     /// The server has accepted the login.
     open: bool,
 }
@@ -142,7 +142,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
                 server.line.set(ticket, Step::Trying);
             }
         }
-        self.seats.insert(id, Seat { at, owner, asks, state: State::Used, open: false });
+        self.seats.insert(id, Seat { at, owner, asks, state: SeatState::Used, open: false });
         id
     }
 
@@ -239,7 +239,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         let seat = self.seats.get_mut(&id)?;
         let server = self.servers.get_mut(&seat.at)?;
         server.unrest(seat.owner, id, seat.state);
-        seat.state = State::Resting(since);
+        seat.state = SeatState::Resting(since);
         server.resting.entry(seat.owner).or_default().insert((since, id));
         (!server.line.is_empty()).then_some(seat.at)
     }
@@ -249,7 +249,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         let Some(seat) = self.seats.get_mut(&id) else { return };
         let Some(server) = self.servers.get_mut(&seat.at) else { return };
         server.unrest(seat.owner, id, seat.state);
-        seat.state = State::Used;
+        seat.state = SeatState::Used;
         // A ticket that it once had is used up.
         seat.asks = Asks::Spare;
     }
@@ -257,7 +257,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
     /// Notes that a connection that was to be closed for another stays idle instead.
     pub fn stays(&mut self, id: SeatId) {
         let Some(seat) = self.seats.get(&id) else { return };
-        if let State::Leaving(since) = seat.state {
+        if let SeatState::Leaving(since) = seat.state {
             self.rest(id, since);
         }
     }
@@ -274,9 +274,9 @@ impl<A: Copy + Eq + Hash> Servers<A> {
             return false;
         };
         let yields =
-            seat.state == State::Used && server.held_by(owner) < server.held_by(seat.owner);
+            seat.state == SeatState::Used && server.held_by(owner) < server.held_by(seat.owner);
         if yields {
-            seat.state = State::Leaving(now);
+            seat.state = SeatState::Leaving(now);
             server.leaving += 1;
             server.gave_way = Some(now);
         }

@@ -20,7 +20,7 @@ pub struct WaitQueue<T> {
     max_waiters: usize,
     next_id: u64,
     /// Ids only grow, so the order of the ids is the order of arrival.
-    waiters: BTreeMap<WaiterId, Waiter<T>>,
+    waiters: BTreeMap<WaiterId, QueuedItem<T>>,
     deadlines: Deadlines<WaiterId>,
 }
 
@@ -58,7 +58,7 @@ pub struct Handed<T> {
 }
 
 #[derive(Debug)]
-struct Waiter<T> {
+struct QueuedItem<T> {
     item: T,
     deadline: Instant,
 }
@@ -101,7 +101,7 @@ impl<T> WaitQueue<T> {
     pub fn is_open(&self, now: Instant) -> bool {
         // A permit is free while an item waits only if the gate is opening or all earlier waiters
         // have expired, so this search is short or does not happen.
-        let is_live = |waiter: &Waiter<T>| waiter.deadline > now;
+        let is_live = |waiter: &QueuedItem<T>| waiter.deadline > now;
         self.free() > 0 && !self.waiters.values().any(is_live)
     }
 
@@ -112,7 +112,7 @@ impl<T> WaitQueue<T> {
         }
         let id = WaiterId(self.next_id);
         self.next_id += 1;
-        self.waiters.insert(id, Waiter { item, deadline });
+        self.waiters.insert(id, QueuedItem { item, deadline });
         self.deadlines.set(id, deadline);
         Admission::Queued { id, position: self.waiters.len() }
     }

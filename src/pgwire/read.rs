@@ -22,12 +22,12 @@ pub struct Reader {
     start: usize,
     /// Everything after this was not read yet.
     end: usize,
-    at: At,
+    at: ReadState,
 }
 
 /// What the next byte is part of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum At {
+enum ReadState {
     /// A header.
     #[default]
     Header,
@@ -58,7 +58,7 @@ impl Reader {
             // Grows by what has arrived, not by what a length claims.
             let least = if self.bytes.is_empty() { FIRST } else { BUFFER };
             let mut size = (2 * self.bytes.len()).max(least);
-            if let At::Body(_, body) = self.at {
+            if let ReadState::Body(_, body) = self.at {
                 size = size.min(body.max(self.end) + ROOM).max(least);
             }
             self.bytes.resize(size, 0);
@@ -81,7 +81,7 @@ impl Reader {
     pub fn is_ready(&mut self, bounds: &mut Bounds) -> Result<bool, Excess> {
         loop {
             match self.at {
-                At::Header => {
+                ReadState::Header => {
                     let Some([kind, length @ ..]) = self.unread().first_chunk::<HEADER>().copied()
                     else {
                         return Ok(false);
@@ -91,23 +91,23 @@ impl Reader {
                     bounds.message(kind, size)?;
                     self.start += HEADER;
                     self.at = match kind {
-                        b'd' => At::Data(size),
-                        b'D' if size > ROW_MAX => At::Long(size, size),
-                        _ => At::Body(kind, size),
+                        b'd' => ReadState::Data(size),
+                        b'D' if size > ROW_MAX => ReadState::Long(size, size),
+                        _ => ReadState::Body(kind, size),
                     };
                 }
-                At::Body(_, size) => return Ok(self.unread().len() >= size),
+                ReadState::Body(_, size) => return Ok(self.unread().len() >= size),
                 // An empty part would count as data.
-                At::Data(0) => self.at = At::Header,
-                At::Data(_) => return Ok(self.start < self.end),
-                At::Long(_, 0) => return Ok(true),
-                At::Long(size, left) => {
+                ReadState::Data(0) => self.at = ReadState::Header,
+                ReadState::Data(_) => return Ok(self.start < self.end),
+                ReadState::Long(_, 0) => return Ok(true),
+                ReadState::Long(size, left) => {
                     let dropped = left.min(self.unread().len());
                     if dropped == 0 {
                         return Ok(false);
                     }
                     self.start += dropped;
-                    self.at = At::Long(size, left - dropped);
+                    self.at = ReadState::Long(size, left - dropped);
                 }
             }
         }
@@ -117,18 +117,18 @@ impl Reader {
     #[inline]
     pub fn kind(&self) -> u8 {
         match self.at {
-            At::Header => 0,
-            At::Body(kind, _) => kind,
-            At::Data(_) => b'd',
-            At::Long(..) => b'D',
+            ReadState::Header => 0,
+            ReadState::Body(kind, _) => kind,
+            ReadState::Data(_) => b'd',
+            ReadState::Long(..) => b'D',
         }
     }
 
     /// The type and the body of the message that is ready, unless it is passed on in parts.
     pub fn whole(&self) -> (u8, &[u8]) {
         match self.at {
-            At::Body(kind, size) => (kind, self.unread().get(..size).unwrap_or_default()),
-            At::Header | At::Data(_) | At::Long(..) => (self.kind(), &[]),
+            ReadState::Body(kind, size) => (kind, self.unread().get(..size).unwrap_or_default()),
+            ReadState::Header | ReadState::Data(_) | ReadState::Long(..) => (self.kind(), &[]),
         }
     }
 
@@ -139,23 +139,24 @@ impl Reader {
     #[inline]
     pub fn take(&mut self) -> Result<Message<'_>, Excess> {
         match self.at {
-            At::Header => Err(Excess::Garbage(0)),
-            At::Body(kind, size) => {
-                self.at = At::Header;
+            ReadState::Header => Err(Excess::Garbage(0)),
+            ReadState::Body(kind, size) => {
+                self.at = ReadState::Header;
                 let start = self.start;
                 self.start += size;
                 let body = self.bytes.get(start..self.start).ok_or(Excess::Garbage(kind))?;
                 Message::read(kind, body).map_err(|_| Excess::Garbage(kind))
             }
-            At::Data(left) => {
+            ReadState::Data(left) => {
                 let part = left.min(self.end - self.start);
                 let start = self.start;
                 self.start += part;
-                self.at = if part == left { At::Header } else { At::Data(left - part) };
+                self.at =
+                    if part == left { ReadState::Header } else { ReadState::Data(left - part) };
                 Ok(Message::Data(&self.bytes[start..self.start]))
             }
-            At::Long(size, _) => {
-                self.at = At::Header;
+            ReadState::Long(size, _) => {
+                self.at = ReadState::Header;
                 Ok(Message::LongRow(size))
             }
         }
@@ -165,14 +166,14 @@ impl Reader {
     #[inline]
     pub fn unfinished(&self) -> Option<(u8, usize, usize)> {
         match self.at {
-            At::Body(kind, size) => Some((kind, size, self.unread().len())),
-            At::Header | At::Data(_) | At::Long(..) => None,
+            ReadState::Body(kind, size) => Some((kind, size, self.unread().len())),
+            ReadState::Header | ReadState::Data(_) | ReadState::Long(..) => None,
         }
     }
 
     /// True if everything that arrived was taken.
     pub fn is_empty(&self) -> bool {
-        self.start == self.end && self.at == At::Header
+        self.start == self.end && self.at == ReadState::Header
     }
 
     /// Bytes of memory.

@@ -3,9 +3,10 @@
 //! The first listener asks for a session like any request; the worker that gets it
 //! stays with it, listens to all channels that are wanted, and hands out what
 //! comes. With the last listener it ends, and the backend goes back. When the
-//! connection is lost, another session is asked for, and all who listened before
-//! are told that they may have missed something.
+//! connection is lost, another session is asked for, and every listener that had
+//! started receives a message that it may have missed something.
 
+mod asking;
 mod handing;
 mod mailbox;
 mod standing;
@@ -16,7 +17,6 @@ use std::time::{Duration, Instant};
 
 use crate::backend::stream::watch::Watch;
 use crate::clock;
-use crate::core::backoff;
 use crate::core::budget::Share;
 use crate::core::channels::{Channels, Hearing, ListenerId};
 use crate::error::{Error, QueuePosition};
@@ -24,7 +24,6 @@ use crate::lock::Leaf;
 use crate::pool::account::Account;
 use crate::pool::caller::Caller;
 use crate::pool::job::{Job, LEAST_PATIENCE};
-use crate::random;
 use crate::threads::alarms::Alarm;
 
 pub use mailbox::{Letter, Mailbox};
@@ -65,7 +64,7 @@ impl Drop for Listening {
 
 /// The listeners of one tenant.
 pub struct Hub {
-    state: Leaf<State>,
+    state: Leaf<HubState>,
     account: Arc<Account>,
     host: Weak<dyn Host>,
     /// Where letters count that wait for them.
@@ -75,10 +74,10 @@ pub struct Hub {
 /// Guards who listens and how far their backend is. A leaf lock: mailboxes are
 /// written to, and what is removed is dropped, when it is free again.
 #[derive(Default)]
-struct State {
+struct HubState {
     channels: Channels,
     members: BTreeMap<ListenerId, Member>,
-    phase: Phase,
+    phase: ListenPhase,
     /// Sessions asked for in vain, or lost at once, since notifications were heard.
     attempts: u32,
     /// Pauses there have been.
@@ -97,7 +96,7 @@ struct Member {
 
 /// Where the session is.
 #[derive(Default)]
-enum Phase {
+enum ListenPhase {
     /// Nobody needs one. Exit: `Asked`.
     #[default]
     None,
@@ -126,20 +125,6 @@ impl Drop for Removed {
     }
 }
 
-/// A question for a session that is answered in every case: lost on its way, it
-/// is asked again.
-struct Question {
-    hub: Arc<Hub>,
-    asked: Arc<Caller>,
-}
-
-impl Drop for Question {
-    fn drop(&mut self) {
-        // Does nothing if it was answered or taken back.
-        self.hub.no_session(&self.asked, &Error::Internal("a request was lost"));
-    }
-}
-
 impl Hub {
     /// Nobody listens yet. `host` gives the session.
     pub(super) fn new(account: &Arc<Account>, host: Weak<dyn Host>) -> Arc<Hub> {
@@ -159,18 +144,18 @@ impl Hub {
         let member = state.members.remove(&id)?;
         let alone = state.members.is_empty();
         let asked = match &state.phase {
-            Phase::Asked(caller) if alone => Some(Arc::clone(caller)),
+            ListenPhase::Asked(caller) if alone => Some(Arc::clone(caller)),
             _ => None,
         };
         if asked.is_some() {
-            state.phase = Phase::None;
+            state.phase = ListenPhase::None;
         }
         let watch = match &state.phase {
-            Phase::Running(watch) => Some(Arc::clone(watch)),
+            ListenPhase::Running(watch) => Some(Arc::clone(watch)),
             _ => None,
         };
         let paused = match &state.phase {
-            Phase::Pausing { .. } if alone => Some(std::mem::take(&mut state.phase)),
+            ListenPhase::Pausing { .. } if alone => Some(std::mem::take(&mut state.phase)),
             _ => None,
         };
         drop(state);
@@ -184,8 +169,8 @@ impl Hub {
     /// The backends have been replaced: the session that listens is to be one of the new.
     pub(super) fn replaced(&self) {
         let watch = match &self.state.lock().phase {
-            Phase::Running(watch) => Some(Arc::clone(watch)),
-            Phase::None | Phase::Asked(_) | Phase::Pausing { .. } => None,
+            ListenPhase::Running(watch) => Some(Arc::clone(watch)),
+            ListenPhase::None | ListenPhase::Asked(_) | ListenPhase::Pausing { .. } => None,
         };
         // It looks at every nudge.
         watch.into_iter().for_each(|watch| watch.nudge());
@@ -239,10 +224,10 @@ impl Hub {
         let id = state.channels.add(channels);
         state.members.insert(id, member);
         let running = match &state.phase {
-            Phase::Running(watch) => Some(Arc::clone(watch)),
+            ListenPhase::Running(watch) => Some(Arc::clone(watch)),
             _ => None,
         };
-        let idle = matches!(state.phase, Phase::None);
+        let idle = matches!(state.phase, ListenPhase::None);
         drop(state);
         let listening = Listening { hub: Arc::downgrade(self), id };
         if let Some(watch) = running {
@@ -273,10 +258,10 @@ impl Hub {
         let waits = state.channels.hearing(id) == Some(Hearing::Waits);
         let member = state.members.get(&id).filter(|_| waits).cloned();
         let asked = match &state.phase {
-            Phase::Asked(caller) => Some(Arc::clone(caller)),
-            Phase::Running(_) | Phase::None | Phase::Pausing { .. } => None,
+            ListenPhase::Asked(caller) => Some(Arc::clone(caller)),
+            ListenPhase::Running(_) | ListenPhase::None | ListenPhase::Pausing { .. } => None,
         };
-        let running = matches!(state.phase, Phase::Running(_));
+        let running = matches!(state.phase, ListenPhase::Running(_));
         drop(state);
         let Some(Member { since, wait, .. }) = member else { return };
         if running || asked.is_some_and(|caller| !caller.is_queued()) {
@@ -286,87 +271,6 @@ impl Hub {
         let (tenant, standing) = (self.account.id().clone(), host.standing());
         let waited = clock::now().saturating_duration_since(since);
         self.fail(id, Error::WaitTimeout { tenant, waited, standing });
-    }
-
-    /// Asks for a session, unless somebody has.
-    fn ask_for_session(self: &Arc<Self>) {
-        let caller = Caller::nobody();
-        let mut state = self.state.lock();
-        if state.closed || state.members.is_empty() {
-            return;
-        }
-        let before = match state.phase {
-            Phase::None | Phase::Pausing { .. } => {
-                std::mem::replace(&mut state.phase, Phase::Asked(Arc::clone(&caller)))
-            }
-            Phase::Asked(_) | Phase::Running(_) => return,
-        };
-        drop(state);
-        drop(before);
-        let question = Question { hub: Arc::clone(self), asked: Arc::clone(&caller) };
-        let job = Job::new(&caller, move |session| match session {
-            Ok(session) => question.hub.stand(session),
-            Err(error) => question.hub.no_session(&question.asked, &error),
-        });
-        // Listeners have time limits of their own; this one only has to be longer.
-        let refused = match self.host.upgrade() {
-            Some(host) => host.admit(job, LONGEST_WAIT).err(),
-            None => Some(job),
-        };
-        if let Some(job) = refused {
-            (job.deliver)(Err(Error::Draining));
-        }
-    }
-
-    /// There is none: who waits is told, who listened before waits for the next
-    /// attempt.
-    fn no_session(self: &Arc<Self>, asked: &Arc<Caller>, error: &Error) {
-        let mut state = self.state.lock();
-        let current = matches!(&state.phase, Phase::Asked(caller) if Arc::ptr_eq(caller, asked));
-        if !current {
-            // It was taken back, or has its session.
-            return;
-        }
-        let before = std::mem::take(&mut state.phase);
-        let passing = error.is_retryable() || matches!(error, Error::Internal(_));
-        let told = state.channels.waiting(!passing);
-        drop(state);
-        drop(before);
-        for id in told {
-            self.fail(id, error.clone());
-        }
-        self.ask_again();
-    }
-
-    /// After a pause, if anybody is left.
-    fn ask_again(self: &Arc<Self>) {
-        let mut state = self.state.lock();
-        let needed = !state.closed && !state.members.is_empty();
-        // A new listener may have been quicker.
-        if !needed || !matches!(state.phase, Phase::None) {
-            return;
-        }
-        state.pauses += 1;
-        let (pause, attempt) = (state.pauses, state.attempts);
-        state.attempts = attempt.saturating_add(1);
-        state.phase = Phase::Pausing { pause, _until: None };
-        drop(state);
-        let delay = backoff::delay(attempt, PAUSE_MIN, PAUSE_MAX, 2.0, random::chance());
-        let hub = Arc::downgrade(self);
-        let alarm = self.account.context().tools.alarms.set(clock::now() + delay, move || {
-            if let Some(hub) = hub.upgrade() {
-                hub.ask_for_session();
-            }
-        });
-        let mut state = self.state.lock();
-        // The alarm may have been quicker. One that has rung must not be kept for
-        // the next pause, which would have no end.
-        let unneeded = match &mut state.phase {
-            Phase::Pausing { pause: now, _until: until } if *now == pause => until.replace(alarm),
-            _ => Some(alarm),
-        };
-        drop(state);
-        drop(unneeded);
     }
 
     /// Ends all listening because of this; nobody is taken up any more.

@@ -9,14 +9,14 @@ use crate::lock::Leaf;
 /// Counts the backends of one tenant, those being opened or closed included. Cheap to
 /// clone; clones count together.
 #[derive(Clone)]
-pub struct OpenBackends(Arc<Shared>);
+pub struct OpenBackends(Arc<OpenBackendsState>);
 
-struct Shared {
-    numbers: Leaf<Numbers>,
+struct OpenBackendsState {
+    numbers: Leaf<OpenNumbers>,
     closed: Condvar,
 }
 
-struct Numbers {
+struct OpenNumbers {
     open: usize,
     /// How many may be.
     limit: usize,
@@ -25,13 +25,13 @@ struct Numbers {
 }
 
 /// Counts one backend as open, from before the connect until it is closed.
-pub struct OpenCount(Arc<Shared>);
+pub struct OpenCount(Arc<OpenBackendsState>);
 
 impl OpenBackends {
     /// None is open; `limit` may be.
     pub fn new(limit: usize) -> OpenBackends {
-        let numbers = Leaf::new(Numbers { open: 0, limit, in_use: 0 });
-        OpenBackends(Arc::new(Shared { numbers, closed: Condvar::new() }))
+        let numbers = Leaf::new(OpenNumbers { open: 0, limit, in_use: 0 });
+        OpenBackends(Arc::new(OpenBackendsState { numbers, closed: Condvar::new() }))
     }
 
     /// How many are open.
@@ -76,7 +76,7 @@ impl OpenBackends {
     }
 }
 
-impl Numbers {
+impl OpenNumbers {
     fn most(&self) -> usize {
         self.limit.max(self.in_use)
     }

@@ -36,9 +36,9 @@ const STARVED_MAX: usize = 100;
 
 /// All servers. Cheap to clone.
 #[derive(Clone)]
-pub struct Servers(Arc<Shared>);
+pub struct Servers(Arc<ServersState>);
 
-struct Shared {
+struct ServersState {
     /// Who sits where, and who waits.
     book: Leaf<Book<SocketAddr>>,
     owners: Leaf<HashMap<OwnerId, Weak<dyn Neighbour>>>,
@@ -79,7 +79,7 @@ pub(super) struct Starving {
 impl Servers {
     /// No connection yet; `limit`: the most at one server.
     pub fn new(limit: Option<usize>, alarms: &Alarms) -> Servers {
-        Servers(Arc::new(Shared {
+        Servers(Arc::new(ServersState {
             book: Leaf::new(Book::new(limit)),
             owners: Leaf::default(),
             starved: Leaf::new(ExpiringMap::new(STARVED_MAX, STARVED_FOR)),

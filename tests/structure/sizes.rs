@@ -11,7 +11,6 @@ const FUNCTION_MAX: usize = 60;
 /// Files that are longer, each with the reason.
 const LONG_FILES: &[(&str, &str)] = &[
     ("pool/leases.rs", "to be taken apart"),
-    ("pool/listen.rs", "to be taken apart"),
     ("pool/work/operation.rs", "to be taken apart"),
     ("pool/work/progress.rs", "to be taken apart"),
 ];

@@ -8,7 +8,7 @@ use std::time::Duration;
 use r2d2::ManageConnection;
 use r2d2_postgres::PostgresConnectionManager;
 
-use super::{Attempt, PgConnect};
+use super::{PgConnect, ServerAttempt};
 use crate::backend::cancel::Canceller;
 use crate::backend::classify::{dial_error, login_error, lost, refused};
 use crate::backend::conversation::Conversation;
@@ -27,7 +27,7 @@ impl PgConnect {
         &self,
         host: &HostPort,
         address: SocketAddr,
-        attempt: &Attempt<'_>,
+        attempt: &ServerAttempt<'_>,
         limit: Duration,
         wanted: TargetSession,
     ) -> Result<PgBackend, ConnectError> {
@@ -53,7 +53,7 @@ impl PgConnect {
         &self,
         host: &HostPort,
         address: SocketAddr,
-        attempt: &Attempt<'_>,
+        attempt: &ServerAttempt<'_>,
         limit: Duration,
         wanted: TargetSession,
     ) -> Result<PgBackend, ConnectError> {
@@ -99,9 +99,9 @@ impl PgConnect {
         name: &str,
         target: &str,
         socket: &Arc<Socket>,
-        attempt: &Attempt<'_>,
+        attempt: &ServerAttempt<'_>,
     ) -> Result<Conversation, ConnectError> {
-        let Attempt { watch, tls, limit, .. } = attempt;
+        let ServerAttempt { watch, tls, limit, .. } = attempt;
         let old_server = self.old_server.load(Ordering::Relaxed);
         let mut config = settings(&self.dsn, &self.application_name, old_server);
         let dial_error = |error| dial_error(&error, target.to_owned(), *limit);

@@ -12,7 +12,7 @@ const PART_BYTES: usize = 32 << 10;
 
 /// PostgreSQL's answer so far.
 #[derive(Default)]
-struct Answer {
+struct CopyAnswer {
     tag: Option<String>,
     failed: Option<Box<PgFault>>,
 }
@@ -34,7 +34,7 @@ impl PgBackend {
         source: &mut dyn Source,
     ) -> Result<Done, RunError> {
         self.start_copy(sql, true)?;
-        let mut answer = Answer::default();
+        let mut answer = CopyAnswer::default();
         // PostgreSQL drops a Sync that arrives during the data, so it is sent last.
         if !self.takes_data(&mut answer)? {
             self.conversation.out.sync();
@@ -75,7 +75,7 @@ impl PgBackend {
     }
 
     /// Waits until PostgreSQL accepts data. False: it will accept none.
-    fn takes_data(&mut self, answer: &mut Answer) -> Result<bool, RunError> {
+    fn takes_data(&mut self, answer: &mut CopyAnswer) -> Result<bool, RunError> {
         loop {
             match self.conversation.receive() {
                 Err(_) => return Err(self.lost(Sent::Part)),
@@ -98,7 +98,7 @@ impl PgBackend {
     }
 
     /// Sends the data.
-    fn feed(&mut self, source: &mut dyn Source, answer: &mut Answer) -> Result<Fed, RunError> {
+    fn feed(&mut self, source: &mut dyn Source, answer: &mut CopyAnswer) -> Result<Fed, RunError> {
         loop {
             let piece = source.next();
             // PostgreSQL reports an error before the end of the data.
@@ -135,7 +135,7 @@ impl PgBackend {
     ) -> Result<Done, RunError> {
         self.start_copy(sql, false)?;
         let notices = self.conversation.notices.clone();
-        let mut answer = Answer::default();
+        let mut answer = CopyAnswer::default();
         loop {
             match self.conversation.receive() {
                 Err(_) => return Err(self.lost(Sent::Whole)),
@@ -161,7 +161,7 @@ impl PgBackend {
     }
 
     /// Sends the Sync after a COPY, and reads the answer.
-    fn copied(&mut self, mut answer: Answer, sent: Sent) -> Result<Done, RunError> {
+    fn copied(&mut self, mut answer: CopyAnswer, sent: Sent) -> Result<Done, RunError> {
         if self.conversation.send().is_err() {
             return Err(self.lost(sent));
         }
@@ -182,7 +182,7 @@ impl PgBackend {
     }
 
     /// The last message decides: a deferred constraint may still fail.
-    fn ended(&mut self, answer: Answer) -> Result<Done, RunError> {
+    fn ended(&mut self, answer: CopyAnswer) -> Result<Done, RunError> {
         match (answer.failed, answer.tag) {
             (Some(fault), _) => Err(self.faulted(fault)),
             (None, Some(command_tag)) => {

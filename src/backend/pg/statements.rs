@@ -16,7 +16,7 @@ const BYTES_MAX: usize = 512 << 10;
 /// Statements by their text; the least recently used is dropped first.
 pub(super) struct Statements<S> {
     capacity: usize,
-    by_sql: HashMap<String, Kept<S>>,
+    by_sql: HashMap<String, KeptStatement<S>>,
     clock: u64,
     /// Bytes of memory of all statements.
     bytes: usize,
@@ -29,7 +29,7 @@ pub(super) struct Statements<S> {
     settings: u64,
 }
 
-struct Kept<S> {
+struct KeptStatement<S> {
     statement: S,
     nature: Nature,
     used: u64,
@@ -108,7 +108,7 @@ impl<S: Clone> Statements<S> {
         while self.bytes + bytes > BYTES_MAX && self.drop_oldest() {}
         self.bytes += bytes;
         let (statement, used) = (statement.clone(), self.clock);
-        let kept = Kept { statement, nature, used, bytes, since };
+        let kept = KeptStatement { statement, nature, used, bytes, since };
         self.by_sql.insert(sql.to_owned(), kept);
     }
 

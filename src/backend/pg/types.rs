@@ -31,7 +31,7 @@ const NAME_BYTES: usize = 256;
 
 /// A type's properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Known {
+struct KnownType {
     name: Arc<str>,
     made_of: MadeOf,
     /// The server has no binary output for it.
@@ -62,7 +62,7 @@ pub struct Resolved {
 
 /// The types of one tenant. A leaf lock.
 #[derive(Debug, Default)]
-pub struct Types(Mutex<HashMap<u32, (Known, Instant)>>);
+pub struct Types(Mutex<HashMap<u32, (KnownType, Instant)>>);
 
 /// Built-in types without binary output: `typsend` is 0 for them, or for their elements.
 const TEXT_ONLY: [Type; 4] =
@@ -77,7 +77,7 @@ const LOOK_UP: &str = "SELECT t.oid, t.typname, t.typtype, t.typelem, t.typbaset
 /// The name of the query's prepared statement. The unnamed statement may be the caller's.
 const NAME: &str = "connpool.types";
 
-fn built_in(oid: u32) -> Option<Known> {
+fn built_in(oid: u32) -> Option<KnownType> {
     let kind = Type::from_oid(oid)?;
     let made_of = match kind.kind() {
         Kind::Array(element) if matches!(kind, Type::INT2_VECTOR | Type::OID_VECTOR) => {
@@ -88,16 +88,16 @@ fn built_in(oid: u32) -> Option<Known> {
         Kind::Enum(_) => MadeOf::Labels,
         _ => MadeOf::Itself,
     };
-    Some(Known { name: kind.name().into(), made_of, is_text: TEXT_ONLY.contains(&kind) })
+    Some(KnownType { name: kind.name().into(), made_of, is_text: TEXT_ONLY.contains(&kind) })
 }
 
 impl Types {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u32, (Known, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, (KnownType, Instant)>> {
         // The value is consistent at every step, so a poisoned lock is usable.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, oid: u32, now: Instant) -> Option<Known> {
+    fn get(&self, oid: u32, now: Instant) -> Option<KnownType> {
         built_in(oid).or_else(|| {
             let types = self.lock();
             let (known, since) = types.get(&oid)?;
@@ -106,7 +106,7 @@ impl Types {
         })
     }
 
-    fn keep(&self, oid: u32, known: Known, now: Instant) {
+    fn keep(&self, oid: u32, known: KnownType, now: Instant) {
         let mut types = self.lock();
         if types.len() >= KEPT_MAX {
             types.clear();
@@ -168,7 +168,7 @@ impl Types {
 }
 
 /// `None`: it is nested too deeply.
-fn resolved(oid: u32, found: &HashMap<u32, Known>) -> Option<Resolved> {
+fn resolved(oid: u32, found: &HashMap<u32, KnownType>) -> Option<Resolved> {
     let outer = found.get(&oid)?;
     let (mut at, mut around, mut is_text) = (oid, Vec::new(), outer.is_text);
     let mut shape = loop {
@@ -197,7 +197,10 @@ fn resolved(oid: u32, found: &HashMap<u32, Known>) -> Option<Resolved> {
     Some(Resolved { name: Arc::clone(&outer.name), shape, is_text })
 }
 
-fn look_up(conversation: &mut Conversation, oids: &[u32]) -> Result<Vec<(u32, Known)>, NoAnswer> {
+fn look_up(
+    conversation: &mut Conversation,
+    oids: &[u32],
+) -> Result<Vec<(u32, KnownType)>, NoAnswer> {
     let list: Vec<String> = oids.iter().map(u32::to_string).collect();
     let list = Encoded::Text(format!("{{{}}}", list.join(",")).into());
     let out = &mut conversation.out;
@@ -237,7 +240,7 @@ fn look_up(conversation: &mut Conversation, oids: &[u32]) -> Result<Vec<(u32, Kn
     }
 }
 
-fn row(body: &[u8]) -> Option<(u32, Known)> {
+fn row(body: &[u8]) -> Option<(u32, KnownType)> {
     let raw = RawRow::read(body, 6)?;
     let mut values = raw.values().map(|value| std::str::from_utf8(value?).ok());
     let mut next = || values.next().flatten();
@@ -253,7 +256,7 @@ fn row(body: &[u8]) -> Option<(u32, Known)> {
         (_, element, 0) => MadeOf::Array(element),
         (.., base) => MadeOf::Domain(base),
     };
-    Some((oid, Known { name, made_of, is_text }))
+    Some((oid, KnownType { name, made_of, is_text }))
 }
 
 fn missing() -> PgFault {

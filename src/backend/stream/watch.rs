@@ -17,12 +17,12 @@ use crate::error::PgFault;
 /// called that can block.
 #[derive(Debug, Default)]
 pub struct Watch {
-    state: Mutex<State>,
+    state: Mutex<WatchState>,
     transaction: AtomicU8,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct WatchState {
     epoch: u64,
     aborted: bool,
     /// Gone once the connection is closed.
@@ -55,7 +55,7 @@ impl std::fmt::Debug for Hook {
 pub struct Epoch(u64);
 
 impl Watch {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, WatchState> {
         // The fields stay consistent at every step, so a poisoned lock is usable.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -219,7 +219,7 @@ impl Watch {
 }
 
 /// The system call is made without the lock; a concurrent abort is harmless.
-fn break_off(mut state: MutexGuard<'_, State>) {
+fn break_off(mut state: MutexGuard<'_, WatchState>) {
     state.aborted = true;
     let socket = state.socket.clone();
     drop(state);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use super::{OwnerId, SeatId, Servers, State};
+use super::{OwnerId, SeatId, SeatState, Servers};
 use crate::core::backoff;
 
 /// Pauses between attempts at a full server: for each one PostgreSQL starts a process, only to
@@ -159,7 +159,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
             todo.give_way.push((owner, seat.1));
             server.gave_way = Some(now);
             if let Some(found) = self.seats.get_mut(&seat.1) {
-                found.state = State::Leaving(seat.0);
+                found.state = SeatState::Leaving(seat.0);
             }
         }
         todo.due = server.line.due(now);

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::line::Line;
 use super::looks::Looks;
-use super::{OwnerId, SeatId, Servers, State, BELIEVED, CLOSING};
+use super::{OwnerId, SeatId, SeatState, Servers, BELIEVED, CLOSING};
 
 /// One server.
 #[derive(Debug, Default)]
@@ -113,16 +113,16 @@ impl Server {
     /// Picks the next idle connection to close.
     pub(super) fn go(&mut self) -> Option<(OwnerId, (Instant, SeatId))> {
         let (owner, seat) = self.next_to_go()?;
-        self.unrest(owner, seat.1, State::Resting(seat.0));
+        self.unrest(owner, seat.1, SeatState::Resting(seat.0));
         self.leaving += 1;
         Some((owner, seat))
     }
 
-    pub(super) fn unrest(&mut self, owner: OwnerId, seat: SeatId, state: State) {
+    pub(super) fn unrest(&mut self, owner: OwnerId, seat: SeatId, state: SeatState) {
         match state {
-            State::Used => {}
-            State::Leaving(_) => self.leaving -= 1,
-            State::Resting(since) => {
+            SeatState::Used => {}
+            SeatState::Leaving(_) => self.leaving -= 1,
+            SeatState::Resting(since) => {
                 if let Some(own) = self.resting.get_mut(&owner) {
                     own.remove(&(since, seat));
                     if own.is_empty() {

@@ -31,11 +31,11 @@ pub trait Mailbox: Send + Sync {
 /// A notification on its way to one listener. All copies share its bytes; they, and
 /// this copy's place in its mailbox, count as long as they are there.
 pub struct Letter {
-    content: Arc<Content>,
+    content: Arc<LetterContent>,
     _place: Held,
 }
 
-struct Content {
+struct LetterContent {
     bytes: Vec<u8>,
     _held: Held,
 }
@@ -46,7 +46,7 @@ const PLACE_BYTES: usize = 64;
 
 /// The copies of one letter that are still to be given out.
 pub(super) struct Copies {
-    content: Arc<Content>,
+    content: Arc<LetterContent>,
     places: Held,
 }
 
@@ -59,7 +59,7 @@ impl Copies {
     /// Copies of a letter for which this is held.
     pub(super) fn of(bytes: Vec<u8>, mut held: Held) -> Copies {
         let content = held.split(bytes.capacity() + CONTENT_BYTES);
-        Copies { content: Arc::new(Content { bytes, _held: content }), places: held }
+        Copies { content: Arc::new(LetterContent { bytes, _held: content }), places: held }
     }
 
     /// One more of them.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Hub, Phase};
+use super::{Hub, ListenPhase};
 use crate::backend::listen::Heard;
 use crate::backend::session::RunError;
 use crate::clock;
@@ -54,14 +54,14 @@ impl Hub {
     pub(super) fn stand(self: &Arc<Self>, session: Session) {
         let mut state = self.state.lock();
         let asked = match &state.phase {
-            Phase::Asked(asked) if !state.closed => Arc::clone(asked),
+            ListenPhase::Asked(asked) if !state.closed => Arc::clone(asked),
             _ => {
                 drop(state);
                 // All have left meanwhile.
                 return session.reset();
             }
         };
-        state.phase = Phase::Running(Arc::clone(session.taken.backend.watch()));
+        state.phase = ListenPhase::Running(Arc::clone(session.taken.backend.watch()));
         drop(state);
         // Whoever asked may still wait, if this is the session of an earlier one.
         asked.leave();

@@ -18,12 +18,12 @@ use crate::lock::Leaf;
 use crate::pool::tenant::Tenant;
 
 /// A tenant, and the host that its password is guessed from.
-type Place = (TenantId, Box<str>);
+type GuessKey = (TenantId, Box<str>);
 
 /// Places with guesses of late, of some 300 bytes each.
 const PLACES_MAX: usize = 4096;
 /// The guesses at the passwords of all tenants.
-pub(super) struct Guesses(Leaf<Logins<Place>>);
+pub(super) struct Guesses(Leaf<Logins<GuessKey>>);
 
 impl Default for Guesses {
     fn default() -> Guesses {
@@ -43,7 +43,7 @@ impl Guesses {
     }
 }
 
-fn place(tenant: &TenantId, by: &CallerId) -> Place {
+fn place(tenant: &TenantId, by: &CallerId) -> GuessKey {
     (tenant.clone(), by.host().into())
 }
 

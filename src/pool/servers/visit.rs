@@ -60,17 +60,17 @@ impl Wants {
 /// One attempt of a tenant. It goes from server to server and has a seat at one at a time.
 pub(in crate::pool) struct Visit<'a> {
     owner: &'a Owner,
-    state: RefCell<State<'a>>,
+    state: RefCell<VisitState<'a>>,
 }
 
-struct State<'a> {
+struct VisitState<'a> {
     wants: &'a mut Wants,
     seat: Option<(Seat, SocketAddr)>,
 }
 
 impl<'a> Visit<'a> {
     pub(in crate::pool) fn new(owner: &'a Owner, wants: &'a mut Wants) -> Visit<'a> {
-        Visit { owner, state: RefCell::new(State { wants, seat: None }) }
+        Visit { owner, state: RefCell::new(VisitState { wants, seat: None }) }
     }
 
     /// The seat of what was opened.

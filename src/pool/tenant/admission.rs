@@ -18,12 +18,12 @@ use crate::pool::waiting_room::Full;
 use crate::threads::agenda::DueSource;
 
 /// A request in the queue, as its caller knows it.
-struct Waiter {
+struct QueuePlace {
     tenant: Weak<Tenant>,
     id: WaiterId,
 }
 
-impl Stage for Waiter {
+impl Stage for QueuePlace {
     fn leave(self: Arc<Self>) {
         if let Some(tenant) = self.tenant.upgrade() {
             tenant.leave(self.id);
@@ -67,7 +67,7 @@ impl Tenant {
             Entry::Granted(job) => self.start(job),
             Entry::Queued { id, .. } => {
                 self.note_deadline(deadline);
-                caller.queued(Arc::new(Waiter { tenant: Arc::downgrade(self), id }));
+                caller.queued(Arc::new(QueuePlace { tenant: Arc::downgrade(self), id }));
             }
             Entry::Refused(job, Refusal::Closed) => return Err(job),
             Entry::Refused(job, Refusal::MayNotWait) => {

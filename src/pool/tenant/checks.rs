@@ -16,9 +16,9 @@ use crate::pool::servers::Wants;
 use crate::pool::session::Session;
 
 /// A round in progress. However it ends, another can begin.
-struct Running(Upkeep);
+struct RunningUpkeep(Upkeep);
 
-impl Drop for Running {
+impl Drop for RunningUpkeep {
     fn drop(&mut self) {
         let (backends, now) = (&self.0.backends, clock::now());
         let mut record = backends.record.lock();
@@ -59,7 +59,7 @@ impl Upkeep {
         }
         (record.next, record.began, record.answered) = (None, now, false);
         drop(record);
-        let running = Running(self.clone());
+        let running = RunningUpkeep(self.clone());
         self.tenant.context().tools.workers.run(move || running.0.round(now));
         None
     }

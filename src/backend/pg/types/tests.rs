@@ -1,7 +1,7 @@
 use super::*;
 
-fn known(made_of: MadeOf) -> Known {
-    Known { name: "t".into(), made_of, is_text: false }
+fn known(made_of: MadeOf) -> KnownType {
+    KnownType { name: "t".into(), made_of, is_text: false }
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn what_is_known_is_known_for_a_minute() {
 fn what_has_no_binary_form_somewhere_inside_comes_as_text() {
     let mut found = HashMap::new();
     found.insert(20_000, known(MadeOf::Array(20_001)));
-    found.insert(20_001, Known { is_text: true, ..known(MadeOf::Itself) });
+    found.insert(20_001, KnownType { is_text: true, ..known(MadeOf::Itself) });
     let array = resolved(20_000, &found);
     assert!(array.is_some_and(|array| array.is_text && array.shape == Shape::Enum(20_000)));
 }

@@ -148,7 +148,7 @@ fn by_reader(mut bytes: &[u8], asked: Asked, seed: &mut Xorshift) -> Vec<Seen> {
             _ => {}
         }
         let left = reader.unfinished().map_or(0, |(_, _, came)| came);
-        assert!(left > 0 || reader.unread().len() < HEADER || reader.at != At::Header);
+        assert!(left > 0 || reader.unread().len() < HEADER || reader.at != ReadState::Header);
     }
     seen
 }
