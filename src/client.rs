@@ -100,7 +100,7 @@ pub use interceptor::{Interceptor, Interceptors};
 pub use manager::ConnectionManager;
 pub use metrics::ClientMetrics;
 pub use observer::{Event, Observer};
-pub use options::CallOptions;
+pub use options::{CallOptions, CheckoutOptions};
 pub use pool::{Pool, Ready};
 pub use raw::raw;
 pub use status::{ConnectionStatus, PoolMetrics, PoolStatus, ServiceHealth};

@@ -43,6 +43,14 @@ impl Connection {
         Connection { pool, slot, address, link: channel, broken: false, since }
     }
 
+    /// Lends it once more, for a call that may outlive this guard.
+    pub(super) fn share(&self) -> Connection {
+        self.pool.share(self.slot);
+        let (pool, link) = (Arc::clone(&self.pool), Arc::clone(&self.link));
+        let Connection { slot, address, since, .. } = *self;
+        Connection { pool, slot, address, link, broken: false, since }
+    }
+
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.pool
     }

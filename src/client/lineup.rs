@@ -7,6 +7,7 @@ mod check;
 mod duty;
 mod place;
 mod renewal;
+mod share;
 mod size;
 mod upkeep;
 mod view;
@@ -90,6 +91,8 @@ pub struct Wants {
     pub wait_for_ready: bool,
     /// Another address than this one, if one is free.
     pub avoid: Option<usize>,
+    /// One that nobody else has, until it comes back.
+    pub exclusive: bool,
     /// Where in the program it asks.
     pub at: Option<&'static Location<'static>>,
 }
@@ -108,6 +111,8 @@ struct Slot<C> {
     channel: Option<C>,
     phase: Phase,
     lent: usize,
+    /// Whoever has it wants it alone.
+    alone: bool,
     /// How often it was lent.
     served: u64,
     /// The last loan that began while nobody else had it.
@@ -200,8 +205,10 @@ impl<C: Clone, W> Lineup<C, W> {
         let Some(index) = self.index(slot) else {
             return duty;
         };
-        self.slots[index].lent = self.slots[index].lent.saturating_sub(1);
-        self.slots[index].check.used(now);
+        let slot = &mut self.slots[index];
+        slot.lent = slot.lent.saturating_sub(1);
+        slot.alone &= slot.lent > 0;
+        slot.check.used(now);
         if broken && !matches!(self.slots[index].phase, Phase::Draining(_)) {
             self.slots[index].phase = Phase::Draining(Reason::Broken);
         }
@@ -239,8 +246,9 @@ impl<C: Clone, W> Lineup<C, W> {
     fn lend(&mut self, wants: Wants, chance: u64, now: Instant) -> Option<Lent<C>> {
         let most = self.settings.calls_per_channel;
         let free = |index: usize| {
-            let Slot { lent, address, .. } = self.slots[index];
-            let is_free = self.slots[index].may_be_lent() && lent < most;
+            let Slot { lent, address, alone, .. } = self.slots[index];
+            let most = if wants.exclusive { 1 } else { most };
+            let is_free = self.slots[index].may_be_lent() && !alone && lent < most;
             is_free.then_some(Candidate { lent, address })
         };
         let Settings { balance, .. } = self.settings;
@@ -252,6 +260,7 @@ impl<C: Clone, W> Lineup<C, W> {
         if slot.lent == 0 {
             slot.loan = Some(Loan { since: now, at: wants.at });
         }
+        slot.alone = wants.exclusive;
         slot.lent += 1;
         slot.served += 1;
         Some(Lent { slot: slot.id, address: slot.address, channel })

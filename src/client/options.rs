@@ -1,4 +1,4 @@
-//! What one call may say of itself.
+//! What one call, or one checkout, may say of itself.
 
 use std::time::{Duration, Instant};
 
@@ -101,5 +101,50 @@ impl CallOptions {
     pub fn metadata_bytes(mut self, key: &str, value: &[u8]) -> Result<CallOptions, grpcio::Error> {
         self.headers.add_bytes(key, value)?;
         Ok(self)
+    }
+}
+
+/// How one connection is lent. What it does not say is as the service's settings say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CheckoutOptions {
+    pub(super) timeout: Option<Duration>,
+    pub(super) deadline: Option<Instant>,
+    pub(super) wait_for_ready: bool,
+    pub(super) exclusive: bool,
+}
+
+impl CheckoutOptions {
+    /// As the service's settings say.
+    pub fn new() -> CheckoutOptions {
+        CheckoutOptions::default()
+    }
+
+    /// Waits at most so long.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> CheckoutOptions {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Waits at most until then, and no longer than the time limit.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Instant) -> CheckoutOptions {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Waits while nothing is connected, instead of failing at once.
+    #[must_use]
+    pub fn wait_for_ready(mut self) -> CheckoutOptions {
+        self.wait_for_ready = true;
+        self
+    }
+
+    /// Of a pool whose connections are shared (`calls_per_channel` above 1): one that nobody else
+    /// has, nor gets until it comes back. Those who come later wait until it is found.
+    #[must_use]
+    pub fn exclusive(mut self) -> CheckoutOptions {
+        self.exclusive = true;
+        self
     }
 }

@@ -11,6 +11,7 @@ use super::connection::Connection;
 use super::context::Context;
 use super::error::PoolError;
 use super::keeper::Keeper;
+use super::options::CheckoutOptions;
 use super::runtime;
 use super::shared::{Patience, Shared, NOT_YET};
 use super::status::{PoolMetrics, PoolStatus, ServiceHealth};
@@ -94,15 +95,23 @@ impl Pool {
         self.lend(self.shared().patience(at, clock::now()))
     }
 
+    /// The same as the options say.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    #[track_caller]
+    pub fn get_with(&self, options: &CheckoutOptions) -> Result<Connection, PoolError> {
+        let now = clock::now();
+        self.lend(self.shared().patience(Location::caller(), now).with(options, now))
+    }
+
     /// The same with another limit than `checkout_timeout`.
     ///
     /// # Errors
     /// As for [`get`](Self::get).
     #[track_caller]
     pub fn get_within(&self, timeout: Duration) -> Result<Connection, PoolError> {
-        let now = clock::now();
-        let patience = self.shared().patience(Location::caller(), now);
-        self.lend(patience.within(timeout, now))
+        self.get_with(&CheckoutOptions::new().timeout(timeout))
     }
 
     /// Lends a connection if one is free now and nobody waits for it.

@@ -1,7 +1,8 @@
-//! Streams as blocking iterators.
+//! Streams as blocking iterators, on a pool or on a connection of one.
 
 mod both;
 mod messages;
+mod on_connection;
 mod outbox;
 mod upload;
 
@@ -81,7 +82,7 @@ impl Pool {
         options: &CallOptions,
     ) -> Result<Upload<Q, R>, Error> {
         let way = Way::begin(self.shared(), method.name, options, Location::caller())?;
-        Upload::begin(way, |client, option| client.client_streaming(method, option))
+        Upload::begin(way, None, |client, option| client.client_streaming(method, option))
     }
 
     /// The same with a stub.
@@ -96,7 +97,7 @@ impl Pool {
         start: impl FnOnce(&Channel, CallOption) -> grpcio::Result<upload::Ends<Q, R>>,
     ) -> Result<Upload<Q, R>, Error> {
         let way = Way::begin(self.shared(), method, options, Location::caller())?;
-        Upload::begin(way, |client, option| start(client.channel(), option))
+        Upload::begin(way, None, |client, option| start(client.channel(), option))
     }
 
     /// Begins a call with a stream in each direction. It is made once.
@@ -110,7 +111,7 @@ impl Pool {
         options: &CallOptions,
     ) -> Result<Duplex<Q, R>, Error> {
         let way = Way::begin(self.shared(), method.name, options, Location::caller())?;
-        Duplex::begin(way, |client, option| client.duplex_streaming(method, option))
+        Duplex::begin(way, None, |client, option| client.duplex_streaming(method, option))
     }
 
     /// The same with a stub.
@@ -125,6 +126,6 @@ impl Pool {
         start: impl FnOnce(&Channel, CallOption) -> grpcio::Result<both::Ends<Q, R>>,
     ) -> Result<Duplex<Q, R>, Error> {
         let way = Way::begin(self.shared(), method, options, Location::caller())?;
-        Duplex::begin(way, |client, option| start(client.channel(), option))
+        Duplex::begin(way, None, |client, option| start(client.channel(), option))
     }
 }

@@ -19,7 +19,7 @@ use super::metrics::MethodMeter;
 use super::options::CallOptions;
 use super::plan::Plan;
 use super::runtime;
-use super::shared::{Patience, Shared};
+use super::shared::Shared;
 use crate::clock;
 
 /// A call that is under way. It has an end even if it is dropped.
@@ -147,9 +147,7 @@ impl Way {
         if let Some(timeout) = self.checkout_timeout {
             patience = patience.within(timeout, clock::now());
         }
-        if let Some(deadline) = self.plan.deadline.filter(|deadline| *deadline < patience.until) {
-            patience = Patience { until: deadline, is_deadline: true, ..patience };
-        }
+        patience = patience.by(self.plan.deadline);
         patience.wants.avoid = self.avoid;
         patience.wants.wait_for_ready = self.plan.wait_for_ready;
         let connection = Connection::lend(&self.shared, patience)?;
@@ -231,15 +229,21 @@ impl Way {
 }
 
 impl Way {
-    /// Takes a connection and begins what is made once, because what it sends is gone then.
+    /// Begins what is made once, because what it sends is gone then: on a connection that
+    /// somebody has, or on one that is lent for it.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect) and [`attempt`](Self::attempt).
     pub(super) fn open<E>(
         &mut self,
+        on: Option<&Connection>,
         start: impl FnOnce(&Client, CallOption) -> grpcio::Result<E>,
     ) -> Result<(Attempt, E, Connection), Error> {
         let connection = loop {
+            if let Some(connection) = on {
+                self.attempts += 1;
+                break connection.share();
+            }
             match self.connect() {
                 Ok(connection) => break connection,
                 // Nothing of it was sent.
@@ -249,6 +253,18 @@ impl Way {
                 },
             }
         };
+        self.open_on(connection, start)
+    }
+
+    /// Begins it on this connection.
+    ///
+    /// # Errors
+    /// As for [`attempt`](Self::attempt).
+    pub(super) fn open_on<E>(
+        &mut self,
+        connection: Connection,
+        start: impl FnOnce(&Client, CallOption) -> grpcio::Result<E>,
+    ) -> Result<(Attempt, E, Connection), Error> {
         let (attempt, option) = self.attempt(&connection, None)?;
         match start(connection.link().client(), option) {
             Ok(ends) => Ok((attempt, ends, connection)),

@@ -6,10 +6,10 @@ use std::sync::mpsc::channel;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use connection_pool_manager::client::{Balance, PoolError};
+use connection_pool_manager::client::{Balance, CheckoutOptions, ConnectionManager, PoolError};
 use grpcio::Client;
 
-use crate::echo::{say, Echo};
+use crate::echo::{free_port, say, Echo};
 use crate::proxy::Proxy;
 use crate::{eventually, ready, settings, PATIENCE};
 
@@ -102,6 +102,33 @@ fn a_shared_connection_is_lent_many_times_at_once() {
     assert!(matches!(pool.get_within(Duration::ZERO), Err(PoolError::CheckoutTimeout { .. })));
     drop(held);
     assert_eq!(pool.metrics().lent, 0);
+}
+
+#[test]
+fn a_checkout_says_how_long_it_waits_and_whether_it_shares() {
+    let echo = Echo::start();
+    let mut config = settings(echo.port, 2);
+    config.pool.calls_per_channel = 2;
+    let pool = ready(&config);
+    let alone = pool.get_with(&CheckoutOptions::new().exclusive()).unwrap();
+    let shared: Vec<_> = (0..2).map(|_| pool.get().unwrap()).collect();
+    let mut lent: Vec<usize> = pool.status().connections.iter().map(|one| one.lent).collect();
+    lent.sort_unstable();
+    assert_eq!(lent, [1, 2], "two share one, and nobody the other");
+    assert!(pool.try_get().is_none());
+    let none = CheckoutOptions::new().timeout(Duration::ZERO);
+    assert!(matches!(pool.get_with(&none), Err(PoolError::CheckoutTimeout { .. })));
+    #[allow(clippy::disallowed_methods)] // A deadline that is over.
+    let over = CheckoutOptions::new().deadline(std::time::Instant::now());
+    assert!(matches!(pool.get_with(&over), Err(PoolError::DeadlineExceeded { .. })));
+    assert_eq!(say(&alone, "alone").unwrap(), "alone");
+    drop((alone, shared));
+
+    let manager = ConnectionManager::new().unwrap();
+    let nobody = manager.add("nobody", &settings(free_port(), 1)).unwrap();
+    eventually("it is known to be down", || nobody.get().is_err());
+    let patient = CheckoutOptions::new().wait_for_ready().timeout(Duration::from_millis(1));
+    assert!(matches!(nobody.get_with(&patient), Err(PoolError::CheckoutTimeout { .. })));
 }
 
 #[test]

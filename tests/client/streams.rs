@@ -96,6 +96,57 @@ fn a_cut_ends_a_stream_with_an_error() {
 }
 
 #[test]
+fn a_connection_carries_streams_and_stays_lent_until_they_have_ended() {
+    let echo = Echo::start();
+    let pool = ready(&quick(echo.port, 1));
+    let options = CallOptions::new().timeout(PATIENCE);
+    let connection = pool.get().unwrap();
+    assert_eq!(all(connection.stream(&LETTERS, &b"ab".to_vec(), &options).unwrap()).0, "ab");
+    let mut upload = connection.upload(&JOIN, &options).unwrap();
+    assert!(upload.send(b"a".to_vec()) && upload.send(b"b".to_vec()));
+    assert_eq!(upload.finish().unwrap(), b"ab");
+    let mut talk = connection.duplex(&TALK, &options).unwrap();
+    assert!(talk.send(b"hello".to_vec()));
+    assert_eq!(talk.next().unwrap().unwrap(), b"hello");
+    drop(connection);
+    assert!(pool.try_get().is_none(), "the talk goes on on it");
+    assert!(talk.send(b"still".to_vec()));
+    assert_eq!(talk.next().unwrap().unwrap(), b"still");
+    drop(talk);
+    let connection = pool.try_get().expect("nobody has it");
+
+    // With stubs, and one attempt each.
+    let letters = |channel: &grpcio::Channel, option| {
+        Client::new(channel.clone()).server_streaming(&LETTERS, &b"xy".to_vec(), option)
+    };
+    let said = connection.stream_with("/test.Echo/Letters", &options, letters).unwrap();
+    assert_eq!(all(said).0, "xy");
+    let mut upload = connection
+        .upload_with("/test.Echo/Join", &options, |channel, option| {
+            Client::new(channel.clone()).client_streaming(&JOIN, option)
+        })
+        .unwrap();
+    assert!(upload.send(b"c".to_vec()));
+    assert_eq!(upload.finish().unwrap(), b"c");
+    let mut talk = connection
+        .duplex_with("/test.Echo/Talk", &options, |channel, option| {
+            Client::new(channel.clone()).duplex_streaming(&TALK, option)
+        })
+        .unwrap();
+    assert!(talk.send(b"z".to_vec()));
+    assert_eq!(talk.next().unwrap().unwrap(), b"z");
+    talk.finish_sending();
+    assert!(talk.next().is_none());
+    let calls = echo.calls();
+    echo.script(&[DOWN]);
+    let idempotent = options.clone().idempotent();
+    let (_, error) = all(connection.stream(&LETTERS, &Vec::new(), &idempotent).unwrap());
+    assert_eq!((error.unwrap().attempts, echo.calls()), (1, calls + 1));
+    drop(connection);
+    assert_eq!(pool.metrics().lent, 0);
+}
+
+#[test]
 fn an_upload_is_answered_once() {
     let echo = Echo::start();
     let pool = ready(&quick(echo.port, 1));

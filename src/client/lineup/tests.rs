@@ -8,8 +8,9 @@ use crate::core::testing::{ms, start};
 
 type Line = Lineup<u64, u32>;
 
-const PATIENT: Wants = Wants { wait_for_ready: true, avoid: None, at: None };
-const PLAIN: Wants = Wants { wait_for_ready: false, avoid: None, at: None };
+const PLAIN: Wants = Wants { wait_for_ready: false, avoid: None, exclusive: false, at: None };
+const PATIENT: Wants = Wants { wait_for_ready: true, ..PLAIN };
+const ALONE: Wants = Wants { exclusive: true, ..PLAIN };
 
 fn settings(size: usize, calls_per_channel: usize) -> Settings {
     Settings {
@@ -84,6 +85,39 @@ fn a_shared_channel_is_lent_to_so_many_at_a_time() {
         assert_eq!(lent(ask(&mut line, who, t0)).slot, slots[0]);
     }
     assert!(matches!(ask(&mut line, 3, t0), Checkout::Wait(_)));
+    assert_eq!(line.give_back(slots[0], false, 0, t0).grants.len(), 1);
+}
+
+#[test]
+fn who_wants_a_shared_channel_alone_gets_one_that_nobody_has_nor_gets() {
+    let t0 = start();
+    let (mut line, slots) = ready(settings(2, 3), t0);
+    assert_eq!(lent(ask(&mut line, 0, t0)).slot, slots[0]);
+    let alone = lent(line.checkout(None, || 1, ALONE, 0, t0)).slot;
+    assert_eq!(alone, slots[1]);
+    assert_eq!(lent(ask(&mut line, 2, t0)).slot, slots[0], "nobody else gets it");
+    let wait = line.checkout(None, || 3, ALONE, 0, t0);
+    assert!(matches!(wait, Checkout::Wait(_)), "{wait:?}");
+    assert!(matches!(ask(&mut line, 4, t0), Checkout::Wait(_)), "nobody is passed over");
+    assert_eq!(line.give_back(slots[0], false, 0, t0).grants, []);
+    let granted = line.give_back(slots[0], false, 0, t0).grants;
+    assert_eq!(
+        granted.iter().map(|(who, lent)| (*who, lent.slot)).collect::<Vec<_>>(),
+        [(3, slots[0])]
+    );
+    let granted = line.give_back(alone, false, 0, t0).grants;
+    assert_eq!(granted.iter().map(|(who, _)| *who).collect::<Vec<_>>(), [4]);
+    assert_eq!(lent(ask(&mut line, 5, t0)).slot, alone, "it is shared again");
+}
+
+#[test]
+fn a_channel_that_its_holder_shares_is_free_when_both_loans_are_back() {
+    let t0 = start();
+    let (mut line, slots) = ready(settings(1, 1), t0);
+    assert_eq!(lent(line.checkout(None, || 0, ALONE, 0, t0)).slot, slots[0]);
+    line.share(slots[0]);
+    assert!(matches!(ask(&mut line, 1, t0), Checkout::Wait(_)));
+    assert_eq!((line.give_back(slots[0], false, 0, t0).grants, line.lent()), (vec![], 1));
     assert_eq!(line.give_back(slots[0], false, 0, t0).grants.len(), 1);
 }
 

@@ -42,6 +42,7 @@ impl<C: Clone, W> Lineup<C, W> {
                 channel: None,
                 phase,
                 lent: 0,
+                alone: false,
                 served: 0,
                 loan: None,
                 check: Check::new(now),

@@ -10,6 +10,7 @@ use crate::client::channel::Link;
 use crate::client::deadline;
 use crate::client::error::{Holder, PoolError};
 use crate::client::lineup::{Checkout, Lent, Refusal, Seen, SlotId, Ticket, Wants};
+use crate::client::options::CheckoutOptions;
 use crate::client::runtime;
 use crate::client::seat::Seat;
 use crate::clock;
@@ -36,6 +37,25 @@ impl Patience {
             false => Patience { until, is_deadline: false, ..self },
         }
     }
+
+    /// Waits until then instead, if that is earlier.
+    pub(in crate::client) fn by(self, deadline: Option<Instant>) -> Patience {
+        match deadline.filter(|deadline| *deadline < self.until) {
+            Some(until) => Patience { until, is_deadline: true, ..self },
+            None => self,
+        }
+    }
+
+    /// Waits as the options say.
+    pub(in crate::client) fn with(self, options: &CheckoutOptions, now: Instant) -> Patience {
+        let mut patience = self;
+        if let Some(timeout) = options.timeout {
+            patience = patience.within(timeout, now);
+        }
+        patience.wants.wait_for_ready |= options.wait_for_ready;
+        patience.wants.exclusive = options.exclusive;
+        patience.by(options.deadline)
+    }
 }
 
 impl Shared {
@@ -47,7 +67,7 @@ impl Shared {
     ) -> Patience {
         let wait_for_ready = self.config.call.wait_for_ready;
         let until = now + self.config.pool.checkout_timeout;
-        let wants = Wants { wait_for_ready, avoid: None, at: Some(at) };
+        let wants = Wants { wait_for_ready, at: Some(at), ..Wants::default() };
         match deadline::current().filter(|deadline| *deadline < until) {
             Some(until) => Patience { until, is_deadline: true, wants },
             None => Patience { until, is_deadline: false, wants },
@@ -152,6 +172,11 @@ impl Shared {
         self.act(lost);
         self.act(back);
         self.bell.ring();
+    }
+
+    /// Lends a channel once more to whoever has it.
+    pub(in crate::client) fn share(&self, slot: SlotId) {
+        self.lock().share(slot);
     }
 
     pub(in crate::client) fn give_back(&self, slot: SlotId, broken: bool) {

@@ -39,9 +39,10 @@ pub struct DuplexMessages<R> {
 impl<Q, R> Duplex<Q, R> {
     pub(super) fn begin(
         mut way: Way,
+        on: Option<&Connection>,
         start: impl FnOnce(&Client, CallOption) -> grpcio::Result<Ends<Q, R>>,
     ) -> Result<Duplex<Q, R>, Error> {
-        let begun = way.open(start);
+        let begun = way.open(on, start);
         let (attempt, (sink, receiver), connection) =
             begun.inspect_err(|error| way.end(Some(error)))?;
         let outbox = Some(Outbox::new(sink, attempt.until, way.meter.clone()));

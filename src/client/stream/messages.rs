@@ -20,7 +20,8 @@ type Start<R> =
 /// After an error there are no more. Whoever drops it before its end cancels it.
 pub struct Messages<R> {
     way: Way,
-    start: Start<R>,
+    /// `None`: it is made once.
+    start: Option<Start<R>>,
     /// `None` after the end.
     running: Option<Running<R>>,
     /// No message has come, so that it may begin anew.
@@ -43,8 +44,8 @@ impl<R> Messages<R> {
             + Send
             + 'static,
     ) -> Result<Messages<R>, Error> {
-        let start = Box::new(start);
-        let mut messages = Messages { way, start, running: None, is_fresh: true };
+        let start: Start<R> = Box::new(start);
+        let mut messages = Messages { way, start: Some(start), running: None, is_fresh: true };
         match messages.connect() {
             Ok(()) => Ok(messages),
             Err(error) => {
@@ -54,10 +55,23 @@ impl<R> Messages<R> {
         }
     }
 
+    /// Begins on a connection that somebody has, once.
+    pub(super) fn begin_on(
+        mut way: Way,
+        connection: &Connection,
+        start: impl FnOnce(&Client, CallOption) -> grpcio::Result<ClientSStreamReceiver<R>>,
+    ) -> Result<Messages<R>, Error> {
+        let begun = way.open(Some(connection), start);
+        let (attempt, receiver, _connection) = begun.inspect_err(|error| way.end(Some(error)))?;
+        let running = Some(Running { attempt, receiver, failure: None, _connection });
+        Ok(Messages { way, start: None, running, is_fresh: false })
+    }
+
     /// Begins, with as many attempts as it may have.
     fn connect(&mut self) -> Result<(), Error> {
         loop {
-            let error = match self.attempt() {
+            let connection = self.way.connect();
+            let error = match connection.and_then(|connection| self.attempt(connection)) {
                 Ok(running) => {
                     self.running = Some(running);
                     return Ok(());
@@ -71,15 +85,13 @@ impl<R> Messages<R> {
         }
     }
 
-    fn attempt(&mut self) -> Result<Running<R>, Error> {
-        let connection = self.way.connect()?;
-        let (attempt, option) = self.way.attempt(&connection, None)?;
-        match (self.start)(connection.link().client(), option) {
-            Ok(receiver) => {
-                Ok(Running { attempt, receiver, failure: None, _connection: connection })
-            }
-            Err(error) => Err(self.way.unbegun(&attempt, error)),
-        }
+    fn attempt(&mut self, connection: Connection) -> Result<Running<R>, Error> {
+        let Messages { way, start, .. } = self;
+        let (attempt, receiver, _connection) = way.open_on(connection, |client, option| {
+            let start = start.as_mut().map(|start| start(client, option));
+            start.unwrap_or(Err(grpcio::Error::RpcFinished(None)))
+        })?;
+        Ok(Running { attempt, receiver, failure: None, _connection })
     }
 
     /// The next message, the end, or why it has failed.

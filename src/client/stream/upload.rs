@@ -30,9 +30,10 @@ pub struct Upload<Q, R> {
 impl<Q, R> Upload<Q, R> {
     pub(super) fn begin(
         mut way: Way,
+        on: Option<&Connection>,
         start: impl FnOnce(&Client, CallOption) -> grpcio::Result<Ends<Q, R>>,
     ) -> Result<Upload<Q, R>, Error> {
-        let begun = way.open(start);
+        let begun = way.open(on, start);
         let (attempt, (sink, receiver), connection) =
             begun.inspect_err(|error| way.end(Some(error)))?;
         let outbox = Outbox::new(sink, attempt.until, way.meter.clone());
