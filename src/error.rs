@@ -13,6 +13,7 @@ mod work;
 
 use std::time::Duration;
 
+use crate::core::access::AccessDenied;
 use crate::core::gate::Refusal;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::Tombstone;
@@ -211,6 +212,8 @@ pub enum Error {
         /// What became of the statements before.
         work: Work,
     },
+    /// The caller is not known, or may not do this.
+    AccessDenied(AccessDenied),
     /// A defect of the service.
     Internal(&'static str),
 }

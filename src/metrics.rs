@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use prometheus::{Histogram, IntCounter, Registry};
 
+use crate::core::access::AccessDenied;
 use crate::core::ids::TenantId;
 use closed::{Closed, Crossed};
 use families::MetricFamilies;
@@ -51,6 +52,7 @@ struct MetricsShared {
     statement_hits: IntCounter,
     statement_misses: IntCounter,
     connections_refused: Closed,
+    auth_failures: Closed,
 }
 
 impl Default for Metrics {
@@ -71,6 +73,7 @@ impl Default for Metrics {
             statement_hits: families.statement_hits.with_label_values(none),
             statement_misses: families.statement_misses.with_label_values(none),
             connections_refused: closed(&families.connections_refused, closed::CONNECTIONS),
+            auth_failures: closed(&families.auth_failures, &AccessDenied::NAMES),
             families,
             registry,
         }))
@@ -111,6 +114,11 @@ impl Metrics {
     /// Counts a client connection that was closed because it exceeded a limit.
     pub fn connection_refused(&self, reason: &str) {
         self.0.connections_refused.inc(reason);
+    }
+
+    /// Counts a call whose caller was refused.
+    pub fn access_denied(&self, reason: &str) {
+        self.0.auth_failures.inc(reason);
     }
 
     /// Counts a tenant in this state that was removed to make room for another.

@@ -1,6 +1,7 @@
 //! From what was given to settings that keep all rules.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::config::draft::Draft;
 use crate::config::keys::{self, SettingKey};
@@ -22,6 +23,7 @@ pub struct Loaded {
 /// Everything that is wrong.
 pub fn load(raw: &RawSettings) -> Result<Loaded, Faults> {
     let (mut draft, mut faults) = (Draft::default(), Faults::default());
+    draft.config.access = Arc::new(raw.access.clone());
     for key in keys::keys() {
         if let Some(value) = raw.values.get(key.name) {
             faults.keep(key.set(&mut draft, value));

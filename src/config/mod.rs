@@ -8,6 +8,7 @@
 pub mod document;
 mod draft;
 pub mod dsn;
+mod identities;
 pub mod keys;
 pub mod lease;
 mod limits;
@@ -18,7 +19,10 @@ pub mod raw;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::core::access::Access;
 
 pub use draft::Draft;
 pub use limits::{Limits, CLIENT_CONNECTIONS, UNREAD_BYTES, UNREAD_BYTES_IN_ALL};
@@ -51,6 +55,8 @@ pub struct Config {
     pub dsn_cert_dir: Option<PathBuf>,
     /// Core dumps and debuggers are allowed.
     pub core_dumps: bool,
+    /// Who may call; empty: everybody.
+    pub access: Arc<Access>,
     /// Limits of each tenant's pool.
     pub pool: PoolConfig,
     /// Limits of the service.
@@ -89,6 +95,7 @@ impl Default for Config {
             // With a directory by default, any client that may send a DSN could use its files.
             dsn_cert_dir: None,
             core_dumps: false,
+            access: Arc::default(),
             pool: PoolConfig::default(),
             limits: Limits::default(),
         }

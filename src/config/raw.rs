@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::config::identities;
 use crate::config::keys::{self, Section, SettingKey};
 use crate::config::profile::Profile;
+use crate::core::access::Access;
 use crate::settings::{file, Fault, Faults, Origin, Table, Value};
 
 /// The variable that names the file.
@@ -32,6 +34,8 @@ pub struct RawSettings {
     pub profile: Option<(Profile, Origin)>,
     /// The values, by the names of their keys.
     pub values: BTreeMap<&'static str, Value>,
+    /// Who may call: only the file says so.
+    pub access: Access,
     /// The file, and whether others than its owner can read it.
     pub file: Option<(PathBuf, bool)>,
 }
@@ -56,6 +60,7 @@ impl RawSettings {
         let mut raw = RawSettings {
             profile: profile.clone(),
             values: BTreeMap::new(),
+            access: Access::default(),
             file: path.map(|path| (path, others_read)),
         };
         let mut sections = BTreeMap::new();
@@ -63,6 +68,9 @@ impl RawSettings {
             for section in [Section::Service, Section::Defaults] {
                 let table = faults.keep(root.take_table(section.name())).flatten();
                 sections.extend(table.map(|table| (section.name(), table)));
+            }
+            if let Some(tables) = faults.keep(root.take_table("identities")).flatten() {
+                raw.access = identities::read(tables, &mut faults);
             }
             root.finish(&mut faults);
         }

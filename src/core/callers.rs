@@ -5,24 +5,36 @@ use std::sync::Arc;
 
 /// Who holds permits: an authenticated identity, or else a client connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CallerId(Arc<str>);
+pub struct CallerId {
+    name: Arc<str>,
+    /// An identity may be named like an address, and is another caller.
+    is_identity: bool,
+}
 
 impl CallerId {
-    /// The caller of this name.
-    pub fn new(name: &str) -> CallerId {
-        CallerId(Arc::from(name))
+    /// The client connection from this address.
+    pub fn new(address: &str) -> CallerId {
+        CallerId { name: Arc::from(address), is_identity: false }
     }
 
-    /// The name: the address of a client connection, as gRPC writes it.
+    /// The identity of this name.
+    pub fn of_identity(name: &str) -> CallerId {
+        CallerId { name: Arc::from(name), is_identity: true }
+    }
+
+    /// The name: of an identity, or the address of a client connection as gRPC writes it.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
     }
 
-    /// The name without the port: the common prefix of all client connections from its host.
+    /// An address without the port: the common prefix of all client connections from its host. Of
+    /// an identity the whole name.
     pub fn host(&self) -> &str {
-        match self.0.rsplit_once(':') {
-            Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-            _ => &self.0,
+        match self.name.rsplit_once(':') {
+            Some((host, port)) if !self.is_identity && port.bytes().all(|b| b.is_ascii_digit()) => {
+                host
+            }
+            _ => &self.name,
         }
     }
 }
@@ -75,6 +87,8 @@ mod tests {
         assert_eq!(host("ipv4:192.0.2.1:5000"), "ipv4:192.0.2.1");
         assert_eq!(host("ipv6:%5B2001:db8::1%5D:5000"), "ipv6:%5B2001:db8::1%5D");
         assert_eq!(host("somebody"), "somebody");
-        assert_eq!(host("spiffe://a/b"), "spiffe://a/b");
+        let identity = CallerId::of_identity("ipv4:192.0.2.1:5000");
+        assert_eq!(identity.host(), "ipv4:192.0.2.1:5000");
+        assert_ne!(identity, CallerId::new("ipv4:192.0.2.1:5000"));
     }
 }

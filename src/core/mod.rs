@@ -11,6 +11,7 @@
 //! `now` may be a little older than in the call before, because callers read the clock before they
 //! take a lock. No method panics or loses an item over that.
 
+pub mod access;
 pub mod ids;
 pub mod transaction;
 

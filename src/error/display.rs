@@ -135,6 +135,7 @@ impl fmt::Display for Error {
                 "the call left a transaction open; it was rolled back",
             ),
             Error::Unsupported { what, .. } => f.write_str(what),
+            Error::AccessDenied(denied) => denied.fmt(f),
             Error::Internal(what) => write!(f, "internal error: {what}"),
         }
     }

@@ -1,5 +1,6 @@
 //! Conversions from the errors of other modules.
 
+use crate::core::access::AccessDenied;
 use crate::core::ids::IdError;
 use crate::core::lease_table::Denied;
 use crate::error::Error;
@@ -7,6 +8,12 @@ use crate::error::Error;
 impl From<IdError> for Error {
     fn from(error: IdError) -> Error {
         Error::Invalid { field: error.field(), rule: error.to_string() }
+    }
+}
+
+impl From<AccessDenied> for Error {
+    fn from(denied: AccessDenied) -> Error {
+        Error::AccessDenied(denied)
     }
 }
 

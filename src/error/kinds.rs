@@ -1,5 +1,6 @@
 //! The name of each kind of error, and whether it is retryable.
 
+use crate::core::access::AccessDenied;
 use crate::error::{Error, Outcome};
 
 impl Error {
@@ -35,6 +36,7 @@ impl Error {
             | Error::RolledBack { .. }
             | Error::LeftOpen { .. }
             | Error::Unsupported { .. }
+            | Error::AccessDenied(_)
             | Error::Internal(_) => false,
         }
     }
@@ -69,6 +71,8 @@ impl Error {
             Error::RolledBack { .. } => "rolled_back",
             Error::LeftOpen { .. } => "left_open",
             Error::Unsupported { .. } => "unsupported",
+            Error::AccessDenied(AccessDenied::Unauthenticated(_)) => "unauthenticated",
+            Error::AccessDenied(_) => "permission_denied",
             Error::Internal(_) => "internal",
         }
     }

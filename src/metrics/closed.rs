@@ -102,6 +102,8 @@ pub(super) const ERRORS: &[&str] = &[
     "rolled_back",
     "left_open",
     "unsupported",
+    "unauthenticated",
+    "permission_denied",
     "internal",
 ];
 

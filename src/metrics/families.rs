@@ -40,6 +40,7 @@ pub(super) struct MetricFamilies {
     pub(super) statement_hits: IntCounterVec,
     pub(super) statement_misses: IntCounterVec,
     pub(super) connections_refused: IntCounterVec,
+    pub(super) auth_failures: IntCounterVec,
 }
 
 impl MetricFamilies {
@@ -171,6 +172,11 @@ impl MetricFamilies {
             connections_refused: counter(
                 "connpool_client_connections_refused_total",
                 "Client connections closed because they were beyond a limit, by reason.",
+                &["reason"],
+            ),
+            auth_failures: counter(
+                "connpool_auth_failures_total",
+                "Calls refused because their caller was not known or may not do that, by reason.",
                 &["reason"],
             ),
         }

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::core::access::{AccessDenied, Authentication, CallerIdentity, Role};
+use crate::core::callers::CallerId;
 use crate::lock::Leaf;
 use crate::pool::peers::{Peer, Peers};
 use crate::pool::requests::stage::Stage;
@@ -11,6 +13,7 @@ use crate::pool::requests::stage::Stage;
 /// The caller of one request.
 pub struct Caller {
     peer: Arc<Peer>,
+    authentication: Authentication,
     at: Leaf<At>,
 }
 
@@ -31,19 +34,48 @@ enum At {
 }
 
 impl Caller {
-    /// A caller on this connection, who is there.
-    pub fn on(peer: &Arc<Peer>) -> Arc<Caller> {
-        Arc::new(Caller { peer: Arc::clone(peer), at: Leaf::default() })
+    /// A caller on this connection, who is there, and of whom this is known.
+    pub fn on(peer: &Arc<Peer>, authentication: Authentication) -> Arc<Caller> {
+        Arc::new(Caller { peer: Arc::clone(peer), authentication, at: Leaf::default() })
+    }
+
+    /// The same caller with another request.
+    pub fn again(&self) -> Arc<Caller> {
+        Caller::on(&self.peer, self.authentication.clone())
     }
 
     /// A caller from nowhere, for requests of our own.
     pub fn nobody() -> Arc<Caller> {
-        Caller::on(&Peers::default().at(""))
+        Caller::on(&Peers::default().at(""), Authentication::Anonymous)
     }
 
     /// The connection it calls on.
     pub fn peer(&self) -> &Arc<Peer> {
         &self.peer
+    }
+
+    /// Who its leases are counted for: its identity, or else its connection.
+    pub fn id(&self) -> &CallerId {
+        self.identity().map_or_else(|| self.peer.id(), CallerIdentity::id)
+    }
+
+    /// Who it is, if that is known.
+    pub fn identity(&self) -> Option<&CallerIdentity> {
+        self.authentication.identity().map(|identity| &**identity)
+    }
+
+    /// What is known of it.
+    pub fn authentication(&self) -> &Authentication {
+        &self.authentication
+    }
+
+    /// Whether it has this role.
+    ///
+    /// # Errors
+    /// It has no identity, or not the role.
+    #[allow(dead_code)] // Until there are calls that need one.
+    pub fn expect_role(&self, role: Role) -> Result<&CallerIdentity, AccessDenied> {
+        self.authentication.expect_role(role).map(|identity| &**identity)
     }
 
     /// The request stands in a queue, as this waiter.

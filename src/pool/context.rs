@@ -6,6 +6,7 @@ use scheduled_thread_pool::ScheduledThreadPool;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::pool::access::AccessInForce;
 use crate::pool::conversions::Conversions;
 use crate::pool::memory::Memory;
 use crate::pool::peers::Peers;
@@ -40,6 +41,8 @@ pub struct Context {
     pub port: Port,
     /// All permits that are out.
     pub outstanding: Outstanding,
+    /// Who may call.
+    pub access: AccessInForce,
     /// All client connections.
     pub peers: Peers,
     /// The servers that tenants are connected to.
@@ -72,6 +75,7 @@ impl Context {
             serving: Serving::default(),
             port: Port::default(),
             outstanding: Outstanding::default(),
+            access: AccessInForce::new(Arc::clone(&config.access)),
             peers: Peers::new(config.limits.memory_bytes_per_connection),
             memory: Memory::new(&config.limits),
             servers: Servers::new(config.limits.connections_per_server, &tools.alarms),

@@ -73,7 +73,7 @@ impl Job {
 
     /// Whom its permit is counted for.
     pub(super) fn counted_for(&self) -> Option<CallerId> {
-        self.for_lease.then(|| self.caller.peer().id().clone())
+        self.for_lease.then(|| self.caller.id().clone())
     }
 
     /// Answers the request without a session, and counts that.

@@ -1,6 +1,7 @@
 //! Tenants, their pools, and the leases: what a request passes through between
 //! the network and PostgreSQL.
 
+pub mod access;
 pub mod account;
 mod acquainted;
 pub mod ask;

@@ -134,7 +134,7 @@ impl Registry {
         let mut job = job;
         let caller = Arc::clone(&job.caller);
         for _ in 0..LOOKUPS {
-            let tenant = match self.tenant(target, caller.peer().id()) {
+            let tenant = match self.tenant(target, caller.id()) {
                 Ok(tenant) => tenant,
                 Err(error) => {
                     let series = self.context.tools.metrics.of(&target.tenant);

@@ -109,7 +109,7 @@ impl Retries {
                 }
                 _ => {
                     let (number, call) = (NEXT.fetch_add(1, Ordering::Relaxed), 1);
-                    let standing = Caller::on(caller.peer());
+                    let standing = caller.again();
                     let entry = Entry::Waiting {
                         job: number,
                         standing: Arc::clone(&standing),

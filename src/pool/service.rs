@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
+use crate::core::access::Authentication;
 use crate::core::ids::{ConnectionId, TenantId};
 use crate::core::lease_table::{Via, View};
 use crate::error::Error;
@@ -75,9 +76,9 @@ impl Service {
         self.registry.context()
     }
 
-    /// A request's caller, on the connection from this address.
-    pub fn caller(&self, peer: &str) -> Arc<Caller> {
-        Caller::on(&self.context().peers.at(peer))
+    /// A request's caller, on the connection from this address, of whom this is known.
+    pub fn caller(&self, peer: &str, authentication: Authentication) -> Arc<Caller> {
+        Caller::on(&self.context().peers.at(peer), authentication)
     }
 
     /// Leases a backend. The answer comes when there is one, or a reason why not.
@@ -187,7 +188,7 @@ impl Service {
         wait: Duration,
         caller: &Caller,
     ) -> Result<Listening, Error> {
-        self.registry.listen(target, channels, mailbox, wait, caller.peer().id())
+        self.registry.listen(target, channels, mailbox, wait, caller.id())
     }
 
     /// Ends a lease. One that is busy with an operation whose caller has left ends with

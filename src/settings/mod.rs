@@ -24,6 +24,7 @@ mod durations;
 mod fault;
 #[cfg(feature = "config-file")]
 pub mod file;
+mod moments;
 mod nearest;
 mod origin;
 mod readers;
@@ -36,6 +37,7 @@ mod tests;
 
 pub use durations::duration;
 pub use fault::{Fault, Faults};
+pub use moments::moment;
 pub use nearest::nearest;
 pub use origin::Origin;
 pub use sizes::bytes;

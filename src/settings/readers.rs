@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{bytes, duration, Content, Fault, Origin, Value};
+use super::{bytes, duration, moment, Content, Fault, Origin, Value};
 
 impl Value {
     /// A text. A number in a file is none.
@@ -85,6 +85,19 @@ impl Value {
                 "must be a time in seconds or with units, such as 1m30s or 250ms, from {least} s to {most} s"
             ))
         })
+    }
+
+    /// A point in time of RFC 3339, in seconds since 1970.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn moment(&self) -> Result<i64, Fault> {
+        let read = match &self.content {
+            Content::Text(text) => moment(text),
+            _ => None,
+        };
+        let rule = "must be a time with its zone, such as 2027-01-31T00:00:00Z";
+        read.ok_or_else(|| self.fault_shown(rule))
     }
 
     /// A size within these bounds: bytes, or a text with a unit, `64MiB`.

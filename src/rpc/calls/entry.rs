@@ -8,6 +8,7 @@
 //! A call is one future on gRPC's thread, which must not block. A large request is decoded by
 //! a worker.
 
+mod authentication;
 mod call_end;
 mod call_metrics;
 mod decoder;
@@ -22,9 +23,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::Either;
 use futures_util::{FutureExt, Sink, SinkExt};
 use grpcio::{DuplexSink, RequestStream, RpcContext, RpcStatus, RpcStatusCode, WriteFlags};
 
+use crate::core::access::{AuthFailure, Authentication};
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::requests::reply::Answer;
@@ -32,6 +35,7 @@ use crate::pool::service::Service;
 use crate::proto::{Raw, Shaped};
 use crate::rpc::convert::status::status;
 use crate::threads;
+use authentication::{authenticate, note_denied};
 pub(in crate::rpc) use call_end::CallEnd;
 use call_metrics::CallMetrics;
 use decoder::Decoder;
@@ -54,7 +58,8 @@ pub(in crate::rpc) struct Call<Q, M> {
 
 impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
     /// Serves a call by the future that `served` makes of it. A panic there costs this
-    /// call only.
+    /// call only. A call that has shown a wrong token is ended at once, before anything of it is
+    /// read.
     pub(in crate::rpc) fn serve<F>(
         service: &Service,
         ctx: &RpcContext<'_>,
@@ -64,8 +69,38 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        // The caller is identified here, before a permit or a pool is touched.
-        let (context, caller) = (service.context(), service.caller(&ctx.peer()));
+        let caller = authenticate(service.context(), ctx);
+        Call::serve_caller(service, ctx, caller, (requests, sink), served);
+    }
+
+    /// Serves a call as [`serve`](Self::serve), whoever makes it.
+    pub(in crate::rpc) fn serve_anybody<F>(
+        service: &Service,
+        ctx: &RpcContext<'_>,
+        requests: RequestStream<Raw<Q>>,
+        sink: DuplexSink<M>,
+        served: impl FnOnce(Call<Q, M>) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let caller = Ok(Authentication::Anonymous);
+        Call::serve_caller(service, ctx, caller, (requests, sink), served);
+    }
+
+    fn serve_caller<F>(
+        service: &Service,
+        ctx: &RpcContext<'_>,
+        caller: Result<Authentication, AuthFailure>,
+        (requests, sink): (RequestStream<Raw<Q>>, DuplexSink<M>),
+        served: impl FnOnce(Call<Q, M>) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (authentication, failure) = match caller {
+            Ok(known) => (known, None),
+            Err(failure) => (Authentication::Anonymous, Some(failure)),
+        };
+        let (context, caller) = (service.context(), service.caller(&ctx.peer(), authentication));
         let decoder = Decoder { context: Arc::clone(context), caller: Arc::clone(&caller) };
         let call = Call {
             sink,
@@ -75,7 +110,14 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
             stall: context.config.limits.stall_timeout,
             metrics: CallMetrics::new(&context.tools.metrics, ctx),
         };
-        let served = AssertUnwindSafe(served(call)).catch_unwind();
+        let served = match failure {
+            None => Either::Left(served(call)),
+            Some(failure) => {
+                let refused = Error::AccessDenied(failure.into());
+                Either::Right(call.end(refused.into()))
+            }
+        };
+        let served = AssertUnwindSafe(served).catch_unwind();
         ctx.spawn(async move {
             // A panic that reached gRPC's thread would end it for good.
             if served.await.is_err() {
@@ -181,6 +223,9 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
             CallEnd::Left => self.caller.leave(),
             CallEnd::Failed(error) => {
                 self.metrics.failed(&error);
+                if let Error::AccessDenied(denied) = &error {
+                    note_denied(&self.messages.decoder.context, &self.caller, denied);
+                }
                 self.fail(status(&error)).await;
             }
         }

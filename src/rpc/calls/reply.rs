@@ -69,12 +69,12 @@ pub(in crate::rpc) fn answer_now<Q: Shaped, M: Message>(
     ctx: &RpcContext<'_>,
     requests: RequestStream<Raw<Q>>,
     sink: DuplexSink<M>,
-    work: impl FnOnce(&Service, Q) -> Result<M, Error> + Send + 'static,
+    work: impl FnOnce(&Service, Q, &Arc<Caller>) -> Result<M, Error> + Send + 'static,
 ) {
     let asked = service.clone();
     Call::serve(service, ctx, requests, sink, |mut call| async move {
         let work = move |request, caller: &Arc<Caller>| {
-            let message = work(&asked, request)?;
+            let message = work(&asked, request, caller)?;
             let bytes = usize::try_from(message.compute_size()).unwrap_or(usize::MAX);
             let held = asked.context().memory.answer(caller.peer(), bytes)?;
             Ok((message, held))

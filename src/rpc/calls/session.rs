@@ -32,8 +32,9 @@ pub(in crate::rpc) fn serve(
     requests: RequestStream<Raw<SessionRequest>>,
     sink: DuplexSink<SessionResponse>,
 ) {
-    let session = SessionMachine::new(service, ctx.peer());
-    Call::serve(service, ctx, requests, sink, |call| run(session, call));
+    Call::serve(service, ctx, requests, sink, |call| {
+        run(SessionMachine::new(service, Arc::clone(&call.caller)), call)
+    });
 }
 
 /// The message that is being decoded, between one look and the next.

@@ -69,7 +69,7 @@ impl ConnectionPoolService for ConnectionPool {
         requests: RequestStream<Raw<StatsRequest>>,
         sink: DuplexSink<StatsResponse>,
     ) {
-        reply::answer_now(&self.0, &ctx, requests, sink, |service, request| {
+        reply::answer_now(&self.0, &ctx, requests, sink, |service, request, _| {
             let tenant = TenantId::parse(&request.tenant_id)?;
             let (figures, leases) = service.figures(&tenant)?;
             Ok(convert::health::stats(&figures, leases))
@@ -82,7 +82,7 @@ impl ConnectionPoolService for ConnectionPool {
         requests: RequestStream<Raw<RenewRequest>>,
         sink: DuplexSink<RenewResponse>,
     ) {
-        reply::answer_now(&self.0, &ctx, requests, sink, |service, request| {
+        reply::answer_now(&self.0, &ctx, requests, sink, |service, request, _| {
             let id = convert::fields::connection_id(&request.connection_id)?;
             let clocks = &service.context().config.limits.clocks;
             Ok(convert::lease::renewed(
@@ -97,7 +97,7 @@ impl ConnectionPoolService for ConnectionPool {
         requests: RequestStream<Raw<HealthCheckRequest>>,
         sink: DuplexSink<HealthCheckResponse>,
     ) {
-        reply::answer_now(&self.0, &ctx, requests, sink, |service, request| {
+        reply::answer_now(&self.0, &ctx, requests, sink, |service, request, _| {
             convert::health::check(&service.health(), &request.tenant_id)
         });
     }
@@ -108,7 +108,7 @@ impl ConnectionPoolService for ConnectionPool {
         requests: RequestStream<Raw<ConnectionPoolMetricsRequest>>,
         sink: DuplexSink<ConnectionPoolMetricsResponse>,
     ) {
-        reply::answer_now(&self.0, &ctx, requests, sink, |service, request| {
+        reply::answer_now(&self.0, &ctx, requests, sink, |service, request, _| {
             convert::health::metrics(&service.health(), &request.tenant_id)
         });
     }

@@ -15,12 +15,12 @@ use crate::proto::health::{
 use crate::proto::health_grpc::Health;
 use crate::proto::Raw;
 use crate::rpc::calls::entry::{Call, CallEnd};
-use crate::rpc::calls::reply;
 
 /// The server as a whole, and its services by their full names.
 const NAMES: [&str; 3] = ["", "connectionpool.ConnectionPoolService", "connectionpool.SqlService"];
 
-/// Answers grpc.health.v1.Health, from the same state as readiness.
+/// Answers grpc.health.v1.Health, from the same state as readiness. It answers everybody: load
+/// balancers and probes have no identity.
 #[derive(Clone)]
 pub(in crate::rpc) struct HealthService(pub Service);
 
@@ -45,7 +45,7 @@ impl Health for HealthService {
         sink: DuplexSink<HealthCheckResponse>,
     ) {
         let health = self.clone();
-        Call::serve(&self.0, &ctx, requests, sink, |mut call| async move {
+        Call::serve_anybody(&self.0, &ctx, requests, sink, |mut call| async move {
             match call.request(move |request, _| Ok(health.status(&request.service))).await {
                 Ok(Some(status)) => drop(call.finish(response(status)).await),
                 Ok(None) => {
@@ -64,10 +64,16 @@ impl Health for HealthService {
         sink: DuplexSink<HealthListResponse>,
     ) {
         let health = self.clone();
-        reply::answer_now(&self.0, &ctx, requests, sink, move |_, _| {
+        Call::serve_anybody(&self.0, &ctx, requests, sink, |mut call| async move {
             let known = |name: &str| Some((name.to_owned(), response(health.status(name)?)));
-            let statuses = NAMES.into_iter().filter_map(known).collect();
-            Ok(HealthListResponse { statuses, ..HealthListResponse::default() })
+            match call.request(|_, _| Ok(())).await {
+                Ok(()) => {
+                    let statuses = NAMES.into_iter().filter_map(known).collect();
+                    let all = HealthListResponse { statuses, ..HealthListResponse::default() };
+                    call.finish(all).await;
+                }
+                Err(ended) => call.end(ended).await,
+            }
         });
     }
 
@@ -78,7 +84,7 @@ impl Health for HealthService {
         sink: DuplexSink<HealthCheckResponse>,
     ) {
         let health = self.clone();
-        Call::serve(&self.0, &ctx, requests, sink, |mut call| async move {
+        Call::serve_anybody(&self.0, &ctx, requests, sink, |mut call| async move {
             // It ends when its caller leaves, or with the server.
             let ended = match call.request(|request, _| Ok(request.service)).await {
                 Ok(name) => health.send_changes(&name, &mut call).await,

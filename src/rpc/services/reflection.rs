@@ -60,8 +60,13 @@ impl Reflection {
         requests: RequestStream<Raw<ServerReflectionRequest>>,
         sink: DuplexSink<ServerReflectionResponse>,
     ) {
-        let descriptors = Arc::clone(&self.descriptors);
+        let (service, descriptors) = (self.service.clone(), Arc::clone(&self.descriptors));
         Call::serve(&self.service, ctx, requests, sink, |mut call| async move {
+            let known =
+                service.context().access.now().expect_identity(call.caller.authentication());
+            if let Err(denied) = known {
+                return call.end(Error::from(denied).into()).await;
+            }
             match answer_each(&descriptors, &mut call).await {
                 Ok(()) => call.close().await,
                 Err(ended) => call.end(ended).await,

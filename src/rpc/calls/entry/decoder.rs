@@ -85,7 +85,7 @@ impl Decoder {
                 drop(tx.send(decoded.and_then(work)));
             }
         };
-        match self.context.conversions.run(self.caller.peer().id(), length, stream, job) {
+        match self.context.conversions.run(self.caller.id(), length, stream, job) {
             Ok(()) => Decoding::Given(rx),
             Err(error) => Decoding::Done(Some(Err(error))),
         }

@@ -32,7 +32,7 @@ const FIRST: &str = "the first message must be open";
 /// The state of one stream.
 pub(super) struct SessionMachine {
     service: Service,
-    peer: String,
+    caller: Arc<Caller>,
     /// False once nothing more is expected from the client.
     reading: bool,
     phase: StreamPhase,
@@ -63,11 +63,11 @@ pub(super) enum StreamStep {
 }
 
 impl SessionMachine {
-    /// A stream on this connection, of which nothing was read yet.
-    pub(super) fn new(service: &Service, peer: String) -> SessionMachine {
+    /// A stream of this caller, of which nothing was read yet.
+    pub(super) fn new(service: &Service, caller: Arc<Caller>) -> SessionMachine {
         SessionMachine {
             service: service.clone(),
-            peer,
+            caller,
             reading: true,
             phase: StreamPhase::Unopened,
             queue: RequestQueue::default(),
@@ -190,7 +190,7 @@ impl SessionMachine {
             let rule = "request_id must be empty: a stream cannot be repeated";
             return Err(Error::invalid("request_id", rule));
         }
-        let caller = self.service.caller(&self.peer);
+        let caller = self.caller.again();
         let clocks = &self.service.context().config.limits.clocks;
         let asked = convert::lease::acquire(open, clocks, caller.peer())?;
         let tenant = asked.target.tenant.clone();
@@ -218,7 +218,7 @@ impl SessionMachine {
     /// on it.
     fn enqueue(&mut self, id: u64, request: Result<Request, Error>) -> Result<(), Error> {
         let context = self.service.context();
-        let caller = self.service.caller(&self.peer);
+        let caller = self.caller.again();
         let room = match &self.phase {
             StreamPhase::Unopened => return Ok(()),
             StreamPhase::Opening(_, _, tenant) => {

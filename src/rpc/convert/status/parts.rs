@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::code::{code_of, code_of_lookup};
 use super::room;
 use super::Code;
+use crate::core::access::AccessDenied;
 use crate::core::lease_table::Tombstone;
 use crate::error::{CancelCause, ConnectError, Error, Outcome, PgFault, Work};
 use crate::proto::error_details::ErrorInfo;
@@ -200,8 +201,21 @@ impl<'a> StatusParts<'a> {
             Error::Unsupported { work, .. } => {
                 StatusParts::new(Code::UNIMPLEMENTED, Reason::REASON_UNSUPPORTED).work(work)
             }
+            Error::AccessDenied(denied) => StatusParts::denied(denied),
             Error::Internal(_) => StatusParts::new(Code::INTERNAL, Reason::REASON_INTERNAL),
         }
+    }
+
+    fn denied(denied: &AccessDenied) -> StatusParts<'a> {
+        let (code, reason) = match denied {
+            AccessDenied::Unauthenticated(_) => {
+                (Code::UNAUTHENTICATED, Reason::REASON_UNAUTHENTICATED)
+            }
+            AccessDenied::Tenant { .. } | AccessDenied::Role { .. } => {
+                (Code::PERMISSION_DENIED, Reason::REASON_PERMISSION_DENIED)
+            }
+        };
+        StatusParts::new(code, reason).with("cause", denied.as_str())
     }
 
     fn ended(tombstone: &Tombstone) -> StatusParts<'a> {

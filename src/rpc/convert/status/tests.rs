@@ -2,11 +2,13 @@
 
 mod words;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::code::code_of;
 use super::*;
 use crate::clock;
+use crate::core::access::{AccessDenied, AuthFailure, CallerIdentity, Role};
 use crate::core::ids::TenantId;
 use crate::core::lease_table::{EndReason, Tombstone};
 use crate::error::{CancelCause, ConnectError, PgFault, QueuePosition};
@@ -69,6 +71,7 @@ fn table() -> Vec<(Error, Code, &'static str)> {
     let lookup = |sqlstate| Error::Lookup { fault: fault(sqlstate), work: undone };
     let target = || "host:1".to_owned();
     let second = Duration::from_secs(1);
+    let identity = Arc::new(CallerIdentity::new("shop", None).expect("a good name"));
     vec![
         (Error::invalid("f", "r"), Code::INVALID_ARGUMENT, "INVALID_ARGUMENT"),
         (Error::RequestTimeout { limit: second }, Code::DEADLINE_EXCEEDED, "REQUEST_TIMEOUT"),
@@ -227,6 +230,16 @@ fn table() -> Vec<(Error, Code, &'static str)> {
         (Error::RolledBack { work: undone }, Code::ABORTED, "TRANSACTION_ROLLED_BACK"),
         (Error::LeftOpen { work: undone }, Code::FAILED_PRECONDITION, "TRANSACTION_LEFT_OPEN"),
         (Error::Unsupported { what: "w", work: undone }, Code::UNIMPLEMENTED, "UNSUPPORTED"),
+        (
+            Error::AccessDenied(AuthFailure::UnknownToken.into()),
+            Code::UNAUTHENTICATED,
+            "UNAUTHENTICATED",
+        ),
+        (
+            Error::AccessDenied(AccessDenied::Role { identity, role: Role::Admin }),
+            Code::PERMISSION_DENIED,
+            "PERMISSION_DENIED",
+        ),
         (Error::Internal("w"), Code::INTERNAL, "INTERNAL"),
     ]
 }

@@ -4,6 +4,7 @@ use futures_util::task::noop_waker;
 
 use super::*;
 use crate::config::{Config, Limits};
+use crate::core::access::Authentication;
 use crate::core::value::Value;
 use crate::proto::sql::{SessionCancel, SessionClose, SessionExecute, SessionRequest, Statement};
 
@@ -31,7 +32,8 @@ struct Stream {
 impl Stream {
     fn with(sent: impl IntoIterator<Item = Option<Kind>>) -> Stream {
         let service = Service::new(&context::Context::new(Config::default())).expect("OpenSSL");
-        let session = SessionMachine::new(&service, "ipv4:192.0.2.1:1".to_owned());
+        let caller = service.caller("ipv4:192.0.2.1:1", Authentication::Anonymous);
+        let session = SessionMachine::new(&service, caller);
         Stream { session, sent: Sent(sent.into_iter().collect()) }
     }
 
@@ -139,7 +141,7 @@ fn one_that_is_waited_for_leaves_the_queue_with_its_stream() {
 fn a_queue_has_room_for_so_many_requests_and_so_many_bytes() {
     let mut stream = Stream::with([open()]);
     assert!(stream.step(false).is_pending());
-    let caller = stream.session.service.caller("ipv4:192.0.2.1:1");
+    let caller = stream.session.caller.again();
     let tenant = TenantId::parse("t").expect("a good name");
     let memory = &stream.session.context().memory;
     let room = memory.room(Use::ReadAhead, &[caller.peer().memory()], &tenant);

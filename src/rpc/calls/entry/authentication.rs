@@ -1,0 +1,123 @@
+//! Who makes a call, from its metadata and the certificate of its connection.
+
+use grpcio::{AuthContext, Metadata, RpcContext};
+use openssl::sha::sha256;
+
+use crate::clock;
+use crate::core::access::{
+    AccessDenied, AuthFailure, Authentication, ShownCredentials, TokenDigest,
+};
+use crate::core::quoted::Quoted;
+use crate::logging;
+use crate::pool::caller::Caller;
+use crate::pool::context::Context;
+
+/// The most characters of a token. gRPC refuses metadata of 16 KiB by itself.
+const TOKEN_MAX: usize = 4096;
+/// The names that count, the most specific kind first: only those of one kind do.
+const NAMES: [&str; 3] = ["peer_uri", "peer_dns", "x509_common_name"];
+
+/// Tells who makes a call.
+///
+/// # Errors
+/// It has shown something that proves nothing.
+pub(super) fn authenticate(
+    context: &Context,
+    ctx: &RpcContext<'_>,
+) -> Result<Authentication, AuthFailure> {
+    let access = context.access.now();
+    if access.is_open() {
+        return Ok(Authentication::Anonymous);
+    }
+    let certificate = ctx.auth_context().as_ref().and_then(names);
+    let shown = ShownCredentials { token: token(ctx.request_headers()), certificate };
+    let seconds = i64::try_from(clock::unix_micros() / 1_000_000).unwrap_or(i64::MAX);
+    access.authenticate(&shown, seconds)
+}
+
+/// Counts and logs a caller who was refused.
+pub(super) fn note_denied(context: &Context, caller: &Caller, denied: &AccessDenied) {
+    context.tools.metrics.access_denied(denied.as_str());
+    if !logging::admits("access_denied", None) {
+        return;
+    }
+    let identity = denied
+        .identity()
+        .map_or_else(String::new, |identity| format!(" identity={}", identity.name()));
+    log::warn!(
+        "event=access_denied reason={} peer={}{identity}",
+        denied.as_str(),
+        Quoted(caller.peer().address())
+    );
+}
+
+/// The names of the client's certificate that count.
+fn names(of: &AuthContext) -> Option<Vec<String>> {
+    // True for a certificate with a name; without `client_ca` none is asked for.
+    if !of.peer_is_authenticated() {
+        return None;
+    }
+    let named = |kind: &str| -> Vec<String> {
+        let found = of.into_iter().filter(|property| property.name() == kind);
+        found.filter_map(|one| one.value_str().ok().map(str::to_owned)).collect()
+    };
+    Some(NAMES.iter().map(|kind| named(kind)).find(|names| !names.is_empty()).unwrap_or_default())
+}
+
+/// The digest of the bearer token.
+fn token(metadata: &Metadata) -> Option<Result<TokenDigest, AuthFailure>> {
+    let mut values = metadata.iter().filter(|(key, _)| *key == "authorization");
+    let (_, value) = values.next()?;
+    let digest = bearer(value).filter(|_| values.next().is_none());
+    Some(digest.map(|token| TokenDigest(sha256(token))).ok_or(AuthFailure::MalformedToken))
+}
+
+/// The token of `Bearer TOKEN`. The case of the word is of no account, as in HTTP.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    let is_token = (1..=TOKEN_MAX).contains(&token.len()) && token.iter().all(u8::is_ascii_graphic);
+    (scheme.eq_ignore_ascii_case(b"Bearer ") && is_token).then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use grpcio::MetadataBuilder;
+
+    use super::*;
+
+    fn of(pairs: &[(&str, &str)]) -> Option<Result<TokenDigest, AuthFailure>> {
+        let mut builder = MetadataBuilder::new();
+        for (key, value) in pairs {
+            builder.add_str(key, value).unwrap();
+        }
+        token(&builder.build())
+    }
+
+    #[test]
+    fn a_token_is_there_once_behind_the_word_bearer() {
+        let digest = TokenDigest(sha256(b"s3cret"));
+        for scheme in ["Bearer", "bearer", "BEARER"] {
+            let found = of(&[("x", "y"), ("authorization", &format!("{scheme} s3cret"))]);
+            assert!(found.unwrap().unwrap().is(&digest), "{scheme}");
+        }
+        let other = of(&[("authorization", "Bearer S3cret")]);
+        assert!(!other.unwrap().unwrap().is(&digest), "the case of the token counts");
+        let long = format!("Bearer {}", "a".repeat(TOKEN_MAX + 1));
+        for wrong in [
+            "",
+            "s3cret",
+            "Bearer",
+            "Bearer ",
+            "Bearer  s3cret",
+            "Bearer a b",
+            "Basic czNjcmV0",
+            &long,
+        ] {
+            let found = of(&[("authorization", wrong)]);
+            assert_eq!(found.unwrap().unwrap_err(), AuthFailure::MalformedToken, "{wrong}");
+        }
+        let twice = of(&[("authorization", "Bearer s3cret"), ("authorization", "Bearer s3cret")]);
+        assert_eq!(twice.unwrap().unwrap_err(), AuthFailure::MalformedToken);
+        assert!(of(&[("x-authorization", "Bearer s3cret"), ("token", "s3cret")]).is_none());
+    }
+}
