@@ -4,7 +4,7 @@ mod server;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,9 @@ pub trait Connect: Send + Sync {
 
     /// The servers, for the log: `host:port`, separated by commas.
     fn servers(&self) -> String;
+
+    /// Each backend that is opened from now on caches up to so many prepared statements.
+    fn cache_statements(&self, most: usize);
 }
 
 /// Opens real PostgreSQL backends.
@@ -58,7 +61,7 @@ pub struct PgConnect {
     target: SessionTarget,
     tries: Tries,
     /// The most prepared statements that a backend caches.
-    statement_cache: usize,
+    statement_cache: AtomicUsize,
     /// The types of the tenant's parameters and columns.
     types: Arc<Types>,
     /// The server rejected client_connection_check_interval: it is older than PostgreSQL
@@ -111,7 +114,7 @@ impl PgConnect {
             special: Mutex::default(),
             target: SessionTarget::new(dsn.target_session),
             tries,
-            statement_cache,
+            statement_cache: AtomicUsize::new(statement_cache),
             types: Arc::default(),
             old_server: AtomicBool::new(false),
             asker,
@@ -215,6 +218,10 @@ impl Connect for PgConnect {
         let backend = catch_unwind(AssertUnwindSafe(|| self.attempt(watch, limit, door)))
             .unwrap_or_else(|panic| Err(exhaustion_in_panic(&*panic)))?;
         Ok(Box::new(backend))
+    }
+
+    fn cache_statements(&self, most: usize) {
+        self.statement_cache.store(most, Ordering::Relaxed);
     }
 
     fn servers(&self) -> String {

@@ -15,7 +15,7 @@ const OFTEN: Duration = Duration::from_secs(1);
 pub const LEAST_LIFETIME: Duration = Duration::from_secs(1);
 
 /// One tenant's pool. A DSN's `pool_*` keys override those that they name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PoolConfig {
     /// The most backends.
     pub max_connections: usize,

@@ -188,7 +188,13 @@ impl Backends {
 
     /// Backends of the same DSN with other settings. None is open yet.
     pub(super) fn with(&self, settings: PoolConfig) -> Arc<Backends> {
-        let (origin, opener) = (Arc::clone(&self.origin), Arc::clone(&self.opener));
+        let origin = Arc::clone(&self.origin);
+        origin.connect.cache_statements(settings.statement_cache);
+        let breaker = |of: &PoolConfig| (of.breaker_failures, of.breaker_successes);
+        let opener = match breaker(&settings) == breaker(&self.settings) {
+            true => Arc::clone(&self.opener),
+            false => Opener::new(&settings, &self.context().keeper),
+        };
         Backends::new(&self.account, settings, origin, opener)
     }
 

@@ -6,6 +6,7 @@
 //! closed when it comes back.
 
 mod another;
+pub mod change;
 mod entry;
 mod guesses;
 mod known;
@@ -32,7 +33,7 @@ use crate::pool::listen::{Listening, Mailbox};
 use crate::pool::opener::Opener;
 use crate::pool::tenant::{Registrar, Tenant};
 use guesses::Guesses;
-use known::{Claim, Known};
+use known::{fingerprint_of, Claim, Known};
 
 /// A lookup meets a tenant that has just closed at most so often before the
 /// request is answered as refused.
@@ -222,7 +223,8 @@ impl Registry {
         for _ in 0..LOOKUPS {
             let claim = self.write().settle(tenant, limit);
             match claim {
-                Claim::Full { used, limit } if self.make_room(tenant, used - limit) => {}
+                Claim::Full { used, limit }
+                    if self.make_room(tenant, tenant.most_backends(), used - limit) => {}
                 claim => return claim,
             }
         }
@@ -292,9 +294,4 @@ impl Registrar for Registry {
     fn gone(&self, tenant: &Tenant) {
         self.remove(tenant);
     }
-}
-
-/// What tells the DSN of a tenant from others.
-fn fingerprint_of(tenant: &Tenant) -> Fingerprint {
-    tenant.backends().origin.identity.dsn
 }

@@ -35,6 +35,8 @@ use crate::pool::listen::{Host, Hub};
 use crate::pool::opener::{Opener, Turned};
 use crate::pool::requests::permit::{Gatekeeper, Permit};
 
+pub(super) use swap::Setup;
+
 /// Why backends of a pool are closed that nobody uses any more.
 const POOL_CLOSED: &str = "pool_closed";
 /// Why backends are closed whose place others have taken.
@@ -47,8 +49,8 @@ pub struct Tenant {
     gate: Mutex<Gate<Job>>,
     /// Jobs with a permit that wait for their backend.
     pub(super) line: Leaf<Line>,
-    /// What backends are opened with at present.
-    backends: Leaf<Arc<Backends>>,
+    /// What backends are opened with at present, and the numbers that the gate is to have.
+    setup: Leaf<Setup>,
     /// Who listens for notifications.
     hub: Arc<Hub>,
     /// Counted by the registry as opening.
@@ -89,7 +91,11 @@ impl Tenant {
         let tenant = Arc::new_cyclic(|tenant: &Weak<Tenant>| Tenant {
             gate: Mutex::new(Gate::opening(permits, waiters, share)),
             line: Leaf::default(),
-            backends: Leaf::new(Backends::new(&account, settings, origin, opener)),
+            setup: Leaf::new(Setup {
+                backends: Backends::new(&account, settings, origin, opener),
+                permits,
+                waiters,
+            }),
             hub: Hub::new(&account, tenant.clone()),
             opening: AtomicBool::new(true),
             upkeep: AtomicBool::new(false),
@@ -119,7 +125,12 @@ impl Tenant {
 
     /// What its backends are opened with at present.
     pub fn backends(&self) -> Arc<Backends> {
-        Arc::clone(&self.backends.lock())
+        Arc::clone(&self.setup.lock().backends)
+    }
+
+    /// The most backends that it may have, once what is in use beyond them has ended.
+    pub fn most_backends(&self) -> usize {
+        self.setup.lock().permits
     }
 
     /// Who listens for notifications.
@@ -166,7 +177,7 @@ impl Tenant {
             Quoted(&backends.origin.connect.servers()),
             Quoted(&dsn.dbname),
             Quoted(&dsn.user),
-            settings.max_connections,
+            self.most_backends(),
             settings.min_connections,
             Secs(settings.max_lifetime),
             Secs(settings.idle_timeout),

@@ -2,6 +2,7 @@
 //! PostgreSQL can be made to do on demand.
 
 mod away;
+mod changing;
 mod closing;
 mod failures;
 mod fakes;

@@ -87,7 +87,7 @@ impl PgConnect {
             tenant: self.asker.tenant.clone(),
             canceller: Canceller::new(address, name, key, tls),
             target: session_target,
-            statement_cache: self.statement_cache,
+            statement_cache: self.statement_cache.load(Ordering::Relaxed),
             types: Arc::clone(&self.types),
         };
         Ok(PgBackend::new(conversation, pid, parts))

@@ -15,7 +15,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use super::known::Claim;
+use super::known::{fingerprint_of, Claim};
 use super::{room, Registry};
 use crate::config::dsn::Dsn;
 use crate::core::callers::CallerId;
@@ -80,7 +80,8 @@ impl Registry {
         }
         if tenant.stop_opening() {
             self.opening.fetch_sub(1, Ordering::AcqRel);
-            self.away.lock().remove(&(tenant.id().clone(), tenant.backends().origin.identity.dsn));
+            let opened = (tenant.id().clone(), fingerprint_of(tenant));
+            self.away.lock().remove(&opened);
         }
         match claim {
             Claim::Good(before) => {

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Weak};
 
 use super::another::has_another_password;
-use super::known::{Known, CLAIMANTS_MAX, CLAIMANTS_PER_CALLER};
-use super::{fingerprint_of, Registry};
+use super::known::{fingerprint_of, Known, CLAIMANTS_MAX, CLAIMANTS_PER_CALLER};
+use super::Registry;
 use crate::backend::connect::PgConnect;
 use crate::backend::logins::Tries;
 use crate::clock;
@@ -42,6 +42,20 @@ impl Registry {
         if let Some(refusal) = opener.refusal(id) {
             return Err(refusal);
         }
+        let origin = self.origin(id, dsn, identity, by, settings.statement_cache)?;
+        let registrar = Arc::downgrade(self) as Weak<dyn Registrar>;
+        Ok(Tenant::new(id.clone(), settings, origin, opener, &self.context, registrar))
+    }
+
+    /// Where backends of this DSN come from, each with so many cached statements.
+    pub(super) fn origin(
+        &self,
+        id: &TenantId,
+        dsn: &Dsn,
+        identity: Identity,
+        by: &CallerId,
+        cache: usize,
+    ) -> Result<Arc<Origin>, Error> {
         let cert_dir = self.context.config.dsn_cert_dir.clone();
         let confined = dsn.tls.confine(cert_dir.as_deref());
         confined.map_err(|error| Error::invalid("dsn", format!("dsn: {error}")))?;
@@ -49,11 +63,16 @@ impl Registry {
         let tries = Tries::new(&self.logins, &dsn.user, by);
         let asker = Asker { tenant: id.clone(), caller: by.clone() };
         let shown = Dsn { password: None, ..dsn.clone() };
-        let (dsn, tls, cache) = (dsn.clone(), self.tls.clone(), settings.statement_cache);
+        let (dsn, tls) = (dsn.clone(), self.tls.clone());
         let connect = PgConnect::new(dsn, tries, asker, name, tls, cert_dir, cache);
-        let origin = Origin::new(identity, shown, by.clone(), Box::new(connect));
-        let registrar = Arc::downgrade(self) as Weak<dyn Registrar>;
-        Ok(Tenant::new(id.clone(), settings, origin, opener, &self.context, registrar))
+        Ok(Origin::new(identity, shown, by.clone(), Box::new(connect)))
+    }
+
+    /// Gives a tenant its name that was made elsewhere.
+    #[cfg(test)]
+    pub(in crate::pool) fn adopt(&self, tenant: &Arc<Tenant>) {
+        let named = self.name(&mut self.write(), Arc::clone(tenant));
+        assert!(named.is_ok());
     }
 
     /// Inserts a tenant in state Opening, unless somebody else just has.

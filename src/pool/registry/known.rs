@@ -7,7 +7,7 @@ use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::pool::identity::{Difference, Fingerprint};
 use crate::pool::open_backends::OpenBackends;
-use crate::pool::tenant::Tenant;
+use crate::pool::tenant::{Setup, Tenant};
 
 /// Claimants of one name at once, and of them those that one client connection brought:
 /// a client that guesses leaves room for one that knows. How often passwords are tried
@@ -46,8 +46,28 @@ pub(super) enum Claim {
     },
 }
 
+/// What becomes of a change of a tenant.
+pub(super) enum Changing {
+    /// It is installed, and is to take effect.
+    Installed,
+    /// Another change was quicker, or the tenant has gone.
+    Beaten,
+    /// There is no room for so many backends.
+    Full {
+        /// How many there would be.
+        used: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+}
+
+/// What tells the DSN of a tenant from others.
+pub(super) fn fingerprint_of(tenant: &Tenant) -> Fingerprint {
+    tenant.backends().origin.identity.dsn
+}
+
 fn claim_of(tenant: &Tenant) -> (TenantId, Fingerprint) {
-    (tenant.id().clone(), tenant.backends().origin.identity.dsn)
+    (tenant.id().clone(), fingerprint_of(tenant))
 }
 
 impl Known {
@@ -131,15 +151,45 @@ impl Known {
 
     /// Reserves its backends, in place of those of whoever has its name.
     fn reserve(&mut self, tenant: &Tenant, limit: usize) -> Claim {
-        let max = tenant.backends().settings.max_connections;
-        let before = self.reserved.get(tenant.id()).copied().unwrap_or(0);
+        let max = tenant.most_backends();
+        match self.find_room(tenant, max, limit) {
+            Some((used, limit)) => Claim::Full { used, limit },
+            None => {
+                self.reserved.insert(tenant.id().clone(), max);
+                Claim::None
+            }
+        }
+    }
+
+    /// How many backends there would be, and how many there may be, if a tenant had so many,
+    /// and that is too many.
+    fn find_room(&mut self, tenant: &Tenant, max: usize, limit: usize) -> Option<(usize, usize)> {
+        let before = self.counted(tenant.id());
         let used = self.budgeted() - before + max;
         // A new password takes no more than the old one did.
-        if used > limit && max > before {
-            return Claim::Full { used, limit };
+        (used > limit && max > before).then_some((used, limit))
+    }
+
+    /// Installs another setup at a tenant that has its name, with as many backends reserved as
+    /// it may have. One that has yet to be opened has none reserved before that.
+    pub(super) fn change(
+        &mut self,
+        tenant: &Tenant,
+        before: &Setup,
+        next: &Setup,
+        limit: usize,
+    ) -> Changing {
+        let is_named = self.named.get(tenant.id()).is_some_and(|found| is(found, tenant));
+        if let Some((used, limit)) = self.find_room(tenant, next.permits, limit) {
+            return Changing::Full { used, limit };
         }
-        self.reserved.insert(tenant.id().clone(), max);
-        Claim::None
+        if !(is_named && tenant.install(before, next)) {
+            return Changing::Beaten;
+        }
+        if let Some(reserved) = self.reserved.get_mut(tenant.id()) {
+            *reserved = next.permits;
+        }
+        Changing::Installed
     }
 
     /// Whoever has the name that this one claims.
@@ -153,11 +203,18 @@ impl Known {
         self.former.get(id).into_iter().flatten().map(OpenBackends::now).sum()
     }
 
+    /// Backends that are reserved for a name. One that may have fewer than before counts for
+    /// what it still has.
+    fn counted(&self, id: &TenantId) -> usize {
+        let open = || self.named.get(id).map_or(0, |tenant| tenant.account.open.now());
+        self.reserved.get(id).map_or(0, |reserved| open().max(*reserved))
+    }
+
     /// Backends that all together may have, and those of all who had a name.
     pub(super) fn budgeted(&mut self) -> usize {
         self.former.retain(|_, former| former.iter().any(|former| former.now() > 0));
         let former: usize = self.former.values().flatten().map(OpenBackends::now).sum();
-        former + self.reserved.values().sum::<usize>()
+        former + self.reserved.keys().map(|id| self.counted(id)).sum::<usize>()
     }
 
     fn is_claimant(&self, tenant: &Tenant) -> bool {

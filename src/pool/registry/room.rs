@@ -38,18 +38,26 @@ impl Registry {
         let (used, limit) = (budgeted + gets, self.context.config.limits.max_backends);
         match used.saturating_sub(limit) {
             0 => Ok(()),
-            need => self.spare(by, gets, need).map(drop).ok_or_else(|| no_room(used, limit)),
+            need => {
+                self.spare(by, gets, need, |_| true).map(drop).ok_or_else(|| no_room(used, limit))
+            }
         }
     }
 
     /// The unused tenants that are to go so that `need` backends become free.
-    fn spare(&self, by: &CallerId, gets: usize, need: usize) -> Option<Vec<Arc<Tenant>>> {
+    fn spare(
+        &self,
+        by: &CallerId,
+        gets: usize,
+        need: usize,
+        which: impl Fn(&Tenant) -> bool,
+    ) -> Option<Vec<Arc<Tenant>>> {
         let now = clock::now();
         let mut tenants = self.named();
-        tenants.retain(|tenant| !tenant.is_opening());
+        tenants.retain(|tenant| !tenant.is_opening() && which(tenant));
         let part = |tenant: &Arc<Tenant>| Part {
             owner: tenant.backends().origin.brought_by.clone(),
-            size: tenant.backends().settings.max_connections,
+            size: tenant.most_backends(),
             spare_since: tenant.unused_since(now, SPARE_AFTER),
         };
         let parts: Vec<Part> = tenants.iter().map(part).collect();
@@ -57,13 +65,14 @@ impl Registry {
         Some(going.into_iter().map(|place| Arc::clone(&tenants[place])).collect())
     }
 
-    /// Lets unused tenants go in favour of one that has just been opened and needs so many
-    /// backends more. False: nobody gives way. Their idle connections are closed within
+    /// Lets other unused tenants go in favour of one that needs so many backends more, and has
+    /// not counted for `gets` of its own so far. False: nobody gives way. Their idle connections are closed within
     /// seconds, in which there may be some more than the limit.
-    pub(super) fn make_room(&self, tenant: &Tenant, need: usize) -> bool {
+    pub(super) fn make_room(&self, tenant: &Tenant, gets: usize, need: usize) -> bool {
         let backends = tenant.backends();
-        let (by, gets) = (&backends.origin.brought_by, backends.settings.max_connections);
-        let Some(going) = self.spare(by, gets, need) else { return false };
+        let is_other = |other: &Tenant| !std::ptr::eq(other, tenant);
+        let going = self.spare(&backends.origin.brought_by, gets, need, is_other);
+        let Some(going) = going else { return false };
         let now = clock::now();
         // One that was just asked for stays; then it is looked anew.
         for one in going {

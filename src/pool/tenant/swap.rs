@@ -4,49 +4,88 @@ use std::sync::Arc;
 
 use super::{Tenant, POOL_CLOSED, REPLACED};
 use crate::clock;
-use crate::config::PoolConfig;
 use crate::pool::backends::Backends;
 
-impl Tenant {
-    /// Puts other backends in the place of those it has, while both the tenant and what is
-    /// leased go on. Whoever has yet to get a backend gets one of the new; what is at rest of
-    /// the old is closed at once, and what is in use when it comes back. The permits and the
-    /// queue stay as they are; all backends together never exceed the permits. Listeners go on
-    /// with a new one, and are told that they may have missed something. Does not block.
-    pub(in crate::pool) fn swap(self: &Arc<Self>, fresh: &Arc<Backends>) {
-        let now = clock::now();
-        fresh.begin_rounds(now);
-        let before = std::mem::replace(&mut *self.backends.lock(), Arc::clone(fresh));
-        before.retire(REPLACED);
-        // Whoever closed it meanwhile has perhaps just seen those before.
-        if self.is_closed() {
-            fresh.retire(POOL_CLOSED);
-        }
-        // Those who wait for a database that was away, or for room, look anew.
-        self.wake_all();
-        self.hub.replaced();
-        self.context().keeper.due(now);
+/// What lies behind a gate, and the numbers that the gate is to have.
+#[derive(Clone)]
+pub struct Setup {
+    /// What backends are opened with.
+    pub backends: Arc<Backends>,
+    /// Permits, and so the most backends.
+    pub permits: usize,
+    /// Requests that may wait.
+    pub waiters: usize,
+}
+
+impl Setup {
+    /// True if it has these backends.
+    pub(in crate::pool) fn has(&self, backends: &Arc<Backends>) -> bool {
+        Arc::ptr_eq(&self.backends, backends)
     }
 
-    /// Gives it another number of permits, and of requests that may wait. More are handed out
-    /// at once; with fewer, those that are in use run out, what rests beyond them is closed at
-    /// once, and what comes back beyond them is closed then. The registry's count of
-    /// connections is its caller's affair. Does not block.
-    #[cfg_attr(not(test), expect(dead_code, reason = "reload and administration call it"))]
-    pub(in crate::pool) fn resize(self: &Arc<Self>, permits: usize, waiters: usize) {
-        let (backends, now) = (self.backends(), clock::now());
-        if permits > backends.store.capacity() {
-            // r2d2's size is set for good when a pool is made.
-            let settings = PoolConfig { max_connections: permits, ..backends.settings.clone() };
-            self.swap(&backends.with(settings));
+    fn size(&self) -> (usize, usize) {
+        (self.permits, self.waiters)
+    }
+
+    /// True if both give a gate the same numbers.
+    pub(in crate::pool) fn is_as_large_as(&self, other: &Setup) -> bool {
+        self.size() == other.size()
+    }
+}
+
+impl Tenant {
+    /// What is behind its gate at present.
+    pub(in crate::pool) fn setup(&self) -> Setup {
+        self.setup.lock().clone()
+    }
+
+    /// Puts another setup in the place of this one, which is to be all that the caller knew of.
+    /// False: somebody else was quicker, and nothing has changed. It takes effect by
+    /// [`apply`](Tenant::apply), which is to follow.
+    pub(in crate::pool) fn install(&self, before: &Setup, next: &Setup) -> bool {
+        let next = next.clone();
+        let mut setup = self.setup.lock();
+        let known = setup.has(&before.backends) && setup.is_as_large_as(before);
+        if known {
+            // The caller still has those before, so nothing is dropped here.
+            *setup = next;
         }
-        let mut gate = self.gate();
-        // Before a permit is handed out that needs it.
-        self.account.open.set_limit(permits, gate.used());
-        let handed = gate.resize(permits, waiters, now);
-        drop(gate);
-        self.hand(handed, now);
-        self.backends().close_surplus();
+        known
+    }
+
+    /// Makes a setup take effect that has been installed in place of another, while both the
+    /// tenant and what is leased go on. Does not block.
+    ///
+    /// With other backends, whoever has yet to get one gets one of the new; what is at rest of
+    /// the old is closed at once, and what is in use when it comes back. Listeners go on with a
+    /// new one, and are told that they may have missed something.
+    ///
+    /// With more permits, they are handed out at once. With fewer, those that are in use run
+    /// out, what rests beyond them is closed at once, and what comes back beyond them then. Who
+    /// waits keeps its place, and all backends together never exceed the permits.
+    pub(in crate::pool) fn apply(self: &Arc<Self>, before: &Setup, next: &Setup) {
+        let now = clock::now();
+        if !next.has(&before.backends) {
+            before.backends.retire(REPLACED);
+            // Whoever closed it meanwhile has perhaps just seen those before.
+            if self.is_closed() {
+                next.backends.retire(POOL_CLOSED);
+            }
+            // Those who wait for a database that was away, or for room, look anew.
+            self.wake_all();
+            self.hub.replaced();
+        }
+        if !next.is_as_large_as(before) {
+            let mut gate = self.gate();
+            // Not those of `next`: of two changes the later one holds, whichever comes here first.
+            let (permits, waiters) = self.setup.lock().size();
+            // Before a permit is handed out that needs it.
+            self.account.open.set_limit(permits, gate.used());
+            let handed = gate.resize(permits, waiters, now);
+            drop(gate);
+            self.hand(handed, now);
+            self.backends().close_surplus();
+        }
         self.context().keeper.due(now);
     }
 }

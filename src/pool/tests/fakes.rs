@@ -145,6 +145,8 @@ impl Connect for Fakes {
     fn servers(&self) -> String {
         "fake:1".to_owned()
     }
+
+    fn cache_statements(&self, _: usize) {}
 }
 
 impl Fakes {

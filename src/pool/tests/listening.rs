@@ -8,7 +8,7 @@ use std::time::Instant;
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 
 use super::fakes::{good, Call, Fate};
-use super::world::{wait_for, world, World, WAIT};
+use super::world::{swap, wait_for, world, World, WAIT};
 use crate::backend::listen::Notification;
 use crate::clock;
 use crate::config::{Config, PoolConfig};
@@ -218,8 +218,7 @@ fn listeners_go_on_with_another_backend_when_theirs_is_replaced() {
     let listening =
         world.tenant.hub().listen(channels, Arc::new(Letters(to)), WAIT).expect("taken up");
     assert_eq!(from.recv_timeout(WAIT), Ok("started"));
-    let backends = world.tenant.backends();
-    world.tenant.swap(&backends.with(backends.settings.clone()));
+    swap(&world.tenant);
     assert_eq!(from.recv_timeout(WAIT), Ok("gap"));
     wait_for(|| world.census.alive() == 1);
     drop(listening);

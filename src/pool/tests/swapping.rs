@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::unbounded;
 
 use super::fakes::{good, Call, Fate};
-use super::world::{got, wait_for, world_of, World};
+use super::world::{got, resize, swap, wait_for, world_of, World};
 use crate::backend::session::Statement;
 use crate::core::testing::Xorshift;
 use crate::pool::caller::Caller;
@@ -18,14 +18,8 @@ const CLIENTS: usize = 16;
 const SWAPS: usize = 50;
 const WAITERS: usize = 1000;
 
-/// Puts fresh backends in the place of those that are there.
-fn swap(world: &World) {
-    let backends = world.tenant.backends();
-    world.tenant.swap(&backends.with(backends.settings.clone()));
-}
-
 /// Gets a session, uses it and gives it back.
-fn use_one(world: &World) {
+pub(super) fn use_one(world: &World) {
     let mut session = world.session();
     let limits = Limits { max_bytes: 1, max_rows: None };
     let mut kept = Kept::new(limits, &|| (), &|| true);
@@ -36,7 +30,7 @@ fn use_one(world: &World) {
 
 /// What holds when all is quiet: no permit is out, and what is open rests.
 #[track_caller]
-fn adds_up(world: &World) {
+pub(super) fn adds_up(world: &World) {
     world.settled();
     let figures = world.tenant.figures();
     let alive = world.census.alive();
@@ -68,7 +62,7 @@ fn no_request_fails_while_the_backends_are_replaced_again_and_again() {
     under_load(&world, || {
         for _ in 0..SWAPS {
             let before = served();
-            swap(&world);
+            swap(&world.tenant);
             wait_for(|| served() > before);
         }
     });
@@ -84,7 +78,7 @@ fn what_is_leased_goes_on_to_its_end_and_who_comes_gets_one_of_the_new() {
     let (old, gone) = (held.taken.backend.pid(), idle.taken.backend.pid());
     idle.settle();
     wait_for(|| world.tenant.figures().idle == 1);
-    swap(&world);
+    swap(&world.tenant);
     wait_for(|| world.census.alive() == 1);
     assert!(!held.taken.backend.watch().is_aborted());
     let fresh = world.session();
@@ -111,7 +105,7 @@ fn who_waits_is_served_in_the_order_of_arrival_whatever_is_replaced() {
         });
         assert!(world.tenant.admit(job, super::world::WAIT).is_ok());
         if n % 4 == 0 {
-            swap(&world);
+            swap(&world.tenant);
         }
     }
     held.settle();
@@ -119,7 +113,7 @@ fn who_waits_is_served_in_the_order_of_arrival_whatever_is_replaced() {
         let (n, session) = from.recv_timeout(super::world::WAIT).expect("served");
         assert_eq!(n, expected);
         if n % 3 == 0 {
-            swap(&world);
+            swap(&world.tenant);
         }
         session.expect("a session").settle();
     }
@@ -144,7 +138,7 @@ fn who_is_having_one_opened_of_the_old_gets_one_of_the_new() {
     let (to, from) = unbounded();
     world.ask(&to);
     begun.recv_timeout(super::world::WAIT).expect("it is being opened");
-    swap(&world);
+    swap(&world.tenant);
     drop(go);
     got(&from).expect("the old ones' failure says nothing of the new").settle();
     adds_up(&world);
@@ -156,7 +150,7 @@ fn what_is_swapped_in_at_a_tenant_that_closes_is_closed_too() {
     world.session().settle();
     world.settled();
     world.tenant.close_all();
-    swap(&world);
+    swap(&world.tenant);
     wait_for(|| world.census.alive() == 0);
     assert!(world.tenant.backends().is_retired());
 }
@@ -169,10 +163,10 @@ fn a_gate_is_resized_in_both_directions_under_load() {
     under_load(&world, || {
         for _ in 0..SWAPS {
             let before = served();
-            world.tenant.resize(1 + random.below(8) as usize, WAITERS);
+            resize(&world.tenant, 1 + random.below(8) as usize, WAITERS);
             wait_for(|| served() > before);
         }
-        world.tenant.resize(3, WAITERS);
+        resize(&world.tenant, 3, WAITERS);
     });
     adds_up(&world);
     assert!(world.census.most() <= 8, "{} lived at once", world.census.most());
@@ -187,12 +181,12 @@ fn more_permits_are_handed_out_at_once_and_with_fewer_what_rests_beyond_them_is_
     let (to, from) = unbounded();
     (0..3).for_each(|_| world.ask(&to));
     assert_eq!(world.tenant.figures().waiting, 3);
-    world.tenant.resize(4, WAITERS);
+    resize(&world.tenant, 4, WAITERS);
     let others: Vec<Session> = (0..3).map(|_| got(&from).expect("a session")).collect();
     assert_eq!((world.tenant.figures().used, world.census.alive()), (4, 4));
     others.into_iter().for_each(Session::settle);
     wait_for(|| world.tenant.figures().idle == 3);
-    world.tenant.resize(1, WAITERS);
+    resize(&world.tenant, 1, WAITERS);
     wait_for(|| world.census.alive() == 1);
     world.ask(&to);
     assert_eq!(world.tenant.figures().waiting, 1, "the one permit is in use");
@@ -200,16 +194,4 @@ fn more_permits_are_handed_out_at_once_and_with_fewer_what_rests_beyond_them_is_
     got(&from).expect("a session").settle();
     adds_up(&world);
     assert_eq!(world.census.alive(), 1);
-}
-
-#[test]
-fn a_pool_that_is_too_small_for_its_permits_is_replaced() {
-    let world = world_of(0, 1, good());
-    let capacity = world.tenant.backends().store.capacity();
-    let most = capacity + 5;
-    world.tenant.resize(most, WAITERS);
-    let sessions: Vec<Session> = (0..most).map(|_| world.session()).collect();
-    assert_eq!(world.census.alive(), most);
-    sessions.into_iter().for_each(Session::settle);
-    adds_up(&world);
 }

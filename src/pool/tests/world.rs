@@ -24,7 +24,7 @@ use crate::pool::leases::Leases;
 use crate::pool::opener::Opener;
 use crate::pool::registry::Registry;
 use crate::pool::session::Session;
-use crate::pool::tenant::Tenant;
+use crate::pool::tenant::{Setup, Tenant};
 use crate::threads::bell::Bell;
 
 pub(super) const WAIT: Duration = Duration::from_secs(60);
@@ -51,6 +51,30 @@ pub(super) fn world_of(min: usize, max: usize, script: Script) -> World {
     World::new(Config::default(), settings, script)
 }
 
+/// Changes what is behind the gate of a tenant.
+pub(super) fn change(tenant: &Arc<Tenant>, change: impl Fn(&Setup) -> Setup) {
+    loop {
+        let before = tenant.setup();
+        let next = change(&before);
+        if tenant.install(&before, &next) {
+            return tenant.apply(&before, &next);
+        }
+    }
+}
+
+/// Puts fresh backends in the place of those that are there.
+pub(super) fn swap(tenant: &Arc<Tenant>) {
+    change(tenant, |before| {
+        let backends = before.backends.with(before.backends.settings.clone());
+        Setup { backends, ..before.clone() }
+    });
+}
+
+/// Gives a gate other numbers, of which the permits are no more than its pool has room for.
+pub(super) fn resize(tenant: &Arc<Tenant>, permits: usize, waiters: usize) {
+    change(tenant, |before| Setup { permits, waiters, ..before.clone() });
+}
+
 /// Looks until it holds.
 #[track_caller]
 pub(super) fn wait_for(mut holds: impl FnMut() -> bool) {
@@ -63,19 +87,40 @@ pub(super) fn wait_for(mut holds: impl FnMut() -> bool) {
 
 impl World {
     pub(super) fn new(config: Config, settings: PoolConfig, script: Script) -> World {
-        let context = Context::new(config);
+        World::with(&Context::new(config), "fake", settings, script, Weak::<Registry>::new())
+    }
+
+    /// A tenant that a registry knows.
+    pub(super) fn known(
+        registry: &Arc<Registry>,
+        name: &str,
+        settings: PoolConfig,
+        script: Script,
+    ) -> World {
+        let registrar: Weak<Registry> = Arc::downgrade(registry);
+        let world = World::with(registry.context(), name, settings, script, registrar);
+        registry.adopt(&world.tenant);
+        world
+    }
+
+    fn with(
+        context: &Arc<Context>,
+        name: &str,
+        settings: PoolConfig,
+        script: Script,
+        registrar: Weak<Registry>,
+    ) -> World {
         let census = Arc::<Census>::default();
         let fakes = Fakes { census: Arc::clone(&census), script };
-        let id = TenantId::parse("fake").expect("a good name");
+        let id = TenantId::parse(name).expect("a good name");
         let [dsn, but_password, but_servers, but_both] = [0, 1, 2, 3].map(|n| Fingerprint([n; 32]));
         let identity = Identity { dsn, but_password, but_servers, but_both };
         let dsn = Dsn::parse("host=h user=u").expect("a good DSN");
         let brought_by = CallerId::new("somebody");
         let origin = Origin::new(identity, dsn, brought_by, Box::new(fakes));
         let opener = Opener::new(&PoolConfig::default(), &context.keeper);
-        let nobody = Weak::<Registry>::new();
-        let tenant = Tenant::new(id, settings, origin, opener, &context, nobody);
-        World { tenant, context, census }
+        let tenant = Tenant::new(id, settings, origin, opener, context, registrar);
+        World { tenant, context: Arc::clone(context), census }
     }
 
     /// No leases yet.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::fakes::Census;
-use super::super::world::{wait_for, WAIT};
+use super::super::world::{resize, swap, wait_for, WAIT};
 use super::{Counts, Scene};
 use crate::backend::session::Statement;
 use crate::clock;
@@ -81,10 +81,10 @@ impl<'a> Actor<'a> {
                 let alarms = &self.scene.world.context.tools.alarms;
                 alarms.run_due(self.later(90), 1);
             }
-            392 => tenant.swap(&tenant.backends().with(self.scene.settings.clone())),
+            392 => swap(tenant),
             393..=394 => {
                 let permits = 1 + self.random.below(self.scene.settings.max_connections as u64);
-                tenant.resize(permits as usize, self.random.below(8) as usize);
+                resize(tenant, permits as usize, self.random.below(8) as usize);
             }
             395 if self.random.below(4) == 0 => leases.end_all(EndReason::TenantRemoved),
             396 if self.random.below(8) == 0 => tenant.drain(),

@@ -1,0 +1,135 @@
+//! How a tenant gets other settings or another DSN while it is in use.
+
+use std::sync::Arc;
+
+use super::known::Changing;
+use super::{room, Registry, LOOKUPS};
+use crate::clock;
+use crate::config::dsn::Dsn;
+use crate::config::PoolConfig;
+use crate::core::ids::TenantId;
+use crate::core::quoted::Quoted;
+use crate::error::Error;
+use crate::pool::backends::Backends;
+use crate::pool::opener::Opener;
+use crate::pool::tenant::{Setup, Tenant};
+
+/// What a tenant is to have. Whatever is `None` stays as it is.
+#[derive(Default, Clone)]
+pub struct TenantChange {
+    /// Its DSN. All backends are replaced, even if it is the one that the tenant has.
+    pub dsn: Option<Dsn>,
+    /// The settings of its pool. If more than the number of connections differs, all backends
+    /// are replaced.
+    pub settings: Option<PoolConfig>,
+    /// The most connections; wins over that of `settings`.
+    pub max_connections: Option<usize>,
+    /// Requests that may wait.
+    pub max_waiters: Option<usize>,
+    /// All backends are replaced in any case.
+    pub reconnect: bool,
+}
+
+/// What a change has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TenantChanged {
+    /// The backends were replaced. Those in use go on, and are closed when they come back.
+    pub replaced: bool,
+    /// The number of connections, or of requests that may wait, is another.
+    pub resized: bool,
+}
+
+impl Registry {
+    /// Gives a tenant other settings, or another DSN, while it is in use: all of it, or with an
+    /// error nothing. Leases and statements go on, who waits keeps its place and is served by
+    /// the new, and the service's limit of connections holds. The DSN may name any server, and
+    /// is first tried when a backend is needed. Does not block, and logs one line.
+    ///
+    /// # Errors
+    /// If there is no such tenant, a setting breaks a rule, or there is no room for so many
+    /// connections and no unused tenant gives way.
+    #[cfg_attr(not(test), expect(dead_code, reason = "reload and administration call it"))]
+    pub fn change(&self, id: &TenantId, change: &TenantChange) -> Result<TenantChanged, Error> {
+        let mut yields = 0;
+        loop {
+            let tenant = self.find(id).ok_or_else(|| Error::TenantNotFound(id.clone()))?;
+            let before = tenant.setup();
+            let next = self.next_setup(&before, change)?;
+            let limit = self.context.config.limits.max_backends;
+            next.backends.begin_rounds(clock::now());
+            let changing = self.write().change(&tenant, &before, &next, limit);
+            match changing {
+                Changing::Installed => return Ok(self.take_effect(&tenant, &before, &next)),
+                Changing::Beaten => {}
+                Changing::Full { used, limit } => {
+                    let gets = next.permits.saturating_sub(before.permits);
+                    if yields == LOOKUPS || !self.make_room(&tenant, gets, used - limit) {
+                        return Err(room::no_room(used, limit));
+                    }
+                    yields += 1;
+                }
+            }
+        }
+    }
+
+    fn take_effect(&self, tenant: &Arc<Tenant>, before: &Setup, next: &Setup) -> TenantChanged {
+        tenant.apply(before, next);
+        let changed = TenantChanged {
+            replaced: !next.has(&before.backends),
+            resized: !next.is_as_large_as(before),
+        };
+        let origin = &next.backends.origin;
+        if changed.replaced && before.backends.origin.identity.dsn != origin.identity.dsn {
+            self.guesses.forget(tenant.id());
+        }
+        log::info!(
+            "event=pool_changed tenant={} server={} database={} user={} max_connections={} min_connections={} max_waiters={} replaced={}",
+            tenant.id(),
+            Quoted(&origin.connect.servers()),
+            Quoted(&origin.dsn.dbname),
+            Quoted(&origin.dsn.user),
+            next.permits,
+            next.backends.settings.min_connections,
+            next.waiters,
+            changed.replaced,
+        );
+        changed
+    }
+
+    /// What a change makes of a setup. Its backends are those before if they can stay.
+    fn next_setup(&self, before: &Setup, change: &TenantChange) -> Result<Setup, Error> {
+        let old = &before.backends;
+        let mut settings = change.settings.clone().unwrap_or_else(|| PoolConfig {
+            max_connections: before.permits,
+            ..old.settings.clone()
+        });
+        settings.max_connections = change.max_connections.unwrap_or(settings.max_connections);
+        if change.settings.is_none() {
+            settings.min_connections = settings.min_connections.min(settings.max_connections);
+        }
+        settings.check().map_err(|rule| Error::invalid("settings", rule))?;
+        let permits = settings.max_connections;
+        let as_before = PoolConfig { max_connections: permits, ..old.settings.clone() };
+        let stays = settings == as_before && permits <= old.store.capacity();
+        let backends = match &change.dsn {
+            Some(dsn) => self.backends_of(old, dsn, settings)?,
+            None if stays && !change.reconnect => Arc::clone(old),
+            None => old.with(settings),
+        };
+        Ok(Setup { backends, permits, waiters: change.max_waiters.unwrap_or(before.waiters) })
+    }
+
+    /// Backends of another DSN for the tenant that has these.
+    fn backends_of(
+        &self,
+        old: &Backends,
+        dsn: &Dsn,
+        settings: PoolConfig,
+    ) -> Result<Arc<Backends>, Error> {
+        let identity = self.digests.identity(dsn, self.digests.fingerprint(dsn)?)?;
+        let (account, by) = (old.account(), &old.origin.brought_by);
+        let origin = self.origin(account.id(), dsn, identity, by, settings.statement_cache)?;
+        let opener = Opener::new(&settings, &self.context.keeper);
+        Ok(Backends::new(account, settings, origin, opener))
+    }
+}
