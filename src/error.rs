@@ -14,7 +14,7 @@ mod work;
 use std::time::Duration;
 
 use crate::core::access::AccessDenied;
-use crate::core::gate::Refusal;
+use crate::core::gate::GateRefusal;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::Tombstone;
 
@@ -238,17 +238,17 @@ impl Error {
     }
 
     /// A refusal by a tenant's gate.
-    pub fn refused(tenant: &TenantId, refusal: Refusal) -> Error {
+    pub fn refused(tenant: &TenantId, refusal: GateRefusal) -> Error {
         match refusal {
-            Refusal::QueueFull { used, waiting, limit } => {
+            GateRefusal::QueueFull { used, waiting, limit } => {
                 Error::QueueFull { tenant: tenant.clone(), used, waiting, limit }
             }
-            Refusal::CallerLimit { used, limit } => {
+            GateRefusal::CallerLimit { used, limit } => {
                 let what = "leases at this tenant";
                 Error::CallerLimit { tenant: tenant.clone(), what, used, limit }
             }
-            Refusal::MayNotWait => Error::Internal("a request was refused without a limit"),
-            Refusal::Draining | Refusal::Closed => Error::Draining,
+            GateRefusal::MayNotWait => Error::Internal("a request was refused without a limit"),
+            GateRefusal::Draining | GateRefusal::Closed => Error::Draining,
         }
     }
 }

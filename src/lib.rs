@@ -145,6 +145,6 @@ pub mod engine {
     /// The table of all leases.
     pub mod lease_table {
         pub use crate::core::ids::ConnectionId;
-        pub use crate::core::lease_table::{Facts, LeaseTable, Left, Terms, Via};
+        pub use crate::core::lease_table::{LeaseFacts, LeaseTable, Left, Terms, Via};
     }
 }

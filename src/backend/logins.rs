@@ -41,16 +41,16 @@ impl LoginAccount {
 
 /// Refused logins, of all servers.
 #[derive(Clone)]
-pub struct Logins(Arc<Mutex<logins::Logins<LoginAccount>>>);
+pub struct Logins(Arc<Mutex<logins::LoginHistory<LoginAccount>>>);
 
 impl Default for Logins {
     fn default() -> Logins {
-        Logins(Arc::new(Mutex::new(logins::Logins::new(ACCOUNTS_MAX))))
+        Logins(Arc::new(Mutex::new(logins::LoginHistory::new(ACCOUNTS_MAX))))
     }
 }
 
 impl Logins {
-    fn lock(&self) -> MutexGuard<'_, logins::Logins<LoginAccount>> {
+    fn lock(&self) -> MutexGuard<'_, logins::LoginHistory<LoginAccount>> {
         // A leaf lock; its value is consistent between calls, so a poisoned lock is usable.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -41,13 +41,13 @@ struct NameLookups<T> {
 
 /// The answer of the first lookup to finish.
 struct LookupAnswer<T> {
-    found: Mutex<Option<Result<T, NoAnswer>>>,
+    found: Mutex<Option<Result<T, NoLookup>>>,
     told: Condvar,
 }
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoAnswer {
+pub(super) enum NoLookup {
     /// It did not arrive in time.
     Late,
     /// The lookup ended without one, or could not start.
@@ -102,7 +102,7 @@ impl<T: Clone + Send + 'static> Lookups<T> {
             let running = RunningLookup { lookups: self, name, asker, over: false };
             let begun = threads::spawn(threads::RESOLVER, move || running.answer(look_up()));
             // Another lookup may still answer.
-            if let (Err(error), Some(Err(NoAnswer::Gone))) = (begun, &*lock(&answer.found)) {
+            if let (Err(error), Some(Err(NoLookup::Gone))) = (begun, &*lock(&answer.found)) {
                 return Err(Refused::NoThread(error));
             }
         }
@@ -161,16 +161,16 @@ impl<T> Default for LookupAnswer<T> {
 
 impl<T: Clone> Pending<T> {
     /// Waits for the answer, at most `limit`.
-    pub(super) fn wait(self, limit: Duration) -> Result<T, NoAnswer> {
+    pub(super) fn wait(self, limit: Duration) -> Result<T, NoLookup> {
         let found = lock(&self.0.found);
         let waited = self.0.told.wait_timeout_while(found, limit, |found| found.is_none());
         let found = waited.unwrap_or_else(PoisonError::into_inner).0;
-        found.clone().unwrap_or(Err(NoAnswer::Late))
+        found.clone().unwrap_or(Err(NoLookup::Late))
     }
 }
 
 impl<T> LookupAnswer<T> {
-    fn tell(&self, found: Result<T, NoAnswer>) {
+    fn tell(&self, found: Result<T, NoLookup>) {
         *lock(&self.found) = Some(found);
         self.told.notify_all();
     }
@@ -191,7 +191,7 @@ impl<T> RunningLookup<T> {
 
     /// Gives the answer to the waiting requests. Without one they may still get that of
     /// another lookup.
-    fn end(&mut self, found: Result<T, NoAnswer>) {
+    fn end(&mut self, found: Result<T, NoLookup>) {
         if std::mem::replace(&mut self.over, true) {
             return;
         }
@@ -215,7 +215,7 @@ impl<T> RunningLookup<T> {
 
 impl<T> Drop for RunningLookup<T> {
     fn drop(&mut self) {
-        self.end(Err(NoAnswer::Gone));
+        self.end(Err(NoLookup::Gone));
     }
 }
 
@@ -315,7 +315,7 @@ mod tests {
         let later: Vec<_> = (1..100).map(again).collect();
         assert_eq!(resolver.running(), OF_ONE);
         // Who asks for a moment only is not kept.
-        assert_eq!(again(100).wait(Duration::ZERO), Err(NoAnswer::Late));
+        assert_eq!(again(100).wait(Duration::ZERO), Err(NoLookup::Late));
         resolver.say.send(7).expect("somebody waits");
         assert_eq!(just_before.expect("it joined").wait(PATIENCE), Ok(7));
         let all = later.into_iter().chain([first]);
@@ -344,7 +344,7 @@ mod tests {
         let Resolver { lookups, say, said, t0 } = resolver;
         drop(say);
         for pending in pending.into_iter().flatten() {
-            assert_eq!(pending.wait(PATIENCE), Err(NoAnswer::Gone));
+            assert_eq!(pending.wait(PATIENCE), Err(NoLookup::Gone));
         }
         Resolver { lookups, say: unbounded().0, said, t0 }.wait_for(0);
     }

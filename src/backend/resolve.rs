@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::backend::lookups::{Lookups, NoAnswer, Refused};
+use crate::backend::lookups::{Lookups, NoLookup, Refused};
 use crate::backend::resource_exhaustion::exhaustion;
 use crate::clock;
 use crate::config::dsn::HostPort;
@@ -13,10 +13,10 @@ use crate::core::lookup_slots::Asker;
 use crate::error::ConnectError;
 
 /// The result of a lookup.
-type Found = Result<Vec<SocketAddr>, ConnectError>;
+type LookUpResult = Result<Vec<SocketAddr>, ConnectError>;
 
 /// All lookups of the process: the tenants share the system's resolver.
-static LOOKUPS: Lookups<Found> = Lookups::new();
+static LOOKUPS: Lookups<LookUpResult> = Lookups::new();
 /// Recent results, used if the name server does not respond.
 static KNOWN: Names = Names(Mutex::new(None));
 
@@ -33,7 +33,12 @@ const FRESH_WITHIN: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// The name has no address, or none was found in time.
-pub(super) fn resolve(host: &HostPort, asker: &Asker, left: Duration, limit: Duration) -> Found {
+pub(super) fn resolve(
+    host: &HostPort,
+    asker: &Asker,
+    left: Duration,
+    limit: Duration,
+) -> LookUpResult {
     if let Some(ip) = host.hostaddr {
         return Ok(vec![SocketAddr::new(ip, host.port)]);
     }
@@ -49,10 +54,10 @@ pub(super) fn resolve(host: &HostPort, asker: &Asker, left: Duration, limit: Dur
     let waited = clock::now().saturating_duration_since(now);
     let error = match joined.map(|pending| pending.wait(left.saturating_sub(waited))) {
         Ok(Ok(found)) => return found,
-        Ok(Err(NoAnswer::Late)) => {
+        Ok(Err(NoLookup::Late)) => {
             ConnectError::TimedOut { target, step: "host name lookup", limit }
         }
-        Ok(Err(NoAnswer::Gone)) => ConnectError::Starved(format!("no thread to look up {target}")),
+        Ok(Err(NoLookup::Gone)) => ConnectError::Starved(format!("no thread to look up {target}")),
         Err(Refused::TooMany) => ConnectError::Starved(format!(
             "too many host name lookups have no answer yet, {target}"
         )),
@@ -85,7 +90,7 @@ impl Names {
 }
 
 /// Queries the system's resolver, which has no time limit.
-fn look_up(name: &str, port: u16, target: String) -> Found {
+fn look_up(name: &str, port: u16, target: String) -> LookUpResult {
     match (name, port).to_socket_addrs() {
         Ok(addresses) => {
             let addresses: Vec<_> = addresses.collect();

@@ -3,14 +3,14 @@
 use std::io::Write;
 
 use crate::cli::flags::Flags;
-use crate::cli::Outcome;
+use crate::cli::Ran;
 use crate::config::document;
 
 /// Prints the settings.
 ///
 /// # Errors
 /// Everything that is wrong with them.
-pub(super) fn run(flags: &Flags) -> Outcome {
+pub(super) fn run(flags: &Flags) -> Ran {
     print(&flags.load()?.effective())
 }
 
@@ -18,12 +18,12 @@ pub(super) fn run(flags: &Flags) -> Outcome {
 ///
 /// # Errors
 /// If it cannot be written.
-pub(super) fn print_defaults() -> Outcome {
+pub(super) fn print_defaults() -> Ran {
     print(&document::with_defaults())
 }
 
 /// Writes to standard output, which may be a full disk.
-fn print(text: &str) -> Outcome {
+fn print(text: &str) -> Ran {
     let mut out = std::io::stdout();
     Ok(out.write_all(text.as_bytes()).and_then(|()| out.flush())?)
 }

@@ -10,11 +10,11 @@ use clap::Args;
 use grpcio::EnvBuilder;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::cli::flags::Flags as ServeFlags;
+use crate::cli::flags::Flags;
 use crate::cli::process::guard_memory;
 use crate::cli::serve::announce;
 use crate::cli::signals::signals;
-use crate::cli::{Outcome, DEV_NAMES};
+use crate::cli::{Ran, DEV_NAMES};
 use crate::client::service::{text_at, Client, Security};
 use crate::config::Tls;
 use crate::embedded::{Embedded, Options};
@@ -22,12 +22,12 @@ use crate::server::Server;
 
 /// What `demo` takes.
 #[derive(Args)]
-pub(super) struct Flags {
+pub(super) struct DemoFlags {
     /// End after the walk.
     #[arg(long)]
     once: bool,
     #[command(flatten)]
-    pub(super) serve: ServeFlags,
+    pub(super) serve: Flags,
 }
 
 /// The demo's tenants; each has a role and a database of its name.
@@ -38,7 +38,7 @@ const TENANTS: [(&str, &str); 2] =
 type Trust = (PathBuf, Vec<u8>);
 
 /// Starts everything, shows the walk, and serves until a signal.
-pub(super) fn run(flags: &Flags) -> Outcome {
+pub(super) fn run(flags: &DemoFlags) -> Ran {
     let mut config = flags.serve.load()?.config;
     guard_memory(config.core_dumps);
     // SIGHUP too, so that closing the terminal leaves no PostgreSQL behind.
@@ -94,14 +94,14 @@ fn certificate(tls: &mut Tls) -> Result<Option<Trust>, Box<dyn Error>> {
     Ok(Some((cert.clone(), pem)))
 }
 
-fn walk(client: &Client, postgres: &Embedded) -> Outcome {
+fn walk(client: &Client, postgres: &Embedded) -> Ran {
     let [(acme, acme_password), (globex, globex_password)] = TENANTS;
     lease(client, acme, &postgres.tenant_dsn(acme, acme_password))?;
     second_tenant(client, globex, &postgres.tenant_dsn(globex, globex_password))?;
     statistics(client)
 }
 
-fn lease(client: &Client, tenant: &str, dsn: &str) -> Outcome {
+fn lease(client: &Client, tenant: &str, dsn: &str) -> Ran {
     println!("\nGetConnection(tenant_id={tenant:?}, dsn=…)");
     let granted = client.acquire(tenant, dsn)?;
     let lease = granted.lease.get_or_default();
@@ -143,7 +143,7 @@ fn lease(client: &Client, tenant: &str, dsn: &str) -> Outcome {
     Ok(())
 }
 
-fn second_tenant(client: &Client, tenant: &str, dsn: &str) -> Outcome {
+fn second_tenant(client: &Client, tenant: &str, dsn: &str) -> Ran {
     println!("\nThe second tenant has its own pool and database:");
     let granted = client.acquire(tenant, dsn)?;
     let id = &granted.connection_id;
@@ -153,7 +153,7 @@ fn second_tenant(client: &Client, tenant: &str, dsn: &str) -> Outcome {
     Ok(())
 }
 
-fn statistics(client: &Client) -> Outcome {
+fn statistics(client: &Client) -> Ran {
     println!("\nGetPoolStats:");
     for (name, _) in TENANTS {
         let stats = client.stats(name)?;

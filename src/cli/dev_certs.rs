@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::{Outcome, DEV_NAMES};
+use super::{Ran, DEV_NAMES};
 use crate::dev_certs::{client, ensure, with_authority, Came, DevCerts};
 
 /// Creates the requested certificates and prints the names of their files.
-pub(super) fn run(dir: &Path, names: &[String], authority: bool, clients: &[String]) -> Outcome {
+pub(super) fn run(dir: &Path, names: &[String], authority: bool, clients: &[String]) -> Ran {
     std::fs::create_dir_all(dir)?;
     let mut all: Vec<&str> = DEV_NAMES.to_vec();
     all.extend(names.iter().map(String::as_str));

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::{time, Outcome};
+use crate::cli::{time, Ran};
 use crate::client::{ConnectionManager, Ready, ServiceConfig, TlsMode};
 
 /// What `health` takes.
 #[derive(Args)]
-pub(super) struct Flags {
+pub(super) struct HealthFlags {
     /// The service: host:port, [v6]:port, unix:/path, http://host or https://host.
     #[arg(long, default_value = "localhost:50052")]
     address: String,
@@ -40,7 +40,7 @@ pub(super) struct Flags {
 }
 
 /// Connects and tells how the service is; an error unless it is well.
-pub(super) fn run(flags: &Flags) -> Outcome {
+pub(super) fn run(flags: &HealthFlags) -> Ran {
     let mut config = ServiceConfig::of(vec![flags.address.clone()]);
     config.pool.size = 1;
     config.pool.open_timeout = flags.timeout;

@@ -41,9 +41,9 @@ enum Command {
     /// Print the settings that would be in force, and where each came from.
     CheckConfig(flags::Flags),
     /// Serve on an ephemeral PostgreSQL and walk through a lease.
-    Demo(demo::Flags),
+    Demo(demo::DemoFlags),
     /// Tell how a gRPC service is, this one or another.
-    Health(health::Flags),
+    Health(health::HealthFlags),
     /// Make certificates for development.
     DevCerts {
         /// Directory for cert.pem and key.pem.
@@ -113,7 +113,7 @@ fn with_causes(error: &dyn Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-type Outcome = Result<(), Box<dyn std::error::Error>>;
+type Ran = Result<(), Box<dyn std::error::Error>>;
 
 /// Names that a development certificate is valid for.
 const DEV_NAMES: &[&str] = &["localhost", "127.0.0.1", "::1"];

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use crate::cli::flags::Flags;
 use crate::cli::process::guard_memory;
 use crate::cli::signals::{signals, Requested, STOPPING};
-use crate::cli::Outcome;
+use crate::cli::Ran;
 use crate::config::Tls;
 use crate::server::Server;
 
 /// Serves until a signal stops it.
-pub(super) fn run(flags: &Flags) -> Outcome {
+pub(super) fn run(flags: &Flags) -> Ran {
     let config = flags.load()?.config;
     guard_memory(config.core_dumps);
     let (listen, tls) = (config.listen.clone(), !matches!(config.tls, Tls::Insecure));

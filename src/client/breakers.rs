@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::config::BreakerConfig;
 use crate::clock;
-use crate::core::breaker::{Breaker, Change, Phase, Settings, Ticket, Verdict};
+use crate::core::breaker::{
+    Breaker, BreakerPhase, BreakerSettings, BreakerTicket, PhaseChange, Verdict,
+};
 use crate::lock::Leaf;
 
 /// The methods of one service that have a breaker; more are not guarded.
@@ -24,11 +26,11 @@ pub(super) struct Breakers {
 pub(super) struct Pass {
     breakers: Arc<Breakers>,
     method: Arc<str>,
-    ticket: Option<Ticket>,
+    ticket: Option<BreakerTicket>,
 }
 
-fn settings(config: &BreakerConfig) -> Settings {
-    Settings {
+fn settings(config: &BreakerConfig) -> BreakerSettings {
+    BreakerSettings {
         failures: config.failures,
         successes: config.successes,
         probe_every: config.timeout,
@@ -71,9 +73,9 @@ impl Breakers {
     /// 1 open, 2 half-open, which one is while a probe is out.
     pub(super) fn states(&self) -> Vec<(String, u8)> {
         let number = |breaker: &Breaker| match breaker.phase() {
-            Phase::Closed => 0,
-            Phase::Open if breaker.next_probe().is_some() => 1,
-            Phase::Open | Phase::HalfOpen => 2,
+            BreakerPhase::Closed => 0,
+            BreakerPhase::Open if breaker.next_probe().is_some() => 1,
+            BreakerPhase::Open | BreakerPhase::HalfOpen => 2,
         };
         let known = self.known.lock();
         known.iter().map(|(method, breaker)| (method.clone(), number(breaker))).collect()
@@ -82,11 +84,11 @@ impl Breakers {
 
 impl Pass {
     /// Says what came of the call. Returns whether that has opened or closed the breaker.
-    pub(super) fn settle(mut self, verdict: Verdict) -> Option<Change> {
+    pub(super) fn settle(mut self, verdict: Verdict) -> Option<PhaseChange> {
         self.end(verdict)
     }
 
-    fn end(&mut self, verdict: Verdict) -> Option<Change> {
+    fn end(&mut self, verdict: Verdict) -> Option<PhaseChange> {
         let ticket = self.ticket.take()?;
         let mut known = self.breakers.known.lock();
         known.get_mut(&*self.method)?.settle(ticket, verdict, clock::now(), 0.0)

@@ -13,7 +13,7 @@ use super::error::PoolError;
 use super::metrics::{Meter, MethodMeter};
 use super::observer::{Event, Observers};
 use super::status::PoolStatus;
-use crate::core::breaker::Change;
+use crate::core::breaker::PhaseChange;
 use crate::lock::Leaf;
 use lines::Lines;
 
@@ -221,10 +221,10 @@ impl Reporter {
     }
 
     /// A breaker has opened or closed.
-    pub(super) fn breaker(&self, method: &str, change: Change) {
+    pub(super) fn breaker(&self, method: &str, change: PhaseChange) {
         let state = match change {
-            Change::Opened => "open",
-            Change::Closed => "closed",
+            PhaseChange::Opened => "open",
+            PhaseChange::Closed => "closed",
         };
         self.lines.breaker(method, change);
         let method = || method.to_owned();

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 /// Guards the *opening* of one tenant's backends. Backends that are open are not its concern.
 ///
 /// States and their exits: `Closed`, every attempt is allowed; exit to `Open` after
-/// [`Settings::failures`] failures in a row. `Open`, only a probe is allowed, when one is due; its
+/// [`BreakerSettings::failures`] failures in a row. `Open`, only a probe is allowed, when one is due; its
 /// success leads to `HalfOpen`. `HalfOpen`, only probes are allowed, without a pause; exit to
-/// `Closed` after [`Settings::successes`] successes in a row, to `Open` after a failure.
+/// `Closed` after [`BreakerSettings::successes`] successes in a row, to `Open` after a failure.
 ///
 /// Invariants: at most one probe runs at a time. A ticket issued before the breaker last opened or
 /// closed has no effect. Each ticket is settled once; [`Verdict::Neither`] changes only the time of
 /// the next probe.
 #[derive(Debug)]
 pub struct Breaker {
-    settings: Settings,
+    settings: BreakerSettings,
     state: CircuitState,
     /// Increases whenever the breaker opens or closes.
     era: u64,
@@ -24,7 +24,7 @@ pub struct Breaker {
 
 /// The thresholds and pauses of a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct BreakerSettings {
     /// Failures in a row that open it.
     pub failures: u32,
     /// Successful probes in a row that close it.
@@ -46,7 +46,7 @@ enum CircuitState {
 
 /// The state of a breaker, without its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum BreakerPhase {
     /// Every attempt is allowed.
     Closed,
     /// Only a probe is allowed.
@@ -58,7 +58,7 @@ pub enum Phase {
 /// The right to one attempt. It must be settled.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
-pub struct Ticket {
+pub struct BreakerTicket {
     era: u64,
     probe: bool,
 }
@@ -77,16 +77,16 @@ pub enum Verdict {
 
 /// What a verdict changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum PhaseChange {
     /// From now on only probes are allowed.
     Opened,
     /// Every attempt is allowed again.
     Closed,
 }
 
-impl Default for Settings {
+impl Default for BreakerSettings {
     fn default() -> Self {
-        Settings {
+        BreakerSettings {
             failures: 5,
             successes: 2,
             // A restarted database is used again within two seconds of accepting connections.
@@ -100,21 +100,21 @@ impl Default for Settings {
 
 impl Breaker {
     /// A closed breaker.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: BreakerSettings) -> Self {
         Breaker { settings, state: CircuitState::Closed { failures: 0 }, era: 0, probing: false }
     }
 
     /// A ticket for an ordinary attempt; `None` unless the breaker is closed.
-    pub fn try_open(&self) -> Option<Ticket> {
+    pub fn try_open(&self) -> Option<BreakerTicket> {
         matches!(self.state, CircuitState::Closed { .. })
-            .then_some(Ticket { era: self.era, probe: false })
+            .then_some(BreakerTicket { era: self.era, probe: false })
     }
 
     /// A ticket for a probe, if one is due.
-    pub fn try_probe(&mut self, now: Instant) -> Option<Ticket> {
+    pub fn try_probe(&mut self, now: Instant) -> Option<BreakerTicket> {
         let due = self.next_probe().is_some_and(|at| at <= now);
         self.probing |= due;
-        due.then_some(Ticket { era: self.era, probe: true })
+        due.then_some(BreakerTicket { era: self.era, probe: true })
     }
 
     /// When the next probe is due; `None` while the breaker is closed or a probe is running.
@@ -133,11 +133,11 @@ impl Breaker {
     /// next probe by a fraction of itself.
     pub fn settle(
         &mut self,
-        ticket: Ticket,
+        ticket: BreakerTicket,
         verdict: Verdict,
         now: Instant,
         jitter: f64,
-    ) -> Option<Change> {
+    ) -> Option<PhaseChange> {
         if ticket.era != self.era {
             return None;
         }
@@ -154,7 +154,7 @@ impl Breaker {
             (CircuitState::Closed { .. }, Verdict::Neither) => None,
             (CircuitState::Open { .. }, Verdict::Good) => self.succeed(now, 1),
             (CircuitState::Open { since, next_probe, slowed }, Verdict::Bad | Verdict::Neither) => {
-                let Settings { probe_every, probe_max, steady, .. } = self.settings;
+                let BreakerSettings { probe_every, probe_max, steady, .. } = self.settings;
                 *slowed += u32::from(now.saturating_duration_since(*since) >= steady);
                 *next_probe = now + backoff::delay(*slowed, probe_every, probe_max, 2.0, jitter);
                 None
@@ -175,14 +175,14 @@ impl Breaker {
         }
     }
 
-    fn open(&mut self, now: Instant) -> Change {
+    fn open(&mut self, now: Instant) -> PhaseChange {
         let next_probe = now + self.settings.probe_every;
         self.state = CircuitState::Open { since: now, next_probe, slowed: 0 };
         self.era += 1;
-        Change::Opened
+        PhaseChange::Opened
     }
 
-    fn succeed(&mut self, now: Instant, successes: u32) -> Option<Change> {
+    fn succeed(&mut self, now: Instant, successes: u32) -> Option<PhaseChange> {
         if successes < self.settings.successes {
             let since = self.since().unwrap_or(now);
             self.state = CircuitState::HalfOpen { since, next_probe: now, successes };
@@ -190,15 +190,15 @@ impl Breaker {
         }
         self.state = CircuitState::Closed { failures: 0 };
         self.era += 1;
-        Some(Change::Closed)
+        Some(PhaseChange::Closed)
     }
 
     /// The present state.
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> BreakerPhase {
         match self.state {
-            CircuitState::Closed { .. } => Phase::Closed,
-            CircuitState::Open { .. } => Phase::Open,
-            CircuitState::HalfOpen { .. } => Phase::HalfOpen,
+            CircuitState::Closed { .. } => BreakerPhase::Closed,
+            CircuitState::Open { .. } => BreakerPhase::Open,
+            CircuitState::HalfOpen { .. } => BreakerPhase::HalfOpen,
         }
     }
 
@@ -216,13 +216,13 @@ impl Breaker {
     }
 }
 
-impl Phase {
+impl BreakerPhase {
     /// The name in logs and pages.
     pub fn as_str(self) -> &'static str {
         match self {
-            Phase::Closed => "closed",
-            Phase::Open => "open",
-            Phase::HalfOpen => "half_open",
+            BreakerPhase::Closed => "closed",
+            BreakerPhase::Open => "open",
+            BreakerPhase::HalfOpen => "half_open",
         }
     }
 }

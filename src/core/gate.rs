@@ -6,7 +6,7 @@ use super::callers::{CallerId, Callers};
 use super::wait_queue::{Admission, Handed, WaitQueue, WaiterId};
 use std::time::Instant;
 
-pub use entry::{Asks, Entry, Refusal};
+pub use entry::{Asks, GateEntry, GateRefusal};
 
 /// A tenant's permits, the requests that wait for one, and whether the tenant accepts work at all.
 ///
@@ -61,19 +61,19 @@ impl<T> Gate<T> {
     ///
     /// While `Opening`, the item that is granted must find out whether the tenant can be served,
     /// and then call [`opened`](Gate::opened) or [`failed`](Gate::failed).
-    pub fn admit(&mut self, item: T, asks: Asks, deadline: Instant, now: Instant) -> Entry<T> {
+    pub fn admit(&mut self, item: T, asks: Asks, deadline: Instant, now: Instant) -> GateEntry<T> {
         let opens = match self.state {
             GateState::Opening => self.queue.used() == 0,
             GateState::Active => true,
-            GateState::Draining => return Entry::Refused(item, Refusal::Draining),
-            GateState::Closed => return Entry::Refused(item, Refusal::Closed),
+            GateState::Draining => return GateEntry::Refused(item, GateRefusal::Draining),
+            GateState::Closed => return GateEntry::Refused(item, GateRefusal::Closed),
         };
         if let Some(refusal) = asks.caller.as_ref().and_then(|caller| self.caller_limit(caller)) {
-            return Entry::Refused(item, refusal);
+            return GateEntry::Refused(item, refusal);
         }
         let at_once = opens && self.queue.is_open(now);
         if !(asks.may_wait || at_once) {
-            return Entry::Refused(item, Refusal::MayNotWait);
+            return GateEntry::Refused(item, GateRefusal::MayNotWait);
         }
         let entrant = Entrant { item, caller: asks.caller };
         let admission = match opens {
@@ -83,10 +83,10 @@ impl<T> Gate<T> {
         match admission {
             Admission::Granted(entrant) => {
                 self.callers.add(entrant.caller);
-                Entry::Granted(entrant.item)
+                GateEntry::Granted(entrant.item)
             }
-            Admission::Queued { id, position } => Entry::Queued { id, position },
-            Admission::Refused(entrant) => Entry::Refused(entrant.item, self.queue_full()),
+            Admission::Queued { id, position } => GateEntry::Queued { id, position },
+            Admission::Refused(entrant) => GateEntry::Refused(entrant.item, self.queue_full()),
         }
     }
 
@@ -165,10 +165,10 @@ impl<T> Gate<T> {
     }
 
     /// The refusal for a caller at its limit; `None` if it may have another permit.
-    pub fn caller_limit(&self, caller: &CallerId) -> Option<Refusal> {
+    pub fn caller_limit(&self, caller: &CallerId) -> Option<GateRefusal> {
         let full = is_full(&self.callers, caller, self.queue.permits());
         let (used, limit) = (self.callers.held_by(caller), self.callers.max());
-        full.then_some(Refusal::CallerLimit { used, limit })
+        full.then_some(GateRefusal::CallerLimit { used, limit })
     }
 
     /// Permits in use that are counted for this caller.
@@ -269,8 +269,8 @@ impl<T> Gate<T> {
         self.state == GateState::Opening && self.used() == 0 && self.waiting() == 0
     }
 
-    fn queue_full(&self) -> Refusal {
-        Refusal::QueueFull {
+    fn queue_full(&self) -> GateRefusal {
+        GateRefusal::QueueFull {
             used: self.queue.used(),
             waiting: self.queue.waiting(),
             limit: self.queue.max_waiters(),

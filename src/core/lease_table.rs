@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 pub use looks::Summary;
 pub use outcomes::{AllEnded, Denied, Due, Ended, Revoked};
-pub use view::{EndReason, Facts, LeaseState, Left, Terms, Tombstone, Via, View};
+pub use view::{EndReason, LeaseFacts, LeaseState, LeaseView, Left, Terms, Tombstone, Via};
 
-use entry::{Lease, Operation, Phase, Record};
+use entry::{BusyWith, Lease, LeasePhase, LeaseRecord};
 use looks::ByTenant;
 use tombstones::Tombstones;
 
@@ -63,18 +63,18 @@ impl<S, H: Clone> LeaseTable<S, H> {
     pub fn grant(
         &mut self,
         id: ConnectionId,
-        facts: Facts,
+        facts: LeaseFacts,
         terms: Terms,
         session: S,
         now: Instant,
-    ) -> View {
+    ) -> LeaseView {
         self.tombstones.forget_old(now);
         debug_assert!(!self.numbers.contains_key(&id), "a connection id was granted twice");
         let number = self.next_number;
         self.next_number += 1;
         self.numbers.insert(id.clone(), number);
         self.by_tenant.add(&facts.tenant, number);
-        let record = Record {
+        let record = LeaseRecord {
             number,
             id,
             facts,
@@ -86,7 +86,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
             transaction_since: None,
             last_command: String::new(),
         };
-        self.put_back(Lease { record, phase: Phase::Idle(session) }, now)
+        self.put_back(Lease { record, phase: LeasePhase::Idle(session) }, now)
     }
 
     /// Moves the session out for an operation that `handle` can cancel.
@@ -99,15 +99,15 @@ impl<S, H: Clone> LeaseTable<S, H> {
         via: Via,
         handle: H,
         now: Instant,
-    ) -> Result<(S, View), Denied> {
+    ) -> Result<(S, LeaseView), Denied> {
         let mut lease = self.take_via(id, via, now)?;
         match lease.phase {
-            Phase::Idle(session) => {
+            LeasePhase::Idle(session) => {
                 lease.record.used(now);
-                let phase = Phase::Busy(Operation { handle, ending: None, overdue: false });
+                let phase = LeasePhase::Busy(BusyWith { handle, ending: None, overdue: false });
                 Ok((session, self.put_back(Lease { record: lease.record, phase }, now)))
             }
-            Phase::Busy(_) => Err(Denied::Busy(Box::new(self.put_back(lease, now)))),
+            LeasePhase::Busy(_) => Err(Denied::Busy(Box::new(self.put_back(lease, now)))),
         }
     }
 
@@ -135,7 +135,9 @@ impl<S, H: Clone> LeaseTable<S, H> {
                 self.bury(record, reason, now);
                 Ended::Over { session, view, reason }
             }
-            None => Ended::Kept(self.put_back(Lease { record, phase: Phase::Idle(session) }, now)),
+            None => {
+                Ended::Kept(self.put_back(Lease { record, phase: LeasePhase::Idle(session) }, now))
+            }
         }
     }
 
@@ -148,7 +150,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         id: &ConnectionId,
         reason: EndReason,
         now: Instant,
-    ) -> Option<(View, EndReason)> {
+    ) -> Option<(LeaseView, EndReason)> {
         let (record, operation) = self.take_busy(id, now)?;
         let reason = operation.ending.unwrap_or(reason);
         let view = record.view(LeaseState::Busy, now);
@@ -162,15 +164,15 @@ impl<S, H: Clone> LeaseTable<S, H> {
         id: &ConnectionId,
         via: Via,
         now: Instant,
-    ) -> Result<(S, View), Denied> {
+    ) -> Result<(S, LeaseView), Denied> {
         let lease = self.take_via(id, via, now)?;
         match lease.phase {
-            Phase::Idle(session) => {
+            LeasePhase::Idle(session) => {
                 let view = lease.record.view(LeaseState::Idle, now);
                 self.bury(lease.record, EndReason::Released, now);
                 Ok((session, view))
             }
-            Phase::Busy(_) => Err(Denied::Busy(Box::new(self.put_back(lease, now)))),
+            LeasePhase::Busy(_) => Err(Denied::Busy(Box::new(self.put_back(lease, now)))),
         }
     }
 
@@ -186,15 +188,15 @@ impl<S, H: Clone> LeaseTable<S, H> {
     ) -> Result<Revoked<S, H>, Denied> {
         let Lease { record, phase } = self.take(id, now)?;
         match phase {
-            Phase::Idle(session) => {
+            LeasePhase::Idle(session) => {
                 let view = record.view(LeaseState::Idle, now);
                 self.bury(record, reason, now);
                 Ok(Revoked::Over { session, view })
             }
-            Phase::Busy(mut operation) => {
+            LeasePhase::Busy(mut operation) => {
                 operation.ending.get_or_insert(reason);
                 let handle = operation.handle.clone();
-                let view = self.put_back(Lease { record, phase: Phase::Busy(operation) }, now);
+                let view = self.put_back(Lease { record, phase: LeasePhase::Busy(operation) }, now);
                 Ok(Revoked::Ending { handle, view })
             }
         }
@@ -208,7 +210,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         id: &ConnectionId,
         ttl: Option<Duration>,
         now: Instant,
-    ) -> Result<View, Denied> {
+    ) -> Result<LeaseView, Denied> {
         let mut lease = self.take_via(id, Via::Call, now)?;
         lease.record.ttl_from = now;
         lease.record.terms.ttl = ttl.unwrap_or(lease.record.terms.ttl);
@@ -247,11 +249,11 @@ impl<S, H: Clone> LeaseTable<S, H> {
     }
 
     /// Takes out a lease under which an operation runs; any other stays.
-    fn take_busy(&mut self, id: &ConnectionId, now: Instant) -> Option<(Record, Operation<H>)> {
+    fn take_busy(&mut self, id: &ConnectionId, now: Instant) -> Option<(LeaseRecord, BusyWith<H>)> {
         let lease = self.take(id, now).ok()?;
         match lease.phase {
-            Phase::Busy(operation) => Some((lease.record, operation)),
-            Phase::Idle(_) => {
+            LeasePhase::Busy(operation) => Some((lease.record, operation)),
+            LeasePhase::Idle(_) => {
                 self.put_back(lease, now);
                 None
             }
@@ -259,7 +261,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
     }
 
     /// Puts a lease back and sets its deadline.
-    fn put_back(&mut self, lease: Lease<S, H>, now: Instant) -> View {
+    fn put_back(&mut self, lease: Lease<S, H>, now: Instant) -> LeaseView {
         let (number, view) = (lease.record.number, lease.view(now));
         match lease.deadline() {
             Some(at) => self.deadlines.set(number, at),
@@ -272,7 +274,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
     }
 
     /// Removes a lease that was taken out, and records its end.
-    fn bury(&mut self, record: Record, reason: EndReason, ended_at: Instant) {
+    fn bury(&mut self, record: LeaseRecord, reason: EndReason, ended_at: Instant) {
         self.deadlines.clear(&record.number);
         self.numbers.remove(&record.id);
         self.by_tenant.remove(&record.facts.tenant, record.number);

@@ -35,7 +35,7 @@ pub struct Deferred {
 /// The accounts with recently refused logins, a bounded number: a new one replaces the one whose
 /// last refusal is the oldest.
 #[derive(Debug)]
-pub struct Logins<A> {
+pub struct LoginHistory<A> {
     troubled: HashMap<A, Trouble>,
     max: usize,
 }
@@ -53,10 +53,10 @@ struct Trouble {
     turns: Vec<(CallerId, Instant)>,
 }
 
-impl<A: Clone + Eq + Hash> Logins<A> {
+impl<A: Clone + Eq + Hash> LoginHistory<A> {
     /// Without any account; remembers `max` at most.
-    pub fn new(max: usize) -> Logins<A> {
-        Logins { troubled: HashMap::new(), max }
+    pub fn new(max: usize) -> LoginHistory<A> {
+        LoginHistory { troubled: HashMap::new(), max }
     }
 
     /// Asks to try a password that is not known to be right.

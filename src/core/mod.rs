@@ -50,7 +50,7 @@ pub(crate) mod testing {
     //! Times, random numbers and names for the tests.
 
     use super::ids::{ConnectionId, TenantId};
-    use super::lease_table::{Facts, Via};
+    use super::lease_table::{LeaseFacts, Via};
     use std::time::{Duration, Instant};
 
     /// Some moment to count from. No test reads the clock a second time.
@@ -92,8 +92,8 @@ pub(crate) mod testing {
     }
 
     /// What is public about lease `n`.
-    pub fn facts(n: u32) -> Facts {
-        Facts {
+    pub fn facts(n: u32) -> LeaseFacts {
+        LeaseFacts {
             lease_name: format!("lease-{n}"),
             tenant: tenant(),
             backend_pid: n as i32,

@@ -17,11 +17,11 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use line::Step;
-pub use line::Ticket;
+use line::LineStep;
+pub use line::LineTicket;
 pub use looks::LOOK_AGAIN;
-pub use server::Figures;
 use server::Server;
+pub use server::ServerFigures;
 
 /// How long a server's refusal counts as its limit.
 pub const BELIEVED: Duration = Duration::from_secs(60);
@@ -38,13 +38,13 @@ pub struct SeatId(u64);
 
 /// Why a seat is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asks {
+pub enum SeatUse {
     /// For a caller, which waits in line if it must.
     Caller {
         /// When the request came.
         arrived: Instant,
         /// Its place in line, if it has one.
-        ticket: Option<Ticket>,
+        ticket: Option<LineTicket>,
     },
     /// To keep a pool warm.
     Spare,
@@ -60,7 +60,7 @@ pub enum Entered {
     /// The connection may be opened.
     Seat(SeatId),
     /// Not yet; this is the caller's place in line.
-    Waits(Ticket),
+    Waits(LineTicket),
     /// Not now.
     No,
 }
@@ -76,10 +76,10 @@ enum SeatState {
 }
 
 #[derive(Debug)]
-struct Seat<A> {
+struct UsedSeat<A> {
     at: A,
     owner: OwnerId,
-    asks: Asks,
+    asks: SeatUse,
     state: SeatState,
     /// The server has accepted the login.
     open: bool,
@@ -87,20 +87,20 @@ struct Seat<A> {
 
 /// All servers that tenants are connected to or wait for, by address.
 #[derive(Debug)]
-pub struct Servers<A> {
+pub struct ServerTable<A> {
     limit: Option<usize>,
     servers: HashMap<A, Server>,
-    seats: HashMap<SeatId, Seat<A>>,
+    seats: HashMap<SeatId, UsedSeat<A>>,
     /// The servers at which each ticket waits.
-    tickets: HashMap<Ticket, Vec<A>>,
+    tickets: HashMap<LineTicket, Vec<A>>,
     next: u64,
 }
 
-impl<A: Copy + Eq + Hash> Servers<A> {
+impl<A: Copy + Eq + Hash> ServerTable<A> {
     /// Without servers. `limit`: the most seats at one server.
-    pub fn new(limit: Option<usize>) -> Servers<A> {
+    pub fn new(limit: Option<usize>) -> ServerTable<A> {
         let (servers, seats, tickets) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Servers { limit, servers, seats, tickets, next: 0 }
+        ServerTable { limit, servers, seats, tickets, next: 0 }
     }
 
     fn number(&mut self) -> u64 {
@@ -109,44 +109,44 @@ impl<A: Copy + Eq + Hash> Servers<A> {
     }
 
     /// Requests a seat. A caller that does not get one waits in line from now on.
-    pub fn enter(&mut self, at: A, owner: OwnerId, asks: Asks, now: Instant) -> Entered {
+    pub fn enter(&mut self, at: A, owner: OwnerId, asks: SeatUse, now: Instant) -> Entered {
         let (own, number) = (self.limit, self.number());
         let server = self.servers.entry(at).or_insert_with(|| Server::new(now));
         let room = server.room(own, now);
         let may = match asks {
-            Asks::Caller { ticket, .. } => {
+            SeatUse::Caller { ticket, .. } => {
                 let ahead = server.line.ahead_of(ticket);
                 let tries = ahead == 0 && server.may_try(own, now);
                 server.line.is_ready(now) && room > ahead || tries
             }
-            Asks::Spare => server.line.is_empty() && room > 0 && server.may_fill(now),
-            Asks::Check | Asks::Look => own.is_none_or(|own| server.seats < own),
+            SeatUse::Spare => server.line.is_empty() && room > 0 && server.may_fill(now),
+            SeatUse::Check | SeatUse::Look => own.is_none_or(|own| server.seats < own),
         };
         if may {
             return Entered::Seat(self.seat(at, owner, asks, SeatId(number)));
         }
-        let Asks::Caller { arrived, ticket } = asks else {
+        let SeatUse::Caller { arrived, ticket } = asks else {
             self.tidy(at);
             return Entered::No;
         };
-        let ticket = ticket.unwrap_or(Ticket::new(arrived, number));
+        let ticket = ticket.unwrap_or(LineTicket::new(arrived, number));
         self.stand(at, owner, ticket, now);
         Entered::Waits(ticket)
     }
 
-    fn seat(&mut self, at: A, owner: OwnerId, asks: Asks, id: SeatId) -> SeatId {
+    fn seat(&mut self, at: A, owner: OwnerId, asks: SeatUse, id: SeatId) -> SeatId {
         if let Some(server) = self.servers.get_mut(&at) {
             server.seats += 1;
             *server.held.entry(owner).or_default() += 1;
-            if let Asks::Caller { ticket: Some(ticket), .. } = asks {
-                server.line.set(ticket, Step::Trying);
+            if let SeatUse::Caller { ticket: Some(ticket), .. } = asks {
+                server.line.set(ticket, LineStep::Trying);
             }
         }
-        self.seats.insert(id, Seat { at, owner, asks, state: SeatState::Used, open: false });
+        self.seats.insert(id, UsedSeat { at, owner, asks, state: SeatState::Used, open: false });
         id
     }
 
-    fn stand(&mut self, at: A, owner: OwnerId, ticket: Ticket, now: Instant) {
+    fn stand(&mut self, at: A, owner: OwnerId, ticket: LineTicket, now: Instant) {
         if let Some(server) = self.servers.get_mut(&at) {
             server.line.stand(ticket, owner, now);
             let places = self.tickets.entry(ticket).or_default();
@@ -163,7 +163,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         let Some(server) = self.servers.get_mut(&found.at) else { return };
         server.open += usize::from(is_news);
         server.line.has_room();
-        if found.asks == Asks::Look {
+        if found.asks == SeatUse::Look {
             // The room it found is for others.
             server.looks.let_in(now);
         } else if is_news {
@@ -176,21 +176,21 @@ impl<A: Copy + Eq + Hash> Servers<A> {
     pub fn refused(&mut self, seat: SeatId, now: Instant) -> (Entered, bool) {
         let number = self.number();
         let Some(found) = self.remove(seat) else { return (Entered::No, false) };
-        let Seat { at, owner, asks, .. } = found;
+        let UsedSeat { at, owner, asks, .. } = found;
         let Some(server) = self.servers.get_mut(&at) else { return (Entered::No, false) };
         let known = server.learned(now);
-        if asks != Asks::Check {
+        if asks != SeatUse::Check {
             server.line.turned_away(now);
         }
-        let shed = server.looks.turned_away(asks == Asks::Look, server.resting(), now);
+        let shed = server.looks.turned_away(asks == SeatUse::Look, server.resting(), now);
         server.learn_of_refusal(shed, now);
         let entered = match asks {
-            Asks::Caller { arrived, ticket } => {
-                let ticket = ticket.unwrap_or(Ticket::new(arrived, number));
+            SeatUse::Caller { arrived, ticket } => {
+                let ticket = ticket.unwrap_or(LineTicket::new(arrived, number));
                 self.stand(at, owner, ticket, now);
                 Entered::Waits(ticket)
             }
-            Asks::Spare | Asks::Check | Asks::Look => Entered::No,
+            SeatUse::Spare | SeatUse::Check | SeatUse::Look => Entered::No,
         };
         self.tidy(at);
         (entered, known.is_none())
@@ -198,21 +198,21 @@ impl<A: Copy + Eq + Hash> Servers<A> {
 
     /// Frees a seat. Returns its server if callers may be waiting there.
     pub fn free(&mut self, seat: SeatId, now: Instant) -> Option<A> {
-        let Seat { at, asks, open, .. } = self.remove(seat)?;
+        let UsedSeat { at, asks, open, .. } = self.remove(seat)?;
         let server = self.servers.get_mut(&at)?;
         if open {
             server.closed(now);
             server.line.has_room();
         }
-        if let Asks::Caller { ticket: Some(ticket), .. } = asks {
-            server.line.set(ticket, Step::Waiting);
+        if let SeatUse::Caller { ticket: Some(ticket), .. } = asks {
+            server.line.set(ticket, LineStep::Waiting);
         }
         let waits = !server.line.is_empty();
         self.tidy(at);
         waits.then_some(at)
     }
 
-    fn remove(&mut self, id: SeatId) -> Option<Seat<A>> {
+    fn remove(&mut self, id: SeatId) -> Option<UsedSeat<A>> {
         let seat = self.seats.remove(&id)?;
         let server = self.servers.get_mut(&seat.at)?;
         server.unrest(seat.owner, id, seat.state);
@@ -251,7 +251,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
         server.unrest(seat.owner, id, seat.state);
         seat.state = SeatState::Used;
         // A ticket that it once had is used up.
-        seat.asks = Asks::Spare;
+        seat.asks = SeatUse::Spare;
     }
 
     /// Notes that a connection that was to be closed for another stays idle instead.

@@ -10,10 +10,10 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntGaugeVec, Opts, TextEncoder};
 
-use crate::core::breaker::Phase;
+use crate::core::breaker::BreakerPhase;
 use crate::core::gate::GateState;
 use crate::metrics::OTHER;
-use crate::pool::memory::{Level, Use};
+use crate::pool::memory::{LimitLevel, Use};
 use crate::pool::port::Reach;
 use crate::pool::service::Service;
 use ages::Ages;
@@ -123,10 +123,10 @@ impl PoolGauges {
             set("connpool_memory_bytes", &[one.as_str()], memory.of(one).used());
         }
         for (level, limit) in [
-            (Level::Connection, limits.memory_bytes_per_connection),
-            (Level::Tenant, limits.memory_bytes_per_tenant),
-            (Level::Use, memory.of(Use::Requests).limit()),
-            (Level::Service, limits.memory_bytes),
+            (LimitLevel::Connection, limits.memory_bytes_per_connection),
+            (LimitLevel::Tenant, limits.memory_bytes_per_tenant),
+            (LimitLevel::Use, memory.of(Use::Requests).limit()),
+            (LimitLevel::Service, limits.memory_bytes),
         ] {
             set("connpool_memory_limit_bytes", &[level.as_str()], limit);
         }
@@ -170,11 +170,11 @@ fn utilization() -> Option<GaugeVec> {
     GaugeVec::new(Opts::new("connpool_pool_utilization_ratio", help), &["tenant"]).ok()
 }
 
-fn breaker_number(phase: Phase) -> usize {
+fn breaker_number(phase: BreakerPhase) -> usize {
     match phase {
-        Phase::Closed => 0,
-        Phase::Open => 1,
-        Phase::HalfOpen => 2,
+        BreakerPhase::Closed => 0,
+        BreakerPhase::Open => 1,
+        BreakerPhase::HalfOpen => 2,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::backend::stream::watch::Watch;
 use crate::clock;
 use crate::config::dsn::Dsn;
 use crate::config::{PoolConfig, Reset};
-use crate::core::breaker::Phase;
+use crate::core::breaker::BreakerPhase;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::losses::Losses;
@@ -230,7 +230,7 @@ impl Backends {
     }
 
     /// What the breaker does.
-    pub fn breaker(&self) -> Phase {
+    pub fn breaker(&self) -> BreakerPhase {
         self.opener.phase()
     }
 

@@ -20,7 +20,7 @@ const NEWS: Duration = Duration::from_millis(250);
 
 /// What became of the operation in the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum BusyEnd {
     /// It is over.
     Over,
     /// Its caller has left, and it has not ended in the time that a cancel may take.
@@ -29,14 +29,14 @@ pub(super) enum Found {
     Attended,
 }
 
-type Then = Box<dyn FnOnce(Found) + Send>;
+type Then = Box<dyn FnOnce(BusyEnd) + Send>;
 
 /// Whoever comes first calls it.
 #[derive(Clone)]
 struct Once(Arc<Leaf<Option<Then>>>);
 
 impl Once {
-    fn call(&self, found: Found) {
+    fn call(&self, found: BusyEnd) {
         let then = self.0.lock().take();
         if let Some(then) = then {
             then(found);
@@ -46,18 +46,18 @@ impl Once {
 
 /// Calls `then`, which must not block, as soon as it is known what becomes of the
 /// operation: after the time that a cancel may take at the latest.
-pub(super) fn wait(operation: &Arc<Operation>, then: impl FnOnce(Found) + Send + 'static) {
+pub(super) fn wait(operation: &Arc<Operation>, then: impl FnOnce(BusyEnd) + Send + 'static) {
     let once = Once(Arc::new(Leaf::new(Some(Box::new(then)))));
     let (ends, running) = (once.clone(), Arc::clone(operation));
     let alarms = operation.alarms().clone();
     let later = alarms.clone();
     let looks = move || {
         if !is_abandoned(&running) {
-            return once.call(Found::Attended);
+            return once.call(BusyEnd::Attended);
         }
-        later.soon(clock::now() + CANCEL_GRACE, move || once.call(Found::Stuck));
+        later.soon(clock::now() + CANCEL_GRACE, move || once.call(BusyEnd::Stuck));
     };
-    operation.afterwards(move || ends.call(Found::Over));
+    operation.afterwards(move || ends.call(BusyEnd::Over));
     if is_abandoned(operation) {
         looks();
     } else {
@@ -90,7 +90,7 @@ mod tests {
         (Operation::new(tools), alarms)
     }
 
-    fn waiting(operation: &Arc<Operation>) -> Receiver<Found> {
+    fn waiting(operation: &Arc<Operation>) -> Receiver<BusyEnd> {
         let (tell, told) = bounded(2);
         wait(operation, move |found| {
             let _ = tell.send(found);
@@ -106,10 +106,10 @@ mod tests {
         alarms.run_due(clock::now() + NEWS, 10);
         assert!(told.try_recv().is_err());
         operation.over();
-        assert_eq!(told.try_recv(), Ok(Found::Over));
+        assert_eq!(told.try_recv(), Ok(BusyEnd::Over));
         alarms.run_due(clock::now() + 2 * CANCEL_GRACE, 10);
         assert!(told.try_recv().is_err(), "once only");
-        assert_eq!(waiting(&operation).try_recv(), Ok(Found::Over));
+        assert_eq!(waiting(&operation).try_recv(), Ok(BusyEnd::Over));
     }
 
     #[test]
@@ -118,7 +118,7 @@ mod tests {
         operation.cancel(CancelCause::Caller);
         let told = waiting(&operation);
         alarms.run_due(clock::now() + 2 * CANCEL_GRACE, 10);
-        assert_eq!(told.try_recv(), Ok(Found::Stuck));
+        assert_eq!(told.try_recv(), Ok(BusyEnd::Stuck));
     }
 
     #[test]
@@ -126,13 +126,13 @@ mod tests {
         let (attended, alarms) = operation();
         let told = waiting(&attended);
         alarms.run_due(clock::now() + 2 * NEWS, 10);
-        assert_eq!(told.try_recv(), Ok(Found::Attended));
+        assert_eq!(told.try_recv(), Ok(BusyEnd::Attended));
         let (left, alarms) = operation();
         let told = waiting(&left);
         left.cancel(CancelCause::Caller);
         alarms.run_due(clock::now() + 2 * NEWS, 10);
         assert!(told.try_recv().is_err());
         left.over();
-        assert_eq!(told.try_recv(), Ok(Found::Over));
+        assert_eq!(told.try_recv(), Ok(BusyEnd::Over));
     }
 }

@@ -14,12 +14,12 @@ use crate::pool::requests::stage::Stage;
 pub struct Caller {
     peer: Arc<Peer>,
     authentication: Authentication,
-    at: Leaf<At>,
+    at: Leaf<CallerStage>,
 }
 
 /// Where its request stands. Moves downwards, but for a wait that was changed.
 #[derive(Default)]
-enum At {
+enum CallerStage {
     #[default]
     Arrived,
     /// On its way into the queue, where it may wait until then.
@@ -83,20 +83,20 @@ impl Caller {
         loop {
             let mut at = self.at.lock();
             match *at {
-                At::Arrived => *at = At::Queued(waiter),
-                At::Postponed(deadline) => {
-                    *at = At::Arrived;
+                CallerStage::Arrived => *at = CallerStage::Queued(waiter),
+                CallerStage::Postponed(deadline) => {
+                    *at = CallerStage::Arrived;
                     drop(at);
                     waiter.postpone(deadline);
                     // It may have been postponed again meanwhile.
                     continue;
                 }
-                At::Gone => {
+                CallerStage::Gone => {
                     drop(at);
                     waiter.leave();
                 }
                 // A worker was quicker than we are.
-                At::Queued(_) | At::Served | At::Running(_) => {}
+                CallerStage::Queued(_) | CallerStage::Served | CallerStage::Running(_) => {}
             }
             return;
         }
@@ -105,8 +105,8 @@ impl Caller {
     /// Another stands in the queue for this caller. If it has left, it leaves there.
     pub fn represented(&self, seat: Arc<dyn Stage>) {
         let mut at = self.at.lock();
-        if matches!(*at, At::Arrived) {
-            *at = At::Queued(seat);
+        if matches!(*at, CallerStage::Arrived) {
+            *at = CallerStage::Queued(seat);
         } else {
             drop(at);
             seat.leave();
@@ -117,9 +117,9 @@ impl Caller {
     pub fn postpone(&self, deadline: Instant) {
         let mut at = self.at.lock();
         let waiter = match &*at {
-            At::Queued(waiter) => Some(Arc::clone(waiter)),
-            At::Arrived | At::Postponed(_) => {
-                *at = At::Postponed(deadline);
+            CallerStage::Queued(waiter) => Some(Arc::clone(waiter)),
+            CallerStage::Arrived | CallerStage::Postponed(_) => {
+                *at = CallerStage::Postponed(deadline);
                 None
             }
             _ => None,
@@ -134,8 +134,8 @@ impl Caller {
     pub fn serve(&self) -> bool {
         let mut at = self.at.lock();
         let before = match *at {
-            At::Gone => return false,
-            _ => std::mem::replace(&mut *at, At::Served),
+            CallerStage::Gone => return false,
+            _ => std::mem::replace(&mut *at, CallerStage::Served),
         };
         drop(at);
         // What it held of its waiter goes without the lock.
@@ -146,32 +146,35 @@ impl Caller {
     /// SQL runs for the caller. If it has left, the operation is cancelled.
     pub fn run(&self, operation: Arc<dyn Stage>) {
         let mut at = self.at.lock();
-        if matches!(*at, At::Gone) {
+        if matches!(*at, CallerStage::Gone) {
             drop(at);
             return operation.leave();
         }
-        let before = std::mem::replace(&mut *at, At::Running(operation));
+        let before = std::mem::replace(&mut *at, CallerStage::Running(operation));
         drop(at);
         drop(before);
     }
 
     /// True while the request stands in a queue.
     pub fn is_queued(&self) -> bool {
-        matches!(*self.at.lock(), At::Queued(_))
+        matches!(*self.at.lock(), CallerStage::Queued(_))
     }
 
     /// True once the caller has left.
     pub fn is_gone(&self) -> bool {
-        matches!(*self.at.lock(), At::Gone)
+        matches!(*self.at.lock(), CallerStage::Gone)
     }
 
     /// The caller has left: its waiter leaves the queue, its statement is
     /// cancelled. Does not block.
     pub fn leave(&self) {
-        let at = std::mem::replace(&mut *self.at.lock(), At::Gone);
+        let at = std::mem::replace(&mut *self.at.lock(), CallerStage::Gone);
         match at {
-            At::Queued(stage) | At::Running(stage) => stage.leave(),
-            At::Arrived | At::Postponed(_) | At::Served | At::Gone => {}
+            CallerStage::Queued(stage) | CallerStage::Running(stage) => stage.leave(),
+            CallerStage::Arrived
+            | CallerStage::Postponed(_)
+            | CallerStage::Served
+            | CallerStage::Gone => {}
         }
     }
 }

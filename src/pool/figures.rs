@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::core::breaker::Phase;
+use crate::core::breaker::BreakerPhase;
 use crate::core::gate::GateState;
 
 /// Counted as it happens.
@@ -47,7 +47,7 @@ pub struct Figures {
     /// What the gate does.
     pub state: GateState,
     /// What the breaker does.
-    pub breaker: Phase,
+    pub breaker: BreakerPhase,
 }
 
 /// Adds to a number while it lives.

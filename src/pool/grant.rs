@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use crate::core::ids::ConnectionId;
-use crate::core::lease_table::{EndReason, Via, View};
+use crate::core::lease_table::{EndReason, LeaseView, Via};
 use crate::error::{CancelCause, Error};
 use crate::pool::ask::Ask;
 use crate::pool::leases::Leases;
@@ -15,7 +15,7 @@ pub struct Grant {
     /// Its secret name.
     pub id: ConnectionId,
     /// What may be shown.
-    pub view: View,
+    pub view: LeaseView,
     /// Takes it back unless it is delivered.
     pub undelivered: Undelivered,
 }

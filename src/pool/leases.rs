@@ -12,14 +12,15 @@ use crate::clock;
 use crate::config::Limits;
 use crate::core::ids::{ConnectionId, TenantId};
 use crate::core::lease_table::{
-    Denied, Due, EndReason, Ended, Facts, LeaseTable, Left, Revoked, Summary, Tombstone, Via, View,
+    Denied, Due, EndReason, Ended, LeaseFacts, LeaseTable, LeaseView, Left, Revoked, Summary,
+    Tombstone, Via,
 };
 use crate::error::{CancelCause, Error};
 use crate::lock::Leaf;
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::pool::ask::Ask;
-use crate::pool::busy::{self, Found};
+use crate::pool::busy::{self, BusyEnd};
 use crate::pool::provenance::Told;
 use crate::pool::requests::reply::Reply;
 use crate::pool::session::Session;
@@ -27,13 +28,13 @@ use crate::pool::work::operation::Operation;
 use crate::random;
 use crate::threads::bell::Bell;
 
-type Table = LeaseTable<Session, Arc<Operation>>;
+type SessionTable = LeaseTable<Session, Arc<Operation>>;
 
 /// All leases of the service.
 pub struct Leases {
     /// Every lease, with its session at rest. Never held over I/O, logging, or
     /// the drop of a session: those are moved out first.
-    table: Mutex<Table>,
+    table: Mutex<SessionTable>,
     fencing: AtomicU64,
     bell: Bell,
     metrics: Metrics,
@@ -85,7 +86,7 @@ impl Leases {
         })
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, SessionTable> {
         // The table is consistent between its own calls, which do not panic half-way.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -105,12 +106,12 @@ impl Leases {
         session: &Session,
         ask: &Ask,
         via: Via,
-    ) -> Result<(ConnectionId, Facts), Error> {
+    ) -> Result<(ConnectionId, LeaseFacts), Error> {
         let random =
             random::bytes().map_err(|_| Error::Internal("no random bytes for a connection_id"))?;
         let tenant = session.account().id().clone();
         let fencing_token = self.fencing_token();
-        let facts = Facts {
+        let facts = LeaseFacts {
             lease_name: format!("lease-{fencing_token:x}"),
             backend_pid: session.taken.backend.pid(),
             fencing_token,
@@ -126,10 +127,10 @@ impl Leases {
     pub(super) fn enter(
         &self,
         id: &ConnectionId,
-        facts: Facts,
+        facts: LeaseFacts,
         session: Session,
         ask: &Ask,
-    ) -> View {
+    ) -> LeaseView {
         let now = clock::now();
         let series = session.account().series();
         let view = self.table().grant(id.clone(), facts, ask.terms, session, now);
@@ -155,7 +156,7 @@ impl Leases {
         id: &ConnectionId,
         via: Via,
         operation: &Arc<Operation>,
-    ) -> Result<(Session, View), Error> {
+    ) -> Result<(Session, LeaseView), Error> {
         let begun = self.table().begin(id, via, Arc::clone(operation), clock::now());
         Ok(begun?)
     }
@@ -212,10 +213,10 @@ impl Leases {
         };
         busy::wait(&running, move |found| {
             drop(reply.send(match found {
-                Found::Over => leases.release(&id, false),
+                BusyEnd::Over => leases.release(&id, false),
                 // What its caller left unended has had its time.
-                Found::Stuck => leases.release(&id, true),
-                Found::Attended => released,
+                BusyEnd::Stuck => leases.release(&id, true),
+                BusyEnd::Attended => released,
             }));
         });
     }
@@ -279,7 +280,7 @@ impl Leases {
     ///
     /// # Errors
     /// If there is no such lease, or it has ended.
-    pub fn renew(&self, id: &ConnectionId, ttl: Option<Duration>) -> Result<View, Error> {
+    pub fn renew(&self, id: &ConnectionId, ttl: Option<Duration>) -> Result<LeaseView, Error> {
         let view = self.table().renew(id, ttl, clock::now())?;
         self.wake();
         Ok(view)
@@ -315,7 +316,7 @@ impl Leases {
         }
     }
 
-    fn over(&self, session: &Session, view: &View, reason: EndReason) {
+    fn over(&self, session: &Session, view: &LeaseView, reason: EndReason) {
         let (facts, now) = (&view.facts, clock::now());
         let held = now.saturating_duration_since(view.granted_at);
         session.account().series().ended(reason, held);
@@ -340,12 +341,12 @@ impl Leases {
     ///
     /// # Errors
     /// If there is no such lease, or it has ended.
-    pub fn view(&self, id: &ConnectionId) -> Result<View, Error> {
+    pub fn view(&self, id: &ConnectionId) -> Result<LeaseView, Error> {
         Ok(self.table().view(id, clock::now())?)
     }
 
     /// A tenant's live leases, oldest first.
-    pub fn views_of(&self, tenant: &TenantId) -> Vec<View> {
+    pub fn views_of(&self, tenant: &TenantId) -> Vec<LeaseView> {
         self.table().views_of(tenant, clock::now())
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::core::servers::Ticket;
+use crate::core::servers::LineTicket;
 use crate::pool::caller::Caller;
 use crate::pool::job::Job;
 use crate::pool::requests::permit::Permit;
@@ -41,7 +41,7 @@ pub(super) struct Nap {
     /// The job it was made for.
     pub(super) own: u64,
     /// Its place in line at a server that is full.
-    pub(super) ticket: Option<Ticket>,
+    pub(super) ticket: Option<LineTicket>,
     pub(super) sleeper: Box<dyn Sleeper>,
     pub(super) id: u64,
 }

@@ -60,7 +60,7 @@ impl Use {
 
 /// Whose limit it is that bytes are held against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
+pub enum LimitLevel {
     /// Of one client connection.
     Connection,
     /// Of one tenant.
@@ -71,37 +71,38 @@ pub enum Level {
     Service,
 }
 
-impl Level {
+impl LimitLevel {
     /// All of them, the narrowest first.
-    pub const ALL: [Level; 4] = [Level::Connection, Level::Tenant, Level::Use, Level::Service];
+    pub const ALL: [LimitLevel; 4] =
+        [LimitLevel::Connection, LimitLevel::Tenant, LimitLevel::Use, LimitLevel::Service];
 
     /// The name in metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {
-            Level::Connection => "connection",
-            Level::Tenant => "tenant",
-            Level::Use => "use",
-            Level::Service => "service",
+            LimitLevel::Connection => "connection",
+            LimitLevel::Tenant => "tenant",
+            LimitLevel::Use => "use",
+            LimitLevel::Service => "service",
         }
     }
 
     /// Of a budget that is called so in errors.
-    fn of(name: &str) -> Level {
+    fn of(name: &str) -> LimitLevel {
         match name {
-            OF_CONNECTION => Level::Connection,
-            OF_TENANT => Level::Tenant,
-            OF_SERVICE => Level::Service,
-            _ => Level::Use,
+            OF_CONNECTION => LimitLevel::Connection,
+            OF_TENANT => LimitLevel::Tenant,
+            OF_SERVICE => LimitLevel::Service,
+            _ => LimitLevel::Use,
         }
     }
 
     /// How errors call its budget.
     fn limit_name(self, of: Use) -> &'static str {
         match self {
-            Level::Connection => OF_CONNECTION,
-            Level::Tenant => OF_TENANT,
-            Level::Use => of.limit_name(),
-            Level::Service => OF_SERVICE,
+            LimitLevel::Connection => OF_CONNECTION,
+            LimitLevel::Tenant => OF_TENANT,
+            LimitLevel::Use => of.limit_name(),
+            LimitLevel::Service => OF_SERVICE,
         }
     }
 }
@@ -171,11 +172,11 @@ pub(super) fn refused(spent: Spent, tenant: &TenantId) -> Error {
         return Error::invalid("statements", rule);
     }
     let used = used.saturating_add(asked);
-    match Level::of(what) {
-        Level::Connection | Level::Tenant => {
+    match LimitLevel::of(what) {
+        LimitLevel::Connection | LimitLevel::Tenant => {
             Error::CallerLimit { tenant: tenant.clone(), what, used, limit }
         }
-        Level::Use | Level::Service => Error::ServiceLimit { what, used, limit },
+        LimitLevel::Use | LimitLevel::Service => Error::ServiceLimit { what, used, limit },
     }
 }
 
@@ -187,8 +188,9 @@ impl Memory {
         Memory {
             total: Budget::new(OF_SERVICE, limits.memory_bytes),
             uses: Use::ALL.map(half),
-            refusals: Use::ALL
-                .map(|of| Arc::new(Refusals::by(&Level::ALL.map(|level| level.limit_name(of))))),
+            refusals: Use::ALL.map(|of| {
+                Arc::new(Refusals::by(&LimitLevel::ALL.map(|level| level.limit_name(of))))
+            }),
             per_tenant: limits.memory_bytes_per_tenant,
         }
     }
@@ -232,7 +234,7 @@ impl Memory {
     }
 
     /// How often a use had no room at this level.
-    pub fn refused(&self, of: Use, level: Level) -> u64 {
+    pub fn refused(&self, of: Use, level: LimitLevel) -> u64 {
         self.refusals[of as usize].of(level.limit_name(of))
     }
 
@@ -267,8 +269,8 @@ mod tests {
         assert_eq!((memory.total().used(), tenant.used()), (15, 15));
         let spent = memory.share(Use::Requests, &[]).take(50).expect_err("more than a half");
         assert_eq!(spent.name, "bytes of requests");
-        assert_eq!(Level::ALL.map(|level| memory.refused(Use::Requests, level)), [0, 0, 1, 0]);
-        assert_eq!(memory.refused(Use::Partial, Level::Use), 0);
+        assert_eq!(LimitLevel::ALL.map(|level| memory.refused(Use::Requests, level)), [0, 0, 1, 0]);
+        assert_eq!(memory.refused(Use::Partial, LimitLevel::Use), 0);
         drop(held);
         assert_eq!((memory.total().used(), tenant.used()), (0, 0));
     }

@@ -8,7 +8,7 @@ use crate::core::ids::ConnectionId;
 use crate::core::lease_table::{Left, Via};
 use crate::error::Error;
 use crate::metrics::RunPlace;
-use crate::pool::busy::{self, Found};
+use crate::pool::busy::{self, BusyEnd};
 use crate::pool::caller::Caller;
 use crate::pool::context::Context;
 use crate::pool::leases::Leases;
@@ -66,8 +66,8 @@ impl OnLease {
             return self.try_begin(false);
         };
         busy::wait(&running, move |found| match found {
-            Found::Over => self.try_begin(false),
-            Found::Stuck | Found::Attended => drop(self.reply.send(Err(busy))),
+            BusyEnd::Over => self.try_begin(false),
+            BusyEnd::Stuck | BusyEnd::Attended => drop(self.reply.send(Err(busy))),
         });
     }
 
@@ -93,7 +93,7 @@ impl OnLease {
             Via::Call => RunPlace::Lease,
             Via::Stream => RunPlace::Session,
         };
-        let mut held = Held { session: Some(session), leases, id, via, operation };
+        let mut held = OnLeaseSession { session: Some(session), leases, id, via, operation };
         // A stream takes one answer at a time; and what it has sent ahead may rely on what
         // is before it.
         let checked = if via == Via::Stream { Ok(()) } else { answers.check() };
@@ -145,7 +145,7 @@ impl OnLease {
 }
 
 /// A lease's session during an operation. A panic loses it, and says so.
-struct Held {
+struct OnLeaseSession {
     session: Option<Session>,
     leases: Arc<Leases>,
     id: ConnectionId,
@@ -153,7 +153,7 @@ struct Held {
     operation: Arc<Operation>,
 }
 
-impl Held {
+impl OnLeaseSession {
     fn give_back(&mut self, left: Left, usable: bool) -> bool {
         match self.session.take() {
             Some(session) if usable => self.leases.end(&self.id, session, left),
@@ -166,7 +166,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for OnLeaseSession {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
             self.leases.lost(&self.id, session);

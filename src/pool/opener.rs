@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::config::PoolConfig;
-use crate::core::breaker::{Breaker, Change, Phase, Settings, Ticket, Verdict};
+use crate::core::breaker::{
+    Breaker, BreakerPhase, BreakerSettings, BreakerTicket, PhaseChange, Verdict,
+};
 use crate::core::ids::TenantId;
 use crate::error::{ConnectError, Error};
 use crate::lock::Leaf;
@@ -41,17 +43,17 @@ pub(super) enum Turned {
 /// counts as neither success nor failure.
 pub(super) struct Attempt {
     opener: Arc<Opener>,
-    ticket: Option<Ticket>,
+    ticket: Option<BreakerTicket>,
     probe: bool,
 }
 
 impl Opener {
     /// A closed breaker of these settings.
     pub(super) fn new(pool: &PoolConfig, keeper: &Bell) -> Arc<Opener> {
-        let breaker = Breaker::new(Settings {
+        let breaker = Breaker::new(BreakerSettings {
             failures: pool.breaker_failures,
             successes: pool.breaker_successes,
-            ..Settings::default()
+            ..BreakerSettings::default()
         });
         let guarded = Leaf::new(Guarded { breaker, last: None });
         Arc::new(Opener { guarded, keeper: keeper.clone() })
@@ -74,7 +76,7 @@ impl Opener {
         let open = self.guarded(|guarded| {
             let breaker = &guarded.breaker;
             let due = breaker.next_probe().is_some_and(|at| at <= now);
-            breaker.phase() != Phase::Closed && !due
+            breaker.phase() != BreakerPhase::Closed && !due
         });
         open.then(|| self.error(tenant))
     }
@@ -105,7 +107,7 @@ impl Opener {
     }
 
     /// What the breaker does.
-    pub(super) fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> BreakerPhase {
         self.guarded(|guarded| guarded.breaker.phase())
     }
 
@@ -121,7 +123,12 @@ impl Opener {
         Some(Attempt { opener: Arc::clone(self), ticket: Some(ticket), probe: true })
     }
 
-    fn settle(&self, ticket: Ticket, verdict: Verdict, last: Option<ConnectError>) -> Turned {
+    fn settle(
+        &self,
+        ticket: BreakerTicket,
+        verdict: Verdict,
+        last: Option<ConnectError>,
+    ) -> Turned {
         let (now, jitter) = (clock::now(), random::chance() / 10.0);
         let (change, since) = self.guarded(|guarded| {
             if let Some(last) = last {
@@ -135,8 +142,8 @@ impl Opener {
         }
         match change {
             None => Turned::No,
-            Some(Change::Opened) => Turned::Away,
-            Some(Change::Closed) => {
+            Some(PhaseChange::Opened) => Turned::Away,
+            Some(PhaseChange::Closed) => {
                 let away = since.map(|since| now.saturating_duration_since(since));
                 Turned::Back(away.unwrap_or_default())
             }

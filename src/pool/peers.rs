@@ -15,14 +15,14 @@ type Map = HashMap<String, Weak<Peer>>;
 pub(super) const OF_CONNECTION: &str = "bytes held for one connection";
 
 /// Bytes of requests, by connection.
-type Taken = HashMap<SocketAddr, u64>;
+type TakenByAddress = HashMap<SocketAddr, u64>;
 
 /// All connections, by the address of their other end, which no two have at a time.
 #[derive(Clone)]
 pub struct Peers {
     map: Arc<Leaf<Map>>,
     /// Taken from those that are here no more, until somebody asks.
-    departed: Arc<Leaf<Taken>>,
+    departed: Arc<Leaf<TakenByAddress>>,
     /// What each may have of the memory that is held for others.
     bytes: usize,
 }

@@ -4,13 +4,13 @@
 use std::fmt;
 use std::time::Instant;
 
-use crate::core::lease_table::View;
+use crate::core::lease_table::LeaseView;
 use crate::core::quoted::Quoted;
 use crate::core::secs::Secs;
 
 /// A lease in a log line.
 pub(super) struct Told<'a> {
-    pub(super) view: &'a View,
+    pub(super) view: &'a LeaseView,
     pub(super) now: Instant,
 }
 

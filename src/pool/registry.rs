@@ -33,7 +33,7 @@ use crate::pool::listen::{Listening, Mailbox};
 use crate::pool::opener::Opener;
 use crate::pool::tenant::{Registrar, Tenant};
 use guesses::Guesses;
-use known::{fingerprint_of, Claim, Known};
+use known::{fingerprint_of, Known, NameClaim};
 
 /// A lookup meets a tenant that has just closed at most so often before the
 /// request is answered as refused.
@@ -217,13 +217,13 @@ impl Registry {
     }
 
     /// Reserves its connections. Where there is no room, others may give way.
-    fn settle(&self, tenant: &Arc<Tenant>) -> Claim {
+    fn settle(&self, tenant: &Arc<Tenant>) -> NameClaim {
         let limit = self.context.config.limits.max_backends;
         self.clear_the_way(tenant);
         for _ in 0..LOOKUPS {
             let claim = self.write().settle(tenant, limit);
             match claim {
-                Claim::Full { used, limit }
+                NameClaim::Full { used, limit }
                     if self.make_room(tenant, tenant.most_backends(), used - limit) => {}
                 claim => return claim,
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::core::breaker::Phase;
+use crate::core::breaker::BreakerPhase;
 use crate::core::gate::GateState;
 use crate::core::health::Level;
 use crate::core::ids::TenantId;
@@ -19,7 +19,7 @@ pub struct Row {
     /// How well it is.
     pub level: Level,
     /// What its breaker does.
-    pub breaker: Phase,
+    pub breaker: BreakerPhase,
     /// When a check last ran, in microseconds since 1970.
     pub last_check: Option<u64>,
     /// Its requests get no connection, because its server has none left for them.
@@ -94,7 +94,7 @@ impl Row {
         Row {
             tenant: starving.tenant,
             level: Level::Unhealthy,
-            breaker: Phase::Closed,
+            breaker: BreakerPhase::Closed,
             last_check: None,
             starving: true,
             last_error: Some((starving.error, starving.at)),

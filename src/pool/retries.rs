@@ -31,9 +31,9 @@ pub struct Key {
 
 /// All requests that can be repeated.
 #[derive(Default)]
-pub struct Retries(Leaf<HashMap<Key, Entry>>);
+pub struct Retries(Leaf<HashMap<Key, CallEntry>>);
 
-enum Entry {
+enum CallEntry {
     Waiting {
         /// Grows with every job, so that a late one does not touch its successor.
         job: u64,
@@ -50,7 +50,7 @@ enum Entry {
 }
 
 /// A call's seat at a request that waits.
-pub struct Seat {
+pub struct CallSeat {
     retries: Weak<Retries>,
     key: Key,
     job: u64,
@@ -60,13 +60,13 @@ pub struct Seat {
 /// What a call is to do.
 pub enum Call {
     /// Ask for a lease, as this caller, and settle the job with what comes.
-    Ask(Arc<Caller>, Job),
+    Ask(Arc<Caller>, CallJob),
     /// Nothing: the answer comes, or has been given.
     Wait,
 }
 
 /// A job on its way to a lease. Dropped unsettled, it answers for itself.
-pub struct Job {
+pub struct CallJob {
     retries: Arc<Retries>,
     key: Key,
     number: u64,
@@ -87,7 +87,7 @@ impl Retries {
         loop {
             let mut map = self.0.lock();
             match map.get_mut(&key) {
-                Some(Entry::Granted { id, delivery }) if ended.as_ref() != Some(id) => {
+                Some(CallEntry::Granted { id, delivery }) if ended.as_ref() != Some(id) => {
                     let (id, delivery) = (id.clone(), delivery.clone());
                     drop(map);
                     if let Some(grant) = granted_before(&id, &delivery, leases) {
@@ -96,7 +96,7 @@ impl Retries {
                     }
                     ended = Some(id);
                 }
-                Some(Entry::Waiting { job, standing, call, reply: earlier }) => {
+                Some(CallEntry::Waiting { job, standing, call, reply: earlier }) => {
                     *call += 1;
                     let earlier = std::mem::replace(earlier, reply);
                     let standing = Arc::clone(standing);
@@ -110,7 +110,7 @@ impl Retries {
                 _ => {
                     let (number, call) = (NEXT.fetch_add(1, Ordering::Relaxed), 1);
                     let standing = caller.again();
-                    let entry = Entry::Waiting {
+                    let entry = CallEntry::Waiting {
                         job: number,
                         standing: Arc::clone(&standing),
                         call,
@@ -119,28 +119,28 @@ impl Retries {
                     map.insert(key.clone(), entry);
                     drop(map);
                     caller.represented(Arc::new(self.seat(&key, number, call)));
-                    let job = Job { retries: Arc::clone(self), key, number, settled: false };
+                    let job = CallJob { retries: Arc::clone(self), key, number, settled: false };
                     return Call::Ask(standing, job);
                 }
             }
         }
     }
 
-    fn seat(self: &Arc<Self>, key: &Key, job: u64, call: u64) -> Seat {
-        Seat { retries: Arc::downgrade(self), key: key.clone(), job, call }
+    fn seat(self: &Arc<Self>, key: &Key, job: u64, call: u64) -> CallSeat {
+        CallSeat { retries: Arc::downgrade(self), key: key.clone(), job, call }
     }
 
     /// Forgets requests whose leases have ended.
     pub fn forget_ended(&self, leases: &Leases) {
-        let id_of = |(key, entry): (&Key, &Entry)| match entry {
-            Entry::Granted { id, .. } => Some((key.clone(), id.clone())),
-            Entry::Waiting { .. } => None,
+        let id_of = |(key, entry): (&Key, &CallEntry)| match entry {
+            CallEntry::Granted { id, .. } => Some((key.clone(), id.clone())),
+            CallEntry::Waiting { .. } => None,
         };
         let granted: Vec<(Key, ConnectionId)> = self.0.lock().iter().filter_map(id_of).collect();
         for (key, ended) in granted.into_iter().filter(|(_, id)| leases.view(id).is_err()) {
             let mut map = self.0.lock();
             // The request may have been made anew meanwhile.
-            if matches!(map.get(&key), Some(Entry::Granted { id, .. }) if *id == ended) {
+            if matches!(map.get(&key), Some(CallEntry::Granted { id, .. }) if *id == ended) {
                 map.remove(&key);
             }
         }
@@ -161,28 +161,29 @@ fn granted_before(id: &ConnectionId, delivery: &Delivery, leases: &Arc<Leases>) 
     Some(Grant { id: id.clone(), view, undelivered })
 }
 
-impl Stage for Seat {
+impl Stage for CallSeat {
     /// The call's caller has left. If no later call sits here, nobody waits any
     /// more for what the job brings.
     fn leave(self: Arc<Self>) {
         let Some(retries) = self.retries.upgrade() else { return };
         let mut map = retries.0.lock();
         let mine = matches!(map.get(&self.key),
-            Some(Entry::Waiting { job, call, .. }) if *job == self.job && *call == self.call);
+            Some(CallEntry::Waiting { job, call, .. }) if *job == self.job && *call == self.call);
         let entry = if mine { map.remove(&self.key) } else { None };
         drop(map);
-        if let Some(Entry::Waiting { standing, .. }) = entry {
+        if let Some(CallEntry::Waiting { standing, .. }) = entry {
             standing.leave();
         }
     }
 }
 
-impl Job {
+impl CallJob {
     /// Answers the call that sits there now.
     pub fn settle(mut self, granted: Result<Grant, Error>) {
         self.settled = true;
         let mut map = self.retries.0.lock();
-        if !matches!(map.get(&self.key), Some(Entry::Waiting { job, .. }) if *job == self.number) {
+        if !matches!(map.get(&self.key), Some(CallEntry::Waiting { job, .. }) if *job == self.number)
+        {
             drop(map);
             // Everybody has left. A grant takes itself back.
             return drop(granted);
@@ -190,25 +191,24 @@ impl Job {
         let entry = match &granted {
             Ok(Grant { id, undelivered, .. }) => map.insert(
                 self.key.clone(),
-                Entry::Granted { id: id.clone(), delivery: undelivered.delivery() },
+                CallEntry::Granted { id: id.clone(), delivery: undelivered.delivery() },
             ),
             Err(_) => map.remove(&self.key),
         };
         drop(map);
-        if let Some(Entry::Waiting { reply, .. }) = entry {
+        if let Some(CallEntry::Waiting { reply, .. }) = entry {
             drop(reply.send(granted));
         }
     }
 }
 
-impl Drop for Job {
+impl Drop for CallJob {
     fn drop(&mut self) {
         if self.settled {
             return;
         }
         let mut map = self.retries.0.lock();
-        let mine =
-            matches!(map.get(&self.key), Some(Entry::Waiting { job, .. }) if *job == self.number);
+        let mine = matches!(map.get(&self.key), Some(CallEntry::Waiting { job, .. }) if *job == self.number);
         let entry = if mine { map.remove(&self.key) } else { None };
         drop(map);
         // The reply inside says that the request was lost.

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::core::expiring_map::ExpiringMap;
 use crate::core::ids::TenantId;
 use crate::core::servers::{
-    Entered, Figures, OwnerId, SeatId, Servers as Book, Ticket, LOOK_AGAIN,
+    Entered, LineTicket, OwnerId, SeatId, ServerFigures, ServerTable, LOOK_AGAIN,
 };
 use crate::error::ConnectError;
 use crate::lock::{Leaf, LeafGuard};
@@ -40,7 +40,7 @@ pub struct Servers(Arc<ServersState>);
 
 struct ServersState {
     /// Who sits where, and who waits.
-    book: Leaf<Book<SocketAddr>>,
+    book: Leaf<ServerTable<SocketAddr>>,
     owners: Leaf<HashMap<OwnerId, Weak<dyn Neighbour>>>,
     /// Why tenants got no connection of late.
     starved: Leaf<ExpiringMap<TenantId, (String, u64)>>,
@@ -63,8 +63,8 @@ pub(super) struct Seat {
 }
 
 /// A place in line; dropped, it is given up.
-pub(super) struct Place {
-    ticket: Ticket,
+pub(super) struct LinePlace {
+    ticket: LineTicket,
     servers: Servers,
 }
 
@@ -80,7 +80,7 @@ impl Servers {
     /// No connection yet; `limit`: the most at one server.
     pub fn new(limit: Option<usize>, alarms: &Alarms) -> Servers {
         Servers(Arc::new(ServersState {
-            book: Leaf::new(Book::new(limit)),
+            book: Leaf::new(ServerTable::new(limit)),
             owners: Leaf::default(),
             starved: Leaf::new(ExpiringMap::new(STARVED_MAX, STARVED_FOR)),
             next: AtomicU64::new(0),
@@ -89,7 +89,7 @@ impl Servers {
         }))
     }
 
-    fn book(&self) -> LeafGuard<'_, Book<SocketAddr>> {
+    fn book(&self) -> LeafGuard<'_, ServerTable<SocketAddr>> {
         // It is whole between its calls, which do not panic half-way.
         self.0.book.lock()
     }
@@ -139,7 +139,7 @@ impl Servers {
     }
 
     /// True if it is its turn to ask again.
-    pub(super) fn is_called(&self, ticket: Ticket) -> bool {
+    pub(super) fn is_called(&self, ticket: LineTicket) -> bool {
         self.book().is_called(ticket)
     }
 
@@ -197,7 +197,7 @@ impl Servers {
     }
 
     /// Each server, in numbers.
-    pub fn figures(&self) -> Vec<Figures<SocketAddr>> {
+    pub fn figures(&self) -> Vec<ServerFigures<SocketAddr>> {
         self.book().figures(clock::now())
     }
 
@@ -259,14 +259,14 @@ impl Drop for Seat {
     }
 }
 
-impl Place {
+impl LinePlace {
     /// What it is known by.
-    pub(super) fn ticket(&self) -> Ticket {
+    pub(super) fn ticket(&self) -> LineTicket {
         self.ticket
     }
 }
 
-impl Drop for Place {
+impl Drop for LinePlace {
     fn drop(&mut self) {
         let places = self.servers.book().leave(self.ticket);
         places.into_iter().for_each(|at| self.servers.changed(at));

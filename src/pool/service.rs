@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock;
 use crate::core::access::Authentication;
 use crate::core::ids::{ConnectionId, TenantId};
-use crate::core::lease_table::{Via, View};
+use crate::core::lease_table::{LeaseView, Via};
 use crate::error::Error;
 use crate::pool::ask::Ask;
 use crate::pool::caller::Caller;
@@ -204,7 +204,7 @@ impl Service {
     ///
     /// # Errors
     /// If there is no such lease, or it has ended.
-    pub fn renew(&self, id: &ConnectionId, ttl: Option<Duration>) -> Result<View, Error> {
+    pub fn renew(&self, id: &ConnectionId, ttl: Option<Duration>) -> Result<LeaseView, Error> {
         self.leases.renew(id, ttl)
     }
 

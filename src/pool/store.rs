@@ -38,7 +38,7 @@ pub struct Store {
 
 /// What is there for a permit.
 #[expect(clippy::large_enum_variant, reason = "a box would cost each request an allocation")]
-pub enum Share {
+pub enum ForPermit {
     /// An idle backend.
     Idle(Taken),
     /// None is idle, and one may be opened.
@@ -76,11 +76,11 @@ impl Store {
 
     /// Takes an idle backend or, if there is none, counts the one that is to be
     /// opened instead, in the same breath: nobody else can count on its room.
-    pub fn take_or_reserve(&self) -> Share {
+    pub fn take_or_reserve(&self) -> ForPermit {
         let _books = self.books();
         match self.pool.try_get() {
-            Some(taken) => Share::Idle(self.taken(taken)),
-            None => self.open.reserve(usize::MAX).map_or(Share::Full, Share::Open),
+            Some(taken) => ForPermit::Idle(self.taken(taken)),
+            None => self.open.reserve(usize::MAX).map_or(ForPermit::Full, ForPermit::Open),
         }
     }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use futures_channel::oneshot;
 
 use crate::core::ids::ConnectionId;
-use crate::core::lease_table::{EndReason, Tombstone, Via, View};
+use crate::core::lease_table::{EndReason, LeaseView, Tombstone, Via};
 use crate::error::{CancelCause, Error};
 use crate::pool::account::Account;
 use crate::pool::ask::Ask;
@@ -21,7 +21,7 @@ pub struct Attached {
     leases: Arc<Leases>,
     account: Arc<Account>,
     id: ConnectionId,
-    view: View,
+    view: LeaseView,
     ending: oneshot::Receiver<Tombstone>,
     ended: Option<Tombstone>,
 }
@@ -54,7 +54,7 @@ impl Attached {
     }
 
     /// The lease as it was granted.
-    pub fn view(&self) -> &View {
+    pub fn view(&self) -> &LeaseView {
         &self.view
     }
 

@@ -8,7 +8,7 @@ use crossbeam_channel::{after, select};
 
 use crate::clock;
 use crate::core::ids::TenantId;
-use crate::core::lease_table::View;
+use crate::core::lease_table::LeaseView;
 use crate::core::quoted::Quoted;
 use crate::logging;
 use crate::pool::service::Service;
@@ -94,7 +94,7 @@ fn warn(service: &Service, exhausted: &mut HashSet<TenantId>) {
 
 /// The holders of these leases with their counts, the largest first; and how many holders are not
 /// named.
-fn holders(leases: &[View]) -> (String, usize) {
+fn holders(leases: &[LeaseView]) -> (String, usize) {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for view in leases {
         *counts.entry(&view.facts.holder).or_default() += 1;

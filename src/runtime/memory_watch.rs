@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::pool::memory::{Level, Use};
+use crate::pool::memory::{LimitLevel, Use};
 use crate::pool::service::Service;
 
 /// The pause between two lines of one level, because refused clients retry at once.
@@ -36,7 +36,7 @@ impl RefusalLog {
     /// Logs a line for each level that has refused memory since its last line.
     pub(super) fn write(&mut self, service: &Service, now: Instant) {
         let memory = &service.context().memory;
-        for (line, level) in self.0.iter_mut().zip(Level::ALL) {
+        for (line, level) in self.0.iter_mut().zip(LimitLevel::ALL) {
             let refused = Use::ALL.iter().map(|one| memory.refused(*one, level)).sum();
             let Some(fresh) = line.due(refused, now) else { continue };
             let tenants = service.registry.all();

@@ -14,13 +14,13 @@ pub struct Table {
     pub key: String,
     /// Where it begins.
     pub origin: Origin,
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, TableEntry>,
     /// The keys that were asked for.
     known: BTreeSet<&'static str>,
 }
 
 #[derive(Debug)]
-enum Entry {
+enum TableEntry {
     Value(Value),
     Table(Table),
     Tables(Vec<Table>, Origin),
@@ -55,7 +55,7 @@ impl Table {
     pub fn take(&mut self, name: &'static str) -> Result<Option<Value>, Fault> {
         match self.remove(name) {
             None => Ok(None),
-            Some(Entry::Value(value)) => Ok(Some(value)),
+            Some(TableEntry::Value(value)) => Ok(Some(value)),
             Some(other) => Err(self.wrong(name, &other, "must be a value, and is a table")),
         }
     }
@@ -67,7 +67,7 @@ impl Table {
     pub fn take_table(&mut self, name: &'static str) -> Result<Option<Table>, Fault> {
         match self.remove(name) {
             None => Ok(None),
-            Some(Entry::Table(table)) => Ok(Some(table)),
+            Some(TableEntry::Table(table)) => Ok(Some(table)),
             Some(other) => Err(self.wrong(name, &other, "must be a table")),
         }
     }
@@ -79,8 +79,8 @@ impl Table {
     pub fn take_tables(&mut self, name: &'static str) -> Result<Vec<Table>, Fault> {
         match self.remove(name) {
             None => Ok(Vec::new()),
-            Some(Entry::Tables(tables, _)) => Ok(tables),
-            Some(Entry::Table(table)) => Ok(vec![table]),
+            Some(TableEntry::Tables(tables, _)) => Ok(tables),
+            Some(TableEntry::Table(table)) => Ok(vec![table]),
             Some(other) => Err(self.wrong(name, &other, "must be an array of tables")),
         }
     }
@@ -91,8 +91,8 @@ impl Table {
     /// # Errors
     /// Each key that is no table.
     pub fn into_named(self) -> Vec<(String, Result<Table, Fault>)> {
-        let named = |(name, entry): (String, Entry)| match entry {
-            Entry::Table(table) => (name, Ok(table)),
+        let named = |(name, entry): (String, TableEntry)| match entry {
+            TableEntry::Table(table) => (name, Ok(table)),
             other => {
                 let fault =
                     Fault::new(&dotted(&self.key, &name), other.origin(), "must be a table");
@@ -125,35 +125,35 @@ impl Table {
 
     /// Adds a value under its name.
     pub(super) fn put_value(&mut self, name: &str, value: Value) {
-        self.entries.insert(name.to_owned(), Entry::Value(value));
+        self.entries.insert(name.to_owned(), TableEntry::Value(value));
     }
 
     /// Adds a table under its name.
     pub(super) fn put_table(&mut self, name: &str, table: Table) {
-        self.entries.insert(name.to_owned(), Entry::Table(table));
+        self.entries.insert(name.to_owned(), TableEntry::Table(table));
     }
 
     /// Adds an array of tables under its name.
     pub(super) fn put_tables(&mut self, name: &str, tables: Vec<Table>, origin: Origin) {
-        self.entries.insert(name.to_owned(), Entry::Tables(tables, origin));
+        self.entries.insert(name.to_owned(), TableEntry::Tables(tables, origin));
     }
 
-    fn remove(&mut self, name: &'static str) -> Option<Entry> {
+    fn remove(&mut self, name: &'static str) -> Option<TableEntry> {
         self.known.insert(name);
         self.entries.remove(name)
     }
 
-    fn wrong(&self, name: &str, entry: &Entry, rule: &str) -> Fault {
+    fn wrong(&self, name: &str, entry: &TableEntry, rule: &str) -> Fault {
         Fault::new(&self.key_of(name), entry.origin(), rule)
     }
 }
 
-impl Entry {
+impl TableEntry {
     fn origin(&self) -> Origin {
         match self {
-            Entry::Value(value) => value.origin.clone(),
-            Entry::Table(table) => table.origin.clone(),
-            Entry::Tables(_, origin) => origin.clone(),
+            TableEntry::Value(value) => value.origin.clone(),
+            TableEntry::Table(table) => table.origin.clone(),
+            TableEntry::Tables(_, origin) => origin.clone(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use connection_pool_manager::engine::lease_table::{
-    ConnectionId, Facts, LeaseTable, Left, Terms, Via,
+    ConnectionId, LeaseFacts, LeaseTable, Left, Terms, Via,
 };
 use connection_pool_manager::engine::TenantId;
 
@@ -56,7 +56,7 @@ impl Table {
         random[..8].copy_from_slice(&self.next.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
         random[8..].copy_from_slice(&self.next.to_be_bytes());
         let id = ConnectionId::new(tenant, random);
-        let facts = Facts {
+        let facts = LeaseFacts {
             lease_name: format!("lease-{}", self.next),
             tenant: tenant.clone(),
             backend_pid: 1,

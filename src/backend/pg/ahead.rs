@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::backend::pg::awaited::Step;
+use crate::backend::pg::awaited::AwaitedStatement;
 use crate::backend::pg::body::{leaves_encoding, PgBackend};
 use crate::backend::pg::nature::Nature;
 use crate::backend::pg::prepared::Prepared;
@@ -64,12 +64,12 @@ impl PgBackend {
         coming: &Coming<'_>,
         known: Vec<(Arc<Prepared>, bool)>,
         commits: bool,
-        steps: &mut VecDeque<Step>,
+        steps: &mut VecDeque<AwaitedStatement>,
     ) -> Result<(), RunError> {
         // It waits for nothing: its answer may come with that of the first statement, and the
         // time limit of that one begins with it.
         self.write_command("BEGIN")?;
-        steps.push_back(Step::command("BEGIN"));
+        steps.push_back(AwaitedStatement::command("BEGIN"));
         for (statement, (prepared, cached)) in coming.statements.iter().zip(known) {
             if steps.len() > 1 {
                 self.conversation.out.flush();
@@ -77,12 +77,12 @@ impl PgBackend {
             let limit = limit_of(&statement.sql, coming.max_rows);
             self.write_statement(&prepared, &statement.parameters, limit)?;
             let (sql, prepared) = (statement.sql.clone(), Some(prepared));
-            steps.push_back(Step { sql, prepared, limit, cached });
+            steps.push_back(AwaitedStatement { sql, prepared, limit, cached });
         }
         if commits {
             self.conversation.out.flush();
             self.write_command("COMMIT")?;
-            steps.push_back(Step::command("COMMIT"));
+            steps.push_back(AwaitedStatement::command("COMMIT"));
         }
         Ok(())
     }
@@ -188,7 +188,11 @@ impl PgBackend {
         Some(done)
     }
 
-    fn read_step(&mut self, step: &Step, rows: &mut dyn Rows) -> Result<Done, RunError> {
+    fn read_step(
+        &mut self,
+        step: &AwaitedStatement,
+        rows: &mut dyn Rows,
+    ) -> Result<Done, RunError> {
         let reply = self.until_end(step.prepared.as_deref(), rows)?;
         if reply.is_err() {
             // PostgreSQL skips everything after it, up to the Sync.

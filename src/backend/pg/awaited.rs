@@ -16,7 +16,7 @@ const OF_LIMIT: u32 = 8;
 /// Statements that were sent and not answered yet. One ReadyForQuery follows all of them.
 #[derive(Default)]
 pub(super) struct Ahead {
-    pub(super) steps: VecDeque<Step>,
+    pub(super) steps: VecDeque<AwaitedStatement>,
     /// When they were sent, and how many.
     sent: Option<(Instant, u32)>,
     /// How long to wait before their answers are read.
@@ -28,7 +28,7 @@ pub(super) struct Ahead {
 }
 
 /// One statement that was sent.
-pub(super) struct Step {
+pub(super) struct AwaitedStatement {
     pub(super) sql: String,
     pub(super) prepared: Option<Arc<Prepared>>,
     pub(super) limit: Option<u64>,
@@ -43,7 +43,7 @@ impl Ahead {
     }
 
     /// The next step, if it is this statement.
-    pub(super) fn next(&mut self, sql: &str) -> Option<Step> {
+    pub(super) fn next(&mut self, sql: &str) -> Option<AwaitedStatement> {
         self.steps.front().filter(|step| step.sql == sql)?;
         self.steps.pop_front()
     }
@@ -53,7 +53,12 @@ impl Ahead {
     /// PostgreSQL sends the answer to each at once. A thread that read each at once would be
     /// woken for each, which costs more than all else it does for them. So it first waits
     /// for most of the time that they are likely to take.
-    pub(super) fn sent(&mut self, steps: VecDeque<Step>, limit: Duration, now: Instant) {
+    pub(super) fn sent(
+        &mut self,
+        steps: VecDeque<AwaitedStatement>,
+        limit: Duration,
+        now: Instant,
+    ) {
         let count = u32::try_from(steps.len()).unwrap_or(u32::MAX);
         self.nap = (self.usual * count * 3 / 4).min(NAP_MAX).min(limit / OF_LIMIT);
         (self.sent, self.reads) = (Some((now, count)), None);
@@ -82,10 +87,10 @@ impl Ahead {
     }
 }
 
-impl Step {
+impl AwaitedStatement {
     /// A command of the service.
-    pub(super) fn command(sql: &str) -> Step {
-        Step { sql: sql.to_owned(), prepared: None, limit: None, cached: false }
+    pub(super) fn command(sql: &str) -> AwaitedStatement {
+        AwaitedStatement { sql: sql.to_owned(), prepared: None, limit: None, cached: false }
     }
 }
 
@@ -96,8 +101,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(30);
 
-    fn sixteen() -> VecDeque<Step> {
-        (0..16).map(|_| Step::command("SELECT 1")).collect()
+    fn sixteen() -> VecDeque<AwaitedStatement> {
+        (0..16).map(|_| AwaitedStatement::command("SELECT 1")).collect()
     }
 
     /// The nap after a call of sixteen that took so long.

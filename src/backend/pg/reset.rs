@@ -4,7 +4,7 @@ use std::io;
 
 use crate::backend::pg::body::PgBackend;
 use crate::backend::pg::question::simple;
-use crate::backend::pg::resets::{Step, DEALLOCATE, SETTINGS};
+use crate::backend::pg::resets::{ResetStep, DEALLOCATE, SETTINGS};
 use crate::backend::sqlstate;
 use crate::core::transaction::TransactionState;
 use crate::error::{Excess, PgFault};
@@ -23,7 +23,7 @@ struct Answers {
     failed: Option<Box<PgFault>>,
 }
 
-/// The answer to [`Step::Look`].
+/// The answer to [`ResetStep::Look`].
 struct Seen {
     settings: String,
     has_temporary: bool,
@@ -59,7 +59,7 @@ impl PgBackend {
         let reported = self.conversation.facts.settings;
         let answers = match self.resets.sent.take() {
             Some(steps) => {
-                let late = reported != self.resets.reported && !steps.contains(&Step::Plans);
+                let late = reported != self.resets.reported && !steps.contains(&ResetStep::Plans);
                 match self.read_steps(&steps) {
                     // A late cancel of the previous statement hit the reset.
                     Some(Answers { failed: Some(fault), .. })
@@ -113,14 +113,14 @@ impl PgBackend {
         let reported = self.conversation.facts.settings != self.resets.reported;
         let fresh = self.resets.settings.is_none();
         let prepares = !self.resets.prepared;
-        let is_taken = |step: &Step| match step {
+        let is_taken = |step: &ResetStep| match step {
             // Steps that are still to be prepared are all included.
-            Step::Plans => prepares || touched || reported || fresh,
-            Step::Temporary => prepares || self.resets.has_temporary,
-            Step::Settings => fresh,
-            Step::Look | Step::ResetAll | Step::Sequences => true,
+            ResetStep::Plans => prepares || touched || reported || fresh,
+            ResetStep::Temporary => prepares || self.resets.has_temporary,
+            ResetStep::Settings => fresh,
+            ResetStep::Look | ResetStep::ResetAll | ResetStep::Sequences => true,
         };
-        let steps: Vec<Step> = Step::ALL.into_iter().filter(is_taken).collect();
+        let steps: Vec<ResetStep> = ResetStep::ALL.into_iter().filter(is_taken).collect();
         let before = self.conversation.out.length();
         match self.write_steps(&steps, prepares) {
             Ok(()) => {
@@ -133,7 +133,7 @@ impl PgBackend {
         }
     }
 
-    fn write_steps(&mut self, steps: &[Step], prepares: bool) -> io::Result<()> {
+    fn write_steps(&mut self, steps: &[ResetStep], prepares: bool) -> io::Result<()> {
         let out = &mut self.conversation.out;
         for name in self.closing.take() {
             out.close(&name)?;
@@ -142,11 +142,11 @@ impl PgBackend {
         let seed = [Encoded::Text(random::seed().to_string().into())];
         for step in steps {
             let (name, sql) = step.statement();
-            if prepares || *step == Step::Settings {
+            if prepares || *step == ResetStep::Settings {
                 out.close(name)?;
                 out.parse(name, sql)?;
             }
-            let parameters = if *step == Step::Look { &seed[..] } else { &[] };
+            let parameters = if *step == ResetStep::Look { &seed[..] } else { &[] };
             out.bind(name, parameters, &[true])?;
             out.execute(0)?;
         }
@@ -170,7 +170,7 @@ impl PgBackend {
     }
 
     /// `None`: the connection is gone.
-    fn read_steps(&mut self, steps: &[Step]) -> Option<Answers> {
+    fn read_steps(&mut self, steps: &[ResetStep]) -> Option<Answers> {
         self.conversation.bounds.start_question();
         let mut answers = Answers::default();
         let mut steps = steps.iter();
@@ -178,20 +178,22 @@ impl PgBackend {
         loop {
             let excess = match self.conversation.receive().ok()? {
                 Message::Closed | Message::Parsed | Message::Bound => continue,
-                Message::Row(body) if step == Some(&Step::Look) => match Seen::read(body) {
+                Message::Row(body) if step == Some(&ResetStep::Look) => match Seen::read(body) {
                     Some(seen) => {
                         answers.seen = Some(seen);
                         continue;
                     }
                     None => Excess::Garbage(b'D'),
                 },
-                Message::Row(body) if step == Some(&Step::Settings) => match last_value(body) {
-                    Some(settings) => {
-                        answers.settings = Some(settings);
-                        continue;
+                Message::Row(body) if step == Some(&ResetStep::Settings) => {
+                    match last_value(body) {
+                        Some(settings) => {
+                            answers.settings = Some(settings);
+                            continue;
+                        }
+                        None => Excess::Garbage(b'D'),
                     }
-                    None => Excess::Garbage(b'D'),
-                },
+                }
                 Message::Complete(tag) if step.is_some_and(|step| step.tag() == tag) => {
                     step = steps.next();
                     continue;

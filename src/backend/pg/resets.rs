@@ -2,7 +2,7 @@
 
 /// One command of a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ResetStep {
     /// Restores what functions can restore, and reports what else is needed.
     Look,
     ResetAll,
@@ -58,32 +58,38 @@ pub(super) const DEALLOCATE: &str = "SELECT pg_catalog.string_agg( \
      pg_catalog.concat('DEALLOCATE ', pg_catalog.quote_ident(name), '; '), '') \
      FROM pg_catalog.pg_prepared_statement() WHERE from_sql";
 
-impl Step {
+impl ResetStep {
     /// The steps in order.
-    pub(super) const ALL: [Step; 6] =
-        [Step::Look, Step::ResetAll, Step::Plans, Step::Temporary, Step::Sequences, Step::Settings];
+    pub(super) const ALL: [ResetStep; 6] = [
+        ResetStep::Look,
+        ResetStep::ResetAll,
+        ResetStep::Plans,
+        ResetStep::Temporary,
+        ResetStep::Sequences,
+        ResetStep::Settings,
+    ];
 
     /// The command tag of the step. A user's PREPAREd statement in its place has another
     /// tag.
     pub(super) fn tag(self) -> &'static [u8] {
         match self {
-            Step::Look | Step::Settings => b"SELECT 1",
-            Step::ResetAll => b"RESET",
-            Step::Plans => b"DISCARD PLANS",
-            Step::Temporary => b"DISCARD TEMP",
-            Step::Sequences => b"DISCARD SEQUENCES",
+            ResetStep::Look | ResetStep::Settings => b"SELECT 1",
+            ResetStep::ResetAll => b"RESET",
+            ResetStep::Plans => b"DISCARD PLANS",
+            ResetStep::Temporary => b"DISCARD TEMP",
+            ResetStep::Sequences => b"DISCARD SEQUENCES",
         }
     }
 
     /// Its name as a prepared statement, and its text.
     pub(super) fn statement(self) -> (&'static str, &'static str) {
         match self {
-            Step::Look => ("connpool.look", LOOK),
-            Step::ResetAll => ("connpool.reset", "RESET ALL"),
-            Step::Plans => ("connpool.plans", "DISCARD PLANS"),
-            Step::Temporary => ("connpool.temporary", "DISCARD TEMP"),
-            Step::Sequences => ("connpool.sequences", "DISCARD SEQUENCES"),
-            Step::Settings => ("connpool.settings", SETTINGS),
+            ResetStep::Look => ("connpool.look", LOOK),
+            ResetStep::ResetAll => ("connpool.reset", "RESET ALL"),
+            ResetStep::Plans => ("connpool.plans", "DISCARD PLANS"),
+            ResetStep::Temporary => ("connpool.temporary", "DISCARD TEMP"),
+            ResetStep::Sequences => ("connpool.sequences", "DISCARD SEQUENCES"),
+            ResetStep::Settings => ("connpool.settings", SETTINGS),
         }
     }
 }
@@ -100,7 +106,7 @@ pub(super) struct Resets {
     /// The session has a schema for temporary objects, which it keeps.
     pub(super) has_temporary: bool,
     /// The steps whose answers were not read yet.
-    pub(super) sent: Option<Vec<Step>>,
+    pub(super) sent: Option<Vec<ResetStep>>,
 }
 
 impl Resets {

@@ -38,7 +38,7 @@ fn is_command(Statement { sql, parameters }: &Statement) -> bool {
 }
 
 /// PostgreSQL's reply to one statement so far.
-pub(super) type Reply = Result<End, Box<PgFault>>;
+pub(super) type StatementReply = Result<End, Box<PgFault>>;
 
 impl PgBackend {
     /// True if a cached statement failed before it ran, because it does not exist.
@@ -203,7 +203,7 @@ impl PgBackend {
         &mut self,
         prepared: Option<&Prepared>,
         rows: &mut dyn Rows,
-    ) -> Result<Reply, RunError> {
+    ) -> Result<StatementReply, RunError> {
         let notices = self.conversation.notices.clone();
         let shapes = prepared.map_or(&[][..], |prepared| &prepared.shapes);
         loop {
@@ -245,7 +245,7 @@ impl PgBackend {
 
     /// Reads the ReadyForQuery after a statement. An error may precede it, such as that of
     /// a deferred constraint.
-    pub(super) fn settle(&mut self, reply: Reply) -> Result<End, RunError> {
+    pub(super) fn settle(&mut self, reply: StatementReply) -> Result<End, RunError> {
         let reply = match (reply, self.conversation.receive()) {
             (_, Err(_)) => return Err(self.lost(Sent::Whole)),
             (reply, Ok(Message::Ready(_))) => return reply.map_err(|fault| self.faulted(fault)),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Ended;
 use crate::client::endpoint::Endpoint;
 use crate::client::error::Holder;
-use crate::core::breaker::Change;
+use crate::core::breaker::PhaseChange;
 use crate::core::health::{Level, Round};
 use crate::core::quoted::Quoted;
 use crate::core::repeats::{Repeated, Repeats};
@@ -181,16 +181,16 @@ impl Lines {
         );
     }
 
-    pub(super) fn breaker(&self, method: &str, change: Change) {
+    pub(super) fn breaker(&self, method: &str, change: PhaseChange) {
         if !self.on {
             return;
         }
         let (service, method) = (&self.service, Quoted(method));
         match change {
-            Change::Opened => {
+            PhaseChange::Opened => {
                 log::warn!("event=client_breaker_opened service={service} method={method}");
             }
-            Change::Closed => {
+            PhaseChange::Closed => {
                 log::info!("event=client_breaker_closed service={service} method={method}");
             }
         }

@@ -4,18 +4,18 @@ use super::*;
 use crate::core::testing::{ms, start, Xorshift};
 
 fn breaker() -> Breaker {
-    Breaker::new(Settings::default())
+    Breaker::new(BreakerSettings::default())
 }
 
 /// A caller's try.
 #[track_caller]
-fn attempt(breaker: &mut Breaker, verdict: Verdict, now: Instant) -> Option<Change> {
+fn attempt(breaker: &mut Breaker, verdict: Verdict, now: Instant) -> Option<PhaseChange> {
     let ticket = breaker.try_open().expect("it is closed");
     breaker.settle(ticket, verdict, now, 0.0)
 }
 
 #[track_caller]
-fn probe(breaker: &mut Breaker, verdict: Verdict, now: Instant) -> Option<Change> {
+fn probe(breaker: &mut Breaker, verdict: Verdict, now: Instant) -> Option<PhaseChange> {
     let ticket = breaker.try_probe(now).expect("a probe is due");
     breaker.settle(ticket, verdict, now, 0.0)
 }
@@ -24,7 +24,7 @@ fn opened(t0: Instant) -> Breaker {
     let mut breaker = breaker();
     for n in 0..5 {
         let change = attempt(&mut breaker, Verdict::Bad, t0);
-        assert_eq!(change, (n == 4).then_some(Change::Opened));
+        assert_eq!(change, (n == 4).then_some(PhaseChange::Opened));
     }
     breaker
 }
@@ -39,9 +39,9 @@ fn five_failures_in_a_row_open_it_and_a_success_starts_the_count_anew() {
     for _ in 0..4 {
         assert_eq!(attempt(&mut breaker, Verdict::Bad, t0), None);
     }
-    assert_eq!(breaker.phase(), Phase::Closed);
-    assert_eq!(attempt(&mut breaker, Verdict::Bad, t0), Some(Change::Opened));
-    assert_eq!((breaker.phase(), breaker.since()), (Phase::Open, Some(t0)));
+    assert_eq!(breaker.phase(), BreakerPhase::Closed);
+    assert_eq!(attempt(&mut breaker, Verdict::Bad, t0), Some(PhaseChange::Opened));
+    assert_eq!((breaker.phase(), breaker.since()), (BreakerPhase::Open, Some(t0)));
     assert_eq!(breaker.try_open(), None);
 }
 
@@ -52,8 +52,8 @@ fn what_says_nothing_of_the_database_neither_counts_nor_starts_the_count_anew() 
         let _ = attempt(&mut breaker, Verdict::Bad, t0);
         let _ = attempt(&mut breaker, Verdict::Neither, t0);
     }
-    assert_eq!(breaker.phase(), Phase::Closed);
-    assert_eq!(attempt(&mut breaker, Verdict::Bad, t0), Some(Change::Opened));
+    assert_eq!(breaker.phase(), BreakerPhase::Closed);
+    assert_eq!(attempt(&mut breaker, Verdict::Bad, t0), Some(PhaseChange::Opened));
 }
 
 #[test]
@@ -74,15 +74,15 @@ fn two_good_probes_close_it_and_the_second_follows_at_once() {
     let mut breaker = opened(t0);
     let t1 = t0 + ms(1000);
     assert_eq!(probe(&mut breaker, Verdict::Good, t1), None);
-    assert_eq!((breaker.phase(), breaker.try_open()), (Phase::HalfOpen, None));
+    assert_eq!((breaker.phase(), breaker.try_open()), (BreakerPhase::HalfOpen, None));
     assert_eq!(breaker.since(), Some(t0));
-    assert_eq!(probe(&mut breaker, Verdict::Good, t1), Some(Change::Closed));
-    assert_eq!((breaker.phase(), breaker.since()), (Phase::Closed, None));
+    assert_eq!(probe(&mut breaker, Verdict::Good, t1), Some(PhaseChange::Closed));
+    assert_eq!((breaker.phase(), breaker.since()), (BreakerPhase::Closed, None));
     // It takes five failures again to open it.
     for _ in 0..4 {
         assert_eq!(attempt(&mut breaker, Verdict::Bad, t1), None);
     }
-    assert_eq!(attempt(&mut breaker, Verdict::Bad, t1), Some(Change::Opened));
+    assert_eq!(attempt(&mut breaker, Verdict::Bad, t1), Some(PhaseChange::Opened));
 }
 
 #[test]
@@ -92,9 +92,9 @@ fn a_failure_while_half_open_opens_it_anew() {
     let t1 = t0 + ms(1000);
     let _ = probe(&mut breaker, Verdict::Good, t1);
     assert_eq!(probe(&mut breaker, Verdict::Bad, t1), None);
-    assert_eq!((breaker.phase(), breaker.next_probe()), (Phase::Open, Some(t1 + ms(1000))));
+    assert_eq!((breaker.phase(), breaker.next_probe()), (BreakerPhase::Open, Some(t1 + ms(1000))));
     let _ = probe(&mut breaker, Verdict::Good, t1 + ms(1000));
-    assert_eq!(breaker.phase(), Phase::HalfOpen);
+    assert_eq!(breaker.phase(), BreakerPhase::HalfOpen);
 }
 
 #[test]
@@ -103,25 +103,28 @@ fn a_probe_that_is_given_up_gives_its_place_back_in_both_states() {
     let mut breaker = opened(t0);
     let t1 = t0 + ms(1000);
     let _ = probe(&mut breaker, Verdict::Neither, t1);
-    assert_eq!((breaker.phase(), breaker.next_probe()), (Phase::Open, Some(t1 + ms(1000))));
+    assert_eq!((breaker.phase(), breaker.next_probe()), (BreakerPhase::Open, Some(t1 + ms(1000))));
     let t2 = t0 + ms(2000);
     let _ = probe(&mut breaker, Verdict::Good, t2);
     let _ = probe(&mut breaker, Verdict::Neither, t2);
-    assert_eq!((breaker.phase(), breaker.next_probe()), (Phase::HalfOpen, Some(t2 + ms(1000))));
-    assert_eq!(probe(&mut breaker, Verdict::Good, t2 + ms(1000)), Some(Change::Closed));
+    assert_eq!(
+        (breaker.phase(), breaker.next_probe()),
+        (BreakerPhase::HalfOpen, Some(t2 + ms(1000)))
+    );
+    assert_eq!(probe(&mut breaker, Verdict::Good, t2 + ms(1000)), Some(PhaseChange::Closed));
 }
 
 #[test]
 fn tickets_from_before_it_opened_or_closed_say_nothing_any_more() {
     let (t0, mut breaker) = (start(), breaker());
-    let old: Vec<Ticket> = (0..3).filter_map(|_| breaker.try_open()).collect();
+    let old: Vec<BreakerTicket> = (0..3).filter_map(|_| breaker.try_open()).collect();
     for _ in 0..5 {
         let _ = attempt(&mut breaker, Verdict::Bad, t0);
     }
     for (ticket, verdict) in old.into_iter().zip([Verdict::Good, Verdict::Bad, Verdict::Neither]) {
         assert_eq!(breaker.settle(ticket, verdict, t0, 0.0), None);
     }
-    assert_eq!((breaker.phase(), breaker.next_probe()), (Phase::Open, Some(t0 + ms(1000))));
+    assert_eq!((breaker.phase(), breaker.next_probe()), (BreakerPhase::Open, Some(t0 + ms(1000))));
 }
 
 #[test]
@@ -149,7 +152,7 @@ struct Model {
 }
 
 impl Model {
-    fn settle(&mut self, verdict: Verdict) -> Option<Change> {
+    fn settle(&mut self, verdict: Verdict) -> Option<PhaseChange> {
         let counted = |verdicts: &[Verdict], what| {
             let telling = verdicts.iter().rev().filter(|verdict| **verdict != Verdict::Neither);
             telling.take_while(|verdict| **verdict == what).count()
@@ -159,12 +162,12 @@ impl Model {
                 self.closed_with.push(verdict);
                 let opens = counted(&self.closed_with, Verdict::Bad) == 5;
                 opens.then(|| self.probed_with = Some(Vec::new()))?;
-                Some(Change::Opened)
+                Some(PhaseChange::Opened)
             }
             Some(probed_with) => {
                 probed_with.push(verdict);
                 (counted(probed_with, Verdict::Good) == 2).then(|| *self = Model::default())?;
-                Some(Change::Closed)
+                Some(PhaseChange::Closed)
             }
         }
     }
@@ -186,10 +189,11 @@ fn whatever_happens_it_does_what_the_model_does_and_never_gets_stuck() {
             }
             now += ms(random.below(700));
             let closed = model.probed_with.is_none();
-            assert_eq!(breaker.phase() == Phase::Closed, closed, "seed {seed}");
+            assert_eq!(breaker.phase() == BreakerPhase::Closed, closed, "seed {seed}");
             assert_eq!(breaker.try_open().is_some(), closed, "seed {seed}");
-            let probes =
-                out.iter().filter(|(ticket, of): &&(Ticket, u32)| ticket.probe && *of == count);
+            let probes = out
+                .iter()
+                .filter(|(ticket, of): &&(BreakerTicket, u32)| ticket.probe && *of == count);
             assert_eq!(
                 breaker.next_probe().is_some(),
                 !closed && probes.count() == 0,

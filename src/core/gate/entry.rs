@@ -21,7 +21,7 @@ impl Asks {
 
 /// Why an item was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum GateRefusal {
     /// The queue is full.
     QueueFull {
         /// Permits in use.
@@ -49,7 +49,7 @@ pub enum Refusal {
 /// The gate's answer to an item.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
-pub enum Entry<T> {
+pub enum GateEntry<T> {
     /// It has a permit and must call [`Gate::finish`](super::Gate::finish) once.
     Granted(T),
     /// The gate keeps it until its turn.
@@ -60,5 +60,5 @@ pub enum Entry<T> {
         position: usize,
     },
     /// It was refused.
-    Refused(T, Refusal),
+    Refused(T, GateRefusal),
 }

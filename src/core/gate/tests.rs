@@ -9,10 +9,10 @@ mod resized;
 /// A gate of `permits` with items 0, 1 and 2 at it: 0 is the opener, the others wait.
 fn three_at_the_door(permits: usize, t0: Instant) -> Gate<u32> {
     let mut gate = Gate::opening(permits, 2, permits);
-    assert_eq!(gate.admit(0, Asks::PATIENT, t0 + ms(50), t0), Entry::Granted(0));
+    assert_eq!(gate.admit(0, Asks::PATIENT, t0 + ms(50), t0), GateEntry::Granted(0));
     for item in 1..=2 {
         let entry = gate.admit(item, Asks::PATIENT, t0 + ms(50), t0);
-        assert!(matches!(entry, Entry::Queued { position, .. } if position == item as usize));
+        assert!(matches!(entry, GateEntry::Queued { position, .. } if position == item as usize));
     }
     gate
 }
@@ -22,8 +22,8 @@ fn the_first_caller_opens_and_the_others_wait_for_it() {
     let t0 = start();
     let mut gate = three_at_the_door(3, t0);
     assert!(!gate.try_take());
-    let full = Refusal::QueueFull { used: 1, waiting: 2, limit: 2 };
-    assert_eq!(gate.admit(3, Asks::PATIENT, t0 + ms(50), t0), Entry::Refused(3, full));
+    let full = GateRefusal::QueueFull { used: 1, waiting: 2, limit: 2 };
+    assert_eq!(gate.admit(3, Asks::PATIENT, t0 + ms(50), t0), GateEntry::Refused(3, full));
     assert_eq!(gate.opened(t0), Handed { granted: vec![1, 2], expired: vec![], refused: vec![] });
     assert_eq!((gate.state(), gate.used(), gate.permits()), (GateState::Active, 3, 3));
     assert_eq!(gate.opened(t0), Handed::default());
@@ -46,7 +46,7 @@ fn an_opener_that_gives_up_passes_the_task_to_one_live_waiter() {
         Handed { granted: vec![], expired: vec![2], refused: vec![] }
     );
     assert!(gate.is_abandoned());
-    assert_eq!(gate.admit(3, Asks::PATIENT, t0, t0), Entry::Granted(3));
+    assert_eq!(gate.admit(3, Asks::PATIENT, t0, t0), GateEntry::Granted(3));
     assert!(!gate.is_abandoned());
 }
 
@@ -56,7 +56,10 @@ fn a_gate_that_failed_lets_everybody_out_and_nobody_in() {
     let mut gate = three_at_the_door(1, t0);
     assert_eq!(gate.failed(), [1, 2]);
     assert_eq!(gate.state(), GateState::Closed);
-    assert_eq!(gate.admit(3, Asks::PATIENT, t0 + ms(50), t0), Entry::Refused(3, Refusal::Closed));
+    assert_eq!(
+        gate.admit(3, Asks::PATIENT, t0 + ms(50), t0),
+        GateEntry::Refused(3, GateRefusal::Closed)
+    );
     assert_eq!(gate.finish(None, t0), Handed::default());
     assert_eq!((gate.used(), gate.is_abandoned()), (0, false));
 }
@@ -67,7 +70,10 @@ fn a_draining_gate_takes_permits_back_and_gives_none() {
     let mut gate = three_at_the_door(2, t0);
     assert_eq!(gate.drain(), [1, 2]);
     assert_eq!(gate.opened(t0), Handed::default());
-    assert_eq!(gate.admit(3, Asks::PATIENT, t0 + ms(50), t0), Entry::Refused(3, Refusal::Draining));
+    assert_eq!(
+        gate.admit(3, Asks::PATIENT, t0 + ms(50), t0),
+        GateEntry::Refused(3, GateRefusal::Draining)
+    );
     assert_eq!(gate.finish(None, t0), Handed::default());
     assert!(!gate.try_take());
     assert!(gate.close().is_empty());
@@ -84,14 +90,14 @@ fn a_caller_gets_no_more_than_its_share_and_others_are_served() {
     let t0 = start();
     let late = t0 + ms(50);
     let mut gate = Gate::opening(3, 9, 2);
-    assert_eq!(gate.admit(0, of("a"), late, t0), Entry::Granted(0));
+    assert_eq!(gate.admit(0, of("a"), late, t0), GateEntry::Granted(0));
     assert_eq!(gate.opened(t0), Handed::default());
-    assert_eq!(gate.admit(1, of("a"), late, t0), Entry::Granted(1));
-    let limit = Refusal::CallerLimit { used: 2, limit: 2 };
-    assert_eq!(gate.admit(2, of("a"), late, t0), Entry::Refused(2, limit));
-    assert_eq!(gate.admit(3, of("b"), late, t0), Entry::Granted(3));
+    assert_eq!(gate.admit(1, of("a"), late, t0), GateEntry::Granted(1));
+    let limit = GateRefusal::CallerLimit { used: 2, limit: 2 };
+    assert_eq!(gate.admit(2, of("a"), late, t0), GateEntry::Refused(2, limit));
+    assert_eq!(gate.admit(3, of("b"), late, t0), GateEntry::Granted(3));
     // What is held shortly is not counted, and waits.
-    assert!(matches!(gate.admit(4, Asks::PATIENT, late, t0), Entry::Queued { .. }));
+    assert!(matches!(gate.admit(4, Asks::PATIENT, late, t0), GateEntry::Queued { .. }));
     let next = gate.finish(Some(&CallerId::new("a")), t0);
     assert_eq!(next.granted, [4]);
     assert_eq!(gate.held_by(&CallerId::new("a")), 1);
@@ -102,10 +108,10 @@ fn a_waiter_whose_caller_has_its_share_by_then_is_refused_in_its_turn() {
     let t0 = start();
     let late = t0 + ms(50);
     let mut gate = Gate::opening(2, 9, 1);
-    assert_eq!(gate.admit(0, Asks::PATIENT, late, t0), Entry::Granted(0));
+    assert_eq!(gate.admit(0, Asks::PATIENT, late, t0), GateEntry::Granted(0));
     for item in 1..=3 {
         let caller = if item == 3 { "b" } else { "a" };
-        assert!(matches!(gate.admit(item, of(caller), late, t0), Entry::Queued { .. }));
+        assert!(matches!(gate.admit(item, of(caller), late, t0), GateEntry::Queued { .. }));
     }
     let handed = gate.opened(t0);
     assert_eq!((handed.granted, handed.refused), (vec![1], vec![]));
@@ -117,9 +123,12 @@ fn a_waiter_whose_caller_has_its_share_by_then_is_refused_in_its_turn() {
 fn where_one_caller_may_have_all_there_is_it_waits_for_itself() {
     let t0 = start();
     let mut gate = Gate::opening(1, 9, 1);
-    assert_eq!(gate.admit(0, of("a"), t0 + ms(50), t0), Entry::Granted(0));
+    assert_eq!(gate.admit(0, of("a"), t0 + ms(50), t0), GateEntry::Granted(0));
     assert_eq!(gate.opened(t0), Handed::default());
-    assert!(matches!(gate.admit(1, of("a"), t0 + ms(50), t0), Entry::Queued { position: 1, .. }));
+    assert!(matches!(
+        gate.admit(1, of("a"), t0 + ms(50), t0),
+        GateEntry::Queued { position: 1, .. }
+    ));
     assert_eq!(gate.finish(Some(&CallerId::new("a")), t0).granted, [1]);
 }
 
@@ -128,23 +137,23 @@ fn an_item_that_may_not_wait_is_granted_at_once_or_refused() {
     let t0 = start();
     let impatient = || Asks { caller: None, may_wait: false };
     let mut gate = Gate::opening(1, 9, 1);
-    assert_eq!(gate.admit(0, impatient(), t0, t0), Entry::Granted(0));
-    assert_eq!(gate.admit(1, impatient(), t0, t0), Entry::Refused(1, Refusal::MayNotWait));
+    assert_eq!(gate.admit(0, impatient(), t0, t0), GateEntry::Granted(0));
+    assert_eq!(gate.admit(1, impatient(), t0, t0), GateEntry::Refused(1, GateRefusal::MayNotWait));
     assert_eq!(gate.opened(t0), Handed::default());
-    assert_eq!(gate.admit(2, impatient(), t0, t0), Entry::Refused(2, Refusal::MayNotWait));
+    assert_eq!(gate.admit(2, impatient(), t0, t0), GateEntry::Refused(2, GateRefusal::MayNotWait));
     assert_eq!(gate.finish(None, t0), Handed::default());
-    assert_eq!(gate.admit(3, impatient(), t0, t0), Entry::Granted(3));
+    assert_eq!(gate.admit(3, impatient(), t0, t0), GateEntry::Granted(3));
 }
 
 #[test]
 fn a_postponed_waiter_keeps_its_place() {
     let t0 = start();
     let mut gate = Gate::opening(1, 9, 1);
-    assert_eq!(gate.admit(0, Asks::PATIENT, t0, t0), Entry::Granted(0));
-    let Entry::Queued { id, .. } = gate.admit(1, Asks::PATIENT, t0 + ms(10), t0) else {
+    assert_eq!(gate.admit(0, Asks::PATIENT, t0, t0), GateEntry::Granted(0));
+    let GateEntry::Queued { id, .. } = gate.admit(1, Asks::PATIENT, t0 + ms(10), t0) else {
         panic!("it waits");
     };
-    assert!(matches!(gate.admit(2, Asks::PATIENT, t0 + ms(20), t0), Entry::Queued { .. }));
+    assert!(matches!(gate.admit(2, Asks::PATIENT, t0 + ms(20), t0), GateEntry::Queued { .. }));
     assert!(gate.postpone(id, t0 + ms(30)));
     assert_eq!(gate.expire(t0 + ms(20), 9), [(2, 2)]);
     assert_eq!(gate.opened(t0 + ms(20)), Handed::default());
@@ -201,25 +210,25 @@ impl Model {
         let full = self.waiters.len() >= self.max_waiters;
         let (used, waiting) = (self.used, self.waiters.len());
         match gate.admit(item, Asks::PATIENT, deadline, now) {
-            Entry::Granted(out) => {
+            GateEntry::Granted(out) => {
                 assert!(self.room() > 0 && !live);
                 self.used += 1;
                 vec![out]
             }
-            Entry::Queued { id, position } => {
+            GateEntry::Queued { id, position } => {
                 assert!(matches!(self.state, GateState::Opening | GateState::Active));
                 assert!((self.room() == 0 || live) && !full);
                 self.waiters.push((id, item, deadline));
                 assert_eq!(position, self.waiters.len());
                 vec![]
             }
-            Entry::Refused(out, refusal) => {
+            GateEntry::Refused(out, refusal) => {
                 let expected = match self.state {
-                    GateState::Draining => Refusal::Draining,
-                    GateState::Closed => Refusal::Closed,
+                    GateState::Draining => GateRefusal::Draining,
+                    GateState::Closed => GateRefusal::Closed,
                     GateState::Opening | GateState::Active => {
                         assert!(full && (self.room() == 0 || live));
-                        Refusal::QueueFull { used, waiting, limit: self.max_waiters }
+                        GateRefusal::QueueFull { used, waiting, limit: self.max_waiters }
                     }
                 };
                 assert_eq!(refusal, expected);

@@ -2,22 +2,22 @@
 
 use super::super::ids::ConnectionId;
 use super::super::transaction::TransactionState;
-use super::{EndReason, Facts, LeaseState, Left, Terms, Tombstone, View};
+use super::{EndReason, LeaseFacts, LeaseState, LeaseView, Left, Terms, Tombstone};
 use std::time::{Duration, Instant};
 
 /// An entry of the table.
 #[derive(Debug)]
 pub(super) struct Lease<S, H> {
-    pub(super) record: Record,
-    pub(super) phase: Phase<S, H>,
+    pub(super) record: LeaseRecord,
+    pub(super) phase: LeasePhase<S, H>,
 }
 
 /// The facts of a lease that do not depend on its phase.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct LeaseRecord {
     pub(super) number: u64,
     pub(super) id: ConnectionId,
-    pub(super) facts: Facts,
+    pub(super) facts: LeaseFacts,
     pub(super) terms: Terms,
     pub(super) granted_at: Instant,
     pub(super) last_used_at: Instant,
@@ -29,15 +29,15 @@ pub(super) struct Record {
 
 /// Where the session is.
 #[derive(Debug)]
-pub(super) enum Phase<S, H> {
+pub(super) enum LeasePhase<S, H> {
     /// Here. Exit: `begin` to `Busy`, or out of the table.
     Idle(S),
     /// With an operation. Exit: `end` to `Idle`, or out of the table.
-    Busy(Operation<H>),
+    Busy(BusyWith<H>),
 }
 
 #[derive(Debug)]
-pub(super) struct Operation<H> {
+pub(super) struct BusyWith<H> {
     pub(super) handle: H,
     /// Set once: why the lease ends after this operation, if it does.
     pub(super) ending: Option<EndReason>,
@@ -46,10 +46,10 @@ pub(super) struct Operation<H> {
 }
 
 impl<S, H> Lease<S, H> {
-    pub(super) fn view(&self, now: Instant) -> View {
+    pub(super) fn view(&self, now: Instant) -> LeaseView {
         let state = match self.phase {
-            Phase::Idle(_) => LeaseState::Idle,
-            Phase::Busy(_) => LeaseState::Busy,
+            LeasePhase::Idle(_) => LeaseState::Idle,
+            LeasePhase::Busy(_) => LeaseState::Busy,
         };
         self.record.view(state, now)
     }
@@ -57,22 +57,22 @@ impl<S, H> Lease<S, H> {
     /// When and why an idle lease's clock ran out; `None` for a busy one.
     pub(super) fn ran_out(&self, now: Instant) -> Option<(Instant, EndReason)> {
         match self.phase {
-            Phase::Idle(_) => self.record.idle_clock().filter(|(at, _)| *at <= now),
-            Phase::Busy(_) => None,
+            LeasePhase::Idle(_) => self.record.idle_clock().filter(|(at, _)| *at <= now),
+            LeasePhase::Busy(_) => None,
         }
     }
 
     /// When `due` must look at the lease.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Idle(_) => self.record.idle_clock().map(|(at, _)| at),
-            Phase::Busy(operation) if operation.overdue => None,
-            Phase::Busy(_) => self.record.lifetime_end(),
+            LeasePhase::Idle(_) => self.record.idle_clock().map(|(at, _)| at),
+            LeasePhase::Busy(operation) if operation.overdue => None,
+            LeasePhase::Busy(_) => self.record.lifetime_end(),
         }
     }
 }
 
-impl Record {
+impl LeaseRecord {
     /// Notes that an operation began or ended.
     pub(super) fn used(&mut self, now: Instant) {
         self.last_used_at = now;
@@ -112,13 +112,13 @@ impl Record {
             .min_by_key(|clock| clock.0)
     }
 
-    pub(super) fn view(&self, state: LeaseState, now: Instant) -> View {
+    pub(super) fn view(&self, state: LeaseState, now: Instant) -> LeaseView {
         let idle_for = match state {
             LeaseState::Idle => now.saturating_duration_since(self.ttl_from),
             LeaseState::Busy => Duration::ZERO,
         };
         let lasted = now.saturating_duration_since(self.granted_at);
-        View {
+        LeaseView {
             facts: self.facts.clone(),
             state,
             transaction: self.transaction,

@@ -1,8 +1,8 @@
 //! The reading calls of the table.
 
 use super::super::ids::{ConnectionId, TenantId};
-use super::entry::{Lease, Phase};
-use super::{Denied, LeaseTable, View};
+use super::entry::{Lease, LeasePhase};
+use super::{Denied, LeaseTable, LeaseView};
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
@@ -53,9 +53,9 @@ impl Summary {
     fn add<S, H>(mut self, lease: &Lease<S, H>) -> Summary {
         let record = &lease.record;
         match lease.phase {
-            Phase::Busy(_) => self.busy += 1,
-            Phase::Idle(_) if record.transaction.is_open() => self.in_transaction += 1,
-            Phase::Idle(_) => self.idle += 1,
+            LeasePhase::Busy(_) => self.busy += 1,
+            LeasePhase::Idle(_) if record.transaction.is_open() => self.in_transaction += 1,
+            LeasePhase::Idle(_) => self.idle += 1,
         }
         let earlier = |a: Option<Instant>, b: Option<Instant>| a.into_iter().chain(b).min();
         self.oldest = earlier(self.oldest, Some(record.granted_at));
@@ -68,7 +68,7 @@ impl Summary {
 /// a backend.
 impl<S, H: Clone> LeaseTable<S, H> {
     /// The present state of a lease, idle or busy.
-    pub fn view(&self, id: &ConnectionId, now: Instant) -> Result<View, Denied> {
+    pub fn view(&self, id: &ConnectionId, now: Instant) -> Result<LeaseView, Denied> {
         let Some(lease) = self.numbers.get(id).and_then(|number| self.leases.get(number)) else {
             return Err(self.tombstones.denied(id, now));
         };
@@ -83,8 +83,8 @@ impl<S, H: Clone> LeaseTable<S, H> {
     /// The handle that cancels the lease's operation; `None` if none runs.
     pub fn running(&self, id: &ConnectionId) -> Option<H> {
         match &self.leases.get(self.numbers.get(id)?)?.phase {
-            Phase::Busy(operation) => Some(operation.handle.clone()),
-            Phase::Idle(_) => None,
+            LeasePhase::Busy(operation) => Some(operation.handle.clone()),
+            LeasePhase::Idle(_) => None,
         }
     }
 
@@ -104,12 +104,12 @@ impl<S, H: Clone> LeaseTable<S, H> {
     }
 
     /// A tenant's leases in the order of the grants.
-    pub fn views_of(&self, tenant: &TenantId, now: Instant) -> Vec<View> {
+    pub fn views_of(&self, tenant: &TenantId, now: Instant) -> Vec<LeaseView> {
         self.of(tenant).map(|lease| lease.view(now)).collect()
     }
 
     /// The leases that have been held for longer than `limit`, in the order of the grants.
-    pub fn held_longer(&self, limit: Duration, now: Instant) -> Vec<View> {
+    pub fn held_longer(&self, limit: Duration, now: Instant) -> Vec<LeaseView> {
         let held = |lease: &Lease<S, H>| now.saturating_duration_since(lease.record.granted_at);
         // The table is in the order of the grants, so no lease after the first younger one is
         // older.
@@ -119,7 +119,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
 
     /// All leases in the order of the grants.
     #[cfg(test)]
-    pub fn views(&self, now: Instant) -> Vec<View> {
+    pub fn views(&self, now: Instant) -> Vec<LeaseView> {
         self.leases.values().map(|lease| lease.view(now)).collect()
     }
 

@@ -1,7 +1,7 @@
 //! The results of the table's calls.
 
 use super::super::ids::ConnectionId;
-use super::{EndReason, Tombstone, View};
+use super::{EndReason, LeaseView, Tombstone};
 
 /// Why a call cannot use a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,9 +9,9 @@ pub enum Denied {
     /// No lease has this id, and no remembered one had it.
     NotFound,
     /// An operation runs under the lease. Boxed because a view is large.
-    Busy(Box<View>),
+    Busy(Box<LeaseView>),
     /// The lease is used in another way than this one.
-    OtherWay(Box<View>),
+    OtherWay(Box<LeaseView>),
     /// The lease has ended.
     Ended(Tombstone),
 }
@@ -21,13 +21,13 @@ pub enum Denied {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ended<S> {
     /// The lease continues and has its session back.
-    Kept(View),
+    Kept(LeaseView),
     /// The lease ended with the operation, and the caller gets the session.
     Over {
         /// The session, to be reset or closed.
         session: S,
         /// The last state of the lease.
-        view: View,
+        view: LeaseView,
         /// Why it ended.
         reason: EndReason,
     },
@@ -45,14 +45,14 @@ pub enum Revoked<S, H> {
         /// The session, to be reset or closed.
         session: S,
         /// The last state of the lease.
-        view: View,
+        view: LeaseView,
     },
     /// The lease is busy and will end with its operation.
     Ending {
         /// The handle that cancels the operation.
         handle: H,
         /// The present state of the lease.
-        view: View,
+        view: LeaseView,
     },
 }
 
@@ -67,7 +67,7 @@ pub enum Due<S, H> {
         /// The session, to be reset or closed.
         session: S,
         /// The last state of the lease.
-        view: View,
+        view: LeaseView,
         /// Which clock ran out.
         reason: EndReason,
     },
@@ -78,10 +78,10 @@ pub enum Due<S, H> {
         /// The handle that cancels the operation.
         handle: H,
         /// The present state of the lease.
-        view: View,
+        view: LeaseView,
     },
 }
 
 /// The result of [`LeaseTable::end_all`](super::LeaseTable::end_all): the sessions of the leases
 /// that have ended, and the handles of those that will end with their operations.
-pub type AllEnded<S, H> = (Vec<(S, View)>, Vec<(H, View)>);
+pub type AllEnded<S, H> = (Vec<(S, LeaseView)>, Vec<(H, LeaseView)>);

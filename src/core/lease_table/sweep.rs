@@ -1,6 +1,6 @@
 //! The calls that visit many leases: those whose clocks have run out, or all.
 
-use super::entry::{Lease, Phase};
+use super::entry::{Lease, LeasePhase};
 use super::{AllEnded, Due, EndReason, LeaseState, LeaseTable};
 use std::mem;
 use std::time::Instant;
@@ -21,21 +21,22 @@ impl<S, H: Clone> LeaseTable<S, H> {
             let Lease { record, phase } = lease;
             let id = record.id.clone();
             match (phase, ran_out) {
-                (Phase::Idle(session), Some((ended_at, reason))) => {
+                (LeasePhase::Idle(session), Some((ended_at, reason))) => {
                     let view = record.view(LeaseState::Idle, now);
                     self.bury(record, reason, ended_at);
                     due.push(Due::Over { id, session, view, reason });
                 }
-                (Phase::Busy(mut operation), _) => {
+                (LeasePhase::Busy(mut operation), _) => {
                     operation.overdue = true;
                     operation.ending.get_or_insert(EndReason::MaxLifetime);
                     let handle = operation.handle.clone();
-                    let view = self.put_back(Lease { record, phase: Phase::Busy(operation) }, now);
+                    let view =
+                        self.put_back(Lease { record, phase: LeasePhase::Busy(operation) }, now);
                     due.push(Due::Overdue { id, handle, view });
                 }
                 // Not reached, because the deadline of an idle lease is that of its clock; if it
                 // were, the lease would merely be visited too early.
-                (phase @ Phase::Idle(_), None) => {
+                (phase @ LeasePhase::Idle(_), None) => {
                     self.put_back(Lease { record, phase }, now);
                 }
             }
@@ -61,14 +62,15 @@ impl<S, H: Clone> LeaseTable<S, H> {
             let (ended_at, reason) = lease.ran_out(now).unwrap_or((now, reason));
             let Lease { record, phase } = lease;
             match phase {
-                Phase::Idle(session) => {
+                LeasePhase::Idle(session) => {
                     idle.push((session, record.view(LeaseState::Idle, now)));
                     self.bury(record, reason, ended_at);
                 }
-                Phase::Busy(mut operation) => {
+                LeasePhase::Busy(mut operation) => {
                     operation.ending.get_or_insert(reason);
                     let handle = operation.handle.clone();
-                    let view = self.put_back(Lease { record, phase: Phase::Busy(operation) }, now);
+                    let view =
+                        self.put_back(Lease { record, phase: LeasePhase::Busy(operation) }, now);
                     busy.push((handle, view));
                 }
             }

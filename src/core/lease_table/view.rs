@@ -19,7 +19,7 @@ pub struct Terms {
 
 /// What is public about a lease. Nothing in here gives the right to use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct LeaseFacts {
     /// The public name of the lease.
     pub lease_name: String,
     /// The tenant that the backend belongs to.
@@ -96,9 +96,9 @@ pub enum LeaseState {
 
 /// The state of a lease at one moment; after its end, the last one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct View {
+pub struct LeaseView {
     /// What is public about it.
-    pub facts: Facts,
+    pub facts: LeaseFacts,
     /// Whether an operation runs.
     pub state: LeaseState,
     /// The transaction state the last operation left behind.

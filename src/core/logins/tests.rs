@@ -1,7 +1,7 @@
 use super::*;
 use crate::core::testing::{ms, start, Xorshift};
 
-type Logins = super::Logins<String>;
+type Logins = super::LoginHistory<String>;
 
 fn account(user: &str) -> String {
     user.to_owned()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use super::{OwnerId, SeatId, SeatState, Servers};
+use super::{OwnerId, SeatId, SeatState, ServerTable};
 use crate::core::backoff;
 
 /// Pauses between attempts at a full server: for each one PostgreSQL starts a process, only to
@@ -14,20 +14,20 @@ const TRY_MAX: Duration = Duration::from_millis(250);
 
 /// A place in line: first come, first served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket {
+pub struct LineTicket {
     arrived: Instant,
     number: u64,
 }
 
-impl Ticket {
-    pub(super) fn new(arrived: Instant, number: u64) -> Ticket {
-        Ticket { arrived, number }
+impl LineTicket {
+    pub(super) fn new(arrived: Instant, number: u64) -> LineTicket {
+        LineTicket { arrived, number }
     }
 }
 
 /// The state of a caller in line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum LineStep {
     /// Exits: `Called`, or `Trying` if it asks in time of its own accord.
     Waiting,
     /// It was called to ask again. Exits: `Trying`, or `Waiting` if another was quicker.
@@ -40,12 +40,12 @@ pub(super) enum Step {
 pub(super) struct Wait {
     pub(super) owner: OwnerId,
     pub(super) since: Instant,
-    step: Step,
+    step: LineStep,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Line {
-    waits: BTreeMap<Ticket, Wait>,
+pub(super) struct CallerLine {
+    waits: BTreeMap<LineTicket, Wait>,
     /// Refusals in a row, and when to try again.
     tries: u32,
     next_try: Option<Instant>,
@@ -57,34 +57,34 @@ pub(super) struct Line {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Todo {
     /// Callers that may ask again.
-    pub call: Vec<(OwnerId, Ticket)>,
+    pub call: Vec<(OwnerId, LineTicket)>,
     /// Connections to close.
     pub give_way: Vec<(OwnerId, SeatId)>,
     /// When to call again, unless an earlier call has returned it.
     pub due: Option<Instant>,
 }
 
-impl Line {
+impl CallerLine {
     pub(super) fn is_empty(&self) -> bool {
         self.waits.is_empty()
     }
 
     /// The callers without a seat, the first in line first.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (&Ticket, &Wait)> {
-        self.waits.iter().filter(|(_, wait)| wait.step != Step::Trying)
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&LineTicket, &Wait)> {
+        self.waits.iter().filter(|(_, wait)| wait.step != LineStep::Trying)
     }
 
     /// How many callers are ahead of this ticket, or of a new caller.
-    pub(super) fn ahead_of(&self, ticket: Option<Ticket>) -> usize {
+    pub(super) fn ahead_of(&self, ticket: Option<LineTicket>) -> usize {
         self.waiting().take_while(|(other, _)| ticket.is_none_or(|own| **other < own)).count()
     }
 
-    pub(super) fn stand(&mut self, ticket: Ticket, owner: OwnerId, now: Instant) {
-        let wait = Wait { owner, since: now, step: Step::Waiting };
-        self.waits.entry(ticket).or_insert(wait).step = Step::Waiting;
+    pub(super) fn stand(&mut self, ticket: LineTicket, owner: OwnerId, now: Instant) {
+        let wait = Wait { owner, since: now, step: LineStep::Waiting };
+        self.waits.entry(ticket).or_insert(wait).step = LineStep::Waiting;
     }
 
-    pub(super) fn set(&mut self, ticket: Ticket, step: Step) {
+    pub(super) fn set(&mut self, ticket: LineTicket, step: LineStep) {
         if let Some(wait) = self.waits.get_mut(&ticket) {
             wait.step = step;
         }
@@ -123,9 +123,9 @@ impl Line {
     }
 }
 
-impl<A: Copy + Eq + Hash> Servers<A> {
+impl<A: Copy + Eq + Hash> ServerTable<A> {
     /// Removes a caller from the line, served or not. Returns the servers at which it waited.
-    pub fn leave(&mut self, ticket: Ticket) -> Vec<A> {
+    pub fn leave(&mut self, ticket: LineTicket) -> Vec<A> {
         let places = self.tickets.remove(&ticket).unwrap_or_default();
         for at in &places {
             if let Some(server) = self.servers.get_mut(at) {
@@ -137,10 +137,10 @@ impl<A: Copy + Eq + Hash> Servers<A> {
     }
 
     /// True if it may ask again.
-    pub fn is_called(&self, ticket: Ticket) -> bool {
+    pub fn is_called(&self, ticket: LineTicket) -> bool {
         let called = |at: &A| {
             let wait = self.servers.get(at).and_then(|server| server.line.waits.get(&ticket));
-            wait.is_some_and(|wait| wait.step == Step::Called)
+            wait.is_some_and(|wait| wait.step == LineStep::Called)
         };
         self.tickets.get(&ticket).is_some_and(|places| places.iter().any(called))
     }
@@ -179,13 +179,13 @@ impl<A: Copy + Eq + Hash> Servers<A> {
     }
 }
 
-impl Line {
-    fn call(&mut self, count: usize) -> Vec<(OwnerId, Ticket)> {
-        let waiting = self.waits.iter_mut().filter(|(_, wait)| wait.step != Step::Trying);
+impl CallerLine {
+    fn call(&mut self, count: usize) -> Vec<(OwnerId, LineTicket)> {
+        let waiting = self.waits.iter_mut().filter(|(_, wait)| wait.step != LineStep::Trying);
         let mut called = Vec::new();
         for (ticket, wait) in waiting.take(count) {
-            if wait.step == Step::Waiting {
-                wait.step = Step::Called;
+            if wait.step == LineStep::Waiting {
+                wait.step = LineStep::Called;
                 called.push((wait.owner, *ticket));
             }
         }

@@ -8,7 +8,7 @@
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use super::{OwnerId, SeatId, Servers};
+use super::{OwnerId, SeatId, ServerTable};
 
 /// How often a server is checked. Half of a client's default wait would be 15 s.
 pub const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -57,7 +57,7 @@ impl Looks {
     }
 }
 
-impl<A: Copy + Eq + Hash> Servers<A> {
+impl<A: Copy + Eq + Hash> ServerTable<A> {
     /// The servers to check now, each with the tenants that have idle connections there, those with
     /// the most first; and when to call again.
     pub fn look(&mut self, now: Instant) -> (Vec<(A, Vec<OwnerId>)>, Option<Instant>) {

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hash;
 use std::time::Instant;
 
-use super::line::Line;
+use super::line::CallerLine;
 use super::looks::Looks;
-use super::{OwnerId, SeatId, SeatState, Servers, BELIEVED, CLOSING};
+use super::{OwnerId, SeatId, SeatState, ServerTable, BELIEVED, CLOSING};
 
 /// One server.
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ pub(super) struct Server {
     pub(super) open: usize,
     pub(super) resting: BTreeMap<OwnerId, BTreeSet<(Instant, SeatId)>>,
     pub(super) leaving: usize,
-    pub(super) line: Line,
+    pub(super) line: CallerLine,
     /// How many seats the server has for us, and until when that holds.
     pub(super) learned: Option<(usize, Instant)>,
     /// When the connections were closed that the server may still count.
@@ -140,7 +140,7 @@ impl Server {
 
 /// Figures of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Figures<A> {
+pub struct ServerFigures<A> {
     /// The server.
     pub at: A,
     /// Connections that are open, being opened or being closed.
@@ -155,11 +155,11 @@ pub struct Figures<A> {
     pub limit: Option<usize>,
 }
 
-impl<A: Copy + Eq + Hash> Servers<A> {
+impl<A: Copy + Eq + Hash> ServerTable<A> {
     /// Figures of a server; `None` if it has neither seats nor waiting callers.
-    pub fn figures_of(&self, at: A, now: Instant) -> Option<Figures<A>> {
+    pub fn figures_of(&self, at: A, now: Instant) -> Option<ServerFigures<A>> {
         let server = self.servers.get(&at)?;
-        Some(Figures {
+        Some(ServerFigures {
             at,
             seats: server.seats,
             open: server.open,
@@ -176,7 +176,7 @@ impl<A: Copy + Eq + Hash> Servers<A> {
     }
 
     /// Figures of every server.
-    pub fn figures(&self, now: Instant) -> Vec<Figures<A>> {
+    pub fn figures(&self, now: Instant) -> Vec<ServerFigures<A>> {
         self.servers.keys().filter_map(|at| self.figures_of(*at, now)).collect()
     }
 }

@@ -10,19 +10,19 @@ fn server(n: u8) -> u8 {
     n
 }
 
-fn caller(arrived: Instant) -> Asks {
-    Asks::Caller { arrived, ticket: None }
+fn caller(arrived: Instant) -> SeatUse {
+    SeatUse::Caller { arrived, ticket: None }
 }
 
 /// Servers at which everything happens at one time, which a test moves on.
 struct At {
-    servers: Servers<u8>,
+    servers: ServerTable<u8>,
     now: Instant,
 }
 
 impl At {
     fn new(limit: Option<usize>) -> At {
-        At { servers: Servers::new(limit), now: start() }
+        At { servers: ServerTable::new(limit), now: start() }
     }
 
     /// A caller of this tenant comes.
@@ -38,13 +38,13 @@ impl At {
         seat
     }
 
-    fn waits(&mut self, owner: u64) -> Ticket {
+    fn waits(&mut self, owner: u64) -> LineTicket {
         let Entered::Waits(ticket) = self.comes(owner) else { panic!("a seat") };
         ticket
     }
 
-    fn again(&mut self, owner: u64, ticket: Ticket) -> Entered {
-        let asks = Asks::Caller { arrived: self.now, ticket: Some(ticket) };
+    fn again(&mut self, owner: u64, ticket: LineTicket) -> Entered {
+        let asks = SeatUse::Caller { arrived: self.now, ticket: Some(ticket) };
         self.servers.enter(server(1), OwnerId(owner), asks, self.now)
     }
 
@@ -54,7 +54,7 @@ impl At {
     }
 
     /// A login at a server that is full.
-    fn is_refused(&mut self, owner: u64, asks: Asks) -> Entered {
+    fn is_refused(&mut self, owner: u64, asks: SeatUse) -> Entered {
         match self.servers.enter(server(1), OwnerId(owner), asks, self.now) {
             Entered::Seat(seat) => self.servers.refused(seat, self.now).0,
             other => panic!("not tried: {other:?}"),
@@ -69,7 +69,7 @@ impl At {
         self.settle().give_way.into_iter().map(|(_, seat)| seat).collect()
     }
 
-    fn called(&mut self) -> Vec<Ticket> {
+    fn called(&mut self) -> Vec<LineTicket> {
         self.settle().call.into_iter().map(|(_, ticket)| ticket).collect()
     }
 
@@ -132,7 +132,7 @@ fn a_refusal_is_believed_for_a_minute_by_all_but_whoever_stands_in_front() {
     assert_eq!(at.settle(), Todo { due: Some(at.now + ms(19)), ..Todo::default() });
     at.now += ms(20);
     assert_eq!(at.called(), [ticket]);
-    let asks = Asks::Caller { arrived: at.now, ticket: Some(ticket) };
+    let asks = SeatUse::Caller { arrived: at.now, ticket: Some(ticket) };
     assert_eq!(at.is_refused(2, asks), Entered::Waits(ticket));
     assert!(matches!(at.again(3, later), Entered::Waits(_)));
     at.now += ms(40);
@@ -143,10 +143,10 @@ fn a_refusal_is_believed_for_a_minute_by_all_but_whoever_stands_in_front() {
     assert_eq!(at.limit(), Some(3));
     assert_eq!(at.called(), [later], "there may be more");
     at.servers.leave(later);
-    assert_eq!(at.servers.enter(server(1), OwnerId(1), Asks::Spare, at.now), Entered::No);
+    assert_eq!(at.servers.enter(server(1), OwnerId(1), SeatUse::Spare, at.now), Entered::No);
     at.now += BELIEVED;
     assert_eq!(at.limit(), None);
-    let spare = at.servers.enter(server(1), OwnerId(1), Asks::Spare, at.now);
+    let spare = at.servers.enter(server(1), OwnerId(1), SeatUse::Spare, at.now);
     assert!(matches!(spare, Entered::Seat(_)));
     assert_eq!(seats.map(|seat| at.servers.free(seat, at.now)), [None, None]);
 }
@@ -161,11 +161,11 @@ fn a_server_that_has_yet_to_see_what_was_closed_costs_nobody_else_his_connection
     assert_eq!(at.called(), [], "it is refused at this moment");
     at.servers.free(seats[0], at.now);
     assert_eq!(at.called(), [ticket]);
-    let asks = Asks::Caller { arrived: at.now, ticket: Some(ticket) };
+    let asks = SeatUse::Caller { arrived: at.now, ticket: Some(ticket) };
     assert_eq!(at.is_refused(2, asks), Entered::Waits(ticket));
     assert_eq!(at.goes(), []);
     at.now += CLOSING;
-    let asks = Asks::Caller { arrived: at.now, ticket: Some(ticket) };
+    let asks = SeatUse::Caller { arrived: at.now, ticket: Some(ticket) };
     assert_eq!(at.is_refused(2, asks), Entered::Waits(ticket));
     assert_eq!(at.goes(), [seats[1]], "somebody else has it");
 }
@@ -217,7 +217,7 @@ fn who_has_connections_at_rest_at_a_full_server_gives_up_more_and_more_until_the
     for _ in 0..3 {
         let (due, next) = at.servers.look(at.now);
         assert_eq!((due.len(), next.is_some()), (1, true));
-        assert_eq!(at.is_refused(0, Asks::Look), Entered::No);
+        assert_eq!(at.is_refused(0, SeatUse::Look), Entered::No);
         let going = at.goes();
         gone.push(going.len());
         for seat in going {
@@ -225,11 +225,11 @@ fn who_has_connections_at_rest_at_a_full_server_gives_up_more_and_more_until_the
         }
         assert_eq!(at.servers.look(at.now).0, [], "not yet");
         // They are not for us.
-        assert_eq!(at.servers.enter(server(1), OwnerId(9), Asks::Spare, at.now), Entered::No);
+        assert_eq!(at.servers.enter(server(1), OwnerId(9), SeatUse::Spare, at.now), Entered::No);
         at.now += super::looks::LOOK_AGAIN;
     }
     assert_eq!((gone, at.limit()), (vec![1, 2, 4], Some(13)));
-    let Entered::Seat(seat) = at.servers.enter(server(1), OwnerId(0), Asks::Look, at.now) else {
+    let Entered::Seat(seat) = at.servers.enter(server(1), OwnerId(0), SeatUse::Look, at.now) else {
         panic!("a look is made all the same")
     };
     at.servers.opened(seat, at.now);
@@ -238,7 +238,7 @@ fn who_has_connections_at_rest_at_a_full_server_gives_up_more_and_more_until_the
     at.now += super::looks::LOOK_OFTEN;
     assert_eq!(at.servers.look(at.now).0.len(), 1, "as long as it may be full");
     // It may have been let in while somebody else changed places.
-    assert_eq!(at.is_refused(0, Asks::Look), Entered::No);
+    assert_eq!(at.is_refused(0, SeatUse::Look), Entered::No);
     assert_eq!(at.goes().len(), 4);
 }
 
@@ -247,11 +247,11 @@ fn nothing_is_left_of_a_server_that_nobody_has_to_do_with() {
     let mut at = At::new(None);
     let seat = at.gets(1);
     let Entered::Waits(ticket) = at.is_refused(2, caller(at.now)) else { panic!("no ticket") };
-    let other = at.servers.enter(server(2), OwnerId(2), Asks::Spare, at.now);
+    let other = at.servers.enter(server(2), OwnerId(2), SeatUse::Spare, at.now);
     let Entered::Seat(other) = other else { panic!("no seat") };
     at.servers.free(other, at.now);
     at.servers.free(seat, at.now);
     at.servers.leave(ticket);
-    let Servers { servers, seats, tickets, .. } = &at.servers;
+    let ServerTable { servers, seats, tickets, .. } = &at.servers;
     assert_eq!((servers.len(), seats.len(), tickets.len()), (0, 0, 0));
 }

@@ -1,6 +1,6 @@
 //! The gate as these tests see it: the only file of theirs that names its calls.
 
-use crate::core::gate::{Asks, Entry, Gate, GateState, Refusal};
+use crate::core::gate::{Asks, Gate, GateEntry, GateRefusal, GateState};
 use crate::core::wait_queue::{Handed, WaiterId};
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ pub(super) struct Permit(());
 pub(super) enum Entered {
     Granted(Job, Permit),
     Queued { id: WaiterId, position: usize },
-    Refused(Job, Refusal),
+    Refused(Job, GateRefusal),
 }
 
 /// Who comes out when permits are handed out, in the order in which they did.
@@ -34,9 +34,9 @@ impl Door {
 
     pub(super) fn admit(&mut self, job: Job, deadline: Instant, now: Instant) -> Entered {
         match self.0.admit(job, Asks::PATIENT, deadline, now) {
-            Entry::Granted(job) => Entered::Granted(job, Permit(())),
-            Entry::Queued { id, position } => Entered::Queued { id, position },
-            Entry::Refused(job, refusal) => Entered::Refused(job, refusal),
+            GateEntry::Granted(job) => Entered::Granted(job, Permit(())),
+            GateEntry::Queued { id, position } => Entered::Queued { id, position },
+            GateEntry::Refused(job, refusal) => Entered::Refused(job, refusal),
         }
     }
 

@@ -3,7 +3,7 @@
 //! A session is leased once at most, so session `n` and lease `n` have one number.
 
 use super::door::Permit;
-use crate::core::lease_table::{Denied, EndReason, LeaseState, View};
+use crate::core::lease_table::{Denied, EndReason, LeaseState, LeaseView};
 use crate::core::testing::id;
 use std::time::Instant;
 
@@ -197,8 +197,8 @@ impl Sessions {
     }
 
     /// The table has the sessions it should have, and knows of the operations that run.
-    pub(super) fn compare(&self, views: &[View], running: &[Session], resetting: &[Session]) {
-        let shown = |view: &View| (view.facts.fencing_token as u32, view.state);
+    pub(super) fn compare(&self, views: &[LeaseView], running: &[Session], resetting: &[Session]) {
+        let shown = |view: &LeaseView| (view.facts.fencing_token as u32, view.state);
         let shown: Vec<(u32, LeaseState)> = views.iter().map(shown).collect();
         let state = |n: u32| match self.known[n as usize].place {
             Place::Idle => (n, LeaseState::Idle),

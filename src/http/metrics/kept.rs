@@ -4,7 +4,7 @@ use prometheus::{IntCounterVec, Opts};
 
 use crate::logging;
 use crate::logging::grpc_core::{self, HandshakeFailure};
-use crate::pool::memory::{Level, Use};
+use crate::pool::memory::{LimitLevel, Use};
 use crate::pool::service::Service;
 
 /// All of them, with their present values.
@@ -22,7 +22,7 @@ fn refusals(service: &Service) -> Option<IntCounterVec> {
     let help = "Requests for memory that were refused, by the limit that was reached and by use.";
     let refusals = counter("connpool_memory_refusals_total", help, &["level", "use"])?;
     let memory = &service.context().memory;
-    for (one, level) in Use::ALL.iter().flat_map(|one| Level::ALL.map(|level| (*one, level))) {
+    for (one, level) in Use::ALL.iter().flat_map(|one| LimitLevel::ALL.map(|level| (*one, level))) {
         let count = refusals.with_label_values(&[level.as_str(), one.as_str()]);
         count.inc_by(memory.refused(one, level));
     }

@@ -10,7 +10,7 @@ const FRUITLESS: u32 = 3;
 
 /// What became of a tenant's last logins.
 #[derive(Default)]
-pub(in crate::pool) struct Logins {
+pub(in crate::pool) struct RecentLogins {
     /// The last to be answered was refused for what it is: another would be, too.
     refused: bool,
     /// One was, since the last round.
@@ -21,7 +21,7 @@ pub(in crate::pool) struct Logins {
     lacked_room: bool,
 }
 
-impl Logins {
+impl RecentLogins {
     /// One has failed.
     pub(super) fn failed(&mut self, cause: &ConnectError) {
         if !cause.is_retryable() {
@@ -33,7 +33,7 @@ impl Logins {
 impl Backends {
     /// A login has succeeded.
     pub(in crate::pool) fn is_let_in(&self) {
-        self.record.lock().logins = Logins::default();
+        self.record.lock().logins = RecentLogins::default();
         self.context().servers.fed(self.id());
     }
 

@@ -21,7 +21,7 @@ use crate::pool::memory::Use;
 use crate::pool::open_backends::OpenCount;
 use crate::pool::opener::{Attempt, Turned};
 use crate::pool::servers::{Visit, Wants};
-use crate::pool::store::{Share, Taken};
+use crate::pool::store::{ForPermit, Taken};
 use crate::random;
 
 /// What is there for a permit.
@@ -45,11 +45,11 @@ impl Backends {
     /// answered in time, and a second that does not would cost as much time again.
     pub(in crate::pool) fn take(&self, left: Duration, mute: &mut bool) -> Taking {
         let mut taken = match self.store.take_or_reserve() {
-            Share::Idle(taken) => taken,
+            ForPermit::Idle(taken) => taken,
             // What has just been taken to be closed is still open.
-            Share::Open(_) | Share::Full if self.is_retired() => return Taking::Retired,
-            Share::Open(count) => return Taking::Open(count),
-            Share::Full => return Taking::Full,
+            ForPermit::Open(_) | ForPermit::Full if self.is_retired() => return Taking::Retired,
+            ForPermit::Open(count) => return Taking::Open(count),
+            ForPermit::Full => return Taking::Full,
         };
         // Costs no round trip, and shows what PostgreSQL has closed by itself.
         let quiet = taken.backend.is_quiet();

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::logins::Logins;
+use super::logins::RecentLogins;
 use super::Backends;
 use crate::clock;
-use crate::core::breaker::Phase;
+use crate::core::breaker::BreakerPhase;
 use crate::core::health::{Health, Level};
 use crate::core::quoted::Quoted;
 use crate::error::ConnectError;
@@ -37,7 +37,7 @@ pub(in crate::pool) struct Record {
     pub(in crate::pool) failures: u64,
     /// Attempts to open a backend that failed.
     pub(in crate::pool) open_failures: u64,
-    pub(in crate::pool) logins: Logins,
+    pub(in crate::pool) logins: RecentLogins,
 }
 
 impl Record {
@@ -54,7 +54,7 @@ impl Record {
             last_error: None,
             failures: 0,
             open_failures: 0,
-            logins: Logins::default(),
+            logins: RecentLogins::default(),
         }
     }
 }
@@ -168,8 +168,8 @@ impl Backends {
     /// How well it is.
     pub fn level(&self) -> Level {
         match self.breaker() {
-            Phase::Closed => self.record.lock().health.level(),
-            Phase::Open | Phase::HalfOpen => Level::Unhealthy,
+            BreakerPhase::Closed => self.record.lock().health.level(),
+            BreakerPhase::Open | BreakerPhase::HalfOpen => Level::Unhealthy,
         }
     }
 }

@@ -15,7 +15,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use super::known::{fingerprint_of, Claim};
+use super::known::{fingerprint_of, NameClaim};
 use super::{room, Registry};
 use crate::config::dsn::Dsn;
 use crate::core::callers::CallerId;
@@ -74,7 +74,7 @@ impl Registry {
     /// there is no room for its connections.
     pub(super) fn has_opened(&self, tenant: &Arc<Tenant>) -> bool {
         let claim = self.settle(tenant);
-        if let Claim::Full { used, limit } = claim {
+        if let NameClaim::Full { used, limit } = claim {
             self.give_up(tenant, room::no_room(used, limit));
             return false;
         }
@@ -84,7 +84,7 @@ impl Registry {
             self.away.lock().remove(&opened);
         }
         match claim {
-            Claim::Good(before) => {
+            NameClaim::Good(before) => {
                 self.tell_change(&before, tenant);
                 if before.stop_opening() {
                     self.opening.fetch_sub(1, Ordering::AcqRel);
@@ -92,12 +92,12 @@ impl Registry {
                 before.end(mismatch(&before, &tenant.backends().origin.dsn));
                 true
             }
-            Claim::Bad => {
+            NameClaim::Bad => {
                 let named = self.find(tenant.id()).unwrap_or_else(|| Arc::clone(tenant));
                 tenant.end(mismatch(tenant, &named.backends().origin.dsn));
                 false
             }
-            Claim::None | Claim::Full { .. } => true,
+            NameClaim::None | NameClaim::Full { .. } => true,
         }
     }
 

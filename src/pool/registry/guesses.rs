@@ -12,7 +12,7 @@ use crate::clock;
 use crate::config::dsn::Dsn;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
-use crate::core::logins::Logins;
+use crate::core::logins::LoginHistory;
 use crate::error::{ConnectError, Error};
 use crate::lock::Leaf;
 use crate::pool::tenant::Tenant;
@@ -23,11 +23,11 @@ type GuessKey = (TenantId, Box<str>);
 /// Places with guesses of late, of some 300 bytes each.
 const PLACES_MAX: usize = 4096;
 /// The guesses at the passwords of all tenants.
-pub(super) struct Guesses(Leaf<Logins<GuessKey>>);
+pub(super) struct Guesses(Leaf<LoginHistory<GuessKey>>);
 
 impl Default for Guesses {
     fn default() -> Guesses {
-        Guesses(Leaf::new(Logins::new(PLACES_MAX)))
+        Guesses(Leaf::new(LoginHistory::new(PLACES_MAX)))
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Known {
 }
 
 /// What becomes of a claim.
-pub(super) enum Claim {
+pub(super) enum NameClaim {
     /// There is none, or nobody has the name.
     None,
     /// The name is had from this one.
@@ -110,18 +110,18 @@ impl Known {
     /// PostgreSQL has let a tenant in, and its backends are reserved. If it claims its
     /// name, it gets it from one whose DSN is another in its password only, provided that
     /// PostgreSQL has asked for that; or in its servers only, provided that it stands down.
-    pub(super) fn settle(&mut self, tenant: &Arc<Tenant>, limit: usize) -> Claim {
+    pub(super) fn settle(&mut self, tenant: &Arc<Tenant>, limit: usize) -> NameClaim {
         let named = self.named.get(tenant.id()).cloned();
         if !self.is_claimant(tenant) {
             return match named {
                 Some(named) if is(&named, tenant) => self.reserve(tenant, limit),
                 // It was taken out meanwhile.
-                _ => Claim::None,
+                _ => NameClaim::None,
             };
         }
         let Some(before) = named else {
             let claim = self.reserve(tenant, limit);
-            if matches!(claim, Claim::None) {
+            if matches!(claim, NameClaim::None) {
                 self.remove_claim(tenant);
                 self.name(tenant);
             }
@@ -135,10 +135,10 @@ impl Known {
         };
         if !good {
             self.remove_claim(tenant);
-            return Claim::Bad;
+            return NameClaim::Bad;
         }
         let claim = self.reserve(tenant, limit);
-        if !matches!(claim, Claim::None) {
+        if !matches!(claim, NameClaim::None) {
             return claim;
         }
         self.remove_claim(tenant);
@@ -146,17 +146,17 @@ impl Known {
         former.retain(|former| former.now() > 0);
         former.push(before.account.open.clone());
         self.name(tenant);
-        Claim::Good(before)
+        NameClaim::Good(before)
     }
 
     /// Reserves its backends, in place of those of whoever has its name.
-    fn reserve(&mut self, tenant: &Tenant, limit: usize) -> Claim {
+    fn reserve(&mut self, tenant: &Tenant, limit: usize) -> NameClaim {
         let max = tenant.most_backends();
         match self.find_room(tenant, max, limit) {
-            Some((used, limit)) => Claim::Full { used, limit },
+            Some((used, limit)) => NameClaim::Full { used, limit },
             None => {
                 self.reserved.insert(tenant.id().clone(), max);
-                Claim::None
+                NameClaim::None
             }
         }
     }

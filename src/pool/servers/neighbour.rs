@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Servers;
 use crate::core::ids::TenantId;
-use crate::core::servers::{SeatId, Ticket};
+use crate::core::servers::{LineTicket, SeatId};
 
 /// A tenant as the others of its server know it.
 pub trait Neighbour: Send + Sync {
@@ -12,7 +12,7 @@ pub trait Neighbour: Send + Sync {
     fn id(&self) -> &TenantId;
 
     /// There may be room for its request with this place in line.
-    fn call(&self, ticket: Ticket);
+    fn call(&self, ticket: LineTicket);
 
     /// Closes the backend of this seat, if it still rests. Does not block.
     fn give_way(self: Arc<Self>, seat: SeatId);

@@ -4,16 +4,16 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{Owner, Place, Seat, Servers};
+use super::{LinePlace, Owner, Seat, Servers};
 use crate::backend::door::Door;
 use crate::clock;
-use crate::core::servers::{Asks, Entered};
+use crate::core::servers::{Entered, SeatUse};
 use crate::error::ConnectError;
 
 /// For whom a backend is opened.
 pub(in crate::pool) struct Wants {
     purpose: Purpose,
-    place: Option<Place>,
+    place: Option<LinePlace>,
     /// It found no room where more rests than is waited for.
     may_wait: bool,
 }
@@ -27,7 +27,7 @@ enum Purpose {
 
 impl Wants {
     /// For a request that came then, which may have a place in line.
-    pub(in crate::pool) fn caller(arrived: Instant, place: Option<Place>) -> Wants {
+    pub(in crate::pool) fn caller(arrived: Instant, place: Option<LinePlace>) -> Wants {
         Wants { purpose: Purpose::Caller(arrived), place, may_wait: false }
     }
 
@@ -52,7 +52,7 @@ impl Wants {
     }
 
     /// The place in line, if it has one by now.
-    pub(in crate::pool) fn place(self) -> Option<Place> {
+    pub(in crate::pool) fn place(self) -> Option<LinePlace> {
         self.place
     }
 }
@@ -84,14 +84,14 @@ impl<'a> Visit<'a> {
 }
 
 impl Wants {
-    fn asks(&self) -> Asks {
+    fn asks(&self) -> SeatUse {
         match self.purpose {
             Purpose::Caller(arrived) => {
-                Asks::Caller { arrived, ticket: self.place.as_ref().map(Place::ticket) }
+                SeatUse::Caller { arrived, ticket: self.place.as_ref().map(LinePlace::ticket) }
             }
-            Purpose::Spare => Asks::Spare,
-            Purpose::Check => Asks::Check,
-            Purpose::Look => Asks::Look,
+            Purpose::Spare => SeatUse::Spare,
+            Purpose::Check => SeatUse::Check,
+            Purpose::Look => SeatUse::Look,
         }
     }
 
@@ -99,7 +99,7 @@ impl Wants {
         let figures = servers.book().figures_of(at, clock::now());
         self.may_wait |= figures.is_some_and(|one| one.resting > one.waiting);
         if let Entered::Waits(ticket) = entered {
-            self.place.get_or_insert_with(|| Place { ticket, servers: servers.clone() });
+            self.place.get_or_insert_with(|| LinePlace { ticket, servers: servers.clone() });
         }
     }
 }

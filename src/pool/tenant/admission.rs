@@ -8,7 +8,7 @@ use super::{Tenant, POOL_CLOSED};
 use crate::clock;
 use crate::core::budget::Held;
 use crate::core::callers::CallerId;
-use crate::core::gate::{Asks, Entry, Refusal};
+use crate::core::gate::{Asks, GateEntry, GateRefusal};
 use crate::core::wait_queue::{Handed, WaiterId};
 use crate::error::{Error, QueuePosition};
 use crate::pool::job::Job;
@@ -64,20 +64,20 @@ impl Tenant {
         let asks = Asks { caller: job.counted_for(), may_wait: full.is_none() };
         let entry = self.gate().admit(job, asks, deadline, clock::now());
         match entry {
-            Entry::Granted(job) => self.start(job),
-            Entry::Queued { id, .. } => {
+            GateEntry::Granted(job) => self.start(job),
+            GateEntry::Queued { id, .. } => {
                 self.note_deadline(deadline);
                 caller.queued(Arc::new(QueuePlace { tenant: Arc::downgrade(self), id }));
             }
-            Entry::Refused(job, Refusal::Closed) => return Err(job),
-            Entry::Refused(job, Refusal::MayNotWait) => {
+            GateEntry::Refused(job, GateRefusal::Closed) => return Err(job),
+            GateEntry::Refused(job, GateRefusal::MayNotWait) => {
                 let error = match full {
                     Some(full) => full.error(self.id()),
                     None => Error::Internal("a request was refused for no reason"),
                 };
                 job.fail(&self.account, error);
             }
-            Entry::Refused(job, refusal) => {
+            GateEntry::Refused(job, refusal) => {
                 job.fail(&self.account, Error::refused(self.id(), refusal))
             }
         }
@@ -165,7 +165,7 @@ impl Tenant {
             let held = |caller| self.gate().held_by(&caller);
             let used = job.counted_for().map_or(0, held);
             let limit = self.context().config.limits.leases_per_caller;
-            let refusal = Refusal::CallerLimit { used, limit };
+            let refusal = GateRefusal::CallerLimit { used, limit };
             job.fail(&self.account, Error::refused(self.id(), refusal));
         }
     }

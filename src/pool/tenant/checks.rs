@@ -8,7 +8,7 @@ use crossbeam_channel::{unbounded, Sender};
 use super::upkeep::Upkeep;
 use super::Tenant;
 use crate::clock;
-use crate::core::breaker::Phase;
+use crate::core::breaker::BreakerPhase;
 use crate::core::health::{Level, Round};
 use crate::pool::backends::{Backends, SOON};
 use crate::pool::manager::Slot;
@@ -49,7 +49,7 @@ impl Upkeep {
         let backends = &self.backends;
         let interval = backends.settings.health_interval;
         // While the breaker is open the probes are the checks.
-        if interval.is_zero() || backends.breaker() != Phase::Closed {
+        if interval.is_zero() || backends.breaker() != BreakerPhase::Closed {
             return None;
         }
         let mut record = backends.record.lock();

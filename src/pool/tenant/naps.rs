@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::turn::Turn;
 use super::Tenant;
 use crate::clock;
-use crate::core::breaker::Phase;
+use crate::core::breaker::BreakerPhase;
 use crate::pool::account::Account;
 use crate::pool::line::{Nap, Sleeper};
 
@@ -83,7 +83,7 @@ impl Tenant {
         // One may have come to rest, the breaker opened, or room been found, just before.
         let called = ticket.is_some_and(|ticket| self.context().servers.is_called(ticket));
         let backends = self.backends();
-        if called || backends.store.idle() > 0 || backends.breaker() != Phase::Closed {
+        if called || backends.store.idle() > 0 || backends.breaker() != BreakerPhase::Closed {
             self.wake(|nap| nap.id == id);
         }
     }

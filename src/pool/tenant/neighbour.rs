@@ -6,7 +6,7 @@ use super::Tenant;
 use crate::clock;
 use crate::core::gate::GateState;
 use crate::core::ids::TenantId;
-use crate::core::servers::{SeatId, Ticket, LOOK_AGAIN};
+use crate::core::servers::{LineTicket, SeatId, LOOK_AGAIN};
 use crate::pool::servers::{Neighbour, Wants, GAVE_WAY};
 
 impl Neighbour for Tenant {
@@ -14,7 +14,7 @@ impl Neighbour for Tenant {
         self.account.id()
     }
 
-    fn call(&self, ticket: Ticket) {
+    fn call(&self, ticket: LineTicket) {
         self.wake(|nap| nap.ticket == Some(ticket));
     }
 

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use super::{Tenant, POOL_CLOSED};
 use crate::clock;
 use crate::core::backoff;
-use crate::core::breaker::Phase;
+use crate::core::breaker::BreakerPhase;
 use crate::core::gate::GateState;
-use crate::core::servers::Ticket;
+use crate::core::servers::LineTicket;
 use crate::error::{ConnectError, Error};
 use crate::pool::backends::Backends;
 use crate::pool::job::{Job, LEAST_PATIENCE};
 use crate::pool::line::Standing;
 use crate::pool::requests::permit::Permit;
-use crate::pool::servers::{Place, Wants};
+use crate::pool::servers::{LinePlace, Wants};
 use crate::pool::session::Session;
 use crate::pool::waiting_room::Full;
 use crate::random;
@@ -33,7 +33,7 @@ pub(super) struct Turn {
     own: u64,
     tries: u32,
     /// In the line before a server that is full.
-    place: Option<Place>,
+    place: Option<LinePlace>,
     taken: bool,
     /// Taken instead of a job, and given back at the end.
     spare: Option<Permit>,
@@ -71,8 +71,8 @@ impl Turn {
     }
 
     /// Its place in line, if it has one.
-    pub(super) fn ticket(&self) -> Option<Ticket> {
-        self.place.as_ref().map(Place::ticket)
+    pub(super) fn ticket(&self) -> Option<LineTicket> {
+        self.place.as_ref().map(LinePlace::ticket)
     }
 
     fn need(&mut self) -> Need {
@@ -195,7 +195,7 @@ impl Turn {
                 (backends.settings.connect_pause, backends.settings.connect_retries);
             let jitter = random::chance() / 10.0;
             let pause = backoff::delay(self.tries, first, LONGEST_PAUSE, 2.0, jitter);
-            let closed = backends.breaker() == Phase::Closed;
+            let closed = backends.breaker() == BreakerPhase::Closed;
             // Room may be found at any time, and nobody is asked in vain meanwhile.
             if lacks_room && closed && tenant.lets_wait() && now < until {
                 match tenant.park(self.own) {

@@ -10,8 +10,8 @@ use super::fakes::{Call, Fate, Script};
 use super::world::{got, wait_for, World, WAIT};
 use crate::clock;
 use crate::config::{Config, PoolConfig};
-use crate::core::breaker::Phase;
-use crate::core::gate::{Asks, Entry};
+use crate::core::breaker::BreakerPhase;
+use crate::core::gate::{Asks, GateEntry};
 use crate::error::{ConnectError, Error};
 use crate::pool::caller::Caller;
 use crate::pool::job::Job;
@@ -78,7 +78,7 @@ fn is_open(answer: Result<Session, Error>) {
 
 /// Makes the breaker open by callers who come one after the other.
 fn open_breaker(world: &World) {
-    while world.tenant.backends().breaker() == Phase::Closed {
+    while world.tenant.backends().breaker() == BreakerPhase::Closed {
         assert!(answered(world, &asked(world, 1)).is_err());
     }
     world.settled();
@@ -114,11 +114,11 @@ fn after_three_further_tries_the_caller_hears_why() {
     let error = answered(&world, &asked(&world, 1)).err();
     assert!(matches!(error, Some(Error::Connect { .. })), "{error:?}");
     world.settled();
-    assert_eq!(world.tenant.backends().breaker(), Phase::Closed);
+    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Closed);
     // The fifth failure opens it; nobody is made to wait for a pause then.
     let answers = asked(&world, 1);
     assert!(matches!(got(&answers), Err(Error::Connect { .. })));
-    assert_eq!(world.tenant.backends().breaker(), Phase::Open);
+    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Open);
     is_open(got(&asked(&world, 1)));
 }
 
@@ -203,14 +203,14 @@ fn a_queue_of_those_in_a_hurry_comes_to_an_end() {
         job.until = clock::now();
         let entry =
             world.tenant.gate().admit(job, Asks::PATIENT, clock::now() + WAIT, clock::now());
-        assert!(matches!(entry, Entry::Queued { .. }));
+        assert!(matches!(entry, GateEntry::Queued { .. }));
     }
     drop(go);
     (0..21).for_each(|_| assert!(got(&answers).is_err()));
     world.settled();
     // As many as one with time would have made.
     assert_eq!(tries.load(Ordering::SeqCst), 4);
-    assert_eq!(world.tenant.backends().breaker(), Phase::Closed);
+    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Closed);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn who_waits_for_a_lease_that_may_come_back_goes_on_waiting_while_the_breaker_is
     assert!(answered(&world, &other).is_err());
     // The second one's first failure opens the breaker.
     assert!(answered(&world, &answers).is_err());
-    assert_eq!(world.tenant.backends().breaker(), Phase::Open);
+    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Open);
     // An idle backend is leased all the same.
     Session::settle(held);
     world.settled();
@@ -263,7 +263,7 @@ fn a_good_probe_closes_the_breaker_and_what_it_opened_serves_the_next() {
     let due = |after| {
         let before = world.tenant.backends().opener.next_probe();
         let _ = world.tenant.maintain(clock::now() + after);
-        let is_closed = || world.tenant.backends().breaker() == Phase::Closed;
+        let is_closed = || world.tenant.backends().breaker() == BreakerPhase::Closed;
         wait_for(|| {
             world.tenant.backends().opener.next_probe().is_some_and(|next| Some(next) > before)
                 || is_closed()
@@ -272,10 +272,10 @@ fn a_good_probe_closes_the_breaker_and_what_it_opened_serves_the_next() {
     };
     assert!(world.tenant.maintain(clock::now()) <= world.tenant.backends().opener.next_probe());
     due(3 * second);
-    assert_eq!(world.tenant.backends().breaker(), Phase::Open);
+    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Open);
     away.store(false, Ordering::SeqCst);
     due(4 * second + second);
-    wait_for(|| world.tenant.backends().breaker() == Phase::Closed);
+    wait_for(|| world.tenant.backends().breaker() == BreakerPhase::Closed);
     world.settled();
     assert_eq!((world.census.opened(), world.census.alive()), (opened + 1, 1));
     assert!(got(&asked(&world, 1)).is_ok());
@@ -300,7 +300,7 @@ fn a_panic_in_a_probe_or_a_connect_leaves_no_ticket_behind_and_counts_as_neither
         assert!(heard.recv_timeout(WAIT).is_err());
         world.settled();
     }
-    assert_eq!(world.tenant.backends().breaker(), Phase::Closed);
+    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Closed);
     set(Fate::Refused);
     open_breaker(&world);
     set(Fate::Panics);
@@ -311,11 +311,11 @@ fn a_panic_in_a_probe_or_a_connect_leaves_no_ticket_behind_and_counts_as_neither
         world.tenant.backends().opener.next_probe().is_some_and(|next| Some(next) > before)
     });
     world.settled();
-    assert_eq!(world.tenant.backends().breaker(), Phase::Open);
+    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Open);
     set(Fate::Good);
     wait_for(|| {
         let _ = world.tenant.maintain(clock::now() + Duration::from_secs(10));
-        world.tenant.backends().breaker() == Phase::Closed
+        world.tenant.backends().breaker() == BreakerPhase::Closed
     });
     world.settled();
     assert_eq!(world.census.most(), 1);
@@ -338,7 +338,7 @@ fn what_no_waiting_changes_is_told_at_once_and_never_opens_the_breaker() {
             "{error:?}"
         );
     }
-    assert_eq!(world.tenant.backends().breaker(), Phase::Closed);
+    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Closed);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::fakes::{good, only, Call, Fate, Script};
 use super::world::{got, wait_for, world_of, World, WAIT};
 use crate::clock;
 use crate::config::{Config, PoolConfig};
-use crate::core::breaker::Phase;
+use crate::core::breaker::BreakerPhase;
 use crate::core::health::Level;
 use crate::pool::session::Session;
 
@@ -136,7 +136,7 @@ fn a_round_closes_what_does_not_answer_and_two_good_ones_make_it_healthy_again()
         round(&world, later(n));
         assert_eq!(world.tenant.backends().level(), level, "after {n} s");
     }
-    assert_eq!(world.tenant.backends().breaker(), Phase::Closed);
+    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Closed);
     let row = world.tenant.health();
     assert_eq!(row.last_error.map(|(error, _)| error).as_deref(), Some("no"));
     fate.store(0, Ordering::SeqCst);
@@ -194,7 +194,7 @@ fn what_we_lack_ourselves_is_no_sickness_of_the_database_and_opens_no_breaker() 
     world.settled();
     assert_eq!(
         (world.tenant.backends().level(), world.tenant.backends().breaker()),
-        (Level::Healthy, Phase::Closed)
+        (Level::Healthy, BreakerPhase::Closed)
     );
     assert_eq!(world.tenant.health().open_failures, 7);
 }
@@ -219,7 +219,7 @@ fn said(fate: Fate) -> [(Level, bool); 2] {
     let leased = said(40);
     Session::discard(held, "lost");
     let none = said(120);
-    assert_eq!(world.tenant.backends().breaker(), Phase::Closed);
+    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Closed);
     [leased, none]
 }
 

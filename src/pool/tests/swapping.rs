@@ -12,7 +12,7 @@ use crate::core::testing::Xorshift;
 use crate::pool::caller::Caller;
 use crate::pool::job::Job;
 use crate::pool::session::Session;
-use crate::pool::work::kept::{Kept, Limits};
+use crate::pool::work::kept::{Kept, KeptLimits};
 
 const CLIENTS: usize = 16;
 const SWAPS: usize = 50;
@@ -21,7 +21,7 @@ const WAITERS: usize = 1000;
 /// Gets a session, uses it and gives it back.
 pub(super) fn use_one(world: &World) {
     let mut session = world.session();
-    let limits = Limits { max_bytes: 1, max_rows: None };
+    let limits = KeptLimits { max_bytes: 1, max_rows: None };
     let mut kept = Kept::new(limits, &|| (), &|| true);
     let statement = Statement { sql: "select 1".to_owned(), parameters: Vec::new() };
     assert!(session.taken.backend.run(&statement, &mut kept).is_ok());

@@ -16,7 +16,7 @@ const SKIP_TIME: Duration = Duration::from_secs(1);
 
 /// How much of one result is kept.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::pool) struct Limits {
+pub(in crate::pool) struct KeptLimits {
     /// The most bytes, by the estimate of [`Value::encoded_size`].
     pub(in crate::pool) max_bytes: usize,
     /// Stop keeping after so many rows and say `truncated`.
@@ -25,7 +25,7 @@ pub(in crate::pool) struct Limits {
 
 /// What of a result is kept, and what became too much.
 pub(in crate::pool) struct Kept<'a> {
-    limits: Limits,
+    limits: KeptLimits,
     /// Called at most once, when the rest of the result is too long to skip and
     /// the statement should be cancelled.
     excess: &'a dyn Fn(),
@@ -40,7 +40,7 @@ pub(in crate::pool) struct Kept<'a> {
 impl<'a> Kept<'a> {
     /// Rows are decoded only as long as `is_wanted`.
     pub(in crate::pool) fn new(
-        limits: Limits,
+        limits: KeptLimits,
         excess: &'a dyn Fn(),
         is_wanted: &'a dyn Fn() -> bool,
     ) -> Kept<'a> {
@@ -180,7 +180,7 @@ mod tests {
         let body = nulls(1000);
         let row = RawRow::read(&body, 1).expect("a row");
         let run = |max_bytes| {
-            let mut kept = Kept::new(Limits { max_bytes, max_rows: None }, &|| (), &|| true);
+            let mut kept = Kept::new(KeptLimits { max_bytes, max_rows: None }, &|| (), &|| true);
             (0..3).for_each(|_| kept.row(&int_array(), &row));
             kept.finish(Ok(Done::default()))
         };
@@ -204,7 +204,7 @@ mod tests {
             looks.set(looks.get() + 1);
             looks.get() < 5
         };
-        let limits = Limits { max_bytes: usize::MAX, max_rows: None };
+        let limits = KeptLimits { max_bytes: usize::MAX, max_rows: None };
         let mut kept = Kept::new(limits, &|| (), &is_wanted);
         (0..10).for_each(|_| kept.row(&int_array(), &row));
         assert_eq!(looks.get(), 5);

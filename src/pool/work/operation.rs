@@ -42,7 +42,7 @@ pub struct Operation {
     tools: Tools,
     /// Set once it is known.
     whose: OnceLock<Whose>,
-    state: Leaf<State>,
+    state: Leaf<OperationState>,
 }
 
 /// Whose work an operation is.
@@ -60,8 +60,8 @@ impl fmt::Display for Whose {
 }
 
 #[derive(Default)]
-struct State {
-    target: Option<Target>,
+struct OperationState {
+    target: Option<CancelTarget>,
     cause: Option<CancelCause>,
     /// Says whether PostgreSQL was seen to take the cancel.
     sent: Option<Receiver<bool>>,
@@ -100,7 +100,7 @@ impl Stage for Operation {
     }
 }
 
-impl State {
+impl OperationState {
     /// A cancel is about to be sent.
     fn sending(&mut self) -> Sender<bool> {
         let (tell, told) = bounded(1);
@@ -117,7 +117,7 @@ struct Sending {
     delay: Option<Duration>,
 }
 
-struct Target {
+struct CancelTarget {
     watch: Arc<Watch>,
     epoch: Epoch,
     canceller: Option<Canceller>,
@@ -158,7 +158,7 @@ impl Operation {
     pub fn bind(&self, watch: &Arc<Watch>, canceller: Option<Canceller>) -> bool {
         let epoch = watch.begin();
         let mut state = self.state.lock();
-        state.target = Some(Target { watch: Arc::clone(watch), epoch, canceller });
+        state.target = Some(CancelTarget { watch: Arc::clone(watch), epoch, canceller });
         state.cause.is_none()
     }
 
@@ -207,7 +207,7 @@ impl Operation {
         self.cancel_in(self.state.lock(), cause);
     }
 
-    fn cancel_in(self: &Arc<Self>, mut state: LeafGuard<'_, State>, cause: CancelCause) {
+    fn cancel_in(self: &Arc<Self>, mut state: LeafGuard<'_, OperationState>, cause: CancelCause) {
         if state.cause.is_some() || state.settled {
             return;
         }

@@ -9,7 +9,7 @@ use crate::backend::session::{Backend, Coming, RunError, Sent, Statement, Statem
 use crate::backend::sqlstate;
 use crate::core::transaction::TransactionState;
 use crate::error::{CancelCause, Error, Excess, Outcome, PgFault, Work};
-use crate::pool::work::kept::{Kept, Limits};
+use crate::pool::work::kept::{Kept, KeptLimits};
 use crate::pool::work::operation::{Limit, Operation, Settled};
 use crate::pool::work::outlet::{Paced, PacedInlet};
 use crate::pool::work::task::{Flow, Request};
@@ -122,7 +122,7 @@ impl Progress {
             if ends && !self.wrapped && i + 1 == request.statements.len() {
                 backend.expect_end();
             }
-            let limits = Limits { max_bytes: left, max_rows: request.max_rows };
+            let limits = KeptLimits { max_bytes: left, max_rows: request.max_rows };
             let result = self.one(backend, operation, statement, limits, request.timeout, flow);
             if result.is_err() && backend.is_ahead() {
                 // What was sent behind it is for nothing.
@@ -147,7 +147,7 @@ impl Progress {
                 backend.expect_end();
             }
             let commit = Statement { sql: "COMMIT".to_owned(), parameters: Vec::new() };
-            let limits = Limits { max_bytes: 0, max_rows: None };
+            let limits = KeptLimits { max_bytes: 0, max_rows: None };
             self.one(backend, operation, &commit, limits, request.timeout, &mut Flow::Gathered)?;
             self.wrapped = false;
         }
@@ -159,7 +159,7 @@ impl Progress {
         backend: &mut dyn Backend,
         operation: &Arc<Operation>,
         statement: &Statement,
-        limits: Limits,
+        limits: KeptLimits,
         timeout: Duration,
         flow: &mut Flow,
     ) -> Result<StatementResult, RunError> {
@@ -338,7 +338,7 @@ fn carry(
     backend: &mut dyn Backend,
     operation: &Arc<Operation>,
     statement: &Statement,
-    limits: Limits,
+    limits: KeptLimits,
     (timeout, clock): (Duration, Option<Limit>),
     flow: &mut Flow,
 ) -> Result<StatementResult, RunError> {
@@ -371,7 +371,7 @@ fn carry(
 /// A command of ours, without parameters or a result.
 pub(super) fn plain(backend: &mut dyn Backend, sql: &str) -> Result<StatementResult, RunError> {
     let statement = Statement { sql: sql.to_owned(), parameters: Vec::new() };
-    let mut kept = Kept::new(Limits { max_bytes: 0, max_rows: None }, &|| (), &|| true);
+    let mut kept = Kept::new(KeptLimits { max_bytes: 0, max_rows: None }, &|| (), &|| true);
     let done = backend.run(&statement, &mut kept);
     kept.finish(done)
 }

@@ -2,7 +2,7 @@
 
 use super::fields::{duration, unix_timestamp};
 use crate::clock;
-use crate::core::breaker::Phase;
+use crate::core::breaker::BreakerPhase;
 use crate::core::gate::GateState;
 use crate::core::health::Level;
 use crate::core::ids::TenantId;
@@ -117,11 +117,11 @@ pub(in crate::rpc) fn stats(figures: &Figures, leases: usize) -> wire::StatsResp
     }
 }
 
-fn breaker(phase: Phase) -> wire::BreakerState {
+fn breaker(phase: BreakerPhase) -> wire::BreakerState {
     match phase {
-        Phase::Closed => wire::BreakerState::BREAKER_STATE_CLOSED,
-        Phase::Open => wire::BreakerState::BREAKER_STATE_OPEN,
-        Phase::HalfOpen => wire::BreakerState::BREAKER_STATE_HALF_OPEN,
+        BreakerPhase::Closed => wire::BreakerState::BREAKER_STATE_CLOSED,
+        BreakerPhase::Open => wire::BreakerState::BREAKER_STATE_OPEN,
+        BreakerPhase::HalfOpen => wire::BreakerState::BREAKER_STATE_HALF_OPEN,
     }
 }
 

@@ -7,7 +7,7 @@ use protobuf::EnumOrUnknown;
 
 use super::fields::{clamped, duration, given, target, timestamp};
 use crate::config::lease::Clocks;
-use crate::core::lease_table::{EndReason, LeaseState, Terms, View};
+use crate::core::lease_table::{EndReason, LeaseState, LeaseView, Terms};
 use crate::core::transaction::TransactionState;
 use crate::error::Error;
 use crate::pool::ask::Ask;
@@ -90,7 +90,7 @@ pub(in crate::rpc) fn released(release: Release) -> wire::ReleaseResponse {
 }
 
 /// The answer to a RenewConnection.
-pub(in crate::rpc) fn renewed(view: &View) -> wire::RenewResponse {
+pub(in crate::rpc) fn renewed(view: &LeaseView) -> wire::RenewResponse {
     wire::RenewResponse {
         ttl: Some(duration(view.ttl)).into(),
         lifetime_remaining: Some(duration(view.lifetime_remaining)).into(),
@@ -98,7 +98,7 @@ pub(in crate::rpc) fn renewed(view: &View) -> wire::RenewResponse {
     }
 }
 
-pub(in crate::rpc) fn lease(view: &View) -> wire::Lease {
+pub(in crate::rpc) fn lease(view: &LeaseView) -> wire::Lease {
     wire::Lease {
         lease_name: view.facts.lease_name.clone(),
         tenant_id: view.facts.tenant.to_string(),

@@ -23,7 +23,7 @@ use crate::error::ConnectError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Clause {
     Rollback,
-    /// An expression of [`Step::Look`].
+    /// An expression of [`ResetStep::Look`].
     Look(&'static str),
     ResetAll,
     Plans,
@@ -34,7 +34,7 @@ enum Clause {
     Deallocate,
 }
 
-/// The expressions of [`Step::Look`] that do something, and what can stand for each.
+/// The expressions of [`ResetStep::Look`] that do something, and what can stand for each.
 const EXPRESSIONS: [(&str, &str); 4] = [
     ("pg_catalog.set_config('session_authorization', NULL, false)", "NULL"),
     ("pg_catalog.set_config('role', NULL, false)", "NULL"),
@@ -137,7 +137,8 @@ fn reset_without(backend: &mut PgBackend, clause: Clause) {
     }
     let out = &mut backend.conversation.out;
     if let Clause::Look(text) = clause {
-        let (name, mut sql) = (Step::Look.statement().0, Step::Look.statement().1.to_owned());
+        let (name, mut sql) =
+            (ResetStep::Look.statement().0, ResetStep::Look.statement().1.to_owned());
         // PostgreSQL since 15.9, 16.5 and 17.1 takes the role back with the session's
         // authorization. Before, that left no role at all.
         let is_role = text == EXPRESSIONS[1].0;
@@ -150,13 +151,14 @@ fn reset_without(backend: &mut PgBackend, clause: Clause) {
         out.parse(name, &sql).unwrap();
     }
     let left_out = match clause {
-        Clause::ResetAll => Some(Step::ResetAll),
-        Clause::Plans => Some(Step::Plans),
-        Clause::Temporary => Some(Step::Temporary),
-        Clause::Sequences => Some(Step::Sequences),
+        Clause::ResetAll => Some(ResetStep::ResetAll),
+        Clause::Plans => Some(ResetStep::Plans),
+        Clause::Temporary => Some(ResetStep::Temporary),
+        Clause::Sequences => Some(ResetStep::Sequences),
         _ => None,
     };
-    let steps: Vec<Step> = Step::ALL.into_iter().filter(|step| Some(*step) != left_out).collect();
+    let steps: Vec<ResetStep> =
+        ResetStep::ALL.into_iter().filter(|step| Some(*step) != left_out).collect();
     backend.write_steps(&steps, false).unwrap();
     backend.conversation.out.sync();
     backend.conversation.send().ok().unwrap();
@@ -215,7 +217,7 @@ fn a_role_is_taken_back_for_itself() {
 #[test]
 fn every_clause_is_among_those_that_are_left_out() {
     let is_left_out = |clause| NEEDED.iter().any(|(needed, ..)| *needed == clause);
-    let (_, look) = Step::Look.statement();
+    let (_, look) = ResetStep::Look.statement();
     let mut rest = look.strip_prefix("SELECT ").unwrap();
     for (expression, _) in EXPRESSIONS {
         assert!(is_left_out(Clause::Look(expression)), "{expression}");
@@ -223,13 +225,13 @@ fn every_clause_is_among_those_that_are_left_out() {
     }
     // The rest only tells.
     assert!(rest.starts_with(SETTINGS.strip_prefix("SELECT ").unwrap()), "{rest}");
-    for step in Step::ALL {
+    for step in ResetStep::ALL {
         let clause = match step {
-            Step::Look | Step::Settings => continue,
-            Step::ResetAll => Clause::ResetAll,
-            Step::Plans => Clause::Plans,
-            Step::Temporary => Clause::Temporary,
-            Step::Sequences => Clause::Sequences,
+            ResetStep::Look | ResetStep::Settings => continue,
+            ResetStep::ResetAll => Clause::ResetAll,
+            ResetStep::Plans => Clause::Plans,
+            ResetStep::Temporary => Clause::Temporary,
+            ResetStep::Sequences => Clause::Sequences,
         };
         assert!(is_left_out(clause), "{step:?}");
     }

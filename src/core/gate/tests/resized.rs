@@ -5,12 +5,12 @@ use super::*;
 /// An active gate of two permits, both in use, at which items 2 and 3 wait.
 fn busy(t0: Instant) -> Gate<u32> {
     let mut gate = Gate::opening(2, 2, 9);
-    assert_eq!(gate.admit(0, Asks::PATIENT, t0 + ms(50), t0), Entry::Granted(0));
+    assert_eq!(gate.admit(0, Asks::PATIENT, t0 + ms(50), t0), GateEntry::Granted(0));
     assert_eq!(gate.opened(t0), Handed::default());
-    assert_eq!(gate.admit(1, Asks::PATIENT, t0 + ms(50), t0), Entry::Granted(1));
+    assert_eq!(gate.admit(1, Asks::PATIENT, t0 + ms(50), t0), GateEntry::Granted(1));
     for item in 2..=3 {
         let entry = gate.admit(item, Asks::PATIENT, t0 + ms(50), t0);
-        assert!(matches!(entry, Entry::Queued { .. }));
+        assert!(matches!(entry, GateEntry::Queued { .. }));
     }
     gate
 }
@@ -26,7 +26,7 @@ fn more_permits_are_granted_at_once_in_the_order_of_arrival() {
     assert_eq!(gate.resize(3, 2, t0), granted(&[2]));
     assert_eq!(gate.resize(9, 2, t0), granted(&[3]));
     assert_eq!((gate.used(), gate.permits(), gate.waiting()), (4, 9, 0));
-    assert_eq!(gate.admit(4, Asks::PATIENT, t0, t0), Entry::Granted(4));
+    assert_eq!(gate.admit(4, Asks::PATIENT, t0, t0), GateEntry::Granted(4));
 }
 
 #[test]
@@ -50,13 +50,13 @@ fn who_waits_already_may_wait_on_and_a_new_one_only_where_there_is_a_place() {
     let mut gate = busy(t0);
     assert_eq!(gate.resize(2, 1, t0), Handed::default());
     assert_eq!(gate.waiting(), 2);
-    let full = |waiting| Refusal::QueueFull { used: 2, waiting, limit: 1 };
-    assert_eq!(gate.admit(4, Asks::PATIENT, t0 + ms(50), t0), Entry::Refused(4, full(2)));
+    let full = |waiting| GateRefusal::QueueFull { used: 2, waiting, limit: 1 };
+    assert_eq!(gate.admit(4, Asks::PATIENT, t0 + ms(50), t0), GateEntry::Refused(4, full(2)));
     assert_eq!(gate.finish(None, t0), granted(&[2]));
-    assert_eq!(gate.admit(5, Asks::PATIENT, t0 + ms(50), t0), Entry::Refused(5, full(1)));
+    assert_eq!(gate.admit(5, Asks::PATIENT, t0 + ms(50), t0), GateEntry::Refused(5, full(1)));
     assert_eq!(gate.finish(None, t0), granted(&[3]));
     let entry = gate.admit(6, Asks::PATIENT, t0 + ms(50), t0);
-    assert!(matches!(entry, Entry::Queued { position: 1, .. }));
+    assert!(matches!(entry, GateEntry::Queued { position: 1, .. }));
 }
 
 #[test]
@@ -68,18 +68,18 @@ fn while_the_tenant_is_opened_or_ends_more_permits_change_nothing() {
     assert_eq!(gate.opened(t0), granted(&[1, 2]));
     assert!(gate.drain().is_empty());
     assert_eq!(gate.resize(9, 2, t0), Handed::default());
-    assert_eq!(gate.admit(3, Asks::PATIENT, t0, t0), Entry::Refused(3, Refusal::Draining));
+    assert_eq!(gate.admit(3, Asks::PATIENT, t0, t0), GateEntry::Refused(3, GateRefusal::Draining));
 }
 
 #[test]
 fn with_more_permits_than_a_caller_may_hold_its_limit_counts_again() {
     let t0 = start();
     let mut gate = Gate::opening(1, 9, 1);
-    assert_eq!(gate.admit(0, of("a"), t0 + ms(50), t0), Entry::Granted(0));
+    assert_eq!(gate.admit(0, of("a"), t0 + ms(50), t0), GateEntry::Granted(0));
     assert_eq!(gate.opened(t0), Handed::default());
     for (item, caller) in [(1, "a"), (2, "b")] {
         let entry = gate.admit(item, of(caller), t0 + ms(50), t0);
-        assert!(matches!(entry, Entry::Queued { .. }));
+        assert!(matches!(entry, GateEntry::Queued { .. }));
     }
     let handed = gate.resize(2, 9, t0);
     assert_eq!((handed.granted, handed.refused), (vec![2], vec![1]));

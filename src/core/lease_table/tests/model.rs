@@ -36,9 +36,9 @@ impl Known {
         self.granted_at + self.terms.max_lifetime <= now
     }
 
-    pub(super) fn view(&self, now: Instant) -> View {
+    pub(super) fn view(&self, now: Instant) -> LeaseView {
         let left = |clock: Duration, from: Instant| (from + clock).saturating_duration_since(now);
-        View {
+        LeaseView {
             facts: facts(self.n),
             state: if self.busy { LeaseState::Busy } else { LeaseState::Idle },
             transaction: self.transaction,

@@ -229,14 +229,15 @@ impl Run {
         assert_eq!((idle, busy), (sessions, handles));
     }
 
-    fn compare_by_tenant(&self, views: &[View]) {
+    fn compare_by_tenant(&self, views: &[LeaseView]) {
         let (table, now) = (&self.table, self.now);
         let tenants: BTreeSet<&TenantId> = views.iter().map(|view| &view.facts.tenant).collect();
         for tenant in tenants {
-            let own: Vec<View> =
+            let own: Vec<LeaseView> =
                 views.iter().filter(|view| view.facts.tenant == *tenant).cloned().collect();
-            let count = |is: &dyn Fn(&View) -> bool| own.iter().filter(|view| is(view)).count();
-            let busy = |view: &View| view.state == LeaseState::Busy;
+            let count =
+                |is: &dyn Fn(&LeaseView) -> bool| own.iter().filter(|view| is(view)).count();
+            let busy = |view: &LeaseView| view.state == LeaseState::Busy;
             let summary = Summary {
                 busy: count(&busy),
                 in_transaction: count(&|view| !busy(view) && view.transaction.is_open()),
@@ -251,14 +252,14 @@ impl Run {
         let counted: usize = table.by_tenant.counts().sum();
         assert_eq!(counted, views.len(), "nothing is left of leases that ended");
         let limit = ms(50);
-        let is_old = |view: &&View| now.saturating_duration_since(view.granted_at) > limit;
-        let old: Vec<View> = views.iter().filter(is_old).cloned().collect();
+        let is_old = |view: &&LeaseView| now.saturating_duration_since(view.granted_at) > limit;
+        let old: Vec<LeaseView> = views.iter().filter(is_old).cloned().collect();
         assert_eq!(table.held_longer(limit, now), old);
     }
 
     fn compare(&self, n: u32) {
         let (table, model, now) = (&self.table, &self.model, self.now);
-        let views: Vec<View> = model.live.iter().map(|known| known.view(now)).collect();
+        let views: Vec<LeaseView> = model.live.iter().map(|known| known.view(now)).collect();
         assert_eq!(table.views(now), views);
         self.compare_by_tenant(&views);
         assert_eq!((table.len(), table.is_empty()), (views.len(), views.is_empty()));

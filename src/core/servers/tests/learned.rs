@@ -33,7 +33,7 @@ fn those_who_are_on_their_way_are_not_counted_as_room() {
 
 #[test]
 fn whoever_is_let_in_after_another_was_refused_counts_as_room_whatever_for() {
-    for asks in [caller(start()), Asks::Spare, Asks::Check] {
+    for asks in [caller(start()), SeatUse::Spare, SeatUse::Check] {
         let mut at = At::new(None);
         let seats = [(); 4].map(|()| match at.servers.enter(server(1), OwnerId(1), asks, at.now) {
             Entered::Seat(seat) => seat,
@@ -73,7 +73,7 @@ fn what_goes_for_others_is_not_taken_back_by_a_refusal_or_by_one_that_is_let_in(
     let seats: Vec<SeatId> = (0..8).map(|_| at.gets(1)).collect();
     seats.iter().for_each(|seat| at.rests(*seat));
     let on_their_way = at.set_out(2);
-    assert_eq!(at.is_refused(1, Asks::Look), Entered::No);
+    assert_eq!(at.is_refused(1, SeatUse::Look), Entered::No);
     assert_eq!(at.limit(), Some(7));
     // It is not closed yet.
     at.is_told(on_their_way[0]);

@@ -8,15 +8,15 @@ fn what_gave_way_is_not_opened_again_for_a_minute_to_keep_a_pool_warm() {
     let mut at = At::new(None);
     let seats = [at.gets(1), at.gets(1), at.gets(1)];
     seats.iter().for_each(|seat| at.rests(*seat));
-    let spare = |at: &mut At| at.servers.enter(server(1), OwnerId(1), Asks::Spare, at.now);
+    let spare = |at: &mut At| at.servers.enter(server(1), OwnerId(1), SeatUse::Spare, at.now);
     at.now += LOOK_EVERY;
-    assert_eq!(at.is_refused(1, Asks::Look), Entered::No);
+    assert_eq!(at.is_refused(1, SeatUse::Look), Entered::No);
     assert_eq!(at.goes(), [seats[0]]);
     let gave = at.now;
     at.servers.free(seats[0], at.now);
     // There is room for whom it went for, and neither a look nor time fills it up.
     at.now += LOOK_AGAIN;
-    let look = at.servers.enter(server(1), OwnerId(1), Asks::Look, at.now);
+    let look = at.servers.enter(server(1), OwnerId(1), SeatUse::Look, at.now);
     let Entered::Seat(look) = look else { panic!("no look") };
     at.servers.opened(look, at.now);
     at.servers.free(look, at.now);
@@ -39,13 +39,13 @@ fn a_pool_is_not_filled_again_either_after_something_gave_way_to_one_of_ours() {
     assert_eq!(at.goes(), [seats[0]]);
     at.servers.free(seats[0], at.now);
     at.servers.leave(ticket);
-    let spare = at.servers.enter(server(1), OwnerId(1), Asks::Spare, at.now);
+    let spare = at.servers.enter(server(1), OwnerId(1), SeatUse::Spare, at.now);
     assert_eq!(spare, Entered::No);
 }
 
 #[test]
 fn neither_what_is_opened_nor_who_is_refused_puts_off_a_look() {
-    for asks in [Asks::Spare, caller(start())] {
+    for asks in [SeatUse::Spare, caller(start())] {
         let mut at = At::new(None);
         let seat = at.gets(1);
         at.rests(seat);
@@ -54,7 +54,7 @@ fn neither_what_is_opened_nor_who_is_refused_puts_off_a_look() {
         let opened = at.servers.enter(server(1), OwnerId(1), asks, at.now);
         let Entered::Seat(opened) = opened else { panic!("no seat") };
         at.servers.opened(opened, at.now);
-        assert_eq!(at.is_refused(1, Asks::Spare), Entered::No);
+        assert_eq!(at.is_refused(1, SeatUse::Spare), Entered::No);
         at.now += ms(1);
         assert_eq!(at.servers.look(at.now).0.len(), 1);
     }

@@ -16,7 +16,7 @@ enum Phase {
 
 /// A server with so many slots, of which others have some, and our callers.
 struct Model {
-    servers: Servers<u8>,
+    servers: ServerTable<u8>,
     limit: Option<usize>,
     now: Instant,
     slots: usize,
@@ -27,7 +27,7 @@ struct Model {
     resting: BTreeMap<SeatId, Instant>,
     /// When the last were closed.
     closed: Vec<Instant>,
-    callers: BTreeMap<Ticket, (u64, Phase)>,
+    callers: BTreeMap<LineTicket, (u64, Phase)>,
     served: usize,
 }
 
@@ -39,7 +39,7 @@ impl Model {
     fn new(chance: &mut Xorshift) -> Model {
         let limit = (chance.below(2) > 0).then(|| 1 + chance.below(6) as usize);
         Model {
-            servers: Servers::new(limit),
+            servers: ServerTable::new(limit),
             limit,
             now: start(),
             slots: 1 + chance.below(8) as usize,
@@ -54,10 +54,10 @@ impl Model {
     }
 
     /// Asks, for somebody new or for one in line.
-    fn ask(&mut self, owner: u64, ticket: Option<Ticket>) {
-        let asks = Asks::Caller { arrived: self.now, ticket };
+    fn ask(&mut self, owner: u64, ticket: Option<LineTicket>) {
+        let asks = SeatUse::Caller { arrived: self.now, ticket };
         let before = ticket.map_or(usize::MAX, |own| {
-            let waits = |(other, (_, phase)): &(&Ticket, &(u64, Phase))| {
+            let waits = |(other, (_, phase)): &(&LineTicket, &(u64, Phase))| {
                 **other < own && *phase == Phase::Waits
             };
             self.callers.iter().filter(waits).count()

@@ -5,7 +5,7 @@ use super::super::requests::Answer;
 use super::super::sessions::{Place, Session};
 use super::super::steps::Outcome;
 use super::Pool;
-use crate::core::gate::{GateState, Refusal};
+use crate::core::gate::{GateRefusal, GateState};
 use crate::core::lease_table::Terms;
 use crate::core::testing::{facts, id};
 use std::time::Instant;
@@ -32,13 +32,13 @@ impl Pool {
             Entered::Refused(job, refusal) => {
                 assert!(!room, "refused in front of a free permit");
                 match refusal {
-                    Refusal::Draining => assert_eq!(state, GateState::Draining),
-                    Refusal::Closed => assert_eq!(state, GateState::Closed),
-                    Refusal::QueueFull { used, waiting, limit } => {
+                    GateRefusal::Draining => assert_eq!(state, GateState::Draining),
+                    GateRefusal::Closed => assert_eq!(state, GateState::Closed),
+                    GateRefusal::QueueFull { used, waiting, limit } => {
                         assert_eq!(used, self.door.used());
                         self.requests.refused_as_full(waiting, limit);
                     }
-                    Refusal::MayNotWait | Refusal::CallerLimit { .. } => {
+                    GateRefusal::MayNotWait | GateRefusal::CallerLimit { .. } => {
                         panic!("everybody may wait here, and have all permits")
                     }
                 }

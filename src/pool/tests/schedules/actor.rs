@@ -21,7 +21,7 @@ use crate::pool::on_lease::OnLease;
 use crate::pool::requests::reply::{Answer, Reply};
 use crate::pool::session::Session;
 
-use crate::pool::work::kept::{Kept, Limits};
+use crate::pool::work::kept::{Kept, KeptLimits};
 use crate::pool::work::task::{Executed, Request};
 
 /// How often an actor looks before it does something else.
@@ -128,7 +128,7 @@ impl<'a> Actor<'a> {
         let job = Job::new(&Caller::nobody(), move |session| {
             count.look_at(&session);
             let Ok(mut session) = session else { return };
-            let limits = Limits { max_bytes: 1, max_rows: None };
+            let limits = KeptLimits { max_bytes: 1, max_rows: None };
             let mut kept = Kept::new(limits, &|| (), &|| true);
             let _ = session.taken.backend.run(&statement(), &mut kept);
             match ending {
