@@ -32,7 +32,7 @@ impl<T> Leaf<T> {
         LeafGuard { value: self.0.lock().unwrap_or_else(PoisonError::into_inner), _held: held }
     }
 
-    /// Holds up whoever wants it, as another thread would.
+    /// Makes other threads wait for it, as another thread would.
     #[cfg(all(test, feature = "server"))]
     pub fn stall(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

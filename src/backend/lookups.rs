@@ -236,7 +236,7 @@ mod tests {
         Asker { tenant, caller: CallerId::new(&format!("c{n}")) }
     }
 
-    /// A resolver that says what it is told, and no sooner.
+    /// A resolver that answers what the test sends, and no sooner.
     struct Resolver {
         lookups: &'static Lookups<u32>,
         say: Sender<u32>,
@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(just_before.expect("it joined").wait(PATIENCE), Ok(7));
         let all = later.into_iter().chain([first]);
         assert!(all.into_iter().all(|pending| pending.wait(PATIENCE) == Ok(7)));
-        // Whoever comes now is not given that one, and need not wait for those that
+        // A later request does not get that answer, and need not wait for those that
         // still run.
         resolver.wait_for(OF_ONE - 1);
         let fresh = resolver.join("a:1", 100 * AGAIN).expect("it begins");

@@ -57,7 +57,7 @@ fn argument(key: &'static SettingKey) -> Arg {
     let argument = Arg::new(key.name).long(flag.trim_start_matches('-').to_owned()).help(help);
     match key.is_switch() {
         true => argument.action(ArgAction::SetTrue),
-        // Also a value that begins with a dash: it is told what is allowed instead.
+        // Also a value that begins with a dash: the error names what is allowed instead.
         false => argument.value_name(key.kind.value_name()).allow_hyphen_values(true),
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn run(flags: &HealthFlags) -> Ran {
     config.health.enabled = false;
     config.health.timeout = flags.timeout;
     config.health.service.clone_from(&flags.service);
-    // What is wrong is told once, by the error.
+    // What is wrong is printed once, by the error.
     config.enable_logging = false;
     config.tls.mode = if flags.insecure { TlsMode::Off } else { TlsMode::On };
     config.tls.ca_file.clone_from(&flags.ca_file);

@@ -7,7 +7,7 @@ use crate::settings::{Origin, Value};
 pub enum Profile {
     /// A machine of a developer: few connections, which nothing but their use keeps alive.
     Local,
-    /// A test: one connection, of which the database hears nothing but what the test does.
+    /// A test: one connection, which sends the database nothing but what the test sends.
     Test,
     /// Users depend on it: nothing goes over the network in plain text, and everybody who calls is
     /// known.

@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(channels.changed(&step), [(first, Hearing::Waits)]);
         let second = channels.add(set("b c"));
         assert_eq!(channels.fresh(&set("a c d")), 1);
-        // It hears nothing before all its channels are listened to.
+        // It receives nothing before all its channels are listened to.
         assert_eq!(channels.hearers("b"), [first]);
         let step = channels.change();
         assert_eq!(step, change(&["c"], &[]));

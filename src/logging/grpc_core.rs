@@ -235,7 +235,7 @@ mod tests {
         let wanted = "event=grpc_core level=error source=one.cc message=\"x\"";
         assert_eq!((warn, line.as_str()), (Level::Warn, wanted));
         assert_eq!(event(LevelFilter::Off, Level::Error, "a/two.cc", "x"), None);
-        // What clients send is never written, whoever asks for it.
+        // What clients send is never written, whatever the log level.
         assert_eq!(event(loud, Level::Info, "a/tcp_posix.cc", "DATA: secret"), None);
     }
 

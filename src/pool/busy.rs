@@ -31,7 +31,7 @@ pub(super) enum BusyEnd {
 
 type Then = Box<dyn FnOnce(BusyEnd) + Send>;
 
-/// Whoever comes first calls it.
+/// The first of the two calls it.
 #[derive(Clone)]
 struct Once(Arc<Leaf<Option<Then>>>);
 

@@ -1,4 +1,4 @@
-//! A lease on its way to whoever asked for it.
+//! A lease on its way to its caller.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;

@@ -57,7 +57,7 @@ pub enum Release {
     Cancelling,
 }
 
-/// How loudly the end of a lease is told. What a clock ends was forgotten, or took too
+/// The log level of the end of a lease. What a clock ends was forgotten, or took too
 /// long, and a stop ends what its holder still uses: somebody has to look into either.
 fn level_of(reason: EndReason) -> log::Level {
     match reason {
@@ -100,7 +100,7 @@ impl Leases {
         }
     }
 
-    /// A name for a lease, and what may be told about it.
+    /// A name for a lease, and what may be shown of it.
     pub(super) fn named(
         &self,
         session: &Session,

@@ -72,7 +72,7 @@ impl Line {
         id
     }
 
-    /// The wait is over of whoever has waited longest.
+    /// The wait of the one that has waited longest is over.
     pub(super) fn first_nap(&mut self) -> Option<Nap> {
         (!self.naps.is_empty()).then(|| self.naps.remove(0))
     }

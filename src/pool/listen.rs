@@ -50,7 +50,7 @@ pub trait Host: Send + Sync {
     /// Lets a request for a session in. `Err` gives it back from a tenant that has closed.
     fn admit(self: Arc<Self>, job: Job, wait: Duration) -> Result<(), Job>;
 
-    /// How things stand for whoever is first in the queue.
+    /// The position of the first request in the queue.
     fn standing(&self) -> QueuePosition;
 }
 
@@ -78,7 +78,7 @@ struct HubState {
     channels: Channels,
     members: BTreeMap<ListenerId, Member>,
     phase: ListenPhase,
-    /// Sessions asked for in vain, or lost at once, since notifications were heard.
+    /// Sessions refused, or lost at once, since notifications were received.
     attempts: u32,
     /// Pauses there have been.
     pauses: u64,
@@ -109,7 +109,7 @@ enum ListenPhase {
     Pausing { pause: u64, _until: Option<Alarm> },
 }
 
-/// What became of a listener that is to hear no more.
+/// What became of a listener that receives nothing more.
 struct Removed {
     member: Member,
     /// Nobody is left for whom this session was asked; it is taken back when this
@@ -273,7 +273,7 @@ impl Hub {
         self.fail(id, Error::WaitTimeout { tenant, waited, standing });
     }
 
-    /// Ends all listening because of this; nobody is taken up any more.
+    /// Ends all listening because of this; no listener is accepted any more.
     pub(super) fn end(&self, error: &Error) {
         let mut state = self.state.lock();
         state.closed = true;

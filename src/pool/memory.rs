@@ -126,7 +126,7 @@ pub struct Room {
 
 impl Room {
     /// Takes `bytes`. What is small is let in without room, and then counts nothing:
-    /// whoever asks takes no more before it is gone.
+    /// the tenant takes no more before it is gone.
     ///
     /// # Errors
     /// Which limit is reached.
@@ -161,11 +161,11 @@ impl Room {
     }
 }
 
-/// What a client of this tenant is to be told.
+/// The error for a client of this tenant.
 pub(super) fn refused(spent: Spent, tenant: &TenantId) -> Error {
     let Spent { name: what, used, asked, limit } = spent;
     if asked > limit {
-        // To wait would be in vain.
+        // A wait would not help.
         let rule = format!(
             "the request takes {asked} bytes of memory, more than the limit of {what}: {limit}"
         );

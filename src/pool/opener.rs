@@ -69,7 +69,7 @@ impl Opener {
         self.guarded(|guarded| guarded.breaker.is_troubled())
     }
 
-    /// What to tell whoever wants the first backend of this tenant, while the
+    /// The error for a request that wants the first backend of this tenant, while the
     /// database is away and it is not time to look again.
     pub(super) fn refusal(&self, tenant: &TenantId) -> Option<Error> {
         let now = clock::now();

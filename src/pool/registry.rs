@@ -146,7 +146,7 @@ impl Registry {
             match tenant.admit(job, wait) {
                 Ok(()) => return,
                 Err(back) => {
-                    // Whoever closed it may not have got to this yet.
+                    // The thread that closed it may not have removed it yet.
                     self.remove(&tenant);
                     job = back;
                 }
@@ -170,7 +170,7 @@ impl Registry {
         for _ in 1..LOOKUPS {
             let tenant = self.tenant(target, by)?;
             match tenant.hub().listen(channels.clone(), Arc::clone(&mailbox), wait) {
-                // Whoever closed it may not have got to this yet.
+                // The thread that closed it may not have removed it yet.
                 Err(Error::Draining) => self.remove(&tenant),
                 other => return other,
             }
@@ -286,7 +286,7 @@ impl Registrar for Registry {
     }
 
     fn crowded(&self, tenant: &Tenant) {
-        // If it claims a name, whoever has that may be in its way.
+        // If it claims a name, the tenant that has the name may hold the room.
         let before = self.read().claimed_by(tenant).cloned();
         before.into_iter().for_each(|before| before.make_way());
     }

@@ -4,7 +4,7 @@ use futures_channel::mpsc::{channel, Receiver, Sender};
 
 use crate::lock::Leaf;
 
-/// The last word on it, and who is to hear of a change.
+/// Its last state, and who is notified of a change.
 #[derive(Default)]
 pub struct Serving(Leaf<Watched>);
 

@@ -44,7 +44,7 @@ impl Session {
         if backends.reset(taken) {
             Arc::clone(permit.keeper()).doubt();
         }
-        // To whoever waits for one to be opened, else to the oldest waiter.
+        // To a request that waits for one to be opened, else to the oldest waiter.
         permit.pass_on();
     }
 

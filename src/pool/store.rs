@@ -75,7 +75,7 @@ impl Store {
     }
 
     /// Takes an idle backend or, if there is none, counts the one that is to be
-    /// opened instead, in the same breath: nobody else can count on its room.
+    /// opened instead, under the same lock: nobody else can take its room.
     pub fn take_or_reserve(&self) -> ForPermit {
         let _books = self.books();
         match self.pool.try_get() {

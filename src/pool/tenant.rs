@@ -210,7 +210,7 @@ impl Tenant {
         }
         backends.tell_breaker(turned);
         if turned == Turned::Away {
-            // Those who wait do so in vain.
+            // Requests that wait would never be served.
             self.wake_all();
             // Those whose turn comes are answered then. But where no backend is left
             // that could come back, nobody's turn would be worth the wait.

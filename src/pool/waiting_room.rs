@@ -44,7 +44,7 @@ pub enum Full {
 }
 
 impl Full {
-    /// What a request at this tenant is to be told.
+    /// The error for a request at this tenant.
     pub fn error(self, tenant: &TenantId) -> Error {
         match self {
             Full::Service { limit } => {

@@ -88,7 +88,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Counts its visits, and is due again after as many seconds as it is told.
+    /// Counts its visits, and is due again after as many seconds as the test sets.
     #[derive(Default)]
     struct Counted {
         visits: AtomicUsize,

@@ -24,7 +24,7 @@ impl Dsn {
     }
 
     /// The keys that are not the same in another DSN, for people. Of the password nothing
-    /// is said: whoever brings another host must not learn whether the password beside it
+    /// is said: a client that sends another host must not learn whether the password beside it
     /// is right. Nor of `application_name`, which tells no pools apart.
     pub fn differing(&self, other: &Dsn) -> Vec<String> {
         let (here, there) = (self.pairs(), other.pairs());

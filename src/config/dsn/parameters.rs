@@ -22,7 +22,7 @@ fn is_custom(name: &str) -> bool {
 const NAME_MAX_BYTES: usize = 63;
 
 /// Settings that any role may change for its session. Others can be given by `options`; as keys
-/// they could not be told from misspelt ones.
+/// they could not be distinguished from misspelt ones.
 const PARAMETERS: &[&str] = &[
     "array_nulls",
     "backend_flush_after",

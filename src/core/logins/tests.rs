@@ -122,7 +122,7 @@ fn whatever_they_do_tries_are_few_and_promises_are_kept() {
                 promised.clear();
             }
             let n = random.below(5);
-            // Some come when they are told to, some long after, some all the time.
+            // Some come when they may, some long after, some all the time.
             let due = promised.get(&n).copied();
             if due.is_some_and(|at| n < 2 && now < at) {
                 continue;

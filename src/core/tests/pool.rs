@@ -32,7 +32,7 @@ pub(super) struct Pool {
     pub(super) requests: Requests,
     pub(super) sessions: Sessions,
     /// Those that were granted a permit, in that order. There is a turn for each of them, begun or
-    /// not, which serves whoever stands in front.
+    /// not, which serves the first in line.
     line: VecDeque<(Job, Permit)>,
     turns: usize,
     /// The turns that have begun: whether it fell to them to open the gate.

@@ -25,7 +25,7 @@ pub(super) enum Event {
     Leave {
         pick: u64,
     },
-    /// A worker begins to see to a backend for whoever stands in front.
+    /// A worker begins to get a backend for the first in line.
     Turn,
     /// A worker is done with that.
     Connect {

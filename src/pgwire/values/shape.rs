@@ -16,7 +16,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// The OID by which values are told apart; for arrays the one of their
+    /// The OID by which values are distinguished; for arrays the one of their
     /// elements.
     pub fn oid(&self) -> u32 {
         match self {

@@ -112,7 +112,7 @@ impl Backends {
                     self.log_open_failure(&cause, took);
                 }
                 let hurried = limit < self.settings.connect_timeout;
-                // Neither counts any more by the time that anybody hears of it.
+                // Neither counts any more by the time that the request fails.
                 drop((opening, count));
                 let turned = attempt.settle(Some((&cause, hurried)));
                 return (Err(cause), turned);
@@ -138,7 +138,7 @@ impl Backends {
     fn log_open_failure(&self, cause: &ConnectError, took: Duration) {
         let error = cause.to_string();
         // Whoever guesses may be put off as often as it likes, and nothing was tried. A
-        // server that is full is told of by itself.
+        // server that is full has an event of its own.
         let (level, repeated) = match cause.is_deferred() || cause.lacks_room() {
             true => (Level::Debug, Some(Repeated(0))),
             false => {

@@ -12,7 +12,7 @@ use crate::core::channels::ListenerId;
 use crate::error::{CancelCause, Error, Work};
 
 impl Hub {
-    /// Gives a notification to all who hear its channel.
+    /// Gives a notification to all who listen to its channel.
     pub(in crate::pool) fn hand_out(&self, notification: &Notification) {
         let hearers = self.state.lock().channels.hearers(&notification.channel);
         let mailboxes = self.mailboxes(&hearers);

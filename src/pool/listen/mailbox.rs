@@ -1,4 +1,4 @@
-//! What listeners are told, and what of it waits for them.
+//! What listeners receive, and what of it waits for them.
 
 use std::sync::Arc;
 use std::time::Instant;

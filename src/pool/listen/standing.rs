@@ -30,7 +30,7 @@ enum Ended {
     Over,
     /// It is lost.
     Lost,
-    /// Its backend is to make way for one of those that have taken its place.
+    /// Its backend is to be closed for one of the new pool.
     Replaced,
 }
 
@@ -63,7 +63,7 @@ impl Hub {
         };
         state.phase = ListenPhase::Running(Arc::clone(session.taken.backend.watch()));
         drop(state);
-        // Whoever asked may still wait, if this is the session of an earlier one.
+        // The request may still wait, if this is the session of an earlier one.
         asked.leave();
         let mut post = Post { hub: Arc::clone(self), session: Some(session) };
         let ended = post.session.as_mut().map(|session| self.attend(session));
@@ -77,7 +77,7 @@ impl Hub {
     }
 
     fn attend(&self, session: &mut Session) -> Ended {
-        // Whoever comes or goes leaves a nudge.
+        // A listener that starts or ends leaves a nudge.
         let mut nudged = true;
         let stall = self.account.context().config.limits.stall_timeout;
         // When to look for listeners that take nothing; none is behind before then.
@@ -129,7 +129,7 @@ impl Hub {
         self.ask_again();
     }
 
-    /// Nobody hears anything until there is another session. Returns how many listen.
+    /// No listener receives anything until there is another session. Returns how many listen.
     fn note_gap(&self) -> usize {
         let mut state = self.state.lock();
         state.channels.lost();
@@ -144,7 +144,7 @@ impl Hub {
     fn next_change(&self) -> Next {
         let mut state = self.state.lock();
         if state.members.is_empty() {
-            // In the same breath: whoever comes now asks for a session anew.
+            // Under the same lock: a listener that starts now asks for a session anew.
             let before = std::mem::take(&mut state.phase);
             state.attempts = 0;
             state.lost_at = None;
@@ -156,7 +156,7 @@ impl Hub {
         Next::Change(state.channels.change())
     }
 
-    /// Makes a change, and tells those who hear now. False: the session is lost.
+    /// Makes a change, and reports it to those who receive from now on. False: the session is lost.
     fn change(&self, session: &mut Session, change: &Change) -> bool {
         let mut outcome = Ok(());
         if !change.is_empty() {
@@ -167,7 +167,7 @@ impl Hub {
         }
         if let Err(error) = outcome {
             let RunError::Fault(fault) = error else { return false };
-            // As on a standby. Who hears its channels already goes on.
+            // As on a standby. A listener that receives its channels already goes on.
             let told = self.state.lock().channels.waiting(false);
             let work = Work::NOT_STARTED;
             for id in &told {

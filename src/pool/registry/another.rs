@@ -27,7 +27,7 @@ use crate::pool::identity::{Difference, Identity};
 use crate::pool::tenant::Tenant;
 
 impl Registry {
-    /// The tenant for a DSN that is not that of `found`, whoever has the name.
+    /// The tenant for a DSN that is not that of `found`, the tenant with the name.
     pub(super) fn another(
         self: &Arc<Self>,
         found: Option<Arc<Tenant>>,
@@ -136,7 +136,7 @@ pub(super) fn has_another_password(tenant: &Tenant, other: Identity) -> bool {
 }
 
 /// True if the tenant's DSN differs from this one in its servers only, and PostgreSQL has
-/// asked for the password: whoever brings it is no stranger.
+/// asked for the password: a client that sends it is no stranger.
 fn has_other_servers(tenant: &Tenant, other: Identity) -> bool {
     let origin = &tenant.backends().origin;
     let differs = origin.identity.against(&other) == Difference::Servers;

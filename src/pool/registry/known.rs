@@ -23,7 +23,7 @@ pub(super) struct Known {
     reserved: HashMap<TenantId, usize>,
     /// Their DSNs have another password, or other servers, than that of the tenant which
     /// has the name.
-    /// Whoever gets a connection takes the name.
+    /// The first that gets a connection takes the name.
     claimants: HashMap<(TenantId, Fingerprint), Arc<Tenant>>,
     /// The connections of those who had a name, as long as there are any.
     former: HashMap<TenantId, Vec<OpenBackends>>,
@@ -76,7 +76,7 @@ impl Known {
         self.named.get(id)
     }
 
-    /// Whoever would take its name over with the same DSN.
+    /// The one that would take its name over with the same DSN.
     pub(super) fn find_like(&self, claimant: &Tenant) -> Option<&Arc<Tenant>> {
         self.claimants.get(&claim_of(claimant))
     }
@@ -149,7 +149,7 @@ impl Known {
         NameClaim::Good(before)
     }
 
-    /// Reserves its backends, in place of those of whoever has its name.
+    /// Reserves its backends, in place of those of the tenant that has its name.
     fn reserve(&mut self, tenant: &Tenant, limit: usize) -> NameClaim {
         let max = tenant.most_backends();
         match self.find_room(tenant, max, limit) {
@@ -192,7 +192,7 @@ impl Known {
         Changing::Installed
     }
 
-    /// Whoever has the name that this one claims.
+    /// The tenant that has the name that this one claims.
     pub(super) fn claimed_by(&self, tenant: &Tenant) -> Option<&Arc<Tenant>> {
         let claimant = self.claimants.get(&claim_of(tenant));
         claimant.filter(|found| is(found, tenant)).and_then(|_| self.named.get(tenant.id()))

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::pool::tenant::Tenant;
 
 /// A tenant without a lease, a one-shot, a listener or a waiter for so long may give way.
-/// To come back costs it one connect, so whoever works in a steady rhythm stays.
+/// Its return costs one connect, so a tenant with steady work stays.
 const SPARE_AFTER: Duration = Duration::from_secs(10);
 
 /// So many times as many tenants as may be opened at a time may wait for room at a server

@@ -1,4 +1,4 @@
-//! How many permits are out, for whoever waits until none is.
+//! How many permits are out, for the stop that waits until none is.
 
 use std::sync::{Arc, Condvar};
 use std::time::Instant;

@@ -11,7 +11,7 @@ pub trait Gatekeeper: Send + Sync {
     /// `upkeep`: it was for the service's own work. Does not block.
     fn take_back(self: Arc<Self>, caller: Option<&CallerId>, upkeep: bool);
 
-    /// A backend has come to rest: whoever waits for one to be opened gets it with its own
+    /// A backend is idle: a request that waits for one to be opened gets it with its own
     /// permit, and this one is given back. On a worker.
     fn serve_opening(&self, permit: Permit);
 
@@ -46,7 +46,7 @@ impl Permit {
         &self.keeper
     }
 
-    /// It goes to whoever waits for a backend to be opened, else to the oldest waiter.
+    /// It passes to a request that waits for a backend to be opened, else to the oldest waiter.
     pub(in crate::pool) fn pass_on(self) {
         let keeper = Arc::clone(&self.keeper);
         keeper.serve_opening(self);

@@ -136,7 +136,7 @@ impl Upkeep {
 
     /// Has every idle backend for which `which` is true answer, all at once, each
     /// on a worker and with a permit, so that nobody opens another in its place.
-    /// What does not answer is closed. Each answer is told to `told`. False:
+    /// What does not answer is closed. Each answer is sent to `told`. False:
     /// permits ran out first. Does not block.
     fn check_idle(&self, which: impl Fn(&Slot) -> bool, told: Option<&Sender<bool>>) -> bool {
         let backends = &self.backends;
@@ -149,7 +149,7 @@ impl Upkeep {
             let told = told.cloned();
             self.tenant.context().tools.workers.run(move || {
                 let answers = check_session(session);
-                // Whoever asked may have given up.
+                // The caller may have given up.
                 if let Some(told) = told {
                     let _ = told.send(answers);
                 }
@@ -165,7 +165,7 @@ impl Upkeep {
         if every.is_zero() {
             return None;
         }
-        // A round talks to all of them.
+        // A round asks all of them.
         if self.backends.is_being_checked() {
             return Some(now + every);
         }

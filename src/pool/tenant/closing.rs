@@ -26,11 +26,11 @@ impl Tenant {
         for job in waiting {
             job.fail(&self.account, Error::Draining);
         }
-        // Those who wait for room at their server are told so too.
+        // Requests that wait for room at their server fail too.
         self.wake_all();
     }
 
-    /// Takes the tenant out of service; whoever wants it is told why. Leases go on.
+    /// Takes the tenant out of service; requests for it fail with the reason. Leases go on.
     pub(in crate::pool) fn end(self: &Arc<Self>, why: Error) {
         // The first reason stands.
         let _ = self.ended.set(why);
@@ -79,7 +79,7 @@ impl Tenant {
         if self.works(&gate) {
             return;
         }
-        // Closed in the same breath. Nobody waits, so nothing comes out.
+        // Closed under the same lock. No request waits, so none is left over.
         let waiting = gate.close();
         drop(gate);
         drop(waiting);
@@ -101,7 +101,7 @@ impl Tenant {
         self.gate().state() == GateState::Closed
     }
 
-    /// Removes the tenant if nobody has used it for so long. Whoever comes at the same
+    /// Removes the tenant if nobody has used it for so long. A request that arrives at the same
     /// moment finds the gate closed and registers it anew.
     pub(in crate::pool) fn let_go(self: &Arc<Self>, now: Instant, after: Duration) -> bool {
         let idle = now.saturating_duration_since(*self.account.last_used.lock());

@@ -86,7 +86,7 @@ impl Tenant {
         } else {
             Vec::new()
         };
-        // The permit is back before anybody hears of the failure.
+        // The permit is back before the request fails.
         drop(permit);
         for waiter in stranded {
             waiter.fail(&self.account, error.clone());
@@ -105,7 +105,7 @@ impl Tenant {
     pub(in crate::pool) fn answer_line(&self, error: &Error) {
         let standing = std::mem::take(&mut self.line.lock().standing);
         for Standing { job, permit, .. } in standing {
-            // The permit is back before anybody hears of it.
+            // The permit is back before the request fails.
             drop(permit);
             job.fail(&self.account, error.clone());
         }

@@ -18,7 +18,7 @@ impl Upkeep {
     }
 
     /// Opens a backend, which is the first success, and has it answer, which is
-    /// the second. It serves whoever comes next. On a worker.
+    /// the second. It serves the next request. On a worker.
     fn probe_once(&self, now: Instant) {
         let (tenant, backends) = (&self.tenant, &self.backends);
         let Some(attempt) = backends.opener.probe_attempt(now) else { return };

@@ -67,7 +67,7 @@ impl Tenant {
         let now = clock::now();
         if !next.has(&before.backends) {
             before.backends.retire(REPLACED);
-            // Whoever closed it meanwhile has perhaps just seen those before.
+            // A thread that closed the tenant meanwhile has perhaps seen only the former ones.
             if self.is_closed() {
                 next.backends.retire(POOL_CLOSED);
             }

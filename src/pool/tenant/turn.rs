@@ -172,7 +172,7 @@ impl Turn {
 
     fn fail(mut self, backends: &Backends, mut error: Error, opening: bool) {
         let tenant = Arc::clone(&self.tenant);
-        // Whoever is put off has its turn at a later time than it is worth to wait here.
+        // A request that must wait longer than is worth waiting here has its turn later.
         let tried = matches!(&error, Error::Connect { cause, .. } if !cause.is_deferred());
         let passing = tried && error.is_retryable();
         let lacks_room = self.place.is_some()
@@ -183,7 +183,7 @@ impl Turn {
         loop {
             let until = match self.need() {
                 Need::Until(_, until) => until,
-                // Whoever is next may have better luck.
+                // The next request may have better luck.
                 Need::Left(job, permit) if passing => return tenant.give_up(job, permit),
                 Need::Left(job, permit) => {
                     return tenant.fail_connect(job, permit, error, opening);
@@ -196,7 +196,7 @@ impl Turn {
             let jitter = random::chance() / 10.0;
             let pause = backoff::delay(self.tries, first, LONGEST_PAUSE, 2.0, jitter);
             let closed = backends.breaker() == BreakerPhase::Closed;
-            // Room may be found at any time, and nobody is asked in vain meanwhile.
+            // Room may appear at any time; until then no neighbour is asked again.
             if lacks_room && closed && tenant.lets_wait() && now < until {
                 match tenant.park(self.own) {
                     Ok(()) => return tenant.nap(self, until),

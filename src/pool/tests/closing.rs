@@ -71,7 +71,7 @@ fn nothing_is_opened_beside_the_backends_of_a_pool_that_is_being_closed() {
     Session::settle(world.session());
     world.settled();
     let (to, from) = unbounded();
-    // Whoever has a permit comes past here before it looks for a backend.
+    // A request with a permit passes here before it looks for a backend.
     let barrier = world.tenant.account.last_used.stall();
     world.ask(&to);
     world.tenant.close_all();

@@ -28,7 +28,7 @@ pub(super) enum Call {
     Connect,
     /// Run a statement.
     Run,
-    /// Say what it hears.
+    /// Report what it receives.
     Hear,
     /// Answer a round trip.
     Check,
@@ -228,7 +228,7 @@ impl Backend for Fake {
     }
     fn hear(&mut self, _: Duration) -> Result<Heard, RunError> {
         match self.fate(Call::Hear) {
-            // Whoever comes or goes is looked for at every turn.
+            // Listeners that start or end are looked for at every turn.
             Fate::Good => Ok(Heard::Nudge),
             _ => Err(RunError::Lost { fault: None, sent: Sent::Nothing, excess: None }),
         }

@@ -15,7 +15,7 @@ use crate::core::health::Level;
 use crate::pool::session::Session;
 
 /// A world with so many backends at rest. No minimum is kept open: checks wait
-/// while a pool is being filled, which in vain may be each time they are due.
+/// while a pool is being filled, which may fail each time they are due.
 fn resting(count: usize, script: Script) -> World {
     let world = world_of(0, count, script);
     let sessions: Vec<Session> = (0..count).map(|_| world.session()).collect();

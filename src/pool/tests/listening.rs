@@ -18,7 +18,7 @@ use crate::pool::listen::{Letter, Listening, Mailbox, PAUSE_MIN};
 use crate::pool::session::Session;
 use crate::pool::work::task::REQUEST_BYTES;
 
-/// What a listener is told.
+/// What a listener receives.
 struct Letters(Sender<&'static str>);
 
 impl Mailbox for Letters {
@@ -108,7 +108,7 @@ fn without_memory_those_go_who_are_furthest_behind_and_no_one_else() {
     let (slow, first) = reader(false);
     let (quick, second) = reader(true);
     notify(20);
-    // One copy, whoever shares it, and its place.
+    // One copy, however many share it, and its place.
     assert!((20 * 1000..20 * 1200).contains(&used()), "{}", used());
     let (later, third) = reader(false);
     notify(20);

@@ -183,7 +183,7 @@ impl Operation {
         state.afterwards.push(Box::new(then));
     }
 
-    /// Its session is back, or gone: whoever waits for that goes on.
+    /// Its session is back, or gone: a request that waits for that goes on.
     pub(in crate::pool) fn over(&self) {
         let mut state = self.state.lock();
         state.over = true;

@@ -107,7 +107,7 @@ impl<'a, O: Outlet + ?Sized> Paced<'a, O> {
         Paced { outlet, pace, problem: None, columns: Vec::new() }
     }
 
-    /// What is told of the statement now that it is over.
+    /// What is reported of the statement now that it is over.
     pub(super) fn finish(self, done: Result<Done, RunError>) -> Result<StatementResult, RunError> {
         match (done, self.problem) {
             // We cancelled it because of the problem, or it came to its end before.

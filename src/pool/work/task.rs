@@ -116,7 +116,7 @@ pub struct Executed {
 
 impl Executed {
     /// Its results count from now on. It is not refused for want of room, which would hide
-    /// what became of the work: whoever does not take answers is refused the next.
+    /// what became of the work: a client that does not read answers is refused the next.
     pub(in crate::pool) fn count(&mut self, answers: &Room) {
         let bytes = self.results.iter().map(StatementResult::encoded_size).sum();
         self.held = answers.take_over(bytes);

@@ -73,7 +73,7 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
         Call::serve_caller(service, ctx, caller, (requests, sink), served);
     }
 
-    /// Serves a call as [`serve`](Self::serve), whoever makes it.
+    /// Serves a call as [`serve`](Self::serve), for any caller.
     pub(in crate::rpc) fn serve_anybody<F>(
         service: &Service,
         ctx: &RpcContext<'_>,

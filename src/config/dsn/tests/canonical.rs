@@ -1,4 +1,4 @@
-//! The texts by which two DSNs are told apart.
+//! The texts by which two DSNs are distinguished.
 
 use super::dsn;
 

@@ -70,7 +70,7 @@ impl Model {
                 }
                 self.opening.insert(seat, owner);
                 if let Some(ticket) = ticket {
-                    // Whoever stood before has room as well, if that is known to be scarce.
+                    // Those before it have room as well, if that is known to be scarce.
                     let limit = self.servers.servers[&at()].limit(self.limit, self.now);
                     let room = limit.map_or(usize::MAX, |limit| limit.saturating_sub(seats));
                     assert!(before == 0 || room > before, "it was not its turn");

@@ -49,7 +49,7 @@ impl Pool {
 
     pub(super) fn leave(&mut self, pick: u64) {
         let Some((n, place, waits)) = self.requests.leave(pick) else { return };
-        // Whoever never waited has no place, and the worker finds out that the caller is gone.
+        // One that never waited has no place, and the worker finds out that the caller is gone.
         let left = place.and_then(|id| self.door.leave(id));
         assert_eq!(left, waits.then_some(Job(n)), "{n} left");
         self.answer(left, Answer::Left);
@@ -77,7 +77,7 @@ impl Pool {
         }
     }
 
-    /// A turn ends, for whoever stands in front by now.
+    /// A turn ends, for the one that is first by now.
     pub(super) fn connect(&mut self, opening: bool, outcome: Outcome, terms: Terms) {
         if opening && outcome == Outcome::Connected {
             // It may have been drained or closed while the worker was at it.

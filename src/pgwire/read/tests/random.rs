@@ -134,7 +134,7 @@ fn by_reader(mut bytes: &[u8], asked: Asked, seed: &mut Xorshift) -> Vec<Seen> {
     while !bytes.is_empty() {
         let chunk = (1 + seed.below(longest) as usize).min(bytes.len());
         bytes = &bytes[put(&mut reader, &bytes[..chunk])..];
-        // Whoever writes reads ahead, and takes messages later.
+        // The writer reads ahead, and takes messages later.
         if !bytes.is_empty() && seed.below(4) == 0 {
             continue;
         }

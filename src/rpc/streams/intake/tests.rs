@@ -47,7 +47,7 @@ fn nothing_is_read_before_there_is_a_session() {
     let intake = Intake::default();
     let reader = intake.reader(Duration::ZERO);
     assert!(!has_room(&intake));
-    // One that gets none hears the end.
+    // One that gets none receives the end.
     drop(reader);
     assert!(has_room(&intake));
 }
