@@ -60,6 +60,7 @@ mod tls;
 
 mod bell;
 mod dice;
+mod resolver;
 mod seat;
 mod wait;
 
@@ -69,6 +70,8 @@ mod budget;
 mod call_error;
 mod config;
 pub mod deadline;
+mod destination;
+mod directory;
 mod endpoint;
 mod error;
 mod headers;
@@ -103,4 +106,5 @@ pub use observer::{Event, Observer};
 pub use options::{CallOptions, CheckoutOptions};
 pub use pool::{Pool, Ready};
 pub use raw::raw;
+pub use resolver::{Resolve, Resolver};
 pub use status::{ConnectionStatus, PoolMetrics, PoolStatus, ServiceHealth};

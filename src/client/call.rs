@@ -61,7 +61,7 @@ fn make<R>(
 }
 
 impl<R> Answered<R> {
-    fn reply(mut self, shared: &Shared) -> Reply<R> {
+    fn reply(mut self) -> Reply<R> {
         let none = || MetadataBuilder::new().build();
         // They have come with the answer.
         let headers = self.receiver.headers().now_or_never().and_then(Result::ok).cloned();
@@ -70,11 +70,7 @@ impl<R> Answered<R> {
             message: self.message,
             headers: headers.unwrap_or_else(none),
             trailers: trailers.unwrap_or_else(none),
-            address: shared
-                .dialer
-                .endpoint(self.address)
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+            address: self.to.to_string(),
             attempts: self.attempts,
             elapsed: self.elapsed,
         }
@@ -113,7 +109,7 @@ impl Pool {
         let mut start = |client: &Client, option| client.unary_call_async(method, request, option);
         let at = Location::caller();
         let answered = make(self.shared(), On::Pool, method.name, options, at, &mut start)?;
-        Ok(answered.reply(self.shared()))
+        Ok(answered.reply())
     }
 
     /// Makes a unary call with a stub: `start` calls its asynchronous form, which returns at
@@ -166,7 +162,7 @@ impl Connection {
     ) -> Result<Reply<R>, Error> {
         let mut start = |client: &Client, option| client.unary_call_async(method, request, option);
         let (at, on) = (Location::caller(), On::Connection(self));
-        Ok(make(self.shared(), on, method.name, options, at, &mut start)?.reply(self.shared()))
+        Ok(make(self.shared(), on, method.name, options, at, &mut start)?.reply())
     }
 
     /// Makes a unary call on this connection with a stub, by its asynchronous form.

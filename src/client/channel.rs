@@ -19,6 +19,7 @@ use grpcio::{
 
 use super::bell::Bell;
 use super::config::{Checked, Compression, ConnectionConfig, Tls};
+use super::destination::Destination;
 use super::endpoint::Endpoint;
 use super::error::ConfigError;
 use super::tls::Files;
@@ -43,7 +44,7 @@ pub(super) struct Link {
     failure: Leaf<Option<String>>,
     /// Since when its connection stands, as far as that was told. Held likewise.
     stands: Leaf<Option<Instant>>,
-    address: usize,
+    to: Arc<Destination>,
 }
 
 /// How the connection of a link is.
@@ -83,9 +84,9 @@ impl Link {
         }
     }
 
-    /// The number of its address.
-    pub(super) fn address(&self) -> usize {
-        self.address
+    /// What it connects to.
+    pub(super) fn to(&self) -> &Arc<Destination> {
+        &self.to
     }
 
     /// Its connection stands since then.
@@ -192,14 +193,9 @@ impl Dialer {
         })
     }
 
-    /// The addresses, in their order.
+    /// The addresses of the settings, in their order.
     pub(super) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.endpoints.iter().map(|(endpoint, _)| endpoint)
-    }
-
-    /// The address of this number.
-    pub(super) fn endpoint(&self, address: usize) -> Option<&Endpoint> {
-        self.endpoints.get(address).map(|(endpoint, _)| endpoint)
     }
 
     pub(super) fn environment(&self) -> &Environment {
@@ -211,20 +207,24 @@ impl Dialer {
         self.connect_timeout
     }
 
-    /// Begins to connect to the address of this number. Does not wait.
-    pub(super) fn dial(&self, address: usize) -> Option<Arc<Link>> {
-        let (endpoint, secure) = self.endpoints.get(address)?;
+    /// Begins to connect. Does not wait.
+    pub(super) fn dial(&self, to: Arc<Destination>) -> Option<Arc<Link>> {
+        let (endpoint, secure) = self.endpoints.get(to.endpoint)?;
         let mut builder = self.builder();
+        if to.at.is_some() && self.tls.server_name.is_none() {
+            // The server is still called by its name, and its certificate must have that.
+            builder = builder.default_authority(endpoint.to_string());
+        }
         if *secure {
             if let Some(name) = &self.tls.server_name {
                 builder = builder.override_ssl_target(name.as_str());
             }
             builder = builder.set_credentials(self.credentials()?);
         }
-        let channel = builder.connect(&endpoint.target());
+        let channel = builder.connect(&to.target(endpoint));
         let client = Client::new(channel.clone());
         let (failure, stands, since) = (Leaf::new(None), Leaf::new(None), clock::now());
-        let link = Arc::new(Link { channel, client, failure, stands, since, address });
+        let link = Arc::new(Link { channel, client, failure, stands, since, to });
         link.poke();
         let watching = watch(Arc::downgrade(&link), self.bell.clone());
         // A panic on gRPC's thread would end its queue for good.

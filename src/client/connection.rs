@@ -20,7 +20,6 @@ use crate::clock;
 pub struct Connection {
     pool: Arc<Shared>,
     slot: SlotId,
-    address: usize,
     link: Arc<Link>,
     broken: bool,
     since: Instant,
@@ -38,17 +37,17 @@ impl Connection {
     }
 
     fn new(pool: &Arc<Shared>, lent: Lent<Arc<Link>>) -> Connection {
-        let Lent { slot, address, channel } = lent;
+        let Lent { slot, channel, .. } = lent;
         let (pool, since) = (Arc::clone(pool), clock::now());
-        Connection { pool, slot, address, link: channel, broken: false, since }
+        Connection { pool, slot, link: channel, broken: false, since }
     }
 
     /// Lends it once more, for a call that may outlive this guard.
     pub(super) fn share(&self) -> Connection {
         self.pool.share(self.slot);
         let (pool, link) = (Arc::clone(&self.pool), Arc::clone(&self.link));
-        let Connection { slot, address, since, .. } = *self;
-        Connection { pool, slot, address, link, broken: false, since }
+        let Connection { slot, since, .. } = *self;
+        Connection { pool, slot, link, broken: false, since }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -83,7 +82,7 @@ impl Connection {
 
     /// The address that it is connected to.
     pub fn address(&self) -> String {
-        self.pool.dialer.endpoint(self.address).map(ToString::to_string).unwrap_or_default()
+        self.link.to().to_string()
     }
 
     /// Since when it is lent.
@@ -94,10 +93,6 @@ impl Connection {
     /// Has it closed instead of given back.
     pub fn mark_broken(&mut self) {
         self.broken = true;
-    }
-
-    pub(super) fn address_number(&self) -> usize {
-        self.address
     }
 
     pub(super) fn link(&self) -> &Link {

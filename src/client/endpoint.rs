@@ -125,6 +125,14 @@ impl Endpoint {
         }
     }
 
+    /// The name and the port, if it is a name, which stands for addresses.
+    pub(super) fn name(&self) -> Option<(&str, u16)> {
+        match &self.place {
+            Place::Name(name, port) => Some((name, *port)),
+            Place::V4(..) | Place::V6(..) | Place::Unix(_) => None,
+        }
+    }
+
     /// The address as gRPC's C core takes it.
     pub(super) fn target(&self) -> String {
         match &self.place {

@@ -8,6 +8,7 @@ mod duty;
 mod place;
 mod renewal;
 mod share;
+mod sites;
 mod size;
 mod upkeep;
 mod view;
@@ -23,6 +24,7 @@ use place::Place;
 pub use check::{Change, Checks, Found};
 pub use duty::{Checkout, Duty, Lent, Loan, Reason, Refusal};
 pub use place::{Down, Pauses};
+pub use sites::{LookUps, Site};
 pub use upkeep::Seen;
 pub use view::View;
 
@@ -44,6 +46,7 @@ pub struct Lineup<C, W> {
     settings: Settings,
     slots: Vec<Slot<C>>,
     places: Vec<Place>,
+    look_ups: LookUps,
     /// Tickets only grow, so their order is that of arrival.
     waiters: BTreeMap<Ticket, Waiter<W>>,
     next_slot: u64,
@@ -130,12 +133,13 @@ enum Phase {
 }
 
 impl<C: Clone, W> Lineup<C, W> {
-    /// A lineup without channels for so many addresses, which are dialled at once.
-    pub fn new(settings: Settings, addresses: usize, now: Instant) -> Self {
+    /// A lineup without addresses.
+    pub fn new(settings: Settings) -> Self {
         Lineup {
             settings,
             slots: Vec::new(),
-            places: (0..addresses).map(|_| Place::new(now)).collect(),
+            places: Vec::new(),
+            look_ups: LookUps::default(),
             waiters: BTreeMap::new(),
             next_slot: 0,
             next_ticket: 0,

@@ -70,6 +70,24 @@ pub enum Event {
         /// How long it stood.
         age: Duration,
     },
+    /// A name stands for other addresses than before.
+    Resolved {
+        /// The service.
+        service: String,
+        /// The name.
+        host: String,
+        /// So many.
+        addresses: usize,
+    },
+    /// It could not be found out what a name stands for; what was known before still holds.
+    ResolveFailed {
+        /// The service.
+        service: String,
+        /// The name.
+        host: String,
+        /// Why.
+        error: String,
+    },
     /// An address is down, and is tried again.
     ReconnectScheduled {
         /// The service.

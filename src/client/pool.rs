@@ -140,8 +140,7 @@ impl Pool {
     /// comes back.
     ///
     /// # Errors
-    /// [`PoolError::WouldEmptyPool`] for 0, [`PoolError::Config`] for fewer than there are
-    /// addresses or more than 1000.
+    /// [`PoolError::WouldEmptyPool`] for 0, [`PoolError::Config`] for more than 1000.
     pub fn resize(&self, size: usize) -> Result<(), PoolError> {
         if size == 0 {
             return Err(PoolError::WouldEmptyPool { service: self.service().to_owned() });

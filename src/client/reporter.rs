@@ -1,6 +1,7 @@
 //! What is told of a pool: to the log, to Prometheus, to observers.
 
 mod lines;
+mod names;
 mod probes;
 
 use std::collections::HashMap;
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::call_error::Code;
-use super::endpoint::Endpoint;
+use super::destination::Destination;
 use super::error::PoolError;
 use super::metrics::{Meter, MethodMeter};
 use super::observer::{Event, Observers};
@@ -169,10 +170,10 @@ impl Reporter {
     }
 
     /// A connection stands.
-    pub(super) fn connected(&self, number: usize, at: &Endpoint, took: Duration, now: Instant) {
+    pub(super) fn connected(&self, at: &Destination, took: Duration, now: Instant) {
         self.meter.connected(took);
         self.lines.connected(at, took);
-        let down = self.down.lock().remove(&number);
+        let down = self.down.lock().remove(&at.number);
         if let Some(since) = down {
             self.lines.reconnected(at, now.saturating_duration_since(since));
         }
@@ -183,16 +184,15 @@ impl Reporter {
     /// A connection could not be made; the address is tried again after a pause.
     pub(super) fn connect_failed(
         &self,
-        number: usize,
-        at: &Endpoint,
+        at: &Destination,
         error: &str,
         again: Option<(Duration, u32)>,
         now: Instant,
     ) {
         count(&self.numbers.connect_failures);
         self.meter.connect_failed();
-        self.lines.connect_failed(number, at, error, now);
-        self.down.lock().entry(number).or_insert(now);
+        self.lines.connect_failed(at, error, now);
+        self.down.lock().entry(at.number).or_insert(now);
         let error = || error.to_owned();
         let address = at.to_string();
         self.tell(|service| Event::ConnectFailed {
@@ -206,13 +206,13 @@ impl Reporter {
     }
 
     /// A connection is lost, and is connected again at once.
-    pub(super) fn lost(&self, number: usize, at: &Endpoint, age: Duration, now: Instant) {
-        self.lines.lost(number, at, now);
+    pub(super) fn lost(&self, at: &Destination, age: Duration, now: Instant) {
+        self.lines.lost(at, now);
         self.ended(at, "lost", age);
     }
 
     /// A connection has ended that stood for so long.
-    pub(super) fn ended(&self, at: &Endpoint, reason: &'static str, age: Duration) {
+    pub(super) fn ended(&self, at: &Destination, reason: &'static str, age: Duration) {
         count(&self.numbers.disconnects);
         self.meter.disconnected(reason, age);
         self.lines.ended(at, reason);

@@ -2,8 +2,10 @@
 
 mod checkout;
 mod health;
+mod names;
 mod reload;
 mod report;
+mod settings;
 mod upkeep;
 
 use std::collections::BTreeSet;
@@ -17,9 +19,11 @@ use super::budget::Budget;
 use super::channel::{Dialer, Link};
 use super::config::{Checked, ServiceConfig};
 use super::dice::Dice;
-use super::lineup::{Checks, Duty, Lineup, Pauses, Reason, Settings, SlotId, View};
+use super::directory::{Directory, Times};
+use super::lineup::{Duty, Lineup, Reason, SlotId, View};
 use super::probe::Prober;
 use super::reporter::Reporter;
+use super::resolver::{Desk, Resolver};
 use super::seat::Seat;
 use crate::clock;
 use crate::lock::{Leaf, LeafGuard};
@@ -27,6 +31,7 @@ use crate::lock::{Leaf, LeafGuard};
 pub(super) use checkout::Patience;
 use health::Rounds;
 pub(super) use report::NOT_YET;
+use settings::settings;
 
 type Line = Lineup<Arc<Link>, Arc<Seat>>;
 
@@ -44,6 +49,9 @@ pub(super) struct Shared {
     closed: AtomicBool,
     /// Guards who has what. Never held over gRPC, a log line or the drop of a channel.
     lineup: Leaf<Line>,
+    /// What the addresses stand for. Held for some arithmetic.
+    directory: Leaf<Directory>,
+    desk: Desk,
     prober: Prober,
     /// Held for a few instructions.
     rounds: Leaf<Rounds>,
@@ -69,26 +77,26 @@ impl Shared {
     ) -> Shared {
         let config = checked.config.clone();
         let budget = config.retry.as_ref().map(|retry| retry.budget).unwrap_or_default();
-        let settings = Settings {
-            size: config.pool.size,
-            calls_per_channel: config.pool.calls_per_channel,
-            max_waiters: config.pool.max_waiters,
-            connect_timeout: dialer.connect_timeout(),
-            pauses: Pauses {
-                min: config.connection.reconnect_backoff_min,
-                max: config.connection.max_reconnect_delay,
-            },
-            balance: config.pool.balance,
-            checks: Checks {
-                ping: config.connection.ping_interval,
-                tries: config.health.tries,
-                successes: config.health.successes,
-            },
-            max_age: config.pool.max_age,
+        let settings = settings(&config, dialer.connect_timeout());
+        let dice = Dice::new();
+        let times = Times {
+            refresh: config.connection.dns_refresh,
+            limit: settings.connect_timeout,
+            pauses: settings.pauses,
         };
+        // A proxy looks names up itself.
+        let resolves = !config.connection.http_proxy;
+        let directory = Directory::new(dialer.endpoints(), resolves, times, dice.roll(), now);
+        let mut lineup = Lineup::new(settings);
+        // It has neither channels nor waiters, so there is nothing to do.
+        drop(lineup.move_to(&directory.sites(), now));
+        drop(lineup.looked_up(directory.look_ups(), now));
+        let resolver = config.connection.resolver.clone().unwrap_or_else(Resolver::system);
         Shared {
             service: service.to_owned(),
-            lineup: Leaf::new(Lineup::new(settings, checked.endpoints.len(), now)),
+            lineup: Leaf::new(lineup),
+            directory: Leaf::new(directory),
+            desk: Desk::new(resolver, bell.clone()),
             breakers: Arc::default(),
             budget: Leaf::new(Budget::new(budget, now)),
             prober: Prober::new(&config.health, bell.clone()),
@@ -100,7 +108,7 @@ impl Shared {
             told: Leaf::new(now),
             leaks: Leaf::default(),
             bell,
-            dice: Dice::new(),
+            dice,
             closed: AtomicBool::new(false),
             changes: Leaf::new(0),
             changed: Condvar::new(),

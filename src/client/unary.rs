@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use grpcio::{CallOption, Client, ClientUnaryReceiver};
 
 use super::call_error::{Code, Delivery, Error, RpcError};
 use super::connection::Connection;
+use super::destination::Destination;
 use super::wait::wait;
 use super::way::{Attempt, Way};
 
@@ -25,7 +27,7 @@ pub(super) struct Answered<R> {
     pub message: R,
     /// Has the headers and the trailers.
     pub receiver: ClientUnaryReceiver<R>,
-    pub address: usize,
+    pub to: Arc<Destination>,
     pub attempts: u32,
     pub elapsed: Duration,
 }
@@ -80,7 +82,7 @@ impl<R> Try<R> {
             Err(_) => {
                 let message = "the server answered OK without a message".to_owned();
                 let error = way.error(Code::Internal, message, Delivery::Unknown);
-                let address = way.address(self.attempt.address);
+                let address = Some(self.attempt.to.to_string());
                 Poll::Ready(Err(RpcError { address, ..error }.into()))
             }
         }
@@ -94,7 +96,7 @@ impl<R> Try<R> {
     /// The end of one that took too long.
     pub(super) fn expire(&mut self, way: &Way) -> Error {
         self.cancel();
-        let address = way.address(self.attempt.address);
+        let address = Some(self.attempt.to.to_string());
         RpcError { address, ..way.late(Delivery::Unknown) }.into()
     }
 
@@ -102,8 +104,8 @@ impl<R> Try<R> {
     pub(super) fn answered(self, way: &mut Way, message: R) -> Answered<R> {
         way.attempted(&self.attempt, None);
         let Try { attempt, receiver, .. } = self;
-        let (address, attempts) = (attempt.address, way.attempts);
-        Answered { message, receiver, address, attempts, elapsed: way.elapsed() }
+        let (to, attempts) = (attempt.to, way.attempts);
+        Answered { message, receiver, to, attempts, elapsed: way.elapsed() }
     }
 
     /// Waits for its end.

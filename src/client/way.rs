@@ -12,6 +12,7 @@ use grpcio::{CallOption, Client};
 use super::breakers::Pass;
 use super::call_error::{Code, Delivery, Error, RpcError};
 use super::connection::Connection;
+use super::destination::Destination;
 use super::error::PoolError;
 use super::headers::Headers;
 use super::interceptor::Outgoing;
@@ -55,8 +56,8 @@ enum Again {
 /// One attempt.
 pub(super) struct Attempt {
     number: u32,
-    /// Its address.
-    pub(super) address: usize,
+    /// What it is made to.
+    pub(super) to: Arc<Destination>,
     begun: Instant,
     /// Its own time limit or the call's.
     pub(super) until: Option<Instant>,
@@ -151,7 +152,7 @@ impl Way {
         patience.wants.avoid = self.avoid;
         patience.wants.wait_for_ready = self.plan.wait_for_ready;
         let connection = Connection::lend(&self.shared, patience)?;
-        self.avoid = Some(connection.address_number());
+        self.avoid = Some(connection.link().to().number);
         Ok(connection)
     }
 
@@ -184,8 +185,8 @@ impl Way {
             (Some(own), Some(deadline)) => Some(own.min(deadline)),
             (own, deadline) => own.or(deadline),
         };
-        let address = connection.address_number();
-        let mut attempt = Attempt { number: self.attempts, address, begun, until, asked: 0 };
+        let to = Arc::clone(connection.link().to());
+        let mut attempt = Attempt { number: self.attempts, to, begun, until, asked: 0 };
         let mut option = CallOption::default();
         let interceptors = &self.shared.config.interceptors;
         if interceptors.is_empty() {

@@ -2,6 +2,7 @@
 //! PostgreSQL, and no feature but `client`.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A test stops at the first surprise.
 
+mod addresses;
 mod calls;
 mod checkout;
 mod config;

@@ -14,6 +14,12 @@ impl ServiceConfig {
         if self.profile().is_none() && !(5..=20).contains(&pool.size) {
             advice.push(format!("pool.size is usually from 5 to 20, and is {}", pool.size));
         }
+        if self.addresses.len() > pool.size {
+            let (addresses, size) = (self.addresses.len(), pool.size);
+            advice.push(format!(
+                "pool.size is {size}, and there are {addresses} addresses: a part of them is used"
+            ));
+        }
         let secs = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
         let mut usual = |key: &str, time: Duration, range: std::ops::RangeInclusive<Duration>| {
             if !range.contains(&time) {

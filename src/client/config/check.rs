@@ -17,7 +17,7 @@ const MESSAGE_MAX: usize = 1 << 30;
 const WORD_MAX: usize = 200;
 /// The longest name of a service or a method.
 const NAME_MAX: usize = 1024;
-/// More addresses than channels are of no use.
+/// As many as there may be channels.
 const ADDRESSES_MAX: usize = 1000;
 
 /// Settings that keep all rules.
@@ -74,11 +74,6 @@ impl ServiceConfig {
             faults.add("addresses", "must have at least one");
         }
         faults.within("addresses", self.addresses.len(), 0, ADDRESSES_MAX);
-        if self.addresses.len() > self.pool.size {
-            let (addresses, size) = (self.addresses.len(), self.pool.size);
-            let rule = format!("must be at least {addresses}, one for each address, and is {size}");
-            faults.add("pool.size", rule);
-        }
         let mut endpoints: Vec<(Endpoint, bool)> = Vec::new();
         for address in &self.addresses {
             match Endpoint::parse(address) {
@@ -134,6 +129,7 @@ impl ServiceConfig {
             ("tls.reload", self.tls.reload),
             ("connection.keepalive_time", connection.keepalive_time),
             ("connection.ping_interval", connection.ping_interval),
+            ("connection.dns_refresh", connection.dns_refresh),
             ("call.timeout", self.call.timeout),
             ("call.attempt_timeout", self.call.attempt_timeout),
             ("events.status_interval", self.events.status_interval),

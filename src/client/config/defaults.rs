@@ -76,6 +76,8 @@ impl Default for ConnectionConfig {
             compression: Compression::None,
             user_agent: None,
             http_proxy: false,
+            dns_refresh: Some(Duration::from_secs(60)),
+            resolver: None,
         }
     }
 }

@@ -108,6 +108,7 @@ pub(super) const KEYS: &[Key] = &[
     key!("connection.compression", "", connection.compression),
     key!("connection.user_agent", "", connection.user_agent),
     key!("connection.http_proxy", "", connection.http_proxy),
+    key!("connection.dns_refresh", "", connection.dns_refresh),
     key!("health.enabled", "", health.enabled),
     key!("health.interval", "HEALTH_CHECK_INTERVAL_SECS", health.interval),
     key!("health.timeout", "", health.timeout),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::Site;
 use crate::core::backoff;
 
 /// Each pause between two tries is so much longer than the one before, as gRPC has it.
@@ -16,6 +17,9 @@ const JITTER: f64 = 0.2;
 /// that grows; exit to *up* as soon as one of them is connected.
 #[derive(Debug)]
 pub(super) struct Place {
+    site: Site,
+    /// It is no address of the service any more, and is forgotten with its last channel.
+    gone: bool,
     /// Failures in a row.
     failures: u32,
     /// Nobody dials before.
@@ -35,8 +39,29 @@ pub struct Down {
 }
 
 impl Place {
-    pub(super) fn new(now: Instant) -> Place {
-        Place { failures: 0, due: now, up_since: None, down: None }
+    pub(super) fn new(site: Site, now: Instant) -> Place {
+        Place { site, gone: false, failures: 0, due: now, up_since: None, down: None }
+    }
+
+    /// The same, which is no address of the service any more.
+    pub(super) fn leave(self) -> Place {
+        Place { gone: true, ..self }
+    }
+
+    pub(super) fn number(&self) -> usize {
+        self.site.number
+    }
+
+    pub(super) fn name(&self) -> usize {
+        self.site.name
+    }
+
+    pub(super) fn is_second(&self) -> bool {
+        self.site.second
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
     }
 
     pub(super) fn failures(&self) -> u32 {

@@ -2,6 +2,7 @@
 
 mod probes;
 mod random;
+mod sites;
 
 use super::*;
 use crate::core::testing::{ms, start};
@@ -25,6 +26,15 @@ fn settings(size: usize, calls_per_channel: usize) -> Settings {
     }
 }
 
+/// A line for so many addresses.
+fn line_of(settings: Settings, addresses: usize, now: Instant) -> Line {
+    let mut line = Line::new(settings);
+    let site = |number| Site { number, name: number, second: false };
+    let duty = line.move_to(&(0..addresses).map(site).collect::<Vec<_>>(), now);
+    assert!(duty.dropped.is_empty());
+    line
+}
+
 /// Dials what is due; the channel of a slot has its number.
 fn dial(line: &mut Line, now: Instant) -> Vec<SlotId> {
     let dials = line.dials(now);
@@ -36,7 +46,7 @@ fn dial(line: &mut Line, now: Instant) -> Vec<SlotId> {
 
 /// A line whose channels are all connected.
 fn ready(settings: Settings, now: Instant) -> (Line, Vec<SlotId>) {
-    let mut line = Line::new(settings, 1, now);
+    let mut line = line_of(settings, 1, now);
     let slots = dial(&mut line, now);
     for slot in &slots {
         let (news, duty) = line.seen(*slot, Seen::Ready, 0, now);
@@ -124,7 +134,7 @@ fn a_channel_that_its_holder_shares_is_free_when_both_loans_are_back() {
 #[test]
 fn nobody_passes_by_those_who_wait_and_only_so_many_do() {
     let t0 = start();
-    let mut line = Line::new(settings(1, 1), 1, t0);
+    let mut line = line_of(settings(1, 1), 1, t0);
     for who in 0..3 {
         assert!(matches!(ask(&mut line, who, t0), Checkout::Wait(_)), "it is being connected");
     }
@@ -172,7 +182,7 @@ fn whoever_got_a_dead_channel_has_its_place_back() {
 #[test]
 fn when_all_is_down_only_the_patient_wait() {
     let t0 = start();
-    let mut line = Line::new(settings(2, 1), 1, t0);
+    let mut line = line_of(settings(2, 1), 1, t0);
     let slots = dial(&mut line, t0);
     assert!(matches!(ask(&mut line, 0, t0), Checkout::Wait(_)));
     let _ = line.checkout(None, || 1, PATIENT, 0, t0);
@@ -189,7 +199,7 @@ fn when_all_is_down_only_the_patient_wait() {
 #[test]
 fn a_scout_looks_after_a_pause_that_grows_and_the_others_follow_it() {
     let t0 = start();
-    let mut line = Line::new(settings(3, 1), 1, t0);
+    let mut line = line_of(settings(3, 1), 1, t0);
     for slot in dial(&mut line, t0) {
         let _ = line.seen(slot, failed(), 0, t0);
     }
@@ -226,7 +236,7 @@ fn a_connection_that_stood_is_dialled_again_at_once_and_one_that_did_not_is_not(
 #[test]
 fn an_attempt_that_takes_too_long_has_failed() {
     let t0 = start();
-    let mut line = Line::new(settings(1, 1), 1, t0);
+    let mut line = line_of(settings(1, 1), 1, t0);
     let _ = dial(&mut line, t0);
     assert!(line.tend(0, t0 + ms(4999)).dropped.is_empty());
     assert_eq!(line.tend(0, t0 + ms(5000)).dropped.len(), 1);
@@ -280,7 +290,7 @@ fn a_stopped_pool_answers_all_and_keeps_what_is_lent() {
 #[test]
 fn channels_are_spread_and_come_back_to_an_address_that_was_down() {
     let t0 = start();
-    let mut line = Line::new(settings(4, 1), 2, t0);
+    let mut line = line_of(settings(4, 1), 2, t0);
     let dials = line.dials(t0);
     assert_eq!(dials.iter().map(|(_, address)| *address).collect::<Vec<_>>(), [0, 1, 0, 1]);
     for (slot, address) in dials {

@@ -1,5 +1,6 @@
 //! What becomes of channels: dialled, connected, lost, failed.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::check::Check;
@@ -30,7 +31,8 @@ impl<C: Clone, W> Lineup<C, W> {
         };
         let mut dials = Vec::new();
         for left in (1..=missing).rev() {
-            let Some(address) = spread::place(&self.stands(now), left) else {
+            let (numbers, stands) = self.stands(now);
+            let Some(address) = spread::place(&stands, left).map(|index| numbers[index]) else {
                 break;
             };
             self.next_slot += 1;
@@ -80,7 +82,9 @@ impl<C: Clone, W> Lineup<C, W> {
             (Phase::Connecting { .. }, Seen::Ready) => {
                 self.slots[index].phase = Phase::Ready { since: now };
                 self.slots[index].check = Check::new(now);
-                self.places[address].connected(now);
+                if let Some(place) = self.place_mut(address) {
+                    place.connected(now);
+                }
                 self.retire(&mut duty);
                 self.serve(&mut duty, chance, now);
             }
@@ -125,6 +129,7 @@ impl<C: Clone, W> Lineup<C, W> {
         self.outlive(chance, now);
         self.retire(&mut duty);
         self.level(now, &mut duty);
+        self.forget();
         self.despair(&mut duty, now);
         duty
     }
@@ -137,14 +142,10 @@ impl<C: Clone, W> Lineup<C, W> {
         });
         let is_missing = !self.closed && self.live() < self.settings.size;
         // A scout that is out is waited for.
-        let scouts = self.places.iter().enumerate().filter(|(address, place)| {
-            is_missing && place.down().is_some() && !self.is_scouted(*address)
+        let scouts = self.playing().into_iter().filter(|place| {
+            is_missing && place.down().is_some() && !self.is_scouted(place.number())
         });
-        attempts
-            .chain(scouts.map(|(_, place)| place.due()))
-            .chain(self.probe_due())
-            .chain(self.age_due())
-            .min()
+        attempts.chain(scouts.map(Place::due)).chain(self.probe_due()).chain(self.age_due()).min()
     }
 
     fn is_scouted(&self, address: usize) -> bool {
@@ -161,8 +162,10 @@ impl<C: Clone, W> Lineup<C, W> {
         now: Instant,
         duty: &mut Duty<C, W>,
     ) {
-        let address = self.slots[index].address;
-        self.places[address].failed(error, self.settings.pauses, chance, now);
+        let (address, pauses) = (self.slots[index].address, self.settings.pauses);
+        if let Some(place) = self.place_mut(address) {
+            place.failed(error, pauses, chance, now);
+        }
         self.slots[index].phase = Phase::Draining(Reason::Lost);
         self.settle(index, duty);
     }
@@ -189,7 +192,8 @@ impl<C: Clone, W> Lineup<C, W> {
         if self.closed || self.live() < self.settings.size {
             return;
         }
-        let Some(from) = spread::surplus(&self.stands(now)) else {
+        let (numbers, stands) = self.stands(now);
+        let Some(from) = spread::surplus(&stands).map(|index| numbers[index]) else {
             return;
         };
         let is_idle = |slot: &Slot<C>| {
@@ -201,21 +205,22 @@ impl<C: Clone, W> Lineup<C, W> {
         }
     }
 
-    /// How the addresses stand.
-    fn stands(&self, now: Instant) -> Vec<spread::Stand> {
-        let stand = |place: &Place| spread::Stand {
-            is_down: place.down().is_some(),
-            is_due: place.due() <= now,
-            ..spread::Stand::default()
-        };
-        let mut stands: Vec<_> = self.places.iter().map(stand).collect();
+    /// The addresses that are used, by their numbers, and how they stand.
+    fn stands(&self, now: Instant) -> (Vec<usize>, Vec<spread::Stand>) {
+        let mut found = BTreeMap::new();
         for slot in self.slots.iter().filter(|slot| slot.stale.is_none()) {
+            let (ready, connecting): &mut (usize, usize) = found.entry(slot.address).or_default();
             match slot.phase {
-                Phase::Ready { .. } => stands[slot.address].ready += 1,
-                Phase::Connecting { .. } => stands[slot.address].connecting += 1,
+                Phase::Ready { .. } => *ready += 1,
+                Phase::Connecting { .. } => *connecting += 1,
                 Phase::Draining(_) => {}
             }
         }
-        stands
+        let stand = |place: &Place| {
+            let (ready, connecting) = found.get(&place.number()).copied().unwrap_or_default();
+            let (is_down, is_due) = (place.down().is_some(), place.due() <= now);
+            spread::Stand { ready, connecting, is_down, is_due }
+        };
+        self.playing().into_iter().map(|place| (place.number(), stand(place))).unzip()
     }
 }

@@ -76,10 +76,12 @@ impl<C: Clone, W> Lineup<C, W> {
         self.slots.iter().map(|slot| slot.lent).sum()
     }
 
-    /// Why an address is down, the first that is, or why a channel is sick.
+    /// Why an address is down, the first that is, or why a channel is sick, or why it is not
+    /// known what a name stands for.
     pub fn down(&self) -> Option<&Down> {
-        let sick = self.slots.iter().find_map(|slot| slot.sick());
-        self.places.iter().find_map(Place::down).or(sick)
+        let sick = || self.slots.iter().find_map(|slot| slot.sick());
+        let down = self.playing().into_iter().find_map(Place::down);
+        down.or_else(sick).or(self.look_ups.down.as_ref())
     }
 
     /// Why it is of no use to wait: nothing is connected or being connected, and no address
@@ -95,7 +97,8 @@ impl<C: Clone, W> Lineup<C, W> {
                 !is_sick
             }
         };
-        if self.slots.iter().any(is_alive) || self.places.iter().any(is_due) {
+        let may_come = self.look_ups.pending || self.playing().into_iter().any(is_due);
+        if may_come || self.slots.iter().any(is_alive) {
             return None;
         }
         self.down().cloned()
@@ -104,18 +107,20 @@ impl<C: Clone, W> Lineup<C, W> {
     /// Why an address is down, when it may be dialled again, and how often it has failed in a
     /// row.
     pub fn retry(&self, address: usize) -> Option<(&Down, Instant, u32)> {
-        let place = self.places.get(address)?;
+        let place = self.place(address)?;
         place.down().map(|down| (down, place.due(), place.failures()))
     }
 
     /// How many addresses are up, and how many are down.
     pub fn addresses(&self) -> (usize, usize) {
-        let down = self.places.iter().filter(|place| place.down().is_some()).count();
-        (self.places.len() - down, down)
+        let all = self.candidates();
+        let down = all.iter().filter(|place| place.down().is_some()).count();
+        (all.len() - down, down)
     }
 
     /// When an address may be dialled again, the first of those that are down.
     pub fn next_dial(&self) -> Option<Instant> {
-        self.places.iter().filter(|place| place.down().is_some()).map(Place::due).min()
+        let playing = self.playing().into_iter();
+        playing.filter(|place| place.down().is_some()).map(Place::due).min()
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Ended;
-use crate::client::endpoint::Endpoint;
+use crate::client::destination::Destination;
 use crate::client::error::Holder;
 use crate::core::breaker::PhaseChange;
 use crate::core::health::{Level, Round};
@@ -68,22 +68,22 @@ impl Lines {
         );
     }
 
-    pub(super) fn connected(&self, at: &Endpoint, took: Duration) {
+    pub(super) fn connected(&self, at: &Destination, took: Duration) {
         let (service, took) = (&self.service, took.as_millis());
         if self.on {
             log::debug!("event=client_connected service={service} address={at} took_ms={took}");
         }
     }
 
-    pub(super) fn reconnected(&self, at: &Endpoint, down: Duration) {
+    pub(super) fn reconnected(&self, at: &Destination, down: Duration) {
         let (service, down) = (&self.service, down.as_millis());
         if self.on {
             log::info!("event=client_reconnected service={service} address={at} down_ms={down}");
         }
     }
 
-    pub(super) fn connect_failed(&self, number: usize, at: &Endpoint, error: &str, now: Instant) {
-        let Some(repeated) = self.admit("client_connect_failed", number, now) else {
+    pub(super) fn connect_failed(&self, at: &Destination, error: &str, now: Instant) {
+        let Some(repeated) = self.admit("client_connect_failed", at.number, now) else {
             return;
         };
         let level = if self.quiet { log::Level::Debug } else { log::Level::Warn };
@@ -94,44 +94,59 @@ impl Lines {
         );
     }
 
-    pub(super) fn lost(&self, number: usize, at: &Endpoint, now: Instant) {
-        let Some(repeated) = self.admit("client_lost", number, now) else {
+    pub(super) fn resolved(&self, host: &str, addresses: usize, size: usize) {
+        let service = &self.service;
+        if self.on {
+            log::info!(
+                "event=client_resolved service={service} host={host} addresses={addresses} \
+                 size={size}"
+            );
+        }
+    }
+
+    pub(super) fn not_resolved(&self, host: &str, error: &str, now: Instant) {
+        if let Some(repeated) = self.admit("client_resolve_failed", POOL, now) {
+            let (service, error) = (&self.service, Quoted(error));
+            let level = if self.quiet { log::Level::Debug } else { log::Level::Warn };
+            log::log!(
+                level,
+                "event=client_resolve_failed service={service} host={host} \
+                 error={error}{repeated}"
+            );
+        }
+    }
+
+    pub(super) fn lost(&self, at: &Destination, now: Instant) {
+        let Some(repeated) = self.admit("client_lost", at.number, now) else {
             return;
         };
         let service = &self.service;
         log::info!("event=client_lost service={service} address={at}{repeated}");
     }
 
-    pub(super) fn ended(&self, at: &Endpoint, reason: &str) {
+    pub(super) fn ended(&self, at: &Destination, reason: &str) {
         let service = &self.service;
         if self.on {
             log::debug!("event=client_dropped service={service} address={at} reason={reason}");
         }
     }
 
-    pub(super) fn sick(&self, number: usize, at: &Endpoint, now: Instant) {
-        if let Some(repeated) = self.admit("client_sick", number, now) {
+    pub(super) fn sick(&self, at: &Destination, now: Instant) {
+        if let Some(repeated) = self.admit("client_sick", at.number, now) {
             let service = &self.service;
             log::warn!("event=client_sick service={service} address={at}{repeated}");
         }
     }
 
-    pub(super) fn well(&self, number: usize, at: &Endpoint, now: Instant) {
-        if let Some(repeated) = self.admit("client_well", number, now) {
+    pub(super) fn well(&self, at: &Destination, now: Instant) {
+        if let Some(repeated) = self.admit("client_well", at.number, now) {
             let service = &self.service;
             log::info!("event=client_well service={service} address={at}{repeated}");
         }
     }
 
-    pub(super) fn silent(
-        &self,
-        number: usize,
-        at: &Endpoint,
-        error: &str,
-        replaced: bool,
-        now: Instant,
-    ) {
-        if let Some(repeated) = self.admit("client_silent", number, now) {
+    pub(super) fn silent(&self, at: &Destination, error: &str, replaced: bool, now: Instant) {
+        if let Some(repeated) = self.admit("client_silent", at.number, now) {
             let (service, error) = (&self.service, Quoted(error));
             log::warn!(
                 "event=client_silent service={service} address={at} error={error} \

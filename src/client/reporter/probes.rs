@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{count, Reporter};
-use crate::client::endpoint::Endpoint;
+use crate::client::destination::Destination;
 use crate::client::error::Holder;
 use crate::client::observer::Event;
 use crate::core::health::{Level, Round};
@@ -23,25 +23,24 @@ impl Reporter {
     }
 
     /// A connection is not lent any more, because its server does not serve.
-    pub(in crate::client) fn sick(&self, number: usize, at: &Endpoint, now: Instant) {
-        self.lines.sick(number, at, now);
+    pub(in crate::client) fn sick(&self, at: &Destination, now: Instant) {
+        self.lines.sick(at, now);
     }
 
     /// It is lent again.
-    pub(in crate::client) fn well(&self, number: usize, at: &Endpoint, now: Instant) {
-        self.lines.well(number, at, now);
+    pub(in crate::client) fn well(&self, at: &Destination, now: Instant) {
+        self.lines.well(at, now);
     }
 
     /// A probe was not answered; `is_gone`: for the last time, the connection is replaced.
     pub(in crate::client) fn silent(
         &self,
-        number: usize,
-        at: &Endpoint,
+        at: &Destination,
         error: &str,
         is_gone: bool,
         now: Instant,
     ) {
-        self.lines.silent(number, at, error, is_gone, now);
+        self.lines.silent(at, error, is_gone, now);
     }
 
     /// The files of TLS hold something new.

@@ -76,18 +76,15 @@ impl Shared {
             let (slot, found) = (probed.slot, &probed.found);
             self.reporter.probed(probed.in_round, *found == Found::Alive);
             let (change, duty) = self.lock().checked(slot, found, self.dice.roll(), now);
-            let address = self.dialer.endpoint(probed.link.address());
-            if let Some(at) = address {
-                let number = probed.link.address();
-                match (change, found) {
-                    (Some(Change::Sick), _) => self.reporter.sick(number, at, now),
-                    (Some(Change::Well), _) => self.reporter.well(number, at, now),
-                    _ => {}
-                }
-                if let Found::Silent(error) = found {
-                    let is_gone = duty.dropped.iter().any(|(_, why)| *why == Reason::Health);
-                    self.reporter.silent(number, at, error, is_gone, now);
-                }
+            let at = probed.link.to();
+            match change {
+                Some(Change::Sick) => self.reporter.sick(at, now),
+                Some(Change::Well) => self.reporter.well(at, now),
+                None => {}
+            }
+            if let Found::Silent(error) = found {
+                let is_gone = duty.dropped.iter().any(|(_, why)| *why == Reason::Health);
+                self.reporter.silent(at, error, is_gone, now);
             }
             self.act(duty);
         }

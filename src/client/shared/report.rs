@@ -1,8 +1,10 @@
 //! How a pool is, for those who ask.
 
+use std::sync::Arc;
 use std::time::{Instant, UNIX_EPOCH};
 
 use super::{Counts, Shared};
+use crate::client::channel::Link;
 use crate::client::error::Holder;
 use crate::client::lineup::View;
 use crate::client::metrics::{Addresses, Figures, Measured};
@@ -53,10 +55,11 @@ impl Shared {
         PoolStatus { service, kind, metrics, last_error, connections }
     }
 
-    fn connection<C>(&self, view: View<C>, now: Instant) -> ConnectionStatus {
-        let endpoint = self.dialer.endpoint(view.address);
+    fn connection(&self, view: View<Arc<Link>>, now: Instant) -> ConnectionStatus {
+        let to = view.channel.map(|link| Arc::clone(link.to()));
+        let to = to.or_else(|| self.destination(view.address));
         ConnectionStatus {
-            address: endpoint.map(ToString::to_string).unwrap_or_default(),
+            address: to.map(|to| to.to_string()).unwrap_or_default(),
             state: view.state,
             age: view.since.map(|since| now.saturating_duration_since(since)),
             lent: view.lent,

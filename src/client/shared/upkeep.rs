@@ -11,7 +11,7 @@ use crate::clock;
 impl Shared {
     /// What the keeper does for this pool. Returns when it is needed again, if nobody rings.
     pub(in crate::client) fn tend(&self) -> Option<Instant> {
-        let mut changed = false;
+        let (names, mut changed) = self.look_up(clock::now());
         let views = self.views();
         for view in &views {
             let Some(link) = &view.channel else {
@@ -28,14 +28,15 @@ impl Shared {
         changed |= !duty.dropped.is_empty();
         for (link, _) in duty.dropped.iter().filter(|(_, reason)| *reason == Reason::Lost) {
             // It took too long.
-            let down = self.lock().retry(link.address()).map(|(down, ..)| down.error.clone());
+            let down = self.lock().retry(link.to().number).map(|(down, ..)| down.error.clone());
             self.tell(link, &Seen::Failed(down.unwrap_or_default()), None);
         }
         self.act(duty);
         let dials = self.lock().dials(now);
         for (slot, address) in dials {
             self.reporter.connects();
-            let Some(link) = self.dialer.dial(address) else {
+            let to = self.destination(address);
+            let Some(link) = to.and_then(|to| self.dialer.dial(to)) else {
                 continue;
             };
             // Whoever looks next sees it; a slot that is gone meanwhile drops its channel here.
@@ -47,7 +48,7 @@ impl Shared {
         }
         let status = self.tell_status(now);
         let due = self.lock().due();
-        due.into_iter().chain(status).chain(round).chain(files).min()
+        due.into_iter().chain(status).chain(round).chain(files).chain(names).min()
     }
 
     /// Tells observers of the status, if it is time. Returns when it is next.
@@ -88,36 +89,33 @@ impl Shared {
 
     /// Tells what a channel was seen to be. `begun`: since when it was being connected.
     pub(super) fn tell(&self, link: &Link, seen: &Seen, begun: Option<Instant>) {
-        let (number, now) = (link.address(), clock::now());
-        let Some(endpoint) = self.dialer.endpoint(number) else {
-            return;
-        };
+        let (to, now) = (link.to(), clock::now());
         match seen {
             Seen::Ready => {
                 link.stood(now);
                 let took = now.saturating_duration_since(begun.unwrap_or(now));
-                self.reporter.connected(number, endpoint, took, now);
+                self.reporter.connected(to, took, now);
             }
             Seen::Lost => {
                 if let Some(since) = link.fell() {
                     let age = now.saturating_duration_since(since);
-                    self.reporter.lost(number, endpoint, age, now);
+                    self.reporter.lost(to, age, now);
                 }
             }
             Seen::Failed(error) => {
-                let retry = self.lock().retry(number).map(|(_, due, failures)| (due, failures));
+                self.directory.lock().doubt(to.endpoint, now);
+                let retry = self.lock().retry(to.number).map(|(_, due, failures)| (due, failures));
                 let again = retry.map(|(due, n)| (due.saturating_duration_since(now), n));
-                self.reporter.connect_failed(number, endpoint, error, again, now);
+                self.reporter.connect_failed(to, error, again, now);
             }
         }
     }
 
     /// A channel has left.
     pub(super) fn ended(&self, link: &Link, reason: Reason) {
-        let since = link.fell();
-        if let Some((since, endpoint)) = since.zip(self.dialer.endpoint(link.address())) {
+        if let Some(since) = link.fell() {
             let age = clock::now().saturating_duration_since(since);
-            self.reporter.ended(endpoint, reason.as_str(), age);
+            self.reporter.ended(link.to(), reason.as_str(), age);
         }
     }
 }

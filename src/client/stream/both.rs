@@ -102,7 +102,7 @@ impl<R> Iterator for DuplexMessages<R> {
                 }
                 None => {
                     self.receiver.cancel();
-                    let address = self.way.address(self.attempt.address);
+                    let address = Some(self.attempt.to.to_string());
                     break Some(RpcError { address, ..self.way.late(Delivery::Unknown) }.into());
                 }
             }

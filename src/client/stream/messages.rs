@@ -120,7 +120,7 @@ impl<R> Messages<R> {
                 },
                 None => {
                     receiver.cancel();
-                    let address = self.way.address(attempt.address);
+                    let address = Some(attempt.to.to_string());
                     RpcError { address, ..self.way.late(Delivery::Unknown) }.into()
                 }
             };

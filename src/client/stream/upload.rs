@@ -59,7 +59,7 @@ impl<Q, R> Upload<Q, R> {
         let result = match catch_unwind(waiting) {
             Ok(Some(answer)) => answer.map_err(|error| self.way.failed(&self.attempt, error)),
             Ok(None) => {
-                let address = self.way.address(self.attempt.address);
+                let address = Some(self.attempt.to.to_string());
                 Err(RpcError { address, ..self.way.late(Delivery::Unknown) }.into())
             }
             Err(_) => {

@@ -34,7 +34,7 @@ impl Way {
     /// The end of an attempt that gRPC could not begin.
     pub(in crate::client) fn unbegun(&mut self, attempt: &Attempt, error: grpcio::Error) -> Error {
         let error = self.error(Code::Internal, error.to_string(), Delivery::NotSent);
-        let error = RpcError { address: self.address(attempt.address), ..error }.into();
+        let error = RpcError { address: Some(attempt.to.to_string()), ..error }.into();
         self.attempted(attempt, Some(&error));
         error
     }
@@ -166,11 +166,7 @@ impl Way {
             }
             error => self.error(Code::Internal, error.to_string(), Delivery::Unknown),
         };
-        RpcError { address: self.address(attempt.address), ..error }.into()
-    }
-
-    pub(in crate::client) fn address(&self, number: usize) -> Option<String> {
-        self.shared.dialer.endpoint(number).map(ToString::to_string)
+        RpcError { address: Some(attempt.to.to_string()), ..error }.into()
     }
 
     pub(in crate::client) fn error(

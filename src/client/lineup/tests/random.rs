@@ -56,7 +56,7 @@ fn run(seed: u64) {
     let balance = balance[chance.below(4) as usize];
     let addresses = 1 + chance.below(3) as usize;
     let mut now = start();
-    let mut line = Line::new(Settings { balance, ..settings(4, most) }, addresses, now);
+    let mut line = line_of(Settings { balance, ..settings(4, most) }, addresses, now);
     let mut model = Model::default();
     for who in 0..400 {
         now += ms(chance.below(60));
