@@ -2,6 +2,8 @@
 //!
 //! The log belongs to the process, as standard error does; so its counters are static.
 
+pub mod filter;
+mod form;
 pub mod grpc_core;
 mod queue;
 
@@ -18,6 +20,7 @@ use crate::core::repeats::{Repeated, Repeats};
 use crate::lock::Leaf;
 use crate::threads;
 
+pub use form::{format, is_written, set_format, set_level, LogFormat, DEFAULT_LEVEL};
 pub use queue::LogQueue;
 use queue::Moment;
 

@@ -11,7 +11,7 @@ use crate::config::document;
 /// # Errors
 /// Everything that is wrong with them.
 pub(super) fn run(flags: &Flags) -> Ran {
-    print(&flags.load()?.effective())
+    print(&flags.begin()?.effective())
 }
 
 /// Prints a configuration file with every key.

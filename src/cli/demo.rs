@@ -39,7 +39,7 @@ type Trust = (PathBuf, Vec<u8>);
 
 /// Starts everything, shows the walk, and serves until a signal.
 pub(super) fn run(flags: &DemoFlags) -> Ran {
-    let mut config = flags.serve.load()?.config;
+    let mut config = flags.serve.begin()?.config;
     guard_memory(config.core_dumps);
     // SIGHUP too, so that closing the terminal leaves no PostgreSQL behind.
     let signals = signals(&[SIGHUP, SIGINT, SIGTERM])?;

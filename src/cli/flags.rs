@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
+use crate::cli::{environment, logging, process};
 use crate::config::keys::{self, SettingKey};
 use crate::config::load::{self, Loaded};
 use crate::config::raw::{RawSettings, SettingSources};
@@ -37,12 +38,26 @@ impl Flags {
             file: self.file.clone(),
             variable: &|name| env::var_os(name),
         })?;
-        let loaded = load::load(&raw)?;
-        if let Some((path, true)) = &raw.file {
+        load::load(&raw)
+    }
+
+    /// The same at the start of the process: sets the log accordingly, and warns of what is
+    /// dubious.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub(super) fn begin(&self) -> Result<Loaded, Faults> {
+        let loaded = self.load();
+        if let Ok(loaded) = &loaded {
+            logging::settle(&loaded.config);
+        }
+        process::warn_of_allocator();
+        environment::warn_of_unknown();
+        if let Some(path) = loaded.as_ref().ok().and_then(|it| it.readable_by_others.as_ref()) {
             let path = path.display().to_string();
             log::warn!("event=config_readable_by_others path={}", Quoted(&path));
         }
-        Ok(loaded)
+        loaded
     }
 }
 

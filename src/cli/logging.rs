@@ -2,50 +2,99 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Arguments;
+use std::io::Write;
 use std::panic::PanicHookInfo;
 
 use env_logger::{Builder, Logger, Target};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::backend::DRIVER_CRATES;
+use crate::config::Config;
+use crate::core::log_line::{self, LogHead};
 use crate::core::quoted::Quoted;
 use crate::logging;
 use crate::logging::grpc_core::{self, Verbosity};
+use crate::logging::{LogFormat, LogQueue, DEFAULT_LEVEL};
 use crate::rpc;
 use crate::threads;
 
-/// The filter if RUST_LOG is not set.
-const DEFAULT: &str = "warn,connection_pool_manager=info";
 /// The first part of our own lines' targets.
 const OURS: &str = "connection_pool_manager";
 /// gRPC's C core asks for the level of the first target and logs under the second.
 const GRPC: [&str; 2] = ["grpcio", ""];
 
-/// Starts the log: our own lines from INFO up, other crates' from WARN. RUST_LOG changes that, but
-/// nothing makes the driver log more than warnings. Lines of gRPC's C core become events of ours;
-/// GRPC_VERBOSITY sets how many.
+/// Starts the log as text, with the default level or that of RUST_LOG; [`settle`] comes after the
+/// settings are read. Lines of gRPC's C core become events of ours; GRPC_VERBOSITY sets how many.
 pub(super) fn start() {
-    // A second call in one process keeps the first logger.
-    let logger = match logging::start(builder().build()) {
-        Ok(queue) => builder().target(Target::Pipe(Box::new(queue))).build(),
-        // Without a thread to write them, lines are written by the thread that logs.
-        Err(_) => builder().build(),
-    };
-    // The C core logs failed handshakes at DEBUG.
-    let wanted = logger.filter();
-    let off = wanted == LevelFilter::Off;
-    log::set_max_level(if off { wanted } else { wanted.max(LevelFilter::Debug) });
-    let _ = log::set_boxed_logger(Box::new(Capped(logger, Verbosity::of_environment())));
+    let wanted = std::env::var(env_logger::DEFAULT_FILTER_ENV).unwrap_or_default();
+    if logging::set_level(&wanted).is_err() {
+        // Who serves is told of a wrong one with all other settings.
+        let _ = logging::set_level(DEFAULT_LEVEL);
+    }
+    // A second call in one process keeps the first logger. Without a thread to write them, lines
+    // are written by the thread that logs.
+    let writers = Writers::new(logging::start(Writers::new(None)).ok());
+    let _ = log::set_boxed_logger(Box::new(Capped(writers, Verbosity::of_environment())));
     rpc::redirect_log();
     std::panic::set_hook(Box::new(panicked));
 }
 
-fn builder() -> Builder {
-    let wanted = std::env::var(env_logger::DEFAULT_FILTER_ENV).unwrap_or_default();
-    let filters = if wanted.is_empty() { DEFAULT } else { &wanted };
-    let mut builder = Builder::new();
-    builder.parse_filters(filters).format_timestamp_millis();
-    builder
+/// Sets the log to what the settings say.
+pub(super) fn settle(config: &Config) {
+    logging::set_format(config.log_format);
+    // It was checked when it was read.
+    let _ = logging::set_level(&config.log_level);
+}
+
+/// Writes lines in the form that is set.
+struct Writers {
+    text: Logger,
+    json: Logger,
+}
+
+impl Writers {
+    /// Lines go into the queue, or to standard error without one.
+    fn new(queue: Option<LogQueue>) -> Writers {
+        let builder = || {
+            let mut builder = Builder::new();
+            if let Some(queue) = &queue {
+                builder.target(Target::Pipe(Box::new(queue.clone())));
+            }
+            // What is written is decided by `logging`.
+            builder.filter_level(LevelFilter::Trace).format_timestamp_millis();
+            builder
+        };
+        let json = builder()
+            .format(|out, record| {
+                let level = record.level().as_str().to_ascii_lowercase();
+                let ts = out.timestamp_millis().to_string();
+                let head = LogHead { ts: &ts, level: &level, target: record.target() };
+                writeln!(out, "{}", log_line::object(&head, &record.args().to_string()))
+            })
+            .build();
+        Writers { text: builder().build(), json }
+    }
+
+    fn current(&self) -> &Logger {
+        match logging::format() {
+            LogFormat::Text => &self.text,
+            LogFormat::Json => &self.json,
+        }
+    }
+}
+
+impl Log for Writers {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        self.current().log(record);
+    }
+
+    fn flush(&self) {
+        self.current().flush();
+    }
 }
 
 /// Logs where a thread panicked. The code that catches the panic logs its consequence.
@@ -67,11 +116,14 @@ fn panicked(panic: &PanicHookInfo<'_>) {
     }
 }
 
-struct Capped(Logger, Verbosity);
+struct Capped(Writers, Verbosity);
 
 /// Writes a line of the C core as one of ours.
-fn log_as(logger: &Logger, level: Level, line: Arguments<'_>) {
-    logger.log(&Record::builder().level(level).target(grpc_core::TARGET).args(line).build());
+fn log_as(logger: &Writers, level: Level, line: Arguments<'_>) {
+    let record = Record::builder().level(level).target(grpc_core::TARGET).args(line).build();
+    if logging::is_written(record.metadata()) {
+        logger.log(&record);
+    }
 }
 
 fn root<'a>(metadata: &Metadata<'a>) -> &'a str {
@@ -92,7 +144,7 @@ fn is_repeated(metadata: &Metadata<'_>) -> bool {
 
 impl Log for Capped {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        GRPC.contains(&root(metadata)) || !is_capped(metadata) && self.0.enabled(metadata)
+        GRPC.contains(&root(metadata)) || !is_capped(metadata) && logging::is_written(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {

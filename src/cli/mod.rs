@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::core::quoted::Quoted;
+use crate::logging::LogFormat;
 use crate::server::StartError;
 use crate::settings::Faults;
 
@@ -65,17 +66,11 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse_from(arguments(std::env::args_os()));
     let command = cli.command.unwrap_or(Command::Serve(cli.serve));
-    let settled = match command {
-        Command::DevCerts { .. } | Command::Health(_) | Command::CheckConfig(_) => Ok(()),
+    match command {
+        Command::DevCerts { .. } | Command::Health(_) | Command::CheckConfig(_) => {}
         _ => process::settle_allocator(),
-    };
+    }
     logging::start();
-    if let Err(error) = settled {
-        log::warn!("event=allocator_not_set error={}", Quoted(&error.to_string()));
-    }
-    if !matches!(command, Command::DevCerts { .. } | Command::Health(_)) {
-        environment::warn_of_unknown();
-    }
     let outcome = match command {
         Command::Serve(flags) | Command::CheckConfig(flags) if flags.prints_defaults => {
             check_config::print_defaults()
@@ -90,12 +85,20 @@ pub fn main() -> ExitCode {
     let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            crate::logging::say(&format!("connection-pool-manager: {}\n", with_causes(&*error)));
+            tell(&with_causes(&*error));
             exit_code(&*error)
         }
     };
     crate::logging::finish();
     code
+}
+
+/// Tells why the process ends: to people, or to who reads its log as JSON.
+fn tell(why: &str) {
+    match crate::logging::format() {
+        LogFormat::Text => crate::logging::say(&format!("connection-pool-manager: {why}\n")),
+        LogFormat::Json => log::error!("event=failed error={}", Quoted(why)),
+    }
 }
 
 /// As clap does: 2 if the settings break a rule, 1 for any other failure.

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::core::quoted::Quoted;
 use rustix::process::{set_dumpable_behavior, setrlimit, DumpableBehavior, Resource, Rlimit};
@@ -27,8 +28,25 @@ const ALLOCATOR: [(&str, &str); 3] = [
 /// Set by the first run, for the second: names the variables that it has set.
 const MARK: &str = "CPM_ALLOCATOR_SET";
 
+/// Why the allocator keeps its defaults.
+static NOT_SET: OnceLock<String> = OnceLock::new();
+
 /// The running program.
 const SELF: &str = "/proc/self/exe";
+
+/// Settles the allocator; a failure is told by [`warn_of_allocator`].
+pub(super) fn settle_allocator() {
+    if let Err(error) = run_again() {
+        let _ = NOT_SET.set(error.to_string());
+    }
+}
+
+/// Warns if the allocator keeps its defaults.
+pub(super) fn warn_of_allocator() {
+    if let Some(error) = NOT_SET.get() {
+        log::warn!("event=allocator_not_set error={}", Quoted(error));
+    }
+}
 
 /// Replaces the process by a new run of the same program, once, with the allocator's variables that
 /// the operator has not set. Must be called before any thread, descriptor or log line exists.
@@ -37,7 +55,7 @@ const SELF: &str = "/proc/self/exe";
 /// # Errors
 /// The system's, if the program cannot be run again; the allocator then keeps its
 /// defaults.
-pub(super) fn settle_allocator() -> io::Result<()> {
+fn run_again() -> io::Result<()> {
     if !cfg!(target_env = "gnu") {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use crate::server::Server;
 
 /// Serves until a signal stops it.
 pub(super) fn run(flags: &Flags) -> Ran {
-    let config = flags.load()?.config;
+    let config = flags.begin()?.config;
     guard_memory(config.core_dumps);
     let (listen, tls) = (config.listen.clone(), !matches!(config.tls, Tls::Insecure));
     if !tls {

@@ -1,6 +1,7 @@
 //! From what was given to settings that keep all rules.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::draft::Draft;
@@ -14,6 +15,8 @@ use crate::settings::{Fault, Faults, Origin};
 pub struct Loaded {
     /// The settings.
     pub config: Config,
+    /// The file, if others than its owner can read it.
+    pub readable_by_others: Option<PathBuf>,
     origins: BTreeMap<&'static str, Origin>,
 }
 
@@ -52,7 +55,8 @@ pub fn load(raw: &RawSettings) -> Result<Loaded, Faults> {
         }
     }
     let origins = raw.values.iter().map(|(name, value)| (*name, value.origin.clone())).collect();
-    let loaded = Loaded { config: draft.finish(), origins };
+    let readable = raw.file.clone().filter(|(_, others)| *others).map(|(path, _)| path);
+    let loaded = Loaded { config: draft.finish(), readable_by_others: readable, origins };
     if let Some((Profile::Production, _)) = &raw.profile {
         loaded.check_production()?;
     }

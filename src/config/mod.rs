@@ -23,7 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::access::Access;
+use crate::logging::DEFAULT_LEVEL;
 
+pub use crate::logging::LogFormat;
 pub use draft::Draft;
 pub use limits::{Limits, CLIENT_CONNECTIONS, UNREAD_BYTES, UNREAD_BYTES_IN_ALL};
 pub use pool::{PoolConfig, Reset, LEAST_LIFETIME};
@@ -48,6 +50,10 @@ pub struct Config {
     pub keepalive_timeout: Duration,
     /// A lease held for longer is reported in the log.
     pub leak_warning: Duration,
+    /// The form of the log's lines.
+    pub log_format: LogFormat,
+    /// Which of its lines are written, as `RUST_LOG` has it.
+    pub log_level: String,
     /// Whether gRPC's reflection is answered.
     pub reflection: bool,
     /// The directory of the certificate files that a client's DSN may name; `None`: it may name no
@@ -91,6 +97,8 @@ impl Default for Config {
             // Twice the default time to live: a client that keeps renewing may have forgotten to
             // release.
             leak_warning: Duration::from_secs(600),
+            log_format: LogFormat::Text,
+            log_level: DEFAULT_LEVEL.to_owned(),
             reflection: true,
             // With a directory by default, any client that may send a DSN could use its files.
             dsn_cert_dir: None,

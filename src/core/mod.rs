@@ -39,6 +39,8 @@ pub mod expiring_map;
 pub mod logins;
 pub mod warmth;
 
+pub mod json;
+pub mod log_line;
 pub mod quoted;
 pub mod repeats;
 pub mod secs;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::core::json::string as quoted;
 use crate::pool::report::{Report, Row};
 
 /// True if the status is to cover all tenants too. Any other query is refused: a misspelt
@@ -58,23 +59,6 @@ fn seconds(micros: Option<u64>) -> String {
     micros.map_or("null".to_owned(), written)
 }
 
-/// A JSON string.
-fn quoted(text: &str) -> String {
-    let mut out = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            // DEL and the line separators are legal, but some parsers reject them.
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,13 +69,6 @@ mod tests {
         for query in ["tenants=ALL", "tenant=acme", "tenants=all&x=1", "tenants", "&"] {
             assert!(asks_for_tenants(query).is_err(), "{query}");
         }
-    }
-
-    #[test]
-    fn a_text_is_quoted_whatever_it_holds() {
-        assert_eq!(quoted("plain ä"), "\"plain ä\"");
-        assert_eq!(quoted("a\"b\\c"), r#""a\"b\\c""#);
-        assert_eq!(quoted("\n\0\u{7f}\u{2028}"), "\"\\u000a\\u0000\\u007f\\u2028\"");
     }
 
     #[test]

@@ -144,12 +144,14 @@ impl Service {
         let log = Log::default();
         log.follow(child.stderr.take().unwrap());
         log.follow(child.stdout.take().unwrap());
-        let line = log.wait_for("event=listening");
+        let json = arguments.contains(&"json");
+        let started = if json { "\"event\":\"listening\"" } else { "event=listening" };
+        let line = log.wait_for(started);
         let trust = (!insecure).then(|| std::fs::read(&made.cert).unwrap());
         Service {
             child: Some(child),
-            port: port_of(&line, "grpc="),
-            http_port: port_of(&line, "http="),
+            port: port_of(&line, "grpc"),
+            http_port: port_of(&line, "http"),
             log,
             environment: Arc::new(EnvBuilder::new().cq_count(1).build()),
             trust,
@@ -281,8 +283,11 @@ impl Drop for Service {
     }
 }
 
+/// The port of an address in a line, which may be JSON.
 fn port_of(line: &str, key: &str) -> u16 {
-    let field = line.split_whitespace().find(|word| word.starts_with(key));
-    let port = field.and_then(|field| field.rsplit(':').next());
+    let at = [format!(" {key}="), format!("\"{key}\":\"")];
+    let address = at.iter().find_map(|at| line.split_once(at.as_str()));
+    let address = address.and_then(|(_, rest)| rest.split([' ', '"']).next());
+    let port = address.and_then(|address| address.rsplit(':').next());
     port.and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("no {key} in {line:?}"))
 }

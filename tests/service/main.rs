@@ -16,6 +16,7 @@ mod http;
 mod ip_families;
 mod library_limits;
 mod load;
+mod log_form;
 mod logs;
 mod metrics;
 mod reflection;

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use super::kind::{secs, DraftPlace, FOREVER_SECS};
 use super::{Custom, Section, SettingKey, SettingKind};
+use crate::config::LogFormat;
+use crate::logging::filter::LogFilter;
+use crate::logging::DEFAULT_LEVEL;
 use crate::settings::{Fault, Value};
 
 const fn key(name: &'static str, help: &'static str, kind: SettingKind) -> SettingKey {
@@ -116,6 +119,41 @@ pub(super) const KEYS: &[SettingKey] = &[
         (1, FOREVER_SECS),
         |d| &mut d.config.leak_warning,
     ),
+    key(
+        "log_format",
+        "The form of the log: text, or json with an object a line.",
+        SettingKind::Custom(Custom {
+            value: "FORM",
+            allowed: "text, json",
+            set: |draft, value| {
+                draft.config.log_format = value.choice(&LogFormat::WORDS)?;
+                Ok(())
+            },
+            show: |draft| Some(draft.config.log_format.as_str().to_owned()),
+            is_list: false,
+        }),
+    ),
+    SettingKey {
+        also: &["RUST_LOG"],
+        ..key(
+            "log_level",
+            "Which lines of the log are written: LEVEL or TARGET=LEVEL, several with commas.",
+            SettingKind::Custom(Custom {
+                value: "LEVEL",
+                allowed: "off, error, warn, info, debug, trace, each also with TARGET= before it",
+                set: |draft, value| {
+                    // An empty RUST_LOG asks for nothing.
+                    let spec = Some(value.text()?).filter(|spec| !spec.is_empty());
+                    let spec = spec.unwrap_or(DEFAULT_LEVEL);
+                    LogFilter::parse(spec).map_err(|rule| value.fault_shown(rule))?;
+                    draft.config.log_level = spec.to_owned();
+                    Ok(())
+                },
+                show: |draft| Some(draft.config.log_level.clone()),
+                is_list: false,
+            }),
+        )
+    },
     key(
         "no_reflection",
         "Do not answer gRPC's reflection, with which clients ask for the services and their \
