@@ -21,6 +21,7 @@ const PROTOS: &[&str] = &[
     "proto/errors.proto",
     "proto/connection_pool.proto",
     "proto/sql.proto",
+    "proto/admin.proto",
     "proto/grpc/health/v1/health.proto",
     "proto/grpc/reflection/v1/reflection.proto",
     "proto/google/rpc/status.proto",

@@ -165,6 +165,7 @@ impl Backends {
     pub(super) fn retire(self: &Arc<Self>, reason: &'static str) {
         // The first reason stands.
         let _ = self.retired.set(reason);
+        self.store.replace();
         while let Some(taken) = self.store.take() {
             self.close_later(taken, reason);
         }

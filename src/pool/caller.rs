@@ -73,7 +73,6 @@ impl Caller {
     ///
     /// # Errors
     /// It has no identity, or not the role.
-    #[allow(dead_code)] // Until there are calls that need one.
     pub fn expect_role(&self, role: Role) -> Result<&CallerIdentity, AccessDenied> {
         self.authentication.expect_role(role).map(|identity| &**identity)
     }

@@ -1,6 +1,8 @@
 //! The lease table as the service uses it: one lock, short methods, and what has
 //! to happen with the sessions that come out.
 
+mod page;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

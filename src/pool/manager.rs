@@ -37,7 +37,6 @@ pub struct Slot {
     /// Its seat at its server.
     pub seat: Option<SeatId>,
     /// Counts it as open, and has its seat; dropped last.
-    #[expect(dead_code, reason = "it is held for its drop")]
     pub(super) open: (OpenCount, Option<Seat>),
 }
 

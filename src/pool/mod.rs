@@ -4,6 +4,7 @@
 pub mod access;
 pub mod account;
 mod acquainted;
+pub mod admin;
 pub mod ask;
 pub mod backends;
 mod busy;

@@ -1,5 +1,8 @@
 //! How many backends a tenant has open, in all of its pools, and how many it may have.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar};
 use std::time::Instant;
 
@@ -22,15 +25,53 @@ struct OpenNumbers {
     limit: usize,
     /// More than that, while so many permits are still in use.
     in_use: usize,
+    /// The number of the next one.
+    next: u64,
+    /// Those that have been opened, by their numbers.
+    opened: BTreeMap<u64, OpenBackend>,
+}
+
+/// A backend that has been opened.
+#[derive(Clone)]
+pub struct OpenBackend {
+    /// Its process id.
+    pub pid: i32,
+    /// When it was opened.
+    pub born: Instant,
+    /// Its pool has been replaced by another.
+    pub replaced: Arc<AtomicBool>,
+}
+
+impl OpenBackend {
+    /// True if it is closed as soon as it is not in use.
+    pub fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Acquire)
+    }
 }
 
 /// Counts one backend as open, from before the connect until it is closed.
-pub struct OpenCount(Arc<OpenBackendsState>);
+pub struct OpenCount {
+    shared: Arc<OpenBackendsState>,
+    number: u64,
+}
+
+impl OpenCount {
+    /// Its number, which is greater than those of all before.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// It has been opened.
+    pub fn opened(&self, backend: OpenBackend) {
+        self.shared.numbers.lock().opened.insert(self.number, backend);
+    }
+}
 
 impl OpenBackends {
     /// None is open; `limit` may be.
     pub fn new(limit: usize) -> OpenBackends {
-        let numbers = Leaf::new(OpenNumbers { open: 0, limit, in_use: 0 });
+        let (next, opened) = (0, BTreeMap::new());
+        let numbers = Leaf::new(OpenNumbers { open: 0, limit, in_use: 0, next, opened });
         OpenBackends(Arc::new(OpenBackendsState { numbers, closed: Condvar::new() }))
     }
 
@@ -42,10 +83,23 @@ impl OpenBackends {
     /// Counts one more, if fewer than the limit and than `below` are open.
     pub fn reserve(&self, below: usize) -> Option<OpenCount> {
         let mut numbers = self.0.numbers.lock();
-        let room = numbers.open < numbers.most().min(below);
-        numbers.open += usize::from(room);
+        if numbers.open >= numbers.most().min(below) {
+            return None;
+        }
+        numbers.open += 1;
+        let number = numbers.next;
+        numbers.next += 1;
         drop(numbers);
-        room.then(|| OpenCount(Arc::clone(&self.0)))
+        Some(OpenCount { shared: Arc::clone(&self.0), number })
+    }
+
+    /// Up to `limit` backends that have been opened, behind the one of this number, in the order
+    /// of their numbers.
+    pub fn opened_after(&self, after: Option<u64>, limit: usize) -> Vec<(u64, OpenBackend)> {
+        let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let numbers = self.0.numbers.lock();
+        let opened = numbers.opened.range(behind).take(limit);
+        opened.map(|(number, backend)| (*number, backend.clone())).collect()
     }
 
     /// Sets how many may be open: `limit`, or `in_use` permits while those are more. What is
@@ -84,8 +138,12 @@ impl OpenNumbers {
 
 impl Drop for OpenCount {
     fn drop(&mut self) {
-        self.0.numbers.lock().open -= 1;
-        self.0.closed.notify_all();
+        let mut numbers = self.shared.numbers.lock();
+        numbers.open -= 1;
+        let gone = numbers.opened.remove(&self.number);
+        drop(numbers);
+        drop(gone);
+        self.shared.closed.notify_all();
     }
 }
 

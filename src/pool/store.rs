@@ -6,6 +6,8 @@
 //! nothing and open one too many. So taking, bringing in and putting back happen
 //! under one lock, and bringing in first lifts out whatever is idle.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +16,7 @@ use scheduled_thread_pool::ScheduledThreadPool;
 use crate::backend::session::Backend;
 use crate::core::servers::SeatId;
 use crate::pool::manager::{Manager, Slot, Stash};
-use crate::pool::open_backends::{OpenBackends, OpenCount};
+use crate::pool::open_backends::{OpenBackend, OpenBackends, OpenCount};
 use crate::pool::servers::{Seat, Servers};
 
 /// A backend checked out of the pool.
@@ -34,6 +36,16 @@ pub struct Store {
     open: OpenBackends,
     /// Told under the books what rests, so that it knows neither more nor less.
     servers: Servers,
+    /// Another has taken its place.
+    replaced: Arc<AtomicBool>,
+}
+
+/// A backend as a list has it.
+pub struct ListedBackend {
+    /// What is known of it since it was opened.
+    pub opened: OpenBackend,
+    /// Since when it rests, and when it last answered; `None` while it is in use.
+    pub rests: Option<(Instant, Instant)>,
 }
 
 /// What is there for a permit.
@@ -67,7 +79,27 @@ impl Store {
             .thread_pool(Arc::clone(threads))
             .build_unchecked(Manager::new(Arc::clone(&stash)));
         let (servers, open) = (servers.clone(), open.clone());
-        Store { pool, stash, books: Mutex::new(()), open, servers }
+        let replaced = Arc::default();
+        Store { pool, stash, books: Mutex::new(()), open, servers, replaced }
+    }
+
+    /// Another takes its place: what is in use is closed when it comes back.
+    pub fn replace(&self) {
+        self.replaced.store(true, Ordering::Release);
+    }
+
+    /// Up to `limit` of the tenant's open backends, those of earlier pools included, behind the
+    /// one of this number, in the order in which they were opened.
+    pub fn list(&self, after: Option<u64>, limit: usize) -> Vec<(u64, ListedBackend)> {
+        let opened = self.open.opened_after(after, limit);
+        let books = self.books();
+        let mut idle: Vec<Taken> = std::iter::from_fn(|| self.pool.try_get()).collect();
+        let rest = |taken: &Taken| (taken.open.0.number(), (taken.idle_since, taken.answered_at));
+        let rests: HashMap<u64, _> = idle.iter().map(rest).collect();
+        while idle.pop().is_some() {}
+        drop(books);
+        let listed = |(n, opened)| (n, ListedBackend { opened, rests: rests.get(&n).copied() });
+        opened.into_iter().map(listed).collect()
     }
 
     fn books(&self) -> MutexGuard<'_, ()> {
@@ -111,6 +143,8 @@ impl Store {
         born: Instant,
         retire_at: Instant,
     ) -> Option<Taken> {
+        let replaced = Arc::clone(&self.replaced);
+        count.opened(OpenBackend { pid: backend.pid(), born, replaced });
         let _books = self.books();
         let mut idle: Vec<Taken> = std::iter::from_fn(|| self.pool.try_get()).collect();
         self.stash.lock().push_back(Slot {

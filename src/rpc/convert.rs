@@ -1,6 +1,7 @@
 //! Between the wire's types and ours. Requests are parsed here; what comes out
 //! is trusted inside.
 
+pub(super) mod admin;
 pub(super) mod encode;
 pub(super) mod fields;
 pub(super) mod health;

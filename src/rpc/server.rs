@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::config::{Config, Tls};
 use crate::listener::{self, is_every_address};
 use crate::pool::service::Service;
+use crate::proto::admin_grpc::create_admin_service;
 use crate::proto::connection_pool_grpc::create_connection_pool_service;
 use crate::proto::health_grpc::create_health;
 use crate::proto::reflection_grpc::{create_server_reflection, create_server_reflection_alpha};
@@ -15,6 +16,7 @@ use crate::proto::sql_grpc::create_sql_service;
 use crate::proto::{DESCRIPTORS, METHODS};
 use crate::rpc::credentials::Certificate;
 use crate::rpc::descriptors::Descriptors;
+use crate::rpc::services::admin::Admin;
 use crate::rpc::services::connection_pool::ConnectionPool;
 use crate::rpc::services::health::HealthService;
 use crate::rpc::services::reflection::Reflection;
@@ -151,6 +153,7 @@ fn services(config: &Config, service: &Service, builder: ServerBuilder) -> Serve
     let builder = builder
         .register_service(create_connection_pool_service(ConnectionPool(service.clone())))
         .register_service(create_sql_service(Sql(service.clone())))
+        .register_service(create_admin_service(Admin(service.clone())))
         .register_service(create_health(HealthService(service.clone())));
     if !config.reflection {
         return builder;

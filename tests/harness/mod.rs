@@ -2,6 +2,7 @@
 //! binary in front of it, one process a test.
 #![allow(dead_code, unused_imports)] // Each test program uses its own part of this.
 
+mod admin;
 mod calls;
 pub mod demo;
 pub mod fake;
@@ -22,6 +23,7 @@ mod wait;
 
 use std::path::{Path, PathBuf};
 
+pub use admin::*;
 pub use calls::*;
 pub use http::*;
 pub use log::Log;

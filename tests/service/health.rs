@@ -12,7 +12,12 @@ use futures_executor::block_on;
 use futures_util::StreamExt;
 use grpcio::{CallOption, ClientSStreamReceiver, RpcStatusCode};
 
-const NAMES: [&str; 3] = ["", "connectionpool.ConnectionPoolService", "connectionpool.SqlService"];
+const NAMES: [&str; 4] = [
+    "",
+    "connectionpool.ConnectionPoolService",
+    "connectionpool.SqlService",
+    "connectionpool.AdminService",
+];
 
 fn named(service: &str) -> HealthCheckRequest {
     HealthCheckRequest { service: service.to_owned(), ..HealthCheckRequest::default() }

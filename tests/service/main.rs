@@ -1,6 +1,7 @@
 //! The process: how it starts, is set up, is watched, and stops.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A test stops at the first surprise.
 
+mod admin;
 mod alerts;
 mod compat;
 mod configuration;

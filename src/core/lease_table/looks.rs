@@ -4,6 +4,7 @@ use super::super::ids::{ConnectionId, TenantId};
 use super::entry::{Lease, LeasePhase};
 use super::{Denied, LeaseTable, LeaseView};
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 /// The numbers of each tenant's leases, so that reading one tenant does not visit the leases of
@@ -106,6 +107,27 @@ impl<S, H: Clone> LeaseTable<S, H> {
     /// A tenant's leases in the order of the grants.
     pub fn views_of(&self, tenant: &TenantId, now: Instant) -> Vec<LeaseView> {
         self.of(tenant).map(|lease| lease.view(now)).collect()
+    }
+
+    /// Up to `limit` leases of a tenant, or of all, that were granted after the lease of this
+    /// number, each with its number, in the order of the grants.
+    pub fn views_after(
+        &self,
+        tenant: Option<&TenantId>,
+        after: Option<u64>,
+        limit: usize,
+        now: Instant,
+    ) -> Vec<(u64, LeaseView)> {
+        let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let numbered = |(number, lease): (&u64, &Lease<S, H>)| (*number, lease.view(now));
+        match tenant {
+            None => self.leases.range(behind).take(limit).map(numbered).collect(),
+            Some(tenant) => {
+                let own = self.by_tenant.0.get(tenant).into_iter();
+                let own = own.flat_map(|own| own.range(behind)).take(limit);
+                own.filter_map(|number| self.leases.get_key_value(number)).map(numbered).collect()
+            }
+        }
     }
 
     /// The leases that have been held for longer than `limit`, in the order of the grants.

@@ -12,6 +12,7 @@ use crate::core::testing::Xorshift;
 use crate::pool::caller::Caller;
 use crate::pool::job::Job;
 use crate::pool::session::Session;
+use crate::pool::store::ListedBackend;
 use crate::pool::work::kept::{Kept, KeptLimits};
 
 const CLIENTS: usize = 16;
@@ -194,4 +195,31 @@ fn more_permits_are_handed_out_at_once_and_with_fewer_what_rests_beyond_them_is_
     got(&from).expect("a session").settle();
     adds_up(&world);
     assert_eq!(world.census.alive(), 1);
+}
+
+#[test]
+fn open_backends_are_listed_with_what_they_do_and_those_of_a_pool_before_as_replaced() {
+    let world = world_of(0, 3, good());
+    let (held, idle) = (world.session(), world.session());
+    let (leased, resting) = (held.taken.backend.pid(), idle.taken.backend.pid());
+    idle.settle();
+    wait_for(|| world.tenant.figures().idle == 1);
+    let list = |after, limit| {
+        let listed = world.tenant.backends().store.list(after, limit);
+        let told = |(n, one): (u64, ListedBackend)| {
+            (n, one.opened.pid, one.rests.is_some(), one.opened.is_replaced())
+        };
+        listed.into_iter().map(told).collect::<Vec<_>>()
+    };
+    let both = list(None, 9);
+    let shown: Vec<_> = both.iter().map(|(_, pid, rests, old)| (*pid, *rests, *old)).collect();
+    assert_eq!(shown, [(leased, false, false), (resting, true, false)]);
+    assert_eq!((list(None, 1), list(Some(both[0].0), 9)), (both[..1].to_vec(), both[1..].to_vec()));
+    swap(&world.tenant);
+    wait_for(|| world.census.alive() == 1);
+    wait_for(|| list(None, 9).len() == 1);
+    assert_eq!(list(None, 9), [(both[0].0, leased, false, true)]);
+    held.settle();
+    adds_up(&world);
+    assert_eq!(list(None, 9), []);
 }

@@ -26,7 +26,7 @@ fn seconds(micros: u64) -> i64 {
     i64::try_from(micros / 1_000_000).unwrap_or(i64::MAX)
 }
 
-fn number(n: usize) -> i32 {
+pub(super) fn number(n: usize) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)
 }
 
@@ -117,7 +117,7 @@ pub(in crate::rpc) fn stats(figures: &Figures, leases: usize) -> wire::StatsResp
     }
 }
 
-fn breaker(phase: BreakerPhase) -> wire::BreakerState {
+pub(super) fn breaker(phase: BreakerPhase) -> wire::BreakerState {
     match phase {
         BreakerPhase::Closed => wire::BreakerState::BREAKER_STATE_CLOSED,
         BreakerPhase::Open => wire::BreakerState::BREAKER_STATE_OPEN,
@@ -125,7 +125,7 @@ fn breaker(phase: BreakerPhase) -> wire::BreakerState {
     }
 }
 
-fn tenant_state(state: GateState) -> wire::TenantState {
+pub(super) fn tenant_state(state: GateState) -> wire::TenantState {
     match state {
         GateState::Opening => wire::TenantState::TENANT_STATE_OPENING,
         GateState::Active => wire::TenantState::TENANT_STATE_ACTIVE,

@@ -17,7 +17,12 @@ use crate::proto::Raw;
 use crate::rpc::calls::entry::{Call, CallEnd};
 
 /// The server as a whole, and its services by their full names.
-const NAMES: [&str; 3] = ["", "connectionpool.ConnectionPoolService", "connectionpool.SqlService"];
+const NAMES: [&str; 4] = [
+    "",
+    "connectionpool.ConnectionPoolService",
+    "connectionpool.SqlService",
+    "connectionpool.AdminService",
+];
 
 /// Answers grpc.health.v1.Health, from the same state as readiness. It answers everybody: load
 /// balancers and probes have no identity.

@@ -257,11 +257,30 @@ impl Run {
         assert_eq!(table.held_longer(limit, now), old);
     }
 
+    /// All pages one after the other are the whole list.
+    fn compare_pages(&self, views: &[LeaseView]) {
+        let (mut paged, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.table.views_after(None, after, 3, self.now);
+            let Some((number, _)) = page.last() else { break };
+            after = Some(*number);
+            paged.extend(page.into_iter().map(|(_, view)| view));
+        }
+        assert_eq!(paged, views);
+        let first = views.first().map(|view| &view.facts.tenant);
+        let own = self.table.views_after(first, None, usize::MAX, self.now);
+        let own: Vec<LeaseView> = own.into_iter().map(|(_, view)| view).collect();
+        assert_eq!(own, views, "all leases of this run are one tenant's");
+        let other = TenantId::parse("other").unwrap();
+        assert!(self.table.views_after(Some(&other), None, 9, self.now).is_empty());
+    }
+
     fn compare(&self, n: u32) {
         let (table, model, now) = (&self.table, &self.model, self.now);
         let views: Vec<LeaseView> = model.live.iter().map(|known| known.view(now)).collect();
         assert_eq!(table.views(now), views);
         self.compare_by_tenant(&views);
+        self.compare_pages(&views);
         assert_eq!((table.len(), table.is_empty()), (views.len(), views.is_empty()));
         let found = model.find(n, now).map(|index| model.live[index].view(now));
         assert_eq!(table.view(&id(n), now), found);

@@ -1,0 +1,3 @@
+//! What an operator may look at and have done while the service runs.
+
+pub mod looks;

@@ -1,0 +1,129 @@
+//! Lists of tenants, leases and backends, in pages.
+
+use std::time::Instant;
+
+use crate::config::PoolConfig;
+use crate::core::ids::TenantId;
+use crate::core::lease_table::LeaseView;
+use crate::error::Error;
+use crate::pool::figures::Figures;
+use crate::pool::report::Row;
+use crate::pool::service::Service;
+use crate::pool::store::ListedBackend;
+use crate::pool::tenant::Tenant;
+
+/// A part of a list.
+pub struct Page<K, T> {
+    /// Its entries in order, each with its key: the next page goes on behind the last.
+    pub entries: Vec<(K, T)>,
+    /// There are more.
+    pub more: bool,
+}
+
+/// A tenant as a list has it.
+pub struct ListedTenant {
+    /// Its figures.
+    pub figures: Figures,
+    /// Its health.
+    pub health: Row,
+    /// How many leases it has.
+    pub leases: usize,
+}
+
+/// A tenant with its settings.
+pub struct ShownTenant {
+    /// As a list has it.
+    pub listed: ListedTenant,
+    /// The settings of its pool.
+    pub settings: PoolConfig,
+    /// The servers of its DSN.
+    pub servers: String,
+    /// The database of its DSN.
+    pub database: String,
+    /// The role of its DSN.
+    pub user: String,
+    /// How its connections are secured.
+    pub sslmode: &'static str,
+    /// Since when its DSN is what it is.
+    pub since: Instant,
+}
+
+impl<K, T> Page<K, T> {
+    /// The first `size` of these.
+    fn first(mut entries: Vec<(K, T)>, size: usize) -> Page<K, T> {
+        let more = entries.len() > size;
+        entries.truncate(size);
+        Page { entries, more }
+    }
+}
+
+impl Service {
+    /// The tenants behind this name, in the order of their names.
+    pub fn list_tenants(
+        &self,
+        after: Option<&TenantId>,
+        size: usize,
+    ) -> Page<TenantId, ListedTenant> {
+        let mut tenants = self.registry.named();
+        tenants.retain(|tenant| after.is_none_or(|after| tenant.id() > after));
+        tenants.sort_by(|a, b| a.id().cmp(b.id()));
+        let more = tenants.len() > size;
+        let listed = tenants.iter().take(size);
+        let entries = listed.map(|tenant| (tenant.id().clone(), self.listed(tenant))).collect();
+        Page { entries, more }
+    }
+
+    fn listed(&self, tenant: &Tenant) -> ListedTenant {
+        let leases = self.leases.count_of(tenant.id());
+        ListedTenant { figures: tenant.figures(), health: tenant.health(), leases }
+    }
+
+    /// One tenant.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn show_tenant(&self, id: &TenantId) -> Result<ShownTenant, Error> {
+        let found = self.registry.find(id);
+        let tenant = found.ok_or_else(|| Error::TenantNotFound(id.clone()))?;
+        let listed = self.listed(&tenant);
+        let backends = tenant.backends();
+        let origin = &backends.origin;
+        // A resized gate has other numbers than its pool was made with.
+        let max_connections = listed.figures.max;
+        Ok(ShownTenant {
+            settings: PoolConfig { max_connections, ..backends.settings.clone() },
+            servers: origin.connect.servers(),
+            database: origin.dsn.dbname.clone(),
+            user: origin.dsn.user.clone(),
+            sslmode: origin.dsn.tls.mode.as_str(),
+            since: origin.since,
+            listed,
+        })
+    }
+
+    /// The leases of a tenant, or of all, that were granted after this one, in the order of
+    /// the grants.
+    pub fn list_leases(
+        &self,
+        tenant: Option<&TenantId>,
+        after: Option<u64>,
+        size: usize,
+    ) -> Page<u64, LeaseView> {
+        Page::first(self.leases.page(tenant, after, size + 1), size)
+    }
+
+    /// The open backends of a tenant behind this one, in the order in which they were opened.
+    ///
+    /// # Errors
+    /// If there is no tenant of this name.
+    pub fn list_backends(
+        &self,
+        id: &TenantId,
+        after: Option<u64>,
+        size: usize,
+    ) -> Result<Page<u64, ListedBackend>, Error> {
+        let found = self.registry.find(id);
+        let tenant = found.ok_or_else(|| Error::TenantNotFound(id.clone()))?;
+        Ok(Page::first(tenant.backends().store.list(after, size + 1), size))
+    }
+}
