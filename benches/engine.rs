@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 use connection_pool_manager::config::dsn::Dsn;
 use connection_pool_manager::embedded::{Embedded, Options};
 use connection_pool_manager::engine::{
-    Asker, Backend, CallerId, Column, Coming, Connect, ConnectError, Door, Logins, Notices,
-    PgConnect, RawRow, Rows, RunError, Shape, Statement, TenantId, Tls, Tries, Value, Watch,
+    Asker, Backend, CallerId, Column, Coming, Connect, ConnectError, Door, FileScope, Logins,
+    Notices, PgConnect, RawRow, Rows, RunError, Shape, Statement, TenantId, Tls, Tries, Value,
+    Watch,
 };
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use postgres_openssl::MakeTlsConnector;
@@ -136,7 +137,15 @@ fn connector(dsn: &str) -> PgConnect {
     let dsn = Dsn::parse(&format!("{} sslmode=require", plain(dsn))).unwrap();
     let tries = Tries::new(&Logins::default(), &dsn.user, &caller);
     let asker = Asker { tenant, caller };
-    PgConnect::new(dsn, tries, asker, "bench".to_owned(), Tls::unverified().unwrap(), None, 100)
+    PgConnect::new(
+        dsn,
+        tries,
+        asker,
+        "bench".to_owned(),
+        Tls::unverified().unwrap(),
+        FileScope::None,
+        100,
+    )
 }
 
 fn run(backend: &mut dyn Backend, statement: &Statement) {

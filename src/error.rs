@@ -57,6 +57,11 @@ pub enum Error {
         /// The keys that differ; no values.
         keys: Vec<String>,
     },
+    /// The tenant is not configured, and no DSN of a client is taken.
+    DsnNotTaken {
+        /// The tenant.
+        tenant: TenantId,
+    },
     /// The tenant's queue is full.
     QueueFull {
         /// The tenant.

@@ -127,6 +127,7 @@ mod threads;
 #[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod engine {
+    pub use crate::backend::cert_files::FileScope;
     pub use crate::backend::connect::{Connect, PgConnect};
     pub use crate::backend::door::Door;
     pub use crate::backend::logins::{Logins, Tries};

@@ -17,6 +17,7 @@ use crate::http;
 use crate::http::not_served::NotServed;
 use crate::pool::context::Context;
 use crate::pool::port::Reach;
+use crate::pool::registry::Catalog;
 use crate::pool::service::Service;
 use crate::rpc;
 use crate::runtime::{guard, keeper, probe, reaper};
@@ -47,6 +48,8 @@ pub enum StartError {
     Http(NotServed),
     /// OpenSSL cannot be set up.
     OpenSsl(openssl::error::ErrorStack),
+    /// The configured tenants cannot be taken up.
+    Tenants(crate::error::Error),
     /// A thread cannot be started.
     Thread(std::io::Error),
 }
@@ -63,6 +66,7 @@ impl fmt::Display for StartError {
             StartError::Grpc(error) => error.fmt(f),
             StartError::Http(error) => error.fmt(f),
             StartError::OpenSsl(error) => write!(f, "OpenSSL cannot be set up: {error}"),
+            StartError::Tenants(error) => error.fmt(f),
             StartError::Thread(error) => write!(f, "a thread cannot be started: {error}"),
         }
     }
@@ -98,6 +102,7 @@ impl Server {
             http::server::HttpServer::start(config.http, &service).map_err(StartError::Http)?;
         let reaper = reaper::start(Arc::clone(&context), Arc::clone(&service.leases))
             .map_err(StartError::Thread)?;
+        service.registry.take_up(Catalog::of(config)).map_err(StartError::Tenants)?;
         let keeper = keeper::start(service.clone()).map_err(StartError::Thread)?;
         let grpc = rpc::server::GrpcServer::start(config, &service).map_err(StartError::Grpc)?;
         let guard = guard::start(

@@ -173,7 +173,15 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("signal_hook", &["cli"]),
     (
         "tempfile",
-        &["embedded", "embedded.rs", "dev_certs", "dev_certs.rs", "http", "settings/tests.rs"],
+        &[
+            "embedded",
+            "embedded.rs",
+            "dev_certs",
+            "dev_certs.rs",
+            "http",
+            "settings/tests.rs",
+            "config/tenants/tests.rs",
+        ],
     ),
 ];
 

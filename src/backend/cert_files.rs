@@ -13,7 +13,7 @@ use openssl::ssl::SslConnectorBuilder;
 use openssl::x509::X509;
 
 use crate::backend::resource_exhaustion::exhaustion;
-use crate::config::dsn::TlsKeys;
+use crate::config::dsn::{DsnError, TlsKeys};
 use crate::error::ConnectError;
 
 /// More than any certificate bundle needs.
@@ -23,16 +23,61 @@ const FILE_MAX_BYTES: u64 = 1 << 20;
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct CertFiles(Vec<(&'static str, Vec<u8>)>);
 
+/// Which files a DSN may name.
+#[derive(Clone, Debug)]
+pub enum FileScope {
+    /// Any: it is the operator's own.
+    Any,
+    /// Those of one directory.
+    Within(PathBuf),
+    /// None.
+    None,
+}
+
+impl FileScope {
+    /// For DSNs of clients, with the directory that is set aside for them.
+    pub fn of_clients(dir: Option<PathBuf>) -> FileScope {
+        dir.map_or(FileScope::None, FileScope::Within)
+    }
+
+    /// Checks that a DSN names only such files. No file is looked at.
+    ///
+    /// # Errors
+    /// The key that names another.
+    pub fn check(&self, keys: &TlsKeys) -> Result<(), DsnError> {
+        match self {
+            FileScope::Any => Ok(()),
+            FileScope::Within(dir) => keys.confine(Some(dir)),
+            FileScope::None => keys.confine(None),
+        }
+    }
+
+    /// Where a file lies, if a DSN may name it and it exists.
+    fn find(&self, name: &str) -> Option<PathBuf> {
+        match self {
+            FileScope::Any => Path::new(name).canonicalize().ok(),
+            FileScope::Within(dir) => within(name, dir),
+            FileScope::None => None,
+        }
+    }
+
+    fn missing(&self) -> Unread {
+        Unread::Unusable(match self {
+            FileScope::Any => "must be a regular file, and is none",
+            FileScope::Within(_) | FileScope::None => MISSING,
+        })
+    }
+}
+
 impl CertFiles {
-    /// Reads the files that `keys` name, which must lie in `dir`.
+    /// Reads the files that `keys` name, which must lie in `scope`.
     ///
     /// # Errors
     /// The key whose file cannot be read, and why.
-    pub fn read(keys: &TlsKeys, dir: Option<&Path>) -> Result<CertFiles, ConnectError> {
-        keys.confine(dir).map_err(|error| ConnectError::Settings(error.to_string()))?;
+    pub fn read(keys: &TlsKeys, scope: &FileScope) -> Result<CertFiles, ConnectError> {
+        scope.check(keys).map_err(|error| ConnectError::Settings(error.to_string()))?;
         let files = keys.files().map(|(key, name)| {
-            let content =
-                dir.ok_or(Unread::Unusable(MISSING)).and_then(|dir| content(key, name, dir));
+            let content = content(key, name, scope);
             let failed = |unread| match unread {
                 Unread::Unusable(why) => ConnectError::Settings(format!("{key}: {why}")),
                 Unread::Exhausted(exhausted) => exhausted,
@@ -101,12 +146,12 @@ fn unread(error: &io::Error) -> Unread {
     exhaustion(error).map_or(Unread::Unusable("the file cannot be read"), Unread::Exhausted)
 }
 
-fn content(key: &str, name: &str, dir: &Path) -> Result<Vec<u8>, Unread> {
-    let path = within(name, dir).ok_or(Unread::Unusable(MISSING))?;
+fn content(key: &str, name: &str, scope: &FileScope) -> Result<Vec<u8>, Unread> {
+    let path = scope.find(name).ok_or_else(|| scope.missing())?;
     // Checked before it is opened: opening a named pipe would wait for its writer.
     let is_file = fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
     if !is_file {
-        return Err(Unread::Unusable(MISSING));
+        return Err(scope.missing());
     }
     let file = File::open(&path).map_err(|error| unread(&error))?;
     let metadata = file.metadata().map_err(|error| unread(&error))?;

@@ -3,12 +3,11 @@
 mod server;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::backend::cert_files::CertFiles;
+use crate::backend::cert_files::{CertFiles, FileScope};
 use crate::backend::door::Door;
 use crate::backend::logins::Tries;
 use crate::backend::pg::types::Types;
@@ -54,8 +53,8 @@ pub struct PgConnect {
     application_name: String,
     /// TLS for DSNs without a root or files of their own.
     plain: Tls,
-    /// The directory of the files that a DSN may name.
-    cert_dir: Option<PathBuf>,
+    /// The files that the DSN may name.
+    files: FileScope,
     /// TLS built from the DSN's files, rebuilt only when they have changed. A leaf lock.
     special: Mutex<Option<(CertFiles, Tls)>>,
     target: SessionTarget,
@@ -96,21 +95,21 @@ impl ServerAttempt<'_> {
 
 impl PgConnect {
     /// A connector for `dsn` of `asker`; `application_name` is used unless the DSN has one.
-    /// Each backend caches up to `statement_cache` prepared statements. Files that the DSN
-    /// names must lie in `cert_dir`. `tries` says when the password may be tried.
+    /// Each backend caches up to `statement_cache` prepared statements. The DSN may name these
+    /// `files`. `tries` says when the password may be tried.
     pub fn new(
         dsn: Dsn,
         tries: Tries,
         asker: Asker,
         application_name: String,
         plain: Tls,
-        cert_dir: Option<PathBuf>,
+        files: FileScope,
         statement_cache: usize,
     ) -> PgConnect {
         PgConnect {
             application_name: dsn.application_name.clone().unwrap_or(application_name),
             plain,
-            cert_dir,
+            files,
             special: Mutex::default(),
             target: SessionTarget::new(dsn.target_session),
             tries,
@@ -128,7 +127,7 @@ impl PgConnect {
         if keys.mode == SslMode::Disable || Tls::is_plain(keys) {
             return Ok(self.plain.clone());
         }
-        let files = CertFiles::read(keys, self.cert_dir.as_deref())?;
+        let files = CertFiles::read(keys, &self.files)?;
         let special = || self.special.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, tls)) = special().as_ref().filter(|(known, _)| *known == files) {
             return Ok(tls.clone());

@@ -53,7 +53,7 @@ impl Flags {
         }
         process::warn_of_allocator();
         environment::warn_of_unknown();
-        if let Some(path) = loaded.as_ref().ok().and_then(|it| it.readable_by_others.as_ref()) {
+        for path in loaded.iter().flat_map(|loaded| &loaded.exposed) {
             let path = path.display().to_string();
             log::warn!("event=config_readable_by_others path={}", Quoted(&path));
         }

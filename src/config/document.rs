@@ -2,6 +2,7 @@
 
 use crate::config::draft::Draft;
 use crate::config::keys::{self, Section, SettingKey};
+use crate::config::tenants;
 
 /// The text of the file. Every key is commented out with its default, so that it changes nothing as
 /// it is.
@@ -17,8 +18,18 @@ pub fn with_defaults() -> String {
             text.push_str(&entry(key));
         }
     }
+    text.push_str(TENANT);
+    for key in tenants::keys::KEYS {
+        text.push_str(&format!("\n# {}\n#{} = {}\n", key.help, key.name, key.example));
+    }
     text
 }
+
+/// The beginning of a tenant.
+pub(super) const TENANT: &str = "
+# A tenant: clients name it, and need no DSN. One table each; it may have every key of [defaults] too.
+#[tenants.\"orders\"]
+";
 
 const HEAD: &str = "\
 # Configuration of connection-pool-manager: every key with its default.

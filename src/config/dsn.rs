@@ -33,6 +33,7 @@ pub use require_auth::{AuthMethod, RequireAuth};
 pub use tls::{ClientCert, RootCert, TlsKeys};
 
 use error::NUL_RULE;
+use pair::Pair;
 use settings::Settings;
 
 /// A parsed and checked connection string. `Debug` and `Display` are redacted.
@@ -137,6 +138,30 @@ impl Dsn {
             None => keyword_value::pairs(text)?,
         };
         Dsn::from_settings(Settings::from_pairs(pairs)?)
+    }
+
+    /// The DSN that these keys with their values make.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`parse`](Self::parse).
+    pub fn of(pairs: Vec<(&'static str, String)>) -> Result<Dsn, DsnError> {
+        if pairs.iter().any(|(_, value)| value.contains('\0')) {
+            return Err(DsnError::text(NUL_RULE));
+        }
+        if pairs.iter().map(|(key, value)| key.len() + value.len() + 2).sum::<usize>()
+            > TEXT_MAX_BYTES
+        {
+            return Err(DsnError::text("dsn must not be longer than 8192 bytes"));
+        }
+        let pair =
+            |(key, value): (&str, String)| Pair { key: key.to_owned(), value, showable: true };
+        Dsn::from_settings(Settings::from_pairs(pairs.into_iter().map(pair).collect())?)
+    }
+
+    /// The same without the password.
+    pub fn without_password(&self) -> Dsn {
+        Dsn { password: None, ..self.clone() }
     }
 
     fn from_settings(mut settings: Settings) -> Result<Dsn, DsnError> {

@@ -6,18 +6,21 @@ use std::sync::Arc;
 
 use crate::config::draft::Draft;
 use crate::config::keys::{self, SettingKey};
+use crate::config::lease::Clocks;
 use crate::config::profile::Profile;
 use crate::config::raw::RawSettings;
-use crate::config::Config;
+use crate::config::{tenants, Config};
 use crate::settings::{Fault, Faults, Origin};
 
 /// Settings, and where each came from.
 pub struct Loaded {
     /// The settings.
     pub config: Config,
-    /// The file, if others than its owner can read it.
-    pub readable_by_others: Option<PathBuf>,
+    /// Files with secrets that others than their owner can read.
+    pub exposed: Vec<PathBuf>,
     origins: BTreeMap<&'static str, Origin>,
+    /// What was given for tenants: keys with their values and where each came from; no secret.
+    tenants: Vec<(String, String, Origin)>,
 }
 
 /// Reads and checks what was given.
@@ -32,7 +35,7 @@ pub fn load(raw: &RawSettings) -> Result<Loaded, Faults> {
             faults.keep(key.set(&mut draft, value));
         }
     }
-    faults.ended()?;
+    std::mem::take(&mut faults).ended()?;
     let given = |name: &str| raw.values.contains_key(name);
     let (pool, limits) = (&mut draft.config.pool, &draft.config.limits);
     // Where only one of two is given, the other follows.
@@ -42,7 +45,28 @@ pub fn load(raw: &RawSettings) -> Result<Loaded, Faults> {
     if !given("min_connections") {
         pool.min_connections = pool.min_connections.min(pool.max_connections);
     }
-    let clocks = &mut draft.config.limits.clocks;
+    follow(&mut draft.config.limits.clocks, given);
+    let mut built = tenants::build(raw, &draft, &mut faults);
+    faults.ended()?;
+    if !given("allow_client_dsn") {
+        draft.config.allow_client_dsn = raw.tenants.is_empty();
+    }
+    draft.config.tenants = Arc::new(std::mem::take(&mut built.tenants));
+    let origins = raw.values.iter().map(|(name, value)| (*name, value.origin.clone())).collect();
+    let mut exposed = built.exposed;
+    exposed.extend(raw.file.iter().filter(|(_, exposed)| *exposed).map(|(path, _)| path.clone()));
+    let loaded = Loaded { config: draft.finish(), exposed, origins, tenants: built.shown };
+    if let Some((Profile::Production, _)) = &raw.profile {
+        loaded.check_production()?;
+    }
+    match loaded.config.check() {
+        Ok(()) => Ok(loaded),
+        Err(rule) => Err(Fault::new("", Origin::Default, rule).into()),
+    }
+}
+
+/// The usual time of each clock that was not given follows its longest.
+fn follow(clocks: &mut Clocks, given: impl Fn(&str) -> bool) {
     for (name, clock) in [
         ("wait", &mut clocks.wait),
         ("lease_ttl", &mut clocks.ttl),
@@ -53,16 +77,6 @@ pub fn load(raw: &RawSettings) -> Result<Loaded, Faults> {
         if !given(name) {
             clock.usual = clock.usual.min(clock.most);
         }
-    }
-    let origins = raw.values.iter().map(|(name, value)| (*name, value.origin.clone())).collect();
-    let readable = raw.file.clone().filter(|(_, others)| *others).map(|(path, _)| path);
-    let loaded = Loaded { config: draft.finish(), readable_by_others: readable, origins };
-    if let Some((Profile::Production, _)) = &raw.profile {
-        loaded.check_production()?;
-    }
-    match loaded.config.check() {
-        Ok(()) => Ok(loaded),
-        Err(rule) => Err(Fault::new("", Origin::Default, rule).into()),
     }
 }
 
@@ -95,6 +109,9 @@ impl Loaded {
                 (None, None) => "(none)".to_owned(),
             };
             text.push_str(&format!("{} = {value}  # {}\n", key.path(), self.origin(key)));
+        }
+        for (key, value, origin) in &self.tenants {
+            text.push_str(&format!("{key} = {value}  # {origin}\n"));
         }
         text
     }

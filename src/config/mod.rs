@@ -16,6 +16,7 @@ pub mod load;
 mod pool;
 pub mod profile;
 pub mod raw;
+pub mod tenants;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ pub use crate::logging::LogFormat;
 pub use draft::Draft;
 pub use limits::{Limits, CLIENT_CONNECTIONS, UNREAD_BYTES, UNREAD_BYTES_IN_ALL};
 pub use pool::{PoolConfig, Reset, LEAST_LIFETIME};
+use tenants::Tenants;
 
 /// Settings of one running service.
 #[derive(Debug, Clone)]
@@ -59,6 +61,10 @@ pub struct Config {
     /// The directory of the certificate files that a client's DSN may name; `None`: it may name no
     /// file.
     pub dsn_cert_dir: Option<PathBuf>,
+    /// Clients may register tenants by a DSN that they send.
+    pub allow_client_dsn: bool,
+    /// The configured tenants.
+    pub tenants: Arc<Tenants>,
     /// Core dumps and debuggers are allowed.
     pub core_dumps: bool,
     /// Who may call; empty: everybody.
@@ -102,6 +108,9 @@ impl Default for Config {
             reflection: true,
             // With a directory by default, any client that may send a DSN could use its files.
             dsn_cert_dir: None,
+            // Without it nobody could use a service without configured tenants.
+            allow_client_dsn: true,
+            tenants: Arc::default(),
             core_dumps: false,
             access: Arc::default(),
             pool: PoolConfig::default(),
@@ -125,7 +134,7 @@ impl Config {
                 "max connections of a tenant cannot be greater than those of all tenants ({tenant} > {all}; --max-connections, --max-backends)"
             ));
         }
-        Ok(())
+        tenants::check(&self.tenants, all)
     }
 
     /// The most connections that a tenant's own DSN may ask for, so that one

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::config::identities;
 use crate::config::keys::{self, Section, SettingKey};
 use crate::config::profile::Profile;
+use crate::config::tenants::raw::{self as tenants, RawTenant};
 use crate::core::access::Access;
 use crate::settings::{file, Fault, Faults, Origin, Table, Value};
 
@@ -36,6 +37,8 @@ pub struct RawSettings {
     pub values: BTreeMap<&'static str, Value>,
     /// Who may call: only the file says so.
     pub access: Access,
+    /// The configured tenants, in the order of their names.
+    pub tenants: Vec<RawTenant>,
     /// The file, and whether others than its owner can read it.
     pub file: Option<(PathBuf, bool)>,
 }
@@ -61,6 +64,7 @@ impl RawSettings {
             profile: profile.clone(),
             values: BTreeMap::new(),
             access: Access::default(),
+            tenants: Vec::new(),
             file: path.map(|path| (path, others_read)),
         };
         let mut sections = BTreeMap::new();
@@ -71,6 +75,9 @@ impl RawSettings {
             }
             if let Some(tables) = faults.keep(root.take_table("identities")).flatten() {
                 raw.access = identities::read(tables, &mut faults);
+            }
+            if let Some(table) = faults.keep(root.take_table("tenants")).flatten() {
+                raw.tenants = tenants::take(table, sources.variable, &mut faults);
             }
             root.finish(&mut faults);
         }

@@ -32,6 +32,10 @@ impl fmt::Display for Error {
                 write!(f, "dsn differs from the one tenant {tenant} was registered with: ")?;
                 mismatch(f, keys)
             }
+            Error::DsnNotTaken { tenant } => write!(
+                f,
+                "tenant {tenant} is not configured, and this service takes no DSN of a client (allow_client_dsn)"
+            ),
             Error::QueueFull {
                 tenant,
                 used,

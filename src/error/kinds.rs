@@ -24,6 +24,7 @@ impl Error {
             | Error::LeaseBusy { .. }
             | Error::TenantNotFound(_)
             | Error::DsnMismatch { .. }
+            | Error::DsnNotTaken { .. }
             | Error::Superseded
             | Error::LeaseOnStream { .. }
             | Error::Sql { .. }
@@ -51,6 +52,7 @@ impl Error {
             Error::LeaseBusy { .. } => "lease_busy",
             Error::TenantNotFound(_) => "tenant_not_found",
             Error::DsnMismatch { .. } => "dsn_mismatch",
+            Error::DsnNotTaken { .. } => "dsn_not_taken",
             Error::QueueFull { .. } => "queue_full",
             Error::ServiceLimit { .. } => "service_limit",
             Error::WaitTimeout { .. } => "wait_timeout",

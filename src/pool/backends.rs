@@ -69,6 +69,8 @@ pub struct Origin {
     pub(super) dsn: Dsn,
     /// Whose client connection brought it.
     pub(super) brought_by: CallerId,
+    /// The operator has configured it.
+    pub(super) is_configured: bool,
     /// When.
     pub(super) since: Instant,
     pub(super) connect: Box<dyn Connect>,
@@ -86,15 +88,36 @@ impl Origin {
         brought_by: CallerId,
         connect: Box<dyn Connect>,
     ) -> Arc<Origin> {
-        Arc::new(Origin {
+        Arc::new(Origin::made(identity, dsn, brought_by, connect))
+    }
+
+    /// The same of a DSN that the operator has configured.
+    pub(super) fn configured(
+        identity: Identity,
+        dsn: Dsn,
+        operator: CallerId,
+        connect: Box<dyn Connect>,
+    ) -> Arc<Origin> {
+        let made = Origin::made(identity, dsn, operator, connect);
+        Arc::new(Origin { is_configured: true, ..made })
+    }
+
+    fn made(
+        identity: Identity,
+        dsn: Dsn,
+        brought_by: CallerId,
+        connect: Box<dyn Connect>,
+    ) -> Origin {
+        Origin {
             identity,
             dsn,
             brought_by,
+            is_configured: false,
             since: clock::now(),
             connect,
             asked: AtomicBool::new(false),
             acquainted: Acquainted::default(),
-        })
+        }
     }
 
     /// True if PostgreSQL has asked for the password.

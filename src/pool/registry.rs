@@ -7,20 +7,21 @@
 
 mod another;
 pub mod change;
+mod configured;
 mod entry;
 mod guesses;
 mod known;
 mod room;
+mod target;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use crate::backend::logins::Logins;
 use crate::backend::tls::Tls;
 use crate::clock;
-use crate::config::dsn::Dsn;
 use crate::core::callers::CallerId;
 use crate::core::expiring_map::ExpiringMap;
 use crate::core::ids::TenantId;
@@ -32,8 +33,11 @@ use crate::pool::job::Job;
 use crate::pool::listen::{Listening, Mailbox};
 use crate::pool::opener::Opener;
 use crate::pool::tenant::{Registrar, Tenant};
+pub use configured::Catalog;
+use configured::InForce;
 use guesses::Guesses;
 use known::{fingerprint_of, Known, NameClaim};
+pub use target::Target;
 
 /// A lookup meets a tenant that has just closed at most so often before the
 /// request is answered as refused.
@@ -62,24 +66,8 @@ pub struct Registry {
     /// What PostgreSQL has refused.
     logins: Logins,
     guesses: Guesses,
+    catalog: InForce,
     context: Arc<Context>,
-}
-
-/// How a request names its tenant.
-pub struct Target {
-    /// The tenant.
-    pub tenant: TenantId,
-    /// Its DSN, if the request brought one.
-    pub dsn: Option<Dsn>,
-    /// What tells that from others, once somebody has asked.
-    digest: OnceLock<Fingerprint>,
-}
-
-impl Target {
-    /// This tenant, with the DSN that the request brought.
-    pub fn new(tenant: TenantId, dsn: Option<Dsn>) -> Target {
-        Target { tenant, dsn, digest: OnceLock::new() }
-    }
 }
 
 impl Registry {
@@ -97,6 +85,7 @@ impl Registry {
             tls: Tls::unverified()?,
             logins: Logins::default(),
             guesses: Guesses::default(),
+            catalog: Leaf::new(Arc::new(Catalog::none(&context.config))),
             context: Arc::clone(context),
         }))
     }
@@ -178,27 +167,23 @@ impl Registry {
         Err(Error::Draining)
     }
 
-    /// What tells this DSN of the target from others. Worked out once for a request.
-    pub(super) fn fingerprint(&self, target: &Target, dsn: &Dsn) -> Result<Fingerprint, Error> {
-        if let Some(known) = target.digest.get() {
-            return Ok(*known);
-        }
-        let fingerprint = self.digests.fingerprint(dsn)?;
-        Ok(*target.digest.get_or_init(|| fingerprint))
-    }
-
     /// The tenant, which is registered if it is new. `by` is whose request it is.
     fn tenant(self: &Arc<Self>, target: &Target, by: &CallerId) -> Result<Arc<Tenant>, Error> {
         if self.draining.load(Ordering::Acquire) {
             return Err(Error::Draining);
         }
-        let Some(dsn) = &target.dsn else {
-            return Err(Error::invalid("dsn", "dsn is required"));
+        let found = match self.find(&target.tenant) {
+            Some(tenant) if tenant.is_configured() => {
+                return self.may_use(&tenant, target, by).map(|()| tenant);
+            }
+            found => found,
+        };
+        let Some(dsn) = target.dsn.as_ref().filter(|_| self.catalog().takes_dsns) else {
+            return Err(self.unknown(target));
         };
         // Digests of equal length under a secret key: their comparison tells an
         // attacker nothing about the DSN.
         let fingerprint = self.fingerprint(target, dsn)?;
-        let found = self.find(&target.tenant);
         if let Some(tenant) = &found {
             self.may_compare(tenant, dsn, by)?;
         }

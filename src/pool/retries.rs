@@ -23,8 +23,8 @@ use crate::pool::requests::stage::Stage;
 pub struct Key {
     /// The tenant.
     pub tenant: TenantId,
-    /// What tells its DSN from others.
-    pub fingerprint: Fingerprint,
+    /// What tells its DSN from others, if the request brought one.
+    pub fingerprint: Option<Fingerprint>,
     /// The caller's name for the request.
     pub request: Vec<u8>,
 }

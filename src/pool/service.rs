@@ -96,7 +96,7 @@ impl Service {
     ) -> Result<Answer<Grant>, Error> {
         let (reply, answer) = Reply::new();
         let leases = Arc::clone(&self.leases);
-        let (Some(request), Some(dsn)) = (request, &target.dsn) else {
+        let Some(request) = request else {
             let job = Job::for_lease(caller, move |session| {
                 let granted = session.and_then(|session| leases.grant(session, ask));
                 // Undelivered, the grant takes itself back when it is dropped.
@@ -105,7 +105,8 @@ impl Service {
             self.registry.admit(target, job, wait);
             return Ok(answer);
         };
-        let fingerprint = self.registry.fingerprint(target, dsn)?;
+        let dsn = target.dsn.as_ref();
+        let fingerprint = dsn.map(|dsn| self.registry.fingerprint(target, dsn)).transpose()?;
         let key = Key { tenant: target.tenant.clone(), fingerprint, request };
         let deadline = clock::now() + wait;
         match self.retries.call(key, &self.leases, caller, deadline, reply) {

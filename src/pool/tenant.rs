@@ -1,6 +1,7 @@
 //! One tenant: its gate, its line, and the backends behind them.
 
 mod admission;
+mod beginning;
 mod checkout;
 mod checks;
 mod closing;
@@ -21,8 +22,6 @@ use crate::config::PoolConfig;
 use crate::core::callers::CallerId;
 use crate::core::gate::Gate;
 use crate::core::ids::TenantId;
-use crate::core::quoted::Quoted;
-use crate::core::secs::Secs;
 use crate::error::{Error, QueuePosition};
 use crate::lock::Leaf;
 use crate::pool::account::Account;
@@ -53,6 +52,8 @@ pub struct Tenant {
     setup: Leaf<Setup>,
     /// Who listens for notifications.
     hub: Arc<Hub>,
+    /// The operator has configured it: it stays, whether it is used or not.
+    configured: bool,
     /// Counted by the registry as opening.
     opening: AtomicBool,
     /// The keeper's work for this tenant is under way.
@@ -87,7 +88,7 @@ impl Tenant {
     ) -> Arc<Tenant> {
         let (limits, permits) = (&context.config.limits, settings.max_connections);
         let (waiters, share) = (limits.waiters_per_tenant, limits.leases_per_caller);
-        let account = Account::new(id, permits, context);
+        let (account, configured) = (Account::new(id, permits, context), origin.is_configured);
         let tenant = Arc::new_cyclic(|tenant: &Weak<Tenant>| Tenant {
             gate: Mutex::new(Gate::opening(permits, waiters, share)),
             line: Leaf::default(),
@@ -97,7 +98,9 @@ impl Tenant {
                 waiters,
             }),
             hub: Hub::new(&account, tenant.clone()),
-            opening: AtomicBool::new(true),
+            configured,
+            // One that is configured is there whether its database is or not.
+            opening: AtomicBool::new(!configured),
             upkeep: AtomicBool::new(false),
             ended: OnceLock::new(),
             registrar,
@@ -158,35 +161,9 @@ impl Tenant {
         Some(self.permit(None, true))
     }
 
-    /// It has its first backend. False: another has its name, or there is no room for it.
-    fn opened(self: &Arc<Self>) -> bool {
-        if !self.registrar.upgrade().is_none_or(|registrar| registrar.opened(self)) {
-            return false;
-        }
-        let backends = self.backends();
-        // It has its database.
-        while let Some(probe) = backends.opener.probe_attempt(clock::now()) {
-            self.heed(&backends, probe.settle(None));
-        }
-        let now = clock::now();
-        let handed = self.gate().opened(now);
-        let (settings, dsn) = (&backends.settings, &backends.origin.dsn);
-        log::info!(
-            "event=pool_created tenant={} server={} database={} user={} max_connections={} min_connections={} max_lifetime_s={} idle_timeout_s={} peer={}",
-            self.id(),
-            Quoted(&backends.origin.connect.servers()),
-            Quoted(&dsn.dbname),
-            Quoted(&dsn.user),
-            self.most_backends(),
-            settings.min_connections,
-            Secs(settings.max_lifetime),
-            Secs(settings.idle_timeout),
-            backends.origin.brought_by.as_str(),
-        );
-        self.hand(handed, now);
-        backends.begin_checks(now);
-        self.context().keeper.due(now);
-        true
+    /// True if the operator has configured it.
+    pub(super) fn is_configured(&self) -> bool {
+        self.configured
     }
 
     /// PostgreSQL has let its role in, but that has no connection left.

@@ -4,6 +4,7 @@
 
 mod admin;
 mod calls;
+mod config;
 pub mod demo;
 pub mod fake;
 pub mod h2;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 pub use admin::*;
 pub use calls::*;
+pub use config::*;
 pub use http::*;
 pub use log::Log;
 pub use postgres::*;

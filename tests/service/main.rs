@@ -5,6 +5,7 @@ mod admin;
 mod alerts;
 mod compat;
 mod configuration;
+mod configured_tenants;
 mod demo;
 mod drain;
 mod examples;

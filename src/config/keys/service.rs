@@ -98,6 +98,14 @@ pub(super) const KEYS: &[SettingKey] = &[
             is_list: false,
         }),
     ),
+    SettingKey {
+        default: Some("on, unless the file has tenants"),
+        ..key(
+            "allow_client_dsn",
+            "Let clients register tenants by a DSN that they send.",
+            SettingKind::Switch(|d| &mut d.config.allow_client_dsn),
+        )
+    },
     time("drain_timeout", "How long a stop waits for leases to end.", (0, FOREVER_SECS), |d| {
         &mut d.config.drain_timeout
     }),

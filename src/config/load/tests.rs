@@ -134,7 +134,11 @@ fn every_key_refuses_what_it_does_not_understand_and_names_its_line() {
 
 #[test]
 fn the_printed_file_has_every_key_with_the_default_that_is_in_force() {
-    let printed = document::with_defaults();
+    let whole = document::with_defaults();
+    let (printed, tenant) = whole.split_once(document::TENANT).unwrap();
+    for key in tenants::keys::KEYS {
+        assert!(tenant.contains(&format!("\n#{} = ", key.name)), "{} is not printed", key.name);
+    }
     let mut lines: Vec<String> = Vec::new();
     for line in printed.lines() {
         let value = line.strip_prefix('#').filter(|rest| !rest.starts_with([' ', '#']));
@@ -187,8 +191,8 @@ fn every_key_is_in_the_documents_with_its_default_and_what_is_allowed() {
     for section in [Section::Service, Section::Defaults] {
         for key in keys::keys().filter(|key| key.table == section) {
             let default = match (key.default, key.default_text(), key.is_switch()) {
-                (_, _, true) => "off".to_owned(),
                 (Some(words), ..) => words.to_owned(),
+                (_, _, true) => "off".to_owned(),
                 (None, Some(text), _) => format!("`{text}`"),
                 (None, None, _) => "none".to_owned(),
             };
@@ -204,6 +208,12 @@ fn every_key_is_in_the_documents_with_its_default_and_what_is_allowed() {
             for other in key.also {
                 assert!(page.contains(&format!("`{other}`")), "no {other}");
             }
+        }
+    }
+    for key in tenants::keys::KEYS {
+        let row = format!("| `{}` | ", key.name);
+        if !page.lines().any(|line| line.starts_with(&row)) {
+            missing.push(row);
         }
     }
     assert!(missing.is_empty(), "\n{}", missing.join("\n"));

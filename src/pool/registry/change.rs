@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::entry::Bringer;
 use super::known::Changing;
 use super::{room, Registry, LOOKUPS};
 use crate::clock;
@@ -127,7 +128,11 @@ impl Registry {
         settings: PoolConfig,
     ) -> Result<Arc<Backends>, Error> {
         let identity = self.digests.identity(dsn, self.digests.fingerprint(dsn)?)?;
-        let (account, by) = (old.account(), &old.origin.brought_by);
+        let (account, who) = (old.account(), &old.origin.brought_by);
+        let by = match old.origin.is_configured {
+            true => Bringer::Operator(who),
+            false => Bringer::Client(who),
+        };
         let origin = self.origin(account.id(), dsn, identity, by, settings.statement_cache)?;
         let opener = Opener::new(&settings, &self.context.keeper);
         Ok(Backends::new(account, settings, origin, opener))

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use super::another::has_another_password;
 use super::known::{fingerprint_of, Known, CLAIMANTS_MAX, CLAIMANTS_PER_CALLER};
 use super::Registry;
+use crate::backend::cert_files::FileScope;
 use crate::backend::connect::PgConnect;
 use crate::backend::logins::Tries;
 use crate::clock;
@@ -17,6 +18,15 @@ use crate::pool::backends::Origin;
 use crate::pool::identity::Identity;
 use crate::pool::opener::Opener;
 use crate::pool::tenant::{Registrar, Tenant};
+
+/// Who has brought a DSN.
+#[derive(Clone, Copy)]
+pub(super) enum Bringer<'a> {
+    /// A client, by one of its requests.
+    Client(&'a CallerId),
+    /// The operator, by the configuration.
+    Operator(&'a CallerId),
+}
 
 impl Registry {
     /// A tenant in state Opening, which nobody knows yet.
@@ -42,7 +52,8 @@ impl Registry {
         if let Some(refusal) = opener.refusal(id) {
             return Err(refusal);
         }
-        let origin = self.origin(id, dsn, identity, by, settings.statement_cache)?;
+        let origin =
+            self.origin(id, dsn, identity, Bringer::Client(by), settings.statement_cache)?;
         let registrar = Arc::downgrade(self) as Weak<dyn Registrar>;
         Ok(Tenant::new(id.clone(), settings, origin, opener, &self.context, registrar))
     }
@@ -53,19 +64,25 @@ impl Registry {
         id: &TenantId,
         dsn: &Dsn,
         identity: Identity,
-        by: &CallerId,
+        by: Bringer<'_>,
         cache: usize,
     ) -> Result<Arc<Origin>, Error> {
-        let cert_dir = self.context.config.dsn_cert_dir.clone();
-        let confined = dsn.tls.confine(cert_dir.as_deref());
-        confined.map_err(|error| Error::invalid("dsn", format!("dsn: {error}")))?;
-        let name = application_name(id);
-        let tries = Tries::new(&self.logins, &dsn.user, by);
-        let asker = Asker { tenant: id.clone(), caller: by.clone() };
-        let shown = Dsn { password: None, ..dsn.clone() };
-        let (dsn, tls) = (dsn.clone(), self.tls.clone());
-        let connect = PgConnect::new(dsn, tries, asker, name, tls, cert_dir, cache);
-        Ok(Origin::new(identity, shown, by.clone(), Box::new(connect)))
+        let (who, files) = match by {
+            Bringer::Operator(who) => (who, FileScope::Any),
+            Bringer::Client(who) => {
+                (who, FileScope::of_clients(self.context.config.dsn_cert_dir.clone()))
+            }
+        };
+        let allowed = files.check(&dsn.tls);
+        allowed.map_err(|error| Error::invalid("dsn", format!("dsn: {error}")))?;
+        let tries = Tries::new(&self.logins, &dsn.user, who);
+        let asker = Asker { tenant: id.clone(), caller: who.clone() };
+        let (name, tls, shown) = (application_name(id), self.tls.clone(), dsn.without_password());
+        let connect = Box::new(PgConnect::new(dsn.clone(), tries, asker, name, tls, files, cache));
+        Ok(match by {
+            Bringer::Operator(_) => Origin::configured(identity, shown, who.clone(), connect),
+            Bringer::Client(_) => Origin::new(identity, shown, who.clone(), connect),
+        })
     }
 
     /// Gives a tenant its name that was made elsewhere.

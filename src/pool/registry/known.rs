@@ -102,6 +102,12 @@ impl Known {
         self.named.insert(tenant.id().clone(), Arc::clone(tenant));
     }
 
+    /// Gives a configured tenant its name, with its backends reserved although none is open.
+    pub(super) fn name_configured(&mut self, tenant: &Arc<Tenant>) {
+        self.name(tenant);
+        self.reserved.insert(tenant.id().clone(), tenant.most_backends());
+    }
+
     /// Lets a tenant claim its name, which another has.
     pub(super) fn claim(&mut self, tenant: &Arc<Tenant>) {
         self.claimants.insert(claim_of(tenant), Arc::clone(tenant));

@@ -54,7 +54,8 @@ impl Registry {
     ) -> Option<Vec<Arc<Tenant>>> {
         let now = clock::now();
         let mut tenants = self.named();
-        tenants.retain(|tenant| !tenant.is_opening() && which(tenant));
+        let may_go = |tenant: &Tenant| !tenant.is_opening() && !tenant.is_configured();
+        tenants.retain(|tenant| may_go(tenant) && which(tenant));
         let part = |tenant: &Arc<Tenant>| Part {
             owner: tenant.backends().origin.brought_by.clone(),
             size: tenant.most_backends(),

@@ -31,7 +31,8 @@ impl Tenant {
     /// a database that was away is back. Does not block: what may, runs on a
     /// worker. Returns when to come again, if that is soon.
     pub fn maintain(self: &Arc<Self>, now: Instant) -> Option<Instant> {
-        if self.gate().state() != GateState::Active || self.let_go(now, FORGET_AFTER) {
+        let is_unused = || !self.is_configured() && self.let_go(now, FORGET_AFTER);
+        if self.gate().state() != GateState::Active || is_unused() {
             return None;
         }
         self.kept().maintain(now)

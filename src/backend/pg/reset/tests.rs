@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::backend::cert_files::FileScope;
 use crate::backend::connect::PgConnect;
 use crate::backend::door::Door;
 use crate::backend::logins::{Logins, Tries};
@@ -108,7 +109,7 @@ fn backend(server: &Embedded) -> PgBackend {
     let tries = Tries::new(&Logins::default(), &dsn.user, &caller);
     let asker = Asker { tenant, caller };
     let tls = Tls::unverified().unwrap();
-    let connect = PgConnect::new(dsn, tries, asker, "boss".to_owned(), tls, None, 100);
+    let connect = PgConnect::new(dsn, tries, asker, "boss".to_owned(), tls, FileScope::None, 100);
     let watch = Arc::<Watch>::default();
     let mut backend = connect.attempt(&watch, Duration::from_secs(30), &Open).unwrap();
     assert!(backend.reset());

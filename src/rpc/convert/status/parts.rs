@@ -85,6 +85,10 @@ impl<'a> StatusParts<'a> {
                     .with("tenant", tenant)
                     .with("keys", keys.join(","))
             }
+            Error::DsnNotTaken { tenant } => {
+                StatusParts::new(Code::PERMISSION_DENIED, Reason::REASON_DSN_NOT_TAKEN)
+                    .with("tenant", tenant)
+            }
             Error::QueueFull { tenant, used, waiting, limit } => {
                 StatusParts::new(Code::RESOURCE_EXHAUSTED, Reason::REASON_QUEUE_FULL)
                     .with("tenant", tenant)

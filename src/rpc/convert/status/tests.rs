@@ -93,6 +93,7 @@ fn table() -> Vec<(Error, Code, &'static str)> {
             Code::FAILED_PRECONDITION,
             "DSN_MISMATCH",
         ),
+        (Error::DsnNotTaken { tenant: tenant.clone() }, Code::PERMISSION_DENIED, "DSN_NOT_TAKEN"),
         (
             Error::QueueFull { tenant: tenant.clone(), used: 1, waiting: 2, limit: 2 },
             Code::RESOURCE_EXHAUSTED,

@@ -1,0 +1,73 @@
+//! What was given for a tenant: for each key its value, with its place.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use super::keys::{DSN_ENV, KEYS};
+use super::TENANTS_MAX;
+use crate::config::keys::{self, Section};
+use crate::settings::{Fault, Faults, Origin, Table, Value};
+
+/// What was given for a tenant.
+pub struct RawTenant {
+    /// Its name, which may be no legal one.
+    pub name: String,
+    /// Its table, as messages name it: `tenants.orders`.
+    pub key: String,
+    /// Where that begins.
+    pub origin: Origin,
+    /// The values, by the names of their keys.
+    pub values: BTreeMap<&'static str, Value>,
+    /// What the variable holds that `dsn_env` names.
+    pub variable: Option<OsString>,
+}
+
+impl RawTenant {
+    /// A fault of the table.
+    pub(super) fn fault(&self, rule: impl Into<String>) -> Fault {
+        Fault::new(&self.key, self.origin.clone(), rule)
+    }
+
+    /// A fault of one of its keys; of the table if that was not given.
+    pub(super) fn fault_of(&self, name: &str, rule: impl Into<String>) -> Fault {
+        match self.values.get(name) {
+            Some(value) => value.fault(rule),
+            None => Fault::new(&format!("{}.{name}", self.key), self.origin.clone(), rule),
+        }
+    }
+}
+
+/// Takes the tenants out of `[tenants]`. Every key that is not known is a fault.
+pub fn take(
+    tenants: Table,
+    variable: &dyn Fn(&str) -> Option<OsString>,
+    faults: &mut Faults,
+) -> Vec<RawTenant> {
+    let whole = tenants.fault(format!("must not have more than {TENANTS_MAX} tenants"));
+    let named = tenants.into_named();
+    if named.len() > TENANTS_MAX {
+        faults.add(whole);
+        return Vec::new();
+    }
+    let mut all = Vec::new();
+    for (name, table) in named {
+        let Some(mut table) = faults.keep(table) else { continue };
+        let mut raw = RawTenant {
+            name,
+            key: table.key.clone(),
+            origin: table.origin.clone(),
+            values: BTreeMap::new(),
+            variable: None,
+        };
+        let shared = keys::keys().filter(|key| key.table == Section::Defaults);
+        for name in KEYS.iter().map(|key| key.name).chain(shared.map(|key| key.name)) {
+            let value = faults.keep(table.take(name)).flatten();
+            raw.values.extend(value.map(|value| (name, value)));
+        }
+        table.finish(faults);
+        let named = raw.values.get(DSN_ENV).and_then(|value| value.text().ok());
+        raw.variable = named.and_then(variable);
+        all.push(raw);
+    }
+    all
+}
