@@ -55,6 +55,7 @@ mod keeper;
 mod shared;
 
 mod channel;
+mod core_log;
 mod runtime;
 mod tls;
 
@@ -97,6 +98,7 @@ pub use config::{
     ServiceConfig, SettingInfo, Tls, TlsMode,
 };
 pub use connection::Connection;
+pub use core_log::redirect_log;
 pub use endpoint::{Endpoint, Scheme};
 pub use error::{ConfigError, Fault, Holder, PoolError};
 pub use interceptor::{Interceptor, Interceptors};

@@ -4,17 +4,16 @@
 //! address would share one connection; no proxy from the environment unless asked, because that
 //! would divert connections to this machine too; the limit of one attempt to connect, which is
 //! 20 s otherwise; pings that go on without data, because the C core stops after two and then
-//! never finds out that the peer of an idle connection is dead.
+//! never finds out that the peer of an idle connection is dead; no channelz, gRPC's own records
+//! of each channel, which nobody can read here.
 
 use std::ffi::CString;
-use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
 use grpcio::{
     CallOption, Channel, ChannelBuilder, ChannelCredentials, Client, ClientUnaryReceiver,
-    CompressionAlgorithms, ConnectivityState, Environment,
+    CompressionAlgorithms, ConnectivityState,
 };
 
 use super::bell::Bell;
@@ -22,6 +21,7 @@ use super::config::{Checked, Compression, ConnectionConfig, Tls};
 use super::destination::Destination;
 use super::endpoint::Endpoint;
 use super::error::ConfigError;
+use super::runtime::Runtime;
 use super::tls::Files;
 use crate::clock;
 use crate::lock::Leaf;
@@ -36,8 +36,9 @@ const WHY: Duration = Duration::from_millis(500);
 /// A channel with what belongs to it.
 pub(super) struct Link {
     channel: Channel,
-    /// Calls without a stub are made by it: making one costs more than a checkout.
-    client: Client,
+    /// Calls without a stub are made by it. Made by the first of them: it costs more than a
+    /// checkout, and 6 KiB that a connection at rest does not need.
+    client: OnceLock<Client>,
     /// Since when there is this channel.
     since: Instant,
     /// Why it could not be connected. Held for a few instructions.
@@ -62,7 +63,12 @@ impl Link {
     }
 
     pub(super) fn client(&self) -> &Client {
-        &self.client
+        self.client.get_or_init(|| Client::new(self.channel.clone()))
+    }
+
+    /// One for a single call of the keeper's.
+    pub(super) fn client_for_once(&self) -> Client {
+        Client::new(self.channel.clone())
     }
 
     pub(super) fn since(&self) -> Instant {
@@ -107,7 +113,11 @@ impl Link {
     /// Asks why it could not be connected, which is known only by a call.
     fn ask(&self) -> grpcio::Result<ClientUnaryReceiver<HealthCheckResponse>> {
         let options = CallOption::default().timeout(WHY);
-        self.client.unary_call_async(&HEALTH_CHECK, &HealthCheckRequest::default(), options)
+        self.client_for_once().unary_call_async(
+            &HEALTH_CHECK,
+            &HealthCheckRequest::default(),
+            options,
+        )
     }
 
     fn fail(&self, reason: String) {
@@ -156,7 +166,7 @@ fn reason(said: grpcio::Result<()>) -> String {
 
 /// Makes the channels of one service.
 pub(super) struct Dialer {
-    environment: Arc<Environment>,
+    runtime: Arc<Runtime>,
     endpoints: Vec<(Endpoint, bool)>,
     settings: ConnectionConfig,
     connect_timeout: Duration,
@@ -173,7 +183,7 @@ impl Dialer {
     /// # Errors
     /// What is wrong with these files.
     pub(super) fn new(
-        environment: Arc<Environment>,
+        runtime: Arc<Runtime>,
         checked: &Checked,
         bell: Bell,
     ) -> Result<Dialer, ConfigError> {
@@ -183,7 +193,7 @@ impl Dialer {
         let reads = is_secure && tls.credentials.is_none();
         let files = reads.then(|| Files::read(tls)).transpose()?;
         Ok(Dialer {
-            environment,
+            runtime,
             endpoints: endpoints.clone(),
             settings: config.connection.clone(),
             connect_timeout: config.connection.connect_timeout.min(config.pool.open_timeout),
@@ -198,8 +208,8 @@ impl Dialer {
         self.endpoints.iter().map(|(endpoint, _)| endpoint)
     }
 
-    pub(super) fn environment(&self) -> &Environment {
-        &self.environment
+    pub(super) fn runtime(&self) -> &Arc<Runtime> {
+        &self.runtime
     }
 
     /// One attempt to connect takes at most so long.
@@ -222,13 +232,12 @@ impl Dialer {
             builder = builder.set_credentials(self.credentials()?);
         }
         let channel = builder.connect(&to.target(endpoint));
-        let client = Client::new(channel.clone());
         let (failure, stands, since) = (Leaf::new(None), Leaf::new(None), clock::now());
+        let client = OnceLock::new();
         let link = Arc::new(Link { channel, client, failure, stands, since, to });
         link.poke();
         let watching = watch(Arc::downgrade(&link), self.bell.clone());
-        // A panic on gRPC's thread would end its queue for good.
-        link.client.spawn(AssertUnwindSafe(watching).catch_unwind().map(drop));
+        self.runtime.spawn(watching);
         Some(link)
     }
 
@@ -261,12 +270,12 @@ impl Dialer {
         let settings = &self.settings;
         let bytes = i32::try_from(settings.max_message_bytes).unwrap_or(i32::MAX);
         let attempt = i32::try_from(self.connect_timeout.as_millis()).unwrap_or(i32::MAX);
-        let mut builder = ChannelBuilder::new(Arc::clone(&self.environment))
+        let mut builder = ChannelBuilder::new(self.runtime.environment())
             .use_local_subchannel_pool(true)
             .enable_http_proxy(settings.http_proxy)
             .max_receive_message_len(bytes)
             .max_send_message_len(bytes)
-            .http2_max_pings_without_data(0)
+            .raw_cfg_int(CString::from(c"grpc.enable_channelz"), 0)
             .raw_cfg_int(CString::from(c"grpc.min_reconnect_backoff_ms"), attempt.max(1));
         if settings.compression == Compression::Gzip {
             let gzip = CompressionAlgorithms::GRPC_COMPRESS_GZIP;
@@ -278,6 +287,7 @@ impl Dialer {
         if let Some(time) = settings.keepalive_time {
             builder = builder
                 .keepalive_time(time)
+                .http2_max_pings_without_data(0)
                 .keepalive_timeout(settings.keepalive_timeout)
                 .keepalive_permit_without_calls(settings.keepalive_permit_without_calls);
         }

@@ -28,17 +28,19 @@ pub struct Connection {
 impl Connection {
     /// Lends one of the pool, waiting for it if need be.
     pub(super) fn lend(pool: &Arc<Shared>, patience: Patience) -> Result<Connection, PoolError> {
-        Ok(Connection::new(pool, pool.checkout(patience)?))
+        let (lent, since) = pool.checkout(patience)?;
+        Ok(Connection::new(pool, lent, since))
     }
 
     /// Lends one if it is free and nobody waits for it.
     pub(super) fn spare(pool: &Arc<Shared>, patience: Patience) -> Option<Connection> {
-        Some(Connection::new(pool, pool.spare(patience)?))
+        let (lent, since) = pool.spare(patience)?;
+        Some(Connection::new(pool, lent, since))
     }
 
-    fn new(pool: &Arc<Shared>, lent: Lent<Arc<Link>>) -> Connection {
+    fn new(pool: &Arc<Shared>, lent: Lent<Arc<Link>>, since: Instant) -> Connection {
         let Lent { slot, channel, .. } = lent;
-        let (pool, since) = (Arc::clone(pool), clock::now());
+        let pool = Arc::clone(pool);
         Connection { pool, slot, link: channel, broken: false, since }
     }
 

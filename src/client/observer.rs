@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub enum Event {
         /// The service.
         service: String,
     },
-    /// A connection was lent. Told for a part of them, see
+    /// A connection was lent. Audience for a part of them, see
     /// [`EventsConfig::sample_rate`](super::EventsConfig).
     CheckedOut {
         /// The service.
@@ -38,7 +39,7 @@ pub enum Event {
         /// Connections that there should be.
         size: usize,
     },
-    /// How the pool is. Told every so often, see
+    /// How the pool is. Audience every so often, see
     /// [`EventsConfig::status_interval`](super::EventsConfig).
     Status(PoolStatus),
     /// A connection stands.
@@ -144,15 +145,23 @@ impl<F: Fn(&Event) + Send + Sync> Observer for F {
 
 /// All who are told.
 #[derive(Clone, Default)]
-pub(super) struct Observers(Arc<RwLock<Vec<Arc<dyn Observer>>>>);
+pub(super) struct Observers(Arc<Audience>);
+
+#[derive(Default)]
+struct Audience {
+    /// There is one. Read for each checkout, where a lock would cost as much as the rest.
+    any: AtomicBool,
+    all: RwLock<Vec<Arc<dyn Observer>>>,
+}
 
 impl Observers {
     pub(super) fn add(&self, observer: Arc<dyn Observer>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).push(observer);
+        self.0.all.write().unwrap_or_else(PoisonError::into_inner).push(observer);
+        self.0.any.store(true, Ordering::Release);
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.0.any.load(Ordering::Acquire)
     }
 
     /// Tells them, if there are any.
@@ -160,7 +169,7 @@ impl Observers {
         if self.is_empty() {
             return;
         }
-        let observers = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let observers = self.0.all.read().unwrap_or_else(PoisonError::into_inner).clone();
         let event = event();
         for observer in observers {
             if catch_unwind(AssertUnwindSafe(|| observer.event(&event))).is_err() {

@@ -63,7 +63,7 @@ impl Pool {
     ) -> Result<Pool, PoolError> {
         let checked = config.check()?;
         let Context { keeper, .. } = context;
-        let dialer = Dialer::new(runtime::environment(), &checked, keeper.bell())?;
+        let dialer = Dialer::new(runtime::shared(), &checked, keeper.bell())?;
         let reporter = context.reporter(service, config);
         let shared = Shared::new(service, &checked, dialer, keeper.bell(), reporter, clock::now());
         let shared = Arc::new(shared);

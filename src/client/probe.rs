@@ -15,6 +15,7 @@ use super::channel::Link;
 use super::config::HealthConfig;
 use super::lineup::{Found, SlotId};
 use super::raw::raw;
+use super::runtime::Runtime;
 use crate::lock::Leaf;
 use crate::proto::health::health_check_response::ServingStatus;
 use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
@@ -27,6 +28,7 @@ pub(super) struct Prober {
     /// The answer is one of the health service, and says more than that there is one.
     is_health: bool,
     timeout: Duration,
+    runtime: Arc<Runtime>,
     bell: Bell,
     /// Held for a few instructions.
     found: Arc<Leaf<Vec<Probed>>>,
@@ -41,7 +43,7 @@ pub(super) struct Probed {
 }
 
 impl Prober {
-    pub(super) fn new(config: &HealthConfig, bell: Bell) -> Prober {
+    pub(super) fn new(config: &HealthConfig, runtime: Arc<Runtime>, bell: Bell) -> Prober {
         let request = HealthCheckRequest { service: config.service.clone(), ..Default::default() };
         let (name, request) = match &config.method {
             Some(method) => (interned(method), Vec::new()),
@@ -53,6 +55,7 @@ impl Prober {
             request,
             is_health: config.method.is_none(),
             timeout: config.timeout,
+            runtime,
             bell,
             found: Arc::default(),
         }
@@ -61,10 +64,9 @@ impl Prober {
     /// Asks over this channel. Does not wait.
     pub(super) fn ask(&self, slot: SlotId, link: &Arc<Link>, in_round: bool) {
         let options = CallOption::default().timeout(self.timeout);
-        let asked = link.client().unary_call_async(&self.method, &self.request, options);
-        let (is_health, link) = (self.is_health, Arc::clone(link));
+        let asked = link.client_for_once().unary_call_async(&self.method, &self.request, options);
+        let (is_health, weak) = (self.is_health, Arc::downgrade(link));
         let (places, bell) = (Arc::clone(&self.found), self.bell.clone());
-        let (weak, spawner) = (Arc::downgrade(&link), link);
         let asking = async move {
             let found = match asked {
                 // grpcio panics over an answer without a message.
@@ -79,8 +81,7 @@ impl Prober {
                 bell.ring();
             }
         };
-        // A panic on gRPC's thread would end its queue for good.
-        spawner.client().spawn(AssertUnwindSafe(asking).catch_unwind().map(drop));
+        self.runtime.spawn(asking);
     }
 
     /// What was found since the last time.

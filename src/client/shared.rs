@@ -99,7 +99,7 @@ impl Shared {
             desk: Desk::new(resolver, bell.clone()),
             breakers: Arc::default(),
             budget: Leaf::new(Budget::new(budget, now)),
-            prober: Prober::new(&config.health, bell.clone()),
+            prober: Prober::new(&config.health, Arc::clone(dialer.runtime()), bell.clone()),
             rounds: Leaf::new(Rounds::new(&config.health, now)),
             reload_at: Leaf::new(now + config.tls.reload.unwrap_or_default()),
             config,
@@ -121,6 +121,9 @@ impl Shared {
 
     /// Does what the lineup decided.
     fn act(&self, duty: Duty<Arc<Link>, Arc<Seat>>) {
+        if duty.is_empty() {
+            return;
+        }
         for (seat, lent) in duty.grants {
             seat.answer(Ok(lent));
         }

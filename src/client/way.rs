@@ -19,7 +19,6 @@ use super::interceptor::Outgoing;
 use super::metrics::MethodMeter;
 use super::options::CallOptions;
 use super::plan::Plan;
-use super::runtime;
 use super::shared::Shared;
 use crate::clock;
 
@@ -81,7 +80,7 @@ impl Way {
         options: &CallOptions,
         at: &'static Location<'static>,
     ) -> Result<Way, Error> {
-        if runtime::is_queue_thread(shared.dialer.environment()) {
+        if shared.dialer.runtime().is_own_thread() {
             return Err(PoolError::OnGrpcThread.into());
         }
         let begun = clock::now();
@@ -144,9 +143,10 @@ impl Way {
     /// As for [`Pool::get`](super::pool::Pool::get).
     pub(super) fn connect(&mut self) -> Result<Connection, Error> {
         self.attempts += 1;
-        let mut patience = self.shared.patience(self.at, clock::now());
+        let now = clock::now();
+        let mut patience = self.shared.patience(self.at, now);
         if let Some(timeout) = self.checkout_timeout {
-            patience = patience.within(timeout, clock::now());
+            patience = patience.within(timeout, now);
         }
         patience = patience.by(self.plan.deadline);
         patience.wants.avoid = self.avoid;

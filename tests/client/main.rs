@@ -11,6 +11,7 @@ mod echo;
 mod health;
 mod hedge;
 mod interceptors;
+mod log;
 mod manager;
 mod metrics;
 #[cfg(feature = "client-testing")]
@@ -26,6 +27,7 @@ mod streams;
 #[cfg(feature = "client-testing")]
 mod tls;
 
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use connection_pool_manager::client::{Pool, Ready, ServiceConfig};
@@ -46,6 +48,19 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(now < until, "waited in vain: {what}");
         let _ = never.recv_timeout(Duration::from_millis(5));
     }
+}
+
+/// Runs a test once more in a process of its own, for what concerns the whole of one: there it
+/// does `f`, and here it returns what became of it.
+pub fn alone(test: &str, variables: &[(&str, &str)], f: impl FnOnce()) -> Option<Output> {
+    const MARK: &str = "CLIENT_TEST_ALONE";
+    if std::env::var_os(MARK).is_some() {
+        f();
+        return None;
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env(MARK, "1");
+    Some(command.envs(variables.iter().copied()).output().unwrap())
 }
 
 /// Settings of a test: plaintext to this port of this machine, so many connections.

@@ -91,6 +91,13 @@ impl<C, W> Default for Duty<C, W> {
     }
 }
 
+impl<C, W> Duty<C, W> {
+    /// Nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.grants.is_empty() && self.refused.is_empty() && self.dropped.is_empty()
+    }
+}
+
 /// What came of asking for a channel.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]

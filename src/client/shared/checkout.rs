@@ -11,7 +11,6 @@ use crate::client::deadline;
 use crate::client::error::{Holder, PoolError};
 use crate::client::lineup::{Checkout, Lent, Refusal, Seen, SlotId, Ticket, Wants};
 use crate::client::options::CheckoutOptions;
-use crate::client::runtime;
 use crate::client::seat::Seat;
 use crate::clock;
 
@@ -21,6 +20,7 @@ const NAMED: usize = 5;
 /// How a checkout waits.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::client) struct Patience {
+    begun: Instant,
     pub(in crate::client) until: Instant,
     /// `until` is the deadline of a call, and not the pool's own limit.
     pub(in crate::client) is_deadline: bool,
@@ -69,35 +69,38 @@ impl Shared {
         let until = now + self.config.pool.checkout_timeout;
         let wants = Wants { wait_for_ready, at: Some(at), ..Wants::default() };
         match deadline::current().filter(|deadline| *deadline < until) {
-            Some(until) => Patience { until, is_deadline: true, wants },
-            None => Patience { until, is_deadline: false, wants },
+            Some(until) => Patience { begun: now, until, is_deadline: true, wants },
+            None => Patience { begun: now, until, is_deadline: false, wants },
         }
     }
 
     /// Lends a channel if one is free and nobody waits for it.
-    pub(in crate::client) fn spare(&self, patience: Patience) -> Option<Lent<Arc<Link>>> {
+    pub(in crate::client) fn spare(
+        &self,
+        patience: Patience,
+    ) -> Option<(Lent<Arc<Link>>, Instant)> {
+        let now = patience.begun;
         loop {
-            let now = clock::now();
             let lent = self.lock().spare(patience.wants, self.dice.roll(), now)?;
             if lent.channel.is_ready() {
                 self.reporter.lent(Duration::ZERO, self.dice.roll());
-                return Some(lent);
+                return Some((lent, now));
             }
-            self.is_lost(&lent, now);
+            self.is_lost(&lent, clock::now());
         }
     }
 
-    /// Lends a connected channel, waiting for one if need be.
+    /// Lends a connected channel, waiting for one if need be. Also says when it was lent.
     pub(in crate::client) fn checkout(
         &self,
         patience: Patience,
-    ) -> Result<Lent<Arc<Link>>, PoolError> {
-        let begun = clock::now();
+    ) -> Result<(Lent<Arc<Link>>, Instant), PoolError> {
+        let begun = patience.begun;
         match self.lend(patience, begun) {
             Ok((lent, now)) => {
                 let waited = now.saturating_duration_since(begun);
                 self.reporter.lent(waited, self.dice.roll());
-                Ok(lent)
+                Ok((lent, now))
             }
             Err(error) => {
                 self.reporter.not_lent(&error, clock::now());
@@ -121,7 +124,7 @@ impl Shared {
                 (Checkout::Lent(lent), _) => Ok(lent),
                 (Checkout::Refused(refusal), _) => Err(refusal),
                 (Checkout::Wait(place), Some(seat)) => {
-                    if runtime::is_queue_thread(self.dialer.environment()) {
+                    if self.dialer.runtime().is_own_thread() {
                         self.leave(place, seat);
                         return Err(PoolError::OnGrpcThread);
                     }
@@ -140,10 +143,16 @@ impl Shared {
                     return Err(self.late(patience, begun));
                 }
             };
-            now = clock::now();
+            // A clock is read after a wait only: it takes as long as all the rest.
+            if ticket.is_some() {
+                now = clock::now();
+            }
             match answer {
                 Ok(lent) if lent.channel.is_ready() => return Ok((lent, now)),
-                Ok(lent) => self.is_lost(&lent, now),
+                Ok(lent) => {
+                    now = clock::now();
+                    self.is_lost(&lent, now);
+                }
                 Err(refusal) => return Err(self.refused(refusal, now)),
             }
             if now >= patience.until {

@@ -6,7 +6,6 @@ use super::Shared;
 use crate::client::config::HealthConfig;
 use crate::client::error::PoolError;
 use crate::client::lineup::{Change, Found, Reason};
-use crate::client::runtime;
 use crate::client::status::ServiceHealth;
 use crate::clock;
 use crate::core::health::{Health, Level, Round};
@@ -127,7 +126,7 @@ impl Shared {
 
     /// Waits for the answers of a round.
     pub(in crate::client) fn await_health(&self, wanted: u64) -> Result<ServiceHealth, PoolError> {
-        if runtime::is_queue_thread(self.dialer.environment()) {
+        if self.dialer.runtime().is_own_thread() {
             return Err(PoolError::OnGrpcThread);
         }
         let until = clock::now() + 2 * self.config.health.timeout + MARGIN;
