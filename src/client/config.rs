@@ -184,7 +184,7 @@ pub struct RetryConfig {
     pub initial_backoff: Duration,
     /// The longest pause. Default 3 s.
     pub max_backoff: Duration,
-    /// Each pause is so many times the one before. At least 1, default 2.
+    /// Each pause is so many times the one before. 1 to 1000, default 2.
     pub multiplier: f64,
     /// What is repeated. Default UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED.
     pub codes: Vec<Code>,

@@ -78,13 +78,13 @@ impl ServiceConfig {
         for address in &self.addresses {
             match Endpoint::parse(address) {
                 Ok(endpoint) if endpoints.iter().any(|(known, _)| *known == endpoint) => {
-                    faults.add(address, "must not be there twice");
+                    faults.add(&format!("address {address}"), "must not be there twice");
                 }
                 Ok(endpoint) => {
                     let secure = self.is_secure(&endpoint);
                     if self.tls.required && !secure {
                         let rule = "must be reached with TLS: production refuses plaintext";
-                        faults.add(address, rule);
+                        faults.add(&format!("address {address}"), rule);
                     }
                     endpoints.push((endpoint, secure));
                 }

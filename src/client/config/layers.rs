@@ -104,7 +104,9 @@ impl ServiceConfig {
             Ok(_) => Ok(self),
             Err(mut error) => {
                 for fault in &mut error.faults {
-                    if let Some(origin) = self.origin(&fault.key) {
+                    // An address is one of the list.
+                    let of_list = fault.key.starts_with("address ").then_some("addresses");
+                    if let Some(origin) = self.origin(of_list.unwrap_or(&fault.key)) {
                         fault.key = format!("{} ({origin})", fault.key);
                     }
                 }

@@ -1,5 +1,8 @@
 //! Presets, variables, and every rule.
 
+#[cfg(feature = "config-file")]
+mod refused;
+
 use super::env::read;
 use super::*;
 use crate::core::testing::ms;
@@ -316,7 +319,7 @@ addresses = ["a:1", "b:2"]
             ("[services.users]\nhost = \"a\"\nport = 70000", &["services.users.port (f:3) must be an integer from 1 to 65535"]),
             ("[services.users]\nhost = \"a\"\ntls = { mode = \"of\" }", &["tls.mode (f:3) must be auto, on or off, and is \"of\""]),
             ("[services.users]\nhost = \"a\"\nretry = { codes = [\"DOWN\"] }", &["must be codes such as UNAVAILABLE"]),
-            ("[services.users]\nprofile = \"production\"\naddresses = [\"http://a\"]", &["http://a must be reached with TLS: production refuses plaintext"]),
+            ("[services.users]\nprofile = \"production\"\naddresses = [\"http://a\"]", &["address http://a (f:3) must be reached with TLS: production refuses plaintext"]),
             (
                 "[services.users]\nhost = \"a\"\n[services.users.methods.\"/a/B\"]\nidempotnt = true\ntimeout = 5\nretry = { tries = 1 }",
                 &[

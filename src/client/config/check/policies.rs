@@ -23,9 +23,7 @@ impl Faults {
         self.within(&format!("{of}retry.max_attempts"), retry.max_attempts, 1, 10);
         self.time(&format!("{of}retry.initial_backoff"), retry.initial_backoff);
         self.time(&format!("{of}retry.max_backoff"), retry.max_backoff);
-        if retry.multiplier.is_nan() || retry.multiplier < 1.0 {
-            self.add(&format!("{of}retry.multiplier"), "must be at least 1");
-        }
+        self.within(&format!("{of}retry.multiplier"), retry.multiplier, 1.0, 1000.0);
         self.within(&format!("{of}retry.jitter"), retry.jitter, 0.0, 1.0);
         let budget = retry.budget;
         self.within(&format!("{of}retry.budget.per_call"), budget.per_call, 0.0, 1.0);
