@@ -49,7 +49,8 @@ pub fn load(raw: &RawSettings) -> Result<Loaded, Faults> {
     let mut built = tenants::build(raw, &draft, &mut faults);
     faults.ended()?;
     if !given("allow_client_dsn") {
-        draft.config.allow_client_dsn = raw.tenants.is_empty();
+        let is_filed = |origin: &Origin| matches!(origin, Origin::File { .. });
+        draft.config.allow_client_dsn = !raw.tenants.iter().any(|one| is_filed(&one.origin));
     }
     draft.config.tenants = Arc::new(std::mem::take(&mut built.tenants));
     let origins = raw.values.iter().map(|(name, value)| (*name, value.origin.clone())).collect();

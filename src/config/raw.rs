@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::config::identities;
 use crate::config::keys::{self, Section, SettingKey};
 use crate::config::profile::Profile;
+use crate::config::tenants::environment;
 use crate::config::tenants::raw::{self as tenants, RawTenant};
 use crate::core::access::Access;
 use crate::settings::{file, Fault, Faults, Origin, Table, Value};
@@ -81,6 +82,7 @@ impl RawSettings {
             }
             root.finish(&mut faults);
         }
+        environment::add(&mut raw.tenants, sources.variable, &mut faults);
         for key in keys::keys() {
             // Also if a stronger one is there, so that the table is left empty.
             let table = sections.get_mut(key.table.name());

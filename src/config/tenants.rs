@@ -2,6 +2,7 @@
 
 mod build;
 mod dsn;
+pub mod environment;
 pub mod keys;
 pub mod raw;
 mod secret_file;

@@ -7,6 +7,10 @@ use crate::core::ids::TenantId;
 use crate::settings::Faults;
 
 fn loaded(text: &str) -> Result<Loaded, Faults> {
+    loaded_with(text, &[("THE_DSN", "host=h user=u password=geheim")])
+}
+
+fn loaded_with(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, Faults> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.toml");
     std::fs::write(&path, text).unwrap();
@@ -14,7 +18,10 @@ fn loaded(text: &str) -> Result<Loaded, Faults> {
         flags: Vec::new(),
         profile: None,
         file: Some(path),
-        variable: &|name| (name == "THE_DSN").then(|| "host=h user=u password=geheim".into()),
+        variable: &|name| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, text)| (*text).into())
+        },
     })?;
     load(&raw)
 }
@@ -208,4 +215,54 @@ fn clients_may_send_dsns_unless_there_are_tenants_or_it_is_said() {
     assert!(!of(tenant));
     assert!(of(&format!("[service]\nallow_client_dsn = true\n{tenant}")));
     assert!(!of("[service]\nallow_client_dsn = false\n"));
+}
+
+#[test]
+fn the_variables_of_other_pools_make_a_tenant_and_leave_dsns_of_clients_allowed() {
+    let variables = [
+        ("DB_HOST", "db"),
+        ("DB_PORT", "6432"),
+        ("DB_NAME", "orders"),
+        ("DB_USER", "shop"),
+        ("DB_PASSWORD", "geheim"),
+        ("DB_SSL_MODE", "require"),
+        ("DB_MAX_CONNS", "7"),
+    ];
+    let all = loaded_with("", &variables).unwrap_or_else(|it| panic!("{it}"));
+    let tenant = &all.config.tenants[&TenantId::parse("default").unwrap()];
+    let whole = "host=db port=6432 dbname=orders user=shop sslmode=require";
+    assert_eq!(tenant.dsn.to_string(), whole);
+    assert_eq!(tenant.dsn.password.as_ref().map(|it| it.reveal()), Some("geheim"));
+    assert_eq!(tenant.pool.max_connections, 7);
+    assert!(all.config.allow_client_dsn);
+    let shown = all.effective();
+    assert!(shown.contains("tenants.default.port = \"6432\"  # DB_PORT\n"), "{shown}");
+    assert!(shown.contains("tenants.default.password = (hidden)  # DB_PASSWORD\n"), "{shown}");
+    assert!(!shown.contains("geheim"));
+    // A tenant of the file decides for all.
+    let beside = loaded_with("[tenants.t]\ndsn = \"host=h user=u\"\n", &variables);
+    let beside = beside.unwrap_or_else(|it| panic!("{it}")).config;
+    assert_eq!((beside.tenants.len(), beside.allow_client_dsn), (2, false));
+    for (text, variables, expected) in [
+        ("", &[("DB_HOST", "h")][..], "tenants.default (DB_HOST) is wrong: user is required"),
+        (
+            "",
+            &[("DB_HOST", "h"), ("DB_USER", "u"), ("DB_PORT", "x")],
+            "tenants.default.port (DB_PORT) must be an integer",
+        ),
+        (
+            "[tenants.default]\ndsn = \"host=h user=u\"\n",
+            &[("DB_HOST", "h")],
+            "must not be configured beside DB_HOST",
+        ),
+    ] {
+        let said = loaded_with(text, variables).map(drop).unwrap_err().to_string();
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(loaded_with("", &variables[1..]).is_ok_and(|it| it.config.tenants.is_empty()));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    for (name, _) in super::environment::VARIABLES {
+        assert!(page.contains(&format!("`{name}`")), "{name}");
+    }
 }

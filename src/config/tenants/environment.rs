@@ -1,0 +1,55 @@
+//! The tenant that the variables of other pools tell of.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use super::keys::PASSWORD;
+use super::raw::RawTenant;
+use crate::settings::{Fault, Faults, Origin, Value};
+
+/// Its name.
+const NAME: &str = "default";
+/// The variable without which there is no such tenant: the others alone may be meant for another
+/// program.
+const HOST: &str = "DB_HOST";
+/// The variables, each with the key of a tenant's table that means the same. Of two for one key the
+/// last one holds.
+pub(super) const VARIABLES: [(&str, &str); 7] = [
+    (HOST, "host"),
+    ("DB_PORT", "port"),
+    ("DB_NAME", "database"),
+    ("DB_USER", "user"),
+    ("DB_PASSWORD", PASSWORD),
+    ("DB_SSLMODE", "ssl_mode"),
+    ("DB_SSL_MODE", "ssl_mode"),
+];
+
+/// Adds that tenant to those of the file, if there is one.
+pub fn add(
+    tenants: &mut Vec<RawTenant>,
+    variable: &dyn Fn(&str) -> Option<OsString>,
+    faults: &mut Faults,
+) {
+    if variable(HOST).is_none() {
+        return;
+    }
+    let origin = Origin::Variable(HOST.to_owned());
+    let key = format!("tenants.{NAME}");
+    if let Some(filed) = tenants.iter().find(|tenant| tenant.name == NAME) {
+        // Either would silently hide the other.
+        faults.add(filed.fault(format!("must not be configured beside {HOST}")));
+        return;
+    }
+    let mut values = BTreeMap::new();
+    for (name, in_table) in VARIABLES {
+        let (key, origin) = (format!("{key}.{in_table}"), Origin::Variable(name.to_owned()));
+        match variable(name).map(OsString::into_string) {
+            None => {}
+            Some(Ok(text)) => {
+                values.insert(in_table, Value::text_of(&key, &text, origin));
+            }
+            Some(Err(_)) => faults.add(Fault::new(&key, origin, "must be UTF-8")),
+        }
+    }
+    tenants.push(RawTenant { name: NAME.to_owned(), key, origin, values, variable: None });
+}
