@@ -21,6 +21,8 @@ use std::time::Duration;
 use super::call_error::Code;
 use super::interceptor::Interceptors;
 
+pub(super) use check::SIZE_MAX;
+
 pub use check::Checked;
 pub use many::Config;
 pub use policy::{Hedge, MethodPolicy, Methods};

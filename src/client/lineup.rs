@@ -4,6 +4,7 @@
 //! a [`Duty`]; the pool around it holds the lock, and the keeper dials.
 
 mod check;
+mod demand;
 mod duty;
 mod place;
 mod renewal;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use super::balance::{self, Balance, Candidate};
 use check::Check;
+use demand::Demand;
 use place::Place;
 
 pub use check::{Change, Checks, Found};
@@ -45,6 +47,7 @@ pub use view::View;
 pub struct Lineup<C, W> {
     settings: Settings,
     slots: Vec<Slot<C>>,
+    demand: Demand,
     places: Vec<Place>,
     look_ups: LookUps,
     /// Tickets only grow, so their order is that of arrival.
@@ -61,8 +64,12 @@ pub struct Lineup<C, W> {
 /// The numbers of a lineup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// So many channels.
+    /// So many channels at most.
     pub size: usize,
+    /// So many at least; more while more are needed. `None`: always as many as there may be.
+    pub least: Option<usize>,
+    /// One that was not needed for so long goes.
+    pub idle: Duration,
     /// Each lent to at most so many at a time.
     pub calls_per_channel: usize,
     /// At most so many wait.
@@ -134,10 +141,11 @@ enum Phase {
 
 impl<C: Clone, W> Lineup<C, W> {
     /// A lineup without addresses.
-    pub fn new(settings: Settings) -> Self {
-        Lineup {
+    pub fn new(settings: Settings, now: Instant) -> Self {
+        let mut lineup = Lineup {
             settings,
             slots: Vec::new(),
+            demand: Demand::default(),
             places: Vec::new(),
             look_ups: LookUps::default(),
             waiters: BTreeMap::new(),
@@ -146,7 +154,9 @@ impl<C: Clone, W> Lineup<C, W> {
             turn: 0,
             closed: false,
             jitter: 0,
-        }
+        };
+        lineup.demand.bound(lineup.least(), settings.size, now);
+        lineup
     }
 
     /// Lends a channel, or lets `who` wait for one.
@@ -183,6 +193,7 @@ impl<C: Clone, W> Lineup<C, W> {
             Ticket(self.next_ticket)
         });
         self.waiters.insert(ticket, Waiter { who: who(), wants });
+        self.grow(now);
         Checkout::Wait(ticket)
     }
 
@@ -209,10 +220,12 @@ impl<C: Clone, W> Lineup<C, W> {
         let Some(index) = self.index(slot) else {
             return duty;
         };
+        let load = self.load();
         let slot = &mut self.slots[index];
         slot.lent = slot.lent.saturating_sub(1);
         slot.alone &= slot.lent > 0;
         slot.check.used(now);
+        self.ended(load, now);
         if broken && !matches!(self.slots[index].phase, Phase::Draining(_)) {
             self.slots[index].phase = Phase::Draining(Reason::Broken);
         }

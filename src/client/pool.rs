@@ -39,7 +39,7 @@ impl Drop for Handle {
 pub enum Ready {
     /// One connection.
     One,
-    /// As many as the pool should have.
+    /// As many as the pool should have at the moment.
     All,
 }
 
@@ -136,20 +136,14 @@ impl Pool {
         Ok(f(&connection))
     }
 
-    /// Changes how many connections there are. Idle ones go first; one that is lent goes when it
-    /// comes back.
+    /// Changes how many connections there may be, and without a `min_size` are. Idle ones go
+    /// first; one that is lent goes when it comes back. Of a `min_size` that is larger so many
+    /// are left. The size that it has already changes nothing.
     ///
     /// # Errors
     /// [`PoolError::WouldEmptyPool`] for 0, [`PoolError::Config`] for more than 1000.
     pub fn resize(&self, size: usize) -> Result<(), PoolError> {
-        if size == 0 {
-            return Err(PoolError::WouldEmptyPool { service: self.service().to_owned() });
-        }
-        let mut config = self.shared().config.clone();
-        config.pool.size = size;
-        config.check()?;
-        self.shared().resize(size);
-        Ok(())
+        self.shared().resize(|_| size)
     }
 
     /// Has so many connections more. See [`resize`](Self::resize).
@@ -157,7 +151,7 @@ impl Pool {
     /// # Errors
     /// As for [`resize`](Self::resize).
     pub fn scale_up(&self, more: usize) -> Result<(), PoolError> {
-        self.resize(self.metrics().size.saturating_add(more))
+        self.shared().resize(|size| size.saturating_add(more))
     }
 
     /// Has so many connections fewer. See [`resize`](Self::resize).
@@ -165,7 +159,7 @@ impl Pool {
     /// # Errors
     /// As for [`resize`](Self::resize).
     pub fn scale_down(&self, fewer: usize) -> Result<(), PoolError> {
-        self.resize(self.metrics().size.saturating_sub(fewer))
+        self.shared().resize(|size| size.saturating_sub(fewer))
     }
 
     /// Replaces all connections, each as soon as another one stands. No call fails of it.
@@ -184,7 +178,7 @@ impl Pool {
         let done = shared.wait_until(begun + timeout, |counts| {
             let enough = match ready {
                 Ready::One => 1,
-                Ready::All => counts.size,
+                Ready::All => counts.wanted,
             };
             counts.ready >= enough || shared.is_closed()
         });

@@ -17,9 +17,10 @@ use super::bell::Bell;
 use super::breakers::Breakers;
 use super::budget::Budget;
 use super::channel::{Dialer, Link};
-use super::config::{Checked, ServiceConfig};
+use super::config::{Checked, ServiceConfig, SIZE_MAX};
 use super::dice::Dice;
 use super::directory::{Directory, Times};
+use super::error::{ConfigError, Fault, PoolError};
 use super::lineup::{Duty, Lineup, Reason, SlotId, View};
 use super::probe::Prober;
 use super::reporter::Reporter;
@@ -87,7 +88,7 @@ impl Shared {
         // A proxy looks names up itself.
         let resolves = !config.connection.http_proxy;
         let directory = Directory::new(dialer.endpoints(), resolves, times, dice.roll(), now);
-        let mut lineup = Lineup::new(settings);
+        let mut lineup = Lineup::new(settings, now);
         // It has neither channels nor waiters, so there is nothing to do.
         drop(lineup.move_to(&directory.sites(), now));
         drop(lineup.looked_up(directory.look_ups(), now));
@@ -136,11 +137,37 @@ impl Shared {
         }
     }
 
-    pub(super) fn resize(&self, size: usize) {
-        let duty = self.lock().resize(size, clock::now());
+    /// Changes how many channels there may be: to what `to` makes of it, under the lock, so that
+    /// two who change it do not undo each other.
+    pub(super) fn resize(&self, to: impl FnOnce(usize) -> usize) -> Result<(), PoolError> {
+        let now = clock::now();
+        let mut line = self.lock();
+        let before = line.size();
+        let size = to(before);
+        let duty = match (1..=SIZE_MAX).contains(&size) && size != before {
+            true => line.resize(size, now),
+            false => Duty::default(),
+        };
+        drop(line);
+        self.refuse(size)?;
         self.act(duty);
         self.bell.ring();
-        self.reporter.resized(size);
+        if size != before {
+            self.reporter.resized(size);
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, size: usize) -> Result<(), PoolError> {
+        if size == 0 {
+            return Err(PoolError::WouldEmptyPool { service: self.service.clone() });
+        }
+        if size > SIZE_MAX {
+            let rule = format!("must be from 1 to {SIZE_MAX}, and is {size}");
+            let fault = Fault { key: "pool.size".to_owned(), rule };
+            return Err(PoolError::Config(ConfigError { faults: vec![fault] }));
+        }
+        Ok(())
     }
 
     /// Replaces all channels, each as soon as another one stands.
@@ -171,11 +198,12 @@ impl Shared {
         self.lock().views()
     }
 
-    /// How many channels there should be, how many are connected, lent, and waited for.
+    /// How many channels there may be and should be, how many are connected, lent, and waited for.
     pub(super) fn counts(&self) -> Counts {
         let line = self.lock();
         Counts {
             size: line.size(),
+            wanted: line.wanted(),
             ready: line.ready(),
             lent: line.lent(),
             waiting: line.waiting(),
@@ -221,6 +249,7 @@ impl Shared {
 #[derive(Clone, Debug)]
 pub(super) struct Counts {
     pub(super) size: usize,
+    pub(super) wanted: usize,
     pub(super) ready: usize,
     pub(super) lent: usize,
     pub(super) waiting: usize,

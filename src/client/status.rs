@@ -6,8 +6,11 @@ use std::time::{Duration, SystemTime};
 /// The figures of a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolMetrics {
-    /// Connections that there should be.
+    /// Connections that there may be.
     pub size: usize,
+    /// Connections that there should be at the moment; fewer than `size` in a pool with a
+    /// `min_size`.
+    pub wanted: usize,
     /// Connections that stand.
     pub connected: usize,
     /// To how many a connection is lent.
@@ -86,14 +89,14 @@ pub struct ServiceHealth {
 
 impl fmt::Display for PoolStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PoolMetrics { size, connected, lent, waiting, .. } = self.metrics;
+        let PoolMetrics { wanted, connected, lent, waiting, .. } = self.metrics;
         let kind = match self.kind.as_str() {
             "" => String::new(),
             kind => format!(" ({kind})"),
         };
         write!(
             f,
-            "{}{kind}: {connected} of {size} connections stand, {lent} lent, {waiting} waiting",
+            "{}{kind}: {connected} of {wanted} connections stand, {lent} lent, {waiting} waiting",
             self.service
         )?;
         if let Some(error) = &self.last_error {

@@ -13,6 +13,8 @@ use crate::client::error::{ConfigError, Fault};
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// gRPC counts bytes in 31 bits.
 const MESSAGE_MAX: usize = 1 << 30;
+/// Each connection takes a descriptor, and at least 30 KiB.
+pub(in crate::client) const SIZE_MAX: usize = 1000;
 /// The longest word that is shown or sent.
 const WORD_MAX: usize = 200;
 /// The longest name of a service or a method.
@@ -117,7 +119,12 @@ impl ServiceConfig {
 
     fn check_numbers(&self, faults: &mut Faults) {
         let (pool, connection) = (&self.pool, &self.connection);
-        faults.within("pool.size", pool.size, 1, 1000);
+        faults.within("pool.size", pool.size, 1, SIZE_MAX);
+        if let Some(least) = pool.min_size {
+            // What is wrong with the size is said already.
+            faults.within("pool.min_size", least, 1, pool.size.max(1));
+        }
+        faults.time("pool.idle_timeout", pool.idle_timeout);
         faults.within("pool.calls_per_channel", pool.calls_per_channel, 1, 10_000);
         faults.within("pool.max_waiters", pool.max_waiters, 0, 1_000_000);
         faults.time("pool.checkout_timeout", pool.checkout_timeout);

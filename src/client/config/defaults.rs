@@ -50,6 +50,8 @@ impl Default for PoolConfig {
     fn default() -> Self {
         PoolConfig {
             size: 10,
+            min_size: None,
+            idle_timeout: Duration::from_secs(300),
             calls_per_channel: 1,
             checkout_timeout: Duration::from_secs(15),
             max_waiters: 1000,

@@ -85,6 +85,8 @@ pub(super) const KEYS: &[Key] = &[
     key!("tls.server_name", "SERVER_NAME", tls.server_name),
     key!("tls.reload", "", tls.reload),
     key!("pool.size", "POOL_SIZE", pool.size),
+    key!("pool.min_size", "", pool.min_size),
+    key!("pool.idle_timeout", "", pool.idle_timeout),
     key!("pool.calls_per_channel", "CALLS_PER_CHANNEL", pool.calls_per_channel),
     key!("pool.checkout_timeout", "CHECKOUT_TIMEOUT_MS", pool.checkout_timeout),
     key!("pool.max_waiters", "", pool.max_waiters),

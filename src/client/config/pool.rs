@@ -18,8 +18,14 @@ pub enum Compression {
 /// The numbers of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolConfig {
-    /// Connections. 1 to 1000, default 10.
+    /// Connections, or with a `min_size` the most of them. 1 to 1000, default 10.
     pub size: usize,
+    /// The fewest connections: there are more, up to `size`, as soon as somebody has to wait for
+    /// one, and fewer again when they were not needed for `idle_timeout`. 1 to `size`. Default
+    /// `None`: always `size`.
+    pub min_size: Option<usize>,
+    /// Connections beyond `min_size` that were not needed for so long are closed. Default 5 min.
+    pub idle_timeout: Duration,
     /// How many have one connection at the same time: 1, the default, is a connection to
     /// oneself; 100 suits short unary calls. 1 to 10 000.
     pub calls_per_channel: usize,

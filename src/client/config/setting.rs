@@ -41,6 +41,18 @@ macro_rules! integers {
 
 integers! { usize u32 }
 
+impl Setting for Option<usize> {
+    const KIND: &'static str = "integer";
+
+    fn read(value: &Value) -> Result<Self, Fault> {
+        usize::read(value).map(Some)
+    }
+
+    fn show(&self) -> String {
+        self.map_or_else(|| "none".to_owned(), |number| number.to_string())
+    }
+}
+
 impl Setting for f64 {
     const KIND: &'static str = "number";
 

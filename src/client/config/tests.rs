@@ -49,6 +49,8 @@ fn tls_is_on_for_others_and_off_for_this_machine() {
 fn everything_that_is_wrong_is_told_at_once() {
     let mut config = ServiceConfig::of(vec!["a:1".into(), "a:1".into(), "b".into()]);
     config.pool.size = 0;
+    config.pool.min_size = Some(2);
+    config.pool.idle_timeout = Duration::ZERO;
     config.connection.keepalive_time = Some(Duration::ZERO);
     config.call.timeout = Some(Duration::MAX);
     config.tls.cert_file = Some("cert.pem".into());
@@ -58,6 +60,8 @@ fn everything_that_is_wrong_is_told_at_once() {
         "a:1 must not be there twice",
         "address \"b\" must have a port",
         "pool.size must be from 1 to 1000, and is 0",
+        "pool.min_size must be from 1 to 1, and is 2",
+        "pool.idle_timeout must be greater than 0",
         "connection.keepalive_time must be greater than 0",
         "call.timeout must be at most 604800 s",
         "tls.cert_file must come with tls.key_file",
@@ -193,6 +197,7 @@ fn every_setting_reads_what_it_shows_and_refuses_nonsense() {
         config.health.method = text();
         config.connection.user_agent = text();
         config.hedge = Some(Hedge::default());
+        config.pool.min_size = Some(2);
         config
     };
     for key in keys::KEYS {
@@ -312,6 +317,9 @@ addresses = ["a:1", "b:2"]
                 ],
             ),
             ("[services.users]\nhost = \"a\"\npool = { size = 0 }", &["pool.size (f:3) must be from 1 to 1000, and is 0"]),
+            ("[services.users]\nhost = \"a\"\npool = { min_size = 11 }", &["pool.min_size (f:3) must be from 1 to 10, and is 11"]),
+            ("[services.users]\nhost = \"a\"\npool = { idle_timeout = 60 }", &["pool.idle_timeout (f:3) must be a time with a unit"]),
+            ("[services.users]\nhost = \"a\"\nconnection = { dns_refresh = 60 }", &["connection.dns_refresh (f:3) must be \"off\", or a time with a unit"]),
             ("[services.users]\nhost = \"a\"\npool = 1", &["services.users.pool (f:3) must be a table"]),
             ("[services.users]\nhost = \"a\"\naddresses = [\"b:1\"]", &["must not be there together with"]),
             ("[services.users]\nport = 7", &["host is required for endpoint configuration"]),

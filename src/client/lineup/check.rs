@@ -159,7 +159,7 @@ impl<C: Clone, W> Lineup<C, W> {
     pub fn round(&self) -> Option<Round> {
         let is_over = !self.slots.iter().any(|slot| slot.check.in_round && slot.check.probing);
         let working = self.ready();
-        let failed = self.settings.size.saturating_sub(working);
+        let failed = self.wanted().saturating_sub(working);
         is_over.then_some(Round { working, failed })
     }
 }

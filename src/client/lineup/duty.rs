@@ -43,6 +43,8 @@ pub enum Reason {
     Lost,
     /// There are more than there should be.
     Resize,
+    /// There were fewer needed for a while.
+    Idle,
     /// It moves to an address that has fewer.
     Moved,
     /// It is too old.
@@ -63,6 +65,7 @@ impl Reason {
         match self {
             Reason::Lost => "lost",
             Reason::Resize => "resize",
+            Reason::Idle => "idle",
             Reason::Moved => "moved",
             Reason::Age => "age",
             Reason::Tls => "tls",

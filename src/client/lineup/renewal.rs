@@ -24,7 +24,7 @@ impl<C: Clone, W> Lineup<C, W> {
     /// Replaces channels that are too old, one after the other. `chance` is any number: it
     /// makes an age up to a tenth shorter, so that channels made together do not go together.
     pub(super) fn outlive(&mut self, chance: u64, now: Instant) {
-        let is_busy = self.closed || self.live() < self.settings.size;
+        let is_busy = self.closed || self.live() < self.wanted();
         if is_busy || self.slots.iter().any(|slot| slot.stale.is_some()) {
             return;
         }
@@ -50,7 +50,7 @@ impl<C: Clone, W> Lineup<C, W> {
     /// Lets stale channels go for which others stand, those that nobody has first.
     pub(super) fn retire(&mut self, duty: &mut Duty<C, W>) {
         let standing = self.slots.iter().filter(|slot| slot.stands().is_some()).count();
-        let mut surplus = standing.saturating_sub(self.settings.size);
+        let mut surplus = standing.saturating_sub(self.wanted());
         for lent in [false, true] {
             for index in (0..self.slots.len()).rev() {
                 let slot = &mut self.slots[index];

@@ -110,7 +110,7 @@ impl<C: Clone, W> Lineup<C, W> {
     /// then those that were not tried for longest.
     pub(super) fn playing(&self) -> Vec<&Place> {
         let all = self.candidates();
-        let most = self.settings.size.max(1);
+        let most = self.wanted().max(1);
         if all.len() <= most {
             return all;
         }

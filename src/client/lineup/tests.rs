@@ -3,6 +3,7 @@
 mod probes;
 mod random;
 mod sites;
+mod size;
 
 use super::*;
 use crate::core::testing::{ms, start};
@@ -16,6 +17,8 @@ const ALONE: Wants = Wants { exclusive: true, ..PLAIN };
 fn settings(size: usize, calls_per_channel: usize) -> Settings {
     Settings {
         size,
+        least: None,
+        idle: ms(60_000),
         calls_per_channel,
         max_waiters: 3,
         connect_timeout: ms(5000),
@@ -28,7 +31,7 @@ fn settings(size: usize, calls_per_channel: usize) -> Settings {
 
 /// A line for so many addresses.
 fn line_of(settings: Settings, addresses: usize, now: Instant) -> Line {
-    let mut line = Line::new(settings);
+    let mut line = Line::new(settings, now);
     let site = |number| Site { number, name: number, second: false };
     let duty = line.move_to(&(0..addresses).map(site).collect::<Vec<_>>(), now);
     assert!(duty.dropped.is_empty());

@@ -27,7 +27,7 @@ impl<C: Clone, W> Lineup<C, W> {
     pub fn dials(&mut self, now: Instant) -> Vec<(SlotId, usize)> {
         let missing = match self.closed {
             true => 0,
-            false => self.settings.size.saturating_sub(self.live()),
+            false => self.wanted().saturating_sub(self.live()),
         };
         let mut dials = Vec::new();
         for left in (1..=missing).rev() {
@@ -126,6 +126,7 @@ impl<C: Clone, W> Lineup<C, W> {
                 self.fail(index, error, chance, now, &mut duty);
             }
         }
+        self.shrink(&mut duty, now);
         self.outlive(chance, now);
         self.retire(&mut duty);
         self.level(now, &mut duty);
@@ -140,12 +141,13 @@ impl<C: Clone, W> Lineup<C, W> {
             Phase::Connecting { until } => Some(until),
             Phase::Ready { .. } | Phase::Draining(_) => None,
         });
-        let is_missing = !self.closed && self.live() < self.settings.size;
+        let is_missing = !self.closed && self.live() < self.wanted();
         // A scout that is out is waited for.
         let scouts = self.playing().into_iter().filter(|place| {
             is_missing && place.down().is_some() && !self.is_scouted(place.number())
         });
-        attempts.chain(scouts.map(Place::due)).chain(self.probe_due()).chain(self.age_due()).min()
+        let own = [self.probe_due(), self.age_due(), self.shrink_due()];
+        attempts.chain(scouts.map(Place::due)).chain(own.into_iter().flatten()).min()
     }
 
     fn is_scouted(&self, address: usize) -> bool {
@@ -189,7 +191,7 @@ impl<C: Clone, W> Lineup<C, W> {
 
     /// Lets an idle channel go whose address has two more than another that answers.
     fn level(&mut self, now: Instant, duty: &mut Duty<C, W>) {
-        if self.closed || self.live() < self.settings.size {
+        if self.closed || self.live() < self.wanted() {
             return;
         }
         let (numbers, stands) = self.stands(now);

@@ -56,7 +56,7 @@ impl<C: Clone, W> Lineup<C, W> {
         self.slots.iter().map(view).collect()
     }
 
-    /// How many channels there should be.
+    /// How many channels there may be.
     pub fn size(&self) -> usize {
         self.settings.size
     }

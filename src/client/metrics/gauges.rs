@@ -23,7 +23,7 @@ pub(in crate::client) struct Figures {
     pub(in crate::client) service: String,
     /// Channels by state, as [`CHANNELS`] has them.
     pub(in crate::client) channels: BTreeMap<&'static str, usize>,
-    /// Channels that there should be.
+    /// Channels that there may be.
     pub(in crate::client) size: usize,
     /// Calls that all channels take at the same time.
     pub(in crate::client) capacity: usize,
@@ -176,7 +176,7 @@ impl Table {
             channels: gauge("grpc_client_channels", "Channels, by state.", state)?,
             channels_max: gauge(
                 "grpc_client_channels_max",
-                "Channels that there should be.",
+                "Channels that there may be.",
                 service,
             )?,
             waiters: gauge("grpc_client_waiters", "Callers that wait for a connection.", service)?,

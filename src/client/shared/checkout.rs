@@ -129,6 +129,10 @@ impl Shared {
                         return Err(PoolError::OnGrpcThread);
                     }
                     ticket = Some(place);
+                    if self.config.pool.min_size.is_some() {
+                        // There may be more to dial.
+                        self.bell.ring();
+                    }
                     match seat.wait(patience.until) {
                         Some(answer) => answer,
                         None => {

@@ -142,7 +142,7 @@ impl Shared {
         let counts = self.counts();
         let now = match counts.ready {
             0 => Level::Unhealthy,
-            ready if ready >= counts.size => Level::Healthy,
+            ready if ready >= counts.wanted => Level::Healthy,
             _ => Level::Degraded,
         };
         now.min(self.rounds.lock().health.level())

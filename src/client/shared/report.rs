@@ -25,6 +25,7 @@ impl Shared {
         let capacity = counts.ready * self.config.pool.calls_per_channel;
         PoolMetrics {
             size: counts.size,
+            wanted: counts.wanted,
             connected: counts.ready,
             lent: counts.lent,
             waiting: counts.waiting,
@@ -73,7 +74,7 @@ impl Shared {
 
     /// Whether a connection stands, and why not.
     pub(in crate::client) fn health(&self) -> ServiceHealth {
-        let PoolMetrics { size, connected, connect_failures, .. } = self.metrics();
+        let PoolMetrics { wanted, connected, connect_failures, .. } = self.metrics();
         let failures = self.reporter.totals().health_check_failures;
         let healthy = connected > 0;
         let error = (!healthy).then(|| self.last_error().unwrap_or_else(|| NOT_YET.to_owned()));
@@ -83,7 +84,7 @@ impl Shared {
             level: self.level().as_str(),
             error,
             message: format!(
-                "Connection pool: {connected}/{size} connections active, \
+                "Connection pool: {connected}/{wanted} connections active, \
                  {connect_failures} errors, {failures} health check failures"
             ),
         }
@@ -94,7 +95,7 @@ impl Measured for Shared {
     fn measure(&self) -> Option<Figures> {
         let meter = self.reporter.meter();
         let service = meter.label()?.to_owned();
-        let Counts { size, lent, waiting, .. } = self.counts();
+        let Counts { size, wanted, lent, waiting, .. } = self.counts();
         let (usable, down) = self.lock().addresses();
         let mut figures = Figures {
             service,
@@ -113,7 +114,7 @@ impl Measured for Shared {
         for view in self.views() {
             *figures.channels.entry(view.state).or_default() += 1;
         }
-        let missing = size.saturating_sub(figures.channels.values().sum());
+        let missing = wanted.saturating_sub(figures.channels.values().sum());
         figures.channels.insert("resting", missing);
         for (method, state) in self.breakers.states() {
             let own = figures.breakers.entry(meter.method_label(&method)).or_default();

@@ -8,6 +8,8 @@ use crate::client::lineup::{Checks, Pauses, Settings};
 pub(super) fn settings(config: &ServiceConfig, connect_timeout: Duration) -> Settings {
     Settings {
         size: config.pool.size,
+        least: config.pool.min_size,
+        idle: config.pool.idle_timeout,
         calls_per_channel: config.pool.calls_per_channel,
         max_waiters: config.pool.max_waiters,
         connect_timeout,

@@ -56,7 +56,9 @@ fn run(seed: u64) {
     let balance = balance[chance.below(4) as usize];
     let addresses = 1 + chance.below(3) as usize;
     let mut now = start();
-    let mut line = line_of(Settings { balance, ..settings(4, most) }, addresses, now);
+    let least = [None, Some(1), Some(3)][chance.below(3) as usize];
+    let settings = Settings { balance, least, idle: ms(500), ..settings(4, most) };
+    let mut line = line_of(settings, addresses, now);
     let mut model = Model::default();
     for who in 0..400 {
         now += ms(chance.below(60));
@@ -131,7 +133,7 @@ fn check(line: &Line, model: &Model, most: usize, now: Instant) {
     assert_eq!(line.lent(), model.loans.values().sum::<usize>());
     assert_eq!(line.waiting(), model.waiting.len());
     let live = views.iter().filter(|view| view.state != "draining").count();
-    assert!(live <= line.size());
+    assert!(live <= line.wanted() && line.wanted() <= line.size());
     let is_free = |view: &View<u64>| matches!(view.state, "ready" | "lent") && view.lent < most;
     let free = views.iter().any(is_free);
     assert!(!free || model.waiting.is_empty(), "somebody waits beside a free channel");

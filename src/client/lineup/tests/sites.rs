@@ -28,7 +28,7 @@ fn at(line: &Line) -> Vec<(usize, &'static str)> {
 #[test]
 fn a_channel_to_an_address_that_vanishes_goes_when_another_stands() {
     let t0 = start();
-    let mut line = Line::new(settings(2, 1));
+    let mut line = Line::new(settings(2, 1), t0);
     let _ = line.move_to(&[site(0), site(1)], t0);
     assert_eq!(dialled(&mut line, &[], t0), [0, 1]);
     let one = lent(ask(&mut line, 0, t0));
@@ -48,7 +48,7 @@ fn a_channel_to_an_address_that_vanishes_goes_when_another_stands() {
 #[test]
 fn a_dial_to_an_address_that_vanishes_ends_and_what_fails_to_one_is_no_failure_of_others() {
     let t0 = start();
-    let mut line = Line::new(settings(2, 1));
+    let mut line = Line::new(settings(2, 1), t0);
     let _ = line.move_to(&[site(0)], t0);
     let slots = dial(&mut line, t0);
     let _ = line.seen(slots[0], Seen::Ready, 0, t0);
@@ -63,7 +63,7 @@ fn a_dial_to_an_address_that_vanishes_ends_and_what_fails_to_one_is_no_failure_o
 #[test]
 fn if_nothing_new_can_be_reached_the_old_ones_stay_in_use() {
     let t0 = start();
-    let mut line = Line::new(settings(1, 1));
+    let mut line = Line::new(settings(1, 1), t0);
     let _ = line.move_to(&[site(0)], t0);
     assert_eq!(dialled(&mut line, &[], t0), [0]);
     let _ = line.move_to(&[site(1)], t0);
@@ -74,7 +74,7 @@ fn if_nothing_new_can_be_reached_the_old_ones_stay_in_use() {
 #[test]
 fn a_small_pool_uses_as_many_addresses_as_it_has_channels_and_others_when_they_fail() {
     let t0 = start();
-    let mut line = Line::new(settings(2, 1));
+    let mut line = Line::new(settings(2, 1), t0);
     let _ = line.move_to(&[site(4), site(3), site(2), site(1)], t0);
     assert_eq!(dialled(&mut line, &[4], t0), [4, 3]);
     assert_eq!(dialled(&mut line, &[], t0), [2]);
@@ -94,7 +94,7 @@ fn a_small_pool_uses_as_many_addresses_as_it_has_channels_and_others_when_they_f
 #[test]
 fn the_second_family_is_used_while_the_first_does_not_answer() {
     let t0 = start();
-    let mut line = Line::new(settings(3, 1));
+    let mut line = Line::new(settings(3, 1), t0);
     let _ = line.move_to(&[second(1), site(0)], t0);
     assert!(matches!(ask(&mut line, 0, t0), Checkout::Wait(_)));
     let slots = line.dials(t0);
@@ -121,7 +121,7 @@ fn the_second_family_is_used_while_the_first_does_not_answer() {
 #[test]
 fn whoever_comes_before_a_name_is_known_waits_and_fails_when_it_cannot_be() {
     let t0 = start();
-    let mut line = Line::new(settings(1, 1));
+    let mut line = Line::new(settings(1, 1), t0);
     let _ = line.looked_up(LookUps { pending: true, down: None }, t0);
     assert!(matches!(ask(&mut line, 0, t0), Checkout::Wait(_)));
     let down = Down { error: "a cannot be resolved: no".to_owned(), since: t0 };
