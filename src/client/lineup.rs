@@ -6,6 +6,7 @@
 mod check;
 mod demand;
 mod duty;
+mod lend;
 mod place;
 mod renewal;
 mod share;
@@ -18,13 +19,14 @@ use std::collections::BTreeMap;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use super::balance::{self, Balance, Candidate};
+use super::balance::Balance;
 use check::Check;
 use demand::Demand;
 use place::Place;
 
 pub use check::{Change, Checks, Found};
 pub use duty::{Checkout, Duty, Lent, Loan, Reason, Refusal};
+pub use lend::Free;
 pub use place::{Down, Pauses};
 pub use sites::{LookUps, Site};
 pub use upkeep::Seen;
@@ -103,6 +105,8 @@ pub struct Wants {
     pub avoid: Option<usize>,
     /// One that nobody else has, until it comes back.
     pub exclusive: bool,
+    /// This channel, if it is still free.
+    pub prefer: Option<SlotId>,
     /// Where in the program it asks.
     pub at: Option<&'static Location<'static>>,
 }
@@ -192,15 +196,10 @@ impl<C: Clone, W> Lineup<C, W> {
             self.next_ticket += 1;
             Ticket(self.next_ticket)
         });
+        let wants = Wants { prefer: None, ..wants };
         self.waiters.insert(ticket, Waiter { who: who(), wants });
         self.grow(now);
         Checkout::Wait(ticket)
-    }
-
-    /// Lends a channel if one is free and nobody waits for it.
-    pub fn spare(&mut self, wants: Wants, chance: u64, now: Instant) -> Option<Lent<C>> {
-        let is_free = !self.closed && self.waiters.is_empty();
-        is_free.then(|| self.lend(wants, chance, now)).flatten()
     }
 
     /// Takes a waiter out of the line. False if it was answered before.
@@ -257,43 +256,6 @@ impl<C: Clone, W> Lineup<C, W> {
 
     fn index(&self, id: SlotId) -> Option<usize> {
         self.slots.iter().position(|slot| slot.id == id)
-    }
-
-    /// Lends a free channel, if there is one.
-    fn lend(&mut self, wants: Wants, chance: u64, now: Instant) -> Option<Lent<C>> {
-        let most = self.settings.calls_per_channel;
-        let free = |index: usize| {
-            let Slot { lent, address, alone, .. } = self.slots[index];
-            let most = if wants.exclusive { 1 } else { most };
-            let is_free = self.slots[index].may_be_lent() && !alone && lent < most;
-            is_free.then_some(Candidate { lent, address })
-        };
-        let Settings { balance, .. } = self.settings;
-        let count = self.slots.len();
-        let index = balance::pick(balance, count, free, self.turn, wants.avoid, chance)?;
-        self.turn = index + 1;
-        let slot = &mut self.slots[index];
-        let channel = slot.channel.clone()?;
-        if slot.lent == 0 {
-            slot.loan = Some(Loan { since: now, at: wants.at });
-        }
-        slot.alone = wants.exclusive;
-        slot.lent += 1;
-        slot.served += 1;
-        Some(Lent { slot: slot.id, address: slot.address, channel })
-    }
-
-    /// Lends what is free to those who wait, the oldest first.
-    fn serve(&mut self, duty: &mut Duty<C, W>, chance: u64, now: Instant) {
-        while let Some(entry) = self.waiters.first_entry() {
-            let wants = entry.get().wants;
-            let Some(lent) = self.lend(wants, chance, now) else {
-                return;
-            };
-            if let Some((_, waiter)) = self.waiters.pop_first() {
-                duty.grants.push((waiter.who, lent));
-            }
-        }
     }
 
     /// Lets a draining slot go that nobody has any more.

@@ -1,6 +1,7 @@
 //! What the handles, the guards and the keeper of one pool share.
 
 mod checkout;
+mod choice;
 mod health;
 mod names;
 mod reload;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A test stops at the first surprise.
 
 mod addresses;
+mod balance;
 mod calls;
 mod checkout;
 mod config;

@@ -60,6 +60,7 @@ impl Default for PoolConfig {
             leak_warning: Some(Duration::from_secs(600)),
             drain_timeout: Duration::from_secs(30),
             balance: Balance::RoundRobin,
+            pick: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::client::balance::Balance;
+use crate::client::pick::Picker;
 use crate::client::resolver::Resolver;
 
 /// How messages are compressed.
@@ -45,6 +46,8 @@ pub struct PoolConfig {
     pub drain_timeout: Duration,
     /// Which of the free connections is lent. Default round robin.
     pub balance: Balance,
+    /// A choice of the program's own, which wins over `balance`. Default `None`.
+    pub pick: Option<Picker>,
 }
 
 /// The numbers of a connection.

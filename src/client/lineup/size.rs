@@ -29,7 +29,9 @@ impl<C: Clone, W> Lineup<C, W> {
 
     /// How many channels are needed for what is lent.
     fn needed(&self) -> usize {
-        self.lent().div_ceil(self.settings.calls_per_channel)
+        let alone = self.slots.iter().filter(|slot| slot.alone).count();
+        let shared = self.lent().saturating_sub(alone);
+        alone + shared.div_ceil(self.settings.calls_per_channel)
     }
 
     /// Whether there may be another number of channels.
@@ -45,7 +47,9 @@ impl<C: Clone, W> Lineup<C, W> {
         let is_coming = |slot: &&Slot<C>| matches!(slot.phase, Phase::Connecting { .. });
         let begun = self.slots.iter().filter(is_coming).count();
         let coming = begun + self.wanted().saturating_sub(self.live());
-        let short = self.waiters.len().div_ceil(self.settings.calls_per_channel);
+        let alone = self.waiters.values().filter(|waiter| waiter.wants.exclusive).count();
+        let shared = self.waiters.len() - alone;
+        let short = alone + shared.div_ceil(self.settings.calls_per_channel);
         self.demand.grow(short.saturating_sub(coming), self.settings.size, now);
     }
 

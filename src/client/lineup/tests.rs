@@ -10,7 +10,8 @@ use crate::core::testing::{ms, start};
 
 type Line = Lineup<u64, u32>;
 
-const PLAIN: Wants = Wants { wait_for_ready: false, avoid: None, exclusive: false, at: None };
+const PLAIN: Wants =
+    Wants { wait_for_ready: false, avoid: None, exclusive: false, prefer: None, at: None };
 const PATIENT: Wants = Wants { wait_for_ready: true, ..PLAIN };
 const ALONE: Wants = Wants { exclusive: true, ..PLAIN };
 
@@ -311,4 +312,21 @@ fn channels_are_spread_and_come_back_to_an_address_that_was_down() {
     let _ = line.seen(dials[0].0, Seen::Ready, 0, later);
     assert_eq!(line.tend(0, later).dropped, [(1, Reason::Moved)]);
     assert_eq!(line.dials(later).iter().map(|(_, address)| *address).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn a_channel_that_is_preferred_is_lent_if_it_is_free_and_another_one_else() {
+    let t0 = start();
+    let (mut line, slots) = ready(settings(3, 1), t0);
+    let free = |line: &Line| line.free(PLAIN).iter().map(|one| one.slot).collect::<Vec<_>>();
+    assert_eq!(free(&line), slots);
+    let last = Wants { prefer: Some(slots[2]), ..PLAIN };
+    let one = lent(line.checkout(None, || 0, last, 0, t0));
+    assert_eq!((one.slot, free(&line)), (slots[2], slots[..2].to_vec()));
+    assert_eq!(lent(line.checkout(None, || 1, last, 0, t0)).slot, slots[0]);
+    let gone = Wants { prefer: Some(SlotId(99)), ..PLAIN };
+    assert_eq!(line.spare(gone, 0, t0).unwrap().slot, slots[1]);
+    assert!(matches!(line.checkout(None, || 2, last, 0, t0), Checkout::Wait(_)));
+    // It waits for any.
+    assert_eq!(line.give_back(slots[1], false, 0, t0).grants.len(), 1);
 }

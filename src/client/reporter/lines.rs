@@ -175,6 +175,12 @@ impl Lines {
         }
     }
 
+    pub(super) fn pick_panicked(&self, now: Instant) {
+        if let Some(repeated) = self.admit("client_pick_panicked", POOL, now) {
+            log::error!("event=client_pick_panicked service={}{repeated}", self.service);
+        }
+    }
+
     pub(super) fn leak(&self, holder: &Holder) {
         let (at, held) = (holder.at.to_string(), holder.held.as_secs());
         if self.on {

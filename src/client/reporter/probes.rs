@@ -59,6 +59,11 @@ impl Reporter {
         self.lines.unusual(said);
     }
 
+    /// The program's choice among connections has panicked.
+    pub(in crate::client) fn pick_panicked(&self, now: Instant) {
+        self.lines.pick_panicked(now);
+    }
+
     /// A connection is lent for too long.
     pub(in crate::client) fn leak(&self, holder: &Holder) {
         self.lines.leak(holder);

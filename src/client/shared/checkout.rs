@@ -81,7 +81,8 @@ impl Shared {
     ) -> Option<(Lent<Arc<Link>>, Instant)> {
         let now = patience.begun;
         loop {
-            let lent = self.lock().spare(patience.wants, self.dice.roll(), now)?;
+            let wants = self.chosen(patience.wants, now);
+            let lent = self.lock().spare(wants, self.dice.roll(), now)?;
             if lent.channel.is_ready() {
                 self.reporter.lent(Duration::ZERO, self.dice.roll());
                 return Some((lent, now));
@@ -119,7 +120,8 @@ impl Shared {
         loop {
             let chance = self.dice.roll();
             let who = || Arc::clone(seat.get_or_insert_with(Arc::default));
-            let asked = self.lock().checkout(ticket, who, patience.wants, chance, now);
+            let wants = self.chosen(patience.wants, now);
+            let asked = self.lock().checkout(ticket, who, wants, chance, now);
             let answer = match (asked, &seat) {
                 (Checkout::Lent(lent), _) => Ok(lent),
                 (Checkout::Refused(refusal), _) => Err(refusal),

@@ -70,7 +70,8 @@ fn run(seed: u64) {
         match chance.below(12) {
             0..=3 => {
                 let wait_for_ready = chance.below(2) == 0;
-                let wants = Wants { wait_for_ready, avoid: Some(0), ..PLAIN };
+                let prefer = some(&mut chance).filter(|_| who % 2 == 0);
+                let wants = Wants { wait_for_ready, avoid: Some(0), prefer, ..PLAIN };
                 match line.checkout(None, || who, wants, chance.below(1 << 40), now) {
                     Checkout::Lent(lent) => {
                         assert!(model.waiting.is_empty(), "somebody was passed over");
