@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use super::call_error::Code;
 use super::interceptor::Interceptors;
+use super::outlier::OutlierConfig;
 
 pub(super) use check::SIZE_MAX;
 
@@ -114,6 +115,8 @@ pub struct ServiceConfig {
     pub retry: Option<RetryConfig>,
     /// When calls are refused because the last ones have failed; `None`: never.
     pub breaker: Option<BreakerConfig>,
+    /// When an address is left alone because attempts at it fail; `None`: never.
+    pub outlier: Option<OutlierConfig>,
     /// Several attempts of a call at the same time, for calls that are idempotent; `None`, the
     /// default: one after the other.
     pub hedge: Option<Hedge>,

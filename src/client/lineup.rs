@@ -6,6 +6,7 @@
 mod check;
 mod demand;
 mod duty;
+mod ejection;
 mod lend;
 mod place;
 mod renewal;
@@ -20,12 +21,14 @@ use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::balance::Balance;
+use super::outlier::OutlierConfig;
 use check::Check;
 use demand::Demand;
 use place::Place;
 
 pub use check::{Change, Checks, Found};
 pub use duty::{Checkout, Duty, Lent, Loan, Reason, Refusal};
+pub use ejection::Ejection;
 pub use lend::Free;
 pub use place::{Down, Pauses};
 pub use sites::{LookUps, Site};
@@ -64,7 +67,7 @@ pub struct Lineup<C, W> {
 }
 
 /// The numbers of a lineup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
     /// So many channels at most.
     pub size: usize,
@@ -78,6 +81,8 @@ pub struct Settings {
     pub max_waiters: usize,
     /// One attempt to connect takes at most so long.
     pub connect_timeout: Duration,
+    /// When an address is taken out; `None`: never.
+    pub outlier: Option<OutlierConfig>,
     /// Between attempts.
     pub pauses: Pauses,
     /// Which of the free channels is lent.

@@ -89,6 +89,24 @@ pub enum Event {
         /// Why.
         error: String,
     },
+    /// An address was taken out because attempts at it fail.
+    Ejected {
+        /// The service.
+        service: String,
+        /// The address.
+        address: String,
+        /// `failures` in a row, or `error_ratio`.
+        reason: &'static str,
+        /// For how long.
+        time: Duration,
+    },
+    /// It was taken in again.
+    Restored {
+        /// The service.
+        service: String,
+        /// The address.
+        address: String,
+    },
     /// An address is down, and is tried again.
     ReconnectScheduled {
         /// The service.

@@ -4,6 +4,7 @@ mod checkout;
 mod choice;
 mod health;
 mod names;
+mod outliers;
 mod reload;
 mod report;
 mod settings;
@@ -54,6 +55,8 @@ pub(super) struct Shared {
     /// What the addresses stand for. Held for some arithmetic.
     directory: Leaf<Directory>,
     desk: Desk,
+    /// Addresses may be taken out: there may be several.
+    has_outliers: bool,
     prober: Prober,
     /// Held for a few instructions.
     rounds: Leaf<Rounds>,
@@ -93,12 +96,15 @@ impl Shared {
         // It has neither channels nor waiters, so there is nothing to do.
         drop(lineup.move_to(&directory.sites(), now));
         drop(lineup.looked_up(directory.look_ups(), now));
+        let has_several = resolves && dialer.endpoints().any(|one| one.name().is_some())
+            || checked.endpoints.len() > 1;
         let resolver = config.connection.resolver.clone().unwrap_or_else(Resolver::system);
         Shared {
             service: service.to_owned(),
             lineup: Leaf::new(lineup),
             directory: Leaf::new(directory),
             desk: Desk::new(resolver, bell.clone()),
+            has_outliers: config.outlier.is_some() && has_several,
             breakers: Arc::default(),
             budget: Leaf::new(Budget::new(budget, now)),
             prober: Prober::new(&config.health, Arc::clone(dialer.runtime()), bell.clone()),

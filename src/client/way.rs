@@ -60,6 +60,8 @@ pub(super) struct Attempt {
     begun: Instant,
     /// Its own time limit or the call's.
     pub(super) until: Option<Instant>,
+    /// That is its own.
+    is_own: bool,
     asked: usize,
 }
 
@@ -185,8 +187,9 @@ impl Way {
             (Some(own), Some(deadline)) => Some(own.min(deadline)),
             (own, deadline) => own.or(deadline),
         };
+        let is_own = own.is_some() && until == own;
         let to = Arc::clone(connection.link().to());
-        let mut attempt = Attempt { number: self.attempts, to, begun, until, asked: 0 };
+        let mut attempt = Attempt { number: self.attempts, to, begun, until, is_own, asked: 0 };
         let mut option = CallOption::default();
         let interceptors = &self.shared.config.interceptors;
         if interceptors.is_empty() {

@@ -15,6 +15,7 @@ mod interceptors;
 mod log;
 mod manager;
 mod metrics;
+mod outliers;
 #[cfg(feature = "client-testing")]
 #[path = "../harness/pki.rs"]
 mod pki;

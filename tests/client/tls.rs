@@ -1,13 +1,14 @@
 //! Handshakes, names, certificates of clients, and files that change.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use connection_pool_manager::client::testing::{FakeService, FakeSettings, FakeTls};
 use connection_pool_manager::client::{
-    raw, CallOptions, ConnectionManager, Credentials, Pool, PoolError, Ready, ServiceConfig,
-    TlsMode,
+    raw, CallOptions, ConnectionManager, Credentials, Pool, PoolError, Ready, Resolver,
+    ServiceConfig, TlsMode,
 };
 use grpcio::ChannelCredentialsBuilder;
 
@@ -133,6 +134,26 @@ fn the_systems_roots_are_trusted_where_no_file_is_named() {
         assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
         assert_eq!(fake.calls(GET), 1);
     }
+}
+
+#[test]
+fn a_name_that_is_resolved_here_is_the_one_that_a_certificate_must_have() {
+    let ours = Authority::new("ours");
+    let fake = server(&ours.server("users", &["users.example.com"], 1), None);
+    let files = Files::new("name");
+    let ca = files.write("ca.pem", &ours.pem());
+    let named = |host: &str| {
+        let mut config = trusting(&fake, ca.clone());
+        config.addresses = vec![format!("{host}:{}", fake.port())];
+        let here = |_: &str, port: u16| Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]);
+        config.connection.resolver = Some(Resolver::new(here));
+        config
+    };
+    works(&named("users.example.com"));
+    fails(&named("orders.example.com"));
+    let mut config = named("orders.example.com");
+    config.tls.server_name = Some("users.example.com".to_owned());
+    works(&config);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::{
     RetryConfig, ServiceConfig, Tls, TlsMode,
 };
 use crate::client::interceptor::Interceptors;
+use crate::client::outlier::OutlierConfig;
 
 impl ServiceConfig {
     /// The defaults, for a host, which is a name or an address, and a port.
@@ -28,6 +29,7 @@ impl ServiceConfig {
             call: CallConfig::default(),
             retry: Some(RetryConfig::default()),
             breaker: Some(BreakerConfig::default()),
+            outlier: Some(OutlierConfig::default()),
             hedge: None,
             methods: Methods::default(),
             interceptors: Interceptors::default(),

@@ -65,6 +65,21 @@ impl Setting for f64 {
     }
 }
 
+impl Setting for Option<f64> {
+    const KIND: &'static str = "number or off";
+
+    fn read(value: &Value) -> Result<Self, Fault> {
+        match &value.content {
+            Content::Text(text) if text == OFF => Ok(None),
+            _ => f64::read(value).map(Some),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.map_or_else(|| OFF.to_owned(), |number| number.to_string())
+    }
+}
+
 impl Setting for bool {
     const KIND: &'static str = "true or false";
 

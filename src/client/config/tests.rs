@@ -5,6 +5,7 @@ mod refused;
 
 use super::env::read;
 use super::*;
+use crate::client::outlier::OutlierConfig;
 use crate::core::testing::ms;
 use crate::settings::{Content, Origin, Value};
 
@@ -50,6 +51,15 @@ fn everything_that_is_wrong_is_told_at_once() {
     let mut config = ServiceConfig::of(vec!["a:1".into(), "a:1".into(), "b".into()]);
     config.pool.size = 0;
     config.pool.min_size = Some(2);
+    config.outlier = Some(OutlierConfig {
+        failures: 0,
+        error_ratio: Some(0.0),
+        window: Duration::ZERO,
+        min_calls: 0,
+        ejection_time: Duration::from_secs(2),
+        max_ejection_time: Duration::from_secs(1),
+        max_ejected: 1.5,
+    });
     config.pool.idle_timeout = Duration::ZERO;
     config.connection.keepalive_time = Some(Duration::ZERO);
     config.call.timeout = Some(Duration::MAX);
@@ -62,6 +72,12 @@ fn everything_that_is_wrong_is_told_at_once() {
         "pool.size must be from 1 to 1000, and is 0",
         "pool.min_size must be from 1 to 1, and is 2",
         "pool.idle_timeout must be greater than 0",
+        "outlier.failures must be from 1 to 1000000, and is 0",
+        "outlier.error_ratio must be from 0.01 to 1, and is 0",
+        "outlier.window must be greater than 0",
+        "outlier.min_calls must be from 1 to 1000000, and is 0",
+        "outlier.max_ejection_time must not be less than outlier.ejection_time",
+        "outlier.max_ejected must be from 0 to 1, and is 1.5",
         "connection.keepalive_time must be greater than 0",
         "call.timeout must be at most 604800 s",
         "tls.cert_file must come with tls.key_file",
@@ -320,6 +336,8 @@ addresses = ["a:1", "b:2"]
             ("[services.users]\nhost = \"a\"\npool = { min_size = 11 }", &["pool.min_size (f:3) must be from 1 to 10, and is 11"]),
             ("[services.users]\nhost = \"a\"\npool = { idle_timeout = 60 }", &["pool.idle_timeout (f:3) must be a time with a unit"]),
             ("[services.users]\nhost = \"a\"\nconnection = { dns_refresh = 60 }", &["connection.dns_refresh (f:3) must be \"off\", or a time with a unit"]),
+            ("[services.users]\nhost = \"a\"\noutlier = { failures = 0 }", &["outlier.failures (f:3) must be from 1 to 1000000, and is 0"]),
+            ("[services.users]\nhost = \"a\"\noutlier = { error_ratio = \"half\" }", &["outlier.error_ratio (f:3) must be a number"]),
             ("[services.users]\nhost = \"a\"\npool = 1", &["services.users.pool (f:3) must be a table"]),
             ("[services.users]\nhost = \"a\"\naddresses = [\"b:1\"]", &["must not be there together with"]),
             ("[services.users]\nport = 7", &["host is required for endpoint configuration"]),

@@ -51,6 +51,8 @@ pub enum Reason {
     Age,
     /// It was made with a certificate that is no longer the one to use.
     Tls,
+    /// Attempts at its address fail.
+    Ejected,
     /// It did not answer.
     Health,
     /// Its user said that it is broken.
@@ -69,6 +71,7 @@ impl Reason {
             Reason::Moved => "moved",
             Reason::Age => "age",
             Reason::Tls => "tls",
+            Reason::Ejected => "ejected",
             Reason::Health => "health",
             Reason::Broken => "broken",
             Reason::Stopped => "stopped",

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Site;
+use crate::client::outlier::Track;
 use crate::core::backoff;
 
 /// Each pause between two tries is so much longer than the one before, as gRPC has it.
@@ -27,6 +28,8 @@ pub(super) struct Place {
     /// Since when it is up after a failure, or from the beginning.
     up_since: Option<Instant>,
     down: Option<Down>,
+    /// How attempts at it have ended.
+    pub(super) track: Track,
 }
 
 /// Why an address is down.
@@ -40,7 +43,15 @@ pub struct Down {
 
 impl Place {
     pub(super) fn new(site: Site, now: Instant) -> Place {
-        Place { site, gone: false, failures: 0, due: now, up_since: None, down: None }
+        Place {
+            site,
+            gone: false,
+            failures: 0,
+            due: now,
+            up_since: None,
+            down: None,
+            track: Track::default(),
+        }
     }
 
     /// The same, which is no address of the service any more.

@@ -87,10 +87,11 @@ impl<C: Clone, W> Lineup<C, W> {
         self.places.iter_mut().find(|place| place.number() == number)
     }
 
-    /// Addresses that are not gone, of each name one family: the first, unless only the second
+    /// Addresses that are neither gone nor out, of each name one family: the first, unless only the second
     /// answers.
     pub(super) fn candidates(&self) -> Vec<&Place> {
-        let here = || self.places.iter().filter(|place| !place.is_gone());
+        let is_here = |place: &&Place| !place.is_gone() && !place.track.is_out();
+        let here = || self.places.iter().filter(is_here);
         // By name: whether the first family answers, and whether the second does.
         let mut names: BTreeMap<usize, (bool, bool)> = BTreeMap::new();
         for place in here().filter(|place| place.down().is_none()) {

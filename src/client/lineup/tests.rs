@@ -1,5 +1,6 @@
 //! A line by hand: loans, waiters, dials.
 
+mod ejection;
 mod probes;
 mod random;
 mod sites;
@@ -19,6 +20,7 @@ fn settings(size: usize, calls_per_channel: usize) -> Settings {
     Settings {
         size,
         least: None,
+        outlier: None,
         idle: ms(60_000),
         calls_per_channel,
         max_waiters: 3,

@@ -146,7 +146,7 @@ impl<C: Clone, W> Lineup<C, W> {
         let scouts = self.playing().into_iter().filter(|place| {
             is_missing && place.down().is_some() && !self.is_scouted(place.number())
         });
-        let own = [self.probe_due(), self.age_due(), self.shrink_due()];
+        let own = [self.probe_due(), self.age_due(), self.shrink_due(), self.restore_due()];
         attempts.chain(scouts.map(Place::due)).chain(own.into_iter().flatten()).min()
     }
 

@@ -97,7 +97,11 @@ impl<C: Clone, W> Lineup<C, W> {
                 !is_sick
             }
         };
-        let may_come = self.look_ups.pending || self.playing().into_iter().any(is_due);
+        // One that is out is taken in when no other answers.
+        let is_spare = |place: &Place| place.track.is_out() && place.down().is_none();
+        let may_come = self.look_ups.pending
+            || self.playing().into_iter().any(is_due)
+            || self.places.iter().any(is_spare);
         if may_come || self.slots.iter().any(is_alive) {
             return None;
         }
@@ -111,7 +115,7 @@ impl<C: Clone, W> Lineup<C, W> {
         place.down().map(|down| (down, place.due(), place.failures()))
     }
 
-    /// How many addresses are up, and how many are down.
+    /// How many addresses are up, and how many are down, of those that are not out.
     pub fn addresses(&self) -> (usize, usize) {
         let all = self.candidates();
         let down = all.iter().filter(|place| place.down().is_some()).count();

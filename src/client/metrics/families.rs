@@ -44,6 +44,7 @@ pub(super) struct Pools {
     pub(super) connect_time: HistogramVec,
     pub(super) disconnects: IntCounterVec,
     pub(super) channel_age: HistogramVec,
+    pub(super) ejections: IntCounterVec,
     pub(super) health_checks: IntCounterVec,
     pub(super) health_check_failures: IntCounterVec,
     pub(super) pings: IntCounterVec,
@@ -147,6 +148,7 @@ impl Pools {
                 "How long connections stood, when they ended.",
                 AGES,
             )?,
+            ejections: counter("grpc_client_ejections_total", "Addresses taken out.", REASON)?,
             health_checks: counter(
                 "grpc_client_health_checks_total",
                 "Probes of rounds.",

@@ -47,6 +47,7 @@ pub(in crate::client) struct Figures {
 pub(in crate::client) struct Addresses {
     pub(in crate::client) usable: usize,
     pub(in crate::client) down: usize,
+    pub(in crate::client) ejected: usize,
 }
 
 /// The states of channels.
@@ -90,6 +91,7 @@ impl Figures {
         self.connects += other.connects;
         self.addresses.usable += other.addresses.usable;
         self.addresses.down += other.addresses.down;
+        self.addresses.ejected += other.addresses.ejected;
         self.level = self.level.min(other.level);
         self.last_check = self.last_check.max(other.last_check);
         self.closed &= other.closed;
@@ -247,8 +249,8 @@ impl Table {
         let made = ratio(figures.connects, figures.checkouts).min(1.0);
         let reuse = if figures.checkouts == 0 { 0.0 } else { 1.0 - made };
         set(&self.reuse, &[service], reuse);
-        let Addresses { usable, down } = figures.addresses;
-        for (state, addresses) in [("usable", usable), ("down", down)] {
+        let Addresses { usable, down, ejected } = figures.addresses;
+        for (state, addresses) in [("usable", usable), ("down", down), ("ejected", ejected)] {
             set(&self.addresses, &[service, state], addresses as f64);
         }
         count(&self.health, figures.level);

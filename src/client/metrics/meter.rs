@@ -139,6 +139,13 @@ impl Meter {
         }
     }
 
+    /// An address was taken out.
+    pub(in crate::client) fn ejected(&self, reason: &str) {
+        if let Some(series) = &self.0 {
+            series.families.pools.ejections.with_label_values(&[&series.service, reason]).inc();
+        }
+    }
+
     /// A probe has ended.
     pub(in crate::client) fn probed(&self, in_round: bool, good: bool) {
         let Some(series) = &self.0 else {

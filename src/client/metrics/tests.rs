@@ -54,11 +54,13 @@ fn no_label_ends_like_another_so_that_no_two_series_become_one() {
     // The metrics crate looks a series up by its values one after the other.
     let codes: Vec<&str> = (0..=17).map(|code| Code::of(code).go_name()).collect();
     let reasons = ["timeout", "not_connected", "too_many_waiters", "deadline", "closed"];
-    let ends = ["lost", "resize", "moved", "broken", "stopped", "health", "age", "idle", "tls"];
+    let ends =
+        ["lost", "resize", "moved", "broken", "stopped", "health", "age", "idle", "tls", "ejected"];
     let refusals = ["budget", "deadline", "not_idempotent"];
-    let addresses = ["usable", "down"];
-    let families: [&[&str]; 7] =
-        [&codes, &reasons, &ends, &refusals, &CHANNELS, &STATES, &addresses];
+    let addresses = ["usable", "down", "ejected"];
+    let outliers = ["failures", "error_ratio"];
+    let families: [&[&str]; 8] =
+        [&codes, &reasons, &ends, &refusals, &CHANNELS, &STATES, &addresses, &outliers];
     for labels in families {
         for one in labels {
             let alike = labels.iter().filter(|other| other.ends_with(one)).count();

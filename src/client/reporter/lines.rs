@@ -116,6 +116,21 @@ impl Lines {
         }
     }
 
+    pub(super) fn ejected(&self, at: &Destination, reason: &str, time: Duration) {
+        let (service, time) = (&self.service, time.as_secs());
+        if self.on {
+            log::warn!(
+                "event=client_ejected service={service} address={at} reason={reason} for_s={time}"
+            );
+        }
+    }
+
+    pub(super) fn restored(&self, at: &Destination) {
+        if self.on {
+            log::info!("event=client_restored service={} address={at}", self.service);
+        }
+    }
+
     pub(super) fn lost(&self, at: &Destination, now: Instant) {
         let Some(repeated) = self.admit("client_lost", at.number, now) else {
             return;

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::Reporter;
+use crate::client::destination::Destination;
 use crate::client::directory::LookedUp;
+use crate::client::lineup::Ejection;
 use crate::client::observer::Event;
 
 impl Reporter {
@@ -23,6 +25,21 @@ impl Reporter {
             }
             LookedUp::Same => {}
         }
+    }
+
+    /// An address was taken out.
+    pub(in crate::client) fn ejected(&self, at: &Destination, ejection: Ejection) {
+        let (reason, time) = (ejection.why.as_str(), ejection.time);
+        self.meter.ejected(reason);
+        self.lines.ejected(at, reason, time);
+        let address = || at.to_string();
+        self.tell(|service| Event::Ejected { service, address: address(), reason, time });
+    }
+
+    /// It was taken in again.
+    pub(in crate::client) fn restored(&self, at: &Destination) {
+        self.lines.restored(at);
+        self.tell(|service| Event::Restored { service, address: at.to_string() });
     }
 
     /// Forgets all addresses but these.

@@ -96,7 +96,10 @@ impl Measured for Shared {
         let meter = self.reporter.meter();
         let service = meter.label()?.to_owned();
         let Counts { size, wanted, lent, waiting, .. } = self.counts();
-        let (usable, down) = self.lock().addresses();
+        let ((usable, down), ejected) = {
+            let line = self.lock();
+            (line.addresses(), line.ejected())
+        };
         let mut figures = Figures {
             service,
             size,
@@ -105,7 +108,7 @@ impl Measured for Shared {
             lent,
             checkouts: self.reporter.totals().checkouts,
             connects: self.reporter.totals().connects,
-            addresses: Addresses { usable, down },
+            addresses: Addresses { usable, down, ejected },
             closed: self.is_closed(),
             level: self.level().as_number(),
             last_check: self.last_check().and_then(|at| at.duration_since(UNIX_EPOCH).ok()),

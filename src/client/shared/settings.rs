@@ -13,6 +13,7 @@ pub(super) fn settings(config: &ServiceConfig, connect_timeout: Duration) -> Set
         calls_per_channel: config.pool.calls_per_channel,
         max_waiters: config.pool.max_waiters,
         connect_timeout,
+        outlier: config.outlier,
         pauses: Pauses {
             min: config.connection.reconnect_backoff_min,
             max: config.connection.max_reconnect_delay,

@@ -24,6 +24,7 @@ impl Shared {
         let files = self.reload_in_time(now);
         let (round, probed) = self.probe(now);
         changed |= probed;
+        self.restore(now);
         let duty = self.lock().tend(self.dice.roll(), now);
         changed |= !duty.dropped.is_empty();
         for (link, _) in duty.dropped.iter().filter(|(_, reason)| *reason == Reason::Lost) {

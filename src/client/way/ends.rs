@@ -13,6 +13,28 @@ use crate::client::wait::wait;
 use crate::clock;
 use crate::core::breaker::Verdict;
 
+impl Attempt {
+    /// Whether its end is bad for its address; `None`: it says nothing about that.
+    fn verdict(&self, error: Option<&Error>) -> Option<bool> {
+        let error = match error {
+            None => return Some(false),
+            Some(Error::Pool(_)) => return None,
+            Some(Error::Rpc(error)) => error,
+        };
+        match error.code {
+            Code::Unavailable => Some(true),
+            // One by the call's deadline may have begun a moment before.
+            Code::DeadlineExceeded => {
+                (self.is_own && error.delivery != Delivery::NotSent).then_some(true)
+            }
+            Code::Cancelled => None,
+            _ if error.delivery == Delivery::NotSent => None,
+            // It has answered.
+            _ => Some(false),
+        }
+    }
+}
+
 impl Way {
     /// Tells of the end of an attempt.
     pub(in crate::client) fn attempted(&mut self, attempt: &Attempt, error: Option<&Error>) {
@@ -24,6 +46,9 @@ impl Way {
             error,
         };
         self.meter.attempt(error.map_or(Code::Ok, Error::code));
+        if let Some(bad) = attempt.verdict(error).filter(|_| !self.refused) {
+            self.shared.attempted(&attempt.to, bad);
+        }
         for one in self.shared.config.interceptors.back(attempt.asked) {
             if one.after_attempt(&finished) == After::Again && self.again == Again::No {
                 self.again = Again::Wanted;

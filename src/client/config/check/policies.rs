@@ -2,6 +2,7 @@
 
 use super::Faults;
 use crate::client::config::{BreakerConfig, Hedge, MethodPolicy, RetryConfig, ServiceConfig};
+use crate::client::outlier::OutlierConfig;
 
 impl Faults {
     pub(super) fn policies(&mut self, config: &ServiceConfig) {
@@ -13,6 +14,9 @@ impl Faults {
         }
         if let Some(hedge) = &config.hedge {
             self.hedge("", hedge);
+        }
+        if let Some(outlier) = &config.outlier {
+            self.outlier(outlier);
         }
         for (pattern, policy) in config.methods.iter() {
             self.method(pattern, policy);
@@ -35,6 +39,21 @@ impl Faults {
         self.within(&format!("{of}breaker.failures"), breaker.failures, 1, 1_000_000);
         self.within(&format!("{of}breaker.successes"), breaker.successes, 1, 1_000_000);
         self.time(&format!("{of}breaker.timeout"), breaker.timeout);
+    }
+
+    fn outlier(&mut self, outlier: &OutlierConfig) {
+        self.within("outlier.failures", outlier.failures, 1, 1_000_000);
+        if let Some(ratio) = outlier.error_ratio {
+            self.within("outlier.error_ratio", ratio, 0.01, 1.0);
+        }
+        self.time("outlier.window", outlier.window);
+        self.within("outlier.min_calls", outlier.min_calls, 1, 1_000_000);
+        self.time("outlier.ejection_time", outlier.ejection_time);
+        self.time("outlier.max_ejection_time", outlier.max_ejection_time);
+        if outlier.max_ejection_time < outlier.ejection_time {
+            self.add("outlier.max_ejection_time", "must not be less than outlier.ejection_time");
+        }
+        self.within("outlier.max_ejected", outlier.max_ejected, 0.0, 1.0);
     }
 
     fn hedge(&mut self, of: &str, hedge: &Hedge) {

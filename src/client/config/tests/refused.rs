@@ -34,6 +34,7 @@ const CODES: &[&str] = &["[\"DOWN\"]", "[7]", "[\"\"]", "\"unavailable\"", "14",
 fn own(key: &str) -> &'static [&'static str] {
     match key {
         "pool.size" => &["0", "1001"],
+        "pool.min_size" => &["0", "11"],
         "pool.calls_per_channel" => &["0", "10001"],
         "pool.max_waiters" => &["1000001"],
         "connection.max_message_bytes" => &["0", "1073741825"],
@@ -41,8 +42,12 @@ fn own(key: &str) -> &'static [&'static str] {
         "retry.max_attempts" => &["0", "11"],
         "hedge.max_attempts" => &["1", "6"],
         "breaker.failures" | "breaker.successes" => &["0", "1000001"],
+        "outlier.failures" | "outlier.min_calls" => &["0", "1000001"],
+        "outlier.error_ratio" => &["0.009", "1.1"],
+        "outlier.max_ejection_time" => &["\"29s\""],
         "retry.multiplier" => &["0.9", "1001.0"],
         "retry.jitter" | "retry.budget.per_call" | "events.sample_rate" => &["1.1"],
+        "outlier.max_ejected" => &["1.1"],
         "retry.budget.per_second" => &["10001.0"],
         "retry.budget.most" => &["0.0", "10001.0"],
         "tls.ca_file" | "tls.cert_file" | "tls.key_file" => &["\"\""],
@@ -61,6 +66,7 @@ fn of_kind(kind: &str) -> Vec<&'static str> {
         "time" => return [TIME, &["\"off\""]].concat(),
         "time or off" => return [TIME, &["\"on\""]].concat(),
         "number" => NUMBER,
+        "number or off" => return [NUMBER, &["\"on\""]].concat(),
         "true or false" => BOOLEAN,
         "word" => WORD,
         "text" => TEXT,
@@ -182,6 +188,8 @@ fn numbers_that_the_program_sets_are_looked_at_too() {
     let retry = config.retry.get_or_insert_with(Default::default);
     (retry.multiplier, retry.jitter) = (nan, f64::NEG_INFINITY);
     retry.budget = BudgetConfig { per_call: nan, per_second: f64::INFINITY, most: nan };
+    let outlier = config.outlier.get_or_insert_with(Default::default);
+    (outlier.error_ratio, outlier.max_ejected) = (Some(nan), nan);
     config.methods.set("/a/B", MethodPolicy::new().retry(retry.clone()));
     let said = config.check().unwrap_err().to_string();
     for key in [
@@ -191,6 +199,8 @@ fn numbers_that_the_program_sets_are_looked_at_too() {
         "retry.budget.per_call",
         "retry.budget.per_second",
         "retry.budget.most",
+        "outlier.error_ratio",
+        "outlier.max_ejected",
         "methods.\"/a/B\".retry.multiplier",
         "methods.\"/a/B\".retry.budget.most",
     ] {
