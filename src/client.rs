@@ -24,7 +24,8 @@
 //!
 //! # How a connection lives
 //!
-//! Each connection is a channel of its own with a TCP connection of its own. When it is lost,
+//! Each connection is a channel of its own with a TCP connection of its own, to one address: names
+//! are looked up here, and followed when they stand for others. When it is lost,
 //! gRPC tells at once, and it is connected again at once; when that fails, one connection for
 //! each address, the scout, tries again after a pause that grows, and as soon as it stands the
 //! others follow. A connection that is lent is never dropped under its user, because a call that
@@ -33,8 +34,9 @@
 //! # Threads and locks
 //!
 //! `grpc-client-N` (at most 2 for the process) are gRPC's own; `grpc-keeper`, one for each
-//! manager, dials and sees what became of the channels; nobody else. A pool has one lock, held
-//! for some arithmetic, never over gRPC, a log line or the drop of a channel.
+//! manager, dials and sees what became of the channels; `resolver` looks a name up, and ends. The
+//! lock of a pool is held for some arithmetic, never over gRPC, a log line or the drop of a
+//! channel.
 
 pub mod service;
 #[cfg(feature = "client-testing")]

@@ -82,7 +82,8 @@ impl Connection {
         clock::now().saturating_duration_since(self.link.since())
     }
 
-    /// The address that it is connected to.
+    /// The address that it is connected to; `host/1.2.3.4:443` if it is one of those that a name
+    /// stands for.
     pub fn address(&self) -> String {
         self.link.to().to_string()
     }

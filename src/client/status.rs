@@ -57,7 +57,7 @@ pub struct PoolStatus {
 /// One connection.
 #[derive(Clone, Debug)]
 pub struct ConnectionStatus {
-    /// Its address.
+    /// Its address; `host/1.2.3.4:443` if it is one of those that a name stands for.
     pub address: String,
     /// `connecting`, `ready`, `lent`, `sick` (its server does not serve) or `draining`.
     pub state: &'static str,
