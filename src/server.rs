@@ -112,7 +112,8 @@ impl Server {
             &service,
         )
         .map_err(StartError::Thread)?;
-        let probe = probe::start(config, grpc.port(), &service).map_err(StartError::Thread)?;
+        let own = grpc.own_client().map(|own| (own.certificate, own.key));
+        let probe = probe::start(config, grpc.port(), own, &service).map_err(StartError::Thread)?;
         note_expiry(&context, &grpc);
         // HTTP started first and has reported "not ready" until now.
         context.port.set_reach(Reach::Serving);

@@ -6,13 +6,14 @@
 pub mod copy;
 pub mod listen;
 pub mod query;
+mod security;
 pub mod session;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grpcio::{CallOption, Channel, ChannelBuilder, ChannelCredentialsBuilder, Environment};
+use grpcio::{CallOption, Channel, Environment, Metadata};
 use protobuf::Message;
 
 use crate::proto::connection_pool::{
@@ -28,14 +29,7 @@ use crate::proto::sql::{ExecuteRequest, ExecuteResponse, Statement};
 use crate::proto::sql_grpc::SqlServiceClient;
 use crate::proto::status::Status;
 
-/// How the client reaches the service.
-pub enum Security<'a> {
-    /// Plaintext.
-    Insecure,
-    /// TLS, trusting this PEM certificate; the server must be called by one of
-    /// its names.
-    Trust(&'a [u8]),
-}
+pub use security::Security;
 
 /// A connection to the service. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +38,8 @@ pub struct Client {
     sql: SqlServiceClient,
     health: HealthClient,
     timeout: Duration,
+    /// What each call brings along.
+    metadata: Option<Metadata>,
 }
 
 /// A call that failed.
@@ -120,17 +116,7 @@ type Answer<T> = Result<T, CallError>;
 impl Client {
     /// A client of the service at `host:port`. Connects with the first call.
     pub fn new(environment: &Arc<Environment>, address: &str, security: &Security<'_>) -> Client {
-        let builder = ChannelBuilder::new(Arc::clone(environment))
-            .use_local_subchannel_pool(true)
-            .max_receive_message_len(8 << 20);
-        let channel = match security {
-            Security::Insecure => builder.connect(address),
-            Security::Trust(pem) => {
-                let credentials = ChannelCredentialsBuilder::new().root_cert(pem.to_vec()).build();
-                builder.set_credentials(credentials).connect(address)
-            }
-        };
-        Client::on(channel)
+        Client::on(security.channel(environment, address))
     }
 
     /// A client on a channel that is there.
@@ -140,6 +126,7 @@ impl Client {
             sql: SqlServiceClient::new(channel.clone()),
             health: HealthClient::new(channel),
             timeout: Duration::from_secs(60),
+            metadata: None,
         }
     }
 
@@ -150,7 +137,11 @@ impl Client {
     }
 
     fn options(&self) -> CallOption {
-        CallOption::default().timeout(self.timeout).wait_for_ready(true)
+        let options = CallOption::default().timeout(self.timeout).wait_for_ready(true);
+        match &self.metadata {
+            Some(metadata) => options.headers(metadata.clone()),
+            None => options,
+        }
     }
 
     /// The generated stub, for calls in the background.

@@ -9,7 +9,7 @@ use crate::config::keys::{self, SettingKey};
 use crate::config::lease::Clocks;
 use crate::config::profile::Profile;
 use crate::config::raw::RawSettings;
-use crate::config::{tenants, Config};
+use crate::config::{tenants, ClientCertificates, Config};
 use crate::settings::{Fault, Faults, Origin};
 
 /// Settings, and where each came from.
@@ -95,6 +95,13 @@ impl Loaded {
                 let rule = "is refused by the production profile";
                 faults.add(Fault::new(name, self.origin(key), rule));
             }
+        }
+        let Config { client_ca, client_certificates, .. } = &self.config;
+        if client_ca.is_none() && *client_certificates == ClientCertificates::Required {
+            let rule = "must be given in the production profile, or client_certificates = \
+                        \"optional\" be written down: what a stranger can do before a call has a \
+                        token, only certificates prevent";
+            faults.add(Fault::new("client_ca", Origin::Default, rule));
         }
         faults.ended()
     }

@@ -42,6 +42,10 @@ pub struct Config {
     pub port: u16,
     /// How gRPC is secured.
     pub tls: Tls,
+    /// The authority of clients' certificates, as PEM; `None`: clients are not asked for one.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client needs a certificate.
+    pub client_certificates: ClientCertificates,
     /// Where HTTP listens; `[::]` is every address of both families.
     pub http: SocketAddr,
     /// How long a stop waits for leases to end.
@@ -89,12 +93,30 @@ pub enum Tls {
     },
 }
 
+/// Whether a client needs a certificate, where there is an authority for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// Without a good one the handshake fails. The only defence against what a stranger can do to
+    /// gRPC before a call has any metadata.
+    Required,
+    /// One that is shown must be good. Others prove who they are by tokens.
+    Optional,
+}
+
+impl ClientCertificates {
+    /// The words in the file.
+    pub const WORDS: [(&'static str, ClientCertificates); 2] =
+        [("required", ClientCertificates::Required), ("optional", ClientCertificates::Optional)];
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
             listen: "::".to_owned(),
             port: 50052,
             tls: Tls::Files { cert: "certs/cert.pem".into(), key: "certs/key.pem".into() },
+            client_ca: None,
+            client_certificates: ClientCertificates::Required,
             http: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8082)),
             drain_timeout: Duration::from_secs(30),
             // The lease of a client that vanished is released within the sum of both.
@@ -127,6 +149,15 @@ impl Config {
     pub fn check(&self) -> Result<(), String> {
         self.pool.check()?;
         self.limits.check()?;
+        let insecure = matches!(self.tls, Tls::Insecure);
+        if self.client_ca.is_some() && insecure {
+            return Err("client_ca needs TLS: it cannot be given with insecure".to_owned());
+        }
+        if let Some(name) = self.access.by_certificate().filter(|_| self.client_ca.is_none()) {
+            return Err(format!(
+                "identity {name} has certificates, so client_ca must name the authority that signs them"
+            ));
+        }
         let (tenant, all) = (self.pool.max_connections, self.limits.max_backends);
         if tenant > all {
             // Otherwise no tenant could ever be opened.

@@ -7,14 +7,18 @@
 mod failure;
 mod identity;
 mod tokens;
+mod users;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::core::ids::TenantId;
+
 pub use failure::{AccessDenied, AuthFailure};
 pub use identity::{CallerIdentity, Role};
 pub use tokens::{AccessToken, TokenDigest};
+pub use users::TenantUsers;
 
 /// The identities that callers may have.
 #[derive(Clone, Default)]
@@ -22,6 +26,10 @@ pub struct Access {
     identities: BTreeMap<String, Arc<CallerIdentity>>,
     tokens: Vec<(AccessToken, Arc<CallerIdentity>)>,
     certificates: BTreeMap<String, Arc<CallerIdentity>>,
+    /// Who may use the tenants that the operator has configured.
+    tenants: BTreeMap<TenantId, TenantUsers>,
+    /// Clients may not bring tenants of their own.
+    only_configured: bool,
 }
 
 /// What a call has shown.
@@ -77,6 +85,52 @@ impl Access {
         Ok(())
     }
 
+    /// Lets these use a tenant that the operator has configured.
+    pub fn configure(&mut self, tenant: TenantId, users: TenantUsers) {
+        self.tenants.insert(tenant, users);
+    }
+
+    /// Whether there are no tenants but those that the operator has configured.
+    pub fn set_only_configured(&mut self, only: bool) {
+        self.only_configured = only;
+    }
+
+    /// Whether a caller may use a tenant. One that clients bring themselves may be used by every
+    /// identity: its DSN is the proof.
+    ///
+    /// # Errors
+    /// It may not. Whether there is such a tenant is not told.
+    pub fn may_use(&self, tenant: &TenantId, caller: &Authentication) -> Result<(), AccessDenied> {
+        let users = self.tenants.get(tenant);
+        if self.is_open() && users.is_none_or(|users| users.is_nobody())
+            || users.is_some_and(|users| users.anonymous)
+        {
+            return Ok(());
+        }
+        let identity = caller.required()?;
+        let may = match users {
+            Some(users) => users.include(identity.name()),
+            None => !self.only_configured,
+        };
+        match may {
+            true => Ok(()),
+            false => {
+                Err(AccessDenied::Tenant { identity: Arc::clone(identity), tenant: tenant.clone() })
+            }
+        }
+    }
+
+    /// Whether a caller may see that there is a tenant, and how it is.
+    ///
+    /// # Errors
+    /// It may not use the tenant and is no observer.
+    pub fn may_see(&self, tenant: &TenantId, caller: &Authentication) -> Result<(), AccessDenied> {
+        match caller.expect_role(Role::Observer) {
+            Ok(_) => Ok(()),
+            Err(_) => self.may_use(tenant, caller),
+        }
+    }
+
     /// True if no identity is known: then callers need none.
     pub fn is_open(&self) -> bool {
         self.identities.is_empty()
@@ -96,6 +150,11 @@ impl Access {
     /// The identity of this name.
     pub fn identity(&self, name: &str) -> Option<&Arc<CallerIdentity>> {
         self.identities.get(name)
+    }
+
+    /// An identity that a certificate proves.
+    pub fn by_certificate(&self) -> Option<&str> {
+        self.certificates.values().next().map(|owner| owner.name())
     }
 
     /// The names of all identities.

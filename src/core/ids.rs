@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::callers::CallerId;
+
 /// The name of a tenant: 1 to 128 ASCII letters, digits and `. _ - @ : /`.
 ///
 /// The grammar keeps a tenant safe to print in a log line, a metric label and an
@@ -16,7 +18,11 @@ pub struct TenantId(Arc<str>);
 /// `Debug` shows nothing, so that it reaches a log only where someone wrote
 /// [`reveal`](ConnectionId::reveal). Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionId(Arc<str>);
+pub struct ConnectionId {
+    text: Arc<str>,
+    /// The identity that the lease is bound to: for all others there is no such lease.
+    owner: Option<CallerId>,
+}
 
 /// Why a text is not a valid id.
 ///
@@ -72,7 +78,14 @@ impl ConnectionId {
     /// The caller draws `random` from the operating system: all the secrecy of the id is in it.
     pub fn new(tenant: &TenantId, random: [u8; 16]) -> ConnectionId {
         let number = u128::from_be_bytes(random);
-        ConnectionId(Arc::from(format!("{PREFIX}{tenant}-{number:032x}")))
+        let text = Arc::from(format!("{PREFIX}{tenant}-{number:032x}"));
+        ConnectionId { text, owner: None }
+    }
+
+    /// The same id as this identity knows it. It is equal to none of another identity's.
+    #[must_use]
+    pub fn of(self, owner: Option<&CallerId>) -> ConnectionId {
+        ConnectionId { owner: owner.cloned(), ..self }
     }
 
     /// Checks the whole form, the tenant inside it included.
@@ -92,12 +105,12 @@ impl ConnectionId {
             return Err(IdError::ConnectionIdForm);
         }
         check_tenant(tenant).map_err(|_| IdError::ConnectionIdForm)?;
-        Ok(ConnectionId(Arc::from(text)))
+        Ok(ConnectionId { text: Arc::from(text), owner: None })
     }
 
     /// The secret itself, only for the reply to its owner.
     pub fn reveal(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
@@ -253,5 +266,19 @@ mod tests {
             IdError::ConnectionIdForm.to_string(),
             "invalid connection ID: it must have the form conn-<tenant>-<32 hex digits>"
         );
+    }
+
+    #[test]
+    fn an_id_of_one_identity_is_none_of_another_and_reads_the_same() {
+        let [shop, ops] = ["shop", "ops"].map(CallerId::of_identity);
+        let id = ConnectionId::new(&tenant("a"), [7; 16]);
+        let all = [id.clone(), id.clone().of(Some(&shop)), id.clone().of(Some(&ops))];
+        for (i, one) in all.iter().enumerate() {
+            assert_eq!(one.reveal(), id.reveal());
+            assert_eq!(all.iter().position(|other| other == one), Some(i));
+        }
+        let parsed = ConnectionId::parse(id.reveal()).unwrap();
+        assert_eq!(parsed.of(Some(&shop)), all[1]);
+        assert_eq!(all[1].clone().of(None), id);
     }
 }

@@ -1,5 +1,6 @@
 //! What is asked for beside the tenant.
 
+use crate::core::callers::CallerId;
 use crate::core::lease_table::Terms;
 
 /// What is asked for beside the tenant.
@@ -11,4 +12,6 @@ pub struct Ask {
     pub holder: String,
     /// The address it is asked for from.
     pub peer: String,
+    /// The identity that it is bound to, if its caller has one.
+    pub owner: Option<CallerId>,
 }

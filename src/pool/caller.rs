@@ -59,6 +59,11 @@ impl Caller {
         self.identity().map_or_else(|| self.peer.id(), CallerIdentity::id)
     }
 
+    /// Whom its leases are bound to: its identity, if it has one.
+    pub fn owner(&self) -> Option<&CallerId> {
+        self.identity().map(CallerIdentity::id)
+    }
+
     /// Who it is, if that is known.
     pub fn identity(&self) -> Option<&CallerIdentity> {
         self.authentication.identity().map(|identity| &**identity)

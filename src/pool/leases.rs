@@ -122,7 +122,7 @@ impl Leases {
             via,
             tenant,
         };
-        Ok((ConnectionId::new(&facts.tenant, random), facts))
+        Ok((ConnectionId::new(&facts.tenant, random).of(ask.owner.as_ref()), facts))
     }
 
     /// The lease is there from now on.

@@ -6,6 +6,8 @@ use crate::core::breaker::BreakerPhase;
 use crate::core::gate::GateState;
 use crate::core::health::Level;
 use crate::core::ids::TenantId;
+use crate::error::Error;
+use crate::pool::caller::Caller;
 use crate::pool::port::Reach;
 use crate::pool::servers::Starving;
 use crate::pool::service::Service;
@@ -135,6 +137,21 @@ impl Service {
     /// Tells those who watch whether requests are wanted.
     pub fn publish(&self) {
         self.context().serving.set(self.health().is_ready());
+    }
+
+    /// Whether a caller may see that there is a tenant.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn expect_visible(&self, tenant: &TenantId, caller: &Caller) -> Result<(), Error> {
+        Ok(self.context().access.now().may_see(tenant, caller.authentication())?)
+    }
+
+    /// The same as [`health`](Self::health), with rows of those tenants only that a caller may see.
+    pub fn health_for(&self, caller: &Caller) -> Report {
+        let (mut report, access) = (self.health(), self.context().access.now());
+        report.rows.retain(|row| access.may_see(&row.tenant, caller.authentication()).is_ok());
+        report
     }
 
     /// The health of the service and of each tenant that has been opened, or that cannot

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use crate::core::callers::CallerId;
 use crate::core::ids::{ConnectionId, TenantId};
 use crate::error::Error;
 use crate::lock::Leaf;
@@ -27,6 +28,8 @@ pub struct Key {
     pub fingerprint: Option<Fingerprint>,
     /// The caller's name for the request.
     pub request: Vec<u8>,
+    /// Its identity: another one's request is another.
+    pub owner: Option<CallerId>,
 }
 
 /// All requests that can be repeated.

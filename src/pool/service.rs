@@ -81,11 +81,16 @@ impl Service {
         Caller::on(&self.context().peers.at(peer), authentication)
     }
 
+    /// Whether a caller may use a tenant: asked before anything else of it is looked at.
+    fn permit(&self, tenant: &TenantId, caller: &Caller) -> Result<(), Error> {
+        Ok(self.context().access.now().may_use(tenant, caller.authentication())?)
+    }
+
     /// Leases a backend. The answer comes when there is one, or a reason why not.
     /// `request` names the request, so that it can be repeated.
     ///
     /// # Errors
-    /// If the DSN cannot be compared with others.
+    /// If the caller may not use the tenant, or the DSN cannot be compared with others.
     pub fn acquire(
         &self,
         target: &Target,
@@ -94,6 +99,7 @@ impl Service {
         wait: Duration,
         caller: &Arc<Caller>,
     ) -> Result<Answer<Grant>, Error> {
+        self.permit(&target.tenant, caller)?;
         let (reply, answer) = Reply::new();
         let leases = Arc::clone(&self.leases);
         let Some(request) = request else {
@@ -107,7 +113,8 @@ impl Service {
         };
         let dsn = target.dsn.as_ref();
         let fingerprint = dsn.map(|dsn| self.registry.fingerprint(target, dsn)).transpose()?;
-        let key = Key { tenant: target.tenant.clone(), fingerprint, request };
+        let (tenant, owner) = (target.tenant.clone(), caller.owner().cloned());
+        let key = Key { tenant, fingerprint, request, owner };
         let deadline = clock::now() + wait;
         match self.retries.call(key, &self.leases, caller, deadline, reply) {
             Call::Wait => {}
@@ -130,6 +137,10 @@ impl Service {
         caller: &Arc<Caller>,
     ) -> Answer<Attached> {
         let (reply, answer) = Reply::new();
+        if let Err(denied) = self.permit(&target.tenant, caller) {
+            drop(reply.send(Err(denied)));
+            return answer;
+        }
         let leases = Arc::clone(&self.leases);
         let job = Job::for_lease(caller, move |session| {
             // Unheard, the lease ends when it is dropped.
@@ -151,12 +162,17 @@ impl Service {
         let tools = &self.context().tools;
         match place {
             Place::Lease { id, release_after } => {
+                let id = id.of(caller.owner());
                 self.on_lease((id, Via::Call), work, release_after, caller, reply);
             }
             Place::Stream(id) => {
                 self.on_lease((id, Via::Stream), work, false, caller, reply);
             }
             Place::Tenant { target, wait } => {
+                if let Err(denied) = self.permit(&target.tenant, caller) {
+                    drop(reply.send(Err(denied)));
+                    return answer;
+                }
                 one_shot(&self.registry, tools, &target, work, wait, caller, reply);
             }
         }
@@ -189,13 +205,15 @@ impl Service {
         wait: Duration,
         caller: &Caller,
     ) -> Result<Listening, Error> {
+        self.permit(&target.tenant, caller)?;
         self.registry.listen(target, channels, mailbox, wait, caller.id())
     }
 
     /// Ends a lease. One that is busy with an operation whose caller has left ends with
     /// that, within the time that a cancel may take; one that is busy otherwise fails
     /// with [`Error::LeaseBusy`] unless `force` is given.
-    pub fn release(&self, id: ConnectionId, force: bool) -> Answer<Release> {
+    pub fn release(&self, id: ConnectionId, force: bool, caller: &Caller) -> Answer<Release> {
+        let id = id.of(caller.owner());
         let (reply, answer) = Reply::new();
         self.leases.release_for(id, force, reply);
         answer
@@ -205,15 +223,21 @@ impl Service {
     ///
     /// # Errors
     /// If there is no such lease, or it has ended.
-    pub fn renew(&self, id: &ConnectionId, ttl: Option<Duration>) -> Result<LeaseView, Error> {
-        self.leases.renew(id, ttl)
+    pub fn renew(
+        &self,
+        id: ConnectionId,
+        ttl: Option<Duration>,
+        caller: &Caller,
+    ) -> Result<LeaseView, Error> {
+        self.leases.renew(&id.of(caller.owner()), ttl)
     }
 
     /// A tenant's figures and the number of its leases.
     ///
     /// # Errors
-    /// If there is no such tenant.
-    pub fn figures(&self, tenant: &TenantId) -> Result<(Figures, usize), Error> {
+    /// If the caller may not see the tenant, or there is none.
+    pub fn figures(&self, tenant: &TenantId, caller: &Caller) -> Result<(Figures, usize), Error> {
+        self.expect_visible(tenant, caller)?;
         let found = self.registry.find(tenant);
         let found = found.ok_or_else(|| Error::TenantNotFound(tenant.clone()))?;
         Ok((found.figures(), self.leases.count_of(tenant)))

@@ -1,4 +1,8 @@
-//! The server's certificate and key: read, checked, and read again while it serves.
+//! The server's certificate and key, and the authority of clients: read, checked, and read again
+//! while it serves.
+
+mod client_ca;
+mod own_client;
 
 use std::error::Error;
 use std::os::unix::fs::MetadataExt;
@@ -13,9 +17,12 @@ use openssl::pkey::PKey;
 use openssl::x509::{X509Ref, X509};
 
 use crate::clock;
+use crate::config::{ClientCertificates, Tls};
 use crate::core::quoted::Quoted;
 use crate::lock::Leaf;
 use crate::rpc::bind_error::BindError;
+use client_ca::ClientCa;
+pub use own_client::OwnClient;
 
 const DAY_SECS: i64 = 24 * 60 * 60;
 /// A nearer expiry is logged as a warning: renewing by hand takes some days.
@@ -39,27 +46,34 @@ pub(super) struct Certificate(Arc<CertificateShared>);
 struct CertificateShared {
     cert: PathBuf,
     key: PathBuf,
+    client_ca: Option<ClientCa>,
     state: Leaf<CertificateState>,
 }
 
 struct CertificateState {
     pair: KeyPair,
+    /// Who signs the certificates of clients, if they are asked for any.
+    client_roots_pem: Option<Vec<u8>>,
     /// gRPC has not fetched it yet.
     fresh: bool,
 }
 
 impl Certificate {
-    /// Reads the pair from its files.
+    /// Reads the pair from its files, and the clients' authority if there is one; `None` without
+    /// TLS.
     ///
     /// # Errors
     /// The file that cannot be used, and why.
-    pub(super) fn load(cert: &Path, key: &Path) -> Result<Certificate, BindError> {
-        let state = Leaf::new(CertificateState { pair: read_pair(cert, key)?, fresh: true });
-        Ok(Certificate(Arc::new(CertificateShared {
-            cert: cert.to_owned(),
-            key: key.to_owned(),
-            state,
-        })))
+    pub(super) fn load(
+        tls: &Tls,
+        client_ca: Option<&Path>,
+        certificates: ClientCertificates,
+    ) -> Result<Option<Certificate>, BindError> {
+        let Tls::Files { cert, key } = tls else { return Ok(None) };
+        let client_ca = client_ca.map(|path| ClientCa::new(path, certificates)).transpose()?;
+        let state = Leaf::new(CertificateState::read(cert, key, client_ca.as_ref())?);
+        let (cert, key) = (cert.to_owned(), key.to_owned());
+        Ok(Some(Certificate(Arc::new(CertificateShared { cert, key, client_ca, state }))))
     }
 
     /// Reads the files again, for new connections.
@@ -67,8 +81,11 @@ impl Certificate {
     /// # Errors
     /// As [`load`](Certificate::load); then everything stays as it was.
     pub(super) fn reload(&self) -> Result<(), BindError> {
-        let pair = read_pair(&self.0.cert, &self.0.key)?;
-        *self.0.state.lock() = CertificateState { pair, fresh: true };
+        let CertificateShared { cert, key, client_ca, state } = &*self.0;
+        let read = CertificateState::read(cert, key, client_ca.as_ref())?;
+        let before = std::mem::replace(&mut *state.lock(), read);
+        // Keys are freed without the lock.
+        drop(before);
         Ok(())
     }
 
@@ -79,18 +96,45 @@ impl Certificate {
 
     /// What gRPC serves with; it asks before each handshake.
     pub(super) fn credentials(&self) -> ServerCredentials {
-        let request = CertificateRequestType::DontRequestClientCertificate;
-        ServerCredentials::with_fetcher(Box::new(self.clone()), request)
+        ServerCredentials::with_fetcher(Box::new(self.clone()), self.request())
+    }
+
+    /// The certificate of the service's own calls, if clients are asked for one.
+    pub(super) fn own_client(&self) -> Option<&OwnClient> {
+        self.0.client_ca.as_ref().map(ClientCa::own)
+    }
+
+    /// What a client is asked for in the handshake.
+    fn request(&self) -> CertificateRequestType {
+        let nothing = CertificateRequestType::DontRequestClientCertificate;
+        self.0.client_ca.as_ref().map_or(nothing, ClientCa::request)
+    }
+}
+
+impl CertificateState {
+    fn read(
+        cert: &Path,
+        key: &Path,
+        client_ca: Option<&ClientCa>,
+    ) -> Result<CertificateState, BindError> {
+        let client_roots_pem = client_ca.map(ClientCa::roots_pem).transpose()?;
+        Ok(CertificateState { pair: read_pair(cert, key)?, client_roots_pem, fresh: true })
     }
 }
 
 impl ServerCredentialsFetcher for Certificate {
     fn fetch(&self) -> Result<Option<ServerCredentialsBuilder>, Box<dyn Error>> {
+        let request = self.request();
         let mut state = self.0.state.lock();
         let fresh = std::mem::take(&mut state.fresh);
         Ok(fresh.then(|| {
-            let CertificateState { pair, .. } = &*state;
-            ServerCredentialsBuilder::new().add_cert(pair.chain_pem.clone(), pair.key_pem.clone())
+            let CertificateState { pair, client_roots_pem, .. } = &*state;
+            let builder = ServerCredentialsBuilder::new()
+                .add_cert(pair.chain_pem.clone(), pair.key_pem.clone());
+            match client_roots_pem {
+                Some(pem) => builder.root_cert(pem.clone(), request),
+                None => builder,
+            }
         }))
     }
 }

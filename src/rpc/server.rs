@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Tls};
+use crate::config::Config;
 use crate::listener::{self, is_every_address};
 use crate::pool::service::Service;
 use crate::proto::admin_grpc::create_admin_service;
@@ -25,6 +25,7 @@ use crate::threads;
 use grpcio::{ChannelBuilder, EnvBuilder, ResourceQuota, ServerBuilder, ServerCredentials};
 
 pub use crate::rpc::bind_error::BindError;
+pub use crate::rpc::credentials::OwnClient;
 
 /// Completion queues, each with a thread, are as many as cores, within these bounds.
 /// Handlers never block them, but reading a large request takes one for its time: beside
@@ -63,10 +64,8 @@ impl GrpcServer {
     /// # Errors
     /// If the certificate or the address cannot be used.
     pub fn start(config: &Config, service: &Service) -> Result<GrpcServer, BindError> {
-        let certificate = match &config.tls {
-            Tls::Insecure => None,
-            Tls::Files { cert, key } => Some(Certificate::load(cert, key)?),
-        };
+        let (client_ca, demanded) = (config.client_ca.as_deref(), config.client_certificates);
+        let certificate = Certificate::load(&config.tls, client_ca, demanded)?;
         let credentials =
             certificate.as_ref().map_or_else(ServerCredentials::insecure, Certificate::credentials);
         let env = Arc::new(EnvBuilder::new().cq_count(queues()).name_prefix(threads::GRPC).build());
@@ -116,6 +115,11 @@ impl GrpcServer {
     /// When the certificate expires, in seconds since 1970; none without TLS.
     pub fn certificate_expires(&self) -> Option<i64> {
         self.certificate.as_ref().map(Certificate::expires)
+    }
+
+    /// The certificate of the service's own calls, if clients are asked for one.
+    pub fn own_client(&self) -> Option<OwnClient> {
+        self.certificate.as_ref().and_then(Certificate::own_client).cloned()
     }
 
     /// Reads the certificate and its key again, for new connections.

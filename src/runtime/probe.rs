@@ -8,6 +8,8 @@ use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use crossbeam_channel::{after, select};
+use openssl::pkey::{PKey, Private};
+use openssl::x509::X509;
 
 use crate::config::{Config, Tls};
 use crate::core::quoted::Quoted;
@@ -15,6 +17,7 @@ use crate::pool::port::{Ours, Reach};
 use crate::pool::service::Service;
 use crate::threads;
 use crate::threads::stop::{Stopped, Thread};
+use exchange::ProbeTls;
 
 /// How often it calls: a load balancer that checks every few seconds sees the result in its next
 /// round, and a handshake every 5 s costs nothing.
@@ -26,15 +29,25 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Failures in a row before gRPC counts as unreachable, as one may be temporary.
 const FAILURES: u32 = 2;
 
-/// Starts to call the service on this port.
+/// Starts to call the service on this port, with a certificate if clients are asked for one.
 ///
 /// # Errors
 /// If the address it listens on has no meaning, or there is no thread left.
-pub fn start(config: &Config, port: u16, service: &Service) -> io::Result<Thread> {
+pub fn start(
+    config: &Config,
+    port: u16,
+    own: Option<(X509, PKey<Private>)>,
+    service: &Service,
+) -> io::Result<Thread> {
     let address = address(&config.listen, port)?;
-    let tls = !matches!(config.tls, Tls::Insecure);
+    let tls = match config.tls {
+        Tls::Insecure => None,
+        Tls::Files { .. } => Some(ProbeTls { own }),
+    };
     let service = service.clone();
-    Thread::start(threads::GRPC_PROBE, move |stopped| run(address, tls, &service, &stopped))
+    Thread::start(threads::GRPC_PROBE, move |stopped| {
+        run(address, tls.as_ref(), &service, &stopped)
+    })
 }
 
 /// Where a client on this machine would connect to.
@@ -46,7 +59,7 @@ fn address(listen: &str, port: u16) -> io::Result<SocketAddr> {
     Ok(if every { SocketAddr::from((Ipv4Addr::LOCALHOST, port)) } else { first })
 }
 
-fn run(address: SocketAddr, tls: bool, service: &Service, stopped: &Stopped) {
+fn run(address: SocketAddr, tls: Option<&ProbeTls>, service: &Service, stopped: &Stopped) {
     let port = &service.context().port;
     let mut failures = 0;
     // The last connection counts as ours until the next one: gRPC may close it a little later.

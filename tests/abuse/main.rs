@@ -3,6 +3,7 @@
 
 mod client_connections;
 mod connecting;
+mod doors;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod held_memory;

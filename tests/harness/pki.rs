@@ -47,6 +47,12 @@ impl Authority {
         self.issue(role, &[], 1)
     }
 
+    /// A client's certificate with these names too, those with `://` as URIs; it ends so many days
+    /// from now.
+    pub fn client_named(&self, common: &str, names: &[&str], days: i64) -> Pair {
+        self.issue(common, names, days)
+    }
+
     fn issue(&self, common: &str, names: &[&str], days: i64) -> Pair {
         let key = key();
         let mut builder = blank(&key, &subject(common), days);
@@ -56,6 +62,7 @@ impl Authority {
             for name in names {
                 match name.strip_prefix('=') {
                     Some(address) => alternatives.ip(address),
+                    None if name.contains("://") => alternatives.uri(name),
                     None => alternatives.dns(name),
                 };
             }

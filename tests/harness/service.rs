@@ -19,6 +19,8 @@ pub struct Service {
     log: Log,
     environment: Arc<Environment>,
     trust: Option<Vec<u8>>,
+    /// What its clients show: a certificate and its key as PEM, and a token.
+    shown: (Option<(Vec<u8>, Vec<u8>)>, Option<String>),
     /// When a page of metrics will not be one that was made before.
     fresh_metrics: Mutex<Option<Instant>>,
     pub certs: tempfile::TempDir,
@@ -155,9 +157,41 @@ impl Service {
             log,
             environment: Arc::new(EnvBuilder::new().cq_count(1).build()),
             trust,
+            shown: (None, None),
             fresh_metrics: Mutex::default(),
             certs,
         }
+    }
+
+    /// The same, whose clients show this token from now on.
+    pub fn with_token(mut self, token: &str) -> Service {
+        self.shown.1 = Some(token.to_owned());
+        self
+    }
+
+    /// The same, whose clients show this certificate from now on.
+    pub fn with_certificate(mut self, pair: &super::pki::Pair) -> Service {
+        self.shown.0 = Some((pair.cert.clone(), pair.key_pem()));
+        self
+    }
+
+    /// A client with a connection of its own, which shows nothing but this certificate.
+    pub fn client_with(&self, pair: &super::pki::Pair) -> Client {
+        let (cert, key) = (&pair.cert, &pair.key_pem());
+        let trust = self.trust.as_deref().expect("TLS");
+        let address = format!("localhost:{}", self.port);
+        Client::new(&self.environment, &address, &Security::Mutual { trust, cert, key })
+            .with_timeout(5 * PATIENCE)
+    }
+
+    /// A client with a connection of its own, which shows nothing.
+    pub fn nameless(&self) -> Client {
+        let address = format!("localhost:{}", self.port);
+        let security = match &self.trust {
+            Some(pem) => Security::Trust(pem),
+            None => Security::Insecure,
+        };
+        Client::new(&self.environment, &address, &security).with_timeout(5 * PATIENCE)
     }
 
     /// A client with a connection of its own.
@@ -169,11 +203,18 @@ impl Service {
     pub fn client_by(&self, port: u16) -> Client {
         let address = format!("localhost:{port}");
         let security = match &self.trust {
-            Some(pem) => Security::Trust(pem),
+            Some(trust) => match &self.shown.0 {
+                Some((cert, key)) => Security::Mutual { trust, cert, key },
+                None => Security::Trust(trust),
+            },
             None => Security::Insecure,
         };
         // It is that of a whole stream, too.
-        Client::new(&self.environment, &address, &security).with_timeout(5 * PATIENCE)
+        let client = Client::new(&self.environment, &address, &security).with_timeout(5 * PATIENCE);
+        match &self.shown.1 {
+            Some(token) => client.with_token(token).unwrap(),
+            None => client,
+        }
     }
 
     pub fn log(&self) -> &Log {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::kind::{secs, DraftPlace, FOREVER_SECS};
 use super::{Custom, Section, SettingKey, SettingKind};
+use crate::config::ClientCertificates;
 use crate::config::LogFormat;
 use crate::logging::filter::LogFilter;
 use crate::logging::DEFAULT_LEVEL;
@@ -53,6 +54,41 @@ pub(super) const KEYS: &[SettingKey] = &[
             allowed: "a file",
             set: |draft, value| path(value, &mut draft.key),
             show: |draft| Some(draft.key.display().to_string()),
+            is_list: false,
+        }),
+    ),
+    key(
+        "client_ca",
+        "PEM certificates of the authority that signs clients' certificates. Without it clients \
+         are not asked for one.",
+        SettingKind::Custom(Custom {
+            value: "FILE",
+            allowed: "a file",
+            set: |draft, value| {
+                let mut file = PathBuf::new();
+                path(value, &mut file)?;
+                draft.config.client_ca = Some(file);
+                Ok(())
+            },
+            show: |draft| draft.config.client_ca.as_ref().map(|file| file.display().to_string()),
+            is_list: false,
+        }),
+    ),
+    key(
+        "client_certificates",
+        "Whether every client needs a certificate, or only one that is shown must be good.",
+        SettingKind::Custom(Custom {
+            value: "MODE",
+            allowed: "required, optional",
+            set: |draft, value| {
+                draft.config.client_certificates = value.choice(&ClientCertificates::WORDS)?;
+                Ok(())
+            },
+            show: |draft| {
+                let in_force = draft.config.client_certificates;
+                let word = ClientCertificates::WORDS.iter().find(|(_, it)| *it == in_force);
+                word.map(|(word, _)| (*word).to_owned())
+            },
             is_list: false,
         }),
     ),

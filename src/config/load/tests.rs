@@ -175,12 +175,30 @@ fn names_are_unique_and_every_default_is_allowed() {
 #[test]
 fn production_refuses_what_lets_others_read_passwords() {
     for (name, line) in [("insecure", 3), ("core_dumps", 3)] {
-        let said = refusal(&format!("profile = \"production\"\n[service]\n{name} = true\n"));
+        let said = refusal(&format!(
+            "profile = \"production\"\n[service]\n{name} = true\nclient_ca = \"ca.pem\"\n"
+        ));
         let rule = format!("{name} (x.toml:{line}) is refused by the production profile");
         assert!(said.contains(&rule), "{said}");
     }
-    let good = loaded("profile = \"production\"\n", &[], &[]).unwrap();
-    assert!(matches!(good.config.tls, Tls::Files { .. }));
+    let said = refusal("profile = \"production\"\n");
+    assert!(said.starts_with("client_ca must be given in the production profile"), "{said}");
+    for line in ["client_ca = \"ca.pem\"", "client_certificates = \"optional\""] {
+        let text = format!("profile = \"production\"\n[service]\n{line}\n");
+        let good = loaded(&text, &[], &[]).unwrap();
+        assert!(matches!(good.config.tls, Tls::Files { .. }));
+    }
+}
+
+#[test]
+fn certificates_of_clients_need_an_authority_and_that_needs_tls() {
+    let said = refusal("[service]\nclient_ca = \"ca.pem\"\ninsecure = true\n");
+    assert!(said.contains("client_ca needs TLS"), "{said}");
+    let identity = "[identities.shop]\ncertificates = [\"shop\"]\n";
+    let said = refusal(identity);
+    assert!(said.contains("identity shop has certificates, so client_ca must name"), "{said}");
+    let good = format!("[service]\nclient_ca = \"ca.pem\"\n{identity}");
+    assert_eq!(loaded(&good, &[], &[]).unwrap().config.access.names().count(), 1);
 }
 
 #[test]

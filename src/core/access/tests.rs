@@ -1,3 +1,4 @@
+use super::users::IdentityPattern;
 use super::*;
 
 const NOW: i64 = 1_800_000_000;
@@ -144,4 +145,53 @@ fn names_can_stand_in_a_log_line() {
     for name in ["", "a b", "a\n", "é", "a=b", "\"", "*", &"a".repeat(129)] {
         assert!(CallerIdentity::new(name, None).is_err(), "{name}");
     }
+}
+
+fn tenant_of(name: &str) -> TenantId {
+    TenantId::parse(name).unwrap()
+}
+
+#[test]
+fn a_tenant_is_used_by_those_it_lists_and_by_everybody_only_if_it_says_so() {
+    let mut access = access();
+    let users = |anonymous, names: &[&str]| TenantUsers {
+        anonymous,
+        identities: names.iter().map(|name| IdentityPattern::parse(name).unwrap()).collect(),
+    };
+    access.configure(tenant_of("sales"), users(false, &["shop"]));
+    access.configure(tenant_of("open"), users(true, &[]));
+    access.configure(tenant_of("all"), users(false, &["*"]));
+    let of = |name: &str| Authentication::Known(Arc::clone(access.identity(name).unwrap()));
+    let told = |tenant: &str, who: &Authentication| match access.may_use(&tenant_of(tenant), who) {
+        Ok(()) => "may",
+        Err(denied) => denied.as_str(),
+    };
+    let (shop, ops) = (of("shop"), of("ops"));
+    let (nobody, unlisted) = (Authentication::Anonymous, Authentication::UnlistedCertificate);
+    for (tenant, seen) in [
+        ("sales", ["may", "tenant_denied", "no_credentials", "unlisted_certificate"]),
+        ("open", ["may", "may", "may", "may"]),
+        ("all", ["may", "may", "no_credentials", "unlisted_certificate"]),
+        ("brought", ["may", "may", "no_credentials", "unlisted_certificate"]),
+    ] {
+        assert_eq!([&shop, &ops, &nobody, &unlisted].map(|who| told(tenant, who)), seen);
+    }
+    assert!(access.may_see(&tenant_of("sales"), &of("eyes")).is_ok());
+    assert!(access.may_see(&tenant_of("sales"), &nobody).is_err());
+    let mut strict = access.clone();
+    strict.set_only_configured(true);
+    let denied = |tenant: &str| strict.may_use(&tenant_of(tenant), &ops).unwrap_err().to_string();
+    let like = |tenant: &str| denied(tenant).replace(tenant, "T");
+    assert_eq!(like("sales"), like("unknown"), "whether there is one is not told");
+}
+
+#[test]
+fn without_identities_everybody_may_use_every_tenant() {
+    let mut access = Access::default();
+    access.configure(tenant_of("sales"), TenantUsers::default());
+    for tenant in ["sales", "brought"] {
+        assert!(access.may_use(&tenant_of(tenant), &Authentication::Anonymous).is_ok());
+    }
+    let observer = Authentication::Anonymous.expect_role(Role::Observer);
+    assert!(observer.is_err());
 }

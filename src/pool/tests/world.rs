@@ -29,7 +29,7 @@ use crate::threads::bell::Bell;
 
 pub(super) const WAIT: Duration = Duration::from_secs(60);
 pub(super) fn ask() -> Ask {
-    Ask { terms: TERMS, holder: String::new(), peer: String::new() }
+    Ask { terms: TERMS, holder: String::new(), peer: String::new(), owner: None }
 }
 
 const TERMS: Terms = Terms { ttl: WAIT, idle_in_transaction: WAIT, max_lifetime: WAIT };

@@ -11,12 +11,18 @@ use crate::pool::figures::Figures;
 use crate::pool::report::{Report, Row};
 use crate::proto::connection_pool as wire;
 
-/// The rows that were asked for: those of one tenant, or all.
-fn asked<'a>(report: &'a Report, tenant_id: &str) -> Result<&'a [Row], Error> {
+/// The rows that were asked for: those of one tenant, which the caller must be allowed to see, or
+/// all.
+fn asked<'a>(
+    report: &'a Report,
+    tenant_id: &str,
+    expect_visible: impl FnOnce(&TenantId) -> Result<(), Error>,
+) -> Result<&'a [Row], Error> {
     if tenant_id.is_empty() {
         return Ok(&report.rows);
     }
     let tenant = TenantId::parse(tenant_id)?;
+    expect_visible(&tenant)?;
     let own = report.rows.iter().find(|row| row.tenant == tenant);
     let own = own.ok_or(Error::TenantNotFound(tenant))?;
     Ok(std::slice::from_ref(own))
@@ -37,8 +43,9 @@ fn total(n: u64) -> i64 {
 pub(in crate::rpc) fn check(
     report: &Report,
     tenant_id: &str,
+    expect_visible: impl FnOnce(&TenantId) -> Result<(), Error>,
 ) -> Result<wire::HealthCheckResponse, Error> {
-    let rows = asked(report, tenant_id)?;
+    let rows = asked(report, tenant_id, expect_visible)?;
     let level = if tenant_id.is_empty() {
         report.level
     } else {
@@ -79,8 +86,9 @@ fn row(row: &Row) -> wire::TenantHealth {
 pub(in crate::rpc) fn metrics(
     report: &Report,
     tenant_id: &str,
+    expect_visible: impl FnOnce(&TenantId) -> Result<(), Error>,
 ) -> Result<wire::ConnectionPoolMetricsResponse, Error> {
-    let rows = asked(report, tenant_id)?;
+    let rows = asked(report, tenant_id, expect_visible)?;
     let count = |of: fn(&Row) -> usize| number(rows.iter().map(of).sum());
     let sum = |of: fn(&Row) -> u64| total(rows.iter().map(of).sum());
     Ok(wire::ConnectionPoolMetricsResponse {

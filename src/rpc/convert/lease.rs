@@ -11,9 +11,9 @@ use crate::core::lease_table::{EndReason, LeaseState, LeaseView, Terms};
 use crate::core::transaction::TransactionState;
 use crate::error::Error;
 use crate::pool::ask::Ask;
+use crate::pool::caller::Caller;
 use crate::pool::grant::Grant;
 use crate::pool::leases::Release;
-use crate::pool::peers::Peer;
 use crate::pool::registry::Target;
 use crate::proto::connection_pool as wire;
 
@@ -34,7 +34,7 @@ pub(in crate::rpc) struct Acquire {
 pub(in crate::rpc) fn acquire(
     request: wire::ConnectionRequest,
     clocks: &Clocks,
-    peer: &Peer,
+    caller: &Caller,
 ) -> Result<Acquire, Error> {
     let printable = request.holder.chars().all(|c| !c.is_control());
     if request.holder.chars().count() > HOLDER_MAX || !printable {
@@ -58,7 +58,8 @@ pub(in crate::rpc) fn acquire(
         max_lifetime: clamped("max_lifetime", &request.max_lifetime, &clocks.lifetime)?,
     };
     let wait = clamped("wait_timeout", &request.wait_timeout, &clocks.wait)?;
-    let ask = Ask { terms, holder: request.holder, peer: peer.address().to_owned() };
+    let peer = caller.peer().address().to_owned();
+    let ask = Ask { terms, holder: request.holder, peer, owner: caller.owner().cloned() };
     Ok(Acquire { target, ask, request: named.then_some(request.request_id), wait })
 }
 

@@ -33,7 +33,7 @@ impl ConnectionPoolService for ConnectionPool {
             sink,
             |service, request, caller| {
                 let clocks = &service.context().config.limits.clocks;
-                let asked = convert::lease::acquire(request, clocks, caller.peer())?;
+                let asked = convert::lease::acquire(request, clocks, caller)?;
                 service.acquire(&asked.target, asked.ask, asked.request, asked.wait, caller)
             },
             |grant| {
@@ -55,9 +55,9 @@ impl ConnectionPoolService for ConnectionPool {
             &ctx,
             requests,
             sink,
-            |service, request, _| {
+            |service, request, caller| {
                 let id = convert::fields::connection_id(&request.connection_id)?;
-                Ok(service.release(id, request.force))
+                Ok(service.release(id, request.force, caller))
             },
             |release| (convert::lease::released(release), UntilTaken::default()),
         );
@@ -69,9 +69,9 @@ impl ConnectionPoolService for ConnectionPool {
         requests: RequestStream<Raw<StatsRequest>>,
         sink: DuplexSink<StatsResponse>,
     ) {
-        reply::answer_now(&self.0, &ctx, requests, sink, |service, request, _| {
+        reply::answer_now(&self.0, &ctx, requests, sink, |service, request, caller| {
             let tenant = TenantId::parse(&request.tenant_id)?;
-            let (figures, leases) = service.figures(&tenant)?;
+            let (figures, leases) = service.figures(&tenant, caller)?;
             Ok(convert::health::stats(&figures, leases))
         });
     }
@@ -82,12 +82,14 @@ impl ConnectionPoolService for ConnectionPool {
         requests: RequestStream<Raw<RenewRequest>>,
         sink: DuplexSink<RenewResponse>,
     ) {
-        reply::answer_now(&self.0, &ctx, requests, sink, |service, request, _| {
+        reply::answer_now(&self.0, &ctx, requests, sink, |service, request, caller| {
             let id = convert::fields::connection_id(&request.connection_id)?;
             let clocks = &service.context().config.limits.clocks;
-            Ok(convert::lease::renewed(
-                &service.renew(&id, convert::lease::ttl(&request, clocks)?)?,
-            ))
+            Ok(convert::lease::renewed(&service.renew(
+                id,
+                convert::lease::ttl(&request, clocks)?,
+                caller,
+            )?))
         });
     }
 
@@ -97,8 +99,10 @@ impl ConnectionPoolService for ConnectionPool {
         requests: RequestStream<Raw<HealthCheckRequest>>,
         sink: DuplexSink<HealthCheckResponse>,
     ) {
-        reply::answer_now(&self.0, &ctx, requests, sink, |service, request, _| {
-            convert::health::check(&service.health(), &request.tenant_id)
+        reply::answer_now(&self.0, &ctx, requests, sink, |service, request, caller| {
+            convert::health::check(&service.health_for(caller), &request.tenant_id, |tenant| {
+                service.expect_visible(tenant, caller)
+            })
         });
     }
 
@@ -108,8 +112,10 @@ impl ConnectionPoolService for ConnectionPool {
         requests: RequestStream<Raw<ConnectionPoolMetricsRequest>>,
         sink: DuplexSink<ConnectionPoolMetricsResponse>,
     ) {
-        reply::answer_now(&self.0, &ctx, requests, sink, |service, request, _| {
-            convert::health::metrics(&service.health(), &request.tenant_id)
+        reply::answer_now(&self.0, &ctx, requests, sink, |service, request, caller| {
+            convert::health::metrics(&service.health_for(caller), &request.tenant_id, |tenant| {
+                service.expect_visible(tenant, caller)
+            })
         });
     }
 }

@@ -9,7 +9,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::TryRecvError;
+use openssl::pkey::{PKey, Private};
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use openssl::x509::X509;
 
 use crate::clock;
 use crate::threads::stop::Stopped;
@@ -29,6 +31,12 @@ const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
+/// How the service's port is reached where it speaks TLS.
+pub(super) struct ProbeTls {
+    /// A certificate and its key, if clients are asked for one.
+    pub(super) own: Option<(X509, PKey<Private>)>,
+}
+
 /// Makes the call; any answer is a success. Passes the connection's local address to `connected` as
 /// soon as there is one.
 ///
@@ -36,7 +44,7 @@ const END_HEADERS: u8 = 4;
 /// If no answer comes within `limit`, or the service stops.
 pub(super) fn ask(
     address: SocketAddr,
-    tls: bool,
+    tls: Option<&ProbeTls>,
     limit: Duration,
     stopped: &Stopped,
     connected: impl FnOnce(SocketAddr),
@@ -46,12 +54,14 @@ pub(super) fn ask(
     connected(stream.local_addr()?);
     stream.set_nodelay(true)?;
     let stream = Bounded { stream, until, stopped };
-    if !tls {
-        return call(stream);
-    }
+    let Some(tls) = tls else { return call(stream) };
     let mut connector = SslConnector::builder(SslMethod::tls_client())?;
     connector.set_verify(SslVerifyMode::NONE);
     connector.set_alpn_protos(b"\x02h2")?;
+    if let Some((certificate, key)) = &tls.own {
+        connector.set_certificate(certificate)?;
+        connector.set_private_key(key)?;
+    }
     let ours = connector.build().configure()?.verify_hostname(false);
     let ours = ours.use_server_name_indication(false);
     call(ours.connect("localhost", stream).map_err(|error| io::Error::other(error.to_string()))?)

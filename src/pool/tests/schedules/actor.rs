@@ -114,7 +114,7 @@ impl<'a> Actor<'a> {
         let (caller, count) = (Caller::nobody(), self.count());
         let job = Job::new(&caller, move |session| {
             count.look_at(&session);
-            let ask = Ask { terms, holder: String::new(), peer: String::new() };
+            let ask = Ask { terms, holder: String::new(), peer: String::new(), owner: None };
             let granted = session.and_then(|session| leases.grant(session, ask));
             drop(reply.send(granted));
         });

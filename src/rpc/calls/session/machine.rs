@@ -192,7 +192,7 @@ impl SessionMachine {
         }
         let caller = self.caller.again();
         let clocks = &self.service.context().config.limits.clocks;
-        let asked = convert::lease::acquire(open, clocks, caller.peer())?;
+        let asked = convert::lease::acquire(open, clocks, &caller)?;
         let tenant = asked.target.tenant.clone();
         let answer = self.service.attach(&asked.target, asked.ask, asked.wait, &caller);
         self.phase = StreamPhase::Opening(caller, answer, tenant);
