@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use connection_pool_manager::config::dsn::Dsn;
 use connection_pool_manager::embedded::{Embedded, Options};
 use connection_pool_manager::engine::{
-    Asker, Backend, CallerId, Column, Coming, Connect, ConnectError, Door, FileScope, Logins,
+    Asker, Backend, CallerId, Column, Coming, Connect, ConnectError, Door, DsnReach, Logins,
     Notices, PgConnect, RawRow, Rows, RunError, Shape, Statement, TenantId, Tls, Tries, Value,
     Watch,
 };
@@ -143,7 +143,7 @@ fn connector(dsn: &str) -> PgConnect {
         asker,
         "bench".to_owned(),
         Tls::unverified().unwrap(),
-        FileScope::None,
+        DsnReach::anything(),
         100,
     )
 }

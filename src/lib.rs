@@ -127,9 +127,9 @@ mod threads;
 #[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod engine {
-    pub use crate::backend::cert_files::FileScope;
     pub use crate::backend::connect::{Connect, PgConnect};
     pub use crate::backend::door::Door;
+    pub use crate::backend::dsn_reach::DsnReach;
     pub use crate::backend::logins::{Logins, Tries};
     pub use crate::backend::notice::Notices;
     pub use crate::backend::session::{Backend, Coming, Rows, RunError, Statement};

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::backend::cert_files::{CertFiles, FileScope};
+use crate::backend::cert_files::CertFiles;
 use crate::backend::door::Door;
+use crate::backend::dsn_reach::DsnReach;
 use crate::backend::logins::Tries;
 use crate::backend::pg::types::Types;
 use crate::backend::pg::PgBackend;
@@ -53,8 +54,8 @@ pub struct PgConnect {
     application_name: String,
     /// TLS for DSNs without a root or files of their own.
     plain: Tls,
-    /// The files that the DSN may name.
-    files: FileScope,
+    /// What the DSN may name.
+    reach: DsnReach,
     /// TLS built from the DSN's files, rebuilt only when they have changed. A leaf lock.
     special: Mutex<Option<(CertFiles, Tls)>>,
     target: SessionTarget,
@@ -95,21 +96,21 @@ impl ServerAttempt<'_> {
 
 impl PgConnect {
     /// A connector for `dsn` of `asker`; `application_name` is used unless the DSN has one.
-    /// Each backend caches up to `statement_cache` prepared statements. The DSN may name these
-    /// `files`. `tries` says when the password may be tried.
+    /// Each backend caches up to `statement_cache` prepared statements. `reach` is what the DSN
+    /// may name, and `tries` says when the password may be tried.
     pub fn new(
         dsn: Dsn,
         tries: Tries,
         asker: Asker,
         application_name: String,
         plain: Tls,
-        files: FileScope,
+        reach: DsnReach,
         statement_cache: usize,
     ) -> PgConnect {
         PgConnect {
             application_name: dsn.application_name.clone().unwrap_or(application_name),
             plain,
-            files,
+            reach,
             special: Mutex::default(),
             target: SessionTarget::new(dsn.target_session),
             tries,
@@ -127,7 +128,7 @@ impl PgConnect {
         if keys.mode == SslMode::Disable || Tls::is_plain(keys) {
             return Ok(self.plain.clone());
         }
-        let files = CertFiles::read(keys, &self.files)?;
+        let files = CertFiles::read(keys, &self.reach.files)?;
         let special = || self.special.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, tls)) = special().as_ref().filter(|(known, _)| *known == files) {
             return Ok(tls.clone());
@@ -173,7 +174,8 @@ impl PgConnect {
         let hosts = self.dsn.hosts.len();
         for (host, behind) in self.dsn.hosts.iter().zip((0..hosts).rev()) {
             let share = attempt.share(behind);
-            let addresses = match resolve(host, &self.asker, share, attempt.limit) {
+            let found = resolve(host, &self.asker, &self.reach.hosts, share, attempt.limit);
+            let addresses = match found {
                 Ok(addresses) => addresses,
                 Err(error) => {
                     failed.push(error);

@@ -9,6 +9,7 @@ pub mod conversation;
 pub mod copy;
 mod decoy;
 pub mod door;
+pub mod dsn_reach;
 pub mod handshake;
 pub mod keyword;
 mod lent;

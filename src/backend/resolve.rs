@@ -8,6 +8,7 @@ use crate::backend::lookups::{Lookups, NoLookup, Refused};
 use crate::backend::resource_exhaustion::exhaustion;
 use crate::clock;
 use crate::config::dsn::HostPort;
+use crate::core::allowed_hosts::AllowedHosts;
 use crate::core::expiring_map::ExpiringMap;
 use crate::core::lookup_slots::Asker;
 use crate::error::ConnectError;
@@ -29,24 +30,42 @@ const ADDRESSES: usize = 16;
 /// How long a request with a recent result waits for a new one.
 const FRESH_WITHIN: Duration = Duration::from_secs(1);
 
-/// The addresses of a host, within `left` of the attempt's `limit`.
+/// The addresses of a host that are allowed, within `left` of the attempt's `limit`. Only these
+/// may be dialled, and no second lookup be made: its answer might be another.
 ///
 /// # Errors
-/// The name has no address, or none was found in time.
+/// The name has no address, none was found in time, or none is allowed.
 pub(super) fn resolve(
     host: &HostPort,
+    asker: &Asker,
+    allowed: &AllowedHosts,
+    left: Duration,
+    limit: Duration,
+) -> LookUpResult {
+    let forbidden = || ConnectError::Forbidden { target: host.to_string() };
+    let name = host.host.as_deref().unwrap_or_default();
+    let given = host.hostaddr.or_else(|| name.parse::<IpAddr>().ok());
+    let (name, mut found) = match given {
+        Some(ip) => (None, vec![SocketAddr::new(ip, host.port)]),
+        None if !allowed.may_look_up(name) => return Err(forbidden()),
+        None => (Some(name), addresses_of(name, host.port, asker, left, limit)?),
+    };
+    found.retain(|at| allowed.allows(name, at.ip()));
+    match found.is_empty() {
+        true => Err(forbidden()),
+        false => Ok(found),
+    }
+}
+
+/// The addresses of a name.
+fn addresses_of(
+    name: &str,
+    port: u16,
     asker: &Asker,
     left: Duration,
     limit: Duration,
 ) -> LookUpResult {
-    if let Some(ip) = host.hostaddr {
-        return Ok(vec![SocketAddr::new(ip, host.port)]);
-    }
-    let name = host.host.clone().unwrap_or_default();
-    if let Ok(ip) = name.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, host.port)]);
-    }
-    let (port, target) = (host.port, format!("{name}:{}", host.port));
+    let (name, target) = (name.to_owned(), format!("{name}:{port}"));
     let (now, shown) = (clock::now(), target.clone());
     let known = KNOWN.find(&target, now);
     let left = known.as_ref().map_or(left, |_| left.min(FRESH_WITHIN));

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::access::Access;
+use crate::core::allowed_hosts::AllowedHosts;
 use crate::logging::DEFAULT_LEVEL;
 
 pub use crate::logging::LogFormat;
@@ -67,6 +68,8 @@ pub struct Config {
     pub dsn_cert_dir: Option<PathBuf>,
     /// Clients may register tenants by a DSN that they send.
     pub allow_client_dsn: bool,
+    /// The hosts that their DSNs may name.
+    pub allowed_hosts: Arc<AllowedHosts>,
     /// The configured tenants.
     pub tenants: Arc<Tenants>,
     /// Core dumps and debuggers are allowed.
@@ -132,6 +135,7 @@ impl Default for Config {
             dsn_cert_dir: None,
             // Without it nobody could use a service without configured tenants.
             allow_client_dsn: true,
+            allowed_hosts: Arc::default(),
             tenants: Arc::default(),
             core_dumps: false,
             access: Arc::default(),

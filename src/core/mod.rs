@@ -12,6 +12,7 @@
 //! take a lock. No method panics or loses an item over that.
 
 pub mod access;
+pub mod allowed_hosts;
 pub mod ids;
 pub mod transaction;
 

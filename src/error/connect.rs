@@ -61,6 +61,11 @@ pub enum ConnectError {
         /// What is wrong with it.
         why: String,
     },
+    /// Not attempted: no address of the host is one that a client may name.
+    Forbidden {
+        /// `host:port`, as the DSN names it.
+        target: String,
+    },
     /// The server does not have the role that target_session_attrs requires.
     WrongRole {
         /// `host:port`.
@@ -93,7 +98,8 @@ impl ConnectError {
             | ConnectError::Panicked => true,
             ConnectError::Rejected(_)
             | ConnectError::Settings(_)
-            | ConnectError::Untrusted { .. } => false,
+            | ConnectError::Untrusted { .. }
+            | ConnectError::Forbidden { .. } => false,
             ConnectError::Several(_) => self.lead().is_retryable(),
         }
     }
@@ -193,6 +199,7 @@ impl ConnectError {
             ConnectError::Rejected(_)
             | ConnectError::Settings(_)
             | ConnectError::Untrusted { .. } => "connect_rejected",
+            ConnectError::Forbidden { .. } => "host_not_allowed",
             ConnectError::Deferred { .. } => "login_limit",
             ConnectError::Busy(_) if self.is_full() => "database_full",
             ConnectError::NoRoom { .. } => "database_full",
@@ -216,6 +223,7 @@ impl ConnectError {
             ConnectError::TimedOut { .. } => "timed_out",
             ConnectError::Settings(_) => "settings",
             ConnectError::Untrusted { .. } => "untrusted",
+            ConnectError::Forbidden { .. } => "forbidden",
             ConnectError::WrongRole { .. } => "unfit",
             ConnectError::Several(_) => self.lead().as_str(),
             ConnectError::Starved(_) => "starved",

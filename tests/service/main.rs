@@ -3,6 +3,7 @@
 
 mod admin;
 mod alerts;
+mod allowed_hosts;
 mod compat;
 mod configuration;
 mod configured_tenants;

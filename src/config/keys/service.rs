@@ -2,11 +2,13 @@
 
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::kind::{secs, DraftPlace, FOREVER_SECS};
 use super::{Custom, Section, SettingKey, SettingKind};
 use crate::config::ClientCertificates;
 use crate::config::LogFormat;
+use crate::core::allowed_hosts::{AllowedHosts, ALLOWED_HOSTS_MAX};
 use crate::logging::filter::LogFilter;
 use crate::logging::DEFAULT_LEVEL;
 use crate::settings::{Fault, Value};
@@ -142,6 +144,23 @@ pub(super) const KEYS: &[SettingKey] = &[
             SettingKind::Switch(|d| &mut d.config.allow_client_dsn),
         )
     },
+    key(
+        "allowed_hosts",
+        "The hosts that DSNs of clients may name; an empty list allows all.",
+        SettingKind::Custom(Custom {
+            value: "LIST",
+            allowed: "names, addresses and networks such as 10.0.0.0/8, 1000 at most",
+            set: |draft, value| {
+                draft.config.allowed_hosts = hosts(value)?;
+                Ok(())
+            },
+            show: |draft| {
+                let hosts = &draft.config.allowed_hosts;
+                (!hosts.is_empty()).then(|| hosts.to_string())
+            },
+            is_list: true,
+        }),
+    ),
     time("drain_timeout", "How long a stop waits for leases to end.", (0, FOREVER_SECS), |d| {
         &mut d.config.drain_timeout
     }),
@@ -248,4 +267,15 @@ pub(in crate::config) fn http_address(text: &str) -> Result<SocketAddr, String> 
         .map_err(|error| format!("must be HOST:PORT or :PORT ({error})"))?
         .next()
         .ok_or_else(|| "must have a host with an address".to_owned())
+}
+
+fn hosts(value: &Value) -> Result<Arc<AllowedHosts>, Fault> {
+    let (list, mut hosts) = (value.list()?, AllowedHosts::default());
+    if list.len() > ALLOWED_HOSTS_MAX {
+        return Err(value.fault(format!("must have {ALLOWED_HOSTS_MAX} entries at most")));
+    }
+    for one in list {
+        hosts.add(one.text()?).map_err(|rule| one.fault_shown(rule))?;
+    }
+    Ok(Arc::new(hosts))
 }

@@ -23,6 +23,9 @@ impl fmt::Display for ConnectError {
             ConnectError::Unreachable { target, why } | ConnectError::Untrusted { target, why } => {
                 write!(f, "{target}: {why}")
             }
+            ConnectError::Forbidden { target } => {
+                write!(f, "{target} is no host that a client may name (--allowed-hosts)")
+            }
             ConnectError::WrongRole { target, why, wanted } => {
                 write!(f, "{target}: {why} (target_session_attrs={wanted})")
             }

@@ -13,6 +13,7 @@ use super::{Registry, Target};
 use crate::clock;
 use crate::config::tenants::{TenantConfig, Tenants};
 use crate::config::Config;
+use crate::core::allowed_hosts::AllowedHosts;
 use crate::core::callers::CallerId;
 use crate::error::Error;
 use crate::lock::Leaf;
@@ -26,17 +27,23 @@ pub struct Catalog {
     pub tenants: Arc<Tenants>,
     /// Whether clients may register others by a DSN that they send.
     pub takes_dsns: bool,
+    /// The hosts that such a DSN may name.
+    pub allowed_hosts: Arc<AllowedHosts>,
 }
 
 impl Catalog {
     /// None yet, of these settings.
     pub(super) fn none(config: &Config) -> Catalog {
-        Catalog { tenants: Arc::default(), takes_dsns: config.allow_client_dsn }
+        Catalog { tenants: Arc::default(), ..Catalog::of(config) }
     }
 
     /// That of these settings.
     pub fn of(config: &Config) -> Catalog {
-        Catalog { tenants: Arc::clone(&config.tenants), takes_dsns: config.allow_client_dsn }
+        Catalog {
+            tenants: Arc::clone(&config.tenants),
+            takes_dsns: config.allow_client_dsn,
+            allowed_hosts: Arc::clone(&config.allowed_hosts),
+        }
     }
 }
 

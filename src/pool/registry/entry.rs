@@ -7,6 +7,7 @@ use super::known::{fingerprint_of, Known, CLAIMANTS_MAX, CLAIMANTS_PER_CALLER};
 use super::Registry;
 use crate::backend::cert_files::FileScope;
 use crate::backend::connect::PgConnect;
+use crate::backend::dsn_reach::DsnReach;
 use crate::backend::logins::Tries;
 use crate::clock;
 use crate::config::dsn::Dsn;
@@ -67,18 +68,20 @@ impl Registry {
         by: Bringer<'_>,
         cache: usize,
     ) -> Result<Arc<Origin>, Error> {
-        let (who, files) = match by {
-            Bringer::Operator(who) => (who, FileScope::Any),
-            Bringer::Client(who) => {
-                (who, FileScope::of_clients(self.context.config.dsn_cert_dir.clone()))
-            }
+        let of_clients = || DsnReach {
+            files: FileScope::of_clients(self.context.config.dsn_cert_dir.clone()),
+            hosts: Arc::clone(&self.catalog().allowed_hosts),
         };
-        let allowed = files.check(&dsn.tls);
+        let (who, reach) = match by {
+            Bringer::Operator(who) => (who, DsnReach::anything()),
+            Bringer::Client(who) => (who, of_clients()),
+        };
+        let allowed = reach.files.check(&dsn.tls);
         allowed.map_err(|error| Error::invalid("dsn", format!("dsn: {error}")))?;
         let tries = Tries::new(&self.logins, &dsn.user, who);
         let asker = Asker { tenant: id.clone(), caller: who.clone() };
         let (name, tls, shown) = (application_name(id), self.tls.clone(), dsn.without_password());
-        let connect = Box::new(PgConnect::new(dsn.clone(), tries, asker, name, tls, files, cache));
+        let connect = Box::new(PgConnect::new(dsn.clone(), tries, asker, name, tls, reach, cache));
         Ok(match by {
             Bringer::Operator(_) => Origin::configured(identity, shown, who.clone(), connect),
             Bringer::Client(_) => Origin::new(identity, shown, who.clone(), connect),

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::backend::cert_files::FileScope;
 use crate::backend::connect::PgConnect;
 use crate::backend::door::Door;
+use crate::backend::dsn_reach::DsnReach;
 use crate::backend::logins::{Logins, Tries};
 use crate::backend::session::Backend;
 use crate::backend::stream::watch::Watch;
@@ -109,7 +109,8 @@ fn backend(server: &Embedded) -> PgBackend {
     let tries = Tries::new(&Logins::default(), &dsn.user, &caller);
     let asker = Asker { tenant, caller };
     let tls = Tls::unverified().unwrap();
-    let connect = PgConnect::new(dsn, tries, asker, "boss".to_owned(), tls, FileScope::None, 100);
+    let connect =
+        PgConnect::new(dsn, tries, asker, "boss".to_owned(), tls, DsnReach::anything(), 100);
     let watch = Arc::<Watch>::default();
     let mut backend = connect.attempt(&watch, Duration::from_secs(30), &Open).unwrap();
     assert!(backend.reset());

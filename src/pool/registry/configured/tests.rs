@@ -51,7 +51,8 @@ fn what_is_unknown_is_told_by_what_would_make_it_known() {
     let by = CallerId::new("somebody");
     let of = |target: &Target| registry.tenant(target, &by).map(drop).unwrap_err().as_str();
     assert_eq!(of(&target(None)), "invalid_argument");
-    *registry.catalog.lock() = Arc::new(Catalog { tenants: Arc::default(), takes_dsns: false });
+    *registry.catalog.lock() =
+        Arc::new(Catalog { takes_dsns: false, ..Catalog::of(&Config::default()) });
     assert_eq!(of(&target(None)), "tenant_not_found");
     assert_eq!(of(&target(Some("host=h user=u"))), "dsn_not_taken");
 }

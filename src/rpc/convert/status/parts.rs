@@ -240,6 +240,9 @@ impl<'a> StatusParts<'a> {
                     .with("refusals", refusals)
                     .retry((*retry).max(SOON))
             }
+            ConnectError::Forbidden { .. } => {
+                StatusParts::new(Code::PERMISSION_DENIED, Reason::REASON_HOST_NOT_ALLOWED)
+            }
             ConnectError::Settings(_) | ConnectError::Untrusted { .. } => {
                 StatusParts::new(Code::FAILED_PRECONDITION, Reason::REASON_CONNECT_REJECTED)
             }

@@ -163,6 +163,11 @@ fn table() -> Vec<(Error, Code, &'static str)> {
             "DATABASE_UNAVAILABLE",
         ),
         (
+            connect(ConnectError::Forbidden { target: target() }),
+            Code::PERMISSION_DENIED,
+            "HOST_NOT_ALLOWED",
+        ),
+        (
             connect(ConnectError::Untrusted { target: target(), why: "w".to_owned() }),
             Code::FAILED_PRECONDITION,
             "CONNECT_REJECTED",
