@@ -167,7 +167,6 @@ fn reason(said: grpcio::Result<()>) -> String {
 /// Makes the channels of one service.
 pub(super) struct Dialer {
     runtime: Arc<Runtime>,
-    endpoints: Vec<(Endpoint, bool)>,
     settings: ConnectionConfig,
     connect_timeout: Duration,
     tls: Tls,
@@ -187,25 +186,31 @@ impl Dialer {
         checked: &Checked,
         bell: Bell,
     ) -> Result<Dialer, ConfigError> {
-        let Checked { endpoints, config } = checked;
-        let tls: &Tls = &config.tls;
-        let is_secure = endpoints.iter().any(|(_, secure)| *secure);
-        let reads = is_secure && tls.credentials.is_none();
-        let files = reads.then(|| Files::read(tls)).transpose()?;
-        Ok(Dialer {
+        let config = &checked.config;
+        let dialer = Dialer {
             runtime,
-            endpoints: endpoints.clone(),
             settings: config.connection.clone(),
             connect_timeout: config.connection.connect_timeout.min(config.pool.open_timeout),
-            files: Leaf::new(files.map(Arc::new)),
-            tls: tls.clone(),
+            files: Leaf::new(None),
+            tls: config.tls.clone(),
             bell,
-        })
+        };
+        dialer.prepare(&checked.endpoints)?;
+        Ok(dialer)
     }
 
-    /// The addresses of the settings, in their order.
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
-        self.endpoints.iter().map(|(endpoint, _)| endpoint)
+    /// Reads the files of TLS, if that was not necessary before and one of these needs them.
+    ///
+    /// # Errors
+    /// What is wrong with these files.
+    pub(super) fn prepare(&self, endpoints: &[(Endpoint, bool)]) -> Result<(), ConfigError> {
+        let is_secure = endpoints.iter().any(|(_, secure)| *secure);
+        let is_read = self.files.lock().is_some() || self.tls.credentials.is_some();
+        if is_secure && !is_read {
+            let files = Files::read(&self.tls)?;
+            *self.files.lock() = Some(Arc::new(files));
+        }
+        Ok(())
     }
 
     pub(super) fn runtime(&self) -> &Arc<Runtime> {
@@ -219,19 +224,18 @@ impl Dialer {
 
     /// Begins to connect. Does not wait.
     pub(super) fn dial(&self, to: Arc<Destination>) -> Option<Arc<Link>> {
-        let (endpoint, secure) = self.endpoints.get(to.endpoint)?;
         let mut builder = self.builder();
         if to.at.is_some() && self.tls.server_name.is_none() {
             // The server is still called by its name, and its certificate must have that.
-            builder = builder.default_authority(endpoint.to_string());
+            builder = builder.default_authority(to.endpoint.to_string());
         }
-        if *secure {
+        if to.secure {
             if let Some(name) = &self.tls.server_name {
                 builder = builder.override_ssl_target(name.as_str());
             }
             builder = builder.set_credentials(self.credentials()?);
         }
-        let channel = builder.connect(&to.target(endpoint));
+        let channel = builder.connect(&to.target());
         let (failure, stands, since) = (Leaf::new(None), Leaf::new(None), clock::now());
         let client = OnceLock::new();
         let link = Arc::new(Link { channel, client, failure, stands, since, to });

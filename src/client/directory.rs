@@ -2,6 +2,7 @@
 //!
 //! Architecture Invariant: pure. Who looks up is told by an [`Inquiry`], and says what was found.
 
+mod host_name;
 #[cfg(test)]
 mod tests;
 
@@ -11,18 +12,14 @@ use std::time::{Duration, Instant};
 
 use super::destination::Destination;
 use super::endpoint::Endpoint;
-use super::lineup::{Down, LookUps, Pauses, Site};
-use crate::core::backoff;
+use super::lineup::{LookUps, Pauses, Site};
+use host_name::HostName;
 
 /// Addresses that one name may stand for. More would cost each decision of the pool time, and a
 /// pool has at most 1000 connections.
 const MOST: usize = 256;
 /// Look-ups of one service at the same time, those included that take too long.
 const RUNNING: usize = 4;
-/// A name is looked up again so soon at the earliest, however many connections fail.
-const AGAIN: Duration = Duration::from_secs(5);
-/// Each pause after a look-up that failed is so much longer than the one before.
-const FACTOR: f64 = 1.6;
 
 /// When names are looked up.
 #[derive(Clone, Copy, Debug)]
@@ -59,65 +56,94 @@ pub(super) enum LookedUp {
 #[derive(Debug)]
 pub(super) struct Directory {
     times: Times,
+    /// The addresses of the settings; true: with TLS.
+    endpoints: Vec<(Endpoint, bool)>,
     names: Vec<HostName>,
     /// What channels connect to.
     known: Vec<Arc<Destination>>,
+    /// The next number of a destination, and of an address of the settings.
     next: usize,
+    next_origin: usize,
+    /// Names are looked up here, and not by a proxy.
+    resolves: bool,
     running: usize,
     /// Puts them into an order of this process's own.
     seed: u64,
 }
 
-/// A name among the addresses.
-#[derive(Debug)]
-struct HostName {
-    endpoint: usize,
-    host: String,
-    port: u16,
-    /// Since when an answer is waited for.
-    asked: Option<Instant>,
-    /// When it is looked up next.
-    due: Option<Instant>,
-    /// When the last look-up ended.
-    looked: Option<Instant>,
-    /// Failures in a row.
-    failures: u32,
-    failed: Option<Down>,
-    /// What it stands for; `None`: that was never known.
-    addresses: Option<Vec<SocketAddr>>,
-}
-
 impl Directory {
     /// Names are looked up at once, unless they are left to a proxy.
-    pub(super) fn new<'a>(
-        endpoints: impl Iterator<Item = &'a Endpoint>,
+    pub(super) fn new(
+        endpoints: &[(Endpoint, bool)],
         resolves: bool,
         times: Times,
         seed: u64,
         now: Instant,
     ) -> Directory {
-        let (mut names, mut known, mut next) = (Vec::new(), Vec::new(), 0);
-        for (index, endpoint) in endpoints.enumerate() {
-            match endpoint.name().filter(|_| resolves) {
-                Some((host, port)) => names.push(HostName::new(index, host, port, now)),
-                None => {
-                    known.push(Arc::new(Destination::literal(next, index, endpoint)));
-                    next += 1;
-                }
+        let mut directory = Directory {
+            times,
+            endpoints: Vec::new(),
+            names: Vec::new(),
+            known: Vec::new(),
+            next: 0,
+            next_origin: 0,
+            resolves,
+            running: 0,
+            seed,
+        };
+        directory.replace(endpoints, now);
+        directory
+    }
+
+    /// These are the addresses from now on. What is known of those that stay is kept.
+    pub(super) fn replace(&mut self, endpoints: &[(Endpoint, bool)], now: Instant) {
+        let (mut names, known) = (std::mem::take(&mut self.names), std::mem::take(&mut self.known));
+        for (endpoint, secure) in endpoints {
+            let is_it = |other: &Endpoint, with: bool| other == endpoint && with == *secure;
+            let mine = known.iter().filter(|one| is_it(&one.endpoint, one.secure));
+            self.known.extend(mine.cloned());
+            let name = names.iter().position(|name| is_it(&name.endpoint, name.secure));
+            if let Some(place) = name {
+                self.names.push(names.swap_remove(place));
+            } else if !self.known.iter().any(|one| is_it(&one.endpoint, one.secure)) {
+                self.add(endpoint, *secure, now);
             }
         }
-        Directory { times, names, known, next, running: 0, seed }
+        self.endpoints = endpoints.to_vec();
+    }
+
+    fn add(&mut self, endpoint: &Endpoint, secure: bool, now: Instant) {
+        let origin = self.next_origin;
+        self.next_origin += 1;
+        match endpoint.name().filter(|_| self.resolves) {
+            Some(_) => self.names.extend(HostName::new(origin, endpoint, secure, now)),
+            None => {
+                let one = Destination::new(self.next, origin, (endpoint, secure), None);
+                self.known.push(Arc::new(one));
+                self.next += 1;
+            }
+        }
+    }
+
+    /// The addresses of the settings.
+    pub(super) fn endpoints(&self) -> Vec<Endpoint> {
+        self.endpoints.iter().map(|(endpoint, _)| endpoint.clone()).collect()
+    }
+
+    /// Whether there may be several to connect to.
+    pub(super) fn has_several(&self) -> bool {
+        self.known.len() > 1 || !self.names.is_empty()
     }
 
     /// The look-ups that begin now.
     pub(super) fn begin(&mut self, now: Instant) -> Vec<Inquiry> {
         let mut begun = Vec::new();
-        for (number, name) in self.names.iter_mut().enumerate() {
+        for name in &mut self.names {
             if self.running < RUNNING && name.is_due(now) {
                 self.running += 1;
                 name.asked = Some(now);
                 let (host, port) = (name.host.clone(), name.port);
-                begun.push(Inquiry { name: number, host, port });
+                begun.push(Inquiry { name: name.origin, host, port });
             }
         }
         begun
@@ -136,13 +162,14 @@ impl Directory {
             addresses if addresses.is_empty() => Err("it has no addresses".to_owned()),
             addresses => Ok(addresses),
         });
-        let Some(one) = self.names.get_mut(name) else {
+        // It may be none of the addresses any more.
+        let Some(one) = self.names.iter_mut().find(|one| one.origin == name) else {
             return LookedUp::Same;
         };
         match said {
             Ok(addresses) if one.answered(&addresses, self.times.refresh, now) => {
                 let (host, count) = (one.host.clone(), addresses.len());
-                self.settle(name);
+                self.settle(name, &addresses);
                 LookedUp::Moved { host, addresses: count }
             }
             Ok(_) => LookedUp::Same,
@@ -161,12 +188,9 @@ impl Directory {
     }
 
     /// A connection has failed: perhaps its name stands for something else by now.
-    pub(super) fn doubt(&mut self, endpoint: usize, now: Instant) {
-        for name in self.names.iter_mut().filter(|name| name.endpoint == endpoint) {
-            if let Some(looked) = name.looked.filter(|_| name.addresses.is_some()) {
-                let soon = now.max(looked + AGAIN);
-                name.due = Some(name.due.map_or(soon, |due| due.min(soon)));
-            }
+    pub(super) fn doubt(&mut self, origin: usize, now: Instant) {
+        for name in self.names.iter_mut().filter(|name| name.origin == origin) {
+            name.doubt(now);
         }
     }
 
@@ -192,10 +216,10 @@ impl Directory {
     /// All that channels may connect to, in an order of this process's own.
     pub(super) fn sites(&self) -> Vec<Site> {
         let site = |one: &Arc<Destination>| {
-            let first = self.known.iter().find(|other| other.endpoint == one.endpoint);
+            let first = self.known.iter().find(|other| other.origin == one.origin);
             let is_v6 = |of: &Destination| of.at.is_some_and(|at| at.is_ipv6());
             let second = first.is_some_and(|first| is_v6(first) != is_v6(one));
-            Site { number: one.number, name: one.endpoint, second }
+            Site { number: one.number, name: one.origin, second }
         };
         let mut sites: Vec<Site> = self.known.iter().map(site).collect();
         sites.sort_by_cached_key(|site| mixed(self.seed ^ site.number as u64));
@@ -208,75 +232,21 @@ impl Directory {
     }
 
     /// Has what a name stands for among the known, those that were there by their numbers.
-    fn settle(&mut self, name: usize) {
-        let HostName { endpoint, host, addresses, .. } = &self.names[name];
+    fn settle(&mut self, origin: usize, addresses: &[SocketAddr]) {
+        let Some(name) = self.names.iter().find(|name| name.origin == origin) else {
+            return;
+        };
         let (mine, mut known): (Vec<_>, Vec<_>) =
-            self.known.drain(..).partition(|one| one.endpoint == *endpoint);
-        for at in addresses.iter().flatten() {
+            self.known.drain(..).partition(|one| one.origin == origin);
+        for at in addresses {
             let same = mine.iter().find(|one| one.at == Some(*at)).cloned();
             known.push(same.unwrap_or_else(|| {
                 self.next += 1;
-                Arc::new(Destination::resolved(self.next - 1, *endpoint, host, *at))
+                let of = (&name.endpoint, name.secure);
+                Arc::new(Destination::new(self.next - 1, origin, of, Some(*at)))
             }));
         }
         self.known = known;
-    }
-}
-
-impl HostName {
-    fn new(endpoint: usize, host: &str, port: u16, now: Instant) -> HostName {
-        HostName {
-            endpoint,
-            host: host.to_owned(),
-            port,
-            asked: None,
-            due: Some(now),
-            looked: None,
-            failures: 0,
-            failed: None,
-            addresses: None,
-        }
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        self.asked.is_none() && self.due.is_some_and(|due| due <= now)
-    }
-
-    /// True if that is news.
-    fn answered(
-        &mut self,
-        addresses: &[SocketAddr],
-        refresh: Option<Duration>,
-        now: Instant,
-    ) -> bool {
-        (self.asked, self.looked) = (None, Some(now));
-        (self.failures, self.failed) = (0, None);
-        self.due = refresh.map(|refresh| now + refresh);
-        // Servers of names turn the order, which is no news.
-        let is_same = self.addresses.as_ref().is_some_and(|known| {
-            known.len() == addresses.len() && addresses.iter().all(|one| known.contains(one))
-        });
-        if !is_same {
-            self.addresses = Some(addresses.to_vec());
-        }
-        !is_same
-    }
-
-    fn failed(&mut self, error: String, times: Times, chance: u64, now: Instant) -> LookedUp {
-        (self.asked, self.looked) = (None, Some(now));
-        let Pauses { min, max } = times.pauses;
-        self.due = match self.addresses {
-            Some(_) => times.refresh.map(|refresh| now + refresh.min(AGAIN)),
-            None => {
-                let jitter = 0.2 * (chance % 1024) as f64 / 1024.0;
-                Some(now + backoff::delay(self.failures, min, max, FACTOR, jitter))
-            }
-        };
-        self.failures = self.failures.saturating_add(1);
-        let since = self.failed.as_ref().map_or(now, |down| down.since);
-        let shown = format!("{} cannot be resolved: {error}", self.host);
-        self.failed = Some(Down { error: shown, since });
-        LookedUp::Failed { host: self.host.clone(), error }
     }
 }
 

@@ -26,30 +26,23 @@ pub struct ConnectionManager(Arc<Services>);
 struct Services {
     context: Context,
     /// Not held over a call into a pool.
-    pools: RwLock<BTreeMap<String, Known>>,
-}
-
-#[derive(Clone)]
-struct Known {
-    pool: Pool,
-    /// The address, if the service was made by `get_connection`.
-    by_address: Option<Endpoint>,
+    pools: RwLock<BTreeMap<String, Pool>>,
 }
 
 impl Drop for Services {
     fn drop(&mut self) {
-        for (_, known) in std::mem::take(&mut *self.write()) {
-            known.pool.stop();
+        for (_, pool) in std::mem::take(&mut *self.write()) {
+            pool.stop();
         }
     }
 }
 
 impl Services {
-    fn read(&self, service: &str) -> Option<Known> {
+    fn read(&self, service: &str) -> Option<Pool> {
         self.pools.read().unwrap_or_else(PoisonError::into_inner).get(service).cloned()
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Known>> {
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Pool>> {
         self.pools.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -87,26 +80,14 @@ impl ConnectionManager {
     /// # Errors
     /// All that is wrong with its name or its settings, or that it was added before.
     pub fn add(&self, service: &str, config: &ServiceConfig) -> Result<Pool, PoolError> {
-        self.insert(service, config, None)
-    }
-
-    fn insert(
-        &self,
-        service: &str,
-        config: &ServiceConfig,
-        by_address: Option<Endpoint>,
-    ) -> Result<Pool, PoolError> {
         check_name(service)?;
         if self.0.read(service).is_some() {
             return Err(fault(service, "was added before"));
         }
         let pool = Pool::new(service, config, &self.0.context)?;
-        let known = Known { pool: pool.clone(), by_address };
         let mut pools = self.0.write();
         // Somebody may have added it meanwhile; the first one stays.
-        let kept = pools.entry(service.to_owned()).or_insert(known).clone();
-        drop(pools);
-        Ok(kept.pool)
+        Ok(pools.entry(service.to_owned()).or_insert(pool).clone())
     }
 
     /// The pool of a service.
@@ -114,8 +95,9 @@ impl ConnectionManager {
     /// # Errors
     /// [`PoolError::ServiceNotFound`].
     pub fn pool(&self, service: &str) -> Result<Pool, PoolError> {
-        let known = self.0.read(service).map(|known| known.pool);
-        known.ok_or_else(|| PoolError::ServiceNotFound { service: service.to_owned() })
+        self.0
+            .read(service)
+            .ok_or_else(|| PoolError::ServiceNotFound { service: service.to_owned() })
     }
 
     /// Lends a connection of a service. One that is not known is added, with the defaults and
@@ -128,15 +110,14 @@ impl ConnectionManager {
     pub fn get_connection(&self, service: &str, address: &str) -> Result<Connection, PoolError> {
         let at = Location::caller();
         let pool = match (self.0.read(service), address) {
-            (Some(known), "") => known.pool,
+            (Some(pool), "") => pool,
             (None, "") => {
                 return Err(PoolError::AddressRequired { service: service.to_owned() });
             }
-            (Some(known), address) => known.at(service, address)?,
+            (Some(pool), address) => at_address(pool, service, address)?,
             (None, address) => {
-                let endpoint = parse(address)?;
-                let config = ServiceConfig::of(vec![address.to_owned()]);
-                self.insert(service, &config, Some(endpoint))?
+                parse(address)?;
+                self.add(service, &ServiceConfig::of(vec![address.to_owned()]))?
             }
         };
         pool.lend(pool.shared().patience(at, clock::now()))
@@ -172,7 +153,7 @@ impl ConnectionManager {
 
     fn pools(&self) -> Vec<Pool> {
         let pools = self.0.pools.read().unwrap_or_else(PoisonError::into_inner);
-        pools.values().map(|known| known.pool.clone()).collect()
+        pools.values().cloned().collect()
     }
 
     /// The names of all services.
@@ -192,8 +173,8 @@ impl ConnectionManager {
 
     /// Stops a service and forgets it. True if it was there.
     pub fn close_connection(&self, service: &str) -> bool {
-        let known = self.0.write().remove(service);
-        known.inspect(|known| known.pool.stop()).is_some()
+        let pool = self.0.write().remove(service);
+        pool.inspect(Pool::stop).is_some()
     }
 
     /// Stops and forgets all services, and waits at most so long for what is lent. True if all
@@ -201,11 +182,11 @@ impl ConnectionManager {
     pub fn shutdown(&self, timeout: Duration) -> bool {
         let until = clock::now() + timeout;
         let pools = std::mem::take(&mut *self.0.write());
-        for known in pools.values() {
-            known.pool.stop();
+        for pool in pools.values() {
+            pool.stop();
         }
         let left = || until.saturating_duration_since(clock::now());
-        pools.values().all(|known| known.pool.shutdown(left()))
+        pools.values().all(|pool| pool.shutdown(left()))
     }
 
     /// Stops and forgets all services, and waits for what is lent for as long as each one's
@@ -217,25 +198,19 @@ impl ConnectionManager {
     }
 }
 
-impl Known {
-    fn at(self, service: &str, address: &str) -> Result<Pool, PoolError> {
-        let asked = parse(address)?;
-        let mut known = self.pool.shared().dialer.endpoints();
-        let is_same = match &self.by_address {
-            Some(endpoint) => *endpoint == asked,
-            None => known.any(|endpoint| *endpoint == asked),
-        };
-        if is_same {
-            return Ok(self.pool.clone());
-        }
-        let configured: Vec<String> =
-            self.pool.shared().dialer.endpoints().map(ToString::to_string).collect();
-        Err(PoolError::AddressMismatch {
-            service: service.to_owned(),
-            configured: configured.join(","),
-            asked: asked.to_string(),
-        })
+/// The pool, if it has this address.
+fn at_address(pool: Pool, service: &str, address: &str) -> Result<Pool, PoolError> {
+    let asked = parse(address)?;
+    let known = pool.shared().endpoints();
+    if known.contains(&asked) {
+        return Ok(pool);
     }
+    let configured: Vec<String> = known.iter().map(ToString::to_string).collect();
+    Err(PoolError::AddressMismatch {
+        service: service.to_owned(),
+        configured: configured.join(","),
+        asked: asked.to_string(),
+    })
 }
 
 fn parse(address: &str) -> Result<Endpoint, PoolError> {

@@ -71,6 +71,13 @@ pub enum Event {
         /// How long it stood.
         age: Duration,
     },
+    /// The program has set other addresses.
+    Readdressed {
+        /// The service.
+        service: String,
+        /// So many.
+        addresses: usize,
+    },
     /// A name stands for other addresses than before.
     Resolved {
         /// The service.

@@ -162,6 +162,16 @@ impl Pool {
         self.shared().resize(|size| size.saturating_sub(fewer))
     }
 
+    /// Has these addresses from now on instead of those of the settings. Connections to others
+    /// go as soon as new ones stand, or come back; no call fails of it.
+    ///
+    /// # Errors
+    /// [`PoolError::Config`] with all that is wrong with the addresses, or with the files of TLS
+    /// that they need; then nothing changes. [`PoolError::Closed`].
+    pub fn set_addresses(&self, addresses: &[String]) -> Result<(), PoolError> {
+        self.shared().set_addresses(addresses)
+    }
+
     /// Replaces all connections, each as soon as another one stands. No call fails of it.
     pub fn reconnect(&self) {
         self.shared().reconnect();

@@ -55,8 +55,8 @@ pub(super) struct Shared {
     /// What the addresses stand for. Held for some arithmetic.
     directory: Leaf<Directory>,
     desk: Desk,
-    /// Addresses may be taken out: there may be several.
-    has_outliers: bool,
+    /// There may be several addresses, of which one may be taken out.
+    has_several: AtomicBool,
     prober: Prober,
     /// Held for a few instructions.
     rounds: Leaf<Rounds>,
@@ -91,20 +91,18 @@ impl Shared {
         };
         // A proxy looks names up itself.
         let resolves = !config.connection.http_proxy;
-        let directory = Directory::new(dialer.endpoints(), resolves, times, dice.roll(), now);
+        let directory = Directory::new(&checked.endpoints, resolves, times, dice.roll(), now);
         let mut lineup = Lineup::new(settings, now);
         // It has neither channels nor waiters, so there is nothing to do.
         drop(lineup.move_to(&directory.sites(), now));
         drop(lineup.looked_up(directory.look_ups(), now));
-        let has_several = resolves && dialer.endpoints().any(|one| one.name().is_some())
-            || checked.endpoints.len() > 1;
         let resolver = config.connection.resolver.clone().unwrap_or_else(Resolver::system);
         Shared {
             service: service.to_owned(),
             lineup: Leaf::new(lineup),
+            has_several: AtomicBool::new(directory.has_several()),
             directory: Leaf::new(directory),
             desk: Desk::new(resolver, bell.clone()),
-            has_outliers: config.outlier.is_some() && has_several,
             breakers: Arc::default(),
             budget: Leaf::new(Budget::new(budget, now)),
             prober: Prober::new(&config.health, Arc::clone(dialer.runtime()), bell.clone()),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -186,4 +187,49 @@ fn a_resolver_that_never_answers_ends_in_time() {
     let said = pool.get().unwrap_err().to_string();
     assert!(said.contains("mute.test cannot be resolved: no answer within 0.05 s"), "{said}");
     drop(release);
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)] // A test's own thread, joined.
+fn a_pool_moves_to_addresses_that_are_set_and_no_call_fails() {
+    let (one, two) = (Echo::start(), Echo::start());
+    let manager = ConnectionManager::new().unwrap();
+    let told = Arc::new(Mutex::new(0));
+    let hears = Arc::clone(&told);
+    manager.on_event(move |event: &Event| {
+        *hears.lock().unwrap() += usize::from(matches!(event, Event::Readdressed { .. }));
+    });
+    let pool = manager.add("echo", &settings(one.port, 3)).unwrap();
+    pool.await_ready(Ready::All, PATIENCE).unwrap();
+    let address = |echo: &Echo| format!("127.0.0.1:{}", echo.port);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let calling = scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let connection = pool.get_within(PATIENCE).unwrap();
+                assert_eq!(say(&connection, "on").unwrap(), "on");
+            }
+        });
+        for echo in [&two, &one, &two] {
+            pool.set_addresses(&[address(echo)]).unwrap();
+            eventually("they have moved", || {
+                let connections = pool.status().connections;
+                connections.len() == 3 && connections.iter().all(|it| it.address == address(echo))
+            });
+        }
+        stop.store(true, Ordering::Relaxed);
+        calling.join().unwrap();
+    });
+    assert_eq!(*told.lock().unwrap(), 3);
+    assert!(manager.get_connection("echo", &address(&two)).is_ok());
+    let other = manager.get_connection("echo", &address(&one)).unwrap_err();
+    assert!(matches!(other, PoolError::AddressMismatch { .. }), "{other}");
+    let said = pool.set_addresses(&["nowhere".to_owned()]).unwrap_err().to_string();
+    assert!(said.contains("address \"nowhere\" must have a port"), "{said}");
+    let said = pool.set_addresses(&[]).unwrap_err().to_string();
+    assert!(said.contains("addresses must have at least one"), "{said}");
+    assert!(pool.get().is_ok(), "nothing has changed");
+    pool.stop();
+    let stopped = pool.set_addresses(&[address(&one)]).unwrap_err();
+    assert!(matches!(stopped, PoolError::Closed { .. }), "{stopped}");
 }

@@ -18,6 +18,7 @@ mod metrics;
 mod outliers;
 #[cfg(feature = "client-testing")]
 #[path = "../harness/pki.rs"]
+#[allow(dead_code)] // Other tests have clients with names.
 mod pki;
 mod policies;
 #[path = "../harness/proxy.rs"]

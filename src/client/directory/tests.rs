@@ -4,14 +4,16 @@ use super::*;
 use crate::core::testing::{ms, start};
 
 fn directory(addresses: &[&str], now: Instant) -> Directory {
-    let endpoints: Vec<Endpoint> =
-        addresses.iter().map(|text| Endpoint::parse(text).unwrap()).collect();
     let times = Times {
         refresh: Some(ms(60_000)),
         limit: ms(10_000),
         pauses: Pauses { min: ms(1000), max: ms(3000) },
     };
-    Directory::new(endpoints.iter(), true, times, 7, now)
+    Directory::new(&endpoints(addresses), true, times, 7, now)
+}
+
+fn endpoints(addresses: &[&str]) -> Vec<(Endpoint, bool)> {
+    addresses.iter().map(|text| (Endpoint::parse(text).unwrap(), false)).collect()
 }
 
 fn addresses(list: &[&str]) -> Vec<SocketAddr> {
@@ -43,13 +45,13 @@ fn addresses_are_known_at_once_and_names_when_they_are_looked_up() {
     assert_eq!(directory.look_ups(), LookUps { pending: true, down: None });
     let asked = directory.begin(t0);
     assert_eq!(hosts(&asked), ["a", "b"]);
-    assert_eq!(asked[0], Inquiry { name: 0, host: "a".to_owned(), port: 443 });
+    assert_eq!(asked[0], Inquiry { name: 1, host: "a".to_owned(), port: 443 });
     assert_eq!(directory.begin(t0), [], "they are being looked up");
     let two = addresses(&["10.0.0.1:443", "10.0.0.2:443"]);
-    assert_eq!(directory.found(0, Ok(two), 0, t0), moved("a", 2));
+    assert_eq!(directory.found(1, Ok(two), 0, t0), moved("a", 2));
     assert!(directory.look_ups().pending, "one is not known yet");
     let mixed = addresses(&["[2001:db8::1]:7", "10.0.0.3:7", "10.0.0.3:7"]);
-    assert_eq!(directory.found(1, Ok(mixed), 0, t0), moved("b", 2));
+    assert_eq!(directory.found(3, Ok(mixed), 0, t0), moved("b", 2));
     assert_eq!(directory.look_ups(), LookUps::default());
     let all = ["10.0.0.9:1", "unix:/run/b", "a/10.0.0.1:443", "a/10.0.0.2:443"];
     assert_eq!(shown(&directory)[..4], all);
@@ -157,12 +159,11 @@ fn a_name_stands_for_so_many_addresses_at_most() {
 
 #[test]
 fn a_proxy_looks_names_up_itself() {
-    let endpoint = Endpoint::parse("a:1").unwrap();
     let t0 = start();
     let times = directory(&[], t0).times;
-    let mut directory = Directory::new([&endpoint].into_iter(), false, times, 7, t0);
+    let mut directory = Directory::new(&endpoints(&["a:1"]), false, times, 7, t0);
     assert_eq!((directory.begin(t0), shown(&directory)), (vec![], vec!["a:1".to_owned()]));
-    assert_eq!(directory.known[0].target(&endpoint), "dns:///a:1");
+    assert_eq!(directory.known[0].target(), "dns:///a:1");
 }
 
 #[test]
@@ -179,4 +180,29 @@ fn processes_have_orders_of_their_own() {
     assert_eq!(order(1), order(1));
     let firsts: std::collections::BTreeSet<usize> = (0..100).map(|seed| order(seed)[0]).collect();
     assert_eq!(firsts.len(), 8);
+}
+
+#[test]
+fn addresses_that_are_set_keep_what_is_known_of_those_that_stay() {
+    let t0 = start();
+    let mut directory = directory(&["a:1", "10.0.0.9:1"], t0);
+    directory.begin(t0);
+    directory.found(0, Ok(addresses(&["10.0.0.1:1"])), 0, t0);
+    let numbers = |directory: &Directory| -> Vec<(usize, String)> {
+        directory.known.iter().map(|one| (one.number, one.to_string())).collect()
+    };
+    assert_eq!(numbers(&directory), [(0, "10.0.0.9:1".into()), (1, "a/10.0.0.1:1".into())]);
+    directory.replace(&endpoints(&["b:1", "a:1", "10.0.0.8:1"]), t0);
+    assert_eq!(numbers(&directory), [(1, "a/10.0.0.1:1".into()), (2, "10.0.0.8:1".into())]);
+    assert!(directory.look_ups().pending && directory.has_several());
+    assert_eq!(hosts(&directory.begin(t0)), ["b"]);
+    directory.replace(&endpoints(&["10.0.0.8:1"]), t0);
+    // The answer for one that is none of them any more.
+    let late = directory.found(2, Ok(addresses(&["10.0.0.2:1"])), 0, t0);
+    assert_eq!((late, directory.due(), directory.running), (LookedUp::Same, None, 0));
+    assert_eq!(numbers(&directory), [(2, "10.0.0.8:1".into())]);
+    assert!(!directory.has_several() && directory.endpoints().len() == 1);
+    // With TLS it is another one.
+    directory.replace(&[(Endpoint::parse("10.0.0.8:1").unwrap(), true)], t0);
+    assert_eq!(numbers(&directory), [(3, "10.0.0.8:1".into())]);
 }

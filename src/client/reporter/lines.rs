@@ -116,6 +116,12 @@ impl Lines {
         }
     }
 
+    pub(super) fn readdressed(&self, addresses: usize) {
+        if self.on {
+            log::info!("event=client_readdressed service={} addresses={addresses}", self.service);
+        }
+    }
+
     pub(super) fn ejected(&self, at: &Destination, reason: &str, time: Duration) {
         let (service, time) = (&self.service, time.as_secs());
         if self.on {

@@ -27,6 +27,12 @@ impl Reporter {
         }
     }
 
+    /// The program has set other addresses.
+    pub(in crate::client) fn readdressed(&self, addresses: usize) {
+        self.lines.readdressed(addresses);
+        self.tell(|service| Event::Readdressed { service, addresses });
+    }
+
     /// An address was taken out.
     pub(in crate::client) fn ejected(&self, at: &Destination, ejection: Ejection) {
         let (reason, time) = (ejection.why.as_str(), ejection.time);

@@ -1,11 +1,16 @@
 //! What names stand for, as the keeper learns it.
 
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::Shared;
+use crate::client::config::Checked;
 use crate::client::destination::Destination;
 use crate::client::directory::LookedUp;
+use crate::client::endpoint::Endpoint;
+use crate::client::error::PoolError;
+use crate::clock;
 
 impl Shared {
     /// Takes in what names stand for, and looks up those that are due. Returns when it is needed
@@ -36,6 +41,35 @@ impl Shared {
             self.desk.ask(inquiry);
         }
         (self.directory.lock().due(), !news.is_empty())
+    }
+
+    /// Has these addresses from now on.
+    pub(in crate::client) fn set_addresses(&self, addresses: &[String]) -> Result<(), PoolError> {
+        if self.is_closed() {
+            return Err(PoolError::Closed { service: self.service.clone() });
+        }
+        let mut config = self.config.clone();
+        config.addresses = addresses.to_vec();
+        let Checked { endpoints, .. } = config.check()?;
+        self.dialer.prepare(&endpoints)?;
+        let now = clock::now();
+        let (look_ups, several) = {
+            let mut directory = self.directory.lock();
+            directory.replace(&endpoints, now);
+            (directory.look_ups(), directory.has_several())
+        };
+        self.has_several.store(several, Ordering::Relaxed);
+        let duty = self.lock().looked_up(look_ups, now);
+        self.act(duty);
+        self.take_addresses(now);
+        self.bell.ring();
+        self.reporter.readdressed(endpoints.len());
+        Ok(())
+    }
+
+    /// The addresses of the settings, or those that were set last.
+    pub(in crate::client) fn endpoints(&self) -> Vec<Endpoint> {
+        self.directory.lock().endpoints()
     }
 
     /// Has the addresses that the directory knows.

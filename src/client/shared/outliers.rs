@@ -1,5 +1,6 @@
 //! Addresses at which attempts fail.
 
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use crate::clock;
 impl Shared {
     /// An attempt has ended well, or badly for its address.
     pub(in crate::client) fn attempted(&self, to: &Arc<Destination>, bad: bool) {
-        if !self.has_outliers {
+        if self.config.outlier.is_none() || !self.has_several.load(Ordering::Relaxed) {
             return;
         }
         let (ejection, duty) = self.lock().attempted(to.number, bad, clock::now());

@@ -104,7 +104,7 @@ impl Shared {
                 }
             }
             Seen::Failed(error) => {
-                self.directory.lock().doubt(to.endpoint, now);
+                self.directory.lock().doubt(to.origin, now);
                 let retry = self.lock().retry(to.number).map(|(_, due, failures)| (due, failures));
                 let again = retry.map(|(due, n)| (due.saturating_duration_since(now), n));
                 self.reporter.connect_failed(to, error, again, now);
