@@ -26,7 +26,6 @@ const SHARED: &[(&str, &str)] = &[
     ("Found", "the client has its own, and names nothing of the service"),
     ("Identity", "the client has its own, and names nothing of the service"),
     ("Key", "the client has its own, and names nothing of the service"),
-    ("Known", "the client has its own, and names nothing of the service"),
     ("Layer", "the client has its own, and names nothing of the service"),
     ("Lent", "the client has its own, and names nothing of the service"),
     ("Line", "the client has its own, and names nothing of the service"),
