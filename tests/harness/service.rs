@@ -11,6 +11,9 @@ use grpcio::{EnvBuilder, Environment};
 
 use super::{eventually, http_get, now, Log, PATIENCE};
 
+/// A certificate and its key as PEM.
+type Shown = (Vec<u8>, Vec<u8>);
+
 /// The real binary, serving.
 pub struct Service {
     child: Option<Child>,
@@ -19,8 +22,8 @@ pub struct Service {
     log: Log,
     environment: Arc<Environment>,
     trust: Option<Vec<u8>>,
-    /// What its clients show: a certificate and its key as PEM, and a token.
-    shown: (Option<(Vec<u8>, Vec<u8>)>, Option<String>),
+    /// What its clients show: a certificate, and a token.
+    shown: (Option<Shown>, Option<String>),
     /// When a page of metrics will not be one that was made before.
     fresh_metrics: Mutex<Option<Instant>>,
     pub certs: tempfile::TempDir,
