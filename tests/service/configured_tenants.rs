@@ -6,8 +6,8 @@ use connection_pool_manager::proto::sql::{
 };
 
 use crate::harness::{
-    code, command, eventually, http_get, permit, refused, request, tenant, ConfigFile, Service,
-    Tenant,
+    code, command, eventually, http_get, permit, refused, repository, request, tenant, ConfigFile,
+    Service, Tenant,
 };
 
 /// A service whose file has these tenants, each with these lines, and these settings.
@@ -269,4 +269,33 @@ fn the_connections_of_configured_tenants_are_reserved_for_them() {
     assert_eq!(all.len(), 8);
     client.release(&held.connection_id).unwrap();
     eventually("all are idle", || client.stats(&first.name).is_ok_and(|it| it.leases == 0));
+}
+
+#[test]
+fn the_example_starts_with_its_three_tenants() {
+    let [acme, globex, reports] = [tenant(), tenant(), tenant()];
+    let port = acme.dsn.split("port=").nth(1).unwrap().split(' ').next().unwrap();
+    let text = std::fs::read_to_string(repository("examples/config.toml")).unwrap();
+    let (text, file) =
+        (text.replace("port = 5432", &format!("port = {port}")), ConfigFile::new(""));
+    // The tenants of a test have names of their own.
+    let text = text.replace("\"acme\"", &format!("{:?}", acme.name));
+    file.write(&text);
+    file.beside("acme.password", &format!("{}\n", acme.password));
+    file.beside("reports.dsn", &format!("{}\n", reports.dsn));
+    let mut program = command();
+    program.current_dir(file.dir.path()).env("GLOBEX_DSN", &globex.dsn);
+    let service = Service::run(program, &["--config", &file.path]);
+    let client = service.client();
+    for (name, tenant, most) in
+        [("acme", &acme, 40), ("globex", &globex, 10), ("initech/reports", &reports, 2)]
+    {
+        let named = Tenant { name: name.to_owned(), ..tenant.by_name() };
+        let answer = client.execute(&one_shot(&named, "select current_database()")).unwrap();
+        assert_eq!(text_at(&answer, 0, 0, 0), tenant.name);
+        assert_eq!(client.stats(name).unwrap().max_connections, most);
+    }
+    assert!(!service.log().text().contains("event=config_readable_by_others"));
+    let answer = client.acquire_with(&request(&acme));
+    assert_refused(answer, code::PERMISSION_DENIED, "DSN_NOT_TAKEN");
 }
