@@ -29,7 +29,6 @@ pub struct Loaded {
 /// Everything that is wrong.
 pub fn load(raw: &RawSettings) -> Result<Loaded, Faults> {
     let (mut draft, mut faults) = (Draft::default(), Faults::default());
-    draft.config.access = Arc::new(raw.access.clone());
     for key in keys::keys() {
         if let Some(value) = raw.values.get(key.name) {
             faults.keep(key.set(&mut draft, value));
@@ -52,6 +51,12 @@ pub fn load(raw: &RawSettings) -> Result<Loaded, Faults> {
         let is_filed = |origin: &Origin| matches!(origin, Origin::File { .. });
         draft.config.allow_client_dsn = !raw.tenants.iter().any(|one| is_filed(&one.origin));
     }
+    let mut access = raw.access.clone();
+    access.set_only_configured(!draft.config.allow_client_dsn);
+    for (tenant, users) in std::mem::take(&mut built.users) {
+        access.configure(tenant, users);
+    }
+    draft.config.access = Arc::new(access);
     draft.config.tenants = Arc::new(std::mem::take(&mut built.tenants));
     let origins = raw.values.iter().map(|(name, value)| (*name, value.origin.clone())).collect();
     let mut exposed = built.exposed;

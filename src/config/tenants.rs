@@ -6,6 +6,7 @@ pub mod environment;
 pub mod keys;
 pub mod raw;
 mod secret_file;
+mod users;
 
 use std::collections::BTreeMap;
 

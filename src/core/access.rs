@@ -18,7 +18,7 @@ use crate::core::ids::TenantId;
 pub use failure::{AccessDenied, AuthFailure};
 pub use identity::{CallerIdentity, Role};
 pub use tokens::{AccessToken, TokenDigest};
-pub use users::TenantUsers;
+pub use users::{IdentityPattern, TenantUsers};
 
 /// The identities that callers may have.
 #[derive(Clone, Default)]

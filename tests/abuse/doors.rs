@@ -5,6 +5,7 @@ mod certificates;
 mod flood;
 mod handshakes;
 mod stolen;
+mod tenants;
 
 use std::path::PathBuf;
 

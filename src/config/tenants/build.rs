@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::keys::{DSN, HIDDEN};
+use super::keys::{ANONYMOUS, DSN, HIDDEN};
 use super::raw::RawTenant;
-use super::{dsn, TenantConfig, Tenants};
+use super::{dsn, users, TenantConfig, Tenants};
 use crate::config::draft::Draft;
 use crate::config::dsn::PoolKeys;
 use crate::config::keys::{self, Section};
 use crate::config::raw::RawSettings;
 use crate::config::PoolConfig;
+use crate::core::access::TenantUsers;
 use crate::core::ids::TenantId;
 use crate::settings::{Fault, Faults, Origin};
 
@@ -21,6 +22,8 @@ const MAX: &str = "max_connections";
 pub struct Built {
     /// The tenants.
     pub tenants: Tenants,
+    /// Who may use them.
+    pub users: Vec<(TenantId, TenantUsers)>,
     /// Keys with their values and where each came from; no secret.
     pub shown: Vec<(String, String, Origin)>,
     /// Files with secrets that others can read.
@@ -55,11 +58,16 @@ impl Built {
                 faults.keep(key.set(&mut draft, value));
             }
         }
-        let (Some(id), Some((dsn, exposed))) = (id, found) else { return Err(faults) };
+        let guarded = !settings.access.is_open() || defaults.config.client_ca.is_some();
+        let users = faults.keep(users::of(raw, &settings.access, guarded));
+        let (Some(id), Some((dsn, exposed)), Some(users)) = (id, found, users) else {
+            return Err(faults);
+        };
         faults.ended()?;
         let own = draft.config.pool;
         let pool = pool(raw, settings, own, &dsn.pool)?;
         self.exposed.extend(exposed);
+        self.users.push((id.clone(), users));
         let tenant = TenantConfig { id, dsn, pool };
         self.show(raw, &tenant);
         self.tenants.insert(tenant.id.clone(), tenant);
@@ -75,6 +83,7 @@ impl Built {
                 (Some(key), _) => key.toml(&draft).unwrap_or_default(),
                 (None, DSN) => format!("({} …)", tenant.dsn),
                 (None, name) if HIDDEN.contains(&name) => "(hidden)".to_owned(),
+                (None, ANONYMOUS) => value.boolean().unwrap_or_default().to_string(),
                 // It was read before.
                 (None, _) => format!("{:?}", dsn::text(value).unwrap_or_default()),
             };

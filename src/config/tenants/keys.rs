@@ -23,6 +23,11 @@ pub(super) const PASSWORD_FILE: &str = "password_file";
 /// The same key in a DSN.
 pub(super) const PASSWORD: &str = "password";
 
+/// Who may use it.
+pub(super) const IDENTITIES: &str = "identities";
+/// Everybody may use it.
+pub(super) const ANONYMOUS: &str = "anonymous";
+
 /// Their values are not shown.
 pub(super) const HIDDEN: [&str; 2] = [PASSWORD, "options"];
 
@@ -67,6 +72,12 @@ pub const KEYS: &[TenantKey] = &[
     part("require_auth", "require_auth", "\"scram-sha-256\"", "As in a DSN."),
     part("target_session_attrs", "target_session_attrs", "\"primary\"", "As in a DSN."),
     part("application_name", "application_name", "\"orders\"", "As in a DSN."),
+    whole(
+        IDENTITIES,
+        "[\"shop\"]",
+        "The identities that may use it; one part of a name between slashes may be *.",
+    ),
+    whole(ANONYMOUS, "false", "Everybody may use it, with an identity or without one."),
     part("options", "options", "\"-c search_path=orders\"", "As in a DSN."),
 ];
 

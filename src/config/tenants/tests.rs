@@ -1,8 +1,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::config::load::{load, Loaded};
 use crate::config::raw::{RawSettings, SettingSources};
+use crate::core::access::Authentication;
 use crate::core::ids::TenantId;
 use crate::settings::Faults;
 
@@ -264,5 +266,56 @@ fn the_variables_of_other_pools_make_a_tenant_and_leave_dsns_of_clients_allowed(
     let page = std::fs::read_to_string(path).unwrap();
     for (name, _) in super::environment::VARIABLES {
         assert!(page.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
+#[test]
+fn who_may_use_a_tenant_is_said_once_callers_have_to_be_known() {
+    let tenant = "[tenants.a]\ndsn = \"host=h user=u\"\n";
+    let shop = "[identities.shop]\ntokens = [{ sha256 = \"DIGEST\" }]\n";
+    let shop = shop.replace("DIGEST", &"0f".repeat(32));
+    for (text, said) in [
+        (
+            format!("{tenant}{shop}"),
+            "tenants.a (x.toml:1) must list the identities that may use it, or have anonymous = true",
+        ),
+        (
+            format!("{tenant}[service]\nclient_ca = \"ca.pem\"\n"),
+            "tenants.a (x.toml:1) must list the identities that may use it, or have anonymous = true",
+        ),
+        (
+            format!("{tenant}identities = [\"shpo\"]\n{shop}"),
+            "tenants.a.identities (x.toml:3) must name identities of the file, and \"shpo\" is none; did you mean shop?",
+        ),
+        (
+            format!("{tenant}identities = [\"sh*\"]\n{shop}"),
+            "tenants.a.identities (x.toml:3) must be the names of identities, in which one part between slashes may be *",
+        ),
+        (
+            format!("{tenant}identities = [\"shop\"]\n"),
+            "tenants.a.identities (x.toml:3) must name identities of the file, and \"shop\" is none",
+        ),
+        (
+            format!("{tenant}anonymous = \"maybe\"\n"),
+            "tenants.a.anonymous (x.toml:3) must be true or false, and is \"maybe\"",
+        ),
+    ] {
+        assert_eq!(refusal(&text), said);
+    }
+    let may = |more: &str| {
+        let text = format!("{tenant}{more}\n{shop}");
+        let loaded = loaded(&text).unwrap_or_else(|faults| panic!("{faults}"));
+        let access = Arc::clone(&loaded.config.access);
+        let shop = Authentication::Known(Arc::clone(access.identity("shop").unwrap()));
+        [("a", &shop), ("a", &Authentication::Anonymous), ("b", &shop)]
+            .map(|(name, who)| access.may_use(&TenantId::parse(name).unwrap(), who).is_ok())
+    };
+    assert_eq!(may("identities = [\"shop\"]"), [true, false, false]);
+    assert_eq!(may("identities = [\"*\"]"), [true, false, false]);
+    assert_eq!(may("anonymous = true"), [true, true, false]);
+    let shown = loaded(&format!("{tenant}identities = [\"shop\"]\nanonymous = false\n{shop}"));
+    let shown = shown.unwrap_or_else(|faults| panic!("{faults}")).effective();
+    for line in ["tenants.a.identities = \"shop\"  # ", "tenants.a.anonymous = false  # "] {
+        assert!(shown.contains(line), "{shown}");
     }
 }

@@ -1,4 +1,3 @@
-use super::users::IdentityPattern;
 use super::*;
 
 const NOW: i64 = 1_800_000_000;

@@ -1,0 +1,39 @@
+//! Who may use a tenant, as its table says.
+
+use super::keys::{ANONYMOUS, IDENTITIES};
+use super::raw::RawTenant;
+use crate::core::access::{Access, IdentityPattern, TenantUsers};
+use crate::settings::{nearest, Fault, Origin, Value};
+
+/// Reads who may use a tenant. Where callers have to be known (`guarded`), that must be said.
+///
+/// # Errors
+/// It is not said, or names nobody.
+pub(super) fn of(raw: &RawTenant, access: &Access, guarded: bool) -> Result<TenantUsers, Fault> {
+    let anonymous = raw.values.get(ANONYMOUS).map(Value::boolean).transpose()?.unwrap_or(false);
+    let mut users = TenantUsers { anonymous, identities: Vec::new() };
+    if let Some(value) = raw.values.get(IDENTITIES) {
+        for text in value.texts()? {
+            users.identities.push(pattern(value, &text, access)?);
+        }
+    }
+    if !guarded || !users.is_nobody() {
+        return Ok(users);
+    }
+    if matches!(raw.origin, Origin::Variable(_)) {
+        // It has no table in which to say it.
+        users.identities.extend(IdentityPattern::parse("*"));
+        return Ok(users);
+    }
+    Err(raw.fault("must list the identities that may use it, or have anonymous = true"))
+}
+
+fn pattern(value: &Value, text: &str, access: &Access) -> Result<IdentityPattern, Fault> {
+    let pattern = IdentityPattern::parse(text).map_err(|rule| value.fault(rule))?;
+    let Some(name) = pattern.name().filter(|name| access.identity(name).is_none()) else {
+        return Ok(pattern);
+    };
+    let meant = nearest(name, 0, access.names());
+    let meant = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+    Err(value.fault(format!("must name identities of the file, and {name:?} is none{meant}")))
+}
