@@ -4,8 +4,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::core::access::{AccessDenied, Authentication, CallerIdentity, Role};
+use crate::clock;
+use crate::core::access::{
+    Access, AccessDenied, AuthFailure, Authentication, CallerIdentity, Role, ShownCredentials,
+};
 use crate::core::callers::CallerId;
+use crate::core::ids::TenantId;
 use crate::lock::Leaf;
 use crate::pool::peers::{Peer, Peers};
 use crate::pool::requests::stage::Stage;
@@ -14,7 +18,17 @@ use crate::pool::requests::stage::Stage;
 pub struct Caller {
     peer: Arc<Peer>,
     authentication: Authentication,
+    /// `None`: nobody had to be known when its call came.
+    proof: Option<Arc<CallerProof>>,
     at: Leaf<CallerStage>,
+}
+
+/// What a caller has shown.
+pub struct CallerProof {
+    /// Its token and certificate.
+    pub shown: ShownCredentials,
+    /// The identities that were in force when its call came.
+    pub under: Arc<Access>,
 }
 
 /// Where its request stands. Moves downwards, but for a wait that was changed.
@@ -36,12 +50,46 @@ enum CallerStage {
 impl Caller {
     /// A caller on this connection, who is there, and of whom this is known.
     pub fn on(peer: &Arc<Peer>, authentication: Authentication) -> Arc<Caller> {
-        Arc::new(Caller { peer: Arc::clone(peer), authentication, at: Leaf::default() })
+        Caller::proven(peer, authentication, None)
+    }
+
+    /// A caller on this connection who has shown this.
+    pub fn proven(
+        peer: &Arc<Peer>,
+        authentication: Authentication,
+        proof: Option<Arc<CallerProof>>,
+    ) -> Arc<Caller> {
+        Arc::new(Caller { peer: Arc::clone(peer), authentication, proof, at: Leaf::default() })
     }
 
     /// The same caller with another request.
     pub fn again(&self) -> Arc<Caller> {
-        Caller::on(&self.peer, self.authentication.clone())
+        Caller::proven(&self.peer, self.authentication.clone(), self.proof.clone())
+    }
+
+    /// Whether a caller whose stream is open may go on at its tenant, by the identities in force
+    /// now. Costs nothing while they are those that were in force when its call came.
+    ///
+    /// # Errors
+    /// It is not known any more, or is somebody else now, or may not use the tenant.
+    pub fn recheck(&self, access: &Arc<Access>, tenant: &TenantId) -> Result<(), AccessDenied> {
+        let is_same = match &self.proof {
+            Some(proof) => Arc::ptr_eq(&proof.under, access),
+            None => access.is_open(),
+        };
+        if is_same {
+            return Ok(());
+        }
+        let nothing = ShownCredentials::default();
+        let shown = self.proof.as_ref().map_or(&nothing, |proof| &proof.shown);
+        let seconds = i64::try_from(clock::unix_micros() / 1_000_000).unwrap_or(i64::MAX);
+        let now = access.authenticate(shown, seconds)?;
+        access.may_use(tenant, &now)?;
+        // What it has belongs to who it was.
+        match now.identity().map(|identity| identity.id()) == self.owner() {
+            true => Ok(()),
+            false => Err(AuthFailure::NoCredentials.into()),
+        }
     }
 
     /// A caller from nowhere, for requests of our own.
@@ -180,5 +228,50 @@ impl Caller {
             | CallerStage::Served
             | CallerStage::Gone => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::access::{AccessToken, TokenDigest};
+
+    const TOKEN: TokenDigest = TokenDigest([7; 32]);
+
+    /// `name` has the token.
+    fn access(name: &str) -> Arc<Access> {
+        let mut access = Access::default();
+        let token = AccessToken { sha256: TOKEN, expires: None };
+        let identity = CallerIdentity::new(name, None).expect("a good name");
+        access.add(identity, vec![token], Vec::new()).expect("it is the only one");
+        Arc::new(access)
+    }
+
+    #[test]
+    fn a_caller_goes_on_for_as_long_as_it_is_who_it_was() {
+        let (peers, tenant) = (Peers::default(), TenantId::parse("t").expect("a good name"));
+        let (shop, open) = (access("shop"), Arc::<Access>::default());
+        let shown = ShownCredentials { token: Some(Ok(TOKEN)), certificate: None };
+        let authentication = shop.authenticate(&shown, 0).expect("its token is known");
+        let proof = Some(Arc::new(CallerProof { shown, under: Arc::clone(&shop) }));
+        let caller = Caller::proven(&peers.at(""), authentication, proof).again();
+        let cause = |caller: &Caller, access: &Arc<Access>| {
+            caller.recheck(access, &tenant).map_err(|denied| denied.as_str())
+        };
+        assert_eq!(cause(&caller, &shop), Ok(()));
+        assert_eq!(cause(&caller, &access("shop")), Ok(()), "it was read again");
+        assert_eq!(cause(&caller, &access("other")), Err("no_credentials"));
+        let mut others = Access::default();
+        let token = AccessToken { sha256: TokenDigest([8; 32]), expires: None };
+        let identity = CallerIdentity::new("shop", None).expect("a good name");
+        others.add(identity, vec![token], Vec::new()).expect("it is the only one");
+        assert_eq!(cause(&caller, &Arc::new(others)), Err("unknown_token"));
+        let mut strict = Access::clone(&shop);
+        strict.set_only_configured(true);
+        assert_eq!(cause(&caller, &Arc::new(strict)), Err("tenant_denied"));
+        // One who came while nobody had to be known.
+        let before = Caller::on(&peers.at(""), Authentication::Anonymous);
+        assert_eq!(cause(&before, &open), Ok(()));
+        assert_eq!(cause(&before, &shop), Err("no_credentials"));
     }
 }

@@ -10,7 +10,7 @@ use crate::core::ids::{ConnectionId, TenantId};
 use crate::core::lease_table::{LeaseView, Via};
 use crate::error::Error;
 use crate::pool::ask::Ask;
-use crate::pool::caller::Caller;
+use crate::pool::caller::{Caller, CallerProof};
 use crate::pool::context::Context;
 use crate::pool::figures::Figures;
 use crate::pool::grant::Grant;
@@ -76,9 +76,24 @@ impl Service {
         self.registry.context()
     }
 
-    /// A request's caller, on the connection from this address, of whom this is known.
-    pub fn caller(&self, peer: &str, authentication: Authentication) -> Arc<Caller> {
-        Caller::on(&self.context().peers.at(peer), authentication)
+    /// A request's caller, on the connection from this address, of whom this is known, and who has
+    /// shown this.
+    pub fn caller(
+        &self,
+        peer: &str,
+        authentication: Authentication,
+        proof: Option<Arc<CallerProof>>,
+    ) -> Arc<Caller> {
+        Caller::proven(&self.context().peers.at(peer), authentication, proof)
+    }
+
+    /// Whether a caller whose stream is open may go on at its tenant: identities may have been
+    /// read again since.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn recheck(&self, tenant: &TenantId, caller: &Caller) -> Result<(), Error> {
+        Ok(caller.recheck(&self.context().access.now(), tenant)?)
     }
 
     /// Whether a caller may use a tenant: asked before anything else of it is looked at.

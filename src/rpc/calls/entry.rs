@@ -27,7 +27,7 @@ use futures_util::future::Either;
 use futures_util::{FutureExt, Sink, SinkExt};
 use grpcio::{DuplexSink, RequestStream, RpcContext, RpcStatus, RpcStatusCode, WriteFlags};
 
-use crate::core::access::{AuthFailure, Authentication};
+use crate::core::access::AuthFailure;
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::requests::reply::Answer;
@@ -35,7 +35,7 @@ use crate::pool::service::Service;
 use crate::proto::{Raw, Shaped};
 use crate::rpc::convert::status::status;
 use crate::threads;
-use authentication::{authenticate, note_denied};
+use authentication::{authenticate, note_denied, Authenticated};
 pub(in crate::rpc) use call_end::CallEnd;
 use call_metrics::CallMetrics;
 use decoder::Decoder;
@@ -83,24 +83,26 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        let caller = Ok(Authentication::Anonymous);
+        let caller = Ok(Authenticated::default());
         Call::serve_caller(service, ctx, caller, (requests, sink), served);
     }
 
     fn serve_caller<F>(
         service: &Service,
         ctx: &RpcContext<'_>,
-        caller: Result<Authentication, AuthFailure>,
+        caller: Result<Authenticated, AuthFailure>,
         (requests, sink): (RequestStream<Raw<Q>>, DuplexSink<M>),
         served: impl FnOnce(Call<Q, M>) -> F,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (authentication, failure) = match caller {
+        let (known, failure) = match caller {
             Ok(known) => (known, None),
-            Err(failure) => (Authentication::Anonymous, Some(failure)),
+            Err(failure) => (Authenticated::default(), Some(failure)),
         };
-        let (context, caller) = (service.context(), service.caller(&ctx.peer(), authentication));
+        let Authenticated { authentication, proof } = known;
+        let (context, caller) =
+            (service.context(), service.caller(&ctx.peer(), authentication, proof));
         let decoder = Decoder { context: Arc::clone(context), caller: Arc::clone(&caller) };
         let call = Call {
             sink,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::backend::listen::Notification;
+use crate::core::ids::TenantId;
 use crate::error::Error;
 use crate::lock::Leaf;
 use crate::pool::caller::Caller;
@@ -34,13 +35,19 @@ const NAME_BYTES: usize = 63;
 pub(in crate::rpc) fn ask(
     service: &Service,
     request: &ListenRequest,
-    caller: &Caller,
+    caller: &Arc<Caller>,
 ) -> Result<StreamCall<Infallible>, Error> {
     let (target, wait) = convert::requests::listen(request, &service.context().config.limits)?;
     let channels = channels(&request.channels)?;
     let (writer, reader) = ResultWriter::new(service, batch::no_batch);
     let (reply, answer) = Reply::new();
-    let mailbox = ListenerMailbox { writer, reply: Leaf::new(Some(reply)) };
+    let mailbox = ListenerMailbox {
+        writer,
+        reply: Leaf::new(Some(reply)),
+        service: service.clone(),
+        caller: Arc::clone(caller),
+        tenant: target.tenant.clone(),
+    };
     let held = Some(service.listen(&target, channels, Arc::new(mailbox), wait, caller)?);
     Ok(StreamCall { reader, answer, trailer: |never| match never {}, held })
 }
@@ -64,6 +71,9 @@ struct ListenerMailbox {
     writer: ResultWriter,
     /// `None` once it has failed.
     reply: Leaf<Option<Reply<Infallible>>>,
+    service: Service,
+    caller: Arc<Caller>,
+    tenant: TenantId,
 }
 
 impl ListenerMailbox {
@@ -106,6 +116,10 @@ impl Mailbox for ListenerMailbox {
 
     fn notification(&self, letter: Letter) -> bool {
         if self.writer.backlog() > BACKLOG_BYTES {
+            return false;
+        }
+        if let Err(denied) = self.service.recheck(&self.tenant, &self.caller) {
+            self.answer(denied);
             return false;
         }
         self.writer.post(letter);

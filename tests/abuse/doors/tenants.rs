@@ -63,8 +63,8 @@ fn a_known_caller_is_denied_at_a_tenant_of_others_as_at_one_that_does_not_exist(
         let rows = client.health("").unwrap().tenants;
         rows.into_iter().map(|row| row.tenant_id).collect::<Vec<_>>()
     };
-    assert_eq!(seen(&nobody), [open.name.clone()]);
-    assert_eq!(seen(&ops), [open.name.clone()]);
+    assert_eq!(seen(&nobody), [&*open.name]);
+    assert_eq!(seen(&ops), [&*open.name]);
     assert_eq!(seen(&service.client()).len(), 2);
 }
 

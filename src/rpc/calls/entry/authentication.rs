@@ -1,5 +1,7 @@
 //! Who makes a call, from its metadata and the certificate of its connection.
 
+use std::sync::Arc;
+
 use grpcio::{AuthContext, Metadata, RpcContext};
 use openssl::sha::sha256;
 
@@ -9,13 +11,20 @@ use crate::core::access::{
 };
 use crate::core::quoted::Quoted;
 use crate::logging;
-use crate::pool::caller::Caller;
+use crate::pool::caller::{Caller, CallerProof};
 use crate::pool::context::Context;
 
 /// The most characters of a token. gRPC refuses metadata of 16 KiB by itself.
 const TOKEN_MAX: usize = 4096;
 /// The names that count, the most specific kind first: only those of one kind do.
 const NAMES: [&str; 3] = ["peer_uri", "peer_dns", "x509_common_name"];
+
+/// Who makes a call, and by what.
+#[derive(Default)]
+pub(super) struct Authenticated {
+    pub(super) authentication: Authentication,
+    pub(super) proof: Option<Arc<CallerProof>>,
+}
 
 /// Tells who makes a call.
 ///
@@ -24,15 +33,17 @@ const NAMES: [&str; 3] = ["peer_uri", "peer_dns", "x509_common_name"];
 pub(super) fn authenticate(
     context: &Context,
     ctx: &RpcContext<'_>,
-) -> Result<Authentication, AuthFailure> {
+) -> Result<Authenticated, AuthFailure> {
     let access = context.access.now();
     if access.is_open() {
-        return Ok(Authentication::Anonymous);
+        return Ok(Authenticated::default());
     }
     let certificate = ctx.auth_context().as_ref().and_then(names);
     let shown = ShownCredentials { token: token(ctx.request_headers()), certificate };
     let seconds = i64::try_from(clock::unix_micros() / 1_000_000).unwrap_or(i64::MAX);
-    access.authenticate(&shown, seconds)
+    let authentication = access.authenticate(&shown, seconds)?;
+    let proof = Some(Arc::new(CallerProof { shown, under: access }));
+    Ok(Authenticated { authentication, proof })
 }
 
 /// Counts and logs a caller who was refused.

@@ -214,10 +214,17 @@ impl SessionMachine {
     }
 
     /// # Errors
-    /// If there is no memory for it. It is not skipped: what comes after it may rely
+    /// If its caller may not go on, or there is no memory for it. It is not skipped: what comes after it may rely
     /// on it.
     fn enqueue(&mut self, id: u64, request: Result<Request, Error>) -> Result<(), Error> {
         let context = self.service.context();
+        match &self.phase {
+            StreamPhase::Unopened => {}
+            StreamPhase::Opening(_, _, tenant) => self.service.recheck(tenant, &self.caller)?,
+            StreamPhase::Open(lease) => {
+                self.service.recheck(lease.account().id(), &self.caller)?;
+            }
+        }
         let caller = self.caller.again();
         let room = match &self.phase {
             StreamPhase::Unopened => return Ok(()),

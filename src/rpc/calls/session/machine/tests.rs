@@ -32,7 +32,7 @@ struct Stream {
 impl Stream {
     fn with(sent: impl IntoIterator<Item = Option<Kind>>) -> Stream {
         let service = Service::new(&context::Context::new(Config::default())).expect("OpenSSL");
-        let caller = service.caller("ipv4:192.0.2.1:1", Authentication::Anonymous);
+        let caller = service.caller("ipv4:192.0.2.1:1", Authentication::Anonymous, None);
         let session = SessionMachine::new(&service, caller);
         Stream { session, sent: Sent(sent.into_iter().collect()) }
     }
