@@ -93,18 +93,18 @@ impl Server {
     /// What prevents the start, naming the flag that changes it.
     pub fn start(config: Config) -> Result<Server, StartError> {
         config.check().map_err(StartError::Config)?;
-        let bounds = descriptors::share_out(&config.limits)?;
+        let bounds = descriptors::share_out(&config)?;
         log::info!("event=settings {}", SettingsLine { config: &config, bounds: &bounds });
         let context = Context::new(config);
         let service = Service::new(&context).map_err(StartError::OpenSsl)?;
         let config = &context.config;
-        let http =
-            http::server::HttpServer::start(config.http, &service).map_err(StartError::Http)?;
+        let http = http::server::HttpServer::start(&service).map_err(StartError::Http)?;
         let reaper = reaper::start(Arc::clone(&context), Arc::clone(&service.leases))
             .map_err(StartError::Thread)?;
         service.registry.take_up(Catalog::of(config)).map_err(StartError::Tenants)?;
         let keeper = keeper::start(service.clone()).map_err(StartError::Thread)?;
         let grpc = rpc::server::GrpcServer::start(config, &service).map_err(StartError::Grpc)?;
+        http.secure(Box::new(grpc.certificate_pems())).map_err(StartError::Http)?;
         let guard = guard::start(
             grpc.port(),
             bounds,
@@ -130,6 +130,11 @@ impl Server {
     /// Where HTTP listens.
     pub fn http_address(&self) -> SocketAddr {
         self.http.address()
+    }
+
+    /// Where HTTP serves all pages, if that is another address.
+    pub fn http_admin_address(&self) -> Option<SocketAddr> {
+        self.http.admin_address()
     }
 
     /// Reloads the certificate of the gRPC port, for new connections. A bad file changes nothing.

@@ -55,6 +55,9 @@ pub(super) fn run(flags: &DemoFlags) -> Ran {
     // The demo's passwords are public.
     config.listen = "127.0.0.1".to_owned();
     config.http.set_ip(Ipv4Addr::LOCALHOST.into());
+    if let Some(admin) = &mut config.http_admin {
+        admin.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
     let trust = certificate(&mut config.tls)?;
     let server = Server::start(config)?;
     announce(&server, "127.0.0.1", trust.is_some());

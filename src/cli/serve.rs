@@ -36,8 +36,10 @@ pub(super) fn announce(server: &Server, address: &str, tls: bool) {
         |_| address.to_owned(),
         |ip| if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() },
     );
+    let admin = server.http_admin_address();
+    let admin = admin.map_or_else(String::new, |admin| format!(" http_admin={admin}"));
     log::info!(
-        "event=listening grpc={host}:{} tls={tls} http={} version={}",
+        "event=listening grpc={host}:{} tls={tls} http={}{admin} version={}",
         server.grpc_port(),
         server.http_address(),
         env!("CARGO_PKG_VERSION")

@@ -1,6 +1,7 @@
 //! The table of all settings. Flags, variables, the keys of the file, the documents and what is
 //! shown of them are made from it, so that none of these can lack one.
 
+mod addresses;
 mod kind;
 mod limits;
 mod pool;

@@ -49,6 +49,12 @@ pub struct Config {
     pub client_certificates: ClientCertificates,
     /// Where HTTP listens; `[::]` is every address of both families.
     pub http: SocketAddr,
+    /// Where HTTP serves all but liveness, which is then all that `http` serves.
+    pub http_admin: Option<SocketAddr>,
+    /// HTTP shows all but liveness to identities with a role only.
+    pub http_auth: bool,
+    /// HTTP over TLS, with the certificate of gRPC.
+    pub http_tls: bool,
     /// How long a stop waits for leases to end.
     pub drain_timeout: Duration,
     /// How long a client connection may be silent before it gets a keepalive ping.
@@ -121,6 +127,9 @@ impl Default for Config {
             client_ca: None,
             client_certificates: ClientCertificates::Required,
             http: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8082)),
+            http_admin: None,
+            http_auth: false,
+            http_tls: false,
             drain_timeout: Duration::from_secs(30),
             // The lease of a client that vanished is released within the sum of both.
             keepalive_time: Duration::from_secs(30),
@@ -162,6 +171,7 @@ impl Config {
                 "identity {name} has certificates, so client_ca must name the authority that signs them"
             ));
         }
+        self.check_http()?;
         let (tenant, all) = (self.pool.max_connections, self.limits.max_backends);
         if tenant > all {
             // Otherwise no tenant could ever be opened.
@@ -170,6 +180,28 @@ impl Config {
             ));
         }
         tenants::check(&self.tenants, all)
+    }
+
+    fn check_http(&self) -> Result<(), String> {
+        if self.http_tls && matches!(self.tls, Tls::Insecure) {
+            return Err(
+                "http_tls needs a certificate, and insecure uses none (--http-tls, --insecure)"
+                    .to_owned(),
+            );
+        }
+        if self.http_admin.is_some_and(|admin| admin == self.http && admin.port() != 0) {
+            return Err(
+                "http_admin must be another address than http (--http-admin, --http)".to_owned()
+            );
+        }
+        if self.http_auth && !self.access.has_roles() {
+            return Err(
+                "http_auth needs an identity with role = \"observer\" or \"admin\" in the \
+                        file; without one nobody could look (--http-auth)"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     }
 
     /// The most connections that a tenant's own DSN may ask for, so that one

@@ -4,6 +4,7 @@
 //! has verified. A token decides where there is one; a certificate that no identity lists only
 //! opens the connection. Secrets are known by their SHA-256 digests alone.
 
+pub mod bearer;
 mod failure;
 mod identity;
 mod tokens;
@@ -145,6 +146,11 @@ impl Access {
             true => Ok(()),
             false => Ok(caller.required().map(drop)?),
         }
+    }
+
+    /// True if some identity has a role.
+    pub fn has_roles(&self) -> bool {
+        self.identities.values().any(|identity| identity.role().is_some())
     }
 
     /// The identity of this name.

@@ -20,7 +20,7 @@ impl fmt::Display for NotServed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NotServed::Listen(address, error) => {
-                write!(f, "failed to create TCP listener: {address}: {error} (--http changes it)")
+                write!(f, "failed to create TCP listener: {address}: {error} (--http and --http-admin change it)")
             }
             NotServed::Directory(path, error) => write!(
                 f,

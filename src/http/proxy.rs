@@ -4,21 +4,25 @@
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::clock;
+use crate::http::door::HttpDoor;
+use crate::http::request::HttpRequest;
 use crate::http::slots::HttpSlot;
+use crate::http::stream::HttpStream;
 use crate::threads;
 
 /// The most bytes of a request line and its headers.
 const HEAD_BYTES: usize = 8192;
-/// The time within which a whole request head must arrive.
+/// The time within which a whole request head must arrive, after a TLS handshake where there is one.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
 /// When all slots are taken, a client that has sent no whole head, or has not closed its
 /// connection, for this long is disconnected. A head usually arrives in one packet.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// The same limit during a TLS handshake, which takes a round trip or two more.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_millis(400);
 /// The same limit while the client reads its answer: metrics are large.
 const SEND_PATIENCE: Duration = Duration::from_secs(1);
 /// The time within which the client must have read a whole answer.
@@ -31,9 +35,6 @@ const LINGER: Duration = Duration::from_secs(1);
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
                       Connection: close\r\nContent-Length: 0\r\n\r\n";
 
-/// Returns the socket of the pages that are served at present.
-pub(super) type Upstream = Arc<dyn Fn() -> std::path::PathBuf + Send + Sync>;
-
 /// Takes the next connection and serves it on a thread of its own.
 ///
 /// # Errors
@@ -42,16 +43,17 @@ pub(super) type Upstream = Arc<dyn Fn() -> std::path::PathBuf + Send + Sync>;
 pub(super) fn accept(
     listener: &TcpListener,
     slot: HttpSlot,
-    upstream: &Upstream,
+    door: &Arc<HttpDoor>,
 ) -> io::Result<()> {
     let (stream, _) = listener.accept()?;
-    let upstream = Arc::clone(upstream);
+    let door = Arc::clone(door);
     let stream = Arc::new(stream);
-    slot.waits(&stream, PATIENCE);
+    let patience = if door.tls.is_some() { HANDSHAKE_PATIENCE } else { PATIENCE };
+    slot.waits(&stream, patience);
     threads::spawn(threads::HTTP, move || {
         threads::survive(threads::HTTP, || {
             // A client that misbehaves or disconnects harms only itself.
-            let _ = serve(&stream, &slot, &upstream());
+            let _ = serve(&stream, &slot, &door);
         });
         drop(slot);
     })?;
@@ -59,33 +61,36 @@ pub(super) fn accept(
 }
 
 /// Serves one request, then closes the connection; no health check or scrape needs more.
-fn serve(client: &Arc<TcpStream>, slot: &HttpSlot, pages: &Path) -> io::Result<()> {
+fn serve(client: &Arc<TcpStream>, slot: &HttpSlot, door: &HttpDoor) -> io::Result<()> {
     client.set_nonblocking(false)?;
-    let Some(request) = read_request(client)? else {
+    let until = clock::now() + HEAD_LIMIT;
+    let mut stream = door.open(Arc::clone(client), until)?;
+    if door.tls.is_some() {
+        slot.waits(client, PATIENCE);
+    }
+    let Some(request) = read_request(&mut stream, until)? else {
         let refusal = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-        return send(client, slot, &[refusal.as_bytes()]);
+        return send(&mut stream, client, slot, &[refusal.as_bytes()]);
     };
     slot.works();
-    let large = match request.split(' ').nth(1).is_some_and(|path| path.starts_with("/metrics")) {
+    if let Err(refusal) = door.admit(&request, client.peer_addr().ok()) {
+        return send(&mut stream, client, slot, &[refusal.as_bytes()]);
+    }
+    let large = match request.path.starts_with("/metrics") {
         true => match slot.large.answer(clock::now() + SEND_LIMIT) {
             Some(answer) => Some(answer),
-            None => return send(client, slot, &[BUSY]),
+            None => return send(&mut stream, client, slot, &[BUSY]),
         },
         false => None,
     };
     let making = match &large {
         Some(answer) => match answer.make(clock::now() + SEND_LIMIT) {
             Some(making) => Some(making),
-            None => return send(client, slot, &[BUSY]),
+            None => return send(&mut stream, client, slot, &[BUSY]),
         },
         None => None,
     };
-    let mut inner = UnixStream::connect(pages)?;
-    inner.set_read_timeout(Some(HEAD_LIMIT))?;
-    inner.set_write_timeout(Some(SEND_LIMIT))?;
-    inner.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    inner.read_to_end(&mut answer)?;
+    let answer = ask_pages(door, &request)?;
     drop(making);
     // tiny_http never sends this header itself.
     let status = answer.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
@@ -94,75 +99,73 @@ fn serve(client: &Arc<TcpStream>, slot: &HttpSlot, pages: &Path) -> io::Result<(
     if let Some(large) = &large {
         large.send_to(client, SEND_PATIENCE);
     }
-    send(client, slot, &[&head, rest])
+    send(&mut stream, client, slot, &[&head, rest])
+}
+
+fn ask_pages(door: &HttpDoor, request: &HttpRequest) -> io::Result<Vec<u8>> {
+    let mut inner = UnixStream::connect((door.upstream)())?;
+    inner.set_read_timeout(Some(HEAD_LIMIT))?;
+    inner.set_write_timeout(Some(SEND_LIMIT))?;
+    inner.write_all(request.restated.as_bytes())?;
+    let mut answer = Vec::new();
+    inner.read_to_end(&mut answer)?;
+    Ok(answer)
 }
 
 /// Sends the answer, in a bounded time however slowly the client reads.
-fn send(client: &Arc<TcpStream>, slot: &HttpSlot, answer: &[&[u8]]) -> io::Result<()> {
+fn send(
+    stream: &mut HttpStream,
+    client: &Arc<TcpStream>,
+    slot: &HttpSlot,
+    answer: &[&[u8]],
+) -> io::Result<()> {
     let until = clock::now() + SEND_LIMIT;
     slot.waits(client, SEND_PATIENCE);
     // One part at a time: joined, a large page would be in memory twice.
     for mut part in answer.iter().copied() {
         while !part.is_empty() {
-            client.set_write_timeout(Some(clock::left(until)?))?;
-            match (&**client).write(part)? {
+            match stream.write(part, until)? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 sent => part = &part[sent..],
             }
         }
     }
     slot.waits(client, PATIENCE);
-    linger(client)
+    linger(stream)
 }
 
 /// Waits briefly for the client to read its answer and close. Closing while bytes of a
 /// request body still arrive would reset the connection before the answer is read.
-fn linger(mut client: &TcpStream) -> io::Result<()> {
-    client.shutdown(std::net::Shutdown::Write)?;
+fn linger(stream: &mut HttpStream) -> io::Result<()> {
     let until = clock::now() + LINGER;
+    stream.end(until)?;
     let mut rest = [0; 4096];
-    loop {
-        client.set_read_timeout(Some(clock::left(until)?))?;
-        if client.read(&mut rest)? == 0 {
-            return Ok(());
-        }
-    }
+    while stream.timed().read(&mut rest)? > 0 {}
+    Ok(())
 }
 
-/// Reads the head and rewrites it, reduced to what matters. A body is not read: no page
-/// takes one.
-fn read_request(mut client: &TcpStream) -> io::Result<Option<String>> {
-    let until = clock::now() + HEAD_LIMIT;
+/// Reads the head and reduces it to what matters; `None` if it is none.
+fn read_request(stream: &mut HttpStream, until: Instant) -> io::Result<Option<HttpRequest>> {
     let mut head = Vec::new();
     let mut chunk = [0; 1024];
     while !ends(&head) {
         if head.len() > HEAD_BYTES {
             return Ok(None);
         }
-        client.set_read_timeout(Some(clock::left(until)?))?;
-        match client.read(&mut chunk)? {
+        match stream.read(&mut chunk, until)? {
             0 => return Ok(None),
             count => head.extend_from_slice(&chunk[..count]),
         }
+        // Such as the first message of TLS, after which nothing would come.
+        if head.first().is_some_and(|first| !first.is_ascii_graphic()) {
+            return Ok(None);
+        }
     }
-    Ok(restate(&head))
+    Ok(HttpRequest::read(&head))
 }
 
 fn ends(head: &[u8]) -> bool {
     head.windows(4).any(|end| end == b"\r\n\r\n") || head.windows(2).any(|end| end == b"\n\n")
-}
-
-/// HEAD stays HEAD; every other method asks for the same page as GET.
-fn restate(head: &[u8]) -> Option<String> {
-    let line = head.split(|byte| *byte == b'\n').next()?;
-    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
-    let (method, path, version) = (words.next()?, words.next()?, words.next()?);
-    let plain = path.starts_with('/') && path.chars().all(|c| c.is_ascii_graphic());
-    if !plain || !version.starts_with("HTTP/1.") || words.next().is_some() {
-        return None;
-    }
-    let method = if method == "HEAD" { "HEAD" } else { "GET" };
-    Some(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
 }
 
 #[cfg(test)]
@@ -171,6 +174,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::http::door::ServedPages;
     use crate::http::slots::Slots;
 
     /// Between two checks.
@@ -196,10 +200,16 @@ mod tests {
         let (socket, slots) = (place.path().join("pages"), Slots::default());
         let pages = UnixListener::bind(&socket).expect("a socket");
         let (stream, mut client) = connected();
+        let door = HttpDoor {
+            pages: ServedPages::All,
+            guarded: None,
+            tls: None,
+            upstream: Arc::new(move || socket.clone()),
+        };
         slots.room().try_send(()).expect("room");
         let slot = slots.slot();
         std::thread::scope(|threads| {
-            let serving = threads.spawn(|| serve(&stream, &slot, &socket));
+            let serving = threads.spawn(|| serve(&stream, &slot, &door));
             slot.waits(&stream, PATIENCE);
             client.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it is taken");
             let (mut page, _) = pages.accept().expect("it asks for the page");
@@ -233,7 +243,18 @@ mod tests {
     fn a_head_that_is_too_long_is_not_read_to_its_end() {
         let (stream, mut client) = connected();
         client.write_all(&[b'x'; HEAD_BYTES + 1]).expect("it is taken");
-        assert_eq!(read_request(&stream).expect("it came in time"), None);
+        let until = clock::now() + Duration::from_secs(60);
+        let read = read_request(&mut HttpStream::plain(stream), until);
+        assert!(read.expect("it came in time").is_none());
+    }
+
+    #[test]
+    fn what_cannot_become_a_request_is_not_waited_for() {
+        let (stream, mut client) = connected();
+        client.write_all(b"\x16\x03\x01\x02").expect("it is taken");
+        let until = clock::now() + Duration::from_secs(3600);
+        let read = read_request(&mut HttpStream::plain(stream), until);
+        assert!(read.expect("it ends").is_none());
     }
 
     #[test]
@@ -243,7 +264,10 @@ mod tests {
         slots.room().try_send(()).expect("room");
         let slot = slots.slot();
         std::thread::scope(|threads| {
-            let sending = threads.spawn(|| send(&stream, &slot, &[&vec![b'x'; 16 << 20]]));
+            let sending = threads.spawn(|| {
+                let mut plain = HttpStream::plain(Arc::clone(&stream));
+                send(&mut plain, &stream, &slot, &[&vec![b'x'; 16 << 20]])
+            });
             let until = clock::now() + Duration::from_secs(60);
             while !sending.is_finished() && clock::now() < until {
                 pause();
@@ -253,24 +277,5 @@ mod tests {
             drop(client);
             assert!(sending.join().expect("no panic").is_err() && in_time);
         });
-    }
-
-    #[test]
-    fn a_request_is_reduced_to_what_matters() {
-        let said = |head: &[u8]| restate(head);
-        let get = "GET /health?x=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        let long = b"POST /health?x=1 HTTP/1.1\r\nContent-Length: 100000000000000\r\n\r\n";
-        assert_eq!(said(long).as_deref(), Some(get));
-        assert!(said(b"HEAD / HTTP/1.1\r\n\r\n").is_some_and(|r| r.starts_with("HEAD / ")));
-        for bad in [
-            &b"nonsense\r\n\r\n"[..],
-            b"GET http://elsewhere/ HTTP/1.1\r\n\r\n",
-            b"GET /a b HTTP/1.1\r\n\r\n",
-            b"GET / HTTP/2\r\n\r\n",
-            b"\xff\xfe /\r\n\r\n",
-            b"\r\n\r\n",
-        ] {
-            assert_eq!(said(bad), None);
-        }
     }
 }

@@ -15,11 +15,13 @@ use crossbeam_channel::{after, select, TryRecvError};
 
 use crate::clock;
 use crate::core::quoted::Quoted;
+use crate::http::door::{HttpDoor, ServedPages, Upstream};
 use crate::http::metrics::PoolGauges;
 use crate::http::not_served::NotServed;
 use crate::http::pages::Pages;
-use crate::http::proxy::{self, Upstream};
+use crate::http::proxy;
 use crate::http::slots::Slots;
+use crate::http::tls::{HttpTls, PemSource};
 use crate::listener;
 use crate::logging;
 use crate::pool::service::Service;
@@ -33,54 +35,105 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long it waits for the answer.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
-/// A running HTTP server. Its threads end, and its port closes, when dropped.
+/// A running HTTP server. Its threads end, and its ports close, when dropped.
 pub struct HttpServer {
     address: SocketAddr,
+    admin: Option<SocketAddr>,
+    tls: Option<Arc<HttpTls>>,
     // Dropped in this order: the supervisor ends before the threads that answer.
     _supervisor: Thread,
-    _accepting: Thread,
+    _accepting: Vec<Thread>,
     _pages: Arc<RwLock<Pages>>,
 }
 
 impl HttpServer {
-    /// Binds and serves.
+    /// Binds and serves, as the settings of the service say. With TLS it serves from
+    /// [`secure`](Self::secure) on.
     ///
     /// # Errors
-    /// If the address cannot be listened on, or a thread cannot be started.
-    pub fn start(address: SocketAddr, service: &Service) -> Result<HttpServer, NotServed> {
+    /// If an address cannot be listened on, or a thread cannot be started.
+    pub fn start(service: &Service) -> Result<HttpServer, NotServed> {
         let gauges = PoolGauges::new(service.clone()).map_err(io::Error::other)?;
         let registry = service.context().tools.metrics.registry();
         registry.register(Box::new(gauges)).map_err(io::Error::other)?;
-        let listener =
-            listener::listen(address).map_err(|error| NotServed::Listen(address, error))?;
-        let address = listener.local_addr()?;
-        // The accepting thread checks between connections whether it must stop.
-        listener.set_nonblocking(true)?;
+        let config = &service.context().config;
+        let (main, address) = bind(config.http)?;
         let pages = Arc::new(RwLock::new(Pages::start(service)?));
         let now = Arc::clone(&pages);
         let upstream: Upstream =
             Arc::new(move || now.read().unwrap_or_else(PoisonError::into_inner).socket());
-        let probed = Arc::clone(&upstream);
-        let accepting = Thread::start(threads::HTTP_ACCEPT, move |stopped| {
-            run(&listener, &upstream, &stopped);
-        })?;
+        let tls = config.http_tls.then(Arc::<HttpTls>::default);
+        let door = |served| HttpDoor {
+            pages: served,
+            guarded: config.http_auth.then(|| service.clone()),
+            tls: tls.clone(),
+            upstream: Arc::clone(&upstream),
+        };
+        let (mut accepting, mut admin) = (Vec::new(), None);
+        let served = match config.http_admin {
+            Some(other) => {
+                let (listener, address) = bind(other)?;
+                admin = Some(address);
+                accepting.push(accept_at(listener, door(ServedPages::All))?);
+                ServedPages::Liveness
+            }
+            None => ServedPages::All,
+        };
+        accepting.push(accept_at(main, door(served))?);
         let (watched, service) = (Arc::clone(&pages), service.clone());
         let supervisor = Thread::start(threads::HTTP_WATCH, move |stopped| {
-            supervise(&watched, &service, &probed, &stopped);
+            supervise(&watched, &service, &upstream, &stopped);
         })?;
-        Ok(HttpServer { address, _supervisor: supervisor, _accepting: accepting, _pages: pages })
+        Ok(HttpServer {
+            address,
+            admin,
+            tls,
+            _supervisor: supervisor,
+            _accepting: accepting,
+            _pages: pages,
+        })
+    }
+
+    /// TLS, if it is asked for, with the certificate that `source` returns before each handshake.
+    ///
+    /// # Errors
+    /// OpenSSL does not take the certificate.
+    pub fn secure(&self, source: PemSource) -> Result<(), NotServed> {
+        match &self.tls {
+            Some(tls) => Ok(tls.begin(source)?),
+            None => Ok(()),
+        }
     }
 
     /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// The other address, for all but liveness, if there is one.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
 }
 
-fn run(listener: &TcpListener, upstream: &Upstream, stopped: &Stopped) {
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), NotServed> {
+    let listener = listener::listen(address).map_err(|error| NotServed::Listen(address, error))?;
+    let address = listener.local_addr()?;
+    // The accepting thread checks between connections whether it must stop.
+    listener.set_nonblocking(true)?;
+    Ok((listener, address))
+}
+
+/// Serves a port, with places for connections of its own: who floods one leaves the other usable.
+fn accept_at(listener: TcpListener, door: HttpDoor) -> io::Result<Thread> {
+    let door = Arc::new(door);
+    Thread::start(threads::HTTP_ACCEPT, move |stopped| run(&listener, &door, &stopped))
+}
+
+fn run(listener: &TcpListener, door: &Arc<HttpDoor>, stopped: &Stopped) {
     let slots = Slots::default();
     while wait_readable(listener, stopped) && take_room(&slots, stopped) {
-        if let Err(error) = proxy::accept(listener, slots.slot(), upstream) {
+        if let Err(error) = proxy::accept(listener, slots.slot(), door) {
             if error.kind() != io::ErrorKind::WouldBlock {
                 if logging::admits("http_accept_failed", None) {
                     log::warn!("event=http_accept_failed error={}", Quoted(&error.to_string()));

@@ -94,6 +94,12 @@ impl Certificate {
         self.0.state.lock().pair.expires
     }
 
+    /// The chain and the key in force, in PEM.
+    pub(super) fn pems(&self) -> (Vec<u8>, Vec<u8>) {
+        let state = self.0.state.lock();
+        (state.pair.chain_pem.clone(), state.pair.key_pem.clone())
+    }
+
     /// What gRPC serves with; it asks before each handshake.
     pub(super) fn credentials(&self) -> ServerCredentials {
         ServerCredentials::with_fetcher(Box::new(self.clone()), self.request())

@@ -130,6 +130,12 @@ impl GrpcServer {
         self.certificate.as_ref().map_or(Ok(()), Certificate::reload)
     }
 
+    /// Returns the certificate chain and key in force, in PEM; none without TLS.
+    pub fn certificate_pems(&self) -> impl Fn() -> Option<(Vec<u8>, Vec<u8>)> + Send + Sync {
+        let certificate = self.certificate.clone();
+        move || certificate.as_ref().map(Certificate::pems)
+    }
+
     /// Refuses new calls, waits `grace` for the running ones to end, then cancels them.
     pub fn stop(mut self, grace: Duration) {
         let Some(mut server) = self.server.take() else {

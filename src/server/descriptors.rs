@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
-use crate::config::{Limits, CLIENT_CONNECTIONS, UNREAD_BYTES, UNREAD_BYTES_IN_ALL};
+use crate::config::{Config, CLIENT_CONNECTIONS, UNREAD_BYTES, UNREAD_BYTES_IN_ALL};
 use crate::core::connections::ConnectionBounds;
 use crate::server::StartError;
 
 /// For each backend. It needs one; while it is opened, six with the driver's runtime, but not all
 /// are opened at once.
 const PER_BACKEND: u64 = 4;
-/// For HTTP: each of its 64 connections, and both ends of the socket to its pages.
+/// For each port of HTTP: each of its 64 connections, and both ends of the socket to its pages.
 const HTTP: u64 = 3 * 64;
 /// For everything else: gRPC's queues, certificate files, name look-ups, the log, and clients that
 /// connect between two rounds of the guard.
@@ -30,8 +30,10 @@ const UNREAD_MARGIN: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// If the limit is too low for the configured backends and clients.
-pub(super) fn share_out(limits: &Limits) -> Result<ConnectionBounds, StartError> {
-    let rest = limits.max_backends as u64 * PER_BACKEND + HTTP + RESERVE;
+pub(super) fn share_out(config: &Config) -> Result<ConnectionBounds, StartError> {
+    let limits = &config.limits;
+    let http = HTTP * if config.http_admin.is_some() { 2 } else { 1 };
+    let rest = limits.max_backends as u64 * PER_BACKEND + http + RESERVE;
     let asked = limits.client_connections.map(|clients| clients as u64);
     let needed = rest + asked.unwrap_or(CLIENTS);
     let limit = raised();

@@ -328,7 +328,7 @@ impl Drop for Service {
 }
 
 /// The port of an address in a line, which may be JSON.
-fn port_of(line: &str, key: &str) -> u16 {
+pub fn port_of(line: &str, key: &str) -> u16 {
     let at = [format!(" {key}="), format!("\"{key}\":\"")];
     let address = at.iter().find_map(|at| line.split_once(at.as_str()));
     let address = address.and_then(|(_, rest)| rest.split([' ', '"']).next());

@@ -16,6 +16,7 @@ mod harness;
 mod health;
 mod health_command;
 mod http;
+mod http_doors;
 mod ip_families;
 mod library_limits;
 mod load;

@@ -1,9 +1,9 @@
 //! The settings of the process: where it listens, how it is secured, how it ends.
 
-use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::addresses::{directory, http_address, shown_address};
 use super::kind::{secs, DraftPlace, FOREVER_SECS};
 use super::{Custom, Section, SettingKey, SettingKind};
 use crate::config::ClientCertificates;
@@ -110,12 +110,37 @@ pub(super) const KEYS: &[SettingKey] = &[
                 draft.config.http = http_address(text).map_err(|rule| value.fault_shown(rule))?;
                 Ok(())
             },
-            show: |draft| match draft.config.http {
-                SocketAddr::V6(at) if at.ip().is_unspecified() => Some(format!(":{}", at.port())),
-                at => Some(at.to_string()),
-            },
+            show: |draft| Some(shown_address(draft.config.http)),
             is_list: false,
         }),
+    ),
+    key(
+        "http_admin",
+        "Another address, where HTTP serves all pages; the first one then serves /health and \
+         /health/live only.",
+        SettingKind::Custom(Custom {
+            value: "ADDRESS",
+            allowed: "HOST:PORT or :PORT",
+            set: |draft, value| {
+                let text = value.text()?;
+                let address = http_address(text).map_err(|rule| value.fault_shown(rule))?;
+                draft.config.http_admin = Some(address);
+                Ok(())
+            },
+            show: |draft| draft.config.http_admin.map(shown_address),
+            is_list: false,
+        }),
+    ),
+    key(
+        "http_auth",
+        "Show all pages but /health and /health/live only to who has the token of an identity with \
+         a role.",
+        SettingKind::Switch(|d| &mut d.config.http_auth),
+    ),
+    key(
+        "http_tls",
+        "Serve HTTP over TLS, with the certificate of gRPC.",
+        SettingKind::Switch(|d| &mut d.config.http_tls),
     ),
     key(
         "dsn_cert_dir",
@@ -246,27 +271,6 @@ fn path(value: &Value, at: &mut PathBuf) -> Result<(), Fault> {
     }
     *at = text.into();
     Ok(())
-}
-
-/// Returned as an absolute path, so that a DSN may name a file by its absolute path.
-fn directory(path: &str) -> Result<PathBuf, String> {
-    match std::path::absolute(path) {
-        Ok(dir) if dir.is_dir() => Ok(dir),
-        Ok(_) => Err("must be a directory".to_owned()),
-        Err(error) => Err(format!("must be a directory ({error})")),
-    }
-}
-
-/// `:8082` means every address of IPv6 and IPv4.
-pub(in crate::config) fn http_address(text: &str) -> Result<SocketAddr, String> {
-    if let Some(port) = text.strip_prefix(':') {
-        let port: u16 = port.parse().map_err(|_| "must have a port from 0 to 65535".to_owned())?;
-        return Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
-    }
-    text.to_socket_addrs()
-        .map_err(|error| format!("must be HOST:PORT or :PORT ({error})"))?
-        .next()
-        .ok_or_else(|| "must have a host with an address".to_owned())
 }
 
 fn hosts(value: &Value) -> Result<Arc<AllowedHosts>, Fault> {

@@ -6,6 +6,7 @@ use grpcio::{AuthContext, Metadata, RpcContext};
 use openssl::sha::sha256;
 
 use crate::clock;
+use crate::core::access::bearer::bearer;
 use crate::core::access::{
     AccessDenied, AuthFailure, Authentication, ShownCredentials, TokenDigest,
 };
@@ -14,8 +15,6 @@ use crate::logging;
 use crate::pool::caller::{Caller, CallerProof};
 use crate::pool::context::Context;
 
-/// The most characters of a token. gRPC refuses metadata of 16 KiB by itself.
-const TOKEN_MAX: usize = 4096;
 /// The names that count, the most specific kind first: only those of one kind do.
 const NAMES: [&str; 3] = ["peer_uri", "peer_dns", "x509_common_name"];
 
@@ -83,18 +82,12 @@ fn token(metadata: &Metadata) -> Option<Result<TokenDigest, AuthFailure>> {
     Some(digest.map(|token| TokenDigest(sha256(token))).ok_or(AuthFailure::MalformedToken))
 }
 
-/// The token of `Bearer TOKEN`. The case of the word is of no account, as in HTTP.
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
-    let is_token = (1..=TOKEN_MAX).contains(&token.len()) && token.iter().all(u8::is_ascii_graphic);
-    (scheme.eq_ignore_ascii_case(b"Bearer ") && is_token).then_some(token)
-}
-
 #[cfg(test)]
 mod tests {
     use grpcio::MetadataBuilder;
 
     use super::*;
+    use crate::core::access::bearer::TOKEN_MAX;
 
     fn of(pairs: &[(&str, &str)]) -> Option<Result<TokenDigest, AuthFailure>> {
         let mut builder = MetadataBuilder::new();

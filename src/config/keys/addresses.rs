@@ -1,0 +1,33 @@
+//! Addresses and directories that settings name.
+
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+/// A directory, as an absolute path, so that a DSN may name a file by its absolute path.
+pub(super) fn directory(path: &str) -> Result<PathBuf, String> {
+    match std::path::absolute(path) {
+        Ok(dir) if dir.is_dir() => Ok(dir),
+        Ok(_) => Err("must be a directory".to_owned()),
+        Err(error) => Err(format!("must be a directory ({error})")),
+    }
+}
+
+/// As it would be given.
+pub(super) fn shown_address(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(at) if at.ip().is_unspecified() => format!(":{}", at.port()),
+        at => at.to_string(),
+    }
+}
+
+/// `:8082` means every address of IPv6 and IPv4.
+pub(super) fn http_address(text: &str) -> Result<SocketAddr, String> {
+    if let Some(port) = text.strip_prefix(':') {
+        let port: u16 = port.parse().map_err(|_| "must have a port from 0 to 65535".to_owned())?;
+        return Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+    }
+    text.to_socket_addrs()
+        .map_err(|error| format!("must be HOST:PORT or :PORT ({error})"))?
+        .next()
+        .ok_or_else(|| "must have a host with an address".to_owned())
+}
