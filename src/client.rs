@@ -53,6 +53,7 @@ mod way;
 
 mod connection;
 mod context;
+mod descriptors;
 mod keeper;
 mod shared;
 
@@ -60,6 +61,7 @@ mod channel;
 mod core_log;
 mod runtime;
 mod tls;
+mod watch;
 
 mod bell;
 mod dice;
@@ -106,7 +108,7 @@ pub use core_log::redirect_log;
 pub use endpoint::{Endpoint, Scheme};
 pub use error::{ConfigError, Fault, Holder, PoolError};
 pub use interceptor::{Interceptor, Interceptors};
-pub use manager::ConnectionManager;
+pub use manager::{ConnectionManager, Reloaded};
 pub use metrics::ClientMetrics;
 pub use observer::{Event, Observer};
 pub use options::{CallOptions, CheckoutOptions};

@@ -20,6 +20,12 @@ impl Budget {
         Budget { config, tokens: config.most, filled: now }
     }
 
+    /// Fills and holds as this says from now on.
+    pub(super) fn adjust(&mut self, config: BudgetConfig) {
+        self.config = config;
+        self.tokens = self.tokens.min(config.most);
+    }
+
     /// A call begins.
     pub(super) fn call(&mut self) {
         self.tokens = (self.tokens + self.config.per_call).min(self.config.most);

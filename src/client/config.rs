@@ -8,6 +8,7 @@ mod env;
 mod file;
 mod keys;
 mod layers;
+mod live;
 mod many;
 mod policy;
 mod pool;
@@ -25,6 +26,7 @@ use super::outlier::OutlierConfig;
 pub(super) use check::SIZE_MAX;
 
 pub use check::Checked;
+pub(in crate::client) use live::Change;
 pub use many::Config;
 pub use policy::{Hedge, MethodPolicy, Methods};
 pub use pool::{Compression, ConnectionConfig, PoolConfig};
@@ -157,6 +159,9 @@ pub struct HealthConfig {
     pub service: String,
     /// The method to call instead, such as `/shop.Users/Ping`, with an empty message.
     pub method: Option<String>,
+    /// Whether servers are listened to as well, by `grpc.health.v1.Health/Watch`, so that it is
+    /// known at once when one does not serve: one more connection for each address. Default false.
+    pub watch: bool,
 }
 
 /// The numbers of a call.

@@ -15,6 +15,7 @@ mod sites;
 mod size;
 mod upkeep;
 mod view;
+mod word;
 
 use std::collections::BTreeMap;
 use std::panic::Location;
@@ -34,6 +35,7 @@ pub use place::{Down, Pauses};
 pub use sites::{LookUps, Site};
 pub use upkeep::Seen;
 pub use view::View;
+pub use word::Word;
 
 /// The channels of one pool, and those who wait for one.
 ///
@@ -260,7 +262,8 @@ impl<C: Clone, W> Lineup<C, W> {
     }
 
     fn index(&self, id: SlotId) -> Option<usize> {
-        self.slots.iter().position(|slot| slot.id == id)
+        // They are made in the order of their ids, and keep it.
+        self.slots.binary_search_by_key(&id, |slot| slot.id).ok()
     }
 
     /// Lets a draining slot go that nobody has any more.

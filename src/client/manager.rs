@@ -1,10 +1,14 @@
 //! Services by name.
 
 mod all;
+mod reload;
 
-use std::collections::BTreeMap;
+pub use reload::Reloaded;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::Location;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -18,6 +22,7 @@ use super::observer::Observer;
 use super::pool::{Pool, Ready};
 use super::status::ServiceHealth;
 use crate::clock;
+use crate::lock::Leaf;
 
 /// Connections to services by name. Cheap to clone; the last clone that goes stops all pools.
 #[derive(Clone)]
@@ -25,8 +30,13 @@ pub struct ConnectionManager(Arc<Services>);
 
 struct Services {
     context: Context,
+    /// What it was opened from.
+    #[cfg_attr(not(feature = "config-file"), allow(dead_code))] // There are no files then.
+    file: Option<PathBuf>,
     /// Not held over a call into a pool.
     pools: RwLock<BTreeMap<String, Pool>>,
+    /// Those that came from a configuration. Held for some arithmetic.
+    configured: Leaf<BTreeSet<String>>,
 }
 
 impl Drop for Services {
@@ -61,8 +71,21 @@ impl ConnectionManager {
     /// # Errors
     /// If the system has no thread left.
     pub fn with_metrics(metrics: ClientMetrics) -> Result<ConnectionManager, PoolError> {
+        ConnectionManager::reading(metrics, None)
+    }
+
+    /// The same, of the services of this file.
+    fn reading(
+        metrics: ClientMetrics,
+        file: Option<PathBuf>,
+    ) -> Result<ConnectionManager, PoolError> {
         let context = Context::with(metrics)?;
-        Ok(ConnectionManager(Arc::new(Services { context, pools: RwLock::default() })))
+        Ok(ConnectionManager(Arc::new(Services {
+            context,
+            file,
+            pools: RwLock::default(),
+            configured: Leaf::default(),
+        })))
     }
 
     /// The metrics of all its services.
@@ -173,6 +196,7 @@ impl ConnectionManager {
 
     /// Stops a service and forgets it. True if it was there.
     pub fn close_connection(&self, service: &str) -> bool {
+        self.0.configured.lock().remove(service);
         let pool = self.0.write().remove(service);
         pool.inspect(Pool::stop).is_some()
     }
@@ -192,7 +216,7 @@ impl ConnectionManager {
     /// Stops and forgets all services, and waits for what is lent for as long as each one's
     /// `drain_timeout` says. True if all came back.
     pub fn close(&self) -> bool {
-        let drain = |pool: &Pool| pool.shared().config.pool.drain_timeout;
+        let drain = |pool: &Pool| pool.shared().config().pool.drain_timeout;
         let longest = self.pools().iter().map(drain).max();
         self.shutdown(longest.unwrap_or_default())
     }

@@ -44,11 +44,9 @@ pub(super) struct Probed {
 
 impl Prober {
     pub(super) fn new(config: &HealthConfig, runtime: Arc<Runtime>, bell: Bell) -> Prober {
-        let request = HealthCheckRequest { service: config.service.clone(), ..Default::default() };
         let (name, request) = match &config.method {
             Some(method) => (interned(method), Vec::new()),
-            // It has one field of text.
-            None => (HEALTH_CHECK.name, request.write_to_bytes().unwrap_or_default()),
+            None => (HEALTH_CHECK.name, health_request(&config.service)),
         };
         Prober {
             method: raw(name),
@@ -93,22 +91,35 @@ impl Prober {
 /// Whatever a server answers proves that it lives, also that it knows no health service.
 fn judge(said: grpcio::Result<Vec<u8>>, is_health: bool) -> Found {
     match said {
-        Ok(answer) if is_health => {
-            let status = HealthCheckResponse::parse_from_bytes(&answer).map(|said| said.status);
-            match status {
-                Ok(status) if status == ServingStatus::NOT_SERVING.into() => Found::NotServing,
-                _ => Found::Alive,
-            }
-        }
+        Ok(answer) if is_health && !serves(&answer) => Found::NotServing,
         Ok(_) => Found::Alive,
-        Err(grpcio::Error::RpcFailure(status)) => match Code::of(status.code().into()) {
-            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => {
-                Found::Silent(status.message().to_owned())
-            }
-            _ => Found::Alive,
-        },
+        Err(error) if shows_life(&error) => Found::Alive,
+        Err(grpcio::Error::RpcFailure(status)) => Found::Silent(status.message().to_owned()),
         Err(error) => Found::Silent(error.to_string()),
     }
+}
+
+/// Whether it is an error that the server has answered.
+pub(super) fn shows_life(error: &grpcio::Error) -> bool {
+    match error {
+        grpcio::Error::RpcFailure(status) => !matches!(
+            Code::of(status.code().into()),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled
+        ),
+        _ => false,
+    }
+}
+
+/// The request of the health service. It has one field of text.
+pub(super) fn health_request(service: &str) -> Vec<u8> {
+    let request = HealthCheckRequest { service: service.to_owned(), ..Default::default() };
+    request.write_to_bytes().unwrap_or_default()
+}
+
+/// Whether an answer of the health service says anything but that the server does not serve.
+pub(super) fn serves(answer: &[u8]) -> bool {
+    let said = HealthCheckResponse::parse_from_bytes(answer).map(|said| said.status);
+    !said.is_ok_and(|status| status == ServingStatus::NOT_SERVING.into())
 }
 
 /// gRPC takes names that live for ever. A program has few of them.

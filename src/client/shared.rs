@@ -1,8 +1,10 @@
 //! What the handles, the guards and the keeper of one pool share.
 
+mod change;
 mod checkout;
 mod choice;
 mod health;
+mod listening;
 mod names;
 mod outliers;
 mod reload;
@@ -24,10 +26,12 @@ use super::dice::Dice;
 use super::directory::{Directory, Times};
 use super::error::{ConfigError, Fault, PoolError};
 use super::lineup::{Duty, Lineup, Reason, SlotId, View};
+use super::pick::Picker;
 use super::probe::Prober;
 use super::reporter::Reporter;
 use super::resolver::{Desk, Resolver};
 use super::seat::Seat;
+use super::watch::Watcher;
 use crate::clock;
 use crate::lock::{Leaf, LeafGuard};
 
@@ -41,10 +45,12 @@ type Line = Lineup<Arc<Link>, Arc<Seat>>;
 /// A pool.
 pub(super) struct Shared {
     pub(super) service: String,
-    pub(super) config: ServiceConfig,
+    /// What holds now. Held for a few instructions.
+    config: Leaf<Arc<ServiceConfig>>,
     pub(super) dialer: Dialer,
     pub(super) reporter: Reporter,
-    pub(super) breakers: Arc<Breakers>,
+    /// Held for a few instructions.
+    breakers: Leaf<Arc<Breakers>>,
     /// Of repeats.
     pub(super) budget: Leaf<Budget>,
     bell: Bell,
@@ -57,7 +63,11 @@ pub(super) struct Shared {
     desk: Desk,
     /// There may be several addresses, of which one may be taken out.
     has_several: AtomicBool,
+    /// The program's own choice.
+    pick: Option<Picker>,
     prober: Prober,
+    /// `None`: servers are asked, and not listened to.
+    watcher: Option<Watcher>,
     /// Held for a few instructions.
     rounds: Leaf<Rounds>,
     /// When the files of TLS are looked at next. Held for a few instructions.
@@ -103,12 +113,17 @@ impl Shared {
             has_several: AtomicBool::new(directory.has_several()),
             directory: Leaf::new(directory),
             desk: Desk::new(resolver, bell.clone()),
-            breakers: Arc::default(),
+            pick: config.pool.pick.clone(),
+            breakers: Leaf::default(),
             budget: Leaf::new(Budget::new(budget, now)),
+            watcher: config.health.watch.then(|| {
+                let runtime = Arc::clone(dialer.runtime());
+                Watcher::new(&config.health.service, settings.pauses.min, runtime, bell.clone())
+            }),
             prober: Prober::new(&config.health, Arc::clone(dialer.runtime()), bell.clone()),
             rounds: Leaf::new(Rounds::new(&config.health, now)),
             reload_at: Leaf::new(now + config.tls.reload.unwrap_or_default()),
-            config,
+            config: Leaf::new(Arc::new(config)),
             dialer,
             reporter,
             told: Leaf::new(now),
@@ -119,6 +134,16 @@ impl Shared {
             changes: Leaf::new(0),
             changed: Condvar::new(),
         }
+    }
+
+    /// The settings that hold now.
+    pub(super) fn config(&self) -> Arc<ServiceConfig> {
+        Arc::clone(&self.config.lock())
+    }
+
+    /// The breakers of its methods.
+    pub(super) fn breakers(&self) -> Arc<Breakers> {
+        Arc::clone(&self.breakers.lock())
     }
 
     fn lock(&self) -> LeafGuard<'_, Line> {
@@ -246,7 +271,7 @@ impl Shared {
 
     /// How long a call waits at most, if it has no deadline of its own.
     pub(super) fn call_timeout(&self) -> Option<Duration> {
-        self.config.call.timeout
+        self.config().call.timeout
     }
 }
 

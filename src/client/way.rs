@@ -11,6 +11,7 @@ use grpcio::{CallOption, Client};
 
 use super::breakers::Pass;
 use super::call_error::{Code, Delivery, Error, RpcError};
+use super::config::ServiceConfig;
 use super::connection::Connection;
 use super::destination::Destination;
 use super::error::PoolError;
@@ -25,6 +26,8 @@ use crate::clock;
 /// A call that is under way. It has an end even if it is dropped.
 pub(super) struct Way {
     pub(super) shared: Arc<Shared>,
+    /// As they were when it began.
+    config: Arc<ServiceConfig>,
     pub(super) plan: Plan,
     pub(super) attempts: u32,
     method: Arc<str>,
@@ -85,9 +88,10 @@ impl Way {
         if shared.dialer.runtime().is_own_thread() {
             return Err(PoolError::OnGrpcThread.into());
         }
-        let begun = clock::now();
+        let (begun, config) = (clock::now(), shared.config());
         let mut way = Way {
-            plan: Plan::of(&shared.config, method, options, begun),
+            plan: Plan::of(&config, method, options, begun),
+            config,
             shared: Arc::clone(shared),
             method: Arc::from(method),
             headers: options.headers.clone(),
@@ -117,14 +121,14 @@ impl Way {
             deadline: self.plan.deadline,
             headers: &mut self.headers,
         };
-        let interceptors = &self.shared.config.interceptors;
+        let interceptors = &self.config.interceptors;
         let (asked, said) = interceptors.ask(|one| one.before_call(&mut outgoing));
         self.asked = asked;
         if let Err(error) = said {
             self.refused = true;
             return Err(self.timed(error));
         }
-        let breakers = &self.shared.breakers;
+        let breakers = self.shared.breakers();
         let pass = breakers.enter(&self.method, self.plan.breaker.as_ref(), self.begun);
         self.pass = Some(pass.map_err(|next| {
             self.meter.rejected();
@@ -191,7 +195,7 @@ impl Way {
         let to = Arc::clone(connection.link().to());
         let mut attempt = Attempt { number: self.attempts, to, begun, until, is_own, asked: 0 };
         let mut option = CallOption::default();
-        let interceptors = &self.shared.config.interceptors;
+        let interceptors = &self.config.interceptors;
         if interceptors.is_empty() {
             if let Some(metadata) = self.headers.build() {
                 option = option.headers(metadata);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "config-file")]
+use connection_pool_manager::client::{CallOptions, Ready, Reloaded};
 use connection_pool_manager::client::{
     ClientMetrics, Config, ConnectionManager, PoolError, ServiceConfig,
 };
@@ -68,4 +70,59 @@ fn services_that_cannot_be_reached_are_named_with_the_reason() {
     config.services.get_mut("up").unwrap().pool.size = 0;
     let error = ConnectionManager::open(&config, ClientMetrics::new()).unwrap_err();
     assert!(matches!(error, PoolError::Config(_)), "{error}");
+}
+
+#[cfg(feature = "config-file")]
+#[test]
+fn a_file_that_is_read_again_changes_what_may_change_and_names_the_rest() {
+    let (one, other) = (Echo::start(), Echo::start());
+    let dir = std::env::temp_dir().join(format!("client-reload-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("clients.toml");
+    let write = |users: &str, rest: &str| {
+        let text = format!(
+            "[defaults]\nprofile = \"test\"\n[services.users]\nhost = \"127.0.0.1\"\n\
+             port = {}\n{users}\n{rest}",
+            one.port
+        );
+        std::fs::write(&path, text).unwrap();
+    };
+    let of_other =
+        |name: &str| format!("[services.{name}]\naddresses = [\"127.0.0.1:{}\"]\n", other.port);
+    write("pool = { size = 1 }", &of_other("pay"));
+    let manager =
+        ConnectionManager::open(&Config::from_file(&path).unwrap(), ClientMetrics::new()).unwrap();
+    manager.add("own", &ServiceConfig::test("127.0.0.1", other.port)).unwrap();
+    let (users, pay) = (manager.pool("users").unwrap(), manager.pool("pay").unwrap());
+    assert_eq!(manager.reload().unwrap(), Reloaded::default());
+
+    // With a connection that is lent, and one who waits for it.
+    let held = users.get().unwrap();
+    let more = "pool = { size = 1, calls_per_channel = 2, checkout_timeout = \"20ms\" }\n\
+                connection = { keepalive_time = \"20s\" }\n\
+                [services.users.methods.\"/test.Echo/*\"]\nidempotent = true";
+    write(more, &of_other("orders"));
+    let reloaded = manager.reload().unwrap();
+    let applied = ["users.pool.calls_per_channel", "users.pool.checkout_timeout", "users.methods"];
+    assert_eq!(reloaded.applied, applied);
+    assert_eq!(reloaded.later, ["users.connection.keepalive_time"]);
+    assert_eq!((reloaded.added, reloaded.stopped), (vec!["orders".into()], vec!["pay".into()]));
+    assert_eq!(manager.services(), ["orders", "own", "users"]);
+    assert!(matches!(pay.get(), Err(PoolError::Closed { .. })));
+    let shared = users.get().unwrap();
+    assert!(matches!(users.get(), Err(PoolError::CheckoutTimeout { .. })), "in 20 ms, not in 15 s");
+    drop((held, shared));
+    // Idempotent by the new rule, so that it is repeated.
+    one.script(&[crate::echo::Step::Fail(grpcio::RpcStatusCode::UNAVAILABLE)]);
+    users.call(&crate::echo::SAY, &b"7".to_vec(), &CallOptions::new()).unwrap();
+
+    write("pool = { size = 0 }", "");
+    let error = manager.reload().unwrap_err().to_string();
+    assert!(error.contains("users.pool.size") || error.contains("pool.size"), "{error}");
+    assert_eq!(manager.services(), ["orders", "own", "users"], "nothing has changed");
+    write("pool = { size = 3 }", "");
+    assert!(manager.reload().unwrap().applied.contains(&"users.pool.size".to_owned()));
+    users.await_ready(Ready::All, crate::PATIENCE).unwrap();
+    assert_eq!(users.metrics().connected, 3);
+    std::fs::remove_dir_all(dir).unwrap();
 }

@@ -29,6 +29,7 @@ mod resize;
 mod streams;
 #[cfg(feature = "client-testing")]
 mod tls;
+mod watch;
 
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};

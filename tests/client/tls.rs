@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use connection_pool_manager::client::testing::{FakeService, FakeSettings, FakeTls};
 use connection_pool_manager::client::{
-    raw, CallOptions, ConnectionManager, Credentials, Pool, PoolError, Ready, Resolver,
+    raw, CallOptions, ConnectionManager, Credentials, Pool, PoolError, Ready, Reloaded, Resolver,
     ServiceConfig, TlsMode,
 };
 use grpcio::ChannelCredentialsBuilder;
@@ -231,7 +231,7 @@ fn files_that_change_replace_connections_without_a_failed_call_and_bad_ones_chan
     let manager = ConnectionManager::new().unwrap();
     let pool = manager.add("users", &config).unwrap();
     pool.await_ready(Ready::All, PATIENCE).unwrap();
-    assert_eq!(manager.reload().unwrap(), 0, "they are the same");
+    assert_eq!(manager.reload().unwrap(), Reloaded::default(), "they are the same");
     let held = pool.get().unwrap();
     let (stop, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
     let gone = "grpc_client_disconnects_total{reason=\"tls\",service=\"users\"} ";
@@ -245,7 +245,7 @@ fn files_that_change_replace_connections_without_a_failed_call_and_bad_ones_chan
             });
         }
         files.identity(&clients.client("second"));
-        assert_eq!(manager.reload().unwrap(), 1);
+        assert_eq!(manager.reload().unwrap().certificates, ["users"]);
         eventually("one is replaced, and the other one is lent", || {
             manager.metrics().encode().contains(&format!("{gone}1\n"))
         });

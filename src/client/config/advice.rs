@@ -3,11 +3,17 @@
 use std::time::Duration;
 
 use super::ServiceConfig;
+use crate::client::descriptors;
 
 impl ServiceConfig {
     /// What is allowed and rarely meant, each as a sentence with its key. A pool logs it when it
     /// starts.
     pub fn advice(&self) -> Vec<String> {
+        self.advice_within(descriptors::limit())
+    }
+
+    /// The same where the process may have so many files open.
+    pub(super) fn advice_within(&self, files: Option<usize>) -> Vec<String> {
         let mut advice = Vec::new();
         let (pool, connection) = (&self.pool, &self.connection);
         // A preset knows what it does.
@@ -19,6 +25,12 @@ impl ServiceConfig {
             advice.push(format!(
                 "pool.size is {size}, and there are {addresses} addresses: a part of them is used"
             ));
+        }
+        // The program needs some itself, and its other pools.
+        if let Some(files) = files.filter(|files| pool.size > files / 2) {
+            let size = pool.size;
+            advice
+                .push(format!("pool.size is {size}, and the process may have {files} open files"));
         }
         let secs = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
         let mut usual = |key: &str, time: Duration, range: std::ops::RangeInclusive<Duration>| {

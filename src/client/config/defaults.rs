@@ -95,6 +95,7 @@ impl Default for HealthConfig {
             successes: 2,
             service: String::new(),
             method: None,
+            watch: false,
         }
     }
 }

@@ -27,7 +27,8 @@ impl Config {
     /// that is not known is wrong.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Config, ConfigError> {
         let document = file::read(path.as_ref())?;
-        Config::of(document.root, |name| std::env::var_os(name))
+        let config = Config::of(document.root, |name| std::env::var_os(name))?;
+        Ok(Config { file: Some(path.as_ref().to_owned()), ..config })
     }
 
     /// The same from a text, without variables. `name` stands for the file in errors.

@@ -118,6 +118,7 @@ pub(super) const KEYS: &[Key] = &[
     key!("health.successes", "", health.successes),
     key!("health.service", "", health.service),
     key!("health.method", "", health.method),
+    key!("health.watch", "", health.watch),
     key!("call.timeout", "CALL_TIMEOUT_MS", call.timeout),
     key!("call.attempt_timeout", "", call.attempt_timeout),
     key!("call.wait_for_ready", "", call.wait_for_ready),

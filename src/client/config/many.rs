@@ -1,6 +1,7 @@
 //! The settings of several services.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::ServiceConfig;
 
@@ -38,12 +39,19 @@ use super::ServiceConfig;
 pub struct Config {
     /// The services.
     pub services: BTreeMap<String, ServiceConfig>,
+    /// The file that it was read from, to read it again.
+    pub(super) file: Option<PathBuf>,
 }
 
 impl Config {
     /// Without any service.
     pub fn new() -> Config {
         Config::default()
+    }
+
+    /// The file that it was read from.
+    pub(in crate::client) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     /// Every setting of every service with its source, a setting a line:

@@ -196,6 +196,10 @@ fn what_is_rarely_meant_is_said_but_not_of_a_preset() {
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
+    config.pool.size = 13;
+    assert!(!config.advice_within(Some(26)).join("\n").contains("open files"));
+    let few = config.advice_within(Some(24)).join("\n");
+    assert!(few.contains("pool.size is 13, and the process may have 24 open files"), "{few}");
     for preset in [ServiceConfig::local(), ServiceConfig::test("a", 1)] {
         assert_eq!(preset.advice(), Vec::<String>::new());
     }

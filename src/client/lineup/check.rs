@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Down, Duty, Lineup, Phase, Reason, Slot, SlotId};
+use super::{Down, Duty, Lineup, Phase, Place, Reason, Slot, SlotId};
 use crate::core::health::Round;
 
 /// A channel that did not answer, or whose server does not serve, is asked again after so long.
@@ -66,6 +66,22 @@ impl Check {
         self.heard = self.heard.max(now);
     }
 
+    /// Its server does not serve. True if that is news.
+    pub(super) fn refuse(&mut self, now: Instant) -> bool {
+        self.good = 0;
+        let is_news = self.sick.is_none();
+        if is_news {
+            let error = "the server says that it does not serve".to_owned();
+            self.sick = Some(Down { error, since: now });
+        }
+        is_news
+    }
+
+    /// Its server serves. True if that is news.
+    pub(super) fn serve(&mut self) -> bool {
+        self.sick.take().is_some()
+    }
+
     /// When it is probed next, unless a round begins.
     fn due(&self, checks: Checks) -> Option<Instant> {
         let doubtful = self.silent > 0 || self.sick.is_some();
@@ -119,6 +135,8 @@ impl<C: Clone, W> Lineup<C, W> {
         let Some(index) = self.index(slot) else {
             return (None, duty);
         };
+        let place = self.place(self.slots[index].address);
+        let refuses = place.is_some_and(Place::refuses);
         let Slot { check, phase, .. } = &mut self.slots[index];
         if !check.probing {
             // It was asked of a connection that is gone.
@@ -130,17 +148,13 @@ impl<C: Clone, W> Lineup<C, W> {
             Found::Alive => {
                 check.silent = 0;
                 check.good += 1;
-                if check.good >= checks.successes && check.sick.take().is_some() {
+                if check.good >= checks.successes && !refuses && check.serve() {
                     change = Some(Change::Well);
                 }
             }
             Found::NotServing => {
-                (check.silent, check.good) = (0, 0);
-                if check.sick.is_none() {
-                    let error = "the server says that it does not serve".to_owned();
-                    check.sick = Some(Down { error, since: now });
-                    change = Some(Change::Sick);
-                }
+                check.silent = 0;
+                change = check.refuse(now).then_some(Change::Sick);
             }
             Found::Silent(_) => {
                 (check.silent, check.good) = (check.silent + 1, 0);
@@ -175,7 +189,7 @@ impl<C> Slot<C> {
         self.check.sick.as_ref().filter(|_| self.is_connected())
     }
 
-    fn is_connected(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Ready { .. })
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Place {
     down: Option<Down>,
     /// How attempts at it have ended.
     pub(super) track: Track,
+    /// Its server says that it does not serve, and will say when it does.
+    refuses: bool,
 }
 
 /// Why an address is down.
@@ -51,6 +53,7 @@ impl Place {
             up_since: None,
             down: None,
             track: Track::default(),
+            refuses: false,
         }
     }
 
@@ -85,6 +88,14 @@ impl Place {
 
     pub(super) fn down(&self) -> Option<&Down> {
         self.down.as_ref()
+    }
+
+    pub(super) fn refuses(&self) -> bool {
+        self.refuses
+    }
+
+    pub(super) fn set_refuses(&mut self, refuses: bool) {
+        self.refuses = refuses;
     }
 
     /// A connection stands.

@@ -6,6 +6,15 @@ use std::time::Instant;
 use super::{Duty, Lineup, Phase, Reason, Settings, Slot};
 
 impl<C: Clone, W> Lineup<C, W> {
+    /// Goes on by other numbers.
+    pub fn adjust(&mut self, settings: Settings, chance: u64, now: Instant) -> Duty<C, W> {
+        self.settings = settings;
+        let mut duty = self.resize(settings.size, now);
+        // More may be lent than before.
+        self.serve(&mut duty, chance, now);
+        duty
+    }
+
     /// Changes how many channels there may be. Those that nobody has go first.
     pub fn resize(&mut self, size: usize, now: Instant) -> Duty<C, W> {
         let mut duty = Duty::default();

@@ -84,6 +84,9 @@ impl<C: Clone, W> Lineup<C, W> {
                 self.slots[index].check = Check::new(now);
                 if let Some(place) = self.place_mut(address) {
                     place.connected(now);
+                    if place.refuses() {
+                        self.slots[index].check.refuse(now);
+                    }
                 }
                 self.retire(&mut duty);
                 self.serve(&mut duty, chance, now);

@@ -1,6 +1,7 @@
 //! What is done with all services at once.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use super::ConnectionManager;
@@ -18,12 +19,13 @@ impl ConnectionManager {
     /// # Errors
     /// What is wrong with the settings, or the services that have no connection, each with why.
     pub fn open(config: &Config, metrics: ClientMetrics) -> Result<ConnectionManager, PoolError> {
-        let (manager, begun) = (ConnectionManager::with_metrics(metrics)?, clock::now());
-        let added: Result<Vec<Pool>, PoolError> =
-            config.services.iter().map(|(name, config)| manager.add(name, config)).collect();
+        let file = config.file().map(Path::to_owned);
+        let (manager, begun) = (ConnectionManager::reading(metrics, file)?, clock::now());
+        let add = |(name, config): (&String, _)| manager.configure(name, config);
+        let added: Result<Vec<Pool>, PoolError> = config.services.iter().map(add).collect();
         let mut missing: Vec<(String, PoolError)> = Vec::new();
         for pool in added? {
-            let until = begun + pool.shared().config.pool.open_timeout;
+            let until = begun + pool.shared().config().pool.open_timeout;
             let left = until.saturating_duration_since(clock::now());
             if let Err(error) = pool.await_ready(Ready::One, left) {
                 missing.push((pool.service().to_owned(), error));
@@ -56,16 +58,5 @@ impl ConnectionManager {
             Some((pool.service().to_owned(), health))
         });
         probed.collect()
-    }
-
-    /// Reads the files of TLS of all services again, as [`Pool::reload`] does. Returns how many
-    /// hold something new.
-    ///
-    /// # Errors
-    /// What is wrong with the files of the first service that has bad ones, after all were read.
-    pub fn reload(&self) -> Result<usize, PoolError> {
-        let read: Vec<_> = self.pools().iter().map(Pool::reload).collect();
-        let new: Result<Vec<bool>, PoolError> = read.into_iter().collect();
-        Ok(new?.into_iter().filter(|is_new| *is_new).count())
     }
 }

@@ -189,6 +189,18 @@ impl Lines {
         }
     }
 
+    pub(super) fn applied(&self, applied: &[&str], later: &[&str]) {
+        if self.on && !(applied.is_empty() && later.is_empty()) {
+            let level = if later.is_empty() { log::Level::Info } else { log::Level::Warn };
+            let (service, applied, later) = (&self.service, applied.join(","), later.join(","));
+            let (applied, later) = (Quoted(&applied), Quoted(&later));
+            log::log!(
+                level,
+                "event=client_settings_applied service={service} applied={applied} later={later}"
+            );
+        }
+    }
+
     pub(super) fn unusual(&self, said: &str) {
         if self.on {
             let (service, said) = (&self.service, Quoted(said));

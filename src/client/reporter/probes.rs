@@ -54,6 +54,11 @@ impl Reporter {
         self.lines.not_reloaded(error, now);
     }
 
+    /// These settings hold from now on; those would, if the service were added anew.
+    pub(in crate::client) fn applied(&self, applied: &[&str], later: &[&str]) {
+        self.lines.applied(applied, later);
+    }
+
     /// A setting is allowed and rarely meant.
     pub(in crate::client) fn unusual(&self, said: &str) {
         self.lines.unusual(said);

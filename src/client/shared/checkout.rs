@@ -65,8 +65,9 @@ impl Shared {
         at: &'static Location<'static>,
         now: Instant,
     ) -> Patience {
-        let wait_for_ready = self.config.call.wait_for_ready;
-        let until = now + self.config.pool.checkout_timeout;
+        let config = self.config();
+        let wait_for_ready = config.call.wait_for_ready;
+        let until = now + config.pool.checkout_timeout;
         let wants = Wants { wait_for_ready, at: Some(at), ..Wants::default() };
         match deadline::current().filter(|deadline| *deadline < until) {
             Some(until) => Patience { begun: now, until, is_deadline: true, wants },
@@ -131,7 +132,7 @@ impl Shared {
                         return Err(PoolError::OnGrpcThread);
                     }
                     ticket = Some(place);
-                    if self.config.pool.min_size.is_some() {
+                    if self.config().pool.min_size.is_some() {
                         // There may be more to dial.
                         self.bell.ring();
                     }
@@ -226,7 +227,7 @@ impl Shared {
         match refusal {
             Refusal::Closed => PoolError::Closed { service },
             Refusal::TooManyWaiters => {
-                PoolError::TooManyWaiters { service, limit: self.config.pool.max_waiters }
+                PoolError::TooManyWaiters { service, limit: self.config().pool.max_waiters }
             }
             Refusal::NotConnected(down) => {
                 let next = self.lock().next_dial();

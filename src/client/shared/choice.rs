@@ -11,7 +11,7 @@ use crate::client::pick::{Offer, Panicked};
 impl Shared {
     /// What is wanted, with the channel that the program chooses.
     pub(super) fn chosen(&self, wants: Wants, now: Instant) -> Wants {
-        let Some(picker) = &self.config.pool.pick else {
+        let Some(picker) = &self.pick else {
             return wants;
         };
         let mut free = self.lock().free(wants);

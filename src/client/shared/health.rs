@@ -41,6 +41,13 @@ impl Rounds {
         }
     }
 
+    /// Goes on as this says.
+    pub(super) fn adjust(&mut self, config: &HealthConfig, now: Instant) {
+        self.interval = config.enabled.then_some(config.interval);
+        self.next = now + config.interval;
+        self.health = Health::new(1, config.successes);
+    }
+
     /// Whether a round begins now.
     fn begins(&mut self, now: Instant) -> bool {
         let is_due = self.interval.is_some_and(|_| self.next <= now);
@@ -129,7 +136,7 @@ impl Shared {
         if self.dialer.runtime().is_own_thread() {
             return Err(PoolError::OnGrpcThread);
         }
-        let until = clock::now() + 2 * self.config.health.timeout + MARGIN;
+        let until = clock::now() + 2 * self.config().health.timeout + MARGIN;
         self.wait_until(until, |_| self.is_closed() || self.rounds.lock().over >= wanted);
         match self.is_closed() {
             true => Err(PoolError::Closed { service: self.service.clone() }),

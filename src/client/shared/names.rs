@@ -34,7 +34,7 @@ impl Shared {
             self.act(duty);
         }
         for one in &news {
-            self.reporter.looked_up(one, self.config.pool.size, now);
+            self.reporter.looked_up(one, self.config().pool.size, now);
         }
         let begun = self.directory.lock().begin(now);
         for inquiry in begun {
@@ -48,7 +48,7 @@ impl Shared {
         if self.is_closed() {
             return Err(PoolError::Closed { service: self.service.clone() });
         }
-        let mut config = self.config.clone();
+        let mut config = (*self.config()).clone();
         config.addresses = addresses.to_vec();
         let Checked { endpoints, .. } = config.check()?;
         self.dialer.prepare(&endpoints)?;

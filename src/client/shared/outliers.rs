@@ -11,7 +11,7 @@ use crate::clock;
 impl Shared {
     /// An attempt has ended well, or badly for its address.
     pub(in crate::client) fn attempted(&self, to: &Arc<Destination>, bad: bool) {
-        if self.config.outlier.is_none() || !self.has_several.load(Ordering::Relaxed) {
+        if !self.has_several.load(Ordering::Relaxed) || self.config().outlier.is_none() {
             return;
         }
         let (ejection, duty) = self.lock().attempted(to.number, bad, clock::now());

@@ -28,7 +28,7 @@ impl Shared {
 
     /// Does so if it is time. Returns when it is next.
     pub(super) fn reload_in_time(&self, now: Instant) -> Option<Instant> {
-        let pause = self.config.tls.reload.filter(|_| !self.is_closed())?;
+        let pause = self.config().tls.reload.filter(|_| !self.is_closed())?;
         let mut at = self.reload_at.lock();
         let is_due = *at <= now;
         if is_due {
@@ -45,7 +45,7 @@ impl Shared {
 
     /// Tells of connections that are lent for too long, each once.
     pub(super) fn find_leaks(&self, views: &[View<Arc<Link>>], now: Instant) {
-        let Some(longest) = self.config.pool.leak_warning else {
+        let Some(longest) = self.config().pool.leak_warning else {
             return;
         };
         let mut found = BTreeSet::new();

@@ -22,7 +22,7 @@ impl Shared {
         let Totals { checkouts, checkout_failures, .. } = totals;
         let Totals { connects, connect_failures, disconnects, .. } = totals;
         let Totals { health_checks, pings, health_check_failures, .. } = totals;
-        let capacity = counts.ready * self.config.pool.calls_per_channel;
+        let capacity = counts.ready * self.config().pool.calls_per_channel;
         PoolMetrics {
             size: counts.size,
             wanted: counts.wanted,
@@ -52,7 +52,7 @@ impl Shared {
         let now = clock::now();
         let connections = self.views().into_iter().map(|view| self.connection(view, now)).collect();
         let (metrics, last_error) = (self.metrics(), self.last_error());
-        let (service, kind) = (self.service.clone(), self.config.kind.clone());
+        let (service, kind) = (self.service.clone(), self.config().kind.clone());
         PoolStatus { service, kind, metrics, last_error, connections }
     }
 
@@ -103,7 +103,7 @@ impl Measured for Shared {
         let mut figures = Figures {
             service,
             size,
-            capacity: size * self.config.pool.calls_per_channel,
+            capacity: size * self.config().pool.calls_per_channel,
             waiting,
             lent,
             checkouts: self.reporter.totals().checkouts,
@@ -119,7 +119,7 @@ impl Measured for Shared {
         }
         let missing = wanted.saturating_sub(figures.channels.values().sum());
         figures.channels.insert("resting", missing);
-        for (method, state) in self.breakers.states() {
+        for (method, state) in self.breakers().states() {
             let own = figures.breakers.entry(meter.method_label(&method)).or_default();
             *own = state.max(*own);
         }

@@ -25,6 +25,8 @@ impl Shared {
         let (round, probed) = self.probe(now);
         changed |= probed;
         self.restore(now);
+        let (heard, news) = self.listen(now);
+        changed |= news;
         let duty = self.lock().tend(self.dice.roll(), now);
         changed |= !duty.dropped.is_empty();
         for (link, _) in duty.dropped.iter().filter(|(_, reason)| *reason == Reason::Lost) {
@@ -49,12 +51,12 @@ impl Shared {
         }
         let status = self.tell_status(now);
         let due = self.lock().due();
-        due.into_iter().chain(status).chain(round).chain(files).chain(names).min()
+        due.into_iter().chain(status).chain(round).chain(files).chain(heard).chain(names).min()
     }
 
     /// Tells observers of the status, if it is time. Returns when it is next.
     fn tell_status(&self, now: Instant) -> Option<Instant> {
-        let interval = self.config.events.status_interval?;
+        let interval = self.config().events.status_interval?;
         let mut told = self.told.lock();
         let is_due = *told + interval <= now;
         if is_due {

@@ -49,7 +49,7 @@ impl Way {
         if let Some(bad) = attempt.verdict(error).filter(|_| !self.refused) {
             self.shared.attempted(&attempt.to, bad);
         }
-        for one in self.shared.config.interceptors.back(attempt.asked) {
+        for one in self.config.interceptors.back(attempt.asked) {
             if one.after_attempt(&finished) == After::Again && self.again == Again::No {
                 self.again = Again::Wanted;
             }
@@ -147,7 +147,7 @@ impl Way {
             elapsed: self.elapsed(),
             error,
         };
-        for one in self.shared.config.interceptors.back(self.asked) {
+        for one in self.config.interceptors.back(self.asked) {
             one.after_call(&finished);
         }
     }

@@ -142,3 +142,42 @@ fn channels_that_are_too_old_are_replaced_one_after_the_other() {
     let due = line.due().unwrap();
     assert!(due > now + ms(8900) && due < now + ms(9100), "a tenth earlier by chance");
 }
+
+#[test]
+fn the_word_of_a_server_holds_for_all_its_channels_and_later_ones() {
+    let t0 = start();
+    let (mut line, slots) = ready(settings(2, 1), t0);
+    let number = line.slots[0].address;
+    assert_eq!(line.standing().into_iter().collect::<Vec<_>>(), [number]);
+    let (change, duty) = line.heard(number, Word::Refuses, 0, t0);
+    assert!(change == Some(Change::Sick) && duty.is_empty());
+    assert_eq!(line.heard(number, Word::Refuses, 0, t0).0, None, "it is known");
+    assert!(matches!(ask(&mut line, 0, t0), Checkout::Refused(Refusal::NotConnected(_))));
+
+    // A probe cannot know better, and a channel that is connected anew is not lent either.
+    let t1 = t0 + ms(6000);
+    for _ in 0..3 {
+        let _ = probed(&mut line, t1);
+        let _ = line.checked(slots[0], &Found::Alive, 0, t1);
+    }
+    let _ = line.seen(slots[1], Seen::Lost, 0, t1);
+    let _ = line.seen(slots[1], Seen::Ready, 0, t1);
+    assert_eq!(line.ready(), 0);
+
+    let wait = line.checkout(None, || 7, PATIENT, 0, t1);
+    assert!(matches!(wait, Checkout::Wait(_)));
+    let (change, duty) = line.heard(number, Word::Serves, 0, t1);
+    assert_eq!((change, duty.grants.len()), (Some(Change::Well), 1));
+
+    // One that tells no more is found out by probes.
+    let _ = line.heard(number, Word::Refuses, 0, t1);
+    let _ = line.heard(number, Word::Silent, 0, t1);
+    assert_eq!(line.ready(), 0);
+    let t2 = t1 + ms(6000);
+    let idle = probed(&mut line, t2);
+    let _ = line.checked(idle[0], &Found::Alive, 0, t2);
+    let _ = probed(&mut line, t2 + ms(6000));
+    let (change, _) = line.checked(idle[0], &Found::Alive, 0, t2 + ms(6000));
+    assert_eq!(change, Some(Change::Well));
+    assert_eq!(line.heard(number + 1, Word::Refuses, 0, t2).0, None, "nobody knows it");
+}
