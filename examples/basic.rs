@@ -13,17 +13,17 @@ use grpcio::{
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut args = std::env::args().skip(1);
-    let own = match args.next() {
-        Some(_) => None,
-        None => Some(echo()?),
-    };
-    let (address, name) = match &own {
-        Some((_, port)) => (format!("127.0.0.1:{port}"), "/example.Echo/Say".to_owned()),
-        None => {
-            let mut args = std::env::args().skip(1);
-            (args.next().unwrap_or_default(), args.next().ok_or("the method is missing")?)
-        }
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    run(&args)
+}
+
+/// What the program does; a test does it, too.
+pub fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
+    let own = if args.is_empty() { Some(echo()?) } else { None };
+    let (address, name) = match (&own, args) {
+        (Some((_, port)), _) => (format!("127.0.0.1:{port}"), "/example.Echo/Say".to_owned()),
+        (None, [address, method]) => (address.clone(), method.clone()),
+        _ => return Err("usage: basic [HOST:PORT /package.Service/Method]".into()),
     };
     // gRPC keeps names of methods for ever.
     let method = raw(Box::leak(name.into_boxed_str()));

@@ -10,7 +10,12 @@ use connection_pool_manager::client::{raw, CallOptions, ConnectionManager, Servi
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [address, name, ca, more @ ..] = &args[..] else {
+    run(&args)
+}
+
+/// What the program does; a test does it, too.
+pub fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
+    let [address, name, ca, more @ ..] = args else {
         return Err(
             "usage: tls HOST:PORT /package.Service/Method CA [SERVER_NAME [CERT KEY]]".into()
         );

@@ -113,6 +113,14 @@ fn checkout(config: &ServiceConfig) {
     let wanted = Duration::from_nanos(200);
     row("get and drop, one thread", format!("{} ns", alone.as_nanos()), "< 200 ns", alone < wanted);
     let mut config = config.clone();
+    for size in [1, 200] {
+        config.pool.size = size;
+        let pool = open(&config);
+        let each = best(5, 100_000, || drop(black_box(pool.get().unwrap())));
+        let wanted = Duration::from_nanos(500);
+        let what = format!("get and drop, one thread, a pool of {size}");
+        row(&what, format!("{} ns", each.as_nanos()), "< 500 ns", each < wanted);
+    }
     config.pool.size = 16;
     let pool = open(&config);
     const EACH: u32 = 50_000;

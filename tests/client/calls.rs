@@ -8,7 +8,7 @@ use connection_pool_manager::client::{
 };
 use grpcio::{Client, RpcStatusCode};
 
-use crate::echo::{Echo, Step, SAY};
+use crate::echo::{Echo, Step, JOIN, SAY};
 use crate::proxy::Proxy;
 use crate::{eventually, ready, settings, PATIENCE};
 
@@ -204,4 +204,20 @@ fn no_idempotent_call_fails_while_connections_are_cut_under_load() {
         }
         stop.store(true, Ordering::Relaxed);
     });
+}
+
+#[test]
+fn a_message_beyond_the_limit_fails_in_either_direction() {
+    let echo = Echo::start();
+    let mut config = quick(echo.port, 1);
+    config.connection.max_message_bytes = 1000;
+    let pool = ready(&config);
+    let say = |bytes: usize| pool.call(&SAY, &vec![7; bytes], &CallOptions::new());
+    assert_eq!(say(900).unwrap().len(), 900);
+    assert_eq!(say(1100).unwrap_err().code(), Code::ResourceExhausted);
+    assert_eq!(echo.calls(), 1, "it was not sent");
+    let mut upload = pool.upload(&JOIN, &CallOptions::new()).unwrap();
+    assert!(upload.send(vec![7; 600]) && upload.send(vec![7; 600]));
+    assert_eq!(upload.finish().unwrap_err().code(), Code::ResourceExhausted);
+    assert_eq!(say(900).unwrap().len(), 900);
 }

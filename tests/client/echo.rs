@@ -74,6 +74,15 @@ impl Echo {
 
     /// A server on this port; 0 takes any.
     pub fn on(port: u16) -> Echo {
+        Echo::build(port, |arguments| arguments)
+    }
+
+    /// A server with these arguments.
+    pub fn with(arguments: impl FnOnce(ChannelBuilder) -> ChannelBuilder) -> Echo {
+        Echo::build(0, arguments)
+    }
+
+    fn build(port: u16, with: impl FnOnce(ChannelBuilder) -> ChannelBuilder) -> Echo {
         let environment = Arc::new(Environment::new(1));
         let shared = Arc::new(Shared::default());
         let own = Arc::clone(&shared);
@@ -96,7 +105,7 @@ impl Echo {
                 ctx.spawn(async move { drop(sink.fail(status).await) });
             });
         let service = streams(service, &shared).build();
-        let arguments = ChannelBuilder::new(Arc::clone(&environment)).reuse_port(false);
+        let arguments = with(ChannelBuilder::new(Arc::clone(&environment)).reuse_port(false));
         let mut server = ServerBuilder::new(environment)
             .register_service(service)
             .channel_args(arguments.build_args())

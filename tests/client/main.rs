@@ -9,6 +9,8 @@ mod checkout;
 mod config;
 mod echo;
 #[cfg(feature = "client-testing")]
+mod examples;
+#[cfg(feature = "client-testing")]
 mod health;
 mod hedge;
 mod interceptors;
@@ -29,6 +31,7 @@ mod resize;
 mod streams;
 #[cfg(feature = "client-testing")]
 mod tls;
+mod traps;
 mod watch;
 
 use std::process::{Command, Output};

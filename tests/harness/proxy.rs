@@ -45,6 +45,8 @@ struct Shared {
     pairs: Mutex<Vec<Arc<Pair>>>,
     /// Connections that were handed on, or dripped on.
     taken: AtomicUsize,
+    /// Bytes that clients have sent.
+    sent: AtomicUsize,
     /// For the next connection.
     gate: Mutex<Option<Gate>>,
 }
@@ -88,6 +90,7 @@ impl Proxy {
             over: AtomicBool::new(false),
             pairs: Mutex::default(),
             taken: AtomicUsize::new(0),
+            sent: AtomicUsize::new(0),
             gate: Mutex::default(),
         });
         let own = Arc::clone(&shared);
@@ -106,6 +109,11 @@ impl Proxy {
     /// How many connections were handed on, or dripped on, so far.
     pub fn taken(&self) -> usize {
         self.shared.taken.load(Ordering::SeqCst)
+    }
+
+    /// Bytes that clients have sent, on all connections.
+    pub fn sent(&self) -> usize {
+        self.shared.sent.load(Ordering::SeqCst)
     }
 
     /// What the server has sent on the connection that comes to it from this port.
@@ -212,7 +220,10 @@ impl Shared {
         let (mine, own, gate) =
             (Arc::clone(self), Arc::clone(self), self.gate.lock().unwrap().take());
         self.pairs.lock().unwrap().push(pair);
-        std::thread::spawn(move || mine.copy(&forth.near, &forth.far, None, |_| ()));
+        std::thread::spawn(move || {
+            let count = |bytes| _ = mine.sent.fetch_add(bytes, Ordering::SeqCst);
+            mine.copy(&forth.near, &forth.far, None, count);
+        });
         std::thread::spawn(move || {
             let count = |bytes| _ = back.brought.fetch_add(bytes, Ordering::AcqRel);
             own.copy(&back.far, &back.near, gate, count);
