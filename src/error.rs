@@ -56,6 +56,8 @@ pub enum Error {
         tenant: TenantId,
         /// The keys that differ; no values.
         keys: Vec<String>,
+        /// The operator has configured the tenant: no other DSN may take over.
+        configured: bool,
     },
     /// The tenant is not configured, and no DSN of a client is taken.
     DsnNotTaken {

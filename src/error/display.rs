@@ -28,7 +28,11 @@ impl fmt::Display for Error {
                 "lease {lease_name} is busy: another operation runs on it"
             ),
             Error::TenantNotFound(tenant) => write!(f, "pool not found for tenant {tenant}"),
-            Error::DsnMismatch { tenant, keys } => {
+            Error::DsnMismatch { tenant, keys, configured: true } => {
+                let keys = keys.join(", ");
+                write!(f, "dsn differs from the configured one of tenant {tenant}: {keys}; send none")
+            }
+            Error::DsnMismatch { tenant, keys, configured: false } => {
                 write!(f, "dsn differs from the one tenant {tenant} was registered with: ")?;
                 mismatch(f, keys)
             }

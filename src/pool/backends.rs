@@ -131,7 +131,7 @@ impl Origin {
         if keys.is_empty() {
             keys.push("password".to_owned());
         }
-        Error::DsnMismatch { tenant: tenant.clone(), keys }
+        Error::DsnMismatch { tenant: tenant.clone(), keys, configured: self.is_configured }
     }
 }
 

@@ -107,6 +107,8 @@ fn a_dsn_for_a_configured_tenant_is_taken_only_if_it_is_the_configured_one() {
     ] {
         let answer = client.execute(&one_shot(&other, "select 1"));
         let error = assert_refused(answer, code::FAILED_PRECONDITION, "DSN_MISMATCH");
+        assert!(error.message.contains("the configured one of tenant "), "{error}");
+        assert!(error.message.ends_with("; send none"), "{error}");
         let named = &error.info.as_ref().unwrap().metadata["keys"];
         assert!(named.split(',').any(|key| key == keys), "{named} for {keys}");
         let answer = client.acquire_with(&request(&other));

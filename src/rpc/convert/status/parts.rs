@@ -80,7 +80,7 @@ impl<'a> StatusParts<'a> {
                 StatusParts::new(Code::NOT_FOUND, Reason::REASON_TENANT_NOT_FOUND)
                     .with("tenant", tenant)
             }
-            Error::DsnMismatch { tenant, keys } => {
+            Error::DsnMismatch { tenant, keys, .. } => {
                 StatusParts::new(Code::FAILED_PRECONDITION, Reason::REASON_DSN_MISMATCH)
                     .with("tenant", tenant)
                     .with("keys", keys.join(","))

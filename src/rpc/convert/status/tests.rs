@@ -89,7 +89,11 @@ fn table() -> Vec<(Error, Code, &'static str)> {
         (Error::LeaseBusy { lease_name: "l".to_owned() }, Code::FAILED_PRECONDITION, "LEASE_BUSY"),
         (Error::TenantNotFound(tenant.clone()), Code::NOT_FOUND, "TENANT_NOT_FOUND"),
         (
-            Error::DsnMismatch { tenant: tenant.clone(), keys: vec!["host".to_owned()] },
+            Error::DsnMismatch {
+                tenant: tenant.clone(),
+                keys: vec!["host".to_owned()],
+                configured: false,
+            },
             Code::FAILED_PRECONDITION,
             "DSN_MISMATCH",
         ),
