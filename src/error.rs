@@ -111,6 +111,8 @@ pub enum Error {
         /// Public name of the lease.
         lease_name: String,
     },
+    /// An operator has paused the tenant, and its requests are refused meanwhile.
+    TenantPaused(TenantId),
     /// The service is stopping, or the tenant's pool is being closed.
     Draining,
     /// No backend could be opened.
@@ -255,6 +257,7 @@ impl Error {
                 Error::CallerLimit { tenant: tenant.clone(), what, used, limit }
             }
             GateRefusal::MayNotWait => Error::Internal("a request was refused without a limit"),
+            GateRefusal::Paused => Error::TenantPaused(tenant.clone()),
             GateRefusal::Draining | GateRefusal::Closed => Error::Draining,
         }
     }

@@ -136,7 +136,8 @@ impl Client {
         Client { timeout, ..self.clone() }
     }
 
-    fn options(&self) -> CallOption {
+    /// What each call is made with: its time limit and the token, also for calls by the stubs.
+    pub fn options(&self) -> CallOption {
         let options = CallOption::default().timeout(self.timeout).wait_for_ready(true);
         match &self.metadata {
             Some(metadata) => options.headers(metadata.clone()),

@@ -1,12 +1,14 @@
 //! The gate that all work of a tenant passes.
 
 mod entry;
+mod pause;
 
 use super::callers::{CallerId, Callers};
 use super::wait_queue::{Admission, Handed, WaitQueue, WaiterId};
 use std::time::Instant;
 
 pub use entry::{Asks, GateEntry, GateRefusal};
+pub use pause::Pause;
 
 /// A tenant's permits, the requests that wait for one, and whether the tenant accepts work at all.
 ///
@@ -20,6 +22,8 @@ pub struct Gate<T> {
     state: GateState,
     queue: WaitQueue<Entrant<T>>,
     callers: Callers,
+    /// While it is there, an `Active` gate grants nothing to those who come or wait.
+    paused: Option<Pause>,
 }
 
 #[derive(Debug)]
@@ -51,6 +55,7 @@ impl<T> Gate<T> {
             state: GateState::Opening,
             queue: WaitQueue::new(permits, max_waiters),
             callers: Callers::new(max_per_caller),
+            paused: None,
         }
     }
 
@@ -64,7 +69,10 @@ impl<T> Gate<T> {
     pub fn admit(&mut self, item: T, asks: Asks, deadline: Instant, now: Instant) -> GateEntry<T> {
         let opens = match self.state {
             GateState::Opening => self.queue.used() == 0,
-            GateState::Active => true,
+            GateState::Active if self.paused == Some(Pause::Refuse) => {
+                return GateEntry::Refused(item, GateRefusal::Paused);
+            }
+            GateState::Active => self.paused.is_none(),
             GateState::Draining => return GateEntry::Refused(item, GateRefusal::Draining),
             GateState::Closed => return GateEntry::Refused(item, GateRefusal::Closed),
         };
@@ -100,7 +108,7 @@ impl<T> Gate<T> {
             return Handed::default();
         }
         self.state = GateState::Active;
-        self.hand_out(now, usize::MAX)
+        self.let_in(now)
     }
 
     /// Notes that the tenant cannot be served: the gate becomes `Closed`. Returns all waiters.
@@ -140,7 +148,8 @@ impl<T> Gate<T> {
         match self.state {
             GateState::Opening if self.queue.used() > 0 => Handed::default(),
             GateState::Opening => self.hand_out(now, 1),
-            GateState::Active => self.hand_out(now, usize::MAX),
+            GateState::Active if self.paused.is_none() => self.hand_out(now, usize::MAX),
+            GateState::Active => Handed::default(),
             GateState::Draining | GateState::Closed => Handed::default(),
         }
     }
@@ -177,10 +186,15 @@ impl<T> Gate<T> {
     }
 
     /// Takes a permit for work that does not wait: true if the gate is `Active`, a permit is free
-    /// and no item waits.
+    /// and no item waits for it.
     #[must_use]
     pub fn try_take(&mut self) -> bool {
-        self.state == GateState::Active && self.queue.try_take()
+        self.state == GateState::Active
+            && match self.paused {
+                None => self.queue.try_take(),
+                // Those who wait could not have it.
+                Some(_) => self.queue.take_free(),
+            }
     }
 
     /// Removes a waiter; `None` if it was removed, granted or expired before.
@@ -204,16 +218,6 @@ impl<T> Gate<T> {
     /// When [`expire`](Gate::expire) is due next.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.queue.next_deadline()
-    }
-
-    /// Removes all waiters because waiting is pointless for them; later requests may wait. Only
-    /// while `Active`: those that wait for the opener get its result.
-    #[must_use]
-    pub fn turn_away(&mut self) -> Vec<T> {
-        match self.state {
-            GateState::Active => self.clear(),
-            GateState::Opening | GateState::Draining | GateState::Closed => Vec::new(),
-        }
     }
 
     /// Stops accepting work and returns all waiters. A gate that is `Closed` stays so.

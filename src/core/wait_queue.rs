@@ -127,6 +127,14 @@ impl<T> WaitQueue<T> {
         taken
     }
 
+    /// The same whoever waits.
+    #[must_use]
+    pub(super) fn take_free(&mut self) -> bool {
+        let taken = self.free() > 0;
+        self.used += usize::from(taken);
+        taken
+    }
+
     /// Returns one permit and hands out what is free.
     #[cfg(test)]
     pub fn give_back(&mut self, now: Instant) -> Handed<T> {

@@ -71,6 +71,10 @@ impl fmt::Display for Error {
                 f,
                 "lease {lease_name} belongs to a Session stream; only that stream can use or end it"
             ),
+            Error::TenantPaused(tenant) => write!(
+                f,
+                "tenant {tenant} is paused by an operator: no connection is given out until it is resumed"
+            ),
             Error::Draining => f.write_str("the service is stopping and grants no more leases"),
             Error::Connect { tenant, cause } => {
                 write!(f, "cannot connect to the database of tenant {tenant}: {cause}")

@@ -12,6 +12,7 @@ impl Error {
             | Error::WaitTimeout { .. }
             | Error::CallerLimit { .. }
             | Error::BreakerOpen { .. }
+            | Error::TenantPaused(_)
             | Error::Draining => true,
             Error::Connect { cause, .. } => cause.is_retryable(),
             Error::BackendLost { work, .. } => {
@@ -59,6 +60,7 @@ impl Error {
             Error::CallerLimit { .. } => "caller_limit",
             Error::Superseded => "superseded",
             Error::LeaseOnStream { .. } => "lease_on_stream",
+            Error::TenantPaused(_) => "tenant_paused",
             Error::Draining => "draining",
             Error::Connect { cause, .. } => cause.reason(),
             Error::BreakerOpen { .. } => "breaker_open",

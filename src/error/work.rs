@@ -56,6 +56,8 @@ pub enum CancelCause {
     Stream,
     /// The data of a COPY ended without `finish`.
     Unfinished,
+    /// An operator has revoked the lease.
+    Revoked,
     /// The service is stopping.
     Shutdown,
 }
@@ -73,6 +75,7 @@ impl CancelCause {
             CancelCause::Stalled => "stalled",
             CancelCause::Stream => "stream_lost",
             CancelCause::Unfinished => "unfinished",
+            CancelCause::Revoked => "revoked",
             CancelCause::Shutdown => "shutdown",
         }
     }

@@ -77,6 +77,7 @@ impl PoolGauges {
                 let health = tenant.health();
                 set("connpool_breaker_state", &[id], breaker_number(health.breaker));
                 set("connpool_tenant_health", &[id], health.level.as_number());
+                set("connpool_tenant_paused", &[id], usize::from(health.paused));
                 let last = health.last_check.unwrap_or(0) / 1_000_000;
                 let last = usize::try_from(last).unwrap_or(usize::MAX);
                 set("connpool_last_health_check_timestamp_seconds", &[id], last);

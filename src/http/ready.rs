@@ -42,12 +42,13 @@ fn write_row(page: &mut String, row: &Row) {
     // Writing into memory does not fail.
     let _ = write!(
         page,
-        "{{\"tenant\":{},\"status\":\"{}\",\"breaker\":\"{}\",\"starving\":{},\"last_check\":{},\
+        "{{\"tenant\":{},\"status\":\"{}\",\"breaker\":\"{}\",\"starving\":{},\"paused\":{},\"last_check\":{},\
          \"last_error\":{error},\"last_error_at\":{}}}",
         quoted(row.tenant.as_str()),
         row.level.as_str(),
         row.breaker.as_str(),
         row.starving,
+        row.paused,
         seconds(row.last_check),
         seconds(at),
     );

@@ -19,6 +19,7 @@ pub(super) const ACQUIRE_FAILURES: &[&str] = &[
     "host_not_allowed",
     "tenant_not_found",
     "invalid_argument",
+    "tenant_paused",
     "draining",
     "internal",
 ];
@@ -90,6 +91,7 @@ pub(super) const ERRORS: &[&str] = &[
     "wait_timeout",
     "caller_limit",
     "superseded",
+    "tenant_paused",
     "draining",
     "connect_rejected",
     "host_not_allowed",
@@ -124,6 +126,7 @@ pub(super) const CANCELS: &[&str] = &[
     "stalled",
     "stream_lost",
     "unfinished",
+    "revoked",
     "shutdown",
 ];
 pub(super) const CANCEL_RESULTS: &[&str] = &["sent", "sent_again", "failed"];
@@ -229,6 +232,7 @@ mod tests {
             CancelCause::Stalled,
             CancelCause::Stream,
             CancelCause::Unfinished,
+            CancelCause::Revoked,
             CancelCause::Shutdown,
         ] {
             assert!(CANCELS.contains(&cause.as_str()), "{cause:?}");

@@ -1,3 +1,4 @@
 //! What an operator may look at and have done while the service runs.
 
+pub mod actions;
 pub mod looks;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::core::breaker::BreakerPhase;
-use crate::core::gate::GateState;
+use crate::core::gate::{GateState, Pause};
 
 /// Counted as it happens.
 #[derive(Default)]
@@ -46,6 +46,8 @@ pub struct Figures {
     pub waited: Duration,
     /// What the gate does.
     pub state: GateState,
+    /// How it is paused, if it is.
+    pub paused: Option<Pause>,
     /// What the breaker does.
     pub breaker: BreakerPhase,
 }

@@ -114,7 +114,7 @@ impl Leases {
         let tenant = session.account().id().clone();
         let fencing_token = self.fencing_token();
         let facts = LeaseFacts {
-            lease_name: format!("lease-{fencing_token:x}"),
+            lease_name: page::lease_name(fencing_token),
             backend_pid: session.taken.backend.pid(),
             fencing_token,
             holder: ask.holder.clone(),
@@ -267,7 +267,10 @@ impl Leases {
             Ok(Revoked::Over { session, view }) => {
                 self.over(&session, &view, reason);
                 session.settle();
-                Ok(Release::Released)
+                Ok(match view.transaction.is_open() {
+                    true => Release::RolledBack,
+                    false => Release::Released,
+                })
             }
             Ok(Revoked::Ending { handle, .. }) => {
                 handle.cancel(cause);

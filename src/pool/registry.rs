@@ -8,6 +8,7 @@
 mod another;
 pub mod change;
 mod configured;
+mod dismissal;
 mod entry;
 mod guesses;
 mod known;

@@ -24,6 +24,8 @@ pub struct Row {
     pub breaker: BreakerPhase,
     /// When a check last ran, in microseconds since 1970.
     pub last_check: Option<u64>,
+    /// An operator has paused it.
+    pub paused: bool,
     /// Its requests get no connection, because its server has none left for them.
     pub starving: bool,
     /// What last went wrong, and when.
@@ -98,6 +100,7 @@ impl Row {
             level: Level::Unhealthy,
             breaker: BreakerPhase::Closed,
             last_check: None,
+            paused: false,
             starving: true,
             last_error: Some((starving.error, starving.at)),
             check_failures: 0,
@@ -120,6 +123,7 @@ impl Tenant {
             tenant: self.id().clone(),
             level,
             breaker: figures.breaker,
+            paused: figures.paused.is_some(),
             starving: false,
             last_check: record.last_check,
             last_error: record.last_error.clone(),

@@ -8,6 +8,7 @@ mod closing;
 mod delivery;
 mod naps;
 mod neighbour;
+mod pausing;
 mod probe;
 mod swap;
 mod turn;
@@ -219,9 +220,9 @@ impl Tenant {
 
     /// Its figures.
     pub fn figures(&self) -> Figures {
-        let (used, waiting, max, state) = {
+        let (used, waiting, max, state, paused) = {
             let gate = self.gate();
-            (gate.used(), gate.waiting(), gate.permits(), gate.state())
+            (gate.used(), gate.waiting(), gate.permits(), gate.state(), gate.paused())
         };
         let (backends, numbers) = (self.backends(), &self.account.numbers);
         Figures {
@@ -235,6 +236,7 @@ impl Tenant {
             acquired: numbers.acquired.load(Ordering::Relaxed),
             waited: Duration::from_micros(numbers.waited_micros.load(Ordering::Relaxed)),
             state,
+            paused,
             breaker: backends.breaker(),
         }
     }

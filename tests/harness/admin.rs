@@ -19,7 +19,11 @@ const IDENTITIES: [(&str, &str, Option<&str>); 3] = [
     ("shop", "token-of-shop", None),
 ];
 
-/// A service whose file lists the identities `ops` (admin), `eyes` (observer) and `shop`.
+/// The token of those who use it: that of `shop`.
+const CLIENTS: &str = "token-of-shop";
+
+/// A service whose file lists the identities `ops` (admin), `eyes` (observer) and `shop`. Its
+/// clients are `shop`.
 pub struct Administered {
     service: Service,
     directory: tempfile::TempDir,
@@ -40,7 +44,7 @@ impl Administered {
         let path = write(directory.path(), rest);
         let path = path.to_str().expect("a path in UTF-8");
         let service = Service::with(&[&["--config", path], arguments].concat());
-        Administered { service, directory }
+        Administered { service: service.with_token(CLIENTS), directory }
     }
 
     /// Serves.

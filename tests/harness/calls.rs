@@ -8,7 +8,7 @@ use connection_pool_manager::proto::connection_pool::{
 };
 use connection_pool_manager::proto::sql::{ExecuteRequest, ExecuteResponse};
 
-use super::{eventually, Service, Tenant, PATIENCE};
+use super::{eventually, Service, Tenant};
 
 /// A GetConnection request.
 pub fn request(tenant: &Tenant) -> ConnectionRequest {
@@ -101,13 +101,9 @@ impl Held {
 /// A call in the background; dropped, it is cancelled.
 pub type Later<T> = grpcio::ClientUnaryReceiver<T>;
 
-fn patient() -> grpcio::CallOption {
-    grpcio::CallOption::default().timeout(5 * PATIENCE).wait_for_ready(true)
-}
-
 /// Asks for a lease and does not wait.
 pub fn acquire_later(client: &Client, request: &ConnectionRequest) -> Later<ConnectionResponse> {
-    client.pool_stub().get_connection_async(request, patient()).expect("a call")
+    client.pool_stub().get_connection_async(request, client.options()).expect("a call")
 }
 
 /// A request that waits as long as a request may.
@@ -122,7 +118,7 @@ pub fn park(client: &Client, tenant: &Tenant, count: usize) -> Vec<Later<Connect
 
 /// Runs statements and does not wait.
 pub fn execute_later(client: &Client, request: &ExecuteRequest) -> Later<ExecuteResponse> {
-    client.sql_stub().execute_async(request, patient()).expect("a call")
+    client.sql_stub().execute_async(request, client.options()).expect("a call")
 }
 
 /// What came of a call in the background.

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A test stops at the first surprise.
 
 mod admin;
+mod admin_actions;
+mod admin_load;
 mod alerts;
 mod allowed_hosts;
 mod compat;

@@ -40,6 +40,8 @@ pub enum GateRefusal {
         /// How many a caller may hold.
         limit: usize,
     },
+    /// The gate is paused.
+    Paused,
     /// The tenant is being taken out of service.
     Draining,
     /// The tenant is out of service, or could not be opened.

@@ -4,6 +4,7 @@ use super::super::testing::{ms, start, Xorshift};
 use super::*;
 use std::collections::BTreeSet;
 
+mod paused;
 mod resized;
 
 /// A gate of `permits` with items 0, 1 and 2 at it: 0 is the opener, the others wait.

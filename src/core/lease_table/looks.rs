@@ -104,6 +104,11 @@ impl<S, H: Clone> LeaseTable<S, H> {
         self.of(tenant).fold(Summary::default(), Summary::add)
     }
 
+    /// The ids of a tenant's leases, in the order of the grants.
+    pub fn ids_of(&self, tenant: &TenantId) -> Vec<ConnectionId> {
+        self.of(tenant).map(|lease| lease.record.id.clone()).collect()
+    }
+
     /// A tenant's leases in the order of the grants.
     pub fn views_of(&self, tenant: &TenantId, now: Instant) -> Vec<LeaseView> {
         self.of(tenant).map(|lease| lease.view(now)).collect()
@@ -128,6 +133,28 @@ impl<S, H: Clone> LeaseTable<S, H> {
                 own.filter_map(|number| self.leases.get_key_value(number)).map(numbered).collect()
             }
         }
+    }
+
+    /// The id of the lease with this fencing token, which is looked for among up to `limit` leases
+    /// behind the one of number `after`.
+    ///
+    /// # Errors
+    /// The number of the last one that was looked at, if there may be more; `None` if not.
+    pub fn find_token(
+        &self,
+        fencing_token: u64,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<ConnectionId, Option<u64>> {
+        let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let (mut seen, mut last) = (0, None);
+        for (number, lease) in self.leases.range(behind).take(limit) {
+            if lease.record.facts.fencing_token == fencing_token {
+                return Ok(lease.record.id.clone());
+            }
+            (seen, last) = (seen + 1, Some(*number));
+        }
+        Err(last.filter(|_| seen == limit))
     }
 
     /// The leases that have been held for longer than `limit`, in the order of the grants.

@@ -18,6 +18,7 @@ pub(super) const GAUGES: &[(&str, &str, &[&str])] = &[
         "When a check of a connection last ran, in seconds since 1970.",
         &["tenant"],
     ),
+    ("connpool_tenant_paused", "1 for a tenant that an operator has paused.", &["tenant"]),
     (
         "connpool_tenant_starving",
         "1 for a tenant whose requests get no connection because its server is full.",

@@ -1,5 +1,6 @@
 //! Lists of tenants, leases and backends, in pages.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::PoolConfig;
@@ -71,6 +72,21 @@ impl Service {
         let listed = tenants.iter().take(size);
         let entries = listed.map(|tenant| (tenant.id().clone(), self.listed(tenant))).collect();
         Page { entries, more }
+    }
+
+    /// Does something with a tenant. Returns how it is afterwards.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub(super) fn with_tenant(
+        &self,
+        id: &TenantId,
+        work: impl FnOnce(&Arc<Tenant>),
+    ) -> Result<ListedTenant, Error> {
+        let found = self.registry.find(id);
+        let tenant = found.ok_or_else(|| Error::TenantNotFound(id.clone()))?;
+        work(&tenant);
+        Ok(self.listed(&tenant))
     }
 
     fn listed(&self, tenant: &Tenant) -> ListedTenant {

@@ -48,6 +48,10 @@ impl Registry {
         };
         let claims = has_another_password(&known, identity)
             || has_other_servers(&known, identity) && !known.is_in_use();
+        if claims && known.paused().is_some() {
+            // The pause would not be that of who takes over.
+            return Err(Error::TenantPaused(id.clone()));
+        }
         let known = match claims {
             true => self.claim(id, dsn, identity, by)?,
             false => known,

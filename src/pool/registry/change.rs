@@ -49,7 +49,6 @@ impl Registry {
     /// # Errors
     /// If there is no such tenant, a setting breaks a rule, or there is no room for so many
     /// connections and no unused tenant gives way.
-    #[cfg_attr(not(test), expect(dead_code, reason = "reload and administration call it"))]
     pub fn change(&self, id: &TenantId, change: &TenantChange) -> Result<TenantChanged, Error> {
         let mut yields = 0;
         loop {

@@ -148,9 +148,7 @@ impl Known {
             return claim;
         }
         self.remove_claim(tenant);
-        let former = self.former.entry(before.id().clone()).or_default();
-        former.retain(|former| former.now() > 0);
-        former.push(before.account.open.clone());
+        self.keep_former(&before);
         self.name(tenant);
         NameClaim::Good(before)
     }
@@ -196,6 +194,13 @@ impl Known {
             *reserved = next.permits;
         }
         Changing::Installed
+    }
+
+    /// The connections of a tenant that goes count as long as there are any.
+    pub(super) fn keep_former(&mut self, tenant: &Tenant) {
+        let former = self.former.entry(tenant.id().clone()).or_default();
+        former.retain(|former| former.now() > 0);
+        former.push(tenant.account.open.clone());
     }
 
     /// The tenant that has the name that this one claims.

@@ -42,6 +42,27 @@ impl Tenant {
     }
 }
 
+impl Tenant {
+    /// Checks all backends at rest now, or if there are none opens one; while the breaker is
+    /// open, probes if it is time. `tell` gets the result, on a worker. Does not block.
+    pub(in crate::pool) fn check_now(
+        self: &Arc<Self>,
+        tell: impl FnOnce(&Tenant, Round) + Send + 'static,
+    ) {
+        let (kept, now) = (self.kept(), clock::now());
+        self.context().tools.workers.run(move || {
+            let round = match kept.backends.breaker() {
+                BreakerPhase::Closed => kept.round(now),
+                BreakerPhase::Open | BreakerPhase::HalfOpen => {
+                    kept.probe_once(now);
+                    Round::default()
+                }
+            };
+            tell(&kept.tenant, round);
+        });
+    }
+}
+
 impl Upkeep {
     /// Begins a round of checks if it is time. Returns when to come again. Does
     /// not block.
@@ -60,12 +81,14 @@ impl Upkeep {
         (record.next, record.began, record.answered) = (None, now, false);
         drop(record);
         let running = RunningUpkeep(self.clone());
-        self.tenant.context().tools.workers.run(move || running.0.round(now));
+        self.tenant.context().tools.workers.run(move || {
+            running.0.round(now);
+        });
         None
     }
 
     /// One round, on a worker: every idle backend answers, or is closed.
-    fn round(&self, now: Instant) {
+    fn round(&self, now: Instant) -> Round {
         let backends = &self.backends;
         let (tell, told) = unbounded();
         let all = self.check_idle(|slot| slot.answered_at < now, Some(&tell));
@@ -89,6 +112,7 @@ impl Upkeep {
             self.tenant.context().keeper.due(now);
             backends.tell_level();
         }
+        round
     }
 
     /// With nothing at rest to look at, opens a backend, which is kept only if the

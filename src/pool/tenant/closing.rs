@@ -93,7 +93,8 @@ impl Tenant {
             return None;
         }
         let gate = self.gate();
-        (gate.used() == 0 && gate.waiting() == 0).then_some(since)
+        let unused = gate.used() == 0 && gate.waiting() == 0;
+        (unused && gate.paused().is_none()).then_some(since)
     }
 
     /// True once it lets nobody in any more, for good.
@@ -109,7 +110,8 @@ impl Tenant {
             return false;
         }
         let mut gate = self.gate();
-        let unused = gate.used() == 0 && gate.waiting() == 0;
+        // With one that is paused, the pause would be forgotten.
+        let unused = gate.used() == 0 && gate.waiting() == 0 && gate.paused().is_none();
         // Nobody waits, so nothing comes out.
         let waiting = if unused { gate.close() } else { Vec::new() };
         drop(gate);

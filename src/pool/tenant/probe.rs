@@ -19,7 +19,7 @@ impl Upkeep {
 
     /// Opens a backend, which is the first success, and has it answer, which is
     /// the second. It serves the next request. On a worker.
-    fn probe_once(&self, now: Instant) {
+    pub(super) fn probe_once(&self, now: Instant) {
         let (tenant, backends) = (&self.tenant, &self.backends);
         let Some(attempt) = backends.opener.probe_attempt(now) else { return };
         // Without a permit, or room, it waits for the next time: the attempt is

@@ -76,6 +76,7 @@ fn row(row: &Row) -> wire::TenantHealth {
         status: row.level.as_str().to_owned(),
         breaker_state: breaker(row.breaker).into(),
         starving: row.starving,
+        paused: row.paused,
         last_check: row.last_check.map(unix_timestamp).into(),
         last_error: error.unwrap_or_default(),
         last_error_at: at.map(unix_timestamp).into(),
@@ -119,7 +120,7 @@ pub(in crate::rpc) fn stats(figures: &Figures, leases: usize) -> wire::StatsResp
         leases: number(leases),
         acquire_count: total(figures.acquired),
         acquire_wait_total: Some(duration(figures.waited)).into(),
-        state: tenant_state(figures.state).into(),
+        state: tenant_state(figures).into(),
         breaker_state: breaker(figures.breaker).into(),
         ..wire::StatsResponse::default()
     }
@@ -133,8 +134,9 @@ pub(super) fn breaker(phase: BreakerPhase) -> wire::BreakerState {
     }
 }
 
-pub(super) fn tenant_state(state: GateState) -> wire::TenantState {
-    match state {
+pub(super) fn tenant_state(figures: &Figures) -> wire::TenantState {
+    match figures.state {
+        GateState::Active if figures.paused.is_some() => wire::TenantState::TENANT_STATE_PAUSED,
         GateState::Opening => wire::TenantState::TENANT_STATE_OPENING,
         GateState::Active => wire::TenantState::TENANT_STATE_ACTIVE,
         GateState::Draining => wire::TenantState::TENANT_STATE_DRAINING,

@@ -132,7 +132,7 @@ pub(in crate::rpc) fn transaction(state: TransactionState) -> wire::TransactionS
     }
 }
 
-fn end_reason(reason: EndReason) -> wire::LeaseEndReason {
+pub(super) fn end_reason(reason: EndReason) -> wire::LeaseEndReason {
     use wire::LeaseEndReason as Wire;
     match reason {
         EndReason::Released => Wire::LEASE_END_REASON_RELEASED,

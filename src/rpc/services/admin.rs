@@ -6,14 +6,20 @@ use protobuf::Message;
 use crate::core::access::Role;
 use crate::core::ids::TenantId;
 use crate::error::Error;
+use crate::pool::admin::actions::Administration;
 use crate::pool::service::Service;
 use crate::proto::admin::{
-    GetTenantRequest, GetTenantResponse, ListBackendsRequest, ListBackendsResponse,
-    ListLeasesRequest, ListLeasesResponse, ListTenantsRequest, ListTenantsResponse,
+    CheckTenantRequest, CheckTenantResponse, GetTenantRequest, GetTenantResponse,
+    ListBackendsRequest, ListBackendsResponse, ListLeasesRequest, ListLeasesResponse,
+    ListTenantsRequest, ListTenantsResponse, PauseTenantRequest, PauseTenantResponse,
+    ReconnectTenantRequest, ReconnectTenantResponse, RemoveTenantRequest, RemoveTenantResponse,
+    ResizeTenantRequest, ResizeTenantResponse, ResumeTenantRequest, ResumeTenantResponse,
+    RevokeLeaseRequest, RevokeLeaseResponse, SetLogLevelRequest, SetLogLevelResponse,
 };
 use crate::proto::admin_grpc::AdminService;
 use crate::proto::{Raw, Shaped};
 use crate::rpc::calls::reply;
+use crate::rpc::calls::reply::UntilTaken;
 use crate::rpc::convert;
 
 /// Answers AdminService.
@@ -32,6 +38,19 @@ impl Admin {
         reply::answer_now(&self.0, ctx, requests, sink, |service, request, caller| {
             caller.expect_role(Role::Observer)?;
             work(service, request)
+        });
+    }
+
+    /// Answers a call that acts.
+    fn act<Q: Shaped, M: Message>(
+        &self,
+        ctx: &RpcContext<'_>,
+        requests: RequestStream<Raw<Q>>,
+        sink: DuplexSink<M>,
+        work: impl FnOnce(Administration<'_>, Q) -> Result<M, Error> + Send + 'static,
+    ) {
+        reply::answer_now(&self.0, ctx, requests, sink, |service, request, caller| {
+            work(service.administer(caller)?, request)
         });
     }
 }
@@ -87,6 +106,126 @@ impl AdminService for Admin {
             let after = convert::admin::after(&request.page_token)?;
             let tenant = TenantId::parse(&request.tenant_id)?;
             Ok(convert::admin::backends(service.list_backends(&tenant, after, size)?))
+        });
+    }
+
+    fn pause_tenant(
+        &mut self,
+        ctx: RpcContext<'_>,
+        requests: RequestStream<Raw<PauseTenantRequest>>,
+        sink: DuplexSink<PauseTenantResponse>,
+    ) {
+        self.act(&ctx, requests, sink, |service, request| {
+            let tenant = TenantId::parse(&request.tenant_id)?;
+            let after = service.pause(&tenant, convert::admin::pause(request.mode)?)?;
+            Ok(PauseTenantResponse {
+                tenant: Some(convert::admin::summary(&after)).into(),
+                ..PauseTenantResponse::default()
+            })
+        });
+    }
+
+    fn resume_tenant(
+        &mut self,
+        ctx: RpcContext<'_>,
+        requests: RequestStream<Raw<ResumeTenantRequest>>,
+        sink: DuplexSink<ResumeTenantResponse>,
+    ) {
+        self.act(&ctx, requests, sink, |service, request| {
+            let tenant = TenantId::parse(&request.tenant_id)?;
+            let after = service.resume(&tenant)?;
+            Ok(ResumeTenantResponse {
+                tenant: Some(convert::admin::summary(&after)).into(),
+                ..ResumeTenantResponse::default()
+            })
+        });
+    }
+
+    fn reconnect_tenant(
+        &mut self,
+        ctx: RpcContext<'_>,
+        requests: RequestStream<Raw<ReconnectTenantRequest>>,
+        sink: DuplexSink<ReconnectTenantResponse>,
+    ) {
+        self.act(&ctx, requests, sink, |service, request| {
+            let tenant = TenantId::parse(&request.tenant_id)?;
+            let after = service.reconnect(&tenant)?;
+            Ok(ReconnectTenantResponse {
+                tenant: Some(convert::admin::summary(&after)).into(),
+                ..ReconnectTenantResponse::default()
+            })
+        });
+    }
+
+    fn resize_tenant(
+        &mut self,
+        ctx: RpcContext<'_>,
+        requests: RequestStream<Raw<ResizeTenantRequest>>,
+        sink: DuplexSink<ResizeTenantResponse>,
+    ) {
+        self.act(&ctx, requests, sink, |service, request| {
+            let tenant = TenantId::parse(&request.tenant_id)?;
+            let after = service.resize(&tenant, convert::admin::size(request.max_connections)?)?;
+            Ok(ResizeTenantResponse {
+                tenant: Some(convert::admin::summary(&after)).into(),
+                ..ResizeTenantResponse::default()
+            })
+        });
+    }
+
+    fn check_tenant(
+        &mut self,
+        ctx: RpcContext<'_>,
+        requests: RequestStream<Raw<CheckTenantRequest>>,
+        sink: DuplexSink<CheckTenantResponse>,
+    ) {
+        reply::answer(
+            &self.0,
+            &ctx,
+            requests,
+            sink,
+            |service, request, caller| {
+                let service = service.administer(caller)?;
+                service.check(&TenantId::parse(&request.tenant_id)?)
+            },
+            |checked| (convert::admin::checked(checked), UntilTaken::default()),
+        );
+    }
+
+    fn revoke_lease(
+        &mut self,
+        ctx: RpcContext<'_>,
+        requests: RequestStream<Raw<RevokeLeaseRequest>>,
+        sink: DuplexSink<RevokeLeaseResponse>,
+    ) {
+        self.act(&ctx, requests, sink, |service, request| {
+            let name = convert::admin::lease_name(&request.lease_name)?;
+            Ok(convert::admin::revoked(service.revoke(name)?))
+        });
+    }
+
+    fn set_log_level(
+        &mut self,
+        ctx: RpcContext<'_>,
+        requests: RequestStream<Raw<SetLogLevelRequest>>,
+        sink: DuplexSink<SetLogLevelResponse>,
+    ) {
+        self.act(&ctx, requests, sink, |service, request| {
+            service.set_log_level(&request.level)?;
+            Ok(SetLogLevelResponse::default())
+        });
+    }
+
+    fn remove_tenant(
+        &mut self,
+        ctx: RpcContext<'_>,
+        requests: RequestStream<Raw<RemoveTenantRequest>>,
+        sink: DuplexSink<RemoveTenantResponse>,
+    ) {
+        self.act(&ctx, requests, sink, |service, request| {
+            let tenant = TenantId::parse(&request.tenant_id)?;
+            let leases = service.remove(&tenant, request.end_leases)?;
+            Ok(convert::admin::removed(leases))
         });
     }
 }

@@ -38,8 +38,10 @@ impl Pool {
                         assert_eq!(used, self.door.used());
                         self.requests.refused_as_full(waiting, limit);
                     }
-                    GateRefusal::MayNotWait | GateRefusal::CallerLimit { .. } => {
-                        panic!("everybody may wait here, and have all permits")
+                    GateRefusal::Paused
+                    | GateRefusal::MayNotWait
+                    | GateRefusal::CallerLimit { .. } => {
+                        panic!("nobody pauses, everybody may wait, and have all permits")
                     }
                 }
                 self.requests.answer(job, Answer::Refused);

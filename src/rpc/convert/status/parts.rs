@@ -125,6 +125,11 @@ impl<'a> StatusParts<'a> {
                 StatusParts::new(Code::FAILED_PRECONDITION, Reason::REASON_LEASE_ON_STREAM)
                     .with("lease_name", lease_name)
             }
+            Error::TenantPaused(tenant) => {
+                StatusParts::new(Code::UNAVAILABLE, Reason::REASON_TENANT_PAUSED)
+                    .with("tenant", tenant)
+                    .retry(LATER)
+            }
             Error::Draining => {
                 StatusParts::new(Code::UNAVAILABLE, Reason::REASON_DRAINING).retry(LATER)
             }

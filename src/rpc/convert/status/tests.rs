@@ -122,6 +122,7 @@ fn table() -> Vec<(Error, Code, &'static str)> {
             Code::RESOURCE_EXHAUSTED,
             "CALLER_LIMIT",
         ),
+        (Error::TenantPaused(tenant.clone()), Code::UNAVAILABLE, "TENANT_PAUSED"),
         (Error::Superseded, Code::ABORTED, "SUPERSEDED"),
         (
             Error::LeaseOnStream { lease_name: "lease-1".to_owned() },

@@ -1,0 +1,172 @@
+//! What an operator has done. Each action is one line in the log.
+
+use crate::core::access::{CallerIdentity, Role};
+use crate::core::gate::Pause;
+use crate::core::ids::TenantId;
+use crate::core::lease_table::EndReason;
+use crate::core::quoted::Quoted;
+use crate::error::{CancelCause, Error};
+use crate::logging;
+use crate::pool::admin::looks::ListedTenant;
+use crate::pool::caller::Caller;
+use crate::pool::leases::Release;
+use crate::pool::registry::change::TenantChange;
+use crate::pool::report::Row;
+use crate::pool::requests::reply::{Answer, Reply};
+use crate::pool::service::Service;
+
+/// The most characters of a request's text in the log.
+const SHOWN_CHARS: usize = 100;
+
+/// The service in the hands of a caller who may change it.
+pub struct Administration<'a> {
+    service: &'a Service,
+    by: &'a CallerIdentity,
+    peer: &'a str,
+}
+
+/// The result of a check of a tenant.
+pub struct CheckedTenant {
+    /// Connections that answered.
+    pub working: usize,
+    /// Connections that did not, or could not be opened.
+    pub failed: usize,
+    /// Its health after it.
+    pub health: Row,
+}
+
+impl Service {
+    /// The service, for a caller with the role `admin`.
+    ///
+    /// # Errors
+    /// The caller has no identity, or not the role.
+    pub fn administer<'a>(&'a self, caller: &'a Caller) -> Result<Administration<'a>, Error> {
+        let by = caller.expect_role(Role::Admin)?;
+        Ok(Administration { service: self, by, peer: caller.peer().address() })
+    }
+}
+
+impl Administration<'_> {
+    /// Gives out no connection of a tenant from now on. Those who ask for one wait or are refused.
+    ///
+    /// # Errors
+    /// If there is no such tenant.
+    pub fn pause(&self, id: &TenantId, how: Pause) -> Result<ListedTenant, Error> {
+        let paused = self.service.with_tenant(id, |tenant| tenant.pause(how));
+        self.told("pause", format_args!(" tenant={id} mode={}", how.as_str()), paused)
+    }
+
+    /// Gives out connections of a tenant again.
+    ///
+    /// # Errors
+    /// If there is no such tenant.
+    pub fn resume(&self, id: &TenantId) -> Result<ListedTenant, Error> {
+        let resumed = self.service.with_tenant(id, |tenant| tenant.resume());
+        self.told("resume", format_args!(" tenant={id}"), resumed)
+    }
+
+    /// Gives a tenant another limit of connections.
+    ///
+    /// # Errors
+    /// If there is no such tenant, or no room for so many connections.
+    pub fn resize(&self, id: &TenantId, max_connections: usize) -> Result<ListedTenant, Error> {
+        let change =
+            TenantChange { max_connections: Some(max_connections), ..TenantChange::default() };
+        let detail = format_args!(" tenant={id} max_connections={max_connections}");
+        self.told("resize", detail, self.change(id, &change))
+    }
+
+    /// Replaces all connections of a tenant: those at rest at once, those in use when they come
+    /// back.
+    ///
+    /// # Errors
+    /// If there is no such tenant.
+    pub fn reconnect(&self, id: &TenantId) -> Result<ListedTenant, Error> {
+        let change = TenantChange { reconnect: true, ..TenantChange::default() };
+        self.told("reconnect", format_args!(" tenant={id}"), self.change(id, &change))
+    }
+
+    fn change(&self, id: &TenantId, change: &TenantChange) -> Result<ListedTenant, Error> {
+        self.expect_size(change.max_connections)?;
+        self.service.registry.change(id, change)?;
+        self.service.with_tenant(id, |_| ())
+    }
+
+    fn expect_size(&self, max_connections: Option<usize>) -> Result<(), Error> {
+        let most = self.service.context().config.most_connections();
+        if max_connections.is_none_or(|size| (1..=most).contains(&size)) {
+            return Ok(());
+        }
+        let rule = format!("max_connections must be 1 to {most} (max_connections_per_dsn)");
+        Err(Error::invalid("max_connections", rule))
+    }
+
+    /// Checks a tenant's connections now. The answer comes within twice the limit of a check.
+    ///
+    /// # Errors
+    /// If there is no such tenant.
+    pub fn check(&self, id: &TenantId) -> Result<Answer<CheckedTenant>, Error> {
+        let (reply, answer) = Reply::new();
+        let found = self.service.registry.find(id);
+        let found = found.ok_or_else(|| Error::TenantNotFound(id.clone()));
+        let begun = found.map(|tenant| {
+            tenant.check_now(move |tenant, round| {
+                let (working, failed) = (round.working, round.failed);
+                // The caller may have left meanwhile.
+                drop(reply.send(Ok(CheckedTenant { working, failed, health: tenant.health() })));
+            });
+            answer
+        });
+        self.told("check", format_args!(" tenant={id}"), begun)
+    }
+
+    /// Ends a lease by its public name, whatever it does: what runs is cancelled.
+    ///
+    /// # Errors
+    /// If there is no such lease.
+    pub fn revoke(&self, lease_name: &str) -> Result<Release, Error> {
+        let leases = &self.service.leases;
+        let found = leases.find_named(lease_name).ok_or(Error::LeaseNotFound);
+        let revoked =
+            found.and_then(|id| leases.revoke(&id, EndReason::Revoked, CancelCause::Revoked));
+        self.told("revoke", format_args!(" lease={}", Quoted(lease_name)), revoked)
+    }
+
+    /// Removes a tenant. Its leases go on, unless they are to end too. Returns how many leases it
+    /// had.
+    ///
+    /// # Errors
+    /// If there is no such tenant.
+    pub fn remove(&self, id: &TenantId, end_leases: bool) -> Result<usize, Error> {
+        let leases = &self.service.leases;
+        let removed = self.service.registry.dismiss(id).map(|()| match end_leases {
+            true => leases.end_of(id),
+            false => leases.count_of(id),
+        });
+        self.told("remove", format_args!(" tenant={id} end_leases={end_leases}"), removed)
+    }
+
+    /// Sets which lines of the log are written, as `--log-level` does, until the next change.
+    ///
+    /// # Errors
+    /// The specification is none.
+    pub fn set_log_level(&self, spec: &str) -> Result<(), Error> {
+        let set = logging::set_level(spec);
+        let set = set.map_err(|rule| Error::invalid("level", format!("level {rule}")));
+        let shown: String = spec.chars().take(SHOWN_CHARS).collect();
+        self.told("set_log_level", format_args!(" level={}", Quoted(&shown)), set)
+    }
+
+    /// Writes the action to the log.
+    fn told<T>(
+        &self,
+        action: &str,
+        on: std::fmt::Arguments<'_>,
+        outcome: Result<T, Error>,
+    ) -> Result<T, Error> {
+        let (by, peer) = (self.by.name(), self.peer);
+        let result = outcome.as_ref().err().map_or("done", Error::as_str);
+        log::info!("event=admin action={action}{on} by={by} peer={peer} outcome={result}");
+        outcome
+    }
+}
