@@ -1,29 +1,112 @@
 //! Who may call, as it is in force now.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::core::access::Access;
+use crate::core::access::{Access, TenantUsers};
+use crate::core::ids::TenantId;
 use crate::lock::Leaf;
 
-/// The identities in force; a reload replaces all of them at once.
-pub struct AccessInForce(Leaf<Arc<Access>>);
+/// The identities in force, with who may use the tenants that an operator has put while the service
+/// runs. A reload replaces the identities all at once; what was put stays.
+pub struct AccessInForce(Leaf<Arc<Decided>>);
+
+/// What is decided by.
+struct Decided {
+    /// Of the settings.
+    base: Arc<Access>,
+    /// The users of tenants that were put.
+    put: BTreeMap<TenantId, TenantUsers>,
+    /// Both together.
+    now: Arc<Access>,
+}
+
+impl Decided {
+    fn of(base: Arc<Access>, put: BTreeMap<TenantId, TenantUsers>) -> Decided {
+        let mut now = Arc::clone(&base);
+        for (tenant, users) in &put {
+            Arc::make_mut(&mut now).configure(tenant.clone(), users.clone());
+        }
+        Decided { base, put, now }
+    }
+}
 
 impl AccessInForce {
     /// These, to begin with.
     pub fn new(access: Arc<Access>) -> AccessInForce {
-        AccessInForce(Leaf::new(access))
+        AccessInForce(Leaf::new(Arc::new(Decided::of(access, BTreeMap::new()))))
     }
 
     /// Those of now. To be asked for each decision, and not kept.
     pub fn now(&self) -> Arc<Access> {
-        Arc::clone(&self.0.lock())
+        Arc::clone(&self.0.lock().now)
     }
 
     #[allow(dead_code)] // Until a reload reads the identities again.
     /// Puts others in their place, for every call from now on.
     pub fn replace(&self, access: Arc<Access>) {
-        let before = std::mem::replace(&mut *self.0.lock(), access);
-        // A large table is freed without the lock.
-        drop(before);
+        self.change(|before| Decided::of(Arc::clone(&access), before.put.clone()));
+    }
+
+    /// Lets these use a tenant that an operator has put; `None`: it was removed.
+    pub fn put(&self, tenant: &TenantId, users: Option<&TenantUsers>) {
+        self.change(|before| {
+            let mut put = before.put.clone();
+            match users {
+                Some(users) => drop(put.insert(tenant.clone(), users.clone())),
+                None => drop(put.remove(tenant)),
+            }
+            Decided::of(Arc::clone(&before.base), put)
+        });
+    }
+
+    /// Replaces what is decided by. Large tables are made and freed without the lock.
+    fn change(&self, next: impl Fn(&Decided) -> Decided) {
+        loop {
+            let before = Arc::clone(&self.0.lock());
+            let next = Arc::new(next(&before));
+            let mut now = self.0.lock();
+            if !Arc::ptr_eq(&now, &before) {
+                continue;
+            }
+            let replaced = std::mem::replace(&mut *now, next);
+            drop(now);
+            return drop(replaced);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::access::{Authentication, CallerIdentity};
+
+    fn open(access: &AccessInForce, tenant: &TenantId, name: &str) -> bool {
+        let identity = CallerIdentity::new(name, None).expect("a good name");
+        access.now().may_use(tenant, &Authentication::Known(Arc::new(identity))).is_ok()
+    }
+
+    fn of(names: &[&str]) -> Arc<Access> {
+        let mut access = Access::default();
+        access.set_only_configured(true);
+        for name in names {
+            let identity = CallerIdentity::new(name, None).expect("a good name");
+            access.add(identity, Vec::new(), Vec::new()).expect("a new name");
+        }
+        Arc::new(access)
+    }
+
+    #[test]
+    fn what_was_put_stays_when_the_identities_are_read_again() {
+        let access = AccessInForce::new(of(&["shop"]));
+        let tenant = TenantId::parse("acme").expect("a good name");
+        assert!(!open(&access, &tenant, "shop"));
+        let users = TenantUsers { anonymous: true, identities: Vec::new() };
+        access.put(&tenant, Some(&users));
+        assert!(open(&access, &tenant, "shop"));
+        access.replace(of(&["shop", "other"]));
+        assert!(open(&access, &tenant, "shop"));
+        access.put(&tenant, None);
+        assert!(!open(&access, &tenant, "shop"));
     }
 }

@@ -1,5 +1,6 @@
 //! What all pools of one tenant share: its name, its memory, and what is counted of it.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,6 +27,8 @@ pub struct Account {
     pub(super) numbers: Numbers,
     /// Its backends, in all of its pools.
     pub(super) open: OpenBackends,
+    /// An operator has changed it since its settings last came from elsewhere.
+    pub(super) changed: AtomicBool,
     /// When a request took or gave back a session last.
     pub(super) last_used: Leaf<Instant>,
     context: Arc<Context>,
@@ -40,6 +43,7 @@ impl Account {
             owner: context.servers.owner(),
             numbers: Numbers::default(),
             open: OpenBackends::new(permits),
+            changed: AtomicBool::new(false),
             last_used: Leaf::new(clock::now()),
             context: Arc::clone(context),
             id,

@@ -12,6 +12,7 @@ mod dismissal;
 mod entry;
 mod guesses;
 mod known;
+pub mod putting;
 mod room;
 mod target;
 
@@ -36,6 +37,7 @@ use crate::pool::opener::Opener;
 use crate::pool::tenant::{Registrar, Tenant};
 pub use configured::Catalog;
 use configured::InForce;
+pub(super) use configured::OPERATOR;
 use guesses::Guesses;
 use known::{fingerprint_of, Known, NameClaim};
 pub use target::Target;

@@ -2,6 +2,7 @@
 //! is trusted inside.
 
 pub(super) mod admin;
+pub(super) mod admin_actions;
 pub(super) mod encode;
 pub(super) mod fields;
 pub(super) mod health;

@@ -1,5 +1,8 @@
 //! What an operator has done. Each action is one line in the log.
 
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
 use crate::core::access::{CallerIdentity, Role};
 use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
@@ -11,9 +14,11 @@ use crate::pool::admin::looks::ListedTenant;
 use crate::pool::caller::Caller;
 use crate::pool::leases::Release;
 use crate::pool::registry::change::TenantChange;
+use crate::pool::registry::putting::PutTenant;
 use crate::pool::report::Row;
 use crate::pool::requests::reply::{Answer, Reply};
 use crate::pool::service::Service;
+use crate::pool::tenant::Tenant;
 
 /// The most characters of a request's text in the log.
 const SHOWN_CHARS: usize = 100;
@@ -83,13 +88,46 @@ impl Administration<'_> {
     /// If there is no such tenant.
     pub fn reconnect(&self, id: &TenantId) -> Result<ListedTenant, Error> {
         let change = TenantChange { reconnect: true, ..TenantChange::default() };
-        self.told("reconnect", format_args!(" tenant={id}"), self.change(id, &change))
+        let was = self.service.with_tenant(id, |_| ()).is_ok_and(|before| before.is_changed);
+        let done = self.service.registry.change(id, &change);
+        // Its settings stay what they were.
+        let after = done.and_then(|_| {
+            let mark = |tenant: &Arc<Tenant>| {
+                tenant.account().changed.store(was, Ordering::Relaxed);
+            };
+            self.service.with_tenant(id, mark)
+        });
+        self.told("reconnect", format_args!(" tenant={id}"), after)
     }
 
     fn change(&self, id: &TenantId, change: &TenantChange) -> Result<ListedTenant, Error> {
         self.expect_size(change.max_connections)?;
         self.service.registry.change(id, change)?;
-        self.service.with_tenant(id, |_| ())
+        self.changed(id)
+    }
+
+    /// It differs from what it was configured as.
+    fn changed(&self, id: &TenantId) -> Result<ListedTenant, Error> {
+        self.service
+            .with_tenant(id, |tenant| tenant.account().changed.store(true, Ordering::Relaxed))
+    }
+
+    /// Creates a tenant, or changes it. True: it was created.
+    ///
+    /// # Errors
+    /// If a setting breaks a rule, a new tenant has no DSN, or there is no room for so many
+    /// connections.
+    pub fn put(&self, id: &TenantId, put: &PutTenant) -> Result<(ListedTenant, bool), Error> {
+        let done = self.service.registry.put(id, put, self.by.id());
+        let done = done.and_then(|created| match created {
+            true => Ok((self.service.with_tenant(id, |_| ())?, true)),
+            false => Ok((self.changed(id)?, false)),
+        });
+        let max_connections = match &done {
+            Ok((after, _)) => format!(" max_connections={}", after.figures.max),
+            Err(_) => String::new(),
+        };
+        self.told("put", format_args!(" tenant={id}{max_connections}"), done)
     }
 
     fn expect_size(&self, max_connections: Option<usize>) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! Lists of tenants, leases and backends, in pages.
 
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,7 +8,9 @@ use crate::config::PoolConfig;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::LeaseView;
 use crate::error::Error;
+use crate::pool::backends::Origin;
 use crate::pool::figures::Figures;
+use crate::pool::registry::OPERATOR;
 use crate::pool::report::Row;
 use crate::pool::service::Service;
 use crate::pool::store::ListedBackend;
@@ -29,6 +32,31 @@ pub struct ListedTenant {
     pub health: Row,
     /// How many leases it has.
     pub leases: usize,
+    /// What it comes from.
+    pub source: TenantSource,
+    /// An operator has changed it since its settings last came from there.
+    pub is_changed: bool,
+}
+
+/// What a tenant comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TenantSource {
+    /// A DSN that a client has sent.
+    Client,
+    /// The configuration file.
+    File,
+    /// An operator, while the service runs.
+    Operator,
+}
+
+impl TenantSource {
+    fn of(origin: &Origin) -> TenantSource {
+        match (origin.is_configured, origin.brought_by.as_str() == OPERATOR) {
+            (false, _) => TenantSource::Client,
+            (true, true) => TenantSource::File,
+            (true, false) => TenantSource::Operator,
+        }
+    }
 }
 
 /// A tenant with its settings.
@@ -91,7 +119,13 @@ impl Service {
 
     fn listed(&self, tenant: &Tenant) -> ListedTenant {
         let leases = self.leases.count_of(tenant.id());
-        ListedTenant { figures: tenant.figures(), health: tenant.health(), leases }
+        ListedTenant {
+            figures: tenant.figures(),
+            health: tenant.health(),
+            leases,
+            source: TenantSource::of(&tenant.backends().origin),
+            is_changed: tenant.account.changed.load(Ordering::Relaxed),
+        }
     }
 
     /// One tenant.

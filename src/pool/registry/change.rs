@@ -1,5 +1,6 @@
 //! How a tenant gets other settings or another DSN while it is in use.
 
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use super::entry::Bringer;
@@ -74,6 +75,8 @@ impl Registry {
 
     fn take_effect(&self, tenant: &Arc<Tenant>, before: &Setup, next: &Setup) -> TenantChanged {
         tenant.apply(before, next);
+        // An operator who changes it says so afterwards.
+        tenant.account.changed.store(false, Ordering::Relaxed);
         let changed = TenantChanged {
             replaced: !next.has(&before.backends),
             resized: !next.is_as_large_as(before),

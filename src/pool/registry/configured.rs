@@ -11,10 +11,12 @@ use super::entry::Bringer;
 use super::known::fingerprint_of;
 use super::{Registry, Target};
 use crate::clock;
+use crate::config::dsn::Dsn;
 use crate::config::tenants::{TenantConfig, Tenants};
-use crate::config::Config;
+use crate::config::{Config, PoolConfig};
 use crate::core::allowed_hosts::AllowedHosts;
 use crate::core::callers::CallerId;
+use crate::core::ids::TenantId;
 use crate::error::Error;
 use crate::lock::Leaf;
 use crate::pool::identity::Difference;
@@ -79,11 +81,23 @@ impl Registry {
     /// # Errors
     /// If OpenSSL fails.
     fn configured(self: &Arc<Self>, config: &TenantConfig) -> Result<Arc<Tenant>, Error> {
-        let (id, pool, operator) = (&config.id, &config.pool, CallerId::new(OPERATOR));
-        let identity =
-            self.digests.identity(&config.dsn, self.digests.fingerprint(&config.dsn)?)?;
-        let cache = pool.statement_cache;
-        let origin = self.origin(id, &config.dsn, identity, Bringer::Operator(&operator), cache)?;
+        let operator = CallerId::new(OPERATOR);
+        self.configured_as(&config.id, &config.dsn, &config.pool, Bringer::Operator(&operator))
+    }
+
+    /// The same of this DSN and these settings.
+    ///
+    /// # Errors
+    /// If OpenSSL fails.
+    pub(super) fn configured_as(
+        self: &Arc<Self>,
+        id: &TenantId,
+        dsn: &Dsn,
+        pool: &PoolConfig,
+        by: Bringer<'_>,
+    ) -> Result<Arc<Tenant>, Error> {
+        let identity = self.digests.identity(dsn, self.digests.fingerprint(dsn)?)?;
+        let origin = self.origin(id, dsn, identity, by, pool.statement_cache)?;
         let opener = Opener::new(pool, &self.context.keeper);
         let registrar = Arc::downgrade(self) as Weak<dyn Registrar>;
         Ok(Tenant::new(id.clone(), pool.clone(), origin, opener, &self.context, registrar))
@@ -124,8 +138,8 @@ impl Registry {
     }
 }
 
-/// Who has brought the DSNs of configured tenants.
-const OPERATOR: &str = "configuration";
+/// Who has brought the DSNs of tenants in the configuration file.
+pub(in crate::pool) const OPERATOR: &str = "configuration";
 
 #[cfg(test)]
 mod tests;

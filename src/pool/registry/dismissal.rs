@@ -18,6 +18,7 @@ impl Registry {
         self.remove(&tenant);
         tenant.end(why());
         tenant.answer_line(&why());
+        self.context.access.put(id, None);
         Ok(())
     }
 }

@@ -167,7 +167,12 @@ impl Known {
 
     /// How many backends there would be, and how many there may be, if a tenant had so many,
     /// and that is too many.
-    fn find_room(&mut self, tenant: &Tenant, max: usize, limit: usize) -> Option<(usize, usize)> {
+    pub(super) fn find_room(
+        &mut self,
+        tenant: &Tenant,
+        max: usize,
+        limit: usize,
+    ) -> Option<(usize, usize)> {
         let before = self.counted(tenant.id());
         let used = self.budgeted() - before + max;
         // A new password takes no more than the old one did.

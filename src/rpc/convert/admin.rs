@@ -8,16 +8,14 @@ use protobuf::{EnumOrUnknown, Message};
 
 use super::fields::{duration, timestamp, unix_timestamp};
 use super::health::{breaker, number, tenant_state};
-use super::lease::{end_reason, lease, outcome};
+use super::lease::lease;
 use crate::clock;
 use crate::config::PoolConfig;
 use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
-use crate::core::lease_table::{EndReason, LeaseView, Via};
+use crate::core::lease_table::{LeaseView, Via};
 use crate::error::Error;
-use crate::pool::admin::actions::CheckedTenant;
-use crate::pool::admin::looks::{ListedTenant, Page, ShownTenant};
-use crate::pool::leases::Release;
+use crate::pool::admin::looks::{ListedTenant, Page, ShownTenant, TenantSource};
 use crate::pool::store::ListedBackend;
 use crate::proto::admin as wire;
 
@@ -111,6 +109,12 @@ pub(in crate::rpc) fn summary(listed: &ListedTenant) -> wire::TenantSummary {
             Some(Pause::Wait) => wire::PauseMode::PAUSE_MODE_WAIT,
             Some(Pause::Refuse) => wire::PauseMode::PAUSE_MODE_REFUSE,
         }),
+        source: EnumOrUnknown::new(match listed.source {
+            TenantSource::Client => wire::TenantSource::TENANT_SOURCE_CLIENT,
+            TenantSource::File => wire::TenantSource::TENANT_SOURCE_FILE,
+            TenantSource::Operator => wire::TenantSource::TENANT_SOURCE_ADMIN,
+        }),
+        changed: listed.is_changed,
         ..wire::TenantSummary::default()
     }
 }
@@ -144,68 +148,6 @@ fn settings(pool: &PoolConfig) -> wire::TenantSettings {
         health_check_interval: Some(duration(pool.health_interval)).into(),
         reset: pool.reset.as_str().to_owned(),
         ..wire::TenantSettings::default()
-    }
-}
-
-/// A parsed `mode` of a PauseTenant.
-pub(in crate::rpc) fn pause(mode: EnumOrUnknown<wire::PauseMode>) -> Result<Pause, Error> {
-    use wire::PauseMode as Wire;
-    match mode.enum_value() {
-        Ok(Wire::PAUSE_MODE_UNSPECIFIED | Wire::PAUSE_MODE_WAIT) => Ok(Pause::Wait),
-        Ok(Wire::PAUSE_MODE_REFUSE) => Ok(Pause::Refuse),
-        Err(_) => Err(Error::invalid("mode", "mode must be WAIT or REFUSE")),
-    }
-}
-
-/// A parsed `max_connections` of a ResizeTenant.
-pub(in crate::rpc) fn size(max_connections: i32) -> Result<usize, Error> {
-    let rule = || Error::invalid("max_connections", "max_connections must be 1 or more");
-    usize::try_from(max_connections).ok().filter(|size| *size > 0).ok_or_else(rule)
-}
-
-/// The answer to a CheckTenant.
-pub(in crate::rpc) fn checked(checked: CheckedTenant) -> wire::CheckTenantResponse {
-    let CheckedTenant { working, failed, health } = checked;
-    let (error, at) = health.last_error.unzip();
-    wire::CheckTenantResponse {
-        status: health.level.as_str().to_owned(),
-        breaker_state: breaker(health.breaker).into(),
-        working: number(working),
-        failed: number(failed),
-        last_error: error.unwrap_or_default(),
-        last_error_at: at.map(unix_timestamp).into(),
-        ..wire::CheckTenantResponse::default()
-    }
-}
-
-/// The answer to a RemoveTenant.
-pub(in crate::rpc) fn removed(leases: usize) -> wire::RemoveTenantResponse {
-    wire::RemoveTenantResponse { leases: number(leases), ..wire::RemoveTenantResponse::default() }
-}
-
-/// A parsed `lease_name`.
-pub(in crate::rpc) fn lease_name(text: &str) -> Result<&str, Error> {
-    let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
-    if text.is_empty() || text.len() > LEASE_NAME_BYTES || !printable {
-        return Err(Error::invalid("lease_name", "lease_name must be that of a lease"));
-    }
-    Ok(text)
-}
-
-/// More than any name of a lease has.
-const LEASE_NAME_BYTES: usize = 64;
-
-/// The answer to a RevokeLease.
-pub(in crate::rpc) fn revoked(release: Release) -> wire::RevokeLeaseResponse {
-    let (outcome, _) = outcome(release);
-    let reason = match release {
-        Release::AlreadyEnded(reason) => reason,
-        Release::Released | Release::RolledBack | Release::Cancelling => EndReason::Revoked,
-    };
-    wire::RevokeLeaseResponse {
-        outcome: outcome.into(),
-        end_reason: end_reason(reason).into(),
-        ..wire::RevokeLeaseResponse::default()
     }
 }
 

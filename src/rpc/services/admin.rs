@@ -12,9 +12,10 @@ use crate::proto::admin::{
     CheckTenantRequest, CheckTenantResponse, GetTenantRequest, GetTenantResponse,
     ListBackendsRequest, ListBackendsResponse, ListLeasesRequest, ListLeasesResponse,
     ListTenantsRequest, ListTenantsResponse, PauseTenantRequest, PauseTenantResponse,
-    ReconnectTenantRequest, ReconnectTenantResponse, RemoveTenantRequest, RemoveTenantResponse,
-    ResizeTenantRequest, ResizeTenantResponse, ResumeTenantRequest, ResumeTenantResponse,
-    RevokeLeaseRequest, RevokeLeaseResponse, SetLogLevelRequest, SetLogLevelResponse,
+    PutTenantRequest, PutTenantResponse, ReconnectTenantRequest, ReconnectTenantResponse,
+    RemoveTenantRequest, RemoveTenantResponse, ResizeTenantRequest, ResizeTenantResponse,
+    ResumeTenantRequest, ResumeTenantResponse, RevokeLeaseRequest, RevokeLeaseResponse,
+    SetLogLevelRequest, SetLogLevelResponse,
 };
 use crate::proto::admin_grpc::AdminService;
 use crate::proto::{Raw, Shaped};
@@ -117,7 +118,7 @@ impl AdminService for Admin {
     ) {
         self.act(&ctx, requests, sink, |service, request| {
             let tenant = TenantId::parse(&request.tenant_id)?;
-            let after = service.pause(&tenant, convert::admin::pause(request.mode)?)?;
+            let after = service.pause(&tenant, convert::admin_actions::pause(request.mode)?)?;
             Ok(PauseTenantResponse {
                 tenant: Some(convert::admin::summary(&after)).into(),
                 ..PauseTenantResponse::default()
@@ -165,7 +166,8 @@ impl AdminService for Admin {
     ) {
         self.act(&ctx, requests, sink, |service, request| {
             let tenant = TenantId::parse(&request.tenant_id)?;
-            let after = service.resize(&tenant, convert::admin::size(request.max_connections)?)?;
+            let after =
+                service.resize(&tenant, convert::admin_actions::size(request.max_connections)?)?;
             Ok(ResizeTenantResponse {
                 tenant: Some(convert::admin::summary(&after)).into(),
                 ..ResizeTenantResponse::default()
@@ -188,7 +190,7 @@ impl AdminService for Admin {
                 let service = service.administer(caller)?;
                 service.check(&TenantId::parse(&request.tenant_id)?)
             },
-            |checked| (convert::admin::checked(checked), UntilTaken::default()),
+            |checked| (convert::admin_actions::checked(checked), UntilTaken::default()),
         );
     }
 
@@ -199,8 +201,8 @@ impl AdminService for Admin {
         sink: DuplexSink<RevokeLeaseResponse>,
     ) {
         self.act(&ctx, requests, sink, |service, request| {
-            let name = convert::admin::lease_name(&request.lease_name)?;
-            Ok(convert::admin::revoked(service.revoke(name)?))
+            let name = convert::admin_actions::lease_name(&request.lease_name)?;
+            Ok(convert::admin_actions::revoked(service.revoke(name)?))
         });
     }
 
@@ -225,7 +227,24 @@ impl AdminService for Admin {
         self.act(&ctx, requests, sink, |service, request| {
             let tenant = TenantId::parse(&request.tenant_id)?;
             let leases = service.remove(&tenant, request.end_leases)?;
-            Ok(convert::admin::removed(leases))
+            Ok(convert::admin_actions::removed(leases))
+        });
+    }
+
+    fn put_tenant(
+        &mut self,
+        ctx: RpcContext<'_>,
+        requests: RequestStream<Raw<PutTenantRequest>>,
+        sink: DuplexSink<PutTenantResponse>,
+    ) {
+        self.act(&ctx, requests, sink, |service, request| {
+            let (tenant, put) = convert::admin_actions::put(&request)?;
+            let (after, created) = service.put(&tenant, &put)?;
+            Ok(PutTenantResponse {
+                tenant: Some(convert::admin::summary(&after)).into(),
+                created,
+                ..PutTenantResponse::default()
+            })
         });
     }
 }
