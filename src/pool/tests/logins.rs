@@ -80,7 +80,10 @@ fn a_login_that_is_refused_while_others_work_makes_it_degraded_for_a_while() {
     let (held, other) = (scene.world.session(), scene.world.session());
     scene.is_refused();
     Session::settle(other);
-    wait_for(|| scene.world.tenant.figures().idle == 1);
+    wait_for(|| {
+        let figures = scene.world.tenant.figures();
+        (figures.idle, figures.used) == (1, 1)
+    });
     assert_eq!(scene.rounds(3), [Level::Degraded, Level::Degraded, Level::Healthy]);
     drop(held);
 }
