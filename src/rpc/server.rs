@@ -27,11 +27,13 @@ use grpcio::{ChannelBuilder, EnvBuilder, ResourceQuota, ServerBuilder, ServerCre
 pub use crate::rpc::bind_error::BindError;
 pub use crate::rpc::credentials::OwnClient;
 
-/// Completion queues, each with a thread, are as many as cores, within these bounds.
-/// Handlers never block them, but reading a large request takes one for its time: beside
-/// two clients with such requests on two cores, others waited 54 ms where there were two
-/// queues, and 4 ms where there were four.
-const QUEUES: RangeInclusive<usize> = 4..=16;
+/// Completion queues, each with a thread, are as many as cores, within these bounds. Handlers
+/// never block them, but reading a large request takes one for its time, so that there are two
+/// at least. More than cores cost each call: a packet is passed on between their threads
+/// (docs/performance.md). Beside two clients with requests of 4 MB without end, on two cores,
+/// one call in a hundred of others took more than 7 to 11 ms with four queues, and 10 to 12 ms
+/// with two.
+const QUEUES: RangeInclusive<usize> = 2..=16;
 /// Larger requests are refused by gRPC, with RESOURCE_EXHAUSTED.
 const MESSAGE_BYTES: i32 = 4 << 20;
 /// The bit of no compression in gRPC's set of encodings.
