@@ -1,6 +1,7 @@
 //! Wiring only: start in order, stop in reverse.
 
 mod descriptors;
+mod reload;
 mod settings;
 
 use std::fmt;
@@ -11,18 +12,20 @@ use std::time::Duration;
 use crate::clock;
 use crate::config::Config;
 use crate::core::lease_table::EndReason;
-use crate::core::quoted::Quoted;
 use crate::core::secs::Secs;
 use crate::http;
 use crate::http::not_served::NotServed;
 use crate::pool::context::Context;
 use crate::pool::port::Reach;
 use crate::pool::registry::Catalog;
+use crate::pool::reloading::Reload;
 use crate::pool::service::Service;
 use crate::rpc;
 use crate::runtime::{guard, keeper, probe, reaper};
 use crate::threads::stop::Thread;
 
+pub use reload::Loader;
+use reload::Reloader;
 use settings::SettingsLine;
 
 /// How long cancelled work may take to end after the drain time.
@@ -77,21 +80,31 @@ impl std::error::Error for StartError {}
 /// The running service.
 pub struct Server {
     service: Service,
+    reloader: Arc<Reloader>,
     grpc: rpc::server::GrpcServer,
     http: http::server::HttpServer,
     guard: Thread,
     probe: Thread,
     reaper: Thread,
     keeper: Thread,
-    drain_timeout: Duration,
 }
 
 impl Server {
-    /// Starts everything; on return the service is ready.
+    /// Starts everything with these settings; on return the service is ready. A reload reads
+    /// the files again that they name, and nothing else.
     ///
     /// # Errors
     /// What prevents the start, naming the flag that changes it.
     pub fn start(config: Config) -> Result<Server, StartError> {
+        let same = config.clone();
+        Server::start_reloadable(config, Box::new(move || Ok(same.clone())))
+    }
+
+    /// The same for settings that a reload loads again.
+    ///
+    /// # Errors
+    /// As those of [`start`](Self::start).
+    pub fn start_reloadable(config: Config, load: Loader) -> Result<Server, StartError> {
         config.check().map_err(StartError::Config)?;
         let bounds = descriptors::share_out(&config)?;
         log::info!("event=settings {}", SettingsLine { config: &config, bounds: &bounds });
@@ -114,12 +127,13 @@ impl Server {
         .map_err(StartError::Thread)?;
         let own = grpc.own_client().map(|own| (own.certificate, own.key));
         let probe = probe::start(config, grpc.port(), own, &service).map_err(StartError::Thread)?;
-        note_expiry(&context, &grpc);
+        let reloader = Arc::new(Reloader::new(load, &service, grpc.certificate()));
+        reloader.note_expiry();
+        context.reloading.begin(&reloader);
         // HTTP started first and has reported "not ready" until now.
         context.port.set_reach(Reach::Serving);
         service.publish();
-        let drain_timeout = config.drain_timeout;
-        Ok(Server { drain_timeout, service, grpc, http, guard, probe, reaper, keeper })
+        Ok(Server { reloader, service, grpc, http, guard, probe, reaper, keeper })
     }
 
     /// The gRPC port.
@@ -137,28 +151,18 @@ impl Server {
         self.http.admin_address()
     }
 
-    /// Reloads the certificate of the gRPC port, for new connections. A bad file changes nothing.
-    /// Logs one line in either case.
+    /// Reads settings, identities and certificates again. Everything is checked first, and with
+    /// an error nothing changes. Logs what has changed, and what only a restart changes.
     pub fn reload(&self) {
-        match self.grpc.reload() {
-            Ok(()) if self.grpc.certificate_expires().is_none() => {
-                log::info!("event=nothing_to_reload message=\"gRPC is served without TLS\"");
-            }
-            Ok(()) => {
-                let context = self.service.context();
-                note_expiry(context, &self.grpc);
-                let expires = context.port.certificate_expires().unwrap_or_default();
-                log::info!("event=certificate_reloaded expires_at_s={expires}");
-            }
-            Err(error) => {
-                log::error!("event=certificate_reload_failed error={}", Quoted(&error.to_string()));
-            }
-        }
+        // The log has it.
+        let _ = self.reloader.reload();
     }
 
     /// Drains and stops. Returns true if every lease ended by itself.
     pub fn stop(self) -> bool {
-        let Server { service, grpc, http, guard, probe, reaper, keeper, drain_timeout } = self;
+        let Server { reloader, service, grpc, http, guard, probe, reaper, keeper } = self;
+        drop(reloader);
+        let drain_timeout = service.context().live().drain_timeout;
         let outstanding = &service.context().outstanding;
         service.registry.drain();
         log::info!(
@@ -194,11 +198,5 @@ impl Server {
         drop(reaper);
         drop(http);
         clean
-    }
-}
-
-fn note_expiry(context: &Context, grpc: &rpc::server::GrpcServer) {
-    if let Some(at) = grpc.certificate_expires() {
-        context.port.set_certificate_expires(at);
     }
 }

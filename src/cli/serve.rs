@@ -18,7 +18,9 @@ pub(super) fn run(flags: &Flags) -> Ran {
         log::warn!("event=insecure message=\"gRPC is served without TLS\"");
     }
     let signals = signals(STOPPING)?;
-    let server = Server::start(config)?;
+    let flags = flags.clone();
+    let load = move || flags.load().map(|loaded| loaded.config);
+    let server = Server::start_reloadable(config, Box::new(load))?;
     announce(&server, &listen, tls);
     // The channel closes only if the signal thread is lost, which stops the service too.
     while let Ok(Requested::Reload) = signals.recv() {

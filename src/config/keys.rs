@@ -24,6 +24,8 @@ pub struct SettingKey {
     pub help: &'static str,
     /// Its default in words, where that depends on others.
     pub default: Option<&'static str>,
+    /// A reload changes it while the service runs; otherwise only a restart does.
+    pub live: bool,
     /// How it is read, and where it is kept.
     pub kind: SettingKind,
 }

@@ -13,6 +13,7 @@ pub mod keys;
 pub mod lease;
 mod limits;
 pub mod load;
+pub mod plan;
 mod pool;
 pub mod profile;
 pub mod raw;

@@ -22,7 +22,7 @@ pub use tokens::{AccessToken, TokenDigest};
 pub use users::{IdentityPattern, TenantUsers};
 
 /// The identities that callers may have.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Access {
     identities: BTreeMap<String, Arc<CallerIdentity>>,
     tokens: Vec<(AccessToken, Arc<CallerIdentity>)>,

@@ -98,8 +98,8 @@ impl PoolGauges {
     }
 
     fn fill_service(&self, set: &mut dyn FnMut(&str, &[&str], usize)) {
-        let limits = &self.service.context().config.limits;
-        set("connpool_service_connections_max", &[], limits.max_backends);
+        let live = self.service.context().live();
+        set("connpool_service_connections_max", &[], live.limits.max_backends);
         set("connpool_service_connections_reserved", &[], self.service.registry.reserved());
         set("connpool_draining", &[], usize::from(self.service.registry.is_draining()));
         let port = &self.service.context().port;

@@ -42,7 +42,6 @@ impl AccessInForce {
         Arc::clone(&self.0.lock().now)
     }
 
-    #[allow(dead_code)] // Until a reload reads the identities again.
     /// Puts others in their place, for every call from now on.
     pub fn replace(&self, access: Arc<Access>) {
         self.change(|before| Decided::of(Arc::clone(&access), before.put.clone()));

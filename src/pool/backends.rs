@@ -145,7 +145,7 @@ impl Backends {
     ) -> Arc<Backends> {
         let (context, now) = (account.context(), clock::now());
         // So that the tenant may have more permits while this pool is in use.
-        let most = settings.max_connections.max(context.config.most_connections());
+        let most = settings.max_connections.max(context.live().most_connections());
         Arc::new(Backends {
             store: Store::new(most, &context.r2d2, &context.servers, &account.open),
             warmth: Leaf::new(Warmth::of(settings.min_connections, now)),

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use scheduled_thread_pool::ScheduledThreadPool;
 
 use crate::config::Config;
+use crate::lock::Leaf;
 use crate::metrics::Metrics;
 use crate::pool::access::AccessInForce;
 use crate::pool::conversions::Conversions;
 use crate::pool::memory::Memory;
 use crate::pool::peers::Peers;
 use crate::pool::port::Port;
+use crate::pool::reloading::Reloading;
 use crate::pool::requests::outstanding::Outstanding;
 use crate::pool::servers::Servers;
 use crate::pool::serving::Serving;
@@ -23,8 +25,11 @@ use crate::threads::workers::Workers;
 
 /// What all tenants share.
 pub struct Context {
-    /// Settings of the service.
+    /// Settings as they were at the start. What a reload can change is to be had from
+    /// [`live`](Context::live) instead.
     pub config: Config,
+    /// Settings as they are in force.
+    live: Leaf<Arc<Config>>,
     /// Workers, alarms, metrics.
     pub tools: Tools,
     /// Large requests that are being decoded.
@@ -41,6 +46,8 @@ pub struct Context {
     pub port: Port,
     /// All permits that are out.
     pub outstanding: Outstanding,
+    /// Who reads the settings again.
+    pub reloading: Reloading,
     /// Who may call.
     pub access: AccessInForce,
     /// All client connections.
@@ -75,6 +82,7 @@ impl Context {
             serving: Serving::default(),
             port: Port::default(),
             outstanding: Outstanding::default(),
+            reloading: Reloading::default(),
             access: AccessInForce::new(Arc::clone(&config.access)),
             peers: Peers::new(config.limits.memory_bytes_per_connection),
             memory: Memory::new(&config.limits),
@@ -82,7 +90,20 @@ impl Context {
             waiting_room: WaitingRoom::new(&config.limits),
             r2d2: Arc::new(r2d2),
             tools,
+            live: Leaf::new(Arc::new(config.clone())),
             config,
         })
+    }
+
+    /// Puts other settings in force, and returns those before.
+    pub(super) fn put_in_force(&self, config: Config) -> Arc<Config> {
+        self.access.replace(Arc::clone(&config.access));
+        std::mem::replace(&mut *self.live.lock(), Arc::new(config))
+    }
+
+    /// Settings as they are in force. For each decision they are to be had anew. Those that only
+    /// a restart changes (`config::keys`) may be others than those that hold.
+    pub fn live(&self) -> Arc<Config> {
+        Arc::clone(&self.live.lock())
     }
 }

@@ -28,6 +28,7 @@ pub mod peers;
 pub mod port;
 mod provenance;
 pub mod registry;
+pub mod reloading;
 pub mod report;
 pub mod requests;
 pub mod retries;

@@ -29,7 +29,7 @@ pub fn one_shot(
     let operation = Operation::new(tools.clone());
     let who = Arc::clone(caller);
     let streamed = work.flow.is_streamed();
-    let lifetime = registry.context().config.limits.clocks.lifetime.usual;
+    let lifetime = registry.context().live().limits.clocks.lifetime.usual;
     let bytes = work.request.memory();
     let mut job = Job::new(caller, move |session| {
         let mut session = match session {

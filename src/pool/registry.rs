@@ -11,6 +11,7 @@ mod configured;
 mod dismissal;
 mod entry;
 mod guesses;
+mod in_force;
 mod known;
 pub mod putting;
 mod room;
@@ -206,7 +207,7 @@ impl Registry {
 
     /// Reserves its connections. Where there is no room, others may give way.
     fn settle(&self, tenant: &Arc<Tenant>) -> NameClaim {
-        let limit = self.context.config.limits.max_backends;
+        let limit = self.context.live().limits.max_backends;
         self.clear_the_way(tenant);
         for _ in 0..LOOKUPS {
             let claim = self.write().settle(tenant, limit);

@@ -87,8 +87,9 @@ impl Tenant {
         context: &Arc<Context>,
         registrar: Weak<dyn Registrar>,
     ) -> Arc<Tenant> {
-        let (limits, permits) = (&context.config.limits, settings.max_connections);
-        let (waiters, share) = (limits.waiters_per_tenant, limits.leases_per_caller);
+        let permits = settings.max_connections;
+        let waiters = context.live().limits.waiters_per_tenant;
+        let share = context.config.limits.leases_per_caller;
         let (account, configured) = (Account::new(id, permits, context), origin.is_configured);
         let tenant = Arc::new_cyclic(|tenant: &Weak<Tenant>| Tenant {
             gate: Mutex::new(Gate::opening(permits, waiters, share)),

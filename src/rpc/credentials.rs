@@ -41,7 +41,7 @@ struct KeyPair {
 
 /// The certificate of new handshakes. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Certificate(Arc<CertificateShared>);
+pub struct Certificate(Arc<CertificateShared>);
 
 struct CertificateShared {
     cert: PathBuf,
@@ -80,7 +80,7 @@ impl Certificate {
     ///
     /// # Errors
     /// As [`load`](Certificate::load); then everything stays as it was.
-    pub(super) fn reload(&self) -> Result<(), BindError> {
+    pub fn reload(&self) -> Result<(), BindError> {
         let CertificateShared { cert, key, client_ca, state } = &*self.0;
         let read = CertificateState::read(cert, key, client_ca.as_ref())?;
         let before = std::mem::replace(&mut *state.lock(), read);
@@ -90,7 +90,7 @@ impl Certificate {
     }
 
     /// When it expires, in seconds since 1970.
-    pub(super) fn expires(&self) -> i64 {
+    pub fn expires(&self) -> i64 {
         self.0.state.lock().pair.expires
     }
 

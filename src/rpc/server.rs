@@ -14,7 +14,6 @@ use crate::proto::health_grpc::create_health;
 use crate::proto::reflection_grpc::{create_server_reflection, create_server_reflection_alpha};
 use crate::proto::sql_grpc::create_sql_service;
 use crate::proto::{DESCRIPTORS, METHODS};
-use crate::rpc::credentials::Certificate;
 use crate::rpc::descriptors::Descriptors;
 use crate::rpc::services::admin::Admin;
 use crate::rpc::services::connection_pool::ConnectionPool;
@@ -25,6 +24,7 @@ use crate::threads;
 use grpcio::{ChannelBuilder, EnvBuilder, ResourceQuota, ServerBuilder, ServerCredentials};
 
 pub use crate::rpc::bind_error::BindError;
+pub use crate::rpc::credentials::Certificate;
 pub use crate::rpc::credentials::OwnClient;
 
 /// Completion queues, each with a thread, are as many as cores, within these bounds. Handlers
@@ -114,22 +114,14 @@ impl GrpcServer {
         self.port
     }
 
-    /// When the certificate expires, in seconds since 1970; none without TLS.
-    pub fn certificate_expires(&self) -> Option<i64> {
-        self.certificate.as_ref().map(Certificate::expires)
-    }
-
     /// The certificate of the service's own calls, if clients are asked for one.
     pub fn own_client(&self) -> Option<OwnClient> {
         self.certificate.as_ref().and_then(Certificate::own_client).cloned()
     }
 
-    /// Reads the certificate and its key again, for new connections.
-    ///
-    /// # Errors
-    /// If they cannot be used; then nothing changes.
-    pub fn reload(&self) -> Result<(), BindError> {
-        self.certificate.as_ref().map_or(Ok(()), Certificate::reload)
+    /// The certificate, which can be read again; none without TLS.
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.certificate.clone()
     }
 
     /// Returns the certificate chain and key in force, in PEM; none without TLS.

@@ -31,7 +31,6 @@ pub fn start(service: Service) -> std::io::Result<Thread> {
 
 fn run(service: &Service, stopped: &Stopped) {
     let bell = service.context().keeper.clone();
-    let interval = INTERVAL.min(service.context().config.leak_warning);
     let (mut exhausted, mut refusals) = (HashSet::new(), RefusalLog::default());
     let mut warn_at = clock::now();
     loop {
@@ -39,7 +38,7 @@ fn run(service: &Service, stopped: &Stopped) {
         let next = threads::survive(threads::KEEPER, || maintain(service));
         let now = clock::now();
         if now >= warn_at {
-            warn_at = now + interval;
+            warn_at = now + INTERVAL.min(service.context().live().leak_warning);
             threads::survive(threads::KEEPER, || warn(service, &mut exhausted));
             threads::survive(threads::KEEPER, || refusals.write(service, now));
         }
@@ -88,7 +87,7 @@ fn warn(service: &Service, exhausted: &mut HashSet<TenantId>) {
         }
     }
     *exhausted = still;
-    service.leases.warn_of_leaks(service.context().config.leak_warning);
+    service.leases.warn_of_leaks(service.context().live().leak_warning);
     service.retries.forget_ended(&service.leases);
 }
 

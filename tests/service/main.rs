@@ -29,6 +29,7 @@ mod metrics;
 mod reflection;
 mod refused_starts;
 mod reload;
+mod settings_reload;
 mod shutdown;
 mod startup;
 mod testkit;

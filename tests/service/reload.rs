@@ -65,9 +65,11 @@ fn a_bad_file_changes_nothing_and_is_logged() {
 }
 
 #[test]
-fn without_tls_there_is_nothing_to_reload() {
+fn without_tls_there_is_no_certificate_to_reload() {
     let service = Service::with(&["--insecure"]);
     service.signal(Signal::HUP);
-    service.log().wait_for("event=nothing_to_reload");
+    let line = service.log().wait_for("event=reloaded ");
+    assert!(line.contains("applied=\"\" needs_restart=\"\" tenants_not_changed=0"), "{line}");
+    assert!(!service.log().text().contains("event=certificate_reload"));
     assert_eq!(service.metric("connpool_certificate_expiry_timestamp_seconds"), None);
 }

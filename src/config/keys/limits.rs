@@ -7,7 +7,12 @@ use super::{Custom, Section, SettingKey, SettingKind};
 use crate::config::limits::{REQUEST_MAX, RESULT_MAX};
 
 const fn key(name: &'static str, help: &'static str, kind: SettingKind) -> SettingKey {
-    SettingKey { name, table: Section::Service, also: &[], help, default: None, kind }
+    SettingKey { name, table: Section::Service, also: &[], help, default: None, live: true, kind }
+}
+
+/// What is laid out at the start, so that only a restart changes it.
+const fn fixed(key: SettingKey) -> SettingKey {
+    SettingKey { live: false, ..key }
 }
 
 const fn count(
@@ -32,7 +37,7 @@ pub(super) const KEYS: &[SettingKey] = &[
     count("max_backends", "The most connections of all tenants together.", 1, |d| {
         &mut d.config.limits.max_backends
     }),
-    key(
+    fixed(key(
         "max_connections_per_server",
         "The most connections to one server (address and port), of all tenants together; 0 = as \
          many as it accepts.",
@@ -50,7 +55,7 @@ pub(super) const KEYS: &[SettingKey] = &[
             },
             is_list: false,
         }),
-    ),
+    )),
     count(
         "max_connections_per_dsn",
         "The most that a client's DSN may ask for with pool_max_conns, unless max_connections is \
@@ -58,39 +63,41 @@ pub(super) const KEYS: &[SettingKey] = &[
         1,
         |d| &mut d.config.limits.connections_per_tenant,
     ),
-    SettingKey {
+    fixed(SettingKey {
         default: Some("as many as file descriptors allow, at most 10000"),
         ..key(
             "max_client_connections",
             "The most client connections over gRPC.",
             SettingKind::Optional(1..=ANY, |d| &mut d.config.limits.client_connections),
         )
-    },
-    SettingKey {
+    }),
+    fixed(SettingKey {
         default: Some("half of all"),
         ..key(
             "client_connections_per_address",
             "The most client connections from one address; 0 = no limit of its own.",
             SettingKind::Optional(0..=ANY, |d| &mut d.config.limits.client_connections_per_address),
         )
-    },
-    count(
+    }),
+    fixed(count(
         "leases_per_caller",
         "Leases that one client connection may hold at a tenant, if the tenant may have more \
          connections than that.",
         1,
         |d| &mut d.config.limits.leases_per_caller,
-    ),
+    )),
     count("max_waiters_per_tenant", "Requests that wait at one tenant.", 0, |d| {
         &mut d.config.limits.waiters_per_tenant
     }),
-    count("max_waiters", "Requests that wait in the service.", 0, |d| &mut d.config.limits.waiters),
-    key(
+    fixed(count("max_waiters", "Requests that wait in the service.", 0, |d| {
+        &mut d.config.limits.waiters
+    })),
+    fixed(key(
         "max_waiters_per_connection",
         "Requests of one client connection that wait; with more there would be no room for a \
          release.",
         SettingKind::Count(1..=192, |d| &mut d.config.limits.waiters_per_connection),
-    ),
+    )),
     count("max_opening_tenants", "Tenants whose first connection is being opened.", 1, |d| {
         &mut d.config.limits.opening_tenants
     }),
@@ -105,22 +112,25 @@ pub(super) const KEYS: &[SettingKey] = &[
          cancelled; a call whose answer is not read for so long ends.",
         SettingKind::Time(secs(1, 86_400), |d| &mut d.config.limits.stall_timeout),
     ),
-    size(
+    fixed(size(
         "memory_limit",
         "Memory held for clients: waiting requests, unsent answers, notifications, data read \
          ahead; in bytes, or with KiB, MiB, GiB.",
         (REQUEST_MAX, usize::MAX),
         |d| &mut d.config.limits.memory_bytes,
-    ),
-    size("memory_per_tenant", "The most of it for one tenant.", (REQUEST_MAX, usize::MAX), |d| {
-        &mut d.config.limits.memory_bytes_per_tenant
-    }),
-    size(
+    )),
+    fixed(size(
+        "memory_per_tenant",
+        "The most of it for one tenant.",
+        (REQUEST_MAX, usize::MAX),
+        |d| &mut d.config.limits.memory_bytes_per_tenant,
+    )),
+    fixed(size(
         "memory_per_connection",
         "The most of it for one client connection.",
         (REQUEST_MAX, usize::MAX),
         |d| &mut d.config.limits.memory_bytes_per_connection,
-    ),
+    )),
     size("max_result", "The largest result in one answer.", (1024, RESULT_MAX), |d| {
         &mut d.config.limits.result_bytes
     }),
@@ -132,14 +142,14 @@ pub(super) const KEYS: &[SettingKey] = &[
         "Statements in one Execute.",
         SettingKind::Count(1..=100_000, |d| &mut d.config.limits.statements),
     ),
-    key(
+    fixed(key(
         "max_ended_leases",
         "Leases that have ended of which the service still knows how.",
         SettingKind::Count(1..=10_000_000, |d| &mut d.config.limits.tombstones),
-    ),
-    clock("ended_lease_age", "How long it knows that.", FOREVER_SECS, |d| {
+    )),
+    fixed(clock("ended_lease_age", "How long it knows that.", FOREVER_SECS, |d| {
         &mut d.config.limits.tombstone_age
-    }),
+    })),
     key(
         "wait",
         "How long a request waits for a connection that does not say so itself.",

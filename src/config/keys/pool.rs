@@ -15,7 +15,7 @@ const fn key(
     help: &'static str,
     kind: SettingKind,
 ) -> SettingKey {
-    SettingKey { name, table: Section::Defaults, also, help, default: None, kind }
+    SettingKey { name, table: Section::Defaults, also, help, default: None, live: true, kind }
 }
 
 pub(super) const KEYS: &[SettingKey] = &[

@@ -14,7 +14,12 @@ use crate::logging::DEFAULT_LEVEL;
 use crate::settings::{Fault, Value};
 
 const fn key(name: &'static str, help: &'static str, kind: SettingKind) -> SettingKey {
-    SettingKey { name, table: Section::Service, also: &[], help, default: None, kind }
+    SettingKey { name, table: Section::Service, also: &[], help, default: None, live: false, kind }
+}
+
+/// The same for what a reload changes.
+const fn live(name: &'static str, help: &'static str, kind: SettingKind) -> SettingKey {
+    SettingKey { live: true, ..key(name, help, kind) }
 }
 
 pub(super) const KEYS: &[SettingKey] = &[
@@ -142,7 +147,7 @@ pub(super) const KEYS: &[SettingKey] = &[
         "Serve HTTP over TLS, with the certificate of gRPC.",
         SettingKind::Switch(|d| &mut d.config.http_tls),
     ),
-    key(
+    live(
         "dsn_cert_dir",
         "Directory of the certificate files that a DSN may name (sslrootcert, sslcert, sslkey). \
          Without it a DSN may name no file.",
@@ -163,13 +168,13 @@ pub(super) const KEYS: &[SettingKey] = &[
     ),
     SettingKey {
         default: Some("on, unless the file has tenants"),
-        ..key(
+        ..live(
             "allow_client_dsn",
             "Let clients register tenants by a DSN that they send.",
             SettingKind::Switch(|d| &mut d.config.allow_client_dsn),
         )
     },
-    key(
+    live(
         "allowed_hosts",
         "The hosts that DSNs of clients may name; an empty list allows all.",
         SettingKind::Custom(Custom {
@@ -186,9 +191,12 @@ pub(super) const KEYS: &[SettingKey] = &[
             is_list: true,
         }),
     ),
-    time("drain_timeout", "How long a stop waits for leases to end.", (0, FOREVER_SECS), |d| {
-        &mut d.config.drain_timeout
-    }),
+    live_time(
+        "drain_timeout",
+        "How long a stop waits for leases to end.",
+        (0, FOREVER_SECS),
+        |d| &mut d.config.drain_timeout,
+    ),
     time(
         "keepalive_time",
         "How long a client may be silent before it gets a keepalive ping.",
@@ -201,7 +209,7 @@ pub(super) const KEYS: &[SettingKey] = &[
         (1, 86_400),
         |d| &mut d.config.keepalive_timeout,
     ),
-    time(
+    live_time(
         "leak_warning",
         "A lease held for longer is reported in the log.",
         (1, FOREVER_SECS),
@@ -223,7 +231,7 @@ pub(super) const KEYS: &[SettingKey] = &[
     ),
     SettingKey {
         also: &["RUST_LOG"],
-        ..key(
+        ..live(
             "log_level",
             "Which lines of the log are written: LEVEL or TARGET=LEVEL, several with commas.",
             SettingKind::Custom(Custom {
@@ -262,6 +270,15 @@ const fn time(
     at: DraftPlace<std::time::Duration>,
 ) -> SettingKey {
     key(name, help, SettingKind::Time(secs(least, most), at))
+}
+
+const fn live_time(
+    name: &'static str,
+    help: &'static str,
+    range: (u64, u64),
+    at: DraftPlace<std::time::Duration>,
+) -> SettingKey {
+    SettingKey { live: true, ..time(name, help, range, at) }
 }
 
 fn path(value: &Value, at: &mut PathBuf) -> Result<(), Fault> {

@@ -50,7 +50,7 @@ impl Hub {
     /// Gives up those who have taken nothing of what waits for too long. Returns when
     /// to look again, if anything waits.
     pub(super) fn give_up_stalled(&self, now: Instant) -> Option<Instant> {
-        let stall = self.account.context().config.limits.stall_timeout;
+        let stall = self.account.context().live().limits.stall_timeout;
         let mut next = None;
         for (id, mailbox) in self.all_mailboxes() {
             let Some(since) = mailbox.waits_since() else { continue };

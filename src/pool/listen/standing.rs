@@ -79,7 +79,7 @@ impl Hub {
     fn attend(&self, session: &mut Session) -> Ended {
         // A listener that starts or ends leaves a nudge.
         let mut nudged = true;
-        let stall = self.account.context().config.limits.stall_timeout;
+        let stall = self.account.context().live().limits.stall_timeout;
         // When to look for listeners that take nothing; none is behind before then.
         let mut look = None;
         loop {

@@ -45,7 +45,8 @@ impl Registry {
     /// Gives a tenant other settings, or another DSN, while it is in use: all of it, or with an
     /// error nothing. Leases and statements go on, who waits keeps its place and is served by
     /// the new, and the service's limit of connections holds. The DSN may name any server, and
-    /// is first tried when a backend is needed. Does not block, and logs one line.
+    /// is first tried when a backend is needed. Does not block, and logs one line
+    /// if anything changes.
     ///
     /// # Errors
     /// If there is no such tenant, a setting breaks a rule, or there is no room for so many
@@ -56,7 +57,7 @@ impl Registry {
             let tenant = self.find(id).ok_or_else(|| Error::TenantNotFound(id.clone()))?;
             let before = tenant.setup();
             let next = self.next_setup(&before, change)?;
-            let limit = self.context.config.limits.max_backends;
+            let limit = self.context.live().limits.max_backends;
             next.backends.begin_rounds(clock::now());
             let changing = self.write().change(&tenant, &before, &next, limit);
             match changing {
@@ -84,6 +85,9 @@ impl Registry {
         let origin = &next.backends.origin;
         if changed.replaced && before.backends.origin.identity.dsn != origin.identity.dsn {
             self.guesses.forget(tenant.id());
+        }
+        if !(changed.replaced || changed.resized) {
+            return changed;
         }
         log::info!(
             "event=pool_changed tenant={} server={} database={} user={} max_connections={} min_connections={} max_waiters={} replaced={}",

@@ -38,9 +38,9 @@ impl Registry {
         identity: Identity,
         by: &CallerId,
     ) -> Result<Arc<Tenant>, Error> {
-        let settings = self.context.config.pool.with(&dsn.pool);
+        let settings = self.context.live().pool.with(&dsn.pool);
         settings.check().map_err(|rule| Error::invalid("dsn", format!("dsn: {rule}")))?;
-        let most = self.context.config.most_connections();
+        let most = self.context.live().most_connections();
         if settings.max_connections > most {
             return Err(Error::invalid(
                 "dsn",
@@ -69,7 +69,7 @@ impl Registry {
         cache: usize,
     ) -> Result<Arc<Origin>, Error> {
         let of_clients = || DsnReach {
-            files: FileScope::of_clients(self.context.config.dsn_cert_dir.clone()),
+            files: FileScope::of_clients(self.context.live().dsn_cert_dir.clone()),
             hosts: Arc::clone(&self.catalog().allowed_hosts),
         };
         let (who, reach) = match by {

@@ -35,7 +35,7 @@ impl Registry {
     /// If the budget is used up, and nobody would give way.
     pub(super) fn expect_room(&self, by: &CallerId, gets: usize) -> Result<(), Error> {
         let budgeted = self.write().budgeted();
-        let (used, limit) = (budgeted + gets, self.context.config.limits.max_backends);
+        let (used, limit) = (budgeted + gets, self.context.live().limits.max_backends);
         match used.saturating_sub(limit) {
             0 => Ok(()),
             need => {
@@ -87,7 +87,7 @@ impl Registry {
     /// Where as many tenants are being opened as may be, ends one of whoever has most of
     /// them, the oldest, unless that is `by` itself.
     pub(super) fn make_room_to_open(&self, by: &CallerId) {
-        let limit = self.context.config.limits.opening_tenants;
+        let limit = self.context.live().limits.opening_tenants;
         if self.openings() < limit {
             return;
         }
@@ -124,14 +124,14 @@ impl Registry {
     /// so that a server that is full keeps nobody from another; but they are not without
     /// number.
     fn openings(&self) -> usize {
-        let most = WAITING_MAX * self.context.config.limits.opening_tenants;
+        let most = WAITING_MAX * self.context.live().limits.opening_tenants;
         let waiting = self.context.servers.unopened().load(Ordering::Relaxed).min(most);
         self.opening.load(Ordering::Acquire).saturating_sub(waiting)
     }
 
     /// Counts one more tenant that is being opened. Called while nobody else can.
     pub(super) fn count_opening(&self) -> Result<(), Error> {
-        let (used, limit) = (self.openings() + 1, self.context.config.limits.opening_tenants);
+        let (used, limit) = (self.openings() + 1, self.context.live().limits.opening_tenants);
         if used > limit {
             return Err(openings_used(used, limit));
         }

@@ -161,7 +161,8 @@ impl CopyInCall {
     }
 
     fn start(&mut self, start: CopyInStart) -> Result<(), Error> {
-        let limits = &self.service.context().config.limits;
+        let live = self.service.context().live();
+        let limits = &live.limits;
         let (place, request) = convert::requests::copy_in(start, limits)?;
         let intake = Intake::default();
         let reader = intake.reader(limits.stall_timeout);

@@ -27,8 +27,8 @@ pub(in crate::rpc) fn ask(
     request: CopyOutRequest,
     caller: &Arc<Caller>,
 ) -> Result<StreamCall, Error> {
-    let limits = &service.context().config.limits;
-    let (place, request) = convert::requests::copy_out(request, limits)?;
+    let live = service.context().live();
+    let (place, request) = convert::requests::copy_out(request, &live.limits)?;
     let (writer, reader) = ResultWriter::new(service, batch::data_batch);
     let task = Task::new(request, Flow::CopyOut(Box::new(writer)));
     let answer = service.execute(place, task, caller);

@@ -109,7 +109,7 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
             messages: RequestMessages::new(requests, decoder),
             caller,
             untaken: TimeLimit::new(&context.tools.alarms),
-            stall: context.config.limits.stall_timeout,
+            stall: context.live().limits.stall_timeout,
             metrics: CallMetrics::new(&context.tools.metrics, ctx),
         };
         let served = match failure {

@@ -37,7 +37,8 @@ pub(in crate::rpc) fn ask(
     request: &ListenRequest,
     caller: &Arc<Caller>,
 ) -> Result<StreamCall<Infallible>, Error> {
-    let (target, wait) = convert::requests::listen(request, &service.context().config.limits)?;
+    let live = service.context().live();
+    let (target, wait) = convert::requests::listen(request, &live.limits)?;
     let channels = channels(&request.channels)?;
     let (writer, reader) = ResultWriter::new(service, batch::no_batch);
     let (reply, answer) = Reply::new();

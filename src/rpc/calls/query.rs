@@ -39,7 +39,8 @@ pub(in crate::rpc) fn ask(
     request: QueryRequest,
     caller: &Arc<Caller>,
 ) -> Result<StreamCall, Error> {
-    let limits = &service.context().config.limits;
+    let live = service.context().live();
+    let limits = &live.limits;
     let (place, request, format) = convert::requests::query(request, limits)?;
     let (writer, reader) = ResultWriter::new(service, encode_batch(format));
     let encoder = RowEncoder {

@@ -61,7 +61,7 @@ impl Incoming for Decoded<'_> {
         cx: &mut task::Context<'_>,
     ) -> Poll<Option<Result<ReceivedRequest, CallEnd>>> {
         let context = Arc::clone(&self.arriving.context);
-        let decoded = move |request| Ok(ReceivedRequest::of(request, &context.config.limits));
+        let decoded = move |request| Ok(ReceivedRequest::of(request, &context.live().limits));
         self.messages.poll_next(cx, &mut self.arriving.decoding, decoded)
     }
 }

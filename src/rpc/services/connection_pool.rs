@@ -32,8 +32,8 @@ impl ConnectionPoolService for ConnectionPool {
             requests,
             sink,
             |service, request, caller| {
-                let clocks = &service.context().config.limits.clocks;
-                let asked = convert::lease::acquire(request, clocks, caller)?;
+                let live = service.context().live();
+                let asked = convert::lease::acquire(request, &live.limits.clocks, caller)?;
                 service.acquire(&asked.target, asked.ask, asked.request, asked.wait, caller)
             },
             |grant| {
@@ -84,10 +84,10 @@ impl ConnectionPoolService for ConnectionPool {
     ) {
         reply::answer_now(&self.0, &ctx, requests, sink, |service, request, caller| {
             let id = convert::fields::connection_id(&request.connection_id)?;
-            let clocks = &service.context().config.limits.clocks;
+            let live = service.context().live();
             Ok(convert::lease::renewed(&service.renew(
                 id,
-                convert::lease::ttl(&request, clocks)?,
+                convert::lease::ttl(&request, &live.limits.clocks)?,
                 caller,
             )?))
         });

@@ -36,8 +36,8 @@ impl SqlService for Sql {
             requests,
             sink,
             |service, request, caller| {
-                let limits = &service.context().config.limits;
-                let (place, request) = convert::requests::execute(request, limits)?;
+                let live = service.context().live();
+                let (place, request) = convert::requests::execute(request, &live.limits)?;
                 Ok(service.execute(place, request, caller))
             },
             |mut executed| {

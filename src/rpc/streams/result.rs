@@ -56,7 +56,7 @@ impl ResultWriter {
             encode_batch,
             alarms: context.tools.alarms.clone(),
             flush_alarm: None,
-            stall: context.config.limits.stall_timeout,
+            stall: context.live().limits.stall_timeout,
         };
         (writer, ResultReader { pipe, encode_batch })
     }

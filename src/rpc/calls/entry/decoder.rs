@@ -66,8 +66,8 @@ impl Decoder {
     ) -> Decoding<T> {
         let (length, mut bytes) = (raw.reader.len(), Bytes::Pieces(raw.reader));
         if length <= SMALL_BYTES {
-            let limits = &self.context.config.limits;
-            if let Some(decoded) = decode::<Q>(bytes.whole(), SMALL_FIELDS, limits) {
+            let live = self.context.live();
+            if let Some(decoded) = decode::<Q>(bytes.whole(), SMALL_FIELDS, &live.limits) {
                 return Decoding::Done(Some(decoded.and_then(|message| {
                     threads::survive(threads::GRPC, || work(message)).unwrap_or(Err(LOST))
                 })));
@@ -78,7 +78,7 @@ impl Decoder {
         let job = move || {
             // A request whose caller has left needs no answer.
             if !tx.is_canceled() {
-                let decoded = decode::<Q>(bytes.whole(), usize::MAX, &context.config.limits);
+                let decoded = decode::<Q>(bytes.whole(), usize::MAX, &context.live().limits);
                 drop(bytes);
                 let decoded = decoded.unwrap_or_else(|| Err(undecodable::<Q>()));
                 // The caller may have left meanwhile.

@@ -33,7 +33,7 @@ pub(in crate::rpc) struct RequestMessages<Q> {
 
 impl<Q: Shaped> RequestMessages<Q> {
     pub(super) fn new(requests: RequestStream<Raw<Q>>, decoder: Decoder) -> RequestMessages<Q> {
-        let limit = decoder.context.config.limits.request_timeout;
+        let limit = decoder.context.live().limits.request_timeout;
         let mut time_limit = TimeLimit::new(&decoder.context.tools.alarms);
         time_limit.start(limit);
         RequestMessages { requests, decoder, time_limit, limit, only: None, begun: false }

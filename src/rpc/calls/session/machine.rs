@@ -191,8 +191,8 @@ impl SessionMachine {
             return Err(Error::invalid("request_id", rule));
         }
         let caller = self.caller.again();
-        let clocks = &self.service.context().config.limits.clocks;
-        let asked = convert::lease::acquire(open, clocks, &caller)?;
+        let live = self.service.context().live();
+        let asked = convert::lease::acquire(open, &live.limits.clocks, &caller)?;
         let tenant = asked.target.tenant.clone();
         let answer = self.service.attach(&asked.target, asked.ask, asked.wait, &caller);
         self.phase = StreamPhase::Opening(caller, answer, tenant);

@@ -1,0 +1,86 @@
+//! Settings, identities and certificates that are read again while the service runs.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::config::Config;
+use crate::core::quoted::Quoted;
+use crate::logging;
+use crate::pool::reloading::{Reload, Reloaded};
+use crate::pool::service::Service;
+use crate::rpc::server::Certificate;
+use crate::settings::{Fault, Faults, Origin};
+
+/// Loads the settings again from where they came from at the start.
+pub type Loader = Box<dyn Fn() -> Result<Config, Faults> + Send + Sync>;
+
+/// Reads again what may change while the service runs.
+pub(super) struct Reloader {
+    load: Loader,
+    service: Service,
+    /// None: gRPC is served without TLS.
+    certificate: Option<Certificate>,
+    /// One reload at a time, files included: only another one waits for it.
+    turn: Mutex<()>,
+}
+
+impl Reloader {
+    pub(super) fn new(
+        load: Loader,
+        service: &Service,
+        certificate: Option<Certificate>,
+    ) -> Reloader {
+        Reloader { load, service: service.clone(), certificate, turn: Mutex::new(()) }
+    }
+
+    /// Checks everything, then puts it in force.
+    fn in_turn(&self) -> Result<Reloaded, Faults> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let wrong = |rule: String| Faults::from(Fault::new("", Origin::Default, rule));
+        let config = (self.load)()?;
+        config.check().map_err(wrong)?;
+        if let Some(certificate) = &self.certificate {
+            certificate.reload().map_err(|error| {
+                let error = error.to_string();
+                log::error!("event=certificate_reload_failed error={}", Quoted(&error));
+                wrong(error)
+            })?;
+            self.note_expiry();
+            log::info!("event=certificate_reloaded expires_at_s={}", certificate.expires());
+        }
+        let old = self.service.context().live();
+        if old.log_level != config.log_level {
+            // It was checked when it was read.
+            let _ = logging::set_level(&config.log_level);
+        }
+        Ok(self.service.registry.put_in_force(config))
+    }
+
+    /// Publishes when the certificate expires.
+    pub(super) fn note_expiry(&self) {
+        if let Some(certificate) = &self.certificate {
+            self.service.context().port.set_certificate_expires(certificate.expires());
+        }
+    }
+}
+
+impl Reload for Reloader {
+    fn reload(&self) -> Result<Reloaded, Faults> {
+        let outcome = self.in_turn();
+        match &outcome {
+            Ok(reloaded) => {
+                for (tenant, error) in &reloaded.refused {
+                    let error = error.to_string();
+                    log::warn!("event=tenant_not_changed tenant={tenant} error={}", Quoted(&error));
+                }
+                log::info!(
+                    "event=reloaded applied={} needs_restart={} tenants_not_changed={}",
+                    Quoted(&reloaded.applied.join(",")),
+                    Quoted(&reloaded.needs_restart.join(",")),
+                    reloaded.refused.len(),
+                );
+            }
+            Err(faults) => log::error!("event=reload_failed error={}", Quoted(&faults.to_string())),
+        }
+        outcome
+    }
+}

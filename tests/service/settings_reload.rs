@@ -1,0 +1,102 @@
+//! SIGHUP: settings that are read again while the service is used.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::harness::{eventually, tenant, Service};
+use rustix::process::Signal;
+
+/// A service with a configuration file.
+struct Configured {
+    service: Service,
+    file: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Configured {
+    fn start(text: &str) -> Configured {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.toml");
+        fs::write(&file, text).unwrap();
+        let service = Service::with(&["--config", &file.display().to_string()]);
+        Configured { service, file, _dir: dir }
+    }
+
+    /// Puts this text in the file and has it read. Returns the line that tells of it.
+    fn reload(&self, text: &str) -> String {
+        // As an editor does, so that the service reads either file whole.
+        let fresh = self.file.with_extension("new");
+        fs::write(&fresh, text).unwrap();
+        fs::rename(&fresh, &self.file).unwrap();
+        let told = || {
+            let text = self.service.log().text();
+            let is_told = |line: &&str| {
+                line.contains("event=reloaded ") || line.contains("event=reload_failed ")
+            };
+            text.lines().filter(is_told).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = told().len();
+        self.service.signal(Signal::HUP);
+        eventually("the reload is told", || told().len() > before);
+        told().pop().unwrap()
+    }
+}
+
+const BEFORE: &str = "[service]\nmax_statements = 5\n[defaults]\nmax_connections = 2\n";
+
+#[test]
+fn limits_and_pools_change_while_a_lease_goes_on_and_what_needs_a_restart_is_named() {
+    let configured = Configured::start(BEFORE);
+    let (service, tenant) = (&configured.service, tenant());
+    let lease = service.lease(&tenant);
+    lease.run(&["select 1", "select 2"]);
+    let line = configured.reload(
+        "[service]\nmax_statements = 1\nmax_waiters = 7\n[defaults]\nmax_connections = 3\nmin_connections = 0\nidle_timeout = 77\n",
+    );
+    for part in [
+        "applied=\"defaults.max_connections,defaults.min_connections,defaults.idle_timeout,service.max_statements\"",
+        "needs_restart=\"service.max_waiters\"",
+        "tenants_not_changed=0",
+    ] {
+        assert!(line.contains(part), "no {part} in {line}");
+    }
+    let refused = lease.fails(&["select 1", "select 2"]).to_string();
+    assert!(refused.contains("statements"), "{refused}");
+    lease.run(&["select 1"]);
+    assert_eq!(service.client().stats(&tenant.name).unwrap().max_connections, 3);
+    let changed = service.log().wait_for("event=pool_changed ");
+    assert!(changed.contains("max_connections=3") && changed.contains("replaced=true"));
+    let others = [service.lease(&tenant), service.lease(&tenant)];
+    assert!(others.iter().all(|other| other.pid != lease.pid));
+    // Nothing differs from now on, but for what needs a restart.
+    let line = configured.reload(&fs::read_to_string(&configured.file).unwrap());
+    assert!(line.contains("applied=\"\" needs_restart=\"service.max_waiters\""), "{line}");
+    // What is leased of the old pool is closed when it comes back.
+    lease.release();
+    eventually("the old connection is closed", || !tenant.backend_pids().contains(&lease.pid));
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_says_why() {
+    let configured = Configured::start(BEFORE);
+    let (service, tenant) = (&configured.service, tenant());
+    let lease = service.lease(&tenant);
+    for (text, told) in [
+        ("[service]\nmax_statements = 0\nport = 70000\n", "max_statements ("),
+        ("[service]\nmax_statements = 1\nwiat = 3\n", "did you mean wait?"),
+        ("[defaults]\nmax_connections = 1\nmin_connections = 2\n", "min connections cannot be"),
+        ("[defaults\n", "config.toml:1"),
+    ] {
+        let line = configured.reload(text);
+        assert!(line.contains("event=reload_failed ") && line.contains(told), "{line}");
+        assert!(line.contains(" ERROR "), "{line}");
+        lease.run(&["select 1", "select 2"]);
+        assert_eq!(service.client().stats(&tenant.name).unwrap().max_connections, 2);
+    }
+    fs::remove_file(&configured.file).unwrap();
+    service.signal(Signal::HUP);
+    service.log().wait_for("the file cannot be read");
+    lease.run(&["select 1", "select 2"]);
+    assert!(!service.log().text().contains("event=pool_changed "));
+    assert!(configured.reload(BEFORE).contains("event=reloaded applied=\"\""));
+}
