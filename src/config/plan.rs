@@ -2,10 +2,12 @@
 
 use crate::config::draft::Draft;
 use crate::config::keys::{self, SettingKey};
+use crate::config::tenants::{TenantConfig, Tenants};
 use crate::config::Config;
+use crate::core::ids::TenantId;
 
 /// What a reload does. Nothing of it blocks or can be wrong: both settings have been checked.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct ReloadPlan {
     /// What changes, as an operator knows it: `service.wait`, `identities`.
     pub applied: Vec<String>,
@@ -13,8 +15,37 @@ pub struct ReloadPlan {
     pub needs_restart: Vec<String>,
     /// The settings that tenants of client DSNs have from all tenants are others.
     pub defaults: bool,
-    /// As many requests may wait at a tenant as never before.
+    /// Another number of requests may wait at a tenant.
     pub waiters: bool,
+    /// What becomes of configured tenants. Those that take connections come after those that
+    /// give some back.
+    pub tenants: Vec<TenantStep>,
+}
+
+/// What becomes of a configured tenant.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TenantStep {
+    /// It is configured no more.
+    Remove(TenantId),
+    /// It has another pool or DSN.
+    Change {
+        /// Its settings from now on.
+        to: Box<TenantConfig>,
+        /// Its DSN is another.
+        dsn: bool,
+    },
+    /// It is configured from now on.
+    Add(Box<TenantConfig>),
+}
+
+impl TenantStep {
+    /// The tenant.
+    pub fn id(&self) -> &TenantId {
+        match self {
+            TenantStep::Remove(id) => id,
+            TenantStep::Change { to, .. } | TenantStep::Add(to) => &to.id,
+        }
+    }
 }
 
 impl ReloadPlan {
@@ -26,12 +57,29 @@ impl ReloadPlan {
             needs_restart: differing(start, new, |key| !key.live),
             defaults: old.pool != new.pool,
             waiters: old.limits.waiters_per_tenant != new.limits.waiters_per_tenant,
+            tenants: tenant_steps(&old.tenants, &new.tenants),
         };
         if old.access != new.access {
             plan.applied.push("identities".to_owned());
         }
+        plan.applied.extend(plan.tenants.iter().map(|step| format!("tenants.{}", step.id())));
         plan
     }
+}
+
+fn tenant_steps(old: &Tenants, new: &Tenants) -> Vec<TenantStep> {
+    let gone = old.keys().filter(|id| !new.contains_key(*id));
+    let mut steps: Vec<TenantStep> = gone.cloned().map(TenantStep::Remove).collect();
+    let both = new.values().filter_map(|to| old.get(&to.id).map(|from| (from, to)));
+    let mut changed: Vec<_> = both.filter(|(from, to)| from != to).collect();
+    changed.sort_by_key(|(from, to)| to.pool.max_connections > from.pool.max_connections);
+    steps.extend(changed.into_iter().map(|(from, to)| TenantStep::Change {
+        to: Box::new(to.clone()),
+        dsn: from.dsn != to.dsn,
+    }));
+    let added = new.values().filter(|to| !old.contains_key(&to.id));
+    steps.extend(added.map(|to| TenantStep::Add(Box::new(to.clone()))));
+    steps
 }
 
 fn differing(old: &Config, new: &Config, which: impl Fn(&SettingKey) -> bool) -> Vec<String> {

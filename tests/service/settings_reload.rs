@@ -100,3 +100,38 @@ fn a_bad_file_changes_nothing_and_says_why() {
     assert!(!service.log().text().contains("event=pool_changed "));
     assert!(configured.reload(BEFORE).contains("event=reloaded applied=\"\""));
 }
+
+#[test]
+fn configured_tenants_are_added_changed_and_removed_while_leases_go_on() {
+    let database = tenant();
+    let entry = |name: &str, more: &str| {
+        format!("[tenants.{name}]\ndsn = \"{}\"\nmin_connections = 0\n{more}\n", database.dsn)
+    };
+    let configured = Configured::start(&entry("one", "max_connections = 2"));
+    let client = configured.service.client();
+    let held = client.acquire("one", "").expect("a lease by its name alone");
+    assert!(client.acquire("two", "").is_err());
+    let line = configured.reload(&format!(
+        "{}{}",
+        entry("one", "max_connections = 3\nidle_timeout = 99"),
+        entry("two", "max_connections = 1")
+    ));
+    assert!(line.contains("applied=\"tenants.one,tenants.two\""), "{line}");
+    client.run(&held.connection_id, &["select 1"]).expect("the lease goes on");
+    assert_eq!(client.stats("one").unwrap().max_connections, 3);
+    let other = client.acquire("two", "").expect("it is there");
+    // A wrong password: what is leased goes on, and who comes is told what PostgreSQL says.
+    let wrong = format!(
+        "[tenants.two]\ndsn = \"{}\"\nmin_connections = 0\nmax_connections = 2\n",
+        database.with("user=nobody_of_that_name").dsn
+    );
+    let line = configured.reload(&wrong);
+    assert!(line.contains("applied=\"tenants.one,tenants.two\""), "{line}");
+    client.run(&other.connection_id, &["select 1"]).expect("the lease goes on");
+    assert!(client.acquire("two", "").is_err());
+    assert!(client.acquire("one", "").is_err(), "it is configured no more");
+    client.run(&held.connection_id, &["select 1"]).expect("so does that of one taken out");
+    configured.reload(&entry("two", "max_connections = 2"));
+    client.acquire("two", "").expect("the right one is back");
+    assert!(!configured.service.log().text().contains("event=tenant_not_changed"));
+}

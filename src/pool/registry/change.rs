@@ -30,6 +30,9 @@ pub struct TenantChange {
     pub max_waiters: Option<usize>,
     /// All backends are replaced in any case.
     pub reconnect: bool,
+    /// It gets its connections even where there is no room, because the configuration promises
+    /// them.
+    pub must: bool,
 }
 
 /// What a change has done.
@@ -52,12 +55,13 @@ impl Registry {
     /// If there is no such tenant, a setting breaks a rule, or there is no room for so many
     /// connections and no unused tenant gives way.
     pub fn change(&self, id: &TenantId, change: &TenantChange) -> Result<TenantChanged, Error> {
-        let mut yields = 0;
+        let (mut yields, mut may_exceed) = (0, false);
         loop {
             let tenant = self.find(id).ok_or_else(|| Error::TenantNotFound(id.clone()))?;
             let before = tenant.setup();
             let next = self.next_setup(&before, change)?;
-            let limit = self.context.live().limits.max_backends;
+            let most = self.context.live().limits.max_backends;
+            let limit = if may_exceed { usize::MAX } else { most };
             next.backends.begin_rounds(clock::now());
             let changing = self.write().change(&tenant, &before, &next, limit);
             match changing {
@@ -65,10 +69,13 @@ impl Registry {
                 Changing::Beaten => {}
                 Changing::Full { used, limit } => {
                     let gets = next.permits.saturating_sub(before.permits);
-                    if yields == LOOKUPS || !self.make_room(&tenant, gets, used - limit) {
-                        return Err(room::no_room(used, limit));
-                    }
                     yields += 1;
+                    if yields > LOOKUPS || !self.make_room(&tenant, gets, used - limit) {
+                        may_exceed = change.must;
+                        if !may_exceed {
+                            return Err(room::no_room(used, limit));
+                        }
+                    }
                 }
             }
         }

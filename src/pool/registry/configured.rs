@@ -80,7 +80,10 @@ impl Registry {
     ///
     /// # Errors
     /// If OpenSSL fails.
-    fn configured(self: &Arc<Self>, config: &TenantConfig) -> Result<Arc<Tenant>, Error> {
+    pub(super) fn configured(
+        self: &Arc<Self>,
+        config: &TenantConfig,
+    ) -> Result<Arc<Tenant>, Error> {
         let operator = CallerId::new(OPERATOR);
         self.configured_as(&config.id, &config.dsn, &config.pool, Bringer::Operator(&operator))
     }

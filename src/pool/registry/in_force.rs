@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use super::change::TenantChange;
+use super::configured::Catalog;
 use super::Registry;
-use crate::config::plan::ReloadPlan;
+use crate::clock;
+use crate::config::plan::{ReloadPlan, TenantStep};
+use crate::config::tenants::TenantConfig;
 use crate::config::Config;
 use crate::core::ids::TenantId;
 use crate::error::Error;
@@ -14,11 +17,18 @@ use crate::pool::tenant::Tenant;
 impl Registry {
     /// Puts settings in force that have been checked, tenant by tenant. What only a restart
     /// changes stays as it is. Does not block. To be called by one thread at a time.
-    pub fn put_in_force(&self, config: Config) -> Reloaded {
+    pub fn put_in_force(self: &Arc<Self>, config: Config) -> Reloaded {
         let old = self.context.live();
         let plan = ReloadPlan::between(&self.context.config, &old, &config);
+        let catalog = Arc::new(Catalog::of(&config));
         self.context.put_in_force(config);
+        let before = std::mem::replace(&mut *self.catalog.lock(), catalog);
+        drop(before);
         let mut refused = Vec::new();
+        for step in &plan.tenants {
+            let taken = self.take(step);
+            refused.extend(taken.err().map(|error| (step.id().clone(), error)));
+        }
         if plan.defaults || plan.waiters {
             // Who registers from now on has them already.
             for tenant in self.named() {
@@ -27,6 +37,61 @@ impl Registry {
             }
         }
         Reloaded { applied: plan.applied, needs_restart: plan.needs_restart, refused }
+    }
+
+    /// Takes a step at a configured tenant.
+    fn take(self: &Arc<Self>, step: &TenantStep) -> Result<(), Error> {
+        match step {
+            TenantStep::Remove(id) => {
+                if let Some(tenant) = self.find(id).filter(|tenant| tenant.is_configured()) {
+                    self.take_out(&tenant, Error::TenantNotFound(id.clone()));
+                }
+                Ok(())
+            }
+            TenantStep::Change { to, dsn } => {
+                let change = TenantChange {
+                    dsn: dsn.then(|| to.dsn.clone()),
+                    settings: Some(to.pool.clone()),
+                    must: true,
+                    ..TenantChange::default()
+                };
+                match self.change(&to.id, &change) {
+                    Ok(_) => Ok(()),
+                    // It was removed meanwhile, in another way than by the file.
+                    Err(Error::TenantNotFound(_)) => self.add(to),
+                    Err(error) => Err(error),
+                }
+            }
+            TenantStep::Add(config) => self.add(config),
+        }
+    }
+
+    /// Takes up a configured tenant. Whoever has its name by a DSN of a client loses it.
+    fn add(self: &Arc<Self>, config: &TenantConfig) -> Result<(), Error> {
+        let tenant = self.configured(config)?;
+        if let Some(before) = self.find(&config.id) {
+            let why = before.backends().origin.mismatch(&config.id, &config.dsn);
+            self.take_out(&before, why);
+        }
+        let limit = self.context.live().limits.max_backends;
+        let used = self.reserved() + tenant.most_backends();
+        // The configuration promises it its connections, so it comes in in any case.
+        if used > limit {
+            self.make_room(&tenant, tenant.most_backends(), used - limit);
+        }
+        tenant.begin();
+        self.write().name_configured(&tenant);
+        self.context.keeper.due(clock::now());
+        Ok(())
+    }
+
+    /// Takes a tenant out of service; leases go on to their ends.
+    fn take_out(&self, tenant: &Arc<Tenant>, why: Error) {
+        log::info!("event=tenant_taken_out tenant={}", tenant.id());
+        self.remove(tenant);
+        self.write().keep_former(tenant);
+        tenant.end(why.clone());
+        tenant.answer_line(&why);
     }
 
     /// Changes a tenant; returns why not.
@@ -38,14 +103,19 @@ impl Registry {
         }
     }
 
-    /// What a tenant is to have of the settings of all.
+    /// What a tenant is to have of the settings of all. Those of a configured one were laid over
+    /// them already.
     fn of_all_tenants(&self, tenant: &Arc<Tenant>, plan: &ReloadPlan) -> TenantChange {
         let live = self.context.live();
         let own = &tenant.backends().origin.dsn.pool;
+        let defaults = plan.defaults && !tenant.is_configured();
         TenantChange {
-            settings: plan.defaults.then(|| live.pool.with(own)),
+            settings: defaults.then(|| live.pool.with(own)),
             max_waiters: plan.waiters.then_some(live.limits.waiters_per_tenant),
             ..TenantChange::default()
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

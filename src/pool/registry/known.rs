@@ -135,6 +135,7 @@ impl Known {
         };
         let (old, new) = (before.backends(), tenant.backends());
         let good = match old.origin.identity.against(&new.origin.identity) {
+            _ if before.is_configured() => false,
             Difference::Password => new.origin.was_asked(),
             Difference::Servers => before.has_ended(),
             Difference::None | Difference::Both | Difference::More => false,

@@ -233,6 +233,7 @@ fn random_change(random: &mut Xorshift) -> TenantChange {
         // More than there are clients, so that nobody is refused.
         max_waiters: waiters.map(|waiters| 100 + waiters),
         reconnect: random.below(4) == 0,
+        must: false,
     }
 }
 
