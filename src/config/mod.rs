@@ -64,6 +64,8 @@ pub struct Config {
     pub keepalive_timeout: Duration,
     /// A lease held for longer is reported in the log.
     pub leak_warning: Duration,
+    /// A request that runs SQL for longer is logged; zero: none is.
+    pub slow_statement: Duration,
     /// The form of the log's lines.
     pub log_format: LogFormat,
     /// Which of its lines are written, as `RUST_LOG` has it.
@@ -138,6 +140,7 @@ impl Default for Config {
             // Twice the default time to live: a client that keeps renewing may have forgotten to
             // release.
             leak_warning: Duration::from_secs(600),
+            slow_statement: Duration::from_secs(1),
             log_format: LogFormat::Text,
             log_level: DEFAULT_LEVEL.to_owned(),
             reflection: true,

@@ -33,6 +33,7 @@ pub(super) struct MetricFamilies {
     pub(super) checks: IntCounterVec,
     pub(super) check_failures: IntCounterVec,
     pub(super) operations: IntCounterVec,
+    pub(super) slow_statements: IntCounterVec,
     pub(super) operation_failures: IntCounterVec,
     pub(super) operation_time: HistogramVec,
     pub(super) cancels: IntCounterVec,
@@ -143,6 +144,11 @@ impl MetricFamilies {
                 "Requests that ran SQL and failed, by reason.",
                 &["reason", "tenant"],
             ),
+            slow_statements: counter(
+                "connpool_slow_statements_total",
+                "Requests that ran SQL for longer than the limit of slow ones.",
+                &["tenant"],
+            ),
             operation_time: histogram(
                 "connpool_operation_seconds",
                 "Time of requests that ran SQL, on their backend.",
@@ -196,6 +202,7 @@ impl MetricFamilies {
             &self.check_failures,
             &self.operations,
             &self.operation_failures,
+            &self.slow_statements,
         ] {
             remove_series(counter, tenant);
         }

@@ -61,6 +61,7 @@ pub struct Series {
     check_failures: IntCounter,
     operations: [[[IntCounter; 2]; 3]; 4],
     operation_failures: Closed,
+    slow_statements: IntCounter,
     operation_time: [Histogram; 4],
 }
 
@@ -92,6 +93,7 @@ impl Series {
             check_failures: families.check_failures.with_label_values(&one),
             operations: KINDS.map(|kind| PLACES.map(|place| counter(kind, place))),
             operation_failures: closed(&families.operation_failures, closed::OPERATION_FAILURES),
+            slow_statements: families.slow_statements.with_label_values(&one),
             operation_time: KINDS
                 .map(|kind| families.operation_time.with_label_values(&[kind, tenant])),
         }
@@ -158,6 +160,11 @@ impl Series {
     pub fn checked(&self, works: bool) {
         self.checks.inc();
         self.check_failures.inc_by(u64::from(!works));
+    }
+
+    /// Counts a request that ran SQL for long.
+    pub fn slow(&self) {
+        self.slow_statements.inc();
     }
 
     /// Records a request that ran SQL: how long, and why it failed, if it did.

@@ -136,7 +136,7 @@ impl OnLease {
                 }
                 error => error,
             };
-            count(&account, (&work, place), &answer, started);
+            count(&account, &operation, (&work, place), &answer, started);
             // Its end tells the reader that no more comes.
             drop(work);
             reply.send(answer);

@@ -58,7 +58,7 @@ pub fn one_shot(
             }
             error => error,
         };
-        count(&account, (&work, RunPlace::OneShot), &answer, started);
+        count(&account, &operation, (&work, RunPlace::OneShot), &answer, started);
         // Its end tells the reader that no more comes.
         drop(work);
         reply.send(answer);

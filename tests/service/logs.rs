@@ -192,3 +192,24 @@ fn the_c_core_says_more_where_its_own_variable_asks_for_it() {
     let line = service.log().wait_for("event=grpc_core level=debug ");
     assert_tells(&line, &[" INFO ", " source=", " message=\""]);
 }
+
+#[test]
+fn a_slow_statement_is_told_without_its_text_and_counted() {
+    let service = Service::with(&["--slow-statement", "200ms"]);
+    let tenant = tenant();
+    let lease = service.lease(&tenant);
+    lease.run(&["select 1"]);
+    for _ in 0..3 {
+        lease.run(&["select pg_sleep(0.4) as hidden_word"]);
+    }
+    let line = service.log().wait_for("event=slow_statement");
+    let name = format!(" tenant={} lease=lease-", tenant.name);
+    let told =
+        [" WARN ", &name, " took_s=", " outcome=ok statements=1 rows=1 command=\"SELECT 1\""];
+    assert_tells(&line, &told);
+    assert_eq!(lines(&service, &["event=slow_statement"]).len(), 1);
+    let series = format!("connpool_slow_statements_total{{tenant=\"{}\"}}", tenant.name);
+    // One that was quick may have been slow on a busy machine.
+    assert!(service.metric(&series).is_some_and(|count| count >= 3.0));
+    assert!(!service.log().text().contains("hidden_word"));
+}

@@ -215,6 +215,12 @@ pub(super) const KEYS: &[SettingKey] = &[
         (1, FOREVER_SECS),
         |d| &mut d.config.leak_warning,
     ),
+    time(
+        "slow_statement",
+        "A request whose SQL runs for longer is reported in the log; 0 = none.",
+        (0, 86_400),
+        |d| &mut d.config.slow_statement,
+    ),
     key(
         "log_format",
         "The form of the log: text, or json with an object a line.",

@@ -145,6 +145,11 @@ impl Operation {
         let _ = self.whose.set(Whose { tenant, lease_name });
     }
 
+    /// Whose work it is, as the part of a log line behind the name of its event.
+    pub(in crate::pool) fn whose(&self) -> String {
+        self.whose.get().map(Whose::to_string).unwrap_or_default()
+    }
+
     /// Whether a line of this event may be written, and what belongs into it.
     fn told(&self, event: &'static str, cause: CancelCause) -> Option<(String, Repeated)> {
         let Some(whose) = self.whose.get() else {

@@ -2,13 +2,16 @@
 //! became of them.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::backend::session::RunError;
 use crate::clock;
 use crate::core::budget;
+use crate::core::quoted::Quoted;
+use crate::core::secs::Secs;
 use crate::core::transaction::TransactionState;
 use crate::error::{CancelCause, Error};
+use crate::logging;
 use crate::metrics::RunPlace;
 use crate::pool::account::Account;
 use crate::pool::memory::Use;
@@ -89,9 +92,10 @@ pub(in crate::pool) fn run(
     (answer, usable, progress.command)
 }
 
-/// Counts a request that ran SQL there.
+/// Counts a request that ran SQL there, and tells of a slow one.
 pub(in crate::pool) fn count(
     account: &Account,
+    operation: &Operation,
     (work, place): (&Task, RunPlace),
     answer: &Result<Executed, Error>,
     started: Instant,
@@ -99,8 +103,36 @@ pub(in crate::pool) fn count(
     let took = clock::now().saturating_duration_since(started);
     let failure = answer.as_ref().err().map(Error::as_str);
     account.series().operated(work.flow.kind(), place, failure, took);
+    let slow = account.context().config.slow_statement;
+    // How long a stream takes is up to its client.
+    if took >= slow && !slow.is_zero() && !work.flow.is_streamed() {
+        account.series().slow();
+        tell_slow(account, operation, answer, took);
+    }
     let metrics = &account.context().tools.metrics;
     for result in answer.iter().flat_map(|executed| &executed.results) {
         metrics.statement(result.cached);
     }
+}
+
+/// Logs a slow request without its SQL: once a minute for a tenant, with the number between.
+fn tell_slow(
+    account: &Account,
+    operation: &Operation,
+    answer: &Result<Executed, Error>,
+    took: Duration,
+) {
+    let outcome = answer.as_ref().map_or_else(Error::as_str, |_| "ok");
+    let Some(repeated) = logging::admits_state("slow_statement", account.id(), "slow") else {
+        return;
+    };
+    let results = answer.as_ref().map_or(&[][..], |executed| &executed.results);
+    let rows: u64 = results.iter().map(|result| result.rows_affected).sum();
+    let tag = results.last().map_or("", |result| result.command_tag.as_str());
+    let (whose, statements, tag, took) =
+        (operation.whose(), results.len(), Quoted(tag), Secs(took));
+    log::warn!(
+        "event=slow_statement{whose} took_s={took} outcome={outcome} statements={statements} \
+         rows={rows} command={tag}{repeated}"
+    );
 }
