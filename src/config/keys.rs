@@ -4,6 +4,7 @@
 mod addresses;
 mod kind;
 mod limits;
+mod logs;
 mod pool;
 mod service;
 
@@ -51,7 +52,7 @@ impl Section {
 
 /// All settings, in the order in which they are shown.
 pub fn keys() -> impl Iterator<Item = &'static SettingKey> + Clone {
-    service::KEYS.iter().chain(pool::KEYS).chain(limits::KEYS)
+    service::KEYS.iter().chain(logs::KEYS).chain(pool::KEYS).chain(limits::KEYS)
 }
 
 /// The setting of this name.

@@ -8,7 +8,7 @@ use crate::settings::{Fault, Faults, Origin};
 
 /// What a reload has done.
 #[derive(Debug, Default)]
-pub struct Reloaded {
+pub struct ReloadOutcome {
     /// What has changed, by the keys of the file: `service.wait`, `identities`.
     pub applied: Vec<String>,
     /// Keys whose new values hold only after a restart.
@@ -25,7 +25,7 @@ pub trait Reload: Send + Sync {
     ///
     /// # Errors
     /// Everything that is wrong; then nothing has changed.
-    fn reload(&self) -> Result<Reloaded, Faults>;
+    fn reload(&self) -> Result<ReloadOutcome, Faults>;
 }
 
 /// Who reads the settings again, once the service has started.
@@ -45,7 +45,7 @@ impl Reloading {
     /// # Errors
     /// What is wrong with them, or that the service is not up or stops.
     #[expect(dead_code, reason = "administration calls it")]
-    pub fn reload(&self) -> Result<Reloaded, Faults> {
+    pub fn reload(&self) -> Result<ReloadOutcome, Faults> {
         match self.0.get().and_then(Weak::upgrade) {
             Some(by) => by.reload(),
             None => {

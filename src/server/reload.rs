@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::config::Config;
 use crate::core::quoted::Quoted;
 use crate::logging;
-use crate::pool::reloading::{Reload, Reloaded};
+use crate::pool::reloading::{Reload, ReloadOutcome};
 use crate::pool::service::Service;
 use crate::rpc::server::Certificate;
 use crate::settings::{Fault, Faults, Origin};
@@ -33,7 +33,7 @@ impl Reloader {
     }
 
     /// Checks everything, then puts it in force.
-    fn in_turn(&self) -> Result<Reloaded, Faults> {
+    fn in_turn(&self) -> Result<ReloadOutcome, Faults> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let wrong = |rule: String| Faults::from(Fault::new("", Origin::Default, rule));
         let config = (self.load)()?;
@@ -64,7 +64,7 @@ impl Reloader {
 }
 
 impl Reload for Reloader {
-    fn reload(&self) -> Result<Reloaded, Faults> {
+    fn reload(&self) -> Result<ReloadOutcome, Faults> {
         let outcome = self.in_turn();
         match &outcome {
             Ok(reloaded) => {

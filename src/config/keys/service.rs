@@ -7,18 +7,15 @@ use super::addresses::{directory, http_address, shown_address};
 use super::kind::{secs, DraftPlace, FOREVER_SECS};
 use super::{Custom, Section, SettingKey, SettingKind};
 use crate::config::ClientCertificates;
-use crate::config::LogFormat;
 use crate::core::allowed_hosts::{AllowedHosts, ALLOWED_HOSTS_MAX};
-use crate::logging::filter::LogFilter;
-use crate::logging::DEFAULT_LEVEL;
 use crate::settings::{Fault, Value};
 
-const fn key(name: &'static str, help: &'static str, kind: SettingKind) -> SettingKey {
+pub(super) const fn key(name: &'static str, help: &'static str, kind: SettingKind) -> SettingKey {
     SettingKey { name, table: Section::Service, also: &[], help, default: None, live: false, kind }
 }
 
 /// The same for what a reload changes.
-const fn live(name: &'static str, help: &'static str, kind: SettingKind) -> SettingKey {
+pub(super) const fn live(name: &'static str, help: &'static str, kind: SettingKind) -> SettingKey {
     SettingKey { live: true, ..key(name, help, kind) }
 }
 
@@ -215,47 +212,6 @@ pub(super) const KEYS: &[SettingKey] = &[
         (1, FOREVER_SECS),
         |d| &mut d.config.leak_warning,
     ),
-    time(
-        "slow_statement",
-        "A request whose SQL runs for longer is reported in the log; 0 = none.",
-        (0, 86_400),
-        |d| &mut d.config.slow_statement,
-    ),
-    key(
-        "log_format",
-        "The form of the log: text, or json with an object a line.",
-        SettingKind::Custom(Custom {
-            value: "FORM",
-            allowed: "text, json",
-            set: |draft, value| {
-                draft.config.log_format = value.choice(&LogFormat::WORDS)?;
-                Ok(())
-            },
-            show: |draft| Some(draft.config.log_format.as_str().to_owned()),
-            is_list: false,
-        }),
-    ),
-    SettingKey {
-        also: &["RUST_LOG"],
-        ..live(
-            "log_level",
-            "Which lines of the log are written: LEVEL or TARGET=LEVEL, several with commas.",
-            SettingKind::Custom(Custom {
-                value: "LEVEL",
-                allowed: "off, error, warn, info, debug, trace, each also with TARGET= before it",
-                set: |draft, value| {
-                    // An empty RUST_LOG asks for nothing.
-                    let spec = Some(value.text()?).filter(|spec| !spec.is_empty());
-                    let spec = spec.unwrap_or(DEFAULT_LEVEL);
-                    LogFilter::parse(spec).map_err(|rule| value.fault_shown(rule))?;
-                    draft.config.log_level = spec.to_owned();
-                    Ok(())
-                },
-                show: |draft| Some(draft.config.log_level.clone()),
-                is_list: false,
-            }),
-        )
-    },
     key(
         "no_reflection",
         "Do not answer gRPC's reflection, with which clients ask for the services and their \

@@ -11,13 +11,13 @@ use crate::config::tenants::TenantConfig;
 use crate::config::Config;
 use crate::core::ids::TenantId;
 use crate::error::Error;
-use crate::pool::reloading::Reloaded;
+use crate::pool::reloading::ReloadOutcome;
 use crate::pool::tenant::Tenant;
 
 impl Registry {
     /// Puts settings in force that have been checked, tenant by tenant. What only a restart
     /// changes stays as it is. Does not block. To be called by one thread at a time.
-    pub fn put_in_force(self: &Arc<Self>, config: Config) -> Reloaded {
+    pub fn put_in_force(self: &Arc<Self>, config: Config) -> ReloadOutcome {
         let old = self.context.live();
         let plan = ReloadPlan::between(&self.context.config, &old, &config);
         let catalog = Arc::new(Catalog::of(&config));
@@ -36,7 +36,7 @@ impl Registry {
                 refused.extend(self.try_change(tenant.id(), &change));
             }
         }
-        Reloaded { applied: plan.applied, needs_restart: plan.needs_restart, refused }
+        ReloadOutcome { applied: plan.applied, needs_restart: plan.needs_restart, refused }
     }
 
     /// Takes a step at a configured tenant.
