@@ -113,6 +113,11 @@ pub enum Error {
     },
     /// An operator has paused the tenant, and its requests are refused meanwhile.
     TenantPaused(TenantId),
+    /// The settings that were read again are wrong, so that all stay as they were.
+    ReloadFailed {
+        /// What is wrong with them; no secret.
+        faults: String,
+    },
     /// The service is stopping, or the tenant's pool is being closed.
     Draining,
     /// No backend could be opened.

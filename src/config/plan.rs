@@ -59,10 +59,14 @@ impl ReloadPlan {
             waiters: old.limits.waiters_per_tenant != new.limits.waiters_per_tenant,
             tenants: tenant_steps(&old.tenants, &new.tenants),
         };
-        if old.access != new.access {
+        if !new.access.has_identities_of(&old.access) {
             plan.applied.push("identities".to_owned());
         }
         plan.applied.extend(plan.tenants.iter().map(|step| format!("tenants.{}", step.id())));
+        let stays = |id: &&TenantId| old.tenants.contains_key(*id);
+        let others = |id: &&TenantId| !new.access.has_users_of(&old.access, id);
+        let changed = new.tenants.keys().filter(stays).filter(others);
+        plan.applied.extend(changed.map(|id| format!("tenants.{id}.identities")));
         plan
     }
 }

@@ -132,6 +132,18 @@ impl Access {
         }
     }
 
+    /// Whether it has the same identities as `other`, with the same roles, tokens and
+    /// certificates.
+    pub fn has_identities_of(&self, other: &Access) -> bool {
+        (&self.identities, &self.tokens, &self.certificates)
+            == (&other.identities, &other.tokens, &other.certificates)
+    }
+
+    /// Whether the same identities may use this tenant as in `other`.
+    pub fn has_users_of(&self, other: &Access, tenant: &TenantId) -> bool {
+        self.tenants.get(tenant) == other.tenants.get(tenant)
+    }
+
     /// True if no identity is known: then callers need none.
     pub fn is_open(&self) -> bool {
         self.identities.is_empty()

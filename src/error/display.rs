@@ -75,6 +75,9 @@ impl fmt::Display for Error {
                 f,
                 "tenant {tenant} is paused by an operator: no connection is given out until it is resumed"
             ),
+            Error::ReloadFailed { faults } => {
+                write!(f, "nothing was changed, because the settings are wrong: {faults}")
+            }
             Error::Draining => f.write_str("the service is stopping and grants no more leases"),
             Error::Connect { tenant, cause } => {
                 write!(f, "cannot connect to the database of tenant {tenant}: {cause}")

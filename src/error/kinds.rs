@@ -39,6 +39,7 @@ impl Error {
             | Error::LeftOpen { .. }
             | Error::Unsupported { .. }
             | Error::AccessDenied(_)
+            | Error::ReloadFailed { .. }
             | Error::Internal(_) => false,
         }
     }
@@ -60,6 +61,7 @@ impl Error {
             Error::CallerLimit { .. } => "caller_limit",
             Error::Superseded => "superseded",
             Error::LeaseOnStream { .. } => "lease_on_stream",
+            Error::ReloadFailed { .. } => "reload_failed",
             Error::TenantPaused(_) => "tenant_paused",
             Error::Draining => "draining",
             Error::Connect { cause, .. } => cause.reason(),

@@ -92,6 +92,7 @@ pub(super) const ERRORS: &[&str] = &[
     "caller_limit",
     "superseded",
     "tenant_paused",
+    "reload_failed",
     "draining",
     "connect_rejected",
     "host_not_allowed",

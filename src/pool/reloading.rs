@@ -44,7 +44,6 @@ impl Reloading {
     ///
     /// # Errors
     /// What is wrong with them, or that the service is not up or stops.
-    #[expect(dead_code, reason = "administration calls it")]
     pub fn reload(&self) -> Result<ReloadOutcome, Faults> {
         match self.0.get().and_then(Weak::upgrade) {
             Some(by) => by.reload(),

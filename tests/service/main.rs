@@ -4,6 +4,7 @@
 mod admin;
 mod admin_actions;
 mod admin_load;
+mod admin_reload;
 mod admin_tenants;
 mod alerts;
 mod allowed_hosts;

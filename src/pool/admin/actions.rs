@@ -15,10 +15,12 @@ use crate::pool::caller::Caller;
 use crate::pool::leases::Release;
 use crate::pool::registry::change::TenantChange;
 use crate::pool::registry::putting::PutTenant;
+use crate::pool::reloading::ReloadOutcome;
 use crate::pool::report::Row;
 use crate::pool::requests::reply::{Answer, Reply};
 use crate::pool::service::Service;
 use crate::pool::tenant::Tenant;
+use crate::settings::Faults;
 
 /// The most characters of a request's text in the log.
 const SHOWN_CHARS: usize = 100;
@@ -184,6 +186,25 @@ impl Administration<'_> {
         self.told("remove", format_args!(" tenant={id} end_leases={end_leases}"), removed)
     }
 
+    /// Reads settings, identities and certificates again.
+    ///
+    /// # Errors
+    /// The answer has what is wrong with them; then nothing has changed.
+    pub fn reload(&self) -> Answer<ReloadOutcome> {
+        let (reply, answer) = Reply::new();
+        let context = Arc::clone(self.service.context());
+        let (by, peer) = (self.by.clone(), self.peer.to_owned());
+        let workers = context.tools.workers.clone();
+        workers.run(move || {
+            let wrong = |faults: Faults| Error::ReloadFailed { faults: faults.to_string() };
+            let outcome = context.reloading.reload().map_err(wrong);
+            tell((&by, &peer), "reload", format_args!(""), &outcome);
+            // The caller may have left meanwhile.
+            drop(reply.send(outcome));
+        });
+        answer
+    }
+
     /// Sets which lines of the log are written, as `--log-level` does, until the next change.
     ///
     /// # Errors
@@ -202,9 +223,18 @@ impl Administration<'_> {
         on: std::fmt::Arguments<'_>,
         outcome: Result<T, Error>,
     ) -> Result<T, Error> {
-        let (by, peer) = (self.by.name(), self.peer);
-        let result = outcome.as_ref().err().map_or("done", Error::as_str);
-        log::info!("event=admin action={action}{on} by={by} peer={peer} outcome={result}");
+        tell((self.by, self.peer), action, on, &outcome);
         outcome
     }
+}
+
+/// Writes what somebody has done to the log.
+fn tell<T>(
+    (by, peer): (&CallerIdentity, &str),
+    action: &str,
+    on: std::fmt::Arguments<'_>,
+    outcome: &Result<T, Error>,
+) {
+    let result = outcome.as_ref().err().map_or("done", Error::as_str);
+    log::info!("event=admin action={action}{on} by={} peer={peer} outcome={result}", by.name());
 }

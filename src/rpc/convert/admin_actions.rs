@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::pool::admin::actions::CheckedTenant;
 use crate::pool::leases::Release;
 use crate::pool::registry::putting::PutTenant;
+use crate::pool::reloading::ReloadOutcome;
 use crate::proto::admin as wire;
 
 /// A parsed `mode` of a PauseTenant.
@@ -106,5 +107,20 @@ pub(in crate::rpc) fn revoked(release: Release) -> wire::RevokeLeaseResponse {
         outcome: outcome.into(),
         end_reason: end_reason(reason).into(),
         ..wire::RevokeLeaseResponse::default()
+    }
+}
+
+/// The answer to a Reload.
+pub(in crate::rpc) fn reloaded(reloaded: ReloadOutcome) -> wire::ReloadResponse {
+    let unchanged = reloaded.refused.into_iter().map(|(tenant, error)| wire::UnchangedTenant {
+        tenant_id: tenant.to_string(),
+        error: error.to_string(),
+        ..wire::UnchangedTenant::default()
+    });
+    wire::ReloadResponse {
+        applied: reloaded.applied,
+        needs_restart: reloaded.needs_restart,
+        unchanged_tenants: unchanged.collect(),
+        ..wire::ReloadResponse::default()
     }
 }

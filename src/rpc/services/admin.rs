@@ -13,9 +13,9 @@ use crate::proto::admin::{
     ListBackendsRequest, ListBackendsResponse, ListLeasesRequest, ListLeasesResponse,
     ListTenantsRequest, ListTenantsResponse, PauseTenantRequest, PauseTenantResponse,
     PutTenantRequest, PutTenantResponse, ReconnectTenantRequest, ReconnectTenantResponse,
-    RemoveTenantRequest, RemoveTenantResponse, ResizeTenantRequest, ResizeTenantResponse,
-    ResumeTenantRequest, ResumeTenantResponse, RevokeLeaseRequest, RevokeLeaseResponse,
-    SetLogLevelRequest, SetLogLevelResponse,
+    ReloadRequest, ReloadResponse, RemoveTenantRequest, RemoveTenantResponse, ResizeTenantRequest,
+    ResizeTenantResponse, ResumeTenantRequest, ResumeTenantResponse, RevokeLeaseRequest,
+    RevokeLeaseResponse, SetLogLevelRequest, SetLogLevelResponse,
 };
 use crate::proto::admin_grpc::AdminService;
 use crate::proto::{Raw, Shaped};
@@ -246,5 +246,21 @@ impl AdminService for Admin {
                 ..PutTenantResponse::default()
             })
         });
+    }
+
+    fn reload(
+        &mut self,
+        ctx: RpcContext<'_>,
+        requests: RequestStream<Raw<ReloadRequest>>,
+        sink: DuplexSink<ReloadResponse>,
+    ) {
+        reply::answer(
+            &self.0,
+            &ctx,
+            requests,
+            sink,
+            |service, _, caller| Ok(service.administer(caller)?.reload()),
+            |reloaded| (convert::admin_actions::reloaded(reloaded), UntilTaken::default()),
+        );
     }
 }

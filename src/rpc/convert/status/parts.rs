@@ -130,6 +130,9 @@ impl<'a> StatusParts<'a> {
                     .with("tenant", tenant)
                     .retry(LATER)
             }
+            Error::ReloadFailed { .. } => {
+                StatusParts::new(Code::FAILED_PRECONDITION, Reason::REASON_RELOAD_FAILED)
+            }
             Error::Draining => {
                 StatusParts::new(Code::UNAVAILABLE, Reason::REASON_DRAINING).retry(LATER)
             }

@@ -122,6 +122,11 @@ fn table() -> Vec<(Error, Code, &'static str)> {
             Code::RESOURCE_EXHAUSTED,
             "CALLER_LIMIT",
         ),
+        (
+            Error::ReloadFailed { faults: "f".to_owned() },
+            Code::FAILED_PRECONDITION,
+            "RELOAD_FAILED",
+        ),
         (Error::TenantPaused(tenant.clone()), Code::UNAVAILABLE, "TENANT_PAUSED"),
         (Error::Superseded, Code::ABORTED, "SUPERSEDED"),
         (

@@ -1,0 +1,51 @@
+//! AdminService: settings that are read again.
+
+use connection_pool_manager::client::service::CallError;
+use connection_pool_manager::proto::admin::{PutTenantRequest, ReloadRequest, ReloadResponse};
+
+use crate::harness::{refused, tenant, Administered, Operator, Tenant};
+
+fn reload(by: &Operator) -> Result<ReloadResponse, CallError> {
+    by.ask(|stub, option| stub.reload(&ReloadRequest::default(), option))
+}
+
+#[test]
+fn the_answer_of_a_reload_says_what_has_changed_and_what_needs_a_restart() {
+    let service = Administered::with(&[], "[service]\nmax_statements = 5\n");
+    let ops = service.operator("ops");
+    let nothing = reload(&ops).unwrap();
+    assert!(nothing.applied.is_empty() && nothing.needs_restart.is_empty(), "{nothing}");
+    service.rewrite("[service]\nmax_statements = 1\nmax_waiters = 7\n");
+    let changed = reload(&ops).unwrap();
+    assert_eq!(changed.applied, ["service.max_statements"]);
+    assert_eq!(changed.needs_restart, ["service.max_waiters"]);
+    assert!(changed.unchanged_tenants.is_empty());
+    service.log().wait_for("event=admin action=reload by=ops");
+}
+
+#[test]
+fn a_reload_of_a_bad_file_changes_nothing_and_answers_why() {
+    let service = Administered::with(&["--max-connections", "2"], "");
+    let (ops, eyes, tenant) = (service.operator("ops"), service.operator("eyes"), tenant());
+    let put = PutTenantRequest {
+        tenant_id: tenant.name.clone(),
+        dsn: tenant.dsn.clone(),
+        identities: vec!["shop".to_owned()],
+        ..PutTenantRequest::default()
+    };
+    ops.ask(|stub, option| stub.put_tenant(&put, option)).unwrap();
+    let lease = service.lease(&Tenant { dsn: String::new(), ..tenant.clone() });
+    service.rewrite("[service]\nmax_statements = 0\n[tenants.other]\ndsn = \"host=secret-word\"\n");
+    let error = refused(reload(&ops));
+    assert_eq!(error.reason, "RELOAD_FAILED", "{error}");
+    assert!(error.message.contains("max_statements"), "{error}");
+    assert!(!error.message.contains("secret-word"), "{error}");
+    lease.run(&["select 1", "select 2"]);
+    // Who only looks reads nothing again, and a tenant that an operator put is not of the file.
+    service.rewrite("");
+    assert_eq!(refused(reload(&eyes)).reason, "PERMISSION_DENIED");
+    reload(&ops).unwrap();
+    lease.run(&["select 1"]);
+    lease.release();
+    service.lease(&Tenant { dsn: String::new(), ..tenant.clone() }).release();
+}
