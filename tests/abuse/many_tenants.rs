@@ -58,6 +58,8 @@ fn tenants_that_lead_nowhere_keep_no_new_ones_out() {
     let attacker = service.client();
     let calls = flood(&attacker, &dsn, 300);
     eventually("as many are being opened as may be", || opening(&service) == 100.0);
+    let refused = "connpool_request_errors_total{reason=\"service_limit\"}";
+    eventually("the others are refused", || service.metric(refused) >= Some(200.0));
     // Each comes on a connection of its own.
     for newcomer in (0..10).map(|_| passing(2)) {
         let lease = service.lease(&newcomer);

@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use super::another::has_another_password;
 use super::known::{fingerprint_of, Known, CLAIMANTS_MAX, CLAIMANTS_PER_CALLER};
-use super::Registry;
+use super::{Registry, LOOKUPS};
 use crate::backend::cert_files::FileScope;
 use crate::backend::connect::PgConnect;
 use crate::backend::dsn_reach::DsnReach;
@@ -105,13 +105,25 @@ impl Registry {
     ) -> Result<Arc<Tenant>, Error> {
         let fresh = self.make(id, dsn, identity, by)?;
         self.expect_room(by, fresh.backends().settings.max_connections)?;
+        for _ in 1..LOOKUPS {
+            let had_room = self.make_room_to_open(by);
+            match self.register_fresh(id, &fresh) {
+                // A flood of others may have taken the room in between.
+                Err(_) if had_room => {}
+                registered => return registered,
+            }
+        }
         self.make_room_to_open(by);
+        self.register_fresh(id, &fresh)
+    }
+
+    fn register_fresh(&self, id: &TenantId, fresh: &Arc<Tenant>) -> Result<Arc<Tenant>, Error> {
         let mut known = self.write();
         // Somebody may just have been waiting for the name with this very DSN.
-        if let Some(known) = known.find(id).or(known.find_like(&fresh)) {
+        if let Some(known) = known.find(id).or(known.find_like(fresh)) {
             return Ok(Arc::clone(known));
         }
-        self.name(&mut known, fresh)
+        self.name(&mut known, Arc::clone(fresh))
     }
 
     /// Gives it its name, which nobody has.

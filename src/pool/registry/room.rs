@@ -85,11 +85,12 @@ impl Registry {
     }
 
     /// Where as many tenants are being opened as may be, ends one of whoever has most of
-    /// them, the oldest, unless that is `by` itself.
-    pub(super) fn make_room_to_open(&self, by: &CallerId) {
+    /// them, the oldest, unless that is `by` itself. Returns whether there was room then; another
+    /// may take it before it is used.
+    pub(super) fn make_room_to_open(&self, by: &CallerId) -> bool {
         let limit = self.context.live().limits.opening_tenants;
         if self.openings() < limit {
-            return;
+            return true;
         }
         let mut opening = self.all();
         opening.retain(|tenant| {
@@ -103,14 +104,16 @@ impl Registry {
             Part { owner: origin.brought_by.clone(), size: 1, spare_since }
         };
         let parts: Vec<Part> = opening.iter().map(part).collect();
-        for place in shares::giving_way(&parts, by, 1, 1).unwrap_or_default() {
-            let tenant = &opening[place];
+        let going = shares::giving_way(&parts, by, 1, 1).unwrap_or_default();
+        for place in &going {
+            let tenant = &opening[*place];
             if crate::logging::admits("opening_gave_way", Some(tenant.id())) {
                 log::warn!("event=opening_gave_way tenant={}", tenant.id());
             }
             self.context.tools.metrics.gave_way("opening");
             self.give_up(tenant, openings_used(limit + 1, limit));
         }
+        !going.is_empty()
     }
 
     /// Takes a tenant out that has yet to be opened, and tells who waits for it.
