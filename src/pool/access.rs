@@ -8,7 +8,8 @@ use crate::core::ids::TenantId;
 use crate::lock::Leaf;
 
 /// The identities in force, with who may use the tenants that an operator has put while the service
-/// runs. A reload replaces the identities all at once; what was put stays.
+/// runs. A reload replaces the identities all at once; what was put stays for tenants that the
+/// settings have as before, or do not have.
 pub struct AccessInForce(Leaf<Arc<Decided>>);
 
 /// What is decided by.
@@ -42,9 +43,14 @@ impl AccessInForce {
         Arc::clone(&self.0.lock().now)
     }
 
-    /// Puts others in their place, for every call from now on.
-    pub fn replace(&self, access: Arc<Access>) {
-        self.change(|before| Decided::of(Arc::clone(&access), before.put.clone()));
+    /// Puts others in their place, for every call from now on. The settings win over what an
+    /// operator has put for a tenant that has changed in them, or whose users have.
+    pub fn replace(&self, access: Arc<Access>, has_changed: impl Fn(&TenantId) -> bool) {
+        self.change(|before| {
+            let mut put = before.put.clone();
+            put.retain(|id, _| access.has_users_of(&before.base, id) && !has_changed(id));
+            Decided::of(Arc::clone(&access), put)
+        });
     }
 
     /// Lets these use a tenant that an operator has put; `None`: it was removed.
@@ -103,9 +109,24 @@ mod tests {
         let users = TenantUsers { anonymous: true, identities: Vec::new() };
         access.put(&tenant, Some(&users));
         assert!(open(&access, &tenant, "shop"));
-        access.replace(of(&["shop", "other"]));
+        access.replace(of(&["shop", "other"]), |_| false);
         assert!(open(&access, &tenant, "shop"));
         access.put(&tenant, None);
         assert!(!open(&access, &tenant, "shop"));
+    }
+
+    #[test]
+    fn settings_that_change_a_tenant_win_over_what_was_put() {
+        let access = AccessInForce::new(of(&["shop"]));
+        let tenant = TenantId::parse("acme").expect("a good name");
+        let everybody = TenantUsers { anonymous: true, identities: Vec::new() };
+        access.put(&tenant, Some(&everybody));
+        access.replace(of(&["shop"]), |id| *id == tenant);
+        assert!(!open(&access, &tenant, "shop"), "the tenant has changed");
+        access.put(&tenant, Some(&everybody));
+        let mut listed = (*of(&["shop"])).clone();
+        listed.configure(tenant.clone(), TenantUsers::default());
+        access.replace(Arc::new(listed), |_| false);
+        assert!(!open(&access, &tenant, "shop"), "its users have");
     }
 }

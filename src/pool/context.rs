@@ -5,6 +5,7 @@ use std::sync::Arc;
 use scheduled_thread_pool::ScheduledThreadPool;
 
 use crate::config::Config;
+use crate::core::ids::TenantId;
 use crate::lock::Leaf;
 use crate::metrics::Metrics;
 use crate::pool::access::AccessInForce;
@@ -95,9 +96,14 @@ impl Context {
         })
     }
 
-    /// Puts other settings in force, and returns those before.
-    pub(super) fn put_in_force(&self, config: Config) -> Arc<Config> {
-        self.access.replace(Arc::clone(&config.access));
+    /// Puts other settings in force, and returns those before. `has_changed` names the tenants
+    /// that differ.
+    pub(super) fn put_in_force(
+        &self,
+        config: Config,
+        has_changed: impl Fn(&TenantId) -> bool,
+    ) -> Arc<Config> {
+        self.access.replace(Arc::clone(&config.access), has_changed);
         std::mem::replace(&mut *self.live.lock(), Arc::new(config))
     }
 

@@ -1,7 +1,9 @@
 //! AdminService: settings that are read again.
 
 use connection_pool_manager::client::service::CallError;
-use connection_pool_manager::proto::admin::{PutTenantRequest, ReloadRequest, ReloadResponse};
+use connection_pool_manager::proto::admin::{
+    PutTenantRequest, ReloadRequest, ReloadResponse, RevokeLeaseRequest,
+};
 
 use crate::harness::{refused, tenant, Administered, Operator, Tenant};
 
@@ -48,4 +50,52 @@ fn a_reload_of_a_bad_file_changes_nothing_and_answers_why() {
     lease.run(&["select 1"]);
     lease.release();
     service.lease(&Tenant { dsn: String::new(), ..tenant.clone() }).release();
+}
+
+#[test]
+fn a_file_that_changes_a_tenant_wins_over_the_users_that_were_put() {
+    let database = tenant();
+    let entry = |users: &str, max: u32| {
+        format!(
+            "[tenants.{}]\ndsn = \"{}\"\nmin_connections = 0\nmax_connections = {max}\n\
+             identities = [\"{users}\"]\n",
+            database.name, database.dsn
+        )
+    };
+    let service = Administered::with(&[], &entry("ops", 2));
+    let (ops, shop) = (service.operator("ops"), service.client());
+    let put = PutTenantRequest {
+        tenant_id: database.name.clone(),
+        identities: vec!["shop".to_owned()],
+        ..PutTenantRequest::default()
+    };
+    let lets_in = || ops.ask(|stub, option| stub.put_tenant(&put, option)).unwrap();
+    let enters = || match shop.acquire(&database.name, "") {
+        Ok(lease) => shop.release(&lease.connection_id).map(|_| true).unwrap(),
+        Err(error) => refused::<()>(Err(error)).reason != "PERMISSION_DENIED",
+    };
+    assert!(!enters());
+    lets_in();
+    assert!(enters());
+    service.rewrite(&entry("ops", 2));
+    reload(&ops).unwrap();
+    assert!(enters(), "the file says nothing new");
+    for changed in [entry("eyes", 2), entry("eyes", 3)] {
+        service.rewrite(&changed);
+        reload(&ops).unwrap();
+        assert!(!enters(), "the file has changed the tenant: {changed}");
+        lets_in();
+        assert!(enters());
+    }
+}
+
+#[test]
+fn a_secret_that_is_pasted_as_the_name_of_a_lease_is_not_logged() {
+    let (service, tenant) = (Administered::start(), tenant());
+    let (ops, lease) = (service.operator("ops"), service.lease(&tenant));
+    let asked = RevokeLeaseRequest { lease_name: lease.id.clone(), ..Default::default() };
+    let error = refused(ops.ask(|stub, option| stub.revoke_lease(&asked, option)));
+    assert_eq!(error.reason, "LEASE_NOT_FOUND", "{error}");
+    service.log().wait_for("event=admin action=revoke ");
+    assert!(!service.log().text().contains(&lease.id));
 }

@@ -169,7 +169,12 @@ impl Administration<'_> {
         let found = leases.find_named(lease_name).ok_or(Error::LeaseNotFound);
         let revoked =
             found.and_then(|id| leases.revoke(&id, EndReason::Revoked, CancelCause::Revoked));
-        self.told("revoke", format_args!(" lease={}", Quoted(lease_name)), revoked)
+        // Anything else may be a secret that was pasted by mistake.
+        let is_name = lease_name
+            .strip_prefix("lease-")
+            .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let shown = if is_name { lease_name } else { "(no lease name)" };
+        self.told("revoke", format_args!(" lease={}", Quoted(shown)), revoked)
     }
 
     /// Removes a tenant. Its leases go on, unless they are to end too. Returns how many leases it

@@ -21,7 +21,8 @@ impl Registry {
         let old = self.context.live();
         let plan = ReloadPlan::between(&self.context.config, &old, &config);
         let catalog = Arc::new(Catalog::of(&config));
-        self.context.put_in_force(config);
+        let has_changed = |id: &TenantId| plan.tenants.iter().any(|step| step.id() == id);
+        self.context.put_in_force(config, has_changed);
         let before = std::mem::replace(&mut *self.catalog.lock(), catalog);
         drop(before);
         let mut refused = Vec::new();
