@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 use crate::harness;
-use crate::harness::{tenant, Service};
+use crate::harness::{eventually, tenant, Service};
 use rustix::process::Signal;
 
 /// Who owns the files of a process in /proc, and its limit of cores there.
@@ -45,7 +45,7 @@ fn a_crash_leaves_no_core_unless_a_flag_says_so() {
     assert_eq!(dumps(guarded.pid()), (0, "0 0".to_owned()));
     assert_eq!(guarded.get("/health").0, 200);
     // Its own files in /proc are still its own to read.
-    assert_eq!(guarded.metric("connpool_connection_guard"), Some(1.0));
+    eventually("the guard has looked", || guarded.metric("connpool_connection_guard") == Some(1.0));
     assert_eq!(guarded.stop().code(), Some(0));
     let open = start(true);
     let system = dumps(std::process::id().try_into().unwrap()).1;
