@@ -86,11 +86,13 @@ impl Registry {
         Ok(())
     }
 
-    /// Takes a tenant out of service; leases go on to their ends.
-    fn take_out(&self, tenant: &Arc<Tenant>, why: Error) {
+    /// Takes a tenant out of service; leases go on to their ends. Its connections count against
+    /// the limit of the service for as long as there are any.
+    pub(super) fn take_out(&self, tenant: &Arc<Tenant>, why: Error) {
         log::info!("event=tenant_taken_out tenant={}", tenant.id());
-        self.remove(tenant);
+        // First, so that they count at no time for nobody.
         self.write().keep_former(tenant);
+        self.remove(tenant);
         tenant.end(why.clone());
         tenant.answer_line(&why);
     }
