@@ -7,21 +7,19 @@
 mod check;
 mod logins;
 mod open;
+pub mod origin;
 mod record;
 mod rest;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::backend::connect::Connect;
 use crate::backend::session::Backend;
 use crate::backend::stream::watch::Watch;
 use crate::clock;
-use crate::config::dsn::Dsn;
 use crate::config::{PoolConfig, Reset};
 use crate::core::breaker::BreakerPhase;
-use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::losses::Losses;
 use crate::core::quoted::Quoted;
@@ -31,14 +29,13 @@ use crate::error::Error;
 use crate::lock::Leaf;
 use crate::logging;
 use crate::pool::account::Account;
-use crate::pool::acquainted::Acquainted;
 use crate::pool::context::Context;
-use crate::pool::identity::Identity;
 use crate::pool::opener::{Attempt, Opener, Turned};
 use crate::pool::store::{Store, Taken};
 use crate::threads::alarms::Alarm;
 
 pub(super) use open::Taking;
+use origin::BackendOrigin;
 pub(super) use record::{Record, SOON};
 
 /// Why backends are closed that are more than may be open by now.
@@ -48,7 +45,7 @@ const RESIZED: &str = "resized";
 pub struct Backends {
     pub(super) account: Arc<Account>,
     pub(super) settings: PoolConfig,
-    pub(super) origin: Arc<Origin>,
+    pub(super) origin: Arc<BackendOrigin>,
     pub(super) store: Store,
     pub(super) opener: Arc<Opener>,
     losses: Leaf<Losses>,
@@ -62,85 +59,12 @@ pub struct Backends {
     retired: OnceLock<&'static str>,
 }
 
-/// Where backends come from.
-pub struct Origin {
-    pub(super) identity: Identity,
-    /// The DSN without the password, to say in what another one differs.
-    pub(super) dsn: Dsn,
-    /// Whose client connection brought it.
-    pub(super) brought_by: CallerId,
-    /// The operator has configured it.
-    pub(super) is_configured: bool,
-    /// When.
-    pub(super) since: Instant,
-    pub(super) connect: Box<dyn Connect>,
-    /// PostgreSQL has asked for its password: one that is wrong is not let in.
-    asked: AtomicBool,
-    /// Who has shown the DSN.
-    pub(super) acquainted: Acquainted,
-}
-
-impl Origin {
-    /// Of backends that are opened by `connect`. The DSN is without its password.
-    pub(super) fn new(
-        identity: Identity,
-        dsn: Dsn,
-        brought_by: CallerId,
-        connect: Box<dyn Connect>,
-    ) -> Arc<Origin> {
-        Arc::new(Origin::made(identity, dsn, brought_by, connect))
-    }
-
-    /// The same of a DSN that the operator has configured.
-    pub(super) fn configured(
-        identity: Identity,
-        dsn: Dsn,
-        operator: CallerId,
-        connect: Box<dyn Connect>,
-    ) -> Arc<Origin> {
-        let made = Origin::made(identity, dsn, operator, connect);
-        Arc::new(Origin { is_configured: true, ..made })
-    }
-
-    fn made(
-        identity: Identity,
-        dsn: Dsn,
-        brought_by: CallerId,
-        connect: Box<dyn Connect>,
-    ) -> Origin {
-        Origin {
-            identity,
-            dsn,
-            brought_by,
-            is_configured: false,
-            since: clock::now(),
-            connect,
-            asked: AtomicBool::new(false),
-            acquainted: Acquainted::default(),
-        }
-    }
-
-    /// True if PostgreSQL has asked for the password.
-    pub(super) fn was_asked(&self) -> bool {
-        self.asked.load(Ordering::Acquire)
-    }
-
-    /// What to tell who brings this DSN, which is another.
-    pub(super) fn mismatch(&self, tenant: &TenantId, other: &Dsn) -> Error {
-        let mut keys = self.dsn.differing(other);
-        if keys.is_empty() {
-            keys.push("password".to_owned());
-        }
-        Error::DsnMismatch { tenant: tenant.clone(), keys, configured: self.is_configured }
-    }
-}
-
 impl Backends {
     /// None is open yet.
     pub(super) fn new(
         account: &Arc<Account>,
         settings: PoolConfig,
-        origin: Arc<Origin>,
+        origin: Arc<BackendOrigin>,
         opener: Arc<Opener>,
     ) -> Arc<Backends> {
         let (context, now) = (account.context(), clock::now());

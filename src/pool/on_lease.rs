@@ -16,7 +16,7 @@ use crate::pool::memory::Use;
 use crate::pool::requests::reply::Reply;
 use crate::pool::session::Session;
 use crate::pool::work::operation::Operation;
-use crate::pool::work::run::{count, run};
+use crate::pool::work::run::{count, run, RequestEnd};
 use crate::pool::work::task::{Executed, Task};
 
 /// A request that runs on a lease.
@@ -115,7 +115,7 @@ impl OnLease {
                 return;
             };
             let (started, account) = (clock::now(), Arc::clone(session.account()));
-            let (answer, usable, command) =
+            let RequestEnd { answer, usable, command } =
                 run(session, &operation, &mut work, !release_after, release_after, caller.peer());
             let state = session.taken.backend.watch().transaction();
             let left = Left { transaction: state, command };

@@ -13,7 +13,7 @@ use crate::pool::registry::{Registry, Target};
 use crate::pool::requests::reply::Reply;
 use crate::pool::tools::Tools;
 use crate::pool::work::operation::Operation;
-use crate::pool::work::run::{count, run};
+use crate::pool::work::run::{count, run, RequestEnd};
 use crate::pool::work::task::{Executed, Task};
 
 /// Runs `request` on any backend of the tenant and answers `reply`.
@@ -46,7 +46,8 @@ pub fn one_shot(
         // A reader's pace is not bounded otherwise: a lease has a lifetime.
         let _life = streamed.then(|| operation.cancel_after(lifetime, CancelCause::MaxLifetime));
         let (started, account) = (clock::now(), Arc::clone(session.account()));
-        let (answer, usable, _) = run(&mut session, &operation, &mut work, true, true, who.peer());
+        let RequestEnd { answer, usable, .. } =
+            run(&mut session, &operation, &mut work, true, true, who.peer());
         let state = session.taken.backend.watch().transaction();
         let answer = match answer {
             Ok(executed) if state.is_open() => {

@@ -15,7 +15,7 @@ use crate::pool::context::Context;
 use crate::pool::figures::Figures;
 use crate::pool::grant::Grant;
 use crate::pool::job::Job;
-use crate::pool::leases::{Leases, Release};
+use crate::pool::leases::{release::Release, Leases};
 use crate::pool::listen::{Listening, Mailbox};
 use crate::pool::on_lease::OnLease;
 use crate::pool::one_shot::one_shot;

@@ -13,7 +13,7 @@ use crate::core::lease_table::{EndReason, LeaseView, Tombstone, Via};
 use crate::error::{CancelCause, Error};
 use crate::pool::account::Account;
 use crate::pool::ask::Ask;
-use crate::pool::leases::{Leases, Release};
+use crate::pool::leases::{release::Release, Leases};
 use crate::pool::session::Session;
 
 /// The stream's side of its lease. Dropped, it ends the lease as lost.

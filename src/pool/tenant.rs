@@ -26,7 +26,7 @@ use crate::core::ids::TenantId;
 use crate::error::{Error, QueuePosition};
 use crate::lock::Leaf;
 use crate::pool::account::Account;
-use crate::pool::backends::{Backends, Origin};
+use crate::pool::backends::{origin::BackendOrigin, Backends};
 use crate::pool::context::Context;
 use crate::pool::figures::Figures;
 use crate::pool::job::Job;
@@ -82,7 +82,7 @@ impl Tenant {
     pub(super) fn new(
         id: TenantId,
         settings: PoolConfig,
-        origin: Arc<Origin>,
+        origin: Arc<BackendOrigin>,
         opener: Arc<Opener>,
         context: &Arc<Context>,
         registrar: Weak<dyn Registrar>,

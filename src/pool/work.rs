@@ -1,5 +1,6 @@
 //! What one request does on a session.
 
+mod carry;
 pub(super) mod kept;
 pub mod operation;
 pub mod outlet;

@@ -33,7 +33,6 @@ const SHARED: &[(&str, &str)] = &[
     ("Loan", "the client has its own, and names nothing of the service"),
     ("Meter", "the client has its own, and names nothing of the service"),
     ("Numbers", "the client has its own, and names nothing of the service"),
-    ("Origin", "to be renamed"),
     ("Place", "the client has its own, and names nothing of the service"),
     ("PoolConfig", "public settings of the service, and of the public client"),
     ("Refusal", "the client has its own, and names nothing of the service"),

@@ -12,7 +12,7 @@ use crate::error::{CancelCause, Error};
 use crate::logging;
 use crate::pool::admin::looks::ListedTenant;
 use crate::pool::caller::Caller;
-use crate::pool::leases::Release;
+use crate::pool::leases::release::Release;
 use crate::pool::registry::change::TenantChange;
 use crate::pool::registry::putting::PutTenant;
 use crate::pool::reloading::ReloadOutcome;

@@ -8,7 +8,7 @@ use crate::config::PoolConfig;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::LeaseView;
 use crate::error::Error;
-use crate::pool::backends::Origin;
+use crate::pool::backends::origin::BackendOrigin;
 use crate::pool::figures::Figures;
 use crate::pool::registry::OPERATOR;
 use crate::pool::report::Row;
@@ -50,7 +50,7 @@ pub enum TenantSource {
 }
 
 impl TenantSource {
-    fn of(origin: &Origin) -> TenantSource {
+    fn of(origin: &BackendOrigin) -> TenantSource {
         match (origin.is_configured, origin.brought_by.as_str() == OPERATOR) {
             (false, _) => TenantSource::Client,
             (true, true) => TenantSource::File,

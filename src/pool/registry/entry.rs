@@ -15,7 +15,7 @@ use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::lookup_slots::Asker;
 use crate::error::Error;
-use crate::pool::backends::Origin;
+use crate::pool::backends::origin::BackendOrigin;
 use crate::pool::identity::Identity;
 use crate::pool::opener::Opener;
 use crate::pool::tenant::{Registrar, Tenant};
@@ -67,7 +67,7 @@ impl Registry {
         identity: Identity,
         by: Bringer<'_>,
         cache: usize,
-    ) -> Result<Arc<Origin>, Error> {
+    ) -> Result<Arc<BackendOrigin>, Error> {
         let of_clients = || DsnReach {
             files: FileScope::of_clients(self.context.live().dsn_cert_dir.clone()),
             hosts: Arc::clone(&self.catalog().allowed_hosts),
@@ -83,8 +83,10 @@ impl Registry {
         let (name, tls, shown) = (application_name(id), self.tls.clone(), dsn.without_password());
         let connect = Box::new(PgConnect::new(dsn.clone(), tries, asker, name, tls, reach, cache));
         Ok(match by {
-            Bringer::Operator(_) => Origin::configured(identity, shown, who.clone(), connect),
-            Bringer::Client(_) => Origin::new(identity, shown, who.clone(), connect),
+            Bringer::Operator(_) => {
+                BackendOrigin::configured(identity, shown, who.clone(), connect)
+            }
+            Bringer::Client(_) => BackendOrigin::new(identity, shown, who.clone(), connect),
         })
     }
 

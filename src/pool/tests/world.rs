@@ -15,7 +15,7 @@ use crate::core::ids::TenantId;
 use crate::core::lease_table::Terms;
 use crate::error::Error;
 use crate::pool::ask::Ask;
-use crate::pool::backends::Origin;
+use crate::pool::backends::origin::BackendOrigin;
 use crate::pool::caller::Caller;
 use crate::pool::context::Context;
 use crate::pool::identity::{Fingerprint, Identity};
@@ -117,7 +117,7 @@ impl World {
         let identity = Identity { dsn, but_password, but_servers, but_both };
         let dsn = Dsn::parse("host=h user=u").expect("a good DSN");
         let brought_by = CallerId::new("somebody");
-        let origin = Origin::new(identity, dsn, brought_by, Box::new(fakes));
+        let origin = BackendOrigin::new(identity, dsn, brought_by, Box::new(fakes));
         let opener = Opener::new(&PoolConfig::default(), &context.keeper);
         let tenant = Tenant::new(id, settings, origin, opener, context, registrar);
         World { tenant, context: Arc::clone(context), census }

@@ -8,23 +8,21 @@
 //! settles it at the end, and learns whether the backend may be used again: not
 //! before the last cancel has arrived, so that none hits what comes next.
 
-use std::fmt;
+mod cancelling;
+mod whose;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{bounded, Receiver, Sender};
 
+use whose::Whose;
+
 use crate::backend::cancel::Canceller;
 use crate::backend::stream::watch::{Epoch, Watch};
 use crate::clock;
-use crate::config::lease::CANCEL_GRACE;
-use crate::core::ids::TenantId;
-use crate::core::quoted::Quoted;
-use crate::core::repeats::Repeated;
-use crate::core::secs::Secs;
 use crate::error::CancelCause;
-use crate::lock::{Leaf, LeafGuard};
-use crate::logging::{admits, admits_state};
+use crate::lock::Leaf;
 use crate::pool::requests::stage::Stage;
 use crate::pool::tools::Tools;
 use crate::threads::alarms::{Alarm, Alarms};
@@ -33,30 +31,12 @@ use crate::threads::alarms::{Alarm, Alarms};
 /// after so long its outcome is in doubt.
 const CANCEL_SEEN: Duration = Duration::from_secs(3);
 
-/// How long after the first cancel a second one follows; each further one takes
-/// twice as long. So there are five at most within the grace.
-const CANCEL_AGAIN: Duration = Duration::from_millis(100);
-
 /// A running operation.
 pub struct Operation {
     tools: Tools,
     /// Set once it is known.
     whose: OnceLock<Whose>,
     state: Leaf<OperationState>,
-}
-
-/// Whose work an operation is.
-struct Whose {
-    tenant: TenantId,
-    /// None: it is a one-shot's.
-    lease_name: Option<String>,
-}
-
-impl fmt::Display for Whose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, " tenant={}", self.tenant)?;
-        self.lease_name.as_ref().map_or(Ok(()), |lease| write!(f, " lease={lease}"))
-    }
 }
 
 #[derive(Default)]
@@ -109,14 +89,6 @@ impl OperationState {
     }
 }
 
-/// A cancel on its way.
-struct Sending {
-    canceller: Canceller,
-    cause: CancelCause,
-    /// How long after the one before; `None` = it is the first.
-    delay: Option<Duration>,
-}
-
 struct CancelTarget {
     watch: Arc<Watch>,
     epoch: Epoch,
@@ -137,26 +109,6 @@ impl Operation {
     /// effect when it gets there.
     pub fn new(tools: Tools) -> Arc<Operation> {
         Arc::new(Operation { tools, whose: OnceLock::new(), state: Leaf::default() })
-    }
-
-    /// Whose work it is, for the log. Only the first answer counts.
-    pub(in crate::pool) fn belongs_to(&self, tenant: &TenantId, lease_name: Option<&str>) {
-        let (tenant, lease_name) = (tenant.clone(), lease_name.map(str::to_owned));
-        let _ = self.whose.set(Whose { tenant, lease_name });
-    }
-
-    /// Whose work it is, as the part of a log line behind the name of its event.
-    pub(in crate::pool) fn whose(&self) -> String {
-        self.whose.get().map(Whose::to_string).unwrap_or_default()
-    }
-
-    /// Whether a line of this event may be written, and what belongs into it.
-    fn told(&self, event: &'static str, cause: CancelCause) -> Option<(String, Repeated)> {
-        let Some(whose) = self.whose.get() else {
-            return admits(event, None).then(|| (String::new(), Repeated(0)));
-        };
-        let repeated = admits_state(event, &whose.tenant, cause.as_str())?;
-        Some((whose.to_string(), repeated))
     }
 
     /// The operation starts on this backend. False: it was cancelled before.
@@ -210,92 +162,6 @@ impl Operation {
     /// Cancels the operation; only the first cause counts. Does not block.
     pub fn cancel(self: &Arc<Self>, cause: CancelCause) {
         self.cancel_in(self.state.lock(), cause);
-    }
-
-    fn cancel_in(self: &Arc<Self>, mut state: LeafGuard<'_, OperationState>, cause: CancelCause) {
-        if state.cause.is_some() || state.settled {
-            return;
-        }
-        state.cause = Some(cause);
-        let interrupt = state.interrupt.take();
-        let target = state.target.as_ref();
-        let Some(target) = target.map(|t| (Arc::clone(&t.watch), t.epoch, t.canceller.clone()))
-        else {
-            drop(state);
-            return interrupt.into_iter().for_each(|interrupt| interrupt());
-        };
-        let (watch, epoch, canceller) = target;
-        let Some(canceller) = canceller else {
-            drop(state);
-            interrupt.into_iter().for_each(|interrupt| interrupt());
-            watch.abort(epoch);
-            return;
-        };
-        let sending = Sending { canceller, cause, delay: None };
-        let tell = state.sending();
-        drop(state);
-        interrupt.into_iter().for_each(|interrupt| interrupt());
-        if !self.send(sending, tell) {
-            watch.abort(epoch);
-            return;
-        }
-        let operation = Arc::downgrade(self);
-        let alarm = self.tools.alarms.set(clock::now() + CANCEL_GRACE, move || {
-            let aborted = watch.abort(epoch);
-            let Some(operation) = operation.upgrade().filter(|_| aborted) else { return };
-            if let Some((whose, repeated)) = operation.told("backend_aborted", cause) {
-                let grace = Secs(CANCEL_GRACE);
-                let cause = cause.as_str();
-                log::warn!("event=backend_aborted{whose} cause={cause} after_s={grace}{repeated}");
-            }
-        });
-        let mut state = self.state.lock();
-        let late = if state.settled { Some(alarm) } else { state.grace.replace(alarm) };
-        drop(state);
-        drop(late);
-    }
-
-    /// Sends a cancel on a worker. False: there is none.
-    fn send(self: &Arc<Self>, sending: Sending, tell: Sender<bool>) -> bool {
-        let operation = Arc::clone(self);
-        self.tools.workers.run(move || {
-            let Sending { canceller, cause, delay } = &sending;
-            let outcome = canceller.send();
-            if let Err(error) = &outcome {
-                if let Some((whose, repeated)) = operation.told("cancel_failed", *cause) {
-                    let (cause, error) = (cause.as_str(), error.to_string());
-                    let error = Quoted(&error);
-                    log::warn!("event=cancel_failed{whose} cause={cause} error={error}{repeated}");
-                }
-            }
-            let metrics = &operation.tools.metrics;
-            metrics.cancelled(cause.as_str(), outcome.is_ok(), delay.is_some());
-            // The operation may be over and gone; then nobody asks.
-            let _ = tell.send(outcome.is_ok());
-            if outcome.is_ok() {
-                operation.send_again(sending);
-            }
-        })
-    }
-
-    /// Sends another cancel after a while, if the operation still runs then. Only
-    /// after one that was seen to arrive: there is never more than one on its way.
-    fn send_again(self: &Arc<Self>, sending: Sending) {
-        let delay = sending.delay.map_or(CANCEL_AGAIN, |delay| 2 * delay);
-        let operation = Arc::clone(self);
-        let alarm = self.tools.alarms.set(clock::now() + delay, move || {
-            let mut state = operation.state.lock();
-            if state.settled {
-                return;
-            }
-            let tell = state.sending();
-            drop(state);
-            operation.send(Sending { delay: Some(delay), ..sending }, tell);
-        });
-        let mut state = self.state.lock();
-        let late = if state.settled { Some(alarm) } else { state.again.replace(alarm) };
-        drop(state);
-        drop(late);
     }
 
     /// The operation is over. Waits, if a cancel is on its way, until it is known

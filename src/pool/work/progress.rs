@@ -1,17 +1,18 @@
 //! How far the statements of one request have come, and what is to be said of
 //! them when they go no further.
 
+mod outcome;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::keyword::{first_keyword, words};
 use crate::backend::session::{Backend, Coming, RunError, Sent, Statement, StatementResult};
-use crate::backend::sqlstate;
 use crate::core::transaction::TransactionState;
-use crate::error::{CancelCause, Error, Excess, Outcome, PgFault, Work};
-use crate::pool::work::kept::{Kept, KeptLimits};
-use crate::pool::work::operation::{Limit, Operation, Settled};
-use crate::pool::work::outlet::{Paced, PacedInlet};
+use crate::error::{CancelCause, PgFault};
+use crate::pool::work::carry::{carry, plain};
+use crate::pool::work::kept::KeptLimits;
+use crate::pool::work::operation::{Limit, Operation};
 use crate::pool::work::task::{Flow, Request};
 
 /// True for a command that, outside a transaction, can leave something behind when
@@ -90,27 +91,10 @@ impl Progress {
             return Err(RunError::Lost { fault, sent: Sent::Nothing, excess: None });
         }
         if matches!(flow, Flow::Gathered) {
-            let Request { statements, atomic, max_rows, timeout, .. } = request;
-            let (atomic, max_rows, timeout) = (*atomic, *max_rows, *timeout);
-            // PostgreSQL may have to wait for a lock to understand a statement.
-            let _timeout = operation.timeout(timeout);
-            backend.expect(Coming { statements, atomic, max_rows, ends, timeout });
-            self.ahead = backend.is_ahead();
-            self.commits_ahead = backend.has_committed_ahead();
+            self.send_ahead(backend, operation, request, ends);
         }
         if request.atomic && backend.watch().transaction() == TransactionState::None {
-            let clock = operation.timeout(request.timeout);
-            plain(backend, "BEGIN").map_err(|error| match error {
-                // Nothing of the caller's was sent.
-                RunError::Lost { fault, excess, .. } if !self.ahead => {
-                    RunError::Lost { fault, sent: Sent::Nothing, excess }
-                }
-                other => other,
-            })?;
-            self.wrapped = true;
-            // The answer to a BEGIN that was sent ahead may come with that of the first
-            // statement.
-            self.clock = self.ahead.then_some(clock);
+            self.wrap(backend, operation, request.timeout)?;
         }
         let mut left = request.max_bytes;
         for (i, statement) in request.statements.iter().enumerate() {
@@ -132,25 +116,68 @@ impl Progress {
             left = left.saturating_sub(result.encoded_size());
             self.results.push(result);
             self.completed += 1;
-            if self.wrapped && backend.watch().transaction() == TransactionState::None {
-                // No statement we know can do this; if one does, going on would
-                // apply the rest piece by piece.
-                self.wrapped = false;
-                return Err(RunError::Unsupported(
-                    "a statement ended the transaction that atomic had begun",
-                ));
-            }
+            self.is_still_wrapped(backend)?;
         }
         self.at = None;
-        if self.wrapped {
-            if ends {
-                backend.expect_end();
-            }
-            let commit = Statement { sql: "COMMIT".to_owned(), parameters: Vec::new() };
-            let limits = KeptLimits { max_bytes: 0, max_rows: None };
-            self.one(backend, operation, &commit, limits, request.timeout, &mut Flow::Gathered)?;
-            self.wrapped = false;
+        if !self.wrapped {
+            return Ok(());
         }
+        if ends {
+            backend.expect_end();
+        }
+        let commit = Statement { sql: "COMMIT".to_owned(), parameters: Vec::new() };
+        let limits = KeptLimits { max_bytes: 0, max_rows: None };
+        self.one(backend, operation, &commit, limits, request.timeout, &mut Flow::Gathered)?;
+        self.wrapped = false;
+        Ok(())
+    }
+
+    /// Sends what may be sent before its turn.
+    fn send_ahead(
+        &mut self,
+        backend: &mut dyn Backend,
+        operation: &Arc<Operation>,
+        request: &Request,
+        ends: bool,
+    ) {
+        let Request { statements, atomic, max_rows, timeout, .. } = request;
+        let (atomic, max_rows, timeout) = (*atomic, *max_rows, *timeout);
+        // PostgreSQL may have to wait for a lock to understand a statement.
+        let _timeout = operation.timeout(timeout);
+        backend.expect(Coming { statements, atomic, max_rows, ends, timeout });
+        self.ahead = backend.is_ahead();
+        self.commits_ahead = backend.has_committed_ahead();
+    }
+
+    fn is_still_wrapped(&mut self, backend: &dyn Backend) -> Result<(), RunError> {
+        if !self.wrapped || backend.watch().transaction() != TransactionState::None {
+            return Ok(());
+        }
+        // No statement we know can do this; if one does, going on would
+        // apply the rest piece by piece.
+        self.wrapped = false;
+        Err(RunError::Unsupported("a statement ended the transaction that atomic had begun"))
+    }
+
+    /// Begins the transaction that makes a request atomic.
+    fn wrap(
+        &mut self,
+        backend: &mut dyn Backend,
+        operation: &Arc<Operation>,
+        timeout: Duration,
+    ) -> Result<(), RunError> {
+        let clock = operation.timeout(timeout);
+        plain(backend, "BEGIN").map_err(|error| match error {
+            // Nothing of the caller's was sent.
+            RunError::Lost { fault, excess, .. } if !self.ahead => {
+                RunError::Lost { fault, sent: Sent::Nothing, excess }
+            }
+            other => other,
+        })?;
+        self.wrapped = true;
+        // The answer to a BEGIN that was sent ahead may come with that of the first
+        // statement.
+        self.clock = self.ahead.then_some(clock);
         Ok(())
     }
 
@@ -225,153 +252,4 @@ impl Progress {
         // answers ROLLBACK.
         self.applied |= tag == "COMMIT" || (after == TransactionState::None && tag != "ROLLBACK");
     }
-
-    /// What became of the statements.
-    pub(super) fn work(&self) -> Work {
-        Work {
-            outcome: if !self.sent {
-                Outcome::NotStarted
-            } else if self.uncertain {
-                Outcome::Unknown
-            } else if self.applied {
-                Outcome::Applied
-            } else {
-                Outcome::NotApplied
-            },
-            completed: self.completed,
-            failed: self.at,
-            transaction: self.after,
-        }
-    }
-
-    fn lost_work(&self, sent: Sent) -> Work {
-        let in_transaction = self.ahead || self.before.is_some_and(TransactionState::is_open);
-        let may_have_committed = sent == Sent::Whole && (self.committing || self.commits_ahead);
-        let outcome = match (sent, self.completed, in_transaction && !may_have_committed) {
-            // PostgreSQL rolls an open transaction back when its client is gone.
-            (_, _, true) if !self.applied => Outcome::NotApplied,
-            (Sent::Nothing, 0, _) => Outcome::NotStarted,
-            (Sent::Nothing | Sent::Part, _, _) => self.work().outcome,
-            (Sent::Whole, _, _) => Outcome::Unknown,
-        };
-        Work { outcome, ..self.work() }
-    }
-
-    /// The error as the caller gets it.
-    pub(super) fn explain(
-        &self,
-        error: RunError,
-        settled: Settled,
-        request: &Request,
-        usable: bool,
-    ) -> Error {
-        let work = self.work();
-        if self.rolled_back {
-            return Error::RolledBack { work };
-        }
-        match error {
-            RunError::Fault(fault) | RunError::Lookup(fault)
-                if fault.sqlstate == sqlstate::QUERY_CANCELED && settled.cause.is_some() =>
-            {
-                self.interrupted(settled, request, usable)
-            }
-            RunError::Fault(fault) => Error::Sql { fault, work },
-            RunError::Lookup(fault) => Error::Lookup { fault, work },
-            RunError::Lost { fault, sent, excess } => {
-                self.lost((fault, excess), sent, settled, request)
-            }
-            RunError::Parameter { index, rule } => {
-                Error::Parameter { statement: self.at.unwrap_or(0), parameter: index, rule, work }
-            }
-            RunError::Undecodable { column, why, .. } => Error::Undecodable { column, why, work },
-            RunError::TooLarge { completed } => Error::ResultTooLarge {
-                limit_bytes: request.max_bytes,
-                work,
-                cancelled: !completed,
-            },
-            RunError::Unsupported(what) => Error::Unsupported { what, work },
-            RunError::Interrupted | RunError::Dropped => self.interrupted(settled, request, usable),
-        }
-    }
-
-    fn interrupted(&self, settled: Settled, request: &Request, usable: bool) -> Error {
-        match settled.cause {
-            Some(cause) => self.cancelled(cause, self.work(), request, !usable),
-            None => Error::Internal("an operation was interrupted for no reason"),
-        }
-    }
-
-    fn cancelled(
-        &self,
-        cause: CancelCause,
-        work: Work,
-        request: &Request,
-        lease_ended: bool,
-    ) -> Error {
-        match cause {
-            CancelCause::Timeout => {
-                Error::StatementTimeout { limit: request.timeout, work, lease_ended }
-            }
-            by => Error::Cancelled { by, work },
-        }
-    }
-
-    fn lost(
-        &self,
-        (fault, excess): (Option<Box<PgFault>>, Option<Excess>),
-        sent: Sent,
-        settled: Settled,
-        request: &Request,
-    ) -> Error {
-        let work = self.lost_work(sent);
-        match settled.cause {
-            Some(cause) if fault.is_none() && excess.is_none() => {
-                self.cancelled(cause, work, request, true)
-            }
-            _ => Error::BackendLost { work, fault, excess },
-        }
-    }
-}
-
-/// Runs a statement, its data flowing as it is to. Its time limit may have begun already.
-fn carry(
-    backend: &mut dyn Backend,
-    operation: &Arc<Operation>,
-    statement: &Statement,
-    limits: KeptLimits,
-    (timeout, clock): (Duration, Option<Limit>),
-    flow: &mut Flow,
-) -> Result<StatementResult, RunError> {
-    match flow {
-        Flow::Gathered => {
-            let _timeout = clock.unwrap_or_else(|| operation.timeout(timeout));
-            let excess = || operation.cancel(CancelCause::Excess);
-            let is_wanted = || operation.cause().is_none();
-            let mut kept = Kept::new(limits, &excess, &is_wanted);
-            let done = backend.run(statement, &mut kept);
-            kept.finish(done)
-        }
-        Flow::Rows(outlet) => {
-            let mut paced = Paced::new(&mut **outlet, operation, timeout);
-            let done = backend.run(statement, &mut paced);
-            paced.finish(done)
-        }
-        Flow::CopyOut(outlet) => {
-            let mut paced = Paced::new(&mut **outlet, operation, timeout);
-            let done = backend.copy_out(&statement.sql, &mut paced);
-            paced.finish(done)
-        }
-        Flow::CopyIn(inlet) => {
-            let mut paced = PacedInlet::new(&mut **inlet, operation, timeout);
-            backend.copy_in(&statement.sql, &mut paced).map(StatementResult::from)
-        }
-    }
-}
-
-/// A command of ours, without parameters or a result.
-pub(super) fn plain(backend: &mut dyn Backend, sql: &str) -> Result<StatementResult, RunError> {
-    let statement = Statement { sql: sql.to_owned(), parameters: Vec::new() };
-    let mut kept = Kept::new(KeptLimits { max_bytes: 0, max_rows: None }, &|| (), &|| true);
-    let done = backend.run(&statement, &mut kept);
-    kept.finish(done)
 }

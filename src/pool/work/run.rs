@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::session::RunError;
+use crate::backend::session::{Backend, RunError};
 use crate::clock;
 use crate::core::budget;
 use crate::core::quoted::Quoted;
@@ -17,13 +17,23 @@ use crate::pool::account::Account;
 use crate::pool::memory::Use;
 use crate::pool::peers::Peer;
 use crate::pool::session::Session;
+use crate::pool::work::carry::plain;
 use crate::pool::work::operation::Operation;
-use crate::pool::work::progress::{plain, Progress};
+use crate::pool::work::progress::Progress;
 use crate::pool::work::task::{Executed, Flow, Task};
 
+/// How a request went on a backend.
+pub(in crate::pool) struct RequestEnd {
+    /// For its caller.
+    pub(in crate::pool) answer: Result<Executed, Error>,
+    /// The backend may be used again.
+    pub(in crate::pool) usable: bool,
+    /// The tag of the last command that was completed.
+    pub(in crate::pool) command: Option<String>,
+}
+
 /// Runs all statements; `stays` tells whether the session is there afterwards, for whoever
-/// asks, and `ends` that it is given back. The second value tells whether the backend may be used
-/// again, the third is the tag of the last command that was completed.
+/// asks, and `ends` that it is given back.
 pub(in crate::pool) fn run(
     session: &mut Session,
     operation: &Arc<Operation>,
@@ -31,7 +41,7 @@ pub(in crate::pool) fn run(
     stays: bool,
     ends: bool,
     peer: &Peer,
-) -> (Result<Executed, Error>, bool, Option<String>) {
+) -> RequestEnd {
     let request = &work.request;
     if let Some(interrupt) = work.flow.interrupter() {
         operation.interrupts(interrupt);
@@ -39,22 +49,12 @@ pub(in crate::pool) fn run(
     let drops_rows = matches!(work.flow, Flow::Rows(_) | Flow::CopyOut(_));
     let backends = Arc::clone(&session.backends);
     let account = backends.account();
-    match &mut work.flow {
-        Flow::Gathered => {}
-        Flow::Rows(outlet) => outlet.open(account.room(Use::Answers, peer)),
-        Flow::CopyOut(outlet) => outlet.open(account.room(Use::Answers, peer)),
-        Flow::CopyIn(inlet) => inlet.open(account.room(Use::ReadAhead, peer)),
-    }
+    open(&mut work.flow, account, peer);
     let backend = &mut *session.taken.backend;
     backend.take_notices();
     let mut progress = Progress::default();
-    let flooded = Arc::downgrade(operation);
     let bound = operation.bind(backend.watch(), backend.canceller());
-    backend.watch().on_flood(move || {
-        if let Some(operation) = flooded.upgrade() {
-            operation.cancel(CancelCause::Notices);
-        }
-    });
+    cancel_in_a_flood(backend, operation);
     let outcome = if bound {
         let ends = ends && backends.resets();
         progress.statements(backend, operation, request, &mut work.flow, ends)
@@ -69,12 +69,7 @@ pub(in crate::pool) fn run(
     };
     let mut usable = settled.reusable && !backend.is_closed();
     if progress.wrapped && outcome.is_err() && usable {
-        usable = backends.bounded(backend, |backend| {
-            // A COMMIT that failed has ended the transaction.
-            (!backend.watch().transaction().is_open() && !backend.is_ahead()
-                || plain(backend, "ROLLBACK").is_ok())
-                && backend.watch().transaction() == TransactionState::None
-        });
+        usable = backends.bounded(backend, roll_back);
     }
     let transaction = backend.watch().transaction();
     progress.after = (usable && stays).then_some(transaction);
@@ -89,7 +84,35 @@ pub(in crate::pool) fn run(
         }),
         Err(error) => Err(progress.explain(error, settled, request, usable)),
     };
-    (answer, usable, progress.command)
+    RequestEnd { answer, usable, command: progress.command }
+}
+
+/// Gives a flow the room that its data may take.
+fn open(flow: &mut Flow, account: &Account, peer: &Peer) {
+    match flow {
+        Flow::Gathered => {}
+        Flow::Rows(outlet) => outlet.open(account.room(Use::Answers, peer)),
+        Flow::CopyOut(outlet) => outlet.open(account.room(Use::Answers, peer)),
+        Flow::CopyIn(inlet) => inlet.open(account.room(Use::ReadAhead, peer)),
+    }
+}
+
+/// More notices than are kept cancel the operation.
+fn cancel_in_a_flood(backend: &dyn Backend, operation: &Arc<Operation>) {
+    let flooded = Arc::downgrade(operation);
+    backend.watch().on_flood(move || {
+        if let Some(operation) = flooded.upgrade() {
+            operation.cancel(CancelCause::Notices);
+        }
+    });
+}
+
+/// Ends a transaction of ours whose statements have failed. True: none is open.
+fn roll_back(backend: &mut dyn Backend) -> bool {
+    // A COMMIT that failed has ended the transaction.
+    (!backend.watch().transaction().is_open() && !backend.is_ahead()
+        || plain(backend, "ROLLBACK").is_ok())
+        && backend.watch().transaction() == TransactionState::None
 }
 
 /// Counts a request that ran SQL there, and tells of a slow one.

@@ -11,7 +11,7 @@ use crate::core::ids::TenantId;
 use crate::core::lease_table::EndReason;
 use crate::error::Error;
 use crate::pool::admin::actions::CheckedTenant;
-use crate::pool::leases::Release;
+use crate::pool::leases::release::Release;
 use crate::pool::registry::putting::PutTenant;
 use crate::pool::reloading::ReloadOutcome;
 use crate::proto::admin as wire;

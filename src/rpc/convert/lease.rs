@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::pool::ask::Ask;
 use crate::pool::caller::Caller;
 use crate::pool::grant::Grant;
-use crate::pool::leases::Release;
+use crate::pool::leases::release::Release;
 use crate::pool::registry::Target;
 use crate::proto::connection_pool as wire;
 
