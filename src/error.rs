@@ -11,12 +11,14 @@ mod kinds;
 mod postgres;
 mod work;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::access::AccessDenied;
+use crate::core::access::{AccessDenied, CallerIdentity};
 use crate::core::gate::GateRefusal;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::Tombstone;
+use crate::core::token_bucket::TokenRate;
 
 pub use self::connect::ConnectError;
 pub use self::excess::{Excess, NOTICES_BYTES, NOTICES_MAX};
@@ -103,6 +105,15 @@ pub enum Error {
         used: usize,
         /// The most it may have.
         limit: usize,
+    },
+    /// An identity makes more requests a second than it may.
+    RateLimited {
+        /// Who.
+        identity: Arc<CallerIdentity>,
+        /// What it may.
+        rate: TokenRate,
+        /// When its next request is admitted.
+        retry: Duration,
     },
     /// A later call with the same request_id has replaced this one.
     Superseded,

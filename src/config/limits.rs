@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::lease::Clocks;
+use crate::core::token_bucket::TokenRate;
 
 /// The most bytes of incomplete requests from one client connection: sixteen of the largest.
 pub const UNREAD_BYTES: u64 = 64 << 20;
@@ -45,6 +46,11 @@ pub struct Limits {
     pub client_connections_per_address: Option<usize>,
     /// Leases that one client connection may hold at one tenant, so that others get some too.
     pub leases_per_caller: usize,
+    /// Requests that one identity may make a second; 0 = as many as it likes. For callers without
+    /// an identity there is no such limit: a new connection costs them nothing.
+    pub requests_per_second: u32,
+    /// How many of them may come at once. `None`: those of one second.
+    pub request_burst: Option<usize>,
     /// Tenants whose first connection is being opened.
     pub opening_tenants: usize,
     /// Tombstones of ended leases.
@@ -87,6 +93,9 @@ impl Default for Limits {
             client_connections: None,
             client_connections_per_address: None,
             leases_per_caller: 20,
+            // What a request costs differs too much for a number that fits everybody.
+            requests_per_second: 0,
+            request_burst: None,
             opening_tenants: 100,
             tombstones: 100_000,
             tombstone_age: Duration::from_secs(600),
@@ -108,6 +117,13 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// How many requests a second one identity may make; `None`: as many as it likes.
+    pub fn request_rate(&self) -> Option<TokenRate> {
+        let per_second = self.requests_per_second;
+        let burst = self.request_burst.and_then(|burst| u32::try_from(burst).ok());
+        (per_second > 0).then(|| TokenRate { per_second, burst: burst.unwrap_or(per_second) })
+    }
+
     /// Rejects limits with which no client could be served.
     ///
     /// # Errors

@@ -28,6 +28,7 @@ pub mod gate;
 pub mod lookup_slots;
 pub mod servers;
 pub mod shares;
+pub mod token_bucket;
 
 pub mod lease_table;
 

@@ -1,6 +1,7 @@
 //! The texts of the errors.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::excess::{NOTICES_BYTES, NOTICES_MAX};
 use super::{CancelCause, Error, Outcome, PgFault};
@@ -63,6 +64,14 @@ impl fmt::Display for Error {
             Error::CallerLimit { tenant, what, used, limit } => write!(
                 f,
                 "this caller has reached its limit of {what} (tenant {tenant}): {used} of {limit}"
+            ),
+            Error::RateLimited { identity, rate, retry } => write!(
+                f,
+                "identity {} may make {} requests a second, {} at once (requests_per_second, request_burst): the next one in {} ms",
+                identity.name(),
+                rate.per_second,
+                rate.burst,
+                whole_millis(*retry)
             ),
             Error::Superseded => {
                 f.write_str("a later call with the same request_id has replaced this one")
@@ -154,6 +163,11 @@ impl fmt::Display for Error {
             Error::Internal(what) => write!(f, "internal error: {what}"),
         }
     }
+}
+
+/// Rounded up: somebody who comes then is not early.
+fn whole_millis(time: Duration) -> u128 {
+    time.as_nanos().div_ceil(1_000_000)
 }
 
 /// The keys in which a DSN differs, and the remedy.

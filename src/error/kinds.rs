@@ -11,6 +11,7 @@ impl Error {
             | Error::ServiceLimit { .. }
             | Error::WaitTimeout { .. }
             | Error::CallerLimit { .. }
+            | Error::RateLimited { .. }
             | Error::BreakerOpen { .. }
             | Error::TenantPaused(_)
             | Error::Draining => true,
@@ -59,6 +60,7 @@ impl Error {
             Error::ServiceLimit { .. } => "service_limit",
             Error::WaitTimeout { .. } => "wait_timeout",
             Error::CallerLimit { .. } => "caller_limit",
+            Error::RateLimited { .. } => "rate_limited",
             Error::Superseded => "superseded",
             Error::LeaseOnStream { .. } => "lease_on_stream",
             Error::ReloadFailed { .. } => "reload_failed",

@@ -90,6 +90,7 @@ pub(super) const ERRORS: &[&str] = &[
     "service_limit",
     "wait_timeout",
     "caller_limit",
+    "rate_limited",
     "superseded",
     "tenant_paused",
     "reload_failed",

@@ -13,6 +13,7 @@ use crate::pool::conversions::Conversions;
 use crate::pool::memory::Memory;
 use crate::pool::peers::Peers;
 use crate::pool::port::Port;
+use crate::pool::rates::RequestRates;
 use crate::pool::reloading::Reloading;
 use crate::pool::requests::outstanding::Outstanding;
 use crate::pool::servers::Servers;
@@ -51,6 +52,8 @@ pub struct Context {
     pub reloading: Reloading,
     /// Who may call.
     pub access: AccessInForce,
+    /// How many requests a second each identity makes.
+    pub rates: RequestRates,
     /// All client connections.
     pub peers: Peers,
     /// The servers that tenants are connected to.
@@ -85,6 +88,7 @@ impl Context {
             outstanding: Outstanding::default(),
             reloading: Reloading::default(),
             access: AccessInForce::new(Arc::clone(&config.access)),
+            rates: RequestRates::default(),
             peers: Peers::new(config.limits.memory_bytes_per_connection),
             memory: Memory::new(&config.limits),
             servers: Servers::new(config.limits.connections_per_server, &tools.alarms),

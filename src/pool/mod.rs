@@ -27,6 +27,7 @@ mod opener;
 pub mod peers;
 pub mod port;
 mod provenance;
+pub mod rates;
 pub mod registry;
 pub mod reloading;
 pub mod report;

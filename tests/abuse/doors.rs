@@ -4,6 +4,7 @@
 mod certificates;
 mod flood;
 mod handshakes;
+mod rates;
 mod revoked;
 mod stolen;
 mod tenants;

@@ -6,6 +6,9 @@ use super::kind::{secs, DraftPlace, ANY, FOREVER_SECS};
 use super::{Custom, Section, SettingKey, SettingKind};
 use crate::config::limits::{REQUEST_MAX, RESULT_MAX};
 
+/// More requests a second than a machine answers.
+const REQUEST_RATE_MAX: u64 = 1_000_000;
+
 const fn key(name: &'static str, help: &'static str, kind: SettingKind) -> SettingKey {
     SettingKey { name, table: Section::Service, also: &[], help, default: None, live: true, kind }
 }
@@ -86,6 +89,20 @@ pub(super) const KEYS: &[SettingKey] = &[
         1,
         |d| &mut d.config.limits.leases_per_caller,
     )),
+    key(
+        "requests_per_second",
+        "Requests that one identity may make a second, on all its connections together; 0 = no \
+         limit. A stream is one request. Callers without an identity are not limited.",
+        SettingKind::Small(0..=REQUEST_RATE_MAX, |d| &mut d.config.limits.requests_per_second),
+    ),
+    SettingKey {
+        default: Some("those of one second"),
+        ..key(
+            "request_burst",
+            "How many of them may come at once.",
+            SettingKind::Optional(1..=REQUEST_RATE_MAX, |d| &mut d.config.limits.request_burst),
+        )
+    },
     count("max_waiters_per_tenant", "Requests that wait at one tenant.", 0, |d| {
         &mut d.config.limits.waiters_per_tenant
     }),

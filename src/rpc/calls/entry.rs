@@ -27,7 +27,6 @@ use futures_util::future::Either;
 use futures_util::{FutureExt, Sink, SinkExt};
 use grpcio::{DuplexSink, RequestStream, RpcContext, RpcStatus, RpcStatusCode, WriteFlags};
 
-use crate::core::access::AuthFailure;
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::requests::reply::Answer;
@@ -58,8 +57,8 @@ pub(in crate::rpc) struct Call<Q, M> {
 
 impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
     /// Serves a call by the future that `served` makes of it. A panic there costs this
-    /// call only. A call that has shown a wrong token is ended at once, before anything of it is
-    /// read.
+    /// call only. A call that has shown a wrong token, or is one too many of its identity, is
+    /// ended at once, before anything of it is read.
     pub(in crate::rpc) fn serve<F>(
         service: &Service,
         ctx: &RpcContext<'_>,
@@ -90,15 +89,15 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
     fn serve_caller<F>(
         service: &Service,
         ctx: &RpcContext<'_>,
-        caller: Result<Authenticated, AuthFailure>,
+        caller: Result<Authenticated, Error>,
         (requests, sink): (RequestStream<Raw<Q>>, DuplexSink<M>),
         served: impl FnOnce(Call<Q, M>) -> F,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (known, failure) = match caller {
+        let (known, refused) = match caller {
             Ok(known) => (known, None),
-            Err(failure) => (Authenticated::default(), Some(failure)),
+            Err(refused) => (Authenticated::default(), Some(refused)),
         };
         let Authenticated { authentication, proof } = known;
         let (context, caller) =
@@ -112,12 +111,9 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
             stall: context.live().limits.stall_timeout,
             metrics: CallMetrics::new(&context.tools.metrics, ctx),
         };
-        let served = match failure {
+        let served = match refused {
             None => Either::Left(served(call)),
-            Some(failure) => {
-                let refused = Error::AccessDenied(failure.into());
-                Either::Right(call.end(refused.into()))
-            }
+            Some(refused) => Either::Right(call.end(refused.into())),
         };
         let served = AssertUnwindSafe(served).catch_unwind();
         ctx.spawn(async move {

@@ -8,9 +8,10 @@ use openssl::sha::sha256;
 use crate::clock;
 use crate::core::access::bearer::bearer;
 use crate::core::access::{
-    AccessDenied, AuthFailure, Authentication, ShownCredentials, TokenDigest,
+    AccessDenied, AuthFailure, Authentication, CallerIdentity, ShownCredentials, TokenDigest,
 };
 use crate::core::quoted::Quoted;
+use crate::error::Error;
 use crate::logging;
 use crate::pool::caller::{Caller, CallerProof};
 use crate::pool::context::Context;
@@ -28,11 +29,11 @@ pub(super) struct Authenticated {
 /// Tells who makes a call.
 ///
 /// # Errors
-/// It has shown something that proves nothing.
+/// It has shown something that proves nothing, or makes too many requests.
 pub(super) fn authenticate(
     context: &Context,
     ctx: &RpcContext<'_>,
-) -> Result<Authenticated, AuthFailure> {
+) -> Result<Authenticated, Error> {
     let access = context.access.now();
     if access.is_open() {
         return Ok(Authenticated::default());
@@ -40,9 +41,32 @@ pub(super) fn authenticate(
     let certificate = ctx.auth_context().as_ref().and_then(names);
     let shown = ShownCredentials { token: token(ctx.request_headers()), certificate };
     let seconds = i64::try_from(clock::unix_micros() / 1_000_000).unwrap_or(i64::MAX);
-    let authentication = access.authenticate(&shown, seconds)?;
+    let authentication = access
+        .authenticate(&shown, seconds)
+        .map_err(|failure| Error::AccessDenied(failure.into()))?;
+    if let Some(identity) = authentication.identity() {
+        admit(context, identity)?;
+    }
     let proof = Some(Arc::new(CallerProof { shown, under: access }));
     Ok(Authenticated { authentication, proof })
+}
+
+/// Counts a request of an identity.
+///
+/// # Errors
+/// It makes more a second than it may.
+fn admit(context: &Context, identity: &Arc<CallerIdentity>) -> Result<(), Error> {
+    let Some(rate) = context.live().limits.request_rate() else { return Ok(()) };
+    let admitted = context.rates.admit(identity, rate, clock::now());
+    if admitted.is_err() && logging::admits("rate_limited", None) {
+        log::warn!(
+            "event=rate_limited identity={} requests_per_second={} burst={}",
+            identity.name(),
+            rate.per_second,
+            rate.burst
+        );
+    }
+    admitted
 }
 
 /// Counts and logs a caller who was refused.

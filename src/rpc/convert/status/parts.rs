@@ -120,6 +120,12 @@ impl<'a> StatusParts<'a> {
                     .with("limit", limit)
                     .retry(SOON)
             }
+            Error::RateLimited { rate, retry, .. } => {
+                StatusParts::new(Code::RESOURCE_EXHAUSTED, Reason::REASON_RATE_LIMITED)
+                    .with("limit", rate.per_second)
+                    .with("burst", rate.burst)
+                    .retry(*retry)
+            }
             Error::Superseded => StatusParts::new(Code::ABORTED, Reason::REASON_SUPERSEDED),
             Error::LeaseOnStream { lease_name } => {
                 StatusParts::new(Code::FAILED_PRECONDITION, Reason::REASON_LEASE_ON_STREAM)

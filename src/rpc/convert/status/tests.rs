@@ -11,6 +11,7 @@ use crate::clock;
 use crate::core::access::{AccessDenied, AuthFailure, CallerIdentity, Role};
 use crate::core::ids::TenantId;
 use crate::core::lease_table::{EndReason, Tombstone};
+use crate::core::token_bucket::TokenRate;
 use crate::error::{CancelCause, ConnectError, PgFault, QueuePosition};
 use crate::proto::error_details::ErrorInfo;
 
@@ -121,6 +122,15 @@ fn table() -> Vec<(Error, Code, &'static str)> {
             Error::CallerLimit { tenant: tenant.clone(), what: "leases", used: 2, limit: 2 },
             Code::RESOURCE_EXHAUSTED,
             "CALLER_LIMIT",
+        ),
+        (
+            Error::RateLimited {
+                identity: Arc::new(CallerIdentity::new("shop", None).expect("a good name")),
+                rate: TokenRate { per_second: 1, burst: 1 },
+                retry: second,
+            },
+            Code::RESOURCE_EXHAUSTED,
+            "RATE_LIMITED",
         ),
         (
             Error::ReloadFailed { faults: "f".to_owned() },
