@@ -7,6 +7,8 @@ pub mod alarms;
 #[cfg(feature = "server")]
 pub mod bell;
 #[cfg(feature = "server")]
+pub mod here;
+#[cfg(feature = "server")]
 pub mod stop;
 #[cfg(feature = "server")]
 pub mod workers;

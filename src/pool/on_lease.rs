@@ -18,6 +18,7 @@ use crate::pool::session::Session;
 use crate::pool::work::operation::Operation;
 use crate::pool::work::run::{count, run, RequestEnd};
 use crate::pool::work::task::{Executed, Task};
+use crate::threads::here;
 
 /// A request that runs on a lease.
 pub(super) struct OnLease {
@@ -94,8 +95,8 @@ impl OnLease {
             Via::Stream => RunPlace::Session,
         };
         let mut held = OnLeaseSession { session: Some(session), leases, id, via, operation };
-        // A stream takes one answer at a time; and what it has sent ahead may rely on what
-        // is before it.
+        // A stream has few answers at a time; and what it has sent ahead may rely on what is
+        // before it.
         let checked = if via == Via::Stream { Ok(()) } else { answers.check() };
         let counted = checked.and_then(|()| match work.counted.take() {
             Some(counted) => Ok(counted),
@@ -137,9 +138,9 @@ impl OnLease {
                 error => error,
             };
             count(&account, &operation, (&work, place), &answer, started);
-            // Its end tells the reader that no more comes.
-            drop(work);
-            reply.send(answer);
+            // Their ends tell the reader that no more comes, and whoever waits for this operation.
+            drop((work, held));
+            here::ending(|| reply.send(answer));
         });
     }
 }

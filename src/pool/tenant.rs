@@ -34,6 +34,7 @@ use crate::pool::line::Line;
 use crate::pool::listen::{Host, Hub};
 use crate::pool::opener::{Opener, Turned};
 use crate::pool::requests::permit::{Gatekeeper, Permit};
+use crate::threads::here;
 
 pub(super) use swap::Setup;
 
@@ -249,7 +250,10 @@ impl Gatekeeper for Tenant {
     }
 
     fn serve_opening(&self, permit: Permit) {
-        drop(self.hand_over(permit));
+        if let Some(permit) = self.hand_over(permit) {
+            // The worker that has given a backend back takes it for the next in line.
+            here::ending(|| drop(permit));
+        }
     }
 
     fn doubt(self: Arc<Self>) {

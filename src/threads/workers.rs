@@ -1,8 +1,9 @@
 //! Threads that may block.
 //!
-//! A job goes to the worker that has been idle for the shortest time, or to a new thread;
-//! it never stands behind another job. So there are as many workers as jobs at a time, which
-//! those who bring jobs have to bound.
+//! A job goes to the worker that brings it, where that is at the end of its own
+//! ([`here::ending`]), else to the worker that has been idle for the shortest time, or to a new
+//! thread; it never stands behind another job. So there are as many workers as jobs at a time,
+//! which those who bring jobs have to bound.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,14 +16,14 @@ use crate::core::quoted::Quoted;
 use crate::lock::Leaf;
 use crate::logging;
 use crate::threads;
+use crate::threads::here;
+
+pub use here::WorkerJob;
 
 /// An idle worker ends after so long: soon after a peak the threads are as before it, and
 /// the memory of their stacks with them. Work that comes more rarely than that pays for the
 /// start of a thread.
 const IDLE: Duration = Duration::from_secs(3);
-
-/// What a worker runs.
-pub type WorkerJob = Box<dyn FnOnce() + Send>;
 
 /// Starts and reuses worker threads.
 #[derive(Clone, Default)]
@@ -43,7 +44,7 @@ impl Workers {
     /// The job itself. Dropping it settles what it holds; but where that hands a
     /// permit on, it must not happen in the middle of handing permits on.
     pub fn try_run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), WorkerJob> {
-        let job: WorkerJob = Box::new(job);
+        let Err(job) = here::keep(Box::new(job)) else { return Ok(()) };
         let last = self.idle.lock().pop();
         if let Some(worker) = last {
             // It waits for it: nobody else can find it now.
@@ -56,8 +57,12 @@ impl Workers {
         let (own, workers, alive) = (Arc::clone(&hand), self.clone(), Alive::new(&self.alive));
         let started = self.spawn(move || {
             let _alive = alive;
+            here::is_worker();
             while let Some(job) = workers.next(&own) {
                 threads::survive(threads::WORKER, job);
+                while let Some(job) = here::kept() {
+                    threads::survive(threads::WORKER, job);
+                }
                 workers.idle.lock().push(Arc::clone(&own));
             }
         });
@@ -168,7 +173,7 @@ impl Drop for Alive {
 
 #[cfg(test)]
 mod tests {
-    use crossbeam_channel::bounded;
+    use crossbeam_channel::{bounded, unbounded};
 
     use super::*;
 
@@ -241,5 +246,48 @@ mod tests {
             let _ = done.send(());
         });
         finished.recv().expect("work goes on");
+    }
+
+    #[test]
+    fn a_worker_at_the_end_of_its_job_runs_one_more_that_is_brought_and_no_second() {
+        let (workers, (tell, told)) = (Workers::default(), unbounded());
+        let brings = workers.clone();
+        assert!(workers.run(move || {
+            let own = std::thread::current().id();
+            here::ending(|| {
+                for name in ["kept", "brought to another"] {
+                    let tell = tell.clone();
+                    brings.run(move || {
+                        let _ = tell.send((name, std::thread::current().id() == own));
+                    });
+                }
+            });
+        }));
+        let mut ran: Vec<(&str, bool)> = told.iter().collect();
+        ran.sort_unstable();
+        assert_eq!(ran, [("brought to another", false), ("kept", true)]);
+    }
+
+    #[test]
+    fn no_job_waits_for_one_that_is_not_at_its_end() {
+        let (workers, (tell, told)) = (Workers::default(), unbounded());
+        let (brings, said) = (workers.clone(), tell.clone());
+        assert!(workers.run(move || {
+            let (ran, comes) = unbounded();
+            brings.run(move || {
+                let _ = ran.send(());
+            });
+            // It runs while this one stands here.
+            let _ = said.send(comes.recv().is_ok());
+        }));
+        assert_eq!(told.recv(), Ok(true));
+        // Nor does a thread that is no worker keep one.
+        here::ending(|| {
+            assert!(!here::is_ending());
+            workers.run(move || {
+                let _ = tell.send(here::is_ending());
+            });
+        });
+        assert_eq!(told.recv(), Ok(false));
     }
 }

@@ -185,8 +185,14 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
 
     /// Sends a message, for which there must be room.
     pub(in crate::rpc) fn send(&mut self, message: M) -> Result<(), CallEnd> {
-        let sent = Pin::new(&mut self.sink).start_send((message, WriteFlags::default()));
-        sent.map_err(|_| CallEnd::Left)
+        self.send_before(message, false)
+    }
+
+    /// Sends a message, for which there must be room. `another`: one more follows at once, and
+    /// both are to go out in one write.
+    pub(in crate::rpc) fn send_before(&mut self, message: M, another: bool) -> Result<(), CallEnd> {
+        let flags = WriteFlags::default().buffer_hint(another);
+        Pin::new(&mut self.sink).start_send((message, flags)).map_err(|_| CallEnd::Left)
     }
 
     /// Sends the last message and ends the call with OK. Returns true if the caller has received

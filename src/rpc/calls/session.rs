@@ -1,9 +1,12 @@
 //! SqlService.Session: a stream that is a lease.
 //!
-//! One future for each stream, on gRPC's thread, never blocking: it drives the machine,
-//! which reads requests, hands one at a time to a worker, and says what is to be sent.
-//! Whatever way the stream ends, dropping the machine ends the lease.
+//! One future for each stream, never blocking: it drives the machine, which reads requests,
+//! hands one at a time to a worker, and says what is to be sent. It runs on gRPC's thread, and
+//! between two statements on the worker that ran the first. Whatever way the stream ends,
+//! dropping the machine ends the lease.
 
+mod answers;
+mod driven;
 mod machine;
 mod queue;
 mod received;
@@ -22,7 +25,9 @@ use crate::proto::sql::session_response::Kind;
 use crate::proto::sql::{SessionRequest, SessionResponse};
 use crate::proto::Raw;
 use crate::rpc::calls::entry::{Call, CallEnd, Decoding, RequestMessages};
-use machine::{SessionMachine, StreamStep};
+use answers::{BeingSent, Response, StreamStep};
+use driven::{Driven, Threads};
+use machine::SessionMachine;
 use received::{Incoming, ReceivedRequest};
 
 /// Serves one Session stream.
@@ -33,7 +38,8 @@ pub(in crate::rpc) fn serve(
     sink: DuplexSink<SessionResponse>,
 ) {
     Call::serve(service, ctx, requests, sink, |call| {
-        run(SessionMachine::new(service, Arc::clone(&call.caller)), call)
+        let session = SessionMachine::new(service, Arc::clone(&call.caller));
+        Driven::new(|threads| run(session, call, threads))
     });
 }
 
@@ -66,24 +72,35 @@ impl Incoming for Decoded<'_> {
     }
 }
 
-async fn run(mut session: SessionMachine, mut call: Call<SessionRequest, SessionResponse>) {
+async fn run(
+    mut session: SessionMachine,
+    mut call: Call<SessionRequest, SessionResponse>,
+    threads: Threads,
+) {
     // The memory of the message that is being sent.
     let mut unsent = Held::default();
     let mut arriving = Arriving { context: Arc::clone(session.context()), decoding: None };
     loop {
-        let step = poll_fn(|cx| match call.poll_room(cx, 1) {
-            Poll::Ready(Ok(())) => {
-                unsent = Held::default();
-                session.poll_step(cx, &mut arriving.of(&mut call.messages), true)
-            }
-            Poll::Ready(Err(ended)) => Poll::Ready(StreamStep::End(ended)),
-            Poll::Pending => session.poll_step(cx, &mut arriving.of(&mut call.messages), false),
+        let step = poll_fn(|cx| {
+            let sending = match call.poll_room(cx, 1) {
+                Poll::Ready(Ok(())) => {
+                    unsent = Held::default();
+                    BeingSent::Nothing
+                }
+                Poll::Ready(Err(ended)) => return Poll::Ready(StreamStep::End(ended)),
+                Poll::Pending => BeingSent::Bytes(unsent.bytes()),
+            };
+            session.poll_step(cx, &mut arriving.of(&mut call.messages), sending)
         });
         let message = |kind| SessionResponse { kind: Some(kind), ..SessionResponse::default() };
         let sent = match step.await {
-            StreamStep::Send(reply, held) => {
+            StreamStep::Send(Response { kind, held }, follows) => {
                 unsent = held;
-                call.send(message(reply))
+                call.send_before(message(kind), follows)
+            }
+            StreamStep::PassOn => {
+                threads.pass_on().await;
+                Ok(())
             }
             StreamStep::Finish(closed) => {
                 drop(session);

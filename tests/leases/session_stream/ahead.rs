@@ -4,6 +4,7 @@ use connection_pool_manager::client::service::session::Session;
 use connection_pool_manager::client::service::text_at;
 use connection_pool_manager::proto::connection_pool::TransactionState;
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
+use connection_pool_manager::proto::sql::session_response::Kind as Said;
 
 use super::{answer, open, value};
 use crate::harness::sql::work;
@@ -160,4 +161,28 @@ fn a_cancel_hits_its_request_at_each_place_of_those_sent_ahead_and_no_other() {
         assert_eq!(text_at(&after, 0, 0, 0), there.join(" "), "{sleeps}");
         assert_eq!(text_at(&after, 2, 0, 0), opened.lease.backend_pid.to_string());
     }
+}
+
+#[test]
+fn responses_of_all_sizes_wait_for_a_late_reader_whole_and_in_order() {
+    let (service, tenant) = (Service::start(), tenant());
+    tenant.sql("create sequence numbers; grant all on sequence numbers to public");
+    let (mut session, _) = open(&service, &tenant);
+    let sizes = [1, 10, 3_000, 30_000, 70_000, 300_000];
+    let size = |id: u64| sizes[id as usize % sizes.len()];
+    for id in 0..60 {
+        let select = format!("select repeat('x', {}), nextval('numbers')", size(id));
+        session.execute(id, &[&select]).unwrap();
+    }
+    // Those that were sent ahead run although nobody reads yet.
+    let ran = || tenant.sql("select last_value from numbers").parse::<u64>().unwrap();
+    eventually("some have run", || ran() > 1);
+    for id in 0..60 {
+        let (answered, outcome) = answer(&mut session);
+        assert_eq!(answered, id);
+        assert_eq!(text_at(&outcome.expect("it runs"), 0, 0, 0).len(), size(id), "{id}");
+    }
+    assert_eq!(ran(), 60);
+    session.close().unwrap();
+    assert!(matches!(session.next().unwrap().unwrap().kind, Some(Said::Closed(_))));
 }

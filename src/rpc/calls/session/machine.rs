@@ -1,13 +1,12 @@
 //! The state of one Session stream: its queue of requests, its lease, and the next step.
 //!
-//! It holds all state of the stream, so that it needs no lock. It does no network I/O itself.
+//! It holds all state of the stream and needs no lock. It does no network I/O itself.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
-use crate::core::budget::Held;
 use crate::core::ids::TenantId;
 use crate::error::Error;
 use crate::pool::caller::Caller;
@@ -21,11 +20,12 @@ use crate::proto::connection_pool::ConnectionRequest;
 use crate::proto::sql::session_request::Kind;
 use crate::proto::sql::session_response::Kind as Reply;
 use crate::proto::sql::{SessionClosed, SessionOpened};
-use crate::rpc::calls::entry::CallEnd;
+use crate::rpc::calls::session::answers::{BeingSent, Response, Responses, StreamStep};
 use crate::rpc::calls::session::queue::{Queued, RequestQueue};
 use crate::rpc::calls::session::received::{Incoming, ReceivedRequest};
 use crate::rpc::calls::session::running::{response, RunningRequest, LOST};
 use crate::rpc::convert;
+use crate::threads::here;
 
 const FIRST: &str = "the first message must be open";
 
@@ -38,6 +38,7 @@ pub(super) struct SessionMachine {
     phase: StreamPhase,
     queue: RequestQueue,
     running: Option<RunningRequest>,
+    responses: Responses,
     /// `close` was read: the stream ends after the requests that wait.
     closing: bool,
 }
@@ -52,16 +53,6 @@ enum StreamPhase {
     Open(Box<Attached>),
 }
 
-/// The next step of the stream.
-pub(super) enum StreamStep {
-    /// Send this response, which holds so much memory.
-    Send(Reply, Held),
-    /// Send this response and end the stream with OK.
-    Finish(SessionClosed),
-    /// End the stream early.
-    End(CallEnd),
-}
-
 impl SessionMachine {
     /// A stream of this caller, of which nothing was read yet.
     pub(super) fn new(service: &Service, caller: Arc<Caller>) -> SessionMachine {
@@ -72,6 +63,7 @@ impl SessionMachine {
             phase: StreamPhase::Unopened,
             queue: RequestQueue::default(),
             running: None,
+            responses: Responses::default(),
             closing: false,
         }
     }
@@ -81,19 +73,30 @@ impl SessionMachine {
         self.service.context()
     }
 
-    /// Ready with the next step. Without `room` for a response it only reads requests.
+    /// Ready with the next step. While a response is being sent it reads requests, and runs
+    /// statements whose responses can wait.
     pub(super) fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
         incoming: &mut impl Incoming,
-        room: bool,
+        sending: BeingSent,
     ) -> Poll<StreamStep> {
         loop {
             if let Poll::Ready(step) = self.poll_read(cx, incoming) {
                 return Poll::Ready(step);
             }
-            if !room {
+            // There may be room for what was not read before.
+            if self.advance(cx, sending) {
+                continue;
+            }
+            if matches!(sending, BeingSent::Bytes(_)) {
                 return Poll::Pending;
+            }
+            if self.running.is_some() && !self.responses.is_empty() && here::is_ending() {
+                return Poll::Ready(StreamStep::PassOn);
+            }
+            if let Some((response, follows)) = self.responses.pop() {
+                return Poll::Ready(StreamStep::Send(response, follows));
             }
             match &mut self.phase {
                 StreamPhase::Unopened => return Poll::Pending,
@@ -101,24 +104,33 @@ impl SessionMachine {
                     let opened = ready!(Pin::new(answer).poll(cx));
                     return Poll::Ready(self.opened(opened.unwrap_or(Err(LOST))));
                 }
+                StreamPhase::Open(_) if self.running.is_some() => return Poll::Pending,
                 StreamPhase::Open(lease) => {
-                    if let Some(running) = &mut self.running {
-                        let (reply, held) = ready!(running.poll(cx, &self.service));
-                        self.running = None;
-                        return Poll::Ready(StreamStep::Send(reply, held));
-                    }
-                    if let Poll::Ready(tombstone) = lease.poll_ended(cx) {
-                        return Poll::Ready(StreamStep::End(Error::LeaseEnded(tombstone).into()));
-                    }
+                    let ended = lease.poll_ended(cx).map(Error::LeaseEnded);
+                    let ended = ended.map(|error| StreamStep::End(error.into()));
+                    return if ended.is_pending() && self.closing { self.close() } else { ended };
                 }
             }
-            let Some(next) = self.queue.pop() else {
-                return if self.closing { self.close() } else { Poll::Pending };
-            };
-            if let Some((reply, held)) = self.start(next) {
-                return Poll::Ready(StreamStep::Send(reply, held));
-            }
         }
+    }
+
+    /// Takes the response of what ran, and begins the next request if its response could wait.
+    /// True if one has left the queue.
+    fn advance(&mut self, cx: &mut Context<'_>, sending: BeingSent) -> bool {
+        if let Some(running) = &mut self.running {
+            let Poll::Ready(response) = running.poll(cx, &self.service) else { return false };
+            self.running = None;
+            self.responses.push(response);
+        }
+        let StreamPhase::Open(lease) = &mut self.phase else { return false };
+        if !self.responses.has_room(sending) || lease.poll_ended(cx).is_ready() {
+            return false;
+        }
+        let Some(next) = self.queue.pop() else { return false };
+        if let Some(response) = self.start(next) {
+            self.responses.push(response);
+        }
+        true
     }
 
     /// Reads requests while there is room for them.
@@ -210,7 +222,7 @@ impl SessionMachine {
             ..SessionOpened::default()
         };
         self.phase = StreamPhase::Open(Box::new(lease));
-        StreamStep::Send(Reply::Opened(opened), Held::default())
+        StreamStep::Send(Reply::Opened(opened).into(), false)
     }
 
     /// # Errors
@@ -237,7 +249,7 @@ impl SessionMachine {
     }
 
     /// Hands a request to a worker. Returns the response to one that breaks a rule.
-    fn start(&mut self, next: Queued) -> Option<(Reply, Held)> {
+    fn start(&mut self, next: Queued) -> Option<Response> {
         let Queued { id, request, caller, held, .. } = next;
         let StreamPhase::Open(lease) = &self.phase else { return None };
         let request = match request {

@@ -15,6 +15,7 @@ use crate::pool::work::task::Executed;
 use crate::proto::sql::session_executed::Outcome;
 use crate::proto::sql::session_response::Kind;
 use crate::proto::sql::SessionExecuted;
+use crate::rpc::calls::session::answers::Response;
 use crate::rpc::convert;
 use crate::rpc::convert::status::as_message;
 
@@ -30,18 +31,14 @@ pub(super) struct RunningRequest {
 
 impl RunningRequest {
     /// Ready with its response.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, service: &Service) -> Poll<(Kind, Held)> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, service: &Service) -> Poll<Response> {
         let answer = ready!(Pin::new(&mut self.answer).poll(cx));
         Poll::Ready(response(service, self.id, answer.unwrap_or(Err(LOST))))
     }
 }
 
-/// The response to a request, and its memory until it is sent.
-pub(super) fn response(
-    service: &Service,
-    id: u64,
-    answer: Result<Executed, Error>,
-) -> (Kind, Held) {
+/// The response to a request.
+pub(super) fn response(service: &Service, id: u64, answer: Result<Executed, Error>) -> Response {
     let (outcome, held) = match answer {
         Ok(mut executed) => {
             let held = std::mem::take(&mut executed.held);
@@ -53,5 +50,5 @@ pub(super) fn response(
         }
     };
     let executed = SessionExecuted { id, outcome: Some(outcome), ..SessionExecuted::default() };
-    (Kind::Executed(executed), held)
+    Response { kind: Kind::Executed(executed), held }
 }

@@ -7,6 +7,7 @@ use crate::config::{Config, Limits};
 use crate::core::access::Authentication;
 use crate::core::value::Value;
 use crate::proto::sql::{SessionCancel, SessionClose, SessionExecute, SessionRequest, Statement};
+use crate::rpc::calls::entry::CallEnd;
 
 /// What a client has sent and nobody has read yet; `None` is its end.
 #[derive(Default)]
@@ -39,6 +40,7 @@ impl Stream {
 
     fn step(&mut self, room: bool) -> Poll<StreamStep> {
         let waker = noop_waker();
+        let room = if room { BeingSent::Nothing } else { BeingSent::Bytes(0) };
         self.session.poll_step(&mut Context::from_waker(&waker), &mut self.sent, room)
     }
 

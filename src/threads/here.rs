@@ -1,0 +1,73 @@
+//! What a worker does itself at the end of its job, although another thread could: to wake one
+//! costs more than most jobs take to begin.
+
+use std::cell::{Cell, RefCell};
+
+/// What a worker runs.
+pub type WorkerJob = Box<dyn FnOnce() + Send>;
+
+thread_local! {
+    static STAGE: Cell<WorkerStage> = const { Cell::new(WorkerStage::NoWorker) };
+    static NEXT: RefCell<Option<WorkerJob>> = const { RefCell::new(None) };
+}
+
+/// How far this thread is with its job.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WorkerStage {
+    NoWorker,
+    AtWork,
+    /// What is left of the job takes no time.
+    AtItsEnd,
+}
+
+/// Sets the stage back, also when a panic passes.
+struct Back;
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        STAGE.set(WorkerStage::AtWork);
+    }
+}
+
+/// This thread is a worker from now on.
+pub(super) fn is_worker() {
+    STAGE.set(WorkerStage::AtWork);
+}
+
+/// The last act of a job, with no lock held. On a worker, a job that is brought meanwhile runs
+/// here afterwards.
+pub fn ending<T>(act: impl FnOnce() -> T) -> T {
+    if STAGE.get() != WorkerStage::AtWork {
+        return act();
+    }
+    STAGE.set(WorkerStage::AtItsEnd);
+    let _back = Back;
+    act()
+}
+
+/// True on a worker at the end of its job: what is woken may go on here.
+pub fn is_ending() -> bool {
+    STAGE.get() == WorkerStage::AtItsEnd
+}
+
+/// Keeps a job for this thread.
+///
+/// # Errors
+/// The job, if this thread has one already, or is not at the end of its own.
+pub(super) fn keep(job: WorkerJob) -> Result<(), WorkerJob> {
+    if !is_ending() {
+        return Err(job);
+    }
+    NEXT.with_borrow_mut(|next| match next {
+        Some(_) => Err(job),
+        None => {
+            *next = Some(job);
+            Ok(())
+        }
+    })
+}
+
+/// The job that this thread has kept.
+pub(super) fn kept() -> Option<WorkerJob> {
+    NEXT.take()
+}
