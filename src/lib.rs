@@ -28,7 +28,8 @@
 //! Every call comes in by `rpc::calls::entry`: its request must arrive in time, is inspected
 //! and decoded, a large one by a worker (`pool::conversions`). gRPC's thread then looks
 //! the tenant up (`pool::registry`) and asks its gate: granted, queued or refused, in
-//! one short lock. With a permit the request joins the tenant's line, and a worker takes
+//! one short lock. With a permit, one for a lease gets an idle backend at once if that needs no
+//! check; all others join the tenant's line, and a worker takes
 //! an idle backend, or opens one itself and adds it to r2d2 (`pool::store` says why), for
 //! the first request in line. If the server is full, the request waits in line there, and
 //! an idle backend is closed for it (`pool::servers`). The backend becomes a lease in the

@@ -184,6 +184,11 @@ pub trait Backend: Send {
     fn is_quiet(&mut self) -> bool {
         !self.is_closed()
     }
+    /// True if nothing at all has come from an idle connection: it needs no look at what has.
+    /// Does not block, unlike [`is_quiet`](Self::is_quiet), which reads what there is.
+    fn is_silent(&mut self) -> bool {
+        false
+    }
     /// Checks a leased connection without a round trip; it may be receiving notifications.
     /// False: it is gone.
     fn is_there(&mut self) -> bool {

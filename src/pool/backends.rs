@@ -113,6 +113,12 @@ impl Backends {
         // The first reason stands.
         let _ = self.retired.set(reason);
         self.store.replace();
+        self.close_retired();
+    }
+
+    /// Closes on workers what is at rest, once their use has ended. Does not block.
+    fn close_retired(self: &Arc<Self>) {
+        let Some(reason) = self.retired.get() else { return };
         while let Some(taken) = self.store.take() {
             self.close_later(taken, reason);
         }

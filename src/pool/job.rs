@@ -27,6 +27,8 @@ pub struct Job {
     pub until: Instant,
     /// It wants a session for long, so that it counts against its caller's share.
     pub for_lease: bool,
+    /// What it does with the session does not block: it needs no worker where one lies ready.
+    pub at_once: bool,
     /// Its place among all that wait, while it does.
     pub parked: Option<Parked>,
     /// Bytes of memory that it holds.
@@ -51,6 +53,7 @@ impl Job {
             since,
             until: since,
             for_lease: false,
+            at_once: false,
             parked: None,
             bytes: REQUEST_BYTES,
             held: Held::default(),
@@ -58,12 +61,12 @@ impl Job {
         }
     }
 
-    /// The same for a session that becomes a lease.
+    /// The same for a session that becomes a lease, which must not block.
     pub fn for_lease(
         caller: &Arc<Caller>,
         deliver: impl FnOnce(Result<Session, Error>) + Send + 'static,
     ) -> Job {
-        Job { for_lease: true, ..Job::new(caller, deliver) }
+        Job { for_lease: true, at_once: true, ..Job::new(caller, deliver) }
     }
 
     /// How long it has waited.

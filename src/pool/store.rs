@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use scheduled_thread_pool::ScheduledThreadPool;
@@ -119,6 +119,17 @@ impl Store {
     /// Takes an idle backend; it counts as dirty from now on.
     pub fn take(&self) -> Option<Taken> {
         let _books = self.books();
+        Some(self.taken(self.pool.try_get()?))
+    }
+
+    /// The same for a thread that must not wait: nor for the lock, under which r2d2's own thread
+    /// has a turn.
+    pub fn take_at_once(&self) -> Option<Taken> {
+        let _books = match self.books.try_lock() {
+            Ok(books) => books,
+            Err(TryLockError::Poisoned(books)) => books.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
         Some(self.taken(self.pool.try_get()?))
     }
 

@@ -48,6 +48,11 @@ impl Conversation {
         !at_rest
     }
 
+    /// True if nothing has come that was not taken. Does not block.
+    pub fn is_silent(&mut self) -> bool {
+        !self.is_gone() && self.reader.is_empty() && self.stream.socket().is_silent()
+    }
+
     /// Waits for a notification or a nudge, for `limit` at most.
     ///
     /// # Errors

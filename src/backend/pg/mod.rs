@@ -52,6 +52,10 @@ impl Backend for PgBackend {
         self.conversation.is_quiet(true)
     }
 
+    fn is_silent(&mut self) -> bool {
+        self.conversation.is_silent()
+    }
+
     fn is_there(&mut self) -> bool {
         if self.ahead.is_awaited() {
             return !self.is_closed();

@@ -90,6 +90,14 @@ impl Socket {
         self.starting.load(Ordering::Relaxed)
     }
 
+    /// True if nothing has come that was not read, and the other side has not closed. Does not
+    /// block.
+    pub fn is_silent(&self) -> bool {
+        let mut byte = [0];
+        let peeked = recv(&self.stream, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        matches!(peeked, Err(Errno::AGAIN))
+    }
+
     /// Waits until the socket is readable, or writable if `writes`, or `other` is readable;
     /// for `limit` at most, if there is one.
     ///

@@ -70,6 +70,24 @@ impl Backends {
         Taking::Broken(self.broken(taken))
     }
 
+    /// Takes the idle backend that was used last, if it can be used as it is: it has answered
+    /// just now, and nothing has come from it since. Does not block.
+    pub(in crate::pool) fn take_ready(self: &Arc<Self>) -> Option<Taken> {
+        let mut taken = self.store.take_at_once()?;
+        let silent = clock::now().saturating_duration_since(taken.answered_at);
+        let fresh = silent <= self.settings.check_after_idle && !self.is_doubtful(&taken);
+        let ready = fresh && taken.backend.is_silent();
+        if ready && !self.is_retired() {
+            return Some(taken);
+        }
+        taken.clean = true;
+        // To be looked at is not to be used.
+        let since = taken.idle_since;
+        self.store.put(taken, since);
+        self.close_retired();
+        None
+    }
+
     /// Counts a backend that is to be opened with a permit that is out. Where idle
     /// ones leave no room for it, one of them goes.
     pub(in crate::pool) fn make_room(&self) -> Option<OpenCount> {

@@ -14,17 +14,38 @@ use crate::pool::requests::permit::Permit;
 use crate::pool::session::Session;
 
 impl Tenant {
-    /// The job has a permit: it joins the line, and a worker gets a backend for
-    /// whoever then stands in front. Were each worker bound to its own job, a
-    /// connect that happens to be quick would overtake.
+    /// The job has a permit: it gets a backend that lies ready, if that can be done at once,
+    /// or joins the line, and a worker gets a backend for whoever then stands in front. Were
+    /// each worker bound to its own job, a connect that happens to be quick would overtake.
+    /// Does not block.
     pub(super) fn start(self: &Arc<Self>, mut job: Job) {
         job.parked = None;
         let permit = self.permit(job.counted_for(), false);
+        let Some((job, permit)) = self.serve_at_once(job, permit) else { return };
         let mut line = self.line.lock();
         let id = line.number();
         line.standing.push_back(Standing { id, job, permit });
         drop(line);
         Turn::new(self, id).run();
+    }
+
+    /// Serves a job that does not block with an idle backend that needs no check. It comes back
+    /// if there is none, or others stand in line.
+    fn serve_at_once(&self, job: Job, permit: Permit) -> Option<(Job, Permit)> {
+        if !job.at_once || !self.line.lock().standing.is_empty() {
+            return Some((job, permit));
+        }
+        let backends = self.backends();
+        let Some(taken) = backends.take_ready() else { return Some((job, permit)) };
+        self.account.touch();
+        let session = Session { taken, backends, permit };
+        if job.caller.serve() {
+            self.give(job, session);
+        } else {
+            self.count_left(&job);
+            session.settle();
+        }
+        None
     }
 
     /// Hands a backend that has just come to rest to whoever waits for one to be
@@ -54,12 +75,17 @@ impl Tenant {
         None
     }
 
+    /// On a worker.
     pub(super) fn deliver(&self, mut job: Job, session: Session) {
         job.parked = None;
         if !job.caller.serve() {
             self.count_left(&job);
             return session.reset();
         }
+        self.give(job, session);
+    }
+
+    fn give(&self, job: Job, session: Session) {
         let waited = job.waited();
         let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         let numbers = &self.account.numbers;

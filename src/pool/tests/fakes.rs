@@ -214,6 +214,9 @@ impl Backend for Fake {
     fn is_closed(&mut self) -> bool {
         self.watch.is_aborted()
     }
+    fn is_silent(&mut self) -> bool {
+        !self.watch.is_aborted()
+    }
     fn run(&mut self, _: &Statement, _: &mut dyn Rows) -> Result<Done, RunError> {
         self.done()
     }

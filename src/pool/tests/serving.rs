@@ -2,12 +2,15 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use crossbeam_channel::{bounded, unbounded};
 
 use super::fakes::{good, only, Call, Fate};
-use super::world::{wait_for, world, WAIT};
+use super::world::{wait_for, world, World, WAIT};
 use crate::clock;
+use crate::config::{Config, PoolConfig};
 use crate::pool::caller::Caller;
 use crate::pool::job::Job;
 use crate::pool::session::Session;
@@ -74,6 +77,64 @@ fn cold_callers_are_served_in_the_order_of_their_arrival_however_long_their_conn
         assert_eq!(served, n);
         sessions.push(session);
     }
+}
+
+/// Asks for a session for a lease, and says on which thread it came, and what.
+fn lease(world: &World) -> (ThreadId, Session) {
+    let (to, from) = unbounded();
+    let job = Job::for_lease(&Caller::nobody(), move |session| {
+        let _ = to.send((thread::current().id(), session));
+    });
+    assert!(world.tenant.admit(job, WAIT).is_ok());
+    let (by, session) = from.recv_timeout(WAIT).expect("answered");
+    (by, session.expect("a session"))
+}
+
+#[test]
+fn a_lease_needs_no_worker_where_a_backend_lies_ready() {
+    let (world, own) = (world(2, good()), thread::current().id());
+    let (by, first) = lease(&world);
+    assert_ne!(by, own, "one was opened");
+    Session::settle(first);
+    world.settled();
+    let (by, first) = lease(&world);
+    assert_eq!(by, own);
+    let (by, second) = lease(&world);
+    assert_ne!(by, own, "one was opened");
+    // What is lost is not leased.
+    let watch = Arc::clone(first.taken.backend.watch());
+    Session::settle(first);
+    world_rests(&world, 1);
+    watch.abort_now();
+    let (by, third) = lease(&world);
+    assert_ne!(by, own, "one was opened");
+    Session::settle(second);
+    Session::settle(third);
+    world.settled();
+    assert_eq!((world.census.opened(), world.census.most()), (3, 2));
+}
+
+fn world_rests(world: &World, idle: usize) {
+    wait_for(|| world.tenant.figures().idle == idle && world.tenant.figures().used == 1);
+}
+
+#[test]
+fn a_backend_that_is_to_be_checked_first_is_left_to_a_worker() {
+    let settings = PoolConfig { check_after_idle: Duration::ZERO, ..PoolConfig::default() };
+    let checks = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&checks);
+    let script = Arc::new(move |call| {
+        count.fetch_add(usize::from(call == Call::Check), Ordering::SeqCst);
+        Fate::Good
+    });
+    let world = World::new(Config::default(), settings, script);
+    Session::settle(lease(&world).1);
+    world.settled();
+    let (by, session) = lease(&world);
+    assert_ne!(by, thread::current().id());
+    Session::settle(session);
+    world.settled();
+    assert_eq!((checks.load(Ordering::SeqCst), world.census.opened()), (1, 1));
 }
 
 #[test]
