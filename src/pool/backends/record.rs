@@ -57,6 +57,11 @@ impl Record {
             logins: RecentLogins::default(),
         }
     }
+
+    /// True if a round runs, or one has begun at this time.
+    pub(in crate::pool) fn is_asked_by_round(&self, now: Instant) -> bool {
+        self.next.is_none() || self.began >= now
+    }
 }
 
 impl Backends {
@@ -122,6 +127,7 @@ impl Backends {
     }
 
     /// True while a round runs.
+    #[cfg(test)]
     pub(in crate::pool) fn is_being_checked(&self) -> bool {
         self.record.lock().next.is_none()
     }

@@ -189,8 +189,9 @@ impl Upkeep {
         if every.is_zero() {
             return None;
         }
-        // A round asks all of them.
-        if self.backends.is_being_checked() {
+        // A round asks all of them, although one that began just now may have ended.
+        let asked = self.backends.record.lock().is_asked_by_round(now);
+        if asked {
             return Some(now + every);
         }
         let silent = |slot: &Slot| now.saturating_duration_since(slot.answered_at) >= every;
