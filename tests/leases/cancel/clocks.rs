@@ -69,7 +69,8 @@ fn one(scene: &Scene, end: End) -> bool {
     }
     match end {
         Revoke => assert_eq!(round.lease.end_reason(), "released"),
-        _ => round.lease_is_usable(),
+        _ if !round.lease_is_usable() => return false,
+        _ => {}
     }
     assert_eq!(scene.rows(round.number), usize::from(end == Natural));
     true

@@ -146,7 +146,8 @@ fn cancelled_first(scene: &Scene, first: End, second: End) -> bool {
         Some(reason) => {
             assert_eq!(round.lease.end_reason(), reason, "{first:?}, then {second:?}");
         }
-        None => round.lease_is_usable(),
+        None if !round.lease_is_usable() => return false,
+        None => {}
     }
     assert_eq!(scene.rows(round.number), usize::from(second == Natural));
     let pid = round.lease.pid;
@@ -221,7 +222,9 @@ fn natural_first(scene: &Scene, second: End) -> bool {
     match second {
         Revoke => {
             drop(sleep);
-            round.lease_is_usable();
+            if !round.lease_is_usable() {
+                return false;
+            }
             assert!(round.answer().expect("it was heard").is_ok());
             round.happens(Revoke);
             assert_eq!(round.lease.end_reason(), "released");
@@ -235,8 +238,7 @@ fn natural_first(scene: &Scene, second: End) -> bool {
     if second == Timeout {
         assert!(round.answer().expect("it was heard").is_ok());
     }
-    round.lease_is_usable();
-    true
+    round.lease_is_usable()
 }
 
 /// Repeats a round that a busy machine has spoilt.
