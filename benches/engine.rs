@@ -73,7 +73,7 @@ fn main() {
     let open = || connect.connect(&Arc::<Watch>::default(), Duration::from_secs(5), &Open).unwrap();
     let mut ours = open();
     let pid = ours.pid();
-    let statement = Statement { sql: POINT.to_owned(), parameters: vec![Value::Int(4711)] };
+    let statement = Statement::new(POINT, vec![Value::Int(4711)]);
     let sixteen = vec![statement.clone(); BATCH];
 
     println!(
@@ -155,7 +155,7 @@ fn run(backend: &mut dyn Backend, statement: &Statement) {
 }
 
 fn command(backend: &mut dyn Backend, sql: &str) {
-    let statement = Statement { sql: sql.to_owned(), parameters: Vec::new() };
+    let statement = Statement::new(sql, Vec::new());
     backend.run(&statement, &mut Looked(0)).map_err(|error| format!("{error:?}")).unwrap();
 }
 

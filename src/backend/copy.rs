@@ -1,10 +1,6 @@
 //! The source of the data of COPY FROM STDIN, and the sink of COPY TO STDOUT.
 
-mod direction;
-
 use crate::backend::notice::Notices;
-
-pub use direction::{direction, Direction};
 
 /// Gives the data of a COPY FROM STDIN.
 pub trait Source {

@@ -11,7 +11,6 @@ mod decoy;
 pub mod door;
 pub mod dsn_reach;
 pub mod handshake;
-pub mod keyword;
 mod lent;
 pub mod listen;
 pub mod login;

@@ -9,6 +9,7 @@ use crate::backend::listen::Heard;
 use crate::backend::notice::{Notice, Notices};
 use crate::backend::stream::watch::Watch;
 use crate::core::channels::Change;
+use crate::core::sql::command::SqlCommand;
 use crate::core::value::{Column, Value};
 use crate::error::{Excess, PgFault};
 use crate::pgwire::row::RawRow;
@@ -21,9 +22,17 @@ pub struct Statement {
     pub sql: String,
     /// The parameters. Secrets: their Debug shows no content.
     pub parameters: Vec<Value>,
+    /// What the text says.
+    pub command: SqlCommand,
 }
 
 impl Statement {
+    /// Of a text, which is read here and nowhere else.
+    pub fn new(sql: impl Into<String>, parameters: Vec<Value>) -> Statement {
+        let sql = sql.into();
+        Statement { command: SqlCommand::of(&sql), sql, parameters }
+    }
+
     /// Bytes of memory that it holds.
     pub fn memory(&self) -> usize {
         size_of::<Statement>() + self.sql.capacity() + Value::memory_of(&self.parameters)
@@ -219,12 +228,13 @@ pub trait Backend: Send {
     /// # Errors
     /// See [`RunError`]; `Interrupted` if the source aborted and PostgreSQL said
     /// nothing else.
-    fn copy_in(&mut self, sql: &str, source: &mut dyn Source) -> Result<Done, RunError>;
+    fn copy_in(&mut self, statement: &Statement, source: &mut dyn Source)
+        -> Result<Done, RunError>;
     /// Runs COPY TO STDOUT and passes its data to `sink` as it arrives.
     ///
     /// # Errors
     /// See [`RunError`].
-    fn copy_out(&mut self, sql: &str, sink: &mut dyn Sink) -> Result<Done, RunError>;
+    fn copy_out(&mut self, statement: &Statement, sink: &mut dyn Sink) -> Result<Done, RunError>;
     /// Starts and stops listening to channels.
     ///
     /// # Errors

@@ -46,6 +46,7 @@ pub mod log_line;
 pub mod quoted;
 pub mod repeats;
 pub mod secs;
+pub mod sql;
 pub mod text;
 pub mod value;
 

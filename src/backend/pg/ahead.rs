@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::backend::pg::awaited::AwaitedStatement;
-use crate::backend::pg::body::{leaves_encoding, PgBackend};
-use crate::backend::pg::nature::Nature;
+use crate::backend::pg::body::PgBackend;
 use crate::backend::pg::prepared::Prepared;
 use crate::backend::pg::run::limit_of;
 use crate::backend::session::{Coming, Done, Rows, RunError, Sent, Statement};
@@ -74,7 +73,7 @@ impl PgBackend {
             if steps.len() > 1 {
                 self.conversation.out.flush();
             }
-            let limit = limit_of(&statement.sql, coming.max_rows);
+            let limit = limit_of(statement, coming.max_rows);
             self.write_statement(&prepared, &statement.parameters, limit)?;
             let (sql, prepared) = (statement.sql.clone(), Some(prepared));
             steps.push_back(AwaitedStatement { sql, prepared, limit, cached });
@@ -92,23 +91,20 @@ impl PgBackend {
     /// the meaning of texts.
     fn prepare_together(&mut self, coming: &Coming<'_>) -> Option<Vec<(Arc<Prepared>, bool)>> {
         let (now, settings) = (clock::now(), self.conversation.facts.settings);
-        let mut missing: Vec<&str> = Vec::new();
+        let mut missing: Vec<&Statement> = Vec::new();
         let mut known = Vec::with_capacity(coming.statements.len());
-        for Statement { sql, .. } in coming.statements {
-            let (kept, nature) = match self.statements.find(sql, settings, now) {
-                Some((kept, nature)) => (Some(kept), nature),
-                None => (None, Nature::of(sql)),
-            };
-            let is_plain = nature.leaves_none_open && !nature.may_change_meanings;
-            if !is_plain {
+        for statement in coming.statements {
+            let Statement { sql, command, .. } = statement;
+            if !command.leaves_none_open() || command.may_change_meanings {
                 return None;
             }
+            let kept = self.statements.get(sql, settings, now);
             if kept.is_none() {
-                if !self.statements.keeps(sql, nature) || sql.contains('\0') {
+                if !self.statements.keeps(statement) || sql.contains('\0') {
                     return None;
                 }
-                if !missing.contains(&sql.as_str()) {
-                    missing.push(sql);
+                if !missing.iter().any(|other| other.sql == *sql) {
+                    missing.push(statement);
                 }
             }
             known.push(kept);
@@ -166,10 +162,10 @@ impl PgBackend {
     /// types, nor what PostgreSQL has prepared.
     pub(super) fn answer_ahead(
         &mut self,
-        sql: &str,
+        Statement { sql, command, .. }: &Statement,
         rows: &mut dyn Rows,
     ) -> Option<Result<Done, RunError>> {
-        if self.conversation.facts.foreign_encoding && !leaves_encoding(sql) {
+        if self.conversation.facts.foreign_encoding && !command.leaves_encoding() {
             return None;
         }
         let step = self.ahead.next(sql)?;
@@ -183,7 +179,7 @@ impl PgBackend {
         }
         let done = self.read_step(&step, rows);
         self.ends = false;
-        self.statements.ran(Nature::COMMAND, self.conversation.facts.transaction.is_open());
+        self.statements.ran(command, self.conversation.facts.transaction.is_open());
         self.conversation.shrink();
         Some(done)
     }

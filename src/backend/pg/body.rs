@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use crate::backend::cancel::Canceller;
 use crate::backend::conversation::Conversation;
-use crate::backend::keyword::first_keyword;
 use crate::backend::pg::awaited::Ahead;
-use crate::backend::pg::nature::Nature;
 use crate::backend::pg::prepared::{Closing, Prepared};
 use crate::backend::pg::resets::Resets;
 use crate::backend::pg::statements::Statements;
 use crate::backend::pg::types::Types;
-use crate::backend::session::{Done, RunError, Sent};
+use crate::backend::session::{Done, RunError, Sent, Statement};
 use crate::backend::sqlstate;
 use crate::backend::stream::watch::Watch;
 use crate::backend::target_session::SessionTarget;
@@ -125,14 +123,13 @@ impl PgBackend {
     /// Runs a user's command, and updates the caches by what it may have changed.
     pub(super) fn run_user_command(
         &mut self,
-        sql: &str,
-        nature: Nature,
+        Statement { sql, command, .. }: &Statement,
         run: impl FnOnce(&mut PgBackend) -> Result<Done, RunError>,
     ) -> Result<Done, RunError> {
         if sql.contains('\0') {
             return Err(RunError::Unsupported("sql must not contain a NUL character"));
         }
-        if self.conversation.facts.foreign_encoding && !leaves_encoding(sql) {
+        if self.conversation.facts.foreign_encoding && !command.leaves_encoding() {
             return Err(RunError::Unsupported(
                 "the session's client_encoding must be UTF8; RESET client_encoding first",
             ));
@@ -141,8 +138,8 @@ impl PgBackend {
         let result = run(self);
         self.ends = false;
         let in_transaction = self.conversation.facts.transaction.is_open();
-        self.statements.ran(nature, in_transaction);
-        if nature.may_replace_ours {
+        self.statements.ran(command, in_transaction);
+        if command.may_replace_ours() {
             self.resets.forget();
         }
         if let Ok(done) = &result {
@@ -153,13 +150,4 @@ impl PgBackend {
         self.conversation.shrink();
         result
     }
-}
-
-/// True for a command that can restore client_encoding to UTF8, and carries no text that
-/// depends on it.
-pub(super) fn leaves_encoding(sql: &str) -> bool {
-    matches!(
-        first_keyword(sql).as_str(),
-        "SET" | "RESET" | "DISCARD" | "ROLLBACK" | "ABORT" | "COMMIT" | "END"
-    )
 }

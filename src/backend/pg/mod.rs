@@ -5,7 +5,6 @@ mod awaited;
 mod body;
 mod copy;
 mod listen;
-mod nature;
 mod prepare;
 mod prepared;
 pub mod question;
@@ -20,15 +19,15 @@ use std::time::Duration;
 
 use crate::backend::cancel::Canceller;
 use crate::backend::conversation::Gone;
-use crate::backend::copy::{Direction, Sink, Source};
+use crate::backend::copy::{Sink, Source};
 use crate::backend::listen::Heard;
 use crate::backend::notice::Notice;
 use crate::backend::session::{Backend, Coming, Done, Rows, RunError, Sent, Statement};
 use crate::backend::stream::watch::Watch;
 use crate::core::channels::Change;
+use crate::core::sql::copy_direction::Direction;
 
 pub use body::{BackendParts, PgBackend};
-use nature::Nature;
 
 impl Backend for PgBackend {
     fn pid(&self) -> i32 {
@@ -82,11 +81,10 @@ impl Backend for PgBackend {
     }
 
     fn run(&mut self, statement: &Statement, rows: &mut dyn Rows) -> Result<Done, RunError> {
-        if let Some(done) = self.answer_ahead(&statement.sql, rows) {
+        if let Some(done) = self.answer_ahead(statement, rows) {
             return done;
         }
-        let nature = self.statements.nature(&statement.sql);
-        match nature.direction {
+        match statement.command.direction {
             Some(Direction::In) => {
                 return Err(RunError::Unsupported("COPY FROM STDIN runs through CopyIn only"))
             }
@@ -95,17 +93,21 @@ impl Backend for PgBackend {
             }
             Some(Direction::Server) | None => {}
         }
-        self.run_user_command(&statement.sql, nature, |backend| {
-            backend.run_prepared(statement, nature, rows)
-        })
+        self.run_user_command(statement, |backend| backend.run_prepared(statement, rows))
     }
 
-    fn copy_in(&mut self, sql: &str, source: &mut dyn Source) -> Result<Done, RunError> {
-        self.run_user_command(sql, Nature::of(sql), |backend| backend.run_copy_in(sql, source))
+    fn copy_in(
+        &mut self,
+        statement: &Statement,
+        source: &mut dyn Source,
+    ) -> Result<Done, RunError> {
+        let run = |backend: &mut PgBackend| backend.run_copy_in(&statement.sql, source);
+        self.run_user_command(statement, run)
     }
 
-    fn copy_out(&mut self, sql: &str, sink: &mut dyn Sink) -> Result<Done, RunError> {
-        self.run_user_command(sql, Nature::of(sql), |backend| backend.run_copy_out(sql, sink))
+    fn copy_out(&mut self, statement: &Statement, sink: &mut dyn Sink) -> Result<Done, RunError> {
+        let run = |backend: &mut PgBackend| backend.run_copy_out(&statement.sql, sink);
+        self.run_user_command(statement, run)
     }
 
     fn listen(&mut self, change: &Change) -> Result<(), RunError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::backend::pg::body::PgBackend;
 use crate::backend::pg::prepared::{Name, Prepared};
-use crate::backend::session::{RunError, Sent};
+use crate::backend::session::{RunError, Sent, Statement};
 use crate::clock;
 use crate::core::value::Column;
 use crate::error::{Excess, PgFault};
@@ -58,26 +58,26 @@ impl PgBackend {
     ///
     /// # Errors
     /// The connection is gone.
-    pub(super) fn prepare_all(&mut self, all: &[&str]) -> Result<(), RunError> {
+    pub(super) fn prepare_all(&mut self, all: &[&Statement]) -> Result<(), RunError> {
         let mut names = Vec::new();
         self.conversation.bounds.start_lookups();
-        for sql in all {
+        for statement in all {
             let name = self.name(true);
-            self.write_prepare(name.as_str(), sql)?;
+            self.write_prepare(name.as_str(), &statement.sql)?;
             names.push(name);
         }
         if self.conversation.send().is_err() {
             return Err(self.lost(Sent::Nothing));
         }
         let mut found = Vec::new();
-        for (sql, name) in all.iter().zip(names) {
-            found.extend(self.described()?.ok().map(|described| (sql, name, described)));
+        for (statement, name) in all.iter().zip(names) {
+            found.extend(self.described()?.ok().map(|described| (statement, name, described)));
         }
-        for (sql, name, described) in found {
+        for (statement, name, described) in found {
             match self.resolve(name, described) {
                 Ok(prepared) => {
                     self.statements.make_room();
-                    self.statements.keep(sql, &prepared, prepared.memory(), clock::now());
+                    self.statements.keep(statement, &prepared, prepared.memory(), clock::now());
                 }
                 Err(error @ RunError::Lost { .. }) => return Err(error),
                 Err(_) => {}

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::backend::keyword::can_be_left;
 use crate::backend::pg::body::PgBackend;
-use crate::backend::pg::nature::Nature;
 use crate::backend::pg::prepared::Prepared;
 use crate::backend::session::{Done, Rows, RunError, Sent, Statement};
 use crate::backend::sqlstate;
@@ -28,12 +26,12 @@ pub(super) enum End {
 }
 
 /// The row limit for PostgreSQL; `None` = all rows.
-pub(super) fn limit_of(sql: &str, wanted: Option<u64>) -> Option<u64> {
-    wanted.filter(|limit| *limit < LIMIT_MAX && can_be_left(sql))
+pub(super) fn limit_of(statement: &Statement, wanted: Option<u64>) -> Option<u64> {
+    wanted.filter(|limit| *limit < LIMIT_MAX && statement.command.can_be_left)
 }
 
 /// True for a command without parameters and columns, which need not be described.
-fn is_command(Statement { sql, parameters }: &Statement) -> bool {
+fn is_command(Statement { sql, parameters, .. }: &Statement) -> bool {
     parameters.is_empty() && matches!(sql.as_str(), "BEGIN" | "COMMIT" | "ROLLBACK")
 }
 
@@ -57,20 +55,19 @@ impl PgBackend {
     pub(super) fn run_prepared(
         &mut self,
         statement: &Statement,
-        nature: Nature,
         rows: &mut dyn Rows,
     ) -> Result<Done, RunError> {
         let sql = &statement.sql;
         if is_command(statement) {
             let prepared = Arc::new(Prepared::command(&self.closing));
-            return self.read(&prepared, statement, nature, rows);
+            return self.read(&prepared, statement, rows);
         }
         let idle = self.conversation.facts.transaction == TransactionState::None;
         let settings = self.conversation.facts.settings;
         let Some(kept) = self.statements.get(sql, settings, clock::now()) else {
-            return self.run_anew(statement, nature, rows);
+            return self.run_anew(statement, rows);
         };
-        match self.read(&kept, statement, nature, rows) {
+        match self.read(&kept, statement, rows) {
             Ok(done) => return Ok(Done { cached: true, ..done }),
             // PostgreSQL noticed before it ran that its result has other columns now.
             // Inside a transaction it cannot be repeated: the error has failed the
@@ -94,38 +91,33 @@ impl PgBackend {
                 return Err(error);
             }
         }
-        self.run_anew(statement, nature, rows)
+        self.run_anew(statement, rows)
     }
 
     /// Runs a statement that is not in the cache.
-    fn run_anew(
-        &mut self,
-        statement: &Statement,
-        nature: Nature,
-        rows: &mut dyn Rows,
-    ) -> Result<Done, RunError> {
+    fn run_anew(&mut self, statement: &Statement, rows: &mut dyn Rows) -> Result<Done, RunError> {
         let sql = &statement.sql;
-        let named = self.statements.keeps(sql, nature);
+        let named = self.statements.keeps(statement);
         if named {
             self.statements.make_room();
         }
         let prepared = self.prepare(sql, named)?;
-        self.statements.keep(sql, &prepared, prepared.memory(), clock::now());
-        self.read(&prepared, statement, nature, rows)
+        self.statements.keep(statement, &prepared, prepared.memory(), clock::now());
+        self.read(&prepared, statement, rows)
     }
 
     fn read(
         &mut self,
         prepared: &Arc<Prepared>,
-        Statement { sql, parameters }: &Statement,
-        nature: Nature,
+        statement: &Statement,
         rows: &mut dyn Rows,
     ) -> Result<Done, RunError> {
-        let limit = limit_of(sql, rows.limit());
+        let limit = limit_of(statement, rows.limit());
+        let Statement { sql, parameters, command } = statement;
         self.bound = false;
         self.conversation.bounds.start_statement();
         let idle = self.conversation.facts.transaction == TransactionState::None;
-        let ends = self.ends && (sql == "COMMIT" || idle && nature.leaves_none_open);
+        let ends = self.ends && (sql == "COMMIT" || idle && command.leaves_none_open());
         let understood = match prepared.is_command {
             true => self.conversation.out.parse("", sql),
             false => Ok(()),
@@ -139,7 +131,7 @@ impl PgBackend {
         }
         self.conversation.out.sync();
         if ends {
-            self.write_reset(nature.may_change_meanings);
+            self.write_reset(command.may_change_meanings);
         }
         if self.conversation.send().is_err() {
             return Err(self.lost(Sent::Whole));

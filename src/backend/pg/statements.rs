@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::backend::pg::nature::Nature;
+use crate::backend::session::Statement;
+use crate::core::sql::command::SqlCommand;
 
 /// Longer texts are not cached, which bounds the cache's memory here and in PostgreSQL.
 const SQL_MAX: usize = 16 << 10;
@@ -31,7 +32,6 @@ pub(super) struct Statements<S> {
 
 struct KeptStatement<S> {
     statement: S,
-    nature: Nature,
     used: u64,
     /// Bytes of memory, including its text.
     bytes: usize,
@@ -63,11 +63,6 @@ impl<S: Clone> Statements<S> {
     /// The statement of this text, if it was prepared under the current settings and
     /// recently enough.
     pub(super) fn get(&mut self, sql: &str, settings: u64, now: Instant) -> Option<S> {
-        self.find(sql, settings, now).map(|(statement, _)| statement)
-    }
-
-    /// The same, and the properties of its text.
-    pub(super) fn find(&mut self, sql: &str, settings: u64, now: Instant) -> Option<(S, Nature)> {
         if settings != self.settings {
             self.settings = settings;
             self.clear();
@@ -79,7 +74,7 @@ impl<S: Clone> Statements<S> {
             return None;
         }
         kept.used = self.clock;
-        Some((kept.statement.clone(), kept.nature))
+        Some(kept.statement.clone())
     }
 
     /// The most statements that are cached.
@@ -87,20 +82,16 @@ impl<S: Clone> Statements<S> {
         self.capacity
     }
 
-    /// The properties of this text.
-    pub(super) fn nature(&self, sql: &str) -> Nature {
-        self.by_sql.get(sql).map_or_else(|| Nature::of(sql), |kept| kept.nature)
-    }
-
-    /// True if a statement of this text is cached once it is prepared.
-    pub(super) fn keeps(&self, sql: &str, nature: Nature) -> bool {
-        self.capacity > 0 && sql.len() <= SQL_MAX && !nature.is_another_each_time
+    /// True if this statement is cached once it is prepared.
+    pub(super) fn keeps(&self, Statement { sql, command, .. }: &Statement) -> bool {
+        self.capacity > 0 && sql.len() <= SQL_MAX && !command.is_another_each_time()
     }
 
     /// Caches a statement of so many bytes that was just prepared, if it qualifies.
-    pub(super) fn keep(&mut self, sql: &str, statement: &S, bytes: usize, since: Instant) {
-        let (bytes, nature) = (bytes + sql.len(), Nature::of(sql));
-        if !self.keeps(sql, nature) || bytes > BYTES_MAX / 4 {
+    pub(super) fn keep(&mut self, of: &Statement, statement: &S, bytes: usize, since: Instant) {
+        let sql = &of.sql;
+        let bytes = bytes + sql.len();
+        if !self.keeps(of) || bytes > BYTES_MAX / 4 {
             return;
         }
         self.forget(sql);
@@ -108,8 +99,8 @@ impl<S: Clone> Statements<S> {
         while self.bytes + bytes > BYTES_MAX && self.drop_oldest() {}
         self.bytes += bytes;
         let (statement, used) = (statement.clone(), self.clock);
-        let kept = KeptStatement { statement, nature, used, bytes, since };
-        self.by_sql.insert(sql.to_owned(), kept);
+        let kept = KeptStatement { statement, used, bytes, since };
+        self.by_sql.insert(sql.clone(), kept);
     }
 
     /// Drops the least recently used statement if the cache is full.
@@ -141,14 +132,14 @@ impl<S: Clone> Statements<S> {
     }
 
     /// Records that a statement was run, successfully or not; `in_transaction` afterwards.
-    pub(super) fn ran(&mut self, nature: Nature, in_transaction: bool) {
-        if nature.may_change_meanings {
+    pub(super) fn ran(&mut self, command: &SqlCommand, in_transaction: bool) {
+        if command.may_change_meanings {
             self.unsettled = true;
             self.touched = true;
             self.clear();
         }
         // The savepoint may precede the change.
-        if self.unsettled && (nature.goes_back || !in_transaction) {
+        if self.unsettled && (command.goes_back() || !in_transaction) {
             self.unsettled = in_transaction;
             self.clear();
         }
@@ -178,16 +169,20 @@ mod tests {
         statements.get(sql, 0, clock::now()).is_some()
     }
 
+    fn of(sql: &str) -> Statement {
+        Statement::new(sql, Vec::new())
+    }
+
     #[test]
     fn the_least_recently_used_goes_first() {
         let mut statements = Statements::new(2);
         for (n, sql) in ["a", "b"].into_iter().enumerate() {
             assert!(!kept(&mut statements, sql));
-            statements.keep(sql, &(n as u32), 0, clock::now());
+            statements.keep(&of(sql), &(n as u32), 0, clock::now());
         }
         assert!(kept(&mut statements, "a"));
         assert!(!kept(&mut statements, "c"));
-        statements.keep("c", &2, 0, clock::now());
+        statements.keep(&of("c"), &2, 0, clock::now());
         assert!(kept(&mut statements, "a") && kept(&mut statements, "c"));
         assert!(!kept(&mut statements, "b"));
         statements.forget("a");
@@ -197,11 +192,11 @@ mod tests {
     #[test]
     fn none_are_kept_without_capacity_and_no_long_ones() {
         let mut statements = Statements::new(0);
-        statements.keep("a", &0, 0, clock::now());
+        statements.keep(&of("a"), &0, 0, clock::now());
         assert!(!kept(&mut statements, "a"));
         let mut statements = Statements::new(1);
         let long = "x".repeat(SQL_MAX + 1);
-        statements.keep(&long, &0, 0, clock::now());
+        statements.keep(&of(&long), &0, 0, clock::now());
         assert!(!kept(&mut statements, &long));
     }
 
@@ -209,7 +204,7 @@ mod tests {
     fn what_stands_for_something_else_is_not_kept() {
         let mut statements = Statements::new(9);
         for sql in ["fetch c", "/* x */ FETCH ALL c", "execute p", "move c"] {
-            statements.keep(sql, &0, 0, clock::now());
+            statements.keep(&of(sql), &0, 0, clock::now());
             assert_eq!(kept(&mut statements, sql), sql.starts_with("move"), "{sql}");
         }
     }
@@ -217,7 +212,7 @@ mod tests {
     #[test]
     fn all_are_prepared_anew_after_a_while() {
         let (mut statements, t0) = (Statements::new(9), clock::now());
-        statements.keep("a", &0, 0, t0);
+        statements.keep(&of("a"), &0, 0, t0);
         let just_before = t0 + KEPT_FOR - Duration::from_millis(1);
         assert!(statements.get("a", 0, just_before).is_some());
         assert!(statements.get("a", 0, t0 + KEPT_FOR).is_none());
@@ -227,9 +222,9 @@ mod tests {
     #[test]
     fn a_change_of_settings_drops_all() {
         let mut statements = Statements::new(9);
-        statements.keep("a", &0, 0, clock::now());
+        statements.keep(&of("a"), &0, 0, clock::now());
         assert!(statements.get("a", 1, clock::now()).is_none());
-        statements.keep("a", &0, 0, clock::now());
+        statements.keep(&of("a"), &0, 0, clock::now());
         assert!(statements.get("a", 1, clock::now()).is_some());
     }
 
@@ -254,25 +249,25 @@ mod tests {
             ("explain analyze create table t as select 1", true),
             ("explain select 1", false),
         ] {
-            statements.keep("a", &0, 0, clock::now());
-            statements.ran(Nature::of(sql), false);
+            statements.keep(&of("a"), &0, 0, clock::now());
+            statements.ran(&SqlCommand::of(sql), false);
             assert_eq!(!kept(&mut statements, "a"), drops, "{sql}");
         }
-        statements.ran(Nature::of("set local x = 1"), true);
-        statements.keep("a", &0, 0, clock::now());
-        statements.ran(Nature::of("select 1"), true);
+        statements.ran(&SqlCommand::of("set local x = 1"), true);
+        statements.keep(&of("a"), &0, 0, clock::now());
+        statements.ran(&SqlCommand::of("select 1"), true);
         assert!(kept(&mut statements, "a"));
-        statements.ran(Nature::of("rollback to x"), true);
+        statements.ran(&SqlCommand::of("rollback to x"), true);
         assert!(!kept(&mut statements, "a"));
-        statements.keep("a", &0, 0, clock::now());
-        statements.ran(Nature::of("rollback"), false);
+        statements.keep(&of("a"), &0, 0, clock::now());
+        statements.ran(&SqlCommand::of("rollback"), false);
         assert!(!kept(&mut statements, "a"));
-        statements.keep("a", &0, 0, clock::now());
-        statements.ran(Nature::of("rollback"), false);
+        statements.keep(&of("a"), &0, 0, clock::now());
+        statements.ran(&SqlCommand::of("rollback"), false);
         assert!(kept(&mut statements, "a"));
         // The reset takes back what a session has set, once.
         for kept_after in [false, true] {
-            statements.keep("a", &0, 0, clock::now());
+            statements.keep(&of("a"), &0, 0, clock::now());
             assert_eq!(statements.session_reset(), !kept_after);
             assert_eq!(kept(&mut statements, "a"), kept_after);
         }
@@ -283,15 +278,15 @@ mod tests {
         let mut statements = Statements::new(100);
         let size = BYTES_MAX / 4 - 1;
         for sql in ["a", "b", "c", "d", "e"] {
-            statements.keep(sql, &0, size, clock::now());
+            statements.keep(&of(sql), &0, size, clock::now());
             assert!(kept(&mut statements, sql));
             assert!(statements.bytes <= BYTES_MAX);
         }
         assert!(!kept(&mut statements, "a") && kept(&mut statements, "b"));
-        statements.keep("wide", &0, size + 4, clock::now());
+        statements.keep(&of("wide"), &0, size + 4, clock::now());
         assert!(!kept(&mut statements, "wide"));
         // The same again takes no more.
-        (0..9).for_each(|_| statements.keep("e", &0, size, clock::now()));
+        (0..9).for_each(|_| statements.keep(&of("e"), &0, size, clock::now()));
         assert!(kept(&mut statements, "b"));
         statements.clear();
         assert_eq!(statements.bytes, 0);

@@ -220,10 +220,10 @@ impl Backend for Fake {
     fn run(&mut self, _: &Statement, _: &mut dyn Rows) -> Result<Done, RunError> {
         self.done()
     }
-    fn copy_in(&mut self, _: &str, _: &mut dyn Source) -> Result<Done, RunError> {
+    fn copy_in(&mut self, _: &Statement, _: &mut dyn Source) -> Result<Done, RunError> {
         self.done()
     }
-    fn copy_out(&mut self, _: &str, _: &mut dyn Sink) -> Result<Done, RunError> {
+    fn copy_out(&mut self, _: &Statement, _: &mut dyn Sink) -> Result<Done, RunError> {
         self.done()
     }
     fn listen(&mut self, _: &Change) -> Result<(), RunError> {

@@ -24,7 +24,7 @@ pub(super) fn use_one(world: &World) {
     let mut session = world.session();
     let limits = KeptLimits { max_bytes: 1, max_rows: None };
     let mut kept = Kept::new(limits, &|| (), &|| true);
-    let statement = Statement { sql: "select 1".to_owned(), parameters: Vec::new() };
+    let statement = Statement::new("select 1", Vec::new());
     assert!(session.taken.backend.run(&statement, &mut kept).is_ok());
     session.settle();
 }

@@ -35,19 +35,19 @@ pub(super) fn carry(
         }
         Flow::CopyOut(outlet) => {
             let mut paced = Paced::new(&mut **outlet, operation, timeout);
-            let done = backend.copy_out(&statement.sql, &mut paced);
+            let done = backend.copy_out(statement, &mut paced);
             paced.finish(done)
         }
         Flow::CopyIn(inlet) => {
             let mut paced = PacedInlet::new(&mut **inlet, operation, timeout);
-            backend.copy_in(&statement.sql, &mut paced).map(StatementResult::from)
+            backend.copy_in(statement, &mut paced).map(StatementResult::from)
         }
     }
 }
 
 /// A command of ours, without parameters or a result.
 pub(super) fn plain(backend: &mut dyn Backend, sql: &str) -> Result<StatementResult, RunError> {
-    let statement = Statement { sql: sql.to_owned(), parameters: Vec::new() };
+    let statement = Statement::new(sql, Vec::new());
     let mut kept = Kept::new(KeptLimits { max_bytes: 0, max_rows: None }, &|| (), &|| true);
     let done = backend.run(&statement, &mut kept);
     kept.finish(done)

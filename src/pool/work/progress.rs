@@ -6,30 +6,14 @@ mod outcome;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::keyword::{first_keyword, words};
 use crate::backend::session::{Backend, Coming, RunError, Sent, Statement, StatementResult};
+use crate::core::sql::command::SqlCommand;
 use crate::core::transaction::TransactionState;
 use crate::error::{CancelCause, PgFault};
 use crate::pool::work::carry::{carry, plain};
 use crate::pool::work::kept::KeptLimits;
 use crate::pool::work::operation::{Limit, Operation};
 use crate::pool::work::task::{Flow, Request};
-
-/// True for a command that, outside a transaction, can leave something behind when
-/// it fails like that: procedures and blocks with COMMIT inside, what works on several
-/// tables one by one or concurrently, and what changes files or other servers.
-fn leaves_a_part(sql: &str, error: &RunError) -> bool {
-    let mut words = words(sql);
-    match words.next().as_deref() {
-        Some("CALL" | "DO" | "VACUUM" | "ANALYZE" | "REINDEX" | "CLUSTER") => true,
-        Some("CREATE" | "DROP" | "ALTER") => {
-            let whole = ["DATABASE", "TABLESPACE", "SUBSCRIPTION", "SYSTEM"];
-            let is_whole = words.next().is_some_and(|what| whole.contains(&what.as_str()));
-            (is_whole && !was_screened(error)) || sql.to_ascii_lowercase().contains("concurrently")
-        }
-        _ => false,
-    }
-}
 
 /// True for an error of a command's arguments, which PostgreSQL looks at before it does
 /// anything.
@@ -125,7 +109,7 @@ impl Progress {
         if ends {
             backend.expect_end();
         }
-        let commit = Statement { sql: "COMMIT".to_owned(), parameters: Vec::new() };
+        let commit = Statement::new("COMMIT", Vec::new());
         let limits = KeptLimits { max_bytes: 0, max_rows: None };
         self.one(backend, operation, &commit, limits, request.timeout, &mut Flow::Gathered)?;
         self.wrapped = false;
@@ -190,15 +174,14 @@ impl Progress {
         timeout: Duration,
         flow: &mut Flow,
     ) -> Result<StatementResult, RunError> {
-        let keyword = first_keyword(&statement.sql);
-        self.committing = matches!(keyword.as_str(), "COMMIT" | "END" | "PREPARE");
+        self.committing = statement.command.may_commit();
         self.before = Some(backend.watch().transaction());
         let clock = self.clock.take();
         let result = carry(backend, operation, statement, limits, (timeout, clock), flow);
-        self.note(&statement.sql, &result, backend.watch().transaction());
+        self.note(&statement.command, &result, backend.watch().transaction());
         let result = result?;
         self.command = Some(result.command_tag.clone());
-        let asked = matches!(keyword.as_str(), "ROLLBACK" | "ABORT");
+        let asked = statement.command.goes_back();
         let was_open = self.before.is_some_and(TransactionState::is_open);
         if was_open && !asked && result.command_tag == "ROLLBACK" {
             self.rolled_back = true;
@@ -213,7 +196,7 @@ impl Progress {
     /// good: outside a transaction at once, inside with its COMMIT.
     fn note(
         &mut self,
-        sql: &str,
+        command: &SqlCommand,
         result: &Result<StatementResult, RunError>,
         after: TransactionState,
     ) {
@@ -243,7 +226,7 @@ impl Progress {
                 self.sent = true;
                 // Outside a transaction these may commit on their way.
                 let alone = self.before == Some(TransactionState::None);
-                self.uncertain |= alone && leaves_a_part(sql, error);
+                self.uncertain |= alone && command.leaves_a_part(was_screened(error));
                 return;
             }
         };

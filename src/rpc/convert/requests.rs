@@ -8,10 +8,9 @@ use protobuf::MessageField;
 use super::fields::{clamped, connection_id, target};
 use super::row_format::RowFormat;
 use super::values::parameter;
-use crate::backend::copy::{direction, Direction};
-use crate::backend::keyword::{controls_transaction, first_keyword};
 use crate::backend::session::Statement;
 use crate::config::Limits;
+use crate::core::sql::copy_direction::Direction;
 use crate::core::value::Value;
 use crate::error::Error;
 use crate::pool::registry::Target;
@@ -100,12 +99,17 @@ fn copy(
     limits: &Limits,
 ) -> Result<Request, Error> {
     check_text("sql", "sql", &text, limits)?;
-    if direction(&text) != Some(wanted) {
+    let statement = Statement::new(text, Vec::new());
+    if statement.command.direction != Some(wanted) {
         return Err(Error::invalid("sql", rule));
     }
-    let statement = sql::Statement { sql: text, ..sql::Statement::default() };
-    let run = Run { statements: vec![statement], atomic: false, timeout, max_rows: 0 };
-    run.parse(limits)
+    Ok(Request {
+        statements: vec![statement],
+        atomic: false,
+        timeout: clamped("timeout", &timeout, &limits.clocks.statement)?,
+        max_rows: None,
+        max_bytes: limits.result_bytes,
+    })
 }
 
 /// What all requests have in common that run on a lease or as a one-shot.
@@ -187,13 +191,13 @@ impl Run {
 
 /// With `atomic` the service owns the transaction, so no statement may end it.
 fn no_transaction_control(statements: &[Statement]) -> Result<(), Error> {
-    match statements.iter().position(|statement| controls_transaction(&statement.sql)) {
+    match statements.iter().position(|statement| statement.command.controls_transaction) {
         None => Ok(()),
         Some(i) => Err(Error::invalid(
             "statements",
             format!(
                 "statements[{i}]: {} is not allowed with atomic, which begins and commits by itself",
-                first_keyword(&statements[i].sql)
+                statements[i].command.verb()
             ),
         )),
     }
@@ -215,7 +219,7 @@ fn statement(index: usize, statement: sql::Statement, limits: &Limits) -> Result
     let mut parameters = parameters?;
     // They took over the room of the wire's values, which are larger.
     parameters.shrink_to_fit();
-    Ok(Statement { sql: statement.sql, parameters })
+    Ok(Statement::new(statement.sql, parameters))
 }
 
 fn check_text(field: &'static str, name: &str, text: &str, limits: &Limits) -> Result<(), Error> {

@@ -286,7 +286,7 @@ fn pick(random: &mut Xorshift, count: usize) -> Option<usize> {
 }
 
 fn statement() -> Statement {
-    Statement { sql: "select 1".to_owned(), parameters: Vec::new() }
+    Statement::new("select 1", Vec::new())
 }
 
 fn is_known<T>(outcome: &Result<T, Error>) -> bool {

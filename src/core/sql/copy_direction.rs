@@ -120,7 +120,7 @@ impl<'a> Iterator for Tokens<'a> {
     type Item = Token<'a>;
 
     fn next(&mut self) -> Option<Token<'a>> {
-        self.rest = super::super::keyword::skip_space(self.rest);
+        self.rest = super::words::skip_space(self.rest);
         let first = self.rest.chars().next()?;
         let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$' || !c.is_ascii();
         if first != '$' && is_word(first) {
