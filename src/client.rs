@@ -59,6 +59,7 @@ mod shared;
 
 mod channel;
 mod core_log;
+mod dialer;
 mod runtime;
 mod tls;
 mod watch;

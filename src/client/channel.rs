@@ -1,28 +1,13 @@
-//! The only place that builds gRPC's channels. Each has a TCP connection of its own.
-//!
-//! What is set on a channel, and why: a subchannel pool of its own, or all channels to one
-//! address would share one connection; no proxy from the environment unless asked, because that
-//! would divert connections to this machine too; the limit of one attempt to connect, which is
-//! 20 s otherwise; pings that go on without data, because the C core stops after two and then
-//! never finds out that the peer of an idle connection is dead; no channelz, gRPC's own records
-//! of each channel, which nobody can read here.
+//! A channel of gRPC's, and how its connection is.
 
-use std::ffi::CString;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use grpcio::{
-    CallOption, Channel, ChannelBuilder, ChannelCredentials, Client, ClientUnaryReceiver,
-    CompressionAlgorithms, ConnectivityState,
-};
+use grpcio::{CallOption, Channel, Client, ClientUnaryReceiver, ConnectivityState};
 
 use super::bell::Bell;
-use super::config::{Checked, Compression, ConnectionConfig, Tls};
 use super::destination::Destination;
-use super::endpoint::Endpoint;
-use super::error::ConfigError;
 use super::runtime::Runtime;
-use super::tls::Files;
 use crate::clock;
 use crate::lock::Leaf;
 use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
@@ -58,6 +43,20 @@ pub(super) enum State {
 }
 
 impl Link {
+    /// Begins to connect. Does not wait.
+    pub(super) fn new(channel: Channel, to: Arc<Destination>) -> Arc<Link> {
+        let (failure, stands, since) = (Leaf::new(None), Leaf::new(None), clock::now());
+        let client = OnceLock::new();
+        let link = Arc::new(Link { channel, client, failure, stands, since, to });
+        link.poke();
+        link
+    }
+
+    /// Rings when its state changes.
+    pub(super) fn watched(self: &Arc<Self>, runtime: &Runtime, bell: &Bell) {
+        runtime.spawn(watch(Arc::downgrade(self), bell.clone()));
+    }
+
     pub(super) fn channel(&self) -> &Channel {
         &self.channel
     }
@@ -161,140 +160,5 @@ fn reason(said: grpcio::Result<()>) -> String {
         Err(grpcio::Error::RpcFailure(status)) => status.message().to_owned(),
         Err(error) => error.to_string(),
         Ok(()) => "the connection was lost".to_owned(),
-    }
-}
-
-/// Makes the channels of one service.
-pub(super) struct Dialer {
-    runtime: Arc<Runtime>,
-    settings: ConnectionConfig,
-    connect_timeout: Duration,
-    tls: Tls,
-    /// `None`: no address is reached with TLS, or with credentials from elsewhere. Held for a
-    /// few instructions.
-    files: Leaf<Option<Arc<Files>>>,
-    bell: Bell,
-}
-
-impl Dialer {
-    /// Reads the files of TLS, if an address is reached with it.
-    ///
-    /// # Errors
-    /// What is wrong with these files.
-    pub(super) fn new(
-        runtime: Arc<Runtime>,
-        checked: &Checked,
-        bell: Bell,
-    ) -> Result<Dialer, ConfigError> {
-        let config = &checked.config;
-        let dialer = Dialer {
-            runtime,
-            settings: config.connection.clone(),
-            connect_timeout: config.connection.connect_timeout.min(config.pool.open_timeout),
-            files: Leaf::new(None),
-            tls: config.tls.clone(),
-            bell,
-        };
-        dialer.prepare(&checked.endpoints)?;
-        Ok(dialer)
-    }
-
-    /// Reads the files of TLS, if that was not necessary before and one of these needs them.
-    ///
-    /// # Errors
-    /// What is wrong with these files.
-    pub(super) fn prepare(&self, endpoints: &[(Endpoint, bool)]) -> Result<(), ConfigError> {
-        let is_secure = endpoints.iter().any(|(_, secure)| *secure);
-        let is_read = self.files.lock().is_some() || self.tls.credentials.is_some();
-        if is_secure && !is_read {
-            let files = Files::read(&self.tls)?;
-            *self.files.lock() = Some(Arc::new(files));
-        }
-        Ok(())
-    }
-
-    pub(super) fn runtime(&self) -> &Arc<Runtime> {
-        &self.runtime
-    }
-
-    /// One attempt to connect takes at most so long.
-    pub(super) fn connect_timeout(&self) -> Duration {
-        self.connect_timeout
-    }
-
-    /// Begins to connect. Does not wait.
-    pub(super) fn dial(&self, to: Arc<Destination>) -> Option<Arc<Link>> {
-        let mut builder = self.builder();
-        if to.at.is_some() && self.tls.server_name.is_none() {
-            // The server is still called by its name, and its certificate must have that.
-            builder = builder.default_authority(to.endpoint.to_string());
-        }
-        if to.secure {
-            if let Some(name) = &self.tls.server_name {
-                builder = builder.override_ssl_target(name.as_str());
-            }
-            builder = builder.set_credentials(self.credentials()?);
-        }
-        let channel = builder.connect(&to.target());
-        let (failure, stands, since) = (Leaf::new(None), Leaf::new(None), clock::now());
-        let client = OnceLock::new();
-        let link = Arc::new(Link { channel, client, failure, stands, since, to });
-        link.poke();
-        let watching = watch(Arc::downgrade(&link), self.bell.clone());
-        self.runtime.spawn(watching);
-        Some(link)
-    }
-
-    fn credentials(&self) -> Option<ChannelCredentials> {
-        if let Some(credentials) = &self.tls.credentials {
-            return Some(credentials.make());
-        }
-        let files = self.files.lock().clone();
-        files.map(|files| files.build())
-    }
-
-    /// Reads the files of TLS again. True if they hold something new, with which connections are
-    /// made from now on.
-    ///
-    /// # Errors
-    /// What is wrong with the files; then nothing changes.
-    pub(super) fn reload(&self) -> Result<bool, ConfigError> {
-        let Some(known) = self.files.lock().clone() else {
-            return Ok(false);
-        };
-        let read = Files::read(&self.tls)?;
-        let is_new = *known != read;
-        if is_new {
-            *self.files.lock() = Some(Arc::new(read));
-        }
-        Ok(is_new)
-    }
-
-    fn builder(&self) -> ChannelBuilder {
-        let settings = &self.settings;
-        let bytes = i32::try_from(settings.max_message_bytes).unwrap_or(i32::MAX);
-        let attempt = i32::try_from(self.connect_timeout.as_millis()).unwrap_or(i32::MAX);
-        let mut builder = ChannelBuilder::new(self.runtime.environment())
-            .use_local_subchannel_pool(true)
-            .enable_http_proxy(settings.http_proxy)
-            .max_receive_message_len(bytes)
-            .max_send_message_len(bytes)
-            .raw_cfg_int(CString::from(c"grpc.enable_channelz"), 0)
-            .raw_cfg_int(CString::from(c"grpc.min_reconnect_backoff_ms"), attempt.max(1));
-        if settings.compression == Compression::Gzip {
-            let gzip = CompressionAlgorithms::GRPC_COMPRESS_GZIP;
-            builder = builder.default_compression_algorithm(gzip);
-        }
-        if let Some(agent) = &settings.user_agent {
-            builder = builder.primary_user_agent(agent);
-        }
-        if let Some(time) = settings.keepalive_time {
-            builder = builder
-                .keepalive_time(time)
-                .http2_max_pings_without_data(0)
-                .keepalive_timeout(settings.keepalive_timeout)
-                .keepalive_permit_without_calls(settings.keepalive_permit_without_calls);
-        }
-        builder
     }
 }

@@ -28,6 +28,7 @@ pub(super) use check::SIZE_MAX;
 pub use check::Checked;
 pub(in crate::client) use live::Change;
 pub use many::Config;
+pub(in crate::client) use many::SettingsFile;
 pub use policy::{Hedge, MethodPolicy, Methods};
 pub use pool::{Compression, ConnectionConfig, PoolConfig};
 pub use security::{Credentials, Tls, TlsMode};

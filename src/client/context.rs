@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use super::config::ServiceConfig;
 use super::error::PoolError;
-use super::keeper::Keeper;
+use super::keeper::{Keeper, Tended};
 use super::metrics::{ClientMetrics, Measured, Meter};
 use super::observer::Observers;
 use super::reporter::{Reporter, Wishes};
@@ -37,16 +37,11 @@ impl Context {
 
     /// Reports for one service, as its settings say.
     pub(super) fn reporter(&self, service: &str, config: &ServiceConfig) -> Reporter {
-        let wishes = Wishes {
-            logging: config.enable_logging,
-            suppress_connection_errors: config.suppress_connection_errors,
-            sample_rate: config.events.sample_rate,
-        };
         let meter = match config.enable_metrics {
             true => self.metrics.meter(service),
             false => Meter::off(),
         };
-        Reporter::new(service, &wishes, meter, self.observers.clone())
+        Reporter::new(service, &Wishes::from(config), meter, self.observers.clone())
     }
 
     /// Looks after a pool, and measures it, for as long as it lives.
@@ -54,6 +49,7 @@ impl Context {
         let measured: Arc<dyn Measured> = Arc::clone(pool) as Arc<dyn Measured>;
         let measured: Weak<dyn Measured> = Arc::downgrade(&measured);
         self.metrics.watch(measured);
-        self.keeper.keep(pool);
+        let kept: Arc<dyn Tended> = Arc::clone(pool) as Arc<dyn Tended>;
+        self.keeper.keep(Arc::downgrade(&kept));
     }
 }

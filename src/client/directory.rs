@@ -95,6 +95,22 @@ impl Directory {
         directory
     }
 
+    /// Goes on by other times, and looks names up at once if they are to be at other times.
+    /// `resolves`: names are looked up here; if that changes, nothing is known any more, and what
+    /// the addresses are is to be said anew.
+    pub(super) fn adjust(&mut self, times: Times, resolves: bool, now: Instant) {
+        if self.times.refresh != times.refresh {
+            for name in &mut self.names {
+                name.due =
+                    times.refresh.map(|_| now).or(name.due.filter(|_| name.addresses.is_none()));
+            }
+        }
+        if self.resolves != resolves {
+            (self.names, self.known) = (Vec::new(), Vec::new());
+        }
+        (self.times, self.resolves) = (times, resolves);
+    }
+
     /// These are the addresses from now on. What is known of those that stay is kept.
     pub(super) fn replace(&mut self, endpoints: &[(Endpoint, bool)], now: Instant) {
         let (mut names, known) = (std::mem::take(&mut self.names), std::mem::take(&mut self.known));
@@ -128,6 +144,11 @@ impl Directory {
     /// The addresses of the settings.
     pub(super) fn endpoints(&self) -> Vec<Endpoint> {
         self.endpoints.iter().map(|(endpoint, _)| endpoint.clone()).collect()
+    }
+
+    /// The same; true: with TLS.
+    pub(super) fn addresses(&self) -> Vec<(Endpoint, bool)> {
+        self.endpoints.clone()
     }
 
     /// Whether there may be several to connect to.

@@ -1,13 +1,13 @@
-//! The thread that dials for the pools, and sees what became of their channels. It never waits
-//! on the network.
+//! The thread that dials for the pools, and sees what became of their channels and of the files
+//! of settings. It never waits on the network.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use super::bell::{bell, Bell, Ear};
 use super::error::PoolError;
-use super::shared::Shared;
 use crate::lock::Leaf;
 use crate::threads;
 
@@ -18,10 +18,17 @@ pub(super) struct Keeper {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What it looks after. A pool is held weakly: it ends with its last user.
+/// What a keeper looks after.
+pub(super) trait Tended: Send + Sync {
+    /// Does what is due, and never waits. Returns when there is something to do next, if nobody
+    /// rings.
+    fn tend(&self) -> Option<Instant>;
+}
+
+/// What it looks after, held weakly: a pool ends with its last user.
 #[derive(Default)]
 struct Ward {
-    pools: Leaf<Vec<Weak<Shared>>>,
+    kept: Leaf<Vec<Weak<dyn Tended>>>,
     stopped: AtomicBool,
 }
 
@@ -44,11 +51,11 @@ impl Keeper {
         self.bell.clone()
     }
 
-    /// Looks after a pool from now on.
-    pub(super) fn keep(&self, pool: &Arc<Shared>) {
-        let mut pools = self.ward.pools.lock();
-        pools.push(Arc::downgrade(pool));
-        drop(pools);
+    /// Looks after this from now on, for as long as it lives.
+    pub(super) fn keep(&self, one: Weak<dyn Tended>) {
+        let mut kept = self.ward.kept.lock();
+        kept.push(one);
+        drop(kept);
         self.bell.ring();
     }
 }
@@ -57,7 +64,10 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         self.ward.stopped.store(true, Ordering::Release);
         self.bell.ring();
-        if let Some(thread) = self.thread.take() {
+        // The last user of a manager may have gone while it read its file; then this runs on the
+        // thread itself, which ends by itself.
+        let is_own = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
+        if let Some(thread) = self.thread.take().filter(|thread| !is_own(thread)) {
             // It has told of a panic itself.
             let _ = thread.join();
         }
@@ -66,15 +76,15 @@ impl Drop for Keeper {
 
 fn run(ward: &Ward, ear: &Ear) {
     while !ward.stopped.load(Ordering::Acquire) {
-        let pools = {
-            let mut pools = ward.pools.lock();
-            pools.retain(|pool| pool.strong_count() > 0);
-            pools.clone()
+        let kept = {
+            let mut kept = ward.kept.lock();
+            kept.retain(|one| one.strong_count() > 0);
+            kept.clone()
         };
-        let tend = |pool: &Weak<Shared>| {
-            let pool = pool.upgrade()?;
-            threads::survive(threads::GRPC_KEEPER, || pool.tend()).flatten()
+        let tend = |one: &Weak<dyn Tended>| {
+            let one = one.upgrade()?;
+            threads::survive(threads::GRPC_KEEPER, || one.tend()).flatten()
         };
-        ear.wait(pools.iter().filter_map(tend).min());
+        ear.wait(kept.iter().filter_map(tend).min());
     }
 }

@@ -2,17 +2,20 @@
 
 mod all;
 mod reload;
+#[cfg(feature = "config-file")]
+mod watching;
 
 pub use reload::Reloaded;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::Location;
-use std::path::PathBuf;
+#[cfg(feature = "config-file")]
+use std::sync::OnceLock;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::config::ServiceConfig;
+use super::config::{ServiceConfig, SettingsFile};
 use super::connection::Connection;
 use super::context::Context;
 use super::endpoint::Endpoint;
@@ -32,7 +35,10 @@ struct Services {
     context: Context,
     /// What it was opened from.
     #[cfg_attr(not(feature = "config-file"), allow(dead_code))] // There are no files then.
-    file: Option<PathBuf>,
+    file: Option<Arc<SettingsFile>>,
+    /// Lives as long as the manager does.
+    #[cfg(feature = "config-file")]
+    watching: OnceLock<Arc<watching::Watching>>,
     /// Not held over a call into a pool.
     pools: RwLock<BTreeMap<String, Pool>>,
     /// Those that came from a configuration. Held for some arithmetic.
@@ -77,12 +83,14 @@ impl ConnectionManager {
     /// The same, of the services of this file.
     fn reading(
         metrics: ClientMetrics,
-        file: Option<PathBuf>,
+        file: Option<Arc<SettingsFile>>,
     ) -> Result<ConnectionManager, PoolError> {
         let context = Context::with(metrics)?;
         Ok(ConnectionManager(Arc::new(Services {
             context,
             file,
+            #[cfg(feature = "config-file")]
+            watching: OnceLock::new(),
             pools: RwLock::default(),
             configured: Leaf::default(),
         })))

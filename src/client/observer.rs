@@ -71,7 +71,7 @@ pub enum Event {
         /// How long it stood.
         age: Duration,
     },
-    /// The program has set other addresses.
+    /// The program or a reload has set other addresses.
     Readdressed {
         /// The service.
         service: String,

@@ -5,10 +5,10 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::channel::Dialer;
 use super::config::ServiceConfig;
 use super::connection::Connection;
 use super::context::Context;
+use super::dialer::{Dialer, Ways};
 use super::error::PoolError;
 use super::keeper::Keeper;
 use super::options::CheckoutOptions;
@@ -63,7 +63,8 @@ impl Pool {
     ) -> Result<Pool, PoolError> {
         let checked = config.check()?;
         let Context { keeper, .. } = context;
-        let dialer = Dialer::new(runtime::shared(), &checked, keeper.bell())?;
+        let ways = Ways::new(config, &checked.endpoints)?;
+        let dialer = Dialer::new(runtime::shared(), ways, keeper.bell());
         let reporter = context.reporter(service, config);
         let shared = Shared::new(service, &checked, dialer, keeper.bell(), reporter, clock::now());
         let shared = Arc::new(shared);

@@ -23,15 +23,21 @@ use crate::proto::health_grpc::HEALTH_CHECK;
 
 /// Sends probes for one pool, and keeps what they have found until the keeper takes it.
 pub(super) struct Prober {
+    /// Held for a few instructions.
+    question: Leaf<Arc<Question>>,
+    runtime: Arc<Runtime>,
+    bell: Bell,
+    /// Held for a few instructions.
+    found: Arc<Leaf<Vec<Probed>>>,
+}
+
+/// What servers are asked.
+struct Question {
     method: Method<Vec<u8>, Vec<u8>>,
     request: Vec<u8>,
     /// The answer is one of the health service, and says more than that there is one.
     is_health: bool,
     timeout: Duration,
-    runtime: Arc<Runtime>,
-    bell: Bell,
-    /// Held for a few instructions.
-    found: Arc<Leaf<Vec<Probed>>>,
 }
 
 /// What a probe has found.
@@ -42,28 +48,39 @@ pub(super) struct Probed {
     pub(super) found: Found,
 }
 
-impl Prober {
-    pub(super) fn new(config: &HealthConfig, runtime: Arc<Runtime>, bell: Bell) -> Prober {
+impl Question {
+    fn new(config: &HealthConfig) -> Question {
         let (name, request) = match &config.method {
             Some(method) => (interned(method), Vec::new()),
             None => (HEALTH_CHECK.name, health_request(&config.service)),
         };
-        Prober {
+        Question {
             method: raw(name),
             request,
             is_health: config.method.is_none(),
             timeout: config.timeout,
-            runtime,
-            bell,
-            found: Arc::default(),
         }
+    }
+}
+
+impl Prober {
+    pub(super) fn new(config: &HealthConfig, runtime: Arc<Runtime>, bell: Bell) -> Prober {
+        let question = Leaf::new(Arc::new(Question::new(config)));
+        Prober { question, runtime, bell, found: Arc::default() }
+    }
+
+    /// Asks as this says from now on. What was asked before is still taken in.
+    pub(super) fn adjust(&self, config: &HealthConfig) {
+        *self.question.lock() = Arc::new(Question::new(config));
     }
 
     /// Asks over this channel. Does not wait.
     pub(super) fn ask(&self, slot: SlotId, link: &Arc<Link>, in_round: bool) {
-        let options = CallOption::default().timeout(self.timeout);
-        let asked = link.client_for_once().unary_call_async(&self.method, &self.request, options);
-        let (is_health, weak) = (self.is_health, Arc::downgrade(link));
+        let question = Arc::clone(&self.question.lock());
+        let Question { method, request, is_health, timeout } = &*question;
+        let options = CallOption::default().timeout(*timeout);
+        let asked = link.client_for_once().unary_call_async(method, request, options);
+        let (is_health, weak) = (*is_health, Arc::downgrade(link));
         let (places, bell) = (Arc::clone(&self.found), self.bell.clone());
         let asking = async move {
             let found = match asked {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::call_error::Code;
+use super::config::ServiceConfig;
 use super::destination::Destination;
 use super::error::PoolError;
 use super::metrics::{Meter, MethodMeter};
@@ -25,7 +26,7 @@ pub(super) struct Reporter {
     meter: Meter,
     observers: Observers,
     /// The part of checkouts of which observers are told, of 2^32.
-    sampled: u64,
+    sampled: AtomicU64,
     numbers: Numbers,
     /// Since when addresses are down.
     down: Leaf<HashMap<usize, Instant>>,
@@ -36,6 +37,16 @@ pub(super) struct Wishes {
     pub(super) logging: bool,
     pub(super) suppress_connection_errors: bool,
     pub(super) sample_rate: f64,
+}
+
+impl From<&ServiceConfig> for Wishes {
+    fn from(config: &ServiceConfig) -> Wishes {
+        Wishes {
+            logging: config.enable_logging,
+            suppress_connection_errors: config.suppress_connection_errors,
+            sample_rate: config.events.sample_rate,
+        }
+    }
 }
 
 /// What is counted.
@@ -83,15 +94,24 @@ impl Reporter {
         meter: Meter,
         observers: Observers,
     ) -> Reporter {
-        Reporter {
-            lines: Lines::new(service, wishes.logging, wishes.suppress_connection_errors),
+        let reporter = Reporter {
+            lines: Lines::new(service),
             service: service.to_owned(),
             meter,
             observers,
-            sampled: (wishes.sample_rate.clamp(0.0, 1.0) * 2_f64.powi(32)) as u64,
+            sampled: AtomicU64::default(),
             numbers: Numbers::default(),
             down: Leaf::default(),
-        }
+        };
+        reporter.adjust(wishes);
+        reporter
+    }
+
+    /// Reports as this says from now on.
+    pub(super) fn adjust(&self, wishes: &Wishes) {
+        self.lines.adjust(wishes.logging, wishes.suppress_connection_errors);
+        let sampled = (wishes.sample_rate.clamp(0.0, 1.0) * 2_f64.powi(32)) as u64;
+        self.sampled.store(sampled, Ordering::Relaxed);
     }
 
     /// Where it is counted.
@@ -141,7 +161,7 @@ impl Reporter {
     pub(super) fn lent(&self, waited: Duration, chance: u64) {
         count(&self.numbers.checkouts);
         self.meter.lent(waited);
-        if chance >> 32 < self.sampled {
+        if chance >> 32 < self.sampled.load(Ordering::Relaxed) {
             self.tell(|service| Event::CheckedOut { service, waited });
         }
     }

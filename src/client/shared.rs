@@ -20,10 +20,11 @@ use std::time::{Duration, Instant};
 use super::bell::Bell;
 use super::breakers::Breakers;
 use super::budget::Budget;
-use super::channel::{Dialer, Link};
+use super::channel::Link;
 use super::config::{Checked, ServiceConfig, SIZE_MAX};
+use super::dialer::Dialer;
 use super::dice::Dice;
-use super::directory::{Directory, Times};
+use super::directory::Directory;
 use super::error::{ConfigError, Fault, PoolError};
 use super::lineup::{Duty, Lineup, Reason, SlotId, View};
 use super::pick::Picker;
@@ -38,7 +39,7 @@ use crate::lock::{Leaf, LeafGuard};
 pub(super) use checkout::Patience;
 use health::Rounds;
 pub(super) use report::NOT_YET;
-use settings::settings;
+use settings::{settings, times};
 
 type Line = Lineup<Arc<Link>, Arc<Seat>>;
 
@@ -66,8 +67,10 @@ pub(super) struct Shared {
     /// The program's own choice.
     pick: Option<Picker>,
     prober: Prober,
-    /// `None`: servers are asked, and not listened to.
-    watcher: Option<Watcher>,
+    /// `None`: servers are asked, and not listened to. Held for a few instructions.
+    watcher: Leaf<Option<Arc<Watcher>>>,
+    /// Servers are to be listened to as the settings say by now.
+    listens_anew: AtomicBool,
     /// Held for a few instructions.
     rounds: Leaf<Rounds>,
     /// When the files of TLS are looked at next. Held for a few instructions.
@@ -94,13 +97,7 @@ impl Shared {
         let budget = config.retry.as_ref().map(|retry| retry.budget).unwrap_or_default();
         let settings = settings(&config, dialer.connect_timeout());
         let dice = Dice::new();
-        let times = Times {
-            refresh: config.connection.dns_refresh,
-            limit: settings.connect_timeout,
-            pauses: settings.pauses,
-        };
-        // A proxy looks names up itself.
-        let resolves = !config.connection.http_proxy;
+        let (times, resolves) = times(&config, &settings);
         let directory = Directory::new(&checked.endpoints, resolves, times, dice.roll(), now);
         let mut lineup = Lineup::new(settings, now);
         // It has neither channels nor waiters, so there is nothing to do.
@@ -116,10 +113,8 @@ impl Shared {
             pick: config.pool.pick.clone(),
             breakers: Leaf::default(),
             budget: Leaf::new(Budget::new(budget, now)),
-            watcher: config.health.watch.then(|| {
-                let runtime = Arc::clone(dialer.runtime());
-                Watcher::new(&config.health.service, settings.pauses.min, runtime, bell.clone())
-            }),
+            watcher: Leaf::new(Watcher::of(&config, dialer.runtime(), &bell)),
+            listens_anew: AtomicBool::new(false),
             prober: Prober::new(&config.health, Arc::clone(dialer.runtime()), bell.clone()),
             rounds: Leaf::new(Rounds::new(&config.health, now)),
             reload_at: Leaf::new(now + config.tls.reload.unwrap_or_default()),

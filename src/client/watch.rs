@@ -11,6 +11,7 @@ use grpcio::{CallOption, ClientSStreamReceiver, Method};
 
 use super::bell::Bell;
 use super::channel::{Link, State};
+use super::config::ServiceConfig;
 use super::lineup::Word;
 use super::probe::{health_request, serves, shows_life};
 use super::raw::raw;
@@ -73,16 +74,27 @@ enum WatchAnswer {
 }
 
 impl Watcher {
-    pub(super) fn new(service: &str, pause: Duration, runtime: Arc<Runtime>, bell: Bell) -> Self {
-        Watcher {
+    /// `None` if the settings do not want one.
+    pub(super) fn of(
+        config: &ServiceConfig,
+        runtime: &Arc<Runtime>,
+        bell: &Bell,
+    ) -> Option<Arc<Watcher>> {
+        let watcher = || Watcher {
             method: raw("/grpc.health.v1.Health/Watch"),
-            request: health_request(service),
-            pause,
-            runtime,
-            bell,
+            request: health_request(&config.health.service),
+            pause: config.connection.reconnect_backoff_min,
+            runtime: Arc::clone(runtime),
+            bell: bell.clone(),
             watches: Leaf::default(),
             heard: Arc::default(),
-        }
+        };
+        config.health.watch.then(|| Arc::new(watcher()))
+    }
+
+    /// The numbers of the addresses that it listens to.
+    pub(super) fn numbers(&self) -> Vec<usize> {
+        self.watches.lock().keys().copied().collect()
     }
 
     /// What was heard since the last time, by the numbers of addresses.

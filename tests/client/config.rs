@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 #[cfg(feature = "config-file")]
-use connection_pool_manager::client::{CallOptions, Ready, Reloaded};
+use connection_pool_manager::client::{CallOptions, Code, Error, Ready, Reloaded};
 use connection_pool_manager::client::{
     ClientMetrics, Config, ConnectionManager, PoolError, ServiceConfig,
 };
@@ -99,13 +99,18 @@ fn a_file_that_is_read_again_changes_what_may_change_and_names_the_rest() {
     // With a connection that is lent, and one who waits for it.
     let held = users.get().unwrap();
     let more = "pool = { size = 1, calls_per_channel = 2, checkout_timeout = \"20ms\" }\n\
-                connection = { keepalive_time = \"20s\" }\n\
+                enable_metrics = false\nenable_logging = false\n\
                 [services.users.methods.\"/test.Echo/*\"]\nidempotent = true";
     write(more, &of_other("orders"));
     let reloaded = manager.reload().unwrap();
-    let applied = ["users.pool.calls_per_channel", "users.pool.checkout_timeout", "users.methods"];
+    let applied = [
+        "users.pool.calls_per_channel",
+        "users.pool.checkout_timeout",
+        "users.enable_logging",
+        "users.methods",
+    ];
     assert_eq!(reloaded.applied, applied);
-    assert_eq!(reloaded.later, ["users.connection.keepalive_time"]);
+    assert_eq!(reloaded.later, ["users.enable_metrics"]);
     assert_eq!((reloaded.added, reloaded.stopped), (vec!["orders".into()], vec!["pay".into()]));
     assert_eq!(manager.services(), ["orders", "own", "users"]);
     assert!(matches!(pay.get(), Err(PoolError::Closed { .. })));
@@ -125,4 +130,188 @@ fn a_file_that_is_read_again_changes_what_may_change_and_names_the_rest() {
     users.await_ready(Ready::All, crate::PATIENCE).unwrap();
     assert_eq!(users.metrics().connected, 3);
     std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// A file of a test, gone with it.
+#[cfg(feature = "config-file")]
+struct File(std::path::PathBuf);
+
+#[cfg(feature = "config-file")]
+impl File {
+    fn new(name: &str, text: &str) -> File {
+        let name = format!("client-{name}-{}.toml", std::process::id());
+        let file = File(std::env::temp_dir().join(name));
+        file.write(text);
+        file
+    }
+
+    fn write(&self, text: &str) {
+        std::fs::write(&self.0, text).unwrap();
+    }
+
+    fn open(&self) -> ConnectionManager {
+        ConnectionManager::open(&Config::from_file(&self.0).unwrap(), ClientMetrics::new()).unwrap()
+    }
+}
+
+#[cfg(feature = "config-file")]
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(feature = "config-file")]
+#[test]
+#[allow(clippy::disallowed_methods)] // A test's own threads, all joined.
+fn other_addresses_and_other_ways_to_connect_replace_connections_and_no_call_fails() {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    let (one, other) = (Echo::start(), Echo::start());
+    let text = |port: u16, rest: &str| {
+        format!(
+            "[services.users]\nprofile = \"test\"\naddresses = [\"127.0.0.1:{port}\"]\n\
+             pool = {{ size = 3 }}\ncall = {{ wait_for_ready = true }}\n{rest}"
+        )
+    };
+    let file = File::new("ways", &text(one.port, ""));
+    let manager = file.open();
+    let pool = manager.pool("users").unwrap();
+    pool.await_ready(Ready::All, crate::PATIENCE).unwrap();
+    let say = |bytes: usize| pool.call(&crate::echo::SAY, &vec![b'7'; bytes], &CallOptions::new());
+    let gone = |reason: &str, count: u32| {
+        let series = "grpc_client_disconnects_total{reason=\"";
+        let line = format!("{series}{reason}\",service=\"users\"}} {count}\n");
+        crate::eventually(&line, || manager.metrics().encode().contains(&line));
+    };
+    let (stop, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    say(10).unwrap();
+                    calls.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        file.write(&text(one.port, "connection = { max_message_bytes = 1000 }\n"));
+        let reloaded = manager.reload().unwrap();
+        assert_eq!(reloaded.applied, ["users.connection.max_message_bytes"]);
+        gone("settings", 3);
+        file.write(&text(other.port, "connection = { max_message_bytes = 1000 }\n"));
+        assert_eq!(manager.reload().unwrap().applied, ["users.addresses"]);
+        gone("moved", 3);
+        // What no channel is made by replaces none.
+        let pauses = "connection = { max_message_bytes = 1000, max_reconnect_delay = \"9s\", \
+                      connect_timeout = \"9s\", dns_refresh = \"off\" }\n";
+        file.write(&text(other.port, pauses));
+        assert_eq!(manager.reload().unwrap().applied.len(), 3);
+        let before = calls.load(Ordering::Relaxed);
+        crate::eventually("calls go on", || calls.load(Ordering::Relaxed) > before + 50);
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(pool.metrics().disconnects, 6);
+    let Err(Error::Rpc(error)) = say(2000) else { panic!("it is too long") };
+    assert_eq!(error.code, Code::ResourceExhausted);
+    let before = one.calls();
+    assert!((0..10).all(|_| say(10).is_ok()));
+    assert_eq!(one.calls(), before);
+}
+
+#[cfg(feature = "config-file")]
+#[test]
+fn addresses_that_the_program_has_set_hold_until_those_of_the_file_change() {
+    let (one, other, third) = (Echo::start(), Echo::start(), Echo::start());
+    let text = |port: u16, size: u32| {
+        format!(
+            "[services.users]\nprofile = \"test\"\naddresses = [\"127.0.0.1:{port}\"]\n\
+             pool = {{ size = {size} }}\n"
+        )
+    };
+    let file = File::new("set", &text(one.port, 1));
+    let manager = file.open();
+    let pool = manager.pool("users").unwrap();
+    let at = |port: u16| {
+        let end = format!(":{port}");
+        let status = pool.status();
+        let here = status.connections.iter().filter(|one| one.address.ends_with(&end));
+        here.filter(|one| one.age.is_some()).count()
+    };
+    pool.set_addresses(&[format!("127.0.0.1:{}", other.port)]).unwrap();
+    crate::eventually("it moves", || at(other.port) == 1 && at(one.port) == 0);
+    file.write(&text(one.port, 2));
+    assert_eq!(manager.reload().unwrap().applied, ["users.pool.size"]);
+    crate::eventually("it grows where it is", || at(other.port) == 2 && at(one.port) == 0);
+    file.write(&text(third.port, 2));
+    assert_eq!(manager.reload().unwrap().applied, ["users.addresses"]);
+    crate::eventually("it moves", || at(third.port) == 2 && at(other.port) == 0);
+}
+
+#[cfg(feature = "config-file")]
+#[test]
+fn a_file_is_looked_at_by_itself_if_that_is_asked_for() {
+    let echo = Echo::start();
+    let text = |reload: &str, size: usize| {
+        format!(
+            "{reload}\n[services.users]\nprofile = \"test\"\nhost = \"127.0.0.1\"\nport = {}\n\
+             pool = {{ size = {size} }}\n",
+            echo.port
+        )
+    };
+    let (file, still) = (
+        File::new("watched", &text("reload = \"5ms\"", 1)),
+        File::new("still", &text("reload = \"off\"", 1)),
+    );
+    let mut config = Config::from_file(&file.0).unwrap();
+    let shown = format!("reload = 5ms ({}:1)\n", file.0.display());
+    assert!(config.effective().starts_with(&shown), "{}", config.effective());
+    // What the program changes before it opens them is not undone by a file that stays.
+    config.services.get_mut("users").unwrap().pool.checkout_timeout = Duration::from_secs(3);
+    let manager = ConnectionManager::open(&config, ClientMetrics::new()).unwrap();
+    let unwatched = still.open();
+    let size = |manager: &ConnectionManager| manager.pool("users").unwrap().metrics().size;
+    file.write(&text("reload = \"5ms\"", 0));
+    file.write(&text("", 2));
+    still.write(&text("", 2));
+    crate::eventually("it is taken", || size(&manager) == 2);
+    file.write("junk");
+    file.write(&format!(
+        "{}[services.pay]\nprofile = \"test\"\nhost = \"127.0.0.1\"\n",
+        text("", 3)
+    ));
+    crate::eventually("that, too", || {
+        size(&manager) == 3 && manager.services() == ["pay", "users"]
+    });
+    std::fs::remove_file(&file.0).unwrap();
+    assert_eq!((size(&manager), size(&unwatched)), (3, 1));
+    assert_eq!(unwatched.reload().unwrap().applied, ["users.pool.size"]);
+
+    for text in ["reload = 5\n", "reload = \"0s\"\n", "reload = \"8d\"\n", "reload = true\n"] {
+        let error = Config::parse("clients.toml", text).unwrap_err().to_string();
+        assert!(error.contains("reload (clients.toml:1) must be"), "{error}");
+    }
+}
+
+#[cfg(feature = "config-file")]
+#[test]
+fn a_manager_that_looks_at_its_file_ends_with_its_last_user() {
+    let echo = Echo::start();
+    let text = |size: usize| {
+        format!(
+            "reload = \"1ms\"\n[services.users]\nprofile = \"test\"\nhost = \"127.0.0.1\"\n\
+             port = {}\npool = {{ size = {size} }}\n",
+            echo.port
+        )
+    };
+    let file = File::new("ends", &text(1));
+    for size in 2..40 {
+        // It may be about to take the file when its last user goes, and must not wait for itself.
+        let manager = file.open();
+        let pool = manager.pool("users").unwrap();
+        file.write(&text(size));
+        drop(manager);
+        crate::eventually("its pools are stopped", || {
+            matches!(pool.get(), Err(PoolError::Closed { .. }))
+        });
+    }
 }

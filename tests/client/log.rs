@@ -104,11 +104,6 @@ fn a_service_is_followed_from_its_start_to_its_stop_and_no_secret_is_told() {
     pool.resize(1).unwrap();
     says("logged", Level::Info, "client_resized", &["size=1"]);
     let held = pool.get_within(PATIENCE).unwrap();
-    eventually("the loan is found", || {
-        // The keeper looks once a minute, and when something has changed.
-        pool.resize(1).unwrap();
-        lines("logged").iter().any(|(_, line)| line.starts_with("event=client_leak "))
-    });
     says("logged", Level::Warn, "client_leak", &["log.rs:", "held_s="]);
     assert!(pool.get_within(Duration::from_millis(1)).is_err());
     says("logged", Level::Warn, "client_checkout_timeout", &["waited_ms=", "log.rs:"]);
@@ -166,6 +161,58 @@ fn a_service_that_is_not_to_be_logged_is_not() {
     says("after-silent", Level::Warn, "client_unusual_setting", &["GOAWAY"]);
     says("after-silent", Level::Info, "client_stopped", &[]);
     assert_eq!(lines("silent"), []);
+}
+
+#[cfg(feature = "config-file")]
+#[test]
+fn what_is_wrong_with_a_file_of_settings_is_told_once_and_what_holds_stays() {
+    use connection_pool_manager::client::{ClientMetrics, Config};
+
+    listen();
+    let echo = Echo::start();
+    let name = format!("client-invalid-{}.toml", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let shown = path.display().to_string();
+    let text = |size: usize| {
+        format!(
+            "reload = \"1ms\"\n[services.watched-file]\nprofile = \"test\"\nhost = \"127.0.0.1\"\n\
+             port = {}\npool = {{ size = {size} }}\n",
+            echo.port
+        )
+    };
+    let told = || {
+        let kept = KEPT.0.lock().unwrap();
+        let of = |line: &&(Level, String)| {
+            line.1.starts_with("event=client_settings_invalid ") && line.1.contains(&shown)
+        };
+        kept.iter().filter(of).cloned().collect::<Vec<_>>()
+    };
+    std::fs::write(&path, text(1)).unwrap();
+    let config = Config::from_file(&path).unwrap();
+    let manager = ConnectionManager::open(&config, ClientMetrics::new()).unwrap();
+    let pool = manager.pool("watched-file").unwrap();
+    // In one step, so that nobody reads a half of it.
+    let replace = |text: &str| {
+        let beside = path.with_extension("next");
+        std::fs::write(&beside, text).unwrap();
+        std::fs::rename(&beside, &path).unwrap();
+    };
+    replace(&text(0));
+    eventually("it is told", || !told().is_empty());
+    replace("");
+    eventually("that, too", || told().len() == 2);
+    assert_eq!((pool.metrics().size, manager.services()), (1, vec!["watched-file".to_owned()]));
+    replace(&text(2));
+    eventually("it is taken", || pool.metrics().size == 2);
+    let said = told();
+    assert_eq!(said.len(), 2, "each once: {said:?}");
+    assert!(said.iter().all(|(level, _)| *level == Level::Error));
+    assert!(
+        said[0].1.contains("pool.size") && said[1].1.contains("it has no services"),
+        "{said:?}"
+    );
+    says("watched-file", Level::Info, "client_settings_applied", &["applied=\"pool.size\""]);
+    std::fs::remove_file(&path).unwrap();
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use connection_pool_manager::client::{
-    CallOptions, ClientMetrics, ConnectionManager, Event, Pool, Ready, ServiceConfig,
+    CallOptions, ClientMetrics, Config, ConnectionManager, Event, Pool, Ready, ServiceConfig,
 };
 use grpcio::RpcStatusCode;
 
@@ -116,4 +116,27 @@ fn an_attempt_that_takes_too_long_is_bad_for_its_address() {
         call(&pool);
         manager.metrics().encode().contains("state=\"ejected\"} 1")
     });
+}
+
+#[test]
+fn what_is_out_comes_back_when_that_is_switched_off() {
+    let (good, bad) = (Echo::start(), Echo::start());
+    let mut config = Config::new();
+    let mut echo = of(&[&good, &bad], Duration::from_secs(300));
+    config.services.insert("echo".to_owned(), echo.clone());
+    let manager = ConnectionManager::open(&config, ClientMetrics::new()).unwrap();
+    let pool = manager.pool("echo").unwrap();
+    pool.await_ready(Ready::All, PATIENCE).unwrap();
+    // As many as are left alone by now.
+    echo.outlier.as_mut().unwrap().failures = 3;
+    config.services.insert("echo".to_owned(), echo.clone());
+    assert_eq!(manager.apply(&config).unwrap().applied, ["echo.outlier.failures"]);
+    bad.script(&[BAD; 3]);
+    let failed = (0..8).filter(|_| !call(&pool)).count();
+    assert_eq!(failed, 3, "two of them were not enough");
+    eventually("they have moved", || (at(&pool, &good), at(&pool, &bad)) == (4, 0));
+    echo.outlier = None;
+    config.services.insert("echo".to_owned(), echo);
+    manager.apply(&config).unwrap();
+    eventually("it is back", || (at(&pool, &good), at(&pool, &bad)) == (2, 2));
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use connection_pool_manager::client::testing::{FakeService, FakeSettings, FakeTls};
 use connection_pool_manager::client::{
-    raw, CallOptions, ConnectionManager, Credentials, Pool, PoolError, Ready, Reloaded, Resolver,
-    ServiceConfig, TlsMode,
+    raw, CallOptions, ClientMetrics, Config, ConnectionManager, Credentials, Pool, PoolError,
+    Ready, Reloaded, Resolver, ServiceConfig, TlsMode,
 };
 use grpcio::ChannelCredentialsBuilder;
 
@@ -276,6 +276,45 @@ fn files_are_looked_at_again_by_themselves() {
     files.write("ca.pem", &both);
     eventually("both connections are replaced", || pool.metrics().disconnects >= 2);
     assert!(call(&pool));
+}
+
+#[test]
+fn other_files_and_another_mode_are_taken_while_the_pool_is_in_use() {
+    let (ours, other) = (Authority::new("ours"), Authority::new("other"));
+    let first = server(&ours.server("users", &["=127.0.0.1"], 1), None);
+    let second = server(&other.server("users", &["users.example.com"], 1), None);
+    let plain = FakeService::start(&[GET]).unwrap();
+    let files = Files::new("paths");
+    let mut config = Config::new();
+    config.services.insert("users".to_owned(), trusting(&first, files.write("1", &ours.pem())));
+    let manager = ConnectionManager::open(&config, ClientMetrics::new()).unwrap();
+    let pool = manager.pool("users").unwrap();
+    pool.await_ready(Ready::All, PATIENCE).unwrap();
+
+    let mut next = trusting(&second, files.write("junk", b"junk"));
+    next.tls.server_name = Some("users.example.com".to_owned());
+    config.services.insert("users".to_owned(), next.clone());
+    let said = manager.apply(&config).unwrap_err().to_string();
+    assert!(said.contains("tls.ca_file must hold certificates in PEM"), "{said}");
+    assert!(call(&pool), "nothing has changed");
+    next.tls.ca_file = files.write("2", &other.pem());
+    config.services.insert("users".to_owned(), next.clone());
+    let applied = ["users.addresses", "users.tls.ca_file", "users.tls.server_name"];
+    assert_eq!(manager.apply(&config).unwrap().applied, applied);
+    eventually("it calls the second", || call(&pool) && second.calls(GET) > 0);
+
+    next.addresses = vec![format!("127.0.0.1:{}", plain.port())];
+    next.tls.mode = TlsMode::Off;
+    config.services.insert("users".to_owned(), next.clone());
+    let applied = ["users.addresses", "users.tls.mode"];
+    assert_eq!(manager.apply(&config).unwrap().applied, applied);
+    eventually("it calls in plaintext", || call(&pool) && plain.calls(GET) > 0);
+    next.addresses = vec![format!("127.0.0.1:{}", second.port())];
+    next.tls.mode = TlsMode::On;
+    config.services.insert("users".to_owned(), next);
+    let before = second.calls(GET);
+    manager.apply(&config).unwrap();
+    eventually("and with TLS again", || call(&pool) && second.calls(GET) > before + 2);
 }
 
 #[test]

@@ -4,7 +4,10 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
-use connection_pool_manager::client::{raw, CallOptions, Pool, PoolError, Ready, ServiceConfig};
+use connection_pool_manager::client::{
+    raw, CallOptions, ClientMetrics, Config, ConnectionManager, Pool, PoolError, Ready,
+    ServiceConfig,
+};
 use futures_util::SinkExt;
 use grpcio::{
     ChannelBuilder, Environment, RpcContext, Server, ServerBuilder, ServerCredentials,
@@ -172,4 +175,42 @@ fn a_server_without_watch_counts_as_alive() {
     pool.await_ready(Ready::All, PATIENCE).unwrap();
     assert!(calls(&pool));
     assert_eq!(proxy.taken(), 2, "it is not asked again at once");
+}
+
+#[test]
+fn it_is_begun_and_ended_and_asks_for_another_service_while_the_pool_is_in_use() {
+    let server = Watched::start(SERVING, 0);
+    let mut config = Config::new();
+    let mut apply = |manager: Option<&ConnectionManager>, watch: bool, service: &str| {
+        let mut users = listening(server.port, 1);
+        users.health.watch = watch;
+        users.health.service = service.to_owned();
+        config.services.insert("users".to_owned(), users);
+        match manager {
+            Some(manager) => drop(manager.apply(&config).unwrap()),
+            None => return Some(ConnectionManager::open(&config, ClientMetrics::new()).unwrap()),
+        }
+        None
+    };
+    let manager = apply(None, false, "").unwrap();
+    let pool = manager.pool("users").unwrap();
+    assert_eq!(server.streams(), (0, 0));
+    apply(Some(&manager), true, "");
+    eventually("it is listened to", || server.streams() == (1, 1));
+    server.say(NOT_SERVING);
+    eventually("nothing is lent", || matches!(pool.get(), Err(PoolError::NotConnected { .. })));
+    server.say(SERVING);
+    eventually("it is used again", || calls(&pool));
+    apply(Some(&manager), true, "shop");
+    eventually("it asks for another one", || {
+        server.board.lock().unwrap().asked == [b"".to_vec(), b"\x0a\x04shop".to_vec()]
+    });
+    apply(Some(&manager), false, "shop");
+    eventually("nobody listens any more", || {
+        // It notices when it has something to say: that it serves, or knows no such service.
+        let next = 4 - server.board.lock().unwrap().status;
+        server.say(next);
+        server.streams() == (2, 0)
+    });
+    assert!(calls(&pool));
 }

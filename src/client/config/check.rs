@@ -10,7 +10,7 @@ use crate::client::endpoint::{Endpoint, Scheme};
 use crate::client::error::{ConfigError, Fault};
 
 /// Longer times mean the same, and would overflow gRPC's milliseconds.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// gRPC counts bytes in 31 bits.
 const MESSAGE_MAX: usize = 1 << 30;
 /// Each connection takes a descriptor, and at least 30 KiB.

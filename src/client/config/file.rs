@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::check::LONGEST;
 use super::env;
 use super::keys::KEYS;
 use super::layers::{combine, Layer, ADDRESSES};
+use super::many::SettingsFile;
 use super::setting::Setting;
 use super::{Config, MethodPolicy, ServiceConfig};
 use crate::client::error::ConfigError;
-use crate::settings::{file, Faults, Table};
+use crate::settings::{file, Fault, Faults, Origin, Table, Value};
 
 /// The settings that only the address and the preset have.
 const OTHER: [&str; 2] = ["profile", "port"];
@@ -28,7 +31,8 @@ impl Config {
     pub fn from_file(path: impl AsRef<Path>) -> Result<Config, ConfigError> {
         let document = file::read(path.as_ref())?;
         let config = Config::of(document.root, |name| std::env::var_os(name))?;
-        Ok(Config { file: Some(path.as_ref().to_owned()), ..config })
+        let (path, services) = (path.as_ref().to_owned(), config.services.clone());
+        Ok(Config { file: Some(Arc::new(SettingsFile { path, services })), ..config })
     }
 
     /// The same from a text, without variables. `name` stands for the file in errors.
@@ -44,6 +48,8 @@ impl Config {
         get: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Config, ConfigError> {
         let mut faults = Faults::default();
+        let reload = faults.keep(root.take("reload")).flatten();
+        let reload = reload.and_then(|value| faults.keep(period(&value)));
         let defaults = faults.keep(root.take_table("defaults")).flatten();
         let services = faults.keep(root.take_table("services")).flatten();
         root.finish(&mut faults);
@@ -56,6 +62,8 @@ impl Config {
         }
         let mut error = ConfigError::from(faults);
         let (mut config, alone) = (Config::new(), named.len() == 1);
+        config.reload = reload.as_ref().and_then(|(period, _)| *period);
+        config.reload_from = reload;
         for (name, entry) in named {
             match entry.service(&defaults, &name, alone, &get) {
                 Ok(service) => drop(config.services.insert(name, service)),
@@ -66,6 +74,15 @@ impl Config {
             true => Ok(config),
             false => Err(error),
         }
+    }
+}
+
+/// How often the file is looked at, and where that stands.
+fn period(value: &Value) -> Result<(Option<Duration>, Origin), Fault> {
+    let period = Option::<Duration>::read(value)?;
+    match period.is_some_and(|period| period.is_zero() || period > LONGEST) {
+        true => Err(value.fault(format!("must be above 0 and at most {} s", LONGEST.as_secs()))),
+        false => Ok((period, value.origin.clone())),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What may change while a pool is in use.
 
-use super::{ConnectionConfig, HealthConfig, PoolConfig, ServiceConfig, SettingInfo};
+use super::{ServiceConfig, SettingInfo};
 
 /// Other settings for a pool, as far as they are taken.
 #[derive(Clone, Debug)]
@@ -21,34 +21,18 @@ fn differing(one: &ServiceConfig, other: &ServiceConfig) -> Vec<&'static str> {
 }
 
 impl ServiceConfig {
-    /// These settings with what `new` has of those that may change. Interceptors, credentials
-    /// and a choice of the program's own, which a file has not, stay.
+    /// These settings with what `new` has of those that may change. Interceptors, credentials,
+    /// a resolver and a choice of the program's own, which a file has not, stay.
     pub(in crate::client) fn change_to(&self, new: &ServiceConfig) -> Change {
         let mut config = ServiceConfig {
-            pool: PoolConfig { pick: self.pool.pick.clone(), ..new.pool.clone() },
-            call: new.call.clone(),
-            retry: new.retry.clone(),
-            breaker: new.breaker.clone(),
-            hedge: new.hedge,
-            methods: new.methods.clone(),
-            health: HealthConfig {
-                enabled: new.health.enabled,
-                interval: new.health.interval,
-                tries: new.health.tries,
-                successes: new.health.successes,
-                ..self.health.clone()
-            },
-            connection: ConnectionConfig {
-                reconnect_backoff_min: new.connection.reconnect_backoff_min,
-                max_reconnect_delay: new.connection.max_reconnect_delay,
-                ping_interval: new.connection.ping_interval,
-                ..self.connection.clone()
-            },
-            sources: new.sources.clone(),
-            ..self.clone()
+            interceptors: self.interceptors.clone(),
+            // The series of a service are looked up once.
+            enable_metrics: self.enable_metrics,
+            ..new.clone()
         };
-        config.tls.reload = new.tls.reload;
-        config.events.status_interval = new.events.status_interval;
+        config.pool.pick = self.pool.pick.clone();
+        config.connection.resolver = self.connection.resolver.clone();
+        config.tls.credentials = self.tls.credentials.clone();
         let mut applied = differing(self, &config);
         if self.methods != config.methods {
             applied.push("methods");
@@ -73,14 +57,19 @@ mod tests {
         new.health.interval = ms(1000);
         new.health.service = "shop".to_owned();
         new.connection.keepalive_time = None;
+        new.tls.ca_file = Some("ca.pem".to_owned());
+        new.enable_metrics = false;
         new.methods.set("/a/B", super::super::MethodPolicy::new().idempotent());
         let change = old.change_to(&new);
         assert_eq!((change.config.pool.size, change.config.call.timeout), (7, None));
-        assert!(change.config.retry.is_none() && change.config.health.service.is_empty());
-        for name in ["pool.size", "call.timeout", "enable_retry", "health.interval", "methods"] {
+        assert!(change.config.retry.is_none() && change.config.enable_metrics);
+        for name in ["addresses", "pool.size", "call.timeout", "enable_retry", "health.service"] {
             assert!(change.applied.contains(&name), "{name}: {:?}", change.applied);
         }
-        assert_eq!(change.later, ["addresses", "connection.keepalive_time", "health.service"]);
+        for name in ["connection.keepalive_time", "tls.ca_file", "methods"] {
+            assert!(change.applied.contains(&name), "{name}: {:?}", change.applied);
+        }
+        assert_eq!(change.later, ["enable_metrics"]);
         let same = old.change_to(&old);
         assert!(same.applied.is_empty() && same.later.is_empty());
     }

@@ -51,6 +51,8 @@ pub enum Reason {
     Age,
     /// It was made with a certificate that is no longer the one to use.
     Tls,
+    /// It was made by settings that hold no more.
+    Settings,
     /// Attempts at its address fail.
     Ejected,
     /// It did not answer.
@@ -71,6 +73,7 @@ impl Reason {
             Reason::Moved => "moved",
             Reason::Age => "age",
             Reason::Tls => "tls",
+            Reason::Settings => "settings",
             Reason::Ejected => "ejected",
             Reason::Health => "health",
             Reason::Broken => "broken",

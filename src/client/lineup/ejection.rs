@@ -49,10 +49,11 @@ impl<C: Clone, W> Lineup<C, W> {
         out < outlier::may_be_out(config, others.len() + out) && others.iter().any(answers)
     }
 
-    /// Takes addresses in again whose time is over; all of them, if no other one answers. Returns
-    /// their numbers.
+    /// Takes addresses in again whose time is over; all of them, if no other one answers, or if
+    /// none is taken out any more. Returns their numbers.
     pub fn restore(&mut self, now: Instant) -> Vec<usize> {
-        let is_needed = self.candidates().iter().all(|place| place.down().is_some());
+        let is_needed = self.settings.outlier.is_none()
+            || self.candidates().iter().all(|place| place.down().is_some());
         let is_over =
             |place: &&mut Place| place.track.until().is_some_and(|until| is_needed || until <= now);
         let mut restored = Vec::new();

@@ -1,7 +1,6 @@
 //! What is done with all services at once.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use super::ConnectionManager;
@@ -14,12 +13,13 @@ use crate::clock;
 
 impl ConnectionManager {
     /// A manager of these services, counted in these metrics. Waits until each has a connection,
-    /// at most its `open_timeout`.
+    /// at most its `open_timeout`. The file that they were read from, if they were, is looked at
+    /// as often as [`Config::reload`] says.
     ///
     /// # Errors
     /// What is wrong with the settings, or the services that have no connection, each with why.
     pub fn open(config: &Config, metrics: ClientMetrics) -> Result<ConnectionManager, PoolError> {
-        let file = config.file().map(Path::to_owned);
+        let file = config.file().cloned();
         let (manager, begun) = (ConnectionManager::reading(metrics, file)?, clock::now());
         let add = |(name, config): (&String, _)| manager.configure(name, config);
         let added: Result<Vec<Pool>, PoolError> = config.services.iter().map(add).collect();
@@ -31,7 +31,12 @@ impl ConnectionManager {
                 missing.push((pool.service().to_owned(), error));
             }
         }
-        if missing.len() < 2 {
+        if missing.is_empty() {
+            #[cfg(feature = "config-file")]
+            manager.watch_file(config.reload);
+            return Ok(manager);
+        }
+        if missing.len() == 1 {
             return missing.pop().map_or(Ok(manager), |(_, error)| Err(error));
         }
         let names: Vec<&str> = missing.iter().map(|(name, _)| name.as_str()).collect();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::ConnectionManager;
 use crate::client::config::{Config, ServiceConfig};
+use crate::client::dialer::Ways;
 use crate::client::error::PoolError;
 use crate::client::pool::Pool;
 use crate::clock;
@@ -25,33 +26,38 @@ pub struct Reloaded {
 
 impl ConnectionManager {
     /// Takes other settings: adds services that are new, stops those that came from a configuration
-    /// and are in it no more, and changes what may change in a pool that is in use: sizes and
-    /// times of `pool`, `call`, `retry`, `breaker`, `hedge`, `methods`, the times and counts of
-    /// `health`, pings, pauses between dials. Does not wait for connections.
+    /// and are in it no more, and changes all settings of pools that are in use, but
+    /// `enable_metrics` and functions of the program. Connections that were made with other
+    /// settings, or to addresses that are no more, go as soon as others stand, or when they come
+    /// back. Addresses that the program has set hold until those of the settings change. Does not
+    /// wait for connections.
     ///
     /// # Errors
     /// All that is wrong; then nothing changes.
     pub fn apply(&self, config: &Config) -> Result<Reloaded, PoolError> {
         // All are looked at before one is changed.
-        for service in config.services.values() {
-            service.check()?;
+        let mut planned = Vec::new();
+        for (name, settings) in &config.services {
+            let Some(pool) = self.0.read(name) else {
+                Ways::new(settings, &settings.check()?.endpoints)?;
+                continue;
+            };
+            planned.push((name, pool.shared().plan(settings)?, pool));
         }
         let mut reloaded = Reloaded::default();
         let mut gone: BTreeSet<String> = self.0.configured.lock().clone();
         gone.retain(|name| !config.services.contains_key(name));
         for (name, settings) in &config.services {
-            match self.0.read(name) {
-                None => {
-                    self.configure(name, settings)?;
-                    reloaded.added.push(name.clone());
-                }
-                Some(pool) => {
-                    let change = pool.shared().apply(settings, clock::now());
-                    let named = |key: &str| format!("{name}.{key}");
-                    reloaded.applied.extend(change.applied.into_iter().map(named));
-                    reloaded.later.extend(change.later.into_iter().map(named));
-                }
+            if self.0.read(name).is_none() {
+                self.configure(name, settings)?;
+                reloaded.added.push(name.clone());
             }
+        }
+        for (name, plan, pool) in planned {
+            let change = pool.shared().take(plan, clock::now());
+            let named = |key: &str| format!("{name}.{key}");
+            reloaded.applied.extend(change.applied.into_iter().map(named));
+            reloaded.later.extend(change.later.into_iter().map(named));
         }
         for name in gone {
             if self.close_connection(&name) {
@@ -94,7 +100,7 @@ impl ConnectionManager {
     #[cfg(feature = "config-file")]
     fn read_again(&self) -> Result<Reloaded, PoolError> {
         match &self.0.file {
-            Some(path) => self.apply(&Config::from_file(path)?),
+            Some(file) => self.apply(&Config::from_file(&file.path)?),
             None => Ok(Reloaded::default()),
         }
     }

@@ -1,5 +1,6 @@
 //! The log of a pool. What repeats itself is written once a minute.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Ended;
@@ -14,9 +15,9 @@ use crate::lock::Leaf;
 /// Writes the lines of one service.
 pub(super) struct Lines {
     service: String,
-    on: bool,
+    on: AtomicBool,
     /// What fails to connect is written for those who look closely only.
-    quiet: bool,
+    quiet: AtomicBool,
     /// By the number of an address, of which there are few.
     repeats: Leaf<Repeats<usize>>,
 }
@@ -25,18 +26,39 @@ pub(super) struct Lines {
 const POOL: usize = usize::MAX;
 
 impl Lines {
-    pub(super) fn new(service: &str, on: bool, quiet: bool) -> Lines {
-        Lines { service: service.to_owned(), on, quiet, repeats: Leaf::default() }
+    pub(super) fn new(service: &str) -> Lines {
+        Lines {
+            service: service.to_owned(),
+            on: AtomicBool::new(true),
+            quiet: AtomicBool::new(false),
+            repeats: Leaf::default(),
+        }
+    }
+
+    /// Goes on in this way.
+    pub(super) fn adjust(&self, on: bool, quiet: bool) {
+        self.on.store(on, Ordering::Relaxed);
+        self.quiet.store(quiet, Ordering::Relaxed);
+    }
+
+    fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Relaxed)
     }
 
     /// Whether a line about a state that lasts may be written, and how many were not.
     fn admit(&self, event: &'static str, number: usize, now: Instant) -> Option<Repeated> {
-        self.on.then(|| self.repeats.lock().admit_state(event, &number, "lasting", now)).flatten()
+        self.is_on()
+            .then(|| self.repeats.lock().admit_state(event, &number, "lasting", now))
+            .flatten()
     }
 
     pub(super) fn started(&self, addresses: usize, size: usize) {
         let service = &self.service;
-        if self.on {
+        if self.is_on() {
             log::info!(
                 "event=client_pool_started service={service} addresses={addresses} size={size}"
             );
@@ -44,13 +66,13 @@ impl Lines {
     }
 
     pub(super) fn stopped(&self) {
-        if self.on {
+        if self.is_on() {
             log::info!("event=client_stopped service={}", self.service);
         }
     }
 
     pub(super) fn resized(&self, size: usize) {
-        if self.on {
+        if self.is_on() {
             log::info!("event=client_resized service={} size={size}", self.service);
         }
     }
@@ -70,14 +92,14 @@ impl Lines {
 
     pub(super) fn connected(&self, at: &Destination, took: Duration) {
         let (service, took) = (&self.service, took.as_millis());
-        if self.on {
+        if self.is_on() {
             log::debug!("event=client_connected service={service} address={at} took_ms={took}");
         }
     }
 
     pub(super) fn reconnected(&self, at: &Destination, down: Duration) {
         let (service, down) = (&self.service, down.as_millis());
-        if self.on {
+        if self.is_on() {
             log::info!("event=client_reconnected service={service} address={at} down_ms={down}");
         }
     }
@@ -86,7 +108,7 @@ impl Lines {
         let Some(repeated) = self.admit("client_connect_failed", at.number, now) else {
             return;
         };
-        let level = if self.quiet { log::Level::Debug } else { log::Level::Warn };
+        let level = if self.is_quiet() { log::Level::Debug } else { log::Level::Warn };
         let (service, error) = (&self.service, Quoted(error));
         log::log!(
             level,
@@ -96,7 +118,7 @@ impl Lines {
 
     pub(super) fn resolved(&self, host: &str, addresses: usize, size: usize) {
         let service = &self.service;
-        if self.on {
+        if self.is_on() {
             log::info!(
                 "event=client_resolved service={service} host={host} addresses={addresses} \
                  size={size}"
@@ -107,7 +129,7 @@ impl Lines {
     pub(super) fn not_resolved(&self, host: &str, error: &str, now: Instant) {
         if let Some(repeated) = self.admit("client_resolve_failed", POOL, now) {
             let (service, error) = (&self.service, Quoted(error));
-            let level = if self.quiet { log::Level::Debug } else { log::Level::Warn };
+            let level = if self.is_quiet() { log::Level::Debug } else { log::Level::Warn };
             log::log!(
                 level,
                 "event=client_resolve_failed service={service} host={host} \
@@ -117,14 +139,14 @@ impl Lines {
     }
 
     pub(super) fn readdressed(&self, addresses: usize) {
-        if self.on {
+        if self.is_on() {
             log::info!("event=client_readdressed service={} addresses={addresses}", self.service);
         }
     }
 
     pub(super) fn ejected(&self, at: &Destination, reason: &str, time: Duration) {
         let (service, time) = (&self.service, time.as_secs());
-        if self.on {
+        if self.is_on() {
             log::warn!(
                 "event=client_ejected service={service} address={at} reason={reason} for_s={time}"
             );
@@ -132,7 +154,7 @@ impl Lines {
     }
 
     pub(super) fn restored(&self, at: &Destination) {
-        if self.on {
+        if self.is_on() {
             log::info!("event=client_restored service={} address={at}", self.service);
         }
     }
@@ -147,7 +169,7 @@ impl Lines {
 
     pub(super) fn ended(&self, at: &Destination, reason: &str) {
         let service = &self.service;
-        if self.on {
+        if self.is_on() {
             log::debug!("event=client_dropped service={service} address={at} reason={reason}");
         }
     }
@@ -177,7 +199,7 @@ impl Lines {
     }
 
     pub(super) fn reloaded(&self) {
-        if self.on {
+        if self.is_on() {
             log::info!("event=client_tls_reloaded service={}", self.service);
         }
     }
@@ -190,7 +212,7 @@ impl Lines {
     }
 
     pub(super) fn applied(&self, applied: &[&str], later: &[&str]) {
-        if self.on && !(applied.is_empty() && later.is_empty()) {
+        if self.is_on() && !(applied.is_empty() && later.is_empty()) {
             let level = if later.is_empty() { log::Level::Info } else { log::Level::Warn };
             let (service, applied, later) = (&self.service, applied.join(","), later.join(","));
             let (applied, later) = (Quoted(&applied), Quoted(&later));
@@ -202,7 +224,7 @@ impl Lines {
     }
 
     pub(super) fn unusual(&self, said: &str) {
-        if self.on {
+        if self.is_on() {
             let (service, said) = (&self.service, Quoted(said));
             log::warn!("event=client_unusual_setting service={service} setting={said}");
         }
@@ -216,14 +238,14 @@ impl Lines {
 
     pub(super) fn leak(&self, holder: &Holder) {
         let (at, held) = (holder.at.to_string(), holder.held.as_secs());
-        if self.on {
+        if self.is_on() {
             let (service, at) = (&self.service, Quoted(&at));
             log::warn!("event=client_leak service={service} at={at} held_s={held}");
         }
     }
 
     pub(super) fn level(&self, level: Level, round: Round) {
-        if !self.on {
+        if !self.is_on() {
             return;
         }
         let (service, Round { working, failed }) = (&self.service, round);
@@ -236,7 +258,7 @@ impl Lines {
     }
 
     pub(super) fn breaker(&self, method: &str, change: PhaseChange) {
-        if !self.on {
+        if !self.is_on() {
             return;
         }
         let (service, method) = (&self.service, Quoted(method));
@@ -251,7 +273,7 @@ impl Lines {
     }
 
     pub(super) fn call(&self, ended: &Ended<'_>) {
-        if !self.on {
+        if !self.is_on() {
             return;
         }
         let Ended { method, code, attempts, took } = ended;

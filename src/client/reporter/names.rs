@@ -27,7 +27,7 @@ impl Reporter {
         }
     }
 
-    /// The program has set other addresses.
+    /// The program or a reload has set other addresses.
     pub(in crate::client) fn readdressed(&self, addresses: usize) {
         self.lines.readdressed(addresses);
         self.tell(|service| Event::Readdressed { service, addresses });

@@ -1,6 +1,5 @@
 //! What names stand for, as the keeper learns it.
 
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -52,18 +51,7 @@ impl Shared {
         config.addresses = addresses.to_vec();
         let Checked { endpoints, .. } = config.check()?;
         self.dialer.prepare(&endpoints)?;
-        let now = clock::now();
-        let (look_ups, several) = {
-            let mut directory = self.directory.lock();
-            directory.replace(&endpoints, now);
-            (directory.look_ups(), directory.has_several())
-        };
-        self.has_several.store(several, Ordering::Relaxed);
-        let duty = self.lock().looked_up(look_ups, now);
-        self.act(duty);
-        self.take_addresses(now);
-        self.bell.ring();
-        self.reporter.readdressed(endpoints.len());
+        self.readdress(&endpoints, clock::now());
         Ok(())
     }
 

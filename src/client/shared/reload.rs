@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Shared;
 use crate::client::channel::Link;
 use crate::client::error::{ConfigError, Holder};
 use crate::client::lineup::{Reason, View};
+
+/// Loans that are too long are looked for no more often.
+const LOOK: Duration = Duration::from_secs(1);
 
 impl Shared {
     /// Reads the files of TLS again, and replaces connections if they hold something new.
@@ -43,16 +46,18 @@ impl Shared {
         Some(next)
     }
 
-    /// Tells of connections that are lent for too long, each once.
-    pub(super) fn find_leaks(&self, views: &[View<Arc<Link>>], now: Instant) {
-        let Some(longest) = self.config().pool.leak_warning else {
-            return;
-        };
+    /// Tells of connections that are lent for too long, each once. Returns when it looks next:
+    /// nobody rings for a loan, so that a checkout stays cheap.
+    pub(super) fn find_leaks(&self, views: &[View<Arc<Link>>], now: Instant) -> Option<Instant> {
+        let longest = self.config().pool.leak_warning?;
+        let mut next = (!self.is_closed()).then(|| now + longest.max(LOOK));
         let mut found = BTreeSet::new();
         for view in views {
             let Some(loan) = view.loan else { continue };
             let held = now.saturating_duration_since(loan.since);
             if held < longest {
+                let due = loan.since + longest;
+                next = Some(next.map_or(due, |next| next.min(due)));
                 continue;
             }
             found.insert((view.slot, loan.since));
@@ -62,5 +67,6 @@ impl Shared {
             }
         }
         *self.leaks.lock() = found;
+        next
     }
 }

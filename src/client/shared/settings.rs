@@ -1,8 +1,9 @@
-//! The numbers of a lineup, from the settings of its service.
+//! The numbers of a lineup and of a directory, from the settings of their service.
 
 use std::time::Duration;
 
 use crate::client::config::ServiceConfig;
+use crate::client::directory::Times;
 use crate::client::lineup::{Checks, Pauses, Settings};
 
 pub(super) fn settings(config: &ServiceConfig, connect_timeout: Duration) -> Settings {
@@ -26,4 +27,14 @@ pub(super) fn settings(config: &ServiceConfig, connect_timeout: Duration) -> Set
         },
         max_age: config.pool.max_age,
     }
+}
+
+/// When names are looked up, and whether that is done here: a proxy looks names up itself.
+pub(super) fn times(config: &ServiceConfig, settings: &Settings) -> (Times, bool) {
+    let times = Times {
+        refresh: config.connection.dns_refresh,
+        limit: settings.connect_timeout,
+        pauses: settings.pauses,
+    };
+    (times, !config.connection.http_proxy)
 }

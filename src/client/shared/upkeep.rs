@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use super::Shared;
 use crate::client::channel::{Link, State};
+use crate::client::keeper::Tended;
 use crate::client::lineup::{Reason, Seen, View};
 use crate::clock;
 
-impl Shared {
-    /// What the keeper does for this pool. Returns when it is needed again, if nobody rings.
-    pub(in crate::client) fn tend(&self) -> Option<Instant> {
+impl Tended for Shared {
+    fn tend(&self) -> Option<Instant> {
         let (names, mut changed) = self.look_up(clock::now());
         let views = self.views();
         for view in &views {
@@ -20,7 +20,7 @@ impl Shared {
             changed |= self.look(view, link);
         }
         let now = clock::now();
-        self.find_leaks(&views, now);
+        let leaks = self.find_leaks(&views, now);
         let files = self.reload_in_time(now);
         let (round, probed) = self.probe(now);
         changed |= probed;
@@ -51,9 +51,12 @@ impl Shared {
         }
         let status = self.tell_status(now);
         let due = self.lock().due();
-        due.into_iter().chain(status).chain(round).chain(files).chain(heard).chain(names).min()
+        let others = [status, round, files, heard, names, leaks];
+        others.into_iter().flatten().chain(due).min()
     }
+}
 
+impl Shared {
     /// Tells observers of the status, if it is time. Returns when it is next.
     fn tell_status(&self, now: Instant) -> Option<Instant> {
         let interval = self.config().events.status_interval?;
