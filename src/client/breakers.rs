@@ -101,3 +101,24 @@ impl Drop for Pass {
         let _ = self.end(Verdict::Neither);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::testing::{ms, start};
+
+    #[test]
+    fn so_many_methods_have_a_breaker_and_more_are_not_guarded() {
+        let (t0, breakers) = (start(), Arc::new(Breakers::default()));
+        let config = BreakerConfig { failures: 1, ..BreakerConfig::default() };
+        let fail = |number: usize| {
+            let method: Arc<str> = format!("/shop.Users/{number}").into();
+            let pass = breakers.enter(&method, Some(&config), t0).ok().unwrap();
+            pass.settle(Verdict::Bad);
+            breakers.enter(&method, Some(&config), t0 + ms(1)).is_err()
+        };
+        assert!((0..METHODS_MAX).all(fail), "each has opened");
+        assert!(!fail(METHODS_MAX) && !fail(METHODS_MAX + 1));
+        assert_eq!(breakers.states().len(), METHODS_MAX);
+    }
+}

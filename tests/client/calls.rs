@@ -179,6 +179,37 @@ fn a_breaker_opens_refuses_probes_and_closes_by_the_count_of_calls() {
 
 #[test]
 #[allow(clippy::disallowed_methods)] // A test's own threads, all joined.
+fn a_breaker_lets_one_probe_through_at_a_time() {
+    let echo = Echo::start();
+    let mut config = quick(echo.port, 2);
+    config.breaker = Some(BreakerConfig {
+        failures: 1,
+        successes: 1,
+        timeout: Duration::from_nanos(1),
+        ..Default::default()
+    });
+    let pool = ready(&config);
+    echo.script(&[DOWN, Step::Hang]);
+    let _ = failed(call(&pool, &CallOptions::new()));
+    std::thread::scope(|scope| {
+        let probe = scope.spawn(|| call(&pool, &CallOptions::new().timeout(2 * PATIENCE)));
+        eventually("the probe is out", || echo.calls() == 2);
+        for _ in 0..5 {
+            let error = failed(call(&pool, &CallOptions::new()));
+            assert!(error.message.starts_with("circuit breaker is open"), "{error}");
+        }
+        assert_eq!(echo.calls(), 2, "nothing was sent beside the probe");
+        eventually("it is answered", || {
+            echo.cancelled();
+            probe.is_finished()
+        });
+        assert_eq!(probe.join().unwrap().unwrap(), b"late");
+    });
+    assert!((0..5).all(|_| call(&pool, &CallOptions::new()).is_ok()), "it has closed");
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)] // A test's own threads, all joined.
 fn no_idempotent_call_fails_while_connections_are_cut_under_load() {
     let echo = Echo::start();
     let proxy = Proxy::to(echo.port);

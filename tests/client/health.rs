@@ -83,6 +83,23 @@ fn a_server_that_does_not_serve_is_not_used_until_it_does() {
 }
 
 #[test]
+fn a_pool_is_degraded_while_one_of_its_two_servers_serves() {
+    let (good, bad) =
+        (FakeService::start(&[CHECK, GET]).unwrap(), FakeService::start(&[CHECK, GET]).unwrap());
+    let mut config = settings(good.port(), 4);
+    config.addresses =
+        [&good, &bad].iter().map(|fake| format!("127.0.0.1:{}", fake.port())).collect();
+    let pool = ready(&config);
+    assert_eq!(pool.force_health_check().unwrap().level, "healthy");
+    bad.always(CHECK, status(2));
+    let health = pool.force_health_check().unwrap();
+    assert_eq!((health.healthy, health.level), (true, "degraded"));
+    let before = bad.calls(GET);
+    assert!((0..20).all(|_| call(&pool)));
+    assert_eq!((bad.calls(GET), good.calls(GET) >= 20), (before, true));
+}
+
+#[test]
 fn a_connection_that_does_not_answer_is_replaced() {
     let fake = FakeService::start(&[GET]).unwrap();
     let proxy = Proxy::to(fake.port());

@@ -18,6 +18,7 @@ mod log;
 mod manager;
 mod metrics;
 mod outliers;
+mod page;
 #[cfg(feature = "client-testing")]
 #[path = "../harness/pki.rs"]
 #[allow(dead_code)] // Other tests have clients with names.

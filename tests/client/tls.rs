@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use connection_pool_manager::client::testing::{FakeService, FakeSettings, FakeTls};
 use connection_pool_manager::client::{
-    raw, CallOptions, ClientMetrics, Config, ConnectionManager, Credentials, Pool, PoolError,
-    Ready, Reloaded, Resolver, ServiceConfig, TlsMode,
+    interceptor, raw, CallOptions, ClientMetrics, Config, ConnectionManager, Credentials, Pool,
+    PoolError, Ready, Reloaded, Resolver, ServiceConfig, TlsMode,
 };
 use grpcio::ChannelCredentialsBuilder;
 
@@ -179,6 +179,23 @@ fn a_client_shows_its_certificate_and_credentials_from_elsewhere_win() {
 
     (config.tls.cert_file, config.tls.key_file) = files.identity(&ours.client("stranger"));
     fails(&config);
+}
+
+#[test]
+fn interceptors_are_asked_over_tls_too_and_in_their_order() {
+    let ours = Authority::new("ours");
+    let fake = server(&ours.server("users", &["=127.0.0.1"], 1), None);
+    let files = Files::new("intercept");
+    let mut config = trusting(&fake, files.write("ca.pem", &ours.pem()));
+    for value in ["first", "second"] {
+        config.interceptors.push(interceptor::metadata("x-shop", value));
+    }
+    works(&config);
+    let received = fake.received();
+    let one = received.iter().find(|one| one.method == GET).unwrap();
+    let ours = one.metadata.iter().filter(|(key, _)| key == "x-shop");
+    let values: Vec<&[u8]> = ours.map(|(_, value)| &value[..]).collect();
+    assert_eq!(values, [&b"first"[..], b"second"]);
 }
 
 #[test]

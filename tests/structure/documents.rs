@@ -236,28 +236,44 @@ fn every_event_of_the_log_is_documented_with_its_fields() {
 }
 
 #[test]
-fn every_test_that_the_page_of_clients_names_is_there() {
-    let page = page("docs/client.md");
-    let (_, table) = page.split_once("## What other pools have").unwrap();
-    let table = table.split("\n## ").next().unwrap();
+fn every_promise_of_other_pools_has_a_number_and_a_test_that_is_there_or_a_page() {
+    const PAGE: &str = "docs/client-promises.md";
+    let page = page(PAGE);
     let mut files = Vec::new();
-    for room in ["tests", "src/client"] {
+    for room in ["tests", "src"] {
         crate::walk(&repository(room), &mut files);
     }
-    let (mut found, mut named) = (Vec::new(), 0);
-    for (at, _) in table.match_indices("::") {
-        let file = table[..at].rsplit('`').next().unwrap();
-        let test = word(&table[at + 2..]);
-        named += 1;
-        let holds = files.iter().any(|path| {
-            let text = || fs::read_to_string(path).unwrap();
-            path.ends_with(format!("{file}.rs")) && text().contains(&format!("fn {test}()"))
-        });
-        if !holds {
-            found.push(format!("docs/client.md: there is no test {file}::{test}"));
+    let sources: Vec<(String, String)> = files
+        .iter()
+        .filter_map(|path| {
+            let name = path.file_stem()?.to_str()?.to_owned();
+            Some((name, fs::read_to_string(path).ok()?))
+        })
+        .collect();
+    let (mut found, mut named, mut number) = (Vec::new(), 0, 0);
+    let is_head = |line: &&str| line.ends_with("| shown by |");
+    for row in page.lines().filter(|line| line.starts_with("| ") && !is_head(line)) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        if let Ok(own) = cells[0].parse::<usize>() {
+            number += 1;
+            if own != number {
+                found.push(format!("{PAGE}: {own} stands where {number} should"));
+            }
+        }
+        let shown = cells.last().unwrap();
+        if !shown.contains("::") && !shown.contains("](") {
+            found.push(format!("{PAGE}: nothing shows {row}"));
+        }
+        for (at, _) in shown.match_indices("::") {
+            let (file, test) = (shown[..at].rsplit('`').next().unwrap(), word(&shown[at + 2..]));
+            named += 1;
+            let is_it = format!("fn {test}()");
+            if !sources.iter().any(|(name, text)| name == file && text.contains(&is_it)) {
+                found.push(format!("{PAGE}: there is no test {file}::{test}"));
+            }
         }
     }
-    assert!(named > 30, "{named} tests: this test looks wrongly");
+    assert!(number == 121 && named > 150, "{number} promises, {named} tests: this looks wrongly");
     assert_none(&found);
 }
 
