@@ -110,7 +110,8 @@ fn both_versions_list_every_service_and_serve_the_files_of_each_method() {
                 other => panic!("{method}: {other:?}"),
             }
         }
-        block_on(stream.requests.close()).unwrap();
+        // The call may have ended before the end of this half is told, which is an error here.
+        let _ = block_on(stream.requests.close());
         assert!(block_on(stream.responses.next()).is_none(), "it ends well");
     }
 }

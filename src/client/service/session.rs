@@ -104,7 +104,11 @@ impl Session {
     /// # Errors
     /// What gRPC says.
     pub fn half_close(&mut self) -> Answer<()> {
-        Ok(block_on(self.sender.close())?)
+        match block_on(self.sender.close()) {
+            // As above.
+            Ok(()) | Err(grpcio::Error::RpcFinished(None)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The next answer; `None` after the last.
