@@ -6,6 +6,7 @@
 
 mod server;
 
+use std::ffi::CString;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use connection_pool_manager::client::{
     CallOptions, Pool, Ready, RetryConfig, ServiceConfig, TlsMode,
 };
 use grpcio::{
-    CallOption, Channel, ChannelBuilder, ChannelCredentialsBuilder, Client, Environment, Method,
+    CallOption, Channel, ChannelBuilder, ChannelCredentialsBuilder, Client, ConnectivityState,
+    Environment, Method,
 };
 use server::{certificate, method, serve, Server};
 
@@ -39,8 +41,8 @@ fn main() {
         (settings(plain_server.port, None, 10), settings(tls_server.port, tls, 10));
 
     if wanted("memory") {
-        memory(&plain, "plain");
-        memory(&secure, "TLS");
+        memory(&plain, "plain", None);
+        memory(&secure, "TLS", Some(&cert));
     }
     if wanted("checkout") {
         checkout(&plain);
@@ -112,6 +114,16 @@ fn checkout(config: &ServiceConfig) {
     let alone = best(5, 200_000, || drop(black_box(pool.get().unwrap())));
     let wanted = Duration::from_nanos(200);
     row("get and drop, one thread", format!("{} ns", alone.as_nanos()), "< 200 ns", alone < wanted);
+    let connection = pool.get().unwrap();
+    let asked = best(5, 200_000, || {
+        black_box(connection.channel().check_connectivity_state(false));
+    });
+    seen("of it gRPC's word on the state of a channel", format!("{} ns", asked.as_nanos()));
+    let read = best(5, 200_000, || {
+        black_box(Instant::now());
+    });
+    seen("of it one look at the clock, of two", format!("{} ns", read.as_nanos()));
+    drop(connection);
     let mut config = config.clone();
     for size in [1, 200] {
         config.pool.size = size;
@@ -173,7 +185,10 @@ fn calls(config: &ServiceConfig, kind: &str, ca: Option<&[u8]>) -> Duration {
 }
 
 fn channel(environment: &Arc<Environment>, config: &ServiceConfig, ca: Option<&[u8]>) -> Channel {
-    let mut builder = ChannelBuilder::new(Arc::clone(environment)).use_local_subchannel_pool(true);
+    // As the pool's are, but for keepalive, which the settings here have not.
+    let mut builder = ChannelBuilder::new(Arc::clone(environment))
+        .use_local_subchannel_pool(true)
+        .raw_cfg_int(CString::from(c"grpc.enable_channelz"), 0);
     if let Some(ca) = ca {
         let credentials = ChannelCredentialsBuilder::new().root_cert(ca.to_vec()).build();
         builder = builder.set_credentials(credentials);
@@ -353,22 +368,57 @@ fn kills() {
     row(&what, failed.to_string(), "0", failed == 0);
 }
 
-/// What ten connections that rest take.
-fn memory(config: &ServiceConfig, kind: &str) {
+/// What ten connections that rest take, and what ten of gRPC's channels alone take that are
+/// connected in the same way: the median of three of each, in turns, none of which goes before
+/// the end, so that none has the memory of another.
+fn memory(config: &ServiceConfig, kind: &str, ca: Option<&[u8]>) {
+    let environment = Arc::new(Environment::new(2));
+    let bare = |count: usize| -> Vec<Channel> {
+        let channels: Vec<Channel> =
+            std::iter::repeat_with(|| channel(&environment, config, ca)).take(count).collect();
+        for channel in &channels {
+            channel.check_connectivity_state(true);
+        }
+        let is_ready = |channel: &Channel| {
+            let state = channel.check_connectivity_state(false);
+            state == ConnectivityState::GRPC_CHANNEL_READY
+        };
+        until(|| channels.iter().all(is_ready));
+        channels
+    };
     let mut one = config.clone();
     one.pool.size = 1;
     // What gRPC takes once, and what it takes for the first of this kind.
-    let first = open(&one);
-    let before = resident();
-    let pool = open(config);
-    std::thread::sleep(Duration::from_millis(300));
-    let kib = resident().saturating_sub(before);
+    let mut kept: (Vec<Pool>, Vec<Channel>) = (vec![open(&one)], bare(1));
+    let (mut pools, mut channels) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let before = settled();
+        kept.1.extend(bare(10));
+        let between = settled();
+        kept.0.push(open(config));
+        channels.push(between.saturating_sub(before));
+        pools.push(settled().saturating_sub(between));
+    }
+    let median = |mut figures: Vec<usize>| {
+        figures.sort_unstable();
+        figures[1]
+    };
+    let (pool, bare) = (median(pools), median(channels));
     let what = format!("memory of an idle pool of 10, {kind}");
     match kind {
-        "plain" => row(&what, format!("{kib} KiB"), "< 400 KiB", kib < 400),
-        _ => seen(&what, format!("{kib} KiB")),
+        "plain" => row(&what, format!("{pool} KiB"), "< 400 KiB", pool < 400),
+        _ => seen(&what, format!("{pool} KiB")),
     }
-    drop((first, pool));
+    seen(&format!("memory of ten channels of gRPC's alone, {kind}"), format!("{bare} KiB"));
+    let own = pool as f64 - bare as f64;
+    seen(&format!("the pool's own for each connection, {kind}"), format!("{:.1} KiB", own / 10.0));
+    drop(kept);
+}
+
+/// This process's memory once nothing goes on any more, in KiB.
+fn settled() -> usize {
+    std::thread::sleep(Duration::from_millis(300));
+    resident()
 }
 
 /// This process's memory, in KiB.
