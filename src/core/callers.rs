@@ -1,6 +1,7 @@
 //! How many permits each caller has.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// Who holds permits: an authenticated identity, or else a client connection.
@@ -36,6 +37,13 @@ impl CallerId {
             }
             _ => &self.name,
         }
+    }
+}
+
+/// As a field of a log line: `identity=shop`, or `peer=ipv4:192.0.2.1:5000`.
+impl fmt::Display for CallerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", if self.is_identity { "identity" } else { "peer" }, self.name)
     }
 }
 

@@ -105,6 +105,7 @@ pub(crate) mod testing {
             fencing_token: u64::from(n),
             holder: "me".to_string(),
             peer: "ipv4:192.0.2.1:5000".to_string(),
+            identity: None,
             via: Via::Call,
         }
     }

@@ -15,7 +15,7 @@ pub(super) struct Numbers {
     pub(super) resetting: AtomicUsize,
     /// Sessions that are about to be reset.
     pub(super) returning: AtomicUsize,
-    /// Permits out for the service's own work.
+    /// Permits out for the service's own work. Changed while the gate is locked.
     pub(super) upkeep: AtomicUsize,
     /// Jobs between two tries to open a backend.
     pub(super) napping: AtomicUsize,
@@ -28,6 +28,8 @@ pub(super) struct Numbers {
 pub struct Figures {
     /// Permits out: leases, one-shots, backends being opened or reset.
     pub used: usize,
+    /// Those of them that are for the service's own work, such as checks of its health.
+    pub upkeep: usize,
     /// Backends at rest.
     pub idle: usize,
     /// All backends, those being opened included.

@@ -104,6 +104,7 @@ impl Leases {
             fencing_token,
             holder: ask.holder.clone(),
             peer: ask.peer.clone(),
+            identity: ask.owner.clone(),
             via,
             tenant,
         };

@@ -51,7 +51,9 @@ impl OnLease {
         let operation = Operation::new(self.context.tools.clone());
         match self.leases.begin(&self.id, self.via, &operation) {
             Ok((session, view)) => {
-                operation.belongs_to(&view.facts.tenant, Some(&view.facts.lease_name));
+                let facts = &view.facts;
+                let (lease, identity) = (Some(&*facts.lease_name), facts.identity.as_ref());
+                operation.belongs_to(&facts.tenant, lease, identity);
                 self.start(session, operation);
             }
             Err(busy @ Error::LeaseBusy { .. }) if may_wait => self.wait(busy),

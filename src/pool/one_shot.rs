@@ -41,7 +41,7 @@ pub fn one_shot(
             drop(reply.send(Err(error)));
             return session.reset();
         }
-        operation.belongs_to(session.account().id(), None);
+        operation.belongs_to(session.account().id(), None, who.owner());
         who.run(operation.clone());
         // A reader's pace is not bounded otherwise: a lease has a lifetime.
         let _life = streamed.then(|| operation.cancel_after(lifetime, CancelCause::MaxLifetime));

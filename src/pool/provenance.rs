@@ -20,12 +20,19 @@ impl fmt::Display for Told<'_> {
         let since = |at: Instant| Secs(self.now.saturating_duration_since(at));
         write!(
             f,
-            "tenant={} lease={} pid={} holder={} peer={} held_s={} last_command={} transaction={}",
+            "tenant={} lease={} pid={} holder={} peer={}",
             facts.tenant,
             facts.lease_name,
             facts.backend_pid,
             Quoted(&facts.holder),
             facts.peer,
+        )?;
+        if let Some(identity) = &facts.identity {
+            write!(f, " {identity}")?;
+        }
+        write!(
+            f,
+            " held_s={} last_command={} transaction={}",
             since(view.granted_at),
             Quoted(&view.last_command),
             view.transaction.as_str(),

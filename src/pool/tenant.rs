@@ -157,10 +157,12 @@ impl Tenant {
 
     /// A permit for the service's own work, if one is free and nobody waits for it.
     pub(super) fn permit_for_upkeep(self: &Arc<Self>) -> Option<Permit> {
-        if !self.gate().try_take() {
+        let mut gate = self.gate();
+        if !gate.try_take() {
             return None;
         }
         self.account.numbers.upkeep.fetch_add(1, Ordering::Relaxed);
+        drop(gate);
         Some(self.permit(None, true))
     }
 
@@ -222,13 +224,16 @@ impl Tenant {
 
     /// Its figures.
     pub fn figures(&self) -> Figures {
-        let (used, waiting, max, state, paused) = {
+        let numbers = &self.account.numbers;
+        let (used, upkeep, waiting, max, state, paused) = {
             let gate = self.gate();
-            (gate.used(), gate.waiting(), gate.permits(), gate.state(), gate.paused())
+            let upkeep = numbers.upkeep.load(Ordering::Relaxed);
+            (gate.used(), upkeep, gate.waiting(), gate.permits(), gate.state(), gate.paused())
         };
-        let (backends, numbers) = (self.backends(), &self.account.numbers);
+        let backends = self.backends();
         Figures {
             used,
+            upkeep,
             idle: backends.store.idle(),
             open: self.account.open.now(),
             opening: numbers.opening_now(),

@@ -2,6 +2,7 @@
 
 pub mod guard;
 pub mod keeper;
+mod load_watch;
 mod memory_watch;
 pub mod probe;
 pub mod reaper;

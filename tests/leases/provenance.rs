@@ -185,6 +185,38 @@ fn an_exhausted_tenant_is_one_line_that_names_the_holders_however_long_it_lasts(
 }
 
 #[test]
+fn a_tenant_near_its_limit_is_one_line_until_it_was_well_below() {
+    // The keeper's rounds are as short.
+    let service = Service::with(&["--leak-warning", "1"]);
+    let (busy, client) = (tenant().pool_of(10), service.client());
+    let lease = || client.acquire_with(&held_by(&busy, "job")).unwrap().connection_id;
+    let told = || lines(&service, "event=tenant_nearly_exhausted", &format!("={} ", busy.name));
+    let seven: Vec<String> = (0..7).map(|_| lease()).collect();
+    exhaust(&service, &["another"]);
+    assert!(told().is_empty(), "seven of ten are not many: {:?}", told());
+    let eighth = lease();
+    eventually("it is told", || !told().is_empty());
+    assert!(
+        told()[0].contains(" WARN ") && told()[0].ends_with(" used=8 limit=10"),
+        "{:?}",
+        told()
+    );
+    // It goes up and down, and each of these is told in a later round.
+    client.release(&eighth).unwrap();
+    exhaust(&service, &["another"]);
+    let eighth = lease();
+    exhaust(&service, &["another"]);
+    assert_eq!(told().len(), 1);
+    for id in seven.iter().chain([&eighth]) {
+        client.release(id).unwrap();
+    }
+    service.wait_quiet(&busy.name);
+    exhaust(&service, &["another"]);
+    (0..8).for_each(|_| drop(lease()));
+    eventually("it is told again", || told().len() == 2);
+}
+
+#[test]
 fn a_lease_held_too_long_is_logged_and_counted_once() {
     let service = Service::with(&["--leak-warning", "1"]);
     let (leaky, other) = (tenant(), tenant());

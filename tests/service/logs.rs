@@ -4,8 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::harness::proxy::Proxy;
+use crate::harness::sql::one_shot;
 use crate::harness::{
-    eventually, execute_later, millis, postgres, refused, request, tenant, Service,
+    acquire_later, eventually, execute_later, millis, postgres, refused, request, tenant,
+    Administered, Service,
 };
 use connection_pool_manager::client::service::statement;
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
@@ -212,4 +214,36 @@ fn a_slow_statement_is_told_without_its_text_and_counted() {
     // One that was quick may have been slow on a busy machine.
     assert!(service.metric(&series).is_some_and(|count| count >= 3.0));
     assert!(!service.log().text().contains("hidden_word"));
+}
+
+#[test]
+fn a_line_about_a_tenant_or_a_lease_names_the_identity_where_it_is_known() {
+    let flags = ["--log-level", "debug", "--leak-warning", "1", "--slow-statement", "1ms"];
+    let service = Administered::with(&flags, "");
+    let (tenant, other, client) = (tenant().pool_of(1), tenant(), service.client());
+    let asked = ConnectionRequest { holder: "night job".to_owned(), ..request(&tenant) };
+    let granted = client.acquire_with(&asked).unwrap();
+    let waiting = acquire_later(&client, &asked);
+    client.run(&granted.connection_id, &["select pg_sleep(0.1)"]).unwrap();
+    let whose = format!(" tenant={} lease={} ", tenant.name, granted.lease.lease_name);
+    let who = " identity=shop ";
+    let waited = |event: &str| service.log().wait_for(&format!("event={event} "));
+    for event in ["lease_granted", "lease_held_long", "slow_statement"] {
+        assert_tells(&waited(event), &[&whose, who]);
+    }
+    let exhausted = waited("tenant_exhausted");
+    assert_tells(&exhausted, &[" holders=\"night job of shop (1)\""]);
+    client.release(&granted.connection_id).unwrap();
+    assert_tells(&waited("lease_ended reason=released"), &[&whose, who]);
+    drop(waiting);
+    // Who has brought the DSN.
+    let created = waited("pool_created");
+    assert_tells(&created, &[" server=\"", " database=\"", " user=\"", " sslmode=prefer "]);
+    assert!(created.ends_with(" identity=shop"), "{created}");
+    refused(client.acquire("lost", "postgres://u:secret@127.0.0.1:1/d"));
+    assert_tells(&waited("connect_failed"), &[" tenant=lost ", who]);
+    // A one-shot has no lease.
+    client.execute(&one_shot(&other, &["select pg_sleep(0.1)"])).unwrap();
+    let name = format!("tenant={} ", other.name);
+    assert_tells(&waited(&format!("slow_statement {name}identity=shop")), &[" took_s="]);
 }

@@ -63,6 +63,7 @@ impl Table {
             fencing_token: self.next,
             holder: String::new(),
             peer: "127.0.0.1:50000".to_owned(),
+            identity: None,
             via: Via::Call,
         };
         self.leases.grant(id.clone(), facts, TERMS, (), at);

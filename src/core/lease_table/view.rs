@@ -1,5 +1,6 @@
 //! What is public about a lease, while it lasts and after its end.
 
+use super::super::callers::CallerId;
 use super::super::ids::TenantId;
 use super::super::transaction::TransactionState;
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ pub struct LeaseFacts {
     pub holder: String,
     /// The network address the request came from.
     pub peer: String,
+    /// Whom it is bound to, if its caller has an identity.
+    pub identity: Option<CallerId>,
     /// How it may be used.
     pub via: Via,
 }

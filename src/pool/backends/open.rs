@@ -164,12 +164,12 @@ impl Backends {
             }
         };
         if let Some(repeated) = repeated {
-            let (id, peer, took) = (self.id(), self.origin.brought_by.as_str(), Secs(took));
+            let (id, by, took) = (self.id(), &self.origin.brought_by, Secs(took));
             let (server, reason) = (self.origin.connect.servers(), cause.as_str());
             let (server, error) = (Quoted(&server), Quoted(&error));
             log::log!(
                 level,
-                "event=connect_failed tenant={id} server={server} peer={peer} reason={reason} \
+                "event=connect_failed tenant={id} server={server} {by} reason={reason} \
                  elapsed_s={took} error={error}{repeated}"
             );
         }

@@ -114,12 +114,12 @@ impl Registry {
             if logging::admits("servers_changed", Some(id)) {
                 let (from, to) = (old.connect.servers(), new.connect.servers());
                 log::warn!(
-                    "event=servers_changed tenant={id} from={} to={} database={} user={} peer={}",
+                    "event=servers_changed tenant={id} from={} to={} database={} user={} {}",
                     Quoted(&from),
                     Quoted(&to),
                     Quoted(&new.dsn.dbname),
                     Quoted(&new.dsn.user),
-                    new.brought_by.as_str(),
+                    new.brought_by,
                 );
             }
             return;

@@ -97,11 +97,12 @@ impl Registry {
             return changed;
         }
         log::info!(
-            "event=pool_changed tenant={} server={} database={} user={} max_connections={} min_connections={} max_waiters={} replaced={}",
+            "event=pool_changed tenant={} server={} database={} user={} sslmode={} max_connections={} min_connections={} max_waiters={} replaced={}",
             tenant.id(),
             Quoted(&origin.connect.servers()),
             Quoted(&origin.dsn.dbname),
             Quoted(&origin.dsn.user),
+            origin.dsn.tls.mode.as_str(),
             next.permits,
             next.backends.settings.min_connections,
             next.waiters,

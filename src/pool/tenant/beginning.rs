@@ -40,16 +40,17 @@ impl Tenant {
     fn tell_created(&self, backends: &Backends) {
         let (settings, dsn) = (&backends.settings, &backends.origin.dsn);
         log::info!(
-            "event=pool_created tenant={} server={} database={} user={} max_connections={} min_connections={} max_lifetime_s={} idle_timeout_s={} peer={}",
+            "event=pool_created tenant={} server={} database={} user={} sslmode={} max_connections={} min_connections={} max_lifetime_s={} idle_timeout_s={} {}",
             self.id(),
             Quoted(&backends.origin.connect.servers()),
             Quoted(&dsn.dbname),
             Quoted(&dsn.user),
+            dsn.tls.mode.as_str(),
             self.most_backends(),
             settings.min_connections,
             Secs(settings.max_lifetime),
             Secs(settings.idle_timeout),
-            backends.origin.brought_by.as_str(),
+            backends.origin.brought_by,
         );
     }
 }

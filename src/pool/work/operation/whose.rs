@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Operation;
+use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::repeats::Repeated;
 use crate::error::CancelCause;
@@ -13,20 +14,28 @@ pub(super) struct Whose {
     tenant: TenantId,
     /// None: it is a one-shot's.
     lease_name: Option<String>,
+    /// Who asked for it, if that is known.
+    identity: Option<CallerId>,
 }
 
 impl fmt::Display for Whose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, " tenant={}", self.tenant)?;
-        self.lease_name.as_ref().map_or(Ok(()), |lease| write!(f, " lease={lease}"))
+        self.lease_name.as_ref().map_or(Ok(()), |lease| write!(f, " lease={lease}"))?;
+        self.identity.as_ref().map_or(Ok(()), |identity| write!(f, " {identity}"))
     }
 }
 
 impl Operation {
     /// Whose work it is, for the log. Only the first answer counts.
-    pub(in crate::pool) fn belongs_to(&self, tenant: &TenantId, lease_name: Option<&str>) {
+    pub(in crate::pool) fn belongs_to(
+        &self,
+        tenant: &TenantId,
+        lease_name: Option<&str>,
+        identity: Option<&CallerId>,
+    ) {
         let (tenant, lease_name) = (tenant.clone(), lease_name.map(str::to_owned));
-        let _ = self.whose.set(Whose { tenant, lease_name });
+        let _ = self.whose.set(Whose { tenant, lease_name, identity: identity.cloned() });
     }
 
     /// Whose work it is, as the part of a log line behind the name of its event.
