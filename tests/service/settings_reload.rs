@@ -15,10 +15,14 @@ struct Configured {
 
 impl Configured {
     fn start(text: &str) -> Configured {
+        Configured::with(text, Service::with)
+    }
+
+    fn with(text: &str, serve: fn(&[&str]) -> Service) -> Configured {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.toml");
         fs::write(&file, text).unwrap();
-        let service = Service::with(&["--config", &file.display().to_string()]);
+        let service = serve(&["--config", &file.display().to_string()]);
         Configured { service, file, _dir: dir }
     }
 
@@ -134,4 +138,27 @@ fn configured_tenants_are_added_changed_and_removed_while_leases_go_on() {
     configured.reload(&entry("two", "max_connections = 2"));
     client.acquire("two", "").expect("the right one is back");
     assert!(!configured.service.log().text().contains("event=tenant_not_changed"));
+}
+
+#[test]
+fn the_level_of_the_log_changes_in_both_directions() {
+    // The variable of the other tests' services is stronger than a file.
+    let configured = Configured::with("", Service::undisturbed);
+    let (service, tenant) = (&configured.service, tenant());
+    let granted = || {
+        service.lease(&tenant).release();
+        service.wait_quiet(&tenant.name);
+    };
+    granted();
+    let line = configured.reload("[service]\nlog_level = \"debug\"\n");
+    assert!(line.contains("applied=\"service.log_level\""), "{line}");
+    assert!(!service.log().text().contains("event=lease_granted"));
+    granted();
+    let told = || service.log().text().matches("event=lease_granted").count();
+    eventually("it is told", || told() == 1);
+    configured.reload("");
+    granted();
+    // The log is in order.
+    configured.reload("");
+    assert_eq!(told(), 1);
 }
