@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::{time, Ran};
-use crate::client::{ConnectionManager, Ready, ServiceConfig, TlsMode};
+use crate::client::{ConnectionManager, PoolError, ServiceConfig, TlsMode};
 
 /// What `health` takes.
 #[derive(Args)]
@@ -44,6 +44,7 @@ pub(super) fn run(flags: &HealthFlags) -> Ran {
     let mut config = ServiceConfig::of(vec![flags.address.clone()]);
     config.pool.size = 1;
     config.pool.open_timeout = flags.timeout;
+    config.pool.checkout_timeout = flags.timeout;
     config.connection.connect_timeout = flags.timeout;
     config.connection.ping_interval = None;
     config.health.enabled = false;
@@ -59,7 +60,11 @@ pub(super) fn run(flags: &HealthFlags) -> Ran {
 
     let manager = ConnectionManager::new()?;
     let pool = manager.add("service", &config)?;
-    pool.await_ready(Ready::All, flags.timeout)?;
+    // It waits no longer once every address has failed.
+    match pool.get() {
+        Err(PoolError::NotConnected { last_error, .. }) => return Err(last_error.into()),
+        connection => drop(connection?),
+    }
     let health = if flags.force { pool.force_health_check()? } else { pool.health() };
     println!("{}: {} ({})", flags.address, health.level, health.message);
     match health.error {

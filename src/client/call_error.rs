@@ -201,9 +201,10 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // What either says is said by this.
         match self {
-            Error::Pool(error) => Some(error),
-            Error::Rpc(error) => Some(error),
+            Error::Pool(error) => error.source(),
+            Error::Rpc(error) => error.source(),
         }
     }
 }

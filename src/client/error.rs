@@ -138,14 +138,8 @@ impl fmt::Display for PoolError {
     }
 }
 
-impl std::error::Error for PoolError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            PoolError::Config(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+// Each says all of its cause itself.
+impl std::error::Error for PoolError {}
 
 impl From<ConfigError> for PoolError {
     fn from(error: ConfigError) -> PoolError {

@@ -53,16 +53,32 @@ fn it_asks_our_own_service_over_tls() {
 }
 
 #[test]
+fn a_port_where_nobody_listens_is_told_at_once_and_one_address_of_two_is_enough() {
+    for address in ["127.0.0.1:1", "localhost:1"] {
+        // Longer than a test may take.
+        let nobody = health(&["--insecure", "--address", address, "--timeout", "300s"]);
+        assert_eq!(nobody.status.code(), Some(1));
+        let said = said(&nobody);
+        assert!(said.contains("Connection refused"), "{said}");
+        assert!(!said.contains("next attempt"), "nobody tries again: {said}");
+    }
+    // Nobody listens at its other address, if it has one.
+    let fake = FakeService::start(&[CHECK]).unwrap();
+    let address = fake.address().replace("127.0.0.1", "localhost");
+    assert!(health(&["--insecure", "--address", &address]).status.success());
+}
+
+#[test]
 fn its_wrong_flags_fail_with_the_reason() {
     for (arguments, part) in [
         (&["--address", "nonsense"][..], "address \"nonsense\" must have a port"),
         (&["--ca-file", "/nowhere.pem"], "tls.ca_file cannot be read: /nowhere.pem"),
-        (&["--cert-file", "a.pem"], "--key-file"),
+        (&["--cert-file", "a.pem"], "  --key-file <FILE>\n"),
         (&["--timeout", "0"], "1 s to 300 s are allowed"),
         (&["--server-name", "a b"], "tls.server_name must be the name of a host"),
     ] {
         let wrong = health(arguments);
         assert!(!wrong.status.success());
-        assert!(said(&wrong).contains(part), "{part}: {wrong:?}");
+        assert_eq!(said(&wrong).matches(part).count(), 1, "{part}: {wrong:?}");
     }
 }
