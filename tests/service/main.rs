@@ -27,6 +27,7 @@ mod load;
 mod log_form;
 mod logs;
 mod metrics;
+mod mutual_tls;
 mod reflection;
 mod refused_starts;
 mod reload;
