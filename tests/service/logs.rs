@@ -241,7 +241,7 @@ fn a_line_about_a_tenant_or_a_lease_names_the_identity_where_it_is_known() {
     assert_tells(&created, &[" server=\"", " database=\"", " user=\"", " sslmode=prefer "]);
     assert!(created.ends_with(" identity=shop"), "{created}");
     refused(client.acquire("lost", "postgres://u:secret@127.0.0.1:1/d"));
-    assert_tells(&waited("connect_failed"), &[" tenant=lost ", who]);
+    assert_tells(&waited("connect_failed tenant=lost"), &[who]);
     // A one-shot has no lease.
     client.execute(&one_shot(&other, &["select pg_sleep(0.1)"])).unwrap();
     let name = format!("tenant={} ", other.name);
