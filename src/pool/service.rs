@@ -127,7 +127,7 @@ impl Service {
             return Ok(answer);
         };
         let dsn = target.dsn.as_ref();
-        let fingerprint = dsn.map(|dsn| self.registry.fingerprint(target, dsn)).transpose()?;
+        let fingerprint = dsn.map(|dsn| self.registry.fingerprint(target, dsn));
         let (tenant, owner) = (target.tenant.clone(), caller.owner().cloned());
         let key = Key { tenant, fingerprint, request, owner };
         let deadline = clock::now() + wait;

@@ -3,10 +3,11 @@
 use super::modes::Keyword;
 use super::{ClientCert, Dsn, HostPort, PoolKeys, RootCert, Secret, TlsKeys};
 use crate::config::Reset;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// Keys with their values, in a fixed order.
-type Pairs<'a> = Vec<(&'a str, String)>;
+type Pairs<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 impl Dsn {
     /// The connection string of `keyword=value` pairs that parses to this DSN,
@@ -14,13 +15,20 @@ impl Dsn {
     ///
     /// It is meant to be fed to a keyed digest and to be kept nowhere.
     pub fn canonical(&self) -> String {
-        text(self.pairs())
+        text(&self.pairs())
+    }
+
+    /// The same without the `application_name`, which tells no pools apart.
+    pub fn pool_canonical(&self) -> String {
+        let mut pairs = self.pairs();
+        pairs.retain(|(key, _)| *key != APPLICATION_NAME);
+        text(&pairs)
     }
 
     /// A text that differs whenever two DSNs name different hosts, ports,
     /// databases or users; it holds no secret.
     pub fn target_canonical(&self) -> String {
-        text(self.target_pairs())
+        text(&self.target_pairs())
     }
 
     /// The keys that are not the same in another DSN, for people. Of the password nothing
@@ -64,24 +72,20 @@ impl Dsn {
         let mut out = self.target_pairs();
         push_some(&mut out, PASSWORD, password.as_ref().map(Secret::reveal));
         push_tls(&mut out, tls);
-        push_some(
-            &mut out,
-            "require_auth",
-            require_auth.as_ref().map(ToString::to_string).as_deref(),
-        );
+        push_some(&mut out, "require_auth", require_auth.as_ref().map(ToString::to_string));
         push(&mut out, "target_session_attrs", target_session.as_str());
         push_seconds(&mut out, "connect_timeout", connect_timeout);
         push_some(&mut out, APPLICATION_NAME, application_name.as_deref());
         push_some(&mut out, "options", options.as_deref());
         for (name, value) in parameters {
-            push(&mut out, name, value);
+            push(&mut out, name, &**value);
         }
         push(&mut out, "keepalives", if *keepalives { "1" } else { "0" });
         push_seconds(&mut out, "keepalives_idle", keepalives_idle);
         push_seconds(&mut out, "keepalives_interval", keepalives_interval);
         push_number(&mut out, "keepalives_count", keepalives_retries);
         let millis = tcp_user_timeout.map(|timeout| timeout.as_millis().to_string());
-        push_some(&mut out, "tcp_user_timeout", millis.as_deref());
+        push_some(&mut out, "tcp_user_timeout", millis);
         push_pool(&mut out, pool);
         out
     }
@@ -91,7 +95,7 @@ impl Dsn {
         let mut list = |key, given: bool, item: fn(&HostPort) -> String| {
             if given {
                 let items: Vec<String> = self.hosts.iter().map(item).collect();
-                push(&mut out, key, &items.join(","));
+                push(&mut out, key, items.join(","));
             }
         };
         let any = |given: fn(&HostPort) -> bool| self.hosts.iter().any(given);
@@ -100,24 +104,24 @@ impl Dsn {
             at.hostaddr.map_or_else(String::new, |address| address.to_string())
         });
         list("port", true, |at| at.port.to_string());
-        push(&mut out, "dbname", &self.dbname);
-        push(&mut out, "user", &self.user);
+        push(&mut out, "dbname", &*self.dbname);
+        push(&mut out, "user", &*self.user);
         out
     }
 }
 
-fn push_tls(out: &mut Pairs<'_>, tls: &TlsKeys) {
+fn push_tls<'a>(out: &mut Pairs<'a>, tls: &'a TlsKeys) {
     let TlsKeys { mode, negotiation, root, client, channel_binding } = tls;
     push(out, "sslmode", mode.keyword());
     push(out, "sslnegotiation", negotiation.keyword());
     match root {
         Some(RootCert::System) => push(out, "sslrootcert", "system"),
-        Some(RootCert::File(path)) => push(out, "sslrootcert", path),
+        Some(RootCert::File(path)) => push(out, "sslrootcert", &**path),
         None => {}
     }
     if let Some(ClientCert { cert, key }) = client {
-        push(out, "sslcert", cert);
-        push(out, "sslkey", key);
+        push(out, "sslcert", &**cert);
+        push(out, "sslkey", &**key);
     }
     push(out, "channel_binding", channel_binding.keyword());
 }
@@ -142,42 +146,49 @@ fn push_pool(out: &mut Pairs<'_>, pool: &PoolKeys) {
 }
 
 /// One text; quoting keeps values from running into the next key.
-fn text(pairs: Pairs<'_>) -> String {
-    let mut out = String::new();
+fn text(pairs: &Pairs<'_>) -> String {
+    let mut out = String::with_capacity(TEXT_BYTES);
     for (key, value) in pairs {
         if !out.is_empty() {
             out.push(' ');
         }
         out.push_str(key);
         out.push_str("='");
-        out.push_str(&value.replace('\\', "\\\\").replace('\'', "\\'"));
+        for c in value.chars() {
+            if matches!(c, '\\' | '\'') {
+                out.push('\\');
+            }
+            out.push(c);
+        }
         out.push('\'');
     }
     out
 }
 
-fn push<'a>(out: &mut Pairs<'a>, key: &'a str, value: &str) {
-    out.push((key, value.to_owned()));
+fn push<'a>(out: &mut Pairs<'a>, key: &'a str, value: impl Into<Cow<'a, str>>) {
+    out.push((key, value.into()));
 }
 
-fn push_some<'a>(out: &mut Pairs<'a>, key: &'a str, value: Option<&str>) {
+fn push_some<'a>(out: &mut Pairs<'a>, key: &'a str, value: Option<impl Into<Cow<'a, str>>>) {
     if let Some(value) = value {
         push(out, key, value);
     }
 }
 
 fn push_number<'a>(out: &mut Pairs<'a>, key: &'a str, value: &Option<u32>) {
-    push_some(out, key, value.map(|number| number.to_string()).as_deref());
+    push_some(out, key, value.map(|number| number.to_string()));
 }
 
 fn push_seconds<'a>(out: &mut Pairs<'a>, key: &'a str, value: &Option<Duration>) {
-    push_some(out, key, value.map(|duration| duration.as_secs().to_string()).as_deref());
+    push_some(out, key, value.map(|duration| duration.as_secs().to_string()));
 }
 
 /// In Go's syntax.
 fn push_duration<'a>(out: &mut Pairs<'a>, key: &'a str, value: &Option<Duration>) {
-    push_some(out, key, value.map(|duration| format!("{}ns", duration.as_nanos())).as_deref());
+    push_some(out, key, value.map(|duration| format!("{}ns", duration.as_nanos())));
 }
 
+/// Room for most DSNs.
+const TEXT_BYTES: usize = 512;
 const PASSWORD: &str = "password";
 const APPLICATION_NAME: &str = "application_name";

@@ -141,7 +141,7 @@ impl Registry {
         dsn: &Dsn,
         settings: PoolConfig,
     ) -> Result<Arc<Backends>, Error> {
-        let identity = self.digests.identity(dsn, self.digests.fingerprint(dsn)?)?;
+        let identity = self.digests.identity(dsn, self.digests.fingerprint(dsn));
         let (account, who) = (old.account(), &old.origin.brought_by);
         let by = match old.origin.is_configured {
             true => Bringer::Operator(who),

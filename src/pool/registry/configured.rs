@@ -61,7 +61,7 @@ impl Registry {
     /// Takes up the configured tenants of a service that has none yet. Does not block.
     ///
     /// # Errors
-    /// If OpenSSL fails; then none is taken up.
+    /// A DSN names files that it may not; then none is taken up.
     pub fn take_up(self: &Arc<Self>, catalog: Catalog) -> Result<(), Error> {
         let tenants: Result<Vec<_>, Error> =
             catalog.tenants.values().map(|config| self.configured(config)).collect();
@@ -79,7 +79,7 @@ impl Registry {
     /// A configured tenant, which nobody knows yet.
     ///
     /// # Errors
-    /// If OpenSSL fails.
+    /// The DSN names files that it may not.
     pub(super) fn configured(
         self: &Arc<Self>,
         config: &TenantConfig,
@@ -91,7 +91,7 @@ impl Registry {
     /// The same of this DSN and these settings.
     ///
     /// # Errors
-    /// If OpenSSL fails.
+    /// The DSN names files that it may not.
     pub(super) fn configured_as(
         self: &Arc<Self>,
         id: &TenantId,
@@ -99,7 +99,7 @@ impl Registry {
         pool: &PoolConfig,
         by: Bringer<'_>,
     ) -> Result<Arc<Tenant>, Error> {
-        let identity = self.digests.identity(dsn, self.digests.fingerprint(dsn)?)?;
+        let identity = self.digests.identity(dsn, self.digests.fingerprint(dsn));
         let origin = self.origin(id, dsn, identity, by, pool.statement_cache)?;
         let opener = Opener::new(pool, &self.context.keeper);
         let registrar = Arc::downgrade(self) as Weak<dyn Registrar>;
@@ -119,12 +119,12 @@ impl Registry {
     ) -> Result<(), Error> {
         let Some(dsn) = &target.dsn else { return Ok(()) };
         self.may_compare(tenant, dsn, by)?;
-        let fingerprint = self.fingerprint(target, dsn)?;
+        let fingerprint = self.fingerprint(target, dsn);
         if fingerprint_of(tenant) == fingerprint {
             self.acquaint(tenant, by);
             return Ok(());
         }
-        let (backends, other) = (tenant.backends(), self.digests.identity(dsn, fingerprint)?);
+        let (backends, other) = (tenant.backends(), self.digests.identity(dsn, fingerprint));
         if backends.origin.identity.against(&other) == Difference::Password {
             self.guesses.another(tenant.id(), by);
         }

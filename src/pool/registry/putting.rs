@@ -101,7 +101,7 @@ impl Registry {
         let mut change = TenantChange { settings: Some(settings), ..TenantChange::default() };
         if let Some(dsn) = &put.dsn {
             // The same again replaces nothing.
-            let same = self.digests.fingerprint(dsn)? == fingerprint_of(tenant);
+            let same = self.digests.fingerprint(dsn) == fingerprint_of(tenant);
             change.dsn = (!same).then(|| dsn.clone());
         }
         self.change(tenant.id(), &change).map(drop)

@@ -5,7 +5,6 @@ use std::sync::OnceLock;
 use super::Registry;
 use crate::config::dsn::Dsn;
 use crate::core::ids::TenantId;
-use crate::error::Error;
 use crate::pool::identity::Fingerprint;
 
 /// How a request names its tenant.
@@ -27,15 +26,7 @@ impl Target {
 
 impl Registry {
     /// What tells this DSN of the target from others. Worked out once for a request.
-    pub(in crate::pool) fn fingerprint(
-        &self,
-        target: &Target,
-        dsn: &Dsn,
-    ) -> Result<Fingerprint, Error> {
-        if let Some(known) = target.digest.get() {
-            return Ok(*known);
-        }
-        let fingerprint = self.digests.fingerprint(dsn)?;
-        Ok(*target.digest.get_or_init(|| fingerprint))
+    pub(in crate::pool) fn fingerprint(&self, target: &Target, dsn: &Dsn) -> Fingerprint {
+        *target.digest.get_or_init(|| self.digests.fingerprint(dsn))
     }
 }
