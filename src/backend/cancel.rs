@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::handshake::SSL_REQUEST;
@@ -16,7 +17,10 @@ const CANCEL_REQUEST: i32 = 80_877_102;
 
 /// Cancels the statement of one backend. Holds its secret, so no Debug.
 #[derive(Clone)]
-pub struct Canceller {
+pub struct Canceller(Arc<CancelRoute>);
+
+/// Where a cancel goes, and what shows that it may.
+struct CancelRoute {
     address: SocketAddr,
     host: String,
     key: CancelKey,
@@ -27,7 +31,7 @@ impl Canceller {
     /// A canceller for the backend with this key behind `address`; over TLS if
     /// `tls` is given, with the same checks as the backend's own.
     pub fn new(address: SocketAddr, host: String, key: CancelKey, tls: Option<Tls>) -> Canceller {
-        Canceller { address, host, key, tls }
+        Canceller(Arc::new(CancelRoute { address, host, key, tls }))
     }
 
     /// Asks PostgreSQL to cancel, and waits until it has closed the connection.
@@ -40,10 +44,10 @@ impl Canceller {
     /// If the request could not be sent or the close was not seen in time.
     pub fn send(&self) -> io::Result<()> {
         let until = clock::now() + LIMIT;
-        let socket = TcpStream::connect_timeout(&self.address, LIMIT)?;
+        let socket = TcpStream::connect_timeout(&self.0.address, LIMIT)?;
         socket.set_nodelay(true)?;
         let mut socket = Timed::new(socket, until);
-        let Some(tls) = &self.tls else {
+        let Some(tls) = &self.0.tls else {
             return self.exchange(&mut socket);
         };
         if !tls.is_direct() {
@@ -56,21 +60,22 @@ impl Canceller {
         }
         let findings = Findings::default();
         let mut stream = tls
-            .configuration(&self.host, &findings)?
-            .connect(&self.host, socket)
+            .configuration(&self.0.host, &findings)?
+            .connect(&self.0.host, socket)
             .map_err(|e| io::Error::other(findings.fault().unwrap_or_else(|| e.to_string())))?;
         tls.confirm(&findings).map_err(io::Error::other)?;
         self.exchange(&mut stream)
     }
 
     fn exchange(&self, stream: &mut (impl Read + Write)) -> io::Result<()> {
-        let length = i32::try_from(12 + self.key.secret.len())
+        let key = &self.0.key;
+        let length = i32::try_from(12 + key.secret.len())
             .map_err(|_| io::Error::other("the cancel key is too long"))?;
         let mut request = Vec::with_capacity(16);
         request.extend_from_slice(&length.to_be_bytes());
         request.extend_from_slice(&CANCEL_REQUEST.to_be_bytes());
-        request.extend_from_slice(&self.key.pid.to_be_bytes());
-        request.extend_from_slice(&self.key.secret);
+        request.extend_from_slice(&key.pid.to_be_bytes());
+        request.extend_from_slice(&key.secret);
         stream.write_all(&request)?;
         stream.flush()?;
         // PostgreSQL sends no answer; it closes the stream. A close without close_notify is

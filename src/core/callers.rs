@@ -15,7 +15,12 @@ pub struct CallerId {
 impl CallerId {
     /// The client connection from this address.
     pub fn new(address: &str) -> CallerId {
-        CallerId { name: Arc::from(address), is_identity: false }
+        CallerId::of_address(Arc::from(address))
+    }
+
+    /// The same, for one who has the address already.
+    pub fn of_address(name: Arc<str>) -> CallerId {
+        CallerId { name, is_identity: false }
     }
 
     /// The identity of this name.

@@ -11,6 +11,7 @@ use super::deadlines::Deadlines;
 use super::ids::ConnectionId;
 use super::transaction::TransactionState;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use looks::Summary;
@@ -77,7 +78,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         let record = LeaseRecord {
             number,
             id,
-            facts,
+            facts: Arc::new(facts),
             terms,
             granted_at: now,
             last_used_at: now,

@@ -21,8 +21,10 @@ impl From<Denied> for Error {
     fn from(denied: Denied) -> Error {
         match denied {
             Denied::NotFound => Error::LeaseNotFound,
-            Denied::Busy(view) => Error::LeaseBusy { lease_name: view.facts.lease_name },
-            Denied::OtherWay(view) => Error::LeaseOnStream { lease_name: view.facts.lease_name },
+            Denied::Busy(view) => Error::LeaseBusy { lease_name: view.facts.lease_name.clone() },
+            Denied::OtherWay(view) => {
+                Error::LeaseOnStream { lease_name: view.facts.lease_name.clone() }
+            }
             Denied::Ended(tombstone) => Error::LeaseEnded(tombstone),
         }
     }

@@ -78,7 +78,7 @@ impl OnLease {
     /// whose lease it is, is known for certain when it is its turn.
     fn count(&mut self) -> Result<(), Error> {
         if self.work.counted.is_none() {
-            let tenant = self.leases.view(&self.id)?.facts.tenant;
+            let tenant = self.leases.view(&self.id)?.facts.tenant.clone();
             let own = [self.caller.peer().memory()];
             let room = self.context.memory.room(Use::Requests, &own, &tenant);
             self.work.counted = Some(room.take(self.work.request.memory())?);

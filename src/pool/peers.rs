@@ -9,7 +9,7 @@ use crate::core::budget::Budget;
 use crate::core::callers::CallerId;
 use crate::lock::Leaf;
 
-type Map = HashMap<String, Weak<Peer>>;
+type Map = HashMap<Arc<str>, Weak<Peer>>;
 
 /// How errors call the budget of one connection.
 pub(super) const OF_CONNECTION: &str = "bytes held for one connection";
@@ -35,7 +35,6 @@ impl Default for Peers {
 
 /// One client connection, for as long as something of it is here.
 pub struct Peer {
-    address: String,
     id: CallerId,
     /// The memory that is held for it.
     memory: Budget,
@@ -58,15 +57,15 @@ impl Peers {
         if let Some(known) = map.get(address).and_then(Weak::upgrade) {
             return known;
         }
+        let name: Arc<str> = Arc::from(address);
         let fresh = Arc::new(Peer {
-            address: address.to_owned(),
-            id: CallerId::new(address),
+            id: CallerId::of_address(Arc::clone(&name)),
             memory: Budget::new(OF_CONNECTION, self.bytes),
             parked: AtomicUsize::new(0),
             taken: AtomicU64::new(0),
             all: self.clone(),
         });
-        map.insert(address.to_owned(), Arc::downgrade(&fresh));
+        map.insert(name, Arc::downgrade(&fresh));
         fresh
     }
 
@@ -98,7 +97,7 @@ impl Peers {
 impl Peer {
     /// Its address, as gRPC writes it.
     pub fn address(&self) -> &str {
-        &self.address
+        self.id.as_str()
     }
 
     /// The memory that is held for it.
@@ -127,7 +126,7 @@ impl Peer {
     /// Hands what was taken to those who ask.
     fn settle(&self) {
         let taken = self.taken.swap(0, Ordering::Relaxed);
-        if let Some(address) = socket_address(&self.address).filter(|_| taken > 0) {
+        if let Some(address) = socket_address(self.address()).filter(|_| taken > 0) {
             let mut departed = self.all.departed.lock();
             *departed.entry(address).or_default() += taken;
         }
@@ -157,8 +156,8 @@ impl Drop for Peer {
         self.settle();
         let mut map = self.all.map.lock();
         // The address may have been taken again in the meantime.
-        if map.get(&self.address).is_some_and(|known| known.strong_count() == 0) {
-            map.remove(&self.address);
+        if map.get(self.address()).is_some_and(|known| known.strong_count() == 0) {
+            map.remove(self.address());
         }
     }
 }

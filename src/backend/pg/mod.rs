@@ -59,6 +59,10 @@ impl Backend for PgBackend {
         if self.ahead.is_awaited() {
             return !self.is_closed();
         }
+        // Most often nothing has come, which is seen without OpenSSL and its buffers.
+        if self.conversation.is_silent() {
+            return true;
+        }
         self.conversation.bounds.start_statement();
         self.conversation.is_quiet(false)
     }

@@ -3,6 +3,7 @@
 use super::super::ids::ConnectionId;
 use super::super::transaction::TransactionState;
 use super::{EndReason, LeaseFacts, LeaseState, LeaseView, Left, Terms, Tombstone};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// An entry of the table.
@@ -17,7 +18,7 @@ pub(super) struct Lease<S, H> {
 pub(super) struct LeaseRecord {
     pub(super) number: u64,
     pub(super) id: ConnectionId,
-    pub(super) facts: LeaseFacts,
+    pub(super) facts: Arc<LeaseFacts>,
     pub(super) terms: Terms,
     pub(super) granted_at: Instant,
     pub(super) last_used_at: Instant,
@@ -119,7 +120,7 @@ impl LeaseRecord {
         };
         let lasted = now.saturating_duration_since(self.granted_at);
         LeaseView {
-            facts: self.facts.clone(),
+            facts: Arc::clone(&self.facts),
             state,
             transaction: self.transaction,
             ttl: self.terms.ttl,

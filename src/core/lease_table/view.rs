@@ -3,6 +3,7 @@
 use super::super::callers::CallerId;
 use super::super::ids::TenantId;
 use super::super::transaction::TransactionState;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The clocks of a lease. The caller checks that they are in their allowed ranges.
@@ -100,8 +101,8 @@ pub enum LeaseState {
 /// The state of a lease at one moment; after its end, the last one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseView {
-    /// What is public about it.
-    pub facts: LeaseFacts,
+    /// What is public about it. Every request on a lease has a view; none copies this.
+    pub facts: Arc<LeaseFacts>,
     /// Whether an operation runs.
     pub state: LeaseState,
     /// The transaction state the last operation left behind.

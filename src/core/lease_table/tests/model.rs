@@ -39,7 +39,7 @@ impl Known {
     pub(super) fn view(&self, now: Instant) -> LeaseView {
         let left = |clock: Duration, from: Instant| (from + clock).saturating_duration_since(now);
         LeaseView {
-            facts: facts(self.n),
+            facts: facts(self.n).into(),
             state: if self.busy { LeaseState::Busy } else { LeaseState::Idle },
             transaction: self.transaction,
             ttl: self.terms.ttl,

@@ -200,7 +200,7 @@ impl Run {
         let due = self.table.due(self.now, limit);
         let came_out = due.into_iter().map(|due| match due {
             Due::Over { id: whose, session, view, reason } => {
-                assert_eq!((whose, view.facts), (id(session.0), facts(session.0)));
+                assert_eq!((whose, &*view.facts), (id(session.0), &facts(session.0)));
                 (session.0, Some(reason))
             }
             Due::Overdue { id: whose, handle, view } => {
