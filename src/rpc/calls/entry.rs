@@ -200,9 +200,10 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
     pub(in crate::rpc) async fn finish(self, message: M) -> bool {
         let Call { mut sink, mut messages, stall, mut metrics, .. } = self;
         let sent = async {
-            // The hint puts message and status into one write.
-            let flags = WriteFlags::default().buffer_hint(true);
-            sink.send((message, flags)).await.is_ok() && sink.close().await.is_ok()
+            // They are two writes: of a stream grpcio sends the first message at once, whatever
+            // hint it is given.
+            let sent = sink.send((message, WriteFlags::default())).await;
+            sent.is_ok() && sink.close().await.is_ok()
         };
         let mut sent = pin!(sent);
         let sent = messages.time_limit().within(stall, sent.as_mut()).await.unwrap_or(false);
