@@ -40,10 +40,19 @@ impl Deref for Administered {
 impl Administered {
     /// Serves with further arguments, and this behind the identities in its file.
     pub fn with(arguments: &[&str], rest: &str) -> Administered {
+        Administered::by(|config| Service::with(&[config, arguments].concat()), rest)
+    }
+
+    /// The same whose file says which lines are logged.
+    pub fn undisturbed(rest: &str) -> Administered {
+        Administered::by(Service::undisturbed, rest)
+    }
+
+    fn by(serve: impl FnOnce(&[&str]) -> Service, rest: &str) -> Administered {
         let directory = tempfile::tempdir().expect("a directory");
         let path = write(directory.path(), rest);
         let path = path.to_str().expect("a path in UTF-8");
-        let service = Service::with(&[&["--config", path], arguments].concat());
+        let service = serve(&["--config", path]);
         Administered { service: service.with_token(CLIENTS), directory }
     }
 
@@ -65,12 +74,16 @@ impl Administered {
     }
 }
 
+/// The digest of a token, as a file has it.
+pub fn digest(token: &str) -> String {
+    openssl::sha::sha256(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A file that only its owner reads.
 fn write(directory: &Path, rest: &str) -> PathBuf {
     let mut text = String::new();
     for (name, token, role) in IDENTITIES {
-        let digest = openssl::sha::sha256(token.as_bytes());
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest(token);
         let role = role.map_or_else(String::new, |role| format!("role = \"{role}\"\n"));
         let _ =
             write!(text, "[identities.{name}]\ntokens = [{{ sha256 = \"{digest}\" }}]\n{role}\n");

@@ -31,6 +31,7 @@ mod mutual_tls;
 mod reflection;
 mod refused_starts;
 mod reload;
+mod reload_load;
 mod settings_reload;
 mod shutdown;
 mod startup;
