@@ -43,6 +43,8 @@ pub enum Error {
     },
     /// No such lease.
     LeaseNotFound,
+    /// No lease has this public name now.
+    NoLeaseNamed,
     /// The lease has ended.
     LeaseEnded(Tombstone),
     /// An operation runs on the lease.
@@ -254,6 +256,8 @@ pub struct QueuePosition {
     pub waiting: usize,
     /// Its own position, from 1.
     pub position: usize,
+    /// An operator has paused the tenant.
+    pub is_paused: bool,
 }
 
 impl Error {

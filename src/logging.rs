@@ -20,7 +20,7 @@ use crate::core::repeats::{Repeated, Repeats};
 use crate::lock::Leaf;
 use crate::threads;
 
-pub use form::{format, is_written, set_format, set_level, LogFormat, DEFAULT_LEVEL};
+pub use form::{format, is_written, set_format, set_level, LogFormat, AUDIT, DEFAULT_LEVEL};
 pub use queue::LogQueue;
 use queue::Moment;
 

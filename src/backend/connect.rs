@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::backend::cert_files::CertFiles;
+use crate::backend::cert_files::{CertFiles, FileScope};
 use crate::backend::door::Door;
 use crate::backend::dsn_reach::DsnReach;
 use crate::backend::logins::Tries;
 use crate::backend::pg::types::Types;
 use crate::backend::pg::PgBackend;
-use crate::backend::resolve::resolve;
+use crate::backend::resolve::HostResolver;
 use crate::backend::resource_exhaustion::exhaustion_in_panic;
 use crate::backend::session::Backend;
 use crate::backend::stream::watch::Watch;
@@ -49,13 +49,13 @@ pub trait Connect: Send + Sync {
 /// Opens real PostgreSQL backends.
 pub struct PgConnect {
     dsn: Dsn,
-    /// On whose behalf host names are looked up.
-    asker: Asker,
+    /// Where its hosts are.
+    hosts: HostResolver,
     application_name: String,
     /// TLS for DSNs without a root or files of their own.
     plain: Tls,
-    /// What the DSN may name.
-    reach: DsnReach,
+    /// The files that the DSN may name.
+    files: FileScope,
     /// TLS built from the DSN's files, rebuilt only when they have changed. A leaf lock.
     special: Mutex<Option<(CertFiles, Tls)>>,
     target: SessionTarget,
@@ -110,14 +110,14 @@ impl PgConnect {
         PgConnect {
             application_name: dsn.application_name.clone().unwrap_or(application_name),
             plain,
-            reach,
+            files: reach.files,
             special: Mutex::default(),
             target: SessionTarget::new(dsn.target_session),
             tries,
             statement_cache: AtomicUsize::new(statement_cache),
             types: Arc::default(),
             old_server: AtomicBool::new(false),
-            asker,
+            hosts: HostResolver::new(asker, reach.hosts),
             dsn,
         }
     }
@@ -128,7 +128,7 @@ impl PgConnect {
         if keys.mode == SslMode::Disable || Tls::is_plain(keys) {
             return Ok(self.plain.clone());
         }
-        let files = CertFiles::read(keys, &self.reach.files)?;
+        let files = CertFiles::read(keys, &self.files)?;
         let special = || self.special.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, tls)) = special().as_ref().filter(|(known, _)| *known == files) {
             return Ok(tls.clone());
@@ -174,7 +174,7 @@ impl PgConnect {
         let hosts = self.dsn.hosts.len();
         for (host, behind) in self.dsn.hosts.iter().zip((0..hosts).rev()) {
             let share = attempt.share(behind);
-            let found = resolve(host, &self.asker, &self.reach.hosts, share, attempt.limit);
+            let found = self.hosts.resolve(host, share, attempt.limit);
             let addresses = match found {
                 Ok(addresses) => addresses,
                 Err(error) => {
@@ -218,6 +218,7 @@ impl Connect for PgConnect {
         // descriptors. Only this attempt may fail for it.
         let backend = catch_unwind(AssertUnwindSafe(|| self.attempt(watch, limit, door)))
             .unwrap_or_else(|panic| Err(exhaustion_in_panic(&*panic)))?;
+        self.hosts.lets_in();
         Ok(Box::new(backend))
     }
 
@@ -230,3 +231,6 @@ impl Connect for PgConnect {
         servers.collect::<Vec<_>>().join(",")
     }
 }
+
+#[cfg(test)]
+mod tests;

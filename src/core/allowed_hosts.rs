@@ -71,6 +71,12 @@ impl AllowedHosts {
         self.is_empty() || self.0.iter().any(may)
     }
 
+    /// True if a client may be told whether there is such a name: every host is allowed, or the
+    /// name itself.
+    pub fn may_be_known(&self, name: &str) -> bool {
+        self.is_empty() || self.0.iter().any(|rule| rule.is_name(name))
+    }
+
     /// True if this address may be connected to. `name` is the name that was looked up for it;
     /// `None`: the DSN gave the address itself, whatever name stands beside it.
     pub fn allows(&self, name: Option<&str>, address: IpAddr) -> bool {
@@ -223,7 +229,9 @@ mod tests {
         let names = list(&["db.example"]);
         assert!(names.may_look_up("db.example") && names.may_look_up("DB.EXAMPLE."));
         assert!(!names.may_look_up("other.example"));
-        assert!(list(&["db.example", "10.0.0.0/8"]).may_look_up("other.example"));
+        let both = list(&["db.example", "10.0.0.0/8"]);
+        assert!(both.may_look_up("other.example") && !both.may_be_known("other.example"));
+        assert!(both.may_be_known("DB.example.") && list(&[]).may_be_known("other.example"));
     }
 
     #[test]

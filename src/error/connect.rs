@@ -61,10 +61,12 @@ pub enum ConnectError {
         /// What is wrong with it.
         why: String,
     },
-    /// Not attempted: no address of the host is one that a client may name.
+    /// Not attempted: no address of the host is one that a client may name, or none was found.
     Forbidden {
         /// `host:port`, as the DSN names it.
         target: String,
+        /// Why none was found, for the log alone; `None`: some were.
+        why: Option<String>,
     },
     /// The server does not have the role that target_session_attrs requires.
     WrongRole {

@@ -18,6 +18,9 @@ impl fmt::Display for Error {
             Error::LeaseNotFound => f.write_str(
                 "connection not found: this instance of the service has no such lease, and had none in the last 10 minutes",
             ),
+            Error::NoLeaseNamed => {
+                f.write_str("no lease has this name: it has ended, or there was none")
+            }
             Error::LeaseEnded(t) => write!(
                 f,
                 "lease {} has ended ({})",
@@ -55,8 +58,9 @@ impl fmt::Display for Error {
             }
             Error::WaitTimeout { tenant, waited, standing } => write!(
                 f,
-                "no connection of tenant {tenant} became free within {} ms: {} of {} in use, position {} in the queue",
+                "no connection of tenant {tenant} became free within {} ms: {}{} of {} in use, position {} in the queue",
                 waited.as_millis(),
+                if standing.is_paused { "it is paused, " } else { "" },
                 standing.used,
                 standing.limit,
                 standing.position

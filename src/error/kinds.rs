@@ -22,6 +22,7 @@ impl Error {
             Error::Invalid { .. }
             | Error::RequestTimeout { .. }
             | Error::LeaseNotFound
+            | Error::NoLeaseNamed
             | Error::LeaseEnded(_)
             | Error::LeaseBusy { .. }
             | Error::TenantNotFound(_)
@@ -50,7 +51,7 @@ impl Error {
         match self {
             Error::Invalid { .. } => "invalid_argument",
             Error::RequestTimeout { .. } => "request_timeout",
-            Error::LeaseNotFound => "lease_not_found",
+            Error::LeaseNotFound | Error::NoLeaseNamed => "lease_not_found",
             Error::LeaseEnded(_) => "lease_ended",
             Error::LeaseBusy { .. } => "lease_busy",
             Error::TenantNotFound(_) => "tenant_not_found",

@@ -62,14 +62,22 @@ pub fn set_level(spec: &str) -> Result<(), String> {
     let filter = LogFilter::parse(spec)?;
     let most = filter.most();
     // gRPC's C core tells of failed handshakes at DEBUG.
-    let asked = if most == LevelFilter::Off { most } else { most.max(LevelFilter::Debug) };
+    let is_off = most == LevelFilter::Off;
+    let asked = if is_off { LevelFilter::Info } else { most.max(LevelFilter::Debug) };
     *FILTER.write().unwrap_or_else(PoisonError::into_inner) = Some(filter);
     log::set_max_level(asked);
     Ok(())
 }
 
+/// The target of lines that are written whatever the level: who could silence them is who they
+/// are about.
+pub const AUDIT: &str = "connection_pool_manager::audit";
+
 /// Whether the filter lets a line pass.
 pub fn is_written(metadata: &Metadata<'_>) -> bool {
+    if metadata.target() == AUDIT {
+        return true;
+    }
     let filter = FILTER.read().unwrap_or_else(PoisonError::into_inner);
     filter.as_ref().is_some_and(|filter| filter.admits(metadata))
 }
@@ -87,8 +95,12 @@ mod tests {
         set_level("off,connection_pool_manager::pool=trace").expect("it is one");
         assert!(written("connection_pool_manager::pool::gate", Level::Trace));
         assert!(!written("connection_pool_manager::rpc", Level::Error));
+        assert!(written(AUDIT, Level::Info));
         assert!(set_level("loud").is_err());
         assert!(written("connection_pool_manager::pool::gate", Level::Trace));
+        set_level("off").expect("it is one");
+        assert!(written(AUDIT, Level::Info) && !written("connection_pool_manager", Level::Error));
+        assert_eq!(log::max_level(), LevelFilter::Info, "who acts is told");
         set_level(DEFAULT_LEVEL).expect("it is one");
         assert!(!written("connection_pool_manager::pool::gate", Level::Debug));
         assert!(written("connection_pool_manager::rpc", Level::Info));

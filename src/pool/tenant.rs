@@ -279,6 +279,7 @@ impl Host for Tenant {
             limit: gate.permits(),
             waiting: gate.waiting(),
             position: 1,
+            is_paused: gate.paused().is_some(),
         }
     }
 }

@@ -76,17 +76,22 @@ impl Certificate {
         Ok(Some(Certificate(Arc::new(CertificateShared { cert, key, client_ca, state }))))
     }
 
-    /// Reads the files again, for new connections.
+    /// Reads the files again, for new connections. True: they say something else.
     ///
     /// # Errors
     /// As [`load`](Certificate::load); then everything stays as it was.
-    pub fn reload(&self) -> Result<(), BindError> {
+    pub fn reload(&self) -> Result<bool, BindError> {
         let CertificateShared { cert, key, client_ca, state } = &*self.0;
         let read = CertificateState::read(cert, key, client_ca.as_ref())?;
-        let before = std::mem::replace(&mut *state.lock(), read);
+        let mut state = state.lock();
+        if state.is_same(&read) {
+            return Ok(false);
+        }
+        let before = std::mem::replace(&mut *state, read);
+        drop(state);
         // Keys are freed without the lock.
         drop(before);
-        Ok(())
+        Ok(true)
     }
 
     /// When it expires, in seconds since 1970.
@@ -125,6 +130,11 @@ impl CertificateState {
     ) -> Result<CertificateState, BindError> {
         let client_roots_pem = client_ca.map(ClientCa::roots_pem).transpose()?;
         Ok(CertificateState { pair: read_pair(cert, key)?, client_roots_pem, fresh: true })
+    }
+
+    fn is_same(&self, other: &CertificateState) -> bool {
+        (&self.pair.chain_pem, &self.pair.key_pem, &self.client_roots_pem)
+            == (&other.pair.chain_pem, &other.pair.key_pem, &other.client_roots_pem)
     }
 }
 

@@ -39,13 +39,15 @@ impl Reloader {
         let config = (self.load)()?;
         config.check().map_err(wrong)?;
         if let Some(certificate) = &self.certificate {
-            certificate.reload().map_err(|error| {
+            let is_new = certificate.reload().map_err(|error| {
                 let error = error.to_string();
                 log::error!("event=certificate_reload_failed error={}", Quoted(&error));
                 wrong(error)
             })?;
             self.note_expiry();
-            log::info!("event=certificate_reloaded expires_at_s={}", certificate.expires());
+            if is_new {
+                log::info!("event=certificate_reloaded expires_at_s={}", certificate.expires());
+            }
         }
         let old = self.service.context().live();
         if old.log_level != config.log_level {

@@ -27,7 +27,9 @@ impl fmt::Display for SettingsLine<'_> {
                     write!(f, "{space}{}_ms={millis}", key.name)?
                 }
                 (SettingKind::Time(..), None) => write!(f, "{space}{}_s={text}", key.name)?,
-                (SettingKind::Custom(_), _) => write!(f, "{space}{}={}", key.name, Quoted(&text))?,
+                (SettingKind::Custom(_), _) if text.parse::<u64>().is_err() => {
+                    write!(f, "{space}{}={}", key.name, Quoted(&text))?
+                }
                 _ => write!(f, "{space}{}={text}", key.name)?,
             }
         }

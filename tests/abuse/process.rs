@@ -227,7 +227,7 @@ fn signals_of_no_meaning_end_nothing() {
         service.signal(signal);
         lease.run(&["select 1"]);
     }
-    service.log().wait_for("event=certificate_reloaded");
+    service.log().wait_for("event=reloaded ");
     lease.release();
     service.signal(Signal::TERM);
     assert_eq!(service.wait().code(), Some(0));

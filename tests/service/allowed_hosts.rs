@@ -77,13 +77,9 @@ fn a_forbidden_address_is_not_connected_to_in_any_spelling() {
         let dsn = format!("port=PORT user=u password=p {host}");
         let dsn = dsn.replace("PORT", &four.port().to_string());
         let error = refused(client.acquire_with(&to(&format!("t{n}"), &dsn)));
-        // A resolver may not know a name or a spelling, and then it leads nowhere.
-        let is_known = dsn_leads_somewhere(&dsn);
+        // A name or a spelling that a resolver does not know is answered alike.
         let said = (error.code, error.reason.as_str());
-        match is_known {
-            true => assert_eq!(said, (code::PERMISSION_DENIED, "HOST_NOT_ALLOWED"), "{host}"),
-            false => assert_eq!(error.reason, "DATABASE_UNAVAILABLE", "{host}: {error}"),
-        }
+        assert_eq!(said, (code::PERMISSION_DENIED, "HOST_NOT_ALLOWED"), "{host}");
     }
     if let Some(six) = &six {
         for host in ["::1", "0:0:0:0:0:0:0:1", "::", "localhost"] {
@@ -103,15 +99,24 @@ fn a_forbidden_address_is_not_connected_to_in_any_spelling() {
     eventually("it is counted", || service.metric(series).is_some_and(|count| count > 5.0));
 }
 
-fn dsn_leads_somewhere(dsn: &str) -> bool {
-    let value =
-        |key: &str| dsn.split(' ').find_map(|part| part.strip_prefix(key)).map(str::to_owned);
-    let (host, address) = (value("host="), value("hostaddr="));
-    let hosts = address.or(host).unwrap_or_default();
-    hosts.split(',').any(|host| {
-        host.parse::<IpAddr>().is_ok()
-            || (host, 1).to_socket_addrs().is_ok_and(|mut it| it.next().is_some())
-    })
+#[test]
+fn a_name_that_is_not_there_and_one_that_is_not_allowed_are_answered_alike() {
+    let hosts = "[\"192.0.2.0/24\", \"missing.invalid\"]";
+    let (service, _file) = service(hosts, "");
+    let client = service.client();
+    let answer = |name: &str, host: &str| {
+        let error = refused(client.acquire_with(&to(name, &format!("host={host} user=u"))));
+        let health = refused(client.health(name)).reason;
+        let message = error.message.replace(host, "HOST").replace(name, "NAME");
+        (error.code, error.reason, message, health)
+    };
+    assert_eq!(answer("of-a-host", "localhost"), answer("of-none", "nowhere.invalid"));
+    let line = service.log().wait_for("event=connect_failed tenant=of-none ");
+    assert!(line.contains("host name lookup"), "{line}");
+    let line = service.log().wait_for("event=connect_failed tenant=of-a-host ");
+    assert!(!line.contains("host name lookup"), "{line}");
+    // The list says of this one that it may be there.
+    assert_eq!(answer("listed", "missing.invalid").1, "DATABASE_UNAVAILABLE");
 }
 
 #[test]

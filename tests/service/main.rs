@@ -3,6 +3,7 @@
 
 mod admin;
 mod admin_actions;
+mod admin_audit;
 mod admin_load;
 mod admin_reload;
 mod admin_tenants;

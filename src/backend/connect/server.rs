@@ -84,7 +84,7 @@ impl PgConnect {
         let tls = conversation.stream().is_encrypted().then(|| attempt.tls.clone());
         let pid = key.pid;
         let parts = BackendParts {
-            tenant: self.asker.tenant.clone(),
+            tenant: self.hosts.tenant().clone(),
             canceller: Canceller::new(address, name, key, tls),
             target: session_target,
             statement_cache: self.statement_cache.load(Ordering::Relaxed),

@@ -43,6 +43,11 @@ impl IdentityPattern {
         Ok(IdentityPattern(text.to_owned()))
     }
 
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The name, if it is that of one identity.
     pub fn name(&self) -> Option<&str> {
         (!self.0.contains('*')).then_some(&self.0)

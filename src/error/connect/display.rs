@@ -23,19 +23,14 @@ impl fmt::Display for ConnectError {
             ConnectError::Unreachable { target, why } | ConnectError::Untrusted { target, why } => {
                 write!(f, "{target}: {why}")
             }
-            ConnectError::Forbidden { target } => {
+            ConnectError::Forbidden { target, .. } => {
                 write!(f, "{target} is no host that a client may name (--allowed-hosts)")
             }
             ConnectError::WrongRole { target, why, wanted } => {
                 write!(f, "{target}: {why} (target_session_attrs={wanted})")
             }
             ConnectError::Several(errors) => {
-                let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-                let text = texts.join("; ");
-                match text.char_indices().nth(SEVERAL_MAX_CHARS) {
-                    Some((end, _)) => write!(f, "{}…", text.get(..end).unwrap_or_default()),
-                    None => f.write_str(&text),
-                }
+                f.write_str(&several(errors.iter().map(ToString::to_string)))
             }
             ConnectError::TimedOut { target, step, limit } => {
                 write!(f, "{target}: no answer within {} s ({step})", Secs(*limit))
@@ -50,6 +45,25 @@ impl fmt::Display for ConnectError {
 }
 
 impl std::error::Error for ConnectError {}
+
+impl ConnectError {
+    /// The text for the log, which also has what no client is told.
+    pub fn in_full(&self) -> String {
+        match self {
+            ConnectError::Forbidden { why: Some(why), .. } => format!("{self}: {why}"),
+            ConnectError::Several(errors) => several(errors.iter().map(ConnectError::in_full)),
+            _ => self.to_string(),
+        }
+    }
+}
+
+fn several(texts: impl Iterator<Item = String>) -> String {
+    let text = texts.collect::<Vec<_>>().join("; ");
+    match text.char_indices().nth(SEVERAL_MAX_CHARS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
 
 /// A DSN may name hundreds of servers, and the text travels in gRPC's trailers.
 pub(super) const SEVERAL_MAX_CHARS: usize = 1000;

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use crate::core::access::{CallerIdentity, Role};
+use crate::core::access::{CallerIdentity, IdentityPattern, Role};
 use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::EndReason;
@@ -120,7 +120,8 @@ impl Administration<'_> {
     /// If a setting breaks a rule, a new tenant has no DSN, or there is no room for so many
     /// connections.
     pub fn put(&self, id: &TenantId, put: &PutTenant) -> Result<(ListedTenant, bool), Error> {
-        let done = self.service.registry.put(id, put, self.by.id());
+        let known = self.expect_known_users(put);
+        let done = known.and_then(|()| self.service.registry.put(id, put, self.by.id()));
         let done = done.and_then(|created| match created {
             true => Ok((self.service.with_tenant(id, |_| ())?, true)),
             false => Ok((self.changed(id)?, false)),
@@ -129,7 +130,32 @@ impl Administration<'_> {
             Ok((after, _)) => format!(" max_connections={}", after.figures.max),
             Err(_) => String::new(),
         };
-        self.told("put", format_args!(" tenant={id}{max_connections}"), done)
+        let (to, users) = (destination(put), users(put));
+        self.told("put", format_args!(" tenant={id}{max_connections}{to}{users}"), done)
+    }
+
+    /// A name that nobody has would open the tenant to whoever gets it later.
+    fn expect_known_users(&self, put: &PutTenant) -> Result<(), Error> {
+        let access = self.service.context().access.now();
+        let mut names = put.users.identities.iter().filter_map(IdentityPattern::name);
+        match names.find(|name| access.identity(name).is_none()) {
+            None => Ok(()),
+            Some(name) => {
+                let rule = format!("identities has {name:?}, which is no identity of the service");
+                Err(Error::invalid("identities", rule))
+            }
+        }
+    }
+
+    /// What was read of a request for an action; where nothing was, this is all that the log has.
+    ///
+    /// # Errors
+    /// That of the request.
+    pub fn read<T>(&self, action: &str, request: Result<T, Error>) -> Result<T, Error> {
+        match request {
+            Ok(read) => Ok(read),
+            failed => self.told(action, format_args!(""), failed),
+        }
     }
 
     fn expect_size(&self, max_connections: Option<usize>) -> Result<(), Error> {
@@ -166,7 +192,7 @@ impl Administration<'_> {
     /// If there is no such lease.
     pub fn revoke(&self, lease_name: &str) -> Result<Release, Error> {
         let leases = &self.service.leases;
-        let found = leases.find_named(lease_name).ok_or(Error::LeaseNotFound);
+        let found = leases.find_named(lease_name).ok_or(Error::NoLeaseNamed);
         let revoked =
             found.and_then(|id| leases.revoke(&id, EndReason::Revoked, CancelCause::Revoked));
         // Anything else may be a secret that was pasted by mistake.
@@ -233,6 +259,27 @@ impl Administration<'_> {
     }
 }
 
+/// Where a tenant that is put leads to, without its password.
+fn destination(put: &PutTenant) -> String {
+    let Some(dsn) = &put.dsn else { return String::new() };
+    let servers: Vec<String> = dsn.hosts.iter().map(ToString::to_string).collect();
+    format!(
+        " server={} database={} user={}",
+        Quoted(&servers.join(",")),
+        Quoted(&dsn.dbname),
+        Quoted(&dsn.user)
+    )
+}
+
+/// Who may use it.
+fn users(put: &PutTenant) -> String {
+    if put.users.is_nobody() {
+        return String::new();
+    }
+    let names: Vec<&str> = put.users.identities.iter().map(IdentityPattern::as_str).collect();
+    format!(" identities={} anonymous={}", Quoted(&names.join(",")), put.users.anonymous)
+}
+
 /// Writes what somebody has done to the log.
 fn tell<T>(
     (by, peer): (&CallerIdentity, &str),
@@ -241,5 +288,5 @@ fn tell<T>(
     outcome: &Result<T, Error>,
 ) {
     let result = outcome.as_ref().err().map_or("done", Error::as_str);
-    log::info!("event=admin action={action}{on} by={} peer={peer} outcome={result}", by.name());
+    log::info!(target: logging::AUDIT, "event=admin action={action}{on} by={} peer={peer} outcome={result}", by.name());
 }

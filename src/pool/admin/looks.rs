@@ -153,13 +153,21 @@ impl Service {
 
     /// The leases of a tenant, or of all, that were granted after this one, in the order of
     /// the grants.
+    ///
+    /// # Errors
+    /// If there is no tenant of this name, and no lease of a former one.
     pub fn list_leases(
         &self,
         tenant: Option<&TenantId>,
         after: Option<u64>,
         size: usize,
-    ) -> Page<u64, LeaseView> {
-        Page::first(self.leases.page(tenant, after, size + 1), size)
+    ) -> Result<Page<u64, LeaseView>, Error> {
+        if let Some(id) = tenant {
+            if self.registry.find(id).is_none() && self.leases.count_of(id) == 0 {
+                return Err(Error::TenantNotFound(id.clone()));
+            }
+        }
+        Ok(Page::first(self.leases.page(tenant, after, size + 1), size))
     }
 
     /// The open backends of a tenant behind this one, in the order in which they were opened.

@@ -166,11 +166,12 @@ impl Backends {
         if let Some(repeated) = repeated {
             let (id, by, took) = (self.id(), &self.origin.brought_by, Secs(took));
             let (server, reason) = (self.origin.connect.servers(), cause.as_str());
-            let (server, error) = (Quoted(&server), Quoted(&error));
+            let (server, told) = (Quoted(&server), cause.in_full());
+            let error_in_full = Quoted(&told);
             log::log!(
                 level,
                 "event=connect_failed tenant={id} server={server} {by} reason={reason} \
-                 elapsed_s={took} error={error}{repeated}"
+                 elapsed_s={took} error={error_in_full}{repeated}"
             );
         }
         if !cause.is_deferred() {

@@ -108,7 +108,11 @@ impl Registry {
     }
 
     fn checked(&self, settings: PoolConfig) -> Result<PoolConfig, Error> {
-        settings.check().map_err(|rule| Error::invalid("max_connections", rule))?;
+        let field = match settings.min_connections > settings.max_connections {
+            true => "min_connections",
+            false => "max_connections",
+        };
+        settings.check().map_err(|rule| Error::invalid(field, rule))?;
         let most = self.context.config.most_connections();
         match settings.max_connections <= most {
             true => Ok(settings),

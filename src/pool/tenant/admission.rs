@@ -12,6 +12,7 @@ use crate::core::gate::{Asks, GateEntry, GateRefusal};
 use crate::core::wait_queue::{Handed, WaiterId};
 use crate::error::{Error, QueuePosition};
 use crate::pool::job::Job;
+use crate::pool::listen::Host;
 use crate::pool::memory::{self, Use, SMALL};
 use crate::pool::requests::stage::Stage;
 use crate::pool::waiting_room::Full;
@@ -116,12 +117,9 @@ impl Tenant {
         if expired.is_empty() {
             return;
         }
-        let (used, limit, waiting) = {
-            let gate = self.gate();
-            (gate.used(), gate.permits(), gate.waiting())
-        };
+        let first = self.standing();
         for (job, position) in expired {
-            let standing = QueuePosition { used, limit, waiting, position };
+            let standing = QueuePosition { position, ..first };
             let (tenant, waited) = (self.id().clone(), now.saturating_duration_since(job.since));
             job.fail(&self.account, Error::WaitTimeout { tenant, waited, standing });
         }

@@ -155,6 +155,12 @@ pub(in crate::rpc) fn leases(page: Page<u64, LeaseView>) -> wire::ListLeasesResp
     let (leases, next_page_token) = filled(page, |view| wire::LeaseEntry {
         lease: Some(lease(&view)).into(),
         on_stream: view.facts.via == Via::Stream,
+        identity: view
+            .facts
+            .identity
+            .as_ref()
+            .map(|identity| identity.as_str().to_owned())
+            .unwrap_or_default(),
         ..wire::LeaseEntry::default()
     });
     wire::ListLeasesResponse { leases, next_page_token, ..wire::ListLeasesResponse::default() }

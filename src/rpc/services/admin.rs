@@ -42,16 +42,18 @@ impl Admin {
         });
     }
 
-    /// Answers a call that acts.
-    fn act<Q: Shaped, M: Message>(
+    /// Answers a call that acts: what it asks for is read, and done.
+    fn act<Q: Shaped, P, M: Message>(
         &self,
-        ctx: &RpcContext<'_>,
-        requests: RequestStream<Raw<Q>>,
-        sink: DuplexSink<M>,
-        work: impl FnOnce(Administration<'_>, Q) -> Result<M, Error> + Send + 'static,
+        (ctx, requests, sink): (&RpcContext<'_>, RequestStream<Raw<Q>>, DuplexSink<M>),
+        action: &'static str,
+        read: impl FnOnce(&Q) -> Result<P, Error> + Send + 'static,
+        work: impl FnOnce(Administration<'_>, P) -> Result<M, Error> + Send + 'static,
     ) {
-        reply::answer_now(&self.0, ctx, requests, sink, |service, request, caller| {
-            work(service.administer(caller)?, request)
+        reply::answer_now(&self.0, ctx, requests, sink, move |service, request, caller| {
+            let service = service.administer(caller)?;
+            let asked = service.read(action, read(&request))?;
+            work(service, asked)
         });
     }
 }
@@ -92,7 +94,7 @@ impl AdminService for Admin {
             let size = convert::admin::page_size(request.page_size)?;
             let after = convert::admin::after(&request.page_token)?;
             let tenant = convert::admin::tenant_or_all(&request.tenant_id)?;
-            Ok(convert::admin::leases(service.list_leases(tenant.as_ref(), after, size)))
+            Ok(convert::admin::leases(service.list_leases(tenant.as_ref(), after, size)?))
         });
     }
 
@@ -116,9 +118,11 @@ impl AdminService for Admin {
         requests: RequestStream<Raw<PauseTenantRequest>>,
         sink: DuplexSink<PauseTenantResponse>,
     ) {
-        self.act(&ctx, requests, sink, |service, request| {
-            let tenant = TenantId::parse(&request.tenant_id)?;
-            let after = service.pause(&tenant, convert::admin_actions::pause(request.mode)?)?;
+        let read = |request: &PauseTenantRequest| {
+            Ok((tenant(&request.tenant_id)?, convert::admin_actions::pause(request.mode)?))
+        };
+        self.act((&ctx, requests, sink), "pause", read, |service, (tenant, mode)| {
+            let after = service.pause(&tenant, mode)?;
             Ok(PauseTenantResponse {
                 tenant: Some(convert::admin::summary(&after)).into(),
                 ..PauseTenantResponse::default()
@@ -132,8 +136,8 @@ impl AdminService for Admin {
         requests: RequestStream<Raw<ResumeTenantRequest>>,
         sink: DuplexSink<ResumeTenantResponse>,
     ) {
-        self.act(&ctx, requests, sink, |service, request| {
-            let tenant = TenantId::parse(&request.tenant_id)?;
+        let read = |request: &ResumeTenantRequest| tenant(&request.tenant_id);
+        self.act((&ctx, requests, sink), "resume", read, |service, tenant| {
             let after = service.resume(&tenant)?;
             Ok(ResumeTenantResponse {
                 tenant: Some(convert::admin::summary(&after)).into(),
@@ -148,8 +152,8 @@ impl AdminService for Admin {
         requests: RequestStream<Raw<ReconnectTenantRequest>>,
         sink: DuplexSink<ReconnectTenantResponse>,
     ) {
-        self.act(&ctx, requests, sink, |service, request| {
-            let tenant = TenantId::parse(&request.tenant_id)?;
+        let read = |request: &ReconnectTenantRequest| tenant(&request.tenant_id);
+        self.act((&ctx, requests, sink), "reconnect", read, |service, tenant| {
             let after = service.reconnect(&tenant)?;
             Ok(ReconnectTenantResponse {
                 tenant: Some(convert::admin::summary(&after)).into(),
@@ -164,10 +168,12 @@ impl AdminService for Admin {
         requests: RequestStream<Raw<ResizeTenantRequest>>,
         sink: DuplexSink<ResizeTenantResponse>,
     ) {
-        self.act(&ctx, requests, sink, |service, request| {
-            let tenant = TenantId::parse(&request.tenant_id)?;
-            let after =
-                service.resize(&tenant, convert::admin_actions::size(request.max_connections)?)?;
+        let read = |request: &ResizeTenantRequest| {
+            let size = convert::admin_actions::size(request.max_connections)?;
+            Ok((tenant(&request.tenant_id)?, size))
+        };
+        self.act((&ctx, requests, sink), "resize", read, |service, (tenant, size)| {
+            let after = service.resize(&tenant, size)?;
             Ok(ResizeTenantResponse {
                 tenant: Some(convert::admin::summary(&after)).into(),
                 ..ResizeTenantResponse::default()
@@ -188,7 +194,8 @@ impl AdminService for Admin {
             sink,
             |service, request, caller| {
                 let service = service.administer(caller)?;
-                service.check(&TenantId::parse(&request.tenant_id)?)
+                let tenant = service.read("check", tenant(&request.tenant_id))?;
+                service.check(&tenant)
             },
             |checked| (convert::admin_actions::checked(checked), UntilTaken::default()),
         );
@@ -200,9 +207,11 @@ impl AdminService for Admin {
         requests: RequestStream<Raw<RevokeLeaseRequest>>,
         sink: DuplexSink<RevokeLeaseResponse>,
     ) {
-        self.act(&ctx, requests, sink, |service, request| {
-            let name = convert::admin_actions::lease_name(&request.lease_name)?;
-            Ok(convert::admin_actions::revoked(service.revoke(name)?))
+        let read = |request: &RevokeLeaseRequest| {
+            convert::admin_actions::lease_name(&request.lease_name).map(str::to_owned)
+        };
+        self.act((&ctx, requests, sink), "revoke", read, |service, name| {
+            Ok(convert::admin_actions::revoked(service.revoke(&name)?))
         });
     }
 
@@ -212,8 +221,9 @@ impl AdminService for Admin {
         requests: RequestStream<Raw<SetLogLevelRequest>>,
         sink: DuplexSink<SetLogLevelResponse>,
     ) {
-        self.act(&ctx, requests, sink, |service, request| {
-            service.set_log_level(&request.level)?;
+        let read = |request: &SetLogLevelRequest| Ok(request.level.clone());
+        self.act((&ctx, requests, sink), "set_log_level", read, |service, level| {
+            service.set_log_level(&level)?;
             Ok(SetLogLevelResponse::default())
         });
     }
@@ -224,9 +234,10 @@ impl AdminService for Admin {
         requests: RequestStream<Raw<RemoveTenantRequest>>,
         sink: DuplexSink<RemoveTenantResponse>,
     ) {
-        self.act(&ctx, requests, sink, |service, request| {
-            let tenant = TenantId::parse(&request.tenant_id)?;
-            let leases = service.remove(&tenant, request.end_leases)?;
+        let read =
+            |request: &RemoveTenantRequest| Ok((tenant(&request.tenant_id)?, request.end_leases));
+        self.act((&ctx, requests, sink), "remove", read, |service, (tenant, end_leases)| {
+            let leases = service.remove(&tenant, end_leases)?;
             Ok(convert::admin_actions::removed(leases))
         });
     }
@@ -237,8 +248,8 @@ impl AdminService for Admin {
         requests: RequestStream<Raw<PutTenantRequest>>,
         sink: DuplexSink<PutTenantResponse>,
     ) {
-        self.act(&ctx, requests, sink, |service, request| {
-            let (tenant, put) = convert::admin_actions::put(&request)?;
+        let read = convert::admin_actions::put;
+        self.act((&ctx, requests, sink), "put", read, |service, (tenant, put)| {
             let (after, created) = service.put(&tenant, &put)?;
             Ok(PutTenantResponse {
                 tenant: Some(convert::admin::summary(&after)).into(),
@@ -263,4 +274,9 @@ impl AdminService for Admin {
             |reloaded| (convert::admin_actions::reloaded(reloaded), UntilTaken::default()),
         );
     }
+}
+
+/// A parsed `tenant_id`.
+fn tenant(id: &str) -> Result<TenantId, Error> {
+    Ok(TenantId::parse(id)?)
 }

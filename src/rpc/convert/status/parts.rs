@@ -67,7 +67,7 @@ impl<'a> StatusParts<'a> {
             Error::RequestTimeout { .. } => {
                 StatusParts::new(Code::DEADLINE_EXCEEDED, Reason::REASON_REQUEST_TIMEOUT)
             }
-            Error::LeaseNotFound => {
+            Error::LeaseNotFound | Error::NoLeaseNamed => {
                 StatusParts::new(Code::NOT_FOUND, Reason::REASON_LEASE_NOT_FOUND)
             }
             Error::LeaseEnded(tombstone) => StatusParts::ended(tombstone),
@@ -111,6 +111,7 @@ impl<'a> StatusParts<'a> {
                     .with("waiting", standing.waiting)
                     .with("limit", standing.limit)
                     .with("position", standing.position)
+                    .with("paused", standing.is_paused)
                     .retry(SOON)
             }
             Error::CallerLimit { tenant, used, limit, .. } => {

@@ -77,6 +77,7 @@ fn table() -> Vec<(Error, Code, &'static str)> {
         (Error::invalid("f", "r"), Code::INVALID_ARGUMENT, "INVALID_ARGUMENT"),
         (Error::RequestTimeout { limit: second }, Code::DEADLINE_EXCEEDED, "REQUEST_TIMEOUT"),
         (Error::LeaseNotFound, Code::NOT_FOUND, "LEASE_NOT_FOUND"),
+        (Error::NoLeaseNamed, Code::NOT_FOUND, "LEASE_NOT_FOUND"),
         (
             Error::LeaseEnded(Tombstone {
                 lease_name: "l".to_owned(),
@@ -113,7 +114,13 @@ fn table() -> Vec<(Error, Code, &'static str)> {
             Error::WaitTimeout {
                 tenant: tenant.clone(),
                 waited: second,
-                standing: QueuePosition { used: 1, limit: 1, waiting: 0, position: 1 },
+                standing: QueuePosition {
+                    used: 1,
+                    limit: 1,
+                    waiting: 0,
+                    position: 1,
+                    is_paused: false,
+                },
             },
             Code::RESOURCE_EXHAUSTED,
             "WAIT_TIMEOUT",
@@ -183,7 +190,7 @@ fn table() -> Vec<(Error, Code, &'static str)> {
             "DATABASE_UNAVAILABLE",
         ),
         (
-            connect(ConnectError::Forbidden { target: target() }),
+            connect(ConnectError::Forbidden { target: target(), why: None }),
             Code::PERMISSION_DENIED,
             "HOST_NOT_ALLOWED",
         ),
