@@ -1,11 +1,46 @@
 //! Wrong doors: callers who are not known, or are not who they say. Nothing is gained by them, and
 //! nobody else loses anything.
+//!
+//! | Door | Tried by |
+//! |---|---|
+//! | No certificate, one of another authority, an expired one | `certificates::without_a_good_certificate_nobody_gets_through_the_handshake` |
+//! | One that the file does not list | `certificates::the_most_specific_names_of_a_certificate_tell_who_it_is` |
+//! | Struck out of the file and read again | `revoked::who_is_struck_out_of_the_file_ends_with_its_next_step_and_others_go_on` |
+//! | The right certificate for another tenant | `tenants::the_right_certificate_for_another_tenant_opens_nothing_here` |
+//! | The token of another tenant; `Listen` on a tenant of others | `tenants::a_known_caller_is_denied_at_a_tenant_of_others_as_at_one_that_does_not_exist` |
+//! | An expired token, one in the wrong case or place | `a_wrong_token_opens_nothing_and_is_told_to_nobody` |
+//! | A call of an operator without the role; an observer who acts | `roles::an_observer_and_a_caller_without_a_role_have_nothing_done` |
+//! | A look without a role | `admin::only_a_role_lets_a_caller_look_and_without_identities_nobody_has_one` (service) |
+//! | A stolen `connection_id` | `stolen::another_ones_connection_id_is_as_good_as_an_unknown_one` |
+//! | A `lease_name` as `connection_id` | `stolen::a_lease_name_is_no_connection_id` |
+//! | A `request_id` of another identity | `stolen::a_request_id_of_another_identity_is_another_request` |
+//! | The lease of another's `Session` | `stolen::the_lease_of_anothers_session_is_as_good_as_an_unknown_one` |
+//! | A forbidden host as a name, decimal, octal, hexadecimal, IPv6, IPv4-mapped | `allowed_hosts::a_forbidden_address_is_not_connected_to_in_any_spelling` (service) |
+//! | A name with two addresses, one that changes before the connect | `backend::connect::tests` (unit) |
+//! | A name as a question whether it exists | `allowed_hosts::a_name_that_is_not_there_and_one_that_is_not_allowed_are_answered_alike` (service) |
+//! | Squatting the name of a configured tenant | `configured_tenants::a_configured_tenant_has_its_name_whether_its_database_is_there_or_not` (service) |
+//! | Plaintext to the port of TLS, TLS 1.0 and 1.1 | `handshakes::plaintext_and_old_tls_end_at_the_port` |
+//! | TLS to the port of plaintext | `handshakes::tls_ends_at_a_port_without_it` |
+//! | Renegotiation | `handshakes::a_handshake_within_a_connection_is_refused` |
+//! | Oversized metadata | `flood::metadata_beyond_what_grpc_takes_ends_its_call_only` |
+//! | Oversized messages | `oversized`, `malformed_requests` |
+//! | Half-open calls | `unfinished_calls` |
+//! | 5 000 idle connections | `crowds::five_thousand_connections_that_say_nothing_take_nothing_from_others` |
+//! | Rapid reset | `crowds::calls_that_are_taken_back_at_once_leave_no_lease_and_no_waiter` |
+//! | 100 000 wrong tokens | `flood::a_flood_of_wrong_tokens_costs_nobody_a_call_and_the_log_a_few_lines` |
+//! | A configuration file that others can read | `configuration::a_file_that_others_can_read_is_warned_of` (service) |
+//! | Secrets in the log at trace, errors, metrics, pages, `check-config`, arguments, environment | `secrets::no_secret_is_in_the_log_at_trace_in_errors_metrics_pages_or_arguments` |
+//! | A DSN as an argument | `secrets::a_dsn_is_no_argument_of_the_command_line` |
+//! | The doors of HTTP | `http_doors` (service) |
 
 mod certificates;
+mod crowds;
 mod flood;
 mod handshakes;
 mod rates;
 mod revoked;
+mod roles;
+mod secrets;
 mod stolen;
 mod tenants;
 
@@ -16,18 +51,13 @@ use connection_pool_manager::proto::health::health_check_response::ServingStatus
 use connection_pool_manager::proto::health::HealthCheckRequest;
 use connection_pool_manager::proto::sql::{ExecuteRequest, ListenRequest, Statement};
 use grpcio::MetadataBuilder;
-use openssl::sha::sha256;
 
-use crate::harness::{code, refused, tenant, Service, Tenant};
+use crate::harness::{code, digest, refused, tenant, Service, Tenant};
 
 /// The tokens of `shop` and of `ops`, and one of `shop` that has expired.
 const SHOP: &str = "shop-token-0f8a1c";
 const OPS: &str = "ops-token-77ab90";
 const OLD: &str = "old-token-5d5d5d";
-
-fn digest(token: &str) -> String {
-    sha256(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// The identities of these tests.
 fn identities() -> String {

@@ -2,12 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode, SslVersion};
 
 use super::service;
 use crate::harness::h2::H2;
-use crate::harness::{tenant, PATIENCE};
+use crate::harness::{eventually, tenant, PATIENCE};
 
 /// Whether a TLS handshake of this version at most succeeds.
 fn handshake(port: u16, most: SslVersion) -> bool {
@@ -52,4 +53,34 @@ fn tls_ends_at_a_port_without_it() {
     let _ = socket.read_to_end(&mut said);
     assert!(said.len() < 1024, "{}", said.len());
     service.lease(&tenant());
+}
+
+#[test]
+fn a_handshake_within_a_connection_is_refused() {
+    let (service, tenant) = (service(&[]), tenant());
+    let lease = service.lease(&tenant);
+    // No library offers it any more; the program of OpenSSL does, for a line with an R.
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-tls1_2", "-alpn", "h2", "-connect"])
+        .arg(format!("127.0.0.1:{}", service.port))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("openssl");
+    client.stdin.as_mut().unwrap().write_all(b"R\n").unwrap();
+    let mut status = None;
+    eventually("it gives up", || {
+        status = client.try_wait().unwrap();
+        status.is_some()
+    });
+    // What it shows of HTTP/2 is no text.
+    let mut said = Vec::new();
+    client.stdout.take().unwrap().read_to_end(&mut said).unwrap();
+    client.stderr.take().unwrap().read_to_end(&mut said).unwrap();
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("RENEGOTIATING"), "{said}");
+    assert!(said.contains("no renegotiation"), "{said}");
+    assert!(!status.unwrap().success(), "{said}");
+    assert_eq!(lease.value("select 7"), "7");
 }

@@ -1,5 +1,6 @@
 //! What belongs to somebody else.
 
+use connection_pool_manager::client::service::Client;
 use connection_pool_manager::proto::connection_pool::{ConnectionRequest, RenewRequest};
 use connection_pool_manager::proto::sql::{CopyOutRequest, QueryRequest, Statement};
 
@@ -44,6 +45,29 @@ fn another_ones_connection_id_is_as_good_as_an_unknown_one() {
     lease.release();
     assert_eq!(tries(&lease.id), tries(&unknown));
     lease.client.release(&lease.id).expect("its owner is told that it has ended");
+}
+
+#[test]
+fn the_lease_of_anothers_session_is_as_good_as_an_unknown_one() {
+    let (service, tenant) = (service(&[]), tenant());
+    let owner = service.client();
+    let (mut session, opened) = owner.open_session(request(&tenant)).unwrap();
+    let thief = service.nameless().with_token(OPS).unwrap();
+    let unknown = format!("conn-{}-{}", tenant.name, "0".repeat(32));
+    let tries = |client: &Client, id: &str| {
+        [
+            refused(client.run(id, &["select 1"])),
+            refused(client.release(id)),
+            refused(client.release_with(id, true)),
+        ]
+        .map(|error| (error.code, error.reason, error.message))
+    };
+    assert_eq!(tries(&thief, &opened.connection_id), tries(&thief, &unknown));
+    // Its owner is told that it belongs to a stream.
+    let owns = tries(&owner, &opened.connection_id);
+    assert!(owns.iter().all(|(_, reason, _)| reason == "LEASE_ON_STREAM"), "{owns:?}");
+    session.execute(1, &["select 1"]).unwrap();
+    session.next().unwrap().expect("it goes on");
 }
 
 #[test]
