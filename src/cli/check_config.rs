@@ -11,7 +11,11 @@ use crate::config::document;
 /// # Errors
 /// Everything that is wrong with them.
 pub(super) fn run(flags: &Flags) -> Ran {
-    print(&flags.begin()?.effective())
+    let loaded = flags.begin()?;
+    for warning in loaded.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    print(&loaded.effective())
 }
 
 /// Prints a configuration file with every key.

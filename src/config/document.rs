@@ -18,12 +18,29 @@ pub fn with_defaults() -> String {
             text.push_str(&entry(key));
         }
     }
+    text.push_str(IDENTITY);
     text.push_str(TENANT);
     for key in tenants::keys::KEYS {
         text.push_str(&format!("\n# {}\n#{} = {}\n", key.help, key.name, key.example));
     }
     text
 }
+
+/// An identity.
+pub(super) const IDENTITY: &str = "
+# Who may call: one table each. Without any, everybody may. What proves it is a token, of which the
+# file has the digest (printf %s TOKEN | sha256sum), or a certificate of client_ca.
+#[identities.\"shop\"]
+
+# Its tokens, each until it expires.
+#tokens = [{ sha256 = \"64 hexadecimal digits\", expires = 2027-01-31T00:00:00Z }]
+
+# The names in its certificates: URI, DNS name or common name.
+#certificates = [\"spiffe://example.com/shop\"]
+
+# What it may do beyond using tenants. Allowed: observer, admin. Default: none.
+#role = \"observer\"
+";
 
 /// The beginning of a tenant.
 pub(super) const TENANT: &str = "
@@ -42,7 +59,8 @@ const HEAD: &str = "\
 
 fn entry(key: &SettingKey) -> String {
     let allowed = key.kind.allowed();
-    let help = format!("# {}\n# Allowed: {allowed}.", key.help);
+    let live = if key.live { "" } else { " Only a restart changes it." };
+    let help = format!("# {}\n# Allowed: {allowed}.{live}", key.help);
     match (key.toml(&Draft::default()), key.default) {
         (Some(value), None) => format!("{help}\n#{} = {value}\n", key.name),
         (Some(value), Some(words)) => {

@@ -1,7 +1,8 @@
 //! `[identities.NAME]`: who may call, and what proves it.
 
+use crate::config::elsewhere::elsewhere;
 use crate::core::access::{Access, AccessToken, CallerIdentity, Role, TokenDigest};
-use crate::settings::{Fault, Faults, Table};
+use crate::settings::{Fault, Faults, Origin, Table};
 
 /// More would slow every call down: each token is compared with all.
 const IDENTITIES_MAX: usize = 1000;
@@ -11,17 +12,19 @@ const CERTIFICATES_MAX: usize = 100;
 /// The most characters of a name in a certificate.
 const CERTIFICATE_NAME_MAX: usize = 2048;
 
-/// Reads the tables of all identities. What is wrong is added to `faults`.
-pub(super) fn read(tables: Table, faults: &mut Faults) -> Access {
-    let mut access = Access::default();
+/// Reads the tables of all identities. What is wrong is added to `faults`. Returns them, and where
+/// each is written.
+pub(super) fn read(tables: Table, faults: &mut Faults) -> (Access, Vec<(String, Origin)>) {
+    let (mut access, mut places) = (Access::default(), Vec::new());
     let whole = tables.fault(format!("must have {IDENTITIES_MAX} identities at most"));
     let named = tables.into_named();
     if named.len() > IDENTITIES_MAX {
         faults.add(whole);
-        return access;
+        return (access, places);
     }
     for (name, table) in named {
         let Some(mut table) = faults.keep(table) else { continue };
+        places.push((name.clone(), table.origin.clone()));
         let before = faults.0.len();
         let tokens = faults.keep(table.take_tables("tokens")).unwrap_or_default();
         if tokens.len() > TOKENS_MAX {
@@ -33,7 +36,7 @@ pub(super) fn read(tables: Table, faults: &mut Faults) -> Access {
         let role = faults.keep(role(&mut table)).flatten();
         let at = table.fault("");
         let has_proof = !tokens.is_empty() || !certificates.is_empty();
-        table.finish(faults);
+        table.finish_with(faults, elsewhere);
         let fault = |rule: String| Fault { rule, ..at.clone() };
         if !has_proof && faults.0.len() == before {
             faults.add(fault("must have tokens or certificates: nobody could prove it".to_owned()));
@@ -49,7 +52,7 @@ pub(super) fn read(tables: Table, faults: &mut Faults) -> Access {
             Err(rule) => faults.add(fault(rule)),
         }
     }
-    access
+    (access, places)
 }
 
 fn token(mut table: Table, faults: &mut Faults) -> Option<AccessToken> {
@@ -96,7 +99,7 @@ mod tests {
         let mut faults = Faults::default();
         let mut root = file::parse("x.toml", &text.replace("DIGEST", DIGEST)).unwrap();
         let table = root.take_table("identities").unwrap().unwrap();
-        let access = read(table, &mut faults);
+        let (access, _) = read(table, &mut faults);
         (access, faults)
     }
 
@@ -128,6 +131,10 @@ mod tests {
     fn what_is_wrong_is_told_with_its_place_and_without_a_secret() {
         for (text, said) in [
             ("[identities.a]\n", "identities.a (x.toml:1) must have tokens or certificates"),
+            (
+                "[identities.a]\ntokens = []\n",
+                "identities.a (x.toml:1) must have tokens or certificates",
+            ),
             ("[identities]\na = 1\n", "identities.a (x.toml:2) must be a table"),
             (
                 "[identities.\"a b\"]\ncertificates = [\"a\"]\n",

@@ -4,6 +4,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::config::contradiction::Contradiction;
+
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
@@ -58,26 +60,26 @@ impl Default for Clocks {
 }
 
 impl Clocks {
-    /// Rejects a usual time that is longer than the longest.
-    ///
-    /// # Errors
-    /// The rule that is broken, naming the keys.
-    pub(super) fn check(&self) -> Result<(), String> {
-        for (usual, most, clock) in [
-            ("wait", "max_wait", &self.wait),
-            ("lease_ttl", "max_lease_ttl", &self.ttl),
-            ("idle_in_transaction", "max_idle_in_transaction", &self.idle_in_transaction),
-            ("lease_lifetime", "max_lease_lifetime", &self.lifetime),
-            ("statement_timeout", "max_statement_timeout", &self.statement),
-        ] {
-            if clock.usual > clock.most {
-                return Err(format!(
-                    "{usual} cannot be greater than {most} ({} s > {} s)",
-                    clock.usual.as_secs_f64(),
-                    clock.most.as_secs_f64()
-                ));
-            }
-        }
-        Ok(())
+    /// The usual times that are longer than the longest.
+    pub(super) fn contradictions(&self) -> Vec<Contradiction> {
+        let broken = self.named().into_iter().filter(|(_, clock)| clock.usual > clock.most);
+        let told = broken.map(|(keys, clock)| {
+            let (usual, most) = (clock.usual.as_secs_f64(), clock.most.as_secs_f64());
+            let [name, longest] = keys;
+            let rule = format!("{name} cannot be greater than {longest}: {usual} s > {most} s");
+            Contradiction::new(rule, keys)
+        });
+        told.collect()
+    }
+
+    /// Each with the keys of its usual time and of its longest.
+    fn named(&self) -> [(&'static [&'static str; 2], &Clock); 5] {
+        [
+            (&["wait", "max_wait"], &self.wait),
+            (&["lease_ttl", "max_lease_ttl"], &self.ttl),
+            (&["idle_in_transaction", "max_idle_in_transaction"], &self.idle_in_transaction),
+            (&["lease_lifetime", "max_lease_lifetime"], &self.lifetime),
+            (&["statement_timeout", "max_statement_timeout"], &self.statement),
+        ]
     }
 }

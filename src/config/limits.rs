@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::contradiction::Contradiction;
 use crate::config::lease::Clocks;
 use crate::core::token_bucket::TokenRate;
 
@@ -124,37 +125,41 @@ impl Limits {
         (per_second > 0).then(|| TokenRate { per_second, burst: burst.unwrap_or(per_second) })
     }
 
-    /// Rejects limits with which no client could be served.
-    ///
-    /// # Errors
-    /// The rule that is broken, naming the setting.
-    pub fn check(&self) -> Result<(), String> {
-        if self.leases_per_caller == 0 {
-            return Err("leases per caller must be greater than 0 (--leases-per-caller)".to_owned());
-        }
-        if self.client_connections == Some(0) {
-            return Err(
-                "client connections must be greater than 0 (--max-client-connections)".to_owned()
-            );
-        }
-        self.clocks.check()?;
+    /// The rules that they break together, so that no client could be served.
+    pub fn contradictions(&self) -> Vec<Contradiction> {
+        let mut broken = self.clocks.contradictions();
+        let mut rule = |is_broken: bool, rule: String, keys: &'static [&'static str]| {
+            if is_broken {
+                broken.push(Contradiction::new(rule, keys));
+            }
+        };
+        let callers = "leases per caller must be greater than 0".to_owned();
+        rule(self.leases_per_caller == 0, callers, &["leases_per_caller"]);
+        let clients = "client connections must be greater than 0".to_owned();
+        rule(self.client_connections == Some(0), clients, &["max_client_connections"]);
         let (all, tenant) = (self.memory_bytes, self.memory_bytes_per_tenant);
         let connection = self.memory_bytes_per_connection;
-        if connection < REQUEST_MAX {
-            return Err(format!(
-                "memory per connection must be at least {REQUEST_MAX} bytes, the largest request ({connection}; --memory-per-connection)"
-            ));
-        }
-        if connection > tenant {
-            return Err(format!(
-                "memory per connection cannot be greater than memory per tenant ({connection} > {tenant}; --memory-per-connection, --memory-per-tenant)"
-            ));
-        }
-        if tenant > all {
-            return Err(format!(
-                "memory per tenant cannot be greater than the limit of all memory ({tenant} > {all}; --memory-per-tenant, --memory-limit)"
-            ));
-        }
-        Ok(())
+        rule(
+            connection < REQUEST_MAX,
+            format!(
+                "memory per connection must be at least {REQUEST_MAX} bytes, the largest request: {connection}"
+            ),
+            &["memory_per_connection"],
+        );
+        rule(
+            connection > tenant,
+            format!(
+                "memory per connection cannot be greater than memory per tenant: {connection} > {tenant}"
+            ),
+            &["memory_per_connection", "memory_per_tenant"],
+        );
+        rule(
+            tenant > all,
+            format!(
+                "memory per tenant cannot be greater than the limit of all memory: {tenant} > {all}"
+            ),
+            &["memory_per_tenant", "memory_limit"],
+        );
+        broken
     }
 }

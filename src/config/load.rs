@@ -9,7 +9,8 @@ use crate::config::keys::{self, SettingKey};
 use crate::config::lease::Clocks;
 use crate::config::profile::Profile;
 use crate::config::raw::RawSettings;
-use crate::config::{tenants, ClientCertificates, Config};
+use crate::config::{tenants, ClientCertificates, Config, Tls};
+use crate::core::access::Proofs;
 use crate::settings::{Fault, Faults, Origin};
 
 /// Settings, and where each came from.
@@ -19,6 +20,8 @@ pub struct Loaded {
     /// Files with secrets that others than their owner can read.
     pub exposed: Vec<PathBuf>,
     origins: BTreeMap<&'static str, Origin>,
+    /// The identities with where they are written, and by what each proves who it is.
+    identities: Vec<((String, Origin), Proofs)>,
     /// What was given for tenants: keys with their values and where each came from; no secret.
     tenants: Vec<(String, String, Origin)>,
 }
@@ -46,7 +49,7 @@ pub fn load(raw: &RawSettings) -> Result<Loaded, Faults> {
     }
     follow(&mut draft.config.limits.clocks, given);
     let mut built = tenants::build(raw, &draft, &mut faults);
-    faults.ended()?;
+    std::mem::take(&mut faults).ended()?;
     if !given("allow_client_dsn") {
         let is_filed = |origin: &Origin| matches!(origin, Origin::File { .. });
         draft.config.allow_client_dsn = !raw.tenants.iter().any(|one| is_filed(&one.origin));
@@ -61,14 +64,25 @@ pub fn load(raw: &RawSettings) -> Result<Loaded, Faults> {
     let origins = raw.values.iter().map(|(name, value)| (*name, value.origin.clone())).collect();
     let mut exposed = built.exposed;
     exposed.extend(raw.file.iter().filter(|(_, exposed)| *exposed).map(|(path, _)| path.clone()));
-    let loaded = Loaded { config: draft.finish(), exposed, origins, tenants: built.shown };
+    let named = raw.identities.iter().cloned();
+    let identities = named.map(|one| (one.clone(), draft.config.access.proofs(&one.0))).collect();
+    let config = draft.finish();
+    let loaded = Loaded { config, exposed, origins, identities, tenants: built.shown };
     if let Some((Profile::Production, _)) = &raw.profile {
         loaded.check_production()?;
     }
-    match loaded.config.check() {
-        Ok(()) => Ok(loaded),
-        Err(rule) => Err(Fault::new("", Origin::Default, rule).into()),
+    for broken in loaded.config.contradictions() {
+        let at = raw.identities.iter().find(|(name, _)| broken.subject == identity_key(name));
+        let at = at.map_or(Origin::Default, |(_, at)| at.clone());
+        let rule = broken.with_origins(|name| loaded.origin_of(name));
+        faults.add(Fault::new(&broken.subject, at, rule));
     }
+    faults.ended().map(|()| loaded)
+}
+
+/// The table of an identity.
+fn identity_key(name: &str) -> String {
+    format!("identities.{name}")
 }
 
 /// The usual time of each clock that was not given follows its longest.
@@ -89,7 +103,24 @@ fn follow(clocks: &mut Clocks, given: impl Fn(&str) -> bool) {
 impl Loaded {
     /// Where a setting came from.
     pub fn origin(&self, key: &SettingKey) -> Origin {
-        self.origins.get(key.name).cloned().unwrap_or(Origin::Default)
+        self.origin_of(key.name)
+    }
+
+    fn origin_of(&self, name: &str) -> Origin {
+        self.origins.get(name).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// What the settings allow, and is seldom meant.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        let has_tokens = self.identities.iter().any(|(_, proofs)| proofs.tokens > 0);
+        if has_tokens && matches!(self.config.tls, Tls::Insecure) {
+            let at = self.origin_of("insecure");
+            told.push(format!(
+                "insecure ({at}) lets everybody on the network path read the tokens of identities"
+            ));
+        }
+        told
     }
 
     fn check_production(&self) -> Result<(), Faults> {
@@ -122,6 +153,9 @@ impl Loaded {
                 (None, None) => "(none)".to_owned(),
             };
             text.push_str(&format!("{} = {value}  # {}\n", key.path(), self.origin(key)));
+        }
+        for ((name, at), proofs) in &self.identities {
+            text.push_str(&format!("{} = {proofs}  # {at}\n", identity_key(name)));
         }
         for (key, value, origin) in &self.tenants {
             text.push_str(&format!("{key} = {value}  # {origin}\n"));

@@ -5,9 +5,11 @@
 //! from, and [`load`] makes of it a [`Config`] that keeps all rules. [`keys`] is the table of all
 //! that can be set.
 
+mod contradiction;
 pub mod document;
 mod draft;
 pub mod dsn;
+mod elsewhere;
 mod identities;
 pub mod keys;
 pub mod lease;
@@ -29,6 +31,7 @@ use crate::core::allowed_hosts::AllowedHosts;
 use crate::logging::DEFAULT_LEVEL;
 
 pub use crate::logging::LogFormat;
+pub use contradiction::Contradiction;
 pub use draft::Draft;
 pub use limits::{Limits, CLIENT_CONNECTIONS, UNREAD_BYTES, UNREAD_BYTES_IN_ALL};
 pub use pool::{PoolConfig, Reset, LEAST_LIFETIME};
@@ -162,50 +165,57 @@ impl Config {
     /// Rejects settings with which no client could be served, or not as promised.
     ///
     /// # Errors
-    /// The rule that is broken, naming the setting.
+    /// The rules that are broken, naming the settings.
     pub fn check(&self) -> Result<(), String> {
-        self.pool.check()?;
-        self.limits.check()?;
+        Contradiction::all(&self.contradictions())
+    }
+
+    /// All rules that the settings break together.
+    pub fn contradictions(&self) -> Vec<Contradiction> {
+        let mut broken = self.pool.contradictions();
+        broken.extend(self.limits.contradictions());
         let insecure = matches!(self.tls, Tls::Insecure);
         if self.client_ca.is_some() && insecure {
-            return Err("client_ca needs TLS: it cannot be given with insecure".to_owned());
+            let rule = "client_ca needs TLS: it cannot be given with insecure";
+            broken.push(Contradiction::new(rule, &["client_ca", "insecure"]));
         }
         if let Some(name) = self.access.by_certificate().filter(|_| self.client_ca.is_none()) {
-            return Err(format!(
-                "identity {name} has certificates, so client_ca must name the authority that signs them"
-            ));
+            broken.push(Contradiction {
+                subject: format!("identities.{name}"),
+                rule: "has certificates, so client_ca must name the authority that signs them"
+                    .to_owned(),
+                keys: &["client_ca"],
+            });
         }
-        self.check_http()?;
+        broken.extend(self.http_contradictions());
         let (tenant, all) = (self.pool.max_connections, self.limits.max_backends);
         if tenant > all {
             // Otherwise no tenant could ever be opened.
-            return Err(format!(
-                "max connections of a tenant cannot be greater than those of all tenants ({tenant} > {all}; --max-connections, --max-backends)"
-            ));
+            let rule = format!(
+                "max connections of a tenant cannot be greater than those of all tenants: {tenant} > {all}"
+            );
+            broken.push(Contradiction::new(rule, &["max_connections", "max_backends"]));
         }
-        tenants::check(&self.tenants, all)
+        broken.extend(tenants::contradictions(&self.tenants, all));
+        broken
     }
 
-    fn check_http(&self) -> Result<(), String> {
+    fn http_contradictions(&self) -> Vec<Contradiction> {
+        let mut broken = Vec::new();
         if self.http_tls && matches!(self.tls, Tls::Insecure) {
-            return Err(
-                "http_tls needs a certificate, and insecure uses none (--http-tls, --insecure)"
-                    .to_owned(),
-            );
+            let rule = "http_tls needs a certificate, and insecure uses none";
+            broken.push(Contradiction::new(rule, &["http_tls", "insecure"]));
         }
         if self.http_admin.is_some_and(|admin| admin == self.http && admin.port() != 0) {
-            return Err(
-                "http_admin must be another address than http (--http-admin, --http)".to_owned()
-            );
+            let rule = "http_admin must be another address than http";
+            broken.push(Contradiction::new(rule, &["http_admin", "http"]));
         }
         if self.http_auth && !self.access.has_roles() {
-            return Err(
-                "http_auth needs an identity with role = \"observer\" or \"admin\" in the \
-                        file; without one nobody could look (--http-auth)"
-                    .to_owned(),
-            );
+            let rule = "http_auth needs an identity with role = \"observer\" or \"admin\" in the \
+                        file; without one nobody could look";
+            broken.push(Contradiction::new(rule, &["http_auth"]));
         }
-        Ok(())
+        broken
     }
 
     /// The most connections that a tenant's own DSN may ask for, so that one

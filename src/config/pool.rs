@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::contradiction::Contradiction;
 use crate::config::dsn;
 
 /// The longest lifetime: as good as for ever, and longer ones would overflow the clock.
@@ -137,30 +138,34 @@ impl PoolConfig {
         }
     }
 
+    /// The rules that the numbers break together.
+    pub fn contradictions(&self) -> Vec<Contradiction> {
+        let mut broken = Vec::new();
+        let mut rule = |is_broken: bool, rule: String, keys: &'static [&'static str]| {
+            if is_broken {
+                broken.push(Contradiction::new(rule, keys));
+            }
+        };
+        let (min, max) = (self.min_connections, self.max_connections);
+        let zero = |what: &str| format!("{what} must be greater than 0");
+        rule(max == 0, zero("max connections"), &["max_connections"]);
+        rule(
+            min > max,
+            format!("min connections cannot be greater than max connections: {min} > {max}"),
+            &["min_connections", "max_connections"],
+        );
+        let lifetime = zero("max connection lifetime");
+        rule(self.max_lifetime.is_zero(), lifetime, &["max_lifetime"]);
+        let idle = zero("max connection idle time");
+        rule(self.idle_timeout.is_zero(), idle, &["idle_timeout"]);
+        broken
+    }
+
     /// Checks the numbers against each other.
     ///
     /// # Errors
-    /// The first rule that is broken, naming the setting.
+    /// The rules that are broken, naming the settings.
     pub fn check(&self) -> Result<(), String> {
-        if self.max_connections == 0 {
-            return Err("max connections must be greater than 0 (--max-connections)".to_owned());
-        }
-        if self.min_connections > self.max_connections {
-            return Err(format!(
-                "min connections cannot be greater than max connections ({} > {}; --min-connections, --max-connections)",
-                self.min_connections, self.max_connections
-            ));
-        }
-        if self.max_lifetime.is_zero() {
-            return Err(
-                "max connection lifetime must be greater than 0 (--max-lifetime)".to_owned()
-            );
-        }
-        if self.idle_timeout.is_zero() {
-            return Err(
-                "max connection idle time must be greater than 0 (--idle-timeout)".to_owned()
-            );
-        }
-        Ok(())
+        Contradiction::all(&self.contradictions())
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::config::elsewhere::elsewhere;
 use crate::config::identities;
 use crate::config::keys::{self, Section, SettingKey};
 use crate::config::profile::Profile;
@@ -38,6 +39,8 @@ pub struct RawSettings {
     pub values: BTreeMap<&'static str, Value>,
     /// Who may call: only the file says so.
     pub access: Access,
+    /// The names of the identities, and where each is written.
+    pub identities: Vec<(String, Origin)>,
     /// The configured tenants, in the order of their names.
     pub tenants: Vec<RawTenant>,
     /// The file, and whether others than its owner can read it.
@@ -65,6 +68,7 @@ impl RawSettings {
             profile: profile.clone(),
             values: BTreeMap::new(),
             access: Access::default(),
+            identities: Vec::new(),
             tenants: Vec::new(),
             file: path.map(|path| (path, others_read)),
         };
@@ -75,12 +79,12 @@ impl RawSettings {
                 sections.extend(table.map(|table| (section.name(), table)));
             }
             if let Some(tables) = faults.keep(root.take_table("identities")).flatten() {
-                raw.access = identities::read(tables, &mut faults);
+                (raw.access, raw.identities) = identities::read(tables, &mut faults);
             }
             if let Some(table) = faults.keep(root.take_table("tenants")).flatten() {
                 raw.tenants = tenants::take(table, sources.variable, &mut faults);
             }
-            root.finish(&mut faults);
+            root.finish_with(&mut faults, elsewhere);
         }
         environment::add(&mut raw.tenants, sources.variable, &mut faults);
         for key in keys::keys() {
@@ -91,7 +95,7 @@ impl RawSettings {
             let profiled = || profile.as_ref().and_then(|(profile, _)| profile.value(key.name));
             raw.values.extend(value.or_else(profiled).map(|value| (key.name, value)));
         }
-        sections.into_values().for_each(|table| table.finish(&mut faults));
+        sections.into_values().for_each(|table| table.finish_with(&mut faults, elsewhere));
         faults.ended().map(|()| raw)
     }
 }

@@ -10,6 +10,7 @@ mod users;
 
 use std::collections::BTreeMap;
 
+use crate::config::contradiction::Contradiction;
 use crate::config::dsn::Dsn;
 use crate::config::PoolConfig;
 use crate::core::ids::TenantId;
@@ -35,22 +36,23 @@ pub struct TenantConfig {
     pub pool: PoolConfig,
 }
 
-/// Rejects tenants that could not be served together.
-///
-/// # Errors
-/// The rule that is broken.
-pub(super) fn check(tenants: &Tenants, max_backends: usize) -> Result<(), String> {
-    for tenant in tenants.values() {
-        tenant.pool.check().map_err(|rule| format!("tenant {}: {rule}", tenant.id))?;
-    }
+/// The rules that tenants break together, so that they could not be served.
+pub(super) fn contradictions(tenants: &Tenants, max_backends: usize) -> Vec<Contradiction> {
+    let of = |tenant: &TenantConfig| {
+        let subject = format!("tenants.{}", tenant.id);
+        let told = |one| Contradiction { subject: subject.clone(), ..one };
+        tenant.pool.contradictions().into_iter().map(told).collect::<Vec<_>>()
+    };
+    let mut broken: Vec<Contradiction> = tenants.values().flat_map(of).collect();
     let sum: usize = tenants.values().map(|tenant| tenant.pool.max_connections).sum();
     if sum > max_backends {
         // Each is to get what it was promised, whatever the others use.
-        return Err(format!(
-            "max_connections of all configured tenants together cannot be greater than max_backends ({sum} > {max_backends})"
-        ));
+        let rule = format!(
+            "max_connections of all configured tenants together cannot be greater than max_backends: {sum} > {max_backends}"
+        );
+        broken.push(Contradiction::new(rule, &["max_backends"]));
     }
-    Ok(())
+    broken
 }
 
 #[cfg(test)]

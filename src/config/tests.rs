@@ -52,13 +52,14 @@ fn a_dsn_lets_no_connection_live_or_rest_for_less_than_a_second() {
 
 #[test]
 fn contradictions_are_named() {
+    let check = |limits: &Limits| Contradiction::all(&limits.contradictions());
     let zero = PoolConfig { max_connections: 0, ..PoolConfig::default() };
     assert!(zero.check().is_err_and(|e| e.contains("max connections")));
     let none = Limits { leases_per_caller: 0, ..Limits::default() };
-    assert!(none.check().is_err_and(|e| e.contains("--leases-per-caller")));
+    assert!(check(&none).is_err_and(|e| e.contains("--leases-per-caller")));
     let none = Limits { client_connections: Some(0), ..Limits::default() };
-    assert!(none.check().is_err_and(|e| e.contains("--max-client-connections")));
-    assert!(Limits::default().check().is_ok());
+    assert!(check(&none).is_err_and(|e| e.contains("--max-client-connections")));
+    assert!(check(&Limits::default()).is_ok());
     let memory = |connection, tenant, all| Limits {
         memory_bytes_per_connection: connection,
         memory_bytes_per_tenant: tenant,
@@ -66,13 +67,13 @@ fn contradictions_are_named() {
         ..Limits::default()
     };
     let least = REQUEST_MAX;
-    assert!(memory(least, least, least).check().is_ok());
+    assert!(check(&memory(least, least, least)).is_ok());
     for (limits, flag) in [
         (memory(least - 1, least, least), "--memory-per-connection"),
         (memory(least + 1, least, least), "--memory-per-tenant"),
         (memory(least, least + 1, least), "--memory-limit"),
     ] {
-        assert!(limits.check().is_err_and(|e| e.contains(flag)), "{flag}");
+        assert!(check(&limits).is_err_and(|e| e.contains(flag)), "{flag}");
     }
     let wrong = PoolConfig { min_connections: 21, ..PoolConfig::default() };
     assert!(wrong.check().is_err_and(|e| e.contains("min connections")));

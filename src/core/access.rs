@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::core::ids::TenantId;
 
 pub use failure::{AccessDenied, AuthFailure};
-pub use identity::{CallerIdentity, Role};
+pub use identity::{CallerIdentity, Proofs, Role};
 pub use tokens::{AccessToken, TokenDigest};
 pub use users::{IdentityPattern, TenantUsers};
 
@@ -173,6 +173,15 @@ impl Access {
     /// An identity that a certificate proves.
     pub fn by_certificate(&self) -> Option<&str> {
         self.certificates.values().next().map(|owner| owner.name())
+    }
+
+    /// By what the identity of this name proves who it is, and its role.
+    pub fn proofs(&self, name: &str) -> Proofs {
+        let is_its = |owner: &&Arc<CallerIdentity>| owner.name() == name;
+        let tokens = self.tokens.iter().map(|(_, owner)| owner).filter(is_its).count();
+        let certificates = self.certificates.values().filter(is_its).count();
+        let role = self.identities.get(name).and_then(|identity| identity.role());
+        Proofs { tokens, certificates, role }
     }
 
     /// The names of all identities.

@@ -13,6 +13,9 @@ use super::{Fault, Faults, Origin, Table};
 /// A longer file is an error: nobody writes one by hand, and all of it is held in memory.
 pub const FILE_MAX_BYTES: u64 = 1 << 20;
 
+/// What the parser says of a key or a table that is there twice.
+const DUPLICATE: &str = "duplicate key";
+
 /// A file that is valid TOML.
 #[derive(Debug)]
 pub struct Document {
@@ -59,8 +62,14 @@ pub fn parse(name: &str, text: &str) -> Result<Table, Faults> {
         Ok(root) => convert::table("", root.get_ref(), lines.origin(0), &lines),
         // Its own `Display` would show the line, with any secret in it.
         Err(error) => {
-            let at = lines.origin(error.span().map_or(0, |span| span.start));
-            Err(Faults::from(Fault::new("", at, error.message())))
+            let span = error.span();
+            let at = lines.origin(span.clone().map_or(0, |span| span.start));
+            // A key is no secret, and with this message the span is one.
+            let key = span.and_then(|span| text.get(span)).filter(|_| error.message() == DUPLICATE);
+            Err(Faults::from(match key {
+                Some(key) => Fault::new(key.trim(), at, "must not be there twice"),
+                None => Fault::new("", at, error.message()),
+            }))
         }
     }
 }

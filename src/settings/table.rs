@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fault::SHOWN_MAX;
-use super::{nearest, Fault, Faults, Origin, Value};
+use super::{nearest, Content, Fault, Faults, Origin, Value};
 
 /// A table of a file. Reading it means to [`take`](Self::take) every key that has a meaning, and to
 /// [`finish`](Self::finish): a key that was not taken is an error, with those that were as what is
@@ -81,6 +81,11 @@ impl Table {
             None => Ok(Vec::new()),
             Some(TableEntry::Tables(tables, _)) => Ok(tables),
             Some(TableEntry::Table(table)) => Ok(vec![table]),
+            Some(TableEntry::Value(Value { content: Content::List(none), .. }))
+                if none.is_empty() =>
+            {
+                Ok(Vec::new())
+            }
             Some(other) => Err(self.wrong(name, &other, "must be an array of tables")),
         }
     }
@@ -104,6 +109,11 @@ impl Table {
 
     /// Adds a fault for each key that nobody took.
     pub fn finish(self, faults: &mut Faults) {
+        self.finish_with(faults, |_| None);
+    }
+
+    /// The same, where `elsewhere` may know where a key belongs.
+    pub fn finish_with(self, faults: &mut Faults, elsewhere: impl Fn(&str) -> Option<String>) {
         for (name, entry) in &self.entries {
             let mut rule = "is not known".to_owned();
             if faults.0.len() >= SHOWN_MAX {
@@ -112,7 +122,9 @@ impl Table {
                 continue;
             }
             let known = self.known.iter().copied();
-            if let Some(meant) = nearest(name, 0, known.clone()) {
+            if let Some(place) = elsewhere(name) {
+                rule.push_str(&format!(" here; {place}"));
+            } else if let Some(meant) = nearest(name, 0, known.clone()) {
                 rule.push_str(&format!("; did you mean {meant}?"));
             }
             if (1..=LISTED_MAX).contains(&self.known.len()) {

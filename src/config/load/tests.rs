@@ -100,10 +100,99 @@ fn what_is_unknown_or_wrong_is_told_with_its_place_and_what_is_allowed() {
     assert!(said.contains("port (--port) must be an integer"), "{said}");
     assert!(said.contains("reset (CPM_RESET) must be clean or close"), "{said}");
     assert!(refusal("profile = \"fast\"").contains("must be local, test or production"));
-    let minimum = refusal("[defaults]\nmin_connections = 3\nmax_connections = 2\n");
-    assert!(minimum.contains("min connections cannot be greater than max connections"));
-    let clocks = refusal("[service]\nlease_ttl = 20\nmax_lease_ttl = 10\n");
-    assert!(clocks.contains("lease_ttl cannot be greater than max_lease_ttl"), "{clocks}");
+}
+
+#[test]
+fn all_settings_that_do_not_go_together_are_told_each_with_its_place() {
+    let text = "[service]\nlease_ttl = 20\nmax_lease_ttl = 10\nhttp_tls = true\ninsecure = true\n\
+                http_auth = true\n[defaults]\nmin_connections = 3\n\
+                [identities.shop]\ncertificates = [\"shop\"]\n";
+    let flags = [("max_connections", "2"), ("max_backends", "1")];
+    let said = loaded(text, &flags, &[]).map(drop).expect_err("nothing goes together");
+    let told: Vec<&str> = said.lines().collect();
+    let expected = [
+        "min connections cannot be greater than max connections: 3 > 2 \
+         (min_connections: x.toml:8, max_connections: --max-connections)",
+        "lease_ttl cannot be greater than max_lease_ttl: 20 s > 10 s \
+         (lease_ttl: x.toml:2, max_lease_ttl: x.toml:3)",
+        "identities.shop (x.toml:9) has certificates, so client_ca must name the authority that \
+         signs them (client_ca: default)",
+        "http_tls needs a certificate, and insecure uses none \
+         (http_tls: x.toml:4, insecure: x.toml:5)",
+        "http_auth needs an identity with role = \"observer\" or \"admin\" in the file; without \
+         one nobody could look (http_auth: x.toml:6)",
+        "max connections of a tenant cannot be greater than those of all tenants: 2 > 1 \
+         (max_connections: --max-connections, max_backends: --max-backends)",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_key_in_a_wrong_table_or_there_twice_is_told_with_where_it_belongs() {
+    for (text, told) in [
+        (
+            "[service]\nmax_connections = 3\n",
+            "service.max_connections (x.toml:2) is not known here; it belongs in [defaults]",
+        ),
+        ("port = 3\n", "port (x.toml:1) is not known here; it belongs in [service]"),
+        (
+            "[defaults]\nssl_mode = \"require\"\n",
+            "defaults.ssl_mode (x.toml:2) is not known here; it belongs in [tenants.NAME]",
+        ),
+        (
+            "[service]\nrole = \"admin\"\n",
+            "service.role (x.toml:2) is not known here; it belongs in [identities.NAME]",
+        ),
+        (
+            "[tenants.t]\nhost = \"h\"\nuser = \"u\"\npassword = \"geheim\"\n",
+            "tenants.t.password (x.toml:4) is not known here; a password is in a file that \
+             password_file names, or in a DSN",
+        ),
+        (
+            "[service]\nport = 3\nlisten = \"::\"\nport = 4\n",
+            "port (x.toml:4) must not be there twice",
+        ),
+        ("[service]\n[defaults]\n[service]\n", "service (x.toml:3) must not be there twice"),
+    ] {
+        let said = refusal(text);
+        assert!(said.starts_with(told), "{text}: {said}");
+        assert!(!said.contains("geheim"), "{said}");
+    }
+}
+
+#[test]
+fn a_relative_file_that_is_not_there_is_told_with_the_path_that_was_tried() {
+    let said =
+        refusal("[tenants.t]\nhost = \"h\"\nuser = \"u\"\npassword_file = \"no/such.file\"\n");
+    let tried = std::path::absolute("no/such.file").unwrap();
+    let end = format!("({})", tried.display());
+    assert!(
+        said.contains("password_file (x.toml:4) cannot be read: ") && said.ends_with(&end),
+        "{said}"
+    );
+    // What may be a secret in the wrong place is not shown.
+    for secret in ["geheim", "host=h password=geheim", "postgres://u:geheim@h/d"] {
+        let said = refusal(&format!("[tenants.t]\ndsn_file = {secret:?}\n"));
+        assert!(said.contains("cannot be read") && !said.contains("geheim"), "{said}");
+    }
+}
+
+#[test]
+fn identities_are_shown_by_what_proves_them_and_without_a_digest() {
+    let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let text = format!(
+        "[service]\ninsecure = true\n[identities.ops]\nrole = \"admin\"\n\
+         tokens = [{{ sha256 = \"{digest}\" }}]\n"
+    );
+    let found = loaded(&text, &[], &[]).unwrap();
+    let shown = found.effective();
+    let line = "identities.ops = (tokens: 1, role: admin)  # ";
+    assert!(shown.lines().any(|shown| shown.starts_with(line) && shown.ends_with(":3")), "{shown}");
+    assert!(!shown.contains(&digest[..8]), "{shown}");
+    let warned = found.warnings();
+    assert!(warned.len() == 1 && warned[0].starts_with("insecure ("), "{warned:?}");
+    let secure = loaded(&text.replace("true", "false"), &[], &[]).unwrap();
+    assert!(secure.warnings().is_empty());
 }
 
 /// Values that are wrong for a setting.
@@ -135,7 +224,7 @@ fn every_key_refuses_what_it_does_not_understand_and_names_its_line() {
 #[test]
 fn the_printed_file_has_every_key_with_the_default_that_is_in_force() {
     let whole = document::with_defaults();
-    let (printed, tenant) = whole.split_once(document::TENANT).unwrap();
+    let (printed, tenant) = whole.split_once(document::IDENTITY).unwrap();
     for key in tenants::keys::KEYS {
         assert!(tenant.contains(&format!("\n#{} = ", key.name)), "{} is not printed", key.name);
     }
@@ -196,7 +285,7 @@ fn certificates_of_clients_need_an_authority_and_that_needs_tls() {
     assert!(said.contains("client_ca needs TLS"), "{said}");
     let identity = "[identities.shop]\ncertificates = [\"shop\"]\n";
     let said = refusal(identity);
-    assert!(said.contains("identity shop has certificates, so client_ca must name"), "{said}");
+    assert!(said.contains("identities.shop (x.toml:1) has certificates, so client_ca"), "{said}");
     let good = format!("[service]\nclient_ca = \"ca.pem\"\n{identity}");
     assert_eq!(loaded(&good, &[], &[]).unwrap().config.access.names().count(), 1);
 }
@@ -215,10 +304,11 @@ fn every_key_is_in_the_documents_with_its_default_and_what_is_allowed() {
                 (None, None, _) => "none".to_owned(),
             };
             let row = format!(
-                "| `{}` | `{}` | {default} | {} | ",
+                "| `{}` | `{}` | {default} | {} | {} | ",
                 key.flag(),
                 key.variable(),
-                key.kind.allowed()
+                key.kind.allowed(),
+                if key.live { "reload" } else { "restart" }
             );
             if !page.lines().any(|line| line.starts_with(&row)) {
                 missing.push(row);

@@ -131,8 +131,15 @@ fn pool(
         (None, None) => (PoolConfig::default().min_connections.min(max), String::new()),
     };
     if min > max {
+        let of_max = match in_dsn.max_conns {
+            Some(_) => "the DSN".to_owned(),
+            None => {
+                let written = raw.values.get(MAX).or(settings.values.get(MAX));
+                written.map_or(Origin::Default, |value| value.origin.clone()).to_string()
+            }
+        };
         return Err(raw.fault(format!(
-            "must have a max_connections that is not below its min_connections ({max} < {min}; the minimum comes from {place})"
+            "must have a max_connections that is not below its min_connections ({max} < {min}; the maximum comes from {of_max}, the minimum from {place})"
         )));
     }
     own.min_connections = min;

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use super::keys::{DSN_ENV, KEYS};
 use super::TENANTS_MAX;
+use crate::config::elsewhere::elsewhere;
 use crate::config::keys::{self, Section};
 use crate::settings::{Fault, Faults, Origin, Table, Value};
 
@@ -64,7 +65,7 @@ pub fn take(
             let value = faults.keep(table.take(name)).flatten();
             raw.values.extend(value.map(|value| (name, value)));
         }
-        table.finish(faults);
+        table.finish_with(faults, elsewhere);
         let named = raw.values.get(DSN_ENV).and_then(|value| value.text().ok());
         raw.variable = named.and_then(variable);
         all.push(raw);

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::settings::{Fault, Value};
 
@@ -18,13 +18,25 @@ pub(super) struct SecretFile {
     pub(super) exposed: Option<PathBuf>,
 }
 
+/// What a relative path leads to. Nothing that may be a DSN, or a password of other characters
+/// than paths have, which somebody wrote in place of a path.
+fn tried(path: &Path) -> Option<PathBuf> {
+    let is_of_paths = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    let text = path.to_str()?;
+    let is_path = text.contains(['/', '.']) && text.bytes().all(is_of_paths);
+    (is_path && path.is_relative()).then(|| std::path::absolute(path).ok()).flatten()
+}
+
 /// Reads the file that a value names.
 ///
 /// # Errors
 /// It is no regular file, cannot be read, is too long or not UTF-8. Nothing of it is shown.
 pub(super) fn read(value: &Value) -> Result<SecretFile, Fault> {
     let path = PathBuf::from(value.text()?);
-    let unread = |error: std::io::Error| value.fault(format!("cannot be read: {error}"));
+    let unread = |error: std::io::Error| match tried(&path) {
+        Some(tried) => value.fault(format!("cannot be read: {error} ({})", tried.display())),
+        None => value.fault(format!("cannot be read: {error}")),
+    };
     // A pipe might never end, and opening it might wait for ever.
     let found = fs::metadata(&path).map_err(unread)?;
     if !found.is_file() {

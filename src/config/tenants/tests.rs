@@ -114,7 +114,10 @@ fn a_tenant_without_a_dsn_with_two_or_with_a_wrong_one_is_refused_with_its_place
             "tenants.t.host (x.toml:2) Unix sockets are not supported",
         ),
         ("hots = \"h\"", "tenants.t.hots (x.toml:2) is not known; did you mean host?"),
-        ("password = \"geheim\"", "tenants.t.password (x.toml:2) is not known"),
+        (
+            "password = \"geheim\"",
+            "tenants.t.password (x.toml:2) is not known here; a password is in a file",
+        ),
         (
             "dsn = \"host=h user=u\"\nreset = \"maybe\"",
             "tenants.t.reset (x.toml:3) must be clean or close, and is \"maybe\"",
@@ -156,13 +159,13 @@ fn a_tenants_pool_is_that_of_all_overridden_by_its_table_and_its_dsn() {
 fn a_minimum_above_the_maximum_is_refused_wherever_they_come_from() {
     let dsn = "dsn = \"host=h user=u\"";
     for (text, expected) in [
-        (format!("[tenants.t]\n{dsn}\nmin_connections = 3\nmax_connections = 2\n"), "(2 < 3; the minimum comes from "),
-        (format!("[defaults]\nmin_connections = 3\n[tenants.t]\n{dsn}\nmax_connections = 2\n"), "(2 < 3; the minimum comes from "),
-        (format!("[defaults]\nmax_connections = 2\n[tenants.t]\n{dsn}\nmin_connections = 3\n"), "(2 < 3; the minimum comes from "),
-        ("[defaults]\nmin_connections = 3\n[tenants.t]\ndsn = \"host=h user=u pool_max_conns=2\"\n".to_owned(), "(2 < 3; the minimum comes from "),
-        ("[tenants.t]\ndsn = \"host=h user=u pool_max_conns=2 pool_min_conns=3\"\n".to_owned(), "(2 < 3; the minimum comes from the DSN)"),
+        (format!("[tenants.t]\n{dsn}\nmin_connections = 3\nmax_connections = 2\n"), "(2 < 3; the maximum comes from "),
+        (format!("[defaults]\nmin_connections = 3\n[tenants.t]\n{dsn}\nmax_connections = 2\n"), "(2 < 3; the maximum comes from "),
+        (format!("[defaults]\nmax_connections = 2\n[tenants.t]\n{dsn}\nmin_connections = 3\n"), "(2 < 3; the maximum comes from "),
+        ("[defaults]\nmin_connections = 3\n[tenants.t]\ndsn = \"host=h user=u pool_max_conns=2\"\n".to_owned(), "(2 < 3; the maximum comes from "),
+        ("[tenants.t]\ndsn = \"host=h user=u pool_max_conns=2 pool_min_conns=3\"\n".to_owned(), "(2 < 3; the maximum comes from the DSN, the minimum from the DSN)"),
         ("[tenants.t]\ndsn = \"host=h user=u pool_max_conns=2\"\nmax_connections = 3\n".to_owned(), "must not be given beside pool_max_conns in the DSN"),
-        (format!("[service]\nmax_backends = 30\n[tenants.t]\n{dsn}\n[tenants.u]\n{dsn}\n"), "together cannot be greater than max_backends (40 > 30)"),
+        (format!("[service]\nmax_backends = 30\n[tenants.t]\n{dsn}\n[tenants.u]\n{dsn}\n"), "together cannot be greater than max_backends: 40 > 30 (max_backends: "),
     ] {
         let said = loaded(&text).map(drop).expect_err(&text).to_string();
         assert!(said.contains(expected), "{text}: {said}");

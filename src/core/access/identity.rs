@@ -1,5 +1,7 @@
 //! A caller who is known by name.
 
+use std::fmt;
+
 use crate::core::callers::CallerId;
 
 /// An identity: a name for the log, the limits and the rules of tenants, with what it may do beyond
@@ -35,6 +37,31 @@ impl Role {
     /// True if who has this role has the other one too.
     pub fn includes(self, other: Role) -> bool {
         self == other || self == Role::Admin
+    }
+}
+
+/// By what an identity proves who it is, and its role. Shown as
+/// `(tokens: 2, role: admin)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proofs {
+    /// How many tokens it has.
+    pub tokens: usize,
+    /// How many names of certificates.
+    pub certificates: usize,
+    /// Its role, if it has one.
+    pub role: Option<Role>,
+}
+
+impl fmt::Display for Proofs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        for (name, count) in [("tokens", self.tokens), ("certificates", self.certificates)] {
+            if count > 0 {
+                parts.push(format!("{name}: {count}"));
+            }
+        }
+        parts.extend(self.role.map(|role| format!("role: {}", role.as_str())));
+        write!(f, "({})", parts.join(", "))
     }
 }
 
