@@ -47,6 +47,7 @@ pub fn load(raw: &RawSettings) -> Result<Loaded, Faults> {
     if !given("min_connections") {
         pool.min_connections = pool.min_connections.min(pool.max_connections);
     }
+    pool.lengthen(given);
     follow(&mut draft.config.limits.clocks, given);
     let mut built = tenants::build(raw, &draft, &mut faults);
     std::mem::take(&mut faults).ended()?;

@@ -8,6 +8,9 @@ use crate::config::dsn;
 /// The longest lifetime: as good as for ever, and longer ones would overflow the clock.
 pub(super) const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+const PAUSES: &[&str; 2] = &["connect_pause", "connect_pause_max"];
+const PROBES: &[&str; 2] = &["breaker_probe_interval", "breaker_probe_max"];
+
 /// The shortest health interval of a DSN: a check is work for the service and its database.
 const OFTEN: Duration = Duration::from_secs(1);
 
@@ -35,10 +38,16 @@ pub struct PoolConfig {
     pub connect_retries: u32,
     /// The pause before the first of them; it doubles each time.
     pub connect_pause: Duration,
+    /// The longest pause between attempts.
+    pub connect_pause_max: Duration,
     /// Failed attempts in a row that open the breaker.
     pub breaker_failures: u32,
     /// Good probes in a row that close it.
     pub breaker_successes: u32,
+    /// The pause between probes while it is open.
+    pub breaker_probe: Duration,
+    /// The longest such pause, for a database that stays away for minutes.
+    pub breaker_probe_max: Duration,
     /// A backend that was idle for longer is checked before it is leased.
     pub check_after_idle: Duration,
     /// The limit of that check, and of a reset.
@@ -96,8 +105,12 @@ impl Default for PoolConfig {
             connect_timeout: Duration::from_secs(5),
             connect_retries: 3,
             connect_pause: Duration::from_millis(100),
+            connect_pause_max: Duration::from_secs(5),
             breaker_failures: 5,
             breaker_successes: 2,
+            // A restarted database is used again within two seconds of accepting connections.
+            breaker_probe: Duration::from_secs(1),
+            breaker_probe_max: Duration::from_secs(30),
             check_after_idle: Duration::from_secs(1),
             check_timeout: Duration::from_secs(2),
             health_interval: Duration::from_secs(30),
@@ -138,6 +151,16 @@ impl PoolConfig {
         }
     }
 
+    /// Lets the longest pauses that nobody has given follow the first ones.
+    pub(super) fn lengthen(&mut self, given: impl Fn(&str) -> bool) {
+        if !given("connect_pause_max") {
+            self.connect_pause_max = self.connect_pause_max.max(self.connect_pause);
+        }
+        if !given("breaker_probe_max") {
+            self.breaker_probe_max = self.breaker_probe_max.max(self.breaker_probe);
+        }
+    }
+
     /// The rules that the numbers break together.
     pub fn contradictions(&self) -> Vec<Contradiction> {
         let mut broken = Vec::new();
@@ -154,6 +177,15 @@ impl PoolConfig {
             format!("min connections cannot be greater than max connections: {min} > {max}"),
             &["min_connections", "max_connections"],
         );
+        for (short, long, keys) in [
+            (self.connect_pause, self.connect_pause_max, PAUSES),
+            (self.breaker_probe, self.breaker_probe_max, PROBES),
+        ] {
+            let [name, longest] = keys;
+            let (least, most) = (short.as_secs_f64(), long.as_secs_f64());
+            let told = format!("{name} cannot be greater than {longest}: {least} s > {most} s");
+            rule(short > long, told, keys);
+        }
         let lifetime = zero("max connection lifetime");
         rule(self.max_lifetime.is_zero(), lifetime, &["max_lifetime"]);
         let idle = zero("max connection idle time");

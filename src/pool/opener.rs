@@ -53,6 +53,8 @@ impl Opener {
         let breaker = Breaker::new(BreakerSettings {
             failures: pool.breaker_failures,
             successes: pool.breaker_successes,
+            probe_every: pool.breaker_probe,
+            probe_max: pool.breaker_probe_max,
             ..BreakerSettings::default()
         });
         let guarded = Leaf::new(Guarded { breaker, last: None });
@@ -222,5 +224,21 @@ mod tests {
                 assert_eq!(is_bad, bad, "{cause:?} {hurried}");
             }
         }
+    }
+
+    #[test]
+    fn the_pauses_between_probes_are_those_of_the_tenant() {
+        let hour = Duration::from_secs(3600);
+        let pool = PoolConfig {
+            breaker_failures: 1,
+            breaker_probe: hour,
+            breaker_probe_max: hour,
+            ..PoolConfig::default()
+        };
+        let (before, opener) = (clock::now(), Opener::new(&pool, &Bell::default()));
+        let cause = ConnectError::Unreachable { target: "h:1".to_owned(), why: "w".to_owned() };
+        let attempt = opener.attempt().expect("the breaker is closed");
+        assert!(matches!(attempt.settle(Some((&cause, false))), Turned::Away));
+        assert!(opener.next_probe().is_some_and(|next| next >= before + hour));
     }
 }

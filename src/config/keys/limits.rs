@@ -84,8 +84,8 @@ pub(super) const KEYS: &[SettingKey] = &[
     }),
     fixed(count(
         "leases_per_caller",
-        "Leases that one client connection may hold at a tenant, if the tenant may have more \
-         connections than that.",
+        "Leases that one identity, or one client connection without an identity, may hold at a \
+         tenant, if the tenant may have more connections than that; otherwise it may have all.",
         1,
         |d| &mut d.config.limits.leases_per_caller,
     )),

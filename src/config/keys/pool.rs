@@ -1,11 +1,18 @@
 //! The settings of a tenant's pool: the defaults of all tenants, and those of one in its table.
 
+use std::time::Duration;
+
 use super::kind::{secs, FOREVER_SECS};
 use super::{Custom, Section, SettingKey, SettingKind};
 use crate::config::{Reset, LEAST_LIFETIME};
 
 /// A connection attempt of minutes would keep a caller waiting for a database that is away.
 const LONGEST_CONNECT_SECS: u64 = 60;
+/// More probes than ten a second are no help to a database that comes back.
+const PROBE_LEAST: Duration = Duration::from_millis(100);
+
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// Beyond these a server only remembers.
 const MOST_CONNECTIONS: u64 = 100_000;
 
@@ -74,9 +81,18 @@ pub(super) const KEYS: &[SettingKey] = &[
     key(
         "connect_pause",
         &[],
-        "The pause before the first further attempt; each later one is twice as long, up to 5 s.",
-        SettingKind::Time(secs(0, 5), |d| &mut d.config.pool.connect_pause),
+        "The pause before the first further attempt; each later one is twice as long.",
+        SettingKind::Time(secs(0, 60), |d| &mut d.config.pool.connect_pause),
     ),
+    SettingKey {
+        default: Some("5, or connect_pause if longer"),
+        ..key(
+            "connect_pause_max",
+            &[],
+            "The longest of these pauses.",
+            SettingKind::Time(secs(0, 60), |d| &mut d.config.pool.connect_pause_max),
+        )
+    },
     key(
         "breaker_failures",
         &[],
@@ -90,6 +106,22 @@ pub(super) const KEYS: &[SettingKey] = &[
         "Good probes in a row after which connections are opened again.",
         SettingKind::Small(1..=1000, |d| &mut d.config.pool.breaker_successes),
     ),
+    key(
+        "breaker_probe_interval",
+        &[],
+        "The pause between probes of a database that cannot be reached. After two minutes each \
+         is twice as long as the one before.",
+        SettingKind::Time(PROBE_LEAST..=HOUR, |d| &mut d.config.pool.breaker_probe),
+    ),
+    SettingKey {
+        default: Some("30, or breaker_probe_interval if longer"),
+        ..key(
+            "breaker_probe_max",
+            &[],
+            "The longest of these pauses.",
+            SettingKind::Time(PROBE_LEAST..=HOUR, |d| &mut d.config.pool.breaker_probe_max),
+        )
+    },
     key(
         "reset",
         &[],

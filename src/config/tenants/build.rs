@@ -1,5 +1,6 @@
 //! From what was given for tenants to tenants that keep all rules.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::keys::{ANONYMOUS, DSN, HIDDEN};
@@ -12,7 +13,7 @@ use crate::config::raw::RawSettings;
 use crate::config::PoolConfig;
 use crate::core::access::TenantUsers;
 use crate::core::ids::TenantId;
-use crate::settings::{Fault, Faults, Origin};
+use crate::settings::{Fault, Faults, Origin, Value};
 
 const MIN: &str = "min_connections";
 const MAX: &str = "max_connections";
@@ -64,7 +65,9 @@ impl Built {
             return Err(faults);
         };
         faults.ended()?;
-        let own = draft.config.pool;
+        let mut own = draft.config.pool;
+        let given = |values: &BTreeMap<&str, Value>, name: &str| values.contains_key(name);
+        own.lengthen(|name| given(&raw.values, name) || given(&settings.values, name));
         let pool = pool(raw, settings, own, &dsn.pool)?;
         self.exposed.extend(exposed);
         self.users.push((id.clone(), users));

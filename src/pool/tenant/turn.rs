@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Tenant, POOL_CLOSED};
 use crate::clock;
+use crate::config::PoolConfig;
 use crate::core::backoff;
 use crate::core::breaker::BreakerPhase;
 use crate::core::gate::GateState;
@@ -19,9 +20,6 @@ use crate::pool::servers::{LinePlace, Wants};
 use crate::pool::session::Session;
 use crate::pool::waiting_room::Full;
 use crate::random;
-
-/// The longest pause between two tries.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The right, and the duty, to take one job or spare permit from the line. Dropped
 /// unused, as when a connect panics or no thread is left, it takes it all the same, and
@@ -191,10 +189,10 @@ impl Turn {
                 Need::None => return,
             };
             let now = clock::now();
-            let (first, most) =
-                (backends.settings.connect_pause, backends.settings.connect_retries);
+            let PoolConfig { connect_pause, connect_pause_max, .. } = backends.settings;
+            let most = backends.settings.connect_retries;
             let jitter = random::chance() / 10.0;
-            let pause = backoff::delay(self.tries, first, LONGEST_PAUSE, 2.0, jitter);
+            let pause = backoff::delay(self.tries, connect_pause, connect_pause_max, 2.0, jitter);
             let closed = backends.breaker() == BreakerPhase::Closed;
             // Room may appear at any time; until then no neighbour is asked again.
             if lacks_room && closed && tenant.lets_wait() && now < until {
