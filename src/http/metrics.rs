@@ -15,7 +15,9 @@ use crate::core::gate::GateState;
 use crate::metrics::OTHER;
 use crate::pool::memory::{LimitLevel, Use};
 use crate::pool::port::Reach;
+use crate::pool::report::AllTenants;
 use crate::pool::service::Service;
+use crate::pool::snapshot::TenantSnapshot;
 use ages::Ages;
 use table::GAUGES;
 
@@ -48,20 +50,22 @@ impl PoolGauges {
         Ok(PoolGauges { service, descriptions })
     }
 
-    fn fill(&self, set: &mut dyn FnMut(&str, &[&str], usize)) {
-        self.fill_tenants(set);
+    fn fill(&self, all: &AllTenants, set: &mut dyn FnMut(&str, &[&str], usize)) {
+        self.fill_tenants(&all.named, set);
+        for one in all.shown() {
+            set("connpool_tenant_starving", &[one.tenant.as_str()], usize::from(one.starving));
+        }
         self.fill_servers(set);
         self.fill_service(set);
         self.fill_memory(set);
         set("connpool_build_info", &[env!("CARGO_PKG_VERSION")], 1);
     }
 
-    fn fill_tenants(&self, set: &mut dyn FnMut(&str, &[&str], usize)) {
+    fn fill_tenants(&self, tenants: &[TenantSnapshot], set: &mut dyn FnMut(&str, &[&str], usize)) {
         let metrics = &self.service.context().tools.metrics;
         let mut states: HashMap<&str, usize> = HashMap::new();
-        for tenant in self.service.registry.named() {
-            let figures = tenant.figures();
-            let id = metrics.label(tenant.id());
+        for now in tenants {
+            let (figures, id) = (&now.figures, metrics.label(&now.tenant));
             *states.entry(state_name(figures.state)).or_default() += 1;
             let resting = figures.idle + figures.opening + figures.resetting;
             let leased = figures.open.saturating_sub(resting);
@@ -74,20 +78,18 @@ impl PoolGauges {
             set("connpool_waiters", &[id], figures.waiting);
             // A sum over the states of several tenants has no meaning.
             if id != OTHER && figures.state == GateState::Active {
-                let health = tenant.health();
-                set("connpool_breaker_state", &[id], breaker_number(health.breaker));
-                set("connpool_tenant_health", &[id], health.level.as_number());
-                set("connpool_tenant_paused", &[id], usize::from(health.paused));
-                let last = health.last_check.unwrap_or(0) / 1_000_000;
+                set("connpool_breaker_state", &[id], breaker_number(figures.breaker));
+                set("connpool_tenant_health", &[id], now.level.as_number());
+                set("connpool_tenant_paused", &[id], usize::from(figures.paused.is_some()));
+                let last = now.last_check.unwrap_or(0) / 1_000_000;
                 let last = usize::try_from(last).unwrap_or(usize::MAX);
                 set("connpool_last_health_check_timestamp_seconds", &[id], last);
             }
-            let leases = self.service.leases.summary_of(tenant.id());
+            let leases = self.service.leases.summary_of(&now.tenant);
             set("connpool_leases", &["idle", id], leases.idle);
             set("connpool_leases", &["busy", id], leases.busy);
             set("connpool_leases", &["in_transaction", id], leases.in_transaction);
-            let active = figures.open.saturating_sub(figures.idle + figures.opening);
-            set("pool_connections_active", &[id], active);
+            set("pool_connections_active", &[id], figures.active());
             set("pool_connections_idle", &[id], figures.idle);
             set("pool_connections_total", &[id], figures.open);
         }
@@ -134,9 +136,6 @@ impl PoolGauges {
     }
 
     fn fill_servers(&self, set: &mut dyn FnMut(&str, &[&str], usize)) {
-        for row in self.service.health().rows {
-            set("connpool_tenant_starving", &[row.tenant.as_str()], usize::from(row.starving));
-        }
         let mut servers = self.service.context().servers.figures();
         servers.sort_by_key(|server| (std::cmp::Reverse(server.seats), server.at));
         for (place, server) in servers.into_iter().enumerate() {
@@ -153,10 +152,10 @@ impl PoolGauges {
         }
     }
 
-    fn fill_utilization(&self, ratio: &GaugeVec) {
+    fn fill_utilization(&self, tenants: &[TenantSnapshot], ratio: &GaugeVec) {
         let metrics = &self.service.context().tools.metrics;
-        for tenant in self.service.registry.named() {
-            let (figures, id) = (tenant.figures(), metrics.label(tenant.id()));
+        for now in tenants {
+            let (figures, id) = (&now.figures, metrics.label(&now.tenant));
             if id != OTHER {
                 let used = figures.used as f64 / figures.max.max(1) as f64;
                 ratio.with_label_values(&[id]).set(used);
@@ -199,7 +198,8 @@ impl Collector for PoolGauges {
             Some((*name, gauge))
         });
         let gauges: HashMap<&str, IntGaugeVec> = gauges.collect();
-        self.fill(&mut |name, labels, value| {
+        let all = self.service.look_at_all();
+        self.fill(&all, &mut |name, labels, value| {
             if let Some(gauge) = gauges.get(name) {
                 let value = i64::try_from(value).unwrap_or(i64::MAX);
                 // Values of tenants that share a label are summed.
@@ -213,7 +213,7 @@ impl Collector for PoolGauges {
             families.extend(ages.collect());
         }
         if let Some(ratio) = utilization() {
-            self.fill_utilization(&ratio);
+            self.fill_utilization(&all.named, &ratio);
             families.extend(ratio.collect());
         }
         families.extend(kept::counters(&self.service).iter().flat_map(Collector::collect));

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use crate::core::json::string as quoted;
-use crate::pool::report::{Report, Row};
+use crate::pool::report::Report;
+use crate::pool::snapshot::TenantSnapshot;
 
 /// True if the status is to cover all tenants too. Any other query is refused: a misspelt
 /// probe would otherwise get a 200 for something it did not ask for.
@@ -36,7 +37,7 @@ pub(super) fn page(report: &Report, tenants: bool) -> (u16, String) {
     (if good { 200 } else { 503 }, page)
 }
 
-fn write_row(page: &mut String, row: &Row) {
+fn write_row(page: &mut String, row: &TenantSnapshot) {
     let (error, at) = row.last_error.clone().unzip();
     let error = error.map_or("null".to_owned(), |error| quoted(&error));
     // Writing into memory does not fail.
@@ -46,9 +47,9 @@ fn write_row(page: &mut String, row: &Row) {
          \"last_error\":{error},\"last_error_at\":{}}}",
         quoted(row.tenant.as_str()),
         row.level.as_str(),
-        row.breaker.as_str(),
+        row.figures.breaker.as_str(),
         row.starving,
-        row.paused,
+        row.figures.paused.is_some(),
         seconds(row.last_check),
         seconds(at),
     );

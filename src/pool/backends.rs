@@ -199,6 +199,24 @@ impl Backends {
         attempt.or_else(probe).ok_or_else(|| self.opener.error(self.id()))
     }
 
+    /// Says that a tenant begins with them, of which it may have so many.
+    pub(super) fn tell_created(&self, most: usize) {
+        let (settings, dsn) = (&self.settings, &self.origin.dsn);
+        log::info!(
+            "event=pool_created tenant={} server={} database={} user={} sslmode={} max_connections={} min_connections={} max_lifetime_s={} idle_timeout_s={} {}",
+            self.id(),
+            Quoted(&self.origin.connect.servers()),
+            Quoted(&dsn.dbname),
+            Quoted(&dsn.user),
+            dsn.tls.mode.as_str(),
+            most,
+            settings.min_connections,
+            Secs(settings.max_lifetime),
+            Secs(settings.idle_timeout),
+            self.origin.brought_by,
+        );
+    }
+
     /// Says what the breaker does from now on.
     pub(super) fn tell_breaker(&self, turned: Turned) {
         let id = self.id();

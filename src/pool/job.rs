@@ -1,5 +1,6 @@
 //! A request that waits for a session.
 
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,21 @@ impl Job {
     /// Whom its permit is counted for.
     pub(super) fn counted_for(&self) -> Option<CallerId> {
         self.for_lease.then(|| self.caller.id().clone())
+    }
+
+    /// Gives it the session that it waited for, and counts that.
+    pub(super) fn serve(self, session: Session) {
+        let (waited, account) = (self.waited(), session.account());
+        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        account.numbers.acquired.fetch_add(1, Ordering::Relaxed);
+        account.numbers.waited_micros.fetch_add(micros, Ordering::Relaxed);
+        account.series().acquired(waited);
+        (self.deliver)(Ok(session));
+    }
+
+    /// Counts that its caller has left. Nobody is there to be answered.
+    pub(super) fn left(self, at: &Account) {
+        at.series().acquire_failed("caller_left", self.waited());
     }
 
     /// Answers the request without a session, and counts that.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::core::servers::LineTicket;
+use crate::lock::Leaf;
 use crate::pool::caller::Caller;
 use crate::pool::job::Job;
 use crate::pool::requests::permit::Permit;
@@ -78,13 +79,13 @@ impl Line {
     }
 
     /// The wait is over of the first for which this holds.
-    pub(super) fn take_nap(&mut self, is: impl Fn(&Nap) -> bool) -> Option<Nap> {
+    fn take_nap(&mut self, is: impl Fn(&Nap) -> bool) -> Option<Nap> {
         let position = self.naps.iter().position(is)?;
         Some(self.naps.remove(position))
     }
 
     /// The wait is over of all.
-    pub(super) fn take_naps(&mut self) -> Vec<Nap> {
+    fn take_naps(&mut self) -> Vec<Nap> {
         std::mem::take(&mut self.naps)
     }
 
@@ -93,5 +94,19 @@ impl Line {
         let nap = self.naps.iter().find(|one| one.id == nap)?;
         let own = self.standing.iter().find(|standing| standing.id == nap.own);
         Some((nap.until, own.map(|own| Arc::clone(&own.job.caller))))
+    }
+}
+
+impl Leaf<Line> {
+    /// The waits of all are over.
+    pub(super) fn wake_all(&self) {
+        let naps = self.lock().take_naps();
+        naps.into_iter().for_each(|nap| nap.sleeper.wake());
+    }
+
+    /// The wait is over of the first for which this holds.
+    pub(super) fn wake(&self, is: impl Fn(&Nap) -> bool) {
+        let nap = self.lock().take_nap(is);
+        nap.into_iter().for_each(|nap| nap.sleeper.wake());
     }
 }

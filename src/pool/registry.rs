@@ -35,7 +35,7 @@ use crate::pool::identity::{Digests, Fingerprint};
 use crate::pool::job::Job;
 use crate::pool::listen::{Listening, Mailbox};
 use crate::pool::opener::Opener;
-use crate::pool::tenant::{Registrar, Tenant};
+use crate::pool::tenant::{Registrar, Tenant, Upkeep};
 pub use configured::Catalog;
 use configured::InForce;
 pub(super) use configured::OPERATOR;
@@ -162,7 +162,7 @@ impl Registry {
     ) -> Result<Listening, Error> {
         for _ in 1..LOOKUPS {
             let tenant = self.tenant(target, by)?;
-            match tenant.hub().listen(channels.clone(), Arc::clone(&mailbox), wait) {
+            match tenant.hub.listen(channels.clone(), Arc::clone(&mailbox), wait) {
                 // The thread that closed it may not have removed it yet.
                 Err(Error::Draining) => self.remove(&tenant),
                 other => return other,
@@ -177,7 +177,7 @@ impl Registry {
             return Err(Error::Draining);
         }
         let found = match self.find(&target.tenant) {
-            Some(tenant) if tenant.is_configured() => {
+            Some(tenant) if tenant.configured => {
                 return self.may_use(&tenant, target, by).map(|()| tenant);
             }
             found => found,
@@ -213,7 +213,7 @@ impl Registry {
             let claim = self.write().settle(tenant, limit);
             match claim {
                 NameClaim::Full { used, limit }
-                    if self.make_room(tenant, tenant.most_backends(), used - limit) => {}
+                    if self.make_room(tenant, tenant.setup().permits, used - limit) => {}
                 claim => return claim,
             }
         }
@@ -277,7 +277,7 @@ impl Registrar for Registry {
     fn crowded(&self, tenant: &Tenant) {
         // If it claims a name, the tenant that has the name may hold the room.
         let before = self.read().claimed_by(tenant).cloned();
-        before.into_iter().for_each(|before| before.make_way());
+        before.into_iter().for_each(|before| Upkeep::now(&before).make_way());
     }
 
     fn gone(&self, tenant: &Tenant) {

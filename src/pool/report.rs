@@ -1,8 +1,8 @@
 //! What may be shown of the health of tenants and of the service.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::core::breaker::BreakerPhase;
 use crate::core::gate::GateState;
 use crate::core::health::Level;
 use crate::core::ids::TenantId;
@@ -11,38 +11,8 @@ use crate::pool::caller::Caller;
 use crate::pool::port::Reach;
 use crate::pool::servers::Starving;
 use crate::pool::service::Service;
+use crate::pool::snapshot::TenantSnapshot;
 use crate::pool::tenant::Tenant;
-
-/// One tenant's health, as it may be shown.
-#[derive(Debug, Clone)]
-pub struct Row {
-    /// The tenant.
-    pub tenant: TenantId,
-    /// How well it is.
-    pub level: Level,
-    /// What its breaker does.
-    pub breaker: BreakerPhase,
-    /// When a check last ran, in microseconds since 1970.
-    pub last_check: Option<u64>,
-    /// An operator has paused it.
-    pub paused: bool,
-    /// Its requests get no connection, because its server has none left for them.
-    pub starving: bool,
-    /// What last went wrong, and when.
-    pub last_error: Option<(String, u64)>,
-    /// Checks that failed.
-    pub check_failures: u64,
-    /// Attempts to open a connection that failed.
-    pub open_failures: u64,
-    /// Connections that are open or being opened.
-    pub total: usize,
-    /// Connections that are open and not known to be broken.
-    pub open: usize,
-    /// Those in use.
-    pub active: usize,
-    /// Connections that could be had at once.
-    pub available: usize,
-}
 
 /// The health of all, from one look.
 #[derive(Debug, Clone)]
@@ -54,7 +24,7 @@ pub struct Report {
     /// Whether calls over gRPC are answered.
     pub grpc: Reach,
     /// One row a tenant, by name.
-    pub rows: Vec<Row>,
+    pub rows: Vec<TenantSnapshot>,
 }
 
 impl Report {
@@ -80,60 +50,20 @@ impl Report {
     }
 }
 
-impl Row {
-    /// What it has works, and it gets no more.
-    fn starve(&mut self, starving: Starving) {
-        self.starving = true;
-        self.level = match self.open {
-            0 => Level::Unhealthy,
-            _ => self.level.min(Level::Degraded),
-        };
-        let (error, at) = (starving.error, starving.at);
-        if self.last_error.as_ref().is_none_or(|(_, last)| *last <= at) {
-            self.last_error = Some((error, at));
-        }
-    }
-
-    fn of_unopened(starving: Starving) -> Row {
-        Row {
-            tenant: starving.tenant,
-            level: Level::Unhealthy,
-            breaker: BreakerPhase::Closed,
-            last_check: None,
-            paused: false,
-            starving: true,
-            last_error: Some((starving.error, starving.at)),
-            check_failures: 0,
-            open_failures: 0,
-            total: 0,
-            open: 0,
-            active: 0,
-            available: 0,
-        }
-    }
+/// All tenants, from one look.
+pub struct AllTenants {
+    /// Those that have their names, in the order of these.
+    pub named: Vec<TenantSnapshot>,
+    /// Those that have none yet, and get no connection because their servers are full.
+    pub starving: Vec<TenantSnapshot>,
 }
 
-impl Tenant {
-    /// What may be shown of its health.
-    pub fn health(&self) -> Row {
-        let (backends, figures) = (self.backends(), self.figures());
-        let level = backends.level();
-        let record = backends.record.lock();
-        Row {
-            tenant: self.id().clone(),
-            level,
-            breaker: figures.breaker,
-            paused: figures.paused.is_some(),
-            starving: false,
-            last_check: record.last_check,
-            last_error: record.last_error.clone(),
-            check_failures: record.failures,
-            open_failures: record.open_failures,
-            total: figures.open,
-            open: figures.open.saturating_sub(figures.opening),
-            active: figures.open.saturating_sub(figures.idle + figures.opening),
-            available: figures.max.saturating_sub(figures.used),
-        }
+impl AllTenants {
+    /// Those that have been opened, or that cannot be because their servers are full.
+    pub fn shown(&self) -> impl Iterator<Item = &TenantSnapshot> {
+        let is_open = |state| matches!(state, GateState::Active | GateState::Draining);
+        let named = self.named.iter();
+        named.filter(move |one| one.starving || is_open(one.figures.state)).chain(&self.starving)
     }
 }
 
@@ -161,17 +91,7 @@ impl Service {
     /// The health of the service and of each tenant that has been opened, or that cannot
     /// be because its server is full.
     pub fn health(&self) -> Report {
-        let known = |tenant: &Arc<Tenant>| {
-            matches!(tenant.figures().state, GateState::Active | GateState::Draining)
-        };
-        let tenants = self.registry.named().into_iter().filter(known);
-        let mut rows: Vec<Row> = tenants.map(|tenant| tenant.health()).collect();
-        for starving in self.context().servers.starving() {
-            match rows.iter_mut().find(|row| row.tenant == starving.tenant) {
-                Some(row) => row.starve(starving),
-                None => rows.push(Row::of_unopened(starving)),
-            }
-        }
+        let mut rows: Vec<TenantSnapshot> = self.look_at_all().shown().cloned().collect();
         rows.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         Report {
             level: Level::of_all(rows.iter().map(|row| row.level)),
@@ -179,5 +99,51 @@ impl Service {
             grpc: self.context().port.reach(),
             rows,
         }
+    }
+
+    /// A look at all tenants.
+    pub fn look_at_all(&self) -> AllTenants {
+        let mut tenants = self.registry.named();
+        tenants.sort_by(|a, b| a.id().cmp(b.id()));
+        let (named, starving) = self.look_at_these(&tenants);
+        let starving = starving.into_values().map(TenantSnapshot::of_unopened).collect();
+        AllTenants { named, starving }
+    }
+
+    /// A look at some tenants; and who of the others starves.
+    pub(super) fn look_at_these(
+        &self,
+        tenants: &[Arc<Tenant>],
+    ) -> (Vec<TenantSnapshot>, HashMap<TenantId, Starving>) {
+        let starving = self.context().servers.starving().into_iter();
+        let mut starving: HashMap<TenantId, Starving> =
+            starving.map(|one| (one.tenant.clone(), one)).collect();
+        let look = |tenant: &Arc<Tenant>| {
+            let mut snapshot = TenantSnapshot::of(tenant, self.leases.count_of(tenant.id()));
+            let starves = starving.remove(tenant.id());
+            starves.into_iter().for_each(|starves| snapshot.starve(starves));
+            snapshot
+        };
+        (tenants.iter().map(look).collect(), starving)
+    }
+
+    /// A look at a tenant.
+    pub(super) fn look_at(&self, tenant: &Tenant) -> TenantSnapshot {
+        let mut snapshot = TenantSnapshot::of(tenant, self.leases.count_of(tenant.id()));
+        let mut starving = self.context().servers.starving().into_iter();
+        let starves = starving.find(|one| one.tenant == snapshot.tenant);
+        starves.into_iter().for_each(|starves| snapshot.starve(starves));
+        snapshot
+    }
+
+    /// A look at the tenant of this name.
+    ///
+    /// # Errors
+    /// If the caller may not see the tenant, or there is none.
+    pub fn look(&self, tenant: &TenantId, caller: &Caller) -> Result<TenantSnapshot, Error> {
+        self.expect_visible(tenant, caller)?;
+        let found = self.registry.find(tenant);
+        let found = found.ok_or_else(|| Error::TenantNotFound(tenant.clone()))?;
+        Ok(self.look_at(&found))
     }
 }

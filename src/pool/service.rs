@@ -12,7 +12,6 @@ use crate::error::Error;
 use crate::pool::ask::Ask;
 use crate::pool::caller::{Caller, CallerProof};
 use crate::pool::context::Context;
-use crate::pool::figures::Figures;
 use crate::pool::grant::Grant;
 use crate::pool::job::Job;
 use crate::pool::leases::{release::Release, Leases};
@@ -245,16 +244,5 @@ impl Service {
         caller: &Caller,
     ) -> Result<LeaseView, Error> {
         self.leases.renew(&id.of(caller.owner()), ttl)
-    }
-
-    /// A tenant's figures and the number of its leases.
-    ///
-    /// # Errors
-    /// If the caller may not see the tenant, or there is none.
-    pub fn figures(&self, tenant: &TenantId, caller: &Caller) -> Result<(Figures, usize), Error> {
-        self.expect_visible(tenant, caller)?;
-        let found = self.registry.find(tenant);
-        let found = found.ok_or_else(|| Error::TenantNotFound(tenant.clone()))?;
-        Ok((found.figures(), self.leases.count_of(tenant)))
     }
 }

@@ -6,6 +6,7 @@ mod checkout;
 mod checks;
 mod closing;
 mod delivery;
+mod disuse;
 mod naps;
 mod neighbour;
 mod pausing;
@@ -18,7 +19,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::clock;
 use crate::config::PoolConfig;
 use crate::core::callers::CallerId;
 use crate::core::gate::Gate;
@@ -28,15 +28,17 @@ use crate::lock::Leaf;
 use crate::pool::account::Account;
 use crate::pool::backends::{origin::BackendOrigin, Backends};
 use crate::pool::context::Context;
-use crate::pool::figures::Figures;
 use crate::pool::job::Job;
 use crate::pool::line::Line;
 use crate::pool::listen::{Host, Hub};
-use crate::pool::opener::{Opener, Turned};
+use crate::pool::numbers::Figures;
+use crate::pool::opener::Opener;
 use crate::pool::requests::permit::{Gatekeeper, Permit};
 use crate::threads::here;
 
+pub(super) use disuse::Disuse;
 pub(super) use swap::Setup;
+pub(super) use upkeep::Upkeep;
 
 /// Why backends of a pool are closed that nobody uses any more.
 const POOL_CLOSED: &str = "pool_closed";
@@ -53,9 +55,9 @@ pub struct Tenant {
     /// What backends are opened with at present, and the numbers that the gate is to have.
     setup: Leaf<Setup>,
     /// Who listens for notifications.
-    hub: Arc<Hub>,
+    pub(super) hub: Arc<Hub>,
     /// The operator has configured it: it stays, whether it is used or not.
-    configured: bool,
+    pub(super) configured: bool,
     /// Counted by the registry as opening.
     opening: AtomicBool,
     /// The keeper's work for this tenant is under way.
@@ -134,16 +136,6 @@ impl Tenant {
         Arc::clone(&self.setup.lock().backends)
     }
 
-    /// The most backends that it may have, once what is in use beyond them has ended.
-    pub fn most_backends(&self) -> usize {
-        self.setup.lock().permits
-    }
-
-    /// Who listens for notifications.
-    pub(super) fn hub(&self) -> &Arc<Hub> {
-        &self.hub
-    }
-
     pub(super) fn gate(&self) -> MutexGuard<'_, Gate<Job>> {
         // The gate is consistent between its own calls, which do not panic half-way.
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
@@ -153,6 +145,13 @@ impl Tenant {
     fn permit(self: &Arc<Self>, caller: Option<CallerId>, upkeep: bool) -> Permit {
         let keeper = Arc::clone(self) as Arc<dyn Gatekeeper>;
         Permit::new(keeper, caller, upkeep, &self.context().outstanding)
+    }
+
+    /// A permit to look after its server, if one is free and nobody waits for it. It counts as
+    /// one of a request.
+    fn permit_to_look(self: &Arc<Self>) -> Option<Permit> {
+        let free = self.gate().try_take();
+        free.then(|| self.permit(None, false))
     }
 
     /// A permit for the service's own work, if one is free and nobody waits for it.
@@ -166,44 +165,8 @@ impl Tenant {
         Some(self.permit(None, true))
     }
 
-    /// True if the operator has configured it.
-    pub(super) fn is_configured(&self) -> bool {
-        self.configured
-    }
-
-    /// PostgreSQL has let its role in, but that has no connection left.
-    fn is_crowded_out(&self) {
-        if let Some(registrar) = self.registrar.upgrade() {
-            registrar.crowded(self);
-        }
-    }
-
     fn unregister(&self) {
-        if let Some(registrar) = self.registrar.upgrade() {
-            registrar.gone(self);
-        }
-    }
-
-    /// Acts on what an attempt to open a backend has changed.
-    fn heed(&self, backends: &Backends, turned: Turned) {
-        // Of those that have been replaced nothing holds any more.
-        if turned == Turned::No || backends.is_retired() {
-            return;
-        }
-        backends.tell_breaker(turned);
-        if turned == Turned::Away {
-            // Requests that wait would never be served.
-            self.wake_all();
-            // Those whose turn comes are answered then. But where no backend is left
-            // that could come back, nobody's turn would be worth the wait.
-            if self.account.alive() == 0 {
-                self.turn_away(|| backends.opener.error(self.id()));
-            }
-        }
-        self.context().keeper.due(clock::now());
-        if !self.is_opening() {
-            backends.tell_level();
-        }
+        self.registrar.upgrade().into_iter().for_each(|all| all.gone(self));
     }
 
     /// True until it has its first backend, or goes without one.
@@ -214,12 +177,6 @@ impl Tenant {
     /// True once: the tenant no longer counts as opening.
     pub(super) fn stop_opening(&self) -> bool {
         self.opening.swap(false, Ordering::AcqRel)
-    }
-
-    /// True for a tenant that has yet to be opened, and whose database was away when it
-    /// was looked for: its DSN may be wrong.
-    pub(super) fn is_in_vain(&self) -> bool {
-        self.is_opening() && self.backends().opener.is_troubled()
     }
 
     /// Its figures.
@@ -262,8 +219,7 @@ impl Gatekeeper for Tenant {
     }
 
     fn doubt(self: Arc<Self>) {
-        let backends = self.backends();
-        self.check_doubtful(&backends);
+        Upkeep::now(&self).check_doubtful();
     }
 }
 

@@ -7,7 +7,7 @@ use crate::core::ids::TenantId;
 use crate::core::lease_table::LeaseView;
 use crate::core::quoted::Quoted;
 use crate::logging;
-use crate::pool::figures::Figures;
+use crate::pool::numbers::Figures;
 use crate::pool::service::Service;
 use crate::pool::tenant::Tenant;
 

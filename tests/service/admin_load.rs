@@ -1,6 +1,7 @@
 //! Tenants that an operator changes while many clients use them.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Mutex;
 
 use crate::admin_actions::{reconnect, resize};
 use crate::harness::{eventually, parked, tenant, Administered, Tenant};
@@ -75,4 +76,38 @@ fn no_request_fails_while_the_limit_of_connections_changes_in_both_directions() 
     assert_eq!((stats.max_connections, stats.leases, stats.waiting), (last, 0, 0));
     assert!(stats.total_connections <= last, "{stats}");
     assert_eq!(service.metric("connpool_service_connections_reserved"), Some(f64::from(last)));
+}
+
+#[test]
+fn who_waits_is_served_in_the_order_of_arrival_while_the_connections_are_replaced() {
+    const WAITERS: usize = 12;
+    let (service, tenant) = (Administered::start(), tenant().pool_of(1));
+    let ops = service.operator("ops");
+    let client = service.client();
+    let held = client.acquire_with(&parked(&tenant)).expect("a lease");
+    let order = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for n in 0..WAITERS {
+            let (service, tenant, order) = (&service, &tenant, &order);
+            scope.spawn(move || {
+                let client = service.client();
+                let lease = client.acquire_with(&parked(tenant)).expect("a lease");
+                // The next one is served only after this one has released.
+                order.lock().unwrap().push(n);
+                client.run(&lease.connection_id, &["select 1"]).expect("it runs");
+                client.release(&lease.connection_id).expect("it is released");
+            });
+            // So that they arrive one after the other.
+            service.wait_stats(&tenant.name, "it waits", |stats| stats.waiting == n as i32 + 1);
+            drop(reconnect(&ops, tenant).expect("it is done"));
+        }
+        client.release(&held.connection_id).expect("it is released");
+        for served in 1..WAITERS {
+            drop(reconnect(&ops, &tenant).expect("it is done"));
+            eventually("the next is served", || order.lock().unwrap().len() >= served);
+        }
+    });
+    assert_eq!(order.into_inner().unwrap(), (0..WAITERS).collect::<Vec<_>>());
+    let quiet = service.wait_quiet(&tenant.name);
+    assert!(quiet.total_connections <= 1, "{quiet}");
 }

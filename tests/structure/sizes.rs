@@ -85,3 +85,34 @@ fn a_file_holds_one_concept_and_a_function_fits_a_screen() {
     }
     assert_none(&found);
 }
+
+/// The fields and the methods of one type, wherever in the source its blocks lie.
+const TENANT: (usize, usize) = (10, 50);
+
+#[test]
+fn a_tenant_does_not_do_everything_itself() {
+    let (mut fields, mut methods, mut blocks) = (0, 0, 0);
+    for source in sources().iter().filter(|source| !is_test(&source.name)) {
+        let (mut is_struct, mut is_impl) = (false, false);
+        for (_, line) in source.outside_tests() {
+            match line {
+                "pub struct Tenant {" => is_struct = true,
+                "}" => (is_struct, is_impl) = (false, false),
+                _ if line.starts_with("impl ") && line.ends_with(" Tenant {") => {
+                    (is_impl, blocks) = (true, blocks + 1);
+                }
+                _ => {}
+            }
+            // Those of the type itself stand in by four spaces.
+            let Some(item) = line.strip_prefix("    ").filter(|item| !item.starts_with(' ')) else {
+                continue;
+            };
+            let is_item = !item.starts_with('/') && !item.starts_with('#');
+            fields += usize::from(is_struct && is_item && item.ends_with(','));
+            methods += usize::from(is_impl && function(item).is_some());
+        }
+    }
+    assert!(fields > 5 && methods > 20 && blocks > 5, "this test looks wrongly");
+    assert!(fields <= TENANT.0, "Tenant has {fields} fields");
+    assert!(methods <= TENANT.1, "Tenant has {methods} methods in {blocks} blocks");
+}

@@ -16,10 +16,10 @@ use crate::pool::leases::release::Release;
 use crate::pool::registry::change::TenantChange;
 use crate::pool::registry::putting::PutTenant;
 use crate::pool::reloading::ReloadOutcome;
-use crate::pool::report::Row;
 use crate::pool::requests::reply::{Answer, Reply};
 use crate::pool::service::Service;
-use crate::pool::tenant::Tenant;
+use crate::pool::snapshot::TenantSnapshot;
+use crate::pool::tenant::{Tenant, Upkeep};
 use crate::settings::Faults;
 
 /// The most characters of a request's text in the log.
@@ -38,8 +38,8 @@ pub struct CheckedTenant {
     pub working: usize,
     /// Connections that did not, or could not be opened.
     pub failed: usize,
-    /// Its health after it.
-    pub health: Row,
+    /// The tenant after it.
+    pub after: TenantSnapshot,
 }
 
 impl Service {
@@ -127,7 +127,7 @@ impl Administration<'_> {
             false => Ok((self.changed(id)?, false)),
         });
         let max_connections = match &done {
-            Ok((after, _)) => format!(" max_connections={}", after.figures.max),
+            Ok((after, _)) => format!(" max_connections={}", after.now.figures.max),
             Err(_) => String::new(),
         };
         let (to, users) = (destination(put), users(put));
@@ -175,11 +175,13 @@ impl Administration<'_> {
         let (reply, answer) = Reply::new();
         let found = self.service.registry.find(id);
         let found = found.ok_or_else(|| Error::TenantNotFound(id.clone()));
+        let service = self.service.clone();
         let begun = found.map(|tenant| {
-            tenant.check_now(move |tenant, round| {
-                let (working, failed) = (round.working, round.failed);
+            Upkeep::now(&tenant).check_now(move |tenant, round| {
+                let (working, failed, after) =
+                    (round.working, round.failed, service.look_at(tenant));
                 // The caller may have left meanwhile.
-                drop(reply.send(Ok(CheckedTenant { working, failed, health: tenant.health() })));
+                drop(reply.send(Ok(CheckedTenant { working, failed, after })));
             });
             answer
         });

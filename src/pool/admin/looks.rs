@@ -9,10 +9,9 @@ use crate::core::ids::TenantId;
 use crate::core::lease_table::LeaseView;
 use crate::error::Error;
 use crate::pool::backends::origin::BackendOrigin;
-use crate::pool::figures::Figures;
 use crate::pool::registry::OPERATOR;
-use crate::pool::report::Row;
 use crate::pool::service::Service;
+use crate::pool::snapshot::TenantSnapshot;
 use crate::pool::store::ListedBackend;
 use crate::pool::tenant::Tenant;
 
@@ -26,16 +25,22 @@ pub struct Page<K, T> {
 
 /// A tenant as a list has it.
 pub struct ListedTenant {
-    /// Its figures.
-    pub figures: Figures,
-    /// Its health.
-    pub health: Row,
-    /// How many leases it has.
-    pub leases: usize,
+    /// A look at it.
+    pub now: TenantSnapshot,
     /// What it comes from.
     pub source: TenantSource,
     /// An operator has changed it since its settings last came from there.
     pub is_changed: bool,
+}
+
+impl ListedTenant {
+    fn new(now: TenantSnapshot, tenant: &Tenant) -> ListedTenant {
+        ListedTenant {
+            now,
+            source: TenantSource::of(&tenant.backends().origin),
+            is_changed: tenant.account.changed.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// What a tenant comes from.
@@ -97,8 +102,10 @@ impl Service {
         tenants.retain(|tenant| after.is_none_or(|after| tenant.id() > after));
         tenants.sort_by(|a, b| a.id().cmp(b.id()));
         let more = tenants.len() > size;
-        let listed = tenants.iter().take(size);
-        let entries = listed.map(|tenant| (tenant.id().clone(), self.listed(tenant))).collect();
+        tenants.truncate(size);
+        let looks = self.look_at_these(&tenants).0.into_iter();
+        let listed = looks.zip(&tenants).map(|(now, tenant)| ListedTenant::new(now, tenant));
+        let entries = listed.map(|listed| (listed.now.tenant.clone(), listed)).collect();
         Page { entries, more }
     }
 
@@ -114,18 +121,7 @@ impl Service {
         let found = self.registry.find(id);
         let tenant = found.ok_or_else(|| Error::TenantNotFound(id.clone()))?;
         work(&tenant);
-        Ok(self.listed(&tenant))
-    }
-
-    fn listed(&self, tenant: &Tenant) -> ListedTenant {
-        let leases = self.leases.count_of(tenant.id());
-        ListedTenant {
-            figures: tenant.figures(),
-            health: tenant.health(),
-            leases,
-            source: TenantSource::of(&tenant.backends().origin),
-            is_changed: tenant.account.changed.load(Ordering::Relaxed),
-        }
+        Ok(ListedTenant::new(self.look_at(&tenant), &tenant))
     }
 
     /// One tenant.
@@ -135,11 +131,11 @@ impl Service {
     pub fn show_tenant(&self, id: &TenantId) -> Result<ShownTenant, Error> {
         let found = self.registry.find(id);
         let tenant = found.ok_or_else(|| Error::TenantNotFound(id.clone()))?;
-        let listed = self.listed(&tenant);
+        let listed = ListedTenant::new(self.look_at(&tenant), &tenant);
         let backends = tenant.backends();
         let origin = &backends.origin;
         // A resized gate has other numbers than its pool was made with.
-        let max_connections = listed.figures.max;
+        let max_connections = listed.now.figures.max;
         Ok(ShownTenant {
             settings: PoolConfig { max_connections, ..backends.settings.clone() },
             servers: origin.connect.servers(),

@@ -6,8 +6,8 @@ use std::time::Instant;
 use super::{Backends, RESIZED};
 use crate::clock;
 use crate::config::Reset;
-use crate::pool::figures::During;
 use crate::pool::manager::Slot;
+use crate::pool::numbers::During;
 use crate::pool::servers::GAVE_WAY;
 use crate::pool::store::Taken;
 

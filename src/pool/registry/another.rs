@@ -24,7 +24,7 @@ use crate::core::quoted::Quoted;
 use crate::error::Error;
 use crate::logging;
 use crate::pool::identity::{Difference, Identity};
-use crate::pool::tenant::Tenant;
+use crate::pool::tenant::{Disuse, Tenant};
 
 impl Registry {
     /// The tenant for a DSN that is not that of `found`, the tenant with the name.
@@ -38,7 +38,7 @@ impl Registry {
     ) -> Result<Arc<Tenant>, Error> {
         let known = match found {
             // Its DSN has led nowhere so far: another may be the right one.
-            Some(tenant) if tenant.is_in_vain() && !has_another_password(&tenant, identity) => {
+            Some(tenant) if is_in_vain(&tenant) && !has_another_password(&tenant, identity) => {
                 self.remove(&tenant);
                 tenant.end(mismatch(&tenant, dsn));
                 self.register(id, dsn, identity, by)?
@@ -47,7 +47,7 @@ impl Registry {
             None => self.register(id, dsn, identity, by)?,
         };
         let claims = has_another_password(&known, identity)
-            || has_other_servers(&known, identity) && !known.is_in_use();
+            || has_other_servers(&known, identity) && !Disuse(&known).is_in_use();
         if claims && known.paused().is_some() {
             // The pause would not be that of who takes over.
             return Err(Error::TenantPaused(id.clone()));
@@ -71,7 +71,9 @@ impl Registry {
         let before = self.read().claimed_by(tenant).cloned();
         let wanted = &tenant.backends().origin;
         let moved = before.filter(|before| has_other_servers(before, wanted.identity));
-        moved.into_iter().for_each(|before| before.stand_down(mismatch(&before, &wanted.dsn)));
+        moved
+            .into_iter()
+            .for_each(|before| Disuse(&before).stand_down(mismatch(&before, &wanted.dsn)));
     }
 
     /// A tenant has its first backend. False: it claims a name and does not get it, or
@@ -129,6 +131,12 @@ impl Registry {
             log::info!("event=password_changed tenant={id}");
         }
     }
+}
+
+/// True for a tenant that has yet to be opened, and whose database was away when it was looked
+/// for: its DSN may be wrong.
+fn is_in_vain(tenant: &Tenant) -> bool {
+    tenant.is_opening() && tenant.backends().opener.is_troubled()
 }
 
 /// True if the tenant's DSN differs from this one in its password only, and PostgreSQL may

@@ -44,7 +44,7 @@ impl Registry {
     fn take(self: &Arc<Self>, step: &TenantStep) -> Result<(), Error> {
         match step {
             TenantStep::Remove(id) => {
-                if let Some(tenant) = self.find(id).filter(|tenant| tenant.is_configured()) {
+                if let Some(tenant) = self.find(id).filter(|tenant| tenant.configured) {
                     self.take_out(&tenant, Error::TenantNotFound(id.clone()));
                 }
                 Ok(())
@@ -75,10 +75,10 @@ impl Registry {
             self.take_out(&before, why);
         }
         let limit = self.context.live().limits.max_backends;
-        let used = self.reserved() + tenant.most_backends();
+        let used = self.reserved() + tenant.setup().permits;
         // The configuration promises it its connections, so it comes in in any case.
         if used > limit {
-            self.make_room(&tenant, tenant.most_backends(), used - limit);
+            self.make_room(&tenant, tenant.setup().permits, used - limit);
         }
         tenant.begin();
         self.write().name_configured(&tenant);
@@ -111,7 +111,7 @@ impl Registry {
     fn of_all_tenants(&self, tenant: &Arc<Tenant>, plan: &ReloadPlan) -> TenantChange {
         let live = self.context.live();
         let own = &tenant.backends().origin.dsn.pool;
-        let defaults = plan.defaults && !tenant.is_configured();
+        let defaults = plan.defaults && !tenant.configured;
         TenantChange {
             settings: defaults.then(|| live.pool.with(own)),
             max_waiters: plan.waiters.then_some(live.limits.waiters_per_tenant),

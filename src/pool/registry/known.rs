@@ -105,7 +105,7 @@ impl Known {
     /// Gives a configured tenant its name, with its backends reserved although none is open.
     pub(super) fn name_configured(&mut self, tenant: &Arc<Tenant>) {
         self.name(tenant);
-        self.reserved.insert(tenant.id().clone(), tenant.most_backends());
+        self.reserved.insert(tenant.id().clone(), tenant.setup().permits);
     }
 
     /// Lets a tenant claim its name, which another has.
@@ -135,7 +135,7 @@ impl Known {
         };
         let (old, new) = (before.backends(), tenant.backends());
         let good = match old.origin.identity.against(&new.origin.identity) {
-            _ if before.is_configured() => false,
+            _ if before.configured => false,
             Difference::Password => new.origin.was_asked(),
             Difference::Servers => before.has_ended(),
             Difference::None | Difference::Both | Difference::More => false,
@@ -156,7 +156,7 @@ impl Known {
 
     /// Reserves its backends, in place of those of the tenant that has its name.
     fn reserve(&mut self, tenant: &Tenant, limit: usize) -> NameClaim {
-        let max = tenant.most_backends();
+        let max = tenant.setup().permits;
         match self.find_room(tenant, max, limit) {
             Some((used, limit)) => NameClaim::Full { used, limit },
             None => {

@@ -94,7 +94,7 @@ impl Registry {
 
     fn put_again(&self, tenant: &Tenant, put: &PutTenant) -> Result<(), Error> {
         let before = PoolConfig {
-            max_connections: tenant.most_backends(),
+            max_connections: tenant.setup().permits,
             ..tenant.backends().settings.clone()
         };
         let settings = self.checked(put.settings(&before))?;
@@ -170,7 +170,7 @@ fn name_if_free(known: &mut Known, tenant: &Arc<Tenant>, limit: usize) -> Result
     if used > TENANTS_MAX {
         return Err(Error::ServiceLimit { what: "tenants", used, limit: TENANTS_MAX });
     }
-    if let Some((used, limit)) = known.find_room(tenant, tenant.most_backends(), limit) {
+    if let Some((used, limit)) = known.find_room(tenant, tenant.setup().permits, limit) {
         return Err(room::no_room(used, limit));
     }
     known.name_configured(tenant);

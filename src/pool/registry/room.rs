@@ -14,7 +14,7 @@ use crate::clock;
 use crate::core::callers::CallerId;
 use crate::core::shares::{self, Part};
 use crate::error::Error;
-use crate::pool::tenant::Tenant;
+use crate::pool::tenant::{Disuse, Tenant};
 
 /// A tenant without a lease, a one-shot, a listener or a waiter for so long may give way.
 /// Its return costs one connect, so a tenant with steady work stays.
@@ -54,12 +54,12 @@ impl Registry {
     ) -> Option<Vec<Arc<Tenant>>> {
         let now = clock::now();
         let mut tenants = self.named();
-        let may_go = |tenant: &Tenant| !tenant.is_opening() && !tenant.is_configured();
+        let may_go = |tenant: &Tenant| !tenant.is_opening() && !tenant.configured;
         tenants.retain(|tenant| may_go(tenant) && which(tenant));
         let part = |tenant: &Arc<Tenant>| Part {
             owner: tenant.backends().origin.brought_by.clone(),
-            size: tenant.most_backends(),
-            spare_since: tenant.unused_since(now, SPARE_AFTER),
+            size: tenant.setup().permits,
+            spare_since: Disuse(tenant).since(now, SPARE_AFTER),
         };
         let parts: Vec<Part> = tenants.iter().map(part).collect();
         let going = shares::giving_way(&parts, by, gets, need)?;
@@ -77,7 +77,7 @@ impl Registry {
         let now = clock::now();
         // One that was just asked for stays; then it is looked anew.
         for one in going {
-            if one.let_go(now, SPARE_AFTER) {
+            if Disuse(&one).let_go(now, SPARE_AFTER) {
                 self.context.tools.metrics.gave_way("unused");
             }
         }

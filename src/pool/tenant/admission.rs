@@ -27,13 +27,16 @@ struct QueuePlace {
 impl Stage for QueuePlace {
     fn leave(self: Arc<Self>) {
         if let Some(tenant) = self.tenant.upgrade() {
-            tenant.leave(self.id);
+            let left = tenant.gate().leave(self.id);
+            left.into_iter().for_each(|job| job.left(&tenant.account));
         }
     }
 
     fn postpone(&self, until: Instant) {
         if let Some(tenant) = self.tenant.upgrade() {
-            tenant.postpone(self.id, until);
+            if tenant.gate().postpone(self.id, until) {
+                note_deadline(&tenant, until);
+            }
         }
     }
 }
@@ -67,7 +70,7 @@ impl Tenant {
         match entry {
             GateEntry::Granted(job) => self.start(job),
             GateEntry::Queued { id, .. } => {
-                self.note_deadline(deadline);
+                note_deadline(self, deadline);
                 caller.queued(Arc::new(QueuePlace { tenant: Arc::downgrade(self), id }));
             }
             GateEntry::Refused(job, GateRefusal::Closed) => return Err(job),
@@ -83,34 +86,6 @@ impl Tenant {
             }
         }
         Ok(())
-    }
-
-    /// A waiter gets another deadline.
-    fn postpone(self: &Arc<Self>, id: WaiterId, deadline: Instant) {
-        if self.gate().postpone(id, deadline) {
-            self.note_deadline(deadline);
-        }
-    }
-
-    /// The reaper is to look at its waiters then.
-    fn note_deadline(self: &Arc<Self>, deadline: Instant) {
-        self.context().agenda.note(Arc::downgrade(self) as Weak<dyn DueSource>, deadline);
-    }
-
-    /// A waiter's caller has left.
-    fn leave(&self, id: WaiterId) {
-        let left = self.gate().leave(id);
-        left.into_iter().for_each(|job| self.count_left(&job));
-    }
-
-    /// Answers waiters whose time is over. Returns when to look again.
-    pub(in crate::pool) fn expire(&self, now: Instant, limit: usize) -> Option<Instant> {
-        let mut gate = self.gate();
-        let expired = gate.expire(now, limit);
-        let next = gate.next_deadline();
-        drop(gate);
-        self.answer_expired(expired, now);
-        next
     }
 
     fn answer_expired(&self, expired: Vec<(Job, usize)>, now: Instant) {
@@ -169,8 +144,19 @@ impl Tenant {
     }
 }
 
+/// The reaper is to look at the waiters then.
+fn note_deadline(tenant: &Arc<Tenant>, deadline: Instant) {
+    tenant.context().agenda.note(Arc::downgrade(tenant) as Weak<dyn DueSource>, deadline);
+}
+
 impl DueSource for Tenant {
+    /// Answers waiters whose time is over. Returns when to look again.
     fn act(&self, now: Instant, limit: usize) -> Option<Instant> {
-        self.expire(now, limit)
+        let mut gate = self.gate();
+        let expired = gate.expire(now, limit);
+        let next = gate.next_deadline();
+        drop(gate);
+        self.answer_expired(expired, now);
+        next
     }
 }

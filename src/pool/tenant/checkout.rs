@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::upkeep::Upkeep;
 use super::{Tenant, REPLACED};
 use crate::clock;
 use crate::core::gate::GateState;
@@ -13,59 +14,57 @@ use crate::pool::job::LEAST_PATIENCE;
 use crate::pool::servers::Wants;
 use crate::pool::store::Taken;
 
-impl Tenant {
-    /// An idle backend that works, or a new one, for a caller who waits so long; and those it
-    /// belongs to.
-    pub(super) fn backend(
-        self: &Arc<Self>,
-        patience: Duration,
-        wants: &mut Wants,
-    ) -> (Arc<Backends>, Result<Taken, Error>) {
-        let until = clock::now() + patience;
-        loop {
-            let backends = self.backends();
-            let outcome = self.backend_of(&backends, until, wants);
-            if !backends.is_retired() || self.is_closed() {
-                return (backends, outcome);
-            }
-            // Others have taken their place meanwhile, and what they say holds no more.
-            if let Ok(taken) = outcome {
-                backends.close(taken, REPLACED);
-            }
+/// An idle backend that works, or a new one, for a caller who waits so long; and those it
+/// belongs to.
+pub(super) fn checkout(
+    tenant: &Arc<Tenant>,
+    patience: Duration,
+    wants: &mut Wants,
+) -> (Arc<Backends>, Result<Taken, Error>) {
+    let until = clock::now() + patience;
+    loop {
+        let backends = tenant.backends();
+        let outcome = checkout_of(tenant, &backends, until, wants);
+        if !backends.is_retired() || tenant.is_closed() {
+            return (backends, outcome);
+        }
+        // Others have taken their place meanwhile, and what they say holds no more.
+        if let Ok(taken) = outcome {
+            backends.close(taken, REPLACED);
         }
     }
+}
 
-    fn backend_of(
-        self: &Arc<Self>,
-        backends: &Arc<Backends>,
-        until: Instant,
-        wants: &mut Wants,
-    ) -> Result<Taken, Error> {
-        let failed = |cause| Error::Connect { tenant: self.id().clone(), cause };
-        let mut mute = false;
-        loop {
-            let left = until.saturating_duration_since(clock::now()).max(LEAST_PATIENCE);
-            match backends.take(left, &mut mute) {
-                Taking::Ready(taken) => return Ok(taken),
-                Taking::Retired => return Err(self.closed()),
-                Taking::Late(cause) => return Err(failed(cause)),
-                Taking::Broken(false) => {}
-                Taking::Broken(true) => self.check_doubtful(backends),
-                Taking::Full => {
-                    let now = clock::now();
-                    if now >= until {
-                        let target = "a connection that takes the place of another".to_owned();
-                        let (step, limit) = ("close of the other", left);
-                        return Err(failed(ConnectError::TimedOut { target, step, limit }));
-                    }
-                    self.account.open.wait_for_room(until);
+fn checkout_of(
+    tenant: &Arc<Tenant>,
+    backends: &Arc<Backends>,
+    until: Instant,
+    wants: &mut Wants,
+) -> Result<Taken, Error> {
+    let failed = |cause| Error::Connect { tenant: tenant.id().clone(), cause };
+    let mut mute = false;
+    loop {
+        let left = until.saturating_duration_since(clock::now()).max(LEAST_PATIENCE);
+        match backends.take(left, &mut mute) {
+            Taking::Ready(taken) => return Ok(taken),
+            Taking::Retired => return Err(tenant.closed()),
+            Taking::Late(cause) => return Err(failed(cause)),
+            Taking::Broken(false) => {}
+            Taking::Broken(true) => Upkeep::of(tenant, backends).check_doubtful(),
+            Taking::Full => {
+                let now = clock::now();
+                if now >= until {
+                    let target = "a connection that takes the place of another".to_owned();
+                    let (step, limit) = ("close of the other", left);
+                    return Err(failed(ConnectError::TimedOut { target, step, limit }));
                 }
-                Taking::Open(count) => {
-                    let attempt = backends.attempt(self.gate().state() == GateState::Opening)?;
-                    let (opened, turned) = backends.open(count, left, attempt, wants);
-                    self.heed(backends, turned);
-                    return opened.map_err(failed);
-                }
+                tenant.account.open.wait_for_room(until);
+            }
+            Taking::Open(count) => {
+                let attempt = backends.attempt(tenant.gate().state() == GateState::Opening)?;
+                let (opened, turned) = backends.open(count, left, attempt, wants);
+                Upkeep::of(tenant, backends).heed(turned);
+                return opened.map_err(failed);
             }
         }
     }

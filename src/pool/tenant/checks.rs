@@ -10,7 +10,7 @@ use super::Tenant;
 use crate::clock;
 use crate::core::breaker::BreakerPhase;
 use crate::core::health::{Level, Round};
-use crate::pool::backends::{Backends, SOON};
+use crate::pool::backends::SOON;
 use crate::pool::manager::Slot;
 use crate::pool::servers::Wants;
 use crate::pool::session::Session;
@@ -33,37 +33,30 @@ impl Drop for RunningUpkeep {
     }
 }
 
-impl Tenant {
+impl Upkeep {
     /// Has all backends at rest that are in doubt answer, before anybody gets them. Does
     /// not block.
-    pub(super) fn check_doubtful(self: &Arc<Self>, backends: &Arc<Backends>) {
-        let kept = Upkeep { tenant: Arc::clone(self), backends: Arc::clone(backends) };
-        let _ = kept.check_idle(|slot| backends.is_doubtful(slot), None);
+    pub(super) fn check_doubtful(&self) {
+        let backends = &self.backends;
+        let _ = self.check_idle(|slot| backends.is_doubtful(slot), None);
     }
-}
 
-impl Tenant {
     /// Checks all backends at rest now, or if there are none opens one; while the breaker is
     /// open, probes if it is time. `tell` gets the result, on a worker. Does not block.
-    pub(in crate::pool) fn check_now(
-        self: &Arc<Self>,
-        tell: impl FnOnce(&Tenant, Round) + Send + 'static,
-    ) {
-        let (kept, now) = (self.kept(), clock::now());
-        self.context().tools.workers.run(move || {
-            let round = match kept.backends.breaker() {
-                BreakerPhase::Closed => kept.round(now),
+    pub(in crate::pool) fn check_now(self, tell: impl FnOnce(&Tenant, Round) + Send + 'static) {
+        let (workers, now) = (self.tenant.context().tools.workers.clone(), clock::now());
+        workers.run(move || {
+            let round = match self.backends.breaker() {
+                BreakerPhase::Closed => self.round(now),
                 BreakerPhase::Open | BreakerPhase::HalfOpen => {
-                    kept.probe_once(now);
+                    self.probe_once(now);
                     Round::default()
                 }
             };
-            tell(&kept.tenant, round);
+            tell(&self.tenant, round);
         });
     }
-}
 
-impl Upkeep {
     /// Begins a round of checks if it is time. Returns when to come again. Does
     /// not block.
     pub(super) fn check_health(&self, now: Instant) -> Option<Instant> {
@@ -126,7 +119,7 @@ impl Upkeep {
         let Some(count) = backends.store.reserve_below(usize::MAX) else { return nothing };
         let (mut wants, limit) = (Wants::check(), backends.settings.health_timeout);
         let (opened, turned) = backends.open(count, limit, attempt, &mut wants);
-        self.tenant.heed(backends, turned);
+        self.heed(turned);
         match opened {
             Ok(mut taken) if backends.is_wanted(&taken) => {
                 taken.clean = true;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::turn::Turn;
-use super::{Tenant, POOL_CLOSED};
+use super::Tenant;
 use crate::clock;
 use crate::error::Error;
 use crate::pool::job::Job;
@@ -40,9 +40,9 @@ impl Tenant {
         self.account.touch();
         let session = Session { taken, backends, permit };
         if job.caller.serve() {
-            self.give(job, session);
+            job.serve(session);
         } else {
-            self.count_left(&job);
+            job.left(&self.account);
             session.settle();
         }
         None
@@ -79,45 +79,10 @@ impl Tenant {
     pub(super) fn deliver(&self, mut job: Job, session: Session) {
         job.parked = None;
         if !job.caller.serve() {
-            self.count_left(&job);
+            job.left(&self.account);
             return session.reset();
         }
-        self.give(job, session);
-    }
-
-    fn give(&self, job: Job, session: Session) {
-        let waited = job.waited();
-        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        let numbers = &self.account.numbers;
-        numbers.acquired.fetch_add(1, Ordering::Relaxed);
-        numbers.waited_micros.fetch_add(micros, Ordering::Relaxed);
-        self.account.series().acquired(waited);
-        (job.deliver)(Ok(session));
-    }
-
-    pub(super) fn fail_connect(
-        self: &Arc<Self>,
-        job: Job,
-        permit: Permit,
-        error: Error,
-        first: bool,
-    ) {
-        let stranded = if first {
-            self.unregister();
-            let stranded = self.gate().failed();
-            if self.is_closed() {
-                self.backends().retire(POOL_CLOSED);
-            }
-            stranded
-        } else {
-            Vec::new()
-        };
-        // The permit is back before the request fails.
-        drop(permit);
-        for waiter in stranded {
-            waiter.fail(&self.account, error.clone());
-        }
-        job.fail(&self.account, error);
+        job.serve(session);
     }
 
     /// How long the request has waited that has no backend for the longest.

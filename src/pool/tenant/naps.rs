@@ -10,6 +10,7 @@ use crate::clock;
 use crate::core::breaker::BreakerPhase;
 use crate::pool::account::Account;
 use crate::pool::line::{Nap, Sleeper};
+use crate::pool::waiting_room::Full;
 
 /// Whether the caller of a turn that waits is still there is looked at so often.
 const LOOK: Duration = Duration::from_millis(500);
@@ -57,48 +58,53 @@ impl Drop for Unopened {
     }
 }
 
-impl Tenant {
-    /// No pause is worth its while any more.
-    pub(super) fn wake_all(&self) {
-        let naps = self.line.lock().take_naps();
-        naps.into_iter().for_each(|nap| nap.sleeper.wake());
+impl Turn {
+    /// Counts its job as one that waits, like those in the queue. It has a permit, but its
+    /// connection has as few calls as any.
+    pub(super) fn park(&self) -> Result<(), Full> {
+        let line = &self.tenant().line;
+        let caller = match line.lock().find(self.own()) {
+            Some(job) if job.parked.is_none() => Arc::clone(&job.caller),
+            _ => return Ok(()),
+        };
+        let mut parked = Some(self.tenant().context().waiting_room.enter(caller.peer())?);
+        if let Some(job) = line.lock().find(self.own()) {
+            std::mem::swap(&mut job.parked, &mut parked);
+        }
+        Ok(())
     }
 
-    /// The wait is over of the first for which this holds.
-    pub(super) fn wake(&self, is: impl Fn(&Nap) -> bool) {
-        let nap = self.line.lock().take_nap(is);
-        nap.into_iter().for_each(|nap| nap.sleeper.wake());
-    }
-
-    /// A turn waits until then, or until it is woken.
-    pub(super) fn nap(self: &Arc<Self>, turn: Turn, until: Instant) {
-        let (own, ticket) = (turn.own(), turn.ticket());
-        let unopened = self.is_opening() && ticket.is_some();
-        let unopened = unopened.then(|| Unopened::new(&self.account));
-        self.account.numbers.napping.fetch_add(1, Ordering::Relaxed);
-        let napping = Napping(Arc::clone(&self.account));
-        let sleeper = Box::new(Asleep { turn, napping, unopened });
-        let id = self.line.lock().nap(Nap { until, own, ticket, sleeper, id: 0 });
-        self.look_after_nap(id, until.min(clock::now() + LOOK));
+    /// It waits until then, or until it is woken.
+    pub(super) fn nap(self, until: Instant) {
+        let tenant = Arc::clone(self.tenant());
+        let (own, ticket) = (self.own(), self.ticket());
+        let unopened = tenant.is_opening() && ticket.is_some();
+        let unopened = unopened.then(|| Unopened::new(&tenant.account));
+        tenant.account.numbers.napping.fetch_add(1, Ordering::Relaxed);
+        let napping = Napping(Arc::clone(&tenant.account));
+        let sleeper = Box::new(Asleep { turn: self, napping, unopened });
+        let id = tenant.line.lock().nap(Nap { until, own, ticket, sleeper, id: 0 });
+        look_after(&tenant, id, until.min(clock::now() + LOOK));
         // One may have come to rest, the breaker opened, or room been found, just before.
-        let called = ticket.is_some_and(|ticket| self.context().servers.is_called(ticket));
-        let backends = self.backends();
+        let called = ticket.is_some_and(|ticket| tenant.context().servers.is_called(ticket));
+        let backends = tenant.backends();
         if called || backends.store.idle() > 0 || backends.breaker() != BreakerPhase::Closed {
-            self.wake(|nap| nap.id == id);
+            tenant.line.wake(|nap| nap.id == id);
         }
     }
+}
 
-    fn look_after_nap(self: &Arc<Self>, id: u64, at: Instant) {
-        let tenant = Arc::clone(self);
-        self.context().tools.alarms.soon(at, move || tenant.look_at_nap(id, at));
-    }
+/// Has a turn that waits looked at then.
+fn look_after(tenant: &Arc<Tenant>, nap: u64, at: Instant) {
+    let looks = Arc::clone(tenant);
+    tenant.context().tools.alarms.soon(at, move || look_at(&looks, nap, at));
+}
 
-    fn look_at_nap(self: &Arc<Self>, id: u64, now: Instant) {
-        let Some((until, caller)) = self.line.lock().look(id) else { return };
-        let is_wanted = caller.is_some_and(|caller| !caller.is_gone());
-        match until <= now || !is_wanted {
-            true => self.wake(|nap| nap.id == id),
-            false => self.look_after_nap(id, until.min(now + LOOK)),
-        }
+fn look_at(tenant: &Arc<Tenant>, id: u64, now: Instant) {
+    let Some((until, caller)) = tenant.line.lock().look(id) else { return };
+    let is_wanted = caller.is_some_and(|caller| !caller.is_gone());
+    match until <= now || !is_wanted {
+        true => tenant.line.wake(|nap| nap.id == id),
+        false => look_after(tenant, id, until.min(now + LOOK)),
     }
 }

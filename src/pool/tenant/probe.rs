@@ -28,7 +28,7 @@ impl Upkeep {
         let Some(count) = backends.make_room() else { return };
         let limit = backends.settings.connect_timeout;
         let (opened, turned) = backends.open(count, limit, attempt, &mut Wants::check());
-        tenant.heed(backends, turned);
+        self.heed(turned);
         let mut taken = match opened {
             Ok(taken) => taken,
             // What lies in ourselves says nothing of the database.
@@ -39,7 +39,7 @@ impl Upkeep {
             Some(second) => {
                 let works = backends.answers(&mut taken, backends.settings.check_timeout);
                 if works {
-                    tenant.heed(backends, second.settle(None));
+                    self.heed(second.settle(None));
                 }
                 works
             }

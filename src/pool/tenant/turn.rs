@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::checkout::checkout;
 use super::{Tenant, POOL_CLOSED};
 use crate::clock;
 use crate::config::PoolConfig;
@@ -18,7 +19,6 @@ use crate::pool::line::Standing;
 use crate::pool::requests::permit::Permit;
 use crate::pool::servers::{LinePlace, Wants};
 use crate::pool::session::Session;
-use crate::pool::waiting_room::Full;
 use crate::random;
 
 /// The right, and the duty, to take one job or spare permit from the line. Dropped
@@ -61,6 +61,11 @@ impl Turn {
             // would be dropped here, and so on down the stack.
             tools.alarms.soon(clock::now(), move || drop(lost));
         }
+    }
+
+    /// Whose line it has a part in.
+    pub(super) fn tenant(&self) -> &Arc<Tenant> {
+        &self.tenant
     }
 
     /// The job it was made for, or goes on with.
@@ -129,14 +134,14 @@ impl Turn {
         let now = clock::now();
         let (since, until) = match self.need() {
             Need::Until(since, until) => (since, until),
-            Need::Left(job, permit) => return tenant.give_up(job, permit),
+            Need::Left(job, permit) => return self.give_up(job, permit),
             Need::None => return,
         };
         tenant.account.touch();
         let opening = tenant.gate().state() == GateState::Opening;
         let patience = until.saturating_duration_since(now).max(LEAST_PATIENCE);
         let mut wants = Wants::caller(since, self.place.take());
-        let (backends, outcome) = tenant.backend(patience, &mut wants);
+        let (backends, outcome) = checkout(&tenant, patience, &mut wants);
         // Who has a backend stands in no line; what is run with it may take long.
         self.place = wants.place().filter(|_| outcome.is_err());
         match outcome {
@@ -161,7 +166,7 @@ impl Turn {
                 let crowded =
                     matches!(&error, Error::Connect { cause, .. } if cause.is_full_for_role());
                 if opening && crowded {
-                    tenant.is_crowded_out();
+                    tenant.registrar.upgrade().into_iter().for_each(|all| all.crowded(&tenant));
                 }
                 self.fail(&backends, error, opening);
             }
@@ -175,16 +180,16 @@ impl Turn {
         let passing = tried && error.is_retryable();
         let lacks_room = self.place.is_some()
             && matches!(&error, Error::Connect { cause, .. } if cause.lacks_room());
-        if lacks_room && !tenant.lets_wait() {
+        if lacks_room && !lets_wait(&tenant) {
             error = tenant.closed();
         }
         loop {
             let until = match self.need() {
                 Need::Until(_, until) => until,
                 // The next request may have better luck.
-                Need::Left(job, permit) if passing => return tenant.give_up(job, permit),
+                Need::Left(job, permit) if passing => return self.give_up(job, permit),
                 Need::Left(job, permit) => {
-                    return tenant.fail_connect(job, permit, error, opening);
+                    return self.answer(job, permit, error, opening);
                 }
                 Need::None => return,
             };
@@ -195,9 +200,9 @@ impl Turn {
             let pause = backoff::delay(self.tries, connect_pause, connect_pause_max, 2.0, jitter);
             let closed = backends.breaker() == BreakerPhase::Closed;
             // Room may appear at any time; until then no neighbour is asked again.
-            if lacks_room && closed && tenant.lets_wait() && now < until {
-                match tenant.park(self.own) {
-                    Ok(()) => return tenant.nap(self, until),
+            if lacks_room && closed && lets_wait(&tenant) && now < until {
+                match self.park() {
+                    Ok(()) => return self.nap(until),
                     Err(full) => error = full.error(tenant.id()),
                 }
             }
@@ -205,7 +210,7 @@ impl Turn {
             let in_time = now + pause < until;
             if worth && in_time && !lacks_room {
                 self.tries += 1;
-                return tenant.nap(self, now + pause);
+                return self.nap(now + pause);
             }
             if let Some((job, permit)) = self.take_own() {
                 // Its caller was in a hurry, and the next one may have the time. But a
@@ -218,42 +223,43 @@ impl Turn {
                         .into_iter()
                         .for_each(|why| tenant.context().servers.starved(tenant.id(), why));
                 }
-                return tenant.fail_connect(job, permit, error, opening && !alone);
+                return self.answer(job, permit, error, opening && !alone);
             }
         }
     }
-}
 
-impl Tenant {
     /// The caller of this job has left.
-    pub(super) fn count_left(&self, job: &Job) {
-        self.account.series().acquire_failed("caller_left", job.waited());
-    }
-
-    /// Counts a job that stands in line as one that waits, like those in the queue. It
-    /// has a permit, but its connection has as few calls as any.
-    fn park(&self, own: u64) -> Result<(), Full> {
-        let caller = match self.line.lock().find(own) {
-            Some(job) if job.parked.is_none() => Arc::clone(&job.caller),
-            _ => return Ok(()),
-        };
-        let mut parked = Some(self.context().waiting_room.enter(caller.peer())?);
-        if let Some(job) = self.line.lock().find(own) {
-            std::mem::swap(&mut job.parked, &mut parked);
-        }
-        Ok(())
-    }
-
-    /// False once nobody is to wait for a connection any more.
-    fn lets_wait(&self) -> bool {
-        matches!(self.gate().state(), GateState::Opening | GateState::Active)
-    }
-
     fn give_up(&self, job: Job, permit: Permit) {
-        self.count_left(&job);
-        drop(job);
+        job.left(&self.tenant.account);
         drop(permit);
     }
+
+    /// Answers a job that gets no backend. `first`: the tenant has none, so nobody who waits for
+    /// it will get one.
+    fn answer(&self, job: Job, permit: Permit, error: Error, first: bool) {
+        let tenant = &self.tenant;
+        let stranded = if first {
+            tenant.unregister();
+            let stranded = tenant.gate().failed();
+            if tenant.is_closed() {
+                tenant.backends().retire(POOL_CLOSED);
+            }
+            stranded
+        } else {
+            Vec::new()
+        };
+        // The permit is back before the request fails.
+        drop(permit);
+        for waiter in stranded {
+            waiter.fail(&tenant.account, error.clone());
+        }
+        job.fail(&tenant.account, error);
+    }
+}
+
+/// False once nobody is to wait for a connection any more.
+fn lets_wait(tenant: &Tenant) -> bool {
+    matches!(tenant.gate().state(), GateState::Opening | GateState::Active)
 }
 
 impl Drop for Turn {

@@ -5,10 +5,12 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Tenant;
+use super::{Disuse, Tenant};
 use crate::clock;
 use crate::core::gate::GateState;
+use crate::core::servers::LOOK_AGAIN;
 use crate::pool::backends::Backends;
+use crate::pool::opener::Turned;
 use crate::pool::servers::Wants;
 
 /// After a failed warm-up the keeper leaves the tenant alone for so long.
@@ -21,7 +23,7 @@ const FORGET_AFTER: Duration = Duration::from_secs(600);
 
 /// The service's own work on the backends that a tenant has at present.
 #[derive(Clone)]
-pub(super) struct Upkeep {
+pub(in crate::pool) struct Upkeep {
     pub(super) tenant: Arc<Tenant>,
     pub(super) backends: Arc<Backends>,
 }
@@ -31,34 +33,83 @@ impl Tenant {
     /// a database that was away is back. Does not block: what may, runs on a
     /// worker. Returns when to come again, if that is soon.
     pub fn maintain(self: &Arc<Self>, now: Instant) -> Option<Instant> {
-        let is_unused = || !self.is_configured() && self.let_go(now, FORGET_AFTER);
+        let is_unused = || !self.configured && Disuse(self).let_go(now, FORGET_AFTER);
         if self.gate().state() != GateState::Active || is_unused() {
             return None;
         }
-        self.kept().maintain(now)
+        Upkeep::now(self).maintain(now)
+    }
+}
+
+impl Upkeep {
+    /// Of a tenant with these backends.
+    pub(super) fn of(tenant: &Arc<Tenant>, backends: &Arc<Backends>) -> Upkeep {
+        Upkeep { tenant: Arc::clone(tenant), backends: Arc::clone(backends) }
     }
 
-    pub(super) fn kept(self: &Arc<Self>) -> Upkeep {
-        Upkeep { tenant: Arc::clone(self), backends: self.backends() }
+    /// Of a tenant with those that it has at present.
+    pub(in crate::pool) fn now(tenant: &Arc<Tenant>) -> Upkeep {
+        Upkeep { tenant: Arc::clone(tenant), backends: tenant.backends() }
+    }
+
+    /// Acts on what an attempt to open a backend has changed.
+    pub(super) fn heed(&self, turned: Turned) {
+        let (tenant, backends) = (&self.tenant, &self.backends);
+        // Of those that have been replaced nothing holds any more.
+        if turned == Turned::No || backends.is_retired() {
+            return;
+        }
+        backends.tell_breaker(turned);
+        if turned == Turned::Away {
+            // Requests that wait would never be served.
+            tenant.line.wake_all();
+            // Those whose turn comes are answered then. But where no backend is left
+            // that could come back, nobody's turn would be worth the wait.
+            if tenant.account.alive() == 0 {
+                let waiting = tenant.gate().turn_away();
+                for job in waiting {
+                    job.fail(&tenant.account, backends.opener.error(tenant.id()));
+                }
+            }
+        }
+        tenant.context().keeper.due(clock::now());
+        if !tenant.is_opening() {
+            backends.tell_level();
+        }
     }
 
     /// Closes, on workers, what is at rest, as far as there are permits: others have
     /// more use for its connections.
-    pub(in crate::pool) fn make_way(self: &Arc<Self>) {
-        let backends = self.backends();
-        while backends.store.any_idle(|_| true) {
-            let Some(permit) = self.permit_for_upkeep() else { return };
-            let Some(taken) = backends.store.take_if(|_| true) else { return };
-            let backends = Arc::clone(&backends);
-            self.context().tools.workers.run(move || {
+    pub(in crate::pool) fn make_way(&self) {
+        while self.backends.store.any_idle(|_| true) {
+            let Some(permit) = self.tenant.permit_for_upkeep() else { return };
+            let Some(taken) = self.backends.store.take_if(|_| true) else { return };
+            let backends = Arc::clone(&self.backends);
+            self.tenant.context().tools.workers.run(move || {
                 backends.close(taken, "password_changed");
                 drop(permit);
             });
         }
     }
-}
 
-impl Upkeep {
+    /// Opens a backend that is not kept, to see whether its server has room. On a worker.
+    pub(super) fn look(&self) {
+        let (tenant, backends) = (&self.tenant, &self.backends);
+        let Some(permit) = tenant.permit_to_look() else { return };
+        let Ok(attempt) = backends.attempt(false) else { return };
+        let Some(count) = backends.store.reserve_below(usize::MAX) else { return };
+        let limit = backends.settings.connect_timeout;
+        let (opened, turned) = backends.open(count, limit, attempt, &mut Wants::look());
+        self.heed(turned);
+        let Ok(taken) = opened else {
+            // It may be full: then the next look is soon.
+            return tenant.context().keeper.due(clock::now() + LOOK_AGAIN);
+        };
+        // Kept, it would take what somebody else waits for.
+        backends.close(taken, "look");
+        drop(permit);
+    }
+
     fn maintain(&self, now: Instant) -> Option<Instant> {
         let (tenant, backends) = (&self.tenant, &self.backends);
         let probe = self.probe(now);
@@ -98,7 +149,7 @@ impl Upkeep {
             let Ok(attempt) = backends.attempt(false) else { return };
             let limit = backends.settings.connect_timeout;
             let (opened, turned) = backends.open(count, limit, attempt, &mut Wants::spare());
-            self.tenant.heed(backends, turned);
+            self.heed(turned);
             match opened {
                 Ok(mut taken) => {
                     taken.clean = true;

@@ -13,6 +13,7 @@ use crate::config::{Config, PoolConfig};
 use crate::core::breaker::BreakerPhase;
 use crate::core::health::Level;
 use crate::pool::session::Session;
+use crate::pool::snapshot::TenantSnapshot;
 
 /// A world with so many backends at rest. No minimum is kept open: checks wait
 /// while a pool is being filled, which may fail each time they are due.
@@ -59,7 +60,7 @@ fn one_backend_lost_without_a_word_has_all_others_looked_at_before_anybody_gets_
     lose(world.session());
     world.settled();
     assert_eq!((world.census.alive(), world.tenant.figures().open), (0, 0));
-    assert_eq!(world.tenant.health().check_failures, 7);
+    assert_eq!(TenantSnapshot::of(&world.tenant, 0).check_failures, 7);
     // What is opened from now on is not in doubt.
     Session::settle(world.session());
     world.settled();
@@ -137,7 +138,7 @@ fn a_round_closes_what_does_not_answer_and_two_good_ones_make_it_healthy_again()
         assert_eq!(world.tenant.backends().level(), level, "after {n} s");
     }
     assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Closed);
-    let row = world.tenant.health();
+    let row = TenantSnapshot::of(&world.tenant, 0);
     assert_eq!(row.last_error.map(|(error, _)| error).as_deref(), Some("no"));
     fate.store(0, Ordering::SeqCst);
     round(&world, later(210));
@@ -149,11 +150,11 @@ fn a_round_closes_what_does_not_answer_and_two_good_ones_make_it_healthy_again()
 #[test]
 fn where_all_permits_are_out_no_check_runs_and_nothing_is_said() {
     let world = resting(2, good());
-    let before = world.tenant.health();
+    let before = TenantSnapshot::of(&world.tenant, 0);
     let held = [world.session(), world.session()];
     round(&world, later(31));
     round(&world, later(200));
-    let after = world.tenant.health();
+    let after = TenantSnapshot::of(&world.tenant, 0);
     assert_eq!((after.last_check, after.level), (before.last_check, Level::Healthy));
     drop(held);
 }
@@ -196,7 +197,7 @@ fn what_we_lack_ourselves_is_no_sickness_of_the_database_and_opens_no_breaker() 
         (world.tenant.backends().level(), world.tenant.backends().breaker()),
         (Level::Healthy, BreakerPhase::Closed)
     );
-    assert_eq!(world.tenant.health().open_failures, 7);
+    assert_eq!(TenantSnapshot::of(&world.tenant, 0).open_failures, 7);
 }
 
 /// What is said of a tenant whose connects meet this fate while one backend is leased, and
@@ -306,13 +307,13 @@ fn a_panic_in_a_check_costs_a_backend_and_no_permit_and_the_next_round_comes() {
 #[test]
 fn silent_backends_are_talked_to_and_that_does_not_count_as_use() {
     let world = resting(2, good());
-    let before = world.tenant.health().last_check;
+    let before = TenantSnapshot::of(&world.tenant, 0).last_check;
     let _ = world.tenant.maintain(later(10));
     world.upkeep_done();
-    assert_eq!(world.tenant.health().last_check, before);
+    assert_eq!(TenantSnapshot::of(&world.tenant, 0).last_check, before);
     let _ = world.tenant.maintain(later(25));
     world.upkeep_done();
-    assert_ne!(world.tenant.health().last_check, before);
+    assert_ne!(TenantSnapshot::of(&world.tenant, 0).last_check, before);
     assert!(!world.tenant.backends().store.any_idle(|slot| slot.idle_since > slot.answered_at));
     assert!(world.tenant.backends().store.any_idle(|slot| slot.idle_since < slot.answered_at));
 }

@@ -95,14 +95,14 @@ fn without_memory_those_go_who_are_furthest_behind_and_no_one_else() {
         let reader = Arc::new(Reader { takes, kept, heard: none(), given_up: none() });
         let channels = BTreeSet::from(["a".to_owned()]);
         let mailbox = Arc::clone(&reader) as Arc<dyn Mailbox>;
-        let listening = world.tenant.hub().listen(channels, mailbox, WAIT).expect("taken up");
+        let listening = world.tenant.hub.listen(channels, mailbox, WAIT).expect("taken up");
         wait_for(|| reader.heard.load(Ordering::SeqCst) == 1);
         (reader, listening)
     };
     let notify = |times: usize| {
         let payload = "x".repeat(1000);
         let notification = Notification { channel: "a".to_owned(), payload, pid: 1 };
-        (0..times).for_each(|_| world.tenant.hub().hand_out(&notification));
+        (0..times).for_each(|_| world.tenant.hub.hand_out(&notification));
     };
     let used = || world.tenant.account.memory().used();
     let (slow, first) = reader(false);
@@ -129,7 +129,7 @@ fn without_memory_those_go_who_are_furthest_behind_and_no_one_else() {
 fn listen(world: &World) -> (Listening, Receiver<&'static str>) {
     let (to, from) = unbounded();
     let channels = BTreeSet::from(["a".to_owned()]);
-    let listening = world.tenant.hub().listen(channels, Arc::new(Letters(to)), WAIT);
+    let listening = world.tenant.hub.listen(channels, Arc::new(Letters(to)), WAIT);
     (listening.expect("taken up"), from)
 }
 
@@ -216,7 +216,7 @@ fn listeners_go_on_with_another_backend_when_theirs_is_replaced() {
     let (to, from) = unbounded();
     let channels = BTreeSet::from(["c".to_owned()]);
     let listening =
-        world.tenant.hub().listen(channels, Arc::new(Letters(to)), WAIT).expect("taken up");
+        world.tenant.hub.listen(channels, Arc::new(Letters(to)), WAIT).expect("taken up");
     assert_eq!(from.recv_timeout(WAIT), Ok("started"));
     swap(&world.tenant);
     assert_eq!(from.recv_timeout(WAIT), Ok("gap"));

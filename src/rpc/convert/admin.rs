@@ -91,11 +91,11 @@ pub(in crate::rpc) fn tenants(page: Page<TenantId, ListedTenant>) -> wire::ListT
 }
 
 pub(in crate::rpc) fn summary(listed: &ListedTenant) -> wire::TenantSummary {
-    let (figures, health) = (&listed.figures, &listed.health);
+    let (now, figures) = (&listed.now, &listed.now.figures);
     wire::TenantSummary {
-        tenant_id: health.tenant.to_string(),
+        tenant_id: now.tenant.to_string(),
         state: tenant_state(figures).into(),
-        status: health.level.as_str().to_owned(),
+        status: now.level.as_str().to_owned(),
         breaker_state: breaker(figures.breaker).into(),
         max_connections: number(figures.max),
         in_use: number(figures.used),
@@ -103,7 +103,7 @@ pub(in crate::rpc) fn summary(listed: &ListedTenant) -> wire::TenantSummary {
         idle_connections: number(figures.idle),
         opening: number(figures.opening),
         waiting: number(figures.waiting),
-        leases: number(listed.leases),
+        leases: number(now.leases),
         paused: EnumOrUnknown::new(match figures.paused {
             None => wire::PauseMode::PAUSE_MODE_UNSPECIFIED,
             Some(Pause::Wait) => wire::PauseMode::PAUSE_MODE_WAIT,
@@ -121,12 +121,12 @@ pub(in crate::rpc) fn summary(listed: &ListedTenant) -> wire::TenantSummary {
 
 /// The answer to a GetTenant.
 pub(in crate::rpc) fn tenant(shown: ShownTenant) -> wire::GetTenantResponse {
-    let health = &shown.listed.health;
-    let (error, at) = health.last_error.clone().unzip();
+    let now = &shown.listed.now;
+    let (error, at) = now.last_error.clone().unzip();
     wire::GetTenantResponse {
         tenant: Some(summary(&shown.listed)).into(),
         settings: Some(settings(&shown.settings)).into(),
-        last_check: health.last_check.map(unix_timestamp).into(),
+        last_check: now.last_check.map(unix_timestamp).into(),
         last_error: error.unwrap_or_default(),
         last_error_at: at.map(unix_timestamp).into(),
         since: Some(timestamp(shown.since)).into(),

@@ -34,11 +34,11 @@ pub(in crate::rpc) fn size(max_connections: i32) -> Result<usize, Error> {
 
 /// The answer to a CheckTenant.
 pub(in crate::rpc) fn checked(checked: CheckedTenant) -> wire::CheckTenantResponse {
-    let CheckedTenant { working, failed, health } = checked;
-    let (error, at) = health.last_error.unzip();
+    let CheckedTenant { working, failed, after } = checked;
+    let (error, at) = after.last_error.unzip();
     wire::CheckTenantResponse {
-        status: health.level.as_str().to_owned(),
-        breaker_state: breaker(health.breaker).into(),
+        status: after.level.as_str().to_owned(),
+        breaker_state: breaker(after.figures.breaker).into(),
         working: number(working),
         failed: number(failed),
         last_error: error.unwrap_or_default(),

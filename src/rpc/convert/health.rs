@@ -7,8 +7,9 @@ use crate::core::gate::GateState;
 use crate::core::health::Level;
 use crate::core::ids::TenantId;
 use crate::error::Error;
-use crate::pool::figures::Figures;
-use crate::pool::report::{Report, Row};
+use crate::pool::numbers::Figures;
+use crate::pool::report::Report;
+use crate::pool::snapshot::TenantSnapshot;
 use crate::proto::connection_pool as wire;
 
 /// The rows that were asked for: those of one tenant, which the caller must be allowed to see, or
@@ -17,7 +18,7 @@ fn asked<'a>(
     report: &'a Report,
     tenant_id: &str,
     expect_visible: impl FnOnce(&TenantId) -> Result<(), Error>,
-) -> Result<&'a [Row], Error> {
+) -> Result<&'a [TenantSnapshot], Error> {
     if tenant_id.is_empty() {
         return Ok(&report.rows);
     }
@@ -51,15 +52,15 @@ pub(in crate::rpc) fn check(
     } else {
         Level::of_all(rows.iter().map(|row| row.level))
     };
-    let count = |of: fn(&Row) -> usize| rows.iter().map(of).sum::<usize>();
-    let sum = |of: fn(&Row) -> u64| rows.iter().map(of).sum::<u64>();
+    let count = |of: fn(&TenantSnapshot) -> usize| rows.iter().map(of).sum::<usize>();
+    let sum = |of: fn(&TenantSnapshot) -> u64| rows.iter().map(of).sum::<u64>();
     let last = rows.iter().filter_map(|row| row.last_check).max();
     Ok(wire::HealthCheckResponse {
         status: level.as_str().to_owned(),
         message: format!(
             "Connection pool: {}/{} connections active, {} errors, {} health check failures",
-            count(|row| row.active),
-            count(|row| row.open),
+            count(|row| row.figures.active()),
+            count(|row| row.figures.alive()),
             sum(|row| row.open_failures),
             sum(|row| row.check_failures),
         ),
@@ -69,14 +70,14 @@ pub(in crate::rpc) fn check(
     })
 }
 
-fn row(row: &Row) -> wire::TenantHealth {
+fn row(row: &TenantSnapshot) -> wire::TenantHealth {
     let (error, at) = row.last_error.clone().unzip();
     wire::TenantHealth {
         tenant_id: row.tenant.to_string(),
         status: row.level.as_str().to_owned(),
-        breaker_state: breaker(row.breaker).into(),
+        breaker_state: breaker(row.figures.breaker).into(),
         starving: row.starving,
-        paused: row.paused,
+        paused: row.figures.paused.is_some(),
         last_check: row.last_check.map(unix_timestamp).into(),
         last_error: error.unwrap_or_default(),
         last_error_at: at.map(unix_timestamp).into(),
@@ -90,12 +91,12 @@ pub(in crate::rpc) fn metrics(
     expect_visible: impl FnOnce(&TenantId) -> Result<(), Error>,
 ) -> Result<wire::ConnectionPoolMetricsResponse, Error> {
     let rows = asked(report, tenant_id, expect_visible)?;
-    let count = |of: fn(&Row) -> usize| number(rows.iter().map(of).sum());
-    let sum = |of: fn(&Row) -> u64| total(rows.iter().map(of).sum());
+    let count = |of: fn(&TenantSnapshot) -> usize| number(rows.iter().map(of).sum());
+    let sum = |of: fn(&TenantSnapshot) -> u64| total(rows.iter().map(of).sum());
     Ok(wire::ConnectionPoolMetricsResponse {
-        total_connections: count(|row| row.total),
-        active_connections: count(|row| row.open),
-        available_connections: count(|row| row.available),
+        total_connections: count(|row| row.figures.open),
+        active_connections: count(|row| row.figures.alive()),
+        available_connections: count(|row| row.figures.available()),
         connection_errors: sum(|row| row.open_failures),
         health_check_failures: sum(|row| row.check_failures),
         last_health_check_timestamp: rows
@@ -108,16 +109,16 @@ pub(in crate::rpc) fn metrics(
 }
 
 /// The answer to a GetPoolStats.
-pub(in crate::rpc) fn stats(figures: &Figures, leases: usize) -> wire::StatsResponse {
-    let active = figures.open.saturating_sub(figures.idle + figures.opening);
+pub(in crate::rpc) fn stats(now: &TenantSnapshot) -> wire::StatsResponse {
+    let figures = &now.figures;
     wire::StatsResponse {
-        active_connections: number(active),
+        active_connections: number(figures.active()),
         idle_connections: number(figures.idle),
         total_connections: number(figures.open),
         max_connections: number(figures.max),
         opening: number(figures.opening),
         waiting: number(figures.waiting),
-        leases: number(leases),
+        leases: number(now.leases),
         acquire_count: total(figures.acquired),
         acquire_wait_total: Some(duration(figures.waited)).into(),
         state: tenant_state(figures).into(),

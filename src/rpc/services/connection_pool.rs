@@ -71,8 +71,7 @@ impl ConnectionPoolService for ConnectionPool {
     ) {
         reply::answer_now(&self.0, &ctx, requests, sink, |service, request, caller| {
             let tenant = TenantId::parse(&request.tenant_id)?;
-            let (figures, leases) = service.figures(&tenant, caller)?;
-            Ok(convert::health::stats(&figures, leases))
+            Ok(convert::health::stats(&service.look(&tenant, caller)?))
         });
     }
 

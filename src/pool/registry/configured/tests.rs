@@ -5,6 +5,7 @@ use crate::config::dsn::Dsn;
 use crate::config::PoolConfig;
 use crate::core::ids::TenantId;
 use crate::pool::context::Context;
+use crate::pool::tenant::Disuse;
 
 fn config(name: &str, max: usize) -> TenantConfig {
     TenantConfig {
@@ -31,7 +32,7 @@ fn a_configured_tenant_stays_when_nobody_uses_it_and_its_connections_with_it() {
     for tenant in registry.named() {
         tenant.maintain(later);
         // One of a client goes.
-        assert!(tenant.unused_since(later, Duration::ZERO).is_some());
+        assert!(Disuse(&tenant).since(later, Duration::ZERO).is_some());
     }
     assert_eq!((registry.named().len(), registry.reserved()), (2, 10));
     // Nor does it give way to another.

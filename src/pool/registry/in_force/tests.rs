@@ -55,7 +55,7 @@ fn in_force(registry: &Registry) -> (Model, Vec<usize>) {
             (tenant.figures().max, tenant.figures().state),
             (setup.permits, GateState::Active)
         );
-        assert!(!setup.backends.is_retired() && tenant.is_configured());
+        assert!(!setup.backends.is_retired() && tenant.configured);
         let (user, idle) = (user[1..].parse().unwrap(), settings.idle_timeout.as_secs());
         model.insert(tenant.id().to_string(), (setup.permits, user, idle));
         waiters.push(setup.waiters);
@@ -110,7 +110,7 @@ fn a_configured_tenant_gets_its_name_and_its_connections_whoever_has_them() {
     numbers.insert("a".to_owned(), (5, 0, 60));
     assert!(registry.put_in_force(settings(&numbers, 9)).refused.is_empty());
     assert!(squatter.has_ended());
-    assert!(registry.find(&target.tenant).unwrap().is_configured());
+    assert!(registry.find(&target.tenant).unwrap().configured);
     assert_eq!(registry.reserved(), 5);
     // By its name alone, as from now on no DSN of a client may.
     assert_eq!(registry.tenant(&target, &by).map(drop).unwrap_err().as_str(), "dsn_mismatch");

@@ -23,6 +23,7 @@ use crate::pool::session::Session;
 
 use crate::pool::work::kept::{Kept, KeptLimits};
 use crate::pool::work::task::{Executed, Request};
+use crate::threads::agenda::DueSource;
 
 /// How often an actor looks before it does something else.
 const LOOKS: u32 = 200;
@@ -76,7 +77,7 @@ impl<'a> Actor<'a> {
                 let _ = tenant.maintain(self.later(605));
             }
             361..=370 => drop(leases.expire(self.later(120), 2)),
-            371..=382 => drop(tenant.expire(self.later(90), 2)),
+            371..=382 => drop(tenant.act(self.later(90), 2)),
             383..=391 => {
                 let alarms = &self.scene.world.context.tools.alarms;
                 alarms.run_due(self.later(90), 1);

@@ -54,6 +54,40 @@ pub struct Figures {
     pub breaker: BreakerPhase,
 }
 
+impl Figures {
+    /// Those of a tenant that has nothing yet.
+    pub(super) const NONE: Figures = Figures {
+        used: 0,
+        upkeep: 0,
+        idle: 0,
+        open: 0,
+        opening: 0,
+        resetting: 0,
+        waiting: 0,
+        max: 0,
+        acquired: 0,
+        waited: Duration::ZERO,
+        state: GateState::Opening,
+        paused: None,
+        breaker: BreakerPhase::Closed,
+    };
+
+    /// Backends that are open and not known to be broken.
+    pub fn alive(&self) -> usize {
+        self.open.saturating_sub(self.opening)
+    }
+
+    /// Backends in use.
+    pub fn active(&self) -> usize {
+        self.open.saturating_sub(self.idle + self.opening)
+    }
+
+    /// Backends that could be had at once.
+    pub fn available(&self) -> usize {
+        self.max.saturating_sub(self.used)
+    }
+}
+
 /// Adds to a number while it lives.
 pub(super) struct During<'a>(&'a AtomicUsize);
 
