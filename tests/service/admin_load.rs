@@ -45,9 +45,13 @@ fn under_load(service: &Administered, tenant: &Tenant, mut change: impl FnMut(us
         }
         done.store(true, Ordering::SeqCst);
     });
-    let quiet = service.wait_quiet(&tenant.name);
+    service.wait_quiet(&tenant.name);
+    // What is over the limit now may still be closed meanwhile.
     eventually("PostgreSQL has what the service counts", || {
-        tenant.backends() == quiet.total_connections as usize
+        let stats = service.client().stats(&tenant.name).expect("stats");
+        let limit = stats.max_connections as usize;
+        let backends = tenant.backends();
+        backends == stats.total_connections as usize && backends <= limit
     });
 }
 
@@ -58,7 +62,6 @@ fn no_request_fails_while_the_connections_are_replaced_again_and_again() {
     under_load(&service, &tenant, |_| drop(reconnect(&ops, &tenant).expect("it is done")));
     let stats = service.client().stats(&tenant.name).unwrap();
     assert_eq!((stats.max_connections, stats.leases, stats.waiting), (4, 0, 0));
-    assert!(stats.total_connections <= 4, "{stats}");
 }
 
 #[test]
@@ -74,8 +77,9 @@ fn no_request_fails_while_the_limit_of_connections_changes_in_both_directions() 
     let last = sizes[(CHANGES - 1) % sizes.len()];
     let stats = service.client().stats(&tenant.name).unwrap();
     assert_eq!((stats.max_connections, stats.leases, stats.waiting), (last, 0, 0));
-    assert!(stats.total_connections <= last, "{stats}");
-    assert_eq!(service.metric("connpool_service_connections_reserved"), Some(f64::from(last)));
+    eventually("no more is reserved than the limit", || {
+        service.metric("connpool_service_connections_reserved") == Some(f64::from(last))
+    });
 }
 
 #[test]
@@ -108,6 +112,7 @@ fn who_waits_is_served_in_the_order_of_arrival_while_the_connections_are_replace
         }
     });
     assert_eq!(order.into_inner().unwrap(), (0..WAITERS).collect::<Vec<_>>());
-    let quiet = service.wait_quiet(&tenant.name);
-    assert!(quiet.total_connections <= 1, "{quiet}");
+    eventually("one connection is left", || {
+        service.wait_quiet(&tenant.name).total_connections <= 1
+    });
 }
