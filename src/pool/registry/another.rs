@@ -11,6 +11,12 @@
 //! All others are refused until the tenant is forgotten. The error names the keys that
 //! differ, and is the same whether the password is right: that may be guessed by one way
 //! only, which is slowed down (`guesses`).
+//!
+//! Neither is a swap behind the tenant's gate, as a reload makes for a configured tenant. Whoever
+//! claims has proven nothing yet: until PostgreSQL has let it in, it has a gate, a line and a
+//! breaker of its own, and costs the tenant nothing. Afterwards the old leases keep their permits
+//! to their end. At one gate the new password would wait for them, and a lease that is never
+//! released would keep it out.
 
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
