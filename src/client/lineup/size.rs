@@ -56,10 +56,15 @@ impl<C: Clone, W> Lineup<C, W> {
         let is_coming = |slot: &&Slot<C>| matches!(slot.phase, Phase::Connecting { .. });
         let begun = self.slots.iter().filter(is_coming).count();
         let coming = begun + self.wanted().saturating_sub(self.live());
+        let short = self.awaited().saturating_sub(coming);
+        self.demand.grow(short, self.settings.size, now);
+    }
+
+    /// How many channels those need who wait.
+    fn awaited(&self) -> usize {
         let alone = self.waiters.values().filter(|waiter| waiter.wants.exclusive).count();
         let shared = self.waiters.len() - alone;
-        let short = alone + shared.div_ceil(self.settings.calls_per_channel);
-        self.demand.grow(short.saturating_sub(coming), self.settings.size, now);
+        alone + shared.div_ceil(self.settings.calls_per_channel)
     }
 
     /// A loan has ended; before, so many channels were `needed`.
@@ -74,11 +79,13 @@ impl<C: Clone, W> Lineup<C, W> {
         self.is_elastic().then(|| self.needed())
     }
 
-    /// Lets channels go that were not needed for long.
+    /// Lets channels go that were not needed for long. One that is awaited is needed, although
+    /// it takes longer to connect than others may be idle.
     pub(super) fn shrink(&mut self, duty: &mut Duty<C, W>, now: Instant) {
-        let Some(needed) = self.load().filter(|_| !self.closed) else {
+        let Some(lent) = self.load().filter(|_| !self.closed) else {
             return;
         };
+        let needed = lent + self.awaited();
         let (least, idle) = (self.least(), self.settings.idle);
         if self.demand.shrink(needed, least, idle, now) {
             self.shed(Reason::Idle, duty);

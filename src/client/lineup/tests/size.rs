@@ -66,6 +66,24 @@ fn what_is_lent_for_long_is_looked_at_now_and_then() {
 }
 
 #[test]
+fn a_channel_that_somebody_waits_for_is_not_given_up_while_it_is_connected() {
+    let t0 = start();
+    let (mut line, _) = ready(elastic(2, 1, 1), t0);
+    let one = lent(ask(&mut line, 0, t0));
+    let Checkout::Wait(ticket) = ask(&mut line, 1, t0) else { panic!("it is lent") };
+    let slots = dial(&mut line, t0);
+    // Longer than others may be idle.
+    let later = t0 + ms(3000);
+    assert!(line.tend(0, later).dropped.is_empty());
+    assert_eq!((line.wanted(), line.due()), (2, Some(later + ms(1000))));
+    // Once nobody waits for it, it is given up as any other.
+    assert!(line.leave(ticket));
+    let _ = line.seen(slots[0], Seen::Ready, 0, later);
+    assert_eq!(line.tend(0, later + ms(1000)).dropped.len(), 1);
+    let _ = line.give_back(one.slot, false, 0, later);
+}
+
+#[test]
 fn those_who_wait_have_no_more_channels_than_they_need() {
     let t0 = start();
     let (mut line, _) = ready(elastic(9, 1, 2), t0);
