@@ -12,7 +12,7 @@ use futures_util::{SinkExt, StreamExt};
 use grpcio::{
     ChannelBuilder, Client, ClientStreamingSink, DuplexSink, Environment, Method, RequestStream,
     RpcContext, RpcStatus, RpcStatusCode, Server, ServerBuilder, ServerCredentials,
-    ServerStreamingSink, ServiceBuilder, UnarySink, WriteFlags,
+    ServerStreamingSink, Service, ServiceBuilder, UnarySink, WriteFlags,
 };
 use protobuf::well_known_types::any::Any;
 use protobuf::well_known_types::duration::Duration;
@@ -67,6 +67,25 @@ impl Shared {
     }
 }
 
+/// A server of this service on a port of this machine, in plain text; 0 takes any.
+pub fn listen(
+    environment: Arc<Environment>,
+    service: Service,
+    port: u16,
+    with: impl FnOnce(ChannelBuilder) -> ChannelBuilder,
+) -> (u16, Server) {
+    let arguments = with(ChannelBuilder::new(Arc::clone(&environment)).reuse_port(false));
+    let mut server = ServerBuilder::new(environment)
+        .register_service(service)
+        .channel_args(arguments.build_args())
+        .build()
+        .unwrap();
+    let address = format!("127.0.0.1:{port}");
+    let port = server.add_listening_port(&address, ServerCredentials::insecure()).unwrap();
+    server.start();
+    (port, server)
+}
+
 impl Echo {
     pub fn start() -> Echo {
         Echo::on(0)
@@ -105,15 +124,7 @@ impl Echo {
                 ctx.spawn(async move { drop(sink.fail(status).await) });
             });
         let service = streams(service, &shared).build();
-        let arguments = with(ChannelBuilder::new(Arc::clone(&environment)).reuse_port(false));
-        let mut server = ServerBuilder::new(environment)
-            .register_service(service)
-            .channel_args(arguments.build_args())
-            .build()
-            .unwrap();
-        let address = format!("127.0.0.1:{port}");
-        let port = server.add_listening_port(&address, ServerCredentials::insecure()).unwrap();
-        server.start();
+        let (port, server) = listen(environment, service, port, with);
         Echo { port, shared, _server: server }
     }
 

@@ -10,11 +10,10 @@ use connection_pool_manager::client::{
 };
 use futures_util::SinkExt;
 use grpcio::{
-    ChannelBuilder, Environment, RpcContext, Server, ServerBuilder, ServerCredentials,
-    ServerStreamingSink, ServiceBuilder, UnarySink, WriteFlags,
+    Environment, RpcContext, Server, ServerStreamingSink, ServiceBuilder, UnarySink, WriteFlags,
 };
 
-use crate::echo::{Echo, SAY};
+use crate::echo::{listen, Echo, SAY};
 use crate::proxy::Proxy;
 use crate::{eventually, ready, settings, PATIENCE};
 
@@ -67,15 +66,7 @@ impl Watched {
             .add_unary_handler(&raw("/grpc.health.v1.Health/Check"), check)
             .add_unary_handler(&SAY, say)
             .build();
-        let arguments = ChannelBuilder::new(Arc::clone(&environment)).reuse_port(false);
-        let mut server = ServerBuilder::new(environment)
-            .register_service(service)
-            .channel_args(arguments.build_args())
-            .build()
-            .unwrap();
-        let address = format!("127.0.0.1:{port}");
-        let port = server.add_listening_port(&address, ServerCredentials::insecure()).unwrap();
-        server.start();
+        let (port, server) = listen(environment, service, port, |arguments| arguments);
         Watched { port, board, server }
     }
 
