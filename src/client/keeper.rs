@@ -88,3 +88,46 @@ fn run(ward: &Ward, ear: &Ear) {
         ear.wait(kept.iter().filter_map(tend).min());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{catch_unwind, AssertUnwindSafe};
+    use std::sync::mpsc::{channel, Sender};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A test that has waited for so long has failed.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Has the keeper that looks after it, and drops it there.
+    struct Last {
+        keeper: Leaf<Option<Keeper>>,
+        sender: Leaf<Sender<bool>>,
+    }
+
+    impl Tended for Last {
+        fn tend(&self) -> Option<Instant> {
+            let keeper = self.keeper.lock().take();
+            if let Some(keeper) = keeper {
+                let ended = catch_unwind(AssertUnwindSafe(|| drop(keeper)));
+                let _ = self.sender.lock().send(ended.is_ok());
+            }
+            None
+        }
+    }
+
+    #[test]
+    fn one_that_is_dropped_on_its_own_thread_does_not_wait_for_itself() {
+        let (sender, dropped) = channel();
+        let keeper = Keeper::start().unwrap();
+        let (ward, bell) = (Arc::clone(&keeper.ward), keeper.bell());
+        let last = Arc::new(Last { keeper: Leaf::default(), sender: Leaf::new(sender) });
+        let kept: Arc<dyn Tended> = Arc::clone(&last) as Arc<dyn Tended>;
+        keeper.keep(Arc::downgrade(&kept));
+        *last.keeper.lock() = Some(keeper);
+        bell.ring();
+        assert_eq!(dropped.recv_timeout(PATIENCE), Ok(true));
+        assert!(ward.stopped.load(Ordering::Acquire));
+    }
+}

@@ -99,6 +99,14 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotId(u64);
 
+#[cfg(test)]
+impl SlotId {
+    /// Any slot.
+    pub fn of(number: u64) -> SlotId {
+        SlotId(number)
+    }
+}
+
 /// A place in the line; never given out twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);

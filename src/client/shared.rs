@@ -4,6 +4,7 @@ mod change;
 mod checkout;
 mod choice;
 mod health;
+mod leaks;
 mod listening;
 mod names;
 mod outliers;
@@ -12,7 +13,6 @@ mod report;
 mod settings;
 mod upkeep;
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ use super::dialer::Dialer;
 use super::dice::Dice;
 use super::directory::Directory;
 use super::error::{ConfigError, Fault, PoolError};
-use super::lineup::{Duty, Lineup, Reason, SlotId, View};
+use super::lineup::{Duty, Lineup, Reason, View};
 use super::pick::Picker;
 use super::probe::Prober;
 use super::reporter::Reporter;
@@ -38,6 +38,7 @@ use crate::lock::{Leaf, LeafGuard};
 
 pub(super) use checkout::Patience;
 use health::Rounds;
+use leaks::Leaks;
 pub(super) use report::NOT_YET;
 use settings::{settings, times};
 
@@ -75,8 +76,8 @@ pub(super) struct Shared {
     rounds: Leaf<Rounds>,
     /// When the files of TLS are looked at next. Held for a few instructions.
     reload_at: Leaf<Instant>,
-    /// Loans that were told as too long. Held likewise.
-    leaks: Leaf<BTreeSet<(SlotId, Instant)>>,
+    /// Held for some arithmetic.
+    leaks: Leaf<Leaks>,
     /// When observers were last told of the status. Held for a few instructions.
     told: Leaf<Instant>,
     /// Counts the changes that somebody may wait for. Nothing is done under its lock.

@@ -215,6 +215,54 @@ fn what_is_wrong_with_a_file_of_settings_is_told_once_and_what_holds_stays() {
     std::fs::remove_file(&path).unwrap();
 }
 
+#[cfg(feature = "config-file")]
+#[test]
+fn a_file_of_tls_that_stays_bad_is_told_once_however_often_it_is_tried() {
+    use connection_pool_manager::client::{ClientMetrics, Config, Event};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::Arc;
+
+    listen();
+    let echo = Echo::start();
+    let name = format!("client-bad-tls-{}.toml", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let shown = path.display().to_string();
+    let text = |tls: &str| {
+        format!(
+            "reload = \"1ms\"\n[services.looked-at]\nprofile = \"test\"\nhost = \"127.0.0.1\"\n\
+             port = {}\nevents = {{ status_interval = \"1ms\" }}\n{tls}",
+            echo.port
+        )
+    };
+    std::fs::write(&path, text("")).unwrap();
+    let config = Config::from_file(&path).unwrap();
+    let manager = ConnectionManager::open(&config, ClientMetrics::new()).unwrap();
+    // What looks at the file tells the status, too: each goes by the same thread, in turn.
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&turns);
+    manager.on_event(move |event: &Event| {
+        if matches!(event, Event::Status(_)) {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let told = || {
+        let kept = KEPT.0.lock().unwrap();
+        let of = |line: &&(Level, String)| {
+            line.1.starts_with("event=client_settings_invalid ") && line.1.contains(&shown)
+        };
+        kept.iter().filter(of).count()
+    };
+    let beside = path.with_extension("next");
+    std::fs::write(&beside, text("tls = { mode = \"on\", ca_file = \"/no/such/file\" }\n"))
+        .unwrap();
+    std::fs::rename(&beside, &path).unwrap();
+    eventually("it is told", || told() > 0);
+    let before = turns.load(Ordering::Relaxed);
+    eventually("it was tried often", || turns.load(Ordering::Relaxed) > before + 20);
+    assert_eq!(told(), 1);
+    std::fs::remove_file(&path).unwrap();
+}
+
 #[test]
 fn lines_of_grpc_come_to_the_log_instead_of_stderr() {
     const TEST: &str = "log::lines_of_grpc_come_to_the_log_instead_of_stderr";

@@ -102,6 +102,44 @@ fn a_breaker_shows_its_state_and_what_it_refuses() {
 }
 
 #[test]
+fn a_breaker_is_half_open_until_two_probes_in_a_row_were_good() {
+    let echo = Echo::start();
+    let manager = ConnectionManager::new().unwrap();
+    let mut config = quick(echo.port);
+    // The next call is a probe already.
+    let timeout = Duration::from_nanos(1);
+    config.breaker =
+        Some(BreakerConfig { failures: 2, successes: 2, timeout, ..Default::default() });
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&events);
+    manager.on_event(move |event: &Event| {
+        if let Event::BreakerChanged { state, .. } = event {
+            told.lock().unwrap().push((*state).to_owned());
+        }
+    });
+    let pool = add(&manager, "echo", &config);
+    let name = format!("grpc_client_circuit_breaker_state{{{OF}}}");
+    let (closed, open, half_open) = (0.0, 1.0, 2.0);
+    for (works, state) in [
+        (false, closed),
+        (false, open),
+        (true, half_open),
+        (false, open),
+        (true, half_open),
+        (true, closed),
+        (false, closed),
+    ] {
+        if !works {
+            echo.script(&[DOWN]);
+        }
+        assert_eq!(call(&pool, &CallOptions::new()), works);
+        assert_eq!(value(manager.metrics(), &name), state);
+    }
+    assert_eq!(echo.calls(), 7, "all were sent");
+    assert_eq!(*events.lock().unwrap(), ["open", "closed"]);
+}
+
+#[test]
 fn a_service_has_one_state_and_its_channels_are_counted_in_each() {
     let echo = Echo::start();
     let proxy = Proxy::to(echo.port);

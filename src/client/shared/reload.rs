@@ -1,16 +1,10 @@
-//! What is looked at now and then: the files of TLS, and who keeps connections.
+//! The files of TLS, which are looked at now and then.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Shared;
-use crate::client::channel::Link;
-use crate::client::error::{ConfigError, Holder};
-use crate::client::lineup::{Reason, View};
-
-/// Loans that are too long are looked for no more often.
-const LOOK: Duration = Duration::from_secs(1);
+use crate::client::error::ConfigError;
+use crate::client::lineup::Reason;
 
 impl Shared {
     /// Reads the files of TLS again, and replaces connections if they hold something new.
@@ -44,29 +38,5 @@ impl Shared {
             drop(self.reload(now));
         }
         Some(next)
-    }
-
-    /// Tells of connections that are lent for too long, each once. Returns when it looks next:
-    /// nobody rings for a loan, so that a checkout stays cheap.
-    pub(super) fn find_leaks(&self, views: &[View<Arc<Link>>], now: Instant) -> Option<Instant> {
-        let longest = self.config().pool.leak_warning?;
-        let mut next = (!self.is_closed()).then(|| now + longest.max(LOOK));
-        let mut found = BTreeSet::new();
-        for view in views {
-            let Some(loan) = view.loan else { continue };
-            let held = now.saturating_duration_since(loan.since);
-            if held < longest {
-                let due = loan.since + longest;
-                next = Some(next.map_or(due, |next| next.min(due)));
-                continue;
-            }
-            found.insert((view.slot, loan.since));
-            let is_known = self.leaks.lock().contains(&(view.slot, loan.since));
-            if let Some(at) = loan.at.filter(|_| !is_known) {
-                self.reporter.leak(&Holder { at, held });
-            }
-        }
-        *self.leaks.lock() = found;
-        next
     }
 }
