@@ -5,9 +5,11 @@ use std::time::Duration;
 use connection_pool_manager::embedded::{Embedded, Options as Postgres};
 use connection_pool_manager::proto::connection_pool::{ConnectionRequest, StatsResponse};
 
+use crate::clients::Clients;
 use crate::figures::Round;
 use crate::harness::{now, Service};
-use crate::load::{self, Caller, Callers, Task};
+use crate::http2::Caller;
+use crate::load::{self, Callers, Task, GET_CONNECTION};
 use crate::pgbench;
 use crate::pgbouncer::PgBouncer;
 use crate::process::Processes;
@@ -25,7 +27,9 @@ pub struct Bench {
     pub processes: Processes,
     pub service: Service,
     pub pgbouncer: Option<PgBouncer>,
+    /// For load.
     pub callers: Callers,
+    pub clients: Clients,
     pub dsn: String,
     pub postgres: Embedded,
 }
@@ -49,17 +53,23 @@ impl Bench {
             postmaster: postgres.postmaster_pid().map(i32::unsigned_abs),
             pgbouncer: pgbouncer.as_ref().map(PgBouncer::pid),
         };
-        let callers = Callers::of(&service)?;
-        Ok(Bench { processes, service, pgbouncer, callers, dsn, postgres })
+        let (callers, clients) = (Callers::of(&service)?, Clients::of(&service)?);
+        Ok(Bench { processes, service, pgbouncer, callers, clients, dsn, postgres })
     }
 
     /// Runs the tasks of these callers and watches the processes meanwhile.
     pub fn run(&self, callers: &[Caller], tasks: Vec<Task>, length: Duration) -> Round {
+        let work = || Ok(load::run(callers, tasks, length));
+        self.watched(work).unwrap_or_default()
+    }
+
+    /// Watches the processes while this one works.
+    pub fn watched(&self, work: impl FnOnce() -> Answer<Round>) -> Answer<Round> {
         let own = std::process::id();
         let before = self.processes.used(own);
-        let mut round = load::run(callers, tasks, length);
+        let mut round = work()?;
         round.cpu = self.processes.used(own).since(before);
-        round
+        Ok(round)
     }
 
     /// Works again and again for so long, once at least; `work` says how many operations it
@@ -82,14 +92,17 @@ impl Bench {
 
     /// A lease for each caller, to be given back by [`Bench::release`].
     pub fn lease(&self, callers: &[Caller]) -> Answer<Vec<String>> {
-        let lease = |caller: &Caller| Ok(caller.client.acquire(NAME, &self.dsn)?.connection_id);
-        callers.iter().map(lease).collect()
+        load::all(callers, |caller| {
+            let request = self.request();
+            async move { Ok(caller.ask(&GET_CONNECTION, &request).await?.connection_id) }
+        })
     }
 
     pub fn release(&self, callers: &[Caller], leases: &[String]) -> Answer<()> {
-        for (caller, lease) in callers.iter().zip(leases) {
-            caller.client.release(lease)?;
-        }
+        load::all(callers, |caller| {
+            let connection_id = leases[caller.number].clone();
+            async move { caller.release(connection_id).await }
+        })?;
         Ok(())
     }
 

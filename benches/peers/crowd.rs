@@ -9,9 +9,10 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::StreamExt;
 use grpcio::CallOption;
 
+use crate::clients::{Clients, Connected, Later};
 use crate::harness::fake::Fake;
 use crate::harness::{millis, now, Service};
-use crate::load::{Caller, Callers, Later};
+use crate::load::Callers;
 use crate::machine::pause;
 use crate::process::Held;
 use crate::Answer;
@@ -19,6 +20,7 @@ use crate::Answer;
 pub struct Crowd {
     pub service: Service,
     pub callers: Callers,
+    pub clients: Clients,
     fake: Fake,
 }
 
@@ -28,8 +30,8 @@ const LONG: u64 = 300_000;
 impl Crowd {
     pub fn start() -> Answer<Crowd> {
         let service = Service::undisturbed(&[]);
-        let callers = Callers::of(&service)?;
-        Ok(Crowd { service, callers, fake: Fake::start(|_, _| false) })
+        let (callers, clients) = (Callers::of(&service)?, Clients::of(&service)?);
+        Ok(Crowd { service, callers, clients, fake: Fake::start(|_, _| false) })
     }
 
     pub fn held(&self) -> Held {
@@ -72,7 +74,7 @@ impl Crowd {
 pub struct Waiters<'a> {
     crowd: &'a Crowd,
     holders: Vec<String>,
-    callers: Vec<Caller>,
+    clients: Vec<Connected>,
 }
 
 /// Waiting requests of a tenant, each with the connection it waits by. Which of them has come
@@ -98,12 +100,12 @@ fn name(tenant: usize) -> String {
 
 impl<'a> Waiters<'a> {
     pub fn connect(crowd: &'a Crowd) -> Answer<Waiters<'a>> {
-        let callers = crowd.callers.connect(TENANTS * WAITERS / CONNECTION + 1)?;
+        let clients = crowd.clients.connect(TENANTS * WAITERS / CONNECTION + 1)?;
         let mut holders = Vec::new();
         for tenant in 0..TENANTS {
-            holders.extend(crowd.lease(&callers[0].client, &name(tenant), 1, 1)?);
+            holders.extend(crowd.lease(&clients[0].client, &name(tenant), 1, 1)?);
         }
-        Ok(Waiters { crowd, holders, callers })
+        Ok(Waiters { crowd, holders, clients })
     }
 
     /// Has ten thousand requests wait.
@@ -119,7 +121,7 @@ impl<'a> Waiters<'a> {
         let until = now() + Duration::from_secs(60);
         let all = || -> Answer<bool> {
             for tenant in 0..TENANTS {
-                let waiting = self.callers[0].client.stats(&name(tenant))?.waiting;
+                let waiting = self.clients[0].client.stats(&name(tenant))?.waiting;
                 if waiting < WAITERS as i32 {
                     return Ok(false);
                 }
@@ -142,7 +144,7 @@ impl<'a> Waiters<'a> {
     ) -> Answer<Later<(grpcio::Result<ConnectionResponse>, usize)>> {
         let request = self.crowd.request(&name(tenant), 1);
         let options = CallOption::default().timeout(Duration::from_millis(LONG));
-        let stub = self.callers[connection].client.pool_stub();
+        let stub = self.clients[connection].client.pool_stub();
         let call = stub.get_connection_async(&request, options)?;
         Ok(Box::pin(async move { (call.await, connection) }))
     }
@@ -156,7 +158,7 @@ impl Waiting<'_> {
     /// Passes a tenant's connection on to who waits for longest, and joins the line again.
     pub fn pass_on(&mut self, tenant: usize) -> Answer<()> {
         let tenant = tenant % TENANTS;
-        self.waiters.callers[0].client.release(&self.holders[tenant])?;
+        self.waiters.clients[0].client.release(&self.holders[tenant])?;
         let (granted, connection) = block_on(self.lines[tenant].next()).ok_or("nobody waits")?;
         self.holders[tenant] = granted?.connection_id;
         self.lines[tenant].push(self.waiters.ask(tenant, connection)?);
@@ -166,7 +168,7 @@ impl Waiting<'_> {
     /// Ends the waiting, and the leases.
     pub fn end(self) -> Answer<()> {
         drop(self.lines);
-        let client = &self.waiters.callers[0].client;
+        let client = &self.waiters.clients[0].client;
         let until = now() + Duration::from_secs(60);
         for (tenant, holder) in self.holders.iter().enumerate() {
             while client.stats(&name(tenant))?.waiting > 0 && now() < until {

@@ -1,69 +1,77 @@
-//! The load generator. Each caller has a connection of its own, and is a future that runs
-//! on gRPC's thread, so that no call costs a change of threads on this side.
+//! The load generator: callers that work until the time is over, all on one thread, each
+//! with a connection of its own or all on one.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use connection_pool_manager::client::service::Client;
-use crossbeam_channel::bounded;
-use grpcio::{CallOption, ChannelBuilder, ChannelCredentialsBuilder, EnvBuilder, Environment};
+use connection_pool_manager::proto::connection_pool::ConnectionRelease;
+pub use connection_pool_manager::proto::connection_pool_grpc::{
+    CONNECTION_POOL_SERVICE_GET_CONNECTION as GET_CONNECTION,
+    CONNECTION_POOL_SERVICE_RELEASE_CONNECTION as RELEASE_CONNECTION,
+};
+pub use connection_pool_manager::proto::health_grpc::HEALTH_CHECK;
+pub use connection_pool_manager::proto::sql_grpc::{
+    SQL_SERVICE_EXECUTE as EXECUTE, SQL_SERVICE_SESSION as SESSION,
+};
 
 use crate::figures::Round;
 use crate::harness::{now, Service};
+use crate::http2::{join, Caller, Connection, Done, Later, Target};
 use crate::Answer;
-
-/// A call that has no answer by then has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A client with a connection of its own.
-pub struct Caller {
-    pub client: Client,
-    raw: grpcio::Client,
-    /// Which of the callers it is, from 0.
-    pub number: usize,
-}
 
 /// What makes callers.
 #[derive(Clone)]
 pub struct Callers {
-    environment: Arc<Environment>,
-    address: String,
-    trust: Vec<u8>,
-}
-
-pub fn options() -> CallOption {
-    CallOption::default().timeout(PATIENCE).wait_for_ready(true)
+    target: Target,
 }
 
 impl Callers {
     /// Callers of this service.
     pub fn of(service: &Service) -> Answer<Callers> {
-        let trust = std::fs::read(service.certs.path().join("cert.pem"))?;
-        Ok(Callers::new(service.port, trust))
-    }
-
-    fn new(port: u16, trust: Vec<u8>) -> Callers {
-        let environment = Arc::new(EnvBuilder::new().cq_count(1).build());
-        Callers { environment, address: format!("localhost:{port}"), trust }
+        let trust = service.certs.path().join("cert.pem");
+        Ok(Callers { target: Target::new(service.port, &trust)? })
     }
 
     /// So many, each connected.
     pub fn connect(&self, count: usize) -> Answer<Vec<Caller>> {
-        (0..count).map(|number| self.one(number)).collect()
+        let one = || Ok(Rc::new(RefCell::new(Connection::open(&self.target)?)));
+        self.try_out((0..count).map(|_| one()).collect::<Answer<_>>()?)
     }
 
-    fn one(&self, number: usize) -> Answer<Caller> {
-        let credentials = ChannelCredentialsBuilder::new().root_cert(self.trust.clone()).build();
-        let channel = ChannelBuilder::new(Arc::clone(&self.environment))
-            .use_local_subchannel_pool(true)
-            .max_receive_message_len(8 << 20)
-            .set_credentials(credentials)
-            .connect(&self.address);
-        let client = Client::on(channel.clone()).with_timeout(PATIENCE);
-        client.health_stub().check(&Default::default(), options())?;
-        Ok(Caller { client, raw: grpcio::Client::new(channel), number })
+    /// So many that use one connection together.
+    pub fn share(&self, count: usize) -> Answer<Vec<Caller>> {
+        let one = Rc::new(RefCell::new(Connection::open(&self.target)?));
+        self.try_out(vec![one; count])
+    }
+
+    fn try_out(&self, connections: Vec<Rc<RefCell<Connection>>>) -> Answer<Vec<Caller>> {
+        let callers = connections.into_iter().enumerate();
+        let callers: Vec<Caller> =
+            callers.map(|(number, connection)| Caller { connection, number }).collect();
+        all(
+            &callers,
+            |caller| async move { caller.call(&HEALTH_CHECK, &Default::default()).await },
+        )?;
+        Ok(callers)
+    }
+}
+
+/// Has each caller do something once, and fails if it fails for one of them.
+pub fn all<T, F>(callers: &[Caller], work: impl Fn(Caller) -> F) -> Answer<Vec<T>>
+where
+    F: std::future::Future<Output = Done<T>> + 'static,
+    T: 'static,
+{
+    let each = callers.iter().map(|caller| -> Later<Done<T>> { Box::pin(work(caller.clone())) });
+    Ok(join(callers, each.collect())?.into_iter().collect::<Done<Vec<T>>>()?)
+}
+
+impl Caller {
+    /// Ends a lease.
+    pub async fn release(&self, connection_id: String) -> Done<()> {
+        let release = ConnectionRelease { connection_id, ..ConnectionRelease::default() };
+        self.call(&RELEASE_CONNECTION, &release).await
     }
 }
 
@@ -78,7 +86,7 @@ pub struct Tally {
 
 impl Tally {
     /// Counts a call that was begun then.
-    pub fn count(&mut self, began: Instant, done: grpcio::Result<u64>) {
+    pub fn count(&mut self, began: Instant, done: Done<u64>) {
         match done {
             Ok(operations) => {
                 self.operations += operations;
@@ -86,21 +94,18 @@ impl Tally {
             }
             Err(error) => {
                 self.failed += 1;
-                self.first_error.get_or_insert_with(|| error.to_string());
+                self.first_error.get_or_insert(error);
             }
         }
     }
 }
 
-pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// What a caller does until the time is over.
 pub type Task = Box<dyn FnOnce(Instant) -> Later<Tally>>;
 
 /// A task that calls again and again; each call says how many operations it was.
-pub fn repeat<C>(mut call: C) -> Task
-where
-    C: FnMut() -> Later<grpcio::Result<u64>> + Send + 'static,
-{
+pub fn repeat(caller: &Caller, mut call: impl AsyncFnMut(&Caller) -> Done<u64> + 'static) -> Task {
+    let caller = caller.clone();
     Box::new(move |until| {
         Box::pin(async move {
             let mut tally = Tally::default();
@@ -109,7 +114,11 @@ where
                 if began >= until {
                     return tally;
                 }
-                tally.count(began, call().await);
+                if let Err(why) = caller.ended() {
+                    tally.count(began, Err(why));
+                    return tally;
+                }
+                tally.count(began, call(&caller).await);
             }
         })
     })
@@ -117,28 +126,25 @@ where
 
 /// Runs all at once for so long, and adds up what they have done.
 pub fn run(callers: &[Caller], tasks: Vec<Task>, length: Duration) -> Round {
-    let (said, done) = bounded(tasks.len());
     let began = now();
-    let count = tasks.len();
-    for (caller, task) in callers.iter().zip(tasks) {
-        let (said, work) = (said.clone(), task(began + length));
-        // Nobody may wait any more.
-        caller.raw.spawn(async move { drop(said.send(work.await)) });
-    }
-    drop(said);
-    let mut round = Round::default();
-    for _ in 0..count {
-        let Ok(tally) = done.recv_timeout(length + 3 * PATIENCE) else {
-            round.failed += 1;
-            round.first_error.get_or_insert("a caller did not end".to_owned());
-            continue;
-        };
+    let work = tasks.into_iter().map(|task| task(began + length)).collect();
+    sum(
+        began,
+        join(callers, work).unwrap_or_else(|error| {
+            vec![Tally { failed: 1, first_error: Some(error.to_string()), ..Tally::default() }]
+        }),
+    )
+}
+
+/// All that was done since then.
+pub fn sum(began: Instant, tallies: Vec<Tally>) -> Round {
+    let mut round = Round { seconds: began.elapsed().as_secs_f64(), ..Round::default() };
+    for tally in tallies {
         round.operations += tally.operations as f64;
         round.failed += tally.failed;
         round.first_error = round.first_error.or(tally.first_error);
         round.micros.extend(tally.micros);
     }
-    round.seconds = began.elapsed().as_secs_f64();
     round.micros.sort_by(f32::total_cmp);
     round
 }

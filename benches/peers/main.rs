@@ -10,9 +10,11 @@ mod harness;
 
 mod bench;
 mod chart;
+mod clients;
 mod contest;
 mod crowd;
 mod figures;
+mod http2;
 mod json;
 mod load;
 mod machine;

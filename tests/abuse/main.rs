@@ -6,6 +6,7 @@ mod connecting;
 mod doors;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod header_blocks;
 mod held_memory;
 mod hostile_server;
 mod hostile_sql;

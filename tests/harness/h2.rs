@@ -7,20 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use socket2::{Domain, Socket, Type};
 
+pub use super::frames::*;
 use super::{now, PATIENCE};
-
-pub const DATA: u8 = 0;
-pub const HEADERS: u8 = 1;
-pub const RST_STREAM: u8 = 3;
-pub const SETTINGS: u8 = 4;
-pub const PING: u8 = 6;
-pub const GOAWAY: u8 = 7;
-pub const WINDOW_UPDATE: u8 = 8;
-pub const CONTINUATION: u8 = 9;
-
-pub const END_STREAM: u8 = 1;
-pub const ACK: u8 = 1;
-pub const END_HEADERS: u8 = 4;
 
 /// One connection.
 pub struct H2 {
@@ -57,7 +45,7 @@ impl H2 {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
+        stream.write_all(PREFACE)?;
         let (window, initial) = (65_535, 65_535);
         let mut h2 = H2 { stream, next: 1, window, initial, windows: HashMap::new() };
         h2.frame(SETTINGS, 0, 0, &[])?;
@@ -148,7 +136,7 @@ impl H2 {
     /// The next frame; SETTINGS are acknowledged and pings answered on the way.
     /// `None`: the connection has ended.
     pub fn read(&mut self) -> Option<Frame> {
-        let mut head = [0; 9];
+        let mut head = [0; Head::SIZE];
         if let Err(error) = self.stream.read_exact(&mut head) {
             assert!(
                 !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
@@ -156,11 +144,10 @@ impl H2 {
             );
             return None;
         }
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
+        let Head { length, kind, flags, stream } = Head::of(&head);
         let mut payload = vec![0; length];
         self.stream.read_exact(&mut payload).ok()?;
-        let frame = Frame { kind: head[3], flags: head[4], stream, payload };
+        let frame = Frame { kind, flags, stream, payload };
         self.note(&frame);
         if frame.kind == SETTINGS && frame.flags & ACK == 0 {
             self.frame(SETTINGS, ACK, 0, &[]).ok()?;
@@ -220,55 +207,4 @@ impl H2 {
             }
         }
     }
-}
-
-/// The bytes of one frame.
-pub fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32).to_be_bytes();
-    let mut bytes = vec![length[1], length[2], length[3], kind, flags];
-    bytes.extend_from_slice(&id.to_be_bytes());
-    bytes.extend_from_slice(payload);
-    bytes
-}
-
-/// A header block that begins a gRPC call, all literals.
-pub fn headers(path: &str, more: &[(&str, &str)]) -> Vec<u8> {
-    let usual = [
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":path", path),
-        (":authority", "localhost"),
-        ("content-type", "application/grpc"),
-        ("te", "trailers"),
-    ];
-    let mut block = Vec::new();
-    for (name, value) in usual.iter().chain(more) {
-        block.push(0);
-        string(&mut block, name);
-        string(&mut block, value);
-    }
-    block
-}
-
-fn string(block: &mut Vec<u8>, text: &str) {
-    if text.len() < 127 {
-        block.push(text.len() as u8);
-    } else {
-        block.push(127);
-        let mut rest = text.len() - 127;
-        while rest >= 128 {
-            block.push((rest % 128) as u8 | 128);
-            rest /= 128;
-        }
-        block.push(rest as u8);
-    }
-    block.extend_from_slice(text.as_bytes());
-}
-
-/// A gRPC message: its prefix, then its bytes.
-pub fn message(bytes: &[u8], compressed: bool) -> Vec<u8> {
-    let mut message = vec![u8::from(compressed)];
-    message.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
-    message.extend_from_slice(bytes);
-    message
 }

@@ -4,14 +4,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use connection_pool_manager::proto::connection_pool::{ConnectionRelease, ConnectionRequest};
+use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 
 use super::Group;
 use crate::bench::{Bench, NAME};
 use crate::crowd::{Crowd, Waiters};
 use crate::figures::{Line, Round, Side, Unit};
 use crate::harness::now;
-use crate::load::{self, options as patient, Caller, Later, Tally, Task};
+use crate::http2::{Caller, Done};
+use crate::load::{self, Tally, Task, GET_CONNECTION};
 use crate::machine::pause;
 use crate::options::Options;
 use crate::Answer;
@@ -22,30 +23,34 @@ const ROWS: [&str; 2] = ["grant beside 10 000 waiters, p50", "grant beside 10 00
 /// Between two grants of the others.
 const PACE: Duration = Duration::from_millis(5);
 
-/// Takes and gives back leases; only the taking is timed.
-pub fn grants(caller: &Caller, request: ConnectionRequest) -> Task {
-    let stub = caller.client.pool_stub().clone();
-    Box::new(move |until| -> Later<Tally> {
+/// Takes leases and does something with each, which ends it; only the taking is timed.
+pub fn grants(
+    caller: &Caller,
+    request: ConnectionRequest,
+    work: impl AsyncFn(&Caller, String) -> Done<()> + 'static,
+) -> Task {
+    let caller = caller.clone();
+    Box::new(move |until| {
         Box::pin(async move {
             let mut tally = Tally::default();
-            while now() < until {
+            while now() < until && caller.ended().is_ok() {
                 let began = now();
-                let granted = match stub.get_connection_async(&request, patient()) {
-                    Ok(call) => call.await,
-                    Err(error) => Err(error),
-                };
-                let id = granted.as_ref().map(|granted| granted.connection_id.clone()).ok();
-                tally.count(began, granted.map(|_| 1));
-                let Some(connection_id) = id else { continue };
-                let release = ConnectionRelease { connection_id, ..ConnectionRelease::default() };
-                if let Ok(call) = stub.release_connection_async(&release, patient()) {
-                    // What became of it is seen by the next grant.
-                    let _ = call.await;
+                let granted = caller.ask(&GET_CONNECTION, &request).await;
+                let lease = granted.map(|granted| granted.connection_id);
+                tally.count(began, lease.as_ref().map(|_| 1).map_err(Clone::clone));
+                let Ok(lease) = lease else { continue };
+                if let Err(error) = work(&caller, lease).await {
+                    tally.count(began, Err(error));
                 }
             }
             tally
         })
     })
+}
+
+/// Takes leases and gives them back at once.
+pub fn bare_grants(caller: &Caller, request: ConnectionRequest) -> Task {
+    grants(caller, request, Caller::release)
 }
 
 fn measure(bench: &Bench, options: &Options) -> Answer<Vec<Line>> {
@@ -55,7 +60,7 @@ fn measure(bench: &Bench, options: &Options) -> Answer<Vec<Line>> {
     let round = |length| {
         load::run(
             &callers,
-            callers.iter().map(|one| grants(one, request.clone())).collect(),
+            callers.iter().map(|one| bare_grants(one, request.clone())).collect(),
             length,
         )
     };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use connection_pool_manager::client::service::statement;
+use connection_pool_manager::proto::health::HealthCheckRequest;
 use connection_pool_manager::proto::sql::value::Kind;
 use connection_pool_manager::proto::sql::{ExecuteRequest, Statement, Value};
 
@@ -10,7 +11,8 @@ use super::{session, Group};
 use crate::bench::{Bench, NAME, SCALE};
 use crate::contest::{contest, Contender};
 use crate::figures::{Line, Round, Unit};
-use crate::load::{options as patient, repeat, Caller, Dice, Task};
+use crate::http2::Caller;
+use crate::load::{repeat, Dice, Task, EXECUTE, HEALTH_CHECK};
 use crate::options::Options;
 use crate::pgbench::Work;
 use crate::Answer;
@@ -24,6 +26,8 @@ pub const SELECT: &str = "select abalance from pgbench_accounts where aid = $1";
 const BARE: &str = "bare gRPC call";
 const ONE_SHOT: &str = "one-shot";
 const ON_LEASE: &str = "Execute on a lease";
+const ONE_SHOT_SHARED: &str = "one-shot, one connection";
+const ON_LEASE_SHARED: &str = "Execute on a lease, one connection";
 const SIXTEEN: &str = "Execute of 16 (statements)";
 const SIXTEEN_ATOMIC: &str = "Execute of 16, atomic (statements)";
 
@@ -38,6 +42,8 @@ pub const GROUP: Group = Group {
         session::DEPTHS[0],
         session::DEPTHS[1],
         session::DEPTHS[2],
+        ONE_SHOT_SHARED,
+        ON_LEASE_SHARED,
     ],
     measure,
 };
@@ -57,25 +63,20 @@ pub fn accounts() -> u64 {
 
 /// Calls whose statements read other accounts each time.
 pub fn executes(caller: &Caller, mut request: ExecuteRequest) -> Task {
-    let stub = caller.client.sql_stub().clone();
     let mut dice = Dice::new(caller.number);
-    repeat(move || {
-        let count = request.statements.len() as u64;
+    repeat(caller, async move |caller| {
         for statement in &mut request.statements {
             statement.parameters = vec![int(dice.throw(accounts()))];
         }
-        let call = stub.execute_async(&request, patient());
-        Box::pin(async move { call?.await.map(|_| count) })
+        caller.call(&EXECUTE, &request).await?;
+        Ok(request.statements.len() as u64)
     })
 }
 
 /// Calls that do nothing.
 pub fn bare(caller: &Caller) -> Task {
-    let stub = caller.client.health_stub().clone();
-    repeat(move || {
-        let call = stub.check_async(&Default::default(), patient());
-        Box::pin(async move { call?.await.map(|_| 1) })
-    })
+    let request = HealthCheckRequest::default();
+    repeat(caller, async move |caller| caller.call(&HEALTH_CHECK, &request).await.map(|()| 1))
 }
 
 pub fn one_shot(bench: &Bench) -> ExecuteRequest {
@@ -109,7 +110,12 @@ fn measure(bench: &Bench, options: &Options) -> Answer<Vec<Line>> {
         bench.pgbench(bench.peer()?, &Work::Select, false, CLIENTS, length)
     });
     let callers = &bench.callers.connect(CLIENTS)?;
-    let on_leases = |statements: usize, atomic: bool| {
+    let together = &bench.callers.share(CLIENTS)?;
+    let one_shots = |callers: &[Caller], length| {
+        let task = |caller| executes(caller, one_shot(bench));
+        Ok(bench.run(callers, callers.iter().map(task).collect(), length))
+    };
+    let on_leases = |callers, statements: usize, atomic: bool| {
         let statements = vec![select(1); statements];
         let request = ExecuteRequest { statements, atomic, ..ExecuteRequest::default() };
         move |length| on_leases(bench, callers, &request, length)
@@ -118,15 +124,14 @@ fn measure(bench: &Bench, options: &Options) -> Answer<Vec<Line>> {
         Contender::new(BARE, |length| {
             Ok(bench.run(callers, callers.iter().map(bare).collect(), length))
         }),
-        Contender::new(ONE_SHOT, |length| {
-            let task = |caller| executes(caller, one_shot(bench));
-            Ok(bench.run(callers, callers.iter().map(task).collect(), length))
-        }),
-        Contender::new(ON_LEASE, on_leases(1, false)),
-        Contender::new(SIXTEEN, on_leases(MANY, false)),
-        Contender::new(SIXTEEN_ATOMIC, on_leases(MANY, true)),
+        Contender::new(ONE_SHOT, |length| one_shots(callers, length)),
+        Contender::new(ON_LEASE, on_leases(callers, 1, false)),
+        Contender::new(SIXTEEN, on_leases(callers, MANY, false)),
+        Contender::new(SIXTEEN_ATOMIC, on_leases(callers, MANY, true)),
     ];
     ours.extend(session::contenders(bench, callers));
+    ours.push(Contender::new(ONE_SHOT_SHARED, |length| one_shots(together, length)));
+    ours.push(Contender::new(ON_LEASE_SHARED, on_leases(together, 1, false)));
     ours.retain(|one| options.wants(NAME_OF_GROUP, &one.name));
     Ok(contest(options, Unit::PerSecond, peer, ours))
 }

@@ -1,17 +1,17 @@
 //! A connection to work with: lease, SELECT and release, beside login, SELECT and logout.
 
+use super::admission::grants;
 use super::calls::select;
 use super::Group;
 use crate::bench::Bench;
 use crate::contest::{contest, Contender};
 use crate::figures::{Line, Unit};
-use crate::harness::now;
-use crate::load::{options as patient, repeat, Caller, Tally, Task};
+use crate::http2::{Caller, Done};
+use crate::load::{repeat, Task, EXECUTE, GET_CONNECTION};
 use crate::options::Options;
 use crate::pgbench::Work;
 use crate::Answer;
 
-use connection_pool_manager::proto::connection_pool::ConnectionRelease;
 use connection_pool_manager::proto::sql::ExecuteRequest;
 
 const ROW: &str = "lease + SELECT + release";
@@ -19,61 +19,28 @@ const CLIENTS: usize = 16;
 
 pub const GROUP: Group = Group { name: "connect", rows: &[ROW], measure };
 
+/// A read on a lease.
+async fn read(caller: &Caller, connection_id: String) -> Done<()> {
+    let statements = vec![select(1)];
+    let request = ExecuteRequest { connection_id, statements, ..ExecuteRequest::default() };
+    caller.call(&EXECUTE, &request).await
+}
+
 fn cycles(bench: &Bench, caller: &Caller) -> Task {
-    let (pool, sql) = (caller.client.pool_stub().clone(), caller.client.sql_stub().clone());
     let request = bench.request();
-    repeat(move || {
-        let (pool, sql, request) = (pool.clone(), sql.clone(), request.clone());
-        Box::pin(async move {
-            let connection_id =
-                pool.get_connection_async(&request, patient())?.await?.connection_id;
-            let execute = ExecuteRequest {
-                connection_id: connection_id.clone(),
-                statements: vec![select(1)],
-                ..ExecuteRequest::default()
-            };
-            sql.execute_async(&execute, patient())?.await?;
-            let release = ConnectionRelease { connection_id, ..ConnectionRelease::default() };
-            pool.release_connection_async(&release, patient())?.await?;
-            Ok(1)
-        })
+    repeat(caller, async move |caller| {
+        let lease = caller.ask(&GET_CONNECTION, &request).await?.connection_id;
+        read(caller, lease.clone()).await?;
+        caller.release(lease).await?;
+        Ok(1)
     })
 }
 
 /// Takes a connection, works with it and gives it back; only the taking is timed.
 pub fn acquires(bench: &Bench, caller: &Caller) -> Task {
-    let (pool, sql) = (caller.client.pool_stub().clone(), caller.client.sql_stub().clone());
-    let request = bench.request();
-    Box::new(move |until| {
-        Box::pin(async move {
-            let mut tally = Tally::default();
-            while now() < until {
-                let began = now();
-                let granted = match pool.get_connection_async(&request, patient()) {
-                    Ok(call) => call.await,
-                    Err(error) => Err(error),
-                };
-                let id = granted.as_ref().map(|granted| granted.connection_id.clone()).ok();
-                tally.count(began, granted.map(|_| 1));
-                let Some(connection_id) = id else { continue };
-                let statements = vec![select(1)];
-                let work = async {
-                    let execute = ExecuteRequest {
-                        connection_id: connection_id.clone(),
-                        statements,
-                        ..ExecuteRequest::default()
-                    };
-                    sql.execute_async(&execute, patient())?.await?;
-                    let release =
-                        ConnectionRelease { connection_id, ..ConnectionRelease::default() };
-                    pool.release_connection_async(&release, patient())?.await
-                };
-                if let Err(error) = work.await {
-                    tally.count(began, Err(error));
-                }
-            }
-            tally
-        })
+    grants(caller, bench.request(), async |caller, lease| {
+        read(caller, lease.clone()).await?;
+        caller.release(lease).await
     })
 }
 

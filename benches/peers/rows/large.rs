@@ -7,7 +7,7 @@ use connection_pool_manager::proto::sql::{QueryRequest, RowFormat};
 
 use super::calls::accounts;
 use super::Group;
-use crate::bench::Bench;
+use crate::bench::{Bench, NAME};
 use crate::contest::{contest, Contender};
 use crate::figures::{Line, Unit};
 use crate::options::Options;
@@ -87,9 +87,8 @@ fn measure(bench: &Bench, options: &Options) -> Answer<Vec<Line>> {
             Ok(accounts() as f64)
         })
     });
-    let callers = bench.callers.connect(1)?;
-    let leases = bench.lease(&callers)?;
-    let (client, lease) = (&callers[0].client, &*leases[0]);
+    let client = &bench.clients.one()?.client;
+    let lease = &*client.acquire(NAME, &bench.dsn)?.connection_id;
     let own = std::process::id();
     let ours: [(&str, &dyn Fn() -> Answer<f64>); 3] = [
         (TYPED, &|| query(client, lease, RowFormat::ROW_FORMAT_TYPED)),
@@ -100,6 +99,6 @@ fn measure(bench: &Bench, options: &Options) -> Answer<Vec<Line>> {
     let ours =
         ours.map(|(name, read)| Contender::new(name, move |length| bench.watch(own, length, read)));
     let lines = contest(options, Unit::PerSecond, peer, ours.collect());
-    bench.release(&callers, &leases)?;
+    client.release(lease)?;
     Ok(lines)
 }

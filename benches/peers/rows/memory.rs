@@ -48,7 +48,7 @@ fn quiet(crowd: &Crowd) -> Held {
 fn parts() -> Answer<Vec<Line>> {
     let crowd = Crowd::start()?;
     let mut lines = Vec::new();
-    let client = &crowd.callers.connect(1)?[0].client;
+    let client = &crowd.clients.one()?.client;
     // What is made once.
     (0..100).try_for_each(|n| crowd.fill(client, &format!("warm{n}"), 1, 1))?;
     let before = quiet(&crowd);
@@ -87,7 +87,7 @@ fn each(lines: &mut Vec<Line>, what: &str, after: Held, before: Held, count: usi
 /// As many tenants and backends as the service takes by its defaults.
 fn full() -> Answer<Vec<Line>> {
     let crowd = Crowd::start()?;
-    let client = &crowd.callers.connect(1)?[0].client;
+    let client = &crowd.clients.one()?.client;
     (0..1000).try_for_each(|n| crowd.fill(client, &format!("two{n}"), 2, 2))?;
     let held = quiet(&crowd);
     let line = |row: &str, unit, value| {

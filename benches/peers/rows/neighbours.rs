@@ -8,7 +8,7 @@ use connection_pool_manager::proto::connection_pool::{ConnectionRequest, Connect
 use grpcio::{CallOption, ClientUnaryReceiver};
 use socket2::{Domain, Socket, Type};
 
-use super::admission::grants;
+use super::admission::bare_grants;
 use super::Group;
 use crate::bench::Bench;
 use crate::crowd::Crowd;
@@ -72,7 +72,7 @@ fn compare(bench: &Bench, options: &Options, row: &str, port: u16) -> Answer<Lin
     let crowd = Crowd::start()?;
     let callers = crowd.callers.connect(1)?;
     let round = |length| {
-        let tasks = callers.iter().map(|caller| grants(caller, bench.request())).collect();
+        let tasks = callers.iter().map(|caller| bare_grants(caller, bench.request())).collect();
         load::run(&callers, tasks, length)
     };
     round(Duration::from_millis(300));
@@ -82,7 +82,7 @@ fn compare(bench: &Bench, options: &Options, row: &str, port: u16) -> Answer<Lin
         // New names each time: those of the last round may be known to be unreachable, and
         // then no call would wait for them.
         let names: Vec<String> = (0..TENANTS).map(|n| format!("{port}-{number}-{n}")).collect();
-        let strangers = &crowd.callers.connect(1)?[0].client;
+        let strangers = &crowd.clients.one()?.client;
         let waiting = waiting(strangers, &names, port)?;
         until(|| names.iter().all(|name| strangers.stats(name).is_ok()))?;
         beside.push(round(options.length));

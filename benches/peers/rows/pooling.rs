@@ -51,7 +51,7 @@ fn measure(bench: &Bench, options: &Options) -> Answer<Vec<Line>> {
     let pools = POOLS.map(|size| (size, pool(bench, size)));
     let mut lines = Vec::new();
     for requests in REQUESTS.into_iter().filter(|requests| !options.short || *requests == 50) {
-        let alone = || bench.callers.connect(1).map(drop);
+        let alone = || bench.clients.one().map(drop);
         let peer = Contender::new(&format!("without_pooling/{requests}"), move |_| {
             bench.watch(own, length, || batch(requests, &alone))
         });

@@ -21,7 +21,7 @@ const FRESH: Duration = Duration::from_millis(1100);
 
 fn measure(_: &Bench, options: &Options) -> Answer<Vec<Line>> {
     let crowd = Crowd::start()?;
-    let client = &crowd.callers.connect(1)?[0].client;
+    let client = &crowd.clients.one()?.client;
     (0..TENANTS).try_for_each(|n| crowd.fill(client, &format!("scraped{n}"), 1, 1))?;
     let service = Some(crowd.service.pid().unsigned_abs());
     let processes = Processes { service, ..Processes::default() };

@@ -11,7 +11,8 @@ use super::Group;
 use crate::bench::{Bench, SCALE};
 use crate::contest::{contest, Contender};
 use crate::figures::{Line, Round, Unit};
-use crate::load::{options as patient, repeat, Caller, Dice, Task};
+use crate::http2::Caller;
+use crate::load::{repeat, Dice, Task, EXECUTE};
 use crate::options::Options;
 use crate::pgbench::Work;
 use crate::Answer;
@@ -53,13 +54,11 @@ fn transaction(dice: &mut Dice) -> Vec<Statement> {
 }
 
 fn transactions(caller: &Caller, mut request: ExecuteRequest) -> Task {
-    let stub = caller.client.sql_stub().clone();
     let mut dice = Dice::new(caller.number);
     request.atomic = true;
-    repeat(move || {
+    repeat(caller, async move |caller| {
         request.statements = transaction(&mut dice);
-        let call = stub.execute_async(&request, patient());
-        Box::pin(async move { call?.await.map(|_| 1) })
+        caller.call(&EXECUTE, &request).await.map(|()| 1)
     })
 }
 
