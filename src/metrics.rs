@@ -53,6 +53,7 @@ struct MetricsShared {
     statement_misses: IntCounter,
     connections_refused: Closed,
     auth_failures: Closed,
+    state_writes: Closed,
 }
 
 impl Default for Metrics {
@@ -74,6 +75,7 @@ impl Default for Metrics {
             statement_misses: families.statement_misses.with_label_values(none),
             connections_refused: closed(&families.connections_refused, closed::CONNECTIONS),
             auth_failures: closed(&families.auth_failures, &AccessDenied::NAMES),
+            state_writes: closed(&families.state_writes, closed::STATE_WRITES),
             families,
             registry,
         }))
@@ -119,6 +121,11 @@ impl Metrics {
     /// Counts a call whose caller was refused.
     pub fn access_denied(&self, reason: &str) {
         self.0.auth_failures.inc(reason);
+    }
+
+    /// Counts a write of the state file.
+    pub fn state_written(&self, is_kept: bool) {
+        self.0.state_writes.inc(if is_kept { "kept" } else { "failed" });
     }
 
     /// Counts a tenant in this state that was removed to make room for another.

@@ -3,6 +3,7 @@
 mod descriptors;
 mod reload;
 mod settings;
+mod state;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -51,6 +52,8 @@ pub enum StartError {
     Http(NotServed),
     /// OpenSSL cannot be set up.
     OpenSsl(openssl::error::ErrorStack),
+    /// The file with what operators have changed cannot be used.
+    State(crate::settings::Faults),
     /// The configured tenants cannot be taken up.
     Tenants(crate::error::Error),
     /// A thread cannot be started.
@@ -69,6 +72,7 @@ impl fmt::Display for StartError {
             StartError::Grpc(error) => error.fmt(f),
             StartError::Http(error) => error.fmt(f),
             StartError::OpenSsl(error) => write!(f, "OpenSSL cannot be set up: {error}"),
+            StartError::State(faults) => faults.fmt(f),
             StartError::Tenants(error) => error.fmt(f),
             StartError::Thread(error) => write!(f, "a thread cannot be started: {error}"),
         }
@@ -115,6 +119,7 @@ impl Server {
         let reaper = reaper::start(Arc::clone(&context), Arc::clone(&service.leases))
             .map_err(StartError::Thread)?;
         service.registry.take_up(Catalog::of(config)).map_err(StartError::Tenants)?;
+        state::restore(&service, config).map_err(StartError::State)?;
         let keeper = keeper::start(service.clone()).map_err(StartError::Thread)?;
         let grpc = rpc::server::GrpcServer::start(config, &service).map_err(StartError::Grpc)?;
         http.secure(Box::new(grpc.certificate_pems())).map_err(StartError::Http)?;

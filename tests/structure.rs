@@ -181,6 +181,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "dev_certs.rs",
             "http",
             "settings/tests.rs",
+            "settings/file/own/tests.rs",
             "config/tenants/tests.rs",
         ],
     ),

@@ -42,6 +42,9 @@ pub trait Connect: Send + Sync {
     /// The servers, for the log: `host:port`, separated by commas.
     fn servers(&self) -> String;
 
+    /// The DSN, with its password, for the file in which an operator has it kept.
+    fn dsn(&self) -> Option<&Dsn>;
+
     /// Each backend that is opened from now on caches up to so many prepared statements.
     fn cache_statements(&self, most: usize);
 }
@@ -224,6 +227,10 @@ impl Connect for PgConnect {
 
     fn cache_statements(&self, most: usize) {
         self.statement_cache.store(most, Ordering::Relaxed);
+    }
+
+    fn dsn(&self) -> Option<&Dsn> {
+        Some(&self.dsn)
     }
 
     fn servers(&self) -> String {

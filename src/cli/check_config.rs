@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::cli::flags::Flags;
 use crate::cli::Ran;
-use crate::config::document;
+use crate::config::{changes, document};
 
 /// Prints the settings.
 ///
@@ -15,7 +15,17 @@ pub(super) fn run(flags: &Flags) -> Ran {
     for warning in loaded.warnings() {
         eprintln!("warning: {warning}");
     }
-    print(&loaded.effective())
+    let mut text = loaded.effective();
+    if let Some(path) = &loaded.config.state_file {
+        let kept = changes::read(path, &loaded.config)?;
+        for dropped in &kept.dropped {
+            eprintln!("warning: {dropped}");
+        }
+        for (key, what, origin) in &kept.shown {
+            text.push_str(&format!("state.{key} = {what:?}  # {origin}\n"));
+        }
+    }
+    print(&text)
 }
 
 /// Prints a configuration file with every key.

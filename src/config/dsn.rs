@@ -118,11 +118,21 @@ impl Dsn {
     /// The text breaks libpq's syntax, lacks a host or a user, or asks for
     /// something that is not supported.
     pub fn parse(text: &str) -> Result<Dsn, DsnError> {
-        if text.trim().is_empty() {
-            return Err(DsnError::text("dsn is required"));
-        }
         if text.len() > TEXT_MAX_BYTES {
             return Err(DsnError::text("dsn must not be longer than 8192 bytes"));
+        }
+        Dsn::parse_written(text)
+    }
+
+    /// The same of a text that [`canonical`](Dsn::canonical) wrote, which may be longer than the one
+    /// that it came from.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`parse`](Self::parse).
+    pub fn parse_written(text: &str) -> Result<Dsn, DsnError> {
+        if text.trim().is_empty() {
+            return Err(DsnError::text("dsn is required"));
         }
         if text.contains('\0') {
             return Err(DsnError::text(NUL_RULE));

@@ -11,7 +11,7 @@ mod service;
 use crate::config::draft::Draft;
 use crate::settings::{Fault, Value};
 
-pub use kind::{Custom, SettingKind};
+pub use kind::{secs, Custom, SettingKind, FOREVER_SECS};
 
 /// One setting.
 pub struct SettingKey {

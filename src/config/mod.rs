@@ -5,6 +5,7 @@
 //! from, and [`load`] makes of it a [`Config`] that keeps all rules. [`keys`] is the table of all
 //! that can be set.
 
+pub mod changes;
 mod contradiction;
 pub mod document;
 mod draft;
@@ -75,6 +76,8 @@ pub struct Config {
     pub log_level: String,
     /// Whether gRPC's reflection is answered.
     pub reflection: bool,
+    /// The file in which what operators change is kept over a restart; `None`: a restart ends it.
+    pub state_file: Option<PathBuf>,
     /// The directory of the certificate files that a client's DSN may name; `None`: it may name no
     /// file.
     pub dsn_cert_dir: Option<PathBuf>,
@@ -147,6 +150,8 @@ impl Default for Config {
             log_format: LogFormat::Text,
             log_level: DEFAULT_LEVEL.to_owned(),
             reflection: true,
+            // It has passwords: whoever wants such a file says where.
+            state_file: None,
             // With a directory by default, any client that may send a DSN could use its files.
             dsn_cert_dir: None,
             // Without it nobody could use a service without configured tenants.

@@ -144,6 +144,11 @@ impl Access {
         self.tenants.get(tenant) == other.tenants.get(tenant)
     }
 
+    /// Who may use a tenant, if that was said.
+    pub fn users_of(&self, tenant: &TenantId) -> Option<&TenantUsers> {
+        self.tenants.get(tenant)
+    }
+
     /// True if no identity is known: then callers need none.
     pub fn is_open(&self) -> bool {
         self.identities.is_empty()

@@ -24,6 +24,9 @@ pub(super) const ACQUIRE_FAILURES: &[&str] = &[
     "internal",
 ];
 
+/// What became of a write of the state file.
+pub(super) const STATE_WRITES: &[&str] = &["kept", "failed"];
+
 /// Why a backend could not be opened, by `ConnectError::as_str`.
 pub(super) const OPEN_FAILURES: &[&str] = &[
     "rejected",

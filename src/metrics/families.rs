@@ -42,6 +42,7 @@ pub(super) struct MetricFamilies {
     pub(super) statement_misses: IntCounterVec,
     pub(super) connections_refused: IntCounterVec,
     pub(super) auth_failures: IntCounterVec,
+    pub(super) state_writes: IntCounterVec,
 }
 
 impl MetricFamilies {
@@ -184,6 +185,11 @@ impl MetricFamilies {
                 "connpool_auth_failures_total",
                 "Calls refused because their caller was not known or may not do that, by reason.",
                 &["reason"],
+            ),
+            state_writes: counter(
+                "connpool_state_file_writes_total",
+                "Writes of the file in which operators' changes are kept, by result.",
+                &["result"],
             ),
         }
     }

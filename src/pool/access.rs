@@ -65,6 +65,12 @@ impl AccessInForce {
         });
     }
 
+    /// The users that an operator has put for a tenant.
+    pub fn put_users(&self, tenant: &TenantId) -> Option<TenantUsers> {
+        let decided = Arc::clone(&self.0.lock());
+        decided.put.get(tenant).cloned()
+    }
+
     /// Replaces what is decided by. Large tables are made and freed without the lock.
     fn change(&self, next: impl Fn(&Decided) -> Decided) {
         loop {

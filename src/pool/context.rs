@@ -10,6 +10,7 @@ use crate::lock::Leaf;
 use crate::metrics::Metrics;
 use crate::pool::access::AccessInForce;
 use crate::pool::conversions::Conversions;
+use crate::pool::keeping::Keeping;
 use crate::pool::memory::Memory;
 use crate::pool::peers::Peers;
 use crate::pool::port::Port;
@@ -50,6 +51,8 @@ pub struct Context {
     pub outstanding: Outstanding,
     /// Who reads the settings again.
     pub reloading: Reloading,
+    /// What operators change is kept over a restart.
+    pub keeping: Keeping,
     /// Who may call.
     pub access: AccessInForce,
     /// How many requests a second each identity makes.
@@ -87,6 +90,7 @@ impl Context {
             port: Port::default(),
             outstanding: Outstanding::default(),
             reloading: Reloading::default(),
+            keeping: Keeping::default(),
             access: AccessInForce::new(Arc::clone(&config.access)),
             rates: RequestRates::default(),
             peers: Peers::new(config.limits.memory_bytes_per_connection),

@@ -14,6 +14,7 @@ pub mod conversions;
 pub mod grant;
 pub mod identity;
 pub mod job;
+pub mod keeping;
 pub mod leases;
 mod line;
 pub mod listen;

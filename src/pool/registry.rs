@@ -14,6 +14,7 @@ mod guesses;
 mod in_force;
 mod known;
 pub mod putting;
+pub mod restoring;
 mod room;
 mod target;
 

@@ -6,6 +6,7 @@ pub(super) mod admin_actions;
 pub(super) mod encode;
 pub(super) mod fields;
 pub(super) mod health;
+pub(super) mod kept;
 pub(super) mod lease;
 pub(super) mod requests;
 pub(super) mod results;

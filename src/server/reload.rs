@@ -53,8 +53,12 @@ impl Reloader {
         if old.log_level != config.log_level {
             // It was checked when it was read.
             let _ = logging::set_level(&config.log_level);
+            self.service.context().keeping.log_level(None);
         }
-        Ok(self.service.registry.put_in_force(config))
+        let outcome = self.service.registry.put_in_force(config);
+        // The log has it if that fails, and what the configuration says wins at the next start.
+        self.service.keep(drop);
+        Ok(outcome)
     }
 
     /// Publishes when the certificate expires.

@@ -1,8 +1,10 @@
 //! Reads a TOML file.
 
 mod convert;
+#[cfg(feature = "server")]
+pub mod own;
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -31,24 +33,36 @@ pub struct Document {
 /// The file cannot be read, is no regular file, is too long, not UTF-8 or not TOML. No part of its
 /// text is shown.
 pub fn read(path: &Path) -> Result<Document, Faults> {
-    let name = path.display().to_string();
-    let whole = Origin::File { path: Arc::from(name.as_str()), line: 0 };
-    let wrong = |rule: String| Faults::from(Fault::new("", whole.clone(), rule));
-    let unread = |error: std::io::Error| wrong(format!("the file cannot be read: {error}"));
+    let (text, found) = text_of(path, FILE_MAX_BYTES).map_err(|rule| wrong(path, rule))?;
+    let readable_by_others = found.permissions().mode() & 0o044 != 0;
+    Ok(Document { root: parse(&path.display().to_string(), &text)?, readable_by_others })
+}
+
+/// A fault of the file as a whole.
+fn wrong(path: &Path, rule: String) -> Faults {
+    let path = Arc::from(path.display().to_string());
+    Fault::new("", Origin::File { path, line: 0 }, rule).into()
+}
+
+/// The text of a file of at most so many bytes, and what the system knows of it.
+///
+/// # Errors
+/// The rule that it breaks.
+fn text_of(path: &Path, most: u64) -> Result<(String, Metadata), String> {
+    let unread = |error: std::io::Error| format!("the file cannot be read: {error}");
     // A pipe or a device might never end, and opening a pipe might wait for ever.
-    let found = std::fs::metadata(path).map_err(unread)?;
-    if !found.is_file() {
-        return Err(wrong("must be a regular file".to_owned()));
+    if !std::fs::metadata(path).map_err(unread)?.is_file() {
+        return Err("must be a regular file".to_owned());
     }
     let file = File::open(path).map_err(unread)?;
+    let found = file.metadata().map_err(unread)?;
     let mut bytes = Vec::new();
-    file.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unread)?;
-    if bytes.len() as u64 > FILE_MAX_BYTES {
-        return Err(wrong(format!("the file must not be longer than {FILE_MAX_BYTES} bytes")));
+    file.take(most + 1).read_to_end(&mut bytes).map_err(unread)?;
+    if bytes.len() as u64 > most {
+        return Err(format!("the file must not be longer than {most} bytes"));
     }
-    let text = String::from_utf8(bytes).map_err(|_| wrong("the file must be UTF-8".to_owned()))?;
-    let readable_by_others = found.permissions().mode() & 0o044 != 0;
-    Ok(Document { root: parse(&name, &text)?, readable_by_others })
+    let text = String::from_utf8(bytes).map_err(|_| "the file must be UTF-8".to_owned())?;
+    Ok((text, found))
 }
 
 /// Reads the text of a file of this name.

@@ -61,6 +61,28 @@ impl Administered {
         Administered::with(&[], "")
     }
 
+    /// Kills it, and serves its file again with these arguments.
+    pub fn again(self, arguments: &[&str]) -> Administered {
+        let directory = self.killed();
+        let path = directory.path().join("config.toml");
+        let path = path.to_str().expect("a path in UTF-8");
+        let service = Service::with(&[&["--config", path], arguments].concat());
+        Administered { service: service.with_token(CLIENTS), directory }
+    }
+
+    /// Kills it; its file stays as long as this.
+    pub fn killed(self) -> tempfile::TempDir {
+        let Administered { service, directory } = self;
+        // By SIGKILL.
+        drop(service);
+        directory
+    }
+
+    /// Its file.
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("config.toml")
+    }
+
     /// Writes its file anew.
     pub fn rewrite(&self, rest: &str) -> PathBuf {
         write(self.directory.path(), rest)

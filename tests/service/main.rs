@@ -36,6 +36,7 @@ mod reload_load;
 mod settings_reload;
 mod shutdown;
 mod startup;
+mod state_file;
 mod testkit;
 mod tonic_client;
 mod validation;

@@ -13,7 +13,8 @@ impl Dsn {
     /// The connection string of `keyword=value` pairs that parses to this DSN,
     /// *with the password*. It differs whenever two DSNs differ.
     ///
-    /// It is meant to be fed to a keyed digest and to be kept nowhere.
+    /// It is meant to be fed to a keyed digest, and to be kept nowhere but in the file that an
+    /// operator has asked for (`state_file`).
     pub fn canonical(&self) -> String {
         text(&self.pairs())
     }

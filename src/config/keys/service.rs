@@ -144,6 +144,23 @@ pub(super) const KEYS: &[SettingKey] = &[
         "Serve HTTP over TLS, with the certificate of gRPC.",
         SettingKind::Switch(|d| &mut d.config.http_tls),
     ),
+    key(
+        "state_file",
+        "File in which what operators change is kept over a restart, with passwords. Without it a \
+         restart ends all of that.",
+        SettingKind::Custom(Custom {
+            value: "FILE",
+            allowed: "a file",
+            set: |draft, value| {
+                let mut file = PathBuf::new();
+                path(value, &mut file)?;
+                draft.config.state_file = Some(file);
+                Ok(())
+            },
+            show: |draft| draft.config.state_file.as_ref().map(|file| file.display().to_string()),
+            is_list: false,
+        }),
+    ),
     live(
         "dsn_cert_dir",
         "Directory of the certificate files that a DSN may name (sslrootcert, sslcert, sslkey). \

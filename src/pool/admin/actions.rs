@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use crate::core::access::{CallerIdentity, IdentityPattern, Role};
+use crate::core::access::{CallerIdentity, Role};
 use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::EndReason;
@@ -12,9 +12,9 @@ use crate::error::{CancelCause, Error};
 use crate::logging;
 use crate::pool::admin::looks::ListedTenant;
 use crate::pool::caller::Caller;
+use crate::pool::keeping::Touch;
 use crate::pool::leases::release::Release;
 use crate::pool::registry::change::TenantChange;
-use crate::pool::registry::putting::PutTenant;
 use crate::pool::reloading::ReloadOutcome;
 use crate::pool::requests::reply::{Answer, Reply};
 use crate::pool::service::Service;
@@ -27,8 +27,8 @@ const SHOWN_CHARS: usize = 100;
 
 /// The service in the hands of a caller who may change it.
 pub struct Administration<'a> {
-    service: &'a Service,
-    by: &'a CallerIdentity,
+    pub(super) service: &'a Service,
+    pub(super) by: &'a CallerIdentity,
     peer: &'a str,
 }
 
@@ -60,6 +60,7 @@ impl Administration<'_> {
     /// If there is no such tenant.
     pub fn pause(&self, id: &TenantId, how: Pause) -> Result<ListedTenant, Error> {
         let paused = self.service.with_tenant(id, |tenant| tenant.pause(how));
+        self.touched(id, Touch::Pause, &paused);
         self.told("pause", format_args!(" tenant={id} mode={}", how.as_str()), paused)
     }
 
@@ -69,6 +70,7 @@ impl Administration<'_> {
     /// If there is no such tenant.
     pub fn resume(&self, id: &TenantId) -> Result<ListedTenant, Error> {
         let resumed = self.service.with_tenant(id, |tenant| tenant.resume());
+        self.touched(id, Touch::Pause, &resumed);
         self.told("resume", format_args!(" tenant={id}"), resumed)
     }
 
@@ -80,7 +82,9 @@ impl Administration<'_> {
         let change =
             TenantChange { max_connections: Some(max_connections), ..TenantChange::default() };
         let detail = format_args!(" tenant={id} max_connections={max_connections}");
-        self.told("resize", detail, self.change(id, &change))
+        let resized = self.change(id, &change);
+        self.touched(id, Touch::Settings, &resized);
+        self.told("resize", detail, resized)
     }
 
     /// Replaces all connections of a tenant: those at rest at once, those in use when they come
@@ -109,42 +113,9 @@ impl Administration<'_> {
     }
 
     /// It differs from what it was configured as.
-    fn changed(&self, id: &TenantId) -> Result<ListedTenant, Error> {
+    pub(super) fn changed(&self, id: &TenantId) -> Result<ListedTenant, Error> {
         self.service
             .with_tenant(id, |tenant| tenant.account().changed.store(true, Ordering::Relaxed))
-    }
-
-    /// Creates a tenant, or changes it. True: it was created.
-    ///
-    /// # Errors
-    /// If a setting breaks a rule, a new tenant has no DSN, or there is no room for so many
-    /// connections.
-    pub fn put(&self, id: &TenantId, put: &PutTenant) -> Result<(ListedTenant, bool), Error> {
-        let known = self.expect_known_users(put);
-        let done = known.and_then(|()| self.service.registry.put(id, put, self.by.id()));
-        let done = done.and_then(|created| match created {
-            true => Ok((self.service.with_tenant(id, |_| ())?, true)),
-            false => Ok((self.changed(id)?, false)),
-        });
-        let max_connections = match &done {
-            Ok((after, _)) => format!(" max_connections={}", after.now.figures.max),
-            Err(_) => String::new(),
-        };
-        let (to, users) = (destination(put), users(put));
-        self.told("put", format_args!(" tenant={id}{max_connections}{to}{users}"), done)
-    }
-
-    /// A name that nobody has would open the tenant to whoever gets it later.
-    fn expect_known_users(&self, put: &PutTenant) -> Result<(), Error> {
-        let access = self.service.context().access.now();
-        let mut names = put.users.identities.iter().filter_map(IdentityPattern::name);
-        match names.find(|name| access.identity(name).is_none()) {
-            None => Ok(()),
-            Some(name) => {
-                let rule = format!("identities has {name:?}, which is no identity of the service");
-                Err(Error::invalid("identities", rule))
-            }
-        }
     }
 
     /// What was read of a request for an action; where nothing was, this is all that the log has.
@@ -216,6 +187,7 @@ impl Administration<'_> {
             true => leases.end_of(id),
             false => leases.count_of(id),
         });
+        self.touched(id, Touch::Settings, &removed);
         self.told("remove", format_args!(" tenant={id} end_leases={end_leases}"), removed)
     }
 
@@ -245,12 +217,31 @@ impl Administration<'_> {
     pub fn set_log_level(&self, spec: &str) -> Result<(), Error> {
         let set = logging::set_level(spec);
         let set = set.map_err(|rule| Error::invalid("level", format!("level {rule}")));
+        if set.is_ok() {
+            self.service.context().keeping.log_level(Some(spec));
+        }
         let shown: String = spec.chars().take(SHOWN_CHARS).collect();
         self.told("set_log_level", format_args!(" level={}", Quoted(&shown)), set)
     }
 
+    /// What was done to a tenant is to be kept.
+    pub(super) fn touched<T>(&self, id: &TenantId, touch: Touch, done: &Result<T, Error>) {
+        if done.is_ok() {
+            self.service.context().keeping.touched(id, touch);
+        }
+    }
+
+    /// Hands out what was done once it is kept, if the operator has asked for that; beside it, why
+    /// it is not.
+    pub fn kept<T: Send + 'static>(&self, done: T) -> Answer<(T, Option<String>)> {
+        let (reply, answer) = Reply::new();
+        // The caller may have left meanwhile.
+        self.service.keep(move |kept| drop(reply.send(Ok((done, kept.err())))));
+        answer
+    }
+
     /// Writes the action to the log.
-    fn told<T>(
+    pub(super) fn told<T>(
         &self,
         action: &str,
         on: std::fmt::Arguments<'_>,
@@ -259,27 +250,6 @@ impl Administration<'_> {
         tell((self.by, self.peer), action, on, &outcome);
         outcome
     }
-}
-
-/// Where a tenant that is put leads to, without its password.
-fn destination(put: &PutTenant) -> String {
-    let Some(dsn) = &put.dsn else { return String::new() };
-    let servers: Vec<String> = dsn.hosts.iter().map(ToString::to_string).collect();
-    format!(
-        " server={} database={} user={}",
-        Quoted(&servers.join(",")),
-        Quoted(&dsn.dbname),
-        Quoted(&dsn.user)
-    )
-}
-
-/// Who may use it.
-fn users(put: &PutTenant) -> String {
-    if put.users.is_nobody() {
-        return String::new();
-    }
-    let names: Vec<&str> = put.users.identities.iter().map(IdentityPattern::as_str).collect();
-    format!(" identities={} anonymous={}", Quoted(&names.join(",")), put.users.anonymous)
 }
 
 /// Writes what somebody has done to the log.

@@ -22,6 +22,7 @@ impl Registry {
         let plan = ReloadPlan::between(&self.context.config, &old, &config);
         let catalog = Arc::new(Catalog::of(&config));
         let has_changed = |id: &TenantId| plan.tenants.iter().any(|step| step.id() == id);
+        self.context.keeping.overruled(plan.tenants.iter().map(TenantStep::id));
         self.context.put_in_force(config, has_changed);
         let before = std::mem::replace(&mut *self.catalog.lock(), catalog);
         drop(before);

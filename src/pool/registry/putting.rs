@@ -60,9 +60,7 @@ impl Registry {
         by: &CallerId,
     ) -> Result<bool, Error> {
         if let Some(dsn) = &put.dsn {
-            let files = FileScope::of_clients(self.context.config.dsn_cert_dir.clone());
-            let allowed = files.check(&dsn.tls);
-            allowed.map_err(|error| Error::invalid("dsn", format!("dsn: {error}")))?;
+            self.expect_files(dsn)?;
         }
         for _ in 0..LOOKUPS {
             if let Some(tenant) = self.find(id) {
@@ -86,6 +84,13 @@ impl Registry {
         Err(Error::Internal("a tenant was created and removed again and again"))
     }
 
+    /// The DSN may name files as a client's.
+    pub(super) fn expect_files(&self, dsn: &Dsn) -> Result<(), Error> {
+        let files = FileScope::of_clients(self.context.config.dsn_cert_dir.clone());
+        let allowed = files.check(&dsn.tls);
+        allowed.map_err(|error| Error::invalid("dsn", format!("dsn: {error}")))
+    }
+
     fn permit(&self, id: &TenantId, put: &PutTenant) {
         if !put.users.is_nobody() {
             self.context.access.put(id, Some(&put.users));
@@ -107,7 +112,7 @@ impl Registry {
         self.change(tenant.id(), &change).map(drop)
     }
 
-    fn checked(&self, settings: PoolConfig) -> Result<PoolConfig, Error> {
+    pub(super) fn checked(&self, settings: PoolConfig) -> Result<PoolConfig, Error> {
         let field = match settings.min_connections > settings.max_connections {
             true => "min_connections",
             false => "max_connections",
@@ -137,7 +142,18 @@ impl Registry {
             return Err(Error::invalid("identities", rule));
         }
         let settings = self.checked(put.settings(&self.context.config.pool))?;
-        let tenant = self.configured_as(id, dsn, &settings, Bringer::Operator(by))?;
+        self.create_as(id, dsn, &settings, by)
+    }
+
+    /// The same of these settings.
+    pub(super) fn create_as(
+        self: &Arc<Self>,
+        id: &TenantId,
+        dsn: &Dsn,
+        settings: &PoolConfig,
+        by: &CallerId,
+    ) -> Result<bool, Error> {
+        let tenant = self.configured_as(id, dsn, settings, Bringer::Operator(by))?;
         let limit = self.context.config.limits.max_backends;
         for _ in 0..=LOOKUPS {
             let full = self.write().find_room(&tenant, settings.max_connections, limit);

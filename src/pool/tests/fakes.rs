@@ -14,6 +14,7 @@ use crate::backend::listen::Heard;
 use crate::backend::notice::Notice;
 use crate::backend::session::{Backend, Done, Rows, RunError, Sent, Statement};
 use crate::backend::stream::watch::Watch;
+use crate::config::dsn::Dsn;
 use crate::core::channels::Change;
 use crate::error::{ConnectError, PgFault};
 use crate::lock::Leaf;
@@ -140,6 +141,10 @@ impl Connect for Fakes {
         let outcome = self.come_up(watch);
         door.record(outcome.as_ref().err());
         outcome
+    }
+
+    fn dsn(&self) -> Option<&Dsn> {
+        None
     }
 
     fn servers(&self) -> String {

@@ -1,12 +1,11 @@
 //! AdminService.
 
-use grpcio::{DuplexSink, RequestStream, RpcContext};
-use protobuf::Message;
+mod ways;
 
-use crate::core::access::Role;
+use grpcio::{DuplexSink, RequestStream, RpcContext};
+
 use crate::core::ids::TenantId;
 use crate::error::Error;
-use crate::pool::admin::actions::Administration;
 use crate::pool::service::Service;
 use crate::proto::admin::{
     CheckTenantRequest, CheckTenantResponse, GetTenantRequest, GetTenantResponse,
@@ -18,7 +17,7 @@ use crate::proto::admin::{
     RevokeLeaseResponse, SetLogLevelRequest, SetLogLevelResponse,
 };
 use crate::proto::admin_grpc::AdminService;
-use crate::proto::{Raw, Shaped};
+use crate::proto::Raw;
 use crate::rpc::calls::reply;
 use crate::rpc::calls::reply::UntilTaken;
 use crate::rpc::convert;
@@ -26,37 +25,6 @@ use crate::rpc::convert;
 /// Answers AdminService.
 #[derive(Clone)]
 pub(in crate::rpc) struct Admin(pub Service);
-
-impl Admin {
-    /// Answers a call that only looks.
-    fn look<Q: Shaped, M: Message>(
-        &self,
-        ctx: &RpcContext<'_>,
-        requests: RequestStream<Raw<Q>>,
-        sink: DuplexSink<M>,
-        work: impl FnOnce(&Service, Q) -> Result<M, Error> + Send + 'static,
-    ) {
-        reply::answer_now(&self.0, ctx, requests, sink, |service, request, caller| {
-            caller.expect_role(Role::Observer)?;
-            work(service, request)
-        });
-    }
-
-    /// Answers a call that acts: what it asks for is read, and done.
-    fn act<Q: Shaped, P, M: Message>(
-        &self,
-        (ctx, requests, sink): (&RpcContext<'_>, RequestStream<Raw<Q>>, DuplexSink<M>),
-        action: &'static str,
-        read: impl FnOnce(&Q) -> Result<P, Error> + Send + 'static,
-        work: impl FnOnce(Administration<'_>, P) -> Result<M, Error> + Send + 'static,
-    ) {
-        reply::answer_now(&self.0, ctx, requests, sink, move |service, request, caller| {
-            let service = service.administer(caller)?;
-            let asked = service.read(action, read(&request))?;
-            work(service, asked)
-        });
-    }
-}
 
 impl AdminService for Admin {
     fn list_tenants(
@@ -121,7 +89,7 @@ impl AdminService for Admin {
         let read = |request: &PauseTenantRequest| {
             Ok((tenant(&request.tenant_id)?, convert::admin_actions::pause(request.mode)?))
         };
-        self.act((&ctx, requests, sink), "pause", read, |service, (tenant, mode)| {
+        self.change((&ctx, requests, sink), "pause", read, |service, (tenant, mode)| {
             let after = service.pause(&tenant, mode)?;
             Ok(PauseTenantResponse {
                 tenant: Some(convert::admin::summary(&after)).into(),
@@ -137,7 +105,7 @@ impl AdminService for Admin {
         sink: DuplexSink<ResumeTenantResponse>,
     ) {
         let read = |request: &ResumeTenantRequest| tenant(&request.tenant_id);
-        self.act((&ctx, requests, sink), "resume", read, |service, tenant| {
+        self.change((&ctx, requests, sink), "resume", read, |service, tenant| {
             let after = service.resume(&tenant)?;
             Ok(ResumeTenantResponse {
                 tenant: Some(convert::admin::summary(&after)).into(),
@@ -172,7 +140,7 @@ impl AdminService for Admin {
             let size = convert::admin_actions::size(request.max_connections)?;
             Ok((tenant(&request.tenant_id)?, size))
         };
-        self.act((&ctx, requests, sink), "resize", read, |service, (tenant, size)| {
+        self.change((&ctx, requests, sink), "resize", read, |service, (tenant, size)| {
             let after = service.resize(&tenant, size)?;
             Ok(ResizeTenantResponse {
                 tenant: Some(convert::admin::summary(&after)).into(),
@@ -222,7 +190,7 @@ impl AdminService for Admin {
         sink: DuplexSink<SetLogLevelResponse>,
     ) {
         let read = |request: &SetLogLevelRequest| Ok(request.level.clone());
-        self.act((&ctx, requests, sink), "set_log_level", read, |service, level| {
+        self.change((&ctx, requests, sink), "set_log_level", read, |service, level| {
             service.set_log_level(&level)?;
             Ok(SetLogLevelResponse::default())
         });
@@ -236,7 +204,7 @@ impl AdminService for Admin {
     ) {
         let read =
             |request: &RemoveTenantRequest| Ok((tenant(&request.tenant_id)?, request.end_leases));
-        self.act((&ctx, requests, sink), "remove", read, |service, (tenant, end_leases)| {
+        self.change((&ctx, requests, sink), "remove", read, |service, (tenant, end_leases)| {
             let leases = service.remove(&tenant, end_leases)?;
             Ok(convert::admin_actions::removed(leases))
         });
@@ -249,7 +217,7 @@ impl AdminService for Admin {
         sink: DuplexSink<PutTenantResponse>,
     ) {
         let read = convert::admin_actions::put;
-        self.act((&ctx, requests, sink), "put", read, |service, (tenant, put)| {
+        self.change((&ctx, requests, sink), "put", read, |service, (tenant, put)| {
             let (after, created) = service.put(&tenant, &put)?;
             Ok(PutTenantResponse {
                 tenant: Some(convert::admin::summary(&after)).into(),

@@ -1,0 +1,104 @@
+//! What operators have changed while the service runs, as a file keeps it over a restart.
+//!
+//! The file is TOML, written by the service and read by what reads the configuration. A tenant has a
+//! table with what is in force of it where that differs from the configuration, and with a digest of
+//! what the configuration said of it then: if it says something else by now, it wins, as it does in a
+//! reload. The last table counts the tenants, so that a file that was cut off is known as one.
+
+mod configured;
+mod resolve;
+mod text;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use crate::config::tenants::TenantConfig;
+use crate::config::Config;
+use crate::core::access::TenantUsers;
+use crate::core::gate::Pause;
+use crate::core::ids::TenantId;
+use crate::settings::{file, Faults, Origin};
+
+pub use configured::Salt;
+pub use text::text;
+
+/// The most bytes of the file: with usual DSNs, as many tenants as a configuration may have.
+pub const CHANGES_MAX_BYTES: u64 = 8 << 20;
+
+/// What differs from the configuration.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RuntimeChanges {
+    /// Which lines of the log are written.
+    pub log_level: Option<String>,
+    /// The tenants.
+    pub tenants: BTreeMap<TenantId, ChangedTenant>,
+}
+
+/// A tenant that operators have changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChangedTenant {
+    /// What is another than configured.
+    pub change: ChangeKind,
+    /// How it is paused, if it is.
+    pub paused: Option<Pause>,
+}
+
+/// What became of a tenant. `Debug` does not show the password.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ChangeKind {
+    /// It is as configured.
+    Same,
+    /// It is configured, and was removed.
+    Removed,
+    /// It was created, or has other settings.
+    Put {
+        /// All of its settings.
+        tenant: Box<TenantConfig>,
+        /// Who may use it, if that is other than configured.
+        users: Option<TenantUsers>,
+    },
+}
+
+/// What a file keeps, and what of it holds.
+#[derive(Debug, Default)]
+pub struct KeptChanges {
+    /// What holds.
+    pub changes: RuntimeChanges,
+    /// The same for people: a key, the names of what is changed, and the place. No secret.
+    pub shown: Vec<(String, String, Origin)>,
+    /// What the configuration has decided otherwise since.
+    pub dropped: Vec<DroppedChange>,
+}
+
+/// A change that holds no more, because the configuration says something else by now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DroppedChange {
+    /// `tenants.orders`, or `log`.
+    pub key: String,
+    /// The names of what was changed.
+    pub what: String,
+    /// Where it is written.
+    pub origin: Origin,
+}
+
+impl fmt::Display for DroppedChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DroppedChange { key, what, origin } = self;
+        write!(f, "{key} ({origin}) holds no more ({what}): the configuration has changed since")
+    }
+}
+
+/// Reads a file, if it is there; none keeps nothing.
+///
+/// # Errors
+/// It cannot be read, can be read by others, or is none that the service wrote.
+pub fn read(path: &Path, config: &Config) -> Result<KeptChanges, Faults> {
+    match file::own::read(path, CHANGES_MAX_BYTES)? {
+        Some(root) => resolve::kept(root, config),
+        None => Ok(KeptChanges::default()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Writes the file: one write at a time, each of what is in force when it begins.
+
+use std::sync::Arc;
+
+use super::KeptOutcome;
+use crate::config::changes::{self, CHANGES_MAX_BYTES};
+use crate::core::quoted::Quoted;
+use crate::pool::service::Service;
+use crate::random;
+use crate::settings::file::own::OwnFile;
+
+/// Who is told what became of a write.
+type WhenKept = Box<dyn FnOnce(KeptOutcome) + Send>;
+
+/// Who waits for a write.
+#[derive(Default)]
+pub(super) struct Turns {
+    is_writing: bool,
+    /// Those whose changes the next write has. Many share one.
+    waiting: Vec<WhenKept>,
+}
+
+impl Service {
+    /// Keeps what is in force, and tells when it is kept, or why not. Does not block; `told` may be
+    /// called at once.
+    pub fn keep(&self, told: impl FnOnce(KeptOutcome) + Send + 'static) {
+        let keeping = &self.context().keeping;
+        let Some(file) = keeping.file.get() else { return told(Ok(())) };
+        let mut turns = keeping.turns.lock();
+        turns.waiting.push(Box::new(told));
+        if std::mem::replace(&mut turns.is_writing, true) {
+            return;
+        }
+        drop(turns);
+        let (file, writer) =
+            (Arc::clone(file), StateWriter { service: self.clone(), is_done: false });
+        // Without a thread the writer is dropped, and says so.
+        self.context().tools.workers.run(move || writer.run(&file));
+    }
+}
+
+/// Writes until nobody waits. No other is there meanwhile, so that no older state replaces a newer
+/// one.
+struct StateWriter {
+    service: Service,
+    is_done: bool,
+}
+
+impl StateWriter {
+    fn run(mut self, file: &OwnFile) {
+        loop {
+            let mut turns = self.service.context().keeping.turns.lock();
+            let waiting = std::mem::take(&mut turns.waiting);
+            turns.is_writing = !waiting.is_empty();
+            drop(turns);
+            if waiting.is_empty() {
+                self.is_done = true;
+                return;
+            }
+            let outcome = self.write(file);
+            waiting.into_iter().for_each(|told| told(outcome.clone()));
+        }
+    }
+
+    fn write(&self, file: &OwnFile) -> KeptOutcome {
+        let context = self.service.context();
+        let outcome = written(&self.service, file);
+        context.tools.metrics.state_written(outcome.is_ok());
+        if let Err(why) = &outcome {
+            let path = file.path().display().to_string();
+            log::error!("event=state_not_kept path={} error={}", Quoted(&path), Quoted(why));
+        }
+        outcome
+    }
+}
+
+impl Drop for StateWriter {
+    fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
+        let mut turns = self.service.context().keeping.turns.lock();
+        let waiting = std::mem::take(&mut turns.waiting);
+        turns.is_writing = false;
+        drop(turns);
+        for told in waiting {
+            told(Err("no thread could write it".to_owned()));
+        }
+    }
+}
+
+fn written(service: &Service, file: &OwnFile) -> KeptOutcome {
+    let context = service.context();
+    // First, as a snapshot wants it.
+    let config = context.live();
+    let changes = context.keeping.snapshot(&service.registry, &config);
+    let salt = random::bytes().map_err(|error| error.to_string())?;
+    let text = changes::text(&changes, &config, &salt);
+    if text.len() as u64 > CHANGES_MAX_BYTES {
+        return Err(format!(
+            "it would have {} bytes, and must not be longer than {CHANGES_MAX_BYTES}",
+            text.len()
+        ));
+    }
+    file.replace(&text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,71 @@
+//! How its calls are answered.
+
+use grpcio::{DuplexSink, RequestStream, RpcContext};
+use protobuf::Message;
+
+use super::Admin;
+use crate::core::access::Role;
+use crate::error::Error;
+use crate::pool::admin::actions::Administration;
+use crate::pool::service::Service;
+use crate::proto::{Raw, Shaped};
+use crate::rpc::calls::reply;
+use crate::rpc::calls::reply::UntilTaken;
+use crate::rpc::convert::kept::MayBeLost;
+
+impl Admin {
+    /// Answers a call that only looks.
+    pub(super) fn look<Q: Shaped, M: Message>(
+        &self,
+        ctx: &RpcContext<'_>,
+        requests: RequestStream<Raw<Q>>,
+        sink: DuplexSink<M>,
+        work: impl FnOnce(&Service, Q) -> Result<M, Error> + Send + 'static,
+    ) {
+        reply::answer_now(&self.0, ctx, requests, sink, |service, request, caller| {
+            caller.expect_role(Role::Observer)?;
+            work(service, request)
+        });
+    }
+
+    /// Answers a call that changes what is kept: what it asks for is read, done, and kept.
+    pub(super) fn change<Q: Shaped, P, M: MayBeLost>(
+        &self,
+        (ctx, requests, sink): (&RpcContext<'_>, RequestStream<Raw<Q>>, DuplexSink<M>),
+        action: &'static str,
+        read: impl FnOnce(&Q) -> Result<P, Error> + Send + 'static,
+        work: impl FnOnce(&Administration<'_>, P) -> Result<M, Error> + Send + 'static,
+    ) {
+        reply::answer(
+            &self.0,
+            ctx,
+            requests,
+            sink,
+            move |service, request, caller| {
+                let service = service.administer(caller)?;
+                let asked = service.read(action, read(&request))?;
+                let done = work(&service, asked)?;
+                Ok(service.kept(done))
+            },
+            move |(mut done, why)| {
+                *done.not_kept() = why.unwrap_or_default();
+                (done, UntilTaken::default())
+            },
+        );
+    }
+
+    /// Answers a call that acts: what it asks for is read, and done.
+    pub(super) fn act<Q: Shaped, P, M: Message>(
+        &self,
+        (ctx, requests, sink): (&RpcContext<'_>, RequestStream<Raw<Q>>, DuplexSink<M>),
+        action: &'static str,
+        read: impl FnOnce(&Q) -> Result<P, Error> + Send + 'static,
+        work: impl FnOnce(Administration<'_>, P) -> Result<M, Error> + Send + 'static,
+    ) {
+        reply::answer_now(&self.0, ctx, requests, sink, move |service, request, caller| {
+            let service = service.administer(caller)?;
+            let asked = service.read(action, read(&request))?;
+            work(service, asked)
+        });
+    }
+}

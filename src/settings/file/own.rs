@@ -1,0 +1,107 @@
+//! A file that the program keeps for itself: nobody else reads it, and one process at a time has it.
+//!
+//! It is replaced as a whole: after a crash at any moment, it is the old one or the new one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{flock, FlockOperation};
+use rustix::io::Errno;
+
+use super::{parse, text_of, wrong};
+use crate::settings::{Faults, Table};
+
+/// A file that this process has until it is dropped.
+pub struct OwnFile {
+    path: PathBuf,
+    /// Where the next one is written. What a crash left there is replaced.
+    next: PathBuf,
+    directory: PathBuf,
+    /// Another file, because the locked one must not be replaced.
+    _lock: File,
+}
+
+impl OwnFile {
+    /// Takes the file of this path, which need not be there.
+    ///
+    /// # Errors
+    /// Another process has it, or its directory cannot be written.
+    pub fn take(path: &Path) -> Result<OwnFile, Faults> {
+        let (lock, next) = (beside(path, ".lock"), beside(path, ".new"));
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = parent.unwrap_or(Path::new(".")).to_owned();
+        let opened =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock);
+        let unwritten =
+            |error| wrong(path, format!("needs a directory that can be written: {error}"));
+        let file = opened.map_err(unwritten)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(OwnFile { path: path.to_owned(), next, directory, _lock: file }),
+            Err(Errno::WOULDBLOCK) => {
+                let lock = lock.display();
+                Err(wrong(path, format!("is in use by another process, which has locked {lock}")))
+            }
+            Err(error) => Err(unwritten(error.into())),
+        }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Replaces it by a file of this text. On return it outlives a crash of the system.
+    ///
+    /// # Errors
+    /// The system's; then the old one stays.
+    pub fn replace(&self, text: &str) -> io::Result<()> {
+        match fs::remove_file(&self.next) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.next)?;
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        if let Err(error) = written.and_then(|()| fs::rename(&self.next, &self.path)) {
+            // It may be full of passwords.
+            let _ = fs::remove_file(&self.next);
+            return Err(error);
+        }
+        File::open(&self.directory)?.sync_all()
+    }
+}
+
+/// Reads such a file; `None`: it is not there.
+///
+/// # Errors
+/// It is another account's, others may read or write it, or it is no TOML of at most so many bytes.
+pub fn read(path: &Path, most: u64) -> Result<Option<Table>, Faults> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        _ => {}
+    }
+    let (text, found) = text_of(path, most).map_err(|rule| wrong(path, rule))?;
+    let account = rustix::process::geteuid();
+    // The superuser may look at everybody's.
+    if found.uid() != account.as_raw() && !account.is_root() {
+        return Err(wrong(path, "must belong to the account that runs the service".to_owned()));
+    }
+    let mode = found.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let rule = format!("must be open to its owner only (chmod 600), and has mode {mode:03o}");
+        return Err(wrong(path, rule));
+    }
+    parse(&path.display().to_string(), &text).map(Some)
+}
+
+/// The path with an ending.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests;
