@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar};
 use std::time::Instant;
 
@@ -16,7 +16,10 @@ pub struct OpenBackends(Arc<OpenBackendsState>);
 
 struct OpenBackendsState {
     numbers: Leaf<OpenNumbers>,
-    closed: Condvar,
+    /// One was closed or came to rest, or there may be more.
+    changed: Condvar,
+    /// Who waits for that, so that nobody else pays for it.
+    waiting: AtomicUsize,
 }
 
 struct OpenNumbers {
@@ -25,6 +28,8 @@ struct OpenNumbers {
     limit: usize,
     /// More than that, while so many permits are still in use.
     in_use: usize,
+    /// How often one has come to rest while somebody waited.
+    rested: u64,
     /// The number of the next one.
     next: u64,
     /// Those that have been opened, by their numbers.
@@ -46,6 +51,35 @@ impl OpenBackend {
     /// True if it is closed as soon as it is not in use.
     pub fn is_replaced(&self) -> bool {
         self.replaced.load(Ordering::Acquire)
+    }
+}
+
+/// Waits until one more may be opened, or one is at rest. To be made before it is looked for one: what
+/// comes to rest from then on is noticed.
+pub struct RoomWaiter {
+    shared: Arc<OpenBackendsState>,
+    /// Those that had come to rest at the last look.
+    seen: u64,
+}
+
+impl RoomWaiter {
+    /// Waits, at most until then.
+    pub fn wait(&mut self, until: Instant) {
+        let mut numbers = self.shared.numbers.lock();
+        while numbers.open >= numbers.most() && numbers.rested == self.seen {
+            let left = until.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                return;
+            }
+            numbers = numbers.wait(&self.shared.changed, left);
+        }
+        self.seen = numbers.rested;
+    }
+}
+
+impl Drop for RoomWaiter {
+    fn drop(&mut self) {
+        self.shared.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -71,8 +105,12 @@ impl OpenBackends {
     /// None is open; `limit` may be.
     pub fn new(limit: usize) -> OpenBackends {
         let (next, opened) = (0, BTreeMap::new());
-        let numbers = Leaf::new(OpenNumbers { open: 0, limit, in_use: 0, next, opened });
-        OpenBackends(Arc::new(OpenBackendsState { numbers, closed: Condvar::new() }))
+        let numbers = OpenNumbers { open: 0, limit, in_use: 0, rested: 0, next, opened };
+        OpenBackends(Arc::new(OpenBackendsState {
+            numbers: Leaf::new(numbers),
+            changed: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+        }))
     }
 
     /// How many are open.
@@ -108,7 +146,7 @@ impl OpenBackends {
         let mut numbers = self.0.numbers.lock();
         (numbers.limit, numbers.in_use) = (limit, in_use);
         drop(numbers);
-        self.0.closed.notify_all();
+        self.0.changed.notify_all();
     }
 
     /// How many more are open than may be in the end.
@@ -117,16 +155,26 @@ impl OpenBackends {
         numbers.open.saturating_sub(numbers.limit)
     }
 
-    /// Waits until one more may be opened, or until then.
-    pub fn wait_for_room(&self, until: Instant) {
-        let mut numbers = self.0.numbers.lock();
-        while numbers.open >= numbers.most() {
-            let left = until.saturating_duration_since(clock::now());
-            if left.is_zero() {
-                return;
-            }
-            numbers = numbers.wait(&self.0.closed, left);
+    /// Waits for room from now on.
+    pub fn waiter(&self) -> RoomWaiter {
+        self.0.waiting.fetch_add(1, Ordering::SeqCst);
+        RoomWaiter { shared: Arc::clone(&self.0), seen: self.0.numbers.lock().rested }
+    }
+
+    /// How many wait.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::SeqCst)
+    }
+
+    /// One has come to rest. Whoever waits for room can use it, and there may never be any: fewer may
+    /// be open by now.
+    pub fn rests(&self) {
+        if self.0.waiting.load(Ordering::SeqCst) == 0 {
+            return;
         }
+        self.0.numbers.lock().rested += 1;
+        self.0.changed.notify_all();
     }
 }
 
@@ -143,7 +191,7 @@ impl Drop for OpenCount {
         let gone = numbers.opened.remove(&self.number);
         drop(numbers);
         drop(gone);
-        self.shared.closed.notify_all();
+        self.shared.changed.notify_all();
     }
 }
 
@@ -159,10 +207,10 @@ mod tests {
         assert!(open.reserve(1).is_none());
         let second = open.reserve(usize::MAX).expect("room");
         assert!(open.reserve(usize::MAX).is_none());
-        open.wait_for_room(clock::now());
+        open.waiter().wait(clock::now());
         let waits = std::thread::scope(|scope| {
             let waits = scope.spawn(|| {
-                open.wait_for_room(clock::now() + Duration::from_secs(60));
+                open.waiter().wait(clock::now() + Duration::from_secs(60));
                 open.reserve(usize::MAX).is_some()
             });
             drop(first);
@@ -178,5 +226,28 @@ mod tests {
         drop(third);
         assert_eq!(open.surplus(), 0);
         assert_eq!(open.now(), 0);
+    }
+
+    #[test]
+    fn who_waits_for_room_is_woken_by_one_that_comes_to_rest() {
+        let open = OpenBackends::new(1);
+        let _only = open.reserve(usize::MAX).expect("room");
+        open.rests();
+        let mut waiter = open.waiter();
+        // Between the look and the wait.
+        open.rests();
+        let until = clock::now() + Duration::from_secs(60);
+        waiter.wait(until);
+        assert!(clock::now() < until, "nothing was closed, and there is no room");
+        // Each is noticed once.
+        waiter.wait(clock::now());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(move || waiter.wait(until));
+            // Whenever it looks, it finds it.
+            open.rests();
+            waits.join().expect("no panic");
+        });
+        assert!(clock::now() < until);
+        assert_eq!(open.waiting(), 0);
     }
 }

@@ -185,9 +185,11 @@ impl Store {
             return drop(taken);
         }
         taken.idle_since = now;
-        let _books = self.books();
+        let books = self.books();
         taken.seat.into_iter().for_each(|seat| self.servers.rest(seat, now));
         drop(taken);
+        drop(books);
+        self.open.rests();
     }
 
     /// True if `old` is for one of the idle backends.

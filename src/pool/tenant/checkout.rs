@@ -11,6 +11,7 @@ use crate::core::gate::GateState;
 use crate::error::{ConnectError, Error};
 use crate::pool::backends::{Backends, Taking};
 use crate::pool::job::LEAST_PATIENCE;
+use crate::pool::open_backends::RoomWaiter;
 use crate::pool::servers::Wants;
 use crate::pool::store::Taken;
 
@@ -42,7 +43,7 @@ fn checkout_of(
     wants: &mut Wants,
 ) -> Result<Taken, Error> {
     let failed = |cause| Error::Connect { tenant: tenant.id().clone(), cause };
-    let mut mute = false;
+    let (mut mute, mut waiter) = (false, None);
     loop {
         let left = until.saturating_duration_since(clock::now()).max(LEAST_PATIENCE);
         match backends.take(left, &mut mute) {
@@ -58,7 +59,11 @@ fn checkout_of(
                     let (step, limit) = ("close of the other", left);
                     return Err(failed(ConnectError::TimedOut { target, step, limit }));
                 }
-                tenant.account.open.wait_for_room(until);
+                match &mut waiter {
+                    // It looks once more, so that it misses none that comes to rest meanwhile.
+                    None => waiter = Some(tenant.account.open.waiter()),
+                    Some(waiter) => RoomWaiter::wait(waiter, until),
+                }
             }
             Taking::Open(count) => {
                 let attempt = backends.attempt(tenant.gate().state() == GateState::Opening)?;

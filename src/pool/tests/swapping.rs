@@ -176,6 +176,20 @@ fn a_gate_is_resized_in_both_directions_under_load() {
 }
 
 #[test]
+fn who_waits_until_one_is_closed_gets_one_that_comes_back_before_it() {
+    let world = world_of(0, 2, good());
+    let first = world.session();
+    let open = &world.tenant.account.open;
+    // As one that is being closed, for as long as this takes.
+    let _closing = open.reserve(usize::MAX).expect("room for a second");
+    let (to, from) = unbounded();
+    world.ask(&to);
+    wait_for(|| open.waiting() == 1);
+    first.settle();
+    got(&from).expect("the one that came back").settle();
+}
+
+#[test]
 fn more_permits_are_handed_out_at_once_and_with_fewer_what_rests_beyond_them_is_closed() {
     let world = world_of(0, 1, good());
     let first = world.session();
