@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use connection_pool_manager::config::dsn::Dsn;
+use connection_pool_manager::config::PoolConfig;
 use connection_pool_manager::embedded::{Embedded, Options};
 use connection_pool_manager::engine::{
     Asker, Backend, CallerId, Column, Coming, Connect, ConnectError, Door, DsnReach, Logins,
@@ -144,7 +145,7 @@ fn connector(dsn: &str) -> PgConnect {
         "bench".to_owned(),
         Tls::unverified().unwrap(),
         DsnReach::anything(),
-        100,
+        &PoolConfig::default(),
     )
 }
 

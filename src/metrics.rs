@@ -28,9 +28,6 @@ use families::MetricFamilies;
 pub use calls::MethodCalls;
 pub use series::{Counts, Kind, RunPlace, Series};
 
-/// The most tenants with series of their own. Only tenants that have connected get them; all others
-/// share [`OTHER`], so that invented names cannot fill the memory.
-const TENANTS_MAX: usize = 100;
 /// The label of all other tenants.
 pub const OTHER: &str = "_other";
 
@@ -41,6 +38,8 @@ pub struct Metrics(Arc<MetricsShared>);
 struct MetricsShared {
     registry: Registry,
     families: MetricFamilies,
+    /// The most of them.
+    tenants_max: usize,
     /// A leaf lock.
     tenants: RwLock<HashMap<TenantId, Arc<Series>>>,
     other: Arc<Series>,
@@ -56,8 +55,10 @@ struct MetricsShared {
     state_writes: Closed,
 }
 
-impl Default for Metrics {
-    fn default() -> Metrics {
+impl Metrics {
+    /// Counts for so many tenants each by itself. Only tenants that have connected get series of
+    /// their own; all others share [`OTHER`], so that invented names cannot fill the memory.
+    pub fn new(tenants_max: usize) -> Metrics {
         let registry = Registry::new();
         let families = MetricFamilies::new(&registry);
         process::register(&registry);
@@ -65,6 +66,7 @@ impl Default for Metrics {
         let closed = |family, names| Closed::new(family, names, None);
         Metrics(Arc::new(MetricsShared {
             tenants: RwLock::default(),
+            tenants_max,
             other: Arc::new(Series::new(&families, OTHER)),
             calls: OnceLock::new(),
             request_errors: closed(&families.request_errors, closed::ERRORS),
@@ -80,9 +82,7 @@ impl Default for Metrics {
             registry,
         }))
     }
-}
 
-impl Metrics {
     /// The registry of the families, to which collectors of gauges are added.
     pub fn registry(&self) -> &Registry {
         &self.0.registry
@@ -154,7 +154,7 @@ impl Metrics {
         if let Some(series) = tenants.get(tenant) {
             return Some(Arc::clone(series));
         }
-        if tenants.len() >= TENANTS_MAX {
+        if tenants.len() >= self.0.tenants_max {
             return None;
         }
         let series = Arc::new(Series::new(&self.0.families, tenant.as_str()));

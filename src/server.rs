@@ -29,8 +29,8 @@ pub use reload::Loader;
 use reload::Reloader;
 use settings::SettingsLine;
 
-/// How long cancelled work may take to end after the drain time.
-const AFTER_CANCEL: Duration = Duration::from_secs(5);
+/// How long cancelled work may take to end after the time that a cancel may take.
+const AFTER_CANCEL: Duration = Duration::from_secs(3);
 /// How long answered calls may take to send their answers.
 const GRPC_GRACE: Duration = Duration::from_secs(2);
 
@@ -167,7 +167,9 @@ impl Server {
     pub fn stop(self) -> bool {
         let Server { reloader, service, grpc, http, guard, probe, reaper, keeper } = self;
         drop(reloader);
-        let drain_timeout = service.context().live().drain_timeout;
+        let live = service.context().live();
+        let drain_timeout = live.drain_timeout;
+        let after_cancel = live.limits.clocks.cancel_grace + AFTER_CANCEL;
         let outstanding = &service.context().outstanding;
         service.registry.drain();
         log::info!(
@@ -187,19 +189,19 @@ impl Server {
         service.leases.end_all(EndReason::Shutdown);
         // The keeper ends first, so that it opens no new backends meanwhile.
         drop(keeper);
-        outstanding.wait_for_none(clock::now() + AFTER_CANCEL);
+        outstanding.wait_for_none(clock::now() + after_cancel);
         // From here on a missing answer is no sign of a fault.
         drop(probe);
         drop(guard);
         grpc.stop(GRPC_GRACE);
         // One-shots that were still running ended with their calls.
-        let ended = outstanding.wait_for_none(clock::now() + AFTER_CANCEL);
+        let ended = outstanding.wait_for_none(clock::now() + after_cancel);
         if !ended {
             log::error!("event=connections_left count={}", outstanding.now());
         }
         // The reaper limits how long closing connections takes, so it ends after that.
         service.registry.close();
-        outstanding.wait_for_none(clock::now() + AFTER_CANCEL);
+        outstanding.wait_for_none(clock::now() + after_cancel);
         drop(reaper);
         drop(http);
         clean

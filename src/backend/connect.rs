@@ -3,7 +3,7 @@
 mod server;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,10 @@ use crate::backend::target_session::SessionTarget;
 use crate::backend::tls::Tls;
 use crate::clock;
 use crate::config::dsn::{Dsn, SslMode, TargetSession};
+use crate::config::{PoolConfig, TcpKeepalive};
 use crate::core::lookup_slots::Asker;
 use crate::error::ConnectError;
+use crate::lock::Leaf;
 
 /// Opens backends of one tenant. One of the two traits that tests may fake.
 pub trait Connect: Send + Sync {
@@ -45,8 +47,9 @@ pub trait Connect: Send + Sync {
     /// The DSN, with its password, for the file in which an operator has it kept.
     fn dsn(&self) -> Option<&Dsn>;
 
-    /// Each backend that is opened from now on caches up to so many prepared statements.
-    fn cache_statements(&self, most: usize);
+    /// Backends that are opened from now on cache statements and watch their servers as these
+    /// settings say.
+    fn follow(&self, settings: &PoolConfig);
 }
 
 /// Opens real PostgreSQL backends.
@@ -63,13 +66,27 @@ pub struct PgConnect {
     special: Mutex<Option<(CertFiles, Tls)>>,
     target: SessionTarget,
     tries: Tries,
-    /// The most prepared statements that a backend caches.
-    statement_cache: AtomicUsize,
+    /// What new backends get.
+    fresh: Leaf<FreshSettings>,
     /// The types of the tenant's parameters and columns.
     types: Arc<Types>,
     /// The server rejected client_connection_check_interval: it is older than PostgreSQL
     /// 14.
     old_server: AtomicBool,
+}
+
+/// What a pool's settings say of backends that are opened.
+#[derive(Clone, Copy)]
+struct FreshSettings {
+    /// The most prepared statements that one caches.
+    statement_cache: usize,
+    tcp: TcpKeepalive,
+}
+
+impl FreshSettings {
+    fn of(settings: &PoolConfig) -> FreshSettings {
+        FreshSettings { statement_cache: settings.statement_cache, tcp: settings.tcp }
+    }
 }
 
 /// One attempt, over all its servers.
@@ -99,8 +116,8 @@ impl ServerAttempt<'_> {
 
 impl PgConnect {
     /// A connector for `dsn` of `asker`; `application_name` is used unless the DSN has one.
-    /// Each backend caches up to `statement_cache` prepared statements. `reach` is what the DSN
-    /// may name, and `tries` says when the password may be tried.
+    /// Each backend caches statements and watches its server as `settings` says. `reach` is what
+    /// the DSN may name, and `tries` says when the password may be tried.
     pub fn new(
         dsn: Dsn,
         tries: Tries,
@@ -108,7 +125,7 @@ impl PgConnect {
         application_name: String,
         plain: Tls,
         reach: DsnReach,
-        statement_cache: usize,
+        settings: &PoolConfig,
     ) -> PgConnect {
         PgConnect {
             application_name: dsn.application_name.clone().unwrap_or(application_name),
@@ -117,7 +134,7 @@ impl PgConnect {
             special: Mutex::default(),
             target: SessionTarget::new(dsn.target_session),
             tries,
-            statement_cache: AtomicUsize::new(statement_cache),
+            fresh: Leaf::new(FreshSettings::of(settings)),
             types: Arc::default(),
             old_server: AtomicBool::new(false),
             hosts: HostResolver::new(asker, reach.hosts),
@@ -225,8 +242,8 @@ impl Connect for PgConnect {
         Ok(Box::new(backend))
     }
 
-    fn cache_statements(&self, most: usize) {
-        self.statement_cache.store(most, Ordering::Relaxed);
+    fn follow(&self, settings: &PoolConfig) {
+        *self.fresh.lock() = FreshSettings::of(settings);
     }
 
     fn dsn(&self) -> Option<&Dsn> {

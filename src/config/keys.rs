@@ -2,6 +2,7 @@
 //! shown of them are made from it, so that none of these can lack one.
 
 mod addresses;
+mod checks;
 mod kind;
 mod limits;
 mod logs;
@@ -52,7 +53,7 @@ impl Section {
 
 /// All settings, in the order in which they are shown.
 pub fn keys() -> impl Iterator<Item = &'static SettingKey> + Clone {
-    service::KEYS.iter().chain(logs::KEYS).chain(pool::KEYS).chain(limits::KEYS)
+    service::KEYS.iter().chain(checks::KEYS).chain(logs::KEYS).chain(pool::KEYS).chain(limits::KEYS)
 }
 
 /// The setting of this name.

@@ -10,9 +10,6 @@ const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// How long a cancelled statement may take to stop before its socket is closed.
-pub const CANCEL_GRACE: Duration = secs(2);
-
 /// One of the clocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clock {
@@ -44,6 +41,8 @@ pub struct Clocks {
     pub lifetime: Clock,
     /// How long one statement may run.
     pub statement: Clock,
+    /// How long a cancelled statement may take to stop before its socket is closed.
+    pub cancel_grace: Duration,
 }
 
 impl Default for Clocks {
@@ -55,6 +54,8 @@ impl Default for Clocks {
             idle_in_transaction: clock(secs(1), 60, 3600),
             lifetime: clock(secs(1), 3600, 24 * 3600),
             statement: clock(Duration::from_millis(1), 30, 24 * 3600),
+            // A statement sees a cancel within milliseconds, except in a long step of its own.
+            cancel_grace: secs(2),
         }
     }
 }

@@ -58,6 +58,15 @@ pub struct Limits {
     pub tombstones: usize,
     /// Age at which a tombstone is dropped.
     pub tombstone_age: Duration,
+    /// How long a tenant of a client's DSN may be without a lease, a one-shot, a waiter or a
+    /// listener before it is removed; its next request registers it anew.
+    pub unused_tenant_age: Duration,
+    /// The listeners of one tenant.
+    pub listening: ListenLimits,
+    /// Connections of each port of HTTP at once. Others wait in the listener's backlog.
+    pub http_connections: usize,
+    /// Tenants with series of their own in the metrics.
+    pub metrics_tenants: usize,
     /// Bytes of results in one answer, below gRPC's 4 MiB message limit.
     pub result_bytes: usize,
     /// The time within which a request must arrive completely; for a stream, its first message.
@@ -81,6 +90,27 @@ pub struct Limits {
     pub memory_bytes_per_connection: usize,
 }
 
+/// The limits of one tenant's listeners, who share a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenLimits {
+    /// Listeners.
+    pub listeners: usize,
+    /// Channels of all of them.
+    pub channels: usize,
+    /// The pause before another connection is asked for when theirs is lost; each further one is
+    /// twice as long.
+    pub pause: Duration,
+    /// The longest such pause.
+    pub pause_max: Duration,
+}
+
+impl Default for ListenLimits {
+    fn default() -> ListenLimits {
+        let (pause, pause_max) = (Duration::from_millis(100), Duration::from_secs(5));
+        ListenLimits { listeners: 1000, channels: 1000, pause, pause_max }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
@@ -100,6 +130,11 @@ impl Default for Limits {
             opening_tenants: 100,
             tombstones: 100_000,
             tombstone_age: Duration::from_secs(600),
+            unused_tenant_age: Duration::from_secs(600),
+            listening: ListenLimits::default(),
+            http_connections: 64,
+            // A page has some 30 kB a tenant.
+            metrics_tenants: 100,
             result_bytes: RESULT_MAX,
             // 4 MiB on a line of 4 Mbit/s.
             request_timeout: Duration::from_secs(10),
@@ -137,6 +172,11 @@ impl Limits {
         rule(self.leases_per_caller == 0, callers, &["leases_per_caller"]);
         let clients = "client connections must be greater than 0".to_owned();
         rule(self.client_connections == Some(0), clients, &["max_client_connections"]);
+        let (first, longest) = (self.listening.pause, self.listening.pause_max);
+        let (least, most) = (first.as_secs_f64(), longest.as_secs_f64());
+        let pauses =
+            format!("listen_pause cannot be greater than listen_pause_max: {least} s > {most} s");
+        rule(first > longest, pauses, &["listen_pause", "listen_pause_max"]);
         let (all, tenant) = (self.memory_bytes, self.memory_bytes_per_tenant);
         let connection = self.memory_bytes_per_connection;
         rule(

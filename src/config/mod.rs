@@ -6,6 +6,7 @@
 //! that can be set.
 
 pub mod changes;
+mod checks;
 mod contradiction;
 pub mod document;
 mod draft;
@@ -32,10 +33,11 @@ use crate::core::allowed_hosts::AllowedHosts;
 use crate::logging::DEFAULT_LEVEL;
 
 pub use crate::logging::LogFormat;
+pub use checks::SelfCheck;
 pub use contradiction::Contradiction;
 pub use draft::Draft;
-pub use limits::{Limits, CLIENT_CONNECTIONS, UNREAD_BYTES, UNREAD_BYTES_IN_ALL};
-pub use pool::{PoolConfig, Reset, LEAST_LIFETIME};
+pub use limits::{Limits, ListenLimits, CLIENT_CONNECTIONS, UNREAD_BYTES, UNREAD_BYTES_IN_ALL};
+pub use pool::{PoolConfig, Reset, TcpKeepalive, LEAST_LIFETIME};
 use tenants::Tenants;
 
 /// Settings of one running service.
@@ -66,6 +68,10 @@ pub struct Config {
     pub keepalive_time: Duration,
     /// How long it may take to answer the ping; then it counts as dead.
     pub keepalive_timeout: Duration,
+    /// How the service checks that it can be reached.
+    pub self_check: SelfCheck,
+    /// A certificate of the service that expires sooner is reported in the log; zero: none is.
+    pub certificate_warning: Duration,
     /// A lease held for longer is reported in the log.
     pub leak_warning: Duration,
     /// A request that runs SQL for longer is logged; zero: none is.
@@ -143,6 +149,9 @@ impl Default for Config {
             // The lease of a client that vanished is released within the sum of both.
             keepalive_time: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
+            self_check: SelfCheck::default(),
+            // Renewing by hand takes some days.
+            certificate_warning: Duration::from_secs(14 * 24 * 3600),
             // Twice the default time to live: a client that keeps renewing may have forgotten to
             // release.
             leak_warning: Duration::from_secs(600),

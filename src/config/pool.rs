@@ -63,6 +63,33 @@ pub struct PoolConfig {
     pub reset: Reset,
     /// Prepared statements that each backend caches; 0 caches none.
     pub statement_cache: usize,
+    /// How a connection is noticed whose other end is gone. A DSN's keys win.
+    pub tcp: TcpKeepalive,
+}
+
+/// How TCP notices that the other end of a connection is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpKeepalive {
+    /// The silence after which it is asked.
+    pub idle: Duration,
+    /// The time between further questions.
+    pub interval: Duration,
+    /// Unanswered ones after which it is gone.
+    pub probes: u32,
+    /// How long sent data may stay unacknowledged; zero: as long as the system has it.
+    pub user_timeout: Duration,
+}
+
+impl Default for TcpKeepalive {
+    fn default() -> TcpKeepalive {
+        // Linux's own defaults notice a dead peer after two hours.
+        TcpKeepalive {
+            idle: Duration::from_secs(30),
+            interval: Duration::from_secs(10),
+            probes: 3,
+            user_timeout: Duration::from_secs(30),
+        }
+    }
 }
 
 /// What happens to a used backend.
@@ -118,6 +145,7 @@ impl Default for PoolConfig {
             ping_interval: Duration::from_secs(25),
             reset: Reset::Clean,
             statement_cache: 100,
+            tcp: TcpKeepalive::default(),
         }
     }
 }

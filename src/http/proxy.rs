@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_client_has_a_deadline_while_it_is_slow_and_none_while_it_waits_for_the_page() {
         let place = tempfile::tempdir().expect("a directory");
-        let (socket, slots) = (place.path().join("pages"), Slots::default());
+        let (socket, slots) = (place.path().join("pages"), Slots::new(64));
         let pages = UnixListener::bind(&socket).expect("a socket");
         let (stream, mut client) = connected();
         let door = HttpDoor {
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn an_unread_answer_is_abandoned_in_time() {
         let (stream, client) = connected();
-        let slots = Slots::default();
+        let slots = Slots::new(64);
         slots.room().try_send(()).expect("room");
         let slot = slots.slot();
         std::thread::scope(|threads| {

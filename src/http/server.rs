@@ -69,17 +69,18 @@ impl HttpServer {
             tls: tls.clone(),
             upstream: Arc::clone(&upstream),
         };
+        let most = config.limits.http_connections;
         let (mut accepting, mut admin) = (Vec::new(), None);
         let served = match config.http_admin {
             Some(other) => {
                 let (listener, address) = bind(other)?;
                 admin = Some(address);
-                accepting.push(accept_at(listener, door(ServedPages::All))?);
+                accepting.push(accept_at(listener, door(ServedPages::All), most)?);
                 ServedPages::Liveness
             }
             None => ServedPages::All,
         };
-        accepting.push(accept_at(main, door(served))?);
+        accepting.push(accept_at(main, door(served), most)?);
         let (watched, service) = (Arc::clone(&pages), service.clone());
         let supervisor = Thread::start(threads::HTTP_WATCH, move |stopped| {
             supervise(&watched, &service, &upstream, &stopped);
@@ -124,14 +125,16 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), NotServed> {
     Ok((listener, address))
 }
 
-/// Serves a port, with places for connections of its own: who floods one leaves the other usable.
-fn accept_at(listener: TcpListener, door: HttpDoor) -> io::Result<Thread> {
+/// Serves a port, with places for `most` connections of its own: who floods one leaves the other
+/// usable.
+fn accept_at(listener: TcpListener, door: HttpDoor, most: usize) -> io::Result<Thread> {
     let door = Arc::new(door);
-    Thread::start(threads::HTTP_ACCEPT, move |stopped| run(&listener, &door, &stopped))
+    Thread::start(threads::HTTP_ACCEPT, move |stopped| {
+        run(&listener, &door, Slots::new(most), &stopped)
+    })
 }
 
-fn run(listener: &TcpListener, door: &Arc<HttpDoor>, stopped: &Stopped) {
-    let slots = Slots::default();
+fn run(listener: &TcpListener, door: &Arc<HttpDoor>, slots: Slots, stopped: &Stopped) {
     while wait_readable(listener, stopped) && take_room(&slots, stopped) {
         if let Err(error) = proxy::accept(listener, slots.slot(), door) {
             if error.kind() != io::ErrorKind::WouldBlock {

@@ -11,10 +11,6 @@ use crate::http::client_deadlines::ClientDeadlines;
 use crate::http::large::Large;
 use crate::lock::Leaf;
 
-/// Connections at once. Others wait in the listener's backlog until one of these ends or
-/// is closed to make room.
-const CONNECTIONS: usize = 64;
-
 /// A semaphore for open connections, made of a channel with one message for each, so
 /// that waiting for a slot can be part of a `select!`.
 pub(super) struct Slots {
@@ -33,14 +29,14 @@ pub(super) struct HttpSlot {
     deadlines: Arc<Leaf<ClientDeadlines<Arc<TcpStream>>>>,
 }
 
-impl Default for Slots {
-    fn default() -> Slots {
-        let (slot_tx, slot_rx) = bounded(CONNECTIONS);
+impl Slots {
+    /// For so many connections at once. Others wait in the listener's backlog until one of these
+    /// ends or is closed to make room.
+    pub(super) fn new(connections: usize) -> Slots {
+        let (slot_tx, slot_rx) = bounded(connections);
         Slots { slot_tx, slot_rx, deadlines: Arc::default(), large: Large::default() }
     }
-}
 
-impl Slots {
     /// Sending here waits for a free slot. Each send must be followed by one `slot`.
     pub(super) fn room(&self) -> &Sender<()> {
         &self.slot_tx
@@ -108,6 +104,8 @@ mod tests {
     use super::*;
     use crate::core::testing::{ms, start};
 
+    const CONNECTIONS: usize = 64;
+
     /// A connection that has a slot, and its client.
     fn with_slot(slots: &Slots, listener: &TcpListener) -> (HttpSlot, Arc<TcpStream>, TcpStream) {
         let client = TcpStream::connect(listener.local_addr().expect("a port")).expect("room");
@@ -119,7 +117,7 @@ mod tests {
 
     #[test]
     fn when_all_slots_are_taken_only_the_slowest_client_is_disconnected() {
-        let (slots, now) = (Slots::default(), clock::now());
+        let (slots, now) = (Slots::new(CONNECTIONS), clock::now());
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let mut all: Vec<_> = (1..CONNECTIONS).map(|_| with_slot(&slots, &listener)).collect();
         for (n, (slot, stream, _)) in all.iter().enumerate() {

@@ -143,7 +143,7 @@ impl Backends {
     /// Backends of the same DSN with other settings. None is open yet.
     pub(super) fn with(&self, settings: PoolConfig) -> Arc<Backends> {
         let origin = Arc::clone(&self.origin);
-        origin.connect.cache_statements(settings.statement_cache);
+        origin.connect.follow(&settings);
         let breaker = |of: &PoolConfig| (of.breaker_failures, of.breaker_successes);
         let opener = match breaker(&settings) == breaker(&self.settings) {
             true => Arc::clone(&self.opener),

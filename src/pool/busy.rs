@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
-use crate::config::lease::CANCEL_GRACE;
 use crate::error::CancelCause;
 use crate::lock::Leaf;
 use crate::pool::work::operation::Operation;
@@ -49,13 +48,13 @@ impl Once {
 pub(super) fn wait(operation: &Arc<Operation>, then: impl FnOnce(BusyEnd) + Send + 'static) {
     let once = Once(Arc::new(Leaf::new(Some(Box::new(then)))));
     let (ends, running) = (once.clone(), Arc::clone(operation));
-    let alarms = operation.alarms().clone();
+    let (alarms, grace) = (operation.alarms().clone(), operation.grace());
     let later = alarms.clone();
     let looks = move || {
         if !is_abandoned(&running) {
             return once.call(BusyEnd::Attended);
         }
-        later.soon(clock::now() + CANCEL_GRACE, move || once.call(BusyEnd::Stuck));
+        later.soon(clock::now() + grace, move || once.call(BusyEnd::Stuck));
     };
     operation.afterwards(move || ends.call(BusyEnd::Over));
     if is_abandoned(operation) {
@@ -75,17 +74,20 @@ mod tests {
 
     use super::*;
     use crate::metrics::Metrics;
-    use crate::pool::tools::Tools;
+    use crate::pool::tools::{CancelGrace, Tools};
     use crate::threads::alarms::Alarms;
     use crate::threads::bell::Bell;
     use crate::threads::workers::Workers;
+
+    const GRACE: Duration = Duration::from_secs(7);
 
     fn operation() -> (Arc<Operation>, Alarms) {
         let alarms = Alarms::new(Bell::default());
         let tools = Tools {
             workers: Workers::default(),
             alarms: alarms.clone(),
-            metrics: Metrics::default(),
+            metrics: Metrics::new(100),
+            grace: CancelGrace::new(GRACE),
         };
         (Operation::new(tools), alarms)
     }
@@ -107,7 +109,7 @@ mod tests {
         assert!(told.try_recv().is_err());
         operation.over();
         assert_eq!(told.try_recv(), Ok(BusyEnd::Over));
-        alarms.run_due(clock::now() + 2 * CANCEL_GRACE, 10);
+        alarms.run_due(clock::now() + 2 * GRACE, 10);
         assert!(told.try_recv().is_err(), "once only");
         assert_eq!(waiting(&operation).try_recv(), Ok(BusyEnd::Over));
     }
@@ -117,7 +119,7 @@ mod tests {
         let (operation, alarms) = operation();
         operation.cancel(CancelCause::Caller);
         let told = waiting(&operation);
-        alarms.run_due(clock::now() + 2 * CANCEL_GRACE, 10);
+        alarms.run_due(clock::now() + 2 * GRACE, 10);
         assert_eq!(told.try_recv(), Ok(BusyEnd::Stuck));
     }
 

@@ -19,7 +19,7 @@ use crate::pool::reloading::Reloading;
 use crate::pool::requests::outstanding::Outstanding;
 use crate::pool::servers::Servers;
 use crate::pool::serving::Serving;
-use crate::pool::tools::Tools;
+use crate::pool::tools::{CancelGrace, Tools};
 use crate::pool::waiting_room::WaitingRoom;
 use crate::threads::agenda::Agenda;
 use crate::threads::alarms::Alarms;
@@ -76,7 +76,8 @@ impl Context {
         let tools = Tools {
             workers: Workers::default(),
             alarms: Alarms::new(bell.clone()),
-            metrics: Metrics::default(),
+            metrics: Metrics::new(config.limits.metrics_tenants),
+            grace: CancelGrace::new(config.limits.clocks.cancel_grace),
         };
         // One thread moves opened backends into their pools, for all tenants.
         let r2d2 =
@@ -112,6 +113,7 @@ impl Context {
         has_changed: impl Fn(&TenantId) -> bool,
     ) -> Arc<Config> {
         self.access.replace(Arc::clone(&config.access), has_changed);
+        self.tools.grace.set(config.limits.clocks.cancel_grace);
         std::mem::replace(&mut *self.live.lock(), Arc::new(config))
     }
 

@@ -28,16 +28,9 @@ use crate::threads::alarms::Alarm;
 
 pub use mailbox::{Letter, Mailbox};
 
-/// Listeners of one tenant.
-const LISTENERS_MAX: usize = 1000;
 /// The time limit of the session that all listeners share; each has one of its own, which is no
 /// longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
-/// Channels of one tenant.
-const CHANNELS_MAX: usize = 1000;
-/// Pauses between attempts to get a session again.
-pub(super) const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// A place among a tenant's listeners. Dropped, it is given up.
 pub struct Listening {
@@ -207,6 +200,8 @@ impl Hub {
         wait: Duration,
     ) -> Result<Listening, Error> {
         let now = clock::now();
+        let most = self.account.context().live();
+        let most = &most.limits.listening;
         let member = Member { mailbox, since: now, wait: Arc::default() };
         let slot = Arc::clone(&member.wait);
         let mut state = self.state.lock();
@@ -214,12 +209,13 @@ impl Hub {
             return Err(Error::Draining);
         }
         let over = |what, used, limit| Err(Error::ServiceLimit { what, used, limit });
-        if state.channels.listeners() >= LISTENERS_MAX {
-            return over("listeners of one tenant", LISTENERS_MAX + 1, LISTENERS_MAX);
+        let listeners = state.channels.listeners() + 1;
+        if listeners > most.listeners {
+            return over("listeners of one tenant", listeners, most.listeners);
         }
         let wanted = state.channels.wanted() + state.channels.fresh(&channels);
-        if wanted > CHANNELS_MAX {
-            return over("channels of one tenant", wanted, CHANNELS_MAX);
+        if wanted > most.channels {
+            return over("channels of one tenant", wanted, most.channels);
         }
         let id = state.channels.add(channels);
         state.members.insert(id, member);

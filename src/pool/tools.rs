@@ -1,5 +1,9 @@
 //! What almost all work needs of the service.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
 use crate::metrics::Metrics;
 use crate::threads::alarms::Alarms;
 use crate::threads::workers::Workers;
@@ -13,4 +17,31 @@ pub struct Tools {
     pub alarms: Alarms,
     /// Counts cancels.
     pub metrics: Metrics,
+    /// How long a cancelled statement may take to stop.
+    pub grace: CancelGrace,
+}
+
+/// How long a cancelled statement may take to stop before its socket is closed, as it is in
+/// force. Cheap to clone.
+#[derive(Clone)]
+pub struct CancelGrace(Arc<AtomicU64>);
+
+impl CancelGrace {
+    /// This long.
+    pub fn new(grace: Duration) -> CancelGrace {
+        let cell = CancelGrace(Arc::default());
+        cell.set(grace);
+        cell
+    }
+
+    /// From now on it is this long.
+    pub fn set(&self, grace: Duration) {
+        let millis = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        self.0.store(millis, Ordering::Relaxed);
+    }
+
+    /// As it is in force.
+    pub fn now(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
 }

@@ -8,6 +8,7 @@ use std::error::Error;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use grpcio::{
     CertificateRequestType, ServerCredentials, ServerCredentialsBuilder, ServerCredentialsFetcher,
@@ -25,8 +26,6 @@ use client_ca::ClientCa;
 pub use own_client::OwnClient;
 
 const DAY_SECS: i64 = 24 * 60 * 60;
-/// A nearer expiry is logged as a warning: renewing by hand takes some days.
-const SOON_SECS: i64 = 14 * DAY_SECS;
 
 /// The most bytes of a file: chains have some kilobytes.
 const FILE_BYTES: u64 = 1 << 20;
@@ -60,7 +59,7 @@ struct CertificateState {
 
 impl Certificate {
     /// Reads the pair from its files, and the clients' authority if there is one; `None` without
-    /// TLS.
+    /// TLS. An expiry within `warning` is logged.
     ///
     /// # Errors
     /// The file that cannot be used, and why.
@@ -68,10 +67,11 @@ impl Certificate {
         tls: &Tls,
         client_ca: Option<&Path>,
         certificates: ClientCertificates,
+        warning: Duration,
     ) -> Result<Option<Certificate>, BindError> {
         let Tls::Files { cert, key } = tls else { return Ok(None) };
         let client_ca = client_ca.map(|path| ClientCa::new(path, certificates)).transpose()?;
-        let state = Leaf::new(CertificateState::read(cert, key, client_ca.as_ref())?);
+        let state = Leaf::new(CertificateState::read(cert, key, client_ca.as_ref(), warning)?);
         let (cert, key) = (cert.to_owned(), key.to_owned());
         Ok(Some(Certificate(Arc::new(CertificateShared { cert, key, client_ca, state }))))
     }
@@ -80,9 +80,9 @@ impl Certificate {
     ///
     /// # Errors
     /// As [`load`](Certificate::load); then everything stays as it was.
-    pub fn reload(&self) -> Result<bool, BindError> {
+    pub fn reload(&self, warning: Duration) -> Result<bool, BindError> {
         let CertificateShared { cert, key, client_ca, state } = &*self.0;
-        let read = CertificateState::read(cert, key, client_ca.as_ref())?;
+        let read = CertificateState::read(cert, key, client_ca.as_ref(), warning)?;
         let mut state = state.lock();
         if state.is_same(&read) {
             return Ok(false);
@@ -127,9 +127,11 @@ impl CertificateState {
         cert: &Path,
         key: &Path,
         client_ca: Option<&ClientCa>,
+        warning: Duration,
     ) -> Result<CertificateState, BindError> {
-        let client_roots_pem = client_ca.map(ClientCa::roots_pem).transpose()?;
-        Ok(CertificateState { pair: read_pair(cert, key)?, client_roots_pem, fresh: true })
+        let client_roots_pem = client_ca.map(|ca| ca.roots_pem(warning)).transpose()?;
+        let pair = read_pair(cert, key, warning)?;
+        Ok(CertificateState { pair, client_roots_pem, fresh: true })
     }
 
     fn is_same(&self, other: &CertificateState) -> bool {
@@ -155,7 +157,7 @@ impl ServerCredentialsFetcher for Certificate {
     }
 }
 
-fn read_pair(cert: &Path, key: &Path) -> Result<KeyPair, BindError> {
+fn read_pair(cert: &Path, key: &Path, warning: Duration) -> Result<KeyPair, BindError> {
     let (chain_pem, key_pem) = (read(cert)?, read(key)?);
     if holds(&chain_pem, "PRIVATE KEY-----") && holds(&key_pem, "-----BEGIN CERTIFICATE") {
         let why = "it holds a private key, and the key's file a certificate: they are swapped";
@@ -175,7 +177,7 @@ fn read_pair(cert: &Path, key: &Path) -> Result<KeyPair, BindError> {
         return Err(BindError::certificate(key, "the key does not belong to the certificate"));
     }
     keep_private(key, signs_itself(leaf))?;
-    let expires = check_dates(cert, leaf)?;
+    let expires = check_dates(cert, leaf, warning)?;
     Ok(KeyPair { chain_pem, key_pem, expires })
 }
 
@@ -222,7 +224,7 @@ fn keep_private(key: &Path, in_development: bool) -> Result<(), BindError> {
 }
 
 /// When the certificate expires, in seconds since 1970. Fails if it is not valid now.
-fn check_dates(cert: &Path, leaf: &X509Ref) -> Result<i64, BindError> {
+fn check_dates(cert: &Path, leaf: &X509Ref, warning: Duration) -> Result<i64, BindError> {
     let (from, expires) = (unix_secs(leaf.not_before()), unix_secs(leaf.not_after()));
     let now = i64::try_from(clock::unix_micros() / 1_000_000).unwrap_or(i64::MAX);
     if from > now {
@@ -232,7 +234,7 @@ fn check_dates(cert: &Path, leaf: &X509Ref) -> Result<i64, BindError> {
     if expires <= now {
         return Err(BindError::certificate(cert, format!("it expired at {}", leaf.not_after())));
     }
-    if expires - now < SOON_SECS {
+    if expires - now < i64::try_from(warning.as_secs()).unwrap_or(i64::MAX) {
         log::warn!(
             "event=certificate_expires_soon path={} days={} at={}",
             Quoted(&cert.display().to_string()),

@@ -67,7 +67,8 @@ impl GrpcServer {
     /// If the certificate or the address cannot be used.
     pub fn start(config: &Config, service: &Service) -> Result<GrpcServer, BindError> {
         let (client_ca, demanded) = (config.client_ca.as_deref(), config.client_certificates);
-        let certificate = Certificate::load(&config.tls, client_ca, demanded)?;
+        let certificate =
+            Certificate::load(&config.tls, client_ca, demanded, config.certificate_warning)?;
         let credentials =
             certificate.as_ref().map_or_else(ServerCredentials::insecure, Certificate::credentials);
         let env = Arc::new(EnvBuilder::new().cq_count(queues()).name_prefix(threads::GRPC).build());

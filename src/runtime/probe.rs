@@ -11,6 +11,7 @@ use crossbeam_channel::{after, select};
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 
+use crate::clock;
 use crate::config::{Config, Tls};
 use crate::core::quoted::Quoted;
 use crate::pool::port::{Ours, Reach};
@@ -19,15 +20,9 @@ use crate::threads;
 use crate::threads::stop::{Stopped, Thread};
 use exchange::ProbeTls;
 
-/// How often it calls: a load balancer that checks every few seconds sees the result in its next
-/// round, and a handshake every 5 s costs nothing.
-const INTERVAL: Duration = Duration::from_secs(5);
-/// How soon it calls again after a failure.
+/// How soon it calls again after a failure, unless it calls more often anyway; and how soon it sees
+/// that it is to call again after it was not.
 const SOON: Duration = Duration::from_secs(1);
-/// A slower answer counts as none: a client would have given up too.
-const LIMIT: Duration = Duration::from_secs(5);
-/// Failures in a row before gRPC counts as unreachable, as one may be temporary.
-const FAILURES: u32 = 2;
 
 /// Starts to call the service on this port, with a certificate if clients are asked for one.
 ///
@@ -64,36 +59,54 @@ fn run(address: SocketAddr, tls: Option<&ProbeTls>, service: &Service, stopped: 
     let mut failures = 0;
     // The last connection counts as ours until the next one: gRPC may close it a little later.
     let mut last: Option<Ours<'_>> = None;
+    let mut called = clock::now();
     loop {
-        let pause = if failures == 0 { INTERVAL } else { SOON };
+        let check = service.context().live().self_check.clone();
+        let pause = if failures == 0 { check.interval } else { SOON.min(check.interval) };
+        let left = (called + pause).saturating_duration_since(clock::now());
         select! {
             recv(stopped) -> _ => return,
-            recv(after(pause)) -> _ => {}
+            // A reload may shorten the interval, or end it.
+            recv(after(left.min(SOON))) -> _ => {}
         }
+        if check.interval.is_zero() {
+            // It is not known any more.
+            failures = reached(service);
+            continue;
+        }
+        if left > SOON {
+            continue;
+        }
+        called = clock::now();
         let asked = threads::survive(threads::GRPC_PROBE, || {
-            exchange::ask(address, tls, LIMIT, stopped, |from| last = Some(port.ours(from)))
+            exchange::ask(address, tls, check.timeout, stopped, |from| last = Some(port.ours(from)))
         });
         if stopped.try_recv().is_err_and(|error| error.is_disconnected()) {
             return;
         }
         let asked = asked.unwrap_or_else(|| Err(io::Error::other("it panicked")));
-        failures = note(service, failures, asked);
+        failures = note(service, (failures, check.failures), asked);
     }
 }
 
-/// Records the result of a call after this many failures. Returns the new number of failures.
-fn note(service: &Service, failures: u32, asked: io::Result<()>) -> u32 {
+/// It can be reached, as far as is known. Returns the number of failures.
+fn reached(service: &Service) -> u32 {
     let port = &service.context().port;
-    let Err(error) = asked else {
-        if port.reach() == Reach::Unreachable {
-            port.set_reach(Reach::Serving);
-            service.publish();
-            log::info!("event=grpc_reachable");
-        }
-        return 0;
-    };
+    if port.reach() == Reach::Unreachable {
+        port.set_reach(Reach::Serving);
+        service.publish();
+        log::info!("event=grpc_reachable");
+    }
+    0
+}
+
+/// Records the result of a call after this many failures, of which the second number is too many.
+/// Returns the new number of failures.
+fn note(service: &Service, (failures, most): (u32, u32), asked: io::Result<()>) -> u32 {
+    let port = &service.context().port;
+    let Err(error) = asked else { return reached(service) };
     let failures = failures.saturating_add(1);
-    if failures >= FAILURES && port.reach() != Reach::Unreachable {
+    if failures >= most && port.reach() != Reach::Unreachable {
         port.set_reach(Reach::Unreachable);
         service.publish();
         log::error!(

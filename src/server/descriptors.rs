@@ -11,8 +11,8 @@ use crate::server::StartError;
 /// For each backend. It needs one; while it is opened, six with the driver's runtime, but not all
 /// are opened at once.
 const PER_BACKEND: u64 = 4;
-/// For each port of HTTP: each of its 64 connections, and both ends of the socket to its pages.
-const HTTP: u64 = 3 * 64;
+/// For each connection of HTTP: itself, and both ends of the socket to its pages.
+const PER_HTTP: u64 = 3;
 /// For everything else: gRPC's queues, certificate files, name look-ups, the log, and clients that
 /// connect between two rounds of the guard.
 const RESERVE: u64 = 320;
@@ -32,7 +32,8 @@ const UNREAD_MARGIN: Duration = Duration::from_secs(5);
 /// If the limit is too low for the configured backends and clients.
 pub(super) fn share_out(config: &Config) -> Result<ConnectionBounds, StartError> {
     let limits = &config.limits;
-    let http = HTTP * if config.http_admin.is_some() { 2 } else { 1 };
+    let ports = if config.http_admin.is_some() { 2 } else { 1 };
+    let http = PER_HTTP * limits.http_connections as u64 * ports;
     let rest = limits.max_backends as u64 * PER_BACKEND + http + RESERVE;
     let asked = limits.client_connections.map(|clients| clients as u64);
     let needed = rest + asked.unwrap_or(CLIENTS);

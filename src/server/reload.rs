@@ -39,7 +39,7 @@ impl Reloader {
         let config = (self.load)()?;
         config.check().map_err(wrong)?;
         if let Some(certificate) = &self.certificate {
-            let is_new = certificate.reload().map_err(|error| {
+            let is_new = certificate.reload(config.certificate_warning).map_err(|error| {
                 let error = error.to_string();
                 log::error!("event=certificate_reload_failed error={}", Quoted(&error));
                 wrong(error)

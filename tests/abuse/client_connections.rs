@@ -148,7 +148,7 @@ fn more_clients_than_there_are_descriptors_for_are_not_promised() {
 
 #[test]
 fn a_grpc_port_that_accepts_no_connection_is_detected_and_its_recovery_too() {
-    let service = Service::start();
+    let service = Service::with(&["--self-check-interval", "2", "--self-check-failures", "3"]);
     let client = service.client();
     let everything = HealthCheckRequest::default();
     let options = CallOption::default().timeout(5 * PATIENCE);
@@ -161,7 +161,7 @@ fn a_grpc_port_that_accepts_no_connection_is_detected_and_its_recovery_too() {
     prlimit(pid, Resource::Nofile, lower).unwrap();
     assert_eq!(next(), ServingStatus::NOT_SERVING);
     let line = service.log().wait_for("event=grpc_unreachable");
-    assert!(line.contains("failures=2"), "{line}");
+    assert!(line.contains("failures=3"), "{line}");
     prlimit(pid, Resource::Nofile, before).unwrap();
     assert_eq!(next(), ServingStatus::SERVING);
     service.log().wait_for("event=grpc_reachable");

@@ -39,4 +39,5 @@ mod startup;
 mod state_file;
 mod testkit;
 mod tonic_client;
+mod tuning;
 mod validation;

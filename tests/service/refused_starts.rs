@@ -132,6 +132,12 @@ fn an_expired_certificate_fails_the_start_and_a_near_expiry_is_logged() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let said = starts_not(&taken.local_addr().unwrap().port().to_string(), written("near", 3));
     assert_says(&said, &["event=certificate_expires_soon", "days=", "near"]);
+    let (cert, key) = written("nearer", 3);
+    let port = taken.local_addr().unwrap().port().to_string();
+    let all = ["--http", "127.0.0.1:0", "--port", &port, "--certificate-warning", "24h"];
+    let files = ["--cert", path(&cert), "--key", path(&key)];
+    let said = refuses_to_start(&[&all[..], &files[..]].concat());
+    assert!(!said.contains("certificate_expires_soon"), "{said}");
 }
 
 fn private(path: &Path, pem: &[u8]) {

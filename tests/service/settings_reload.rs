@@ -7,14 +7,14 @@ use crate::harness::{eventually, tenant, Service};
 use rustix::process::Signal;
 
 /// A service with a configuration file.
-struct Configured {
-    service: Service,
+pub struct Configured {
+    pub service: Service,
     file: PathBuf,
     _dir: tempfile::TempDir,
 }
 
 impl Configured {
-    fn start(text: &str) -> Configured {
+    pub fn start(text: &str) -> Configured {
         Configured::with(text, Service::with)
     }
 
@@ -27,7 +27,7 @@ impl Configured {
     }
 
     /// Puts this text in the file and has it read. Returns the line that tells of it.
-    fn reload(&self, text: &str) -> String {
+    pub fn reload(&self, text: &str) -> String {
         // As an editor does, so that the service reads either file whole.
         let fresh = self.file.with_extension("new");
         fs::write(&fresh, text).unwrap();

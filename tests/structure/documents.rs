@@ -330,3 +330,51 @@ fn every_link_of_the_documents_leads_somewhere() {
     assert_none(&found);
     assert!(links > 40, "{links} links: this test looks wrongly");
 }
+
+/// The value of a constant of the source as a document writes it: `2 s`, `64 MiB`, `128`.
+fn constant(path: &str) -> Option<String> {
+    let (module, name) = path.rsplit_once("::")?;
+    let file = format!("src/{}", module.replace("::", "/"));
+    let text = [format!("{file}.rs"), format!("{file}/mod.rs")];
+    let text = text.iter().find_map(|name| fs::read_to_string(repository(name)).ok())?;
+    let line = text.lines().find(|line| line.contains(&format!("const {name}: ")))?;
+    let value = line.split_once(" = ")?.1.trim_end_matches(';');
+    let within = |opening: &str| value.strip_prefix(opening)?.strip_suffix(')');
+    if let Some(number) = within("Duration::from_secs(") {
+        return Some(format!("{number} s"));
+    }
+    if let Some(number) = within("Duration::from_millis(") {
+        return Some(format!("{number} ms"));
+    }
+    match value.split_once(" << ") {
+        Some((number, "10")) => Some(format!("{number} KiB")),
+        Some((number, "20")) => Some(format!("{number} MiB")),
+        Some((number, "30")) => Some(format!("{number} GiB")),
+        Some(_) => None,
+        None => Some(value.replace('_', "")),
+    }
+}
+
+#[test]
+fn what_is_fixed_is_documented_with_its_value() {
+    let table = page("docs/limits.md");
+    let (_, table) = table.split_once("## What is fixed, and why").unwrap();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.ends_with("` |"))
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    assert!(rows.len() > 15, "{rows:?}");
+    let mut found = Vec::new();
+    for row in &rows {
+        let [what, values, why, constants] = row[..] else { panic!("{row:?}") };
+        let of_source: Vec<String> = constants
+            .split(", ")
+            .map(|path| constant(path.trim_matches('`')).unwrap_or_else(|| format!("no {path}")))
+            .collect();
+        if values != of_source.join(", ") || why.is_empty() {
+            found.push(format!("docs/limits.md: {what}: {values}, in the source {of_source:?}"));
+        }
+    }
+    assert_none(&found);
+}

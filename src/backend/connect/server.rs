@@ -59,7 +59,8 @@ impl PgConnect {
     ) -> Result<PgBackend, ConnectError> {
         let name = name(host, address);
         let target = format!("{name}:{}", address.port());
-        let socket = Socket::connect(address, &self.dsn, limit)
+        let fresh = *self.fresh.lock();
+        let socket = Socket::connect(address, (&self.dsn, fresh.tcp), limit)
             .map_err(|error| dial_error(&error, target.clone(), attempt.limit))?;
         let socket = Arc::new(socket);
         attempt.watch.attach(&socket);
@@ -87,7 +88,7 @@ impl PgConnect {
             tenant: self.hosts.tenant().clone(),
             canceller: Canceller::new(address, name, key, tls),
             target: session_target,
-            statement_cache: self.statement_cache.load(Ordering::Relaxed),
+            statement_cache: fresh.statement_cache,
             types: Arc::clone(&self.types),
         };
         Ok(PgBackend::new(conversation, pid, parts))

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::backend::logins::Logins;
@@ -69,8 +70,9 @@ impl Servers {
         let asker = Asker { tenant, caller };
         let reach = DsnReach::anything();
         let plain = Tls::unverified().expect("TLS");
+        let pool = PoolConfig::default();
         let hosts = HostResolver::asking(look_up, asker.clone(), Arc::new(allowed));
-        let connector = PgConnect::new(dsn, tries, asker, "a".to_owned(), plain, reach, 0);
+        let connector = PgConnect::new(dsn, tries, asker, "a".to_owned(), plain, reach, &pool);
         PgConnect { hosts, ..connector }
     }
 

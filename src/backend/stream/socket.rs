@@ -12,12 +12,7 @@ use rustix::net::{recv, send, sockopt, RecvFlags, SendFlags};
 
 use crate::clock;
 use crate::config::dsn::Dsn;
-
-/// PostgreSQL's own defaults notice a dead peer after two hours.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_RETRIES: u32 = 3;
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::config::TcpKeepalive;
 
 /// A connected socket. The only descriptor of its connection.
 #[derive(Debug)]
@@ -45,24 +40,29 @@ impl std::fmt::Display for Unresponsive {
 impl std::error::Error for Unresponsive {}
 
 impl Socket {
-    /// Connects within `limit`, the rest of which is left for starting the session.
+    /// Connects within `limit`, the rest of which is left for starting the session. What the DSN
+    /// does not say of keepalives is as in `tcp`.
     ///
     /// # Errors
     /// The system's.
-    pub fn connect(address: SocketAddr, dsn: &Dsn, limit: Duration) -> io::Result<Socket> {
+    pub fn connect(
+        address: SocketAddr,
+        (dsn, tcp): (&Dsn, TcpKeepalive),
+        limit: Duration,
+    ) -> io::Result<Socket> {
         let until = clock::now() + limit;
         let stream = TcpStream::connect_timeout(&address, limit.max(Duration::from_millis(1)))?;
         stream.set_nodelay(true)?;
         if dsn.keepalives {
             sockopt::set_socket_keepalive(&stream, true)?;
-            let idle = dsn.keepalives_idle.unwrap_or(KEEPALIVE_IDLE);
+            let idle = dsn.keepalives_idle.unwrap_or(tcp.idle);
             sockopt::set_tcp_keepidle(&stream, idle)?;
-            let interval = dsn.keepalives_interval.unwrap_or(KEEPALIVE_INTERVAL);
+            let interval = dsn.keepalives_interval.unwrap_or(tcp.interval);
             sockopt::set_tcp_keepintvl(&stream, interval)?;
-            let retries = dsn.keepalives_retries.unwrap_or(KEEPALIVE_RETRIES);
+            let retries = dsn.keepalives_retries.unwrap_or(tcp.probes);
             sockopt::set_tcp_keepcnt(&stream, retries)?;
         }
-        let patience = dsn.tcp_user_timeout.unwrap_or(TCP_USER_TIMEOUT).as_millis();
+        let patience = dsn.tcp_user_timeout.unwrap_or(tcp.user_timeout).as_millis();
         let patience = u32::try_from(patience).unwrap_or(u32::MAX);
         sockopt::set_tcp_user_timeout(&stream, patience)?;
         let (waits, starting) = (AtomicBool::new(true), AtomicBool::new(true));

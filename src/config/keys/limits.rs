@@ -9,6 +9,12 @@ use crate::config::limits::{REQUEST_MAX, RESULT_MAX};
 /// More requests a second than a machine answers.
 const REQUEST_RATE_MAX: u64 = 1_000_000;
 
+/// More attempts than a hundred a second are no help to a database that comes back.
+const LISTEN_PAUSE_LEAST: Duration = Duration::from_millis(10);
+/// The first cancel may find the statement between two steps; the second follows after this time.
+const GRACE_LEAST: Duration = Duration::from_millis(100);
+const MINUTE: Duration = Duration::from_secs(60);
+
 const fn key(name: &'static str, help: &'static str, kind: SettingKind) -> SettingKey {
     SettingKey { name, table: Section::Service, also: &[], help, default: None, live: true, kind }
 }
@@ -118,6 +124,31 @@ pub(super) const KEYS: &[SettingKey] = &[
     count("max_opening_tenants", "Tenants whose first connection is being opened.", 1, |d| {
         &mut d.config.limits.opening_tenants
     }),
+    clock(
+        "unused_tenant_age",
+        "How long a tenant that a client has registered may be unused before it is removed.",
+        FOREVER_SECS,
+        |d| &mut d.config.limits.unused_tenant_age,
+    ),
+    count("max_listeners_per_tenant", "Listen calls of one tenant.", 1, |d| {
+        &mut d.config.limits.listening.listeners
+    }),
+    count("max_channels_per_tenant", "Channels of all its listeners.", 1, |d| {
+        &mut d.config.limits.listening.channels
+    }),
+    key(
+        "listen_pause",
+        "The pause before another connection is asked for when that of the listeners is lost; each \
+         further one is twice as long.",
+        SettingKind::Time(LISTEN_PAUSE_LEAST..=MINUTE, |d| &mut d.config.limits.listening.pause),
+    ),
+    key(
+        "listen_pause_max",
+        "The longest of these pauses.",
+        SettingKind::Time(LISTEN_PAUSE_LEAST..=MINUTE, |d| {
+            &mut d.config.limits.listening.pause_max
+        }),
+    ),
     key(
         "request_timeout",
         "How long a request may take to arrive completely.",
@@ -208,6 +239,11 @@ pub(super) const KEYS: &[SettingKey] = &[
     clock("max_statement_timeout", "The longest time that they may ask for.", 86_400, |d| {
         &mut d.config.limits.clocks.statement.most
     }),
+    key(
+        "cancel_grace",
+        "How long a cancelled statement may take to stop before its connection is closed.",
+        SettingKind::Time(GRACE_LEAST..=MINUTE, |d| &mut d.config.limits.clocks.cancel_grace),
+    ),
 ];
 
 const fn size(

@@ -13,6 +13,9 @@ const PROBE_LEAST: Duration = Duration::from_millis(100);
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// The kernel takes no more.
+const KEEPALIVE_MAX_SECS: u64 = 32_767;
+
 /// Beyond these a server only remembers.
 const MOST_CONNECTIONS: u64 = 100_000;
 
@@ -174,5 +177,30 @@ pub(super) const KEYS: &[SettingKey] = &[
         &[],
         "How long an idle connection may be silent before it gets a query; 0 = never.",
         SettingKind::Time(secs(0, 3600), |d| &mut d.config.pool.ping_interval),
+    ),
+    key(
+        "tcp_keepalive_idle",
+        &[],
+        "The silence after which TCP asks a server whether it is there.",
+        SettingKind::Time(secs(1, KEEPALIVE_MAX_SECS), |d| &mut d.config.pool.tcp.idle),
+    ),
+    key(
+        "tcp_keepalive_interval",
+        &[],
+        "The time between further such questions.",
+        SettingKind::Time(secs(1, KEEPALIVE_MAX_SECS), |d| &mut d.config.pool.tcp.interval),
+    ),
+    key(
+        "tcp_keepalive_probes",
+        &[],
+        "Unanswered ones after which the connection is lost.",
+        SettingKind::Small(1..=127, |d| &mut d.config.pool.tcp.probes),
+    ),
+    key(
+        "tcp_user_timeout",
+        &[],
+        "How long a server may leave data unacknowledged before the connection is lost; 0 = as \
+         long as the system has it.",
+        SettingKind::Time(secs(0, 86_400), |d| &mut d.config.pool.tcp.user_timeout),
     ),
 ];

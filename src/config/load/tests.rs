@@ -107,7 +107,7 @@ fn all_settings_that_do_not_go_together_are_told_each_with_its_place() {
     let text = "[service]\nlease_ttl = 20\nmax_lease_ttl = 10\nhttp_tls = true\ninsecure = true\n\
                 http_auth = true\n[defaults]\nmin_connections = 3\n\
                 [identities.shop]\ncertificates = [\"shop\"]\n";
-    let flags = [("max_connections", "2"), ("max_backends", "1")];
+    let flags = [("max_connections", "2"), ("max_backends", "1"), ("listen_pause", "6")];
     let said = loaded(text, &flags, &[]).map(drop).expect_err("nothing goes together");
     let told: Vec<&str> = said.lines().collect();
     let expected = [
@@ -115,6 +115,8 @@ fn all_settings_that_do_not_go_together_are_told_each_with_its_place() {
          (min_connections: x.toml:8, max_connections: --max-connections)",
         "lease_ttl cannot be greater than max_lease_ttl: 20 s > 10 s \
          (lease_ttl: x.toml:2, max_lease_ttl: x.toml:3)",
+        "listen_pause cannot be greater than listen_pause_max: 6 s > 5 s \
+         (listen_pause: --listen-pause, listen_pause_max: default)",
         "identities.shop (x.toml:9) has certificates, so client_ca must name the authority that \
          signs them (client_ca: default)",
         "http_tls needs a certificate, and insecure uses none \

@@ -26,6 +26,9 @@ const SOME: &[(&str, [&str; 2], bool)] = &[
     ("leases_per_caller", ["5", "6"], false),
     ("statement_timeout", ["5", "6"], true),
     ("memory_limit", ["1GiB", "2GiB"], false),
+    ("cancel_grace", ["1", "3"], true),
+    ("tcp_keepalive_idle", ["40", "50"], true),
+    ("http_connections", ["5", "6"], false),
 ];
 
 fn config(given: &Given) -> Config {
@@ -84,7 +87,8 @@ fn of_random_reloads_each_applies_what_is_live_and_names_the_rest() {
         };
         assert_eq!(sorted(&plan.applied), differ(&old, true));
         assert_eq!(sorted(&plan.needs_restart), differ(&start, false));
-        let of_pools = ["max_connections", "min_connections", "idle_timeout", "reset"];
+        let of_pools =
+            ["max_connections", "min_connections", "idle_timeout", "reset", "tcp_keepalive_idle"];
         let differs = |name: &&str| text(&old, name) != text(&new, name);
         assert_eq!(plan.defaults, of_pools.iter().any(differs));
         assert_eq!(plan.waiters, differs(&"max_waiters_per_tenant"));

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Hub, ListenPhase, LONGEST_WAIT, PAUSE_MAX, PAUSE_MIN};
+use super::{Hub, ListenPhase, LONGEST_WAIT};
 use crate::clock;
 use crate::core::backoff;
 use crate::error::Error;
@@ -90,7 +90,9 @@ impl Hub {
         state.attempts = attempt.saturating_add(1);
         state.phase = ListenPhase::Pausing { pause, _until: None };
         drop(state);
-        let delay = backoff::delay(attempt, PAUSE_MIN, PAUSE_MAX, 2.0, random::chance());
+        let live = self.account.context().live();
+        let (pause_min, pause_max) = (live.limits.listening.pause, live.limits.listening.pause_max);
+        let delay = backoff::delay(attempt, pause_min, pause_max, 2.0, random::chance());
         let hub = Arc::downgrade(self);
         let alarm = self.account.context().tools.alarms.set(clock::now() + delay, move || {
             if let Some(hub) = hub.upgrade() {

@@ -12,8 +12,8 @@ use crate::error::{Error, Work};
 use crate::logging;
 use crate::pool::session::Session;
 
-/// After so long without a word the connection is asked for one.
-const SILENCE: Duration = Duration::from_secs(25);
+/// Without pings it wakes so often for nothing.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// What is to be done next.
 enum Next {
@@ -80,6 +80,9 @@ impl Hub {
         // A listener that starts or ends leaves a nudge.
         let mut nudged = true;
         let stall = self.account.context().live().limits.stall_timeout;
+        // After so long without a word the connection is asked for one, as one at rest is.
+        let ping = session.backends.settings.ping_interval;
+        let silence = if ping.is_zero() { LONG } else { ping };
         // When to look for listeners that take nothing; none is behind before then.
         let mut look = None;
         loop {
@@ -96,13 +99,14 @@ impl Hub {
             if due <= now {
                 look = self.give_up_stalled(now);
             }
-            let wait = look.map_or(SILENCE, |at| at.saturating_duration_since(now).min(SILENCE));
+            let wait = look.map_or(silence, |at| at.saturating_duration_since(now).min(silence));
             nudged = match session.taken.backend.hear(wait) {
                 Ok(Heard::Notification(notification)) => {
                     self.hand_out(&notification);
                     false
                 }
                 Ok(Heard::Nudge) => true,
+                Ok(Heard::Nothing) if ping.is_zero() => false,
                 Ok(Heard::Nothing) => {
                     let backend = &mut *session.taken.backend;
                     if !session.backends.bounded(backend, |backend| backend.check()) {

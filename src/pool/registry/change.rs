@@ -147,7 +147,7 @@ impl Registry {
             true => Bringer::Operator(who),
             false => Bringer::Client(who),
         };
-        let origin = self.origin(account.id(), dsn, identity, by, settings.statement_cache)?;
+        let origin = self.origin(account.id(), dsn, identity, by, &settings)?;
         let opener = Opener::new(&settings, &self.context.keeper);
         Ok(Backends::new(account, settings, origin, opener))
     }

@@ -100,7 +100,7 @@ impl Registry {
         by: Bringer<'_>,
     ) -> Result<Arc<Tenant>, Error> {
         let identity = self.digests.identity(dsn, self.digests.fingerprint(dsn));
-        let origin = self.origin(id, dsn, identity, by, pool.statement_cache)?;
+        let origin = self.origin(id, dsn, identity, by, pool)?;
         let opener = Opener::new(pool, &self.context.keeper);
         let registrar = Arc::downgrade(self) as Weak<dyn Registrar>;
         Ok(Tenant::new(id.clone(), pool.clone(), origin, opener, &self.context, registrar))

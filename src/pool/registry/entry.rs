@@ -11,6 +11,7 @@ use crate::backend::dsn_reach::DsnReach;
 use crate::backend::logins::Tries;
 use crate::clock;
 use crate::config::dsn::Dsn;
+use crate::config::PoolConfig;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::lookup_slots::Asker;
@@ -53,20 +54,19 @@ impl Registry {
         if let Some(refusal) = opener.refusal(id) {
             return Err(refusal);
         }
-        let origin =
-            self.origin(id, dsn, identity, Bringer::Client(by), settings.statement_cache)?;
+        let origin = self.origin(id, dsn, identity, Bringer::Client(by), &settings)?;
         let registrar = Arc::downgrade(self) as Weak<dyn Registrar>;
         Ok(Tenant::new(id.clone(), settings, origin, opener, &self.context, registrar))
     }
 
-    /// Where backends of this DSN come from, each with so many cached statements.
+    /// Where backends of this DSN come from, as the settings say.
     pub(super) fn origin(
         &self,
         id: &TenantId,
         dsn: &Dsn,
         identity: Identity,
         by: Bringer<'_>,
-        cache: usize,
+        settings: &PoolConfig,
     ) -> Result<Arc<BackendOrigin>, Error> {
         let of_clients = || DsnReach {
             files: FileScope::of_clients(self.context.live().dsn_cert_dir.clone()),
@@ -81,7 +81,8 @@ impl Registry {
         let tries = Tries::new(&self.logins, &dsn.user, who);
         let asker = Asker { tenant: id.clone(), caller: who.clone() };
         let (name, tls, shown) = (application_name(id), self.tls.clone(), dsn.without_password());
-        let connect = Box::new(PgConnect::new(dsn.clone(), tries, asker, name, tls, reach, cache));
+        let connect = PgConnect::new(dsn.clone(), tries, asker, name, tls, reach, settings);
+        let connect = Box::new(connect);
         Ok(match by {
             Bringer::Operator(_) => {
                 BackendOrigin::configured(identity, shown, who.clone(), connect)

@@ -17,9 +17,6 @@ use crate::pool::servers::Wants;
 const WARM_PAUSE: Duration = Duration::from_secs(5);
 /// While pools are being filled or emptied their checks wait for so long.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
-/// A tenant without a lease, a one-shot or a waiter for so long is removed; its
-/// next request registers it anew.
-const FORGET_AFTER: Duration = Duration::from_secs(600);
 
 /// The service's own work on the backends that a tenant has at present.
 #[derive(Clone)]
@@ -33,7 +30,8 @@ impl Tenant {
     /// a database that was away is back. Does not block: what may, runs on a
     /// worker. Returns when to come again, if that is soon.
     pub fn maintain(self: &Arc<Self>, now: Instant) -> Option<Instant> {
-        let is_unused = || !self.configured && Disuse(self).let_go(now, FORGET_AFTER);
+        let age = || self.context().live().limits.unused_tenant_age;
+        let is_unused = || !self.configured && Disuse(self).let_go(now, age());
         if self.gate().state() != GateState::Active || is_unused() {
             return None;
         }

@@ -53,7 +53,13 @@ fn a_tenant_that_nobody_uses_is_closed_with_its_backends() {
     world.tenant.maintain(later(599));
     world.upkeep_done();
     assert_eq!(world.tenant.figures().state, GateState::Active);
+    let mut longer = Config::default();
+    longer.limits.unused_tenant_age = Duration::from_secs(1000);
+    world.context.put_in_force(longer, |_| false);
     world.tenant.maintain(later(601));
+    world.upkeep_done();
+    assert_eq!(world.tenant.figures().state, GateState::Active);
+    world.tenant.maintain(later(1001));
     world.settled();
     assert_eq!(world.tenant.figures().state, GateState::Closed);
     assert_eq!(world.census.alive(), 0);

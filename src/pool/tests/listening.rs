@@ -14,7 +14,7 @@ use crate::clock;
 use crate::config::{Config, PoolConfig};
 use crate::error::{CancelCause, Error};
 use crate::lock::Leaf;
-use crate::pool::listen::{Letter, Listening, Mailbox, PAUSE_MIN};
+use crate::pool::listen::{Letter, Listening, Mailbox};
 use crate::pool::session::Session;
 use crate::pool::work::task::REQUEST_BYTES;
 
@@ -138,7 +138,11 @@ fn told(world: &World, letters: &Receiver<&'static str>) -> &'static str {
     wait_for(|| {
         // The pauses before a session is asked for again; not the time of who waits,
         // nor the limit of what a backend does.
-        world.context.tools.alarms.run_due(clock::now() + 3 * PAUSE_MIN, 100);
+        world
+            .context
+            .tools
+            .alarms
+            .run_due(clock::now() + 3 * world.context.config.limits.listening.pause, 100);
         !letters.is_empty()
     });
     letters.recv().expect("a letter")

@@ -154,6 +154,11 @@ impl Operation {
         &self.tools.alarms
     }
 
+    /// How long it may take to stop once it is cancelled.
+    pub(in crate::pool) fn grace(&self) -> Duration {
+        self.tools.grace.now()
+    }
+
     /// Who cancelled, so far.
     pub fn cause(&self) -> Option<CancelCause> {
         self.state.lock().cause

@@ -1,6 +1,7 @@
 //! The authority of clients' certificates.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use grpcio::CertificateRequestType;
 use openssl::error::ErrorStack;
@@ -52,11 +53,12 @@ impl ClientCa {
         }
     }
 
-    /// Reads the certificates that are trusted, as PEM: those of the file, and our own.
+    /// Reads the certificates that are trusted, as PEM: those of the file, and our own. An expiry
+    /// within `warning` is logged.
     ///
     /// # Errors
     /// The file cannot be used, and why.
-    pub(super) fn roots_pem(&self) -> Result<Vec<u8>, BindError> {
+    pub(super) fn roots_pem(&self, warning: Duration) -> Result<Vec<u8>, BindError> {
         let mut pem = read(&self.path)?;
         if holds(&pem, "PRIVATE KEY-----") {
             let why = "it holds a private key: only the authority's certificate belongs here";
@@ -67,7 +69,7 @@ impl ClientCa {
             return Err(BindError::certificate(&self.path, "it holds no PEM certificate"));
         }
         for root in &roots {
-            check_dates(&self.path, root)?;
+            check_dates(&self.path, root, warning)?;
         }
         let own = self.own.certificate.to_pem();
         let own = own.map_err(|error| BindError::certificate(&self.path, error.to_string()))?;

@@ -14,6 +14,7 @@ use crate::backend::session::Backend;
 use crate::backend::stream::watch::Watch;
 use crate::backend::tls::Tls;
 use crate::config::dsn::Dsn;
+use crate::config::PoolConfig;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::lookup_slots::Asker;
@@ -109,8 +110,8 @@ fn backend(server: &Embedded) -> PgBackend {
     let tries = Tries::new(&Logins::default(), &dsn.user, &caller);
     let asker = Asker { tenant, caller };
     let tls = Tls::unverified().unwrap();
-    let connect =
-        PgConnect::new(dsn, tries, asker, "boss".to_owned(), tls, DsnReach::anything(), 100);
+    let (name, pool) = ("boss".to_owned(), PoolConfig::default());
+    let connect = PgConnect::new(dsn, tries, asker, name, tls, DsnReach::anything(), &pool);
     let watch = Arc::<Watch>::default();
     let mut backend = connect.attempt(&watch, Duration::from_secs(30), &Open).unwrap();
     assert!(backend.reset());

@@ -8,14 +8,13 @@ use crossbeam_channel::Sender;
 use super::{Operation, OperationState};
 use crate::backend::cancel::Canceller;
 use crate::clock;
-use crate::config::lease::CANCEL_GRACE;
 use crate::core::quoted::Quoted;
 use crate::core::secs::Secs;
 use crate::error::CancelCause;
 use crate::lock::LeafGuard;
 
 /// How long after the first cancel a second one follows; each further one takes
-/// twice as long. So there are five at most within the grace.
+/// twice as long. So there are five at most within a grace of 2 s.
 const CANCEL_AGAIN: Duration = Duration::from_millis(100);
 
 /// A cancel on its way.
@@ -59,12 +58,12 @@ impl Operation {
             return;
         }
         let operation = Arc::downgrade(self);
-        let alarm = self.tools.alarms.set(clock::now() + CANCEL_GRACE, move || {
+        let grace = self.grace();
+        let alarm = self.tools.alarms.set(clock::now() + grace, move || {
             let aborted = watch.abort(epoch);
             let Some(operation) = operation.upgrade().filter(|_| aborted) else { return };
             if let Some((whose, repeated)) = operation.told("backend_aborted", cause) {
-                let grace = Secs(CANCEL_GRACE);
-                let cause = cause.as_str();
+                let (grace, cause) = (Secs(grace), cause.as_str());
                 log::warn!("event=backend_aborted{whose} cause={cause} after_s={grace}{repeated}");
             }
         });

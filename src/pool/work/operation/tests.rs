@@ -1,5 +1,6 @@
 use super::*;
 use crate::metrics::Metrics;
+use crate::pool::tools::CancelGrace;
 use crate::threads::bell::Bell;
 use crate::threads::workers::Workers;
 
@@ -7,7 +8,8 @@ fn tools() -> Tools {
     Tools {
         workers: Workers::default(),
         alarms: Alarms::new(Bell::default()),
-        metrics: Metrics::default(),
+        metrics: Metrics::new(100),
+        grace: CancelGrace::new(Duration::from_secs(2)),
     }
 }
 
