@@ -13,6 +13,7 @@ use futures_channel::oneshot;
 
 use crate::clock;
 use crate::config::Limits;
+use crate::core::expiring_map::ExpiringMap;
 use crate::core::ids::{ConnectionId, TenantId};
 use crate::core::lease_table::{
     Due, EndReason, Ended, LeaseFacts, LeaseTable, LeaseView, Left, Summary, Tombstone, Via,
@@ -30,6 +31,9 @@ use crate::threads::bell::Bell;
 
 type SessionTable = LeaseTable<Session, Arc<Operation>>;
 
+/// The most names of revoked leases that are kept: those of a minute of sixteen a second.
+const REVOKED: usize = 1000;
+
 /// All leases of the service.
 pub struct Leases {
     /// Every lease, with its session at rest. Never held over I/O, logging, or
@@ -40,6 +44,8 @@ pub struct Leases {
     metrics: Metrics,
     /// Fencing tokens of leases that were warned of.
     warned: Leaf<HashSet<u64>>,
+    /// The names of leases that operators have revoked.
+    pub(super) revoked: Leaf<ExpiringMap<String, ()>>,
     /// Tells streams of the end of their leases, by fencing token.
     pub(super) streams: Leaf<HashMap<u64, oneshot::Sender<Tombstone>>>,
 }
@@ -69,6 +75,7 @@ impl Leases {
             bell,
             metrics,
             warned: Leaf::default(),
+            revoked: Leaf::new(ExpiringMap::new(REVOKED, limits.tombstone_age)),
             streams: Leaf::default(),
         })
     }

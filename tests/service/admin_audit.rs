@@ -5,7 +5,9 @@ use connection_pool_manager::proto::admin::{
     ListLeasesRequest, PauseTenantRequest, PutTenantRequest, PutTenantResponse,
     RemoveTenantRequest, ResizeTenantRequest, RevokeLeaseRequest, SetLogLevelRequest,
 };
-use connection_pool_manager::proto::connection_pool::ConnectionRequest;
+use connection_pool_manager::proto::connection_pool::{
+    ConnectionRequest, LeaseEndReason, ReleaseOutcome,
+};
 use rustix::process::Signal;
 
 use crate::harness::{
@@ -110,7 +112,7 @@ fn a_put_is_refused_that_names_nobody_or_a_minimum_beyond_the_maximum() {
 }
 
 #[test]
-fn a_lease_is_listed_with_its_identity_and_revoked_once() {
+fn a_lease_is_listed_with_its_identity_and_revoked_as_often_as_is_asked() {
     let (service, tenant) = (Administered::start(), tenant());
     let ops = service.operator("ops");
     let list = |tenant_id: &str| {
@@ -133,11 +135,45 @@ fn a_lease_is_listed_with_its_identity_and_revoked_once() {
     let revoke = || ops.ask(|stub, option| stub.revoke_lease(&revoke, option));
     revoke().unwrap();
     assert_eq!(lease.end_reason(), "revoked");
-    let again = refused(revoke());
-    assert_eq!(again.reason, "LEASE_NOT_FOUND", "{again}");
-    assert!(again.message.contains("it has ended, or there was none"), "{again}");
     eventually("the last lease has left", || list(&tenant.name).is_err());
+    // Its answer may have been lost.
+    let again = revoke().unwrap();
+    assert_eq!(again.outcome.enum_value(), Ok(ReleaseOutcome::RELEASE_OUTCOME_ALREADY_ENDED));
+    assert_eq!(again.end_reason.enum_value(), Ok(LeaseEndReason::LEASE_END_REASON_REVOKED));
+    let never = RevokeLeaseRequest { lease_name: "lease-1".to_owned(), ..Default::default() };
+    let never = refused(ops.ask(|stub, option| stub.revoke_lease(&never, option)));
+    assert_eq!(never.reason, "LEASE_NOT_FOUND", "{never}");
+    assert!(never.message.contains("it has ended, or there was none"), "{never}");
     assert_eq!(refused(list(&tenant.name)).reason, "TENANT_NOT_FOUND");
+}
+
+#[test]
+fn who_has_not_the_role_is_in_the_log_with_what_was_asked_for_and_not_without_end() {
+    let (service, tenant) = (Administered::start(), tenant());
+    let [shop, eyes] = ["shop", "eyes"].map(|name| service.operator(name));
+    let pause = PauseTenantRequest { tenant_id: tenant.name.clone(), ..Default::default() };
+    let leases = ListLeasesRequest::default();
+    for (by, action) in [(&shop, "list_leases"), (&shop, "pause"), (&eyes, "pause")] {
+        let error = match action {
+            "pause" => refused(by.ask(|stub, option| stub.pause_tenant(&pause, option))),
+            _ => refused(by.ask(|stub, option| stub.list_leases(&leases, option))),
+        };
+        assert_eq!(error.code, code::PERMISSION_DENIED, "{error}");
+    }
+    for told in ["action=list_leases by=shop", "action=pause by=shop", "action=pause by=eyes"] {
+        let line = service.log().wait_for(&format!("event=admin {told} peer="));
+        assert!(line.ends_with(" outcome=permission_denied"), "{line}");
+    }
+    for _ in 0..300 {
+        refused(shop.ask(|stub, option| stub.pause_tenant(&pause, option)));
+    }
+    let line = service.log().wait_for("of=admin count=");
+    let count: usize = line.rsplit_once("count=").unwrap().1.trim().parse().unwrap();
+    assert!(count > 0, "{line}");
+    // What an operator does is told whatever others ask for.
+    let ops = service.operator("ops");
+    set_level(&ops, "info");
+    service.log().wait_for("action=set_log_level level=\"info\" by=ops");
 }
 
 #[test]

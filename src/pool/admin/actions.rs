@@ -10,6 +10,7 @@ use crate::core::lease_table::EndReason;
 use crate::core::quoted::Quoted;
 use crate::error::{CancelCause, Error};
 use crate::logging;
+use crate::pool::admin::audit::{self, tell};
 use crate::pool::admin::looks::ListedTenant;
 use crate::pool::caller::Caller;
 use crate::pool::keeping::Touch;
@@ -43,12 +44,16 @@ pub struct CheckedTenant {
 }
 
 impl Service {
-    /// The service, for a caller with the role `admin`.
+    /// The service, for a caller with the role `admin`, who asks for this action.
     ///
     /// # Errors
     /// The caller has no identity, or not the role.
-    pub fn administer<'a>(&'a self, caller: &'a Caller) -> Result<Administration<'a>, Error> {
-        let by = caller.expect_role(Role::Admin)?;
+    pub fn administer<'a>(
+        &'a self,
+        caller: &'a Caller,
+        action: &str,
+    ) -> Result<Administration<'a>, Error> {
+        let by = audit::expect(caller, Role::Admin, action)?;
         Ok(Administration { service: self, by, peer: caller.peer().address() })
     }
 }
@@ -162,12 +167,18 @@ impl Administration<'_> {
     /// Ends a lease by its public name, whatever it does: what runs is cancelled.
     ///
     /// # Errors
-    /// If there is no such lease.
+    /// If there is no such lease, unless it has been revoked before.
     pub fn revoke(&self, lease_name: &str) -> Result<Release, Error> {
         let leases = &self.service.leases;
-        let found = leases.find_named(lease_name).ok_or(Error::NoLeaseNamed);
-        let revoked =
-            found.and_then(|id| leases.revoke(&id, EndReason::Revoked, CancelCause::Revoked));
+        let revoked = match leases.find_named(lease_name) {
+            Some(id) => leases.revoke(&id, EndReason::Revoked, CancelCause::Revoked),
+            // Who has lost the answer asks again.
+            None if leases.was_revoked(lease_name) => Ok(Release::AlreadyEnded(EndReason::Revoked)),
+            None => Err(Error::NoLeaseNamed),
+        };
+        if revoked.as_ref().is_ok_and(|how| !matches!(how, Release::AlreadyEnded(_))) {
+            leases.note_revoked(lease_name);
+        }
         // Anything else may be a secret that was pasted by mistake.
         let is_name = lease_name
             .strip_prefix("lease-")
@@ -250,15 +261,4 @@ impl Administration<'_> {
         tell((self.by, self.peer), action, on, &outcome);
         outcome
     }
-}
-
-/// Writes what somebody has done to the log.
-fn tell<T>(
-    (by, peer): (&CallerIdentity, &str),
-    action: &str,
-    on: std::fmt::Arguments<'_>,
-    outcome: &Result<T, Error>,
-) {
-    let result = outcome.as_ref().err().map_or("done", Error::as_str);
-    log::info!(target: logging::AUDIT, "event=admin action={action}{on} by={} peer={peer} outcome={result}", by.name());
 }

@@ -31,6 +31,16 @@ impl Leases {
         }
     }
 
+    /// An operator has revoked the lease of this name.
+    pub fn note_revoked(&self, name: &str) {
+        self.revoked.lock().put(name.to_owned(), (), clock::now());
+    }
+
+    /// Whether an operator has revoked the lease of this name, as far as is still known.
+    pub fn was_revoked(&self, name: &str) -> bool {
+        self.revoked.lock().find(&name.to_owned(), clock::now()).is_some()
+    }
+
     /// Ends a tenant's leases, whatever they do: what runs is cancelled. Returns how many.
     pub fn end_of(&self, tenant: &TenantId) -> usize {
         let ids = self.table().ids_of(tenant);

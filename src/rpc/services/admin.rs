@@ -33,7 +33,7 @@ impl AdminService for Admin {
         requests: RequestStream<Raw<ListTenantsRequest>>,
         sink: DuplexSink<ListTenantsResponse>,
     ) {
-        self.look(&ctx, requests, sink, |service, request| {
+        self.look((&ctx, requests, sink), "list_tenants", |service, request| {
             let size = convert::admin::page_size(request.page_size)?;
             let after = convert::admin::after_tenant(&request.page_token)?;
             Ok(convert::admin::tenants(service.list_tenants(after.as_ref(), size)))
@@ -46,7 +46,7 @@ impl AdminService for Admin {
         requests: RequestStream<Raw<GetTenantRequest>>,
         sink: DuplexSink<GetTenantResponse>,
     ) {
-        self.look(&ctx, requests, sink, |service, request| {
+        self.look((&ctx, requests, sink), "get_tenant", |service, request| {
             let tenant = TenantId::parse(&request.tenant_id)?;
             Ok(convert::admin::tenant(service.show_tenant(&tenant)?))
         });
@@ -58,7 +58,7 @@ impl AdminService for Admin {
         requests: RequestStream<Raw<ListLeasesRequest>>,
         sink: DuplexSink<ListLeasesResponse>,
     ) {
-        self.look(&ctx, requests, sink, |service, request| {
+        self.look((&ctx, requests, sink), "list_leases", |service, request| {
             let size = convert::admin::page_size(request.page_size)?;
             let after = convert::admin::after(&request.page_token)?;
             let tenant = convert::admin::tenant_or_all(&request.tenant_id)?;
@@ -72,7 +72,7 @@ impl AdminService for Admin {
         requests: RequestStream<Raw<ListBackendsRequest>>,
         sink: DuplexSink<ListBackendsResponse>,
     ) {
-        self.look(&ctx, requests, sink, |service, request| {
+        self.look((&ctx, requests, sink), "list_backends", |service, request| {
             let size = convert::admin::page_size(request.page_size)?;
             let after = convert::admin::after(&request.page_token)?;
             let tenant = TenantId::parse(&request.tenant_id)?;
@@ -161,7 +161,7 @@ impl AdminService for Admin {
             requests,
             sink,
             |service, request, caller| {
-                let service = service.administer(caller)?;
+                let service = service.administer(caller, "check")?;
                 let tenant = service.read("check", tenant(&request.tenant_id))?;
                 service.check(&tenant)
             },
@@ -238,7 +238,7 @@ impl AdminService for Admin {
             &ctx,
             requests,
             sink,
-            |service, _, caller| Ok(service.administer(caller)?.reload()),
+            |service, _, caller| Ok(service.administer(caller, "reload")?.reload()),
             |reloaded| (convert::admin_actions::reloaded(reloaded), UntilTaken::default()),
         );
     }

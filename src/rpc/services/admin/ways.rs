@@ -7,6 +7,7 @@ use super::Admin;
 use crate::core::access::Role;
 use crate::error::Error;
 use crate::pool::admin::actions::Administration;
+use crate::pool::admin::audit;
 use crate::pool::service::Service;
 use crate::proto::{Raw, Shaped};
 use crate::rpc::calls::reply;
@@ -17,13 +18,12 @@ impl Admin {
     /// Answers a call that only looks.
     pub(super) fn look<Q: Shaped, M: Message>(
         &self,
-        ctx: &RpcContext<'_>,
-        requests: RequestStream<Raw<Q>>,
-        sink: DuplexSink<M>,
+        (ctx, requests, sink): (&RpcContext<'_>, RequestStream<Raw<Q>>, DuplexSink<M>),
+        action: &'static str,
         work: impl FnOnce(&Service, Q) -> Result<M, Error> + Send + 'static,
     ) {
-        reply::answer_now(&self.0, ctx, requests, sink, |service, request, caller| {
-            caller.expect_role(Role::Observer)?;
+        reply::answer_now(&self.0, ctx, requests, sink, move |service, request, caller| {
+            audit::expect(caller, Role::Observer, action)?;
             work(service, request)
         });
     }
@@ -42,7 +42,7 @@ impl Admin {
             requests,
             sink,
             move |service, request, caller| {
-                let service = service.administer(caller)?;
+                let service = service.administer(caller, action)?;
                 let asked = service.read(action, read(&request))?;
                 let done = work(&service, asked)?;
                 Ok(service.kept(done))
@@ -63,7 +63,7 @@ impl Admin {
         work: impl FnOnce(Administration<'_>, P) -> Result<M, Error> + Send + 'static,
     ) {
         reply::answer_now(&self.0, ctx, requests, sink, move |service, request, caller| {
-            let service = service.administer(caller)?;
+            let service = service.administer(caller, action)?;
             let asked = service.read(action, read(&request))?;
             work(service, asked)
         });

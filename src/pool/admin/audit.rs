@@ -1,0 +1,45 @@
+//! The lines that tell what operators have done, or were refused.
+
+use crate::core::access::{CallerIdentity, Role};
+use crate::error::Error;
+use crate::logging;
+use crate::pool::caller::Caller;
+
+/// The caller, if it has this role. One with an identity that has not is told of in the log, with
+/// what it asked for; at a bounded rate, because it may ask without end.
+///
+/// # Errors
+/// The caller has no identity, or not the role.
+pub fn expect<'a>(
+    caller: &'a Caller,
+    role: Role,
+    action: &str,
+) -> Result<&'a CallerIdentity, Error> {
+    caller.expect_role(role).map_err(|denied| {
+        let by = denied.identity().cloned();
+        let error = Error::AccessDenied(denied);
+        if let Some(by) = by.filter(|_| logging::admits("admin", None)) {
+            line((&by, caller.peer().address()), action, format_args!(""), error.as_str());
+        }
+        error
+    })
+}
+
+/// Writes what somebody has done to the log.
+pub(super) fn tell<T>(
+    (by, peer): (&CallerIdentity, &str),
+    action: &str,
+    on: std::fmt::Arguments<'_>,
+    outcome: &Result<T, Error>,
+) {
+    line((by, peer), action, on, outcome.as_ref().err().map_or("done", Error::as_str));
+}
+
+fn line(
+    (by, peer): (&CallerIdentity, &str),
+    action: &str,
+    on: std::fmt::Arguments<'_>,
+    outcome: &str,
+) {
+    log::info!(target: logging::AUDIT, "event=admin action={action}{on} by={} peer={peer} outcome={outcome}", by.name());
+}
