@@ -71,6 +71,7 @@ mod seat;
 mod wait;
 
 mod balance;
+mod borrower;
 mod breakers;
 mod budget;
 mod call_error;
@@ -97,6 +98,7 @@ mod spread;
 mod status;
 
 pub use balance::Balance;
+pub use borrower::ThreadName;
 pub use call::Reply;
 pub use call_error::{Cause, Code, Delivery, Error, RpcError};
 pub use config::{

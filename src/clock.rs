@@ -9,6 +9,12 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
+/// So long after `from`. What is too far away for the clock is as good as never: a year.
+pub fn after(from: Instant, time: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    from.checked_add(time).unwrap_or(from + FAR)
+}
+
 /// The time until then, as the next step of an exchange may take it that must be over
 /// by then as a whole.
 ///

@@ -1,5 +1,6 @@
 //! A channel of gRPC's, and how its connection is.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,9 @@ use crate::proto::health_grpc::HEALTH_CHECK;
 
 /// A watch that sees no change begins anew after so long.
 const WATCH: Duration = Duration::from_secs(3600);
+/// A channel is connected again so often without a pause. Once is enough after a loss; it may be
+/// seen idle for a moment longer.
+const AGAINS_MAX: u32 = 5;
 /// A call on a channel that has failed is answered in microseconds.
 const WHY: Duration = Duration::from_millis(500);
 
@@ -30,6 +34,8 @@ pub(super) struct Link {
     failure: Leaf<Option<String>>,
     /// Since when its connection stands, as far as that was told. Held likewise.
     stands: Leaf<Option<Instant>>,
+    /// How often it was connected again since its connection last stood.
+    agains: AtomicU32,
     to: Arc<Destination>,
 }
 
@@ -46,8 +52,8 @@ impl Link {
     /// Begins to connect. Does not wait.
     pub(super) fn new(channel: Channel, to: Arc<Destination>) -> Arc<Link> {
         let (failure, stands, since) = (Leaf::new(None), Leaf::new(None), clock::now());
-        let client = OnceLock::new();
-        let link = Arc::new(Link { channel, client, failure, stands, since, to });
+        let (client, agains) = (OnceLock::new(), AtomicU32::new(0));
+        let link = Arc::new(Link { channel, client, failure, stands, agains, since, to });
         link.poke();
         link
     }
@@ -97,6 +103,7 @@ impl Link {
     /// Its connection stands since then.
     pub(super) fn stood(&self, since: Instant) {
         *self.stands.lock() = Some(since);
+        self.agains.store(0, Ordering::Relaxed);
     }
 
     /// Its connection has ended. Since when it stood, the first time that somebody asks.
@@ -104,8 +111,19 @@ impl Link {
         self.stands.lock().take()
     }
 
+    /// Connects it again after a loss. False if that was done so often without a connection that
+    /// stands: a server that takes connections and ends them at once would be dialled thousands of
+    /// times a second.
+    pub(super) fn connect_again(&self) -> bool {
+        let may = self.agains.fetch_add(1, Ordering::Relaxed) < AGAINS_MAX;
+        if may {
+            self.poke();
+        }
+        may
+    }
+
     /// Connects, if it is not connected: nothing else does, until somebody calls.
-    pub(super) fn poke(&self) {
+    fn poke(&self) {
         self.channel.check_connectivity_state(true);
     }
 

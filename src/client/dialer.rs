@@ -5,7 +5,8 @@
 //! would divert connections to this machine too; the limit of one attempt to connect, which is
 //! 20 s otherwise; pings that go on without data, because the C core stops after two and then
 //! never finds out that the peer of an idle connection is dead; no channelz, gRPC's own records
-//! of each channel, which nobody can read here.
+//! of each channel, which nobody can read here; no compression unless asked, because the limit of
+//! a message is held against its compressed bytes, and a megabyte of gzip may become a gigabyte.
 
 use std::ffi::CString;
 use std::sync::Arc;
@@ -22,6 +23,10 @@ use super::error::ConfigError;
 use super::runtime::Runtime;
 use super::tls::Files;
 use crate::lock::Leaf;
+use crate::threads;
+
+/// The bit of no compression in gRPC's set of encodings.
+const IDENTITY: i32 = 1;
 
 /// Makes the channels of one service.
 pub(super) struct Dialer {
@@ -85,11 +90,13 @@ impl Ways {
             && self.tls.server_name == other.tls.server_name
     }
 
-    fn credentials(&self) -> Option<ChannelCredentials> {
-        if let Some(credentials) = &self.tls.credentials {
-            return Some(credentials.make());
-        }
-        self.files.as_ref().map(|files| files.build())
+    fn credentials(&self) -> Result<Option<ChannelCredentials>, String> {
+        let Some(credentials) = &self.tls.credentials else {
+            return Ok(self.files.as_ref().map(|files| files.build()));
+        };
+        // They are made by the program; the keeper must go on.
+        let made = threads::survive(threads::GRPC_KEEPER, || credentials.make());
+        made.map(Some).ok_or_else(|| "tls.credentials has panicked".to_owned())
     }
 }
 
@@ -148,10 +155,13 @@ impl Dialer {
     }
 
     /// Begins to connect. Does not wait.
-    pub(super) fn dial(&self, to: Arc<Destination>) -> Option<Arc<Link>> {
+    ///
+    /// # Errors
+    /// Why there are no credentials for it.
+    pub(super) fn dial(&self, to: Arc<Destination>) -> Result<Arc<Link>, String> {
         if to.secure {
             // They are read by now, unless addresses and settings were changed at the same time.
-            self.prepare(&[(to.endpoint.clone(), true)]).ok()?;
+            self.prepare(&[(to.endpoint.clone(), true)]).map_err(|error| error.to_string())?;
         }
         let ways = self.ways();
         let mut builder = self.builder(&ways);
@@ -163,11 +173,12 @@ impl Dialer {
             if let Some(name) = &ways.tls.server_name {
                 builder = builder.override_ssl_target(name.as_str());
             }
-            builder = builder.set_credentials(ways.credentials()?);
+            let credentials = ways.credentials()?.ok_or("there are no files of TLS")?;
+            builder = builder.set_credentials(credentials);
         }
         let link = Link::new(builder.connect(&to.target()), to);
         link.watched(&self.runtime, &self.bell);
-        Some(link)
+        Ok(link)
     }
 
     /// Reads the files of TLS again. True if they hold something new, with which connections are
@@ -198,9 +209,15 @@ impl Dialer {
             .max_send_message_len(bytes)
             .raw_cfg_int(CString::from(c"grpc.enable_channelz"), 0)
             .raw_cfg_int(CString::from(c"grpc.min_reconnect_backoff_ms"), attempt.max(1));
-        if settings.compression == Compression::Gzip {
-            let gzip = CompressionAlgorithms::GRPC_COMPRESS_GZIP;
-            builder = builder.default_compression_algorithm(gzip);
+        match settings.compression {
+            Compression::Gzip => {
+                let gzip = CompressionAlgorithms::GRPC_COMPRESS_GZIP;
+                builder = builder.default_compression_algorithm(gzip);
+            }
+            Compression::None => {
+                let name = CString::from(c"grpc.compression_enabled_algorithms_bitset");
+                builder = builder.raw_cfg_int(name, IDENTITY);
+            }
         }
         if let Some(agent) = &settings.user_agent {
             builder = builder.primary_user_agent(agent);

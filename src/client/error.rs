@@ -4,6 +4,8 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
+use super::borrower::ThreadName;
+
 /// Why there is no connection.
 #[derive(Clone, Debug)]
 pub enum PoolError {
@@ -46,6 +48,8 @@ pub enum PoolError {
         waited: Duration,
         /// Who has had a connection for longest, the first five.
         holders: Vec<Holder>,
+        /// What an address is down for, or why a connection is not lent, if that is so.
+        last_error: Option<String>,
     },
     /// As many wait for a connection as may.
     TooManyWaiters {
@@ -58,6 +62,8 @@ pub enum PoolError {
     DeadlineExceeded {
         /// The service.
         service: String,
+        /// What an address is down for, or why a connection is not lent, if that is so.
+        last_error: Option<String>,
     },
     /// A pool must keep a connection.
     WouldEmptyPool {
@@ -85,13 +91,15 @@ pub enum PoolError {
 pub struct Holder {
     /// Where in the program it was asked for.
     pub at: &'static Location<'static>,
+    /// The thread that asked for it; it may have handed it on.
+    pub thread: ThreadName,
     /// For how long it is had.
     pub held: Duration,
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} for {} ms", self.at, self.held.as_millis())
+        write!(f, "{} on {} for {} ms", self.at, self.thread, self.held.as_millis())
     }
 }
 
@@ -112,18 +120,19 @@ impl fmt::Display for PoolError {
                 down_for.as_millis(),
                 next_try.as_millis()
             ),
-            PoolError::CheckoutTimeout { service, waited, holders } => {
+            PoolError::CheckoutTimeout { service, waited, holders, last_error } => {
                 write!(f, "no connection to {service} was free within {} ms", waited.as_millis())?;
                 for (i, holder) in holders.iter().enumerate() {
                     write!(f, "{} {holder}", if i == 0 { "; held by" } else { "," })?;
                 }
-                Ok(())
+                said(f, last_error.as_deref())
             }
             PoolError::TooManyWaiters { service, limit } => {
                 write!(f, "{limit} callers wait for a connection to {service}, which is the limit")
             }
-            PoolError::DeadlineExceeded { service } => {
-                write!(f, "the deadline was over before a connection to {service} was free")
+            PoolError::DeadlineExceeded { service, last_error } => {
+                write!(f, "the deadline was over before a connection to {service} was free")?;
+                said(f, last_error.as_deref())
             }
             PoolError::WouldEmptyPool { service } => {
                 write!(f, "the pool of {service} must keep at least 1 connection")
@@ -136,6 +145,11 @@ impl fmt::Display for PoolError {
             PoolError::NoThread { error } => write!(f, "no thread could be started: {error}"),
         }
     }
+}
+
+/// Why there may be too few connections.
+fn said(f: &mut fmt::Formatter<'_>, last_error: Option<&str>) -> fmt::Result {
+    last_error.map_or(Ok(()), |error| write!(f, "; {error}"))
 }
 
 // Each says all of its cause itself.

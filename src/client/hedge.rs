@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::call_error::{Code, Delivery, Error};
 use super::config::Hedge;
@@ -21,6 +21,15 @@ struct Race<'a, R> {
     next: Option<Instant>,
 }
 
+/// Without a pause a thread would spin while no connection is free. Settings have none that short;
+/// a call's options may.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+
+/// When one more attempt may start.
+fn due(hedge: Hedge) -> Instant {
+    clock::after(clock::now(), hedge.delay.max(PAUSE_MIN))
+}
+
 /// Starts an attempt, and after each pause without an answer one more on another free connection,
 /// never waiting for one; one that has failed is followed at once.
 pub(super) fn race<R>(
@@ -30,7 +39,7 @@ pub(super) fn race<R>(
 ) -> Result<Answered<R>, Error> {
     let connection = way.connect()?;
     let first = Try::begin(way, connection, start)?;
-    let next = Some(clock::now() + hedge.delay);
+    let next = Some(due(hedge));
     let mut race = Race { way, hedge, running: vec![first], next };
     let result = race.run(start);
     race.leave();
@@ -111,7 +120,7 @@ impl<R> Race<'_, R> {
             self.next = None;
             return Ok(());
         }
-        self.next = Some(clock::now() + self.hedge.delay);
+        self.next = Some(due(self.hedge));
         if let Some(connection) = self.way.spare() {
             self.way.meter.hedged();
             self.running.push(Try::begin(self.way, connection, start)?);

@@ -4,12 +4,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::bell::{bell, Bell, Ear};
 use super::error::PoolError;
+use crate::clock;
 use crate::lock::Leaf;
 use crate::threads;
+
+/// What has panicked is tended again after so long.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
 
 /// The keeper of some pools. Dropping it ends the thread.
 pub(super) struct Keeper {
@@ -83,7 +87,9 @@ fn run(ward: &Ward, ear: &Ear) {
         };
         let tend = |one: &Weak<dyn Tended>| {
             let one = one.upgrade()?;
-            threads::survive(threads::GRPC_KEEPER, || one.tend()).flatten()
+            let tended = threads::survive(threads::GRPC_KEEPER, || one.tend());
+            // What it had to do is done soon.
+            tended.unwrap_or_else(|| Some(clock::now() + AFTER_PANIC))
         };
         ear.wait(kept.iter().filter_map(tend).min());
     }
@@ -93,7 +99,6 @@ fn run(ward: &Ward, ear: &Ear) {
 mod tests {
     use std::panic::{catch_unwind, AssertUnwindSafe};
     use std::sync::mpsc::{channel, Sender};
-    use std::time::Duration;
 
     use super::*;
 

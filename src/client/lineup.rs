@@ -18,10 +18,10 @@ mod view;
 mod word;
 
 use std::collections::BTreeMap;
-use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::balance::Balance;
+use super::borrower::Borrower;
 use super::outlier::OutlierConfig;
 use check::Check;
 use demand::Demand;
@@ -122,8 +122,8 @@ pub struct Wants {
     pub exclusive: bool,
     /// This channel, if it is still free.
     pub prefer: Option<SlotId>,
-    /// Where in the program it asks.
-    pub at: Option<&'static Location<'static>>,
+    /// Who asks, if that was said.
+    pub by: Option<Borrower>,
 }
 
 #[derive(Debug)]

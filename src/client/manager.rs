@@ -175,7 +175,7 @@ impl ConnectionManager {
     /// # Errors
     /// As for [`Pool::await_ready`], of the first service that has none.
     pub fn await_ready(&self, timeout: Duration) -> Result<(), PoolError> {
-        let until = clock::now() + timeout;
+        let until = clock::after(clock::now(), timeout);
         for pool in self.pools() {
             pool.await_ready(Ready::One, until.saturating_duration_since(clock::now()))?;
         }
@@ -212,7 +212,7 @@ impl ConnectionManager {
     /// Stops and forgets all services, and waits at most so long for what is lent. True if all
     /// came back.
     pub fn shutdown(&self, timeout: Duration) -> bool {
-        let until = clock::now() + timeout;
+        let until = clock::after(clock::now(), timeout);
         let pools = std::mem::take(&mut *self.0.write());
         for pool in pools.values() {
             pool.stop();

@@ -186,7 +186,7 @@ impl Pool {
     pub fn await_ready(&self, ready: Ready, timeout: Duration) -> Result<(), PoolError> {
         let shared = self.shared();
         let begun = clock::now();
-        let done = shared.wait_until(begun + timeout, |counts| {
+        let done = shared.wait_until(clock::after(begun, timeout), |counts| {
             let enough = match ready {
                 Ready::One => 1,
                 Ready::All => counts.wanted,
@@ -248,7 +248,7 @@ impl Pool {
     /// The same, and waits at most so long for what is lent. True if all came back.
     pub fn shutdown(&self, timeout: Duration) -> bool {
         self.stop();
-        let until = clock::now() + timeout;
+        let until = clock::after(clock::now(), timeout);
         self.shared().wait_until(until, |counts| counts.lent == 0)
     }
 }

@@ -4,6 +4,8 @@
 //! list, and grpcio panics over a NUL.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 
 use grpcio::{ChannelCredentials, ChannelCredentialsBuilder};
 use openssl::pkey::PKey;
@@ -11,6 +13,9 @@ use openssl::x509::X509;
 
 use super::config::Tls;
 use super::error::{ConfigError, Fault};
+
+/// The roots of a whole system take 300 KB; a longer file is none of PEM.
+const PEM_MAX_BYTES: u64 = 1 << 20;
 
 /// What connections are secured with, as files hold it.
 #[derive(PartialEq, Eq)]
@@ -108,7 +113,18 @@ fn certificates(pem: &[u8]) -> Result<Vec<X509>, String> {
 }
 
 fn file(path: &str) -> Result<Vec<u8>, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {path}: {error}"))?;
+    let unread = |error: std::io::Error| format!("cannot be read: {path}: {error}");
+    // A pipe or a device might never end, and opening a pipe might wait for ever; the keeper of
+    // all services looks at these files.
+    if !std::fs::metadata(path).map_err(unread)?.is_file() {
+        return Err(format!("must be a regular file: {path}"));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unread)?;
+    file.take(PEM_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unread)?;
+    if bytes.len() as u64 > PEM_MAX_BYTES {
+        return Err(format!("must not be longer than {PEM_MAX_BYTES} bytes: {path}"));
+    }
     match bytes.contains(&0) {
         true => Err(format!("must be PEM, and has a zero byte: {path}")),
         false => Ok(bytes),

@@ -128,7 +128,8 @@ fn a_checkout_says_how_long_it_waits_and_whether_it_shares() {
     let nobody = manager.add("nobody", &settings(free_port(), 1)).unwrap();
     eventually("it is known to be down", || nobody.get().is_err());
     let patient = CheckoutOptions::new().wait_for_ready().timeout(Duration::from_millis(1));
-    assert!(matches!(nobody.get_with(&patient), Err(PoolError::CheckoutTimeout { .. })));
+    let late = nobody.get_with(&patient).unwrap_err();
+    assert!(matches!(late, PoolError::CheckoutTimeout { .. }) && late.to_string().contains("; "));
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub enum Step {
     Metadata,
     /// It fails with ABORTED and details, which ask to come again after so many milliseconds.
     Details(i32),
+    /// The same, after so many seconds.
+    After(i64),
 }
 
 /// A server on this machine. Stops when dropped.
@@ -119,7 +121,8 @@ impl Echo {
                         return ctx.spawn(async move { drop(sink.success(all.into()).await) });
                     }
                     Some(Step::Fail(code)) => RpcStatus::with_message(code, "as scripted".into()),
-                    Some(Step::Details(millis)) => details(millis),
+                    Some(Step::Details(millis)) => details(0, millis),
+                    Some(Step::After(seconds)) => details(seconds, 0),
                 };
                 ctx.spawn(async move { drop(sink.fail(status).await) });
             });
@@ -205,10 +208,10 @@ fn streams(builder: ServiceBuilder, shared: &Arc<Shared>) -> ServiceBuilder {
 }
 
 /// A status with an `ErrorInfo` and a `RetryInfo`.
-fn details(millis: i32) -> RpcStatus {
+fn details(seconds: i64, millis: i32) -> RpcStatus {
     let info = ErrorInfo { reason: "TOO_BUSY".to_owned(), ..Default::default() };
     let mut delay = Duration::new();
-    delay.nanos = millis * 1_000_000;
+    (delay.seconds, delay.nanos) = (seconds, millis * 1_000_000);
     let retry = RetryInfo { retry_delay: Some(delay).into(), ..Default::default() };
     let details = vec![Any::pack(&info).unwrap(), Any::pack(&retry).unwrap()];
     let status = Status { code: 10, details, ..Default::default() };

@@ -104,7 +104,7 @@ fn a_service_is_followed_from_its_start_to_its_stop_and_no_secret_is_told() {
     pool.resize(1).unwrap();
     says("logged", Level::Info, "client_resized", &["size=1"]);
     let held = pool.get_within(PATIENCE).unwrap();
-    says("logged", Level::Warn, "client_leak", &["log.rs:", "held_s="]);
+    says("logged", Level::Warn, "client_leak", &["log.rs:", " thread=\"", "held_s="]);
     assert!(pool.get_within(Duration::from_millis(1)).is_err());
     says("logged", Level::Warn, "client_checkout_timeout", &["waited_ms=", "log.rs:"]);
     drop(held);

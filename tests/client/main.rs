@@ -13,6 +13,7 @@ mod examples;
 #[cfg(feature = "client-testing")]
 mod health;
 mod hedge;
+mod hostile;
 mod interceptors;
 mod log;
 mod manager;

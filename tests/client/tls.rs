@@ -210,6 +210,7 @@ fn bad_files_are_told_before_anything_is_dialled() {
         (Some("/nowhere"), None, None, "tls.ca_file cannot be read: /nowhere"),
         (Some(&*path("junk", b"junk")), None, None, "tls.ca_file must hold certificates in PEM"),
         (Some(&*path("zero", b"a\0b")), None, None, "tls.ca_file must be PEM, and has a zero byte"),
+        (Some("/dev/null"), None, None, "tls.ca_file must be a regular file: /dev/null"),
         (None, Some(&*cert), None, "tls.cert_file must come with tls.key_file"),
         (None, None, Some(&*cert), "tls.key_file must come with tls.cert_file"),
         (None, Some(&*cert), Some(&*cert), "tls.key_file must hold a private key in PEM"),

@@ -77,7 +77,8 @@ impl ServiceConfig {
         }
         faults.within("addresses", self.addresses.len(), 0, ADDRESSES_MAX);
         let mut endpoints: Vec<(Endpoint, bool)> = Vec::new();
-        for address in &self.addresses {
+        // More are an error already, and each is compared with all others.
+        for address in self.addresses.iter().take(ADDRESSES_MAX) {
             match Endpoint::parse(address) {
                 Ok(endpoint) if endpoints.iter().any(|(known, _)| *known == endpoint) => {
                     faults.add(&format!("address {address}"), "must not be there twice");
@@ -101,7 +102,7 @@ impl ServiceConfig {
             (Some(scheme), _) => scheme == Scheme::Tls,
             (None, TlsMode::On) => true,
             (None, TlsMode::Off) => false,
-            (None, TlsMode::Auto) => !endpoint.is_local(),
+            (None, TlsMode::Auto) => !endpoint.is_local() || self.tls.is_said(),
         }
     }
 

@@ -44,6 +44,14 @@ impl Default for Tls {
     }
 }
 
+impl Tls {
+    /// Something is set that only TLS has, so that TLS is meant.
+    pub(super) fn is_said(&self) -> bool {
+        let files = [&self.ca_file, &self.cert_file, &self.key_file, &self.server_name];
+        self.credentials.is_some() || files.into_iter().any(Option::is_some)
+    }
+}
+
 /// Makes gRPC's credentials, once for each connection, because gRPC's cannot be cloned.
 #[derive(Clone)]
 pub struct Credentials(Arc<dyn Fn() -> ChannelCredentials + Send + Sync>);

@@ -44,6 +44,12 @@ fn tls_is_on_for_others_and_off_for_this_machine() {
     assert!(secure("example.com:1", TlsMode::Auto) && !secure("localhost:1", TlsMode::Auto));
     assert!(secure("localhost:1", TlsMode::On) && !secure("example.com:1", TlsMode::Off));
     assert!(secure("https://localhost", TlsMode::Off) && !secure("http://a:1", TlsMode::On));
+    // Whoever names a file of TLS means TLS.
+    let mut config = ServiceConfig::of(vec!["localhost:1".to_owned()]);
+    config.tls.ca_file = Some("/no/such/file".to_owned());
+    assert!(config.check().unwrap().endpoints[0].1);
+    config.tls.mode = TlsMode::Off;
+    assert!(!config.check().unwrap().endpoints[0].1);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! What is to be done outside the lock, after the lineup was asked.
 
-use std::panic::Location;
 use std::time::Instant;
 
 use super::{Down, SlotId};
+use crate::client::borrower::Borrower;
 
 /// A channel that was lent. Goes back with [`Lineup::give_back`](super::Lineup::give_back).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,13 +16,13 @@ pub struct Lent<C> {
     pub channel: C,
 }
 
-/// Since when a channel is lent, and from where in the program it was asked for.
+/// Since when a channel is lent, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loan {
     /// When it was lent.
     pub since: Instant,
     /// Who asked, if that was said.
-    pub at: Option<&'static Location<'static>>,
+    pub by: Option<Borrower>,
 }
 
 /// Why nothing was lent.

@@ -66,7 +66,7 @@ impl<C: Clone, W> Lineup<C, W> {
         let slot = &mut self.slots[index];
         let channel = slot.channel.clone()?;
         if slot.lent == 0 {
-            slot.loan = Some(Loan { since: now, at: wants.at });
+            slot.loan = Some(Loan { since: now, by: wants.by });
         }
         slot.alone = wants.exclusive;
         slot.lent += 1;

@@ -12,7 +12,7 @@ use crate::core::testing::{ms, start};
 type Line = Lineup<u64, u32>;
 
 const PLAIN: Wants =
-    Wants { wait_for_ready: false, avoid: None, exclusive: false, prefer: None, at: None };
+    Wants { wait_for_ready: false, avoid: None, exclusive: false, prefer: None, by: None };
 const PATIENT: Wants = Wants { wait_for_ready: true, ..PLAIN };
 const ALONE: Wants = Wants { exclusive: true, ..PLAIN };
 

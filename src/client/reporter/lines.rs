@@ -239,8 +239,9 @@ impl Lines {
     pub(super) fn leak(&self, holder: &Holder) {
         let (at, held) = (holder.at.to_string(), holder.held.as_secs());
         if self.is_on() {
-            let (service, at) = (&self.service, Quoted(&at));
-            log::warn!("event=client_leak service={service} at={at} held_s={held}");
+            let (service, at, thread) =
+                (&self.service, Quoted(&at), Quoted(holder.thread.as_str()));
+            log::warn!("event=client_leak service={service} at={at} thread={thread} held_s={held}");
         }
     }
 

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::leaks::holder;
 use super::Shared;
+use crate::client::borrower::Borrower;
 use crate::client::channel::Link;
 use crate::client::deadline;
 use crate::client::error::{Holder, PoolError};
@@ -68,7 +70,7 @@ impl Shared {
         let config = self.config();
         let wait_for_ready = config.call.wait_for_ready;
         let until = now + config.pool.checkout_timeout;
-        let wants = Wants { wait_for_ready, at: Some(at), ..Wants::default() };
+        let wants = Wants { wait_for_ready, by: Some(Borrower::here(at)), ..Wants::default() };
         match deadline::current().filter(|deadline| *deadline < until) {
             Some(until) => Patience { begun: now, until, is_deadline: true, wants },
             None => Patience { begun: now, until, is_deadline: false, wants },
@@ -208,18 +210,16 @@ impl Shared {
 
     fn late(&self, patience: Patience, begun: Instant) -> PoolError {
         let service = self.service.clone();
+        let (now, last_error) = (clock::now(), self.last_error());
         if patience.is_deadline {
-            return PoolError::DeadlineExceeded { service };
+            return PoolError::DeadlineExceeded { service, last_error };
         }
-        let now = clock::now();
         let loans = self.lock().views().into_iter().filter_map(|view| view.loan);
-        let held = |since| now.saturating_duration_since(since);
-        let mut holders: Vec<Holder> = loans
-            .filter_map(|loan| Some(Holder { at: loan.at?, held: held(loan.since) }))
-            .collect();
+        let mut holders: Vec<Holder> = loans.filter_map(|loan| holder(&loan, now)).collect();
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));
         holders.truncate(NAMED);
-        PoolError::CheckoutTimeout { service, waited: held(begun), holders }
+        let waited = now.saturating_duration_since(begun);
+        PoolError::CheckoutTimeout { service, waited, holders, last_error }
     }
 
     fn refused(&self, refusal: Refusal, now: Instant) -> PoolError {

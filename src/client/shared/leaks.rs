@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Shared;
+use crate::client::borrower::Borrower;
 use crate::client::channel::Link;
 use crate::client::error::Holder;
 use crate::client::lineup::{Loan, SlotId, View};
@@ -43,6 +44,12 @@ impl Leaks {
     }
 }
 
+/// Who has it, and for how long, if that was said.
+pub(super) fn holder(loan: &Loan, now: Instant) -> Option<Holder> {
+    let Borrower { at, thread } = loan.by?;
+    Some(Holder { at, thread, held: now.saturating_duration_since(loan.since) })
+}
+
 impl Shared {
     /// Tells of connections that are lent for too long, each loan once. Returns when it looks
     /// next.
@@ -50,11 +57,8 @@ impl Shared {
         let longest = self.config().pool.leak_warning?;
         let loans = views.iter().filter_map(|view| Some((view.slot, view.loan?)));
         let (found, next) = self.leaks.lock().look(loans, longest, now);
-        for Loan { since, at } in found {
-            if let Some(at) = at {
-                let held = now.saturating_duration_since(since);
-                self.reporter.leak(&Holder { at, held });
-            }
+        for holder in found.iter().filter_map(|loan| holder(loan, now)) {
+            self.reporter.leak(&holder);
         }
         (!self.is_closed()).then_some(next)
     }
@@ -70,7 +74,7 @@ mod tests {
         let (t0, longest) = (start(), ms(600_000));
         let mut leaks = Leaks::default();
         let loan =
-            |slot: u64, begun: u64| (SlotId::of(slot), Loan { since: t0 + ms(begun), at: None });
+            |slot: u64, begun: u64| (SlotId::of(slot), Loan { since: t0 + ms(begun), by: None });
         let mut look = |loans: &[(SlotId, Loan)], at: u64| {
             let (found, next) = leaks.look(loans.iter().copied(), longest, t0 + ms(at));
             let begun = found.iter().map(|loan| loan.since.duration_since(t0).as_millis());

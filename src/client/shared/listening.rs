@@ -25,7 +25,7 @@ impl Shared {
         self.heed(&words, now);
         for number in due {
             let to = self.destination(number);
-            if let Some(link) = to.and_then(|to| self.dialer.dial(to)) {
+            if let Some(link) = to.and_then(|to| self.dialer.dial(to).ok()) {
                 watcher.ask(number, link, now);
             }
         }

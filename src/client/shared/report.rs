@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Instant, UNIX_EPOCH};
 
+use super::leaks::holder;
 use super::{Counts, Shared};
 use crate::client::channel::Link;
-use crate::client::error::Holder;
 use crate::client::lineup::View;
 use crate::client::metrics::{Addresses, Figures, Measured};
 use crate::client::reporter::Totals;
@@ -65,10 +65,7 @@ impl Shared {
             age: view.since.map(|since| now.saturating_duration_since(since)),
             lent: view.lent,
             served: view.served,
-            holder: view.loan.and_then(|loan| {
-                let held = now.saturating_duration_since(loan.since);
-                Some(Holder { at: loan.at?, held })
-            }),
+            holder: view.loan.and_then(|loan| holder(&loan, now)),
         }
     }
 

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use super::Shared;
 use crate::client::channel::{Link, State};
+use crate::client::destination::Destination;
 use crate::client::keeper::Tended;
-use crate::client::lineup::{Reason, Seen, View};
+use crate::client::lineup::{Reason, Seen, SlotId, View};
 use crate::clock;
 
 impl Tended for Shared {
@@ -37,14 +38,7 @@ impl Tended for Shared {
         self.act(duty);
         let dials = self.lock().dials(now);
         for (slot, address) in dials {
-            self.reporter.connects();
-            let to = self.destination(address);
-            let Some(link) = to.and_then(|to| self.dialer.dial(to)) else {
-                continue;
-            };
-            // Whoever looks next sees it; a slot that is gone meanwhile drops its channel here.
-            let surplus = self.lock().dialled(slot, link);
-            drop(surplus);
+            changed |= self.dial(slot, address, now);
         }
         if changed {
             self.tell_change();
@@ -73,15 +67,40 @@ impl Shared {
         Some(next)
     }
 
+    /// Dials for a slot. True if that has failed at once.
+    fn dial(&self, slot: SlotId, address: usize, now: Instant) -> bool {
+        self.reporter.connects();
+        let Some(to) = self.destination(address) else {
+            return false;
+        };
+        match self.dialer.dial(Arc::clone(&to)) {
+            Ok(link) => {
+                // Whoever looks next sees it; a slot that is gone meanwhile drops it here.
+                let surplus = self.lock().dialled(slot, link);
+                drop(surplus);
+                false
+            }
+            Err(error) => {
+                let seen = Seen::Failed(error.clone());
+                let (news, duty) = self.lock().seen(slot, seen, self.dice.roll(), now);
+                if news {
+                    self.tell_failed(&to, &error, now);
+                }
+                self.act(duty);
+                news
+            }
+        }
+    }
+
     /// Takes in how a channel is. True if that has changed.
     fn look(&self, view: &View<Arc<Link>>, link: &Link) -> bool {
         let seen = match link.state() {
             State::Ready => Seen::Ready,
             State::Connecting => Seen::Lost,
-            State::Idle => {
-                link.poke();
-                Seen::Lost
-            }
+            State::Idle => match link.connect_again() {
+                true => Seen::Lost,
+                false => Seen::Failed("closed by the server as soon as it stands".to_owned()),
+            },
             State::Failed(error) => Seen::Failed(error),
         };
         let (news, duty) =
@@ -108,13 +127,16 @@ impl Shared {
                     self.reporter.lost(to, age, now);
                 }
             }
-            Seen::Failed(error) => {
-                self.directory.lock().doubt(to.origin, now);
-                let retry = self.lock().retry(to.number).map(|(_, due, failures)| (due, failures));
-                let again = retry.map(|(due, n)| (due.saturating_duration_since(now), n));
-                self.reporter.connect_failed(to, error, again, now);
-            }
+            Seen::Failed(error) => self.tell_failed(to, error, now),
         }
+    }
+
+    /// Tells that an address could not be connected to.
+    fn tell_failed(&self, to: &Destination, error: &str, now: Instant) {
+        self.directory.lock().doubt(to.origin, now);
+        let retry = self.lock().retry(to.number).map(|(_, due, failures)| (due, failures));
+        let again = retry.map(|(due, n)| (due.saturating_duration_since(now), n));
+        self.reporter.connect_failed(to, error, again, now);
     }
 
     /// A channel has left.

@@ -13,6 +13,9 @@ use crate::client::wait::wait;
 use crate::clock;
 use crate::core::breaker::Verdict;
 
+/// A server's word on when to come again is heeded up to here where a call has no deadline.
+const PAUSE_MAX: Duration = Duration::from_secs(3600);
+
 impl Attempt {
     /// Whether its end is bad for its address; `None`: it says nothing about that.
     fn verdict(&self, error: Option<&Error>) -> Option<bool> {
@@ -70,8 +73,7 @@ impl Way {
             _ if self.refused => None,
             Again::Wanted => {
                 self.again = Again::Had;
-                let now = clock::now();
-                self.plan.deadline.is_none_or(|deadline| now < deadline).then_some(Duration::ZERO)
+                self.rationed(Duration::ZERO)
             }
             Again::No | Again::Had => self.regular_pause(error),
         }?;
@@ -104,8 +106,14 @@ impl Way {
             }
             return None;
         };
-        let now = clock::now();
-        if self.plan.deadline.is_some_and(|deadline| now + pause >= deadline) {
+        self.rationed(pause)
+    }
+
+    /// The pause, if it fits the deadline and the budget.
+    fn rationed(&self, pause: Duration) -> Option<Duration> {
+        let (now, meter) = (clock::now(), self.shared.reporter.meter());
+        let deadline = self.plan.deadline.unwrap_or(now + PAUSE_MAX);
+        if clock::after(now, pause) >= deadline {
             meter.retry_refused("deadline");
             return None;
         }
@@ -119,7 +127,7 @@ impl Way {
     /// Waits for so long; nobody can ask a thread that waits for an answer to stop.
     pub(in crate::client) fn rest(&self, pause: Duration) {
         if !pause.is_zero() {
-            let until = clock::now() + pause;
+            let until = clock::after(clock::now(), pause);
             wait(pin!(std::future::pending::<()>()), Some(until));
         }
     }
