@@ -1,6 +1,6 @@
 //! How a call fails.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 use grpcio::RpcStatus;
@@ -212,7 +212,14 @@ impl std::error::Error for Error {
 impl fmt::Display for RpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RpcError { code, message, method, service, attempts, .. } = self;
-        write!(f, "{method} of {service} failed with {}: {message}", code.as_str())?;
+        write!(f, "{method} of {service} failed with {}: ", code.as_str())?;
+        // It is the server's, and may end up in a log.
+        for char in message.chars() {
+            match char.is_control() {
+                true => write!(f, "{}", char.escape_default())?,
+                false => f.write_char(char)?,
+            }
+        }
         write!(f, " (attempts: {attempts}, {} ms)", self.elapsed.as_millis())
     }
 }

@@ -1,6 +1,6 @@
 //! A channel of gRPC's, and how its connection is.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,6 @@ use crate::proto::health_grpc::HEALTH_CHECK;
 
 /// A watch that sees no change begins anew after so long.
 const WATCH: Duration = Duration::from_secs(3600);
-/// A channel is connected again so often without a pause. Once is enough after a loss; it may be
-/// seen idle for a moment longer.
-const AGAINS_MAX: u32 = 5;
 /// A call on a channel that has failed is answered in microseconds.
 const WHY: Duration = Duration::from_millis(500);
 
@@ -34,8 +31,8 @@ pub(super) struct Link {
     failure: Leaf<Option<String>>,
     /// Since when its connection stands, as far as that was told. Held likewise.
     stands: Leaf<Option<Instant>>,
-    /// How often it was connected again since its connection last stood.
-    agains: AtomicU32,
+    /// It has begun to connect: one that is idle from now on has ended.
+    begun: AtomicBool,
     to: Arc<Destination>,
 }
 
@@ -43,7 +40,10 @@ pub(super) struct Link {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Ready,
+    /// It is to be connected, and has not begun to, as far as that is known.
     Idle,
+    /// It was being connected, or stood, and does no more.
+    Ended,
     Connecting,
     Failed(String),
 }
@@ -52,8 +52,8 @@ impl Link {
     /// Begins to connect. Does not wait.
     pub(super) fn new(channel: Channel, to: Arc<Destination>) -> Arc<Link> {
         let (failure, stands, since) = (Leaf::new(None), Leaf::new(None), clock::now());
-        let (client, agains) = (OnceLock::new(), AtomicU32::new(0));
-        let link = Arc::new(Link { channel, client, failure, stands, agains, since, to });
+        let (client, begun) = (OnceLock::new(), AtomicBool::new(false));
+        let link = Arc::new(Link { channel, client, failure, stands, begun, since, to });
         link.poke();
         link
     }
@@ -87,9 +87,12 @@ impl Link {
     /// How it is; one that has failed is `Connecting` until the reason is known.
     pub(super) fn state(&self) -> State {
         let failure = self.failure.lock().clone();
+        // Before the state: one that has not begun is idle, too.
+        let begun = self.begun.load(Ordering::Acquire);
         match (failure, self.channel.check_connectivity_state(false)) {
             (Some(failure), _) => State::Failed(failure),
             (None, ConnectivityState::GRPC_CHANNEL_READY) => State::Ready,
+            (None, ConnectivityState::GRPC_CHANNEL_IDLE) if begun => State::Ended,
             (None, ConnectivityState::GRPC_CHANNEL_IDLE) => State::Idle,
             (None, _) => State::Connecting,
         }
@@ -103,7 +106,6 @@ impl Link {
     /// Its connection stands since then.
     pub(super) fn stood(&self, since: Instant) {
         *self.stands.lock() = Some(since);
-        self.agains.store(0, Ordering::Relaxed);
     }
 
     /// Its connection has ended. Since when it stood, the first time that somebody asks.
@@ -111,19 +113,14 @@ impl Link {
         self.stands.lock().take()
     }
 
-    /// Connects it again after a loss. False if that was done so often without a connection that
-    /// stands: a server that takes connections and ends them at once would be dialled thousands of
-    /// times a second.
-    pub(super) fn connect_again(&self) -> bool {
-        let may = self.agains.fetch_add(1, Ordering::Relaxed) < AGAINS_MAX;
-        if may {
-            self.poke();
-        }
-        may
+    /// Connects once more one that stood.
+    pub(super) fn connect_again(&self) {
+        self.begun.store(false, Ordering::Release);
+        self.poke();
     }
 
     /// Connects, if it is not connected: nothing else does, until somebody calls.
-    fn poke(&self) {
+    pub(super) fn poke(&self) {
         self.channel.check_connectivity_state(true);
     }
 
@@ -145,18 +142,24 @@ impl Link {
 /// Rings when the state of the link changes, for as long as it lives, which this does not make
 /// longer. Runs on gRPC's thread, so it must neither block nor panic.
 async fn watch(link: Weak<Link>, bell: Bell) {
+    let mut left = false;
     loop {
-        let (change, why) = {
+        let (change, why, was_idle) = {
             let Some(link) = link.upgrade() else {
                 return;
             };
             let state = link.channel.check_connectivity_state(false);
+            let is_idle = state == ConnectivityState::GRPC_CHANNEL_IDLE;
+            if left || !is_idle {
+                link.begun.store(true, Ordering::Release);
+            }
             let failed = matches!(
                 state,
                 ConnectivityState::GRPC_CHANNEL_TRANSIENT_FAILURE
                     | ConnectivityState::GRPC_CHANNEL_SHUTDOWN
             );
-            (link.channel.wait_for_state_change(state, WATCH), failed.then(|| link.ask()))
+            let change = link.channel.wait_for_state_change(state, WATCH);
+            (change, failed.then(|| link.ask()), is_idle)
         };
         if let Some(asked) = why {
             let said = match asked {
@@ -169,7 +172,8 @@ async fn watch(link: Weak<Link>, bell: Bell) {
             return bell.ring();
         }
         bell.ring();
-        change.await;
+        // A connection may come and go between two looks, and only this tells.
+        left = change.await && was_idle;
     }
 }
 

@@ -98,6 +98,7 @@ fn run(ward: &Ward, ear: &Ear) {
 #[cfg(test)]
 mod tests {
     use std::panic::{catch_unwind, AssertUnwindSafe};
+    use std::sync::atomic::AtomicUsize;
     use std::sync::mpsc::{channel, Sender};
 
     use super::*;
@@ -120,6 +121,31 @@ mod tests {
             }
             None
         }
+    }
+
+    /// Panics twice, for the start and the bell may each have it looked after. Then it says so.
+    struct Clumsy {
+        tended: AtomicUsize,
+        sender: Leaf<Sender<()>>,
+    }
+
+    impl Tended for Clumsy {
+        fn tend(&self) -> Option<Instant> {
+            assert!(self.tended.fetch_add(1, Ordering::AcqRel) >= 2, "on purpose");
+            let _ = self.sender.lock().send(());
+            None
+        }
+    }
+
+    #[test]
+    fn one_that_panics_is_looked_after_again_although_nobody_rings() {
+        let (sender, tended) = channel();
+        let keeper = Keeper::start().unwrap();
+        let clumsy = Clumsy { tended: AtomicUsize::new(0), sender: Leaf::new(sender) };
+        let kept: Arc<dyn Tended> = Arc::new(clumsy);
+        keeper.keep(Arc::downgrade(&kept));
+        // By itself it looks once a minute.
+        assert_eq!(tended.recv_timeout(PATIENCE / 2), Ok(()));
     }
 
     #[test]

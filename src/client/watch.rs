@@ -12,21 +12,25 @@ use grpcio::{CallOption, ClientSStreamReceiver, Method};
 use super::bell::Bell;
 use super::channel::{Link, State};
 use super::config::ServiceConfig;
-use super::lineup::Word;
+use super::lineup::{Pauses, Word};
 use super::probe::{health_request, serves, shows_life};
 use super::raw::raw;
 use super::runtime::Runtime;
+use crate::core::backoff;
 use crate::lock::Leaf;
 
 /// A server that knows no such method is asked again after so long: it may be another one then.
 const SELDOM: Duration = Duration::from_secs(600);
 
+/// By that much each pause is longer than the one before.
+const FACTOR: f64 = 1.6;
+
 /// The streams of one pool.
 pub(super) struct Watcher {
     method: Method<Vec<u8>, Vec<u8>>,
     request: Vec<u8>,
-    /// A stream that was lost is begun again after so long.
-    pause: Duration,
+    /// A stream that was lost is begun again after so long: the first time, and at most.
+    pauses: Pauses,
     runtime: Arc<Runtime>,
     bell: Bell,
     /// By the number of an address. Held for some arithmetic.
@@ -39,8 +43,25 @@ pub(super) struct Watcher {
 struct AddressWatch {
     /// `None`: its stream has ended.
     stream: Option<WatchStream>,
+    /// Since when.
+    begun: Instant,
     /// It is begun again then.
     again: Instant,
+    /// So often in a row it has ended soon after it began.
+    losses: u32,
+}
+
+impl AddressWatch {
+    /// Its stream was lost; returns what is left of it.
+    fn lose(&mut self, pauses: Pauses, now: Instant) -> Option<WatchStream> {
+        let Pauses { min, max } = pauses;
+        if now.saturating_duration_since(self.begun) > max {
+            self.losses = 0;
+        }
+        self.again = now + backoff::delay(self.losses, min, max, FACTOR, 0.0);
+        self.losses = self.losses.saturating_add(1);
+        self.stream.take()
+    }
 }
 
 /// Ends the stream when dropped.
@@ -83,7 +104,10 @@ impl Watcher {
         let watcher = || Watcher {
             method: raw("/grpc.health.v1.Health/Watch"),
             request: health_request(&config.health.service),
-            pause: config.connection.reconnect_backoff_min,
+            pauses: Pauses {
+                min: config.connection.reconnect_backoff_min,
+                max: config.connection.max_reconnect_delay,
+            },
             runtime: Arc::clone(runtime),
             bell: bell.clone(),
             watches: Leaf::default(),
@@ -110,15 +134,16 @@ impl Watcher {
                 // Of a stream before.
                 return None;
             }
-            let (word, pause) = match said {
+            match said {
                 WatchAnswer::Serves => return Some((number, Word::Serves)),
                 WatchAnswer::Refuses => return Some((number, Word::Refuses)),
-                WatchAnswer::Unknown => (Word::Silent, SELDOM),
-                WatchAnswer::Lost => (Word::Silent, self.pause),
-            };
-            ended.push(watch.stream.take());
-            watch.again = now + pause;
-            Some((number, word))
+                WatchAnswer::Unknown => {
+                    ended.push(watch.stream.take());
+                    watch.again = now + SELDOM;
+                }
+                WatchAnswer::Lost => ended.push(watch.lose(self.pauses, now)),
+            }
+            Some((number, Word::Silent))
         });
         let words = words.collect();
         drop(watches);
@@ -138,14 +163,15 @@ impl Watcher {
             };
             watches.iter().filter_map(link).collect()
         };
-        let is_dead = |(_, link): &(usize, Arc<Link>)| matches!(link.state(), State::Failed(_));
+        let is_dead = |(_, link): &(usize, Arc<Link>)| {
+            matches!(link.state(), State::Failed(_) | State::Ended)
+        };
         let dead: BTreeSet<usize> =
             links.iter().filter(|one| is_dead(one)).map(|(n, _)| *n).collect();
         let mut watches = self.watches.lock();
         for (number, watch) in watches.iter_mut() {
             if dead.contains(number) {
-                ended.push(watch.stream.take());
-                watch.again = now + self.pause;
+                ended.push(watch.lose(self.pauses, now));
             }
         }
         watches.retain(|number, watch| {
@@ -173,15 +199,31 @@ impl Watcher {
         watches.values().filter_map(again).min()
     }
 
+    /// There is no channel to ask over.
+    pub(super) fn missed(&self, number: usize, now: Instant) {
+        self.put(number, None, now);
+    }
+
+    fn put(&self, number: usize, stream: Option<WatchStream>, now: Instant) {
+        let mut watches = self.watches.lock();
+        let losses = watches.get(&number).map_or(0, |watch| watch.losses);
+        let missed = stream.is_none();
+        let mut watch = AddressWatch { stream, begun: now, again: now, losses };
+        if missed {
+            let _ = watch.lose(self.pauses, now);
+        }
+        let before = watches.insert(number, watch);
+        drop(watches);
+        drop(before);
+    }
+
     /// Asks over this channel. Does not wait.
     pub(super) fn ask(&self, number: usize, link: Arc<Link>, now: Instant) {
         let options = CallOption::default().wait_for_ready(true);
         let client = link.client_for_once();
         let asked = client.server_streaming(&self.method, &self.request, options);
-        let again = now + self.pause;
         let Ok(receiver) = asked else {
-            self.watches.lock().insert(number, AddressWatch { stream: None, again });
-            return;
+            return self.missed(number, now);
         };
         let (places, bell, weak) =
             (Arc::clone(&self.heard), self.bell.clone(), Arc::downgrade(&link));
@@ -195,9 +237,7 @@ impl Watcher {
         self.runtime.spawn(async move {
             let _ = listening.await;
         });
-        let stream = Some(WatchStream { link, abort });
-        let before = self.watches.lock().insert(number, AddressWatch { stream, again });
-        drop(before);
+        self.put(number, Some(WatchStream { link, abort }), now);
     }
 }
 

@@ -17,6 +17,7 @@ use grpcio::{CompressionAlgorithms, RpcStatusCode};
 use crate::calls::{call, failed, quick};
 use crate::echo::{Echo, Step, SAY};
 use crate::proxy::Proxy;
+use crate::rogue::Rogue;
 use crate::{eventually, ready, settings, PATIENCE};
 
 /// Takes HTTP/2 connections, and ends each before a call can be made on it.
@@ -158,4 +159,70 @@ fn credentials_that_cannot_be_made_are_an_error_of_their_service_alone() {
     eventually("it is tried again and again", || bad.metrics().connect_failures > 2);
     let error = bad.health().error.unwrap();
     assert!(error.contains("tls.credentials has panicked"), "{error}");
+}
+
+#[test]
+fn a_pool_that_was_stopped_does_not_connect_for_those_who_still_have_a_connection() {
+    let (sender, over) = std::sync::mpsc::channel::<()>();
+    let over = std::sync::Mutex::new(over);
+    // The first connection stands until the test ends it, all others end at once.
+    let rogue = Rogue::start(move |peer| {
+        if peer.number == 0 {
+            let _ = over.lock().unwrap().recv();
+        }
+    });
+    let echo = Echo::start();
+    let manager = ConnectionManager::new().unwrap();
+    let pool = manager.add("rogue", &settings(rogue.port, 1)).unwrap();
+    let other = manager.add("echo", &settings(echo.port, 1)).unwrap();
+    let held = pool.get_within(PATIENCE).unwrap();
+    pool.stop();
+    drop(sender);
+    // Each of these takes the keeper, which is one for both, to look at all of them.
+    for round in 2..12 {
+        other.await_ready(Ready::All, PATIENCE).unwrap();
+        other.reconnect();
+        eventually("it is replaced", || other.metrics().connects >= round);
+    }
+    assert_eq!(rogue.taken(), 1);
+    drop(held);
+}
+
+#[test]
+fn the_words_of_a_server_do_not_break_the_line_of_an_error() {
+    let rogue = Rogue::start(|peer| {
+        while let Some(id) = peer.call() {
+            if !peer.fail(id, "5", "none%0Aevent=forged %1B[2J") {
+                return;
+            }
+        }
+    });
+    let error = failed(call(&ready(&quick(rogue.port, 1)), &CallOptions::new().timeout(PATIENCE)));
+    assert_eq!((error.code, &*error.message), (Code::NotFound, "none\nevent=forged \x1b[2J"));
+    let said = error.to_string();
+    assert!(said.contains("NOT_FOUND: none\\nevent=forged \\u{1b}[2J ("), "{said}");
+}
+
+#[test]
+fn a_watch_that_ends_at_once_is_begun_again_with_pauses_that_grow() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let rogue = Rogue::start(move |peer| {
+        while let Some(id) = peer.call() {
+            count.fetch_add(1, Ordering::SeqCst);
+            if !peer.fail(id, "14", "not now") {
+                return;
+            }
+        }
+    });
+    let mut config = settings(rogue.port, 1);
+    config.health.watch = true;
+    config.connection.reconnect_backoff_min = Duration::from_millis(1);
+    config.connection.max_reconnect_delay = Duration::from_secs(3600);
+    #[allow(clippy::disallowed_methods)] // A lower bound, which no stall shortens.
+    let begun = std::time::Instant::now();
+    let _pool = ready(&config);
+    eventually("it was asked again and again", || asked.load(Ordering::SeqCst) >= 15);
+    // Fourteen pauses, each longer than the one before by 1.6, are 1.2 s; equal ones are 14 ms.
+    assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
 }

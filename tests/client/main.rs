@@ -10,6 +10,12 @@ mod config;
 mod echo;
 #[cfg(feature = "client-testing")]
 mod examples;
+#[path = "../harness/frames.rs"]
+#[allow(dead_code)] // Other tests begin calls by hand.
+mod frames;
+#[path = "../harness/header_blocks.rs"]
+#[allow(dead_code)] // As above.
+mod header_blocks;
 #[cfg(feature = "client-testing")]
 mod health;
 mod hedge;
@@ -30,6 +36,7 @@ mod policies;
 mod proxy;
 mod recovery;
 mod resize;
+mod rogue;
 mod streams;
 #[cfg(feature = "client-testing")]
 mod tls;

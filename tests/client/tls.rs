@@ -209,6 +209,7 @@ fn bad_files_are_told_before_anything_is_dialled() {
     for (ca, cert, key, rule) in [
         (Some("/nowhere"), None, None, "tls.ca_file cannot be read: /nowhere"),
         (Some(&*path("junk", b"junk")), None, None, "tls.ca_file must hold certificates in PEM"),
+        (Some("/dev/null"), None, None, "tls.ca_file must be a regular file"),
         (Some(&*path("zero", b"a\0b")), None, None, "tls.ca_file must be PEM, and has a zero byte"),
         (Some("/dev/null"), None, None, "tls.ca_file must be a regular file: /dev/null"),
         (None, Some(&*cert), None, "tls.cert_file must come with tls.key_file"),

@@ -55,6 +55,14 @@ impl Faults {
     }
 }
 
+/// An address without who would log in there, whose password is no word for a log.
+fn shown(address: &str) -> String {
+    match address.rsplit_once('@') {
+        Some((_, host)) => format!("...@{host}"),
+        None => address.to_owned(),
+    }
+}
+
 impl ServiceConfig {
     /// Checks all settings.
     ///
@@ -81,17 +89,17 @@ impl ServiceConfig {
         for address in self.addresses.iter().take(ADDRESSES_MAX) {
             match Endpoint::parse(address) {
                 Ok(endpoint) if endpoints.iter().any(|(known, _)| *known == endpoint) => {
-                    faults.add(&format!("address {address}"), "must not be there twice");
+                    faults.add(&format!("address {}", shown(address)), "must not be there twice");
                 }
                 Ok(endpoint) => {
                     let secure = self.is_secure(&endpoint);
                     if self.tls.required && !secure {
                         let rule = "must be reached with TLS: production refuses plaintext";
-                        faults.add(&format!("address {address}"), rule);
+                        faults.add(&format!("address {}", shown(address)), rule);
                     }
                     endpoints.push((endpoint, secure));
                 }
-                Err(rule) => faults.add(&format!("address {address:?}"), rule),
+                Err(rule) => faults.add(&format!("address {:?}", shown(address)), rule),
             }
         }
         endpoints

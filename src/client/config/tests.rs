@@ -53,6 +53,16 @@ fn tls_is_on_for_others_and_off_for_this_machine() {
 }
 
 #[test]
+fn too_many_addresses_are_counted_and_a_password_in_one_is_not_shown() {
+    let many = (0..1002).map(|number| format!("host-{number}:1")).collect();
+    let said = ServiceConfig::of(many).check().unwrap_err().to_string();
+    assert!(said.contains("addresses") && said.contains("1002"), "{said}");
+    let said = ServiceConfig::of(vec!["https://me:secret@a:1".to_owned()]).check();
+    let said = said.unwrap_err().to_string();
+    assert!(said.contains("...@a:1") && !said.contains("secret"), "{said}");
+}
+
+#[test]
 fn everything_that_is_wrong_is_told_at_once() {
     let mut config = ServiceConfig::of(vec!["a:1".into(), "a:1".into(), "b".into()]);
     config.pool.size = 0;

@@ -153,6 +153,12 @@ impl<C: Clone, W> Lineup<C, W> {
         attempts.chain(scouts.map(Place::due)).chain(own.into_iter().flatten()).min()
     }
 
+    /// Whether a channel is being connected.
+    pub fn is_connecting(&self, slot: SlotId) -> bool {
+        let phase = self.index(slot).map(|index| self.slots[index].phase);
+        matches!(phase, Some(Phase::Connecting { .. }))
+    }
+
     fn is_scouted(&self, address: usize) -> bool {
         let here = |slot: &&Slot<C>| slot.address == address;
         let mut here = self.slots.iter().filter(here);

@@ -25,8 +25,10 @@ impl Shared {
         self.heed(&words, now);
         for number in due {
             let to = self.destination(number);
-            if let Some(link) = to.and_then(|to| self.dialer.dial(to).ok()) {
-                watcher.ask(number, link, now);
+            match to.map(|to| self.dialer.dial(to)) {
+                Some(Ok(link)) => watcher.ask(number, link, now),
+                Some(Err(_)) => watcher.missed(number, now),
+                None => {}
             }
         }
         (watcher.next(), !words.is_empty())

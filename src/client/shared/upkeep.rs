@@ -10,6 +10,9 @@ use crate::client::keeper::Tended;
 use crate::client::lineup::{Reason, Seen, SlotId, View};
 use crate::clock;
 
+/// A connection that ended before anybody saw it stand.
+const AT_ONCE: &str = "closed by the server as soon as it stands";
+
 impl Tended for Shared {
     fn tend(&self) -> Option<Instant> {
         let (names, mut changed) = self.look_up(clock::now());
@@ -94,17 +97,25 @@ impl Shared {
 
     /// Takes in how a channel is. True if that has changed.
     fn look(&self, view: &View<Arc<Link>>, link: &Link) -> bool {
-        let seen = match link.state() {
+        let state = link.state();
+        let is_idle = matches!(state, State::Idle | State::Ended);
+        let seen = match state {
             State::Ready => Seen::Ready,
-            State::Connecting => Seen::Lost,
-            State::Idle => match link.connect_again() {
-                true => Seen::Lost,
-                false => Seen::Failed("closed by the server as soon as it stands".to_owned()),
-            },
+            // It stood for a moment. Connected once more it might for ever, without a pause.
+            State::Ended if view.begun.is_some() => Seen::Failed(AT_ONCE.to_owned()),
+            State::Connecting | State::Idle | State::Ended => Seen::Lost,
             State::Failed(error) => Seen::Failed(error),
         };
-        let (news, duty) =
-            self.lock().seen(view.slot, seen.clone(), self.dice.roll(), clock::now());
+        let mut line = self.lock();
+        let (news, duty) = line.seen(view.slot, seen.clone(), self.dice.roll(), clock::now());
+        let is_wanted = is_idle && line.is_connecting(view.slot);
+        drop(line);
+        if is_wanted && news {
+            self.reporter.connects();
+            link.connect_again();
+        } else if is_wanted {
+            link.poke();
+        }
         if news {
             self.tell(link, &seen, view.begun);
         }
