@@ -40,6 +40,12 @@ impl Headers {
         Ok(())
     }
 
+    /// Whether this text is among them.
+    pub(super) fn has(&self, key: &str, value: &str) -> bool {
+        let is_it = |one: &Value| matches!(one, Value::Text(text) if text == value);
+        self.0.iter().any(|(name, one)| name == key && is_it(one))
+    }
+
     /// As gRPC takes it, if there is any.
     pub(super) fn build(&self) -> Option<Metadata> {
         if self.0.is_empty() {

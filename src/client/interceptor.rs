@@ -140,6 +140,8 @@ pub struct Finished<'a> {
     pub elapsed: Duration,
     /// Why it has failed, if it has.
     pub error: Option<&'a Error>,
+    /// What it was sent with.
+    pub(super) headers: &'a Headers,
 }
 
 impl Finished<'_> {

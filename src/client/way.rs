@@ -66,6 +66,8 @@ pub(super) struct Attempt {
     /// That is its own.
     is_own: bool,
     asked: usize,
+    /// What interceptors have made of the call's.
+    headers: Headers,
 }
 
 impl Attempt {
@@ -193,7 +195,8 @@ impl Way {
         };
         let is_own = own.is_some() && until == own;
         let to = Arc::clone(connection.link().to());
-        let mut attempt = Attempt { number: self.attempts, to, begun, until, is_own, asked: 0 };
+        let (number, headers) = (self.attempts, Headers::default());
+        let mut attempt = Attempt { number, to, begun, until, is_own, asked: 0, headers };
         let mut option = CallOption::default();
         let interceptors = &self.config.interceptors;
         if interceptors.is_empty() {
@@ -211,14 +214,14 @@ impl Way {
                 headers: &mut headers,
             };
             let (asked, said) = interceptors.ask(|one| one.before_attempt(&mut outgoing));
-            attempt.asked = asked;
+            (attempt.asked, attempt.headers) = (asked, headers);
             if let Err(error) = said {
                 self.refused = true;
                 let error = self.timed(error);
                 self.attempted(&attempt, Some(&error));
                 return Err(error);
             }
-            if let Some(metadata) = headers.build() {
+            if let Some(metadata) = attempt.headers.build() {
                 option = option.headers(metadata);
             }
         }

@@ -12,7 +12,7 @@ use grpcio::RpcStatusCode;
 
 use crate::calls::{call, failed, quick};
 use crate::echo::{Echo, Step, SAY};
-use crate::ready;
+use crate::{eventually, ready};
 
 type Notes = Arc<Mutex<Vec<String>>>;
 
@@ -176,4 +176,28 @@ fn a_connection_that_is_lent_makes_one_attempt_with_all_of_it() {
         &CallOptions::new().checkout_timeout(Duration::from_millis(5)),
     );
     assert!(matches!(without, Err(Error::Pool(_))), "it is lent");
+}
+
+#[test]
+fn a_token_is_asked_for_once_by_all_who_need_it() {
+    const CALLERS: usize = 8;
+    let echo = Echo::start();
+    let mut config = quick(echo.port, CALLERS);
+    let (asked, begun) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (count, callers) = (Arc::clone(&asked), Arc::clone(&begun));
+    config.interceptors.push(bearer(move || {
+        eventually("all have begun", || callers.load(Ordering::SeqCst) == CALLERS);
+        format!("t{}", count.fetch_add(1, Ordering::SeqCst))
+    }));
+    let pool = ready(&config);
+    std::thread::scope(|scope| {
+        for _ in 0..CALLERS {
+            #[allow(clippy::disallowed_methods)] // Threads of a test, joined by the scope.
+            scope.spawn(|| {
+                begun.fetch_add(1, Ordering::SeqCst);
+                assert!(call(&pool, &CallOptions::new()).is_ok());
+            });
+        }
+    });
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
 }

@@ -47,6 +47,7 @@ impl Way {
             attempt: attempt.number,
             elapsed: clock::now().saturating_duration_since(attempt.begun),
             error,
+            headers: &attempt.headers,
         };
         self.meter.attempt(error.map_or(Code::Ok, Error::code));
         if let Some(bad) = attempt.verdict(error).filter(|_| !self.refused) {
@@ -154,6 +155,7 @@ impl Way {
             attempt: self.attempts,
             elapsed: self.elapsed(),
             error,
+            headers: &self.headers,
         };
         for one in self.config.interceptors.back(self.asked) {
             one.after_call(&finished);
