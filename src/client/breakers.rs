@@ -69,8 +69,14 @@ impl Breakers {
         Ok(Pass { breakers: Arc::clone(self), method: Arc::clone(method), ticket })
     }
 
+    /// The service can be reached again: each breaker that is not closed lets its next probe through
+    /// now, and calls that were begun before count no more.
+    pub(super) fn renew(&self, now: Instant) {
+        self.known.lock().values_mut().for_each(|breaker| breaker.renew(now));
+    }
+
     /// The methods that have been called, with what metrics say of their breakers: 0 closed,
-    /// 1 open, 2 half-open, which one is while a probe is out.
+    /// 1 open, 2 half-open, which one is while a probe is out too.
     pub(super) fn states(&self) -> Vec<(String, u8)> {
         let number = |breaker: &Breaker| match breaker.phase() {
             BreakerPhase::Closed => 0,
@@ -106,6 +112,28 @@ impl Drop for Pass {
 mod tests {
     use super::*;
     use crate::core::testing::{ms, start};
+
+    #[test]
+    fn when_the_service_is_back_one_probe_of_each_method_passes_at_once() {
+        let (t0, breakers) = (start(), Arc::new(Breakers::default()));
+        let config = BreakerConfig { failures: 1, successes: 1, ..BreakerConfig::default() };
+        let enter = |method: &str, at| breakers.enter(&method.into(), Some(&config), at);
+        for method in ["/shop.Users/Get", "/shop.Users/List"] {
+            enter(method, t0).ok().unwrap().settle(Verdict::Bad);
+            assert!(enter(method, t0 + ms(1)).is_err());
+        }
+        // Its failure comes after the return.
+        let late = enter("/shop.Users/Put", t0).ok().unwrap();
+        breakers.renew(t0 + ms(2));
+        assert_eq!(late.settle(Verdict::Bad), None);
+        for method in ["/shop.Users/Get", "/shop.Users/List"] {
+            let probe = enter(method, t0 + ms(2)).ok().unwrap();
+            assert!(enter(method, t0 + ms(2)).is_err(), "one at a time");
+            assert_eq!(probe.settle(Verdict::Good), Some(PhaseChange::Closed));
+            assert!(enter(method, t0 + ms(2)).is_ok());
+        }
+        assert!(breakers.states().iter().all(|(_, state)| *state == 0));
+    }
 
     #[test]
     fn so_many_methods_have_a_breaker_and_more_are_not_guarded() {

@@ -151,6 +151,9 @@ impl Shared {
         if duty.is_empty() {
             return;
         }
+        if duty.back {
+            self.breakers().renew(clock::now());
+        }
         for (seat, lent) in duty.grants {
             seat.answer(Ok(lent));
         }

@@ -10,14 +10,16 @@ use std::time::{Duration, Instant};
 /// success leads to `HalfOpen`. `HalfOpen`, only probes are allowed, without a pause; exit to
 /// `Closed` after [`BreakerSettings::successes`] successes in a row, to `Open` after a failure.
 ///
-/// Invariants: at most one probe runs at a time. A ticket issued before the breaker last opened or
-/// closed has no effect. Each ticket is settled once; [`Verdict::Neither`] changes only the time of
+/// What is guarded may be well again: [`renew`](Breaker::renew) leads from `Open` to `HalfOpen`.
+///
+/// Invariants: at most one probe that counts runs at a time. A ticket issued before the breaker last
+/// opened, closed or was renewed has no effect. Each ticket is settled once; [`Verdict::Neither`] changes only the time of
 /// the next probe.
 #[derive(Debug)]
 pub struct Breaker {
     settings: BreakerSettings,
     state: CircuitState,
-    /// Increases whenever the breaker opens or closes.
+    /// Increases whenever the breaker opens, closes or is renewed.
     era: u64,
     probing: bool,
 }
@@ -171,6 +173,21 @@ impl Breaker {
             (CircuitState::HalfOpen { next_probe, .. }, Verdict::Neither) => {
                 *next_probe = now + self.settings.probe_every;
                 None
+            }
+        }
+    }
+
+    /// What it guards may be well again: a probe is due now, and what was begun before says nothing
+    /// any more. A breaker that is closed keeps its count.
+    pub fn renew(&mut self, now: Instant) {
+        self.era += 1;
+        self.probing = false;
+        match &mut self.state {
+            CircuitState::Closed { .. } => {}
+            CircuitState::HalfOpen { next_probe, .. } => *next_probe = now,
+            CircuitState::Open { since, .. } => {
+                let since = *since;
+                self.state = CircuitState::HalfOpen { since, next_probe: now, successes: 0 };
             }
         }
     }

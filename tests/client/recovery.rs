@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use connection_pool_manager::client::{ConnectionManager, Pool, PoolError, Ready};
+use connection_pool_manager::client::{
+    BreakerConfig, CallOptions, ConnectionManager, Pool, PoolError, Ready,
+};
 
-use crate::echo::{free_port, say, Echo};
+use crate::echo::{free_port, say, Echo, SAY};
 use crate::proxy::Proxy;
 use crate::{eventually, ready, settings, PATIENCE};
 
@@ -136,4 +138,29 @@ fn channels_are_spread_over_addresses_and_move_off_one_that_is_gone() {
     }
     proxy.forward();
     eventually("they come back", || (at(&pool, one.port), at(&pool, proxy.port)) == (2, 2));
+}
+
+#[test]
+fn a_breaker_that_opened_while_the_server_was_away_lets_calls_through_when_it_is_back() {
+    let echo = Echo::start();
+    let proxy = Proxy::to(echo.port);
+    let mut config = settings(proxy.port, 4);
+    let timeout = Duration::from_secs(3600);
+    config.breaker =
+        Some(BreakerConfig { failures: 3, successes: 2, timeout, ..BreakerConfig::default() });
+    config.retry = None;
+    let pool = ready(&config);
+    let call = || pool.call(&SAY, &b"on".to_vec(), &CallOptions::new());
+    for _ in 0..2 {
+        proxy.cut();
+        eventually("it has opened", || {
+            call().unwrap_err().to_string().contains("circuit breaker is open")
+        });
+        let before = echo.calls();
+        proxy.forward();
+        // An hour before the next probe.
+        eventually("a probe is let through", || call().is_ok());
+        assert!((0..8).all(|_| call().is_ok()), "two good ones close it");
+        assert_eq!(echo.calls(), before + 9);
+    }
 }

@@ -92,18 +92,22 @@ pub struct Duty<C, W> {
     pub refused: Vec<(W, Refusal)>,
     /// These channels are dropped.
     pub dropped: Vec<(C, Reason)>,
+    /// An address is connected that had no connection, or had lost one: what is known of calls that
+    /// fail is to be looked at anew.
+    pub back: bool,
 }
 
 impl<C, W> Default for Duty<C, W> {
     fn default() -> Self {
-        Duty { grants: Vec::new(), refused: Vec::new(), dropped: Vec::new() }
+        Duty { grants: Vec::new(), refused: Vec::new(), dropped: Vec::new(), back: false }
     }
 }
 
 impl<C, W> Duty<C, W> {
     /// Nothing is to be done.
     pub fn is_empty(&self) -> bool {
-        self.grants.is_empty() && self.refused.is_empty() && self.dropped.is_empty()
+        let Duty { grants, refused, dropped, back } = self;
+        grants.is_empty() && refused.is_empty() && dropped.is_empty() && !back
     }
 }
 

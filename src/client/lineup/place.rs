@@ -28,6 +28,8 @@ pub(super) struct Place {
     /// Since when it is up after a failure, or from the beginning.
     up_since: Option<Instant>,
     down: Option<Down>,
+    /// A connection was lost or failed, and none has stood since.
+    away: bool,
     /// How attempts at it have ended.
     pub(super) track: Track,
     /// Its server says that it does not serve, and will say when it does.
@@ -52,6 +54,7 @@ impl Place {
             due: now,
             up_since: None,
             down: None,
+            away: false,
             track: Track::default(),
             refuses: false,
         }
@@ -98,15 +101,22 @@ impl Place {
         self.refuses = refuses;
     }
 
-    /// A connection stands.
-    pub(super) fn connected(&mut self, now: Instant) {
+    /// A connection stands. True if it is the first after one was lost or failed.
+    pub(super) fn connected(&mut self, now: Instant) -> bool {
         self.down = None;
         self.up_since.get_or_insert(now);
+        std::mem::take(&mut self.away)
+    }
+
+    /// A connection that stood was lost.
+    pub(super) fn lost(&mut self) {
+        self.away = true;
     }
 
     /// A connection failed. `chance` is any number, and lengthens the pause by up to a fifth.
     pub(super) fn failed(&mut self, error: String, pauses: Pauses, chance: u64, now: Instant) {
         let Pauses { min, max } = pauses;
+        self.away = true;
         if let Some(down) = self.down.as_mut().filter(|_| now < self.due) {
             // It was dialled together with the one whose failure began the pause.
             down.error = error;

@@ -332,3 +332,29 @@ fn a_channel_that_is_preferred_is_lent_if_it_is_free_and_another_one_else() {
     // It waits for any.
     assert_eq!(line.give_back(slots[1], false, 0, t0).grants.len(), 1);
 }
+
+#[test]
+fn it_is_told_when_an_address_is_back_that_had_lost_a_connection_or_had_none() {
+    let (t0, t1) = (start(), start() + ms(500));
+    let (mut line, slots) = ready(settings(2, 1), t0);
+    let back = |line: &mut Line, slot, seen, now| line.seen(slot, seen, 0, now).1.back;
+    // All are lost, or one: the first that stands again is told, and no other.
+    assert!(!back(&mut line, slots[0], Seen::Lost, t1));
+    assert!(!back(&mut line, slots[1], Seen::Lost, t1));
+    assert!(back(&mut line, slots[0], Seen::Ready, t1));
+    assert!(!back(&mut line, slots[1], Seen::Ready, t1));
+    assert!(!back(&mut line, slots[1], Seen::Lost, t1 + ms(500)));
+    assert!(back(&mut line, slots[1], Seen::Ready, t1 + ms(500)));
+    // One more is no return.
+    let _ = line.resize(3, t1);
+    let more = dial(&mut line, t1);
+    assert!(!back(&mut line, more[0], Seen::Ready, t1));
+    // Those that are all replaced, because they do not answer, and the scout after a failure.
+    let _ = line.renew(Reason::Broken);
+    let new = dial(&mut line, t1 + ms(600));
+    for slot in new {
+        assert!(!back(&mut line, slot, failed(), t1 + ms(600)));
+    }
+    let scout = dial(&mut line, t1 + ms(9000));
+    assert!(back(&mut line, scout[0], Seen::Ready, t1 + ms(9000)));
+}

@@ -80,10 +80,11 @@ impl<C: Clone, W> Lineup<C, W> {
         let (phase, address) = (*phase, *address);
         match (phase, seen) {
             (Phase::Connecting { .. }, Seen::Ready) => {
+                duty.back = !self.is_connected(address);
                 self.slots[index].phase = Phase::Ready { since: now };
                 self.slots[index].check = Check::new(now);
                 if let Some(place) = self.place_mut(address) {
-                    place.connected(now);
+                    duty.back |= place.connected(now);
                     if place.refuses() {
                         self.slots[index].check.refuse(now);
                     }
@@ -94,6 +95,9 @@ impl<C: Clone, W> Lineup<C, W> {
             (Phase::Ready { since }, Seen::Lost) => {
                 let stood = now.saturating_duration_since(since);
                 let Settings { pauses, connect_timeout, .. } = self.settings;
+                if let Some(place) = self.place_mut(address) {
+                    place.lost();
+                }
                 if self.slots[index].stale.is_some() {
                     self.slots[index].phase = Phase::Draining(Reason::Lost);
                     self.settle(index, &mut duty);
@@ -157,6 +161,13 @@ impl<C: Clone, W> Lineup<C, W> {
     pub fn is_connecting(&self, slot: SlotId) -> bool {
         let phase = self.index(slot).map(|index| self.slots[index].phase);
         matches!(phase, Some(Phase::Connecting { .. }))
+    }
+
+    /// A connection to this address stands.
+    fn is_connected(&self, address: usize) -> bool {
+        let here = |slot: &&Slot<C>| slot.address == address;
+        let mut here = self.slots.iter().filter(here);
+        here.any(|slot| matches!(slot.phase, Phase::Ready { .. }))
     }
 
     fn is_scouted(&self, address: usize) -> bool {

@@ -128,6 +128,42 @@ fn tickets_from_before_it_opened_or_closed_say_nothing_any_more() {
 }
 
 #[test]
+fn one_that_is_renewed_probes_at_once_and_closes_by_the_same_count() {
+    let t0 = start();
+    let mut breaker = opened(t0);
+    breaker.renew(t0 + ms(10));
+    assert_eq!((breaker.phase(), breaker.since()), (BreakerPhase::HalfOpen, Some(t0)));
+    assert_eq!(breaker.try_open(), None);
+    assert_eq!(probe(&mut breaker, Verdict::Good, t0 + ms(10)), None);
+    breaker.renew(t0 + ms(20));
+    assert_eq!(probe(&mut breaker, Verdict::Good, t0 + ms(20)), Some(PhaseChange::Closed));
+
+    let mut breaker = opened(t0);
+    breaker.renew(t0 + ms(10));
+    assert_eq!(probe(&mut breaker, Verdict::Bad, t0 + ms(20)), None);
+    assert_eq!((breaker.phase(), breaker.next_probe()), (BreakerPhase::Open, Some(t0 + ms(1020))));
+}
+
+#[test]
+fn what_was_begun_before_it_was_renewed_says_nothing_any_more() {
+    let (t0, mut breaker) = (start(), breaker());
+    for _ in 0..4 {
+        assert_eq!(attempt(&mut breaker, Verdict::Bad, t0), None);
+    }
+    let old = breaker.try_open().expect("it is closed");
+    breaker.renew(t0);
+    assert_eq!(breaker.settle(old, Verdict::Bad, t0, 0.0), None);
+    assert_eq!(attempt(&mut breaker, Verdict::Bad, t0), Some(PhaseChange::Opened));
+    // A probe that is out does not hold up the next.
+    let old = breaker.try_probe(t0 + ms(1000)).expect("it is due");
+    breaker.renew(t0 + ms(1000));
+    let new = breaker.try_probe(t0 + ms(1000)).expect("it is due again");
+    assert_eq!(breaker.settle(old, Verdict::Bad, t0 + ms(1000), 0.0), None);
+    assert_eq!(breaker.settle(new, Verdict::Good, t0 + ms(1000), 0.0), None);
+    assert_eq!(breaker.phase(), BreakerPhase::HalfOpen);
+}
+
+#[test]
 fn pauses_stay_a_second_for_two_minutes_and_then_double_up_to_thirty() {
     let t0 = start();
     let mut breaker = opened(t0);
