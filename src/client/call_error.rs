@@ -170,6 +170,17 @@ pub(super) fn delivery(status: &RpcStatus) -> Delivery {
     }
 }
 
+/// Words with which gRPC's C core fails the calls of a connection that has ended. Its debug text
+/// does not tell them from a peer's, so a gateway that hands them on is taken for one that is down.
+const CUT: [&str; 4] = ["Socket closed", "recvmsg:", "sendmsg:", "keepalive watchdog timeout"];
+
+impl RpcError {
+    /// Whether it ended because its connection did.
+    pub(super) fn is_cut(&self) -> bool {
+        self.code == Code::Unavailable && CUT.iter().any(|words| self.message.starts_with(words))
+    }
+}
+
 impl Error {
     /// gRPC's code, or the one that says most nearly why there was no connection.
     pub fn code(&self) -> Code {

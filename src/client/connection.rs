@@ -98,7 +98,7 @@ impl Connection {
         self.broken = true;
     }
 
-    pub(super) fn link(&self) -> &Link {
+    pub(super) fn link(&self) -> &Arc<Link> {
         &self.link
     }
 }

@@ -11,6 +11,7 @@ use grpcio::{CallOption, Client};
 
 use super::breakers::Pass;
 use super::call_error::{Code, Delivery, Error, RpcError};
+use super::channel::Link;
 use super::config::ServiceConfig;
 use super::connection::Connection;
 use super::destination::Destination;
@@ -60,6 +61,7 @@ pub(super) struct Attempt {
     number: u32,
     /// What it is made to.
     pub(super) to: Arc<Destination>,
+    link: Arc<Link>,
     begun: Instant,
     /// Its own time limit or the call's.
     pub(super) until: Option<Instant>,
@@ -194,9 +196,9 @@ impl Way {
             (own, deadline) => own.or(deadline),
         };
         let is_own = own.is_some() && until == own;
-        let to = Arc::clone(connection.link().to());
-        let (number, headers) = (self.attempts, Headers::default());
-        let mut attempt = Attempt { number, to, begun, until, is_own, asked: 0, headers };
+        let link = Arc::clone(connection.link());
+        let (to, number, headers) = (Arc::clone(link.to()), self.attempts, Headers::default());
+        let mut attempt = Attempt { number, to, link, begun, until, is_own, asked: 0, headers };
         let mut option = CallOption::default();
         let interceptors = &self.config.interceptors;
         if interceptors.is_empty() {

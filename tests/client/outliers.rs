@@ -9,6 +9,7 @@ use connection_pool_manager::client::{
 use grpcio::RpcStatusCode;
 
 use crate::echo::{Echo, Step, SAY};
+use crate::proxy::Proxy;
 use crate::{eventually, settings, PATIENCE};
 
 const BAD: Step = Step::Fail(RpcStatusCode::UNAVAILABLE);
@@ -139,4 +140,36 @@ fn what_is_out_comes_back_when_that_is_switched_off() {
     config.services.insert("echo".to_owned(), echo);
     manager.apply(&config).unwrap();
     eventually("it is back", || (at(&pool, &good), at(&pool, &bad)) == (2, 2));
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)] // A test's own threads, all joined.
+fn a_server_whose_connections_are_cut_is_used_again_as_soon_as_it_is_back() {
+    let (good, bad) = (Echo::start(), Echo::start());
+    let proxy = Proxy::to(bad.port);
+    let mut config = of(&[&good, &bad], Duration::from_secs(300));
+    config.addresses[1] = format!("127.0.0.1:{}", proxy.port);
+    config.pool.size = 12;
+    let manager = ConnectionManager::new().unwrap();
+    let pool = manager.add("echo", &config).unwrap();
+    pool.await_ready(Ready::All, PATIENCE).unwrap();
+    let through = |pool: &Pool| {
+        let end = format!(":{}", proxy.port);
+        let all = pool.status().connections;
+        all.iter().filter(|one| one.address.ends_with(&end) && one.age.is_some()).count()
+    };
+    assert_eq!((at(&pool, &good), through(&pool)), (6, 6));
+    bad.script(&[Step::Hang; 12]);
+    std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..12).map(|_| scope.spawn(|| call(&pool))).collect();
+        eventually("three wait for an answer", || bad.calls() >= 3);
+        proxy.cut();
+        let results = calls.into_iter().map(|one| one.join().unwrap());
+        assert!(results.filter(|ok| !ok).count() >= 3, "two would take it out");
+    });
+    let taken_out = || manager.metrics().encode().contains("grpc_client_ejections_total{");
+    assert!(!taken_out());
+    proxy.forward();
+    eventually("it is used again", || through(&pool) == 6);
+    assert!(!taken_out());
 }

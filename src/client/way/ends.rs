@@ -25,6 +25,8 @@ impl Attempt {
             Some(Error::Rpc(error)) => error,
         };
         match error.code {
+            // Where it cannot be connected to, that is seen by connecting.
+            Code::Unavailable if error.is_cut() || !self.link.is_ready() => None,
             Code::Unavailable => Some(true),
             // One by the call's deadline may have begun a moment before.
             Code::DeadlineExceeded => {
