@@ -231,7 +231,11 @@ impl fmt::Display for RpcError {
                 false => f.write_char(char)?,
             }
         }
-        write!(f, " (attempts: {attempts}, {} ms)", self.elapsed.as_millis())
+        write!(f, " (attempts: {attempts}, {} ms", self.elapsed.as_millis())?;
+        match &self.address {
+            Some(address) => write!(f, ", at {address})"),
+            None => f.write_str(")"),
+        }
     }
 }
 

@@ -35,7 +35,10 @@ impl Headers {
         if key.to_ascii_lowercase().starts_with("grpc-") {
             return Err(Error::InvalidMetadata(format!("{key} is gRPC's own")));
         }
-        write(&mut MetadataBuilder::new(), key, &value)?;
+        write(&mut MetadataBuilder::new(), key, &value).map_err(|error| match error {
+            Error::InvalidMetadata(rule) => Error::InvalidMetadata(format!("{key:?}: {rule}")),
+            other => other,
+        })?;
         self.0.push((key.to_owned(), value));
         Ok(())
     }

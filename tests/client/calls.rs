@@ -51,6 +51,7 @@ fn an_idempotent_call_is_repeated_until_it_works() {
     assert_eq!((echo.calls(), pool.metrics().lent), (6, 0));
     let said = error.to_string();
     assert!(said.starts_with("/test.Echo/Say of echo failed with UNAVAILABLE"), "{said}");
+    assert!(said.ends_with(&format!(", at 127.0.0.1:{})", echo.port)), "{said}");
 }
 
 #[test]
@@ -135,6 +136,8 @@ fn a_stub_makes_calls_through_its_asynchronous_form() {
     });
     assert_eq!((said.unwrap(), echo.calls()), (b"stub".to_vec(), 2));
     assert!(CallOptions::new().metadata(&[("grpc-timeout", "1")]).is_err());
+    let said = CallOptions::new().metadata(&[("Big Key", "1")]).map(drop).unwrap_err();
+    assert!(said.to_string().contains("Big Key"), "the key is named: {said}");
 }
 
 #[test]
