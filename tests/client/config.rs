@@ -71,7 +71,16 @@ fn services_that_cannot_be_reached_are_named_with_the_reason() {
     assert!(last_error.contains("failed to create connection for down: "), "{last_error}");
     config.services.get_mut("up").unwrap().pool.size = 0;
     let error = ConnectionManager::open(&config, ClientMetrics::new()).unwrap_err();
-    assert!(matches!(error, PoolError::Config(_)), "{error}");
+    let PoolError::Config(wrong) = error else { panic!("{error}") };
+    assert_eq!(wrong.faults[0].key, "services.up.pool.size");
+    config.services.get_mut("down").unwrap().pool.size = 0;
+    let manager = ConnectionManager::new().unwrap();
+    let opened = ConnectionManager::open(&config, ClientMetrics::new()).map(drop);
+    for said in [opened, manager.apply(&config).map(drop)] {
+        let PoolError::Config(wrong) = said.unwrap_err() else { panic!("nothing is told") };
+        let keys: Vec<_> = wrong.faults.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, ["services.down.pool.size", "services.up.pool.size"]);
+    }
 }
 
 #[cfg(feature = "config-file")]

@@ -3,6 +3,7 @@
 mod policies;
 
 use std::fmt::Display;
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use super::{ServiceConfig, TlsMode};
@@ -55,6 +56,17 @@ impl Faults {
     }
 }
 
+/// What a host must be that was written with more.
+const HOST_RULE: &str = "must be a name, an IPv4 or an IPv6 address, without scheme and port: \
+     `port` is a setting of its own, and `addresses` takes host:port and http://host:port";
+
+/// What was given as a host and is none, of an address that was made of it: a colon was taken for
+/// one of IPv6.
+fn mistaken(address: &str) -> Option<&str> {
+    let (host, _) = address.strip_prefix('[')?.split_once(']')?;
+    (host.contains(':') && host.parse::<Ipv6Addr>().is_err()).then_some(host)
+}
+
 /// An address without who would log in there, whose password is no word for a log.
 fn shown(address: &str) -> String {
     match address.rsplit_once('@') {
@@ -99,7 +111,10 @@ impl ServiceConfig {
                     }
                     endpoints.push((endpoint, secure));
                 }
-                Err(rule) => faults.add(&format!("address {:?}", shown(address)), rule),
+                Err(rule) => match mistaken(address) {
+                    Some(host) => faults.add(&format!("host {:?}", shown(host)), HOST_RULE),
+                    None => faults.add(&format!("address {:?}", shown(address)), rule),
+                },
             }
         }
         endpoints

@@ -67,7 +67,7 @@ impl Config {
         for (name, entry) in named {
             match entry.service(&defaults, &name, alone, &get) {
                 Ok(service) => drop(config.services.insert(name, service)),
-                Err(wrong) => error.faults.extend(wrong.faults),
+                Err(wrong) => error.faults.extend(wrong.of_service(&name).faults),
             }
         }
         match error.faults.is_empty() {

@@ -38,10 +38,14 @@ pub(super) fn combine(layers: &[&Layer], mut faults: Faults) -> Result<ServiceCo
             }
         }
     }
-    match faults.0.is_empty() {
-        true => Ok(config),
-        false => Err(faults.into()),
+    if faults.0.is_empty() {
+        return Ok(config);
     }
+    let mut error = ConfigError::from(faults);
+    // What could be read may be out of its range, but for an address that could not.
+    let more = config.checked().err().into_iter().flat_map(|error| error.faults);
+    error.faults.extend(more.filter(|fault| !fault.is_of_address()));
+    Err(error)
 }
 
 /// The preset with the address, which the strongest layer gives that gives any.
@@ -105,7 +109,7 @@ impl ServiceConfig {
             Err(mut error) => {
                 for fault in &mut error.faults {
                     // An address is one of the list.
-                    let of_list = fault.key.starts_with("address ").then_some("addresses");
+                    let of_list = fault.is_of_address().then_some("addresses");
                     if let Some(origin) = self.origin(of_list.unwrap_or(&fault.key)) {
                         fault.key = format!("{} ({origin})", fault.key);
                     }
@@ -113,6 +117,25 @@ impl ServiceConfig {
                 Err(error)
             }
         }
+    }
+}
+
+impl Fault {
+    /// It is of one address, or of all.
+    fn is_of_address(&self) -> bool {
+        ["address ", "host ", "addresses"].iter().any(|word| self.key.starts_with(word))
+    }
+}
+
+impl ConfigError {
+    /// The same, where each fault names the service.
+    pub(in crate::client) fn of_service(mut self, service: &str) -> ConfigError {
+        for Fault { key, .. } in &mut self.faults {
+            if !key.starts_with("services.") && !key.starts_with("defaults.") {
+                *key = format!("services.{service}.{key}");
+            }
+        }
+        self
     }
 }
 

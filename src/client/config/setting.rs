@@ -96,7 +96,7 @@ impl Setting for Duration {
     const KIND: &'static str = "time";
 
     fn read(value: &Value) -> Result<Self, Fault> {
-        let rule = "must be a time with a unit, such as \"25s\" or \"250ms\"";
+        let rule = "must be a time with a unit (ms, s, m or h), such as \"25s\" or \"250ms\"";
         let time = match &value.content {
             Content::Text(text) if text.chars().any(char::is_alphabetic) => duration(text),
             _ => None,

@@ -388,3 +388,31 @@ addresses = ["a:1", "b:2"]
             .contains("/nowhere.toml"));
     }
 }
+
+#[test]
+fn a_host_with_a_scheme_or_a_port_is_told_what_a_host_is() {
+    for (host, port) in [("localhost:47101", 443), ("http://localhost", 47101)] {
+        let said = ServiceConfig::new(host, port).check().unwrap_err().to_string();
+        assert!(said.contains(&format!("host {host:?} must be a name, ")), "{said}");
+        assert!(said.contains("without scheme and port: `port` is a setting of its own"), "{said}");
+    }
+    assert!(ServiceConfig::new("::1", 1).check().is_ok());
+}
+
+#[test]
+#[cfg(feature = "config-file")]
+fn values_of_a_wrong_kind_hide_nothing_and_each_fault_names_its_service() {
+    let text = "[services.a]\nhost = \"localhost:1\"\npool = { size = 0, balance = \"x\" }\n\
+                retry = { max_attempts = 11 }\n[services.b]\npool = { size = 0 }";
+    let said = Config::parse("c.toml", text).unwrap_err();
+    let keys: Vec<_> = said.faults.iter().map(|fault| fault.key.as_str()).collect();
+    for key in [
+        "services.a.pool.balance (c.toml:3)",
+        "services.a.pool.size (c.toml:3)",
+        "services.a.retry.max_attempts (c.toml:4)",
+        "services.b.host",
+        "services.b.pool.size (c.toml:6)",
+    ] {
+        assert!(keys.contains(&key), "{key}: {keys:?}");
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ConnectionManager;
 use crate::client::config::Config;
-use crate::client::error::PoolError;
+use crate::client::error::{ConfigError, Fault, PoolError};
 use crate::client::metrics::ClientMetrics;
 use crate::client::pool::{Pool, Ready};
 use crate::client::status::ServiceHealth;
@@ -19,6 +19,13 @@ impl ConnectionManager {
     /// # Errors
     /// What is wrong with the settings, or the services that have no connection, each with why.
     pub fn open(config: &Config, metrics: ClientMetrics) -> Result<ConnectionManager, PoolError> {
+        let wrong = config.services.iter().filter_map(|(name, service)| {
+            service.check().err().map(|error| error.of_service(name).faults)
+        });
+        let faults: Vec<Fault> = wrong.flatten().collect();
+        if !faults.is_empty() {
+            return Err(ConfigError { faults }.into());
+        }
         let file = config.file().cloned();
         let (manager, begun) = (ConnectionManager::reading(metrics, file)?, clock::now());
         let add = |(name, config): (&String, _)| manager.configure(name, config);

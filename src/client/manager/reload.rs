@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::ConnectionManager;
 use crate::client::config::{Config, ServiceConfig};
 use crate::client::dialer::Ways;
-use crate::client::error::PoolError;
+use crate::client::error::{ConfigError, PoolError};
 use crate::client::pool::Pool;
 use crate::clock;
 
@@ -36,13 +36,23 @@ impl ConnectionManager {
     /// All that is wrong; then nothing changes.
     pub fn apply(&self, config: &Config) -> Result<Reloaded, PoolError> {
         // All are looked at before one is changed.
-        let mut planned = Vec::new();
+        let (mut planned, mut faults) = (Vec::new(), Vec::new());
         for (name, settings) in &config.services {
-            let Some(pool) = self.0.read(name) else {
-                Ways::new(settings, &settings.check()?.endpoints)?;
-                continue;
+            let looked = match self.0.read(name) {
+                None => settings
+                    .check()
+                    .and_then(|checked| Ways::new(settings, &checked.endpoints).map(drop)),
+                Some(pool) => {
+                    let plan = pool.shared().plan(settings);
+                    plan.map(|plan| planned.push((name, plan, pool)))
+                }
             };
-            planned.push((name, pool.shared().plan(settings)?, pool));
+            if let Err(wrong) = looked {
+                faults.extend(wrong.of_service(name).faults);
+            }
+        }
+        if !faults.is_empty() {
+            return Err(ConfigError { faults }.into());
         }
         let mut reloaded = Reloaded::default();
         let mut gone: BTreeSet<String> = self.0.configured.lock().clone();
