@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use openssl::ssl::{ErrorCode, SslStream};
 
 use super::call::Call;
-use super::sending::{Sending, FRAME};
+use super::sending::{Sending, CANCEL, FRAME};
 use super::socket::{Socket, Target};
 use super::Done;
 use crate::harness::frames::*;
@@ -66,7 +66,8 @@ impl Connection {
 
     /// Takes what has come while nobody looked, and connects again if that was the end.
     pub fn settle(&mut self) {
-        self.receive(&mut Vec::new());
+        // The end shows only to who looks again.
+        (0..2).for_each(|_| self.receive(&mut Vec::new()));
         self.flush();
         if self.ended.is_some() {
             if let Ok(new) = Connection::open(&self.target) {
@@ -123,7 +124,7 @@ impl Connection {
                 Err(error) if error.code() == ErrorCode::ZERO_RETURN => {
                     Err("the server has ended the connection".to_owned())
                 }
-                Err(error) => Err(error.to_string()),
+                Err(error) => Err(format!("the connection has ended: {error}")),
             };
             if let Err(why) = read {
                 return self.end(why, woken);
@@ -251,7 +252,6 @@ impl Connection {
 
     /// A second has passed.
     pub fn tick(&mut self, woken: &mut Vec<usize>) {
-        const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
         for call in &mut self.calls {
             call.silent += 1;
             if call.silent > PATIENCE && call.outcome.is_none() {

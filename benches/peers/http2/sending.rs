@@ -5,13 +5,15 @@ use protobuf::{CodedOutputStream, Message};
 use super::call::Call;
 use super::connection::Connection;
 use super::Done;
-use crate::harness::frames::{Head, DATA, END_HEADERS, END_STREAM, HEADERS};
+use crate::harness::frames::{Head, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM};
 use crate::harness::header_blocks::Writer;
 
 /// Bytes of a frame that every server takes.
 pub const FRAME: usize = 16_384;
 /// What a server takes of a connection and of a call until it says otherwise.
 pub const WINDOW: i64 = 65_535;
+/// What a call is broken off with.
+pub const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
 /// As gRPC's core says that a call may take 20 seconds.
 const TIMEOUT: &str = "20S";
 
@@ -130,14 +132,16 @@ impl Connection {
 
     /// Sends a message of a call.
     pub fn send(&mut self, id: u32, message: &impl Message, last: bool) -> Done<()> {
-        let Some(call) = self.calls.iter_mut().find(|call| call.id == id) else {
-            return Err("the call has ended".to_owned());
-        };
         let size = message.compute_size() as usize;
         let length = 5 + size;
         if length > FRAME {
+            self.sending.frame(RST_STREAM, 0, id, &CANCEL);
+            self.calls.retain(|call| call.id != id);
             return Err(format!("a message of {size} bytes is more than one frame takes"));
         }
+        let Some(call) = self.calls.iter_mut().find(|call| call.id == id) else {
+            return Err("the call has ended".to_owned());
+        };
         let out = &mut self.sending.out;
         let began = out.len();
         let flags = if last { END_STREAM } else { 0 };
