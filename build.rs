@@ -163,27 +163,31 @@ fn write_service(
         let answered = if encoded { "Encoded" } else { response.as_str() };
         let marshaller = if encoded { "Encoded" } else { "grpcio" };
         let (write, read) = if encoded { ("write", "read") } else { ("pb_ser", "pb_de") };
-        // Whatever the method's shape, on the wire it is messages one after the other, and
-        // only a stream of both sides tells how far the caller has come and that it has left.
+        // Whatever the method's shape, on the wire it is messages one after the other. Only a
+        // stream of requests gives its messages as they come, with a time limit; and what has
+        // one answer sends it in one write, which only a sink for one answer does.
         writeln!(
             methods,
             "const SERVED_{constant}: grpcio::Method<super::Raw<{request}>, {answered}> = grpcio::Method {{\n\
-             \x20   ty: grpcio::MethodType::Duplex,\n\
+             \x20   ty: grpcio::MethodType::{},\n\
              \x20   name: {constant}.name,\n\
              \x20   req_mar: grpcio::Marshaller {{ ser: super::Raw::write, de: super::Raw::read }},\n\
-             \x20   resp_mar: grpcio::Marshaller {{ ser: {marshaller}::{write}, de: {marshaller}::{read} }},\n}};"
+             \x20   resp_mar: grpcio::Marshaller {{ ser: {marshaller}::{write}, de: {marshaller}::{read} }},\n}};",
+            shape.served().0
         )?;
         writeln!(
             handlers,
             "    fn {function}(&mut self, ctx: grpcio::RpcContext<'_>, \
              requests: grpcio::RequestStream<super::Raw<{request}>>, \
-             sink: grpcio::DuplexSink<{answered}>);"
+             sink: grpcio::{}Sink<{answered}>);",
+            shape.served().1
         )?;
         writeln!(
             binds,
             "    let mut handler = service.clone();\n\
-             \x20   let builder = builder.add_duplex_streaming_handler(&SERVED_{constant}, \
-             move |ctx, requests, sink| handler.{function}(ctx, requests, sink));"
+             \x20   let builder = builder.add_{}_streaming_handler(&SERVED_{constant}, \
+             move |ctx, requests, sink| handler.{function}(ctx, requests, sink));",
+            shape.served().2
         )?;
         calls.push_str(&shape.client(&function, &constant, &request, &response));
     }
@@ -324,6 +328,14 @@ impl Shape {
             Shape::ServerStream => "ServerStreaming",
             Shape::ClientStream => "ClientStreaming",
             Shape::Both => "Duplex",
+        }
+    }
+
+    /// As what it is served: its type, its sink, and the kind of its handler.
+    fn served(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Shape::Unary => ("ClientStreaming", "ClientStreaming", "client"),
+            _ => ("Duplex", "Duplex", "duplex"),
         }
     }
 

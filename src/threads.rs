@@ -9,6 +9,8 @@ pub mod bell;
 #[cfg(feature = "server")]
 pub mod here;
 #[cfg(feature = "server")]
+pub mod polls;
+#[cfg(feature = "server")]
 pub mod stop;
 #[cfg(feature = "server")]
 pub mod workers;

@@ -24,6 +24,7 @@ use crate::pool::waiting_room::WaitingRoom;
 use crate::threads::agenda::Agenda;
 use crate::threads::alarms::Alarms;
 use crate::threads::bell::Bell;
+use crate::threads::polls::Polls;
 use crate::threads::workers::Workers;
 
 /// What all tenants share.
@@ -41,6 +42,8 @@ pub struct Context {
     pub bell: Bell,
     /// When each tenant's waiters are due.
     pub agenda: Agenda,
+    /// What is polled from time to time.
+    pub polls: Polls,
     /// Wakes the keeper.
     pub keeper: Bell,
     /// Whether requests are wanted.
@@ -85,6 +88,7 @@ impl Context {
         Arc::new(Context {
             conversions: Conversions::new(&tools.workers),
             agenda: Agenda::new(bell.clone()),
+            polls: Polls::new(bell.clone()),
             bell,
             keeper: Bell::default(),
             serving: Serving::default(),

@@ -55,5 +55,6 @@ fn round(context: &Context, leases: &Leases, now: Instant) -> Instant {
     sooner(alarms.next());
     sooner(leases.expire(now, ROUND));
     sooner(context.agenda.visit_due(now, ROUND));
+    sooner(context.polls.round(now));
     next
 }

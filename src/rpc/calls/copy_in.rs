@@ -55,7 +55,7 @@ struct RunningCopy {
     answer: Answer<Executed>,
 }
 
-async fn run(service: Service, mut call: Call<CopyInRequest, CopyInResponse>) {
+async fn run(service: Service, mut call: Call<CopyInRequest, DuplexSink<CopyInResponse>>) {
     let caller = Arc::clone(&call.caller);
     let mut copy =
         CopyInCall { service, caller, reading: true, arriving: None, running: None, wrong: None };

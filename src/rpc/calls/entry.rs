@@ -1,9 +1,9 @@
 //! The one way into the service, for calls of every shape.
 //!
-//! Every method is bound as a bidirectional stream of undecoded messages, because all methods
-//! look the same on the wire. So requests are awaited here, with a time limit, and decoded, and
-//! a caller that leaves is noticed here. grpcio itself waits without a limit, and does not
-//! report to a unary call that its caller has left.
+//! Every method is bound as a stream of undecoded requests, because all methods look the same
+//! on the wire. So requests are awaited here, with a time limit, and decoded, and a caller that
+//! leaves is noticed here. grpcio itself waits without a limit, and does not report to a unary
+//! call that its caller has left.
 //!
 //! A call is one future on gRPC's thread, which must not block. A large request is decoded by
 //! a worker.
@@ -13,7 +13,9 @@ mod call_end;
 mod call_metrics;
 mod decoder;
 mod inspect;
+mod leaving;
 mod messages;
+mod sinks;
 mod time_limit;
 
 use std::future::{poll_fn, Future};
@@ -40,11 +42,12 @@ use call_metrics::CallMetrics;
 use decoder::Decoder;
 pub(in crate::rpc) use decoder::Decoding;
 pub(in crate::rpc) use messages::RequestMessages;
+pub(in crate::rpc) use sinks::AnswerSink;
 use time_limit::TimeLimit;
 
 /// One call: its caller, its messages, and where the answer is sent.
-pub(in crate::rpc) struct Call<Q, M> {
-    sink: DuplexSink<M>,
+pub(in crate::rpc) struct Call<Q, S> {
+    sink: S,
     /// Dropping them cancels the call, so they are kept until the sink is done.
     pub(in crate::rpc) messages: RequestMessages<Q>,
     pub(in crate::rpc) caller: Arc<Caller>,
@@ -55,7 +58,7 @@ pub(in crate::rpc) struct Call<Q, M> {
     metrics: CallMetrics,
 }
 
-impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
+impl<Q: Shaped, S: AnswerSink> Call<Q, S> {
     /// Serves a call by the future that `served` makes of it. A panic there costs this
     /// call only. A call that has shown a wrong token, or is one too many of its identity, is
     /// ended at once, before anything of it is read.
@@ -63,8 +66,8 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
         service: &Service,
         ctx: &RpcContext<'_>,
         requests: RequestStream<Raw<Q>>,
-        sink: DuplexSink<M>,
-        served: impl FnOnce(Call<Q, M>) -> F,
+        sink: S,
+        served: impl FnOnce(Call<Q, S>) -> F,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -77,8 +80,8 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
         service: &Service,
         ctx: &RpcContext<'_>,
         requests: RequestStream<Raw<Q>>,
-        sink: DuplexSink<M>,
-        served: impl FnOnce(Call<Q, M>) -> F,
+        sink: S,
+        served: impl FnOnce(Call<Q, S>) -> F,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -90,8 +93,8 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
         service: &Service,
         ctx: &RpcContext<'_>,
         caller: Result<Authenticated, Error>,
-        (requests, sink): (RequestStream<Raw<Q>>, DuplexSink<M>),
-        served: impl FnOnce(Call<Q, M>) -> F,
+        (requests, sink): (RequestStream<Raw<Q>>, S),
+        served: impl FnOnce(Call<Q, S>) -> F,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -155,15 +158,48 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
         }
     }
 
-    /// Ready once the caller has left. The call must not be used then any more: a sink
-    /// that has failed once panics when it is polled again.
+    /// Ready once the caller has left. The call must not be used then any more.
     pub(in crate::rpc) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match Pin::new(&mut self.sink).poll_ready(cx) {
-            Poll::Ready(Err(_)) => Poll::Ready(()),
-            _ => Poll::Pending,
+        self.sink.poll_left(&mut self.messages, cx)
+    }
+
+    /// Sends the last message and ends the call with OK. Returns true if the caller has received
+    /// it.
+    pub(in crate::rpc) async fn finish(self, message: S::Message) -> bool {
+        let Call { sink, mut messages, stall, mut metrics, .. } = self;
+        let mut sent = pin!(sink.finish(message));
+        let sent = messages.time_limit().within(stall, sent.as_mut()).await.unwrap_or(false);
+        if sent {
+            metrics.set_code(RpcStatusCode::OK);
+        }
+        sent
+    }
+
+    /// Ends the call early, with the error's status if there is one.
+    pub(in crate::rpc) async fn end(self, ended: CallEnd) {
+        match ended {
+            CallEnd::Left => self.caller.leave(),
+            CallEnd::Failed(error) => {
+                self.metrics.failed(&error);
+                if let Error::AccessDenied(denied) = &error {
+                    note_denied(&self.messages.decoder.context, &self.caller, denied);
+                }
+                self.fail(status(&error)).await;
+            }
         }
     }
 
+    /// Ends the call with this status.
+    pub(in crate::rpc) async fn fail(self, status: RpcStatus) {
+        let Call { sink, mut messages, stall, mut metrics, .. } = self;
+        metrics.set_code(status.code());
+        let mut failed = pin!(sink.fail(status));
+        let _ = messages.time_limit().within(stall, failed.as_mut()).await;
+    }
+}
+
+/// The messages of a stream of answers.
+impl<Q: Shaped, M: Send + 'static> Call<Q, DuplexSink<M>> {
     /// Ready once a message can be sent. Fails if the caller has left, or has taken nothing for
     /// `stalls` times the stall timeout; then the call must not be used any more.
     pub(in crate::rpc) fn poll_room(
@@ -195,24 +231,6 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
         Pin::new(&mut self.sink).start_send((message, flags)).map_err(|_| CallEnd::Left)
     }
 
-    /// Sends the last message and ends the call with OK. Returns true if the caller has received
-    /// it.
-    pub(in crate::rpc) async fn finish(self, message: M) -> bool {
-        let Call { mut sink, mut messages, stall, mut metrics, .. } = self;
-        let sent = async {
-            // They are two writes: of a stream grpcio sends the first message at once, whatever
-            // hint it is given.
-            let sent = sink.send((message, WriteFlags::default())).await;
-            sent.is_ok() && sink.close().await.is_ok()
-        };
-        let mut sent = pin!(sent);
-        let sent = messages.time_limit().within(stall, sent.as_mut()).await.unwrap_or(false);
-        if sent {
-            metrics.set_code(RpcStatusCode::OK);
-        }
-        sent
-    }
-
     /// Ends the call with OK, after its last message.
     pub(in crate::rpc) async fn close(self) {
         let Call { mut sink, mut messages, stall, mut metrics, .. } = self;
@@ -220,28 +238,5 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, M> {
         if let Some(Ok(())) = messages.time_limit().within(stall, closed.as_mut()).await {
             metrics.set_code(RpcStatusCode::OK);
         }
-    }
-
-    /// Ends the call early, with the error's status if there is one.
-    pub(in crate::rpc) async fn end(self, ended: CallEnd) {
-        match ended {
-            CallEnd::Left => self.caller.leave(),
-            CallEnd::Failed(error) => {
-                self.metrics.failed(&error);
-                if let Error::AccessDenied(denied) = &error {
-                    note_denied(&self.messages.decoder.context, &self.caller, denied);
-                }
-                self.fail(status(&error)).await;
-            }
-        }
-    }
-
-    /// Ends the call with this status.
-    pub(in crate::rpc) async fn fail(self, status: RpcStatus) {
-        let Call { sink, mut messages, stall, mut metrics, .. } = self;
-        metrics.set_code(status.code());
-        // The caller may have left, and needs no error then.
-        let mut failed = pin!(sink.fail(status));
-        let _ = messages.time_limit().within(stall, failed.as_mut()).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use grpcio::{DuplexSink, RequestStream, RpcContext};
+use grpcio::{ClientStreamingSink, RequestStream, RpcContext};
 use protobuf::Message;
 
 use crate::core::budget::Held;
@@ -12,7 +12,7 @@ use crate::pool::grant::Undelivered;
 use crate::pool::requests::reply::Answer;
 use crate::pool::service::Service;
 use crate::proto::{Raw, Shaped};
-use crate::rpc::calls::entry::{Call, CallEnd};
+use crate::rpc::calls::entry::{AnswerSink, Call, CallEnd};
 
 /// The values that are kept until the answer has been read.
 #[derive(Default)]
@@ -29,7 +29,7 @@ pub(in crate::rpc) fn answer<Q: Shaped, R, M>(
     service: &Service,
     ctx: &RpcContext<'_>,
     requests: RequestStream<Raw<Q>>,
-    sink: DuplexSink<M>,
+    sink: ClientStreamingSink<M>,
     work: impl FnOnce(&Service, Q, &Arc<Caller>) -> Result<Answer<R>, Error> + Send + 'static,
     convert: impl FnOnce(R) -> (M, UntilTaken) + Send + 'static,
 ) where
@@ -54,8 +54,8 @@ pub(in crate::rpc) fn answer<Q: Shaped, R, M>(
     });
 }
 
-async fn answered<Q: Shaped, M: Send + 'static, R: Send + 'static>(
-    call: &mut Call<Q, M>,
+async fn answered<Q: Shaped, S: AnswerSink, R: Send + 'static>(
+    call: &mut Call<Q, S>,
     work: impl FnOnce(Q, &Arc<Caller>) -> Result<Answer<R>, Error> + Send + 'static,
 ) -> Result<R, CallEnd> {
     let promised = call.request(work).await?;
@@ -68,7 +68,7 @@ pub(in crate::rpc) fn answer_now<Q: Shaped, M: Message>(
     service: &Service,
     ctx: &RpcContext<'_>,
     requests: RequestStream<Raw<Q>>,
-    sink: DuplexSink<M>,
+    sink: ClientStreamingSink<M>,
     work: impl FnOnce(&Service, Q, &Arc<Caller>) -> Result<M, Error> + Send + 'static,
 ) {
     let asked = service.clone();

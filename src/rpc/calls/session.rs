@@ -74,7 +74,7 @@ impl Incoming for Decoded<'_> {
 
 async fn run(
     mut session: SessionMachine,
-    mut call: Call<SessionRequest, SessionResponse>,
+    mut call: Call<SessionRequest, DuplexSink<SessionResponse>>,
     threads: Threads,
 ) {
     // The memory of the message that is being sent.

@@ -52,7 +52,7 @@ pub(in crate::rpc) fn serve<Q: Shaped, R: Send + 'static>(
 const LAST: u32 = 2;
 
 /// Sends the messages, and then how the request ended.
-async fn pump<Q: Shaped, R>(mut call: Call<Q, Encoded>, asked: StreamCall<R>) {
+async fn pump<Q: Shaped, R>(mut call: Call<Q, DuplexSink<Encoded>>, asked: StreamCall<R>) {
     let StreamCall { reader, answer, trailer, held: _held } = asked;
     // The memory of the message that is being sent.
     let mut unsent = Held::default();

@@ -2,7 +2,7 @@
 
 mod ways;
 
-use grpcio::{DuplexSink, RequestStream, RpcContext};
+use grpcio::{ClientStreamingSink, RequestStream, RpcContext};
 
 use crate::core::ids::TenantId;
 use crate::error::Error;
@@ -31,7 +31,7 @@ impl AdminService for Admin {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<ListTenantsRequest>>,
-        sink: DuplexSink<ListTenantsResponse>,
+        sink: ClientStreamingSink<ListTenantsResponse>,
     ) {
         self.look((&ctx, requests, sink), "list_tenants", |service, request| {
             let size = convert::admin::page_size(request.page_size)?;
@@ -44,7 +44,7 @@ impl AdminService for Admin {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<GetTenantRequest>>,
-        sink: DuplexSink<GetTenantResponse>,
+        sink: ClientStreamingSink<GetTenantResponse>,
     ) {
         self.look((&ctx, requests, sink), "get_tenant", |service, request| {
             let tenant = TenantId::parse(&request.tenant_id)?;
@@ -56,7 +56,7 @@ impl AdminService for Admin {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<ListLeasesRequest>>,
-        sink: DuplexSink<ListLeasesResponse>,
+        sink: ClientStreamingSink<ListLeasesResponse>,
     ) {
         self.look((&ctx, requests, sink), "list_leases", |service, request| {
             let size = convert::admin::page_size(request.page_size)?;
@@ -70,7 +70,7 @@ impl AdminService for Admin {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<ListBackendsRequest>>,
-        sink: DuplexSink<ListBackendsResponse>,
+        sink: ClientStreamingSink<ListBackendsResponse>,
     ) {
         self.look((&ctx, requests, sink), "list_backends", |service, request| {
             let size = convert::admin::page_size(request.page_size)?;
@@ -84,7 +84,7 @@ impl AdminService for Admin {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<PauseTenantRequest>>,
-        sink: DuplexSink<PauseTenantResponse>,
+        sink: ClientStreamingSink<PauseTenantResponse>,
     ) {
         let read = |request: &PauseTenantRequest| {
             Ok((tenant(&request.tenant_id)?, convert::admin_actions::pause(request.mode)?))
@@ -102,7 +102,7 @@ impl AdminService for Admin {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<ResumeTenantRequest>>,
-        sink: DuplexSink<ResumeTenantResponse>,
+        sink: ClientStreamingSink<ResumeTenantResponse>,
     ) {
         let read = |request: &ResumeTenantRequest| tenant(&request.tenant_id);
         self.change((&ctx, requests, sink), "resume", read, |service, tenant| {
@@ -118,7 +118,7 @@ impl AdminService for Admin {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<ReconnectTenantRequest>>,
-        sink: DuplexSink<ReconnectTenantResponse>,
+        sink: ClientStreamingSink<ReconnectTenantResponse>,
     ) {
         let read = |request: &ReconnectTenantRequest| tenant(&request.tenant_id);
         self.act((&ctx, requests, sink), "reconnect", read, |service, tenant| {
@@ -134,7 +134,7 @@ impl AdminService for Admin {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<ResizeTenantRequest>>,
-        sink: DuplexSink<ResizeTenantResponse>,
+        sink: ClientStreamingSink<ResizeTenantResponse>,
     ) {
         let read = |request: &ResizeTenantRequest| {
             let size = convert::admin_actions::size(request.max_connections)?;
@@ -153,7 +153,7 @@ impl AdminService for Admin {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<CheckTenantRequest>>,
-        sink: DuplexSink<CheckTenantResponse>,
+        sink: ClientStreamingSink<CheckTenantResponse>,
     ) {
         reply::answer(
             &self.0,
@@ -173,7 +173,7 @@ impl AdminService for Admin {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<RevokeLeaseRequest>>,
-        sink: DuplexSink<RevokeLeaseResponse>,
+        sink: ClientStreamingSink<RevokeLeaseResponse>,
     ) {
         let read = |request: &RevokeLeaseRequest| {
             convert::admin_actions::lease_name(&request.lease_name).map(str::to_owned)
@@ -187,7 +187,7 @@ impl AdminService for Admin {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<SetLogLevelRequest>>,
-        sink: DuplexSink<SetLogLevelResponse>,
+        sink: ClientStreamingSink<SetLogLevelResponse>,
     ) {
         let read = |request: &SetLogLevelRequest| Ok(request.level.clone());
         self.change((&ctx, requests, sink), "set_log_level", read, |service, level| {
@@ -200,7 +200,7 @@ impl AdminService for Admin {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<RemoveTenantRequest>>,
-        sink: DuplexSink<RemoveTenantResponse>,
+        sink: ClientStreamingSink<RemoveTenantResponse>,
     ) {
         let read =
             |request: &RemoveTenantRequest| Ok((tenant(&request.tenant_id)?, request.end_leases));
@@ -214,7 +214,7 @@ impl AdminService for Admin {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<PutTenantRequest>>,
-        sink: DuplexSink<PutTenantResponse>,
+        sink: ClientStreamingSink<PutTenantResponse>,
     ) {
         let read = convert::admin_actions::put;
         self.change((&ctx, requests, sink), "put", read, |service, (tenant, put)| {
@@ -231,7 +231,7 @@ impl AdminService for Admin {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<ReloadRequest>>,
-        sink: DuplexSink<ReloadResponse>,
+        sink: ClientStreamingSink<ReloadResponse>,
     ) {
         reply::answer(
             &self.0,

@@ -1,6 +1,6 @@
 //! ConnectionPoolService.
 
-use grpcio::{DuplexSink, RequestStream, RpcContext};
+use grpcio::{ClientStreamingSink, RequestStream, RpcContext};
 
 use crate::core::ids::TenantId;
 use crate::pool::service::Service;
@@ -24,7 +24,7 @@ impl ConnectionPoolService for ConnectionPool {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<ConnectionRequest>>,
-        sink: DuplexSink<ConnectionResponse>,
+        sink: ClientStreamingSink<ConnectionResponse>,
     ) {
         reply::answer(
             &self.0,
@@ -48,7 +48,7 @@ impl ConnectionPoolService for ConnectionPool {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<ConnectionRelease>>,
-        sink: DuplexSink<ReleaseResponse>,
+        sink: ClientStreamingSink<ReleaseResponse>,
     ) {
         reply::answer(
             &self.0,
@@ -67,7 +67,7 @@ impl ConnectionPoolService for ConnectionPool {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<StatsRequest>>,
-        sink: DuplexSink<StatsResponse>,
+        sink: ClientStreamingSink<StatsResponse>,
     ) {
         reply::answer_now(&self.0, &ctx, requests, sink, |service, request, caller| {
             let tenant = TenantId::parse(&request.tenant_id)?;
@@ -79,7 +79,7 @@ impl ConnectionPoolService for ConnectionPool {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<RenewRequest>>,
-        sink: DuplexSink<RenewResponse>,
+        sink: ClientStreamingSink<RenewResponse>,
     ) {
         reply::answer_now(&self.0, &ctx, requests, sink, |service, request, caller| {
             let id = convert::fields::connection_id(&request.connection_id)?;
@@ -96,7 +96,7 @@ impl ConnectionPoolService for ConnectionPool {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<HealthCheckRequest>>,
-        sink: DuplexSink<HealthCheckResponse>,
+        sink: ClientStreamingSink<HealthCheckResponse>,
     ) {
         reply::answer_now(&self.0, &ctx, requests, sink, |service, request, caller| {
             convert::health::check(&service.health_for(caller), &request.tenant_id, |tenant| {
@@ -109,7 +109,7 @@ impl ConnectionPoolService for ConnectionPool {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<ConnectionPoolMetricsRequest>>,
-        sink: DuplexSink<ConnectionPoolMetricsResponse>,
+        sink: ClientStreamingSink<ConnectionPoolMetricsResponse>,
     ) {
         reply::answer_now(&self.0, &ctx, requests, sink, |service, request, caller| {
             convert::health::metrics(&service.health_for(caller), &request.tenant_id, |tenant| {

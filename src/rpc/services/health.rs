@@ -5,7 +5,9 @@ use std::pin::Pin;
 use std::task::{ready, Poll};
 
 use futures_util::Stream;
-use grpcio::{DuplexSink, RequestStream, RpcContext, RpcStatus, RpcStatusCode};
+use grpcio::{
+    ClientStreamingSink, DuplexSink, RequestStream, RpcContext, RpcStatus, RpcStatusCode,
+};
 
 use crate::pool::service::Service;
 use crate::proto::health::health_check_response::ServingStatus;
@@ -47,7 +49,7 @@ impl Health for HealthService {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<HealthCheckRequest>>,
-        sink: DuplexSink<HealthCheckResponse>,
+        sink: ClientStreamingSink<HealthCheckResponse>,
     ) {
         let health = self.clone();
         Call::serve_anybody(&self.0, &ctx, requests, sink, |mut call| async move {
@@ -66,7 +68,7 @@ impl Health for HealthService {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<HealthListRequest>>,
-        sink: DuplexSink<HealthListResponse>,
+        sink: ClientStreamingSink<HealthListResponse>,
     ) {
         let health = self.clone();
         Call::serve_anybody(&self.0, &ctx, requests, sink, |mut call| async move {
@@ -105,7 +107,7 @@ impl HealthService {
     async fn send_changes(
         &self,
         name: &str,
-        call: &mut Call<HealthCheckRequest, HealthCheckResponse>,
+        call: &mut Call<HealthCheckRequest, DuplexSink<HealthCheckResponse>>,
     ) -> CallEnd {
         // Watches before it looks, so that no change falls in between.
         let mut changes = self.0.context().serving.watch();

@@ -22,7 +22,7 @@ use crate::rpc::descriptors::Descriptors;
 /// The longest name of ours has some 70 bytes. An answer repeats its request.
 const NAME_BYTES: usize = 1 << 10;
 
-type OneCall = Call<ServerReflectionRequest, ServerReflectionResponse>;
+type OneCall = Call<ServerReflectionRequest, DuplexSink<ServerReflectionResponse>>;
 
 /// Answers grpc.reflection.v1.ServerReflection and its namesake of v1alpha.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! SqlService.
 
-use grpcio::{DuplexSink, RequestStream, RpcContext};
+use grpcio::{ClientStreamingSink, DuplexSink, RequestStream, RpcContext};
 
 use crate::pool::service::Service;
 use crate::proto::sql::{
@@ -28,7 +28,7 @@ impl SqlService for Sql {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<ExecuteRequest>>,
-        sink: DuplexSink<ExecuteResponse>,
+        sink: ClientStreamingSink<ExecuteResponse>,
     ) {
         reply::answer(
             &self.0,

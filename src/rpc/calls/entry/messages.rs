@@ -10,6 +10,7 @@ use grpcio::RequestStream;
 
 use super::call_end::CallEnd;
 use super::decoder::{Decoder, Decoding};
+use super::leaving::Leaving;
 use super::time_limit::TimeLimit;
 use crate::error::Error;
 use crate::proto::{Raw, Shaped};
@@ -21,7 +22,9 @@ const PREFIX_BYTES: usize = 5;
 /// one request, must arrive in time, because a partial message takes memory of gRPC that all
 /// clients share.
 pub(in crate::rpc) struct RequestMessages<Q> {
-    requests: RequestStream<Raw<Q>>,
+    requests: Option<RequestStream<Raw<Q>>>,
+    /// The stream, once the one request of a call has been read.
+    leaving: Option<Leaving<Q>>,
     pub(super) decoder: Decoder,
     /// Of the request; once that has arrived, of the answer.
     time_limit: TimeLimit,
@@ -29,6 +32,8 @@ pub(in crate::rpc) struct RequestMessages<Q> {
     only: Option<Raw<Q>>,
     /// The first message of a stream has arrived.
     begun: bool,
+    /// The one request of a call has been read.
+    ended: bool,
 }
 
 impl<Q: Shaped> RequestMessages<Q> {
@@ -36,7 +41,16 @@ impl<Q: Shaped> RequestMessages<Q> {
         let limit = decoder.context.live().limits.request_timeout;
         let mut time_limit = TimeLimit::new(&decoder.context.tools.alarms);
         time_limit.start(limit);
-        RequestMessages { requests, decoder, time_limit, limit, only: None, begun: false }
+        RequestMessages {
+            requests: Some(requests),
+            leaving: None,
+            decoder,
+            time_limit,
+            limit,
+            only: None,
+            begun: false,
+            ended: false,
+        }
     }
 
     /// For another wait, once the request has arrived or the call has ended.
@@ -77,6 +91,7 @@ impl<Q: Shaped> RequestMessages<Q> {
                 None => match self.only.take() {
                     Some(raw) => {
                         self.time_limit.clear();
+                        self.ended = true;
                         return Poll::Ready(Ok(raw));
                     }
                     None => break "the call takes one request, and none came",
@@ -86,8 +101,18 @@ impl<Q: Shaped> RequestMessages<Q> {
         Poll::Ready(Err(Error::invalid("request", rule).into()))
     }
 
+    /// Ready once the caller has left, if the one request of the call has been read. Before,
+    /// reading fails.
+    pub(super) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(requests) = self.requests.take_if(|_| self.ended) {
+            self.leaving = Some(Leaving::of(requests, &self.decoder));
+        }
+        self.leaving.as_ref().map_or(Poll::Pending, |leaving| leaving.poll(cx))
+    }
+
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Raw<Q>, CallEnd>>> {
-        match Pin::new(&mut self.requests).poll_next(cx) {
+        let Some(requests) = self.requests.as_mut() else { return Poll::Ready(None) };
+        match Pin::new(requests).poll_next(cx) {
             Poll::Ready(Some(Ok(raw))) => {
                 self.decoder.caller.peer().took(raw.reader.len() + PREFIX_BYTES);
                 Poll::Ready(Some(Ok(raw)))

@@ -2,7 +2,8 @@ use super::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use grpcio::{
-    CallOption, ChannelBuilder, EnvBuilder, RpcStatusCode, ServerBuilder, ServerCredentials,
+    CallOption, ChannelBuilder, DuplexSink, EnvBuilder, RpcStatusCode, ServerBuilder,
+    ServerCredentials,
 };
 
 use crate::config::Config;
@@ -22,7 +23,7 @@ impl Health for Panicking {
         &mut self,
         ctx: RpcContext<'_>,
         requests: RequestStream<Raw<HealthCheckRequest>>,
-        sink: DuplexSink<HealthCheckResponse>,
+        sink: ClientStreamingSink<HealthCheckResponse>,
     ) {
         self.1.fetch_add(1, Ordering::SeqCst);
         let work = |_: &Service, request: HealthCheckRequest, _: &Arc<Caller>| {
@@ -41,7 +42,7 @@ impl Health for Panicking {
         &mut self,
         _: RpcContext<'_>,
         _: RequestStream<Raw<HealthListRequest>>,
-        _: DuplexSink<HealthListResponse>,
+        _: ClientStreamingSink<HealthListResponse>,
     ) {
     }
 

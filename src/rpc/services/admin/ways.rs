@@ -1,6 +1,6 @@
 //! How its calls are answered.
 
-use grpcio::{DuplexSink, RequestStream, RpcContext};
+use grpcio::{ClientStreamingSink, RequestStream, RpcContext};
 use protobuf::Message;
 
 use super::Admin;
@@ -18,7 +18,7 @@ impl Admin {
     /// Answers a call that only looks.
     pub(super) fn look<Q: Shaped, M: Message>(
         &self,
-        (ctx, requests, sink): (&RpcContext<'_>, RequestStream<Raw<Q>>, DuplexSink<M>),
+        (ctx, requests, sink): (&RpcContext<'_>, RequestStream<Raw<Q>>, ClientStreamingSink<M>),
         action: &'static str,
         work: impl FnOnce(&Service, Q) -> Result<M, Error> + Send + 'static,
     ) {
@@ -31,7 +31,7 @@ impl Admin {
     /// Answers a call that changes what is kept: what it asks for is read, done, and kept.
     pub(super) fn change<Q: Shaped, P, M: MayBeLost>(
         &self,
-        (ctx, requests, sink): (&RpcContext<'_>, RequestStream<Raw<Q>>, DuplexSink<M>),
+        (ctx, requests, sink): (&RpcContext<'_>, RequestStream<Raw<Q>>, ClientStreamingSink<M>),
         action: &'static str,
         read: impl FnOnce(&Q) -> Result<P, Error> + Send + 'static,
         work: impl FnOnce(&Administration<'_>, P) -> Result<M, Error> + Send + 'static,
@@ -57,7 +57,7 @@ impl Admin {
     /// Answers a call that acts: what it asks for is read, and done.
     pub(super) fn act<Q: Shaped, P, M: Message>(
         &self,
-        (ctx, requests, sink): (&RpcContext<'_>, RequestStream<Raw<Q>>, DuplexSink<M>),
+        (ctx, requests, sink): (&RpcContext<'_>, RequestStream<Raw<Q>>, ClientStreamingSink<M>),
         action: &'static str,
         read: impl FnOnce(&Q) -> Result<P, Error> + Send + 'static,
         work: impl FnOnce(Administration<'_>, P) -> Result<M, Error> + Send + 'static,
