@@ -206,6 +206,12 @@ pub trait Backend: Send {
     /// Announces the statements of a call, so that several may be sent in one write. The
     /// results of `run` stay the same.
     fn expect(&mut self, _: Coming<'_>) {}
+    /// Sends the only statement of a call, if that needs no wait, so that PostgreSQL works on it
+    /// while a thread is being woken that may wait. Does not block. The result of `run` stays
+    /// the same. False: nothing was sent.
+    fn begin(&mut self, _: Coming<'_>) -> bool {
+        false
+    }
     /// Announces that the session is given back after the next statement.
     fn expect_end(&mut self) {}
     /// True if statements were sent whose results `run` has not returned yet.

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use postgres_protocol::message::frontend;
 use postgres_protocol::IsNull;
 
@@ -34,6 +34,11 @@ impl Writer {
             self.0 = BytesMut::new();
         }
         self.0.clear();
+    }
+
+    /// Drops so many bytes in front, which were sent.
+    pub fn advance(&mut self, sent: usize) {
+        self.0.advance(sent.min(self.0.len()));
     }
 
     /// Releases all memory, if it is empty.

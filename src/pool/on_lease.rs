@@ -16,7 +16,7 @@ use crate::pool::memory::Use;
 use crate::pool::requests::reply::Reply;
 use crate::pool::session::Session;
 use crate::pool::work::operation::Operation;
-use crate::pool::work::run::{count, run, RequestEnd};
+use crate::pool::work::run::{begin, count, run, RequestEnd};
 use crate::pool::work::task::{Executed, Task};
 use crate::threads::here;
 
@@ -92,10 +92,6 @@ impl OnLease {
         let answers = session.account().room(Use::Answers, caller.peer());
         let state = session.taken.backend.watch().transaction();
         let running = Arc::clone(&operation);
-        let place = match via {
-            Via::Call => RunPlace::Lease,
-            Via::Stream => RunPlace::Session,
-        };
         let mut held = OnLeaseSession { session: Some(session), leases, id, via, operation };
         // A stream has few answers at a time; and what it has sent ahead may rely on what is
         // before it.
@@ -112,14 +108,17 @@ impl OnLease {
             }
         }
         caller.run(running);
+        let operation = Arc::clone(&held.operation);
+        let Some(session) = held.session.as_mut() else { return };
+        let (started, begun) = (clock::now(), begin(session, &operation, &work, release_after));
         context.tools.workers.run(move || {
-            let operation = Arc::clone(&held.operation);
             let Some(session) = held.session.as_mut() else {
                 return;
             };
-            let (started, account) = (clock::now(), Arc::clone(session.account()));
+            let account = Arc::clone(session.account());
+            let ends = (!release_after, release_after);
             let RequestEnd { answer, usable, command } =
-                run(session, &operation, &mut work, !release_after, release_after, caller.peer());
+                run(session, &operation, &mut work, begun, ends, caller.peer());
             let state = session.taken.backend.watch().transaction();
             let left = Left { transaction: state, command };
             let kept = held.give_back(left, usable);
@@ -139,11 +138,19 @@ impl OnLease {
                 }
                 error => error,
             };
-            count(&account, &operation, (&work, place), &answer, started);
+            count(&account, &operation, (&work, place_of(via)), &answer, started);
             // Their ends tell the reader that no more comes, and whoever waits for this operation.
             drop((work, held));
             here::ending(|| reply.send(answer));
         });
+    }
+}
+
+/// What a request that comes so counts as.
+fn place_of(via: Via) -> RunPlace {
+    match via {
+        Via::Call => RunPlace::Lease,
+        Via::Stream => RunPlace::Session,
     }
 }
 

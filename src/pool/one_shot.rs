@@ -1,19 +1,20 @@
 //! Runs the statements of one request on any backend of its tenant.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::error::{CancelCause, Error, Work};
 use crate::metrics::RunPlace;
 use crate::pool::caller::Caller;
 use crate::pool::job::Job;
-use crate::pool::memory::Use;
+use crate::pool::memory::{Room, Use};
 use crate::pool::registry::{Registry, Target};
 use crate::pool::requests::reply::Reply;
+use crate::pool::session::Session;
 use crate::pool::tools::Tools;
 use crate::pool::work::operation::Operation;
-use crate::pool::work::run::{count, run, RequestEnd};
+use crate::pool::work::run::{begin, count, run, Begun, RequestEnd};
 use crate::pool::work::task::{Executed, Task};
 
 /// Runs `request` on any backend of the tenant and answers `reply`.
@@ -21,40 +22,82 @@ pub fn one_shot(
     registry: &Arc<Registry>,
     tools: &Tools,
     target: &Target,
-    mut work: Task,
+    work: Task,
     wait: Duration,
     caller: &Arc<Caller>,
     reply: Reply<Executed>,
 ) {
-    let operation = Operation::new(tools.clone());
-    let who = Arc::clone(caller);
-    let streamed = work.flow.is_streamed();
+    let (streamed, bytes) = (work.flow.is_streamed(), work.request.memory());
+    let (caller_of, tools) = (Arc::clone(caller), tools.clone());
     let lifetime = registry.context().live().limits.clocks.lifetime.usual;
-    let bytes = work.request.memory();
-    let mut job = Job::new(caller, move |session| {
-        let mut session = match session {
-            Ok(session) => session,
-            Err(error) => return drop(reply.send(Err(error))),
-        };
-        let answers = session.account().room(Use::Answers, who.peer());
+    let operation = Operation::new(tools.clone());
+    let one = OneShot { tools, operation, work, lifetime, caller: caller_of, reply };
+    let mut job = Job::new(caller, move |session| match session {
+        Ok(session) => one.begin(session),
+        Err(error) => drop(one.reply.send(Err(error))),
+    });
+    // What blocks of it runs on a worker.
+    job.at_once = true;
+    // Held for as long as a reader likes, it counts as a lease does.
+    job.for_lease = streamed;
+    job.bytes = bytes;
+    registry.admit(target, job, wait);
+}
+
+/// A request that runs on any backend of its tenant.
+struct OneShot {
+    tools: Tools,
+    operation: Arc<Operation>,
+    work: Task,
+    /// As long as a lease may live.
+    lifetime: Duration,
+    caller: Arc<Caller>,
+    reply: Reply<Executed>,
+}
+
+impl OneShot {
+    /// Sends what can be sent at once; a worker does the rest. Does not block.
+    fn begin(self, mut session: Session) {
+        let OneShot { tools, operation, work, caller, .. } = &self;
+        let account = session.account();
+        let answers = account.room(Use::Answers, caller.peer());
         if let Err(error) = answers.check() {
-            drop(reply.send(Err(error)));
-            return session.reset();
+            drop(self.reply.send(Err(error)));
+            return session.settle();
         }
-        operation.belongs_to(session.account().id(), None, who.owner());
-        who.run(operation.clone());
+        operation.belongs_to(account.id(), None, caller.owner());
+        caller.run(operation.clone());
         // A reader's pace is not bounded otherwise: a lease has a lifetime.
-        let _life = streamed.then(|| operation.cancel_after(lifetime, CancelCause::MaxLifetime));
-        let (started, account) = (clock::now(), Arc::clone(session.account()));
+        let life = work.flow.is_streamed();
+        let life = life.then(|| operation.cancel_after(self.lifetime, CancelCause::MaxLifetime));
+        let started = clock::now();
+        let begun = begin(&mut session, operation, work, true);
+        let (workers, alarms) = (tools.workers.clone(), tools.alarms.clone());
+        // It stays on a worker that is at the end of its own work.
+        let rest = move || {
+            let _life = life;
+            self.finish(session, begun, started, &answers);
+        };
+        if let Err(lost) = workers.try_run(rest) {
+            // Dropped here, its permit would go to the next request, which would be dropped here,
+            // and so on down the stack.
+            alarms.soon(clock::now(), move || drop(lost));
+        }
+    }
+
+    /// On a worker.
+    fn finish(self, mut session: Session, begun: Begun, started: Instant, answers: &Room) {
+        let OneShot { operation, mut work, caller, reply, .. } = self;
+        let account = Arc::clone(session.account());
         let RequestEnd { answer, usable, .. } =
-            run(&mut session, &operation, &mut work, true, true, who.peer());
+            run(&mut session, &operation, &mut work, begun, (true, true), caller.peer());
         let state = session.taken.backend.watch().transaction();
         let answer = match answer {
             Ok(executed) if state.is_open() => {
                 Err(Error::LeftOpen { work: Work { transaction: None, ..executed.work } })
             }
             Ok(mut executed) => {
-                executed.count(&answers);
+                executed.count(answers);
                 Ok(executed)
             }
             error => error,
@@ -68,9 +111,5 @@ pub fn one_shot(
         } else {
             session.discard("lost");
         }
-    });
-    // Held for as long as a reader likes, it counts as a lease does.
-    job.for_lease = streamed;
-    job.bytes = bytes;
-    registry.admit(target, job, wait);
+    }
 }

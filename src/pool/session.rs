@@ -7,6 +7,7 @@ use crate::pool::account::Account;
 use crate::pool::backends::Backends;
 use crate::pool::requests::permit::Permit;
 use crate::pool::store::Taken;
+use crate::threads::here;
 
 /// A backend in use, and the permit for it. Dropped without having been given back
 /// it closes the backend, then gives the permit back: the fields drop in order.
@@ -45,7 +46,7 @@ impl Session {
             Arc::clone(permit.keeper()).doubt();
         }
         // To a request that waits for one to be opened, else to the oldest waiter.
-        permit.pass_on();
+        here::ending(|| permit.pass_on());
     }
 
     /// Breaks it off, because its backend is lost or in doubt. Does not block.

@@ -30,6 +30,19 @@ impl Conversation {
         })
     }
 
+    /// Sends what the socket takes without waiting. What is left, and any error, is for the next
+    /// [`send`](Self::send).
+    pub fn begin_to_send(&mut self) {
+        while self.out.length() > 0 {
+            match self.stream.try_write(self.out.bytes()) {
+                Ok(written) if written > 0 => self.out.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => return,
+            }
+        }
+        self.out.clear();
+    }
+
     fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.stream.try_write(bytes) {
@@ -71,5 +84,54 @@ impl Conversation {
                 self.facts.note(&message);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::Duration;
+
+    use crate::backend::conversation::Conversation;
+    use crate::backend::stream::socket::Socket;
+    use crate::backend::stream::watch::Watch;
+    use crate::backend::stream::wire::Stream;
+    use crate::config::dsn::Dsn;
+    use crate::config::TcpKeepalive;
+
+    #[test]
+    #[allow(clippy::disallowed_methods)] // The server.
+    fn what_the_socket_does_not_take_at_once_is_sent_later_and_in_order() {
+        let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = server.local_addr().expect("an address");
+        let dsn = Dsn::parse("postgres://u@127.0.0.1/d").expect("a DSN");
+        let with = (&dsn, TcpKeepalive::default());
+        let socket = Socket::connect(address, with, Duration::from_secs(60)).expect("a socket");
+        socket.is_started();
+        let mut server = server.accept().expect("a connection").0;
+        let stream = Stream::plain(&Arc::new(socket));
+        let mut conversation = Conversation::new(stream, Arc::<Watch>::default());
+        // More than the buffers of both sides take.
+        let text = "0123456789abcde\n".repeat(2 << 20);
+        conversation.out.query(&text).expect("it fits");
+        let whole = conversation.out.length();
+        conversation.begin_to_send();
+        let left = conversation.out.length();
+        assert!(0 < left && left < whole, "{left} of {whole}");
+        let reader = thread::spawn(move || {
+            let mut all = vec![0; whole];
+            server.read_exact(&mut all).map(|()| all)
+        });
+        conversation.send().expect("it is sent");
+        assert_eq!(conversation.out.length(), 0);
+        let all = reader.join().expect("no panic").expect("all has come");
+        assert!(all[5..whole - 1] == *text.as_bytes());
+        // What is small is sent at once.
+        conversation.out.sync();
+        conversation.begin_to_send();
+        assert_eq!(conversation.out.length(), 0);
     }
 }

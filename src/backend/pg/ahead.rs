@@ -137,7 +137,8 @@ impl PgBackend {
     pub(super) fn leave_ahead(&mut self) -> Result<(), RunError> {
         if self.ahead.is_awaited() {
             self.ahead.steps.clear();
-            if self.conversation.skip().is_err() {
+            let unsent = std::mem::take(&mut self.ahead.lone);
+            if unsent && self.conversation.send().is_err() || self.conversation.skip().is_err() {
                 return Err(self.lost(Sent::Whole));
             }
         }
@@ -162,15 +163,23 @@ impl PgBackend {
     /// types, nor what PostgreSQL has prepared.
     pub(super) fn answer_ahead(
         &mut self,
-        Statement { sql, command, .. }: &Statement,
+        statement: &Statement,
         rows: &mut dyn Rows,
     ) -> Option<Result<Done, RunError>> {
+        let Statement { sql, command, .. } = statement;
         if self.conversation.facts.foreign_encoding && !command.leaves_encoding() {
             return None;
         }
         let step = self.ahead.next(sql)?;
         self.bound = false;
         self.conversation.bounds.start_statement();
+        if std::mem::take(&mut self.ahead.lone) {
+            let done = self.answer_lone(statement, &step, rows);
+            self.ends = false;
+            self.statements.ran(command, self.conversation.facts.transaction.is_open());
+            self.conversation.shrink();
+            return Some(done);
+        }
         // Not in `send_ahead`: a time limit begins with the first of them.
         if let Some(nap) = self.ahead.take_nap() {
             let socket = self.conversation.stream().socket();

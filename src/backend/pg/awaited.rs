@@ -17,6 +17,8 @@ const OF_LIMIT: u32 = 8;
 #[derive(Default)]
 pub(super) struct Ahead {
     pub(super) steps: VecDeque<AwaitedStatement>,
+    /// It is the only statement of a call, and perhaps not all of it has been sent yet.
+    pub(super) lone: bool,
     /// When they were sent, and how many.
     sent: Option<(Instant, u32)>,
     /// How long to wait before their answers are read.
@@ -62,7 +64,13 @@ impl Ahead {
         let count = u32::try_from(steps.len()).unwrap_or(u32::MAX);
         self.nap = (self.usual * count * 3 / 4).min(NAP_MAX).min(limit / OF_LIMIT);
         (self.sent, self.reads) = (Some((now, count)), None);
-        self.steps = steps;
+        (self.steps, self.lone) = (steps, false);
+    }
+
+    /// This was sent, alone.
+    pub(super) fn began(&mut self, step: AwaitedStatement) {
+        (self.sent, self.nap, self.lone) = (None, Duration::ZERO, true);
+        self.steps.push_back(step);
     }
 
     /// How long to wait before the first answer is read; the second time nothing.

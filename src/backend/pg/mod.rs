@@ -5,6 +5,7 @@ mod awaited;
 mod body;
 mod copy;
 mod listen;
+mod lone;
 mod prepare;
 mod prepared;
 pub mod question;
@@ -70,6 +71,10 @@ impl Backend for PgBackend {
     fn expect(&mut self, coming: Coming<'_>) {
         self.ends = false;
         self.send_ahead(coming);
+    }
+
+    fn begin(&mut self, coming: Coming<'_>) -> bool {
+        self.send_lone(coming)
     }
 
     fn expect_end(&mut self) {

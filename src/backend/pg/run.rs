@@ -31,7 +31,7 @@ pub(super) fn limit_of(statement: &Statement, wanted: Option<u64>) -> Option<u64
 }
 
 /// True for a command without parameters and columns, which need not be described.
-fn is_command(Statement { sql, parameters, .. }: &Statement) -> bool {
+pub(super) fn is_command(Statement { sql, parameters, .. }: &Statement) -> bool {
     parameters.is_empty() && matches!(sql.as_str(), "BEGIN" | "COMMIT" | "ROLLBACK")
 }
 
@@ -67,7 +67,21 @@ impl PgBackend {
         let Some(kept) = self.statements.get(sql, settings, clock::now()) else {
             return self.run_anew(statement, rows);
         };
-        match self.read(&kept, statement, rows) {
+        let done = self.read(&kept, statement, rows);
+        self.or_anew(done, statement, idle, rows)
+    }
+
+    /// The outcome of a statement from the cache, which is prepared and run anew if it failed
+    /// before it ran; `idle`: it ran outside a transaction.
+    pub(super) fn or_anew(
+        &mut self,
+        done: Result<Done, RunError>,
+        statement: &Statement,
+        idle: bool,
+        rows: &mut dyn Rows,
+    ) -> Result<Done, RunError> {
+        let sql = &statement.sql;
+        match done {
             Ok(done) => return Ok(Done { cached: true, ..done }),
             // PostgreSQL noticed before it ran that its result has other columns now.
             // Inside a transaction it cannot be repeated: the error has failed the
@@ -136,6 +150,16 @@ impl PgBackend {
         if self.conversation.send().is_err() {
             return Err(self.lost(Sent::Whole));
         }
+        self.finish_statement(prepared, limit, rows)
+    }
+
+    /// Reads the answer to a statement that was sent with this limit.
+    pub(super) fn finish_statement(
+        &mut self,
+        prepared: &Prepared,
+        limit: Option<u64>,
+        rows: &mut dyn Rows,
+    ) -> Result<Done, RunError> {
         let was_foreign = self.conversation.facts.foreign_encoding;
         let end = self.answer(prepared, rows)?;
         if !was_foreign && self.conversation.facts.foreign_encoding && !prepared.shapes.is_empty() {

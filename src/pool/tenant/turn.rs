@@ -20,6 +20,7 @@ use crate::pool::requests::permit::Permit;
 use crate::pool::servers::{LinePlace, Wants};
 use crate::pool::session::Session;
 use crate::random;
+use crate::threads::here;
 
 /// The right, and the duty, to take one job or spare permit from the line. Dropped
 /// unused, as when a connect panics or no thread is left, it takes it all the same, and
@@ -152,7 +153,8 @@ impl Turn {
             Ok(mut taken) => {
                 match self.take_front() {
                     Some((job, permit)) => {
-                        tenant.deliver(job, Session { taken, backends, permit });
+                        let session = Session { taken, backends, permit };
+                        here::ending(|| tenant.deliver(job, session));
                     }
                     // It was served with a backend that came back meanwhile. What
                     // was opened for it is put to rest, then the permit goes.

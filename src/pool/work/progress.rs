@@ -48,7 +48,8 @@ pub(super) struct Progress {
     /// Everything was sent before its first answer, and perhaps the COMMIT too.
     ahead: bool,
     commits_ahead: bool,
-    /// The time limit of the first statement, if it began with our BEGIN.
+    /// The time limit of the first statement, if it has begun: when that was sent, or with our
+    /// BEGIN.
     clock: Option<Limit>,
     /// COMMIT was answered with ROLLBACK.
     rolled_back: bool,
@@ -57,6 +58,11 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// At the beginning; its only statement may have been sent, and its time limit have begun.
+    pub(super) fn begun(sent: Option<Limit>) -> Progress {
+        Progress { clock: sent, ..Progress::default() }
+    }
+
     /// Runs all statements, as far as they go.
     pub(super) fn statements(
         &mut self,
@@ -68,13 +74,14 @@ impl Progress {
     ) -> Result<(), RunError> {
         // Costs no round trip, and tells a backend that was lost while nothing ran from one
         // that may have got a statement.
-        if !backend.is_there() {
+        let begun = backend.is_ahead();
+        if !begun && !backend.is_there() {
             self.before = Some(backend.watch().transaction());
             self.at = (!request.statements.is_empty()).then_some(0);
             let fault = backend.watch().last_words().map(Box::new);
             return Err(RunError::Lost { fault, sent: Sent::Nothing, excess: None });
         }
-        if matches!(flow, Flow::Gathered) {
+        if !begun && matches!(flow, Flow::Gathered) {
             self.send_ahead(backend, operation, request, ends);
         }
         if request.atomic && backend.watch().transaction() == TransactionState::None {

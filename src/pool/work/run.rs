@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::session::{Backend, RunError};
+use crate::backend::session::{Backend, Coming, RunError};
 use crate::clock;
 use crate::core::budget;
 use crate::core::quoted::Quoted;
@@ -18,9 +18,9 @@ use crate::pool::memory::Use;
 use crate::pool::peers::Peer;
 use crate::pool::session::Session;
 use crate::pool::work::carry::plain;
-use crate::pool::work::operation::Operation;
+use crate::pool::work::operation::{Limit, Operation};
 use crate::pool::work::progress::Progress;
-use crate::pool::work::task::{Executed, Flow, Task};
+use crate::pool::work::task::{Executed, Flow, Request, Task};
 
 /// How a request went on a backend.
 pub(in crate::pool) struct RequestEnd {
@@ -32,14 +32,46 @@ pub(in crate::pool) struct RequestEnd {
     pub(in crate::pool) command: Option<String>,
 }
 
-/// Runs all statements; `stays` tells whether the session is there afterwards, for whoever
+/// A request that has a backend, and may have been sent there.
+pub(in crate::pool) struct Begun {
+    /// False: it was cancelled before.
+    bound: bool,
+    /// Its only statement was sent, and its time limit has begun.
+    sent: Option<Limit>,
+}
+
+/// Binds a request to its backend, and sends it if that needs no wait: PostgreSQL works on it
+/// while a worker is being woken. `ends` tells that the session is given back after it. Does
+/// not block.
+pub(in crate::pool) fn begin(
+    session: &mut Session,
+    operation: &Arc<Operation>,
+    work: &Task,
+    ends: bool,
+) -> Begun {
+    let Request { statements, atomic, max_rows, timeout, .. } = &work.request;
+    let (atomic, max_rows, timeout) = (*atomic, *max_rows, *timeout);
+    let ends = ends && session.backends.resets();
+    let backend = &mut *session.taken.backend;
+    backend.take_notices();
+    let bound = operation.bind(backend.watch(), backend.canceller());
+    cancel_in_a_flood(backend, operation);
+    if !bound || atomic || statements.len() != 1 || work.flow.is_streamed() {
+        return Begun { bound, sent: None };
+    }
+    let clock = operation.timeout(timeout);
+    let sent = backend.begin(Coming { statements, atomic, max_rows, ends, timeout });
+    Begun { bound, sent: sent.then_some(clock) }
+}
+
+/// Runs all statements of a request that has begun; `stays` tells whether the session is there afterwards, for whoever
 /// asks, and `ends` that it is given back.
 pub(in crate::pool) fn run(
     session: &mut Session,
     operation: &Arc<Operation>,
     work: &mut Task,
-    stays: bool,
-    ends: bool,
+    begun: Begun,
+    (stays, ends): (bool, bool),
     peer: &Peer,
 ) -> RequestEnd {
     let request = &work.request;
@@ -51,11 +83,8 @@ pub(in crate::pool) fn run(
     let account = backends.account();
     open(&mut work.flow, account, peer);
     let backend = &mut *session.taken.backend;
-    backend.take_notices();
-    let mut progress = Progress::default();
-    let bound = operation.bind(backend.watch(), backend.canceller());
-    cancel_in_a_flood(backend, operation);
-    let outcome = if bound {
+    let mut progress = Progress::begun(begun.sent);
+    let outcome = if begun.bound {
         let ends = ends && backends.resets();
         progress.statements(backend, operation, request, &mut work.flow, ends)
     } else {

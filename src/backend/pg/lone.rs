@@ -1,0 +1,70 @@
+//! The only statement of a call, sent before a thread waits for its answer.
+
+use std::sync::Arc;
+
+use crate::backend::pg::awaited::AwaitedStatement;
+use crate::backend::pg::body::PgBackend;
+use crate::backend::pg::run::{is_command, limit_of};
+use crate::backend::session::{Coming, Done, Rows, RunError, Sent, Statement};
+use crate::clock;
+use crate::core::transaction::TransactionState;
+
+/// A larger statement may not fit into the socket at once.
+const LONE_MAX: usize = 8 << 10;
+
+impl PgBackend {
+    /// Sends the only statement of a call, with the reset behind it if the session is given
+    /// back after it. Does not block: what the socket does not take is sent before the answer
+    /// is read. False: the statement is not prepared, or not one that may go ahead of the checks
+    /// that `run` makes; nothing was sent.
+    pub(super) fn send_lone(&mut self, coming: Coming<'_>) -> bool {
+        let [statement] = coming.statements else { return false };
+        let Statement { sql, parameters, command } = statement;
+        let able = command.leaves_none_open() && !command.may_change_meanings;
+        if coming.atomic || !able || is_command(statement) || statement.memory() > LONE_MAX {
+            return false;
+        }
+        let facts = &self.conversation.facts;
+        let (settings, idle) = (facts.settings, facts.transaction == TransactionState::None);
+        let ready = !facts.foreign_encoding && !self.ahead.is_awaited() && !self.is_being_reset();
+        if !ready || !self.conversation.is_silent() {
+            return false;
+        }
+        let Some(prepared) = self.statements.get(sql, settings, clock::now()) else {
+            return false;
+        };
+        let limit = limit_of(statement, coming.max_rows);
+        // The error is reported when the statement is run.
+        if self.write_statement(&prepared, parameters, limit).is_err() {
+            self.conversation.out.clear();
+            return false;
+        }
+        self.conversation.out.sync();
+        if coming.ends && idle {
+            self.write_reset(false);
+        }
+        self.bound = false;
+        self.conversation.bounds.start_statement();
+        self.conversation.begin_to_send();
+        let (sql, prepared) = (sql.clone(), Some(prepared));
+        self.ahead.began(AwaitedStatement { sql, prepared, limit, cached: true });
+        true
+    }
+
+    /// The answer to a statement that was sent by [`send_lone`](Self::send_lone).
+    pub(super) fn answer_lone(
+        &mut self,
+        statement: &Statement,
+        step: &AwaitedStatement,
+        rows: &mut dyn Rows,
+    ) -> Result<Done, RunError> {
+        let idle = self.conversation.facts.transaction == TransactionState::None;
+        let done = match (&step.prepared, self.conversation.send()) {
+            (Some(prepared), Ok(())) => {
+                self.finish_statement(&Arc::clone(prepared), step.limit, rows)
+            }
+            _ => Err(self.lost(Sent::Whole)),
+        };
+        self.or_anew(done, statement, idle, rows)
+    }
+}
