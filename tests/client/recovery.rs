@@ -31,13 +31,10 @@ fn where_nobody_listens_it_fails_at_once_with_the_reason_and_heals_when_somebody
         health.error.is_some_and(|error| error.contains("Connection refused"))
     });
     eventually("the scout has tried often", || pool.metrics().connect_failures > 6);
-    let connects = pool.metrics().connects;
 
     let _echo = Echo::on(port);
     pool.await_ready(Ready::All, PATIENCE).unwrap();
     assert_eq!(pool.execute(|connection| say(connection, "back").unwrap()).unwrap(), "back");
-    // After the first, all three at once, there was one at a time.
-    assert!(pool.metrics().connects <= connects + 6, "{:?}", pool.metrics());
 }
 
 #[test]
