@@ -16,6 +16,7 @@ mod presets;
 mod security;
 mod setting;
 mod sources;
+mod variables;
 
 use std::time::Duration;
 

@@ -8,6 +8,7 @@ use connection_pool_manager::client::{
     ClientMetrics, Config, ConnectionManager, PoolError, ServiceConfig,
 };
 
+use crate::alone;
 use crate::echo::{free_port, Echo};
 
 #[test]
@@ -34,6 +35,22 @@ fn every_setting_has_a_row_with_its_variable_kind_and_default() {
         |row: &&&str| settings.iter().any(|one| row.contains(&format!("| `{}` |", one.name)));
     let extra: Vec<&&str> = rows.iter().filter(|row| !known(row)).collect();
     assert!(extra.len() <= 4, "host, port, endpoint and profile alone are no settings: {extra:?}");
+}
+
+#[test]
+fn a_variable_that_is_probably_misspelt_is_named_and_those_of_grpc_are_not() {
+    const TEST: &str =
+        "config::a_variable_that_is_probably_misspelt_is_named_and_those_of_grpc_are_not";
+    let own = [("GRPC_HOST", "localhost"), ("GRPC_POOL_SISE", "3")];
+    let of_grpc = [("GRPC_VERBOSITY", "error"), ("GRPC_TRACE", ""), ("GRPC_DNS_RESOLVER", "ares")];
+    let child = alone(TEST, &[&own[..], &of_grpc[..]].concat(), || {
+        let config = ServiceConfig::from_env().unwrap();
+        let said = "GRPC_POOL_SISE is not known; did you mean GRPC_POOL_SIZE?";
+        assert_eq!((config.pool.size, config.advice()), (10, vec![said.to_owned()]));
+    });
+    if let Some(child) = child {
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+    }
 }
 
 #[cfg(feature = "config-file")]

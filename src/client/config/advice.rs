@@ -6,15 +6,15 @@ use super::ServiceConfig;
 use crate::client::descriptors;
 
 impl ServiceConfig {
-    /// What is allowed and rarely meant, each as a sentence with its key. A pool logs it when it
-    /// starts.
+    /// What is allowed and rarely meant, each as a sentence with its key, and the variables that
+    /// are probably misspelt. A pool logs it when it starts.
     pub fn advice(&self) -> Vec<String> {
         self.advice_within(descriptors::limit())
     }
 
     /// The same where the process may have so many files open.
     pub(super) fn advice_within(&self, files: Option<usize>) -> Vec<String> {
-        let mut advice = Vec::new();
+        let mut advice = self.hints().to_vec();
         let (pool, connection) = (&self.pool, &self.connection);
         // A preset knows what it does.
         if self.profile().is_none() && !(5..=20).contains(&pool.size) {

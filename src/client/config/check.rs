@@ -12,6 +12,8 @@ use crate::client::error::{ConfigError, Fault};
 
 /// Longer times mean the same, and would overflow gRPC's milliseconds.
 pub(super) const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The same as the end of a rule. A day is no unit.
+pub(super) const AT_MOST: &str = "at most 168h, which are 7 days";
 /// gRPC counts bytes in 31 bits.
 const MESSAGE_MAX: usize = 1 << 30;
 /// Each connection takes a descriptor, and at least 30 KiB.
@@ -51,7 +53,7 @@ impl Faults {
         if value.is_zero() {
             self.add(key, "must be greater than 0");
         } else if value > LONGEST {
-            self.add(key, format!("must be at most {} s", LONGEST.as_secs()));
+            self.add(key, format!("must be {AT_MOST}"));
         }
     }
 }

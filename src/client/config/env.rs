@@ -1,34 +1,25 @@
 //! Settings from the environment: `GRPC_HOST`, `GRPC_PORT` and so on, or with the name of a
 //! service, `GRPC_USERS_HOST`. Names of gRPC's own variables are never looked at.
 
-use std::ffi::OsString;
-
-use super::keys::{KEYS, SYNONYM};
+use super::keys::{ADDRESS, KEYS, SYNONYM};
 use super::layers::{combine, Layer};
+use super::variables::Variables;
 use super::ServiceConfig;
 use crate::client::error::ConfigError;
 use crate::settings::{Content, Fault, Faults, Origin, Value};
-
-/// The variables of the address and the preset, and what they are called in a file.
-const ADDRESS: [(&str, &str); 5] = [
-    ("PROFILE", "profile"),
-    ("HOST", "host"),
-    ("PORT", "port"),
-    ("ADDRESSES", "addresses"),
-    ("UPSTREAM_ENDPOINT", "endpoint"),
-];
 
 /// Times that are written as numbers, with the unit in the variable's name.
 const UNITS: [(&str, &str, &str); 2] = [("_MS", "ms", "milliseconds"), ("_SECS", "s", "seconds")];
 
 impl ServiceConfig {
     /// Reads `GRPC_HOST` and `GRPC_PORT` (or `GRPC_ADDRESSES`, or `GRPC_UPSTREAM_ENDPOINT`), and
-    /// other settings over the preset that `GRPC_PROFILE` names.
+    /// other settings over the preset that `GRPC_PROFILE` names. One that is probably misspelt is
+    /// not read; [`advice`](Self::advice) names it, and so does the log when a pool starts.
     ///
     /// # Errors
     /// Everything that is wrong, each with its variable and its rule.
     pub fn from_env() -> Result<ServiceConfig, ConfigError> {
-        read("GRPC_", |name| std::env::var_os(name))
+        read("GRPC_", &Variables::of_process())
     }
 
     /// The same for one service of several: for `users`, `GRPC_USERS_HOST` and so on. Dashes and
@@ -37,7 +28,7 @@ impl ServiceConfig {
     /// # Errors
     /// As for [`from_env`](Self::from_env).
     pub fn from_env_named(service: &str) -> Result<ServiceConfig, ConfigError> {
-        read(&prefix(service), |name| std::env::var_os(name))
+        read(&prefix(service), &Variables::of_process())
     }
 }
 
@@ -46,31 +37,26 @@ pub(super) fn prefix(service: &str) -> String {
     format!("GRPC_{}_", service.to_ascii_uppercase().replace(['-', '.'], "_"))
 }
 
-pub(super) fn read(
-    prefix: &str,
-    get: impl Fn(&str) -> Option<OsString>,
-) -> Result<ServiceConfig, ConfigError> {
+pub(super) fn read(prefix: &str, variables: &Variables) -> Result<ServiceConfig, ConfigError> {
     let mut faults = Faults::default();
-    let layer = layer(prefix, get, &mut faults);
-    combine(&[&layer], faults)?.checked()
+    let layer = layer(prefix, variables, &mut faults);
+    let mut config = combine(&[&layer], faults)?;
+    config.hint(variables.misspelt(prefix));
+    config.checked()
 }
 
 /// The settings that variables with this prefix give.
-pub(super) fn layer(
-    prefix: &str,
-    get: impl Fn(&str) -> Option<OsString>,
-    faults: &mut Faults,
-) -> Layer {
+pub(super) fn layer(prefix: &str, variables: &Variables, faults: &mut Faults) -> Layer {
     let mut layer = Layer::default();
     let keys = KEYS.iter().filter(|key| !key.variable.is_empty());
     let keys = keys.map(|key| (key.variable, key.name));
     for (variable, name) in ADDRESS.into_iter().chain(keys) {
-        if let Some(value) = faults.keep(value(prefix, variable, name, &get)).flatten() {
+        if let Some(value) = faults.keep(value(prefix, variable, name, variables)).flatten() {
             layer.0.insert(name, value);
         }
     }
     let (synonym, meant) = SYNONYM;
-    if let Some(other) = faults.keep(value(prefix, synonym, "pool.size", &get)).flatten() {
+    if let Some(other) = faults.keep(value(prefix, synonym, "pool.size", variables)).flatten() {
         match layer.0.get("pool.size") {
             Some(known) if known.content != other.content => {
                 let rule = format!("must be the same as {prefix}{meant}");
@@ -87,16 +73,16 @@ fn value(
     prefix: &str,
     variable: &str,
     name: &str,
-    get: &impl Fn(&str) -> Option<OsString>,
+    variables: &Variables,
 ) -> Result<Option<Value>, Fault> {
     let full = format!("{prefix}{variable}");
-    let Some(text) = get(&full) else {
+    let Some(text) = variables.get(&full) else {
         return Ok(None);
     };
     let origin = Origin::Variable(full);
-    let text = text.into_string();
-    let text = text.map_err(|_| Fault::new(name, origin.clone(), "must be UTF-8"))?;
-    let mut value = Value::text_of(name, &text, origin);
+    let text = text.to_str();
+    let text = text.ok_or_else(|| Fault::new(name, origin.clone(), "must be UTF-8"))?;
+    let mut value = Value::text_of(name, text, origin);
     let unit = UNITS.iter().find(|(end, ..)| variable.ends_with(end));
     if let Some((_, unit, words)) = unit.filter(|_| text != "off") {
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {

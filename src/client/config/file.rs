@@ -1,17 +1,17 @@
 //! Settings from a TOML file, and from variables over them.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::check::LONGEST;
+use super::check::{AT_MOST, LONGEST};
 use super::env;
 use super::keys::KEYS;
 use super::layers::{combine, Layer, ADDRESSES};
 use super::many::SettingsFile;
 use super::setting::Setting;
+use super::variables::Variables;
 use super::{Config, MethodPolicy, ServiceConfig};
 use crate::client::error::ConfigError;
 use crate::settings::{file, Fault, Faults, Origin, Table, Value};
@@ -30,7 +30,7 @@ impl Config {
     /// that is not known is wrong.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Config, ConfigError> {
         let document = file::read(path.as_ref())?;
-        let config = Config::of(document.root, |name| std::env::var_os(name))?;
+        let config = Config::of(document.root, &Variables::of_process())?;
         let (path, services) = (path.as_ref().to_owned(), config.services.clone());
         Ok(Config { file: Some(Arc::new(SettingsFile { path, services })), ..config })
     }
@@ -40,13 +40,10 @@ impl Config {
     /// # Errors
     /// As for [`from_file`](Self::from_file).
     pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
-        Config::of(file::parse(name, text)?, |_| None)
+        Config::of(file::parse(name, text)?, &Variables::none())
     }
 
-    pub(super) fn of(
-        mut root: Table,
-        get: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Config, ConfigError> {
+    pub(super) fn of(mut root: Table, variables: &Variables) -> Result<Config, ConfigError> {
         let mut faults = Faults::default();
         let reload = faults.keep(root.take("reload")).flatten();
         let reload = reload.and_then(|value| faults.keep(period(&value)));
@@ -65,7 +62,7 @@ impl Config {
         config.reload = reload.as_ref().and_then(|(period, _)| *period);
         config.reload_from = reload;
         for (name, entry) in named {
-            match entry.service(&defaults, &name, alone, &get) {
+            match entry.service(&defaults, &name, alone, variables) {
                 Ok(service) => drop(config.services.insert(name, service)),
                 Err(wrong) => error.faults.extend(wrong.of_service(&name).faults),
             }
@@ -81,7 +78,7 @@ impl Config {
 fn period(value: &Value) -> Result<(Option<Duration>, Origin), Fault> {
     let period = Option::<Duration>::read(value)?;
     match period.is_some_and(|period| period.is_zero() || period > LONGEST) {
-        true => Err(value.fault(format!("must be above 0 and at most {} s", LONGEST.as_secs()))),
+        true => Err(value.fault(format!("must be above 0 and {AT_MOST}"))),
         false => Ok((period, value.origin.clone())),
     }
 }
@@ -90,7 +87,15 @@ fn period(value: &Value) -> Result<(Option<Duration>, Origin), Fault> {
 #[derive(Default)]
 struct Entry {
     layer: Layer,
-    methods: Vec<(String, MethodPolicy)>,
+    methods: Vec<Rule>,
+}
+
+/// What is different for some methods, and where each part of it stands: its keys below that of
+/// the rule, and the rule itself by no key.
+struct Rule {
+    pattern: String,
+    policy: MethodPolicy,
+    origins: Vec<(String, Origin)>,
 }
 
 impl Entry {
@@ -107,7 +112,7 @@ impl Entry {
         }
         let methods = tables.open("methods", faults).is_some();
         let methods = tables.open.remove("methods").flatten().filter(|_| methods);
-        let methods = methods.map(|table| policies(table, faults)).unwrap_or_default();
+        let methods = methods.map(|table| rules(table, faults)).unwrap_or_default();
         // The keys of inner tables are known to the outer ones, so that their order is no matter.
         for table in tables.open.into_values().flatten() {
             table.finish(faults);
@@ -120,17 +125,25 @@ impl Entry {
         defaults: &Entry,
         name: &str,
         alone: bool,
-        get: &impl Fn(&str) -> Option<OsString>,
+        variables: &Variables,
     ) -> Result<ServiceConfig, ConfigError> {
         let mut faults = Faults::default();
         let mut layers = vec![&defaults.layer, &self.layer];
-        let unnamed = alone.then(|| env::layer("GRPC_", get, &mut faults));
+        let unnamed = alone.then(|| env::layer("GRPC_", variables, &mut faults));
         layers.extend(unnamed.as_ref());
-        let own = env::layer(&env::prefix(name), get, &mut faults);
+        let prefix = env::prefix(name);
+        let own = env::layer(&prefix, variables, &mut faults);
         layers.push(&own);
         let mut config = combine(&layers, faults)?;
-        for (pattern, policy) in defaults.methods.iter().chain(&self.methods) {
-            config.methods.set(pattern, policy.clone());
+        for rule in defaults.methods.iter().chain(&self.methods) {
+            config.methods.set(&rule.pattern, rule.policy.clone());
+            config.rule_came_from(&rule.pattern, &rule.origins);
+        }
+        config.hint(variables.misspelt(&prefix));
+        if alone {
+            // Those with the service's name are told above.
+            let unnamed = variables.misspelt("GRPC_").into_iter();
+            config.hint(unnamed.filter(|said| !said.starts_with(&prefix)).collect());
         }
         config.checked()
     }
@@ -154,43 +167,47 @@ impl Tables {
 }
 
 /// What is different for some methods.
-fn policies(table: Table, faults: &mut Faults) -> Vec<(String, MethodPolicy)> {
-    let mut policies = Vec::new();
-    for (pattern, table) in table.into_named() {
-        if let Some(table) = faults.keep(table) {
-            policies.push((pattern, policy(table, faults)));
-        }
-    }
-    policies
+fn rules(table: Table, faults: &mut Faults) -> Vec<Rule> {
+    let named = table.into_named().into_iter();
+    let tables = named.filter_map(|(pattern, table)| Some((pattern, faults.keep(table)?)));
+    let tables: Vec<(String, Table)> = tables.collect();
+    let read = |(pattern, table)| rule(pattern, table, faults);
+    tables.into_iter().map(read).collect()
 }
 
 /// The parts are read as those of a service, so that they have the same keys.
-fn policy(table: Table, faults: &mut Faults) -> MethodPolicy {
+fn rule(pattern: String, table: Table, faults: &mut Faults) -> Rule {
     let mut read = MethodPolicy::new();
+    let mut origins = vec![(String::new(), table.origin.clone())];
     let mut parts = ServiceConfig::of(Vec::new());
     (parts.retry, parts.breaker, parts.hedge) = (None, None, None);
     let mut tables = Tables { open: HashMap::from([("", Some(table))]) };
-    if let Some(own) = tables.open("", faults) {
-        let idempotent = faults.keep(own.take("idempotent")).flatten();
-        let idempotent = idempotent.and_then(|value| faults.keep(bool::read(&value)));
-        read.idempotent = idempotent.unwrap_or_default();
-        for (name, place) in
-            [("timeout", &mut read.timeout), ("attempt_timeout", &mut read.attempt_timeout)]
-        {
-            let time = faults.keep(own.take(name)).flatten();
-            *place = time.and_then(|value| faults.keep(Duration::read(&value)));
-        }
+    let mut take = |parent: &'static str, last: &'static str, faults: &mut Faults| {
+        let taken = tables.open(parent, faults)?.take(last);
+        let value = faults.keep(taken).flatten()?;
+        let key = if parent.is_empty() { last.to_owned() } else { format!("{parent}.{last}") };
+        origins.push((key, value.origin.clone()));
+        Some(value)
+    };
+    let idempotent = take("", "idempotent", faults);
+    let idempotent = idempotent.and_then(|value| faults.keep(bool::read(&value)));
+    read.idempotent = idempotent.unwrap_or_default();
+    for (name, place) in
+        [("timeout", &mut read.timeout), ("attempt_timeout", &mut read.attempt_timeout)]
+    {
+        let time = take("", name, faults);
+        *place = time.and_then(|value| faults.keep(Duration::read(&value)));
     }
     let of_calls = |name: &str| PARTS.iter().any(|part| name.starts_with(part));
     for key in KEYS.iter().filter(|key| of_calls(key.name)) {
         let (parent, last) = key.name.rsplit_once('.').unwrap_or(("", key.name));
-        let Some(table) = tables.open(parent, faults) else { continue };
-        if let Some(value) = faults.keep(table.take(last)).flatten() {
+        if let Some(value) = take(parent, last, faults) {
             faults.keep((key.set)(&mut parts, &value));
         }
     }
     for table in tables.open.into_values().flatten() {
         table.finish(faults);
     }
-    MethodPolicy { retry: parts.retry, breaker: parts.breaker, hedge: parts.hedge, ..read }
+    let ServiceConfig { retry, breaker, hedge, .. } = parts;
+    Rule { pattern, policy: MethodPolicy { retry, breaker, hedge, ..read }, origins }
 }

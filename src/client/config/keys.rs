@@ -158,3 +158,12 @@ pub(super) const KEYS: &[Key] = &[
 
 /// Another name of a variable, and the one it means.
 pub(super) const SYNONYM: (&str, &str) = ("CONNECTION_POOL_SIZE", "POOL_SIZE");
+
+/// The variables of the address and the preset, and what they are called in a file.
+pub(super) const ADDRESS: [(&str, &str); 5] = [
+    ("PROFILE", "profile"),
+    ("HOST", "host"),
+    ("PORT", "port"),
+    ("ADDRESSES", "addresses"),
+    ("UPSTREAM_ENDPOINT", "endpoint"),
+];

@@ -1,5 +1,7 @@
 //! Where the settings of a service came from.
 
+mod rules;
+
 use std::collections::BTreeMap;
 
 use super::keys::KEYS;
@@ -28,7 +30,10 @@ pub struct SettingInfo {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sources {
     profile: Option<&'static str>,
+    /// Those of a method's rule by `methods."/a.B/C".timeout`.
     given: BTreeMap<String, (String, Origin)>,
+    /// Variables that are probably misspelt, each as a sentence.
+    hints: Vec<String>,
 }
 
 /// Where it came from makes no difference.
@@ -43,7 +48,7 @@ const ADDRESSES: &str = "addresses";
 
 impl Sources {
     pub(super) fn of_profile(profile: &'static str) -> Sources {
-        Sources { profile: Some(profile), given: BTreeMap::new() }
+        Sources { profile: Some(profile), ..Sources::default() }
     }
 
     pub(super) fn profile(&self) -> Option<&'static str> {
@@ -69,7 +74,18 @@ impl ServiceConfig {
 
     /// Where a setting came from.
     pub(super) fn origin(&self, name: &str) -> Option<&Origin> {
-        self.sources.given.get(name).map(|(_, origin)| origin)
+        let given = &self.sources.given;
+        given.get(name).map(|(_, origin)| origin).or_else(|| self.origin_of_rule(name))
+    }
+
+    /// These variables are probably misspelt.
+    pub(super) fn hint(&mut self, hints: Vec<String>) {
+        self.sources.hints.extend(hints);
+    }
+
+    /// Variables that are probably misspelt, each as a sentence.
+    pub(super) fn hints(&self) -> &[String] {
+        &self.sources.hints
     }
 
     /// The preset that it began with.
@@ -100,10 +116,11 @@ impl ServiceConfig {
         all
     }
 
-    /// The same as text: `pool.size = 8 (clients.toml:4)`, a setting a line.
+    /// The same as text: `pool.size = 8 (clients.toml:4)`, a setting a line; after them the rules
+    /// of methods.
     pub fn effective(&self) -> String {
         let line = |one: SettingInfo| format!("{} = {} ({})\n", one.name, one.value, one.source);
-        self.settings().into_iter().map(line).collect()
+        self.settings().into_iter().map(line).chain(self.rules()).collect()
     }
 
     fn preset(&self) -> ServiceConfig {

@@ -4,16 +4,14 @@
 mod refused;
 
 use super::env::read;
+use super::variables::Variables;
 use super::*;
 use crate::client::outlier::OutlierConfig;
 use crate::core::testing::ms;
 use crate::settings::{Content, Origin, Value};
 
 fn of(variables: &[(&str, &str)]) -> Result<ServiceConfig, String> {
-    let get = |name: &str| {
-        variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into())
-    };
-    read("GRPC_USERS_", get).map_err(|error| error.to_string())
+    read("GRPC_USERS_", &Variables::of(variables)).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -95,7 +93,7 @@ fn everything_that_is_wrong_is_told_at_once() {
         "outlier.max_ejection_time must not be less than outlier.ejection_time",
         "outlier.max_ejected must be from 0 to 1, and is 1.5",
         "connection.keepalive_time must be greater than 0",
-        "call.timeout must be at most 604800 s",
+        "call.timeout must be at most 168h, which are 7 days",
         "tls.cert_file must come with tls.key_file",
     ] {
         assert!(said.contains(part), "{part}: {said}");
@@ -130,8 +128,11 @@ fn variables_change_a_preset() {
         ("GRPC_USERS_CALL_TIMEOUT_MS", "1500"),
         ("GRPC_USERS_CA_FILE", "/etc/ca.pem"),
         ("GRPC_VERBOSITY", "debug"),
+        ("GRPC_USERS_POOL_SISE", "9"),
     ]);
     let config = config.unwrap();
+    let hint = "GRPC_USERS_POOL_SISE is not known; did you mean GRPC_USERS_POOL_SIZE?";
+    assert_eq!(config.advice(), [hint]);
     assert_eq!(config.addresses, ["users.example.com:8443"]);
     assert_eq!((config.pool.size, config.pool.checkout_timeout), (8, ms(250)));
     assert_eq!((config.pool.open_timeout, config.call.timeout), (ms(7000), Some(ms(1500))));
@@ -285,11 +286,8 @@ addresses = ["a:1", "b:2"]
 "#;
 
     fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
-        let get = |name: &str| {
-            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into())
-        };
         let root = parse("clients.toml", text).map_err(|error| error.to_string())?;
-        Config::of(root, get).map_err(|error| error.to_string())
+        Config::of(root, &Variables::of(variables)).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -313,6 +311,12 @@ addresses = ["a:1", "b:2"]
         let alone = load(one, &[("GRPC_POOL_SIZE", "3"), ("GRPC_USERS_PORT", "6")]).unwrap();
         let users = &alone.services["users"];
         assert_eq!((users.pool.size, &*users.addresses[0]), (3, "a:6"));
+        let near = [("GRPC_POOL_SISE", "3"), ("GRPC_USERS_PROT", "6"), ("GRPC_PAY_PROT", "6")];
+        let said = load(one, &near).unwrap().services["users"].advice().join("\n");
+        assert!(said.contains("did you mean GRPC_POOL_SIZE?"), "{said}");
+        assert!(said.contains("did you mean GRPC_USERS_PORT?") && !said.contains("PAY"), "{said}");
+        let several = load(FILE, &near).unwrap().services["users"].advice().join("\n");
+        assert!(!several.contains("SISE") && several.contains("GRPC_USERS_PORT?"), "{several}");
         let moved = load(one, &[("GRPC_ADDRESSES", "b:1,c:2")]).unwrap();
         assert_eq!(moved.services["users"].addresses, ["b:1", "c:2"]);
     }
@@ -333,9 +337,22 @@ addresses = ["a:1", "b:2"]
             "users.connection.ping_interval = off (clients.toml:17)",
             "pay.pool.size = 7 (clients.toml:5)",
             "pay.addresses = a:1,b:2 (clients.toml:26)",
+            "users.methods.\"/shop.Users/Get*\".idempotent = true (clients.toml:20)",
+            "users.methods.\"/shop.Users/Get*\".timeout = 500ms (clients.toml:21)",
+            "users.methods.\"/shop.Users/Get*\".hedge.delay = 50ms (clients.toml:22)",
+            "users.methods.\"/shop.Users/Get*\".hedge.max_attempts = 2 (default)",
+            "users.methods.\"/shop.Users/Get*\".retry.budget.most = 5 (clients.toml:23)",
         ] {
             assert!(said.contains(&format!("{line}\n")), "{line}\n{said}");
         }
+        let once = MethodPolicy::new().timeout(ms(700)).attempt_timeout(ms(70));
+        config.services.get_mut("users").unwrap().methods.set("/shop.Users/Get*", once);
+        let said = config.effective();
+        for (key, value) in [("timeout", "700ms"), ("attempt_timeout", "70ms")] {
+            let line = format!("users.methods.\"/shop.Users/Get*\".{key} = {value} (code)\n");
+            assert!(said.contains(&line), "{line}\n{said}");
+        }
+        assert!(!said.contains("Get*\".retry"), "{said}");
     }
 
     #[test]
@@ -374,7 +391,25 @@ addresses = ["a:1", "b:2"]
                     "retry.tries (f:6) is not known",
                 ],
             ),
-            ("[services.users]\nhost = \"a\"\nmethods = { B = { idempotent = true } }", &["must be /package.Service/Method"]),
+            ("[services.users]\nhost = \"a\"\nmethods = { B = { idempotent = true } }", &["services.users.methods.\"B\" (f:3) must be /package.Service/Method"]),
+            (
+                "[services.users]\nhost = \"a\"\n[services.users.methods.\"/a/*\"]\ntimeout = \"0s\"\n\
+                 retry = { max_attempts = 11 }\nbreaker = { failures = 0 }\nhedge = { delay = \"50ms\" }",
+                &[
+                    "services.users.methods.\"/a/*\".timeout (f:4) must be greater than 0",
+                    "services.users.methods.\"/a/*\".retry.max_attempts (f:5) must be from 1 to 10, and is 11",
+                    "services.users.methods.\"/a/*\".breaker.failures (f:6) must be",
+                    "services.users.methods.\"/a/*\".hedge (f:7) must come with idempotent",
+                ],
+            ),
+            (
+                "[defaults.methods.\"/a/B\"]\ntimeout = \"8d\"\nretry = { jitter = 2.0 }\n[services.users]\nhost = \"a\"",
+                &[
+                    "timeout (f:2) must be a time with a unit (ms, s, m or h), such as \"25s\" or \"250ms\", and is \"8d\"",
+                    "services.users.methods.\"/a/B\".retry.jitter (f:3) must be from 0 to 1, and is 2",
+                ],
+            ),
+            ("[services.users]\nhost = \"a\"\ncall = { timeout = \"169h\" }", &["call.timeout (f:3) must be at most 168h, which are 7 days"]),
             ("[services.users", &["f:1: "]),
         ] {
             let said = Config::parse("f", text).map(|_| ()).unwrap_err().to_string();
