@@ -153,10 +153,23 @@ fn a_file_that_is_read_again_changes_what_may_change_and_names_the_rest() {
     let error = manager.reload().unwrap_err().to_string();
     assert!(error.contains("users.pool.size") || error.contains("pool.size"), "{error}");
     assert_eq!(manager.services(), ["orders", "own", "users"], "nothing has changed");
+    // Somebody is writing it.
+    for text in ["", "# soon\n", "[defaults]\nprofile = \"test\"\n", "[services]\n"] {
+        std::fs::write(&path, text).unwrap();
+        let error = manager.reload().unwrap_err().to_string();
+        let rule = "clients.toml must have a service: without one, all would be stopped";
+        assert!(error.contains(rule), "{error}");
+    }
+    assert_eq!(manager.services(), ["orders", "own", "users"], "nothing has changed");
     write("pool = { size = 3 }", "");
     assert!(manager.reload().unwrap().applied.contains(&"users.pool.size".to_owned()));
     users.await_ready(Ready::All, crate::PATIENCE).unwrap();
     assert_eq!(users.metrics().connected, 3);
+    // Said by the program, it is meant; then there is nothing that an empty file would stop.
+    assert_eq!(manager.apply(&Config::new()).unwrap().stopped, ["users"]);
+    std::fs::write(&path, "").unwrap();
+    assert_eq!(manager.reload().unwrap(), Reloaded::default());
+    assert_eq!(manager.services(), ["own"]);
     std::fs::remove_dir_all(dir).unwrap();
 }
 

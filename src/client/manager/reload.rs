@@ -1,10 +1,14 @@
 //! Settings that are read again while they are in use.
 
 use std::collections::BTreeSet;
+#[cfg(feature = "config-file")]
+use std::path::Path;
 
 use super::ConnectionManager;
 use crate::client::config::{Config, ServiceConfig};
 use crate::client::dialer::Ways;
+#[cfg(feature = "config-file")]
+use crate::client::error::Fault;
 use crate::client::error::{ConfigError, PoolError};
 use crate::client::pool::Pool;
 use crate::clock;
@@ -81,6 +85,9 @@ impl ConnectionManager {
     /// takes what it says, as [`apply`](Self::apply) does; what the program has changed of it
     /// before is as the file has it. Reads the files of TLS again, as [`Pool::reload`] does.
     ///
+    /// A file without any service is refused while there are services of it, because it is
+    /// likelier half written than meant: [`apply`](Self::apply) of [`Config::new`] stops them all.
+    ///
     /// # Errors
     /// What is wrong with the file; then nothing changes. What is wrong with the files of TLS of
     /// the first service that has bad ones, after all were read.
@@ -110,9 +117,23 @@ impl ConnectionManager {
     #[cfg(feature = "config-file")]
     fn read_again(&self) -> Result<Reloaded, PoolError> {
         match &self.0.file {
-            Some(file) => self.apply(&Config::from_file(&file.path)?),
+            Some(file) => {
+                let config = Config::from_file(&file.path)?;
+                self.refuse_empty(&config, &file.path)?;
+                self.apply(&config)
+            }
             None => Ok(Reloaded::default()),
         }
+    }
+
+    /// Refuses settings without a service that would stop all that came from the file.
+    #[cfg(feature = "config-file")]
+    fn refuse_empty(&self, config: &Config, file: &Path) -> Result<(), ConfigError> {
+        if !config.services.is_empty() || self.0.configured.lock().is_empty() {
+            return Ok(());
+        }
+        let rule = "must have a service: without one, all would be stopped".to_owned();
+        Err(ConfigError { faults: vec![Fault { key: file.display().to_string(), rule }] })
     }
 
     #[cfg(not(feature = "config-file"))]
