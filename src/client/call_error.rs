@@ -187,7 +187,7 @@ impl Error {
         match self {
             Error::Rpc(error) => error.code,
             Error::Pool(error) => match error {
-                PoolError::NotConnected { .. } => Code::Unavailable,
+                PoolError::NotConnected { .. } | PoolError::NotReady { .. } => Code::Unavailable,
                 PoolError::CheckoutTimeout { .. } | PoolError::DeadlineExceeded { .. } => {
                     Code::DeadlineExceeded
                 }

@@ -37,8 +37,21 @@ pub enum PoolError {
         last_error: String,
         /// For how long it has been so.
         down_for: Duration,
-        /// Until the next attempt.
+        /// Until the next attempt; nothing while one is under way.
         next_try: Duration,
+    },
+    /// There are connections, but fewer than were waited for.
+    NotReady {
+        /// The service.
+        service: String,
+        /// So many stand.
+        connected: usize,
+        /// So many there should be.
+        wanted: usize,
+        /// How long was waited.
+        waited: Duration,
+        /// What an address is down for, or why a connection is not lent, if that is so.
+        last_error: Option<String>,
     },
     /// No connection was free in time.
     CheckoutTimeout {
@@ -113,13 +126,19 @@ impl fmt::Display for PoolError {
             PoolError::AddressMismatch { service, configured, asked } => {
                 write!(f, "service {service} is configured for {configured}, not for {asked}")
             }
-            PoolError::NotConnected { service, last_error, down_for, next_try } => write!(
-                f,
-                "failed to create connection for {service}: {last_error} (down for {} ms, next \
-                 attempt in {} ms)",
-                down_for.as_millis(),
-                next_try.as_millis()
-            ),
+            PoolError::NotConnected { service, last_error, down_for, next_try } => {
+                let down = down_for.as_millis();
+                write!(f, "failed to create connection for {service}: {last_error} ")?;
+                match next_try.as_millis() {
+                    0 => write!(f, "(down for {down} ms, next attempt now)"),
+                    next => write!(f, "(down for {down} ms, next attempt in {next} ms)"),
+                }
+            }
+            PoolError::NotReady { service, connected, wanted, waited, last_error } => {
+                let waited = waited.as_millis();
+                write!(f, "{connected} of {wanted} connections to {service} after {waited} ms")?;
+                said(f, last_error.as_deref())
+            }
             PoolError::CheckoutTimeout { service, waited, holders, last_error } => {
                 write!(f, "no connection to {service} was free within {} ms", waited.as_millis())?;
                 for (i, holder) in holders.iter().enumerate() {

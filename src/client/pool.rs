@@ -13,7 +13,7 @@ use super::error::PoolError;
 use super::keeper::Keeper;
 use super::options::CheckoutOptions;
 use super::runtime;
-use super::shared::{Patience, Shared, NOT_YET};
+use super::shared::{Counts, Patience, Shared};
 use super::status::{PoolMetrics, PoolStatus, ServiceHealth};
 use crate::clock;
 
@@ -181,28 +181,27 @@ impl Pool {
     /// Waits until it is connected, at most so long.
     ///
     /// # Errors
-    /// [`PoolError::NotConnected`] with what the last attempt to connect failed with, or
+    /// [`PoolError::NotConnected`] with what the last attempt to connect failed with,
+    /// [`PoolError::NotReady`] if there are some connections but too few, or
     /// [`PoolError::Closed`].
     pub fn await_ready(&self, ready: Ready, timeout: Duration) -> Result<(), PoolError> {
         let shared = self.shared();
         let begun = clock::now();
-        let done = shared.wait_until(clock::after(begun, timeout), |counts| {
+        let is_ready = |counts: &Counts| {
             let enough = match ready {
                 Ready::One => 1,
                 Ready::All => counts.wanted,
             };
             counts.ready >= enough || shared.is_closed()
-        });
+        };
+        let until = clock::after(begun, timeout);
+        // The last one may have come while the time ran out.
+        let done = shared.wait_until(until, is_ready) || is_ready(&shared.counts());
         let service = self.service().to_owned();
         match done {
             true if shared.is_closed() => Err(PoolError::Closed { service }),
             true => Ok(()),
-            false => Err(PoolError::NotConnected {
-                service,
-                last_error: shared.last_error().unwrap_or_else(|| NOT_YET.to_owned()),
-                down_for: clock::now().saturating_duration_since(begun),
-                next_try: Duration::ZERO,
-            }),
+            false => Err(shared.not_ready(clock::now().saturating_duration_since(begun))),
         }
     }
 

@@ -39,7 +39,6 @@ use crate::lock::{Leaf, LeafGuard};
 pub(super) use checkout::Patience;
 use health::Rounds;
 use leaks::Leaks;
-pub(super) use report::NOT_YET;
 use settings::{settings, times};
 
 type Line = Lineup<Arc<Link>, Arc<Seat>>;

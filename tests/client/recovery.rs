@@ -38,6 +38,40 @@ fn where_nobody_listens_it_fails_at_once_with_the_reason_and_heals_when_somebody
 }
 
 #[test]
+fn whoever_waits_in_vain_is_told_how_many_stand_or_for_how_long_none_does() {
+    let (echo, port) = (Echo::start(), free_port());
+    let mut config = settings(echo.port, 4);
+    config.addresses.push(format!("127.0.0.1:{port}"));
+    // It is not dialled again.
+    config.connection.reconnect_backoff_min = Duration::from_secs(3600);
+    config.connection.max_reconnect_delay = Duration::from_secs(3600);
+    let manager = ConnectionManager::new().unwrap();
+    let pool = manager.add("half", &config).unwrap();
+    // The fourth dials the address that is down.
+    eventually("three stand", || {
+        pool.metrics().connected == 3 && pool.status().last_error.is_some()
+    });
+    let error = pool.await_ready(Ready::All, Duration::from_millis(20)).unwrap_err();
+    let said = error.to_string();
+    assert!(said.starts_with("3 of 4 connections to half after "), "{said}");
+    assert!(said.contains("Connection refused"), "{said}");
+    let PoolError::NotReady { connected: 3, wanted: 4, waited, .. } = error else {
+        panic!("{said}")
+    };
+    assert!(waited >= Duration::from_millis(20), "{said}");
+
+    config.addresses.remove(0);
+    let pool = manager.add("down", &config).unwrap();
+    eventually("it is down", || matches!(pool.get(), Err(PoolError::NotConnected { .. })));
+    assert!(pool.await_ready(Ready::One, Duration::from_millis(20)).is_err());
+    // Not for as long as somebody has waited, but as it is down.
+    let error = pool.await_ready(Ready::All, Duration::ZERO).unwrap_err();
+    let PoolError::NotConnected { down_for, next_try, .. } = error else { panic!("{error}") };
+    assert!(down_for >= Duration::from_millis(20), "{error}");
+    assert!(next_try > Duration::from_secs(60), "{error}");
+}
+
+#[test]
 fn whoever_waits_for_ready_gets_a_connection_when_the_server_comes() {
     let port = free_port();
     let mut config = settings(port, 1);

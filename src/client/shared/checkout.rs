@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::leaks::holder;
-use super::Shared;
+use super::report::NOT_YET;
+use super::{Counts, Shared};
 use crate::client::borrower::Borrower;
 use crate::client::channel::Link;
 use crate::client::deadline;
@@ -238,6 +239,27 @@ impl Shared {
                     next_try: next.unwrap_or(now).saturating_duration_since(now),
                 }
             }
+        }
+    }
+
+    /// Why it has fewer connections than somebody has waited for.
+    pub(in crate::client) fn not_ready(&self, waited: Duration) -> PoolError {
+        let (service, counts) = (self.service.clone(), self.counts());
+        let Counts { ready, wanted, last_error, .. } = counts;
+        if ready > 0 {
+            return PoolError::NotReady { service, connected: ready, wanted, waited, last_error };
+        }
+        let now = clock::now();
+        let (since, next) = {
+            let line = self.lock();
+            (line.down().map(|down| down.since), line.next_dial())
+        };
+        PoolError::NotConnected {
+            service,
+            last_error: last_error.unwrap_or_else(|| NOT_YET.to_owned()),
+            // The first attempt may not have ended: it is so for at least as long.
+            down_for: since.map_or(waited, |since| now.saturating_duration_since(since)),
+            next_try: next.unwrap_or(now).saturating_duration_since(now),
         }
     }
 }

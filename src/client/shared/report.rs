@@ -13,7 +13,7 @@ use crate::client::status::{ConnectionStatus, PoolMetrics, PoolStatus, ServiceHe
 use crate::clock;
 
 /// What is said before the first attempt to connect has ended.
-pub(in crate::client) const NOT_YET: &str = "connection not established yet";
+pub(super) const NOT_YET: &str = "connection not established yet";
 
 impl Shared {
     /// The figures.
