@@ -24,7 +24,7 @@ use super::call_error::Code;
 use super::interceptor::Interceptors;
 use super::outlier::OutlierConfig;
 
-pub(super) use check::SIZE_MAX;
+pub(super) use check::{check_call, SIZE_MAX};
 
 pub use check::Checked;
 pub(in crate::client) use live::Change;

@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::config::{Hedge, RetryConfig};
+use super::config::{check_call, Hedge, RetryConfig};
+use super::error::PoolError;
 use super::headers::Headers;
 
 /// How one call is made. What it says wins over the rule of its method, and that over the
-/// service's settings.
+/// service's settings. Its rules are looked at as those of the settings are: a call with one that
+/// is out of its range fails with [`PoolError::Config`](super::PoolError::Config), and nothing of
+/// it is sent.
 #[derive(Clone, Debug, Default)]
 pub struct CallOptions {
     pub(super) timeout: Option<Duration>,
@@ -76,7 +79,7 @@ impl CallOptions {
         self
     }
 
-    /// It has several attempts at the same time; it must be idempotent.
+    /// It has several attempts at the same time; it must be idempotent, or it fails.
     #[must_use]
     pub fn hedge(mut self, hedge: Hedge) -> CallOptions {
         self.hedge = Some(hedge);
@@ -101,6 +104,14 @@ impl CallOptions {
     pub fn metadata_bytes(mut self, key: &str, value: &[u8]) -> Result<CallOptions, grpcio::Error> {
         self.headers.add_bytes(key, value)?;
         Ok(self)
+    }
+
+    /// Looks at its own rules.
+    ///
+    /// # Errors
+    /// [`PoolError::Config`] with all that is wrong.
+    pub(super) fn check(&self, is_idempotent: bool) -> Result<(), PoolError> {
+        Ok(check_call(self.retry.as_ref(), self.hedge.as_ref(), is_idempotent)?)
     }
 }
 

@@ -82,7 +82,8 @@ impl Way {
     /// Asks the interceptors and the breaker.
     ///
     /// # Errors
-    /// What they refuse it with, or [`PoolError::OnGrpcThread`].
+    /// What they refuse it with, [`PoolError::OnGrpcThread`], or [`PoolError::Config`] if rules of
+    /// its own break those of the settings.
     pub(super) fn begin(
         shared: &Arc<Shared>,
         method: &str,
@@ -93,8 +94,10 @@ impl Way {
             return Err(PoolError::OnGrpcThread.into());
         }
         let (begun, config) = (clock::now(), shared.config());
+        let plan = Plan::of(&config, method, options, begun);
+        options.check(plan.idempotent)?;
         let mut way = Way {
-            plan: Plan::of(&config, method, options, begun),
+            plan,
             config,
             shared: Arc::clone(shared),
             method: Arc::from(method),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use connection_pool_manager::client::{CallOptions, Code, ConnectionManager, Hedge, Ready};
+use connection_pool_manager::client::{CallOptions, Code, ConnectionManager, Error, Hedge, Ready};
 use grpcio::RpcStatusCode;
 
 use crate::calls::{call, failed, quick};
@@ -53,7 +53,7 @@ fn one_that_has_failed_is_followed_at_once_and_one_that_cannot_be_better_by_none
 }
 
 #[test]
-fn no_attempt_waits_for_a_connection_and_what_is_not_idempotent_has_one() {
+fn no_attempt_waits_for_a_connection_and_what_is_not_idempotent_is_refused() {
     let echo = Echo::start();
     let pool = ready(&quick(echo.port, 1));
     echo.script(&[Step::Hang]);
@@ -61,9 +61,9 @@ fn no_attempt_waits_for_a_connection_and_what_is_not_idempotent_has_one() {
     assert_eq!(failed(call(&pool, &short)).code, Code::DeadlineExceeded);
     assert_eq!((echo.calls(), pool.metrics().waiting), (1, 0), "none was free");
     let pool = ready(&quick(echo.port, 3));
-    echo.script(&[Step::Hang]);
     let hedge = Hedge { max_attempts: 3, delay: Duration::from_millis(1) };
-    let once = CallOptions::new().hedge(hedge).timeout(Duration::from_millis(50));
-    assert_eq!(failed(call(&pool, &once)).attempts, 1);
-    assert_eq!(echo.calls(), 2);
+    let once = CallOptions::new().hedge(hedge).timeout(PATIENCE);
+    let Err(Error::Pool(error)) = call(&pool, &once) else { panic!("it is taken") };
+    assert_eq!(error.to_string(), "invalid config: options.hedge must come with idempotent");
+    assert_eq!(echo.calls(), 1);
 }

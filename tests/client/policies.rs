@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use connection_pool_manager::client::{
-    deadline, raw, BreakerConfig, BudgetConfig, CallOptions, Code, Error, MethodPolicy, PoolError,
-    RetryConfig,
+    deadline, raw, BreakerConfig, BudgetConfig, CallOptions, Code, Error, Hedge, MethodPolicy,
+    PoolError, RetryConfig,
 };
 use connection_pool_manager::proto::error_details::ErrorInfo;
 use grpcio::RpcStatusCode;
 
 use crate::calls::{call, failed, quick};
-use crate::echo::{Echo, Step, SAY};
+use crate::echo::{Echo, Step, LETTERS, SAY};
 use crate::{ready, PATIENCE};
 
 const DOWN: Step = Step::Fail(RpcStatusCode::UNAVAILABLE);
@@ -117,8 +117,7 @@ fn rules_are_looked_at_before_they_are_used() {
     config.methods.set("/a*b", MethodPolicy::new().timeout(Duration::ZERO));
     config.retry.as_mut().unwrap().jitter = 2.0;
     config.retry.as_mut().unwrap().budget.most = f64::NAN;
-    config.hedge =
-        Some(connection_pool_manager::client::Hedge { max_attempts: 1, delay: Duration::ZERO });
+    config.hedge = Some(Hedge { max_attempts: 1, delay: Duration::ZERO });
     config.call.attempt_timeout = Some(Duration::ZERO);
     let said = config.check().unwrap_err().to_string();
     for rule in [
@@ -136,4 +135,35 @@ fn rules_are_looked_at_before_they_are_used() {
     }
     let no_pool = Error::Pool(PoolError::OnGrpcThread);
     assert_eq!(no_pool.code(), Code::FailedPrecondition);
+}
+
+#[test]
+fn rules_of_one_call_are_looked_at_like_those_of_the_settings() {
+    let echo = Echo::start();
+    let pool = ready(&quick(echo.port, 1));
+    let retry = RetryConfig { max_attempts: 0, jitter: f64::NAN, ..RetryConfig::default() };
+    let hedge = Hedge { max_attempts: 9, delay: Duration::ZERO };
+    let options = CallOptions::new().retry(retry).hedge(hedge);
+    let idempotent = options.clone().idempotent();
+    let held = pool.get().unwrap();
+    let said = [
+        call(&pool, &options).map(drop),
+        pool.stream(&LETTERS, &b"7".to_vec(), &options).map(drop),
+        held.call(&SAY, &b"7".to_vec(), &options).map(drop),
+        call(&pool, &idempotent).map(drop),
+    ];
+    for (number, said) in said.into_iter().enumerate() {
+        let Err(Error::Pool(PoolError::Config(wrong))) = said else { panic!("{said:?}") };
+        let said = wrong.to_string();
+        for rule in [
+            "options.retry.max_attempts must be from 1 to 10, and is 0",
+            "options.retry.jitter must be from 0 to 1, and is NaN",
+            "options.hedge.max_attempts must be from 2 to 5, and is 9",
+            "options.hedge.delay must be greater than 0",
+        ] {
+            assert!(said.contains(rule), "{rule}: {said}");
+        }
+        assert_eq!(said.contains("options.hedge must come with idempotent"), number < 3, "{said}");
+    }
+    assert_eq!((echo.calls(), pool.metrics().waiting), (0, 0), "nothing was sent");
 }

@@ -10,6 +10,8 @@ use super::{ServiceConfig, TlsMode};
 use crate::client::endpoint::{Endpoint, Scheme};
 use crate::client::error::{ConfigError, Fault};
 
+pub(in crate::client) use policies::check_call;
+
 /// Longer times mean the same, and would overflow gRPC's milliseconds.
 pub(super) const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The same as the end of a rule. A day is no unit.

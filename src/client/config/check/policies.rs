@@ -2,7 +2,36 @@
 
 use super::Faults;
 use crate::client::config::{BreakerConfig, Hedge, MethodPolicy, RetryConfig, ServiceConfig};
+use crate::client::error::ConfigError;
 use crate::client::outlier::OutlierConfig;
+
+/// Checks the rules that one call has of its own.
+///
+/// # Errors
+/// Everything that is wrong, as for those of a method.
+pub(in crate::client) fn check_call(
+    retry: Option<&RetryConfig>,
+    hedge: Option<&Hedge>,
+    is_idempotent: bool,
+) -> Result<(), ConfigError> {
+    let (mut faults, of) = (Faults(Vec::new()), "options.");
+    if let Some(retry) = retry {
+        faults.retry(of, retry);
+    }
+    if let Some(hedge) = hedge {
+        faults.hedge(of, hedge);
+        if !is_idempotent {
+            faults.add("options.hedge", MUST_BE_IDEMPOTENT);
+        }
+    }
+    match faults.0.is_empty() {
+        true => Ok(()),
+        false => Err(ConfigError { faults: faults.0 }),
+    }
+}
+
+/// Of a hedge: several attempts may reach the server.
+const MUST_BE_IDEMPOTENT: &str = "must come with idempotent";
 
 impl Faults {
     pub(super) fn policies(&mut self, config: &ServiceConfig) {
@@ -83,7 +112,7 @@ impl Faults {
         if let Some(hedge) = &policy.hedge {
             self.hedge(&of, hedge);
             if !policy.idempotent {
-                self.add(&format!("{of}hedge"), "must come with idempotent");
+                self.add(&format!("{of}hedge"), MUST_BE_IDEMPOTENT);
             }
         }
     }
