@@ -190,6 +190,29 @@ fn no_idempotent_call_fails_while_the_service_is_killed_under_threads() {
 }
 
 #[test]
+fn a_service_that_is_frozen_is_found_by_keepalive_and_used_again_when_it_goes_on() {
+    let python = Python::start(0);
+    let mut config = settings(python.port, 2);
+    config.connection.keepalive_time = Some(Duration::from_millis(300));
+    config.connection.keepalive_timeout = Duration::from_millis(500);
+    config.connection.connect_timeout = Duration::from_millis(500);
+    let pool = open(&config);
+    let call = || pool.call(&SAY, &b"hello".to_vec(), &CallOptions::new().timeout(PATIENCE));
+    assert_eq!(call().unwrap(), b"hello");
+    python.freeze();
+    // Long before its deadline: by keepalive on a connection that stood, or at once if it is
+    // known already.
+    assert_eq!(call().unwrap_err().code(), Code::Unavailable);
+    // The system still takes connections for it, and nobody answers on them.
+    eventually("all are known as dead, and none is dialled in vain for long", || {
+        matches!(pool.get(), Err(PoolError::NotConnected { .. }))
+    });
+    python.thaw();
+    eventually("it is used again", || call().is_ok());
+    pool.await_ready(Ready::All, PATIENCE).unwrap();
+}
+
+#[test]
 fn no_call_fails_while_the_pool_is_resized_and_what_is_lent_stays() {
     let echo = Echo::start();
     let pool = open(&settings(echo.port, 2));

@@ -30,6 +30,28 @@ impl Python {
         Python { port: line.trim().parse().expect("it prints its port"), child }
     }
 
+    /// Stops it where it stands: its connections stay, and nobody answers on them.
+    pub fn freeze(&self) {
+        self.signal("STOP", |state| state == "T");
+    }
+
+    /// It goes on.
+    pub fn thaw(&self) {
+        self.signal("CONT", |state| state != "T");
+    }
+
+    /// Sends a signal, and waits until the system says so of the process.
+    fn signal(&self, signal: &str, is_so: impl Fn(&str) -> bool) {
+        let pid = self.child.id();
+        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status();
+        assert!(sent.unwrap().success());
+        crate::eventually(signal, || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            let after_name = stat.rsplit_once(')').unwrap().1;
+            is_so(after_name.split_whitespace().next().unwrap())
+        });
+    }
+
     /// As `kill -9` does.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
