@@ -153,3 +153,27 @@ fn pages_lead_through_all_that_stays_whatever_comes_and_goes_meanwhile() {
         service.client().stats(&tenants[0].name).unwrap().leases == 0
     });
 }
+
+#[test]
+fn backends_are_listed_in_pages_each_once_and_in_the_order_of_their_opening() {
+    let service = Administered::start();
+    let eyes = service.operator("eyes");
+    let tenant = tenant().pool_of(5);
+    let leases: Vec<_> = (0..5).map(|_| service.lease(&tenant)).collect();
+    let page = |page_token: &str| {
+        let page_token = page_token.to_owned();
+        let asked = ListBackendsRequest { page_size: 2, page_token, ..backends_of(&tenant.name) };
+        eyes.ask(|stub, option| stub.list_backends(&asked, option))
+    };
+    let (mut listed, mut token) = (Vec::new(), String::new());
+    for left in [3, 1, 0] {
+        let answer = page(&token).unwrap();
+        listed.extend(answer.backends.iter().map(|one| one.pid));
+        assert_eq!(listed.len(), 5 - left);
+        token = answer.next_page_token;
+        assert_eq!(token.is_empty(), left == 0, "more are told of where there are more");
+    }
+    // Each was opened for the lease that has it.
+    assert_eq!(listed, leases.iter().map(|lease| lease.pid).collect::<Vec<_>>());
+    assert_eq!(refused(page("x")).reason, "INVALID_ARGUMENT");
+}

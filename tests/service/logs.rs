@@ -217,6 +217,25 @@ fn a_slow_statement_is_told_without_its_text_and_counted() {
 }
 
 #[test]
+fn no_statement_is_slow_where_none_is_to_be_reported() {
+    let service = Service::with(&["--slow-statement", "0"]);
+    let tenant = tenant();
+    let lease = service.lease(&tenant);
+    for _ in 0..3 {
+        lease.run(&["select 1"]);
+    }
+    let ran = format!(
+        "connpool_operations_total{{operation=\"execute\",outcome=\"ok\",place=\"lease\",tenant=\"{}\"}}",
+        tenant.name
+    );
+    // The last is counted after what the two before it were found to be.
+    eventually("all are counted", || service.metric(&ran) == Some(3.0));
+    let series = format!("connpool_slow_statements_total{{tenant=\"{}\"}}", tenant.name);
+    assert_eq!(service.metric(&series), Some(0.0));
+    assert!(lines(&service, &["event=slow_statement"]).is_empty());
+}
+
+#[test]
 fn a_line_about_a_tenant_or_a_lease_names_the_identity_where_it_is_known() {
     let flags = ["--log-level", "debug", "--leak-warning", "1", "--slow-statement", "1ms"];
     let service = Administered::with(&flags, "");

@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use super::another::has_another_password;
 use super::known::{fingerprint_of, Known, CLAIMANTS_MAX, CLAIMANTS_PER_CALLER};
-use super::{Registry, LOOKUPS};
+use super::{room, Registry, LOOKUPS};
 use crate::backend::cert_files::FileScope;
 use crate::backend::connect::PgConnect;
 use crate::backend::dsn_reach::DsnReach;
@@ -108,16 +108,8 @@ impl Registry {
     ) -> Result<Arc<Tenant>, Error> {
         let fresh = self.make(id, dsn, identity, by)?;
         self.expect_room(by, fresh.backends().settings.max_connections)?;
-        for _ in 1..LOOKUPS {
-            let had_room = self.make_room_to_open(by);
-            match self.register_fresh(id, &fresh) {
-                // A flood of others may have taken the room in between.
-                Err(_) if had_room => {}
-                registered => return registered,
-            }
-        }
-        self.make_room_to_open(by);
-        self.register_fresh(id, &fresh)
+        let take = || self.register_fresh(id, &fresh);
+        room::taken_in_tries(LOOKUPS, || self.make_room_to_open(by), take)
     }
 
     fn register_fresh(&self, id: &TenantId, fresh: &Arc<Tenant>) -> Result<Arc<Tenant>, Error> {

@@ -151,3 +151,52 @@ pub(super) fn no_room(used: usize, limit: usize) -> Error {
 fn openings_used(used: usize, limit: usize) -> Error {
     Error::ServiceLimit { what: OPENINGS, used, limit }
 }
+
+/// Makes room and takes it, up to `tries` times: a flood of others may have taken in between what
+/// was there.
+pub(super) fn taken_in_tries<T>(
+    tries: usize,
+    make_room: impl Fn() -> bool,
+    take: impl Fn() -> Result<T, Error>,
+) -> Result<T, Error> {
+    for _ in 1..tries {
+        let had_room = make_room();
+        match take() {
+            Err(_) if had_room => {}
+            taken => return taken,
+        }
+    }
+    make_room();
+    take()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Whether it was had, and in how many tries, where others take the room so often before it.
+    fn tried(had_room: bool, others: usize) -> (bool, usize) {
+        let (tries, rooms) = (Cell::new(0), Cell::new(0));
+        let make_room = || {
+            rooms.set(rooms.get() + 1);
+            had_room
+        };
+        let take = || {
+            tries.set(tries.get() + 1);
+            assert_eq!(rooms.get(), tries.get(), "it is made before each try");
+            (tries.get() > others).then_some(()).ok_or_else(|| openings_used(101, 100))
+        };
+        (taken_in_tries(3, make_room, take).is_ok(), tries.get())
+    }
+
+    #[test]
+    fn room_that_others_have_taken_is_made_again_and_none_is_refused_at_once() {
+        assert_eq!(tried(true, 0), (true, 1));
+        assert_eq!(tried(true, 1), (true, 2));
+        assert_eq!(tried(true, 2), (true, 3));
+        assert_eq!(tried(true, 3), (false, 3), "not for ever");
+        assert_eq!(tried(false, 1), (false, 1), "nobody has given way");
+    }
+}
