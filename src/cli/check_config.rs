@@ -4,6 +4,7 @@ use std::io::Write;
 
 use crate::cli::flags::Flags;
 use crate::cli::Ran;
+use crate::clock;
 use crate::config::{changes, document};
 
 /// Prints the settings.
@@ -12,7 +13,8 @@ use crate::config::{changes, document};
 /// Everything that is wrong with them.
 pub(super) fn run(flags: &Flags) -> Ran {
     let loaded = flags.begin()?;
-    for warning in loaded.warnings() {
+    let now = i64::try_from(clock::unix_micros() / 1_000_000).unwrap_or(i64::MAX);
+    for warning in loaded.warnings(now) {
         eprintln!("warning: {warning}");
     }
     let mut text = loaded.effective();

@@ -53,11 +53,25 @@ impl Flags {
         }
         process::warn_of_allocator();
         environment::warn_of_unknown();
-        for path in loaded.iter().flat_map(|loaded| &loaded.exposed) {
-            let path = path.display().to_string();
-            log::warn!("event=config_readable_by_others path={}", Quoted(&path));
-        }
+        warn_of_exposed(&loaded);
         loaded
+    }
+
+    /// The same while the service runs.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub(super) fn again(&self) -> Result<Loaded, Faults> {
+        let loaded = self.load();
+        warn_of_exposed(&loaded);
+        loaded
+    }
+}
+
+fn warn_of_exposed(loaded: &Result<Loaded, Faults>) {
+    for path in loaded.iter().flat_map(|loaded| &loaded.exposed) {
+        let path = path.display().to_string();
+        log::warn!("event=config_readable_by_others path={}", Quoted(&path));
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) fn run(flags: &Flags) -> Ran {
     }
     let signals = signals(STOPPING)?;
     let flags = flags.clone();
-    let load = move || flags.load().map(|loaded| loaded.config);
+    let load = move || flags.again().map(|loaded| loaded.config);
     let server = Server::start_reloadable(config, Box::new(load))?;
     announce(&server, &listen, tls);
     // The channel closes only if the signal thread is lost, which stops the service too.

@@ -29,29 +29,19 @@ pub struct Loaded {
 /// Reads and checks what was given.
 ///
 /// # Errors
-/// Everything that is wrong.
+/// Everything that is wrong, and stays so once the rest is mended.
 pub fn load(raw: &RawSettings) -> Result<Loaded, Faults> {
-    let (mut draft, mut faults) = (Draft::default(), Faults::default());
+    let (mut draft, mut faults) = (Draft::default(), raw.faults.clone());
+    let mut doubts = raw.doubts.clone();
     for key in keys::keys() {
-        if let Some(value) = raw.values.get(key.name) {
-            faults.keep(key.set(&mut draft, value));
+        let value = raw.values.get(key.name).map(|value| key.set(&mut draft, value));
+        if value.is_some_and(|set| faults.keep(set).is_none()) {
+            doubts.add(key.name);
         }
     }
-    std::mem::take(&mut faults).ended()?;
-    let given = |name: &str| raw.values.contains_key(name);
-    let (pool, limits) = (&mut draft.config.pool, &draft.config.limits);
-    // Where only one of two is given, the other follows.
-    if !given("max_connections") {
-        pool.max_connections = pool.max_connections.min(limits.max_backends);
-    }
-    if !given("min_connections") {
-        pool.min_connections = pool.min_connections.min(pool.max_connections);
-    }
-    pool.lengthen(given);
-    follow(&mut draft.config.limits.clocks, given);
-    let mut built = tenants::build(raw, &draft, &mut faults);
-    std::mem::take(&mut faults).ended()?;
-    if !given("allow_client_dsn") {
+    settle(&mut draft, |name| raw.values.contains_key(name));
+    let mut built = tenants::build(raw, (&draft, &doubts), &mut faults);
+    if !raw.values.contains_key("allow_client_dsn") {
         let is_filed = |origin: &Origin| matches!(origin, Origin::File { .. });
         draft.config.allow_client_dsn = !raw.tenants.iter().any(|one| is_filed(&one.origin));
     }
@@ -70,15 +60,30 @@ pub fn load(raw: &RawSettings) -> Result<Loaded, Faults> {
     let config = draft.finish();
     let loaded = Loaded { config, exposed, origins, identities, tenants: built.shown };
     if let Some((Profile::Production, _)) = &raw.profile {
-        loaded.check_production()?;
+        loaded.check_production(|name| doubts.are_of(name, raw.is_given(name)), &mut faults);
     }
-    for broken in loaded.config.contradictions() {
+    let mut broken = loaded.config.contradictions();
+    broken.retain(|broken| !doubts.excuse(broken, |name| raw.is_given(name)));
+    for broken in broken {
         let at = raw.identities.iter().find(|(name, _)| broken.subject == identity_key(name));
         let at = at.map_or(Origin::Default, |(_, at)| at.clone());
         let rule = broken.with_origins(|name| loaded.origin_of(name));
         faults.add(Fault::new(&broken.subject, at, rule));
     }
     faults.ended().map(|()| loaded)
+}
+
+/// What was not given follows what was.
+fn settle(draft: &mut Draft, given: impl Fn(&str) -> bool) {
+    let (pool, limits) = (&mut draft.config.pool, &mut draft.config.limits);
+    if !given("max_connections") {
+        pool.max_connections = pool.max_connections.min(limits.max_backends);
+    }
+    if !given("min_connections") {
+        pool.min_connections = pool.min_connections.min(pool.max_connections);
+    }
+    pool.lengthen(&given);
+    follow(&mut limits.clocks, given);
 }
 
 /// The table of an identity.
@@ -111,8 +116,8 @@ impl Loaded {
         self.origins.get(name).cloned().unwrap_or(Origin::Default)
     }
 
-    /// What the settings allow, and is seldom meant.
-    pub fn warnings(&self) -> Vec<String> {
+    /// What the settings allow, and is seldom meant, at this time.
+    pub fn warnings(&self, unix_secs: i64) -> Vec<String> {
         let mut told = Vec::new();
         let has_tokens = self.identities.iter().any(|(_, proofs)| proofs.tokens > 0);
         if has_tokens && matches!(self.config.tls, Tls::Insecure) {
@@ -121,11 +126,15 @@ impl Loaded {
                 "insecure ({at}) lets everybody on the network path read the tokens of identities"
             ));
         }
+        for (name, _) in self.config.access.expired(unix_secs) {
+            let at = self.identities.iter().find(|((known, _), _)| known == name);
+            let at = at.map_or(&Origin::Default, |((_, at), _)| at);
+            told.push(format!("{} ({at}) has a token that has expired", identity_key(name)));
+        }
         told
     }
 
-    fn check_production(&self) -> Result<(), Faults> {
-        let mut faults = Faults::default();
+    fn check_production(&self, in_doubt: impl Fn(&str) -> bool, faults: &mut Faults) {
         for name in ["insecure", "core_dumps"] {
             let Some(key) = keys::find(name) else { continue };
             if key.show(&Draft::of(&self.config)).as_deref() == Some("true") {
@@ -134,13 +143,14 @@ impl Loaded {
             }
         }
         let Config { client_ca, client_certificates, .. } = &self.config;
-        if client_ca.is_none() && *client_certificates == ClientCertificates::Required {
+        let is_missing =
+            client_ca.is_none() && *client_certificates == ClientCertificates::Required;
+        if is_missing && !["client_ca", "client_certificates"].into_iter().any(in_doubt) {
             let rule = "must be given in the production profile, or client_certificates = \
                         \"optional\" be written down: what a stranger can do before a call has a \
                         token, only certificates prevent";
             faults.add(Fault::new("client_ca", Origin::Default, rule));
         }
-        faults.ended()
     }
 
     /// All settings as they are in force, a line each, with where they came from. No secret is

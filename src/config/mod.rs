@@ -9,6 +9,7 @@ pub mod changes;
 mod checks;
 mod contradiction;
 pub mod document;
+mod doubts;
 mod draft;
 pub mod dsn;
 mod elsewhere;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::config::doubts::Doubts;
 use crate::config::elsewhere::elsewhere;
 use crate::config::identities;
 use crate::config::keys::{self, Section, SettingKey};
@@ -32,6 +33,7 @@ pub struct SettingSources<'a> {
 }
 
 /// What was given.
+#[derive(Default)]
 pub struct RawSettings {
     /// The profile, and where that was said.
     pub profile: Option<(Profile, Origin)>,
@@ -45,14 +47,18 @@ pub struct RawSettings {
     pub tenants: Vec<RawTenant>,
     /// The file, and whether others than its owner can read it.
     pub file: Option<(PathBuf, bool)>,
+    /// What is wrong with it.
+    pub faults: Faults,
+    /// What may therefore be meant otherwise.
+    pub doubts: Doubts,
 }
 
 impl RawSettings {
     /// Gathers what is given. Strongest first: flag, `CPM_` variable, variables of other pools,
-    /// file, profile.
+    /// file, profile. A key that is not known, or a variable that is not UTF-8, is one of its faults.
     ///
     /// # Errors
-    /// The file cannot be read, or has keys that are not known; a variable is not UTF-8.
+    /// The file cannot be read.
     pub fn gather(sources: &SettingSources<'_>) -> Result<RawSettings, Faults> {
         let mut faults = Faults::default();
         let path = sources.file.clone();
@@ -64,39 +70,54 @@ impl RawSettings {
         let others_read = document.as_ref().is_some_and(|document| document.readable_by_others);
         let mut root = document.map(|document| document.root);
         let profile = faults.keep(profile(sources, root.as_mut())).flatten();
-        let mut raw = RawSettings {
-            profile: profile.clone(),
-            values: BTreeMap::new(),
-            access: Access::default(),
-            identities: Vec::new(),
-            tenants: Vec::new(),
-            file: path.map(|path| (path, others_read)),
-        };
+        let file = path.map(|path| (path, others_read));
+        let mut raw = RawSettings { profile, file, ..RawSettings::default() };
         let mut sections = BTreeMap::new();
         if let Some(mut root) = root {
             for section in [Section::Service, Section::Defaults] {
                 let table = faults.keep(root.take_table(section.name())).flatten();
                 sections.extend(table.map(|table| (section.name(), table)));
             }
-            if let Some(tables) = faults.keep(root.take_table("identities")).flatten() {
-                (raw.access, raw.identities) = identities::read(tables, &mut faults);
-            }
+            raw.take_access(&mut root, &mut faults);
             if let Some(table) = faults.keep(root.take_table("tenants")).flatten() {
                 raw.tenants = tenants::take(table, sources.variable, &mut faults);
             }
+            let before = faults.0.len();
             root.finish_with(&mut faults, elsewhere);
+            raw.doubts.of_identities |= faults.0.len() > before;
         }
         environment::add(&mut raw.tenants, sources.variable, &mut faults);
         for key in keys::keys() {
             // Also if a stronger one is there, so that the table is left empty.
             let table = sections.get_mut(key.table.name());
+            let before = faults.0.len();
             let filed = table.and_then(|table| faults.keep(table.take(key.name))).flatten();
             let value = faults.keep(sources.value(key)).flatten().or(filed);
-            let profiled = || profile.as_ref().and_then(|(profile, _)| profile.value(key.name));
-            raw.values.extend(value.or_else(profiled).map(|value| (key.name, value)));
+            if faults.0.len() > before {
+                raw.doubts.add(key.name);
+            }
+            let profiled = || raw.profile.as_ref().and_then(|(it, _)| it.value(key.name));
+            let value = value.or_else(profiled);
+            raw.values.extend(value.map(|value| (key.name, value)));
         }
         sections.into_values().for_each(|table| table.finish_with(&mut faults, elsewhere));
-        faults.ended().map(|()| raw)
+        raw.doubts.of_all_not_given = !faults.0.is_empty();
+        raw.faults = faults;
+        Ok(raw)
+    }
+
+    fn take_access(&mut self, root: &mut Table, faults: &mut Faults) {
+        let before = faults.0.len();
+        if let Some(tables) = faults.keep(root.take_table("identities")).flatten() {
+            (self.access, self.identities) = identities::read(tables, faults);
+        }
+        self.doubts.of_identities |= faults.0.len() > before;
+    }
+
+    /// Whether somebody has given a value for this key; a profile is nobody.
+    pub fn is_given(&self, name: &str) -> bool {
+        let value = self.values.get(name);
+        value.is_some_and(|value| !matches!(value.origin, Origin::Profile(_)))
     }
 }
 

@@ -4,6 +4,7 @@ mod build;
 mod dsn;
 pub mod environment;
 pub mod keys;
+mod pool;
 pub mod raw;
 mod secret_file;
 mod users;

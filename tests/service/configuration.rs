@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use rustix::process::Signal;
+
 use crate::harness::{command, tenant, Service};
 
 /// A file with this text, which only its owner reads.
@@ -54,6 +56,13 @@ fn a_file_that_others_can_read_is_warned_of() {
     let service = Service::with(&["--config", &path]);
     let line = service.log().wait_for("event=config_readable_by_others ");
     assert!(line.contains(&path) && line.contains(" WARN "), "{line}");
+    // So is one that a reload reads.
+    permit(Path::new(&path), 0o600);
+    let service = Service::with(&["--config", &path]);
+    assert!(!service.log().text().contains("event=config_readable_by_others"));
+    permit(Path::new(&path), 0o640);
+    service.signal(Signal::HUP);
+    service.log().wait_for("event=config_readable_by_others ");
 }
 
 #[test]

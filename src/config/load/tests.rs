@@ -1,3 +1,5 @@
+mod at_once;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -191,10 +193,16 @@ fn identities_are_shown_by_what_proves_them_and_without_a_digest() {
     let line = "identities.ops = (tokens: 1, role: admin)  # ";
     assert!(shown.lines().any(|shown| shown.starts_with(line) && shown.ends_with(":3")), "{shown}");
     assert!(!shown.contains(&digest[..8]), "{shown}");
-    let warned = found.warnings();
+    let warned = found.warnings(0);
     assert!(warned.len() == 1 && warned[0].starts_with("insecure ("), "{warned:?}");
     let secure = loaded(&text.replace("true", "false"), &[], &[]).unwrap();
-    assert!(secure.warnings().is_empty());
+    assert!(secure.warnings(0).is_empty());
+    let text = text.replace("\" }]", "\", expires = 2027-01-31T00:00:00Z }]");
+    let expiring = loaded(&text.replace("true", "false"), &[], &[]).unwrap();
+    assert!(expiring.warnings(1_801_353_599).is_empty());
+    let warned = expiring.warnings(1_801_353_600);
+    let told = ":3) has a token that has expired";
+    assert!(warned.len() == 1 && warned[0].ends_with(told), "{warned:?}");
 }
 
 /// Values that are wrong for a setting.

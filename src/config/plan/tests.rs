@@ -3,7 +3,6 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::config::load::load;
 use crate::config::raw::RawSettings;
-use crate::core::access::Access;
 use crate::core::testing::Xorshift;
 use crate::settings::{Origin, Value};
 
@@ -36,14 +35,7 @@ fn config(given: &Given) -> Config {
         (*name, Value::text_of(name, text, Origin::Default))
     };
     let values = given.iter().map(value).collect();
-    let raw = RawSettings {
-        profile: None,
-        values,
-        access: Access::default(),
-        identities: Vec::new(),
-        tenants: Vec::new(),
-        file: None,
-    };
+    let raw = RawSettings { values, ..RawSettings::default() };
     load(&raw).unwrap_or_else(|faults| panic!("{faults}")).config
 }
 

@@ -1,22 +1,19 @@
 //! From what was given for tenants to tenants that keep all rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::keys::{ANONYMOUS, DSN, HIDDEN};
+use super::pool::PoolSources;
 use super::raw::RawTenant;
 use super::{dsn, users, TenantConfig, Tenants};
+use crate::config::doubts::Doubts;
 use crate::config::draft::Draft;
-use crate::config::dsn::PoolKeys;
 use crate::config::keys::{self, Section};
 use crate::config::raw::RawSettings;
-use crate::config::PoolConfig;
 use crate::core::access::TenantUsers;
 use crate::core::ids::TenantId;
-use crate::settings::{Fault, Faults, Origin, Value};
-
-const MIN: &str = "min_connections";
-const MAX: &str = "max_connections";
+use crate::settings::{Faults, Origin, Value};
 
 /// The tenants, and what is told of them.
 #[derive(Default)]
@@ -31,8 +28,9 @@ pub struct Built {
     pub exposed: Vec<PathBuf>,
 }
 
-/// Reads and checks what was given. `defaults` holds the settings of all tenants.
-pub fn build(settings: &RawSettings, defaults: &Draft, faults: &mut Faults) -> Built {
+/// Reads and checks what was given. `defaults` holds the settings of all tenants, some of which may
+/// be in doubt.
+pub fn build(settings: &RawSettings, defaults: (&Draft, &Doubts), faults: &mut Faults) -> Built {
     let mut built = Built::default();
     for raw in &settings.tenants {
         if let Err(wrong) = built.add(raw, settings, defaults) {
@@ -43,37 +41,41 @@ pub fn build(settings: &RawSettings, defaults: &Draft, faults: &mut Faults) -> B
 }
 
 impl Built {
+    /// A tenant that cannot be told in full, because something else is wrong, is left out.
     fn add(
         &mut self,
         raw: &RawTenant,
         settings: &RawSettings,
-        defaults: &Draft,
+        (defaults, doubts): (&Draft, &Doubts),
     ) -> Result<(), Faults> {
-        let mut faults = Faults::default();
+        let (mut faults, mut wrong) = (Faults::default(), BTreeSet::new());
         let id =
             TenantId::parse(&raw.name).map_err(|rule| raw.fault(format!("is no name: {rule}")));
         let (id, found) = (faults.keep(id), faults.keep(dsn::of(raw)));
         let mut draft = defaults.clone();
         for key in keys::keys().filter(|key| key.table == Section::Defaults) {
-            if let Some(value) = raw.values.get(key.name) {
-                faults.keep(key.set(&mut draft, value));
+            let value = raw.values.get(key.name).map(|value| key.set(&mut draft, value));
+            if value.is_some_and(|set| faults.keep(set).is_none()) {
+                wrong.insert(key.name);
             }
         }
         let guarded = !settings.access.is_open() || defaults.config.client_ca.is_some();
-        let users = faults.keep(users::of(raw, &settings.access, guarded));
-        let (Some(id), Some((dsn, exposed)), Some(users)) = (id, found, users) else {
-            return Err(faults);
-        };
-        faults.ended()?;
+        let users = faults.keep(users::of(raw, settings, guarded));
         let mut own = draft.config.pool;
         let given = |values: &BTreeMap<&str, Value>, name: &str| values.contains_key(name);
         own.lengthen(|name| given(&raw.values, name) || given(&settings.values, name));
-        let pool = pool(raw, settings, own, &dsn.pool)?;
-        self.exposed.extend(exposed);
-        self.users.push((id.clone(), users));
-        let tenant = TenantConfig { id, dsn, pool };
-        self.show(raw, &tenant);
-        self.tenants.insert(tenant.id.clone(), tenant);
+        // Without its DSN nobody knows what that says of the pool.
+        let Some((dsn, exposed)) = found else { return Err(faults) };
+        let sources = PoolSources { raw, settings, in_dsn: &dsn.pool, doubts, wrong };
+        let pool = faults.keep(sources.pool(own)).flatten();
+        faults.ended()?;
+        if let (Some(id), Some(users), Some(pool)) = (id, users, pool) {
+            self.exposed.extend(exposed);
+            self.users.push((id.clone(), users));
+            let tenant = TenantConfig { id, dsn, pool };
+            self.show(raw, &tenant);
+            self.tenants.insert(tenant.id.clone(), tenant);
+        }
         Ok(())
     }
 
@@ -93,60 +95,4 @@ impl Built {
             self.shown.push((format!("{}.{name}", raw.key), text, value.origin.clone()));
         }
     }
-}
-
-/// Keys of the table and of the DSN that say the same of the pool, and whether the DSN has them.
-fn twice(keys: &PoolKeys) -> [(&'static str, &'static str, bool); 7] {
-    [
-        (MAX, "pool_max_conns", keys.max_conns.is_some()),
-        (MIN, "pool_min_conns", keys.min_conns.is_some()),
-        ("max_lifetime", "pool_max_conn_lifetime", keys.max_conn_lifetime.is_some()),
-        ("idle_timeout", "pool_max_conn_idle_time", keys.max_conn_idle_time.is_some()),
-        (
-            "lifetime_jitter",
-            "pool_max_conn_lifetime_jitter",
-            keys.max_conn_lifetime_jitter.is_some(),
-        ),
-        ("health_check_interval", "pool_health_check_period", keys.health_check_period.is_some()),
-        ("reset", "pool_reset", keys.reset.is_some()),
-    ]
-}
-
-/// The tenant's pool. `own` has its table and the defaults.
-fn pool(
-    raw: &RawTenant,
-    settings: &RawSettings,
-    mut own: PoolConfig,
-    in_dsn: &PoolKeys,
-) -> Result<PoolConfig, Fault> {
-    for (name, key, is_given) in twice(in_dsn) {
-        if is_given && raw.values.contains_key(name) {
-            let rule = format!("must not be given beside {key} in the DSN");
-            return Err(raw.fault_of(name, rule));
-        }
-    }
-    let max = in_dsn.max_conns.map_or(own.max_connections, |max| max as usize);
-    let written = raw.values.get(MIN).or(settings.values.get(MIN));
-    let (min, place) = match (in_dsn.min_conns, written) {
-        (Some(min), _) => (min as usize, "the DSN".to_owned()),
-        (None, Some(value)) => (own.min_connections, value.origin.to_string()),
-        // Where nobody says how few, the number follows the maximum.
-        (None, None) => (PoolConfig::default().min_connections.min(max), String::new()),
-    };
-    if min > max {
-        let of_max = match in_dsn.max_conns {
-            Some(_) => "the DSN".to_owned(),
-            None => {
-                let written = raw.values.get(MAX).or(settings.values.get(MAX));
-                written.map_or(Origin::Default, |value| value.origin.clone()).to_string()
-            }
-        };
-        return Err(raw.fault(format!(
-            "must have a max_connections that is not below its min_connections ({max} < {min}; the maximum comes from {of_max}, the minimum from {place})"
-        )));
-    }
-    own.min_connections = min;
-    let pool = own.with(in_dsn);
-    pool.check().map_err(|rule| raw.fault(format!("is wrong: {rule}")))?;
-    Ok(pool)
 }

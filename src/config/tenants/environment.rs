@@ -40,7 +40,7 @@ pub fn add(
         faults.add(filed.fault(format!("must not be configured beside {HOST}")));
         return;
     }
-    let mut values = BTreeMap::new();
+    let (mut values, before) = (BTreeMap::new(), faults.0.len());
     for (name, in_table) in VARIABLES {
         let (key, origin) = (format!("{key}.{in_table}"), Origin::Variable(name.to_owned()));
         match variable(name).map(OsString::into_string) {
@@ -51,5 +51,6 @@ pub fn add(
             Some(Err(_)) => faults.add(Fault::new(&key, origin, "must be UTF-8")),
         }
     }
-    tenants.push(RawTenant { name: NAME.to_owned(), key, origin, values, variable: None });
+    let (name, has_unknown) = (NAME.to_owned(), faults.0.len() > before);
+    tenants.push(RawTenant { name, key, origin, values, variable: None, has_unknown });
 }

@@ -21,6 +21,8 @@ pub struct RawTenant {
     pub values: BTreeMap<&'static str, Value>,
     /// What the variable holds that `dsn_env` names.
     pub variable: Option<OsString>,
+    /// Its table has something that is not understood.
+    pub has_unknown: bool,
 }
 
 impl RawTenant {
@@ -59,13 +61,16 @@ pub fn take(
             origin: table.origin.clone(),
             values: BTreeMap::new(),
             variable: None,
+            has_unknown: false,
         };
+        let before = faults.0.len();
         let shared = keys::keys().filter(|key| key.table == Section::Defaults);
         for name in KEYS.iter().map(|key| key.name).chain(shared.map(|key| key.name)) {
             let value = faults.keep(table.take(name)).flatten();
             raw.values.extend(value.map(|value| (name, value)));
         }
         table.finish_with(faults, elsewhere);
+        raw.has_unknown = faults.0.len() > before;
         let named = raw.values.get(DSN_ENV).and_then(|value| value.text().ok());
         raw.variable = named.and_then(variable);
         all.push(raw);

@@ -2,19 +2,24 @@
 
 use super::keys::{ANONYMOUS, IDENTITIES};
 use super::raw::RawTenant;
-use crate::core::access::{Access, IdentityPattern, TenantUsers};
+use crate::config::raw::RawSettings;
+use crate::core::access::{IdentityPattern, TenantUsers};
 use crate::settings::{nearest, Fault, Origin, Value};
 
 /// Reads who may use a tenant. Where callers have to be known (`guarded`), that must be said.
 ///
 /// # Errors
 /// It is not said, or names nobody.
-pub(super) fn of(raw: &RawTenant, access: &Access, guarded: bool) -> Result<TenantUsers, Fault> {
+pub(super) fn of(
+    raw: &RawTenant,
+    settings: &RawSettings,
+    guarded: bool,
+) -> Result<TenantUsers, Fault> {
     let anonymous = raw.values.get(ANONYMOUS).map(Value::boolean).transpose()?.unwrap_or(false);
     let mut users = TenantUsers { anonymous, identities: Vec::new() };
     if let Some(value) = raw.values.get(IDENTITIES) {
         for text in value.texts()? {
-            users.identities.push(pattern(value, &text, access)?);
+            users.identities.push(pattern(value, &text, settings)?);
         }
     }
     if !guarded || !users.is_nobody() {
@@ -28,9 +33,11 @@ pub(super) fn of(raw: &RawTenant, access: &Access, guarded: bool) -> Result<Tena
     Err(raw.fault("must list the identities that may use it, or have anonymous = true"))
 }
 
-fn pattern(value: &Value, text: &str, access: &Access) -> Result<IdentityPattern, Fault> {
+fn pattern(value: &Value, text: &str, settings: &RawSettings) -> Result<IdentityPattern, Fault> {
+    let (access, may_lack) = (&settings.access, settings.doubts.of_identities);
     let pattern = IdentityPattern::parse(text).map_err(|rule| value.fault(rule))?;
-    let Some(name) = pattern.name().filter(|name| access.identity(name).is_none()) else {
+    let Some(name) = pattern.name().filter(|name| !may_lack && access.identity(name).is_none())
+    else {
         return Ok(pattern);
     };
     let meant = nearest(name, 0, access.names());
