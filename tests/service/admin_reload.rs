@@ -5,7 +5,7 @@ use connection_pool_manager::proto::admin::{
     PutTenantRequest, ReloadRequest, ReloadResponse, RevokeLeaseRequest,
 };
 
-use crate::harness::{refused, tenant, Administered, Operator, Tenant};
+use crate::harness::{code, digest, refused, tenant, Administered, Operator, Tenant};
 
 fn reload(by: &Operator) -> Result<ReloadResponse, CallError> {
     by.ask(|stub, option| stub.reload(&ReloadRequest::default(), option))
@@ -86,6 +86,41 @@ fn a_file_that_changes_a_tenant_wins_over_the_users_that_were_put() {
         assert!(!enters(), "the file has changed the tenant: {changed}");
         lets_in();
         assert!(enters());
+    }
+}
+
+#[test]
+fn who_has_left_the_file_uses_no_tenant_that_was_put_and_who_comes_back_by_the_name_does() {
+    let (service, database) = (Administered::start(), tenant());
+    let (ops, shop) = (service.operator("ops"), service.client());
+    let put = PutTenantRequest {
+        tenant_id: database.name.clone(),
+        dsn: database.dsn.clone(),
+        min_connections: Some(0),
+        identities: vec!["shop".to_owned()],
+        ..PutTenantRequest::default()
+    };
+    ops.ask(|stub, option| stub.put_tenant(&put, option)).unwrap();
+    shop.release(&shop.acquire(&database.name, "").unwrap().connection_id).unwrap();
+    let whole = std::fs::read_to_string(service.path()).unwrap();
+    let (others, _) = whole.split_once("[identities.shop]").unwrap();
+    std::fs::write(service.path(), others).unwrap();
+    reload(&ops).unwrap();
+    assert_eq!(refused(shop.acquire(&database.name, "")).reason, "UNAUTHENTICATED");
+    // Another one by its name.
+    let token = "token-of-another-shop";
+    let table = format!("[identities.shop]\ntokens = [{{ sha256 = \"{}\" }}]\n", digest(token));
+    std::fs::write(service.path(), others.to_owned() + &table).unwrap();
+    reload(&ops).unwrap();
+    assert_eq!(refused(shop.acquire(&database.name, "")).reason, "UNAUTHENTICATED");
+    let another = service.nameless().with_token(token).unwrap();
+    another.release(&another.acquire(&database.name, "").unwrap().connection_id).unwrap();
+    // Without any identity no tenant that names one is open.
+    std::fs::write(service.path(), "").unwrap();
+    reload(&ops).unwrap();
+    for caller in [&another, &service.nameless()] {
+        let refused = refused(caller.acquire(&database.name, ""));
+        assert_eq!(refused.code, code::UNAUTHENTICATED, "{refused}");
     }
 }
 
