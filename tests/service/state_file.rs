@@ -1,5 +1,7 @@
 //! What operators change, kept over a restart by `--state-file`.
 
+mod promises;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -55,3 +55,14 @@ fn a_file_that_cannot_be_replaced_stays() {
     fs::remove_dir(beside(&path, ".new")).expect("it is empty");
     own.replace("a = 2\n").expect("it is written");
 }
+
+#[test]
+fn what_could_not_be_put_in_its_place_is_not_left_beside_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("state.toml");
+    let own = OwnFile::take(&path).expect("a new one");
+    // A file does not replace a directory.
+    fs::create_dir(&path).expect("a directory");
+    assert!(own.replace("password").is_err());
+    assert!(path.is_dir() && !beside(&path, ".new").exists());
+}
