@@ -56,7 +56,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         "threads",
         &[
             "backend", "pgwire", "pool", "rpc", "http", "runtime", "server", "cli", "client",
-            "embedded", "config", "metrics", "error", "proto",
+            "embedded", "config", "metrics", "error", "proto", "logging",
         ],
     ),
     (

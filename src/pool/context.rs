@@ -19,7 +19,7 @@ use crate::pool::reloading::Reloading;
 use crate::pool::requests::outstanding::Outstanding;
 use crate::pool::servers::Servers;
 use crate::pool::serving::Serving;
-use crate::pool::tools::{CancelGrace, Tools};
+use crate::pool::tools::{log_spawn_failure, CancelGrace, Tools};
 use crate::pool::waiting_room::WaitingRoom;
 use crate::threads::agenda::Agenda;
 use crate::threads::alarms::Alarms;
@@ -77,7 +77,7 @@ impl Context {
     pub fn new(config: Config) -> Arc<Context> {
         let bell = Bell::default();
         let tools = Tools {
-            workers: Workers::default(),
+            workers: Workers::new(log_spawn_failure),
             alarms: Alarms::new(bell.clone()),
             metrics: Metrics::new(config.limits.metrics_tenants),
             grace: CancelGrace::new(config.limits.clocks.cancel_grace),

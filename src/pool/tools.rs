@@ -1,9 +1,12 @@
 //! What almost all work needs of the service.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::core::quoted::Quoted;
+use crate::logging;
 use crate::metrics::Metrics;
 use crate::threads::alarms::Alarms;
 use crate::threads::workers::Workers;
@@ -19,6 +22,13 @@ pub struct Tools {
     pub metrics: Metrics,
     /// How long a cancelled statement may take to stop.
     pub grace: CancelGrace,
+}
+
+/// Logs that no thread could be started for a worker.
+pub fn log_spawn_failure(error: &io::Error) {
+    if logging::admits("no_worker", None) {
+        log::error!("event=no_worker error={}", Quoted(&error.to_string()));
+    }
 }
 
 /// How long a cancelled statement may take to stop before its socket is closed, as it is in

@@ -12,9 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::clock;
-use crate::core::quoted::Quoted;
 use crate::lock::Leaf;
-use crate::logging;
 use crate::threads;
 use crate::threads::here;
 
@@ -26,18 +24,38 @@ pub use here::WorkerJob;
 const IDLE: Duration = Duration::from_secs(3);
 
 /// Starts and reuses worker threads.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Workers {
     /// Where idle ones take their next job, the last to become idle at the end. It is woken
     /// first, so that under little work the others come to the end of their time.
     idle: Arc<Leaf<Vec<Arc<Hand>>>>,
     alive: Arc<AtomicUsize>,
+    /// Called with the error when a thread cannot be started.
+    not_started: fn(&io::Error),
     /// As when the system has no thread left.
     #[cfg(test)]
     starved: Arc<std::sync::atomic::AtomicBool>,
 }
 
+/// A thread that cannot be started is reported to nobody.
+impl Default for Workers {
+    fn default() -> Workers {
+        Workers::new(|_| ())
+    }
+}
+
 impl Workers {
+    /// No threads yet. `not_started` is called when one cannot be started; it must not block.
+    pub fn new(not_started: fn(&io::Error)) -> Workers {
+        Workers {
+            idle: Arc::default(),
+            alive: Arc::default(),
+            not_started,
+            #[cfg(test)]
+            starved: Arc::default(),
+        }
+    }
+
     /// Runs `job` on a worker. If no thread can be had, the job comes back.
     ///
     /// # Errors
@@ -72,9 +90,7 @@ impl Workers {
                 Ok(())
             }
             Err(error) => {
-                if logging::admits("no_worker", None) {
-                    log::error!("event=no_worker error={}", Quoted(&error.to_string()));
-                }
+                (self.not_started)(&error);
                 Err(job)
             }
         }
