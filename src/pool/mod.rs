@@ -39,6 +39,7 @@ pub mod service;
 pub mod serving;
 pub mod session;
 pub mod snapshot;
+mod state_writer;
 pub mod store;
 pub mod stream;
 pub mod tenant;

@@ -23,8 +23,8 @@ pub(super) struct Marks {
 
 /// That one was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub(super) touch: Touch,
+pub(in crate::pool) struct Mark {
+    pub(in crate::pool) touch: Touch,
     /// Each has another number.
     number: u64,
 }
@@ -41,7 +41,7 @@ impl Marks {
 impl Keeping {
     /// An operator has changed a tenant.
     pub fn touched(&self, id: &TenantId, touch: Touch) {
-        if self.is_on() {
+        if self.file().is_some() {
             self.marks.lock().add(id, touch);
         }
     }
@@ -57,12 +57,12 @@ impl Keeping {
     }
 
     /// All that were changed.
-    pub(super) fn marks(&self) -> BTreeMap<TenantId, Mark> {
+    pub(in crate::pool) fn marks(&self) -> BTreeMap<TenantId, Mark> {
         self.marks.lock().tenants.clone()
     }
 
     /// Forgets one of which nothing is left, unless it was changed again.
-    pub(super) fn forget(&self, id: &TenantId, mark: Mark) {
+    pub(in crate::pool) fn forget(&self, id: &TenantId, mark: Mark) {
         let mut marks = self.marks.lock();
         let removed = match marks.tenants.get(id) {
             Some(known) if *known == mark => marks.tenants.remove_entry(id),

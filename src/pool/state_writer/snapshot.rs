@@ -1,28 +1,24 @@
 //! What is to be kept, read off what is in force.
 
-use super::marks::Mark;
-use super::{Keeping, Touch};
 use crate::config::changes::{ChangeKind, ChangedTenant, RuntimeChanges};
 use crate::config::tenants::TenantConfig;
 use crate::config::{Config, PoolConfig};
 use crate::core::ids::TenantId;
+use crate::pool::keeping::{Keeping, Mark, Touch};
 use crate::pool::registry::Registry;
 
-impl Keeping {
-    /// What is in force and differs from `config`, which was in force before this was called: where
-    /// a reload has come between, its own word holds at the next start.
-    pub(super) fn snapshot(&self, registry: &Registry, config: &Config) -> RuntimeChanges {
-        let mut changes = RuntimeChanges::default();
-        let level = self.log_level.lock().clone();
-        changes.log_level = level.filter(|level| *level != config.log_level);
-        for (id, mark) in self.marks() {
-            match changed(registry, config, &id, mark) {
-                Some(changed) => drop(changes.tenants.insert(id, changed)),
-                None => self.forget(&id, mark),
-            }
+/// What is in force and differs from `config`, which was in force before this was called: where
+/// a reload has come between, its own word holds at the next start.
+pub(super) fn snapshot(keeping: &Keeping, registry: &Registry, config: &Config) -> RuntimeChanges {
+    let log_level = keeping.kept_log_level().filter(|level| *level != config.log_level);
+    let mut changes = RuntimeChanges { log_level, ..RuntimeChanges::default() };
+    for (id, mark) in keeping.marks() {
+        match changed(registry, config, &id, mark) {
+            Some(changed) => drop(changes.tenants.insert(id, changed)),
+            None => keeping.forget(&id, mark),
         }
-        changes
     }
+    changes
 }
 
 /// `None`: it is as configured, or is not kept.

@@ -1,37 +1,25 @@
-//! Writes the file: one write at a time, each of what is in force when it begins.
+//! Writes the state file: one write at a time, each of what is in force when it begins.
+
+mod snapshot;
 
 use std::sync::Arc;
 
-use super::KeptOutcome;
 use crate::config::changes::{self, CHANGES_MAX_BYTES};
 use crate::core::quoted::Quoted;
+use crate::pool::keeping::KeptOutcome;
 use crate::pool::service::Service;
 use crate::random;
 use crate::settings::file::own::OwnFile;
-
-/// Who is told what became of a write.
-type WhenKept = Box<dyn FnOnce(KeptOutcome) + Send>;
-
-/// Who waits for a write.
-#[derive(Default)]
-pub(super) struct Turns {
-    is_writing: bool,
-    /// Those whose changes the next write has. Many share one.
-    waiting: Vec<WhenKept>,
-}
 
 impl Service {
     /// Keeps what is in force, and tells when it is kept, or why not. Does not block; `told` may be
     /// called at once.
     pub fn keep(&self, told: impl FnOnce(KeptOutcome) + Send + 'static) {
         let keeping = &self.context().keeping;
-        let Some(file) = keeping.file.get() else { return told(Ok(())) };
-        let mut turns = keeping.turns.lock();
-        turns.waiting.push(Box::new(told));
-        if std::mem::replace(&mut turns.is_writing, true) {
+        let Some(file) = keeping.file() else { return told(Ok(())) };
+        if !keeping.wait(Box::new(told)) {
             return;
         }
-        drop(turns);
         let (file, writer) =
             (Arc::clone(file), StateWriter { service: self.clone(), is_done: false });
         // Without a thread the writer is dropped, and says so.
@@ -49,10 +37,7 @@ struct StateWriter {
 impl StateWriter {
     fn run(mut self, file: &OwnFile) {
         loop {
-            let mut turns = self.service.context().keeping.turns.lock();
-            let waiting = std::mem::take(&mut turns.waiting);
-            turns.is_writing = !waiting.is_empty();
-            drop(turns);
+            let waiting = self.service.context().keeping.next_turn();
             if waiting.is_empty() {
                 self.is_done = true;
                 return;
@@ -79,11 +64,7 @@ impl Drop for StateWriter {
         if self.is_done {
             return;
         }
-        let mut turns = self.service.context().keeping.turns.lock();
-        let waiting = std::mem::take(&mut turns.waiting);
-        turns.is_writing = false;
-        drop(turns);
-        for told in waiting {
+        for told in self.service.context().keeping.end_turns() {
             told(Err("no thread could write it".to_owned()));
         }
     }
@@ -93,7 +74,7 @@ fn written(service: &Service, file: &OwnFile) -> KeptOutcome {
     let context = service.context();
     // First, as a snapshot wants it.
     let config = context.live();
-    let changes = context.keeping.snapshot(&service.registry, &config);
+    let changes = snapshot::snapshot(&context.keeping, &service.registry, &config);
     let salt = random::bytes().map_err(|error| error.to_string())?;
     let text = changes::text(&changes, &config, &salt);
     if text.len() as u64 > CHANGES_MAX_BYTES {
