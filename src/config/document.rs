@@ -2,7 +2,7 @@
 
 use crate::config::draft::Draft;
 use crate::config::keys::{self, Section, SettingKey};
-use crate::config::tenants;
+use crate::config::tenant_keys;
 
 /// The text of the file. Every key is commented out with its default, so that it changes nothing as
 /// it is.
@@ -20,7 +20,7 @@ pub fn with_defaults() -> String {
     }
     text.push_str(IDENTITY);
     text.push_str(TENANT);
-    for key in tenants::keys::KEYS {
+    for key in tenant_keys::KEYS {
         text.push_str(&format!("\n# {}\n#{} = {}\n", key.help, key.name, key.example));
     }
     text

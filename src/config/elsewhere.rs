@@ -1,7 +1,7 @@
 //! Where a key belongs that is not known in the table in which it is.
 
 use crate::config::keys;
-use crate::config::tenants::keys as tenant_keys;
+use crate::config::tenant_keys;
 
 /// The keys of an identity's table.
 const OF_IDENTITIES: [&str; 3] = ["tokens", "certificates", "role"];

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::contradiction::Contradiction;
 use crate::config::lease::Clocks;
+use crate::config::message_sizes::{REQUEST_MAX, RESULT_MAX};
 use crate::core::token_bucket::TokenRate;
 
 /// The most bytes of incomplete requests from one client connection: sixteen of the largest.
@@ -15,12 +16,6 @@ pub const UNREAD_BYTES_IN_ALL: u64 = 256 << 20;
 /// The default limit of client connections: an idle one costs 75 kB, so all together cost 750 MB at
 /// most.
 pub const CLIENT_CONNECTIONS: usize = 10_000;
-
-/// gRPC accepts no larger message.
-pub(super) const REQUEST_MAX: usize = 4 << 20;
-
-/// With its envelope, a result of this size still fits a message that clients take by default.
-pub(super) const RESULT_MAX: usize = 3 * 1024 * 1024 + 512 * 1024;
 
 /// Limits of the service as a whole.
 #[derive(Debug, Clone)]

@@ -18,10 +18,12 @@ pub mod keys;
 pub mod lease;
 mod limits;
 pub mod load;
+mod message_sizes;
 pub mod plan;
 mod pool;
 pub mod profile;
 pub mod raw;
+mod tenant_keys;
 pub mod tenants;
 
 use std::net::{Ipv6Addr, SocketAddr};

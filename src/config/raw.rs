@@ -1,6 +1,9 @@
 //! What was given: for each setting the strongest value, with its place. Nothing is checked here but
 //! that every key of the file is known.
 
+pub(super) mod other_pools;
+pub mod tenants;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,10 +13,9 @@ use crate::config::elsewhere::elsewhere;
 use crate::config::identities;
 use crate::config::keys::{self, Section, SettingKey};
 use crate::config::profile::Profile;
-use crate::config::tenants::environment;
-use crate::config::tenants::raw::{self as tenants, RawTenant};
 use crate::core::access::Access;
 use crate::settings::{file, Fault, Faults, Origin, Table, Value};
+use tenants::RawTenant;
 
 /// The variable that names the file.
 pub const CONFIG_VARIABLE: &str = "CPM_CONFIG";
@@ -86,7 +88,7 @@ impl RawSettings {
             root.finish_with(&mut faults, elsewhere);
             raw.doubts.of_identities |= faults.0.len() > before;
         }
-        environment::add(&mut raw.tenants, sources.variable, &mut faults);
+        other_pools::add(&mut raw.tenants, sources.variable, &mut faults);
         for key in keys::keys() {
             // Also if a stronger one is there, so that the table is left empty.
             let table = sections.get_mut(key.table.name());

@@ -2,10 +2,7 @@
 
 mod build;
 mod dsn;
-pub mod environment;
-pub mod keys;
 mod pool;
-pub mod raw;
 mod secret_file;
 mod users;
 
@@ -17,10 +14,6 @@ use crate::config::PoolConfig;
 use crate::core::ids::TenantId;
 
 pub(super) use build::build;
-
-/// The most tenants of a file. Each is known from the start, with a queue and metrics of its own:
-/// some 20 kB.
-pub const TENANTS_MAX: usize = 5000;
 
 /// The configured tenants. They are equal if nothing that is in force differs, wherever it was
 /// written.

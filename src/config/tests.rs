@@ -1,4 +1,4 @@
-use super::limits::REQUEST_MAX;
+use super::message_sizes::REQUEST_MAX;
 use super::pool::FOREVER;
 use super::*;
 

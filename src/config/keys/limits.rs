@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::kind::{secs, DraftPlace, ANY, FOREVER_SECS};
 use super::{Custom, Section, SettingKey, SettingKind};
-use crate::config::limits::{REQUEST_MAX, RESULT_MAX};
+use crate::config::message_sizes::{REQUEST_MAX, RESULT_MAX};
 
 /// More requests a second than a machine answers.
 const REQUEST_RATE_MAX: u64 = 1_000_000;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::keys::{Section, SettingKind};
 use crate::config::raw::SettingSources;
-use crate::config::{document, Tls};
+use crate::config::{document, tenant_keys, Tls};
 
 /// The settings of a file with this text, of flags and of variables.
 fn loaded(
@@ -235,7 +235,7 @@ fn every_key_refuses_what_it_does_not_understand_and_names_its_line() {
 fn the_printed_file_has_every_key_with_the_default_that_is_in_force() {
     let whole = document::with_defaults();
     let (printed, tenant) = whole.split_once(document::IDENTITY).unwrap();
-    for key in tenants::keys::KEYS {
+    for key in tenant_keys::KEYS {
         assert!(tenant.contains(&format!("\n#{} = ", key.name)), "{} is not printed", key.name);
     }
     let mut lines: Vec<String> = Vec::new();
@@ -328,7 +328,7 @@ fn every_key_is_in_the_documents_with_its_default_and_what_is_allowed() {
             }
         }
     }
-    for key in tenants::keys::KEYS {
+    for key in tenant_keys::KEYS {
         let row = format!("| `{}` | ", key.name);
         if !page.lines().any(|line| line.starts_with(&row)) {
             missing.push(row);

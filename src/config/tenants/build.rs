@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::keys::{ANONYMOUS, DSN, HIDDEN};
 use super::pool::PoolSources;
-use super::raw::RawTenant;
 use super::{dsn, users, TenantConfig, Tenants};
 use crate::config::doubts::Doubts;
 use crate::config::draft::Draft;
 use crate::config::keys::{self, Section};
+use crate::config::raw::tenants::RawTenant;
 use crate::config::raw::RawSettings;
+use crate::config::tenant_keys::{ANONYMOUS, DSN, HIDDEN};
 use crate::core::access::TenantUsers;
 use crate::core::ids::TenantId;
 use crate::settings::{Faults, Origin, Value};

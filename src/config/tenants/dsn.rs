@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::keys::{of_dsn, DSN, DSN_ENV, DSN_FILE, KEYS, PASSWORD, PASSWORD_FILE};
-use super::raw::RawTenant;
 use super::secret_file;
 use crate::config::dsn::{Dsn, DsnError};
+use crate::config::raw::tenants::RawTenant;
+use crate::config::tenant_keys::{of_dsn, DSN, DSN_ENV, DSN_FILE, KEYS, PASSWORD, PASSWORD_FILE};
 use crate::settings::{Content, Fault, Value};
 
 /// The DSN, and the file of it that others can read.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::raw::RawTenant;
 use crate::config::contradiction::Contradiction;
 use crate::config::doubts::Doubts;
 use crate::config::dsn::PoolKeys;
+use crate::config::raw::tenants::RawTenant;
 use crate::config::raw::RawSettings;
 use crate::config::PoolConfig;
 use crate::settings::{Fault, Origin};

@@ -3,7 +3,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::load::{load, Loaded};
-use crate::config::raw::{RawSettings, SettingSources};
+use crate::config::raw::tenants::TENANTS_MAX;
+use crate::config::raw::{other_pools, RawSettings, SettingSources};
 use crate::core::access::Authentication;
 use crate::core::ids::TenantId;
 use crate::settings::Faults;
@@ -188,9 +189,9 @@ fn too_many_tenants_are_refused_and_as_many_as_may_be_are_read() {
         let tables = (0..count).map(|n| format!("[tenants.t{n}]\ndsn=\"host=h user=u\"\n"));
         std::iter::once(head).chain(tables).collect()
     };
-    let all = loaded(&file(super::TENANTS_MAX)).unwrap_or_else(|it| panic!("{it}"));
-    assert_eq!(all.config.tenants.len(), super::TENANTS_MAX);
-    let said = refusal(&file(super::TENANTS_MAX + 1));
+    let all = loaded(&file(TENANTS_MAX)).unwrap_or_else(|it| panic!("{it}"));
+    assert_eq!(all.config.tenants.len(), TENANTS_MAX);
+    let said = refusal(&file(TENANTS_MAX + 1));
     assert!(said.contains("must not have more than 5000 tenants"), "{said}");
 }
 
@@ -267,7 +268,7 @@ fn the_variables_of_other_pools_make_a_tenant_and_leave_dsns_of_clients_allowed(
     assert!(loaded_with("", &variables[1..]).is_ok_and(|it| it.config.tenants.is_empty()));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
     let page = std::fs::read_to_string(path).unwrap();
-    for (name, _) in super::environment::VARIABLES {
+    for (name, _) in other_pools::VARIABLES {
         assert!(page.contains(&format!("`{name}`")), "{name}");
     }
 }

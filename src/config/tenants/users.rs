@@ -1,8 +1,8 @@
 //! Who may use a tenant, as its table says.
 
-use super::keys::{ANONYMOUS, IDENTITIES};
-use super::raw::RawTenant;
+use crate::config::raw::tenants::RawTenant;
 use crate::config::raw::RawSettings;
+use crate::config::tenant_keys::{ANONYMOUS, IDENTITIES};
 use crate::core::access::{IdentityPattern, TenantUsers};
 use crate::settings::{nearest, Fault, Origin, Value};
 

@@ -9,7 +9,7 @@ use super::{room, Registry, LOOKUPS};
 use crate::backend::cert_files::FileScope;
 use crate::clock;
 use crate::config::dsn::Dsn;
-use crate::config::tenants::TENANTS_MAX;
+use crate::config::raw::tenants::TENANTS_MAX;
 use crate::config::PoolConfig;
 use crate::core::access::TenantUsers;
 use crate::core::callers::CallerId;

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use super::keys::{DSN_ENV, KEYS};
-use super::TENANTS_MAX;
 use crate::config::elsewhere::elsewhere;
 use crate::config::keys::{self, Section};
+use crate::config::tenant_keys::{DSN_ENV, KEYS};
 use crate::settings::{Fault, Faults, Origin, Table, Value};
+
+/// The most tenants of a file. Each is known from the start, with a queue and metrics of its own:
+/// some 20 kB.
+pub const TENANTS_MAX: usize = 5000;
 
 /// What was given for a tenant.
 pub struct RawTenant {
@@ -27,12 +30,12 @@ pub struct RawTenant {
 
 impl RawTenant {
     /// A fault of the table.
-    pub(super) fn fault(&self, rule: impl Into<String>) -> Fault {
+    pub(in crate::config) fn fault(&self, rule: impl Into<String>) -> Fault {
         Fault::new(&self.key, self.origin.clone(), rule)
     }
 
     /// A fault of one of its keys; of the table if that was not given.
-    pub(super) fn fault_of(&self, name: &str, rule: impl Into<String>) -> Fault {
+    pub(in crate::config) fn fault_of(&self, name: &str, rule: impl Into<String>) -> Fault {
         match self.values.get(name) {
             Some(value) => value.fault(rule),
             None => Fault::new(&format!("{}.{name}", self.key), self.origin.clone(), rule),

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use super::keys::PASSWORD;
-use super::raw::RawTenant;
+use super::tenants::RawTenant;
+use crate::config::tenant_keys::PASSWORD;
 use crate::settings::{Fault, Faults, Origin, Value};
 
 /// Its name.
@@ -14,7 +14,7 @@ const NAME: &str = "default";
 const HOST: &str = "DB_HOST";
 /// The variables, each with the key of a tenant's table that means the same. Of two for one key the
 /// last one holds.
-pub(super) const VARIABLES: [(&str, &str); 7] = [
+pub(in crate::config) const VARIABLES: [(&str, &str); 7] = [
     (HOST, "host"),
     ("DB_PORT", "port"),
     ("DB_NAME", "database"),
