@@ -2,11 +2,13 @@
 
 use crate::harness;
 use crate::harness::{
-    backends_on, code, eventually, millis, refused, tenant, tenant_on, Service, Tenant,
+    backends_on, code, eventually, millis, refused, tenant, tenant_on, Administered, Service,
+    Tenant,
 };
 use connection_pool_manager::client::service::listen::Listen;
 use connection_pool_manager::client::service::{CallError, Client};
 use connection_pool_manager::embedded::{Embedded, Options, StopMode};
+use connection_pool_manager::proto::admin::ReconnectTenantRequest;
 use connection_pool_manager::proto::sql::listen_response::Kind;
 use connection_pool_manager::proto::sql::ListenRequest;
 
@@ -129,6 +131,38 @@ fn a_lost_connection_is_re_established_and_the_gap_is_reported() {
         assert!(gap.lost_at.seconds > 1_700_000_000);
         tenant.sql("notify a, 'after'");
         assert_eq!(heard(&mut listen), pair("a", "after"));
+    }
+}
+
+#[test]
+fn listeners_move_to_a_new_connection_when_those_of_their_tenant_are_replaced() {
+    let (service, tenant) = (Administered::start(), tenant().pool_of(2));
+    let ops = service.operator("ops");
+    let mut first = started(&service.client(), &tenant, &["a"]);
+    let mut second = started(&service.client(), &tenant, &["a", "b"]);
+    let listening = || {
+        tenant.sql(
+            "select pid from pg_stat_activity where query like 'LISTEN%' \
+             and datname = current_database()",
+        )
+    };
+    for n in 0..3 {
+        let before = listening();
+        let asked = ReconnectTenantRequest {
+            tenant_id: tenant.name.clone(),
+            ..ReconnectTenantRequest::default()
+        };
+        ops.ask(|stub, option| stub.reconnect_tenant(&asked, option)).expect("it is done");
+        // Nothing is sent and nobody comes or goes, so only the swap can move them.
+        for listen in [&mut first, &mut second] {
+            assert!(matches!(next(listen), Kind::Gap(_)));
+        }
+        assert_ne!(listening(), before);
+        tenant.sql(&format!("notify a, 'after {n}'"));
+        for listen in [&mut first, &mut second] {
+            assert_eq!(heard(listen), pair("a", &format!("after {n}")));
+        }
+        eventually("the connection before is closed", || tenant.backends() == 1);
     }
 }
 
