@@ -217,8 +217,8 @@ fn a_slow_statement_is_told_without_its_text_and_counted() {
 }
 
 #[test]
-fn no_statement_is_slow_where_none_is_to_be_reported() {
-    let service = Service::with(&["--slow-statement", "0"]);
+fn no_statement_is_slow_where_none_is_to_be_reported_until_a_reload_says_otherwise() {
+    let service = Administered::with(&[], "[service]\nslow_statement = 0\n");
     let tenant = tenant();
     let lease = service.lease(&tenant);
     for _ in 0..3 {
@@ -233,6 +233,11 @@ fn no_statement_is_slow_where_none_is_to_be_reported() {
     let series = format!("connpool_slow_statements_total{{tenant=\"{}\"}}", tenant.name);
     assert_eq!(service.metric(&series), Some(0.0));
     assert!(lines(&service, &["event=slow_statement"]).is_empty());
+    service.rewrite("[service]\nslow_statement = \"1ms\"\n");
+    service.signal(Signal::HUP);
+    service.log().wait_for("event=reloaded applied=\"service.slow_statement\"");
+    lease.run(&["select pg_sleep(0.1)"]);
+    service.log().wait_for("event=slow_statement");
 }
 
 #[test]

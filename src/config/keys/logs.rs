@@ -8,7 +8,7 @@ use crate::logging::filter::LogFilter;
 use crate::logging::DEFAULT_LEVEL;
 
 pub(super) const KEYS: &[SettingKey] = &[
-    key(
+    live(
         "slow_statement",
         "A request whose SQL runs for longer is reported in the log; 0 = none.",
         SettingKind::Time(secs(0, 86_400), |d| &mut d.config.slow_statement),

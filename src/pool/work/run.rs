@@ -155,7 +155,7 @@ pub(in crate::pool) fn count(
     let took = clock::now().saturating_duration_since(started);
     let failure = answer.as_ref().err().map(Error::as_str);
     account.series().operated(work.flow.kind(), place, failure, took);
-    let slow = account.context().config.slow_statement;
+    let slow = account.context().live().slow_statement;
     // How long a stream takes is up to its client.
     if took >= slow && !slow.is_zero() && !work.flow.is_streamed() {
         account.series().slow();
