@@ -28,8 +28,8 @@ pub(super) struct Reporter {
     /// The part of checkouts of which observers are told, of 2^32.
     sampled: AtomicU64,
     numbers: Numbers,
-    /// Since when addresses are down.
-    down: Leaf<HashMap<usize, Instant>>,
+    /// Since when addresses are down, and of how many failures it was told when they are tried again.
+    down: Leaf<HashMap<usize, (Instant, u32)>>,
 }
 
 /// What is reported of a service.
@@ -194,7 +194,7 @@ impl Reporter {
         self.meter.connected(took);
         self.lines.connected(at, took);
         let down = self.down.lock().remove(&at.number);
-        if let Some(since) = down {
+        if let Some((since, _)) = down {
             self.lines.reconnected(at, now.saturating_duration_since(since));
         }
         let address = || at.to_string();
@@ -212,7 +212,12 @@ impl Reporter {
         count(&self.numbers.connect_failures);
         self.meter.connect_failed();
         self.lines.connect_failed(at, error, now);
-        self.down.lock().entry(at.number).or_insert(now);
+        let attempt = again.map_or(0, |(_, attempt)| attempt);
+        let told = {
+            let mut down = self.down.lock();
+            let known = down.entry(at.number).or_insert((now, 0));
+            std::mem::replace(&mut known.1, attempt)
+        };
         let error = || error.to_owned();
         let address = at.to_string();
         self.tell(|service| Event::ConnectFailed {
@@ -220,7 +225,8 @@ impl Reporter {
             address: address.clone(),
             error: error(),
         });
-        if let Some((after, attempt)) = again {
+        // All that were dialled at the same time have failed, and one of them is tried again.
+        if let Some((after, attempt)) = again.filter(|_| attempt != told) {
             self.tell(|service| Event::ReconnectScheduled { service, address, after, attempt });
         }
     }

@@ -67,6 +67,13 @@ pub struct ConnectionStatus {
     pub lent: usize,
     /// How often it was lent.
     pub served: u64,
+    /// While it stands and nobody has it: how long ago it was last used or probed.
+    pub idle: Option<Duration>,
+    /// Probes in a row that were not answered.
+    pub unanswered: u32,
+    /// Why it is not lent: its server does not serve, or what the last attempt to connect to its
+    /// address failed with.
+    pub error: Option<String>,
     /// Where in the program it was asked for, and for how long it is lent.
     pub holder: Option<super::Holder>,
 }
@@ -108,6 +115,15 @@ impl fmt::Display for PoolStatus {
                 write!(f, ", age {} s", age.as_secs())?;
             }
             write!(f, ", lent {} times", one.served)?;
+            if let Some(idle) = one.idle {
+                write!(f, ", idle {} s", idle.as_secs())?;
+            }
+            if one.unanswered > 0 {
+                write!(f, ", probes not answered: {}", one.unanswered)?;
+            }
+            if let Some(error) = &one.error {
+                write!(f, "; {error}")?;
+            }
             if let Some(holder) = &one.holder {
                 write!(f, ", now to {holder}")?;
             }

@@ -112,6 +112,9 @@ fn a_connection_that_does_not_answer_is_replaced() {
     pool.await_ready(connection_pool_manager::client::Ready::All, PATIENCE).unwrap();
     proxy.lose();
     assert!(pool.force_health_check().unwrap().healthy, "it is tried again");
+    let status = pool.status();
+    assert_eq!((status.connections[0].unanswered, &status.connections[0].error), (1, &None));
+    assert!(status.to_string().contains(", probes not answered: 1"), "{status}");
     assert!(!pool.force_health_check().unwrap().healthy);
     let gone = "grpc_client_disconnects_total{reason=\"health\",service=\"users\"} 1";
     assert!(manager.metrics().encode().contains(gone));

@@ -91,8 +91,12 @@ fn a_status_shows_every_connection() {
     let pool = manager.add("echo", &settings(echo.port, 2)).unwrap();
     manager.await_ready(PATIENCE).unwrap();
     let _held = pool.get().unwrap();
+    let one_rests =
+        || pool.status().connections.iter().filter(|one| one.idle.is_some()).count() == 1;
+    crate::eventually("both stand, and one is not lent", one_rests);
     let shown = pool.status().to_string();
     assert!(shown.contains("of 2 connections stand, 1 lent, 0 waiting"), "{shown}");
+    assert!(shown.contains(" s, lent 0 times, idle "), "{shown}");
     assert!(shown.contains("now to tests/client/manager.rs:"), "{shown}");
     let health = manager.health_check();
     assert_eq!((health["echo"].healthy, health["echo"].state), (true, "Connected"));

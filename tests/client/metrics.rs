@@ -273,3 +273,21 @@ fn only_a_part_of_checkouts_is_told_if_that_is_asked_for() {
     let said = manager.add("nan", &config).unwrap_err().to_string();
     assert!(said.contains("events.sample_rate must be from 0 to 1, and is NaN"), "{said}");
 }
+
+#[test]
+fn of_many_connections_that_fail_at_once_it_is_told_once_when_their_address_is_tried_again() {
+    let mut config = quick(crate::echo::free_port());
+    config.pool.size = 4;
+    config.connection.reconnect_backoff_min = Duration::from_millis(50);
+    let manager = ConnectionManager::new().unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&told);
+    manager.on_event(move |event: &Event| {
+        if let Event::ReconnectScheduled { attempt, .. } = event {
+            kept.lock().unwrap().push(*attempt);
+        }
+    });
+    let _pool = manager.add("nobody", &config).unwrap();
+    eventually("it is tried again and again", || told.lock().unwrap().len() >= 3);
+    assert_eq!(told.lock().unwrap()[..3], [1, 2, 3]);
+}

@@ -146,6 +146,10 @@ fn a_peer_that_never_answers_ends_the_attempt_in_time() {
     eventually("the reason is known", || {
         pool.health().error.is_some_and(|error| error.contains("no connection within 0.05 s"))
     });
+    eventually("so it is at the connection that is being made", || {
+        let errors = pool.status().connections.into_iter().filter_map(|one| one.error);
+        errors.into_iter().any(|error| error.contains("no connection within 0.05 s"))
+    });
 }
 
 #[test]

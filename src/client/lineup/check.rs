@@ -189,6 +189,16 @@ impl<C> Slot<C> {
         self.check.sick.as_ref().filter(|_| self.is_connected())
     }
 
+    /// While it stands and nobody has it: when it was last used or probed.
+    pub(super) fn heard(&self) -> Option<Instant> {
+        (self.is_connected() && self.lent == 0).then_some(self.check.heard)
+    }
+
+    /// Probes in a row that were not answered.
+    pub(super) fn silent(&self) -> u32 {
+        self.check.silent
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Ready { .. })
     }

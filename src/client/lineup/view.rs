@@ -25,6 +25,10 @@ pub struct View<C> {
     pub begun: Option<Instant>,
     /// While it is lent: the loan that began when nobody else had it.
     pub loan: Option<Loan>,
+    /// While it stands and nobody has it: when it was last used or probed.
+    pub heard: Option<Instant>,
+    /// Probes in a row that were not answered.
+    pub silent: u32,
 }
 
 impl<C: Clone, W> Lineup<C, W> {
@@ -43,6 +47,8 @@ impl<C: Clone, W> Lineup<C, W> {
             },
             lent: slot.lent,
             served: slot.served,
+            heard: slot.heard(),
+            silent: slot.silent(),
             loan: slot.loan.filter(|_| slot.lent > 0),
             since: match slot.phase {
                 Phase::Ready { since } => Some(since),
@@ -82,6 +88,14 @@ impl<C: Clone, W> Lineup<C, W> {
         let sick = || self.slots.iter().find_map(|slot| slot.sick());
         let down = self.playing().into_iter().find_map(Place::down);
         down.or_else(sick).or(self.look_ups.down.as_ref())
+    }
+
+    /// Why a channel is not lent: its server does not serve, or its address is down.
+    pub fn trouble(&self, slot: SlotId) -> Option<&Down> {
+        let slot = self.slots.iter().find(|one| one.id == slot)?;
+        let is_connecting = matches!(slot.phase, Phase::Connecting { .. });
+        let down = || self.place(slot.address).filter(|_| is_connecting).and_then(Place::down);
+        slot.sick().or_else(down)
     }
 
     /// Why it is of no use to wait: nothing is connected or being connected, and no address

@@ -65,6 +65,9 @@ impl Shared {
             age: view.since.map(|since| now.saturating_duration_since(since)),
             lent: view.lent,
             served: view.served,
+            idle: view.heard.map(|heard| now.saturating_duration_since(heard)),
+            unanswered: view.silent,
+            error: self.lock().trouble(view.slot).map(|down| down.error.clone()),
             holder: view.loan.and_then(|loan| holder(&loan, now)),
         }
     }
