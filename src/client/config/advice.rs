@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::ServiceConfig;
 use crate::client::descriptors;
+use crate::client::error::Fault;
 
 impl ServiceConfig {
     /// What is allowed and rarely meant, each as a sentence with its key, and the variables that
@@ -14,7 +15,8 @@ impl ServiceConfig {
 
     /// The same where the process may have so many files open.
     pub(super) fn advice_within(&self, files: Option<usize>) -> Vec<String> {
-        let mut advice = self.hints().to_vec();
+        let said = |hint: &Fault| format!("{} {}", hint.key, hint.rule);
+        let mut advice: Vec<String> = self.hints().iter().map(said).collect();
         let (pool, connection) = (&self.pool, &self.connection);
         // A preset knows what it does.
         if self.profile().is_none() && !(5..=20).contains(&pool.size) {

@@ -5,8 +5,8 @@ use super::keys::{ADDRESS, KEYS, SYNONYM};
 use super::layers::{combine, Layer};
 use super::variables::Variables;
 use super::ServiceConfig;
-use crate::client::error::ConfigError;
-use crate::settings::{Content, Fault, Faults, Origin, Value};
+use crate::client::error::{ConfigError, Fault};
+use crate::settings::{Content, Fault as RawFault, Faults, Origin, Value};
 
 /// Times that are written as numbers, with the unit in the variable's name.
 const UNITS: [(&str, &str, &str); 2] = [("_MS", "ms", "milliseconds"), ("_SECS", "s", "seconds")];
@@ -14,7 +14,7 @@ const UNITS: [(&str, &str, &str); 2] = [("_MS", "ms", "milliseconds"), ("_SECS",
 impl ServiceConfig {
     /// Reads `GRPC_HOST` and `GRPC_PORT` (or `GRPC_ADDRESSES`, or `GRPC_UPSTREAM_ENDPOINT`), and
     /// other settings over the preset that `GRPC_PROFILE` names. One that is probably misspelt is
-    /// not read; [`advice`](Self::advice) names it, and so does the log when a pool starts.
+    /// named beside the errors, and else by [`advice`](Self::advice).
     ///
     /// # Errors
     /// Everything that is wrong, each with its variable and its rule.
@@ -40,9 +40,26 @@ pub(super) fn prefix(service: &str) -> String {
 pub(super) fn read(prefix: &str, variables: &Variables) -> Result<ServiceConfig, ConfigError> {
     let mut faults = Faults::default();
     let layer = layer(prefix, variables, &mut faults);
-    let mut config = combine(&[&layer], faults)?;
-    config.hint(variables.misspelt(prefix));
-    config.checked()
+    let read = combine(&[&layer], faults).and_then(ServiceConfig::checked);
+    hinting(read, variables.misspelt(prefix))
+}
+
+/// What was read, with the variables that are probably misspelt: beside what is wrong, which may
+/// be so because of them, or else as advice.
+pub(super) fn hinting(
+    read: Result<ServiceConfig, ConfigError>,
+    hints: Vec<Fault>,
+) -> Result<ServiceConfig, ConfigError> {
+    match read {
+        Ok(mut config) => {
+            config.hint(hints);
+            Ok(config)
+        }
+        Err(mut error) => {
+            error.faults.extend(hints);
+            Err(error)
+        }
+    }
 }
 
 /// The settings that variables with this prefix give.
@@ -74,14 +91,14 @@ fn value(
     variable: &str,
     name: &str,
     variables: &Variables,
-) -> Result<Option<Value>, Fault> {
+) -> Result<Option<Value>, RawFault> {
     let full = format!("{prefix}{variable}");
     let Some(text) = variables.get(&full) else {
         return Ok(None);
     };
     let origin = Origin::Variable(full);
     let text = text.to_str();
-    let text = text.ok_or_else(|| Fault::new(name, origin.clone(), "must be UTF-8"))?;
+    let text = text.ok_or_else(|| RawFault::new(name, origin.clone(), "must be UTF-8"))?;
     let mut value = Value::text_of(name, text, origin);
     let unit = UNITS.iter().find(|(end, ..)| variable.ends_with(end));
     if let Some((_, unit, words)) = unit.filter(|_| text != "off") {

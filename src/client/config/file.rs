@@ -134,18 +134,20 @@ impl Entry {
         let prefix = env::prefix(name);
         let own = env::layer(&prefix, variables, &mut faults);
         layers.push(&own);
-        let mut config = combine(&layers, faults)?;
-        for rule in defaults.methods.iter().chain(&self.methods) {
-            config.methods.set(&rule.pattern, rule.policy.clone());
-            config.rule_came_from(&rule.pattern, &rule.origins);
-        }
-        config.hint(variables.misspelt(&prefix));
+        let ruled = |mut config: ServiceConfig| {
+            for rule in defaults.methods.iter().chain(&self.methods) {
+                config.methods.set(&rule.pattern, rule.policy.clone());
+                config.rule_came_from(&rule.pattern, &rule.origins);
+            }
+            config.checked()
+        };
+        let mut hints = variables.misspelt(&prefix);
         if alone {
-            // Those with the service's name are told above.
+            // Those with the service's name are among them already.
             let unnamed = variables.misspelt("GRPC_").into_iter();
-            config.hint(unnamed.filter(|said| !said.starts_with(&prefix)).collect());
+            hints.extend(unnamed.filter(|hint| !hint.key.starts_with(&prefix)));
         }
-        config.checked()
+        env::hinting(combine(&layers, faults).and_then(ruled), hints)
     }
 }
 

@@ -131,7 +131,8 @@ impl ConfigError {
     /// The same, where each fault names the service.
     pub(in crate::client) fn of_service(mut self, service: &str) -> ConfigError {
         for Fault { key, .. } in &mut self.faults {
-            if !key.starts_with("services.") && !key.starts_with("defaults.") {
+            // A variable has the service's name, or is its alone.
+            if !["services.", "defaults.", "GRPC_"].iter().any(|start| key.starts_with(start)) {
                 *key = format!("services.{service}.{key}");
             }
         }

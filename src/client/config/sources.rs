@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::keys::KEYS;
 use super::ServiceConfig;
+use crate::client::error::Fault;
 use crate::settings::Origin;
 
 /// A setting as it may be shown.
@@ -32,8 +33,8 @@ pub(super) struct Sources {
     profile: Option<&'static str>,
     /// Those of a method's rule by `methods."/a.B/C".timeout`.
     given: BTreeMap<String, (String, Origin)>,
-    /// Variables that are probably misspelt, each as a sentence.
-    hints: Vec<String>,
+    /// Variables that are probably misspelt.
+    hints: Vec<Fault>,
 }
 
 /// Where it came from makes no difference.
@@ -79,12 +80,12 @@ impl ServiceConfig {
     }
 
     /// These variables are probably misspelt.
-    pub(super) fn hint(&mut self, hints: Vec<String>) {
+    pub(super) fn hint(&mut self, hints: Vec<Fault>) {
         self.sources.hints.extend(hints);
     }
 
-    /// Variables that are probably misspelt, each as a sentence.
-    pub(super) fn hints(&self) -> &[String] {
+    /// Variables that are probably misspelt.
+    pub(super) fn hints(&self) -> &[Fault] {
         &self.sources.hints
     }
 

@@ -169,6 +169,10 @@ fn a_bad_variable_is_named_with_its_rule() {
         assert!(named && said.contains(rule), "{name}: {said}");
     }
     assert!(of(&[]).unwrap_err().contains("host is required for endpoint configuration"));
+    let said = of(&[("GRPC_USERS_HSOT", "a")]).unwrap_err();
+    let near = "host is required for endpoint configuration; \
+                GRPC_USERS_HSOT is not known; did you mean GRPC_USERS_HOST?";
+    assert_eq!(said, format!("invalid config: {near}"));
     let twice = [("GRPC_USERS_POOL_SIZE", "1"), ("GRPC_USERS_CONNECTION_POOL_SIZE", "2")];
     let twice = [&[("GRPC_USERS_HOST", "a")], &twice[..]].concat();
     let said = of(&twice).unwrap_err();
@@ -315,6 +319,8 @@ addresses = ["a:1", "b:2"]
         let said = load(one, &near).unwrap().services["users"].advice().join("\n");
         assert!(said.contains("did you mean GRPC_POOL_SIZE?"), "{said}");
         assert!(said.contains("did you mean GRPC_USERS_PORT?") && !said.contains("PAY"), "{said}");
+        let said = load("[services.users]\nport = 5", &[("GRPC_USERS_HSOT", "a")]).unwrap_err();
+        assert!(said.contains("; GRPC_USERS_HSOT is not known; did you mean"), "{said}");
         let several = load(FILE, &near).unwrap().services["users"].advice().join("\n");
         assert!(!several.contains("SISE") && several.contains("GRPC_USERS_PORT?"), "{several}");
         let moved = load(one, &[("GRPC_ADDRESSES", "b:1,c:2")]).unwrap();

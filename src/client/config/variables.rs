@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
 use super::keys::{ADDRESS, KEYS, SYNONYM};
+use crate::client::error::Fault;
 use crate::settings::nearest;
 
 /// Variables that gRPC's libraries read themselves, and that are near to one of ours or may be.
@@ -51,9 +52,9 @@ impl Variables {
         self.0.get(name).map(OsString::as_os_str)
     }
 
-    /// Variables with this prefix that are not known and near to one that is, each as a sentence.
-    /// They are no errors: other programs' variables begin with `GRPC_`, too.
-    pub(super) fn misspelt(&self, prefix: &str) -> Vec<String> {
+    /// Variables with this prefix that are not known and near to one that is. They are no errors
+    /// by themselves: other programs' variables begin with `GRPC_`, too.
+    pub(super) fn misspelt(&self, prefix: &str) -> Vec<Fault> {
         let rest = self.0.keys().filter_map(|name| name.strip_prefix(prefix));
         let unknown = rest.filter(|rest| !is_anybodys(rest));
         unknown.filter_map(|rest| meant(prefix, rest)).collect()
@@ -73,7 +74,8 @@ fn is_anybodys(rest: &str) -> bool {
 }
 
 /// What was probably meant by the end of a name that is not known.
-fn meant(prefix: &str, rest: &str) -> Option<String> {
+fn meant(prefix: &str, rest: &str) -> Option<Fault> {
+    let said = |rule| Fault { key: format!("{prefix}{rest}"), rule };
     let spelt = |key: &str| key.to_ascii_uppercase().replace('.', "_");
     let is_last = |key: &str| key.rsplit('.').next().is_some_and(|last| spelt(last) == rest);
     // Somebody made it of the key in the file, which may have no variable, or another one.
@@ -81,12 +83,12 @@ fn meant(prefix: &str, rest: &str) -> Option<String> {
     let key = key.or_else(|| KEYS.iter().find(|key| is_last(key.name)));
     let name = match key {
         Some(key) if key.variable.is_empty() => {
-            return Some(format!("{prefix}{rest} is not read: {} has no variable", key.name));
+            return Some(said(format!("is not read: {} has no variable", key.name)));
         }
         Some(key) => key.variable,
         None => nearest(rest, 0, known())?,
     };
-    Some(format!("{prefix}{rest} is not known; did you mean {prefix}{name}?"))
+    Some(said(format!("is not known; did you mean {prefix}{name}?")))
 }
 
 #[cfg(test)]
@@ -107,17 +109,18 @@ mod tests {
         ] {
             let sentences = misspelt(name, prefix);
             assert_eq!(sentences.len(), 1, "{name}: {sentences:?}");
-            assert!(sentences[0].starts_with(name) && sentences[0].contains(said), "{sentences:?}");
+            let Fault { key, rule } = &sentences[0];
+            assert!(key == name && rule.contains(said), "{sentences:?}");
         }
         for name in OF_GRPC.map(|name| format!("{START}{name}")) {
-            assert_eq!(misspelt(&name, START), Vec::<String>::new());
+            assert_eq!(misspelt(&name, START), []);
         }
         for name in ["GRPC_POOL_SIZE", "GRPC_CONNECTION_POOL_SIZE", "GRPC_PORT"] {
-            assert_eq!(misspelt(name, START), Vec::<String>::new(), "it is known");
+            assert_eq!(misspelt(name, START), [], "it is known");
         }
         for name in ["GRPC_USERS_HOST", "GRPC_A_TLS", "GRPC_GO_LOG_SEVERITY_LEVEL", "GRPC_XDS_X"] {
-            assert_eq!(misspelt(name, START), Vec::<String>::new(), "it is somebody else's");
+            assert_eq!(misspelt(name, START), [], "it is somebody else's");
         }
-        assert_eq!(misspelt("GRPC_PAY_PROT", "GRPC_USERS_"), Vec::<String>::new());
+        assert_eq!(misspelt("GRPC_PAY_PROT", "GRPC_USERS_"), []);
     }
 }
