@@ -16,8 +16,8 @@ use connection_pool_manager::config::dsn::Dsn;
 use connection_pool_manager::config::PoolConfig;
 use connection_pool_manager::embedded::{Embedded, Options};
 use connection_pool_manager::engine::{
-    Asker, Backend, CallerId, Column, Coming, Connect, ConnectError, Door, DsnReach, Logins,
-    Notices, PgConnect, RawRow, Rows, RunError, Shape, Statement, TenantId, Tls, Tries, Value,
+    Asker, Backend, BackendTls, CallerId, Column, Coming, Connect, ConnectError, Door, DsnReach,
+    Logins, Notices, PgConnect, RawRow, Rows, RunError, Shape, Statement, TenantId, Tries, Value,
     Watch,
 };
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
@@ -143,7 +143,7 @@ fn connector(dsn: &str) -> PgConnect {
         tries,
         asker,
         "bench".to_owned(),
-        Tls::unverified().unwrap(),
+        BackendTls::unverified().unwrap(),
         DsnReach::anything(),
         &PoolConfig::default(),
     )

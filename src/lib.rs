@@ -135,7 +135,7 @@ pub mod engine {
     pub use crate::backend::notice::Notices;
     pub use crate::backend::session::{Backend, Coming, Rows, RunError, Statement};
     pub use crate::backend::stream::watch::Watch;
-    pub use crate::backend::tls::Tls;
+    pub use crate::backend::tls::BackendTls;
     pub use crate::core::callers::CallerId;
     pub use crate::core::ids::TenantId;
     pub use crate::core::lookup_slots::Asker;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::backend::handshake::SSL_REQUEST;
 use crate::backend::timed::Timed;
-use crate::backend::tls::{Findings, Tls};
+use crate::backend::tls::{BackendTls, Findings};
 use crate::clock;
 use crate::pgwire::facts::CancelKey;
 
@@ -24,13 +24,18 @@ struct CancelRoute {
     address: SocketAddr,
     host: String,
     key: CancelKey,
-    tls: Option<Tls>,
+    tls: Option<BackendTls>,
 }
 
 impl Canceller {
     /// A canceller for the backend with this key behind `address`; over TLS if
     /// `tls` is given, with the same checks as the backend's own.
-    pub fn new(address: SocketAddr, host: String, key: CancelKey, tls: Option<Tls>) -> Canceller {
+    pub fn new(
+        address: SocketAddr,
+        host: String,
+        key: CancelKey,
+        tls: Option<BackendTls>,
+    ) -> Canceller {
         Canceller(Arc::new(CancelRoute { address, host, key, tls }))
     }
 

@@ -18,7 +18,7 @@ use crate::backend::resource_exhaustion::exhaustion_in_panic;
 use crate::backend::session::Backend;
 use crate::backend::stream::watch::Watch;
 use crate::backend::target_session::SessionTarget;
-use crate::backend::tls::Tls;
+use crate::backend::tls::BackendTls;
 use crate::clock;
 use crate::config::dsn::{Dsn, SslMode, TargetSession};
 use crate::config::{PoolConfig, TcpKeepalive};
@@ -59,11 +59,11 @@ pub struct PgConnect {
     hosts: HostResolver,
     application_name: String,
     /// TLS for DSNs without a root or files of their own.
-    plain: Tls,
+    plain: BackendTls,
     /// The files that the DSN may name.
     files: FileScope,
     /// TLS built from the DSN's files, rebuilt only when they have changed. A leaf lock.
-    special: Mutex<Option<(CertFiles, Tls)>>,
+    special: Mutex<Option<(CertFiles, BackendTls)>>,
     target: SessionTarget,
     tries: Tries,
     /// What new backends get.
@@ -93,7 +93,7 @@ impl FreshSettings {
 struct ServerAttempt<'a> {
     watch: &'a Arc<Watch>,
     door: &'a dyn Door,
-    tls: Tls,
+    tls: BackendTls,
     limit: Duration,
     until: Instant,
 }
@@ -123,7 +123,7 @@ impl PgConnect {
         tries: Tries,
         asker: Asker,
         application_name: String,
-        plain: Tls,
+        plain: BackendTls,
         reach: DsnReach,
         settings: &PoolConfig,
     ) -> PgConnect {
@@ -143,9 +143,9 @@ impl PgConnect {
     }
 
     /// The TLS of the next connection. Reads the files that the DSN names.
-    fn tls(&self) -> Result<Tls, ConnectError> {
+    fn tls(&self) -> Result<BackendTls, ConnectError> {
         let keys = &self.dsn.tls;
-        if keys.mode == SslMode::Disable || Tls::is_plain(keys) {
+        if keys.mode == SslMode::Disable || BackendTls::is_plain(keys) {
             return Ok(self.plain.clone());
         }
         let files = CertFiles::read(keys, &self.files)?;
@@ -153,7 +153,7 @@ impl PgConnect {
         if let Some((_, tls)) = special().as_ref().filter(|(known, _)| *known == files) {
             return Ok(tls.clone());
         }
-        let tls = Tls::new(keys, &files).map_err(ConnectError::Settings)?;
+        let tls = BackendTls::new(keys, &files).map_err(ConnectError::Settings)?;
         *special() = Some((files, tls.clone()));
         Ok(tls)
     }

@@ -14,7 +14,7 @@ use crate::backend::refusal::Refusal;
 use crate::backend::stream::socket::Socket;
 use crate::backend::stream::watch::Watch;
 use crate::backend::stream::wire::{Stream, Wire};
-use crate::backend::tls::{Findings, Tls};
+use crate::backend::tls::{BackendTls, Findings};
 use crate::config::dsn::{self, Dsn, RequireAuth, SslMode};
 
 /// The bytes of an SSLRequest message.
@@ -26,7 +26,7 @@ pub struct Connector {
     socket: Arc<Socket>,
     watch: Arc<Watch>,
     mode: SslMode,
-    tls: Tls,
+    tls: BackendTls,
     bound: bool,
     required: Option<RequireAuth>,
     loan: Loan,
@@ -34,7 +34,7 @@ pub struct Connector {
 
 impl Connector {
     /// A connector for one attempt at one server, to which `socket` leads.
-    pub fn new(dsn: &Dsn, tls: Tls, socket: Arc<Socket>, watch: Arc<Watch>) -> Connector {
+    pub fn new(dsn: &Dsn, tls: BackendTls, socket: Arc<Socket>, watch: Arc<Watch>) -> Connector {
         let (mode, required) = (dsn.tls.mode, dsn.require_auth.clone());
         let bound = dsn.tls.channel_binding == dsn::ChannelBinding::Require;
         Connector { socket, watch, mode, tls, bound, required, loan: Loan::default() }

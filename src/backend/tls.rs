@@ -20,7 +20,7 @@ use crate::config::dsn::{RootCert, SslMode, SslNegotiation, TlsKeys};
 
 /// How to make the TLS layer of one tenant's connections.
 #[derive(Clone)]
-pub struct Tls {
+pub struct BackendTls {
     connector: SslConnector,
     verify: Verify,
     direct: bool,
@@ -80,19 +80,19 @@ impl Findings {
     }
 }
 
-impl Tls {
+impl BackendTls {
     /// TLS that checks nothing, for DSNs that name neither a root nor files.
     ///
     /// # Errors
     /// If OpenSSL cannot be set up.
-    pub fn unverified() -> Result<Tls, ErrorStack> {
+    pub fn unverified() -> Result<BackendTls, ErrorStack> {
         let mut builder = builder()?;
         builder.set_cert_store(X509StoreBuilder::new()?.build());
         let connector = builder.build();
-        Ok(Tls { connector, verify: Verify::Nothing, direct: false })
+        Ok(BackendTls { connector, verify: Verify::Nothing, direct: false })
     }
 
-    /// True if a DSN needs no more than [`Tls::unverified`].
+    /// True if a DSN needs no more than [`BackendTls::unverified`].
     pub fn is_plain(keys: &TlsKeys) -> bool {
         Verify::of(keys) == Verify::Nothing
             && keys.client.is_none()
@@ -103,7 +103,7 @@ impl Tls {
     ///
     /// # Errors
     /// The key whose file cannot be used, and why; nothing of its content.
-    pub fn new(keys: &TlsKeys, files: &CertFiles) -> Result<Tls, String> {
+    pub fn new(keys: &TlsKeys, files: &CertFiles) -> Result<BackendTls, String> {
         let failed = |error: ErrorStack| format!("TLS cannot be set up: {error}");
         let verify = Verify::of(keys);
         let mut builder = builder().map_err(failed)?;
@@ -120,7 +120,7 @@ impl Tls {
         files.identify(&mut builder)?;
         set_postgresql_alpn(&mut builder).map_err(failed)?;
         let direct = keys.negotiation == SslNegotiation::Direct;
-        Ok(Tls { connector: builder.build(), verify, direct })
+        Ok(BackendTls { connector: builder.build(), verify, direct })
     }
 
     /// True if the connection starts with the handshake, without an SSLRequest.

@@ -7,7 +7,7 @@ use crate::clock;
 
 /// Rings. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Bell(SyncSender<()>);
+pub(super) struct KeeperBell(SyncSender<()>);
 
 /// Hears it.
 #[derive(Debug)]
@@ -16,12 +16,12 @@ pub(super) struct Ear(Receiver<()>);
 /// The keeper looks at least so often.
 const LONGEST: Duration = Duration::from_secs(60);
 
-pub(super) fn bell() -> (Bell, Ear) {
+pub(super) fn bell() -> (KeeperBell, Ear) {
     let (sender, receiver) = sync_channel(1);
-    (Bell(sender), Ear(receiver))
+    (KeeperBell(sender), Ear(receiver))
 }
 
-impl Bell {
+impl KeeperBell {
     pub(super) fn ring(&self) {
         // One that has rung and was not heard yet is enough; a keeper that is gone hears nothing.
         let _ = self.0.try_send(());

@@ -8,16 +8,16 @@ use super::config::BudgetConfig;
 
 /// A bucket of tokens; a repeat takes one.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct RetryBudget {
     config: BudgetConfig,
     tokens: f64,
     filled: Instant,
 }
 
-impl Budget {
+impl RetryBudget {
     /// A full one.
-    pub(super) fn new(config: BudgetConfig, now: Instant) -> Budget {
-        Budget { config, tokens: config.most, filled: now }
+    pub(super) fn new(config: BudgetConfig, now: Instant) -> RetryBudget {
+        RetryBudget { config, tokens: config.most, filled: now }
     }
 
     /// Fills and holds as this says from now on.
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn a_burst_has_a_hundred_and_then_one_in_five_calls_and_ten_a_second() {
         let t0 = start();
-        let mut budget = Budget::new(BudgetConfig::default(), t0);
+        let mut budget = RetryBudget::new(BudgetConfig::default(), t0);
         budget.call();
         assert_eq!((0..200).filter(|_| budget.repeat(t0)).count(), 100);
         for _ in 0..20 {

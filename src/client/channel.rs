@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use grpcio::{CallOption, Channel, Client, ClientUnaryReceiver, ConnectivityState};
 
-use super::bell::Bell;
+use super::bell::KeeperBell;
 use super::destination::Destination;
 use super::runtime::Runtime;
 use crate::clock;
@@ -38,7 +38,7 @@ pub(super) struct Link {
 
 /// How the connection of a link is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum ChannelState {
     Ready,
     /// It is to be connected, and has not begun to, as far as that is known.
     Idle,
@@ -59,7 +59,7 @@ impl Link {
     }
 
     /// Rings when its state changes.
-    pub(super) fn watched(self: &Arc<Self>, runtime: &Runtime, bell: &Bell) {
+    pub(super) fn watched(self: &Arc<Self>, runtime: &Runtime, bell: &KeeperBell) {
         runtime.spawn(watch(Arc::downgrade(self), bell.clone()));
     }
 
@@ -85,16 +85,16 @@ impl Link {
     }
 
     /// How it is; one that has failed is `Connecting` until the reason is known.
-    pub(super) fn state(&self) -> State {
+    pub(super) fn state(&self) -> ChannelState {
         let failure = self.failure.lock().clone();
         // Before the state: one that has not begun is idle, too.
         let begun = self.begun.load(Ordering::Acquire);
         match (failure, self.channel.check_connectivity_state(false)) {
-            (Some(failure), _) => State::Failed(failure),
-            (None, ConnectivityState::GRPC_CHANNEL_READY) => State::Ready,
-            (None, ConnectivityState::GRPC_CHANNEL_IDLE) if begun => State::Ended,
-            (None, ConnectivityState::GRPC_CHANNEL_IDLE) => State::Idle,
-            (None, _) => State::Connecting,
+            (Some(failure), _) => ChannelState::Failed(failure),
+            (None, ConnectivityState::GRPC_CHANNEL_READY) => ChannelState::Ready,
+            (None, ConnectivityState::GRPC_CHANNEL_IDLE) if begun => ChannelState::Ended,
+            (None, ConnectivityState::GRPC_CHANNEL_IDLE) => ChannelState::Idle,
+            (None, _) => ChannelState::Connecting,
         }
     }
 
@@ -141,7 +141,7 @@ impl Link {
 
 /// Rings when the state of the link changes, for as long as it lives, which this does not make
 /// longer. Runs on gRPC's thread, so it must neither block nor panic.
-async fn watch(link: Weak<Link>, bell: Bell) {
+async fn watch(link: Weak<Link>, bell: KeeperBell) {
     let mut left = false;
     loop {
         let (change, why, was_idle) = {

@@ -27,7 +27,7 @@ use super::outlier::OutlierConfig;
 pub(super) use check::{check_call, SIZE_MAX};
 
 pub use check::Checked;
-pub(in crate::client) use live::Change;
+pub(in crate::client) use live::SettingsChange;
 pub use many::Config;
 pub(in crate::client) use many::SettingsFile;
 pub use policy::{Hedge, MethodPolicy, Methods};

@@ -10,7 +10,7 @@ use grpcio::{CallOption, Channel};
 use super::channel::Link;
 use super::deadline;
 use super::error::PoolError;
-use super::lineup::{Lent, SlotId};
+use super::lineup::{LentChannel, SlotId};
 use super::shared::{Patience, Shared};
 use crate::clock;
 
@@ -38,8 +38,8 @@ impl Connection {
         Some(Connection::new(pool, lent, since))
     }
 
-    fn new(pool: &Arc<Shared>, lent: Lent<Arc<Link>>, since: Instant) -> Connection {
-        let Lent { slot, channel, .. } = lent;
+    fn new(pool: &Arc<Shared>, lent: LentChannel<Arc<Link>>, since: Instant) -> Connection {
+        let LentChannel { slot, channel, .. } = lent;
         let pool = Arc::clone(pool);
         Connection { pool, slot, link: channel, broken: false, since }
     }

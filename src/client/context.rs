@@ -5,41 +5,41 @@ use std::sync::{Arc, Weak};
 use super::config::ServiceConfig;
 use super::error::PoolError;
 use super::keeper::{Keeper, Tended};
-use super::metrics::{ClientMetrics, Measured, Meter};
+use super::metrics::{CallMeter, ClientMetrics, Measured};
 use super::observer::Observers;
 use super::reporter::{Reporter, Wishes};
 use super::shared::Shared;
 
 /// The keeper of pools, and who is told of them.
-pub(super) struct Context {
+pub(super) struct ManagerContext {
     pub(super) keeper: Arc<Keeper>,
     pub(super) metrics: ClientMetrics,
     pub(super) observers: Observers,
 }
 
-impl Context {
+impl ManagerContext {
     /// With metrics of its own.
     ///
     /// # Errors
     /// If the system has no thread left.
-    pub(super) fn new() -> Result<Context, PoolError> {
-        Context::with(ClientMetrics::new())
+    pub(super) fn new() -> Result<ManagerContext, PoolError> {
+        ManagerContext::with(ClientMetrics::new())
     }
 
     /// With these metrics.
     ///
     /// # Errors
     /// If the system has no thread left.
-    pub(super) fn with(metrics: ClientMetrics) -> Result<Context, PoolError> {
+    pub(super) fn with(metrics: ClientMetrics) -> Result<ManagerContext, PoolError> {
         let keeper = Arc::new(Keeper::start()?);
-        Ok(Context { keeper, metrics, observers: Observers::default() })
+        Ok(ManagerContext { keeper, metrics, observers: Observers::default() })
     }
 
     /// Reports for one service, as its settings say.
     pub(super) fn reporter(&self, service: &str, config: &ServiceConfig) -> Reporter {
         let meter = match config.enable_metrics {
             true => self.metrics.meter(service),
-            false => Meter::off(),
+            false => CallMeter::off(),
         };
         Reporter::new(service, &Wishes::from(config), meter, self.observers.clone())
     }

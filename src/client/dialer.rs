@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use grpcio::{ChannelBuilder, ChannelCredentials, CompressionAlgorithms};
 
-use super::bell::Bell;
+use super::bell::KeeperBell;
 use super::channel::Link;
 use super::config::{Compression, ConnectionConfig, ServiceConfig, Tls};
 use super::destination::Destination;
@@ -31,7 +31,7 @@ const IDENTITY: i32 = 1;
 /// Makes the channels of one service.
 pub(super) struct Dialer {
     runtime: Arc<Runtime>,
-    bell: Bell,
+    bell: KeeperBell,
     /// Held for a few instructions.
     ways: Leaf<Arc<Ways>>,
 }
@@ -102,7 +102,7 @@ impl Ways {
 
 impl Dialer {
     /// Dials in these ways.
-    pub(super) fn new(runtime: Arc<Runtime>, ways: Ways, bell: Bell) -> Dialer {
+    pub(super) fn new(runtime: Arc<Runtime>, ways: Ways, bell: KeeperBell) -> Dialer {
         Dialer { runtime, ways: Leaf::new(Arc::new(ways)), bell }
     }
 

@@ -15,12 +15,12 @@ const PATH_MAX: usize = 107;
 /// `http://` (plaintext) or `https://` (TLS), where the port may be left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    place: Place,
+    place: EndpointPlace,
     scheme: Option<Scheme>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+enum EndpointPlace {
     V4(Ipv4Addr, u16),
     V6(Ipv6Addr, u16),
     Name(String, u16),
@@ -91,12 +91,12 @@ impl Endpoint {
         Ok(Endpoint { place: Endpoint::place(host, port)?, scheme: None })
     }
 
-    fn place(host: &str, port: u16) -> Result<Place, String> {
+    fn place(host: &str, port: u16) -> Result<EndpointPlace, String> {
         if let Ok(v6) = host.parse::<Ipv6Addr>() {
-            return Ok(Place::V6(v6, port));
+            return Ok(EndpointPlace::V6(v6, port));
         }
         if let Ok(v4) = host.parse::<Ipv4Addr>() {
-            return Ok(Place::V4(v4, port));
+            return Ok(EndpointPlace::V4(v4, port));
         }
         let is_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
         if host.is_empty() || host.len() > HOST_MAX || !host.chars().all(is_name) {
@@ -107,7 +107,7 @@ impl Endpoint {
         if host.chars().all(|c| c.is_ascii_digit() || c == '.') {
             return Err("must be an IPv4 address of four numbers from 0 to 255".to_owned());
         }
-        Ok(Place::Name(host.to_ascii_lowercase(), port))
+        Ok(EndpointPlace::Name(host.to_ascii_lowercase(), port))
     }
 
     /// What the address says about TLS.
@@ -118,28 +118,28 @@ impl Endpoint {
     /// It can only be reached on this machine.
     pub fn is_local(&self) -> bool {
         match &self.place {
-            Place::V4(v4, _) => v4.is_loopback(),
-            Place::V6(v6, _) => v6.is_loopback(),
-            Place::Name(name, _) => name == "localhost",
-            Place::Unix(_) => true,
+            EndpointPlace::V4(v4, _) => v4.is_loopback(),
+            EndpointPlace::V6(v6, _) => v6.is_loopback(),
+            EndpointPlace::Name(name, _) => name == "localhost",
+            EndpointPlace::Unix(_) => true,
         }
     }
 
     /// The name and the port, if it is a name, which stands for addresses.
     pub(super) fn name(&self) -> Option<(&str, u16)> {
         match &self.place {
-            Place::Name(name, port) => Some((name, *port)),
-            Place::V4(..) | Place::V6(..) | Place::Unix(_) => None,
+            EndpointPlace::Name(name, port) => Some((name, *port)),
+            EndpointPlace::V4(..) | EndpointPlace::V6(..) | EndpointPlace::Unix(_) => None,
         }
     }
 
     /// The address as gRPC's C core takes it.
     pub(super) fn target(&self) -> String {
         match &self.place {
-            Place::V4(v4, port) => format!("ipv4:{v4}:{port}"),
-            Place::V6(v6, port) => format!("ipv6:[{v6}]:{port}"),
-            Place::Name(name, port) => format!("dns:///{name}:{port}"),
-            Place::Unix(path) => format!("unix:{path}"),
+            EndpointPlace::V4(v4, port) => format!("ipv4:{v4}:{port}"),
+            EndpointPlace::V6(v6, port) => format!("ipv6:[{v6}]:{port}"),
+            EndpointPlace::Name(name, port) => format!("dns:///{name}:{port}"),
+            EndpointPlace::Unix(path) => format!("unix:{path}"),
         }
     }
 }
@@ -148,10 +148,10 @@ impl Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::V4(v4, port) => write!(f, "{v4}:{port}"),
-            Place::V6(v6, port) => write!(f, "[{v6}]:{port}"),
-            Place::Name(name, port) => write!(f, "{name}:{port}"),
-            Place::Unix(path) => write!(f, "unix:{path}"),
+            EndpointPlace::V4(v4, port) => write!(f, "{v4}:{port}"),
+            EndpointPlace::V6(v6, port) => write!(f, "[{v6}]:{port}"),
+            EndpointPlace::Name(name, port) => write!(f, "{name}:{port}"),
+            EndpointPlace::Unix(path) => write!(f, "unix:{path}"),
         }
     }
 }
@@ -160,7 +160,7 @@ fn unix(path: &str) -> Result<Endpoint, String> {
     if !path.starts_with('/') || path.len() > PATH_MAX {
         return Err(format!("must have an absolute path of at most {PATH_MAX} bytes"));
     }
-    Ok(Endpoint { place: Place::Unix(path.to_owned()), scheme: None })
+    Ok(Endpoint { place: EndpointPlace::Unix(path.to_owned()), scheme: None })
 }
 
 /// The host and the port, if there is one.

@@ -6,10 +6,10 @@ use grpcio::{Error, Metadata, MetadataBuilder};
 
 /// The metadata of a call that is to be made. Values are in no log line and no error.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Headers(Vec<(String, Value)>);
+pub(super) struct Headers(Vec<(String, HeaderValue)>);
 
 #[derive(Clone, PartialEq, Eq)]
-enum Value {
+enum HeaderValue {
     Text(String),
     Bytes(Vec<u8>),
 }
@@ -20,7 +20,7 @@ impl Headers {
     /// # Errors
     /// If gRPC does not take the key or the value.
     pub(super) fn add(&mut self, key: &str, value: &str) -> Result<(), Error> {
-        self.put(key, Value::Text(value.to_owned()))
+        self.put(key, HeaderValue::Text(value.to_owned()))
     }
 
     /// Adds bytes; the key ends with `-bin`.
@@ -28,10 +28,10 @@ impl Headers {
     /// # Errors
     /// If gRPC does not take the key.
     pub(super) fn add_bytes(&mut self, key: &str, value: &[u8]) -> Result<(), Error> {
-        self.put(key, Value::Bytes(value.to_vec()))
+        self.put(key, HeaderValue::Bytes(value.to_vec()))
     }
 
-    fn put(&mut self, key: &str, value: Value) -> Result<(), Error> {
+    fn put(&mut self, key: &str, value: HeaderValue) -> Result<(), Error> {
         if key.to_ascii_lowercase().starts_with("grpc-") {
             return Err(Error::InvalidMetadata(format!("{key} is gRPC's own")));
         }
@@ -45,7 +45,7 @@ impl Headers {
 
     /// Whether this text is among them.
     pub(super) fn has(&self, key: &str, value: &str) -> bool {
-        let is_it = |one: &Value| matches!(one, Value::Text(text) if text == value);
+        let is_it = |one: &HeaderValue| matches!(one, HeaderValue::Text(text) if text == value);
         self.0.iter().any(|(name, one)| name == key && is_it(one))
     }
 
@@ -63,10 +63,10 @@ impl Headers {
     }
 }
 
-fn write(builder: &mut MetadataBuilder, key: &str, value: &Value) -> Result<(), Error> {
+fn write(builder: &mut MetadataBuilder, key: &str, value: &HeaderValue) -> Result<(), Error> {
     match value {
-        Value::Text(text) => builder.add_str(key, text).map(drop),
-        Value::Bytes(bytes) => builder.add_bytes(key, bytes).map(drop),
+        HeaderValue::Text(text) => builder.add_str(key, text).map(drop),
+        HeaderValue::Bytes(bytes) => builder.add_bytes(key, bytes).map(drop),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::bell::{bell, Bell, Ear};
+use super::bell::{bell, Ear, KeeperBell};
 use super::error::PoolError;
 use crate::clock;
 use crate::lock::Leaf;
@@ -17,7 +17,7 @@ const AFTER_PANIC: Duration = Duration::from_secs(1);
 
 /// The keeper of some pools. Dropping it ends the thread.
 pub(super) struct Keeper {
-    bell: Bell,
+    bell: KeeperBell,
     ward: Arc<Ward>,
     thread: Option<JoinHandle<()>>,
 }
@@ -51,7 +51,7 @@ impl Keeper {
     }
 
     /// Rings for it.
-    pub(super) fn bell(&self) -> Bell {
+    pub(super) fn bell(&self) -> KeeperBell {
         self.bell.clone()
     }
 

@@ -27,14 +27,14 @@ use check::Check;
 use demand::Demand;
 use place::Place;
 
-pub use check::{Change, Checks, Found};
-pub use duty::{Checkout, Duty, Lent, Loan, Reason, Refusal};
+pub use check::{Checks, HealthChange, ProbeOutcome};
+pub use duty::{ChannelLoan, Checkout, CheckoutRefusal, Duty, LentChannel, Reason};
 pub use ejection::Ejection;
 pub use lend::Free;
 pub use place::{Down, Pauses};
 pub use sites::{LookUps, Site};
-pub use upkeep::Seen;
-pub use view::View;
+pub use upkeep::ChannelSeen;
+pub use view::ChannelView;
 pub use word::Word;
 
 /// The channels of one pool, and those who wait for one.
@@ -52,8 +52,8 @@ pub use word::Word;
 /// or left); lent and free together are what the ready slots can take.
 #[derive(Debug)]
 pub struct Lineup<C, W> {
-    settings: Settings,
-    slots: Vec<Slot<C>>,
+    settings: LineupSettings,
+    slots: Vec<LineupSlot<C>>,
     demand: Demand,
     places: Vec<Place>,
     look_ups: LookUps,
@@ -70,7 +70,7 @@ pub struct Lineup<C, W> {
 
 /// The numbers of a lineup.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
+pub struct LineupSettings {
     /// So many channels at most.
     pub size: usize,
     /// So many at least; more while more are needed. `None`: always as many as there may be.
@@ -113,7 +113,7 @@ pub struct Ticket(u64);
 
 /// What somebody wants who asks for a channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wants {
+pub struct CheckoutWants {
     /// Waits even if nothing is connected or being connected.
     pub wait_for_ready: bool,
     /// Another address than this one, if one is free.
@@ -129,11 +129,11 @@ pub struct Wants {
 #[derive(Debug)]
 struct Waiter<W> {
     who: W,
-    wants: Wants,
+    wants: CheckoutWants,
 }
 
 #[derive(Debug)]
-struct Slot<C> {
+struct LineupSlot<C> {
     id: SlotId,
     address: usize,
     /// `None` while it is being made.
@@ -145,7 +145,7 @@ struct Slot<C> {
     /// How often it was lent.
     served: u64,
     /// The last loan that began while nobody else had it.
-    loan: Option<Loan>,
+    loan: Option<ChannelLoan>,
     check: Check,
     /// It is replaced, for this reason, as soon as another stands.
     stale: Option<Reason>,
@@ -160,7 +160,7 @@ enum Phase {
 
 impl<C: Clone, W> Lineup<C, W> {
     /// A lineup without addresses.
-    pub fn new(settings: Settings, now: Instant) -> Self {
+    pub fn new(settings: LineupSettings, now: Instant) -> Self {
         let mut lineup = Lineup {
             settings,
             slots: Vec::new(),
@@ -186,12 +186,12 @@ impl<C: Clone, W> Lineup<C, W> {
         &mut self,
         ticket: Option<Ticket>,
         who: impl FnOnce() -> W,
-        wants: Wants,
+        wants: CheckoutWants,
         chance: u64,
         now: Instant,
     ) -> Checkout<C> {
         if self.closed {
-            return Checkout::Refused(Refusal::Closed);
+            return Checkout::Refused(CheckoutRefusal::Closed);
         }
         let is_first = match (self.waiters.keys().next(), ticket) {
             (None, _) => true,
@@ -202,16 +202,16 @@ impl<C: Clone, W> Lineup<C, W> {
             return Checkout::Lent(lent);
         }
         if let Some(down) = self.hopeless(now).filter(|_| !wants.wait_for_ready) {
-            return Checkout::Refused(Refusal::NotConnected(down));
+            return Checkout::Refused(CheckoutRefusal::NotConnected(down));
         }
         if self.waiters.len() >= self.settings.max_waiters {
-            return Checkout::Refused(Refusal::TooManyWaiters);
+            return Checkout::Refused(CheckoutRefusal::TooManyWaiters);
         }
         let ticket = ticket.unwrap_or_else(|| {
             self.next_ticket += 1;
             Ticket(self.next_ticket)
         });
-        let wants = Wants { prefer: None, ..wants };
+        let wants = CheckoutWants { prefer: None, ..wants };
         self.waiters.insert(ticket, Waiter { who: who(), wants });
         self.grow(now);
         Checkout::Wait(ticket)
@@ -254,7 +254,7 @@ impl<C: Clone, W> Lineup<C, W> {
         let mut duty = Duty::default();
         self.closed = true;
         let waiters = std::mem::take(&mut self.waiters).into_values();
-        duty.refused.extend(waiters.map(|waiter| (waiter.who, Refusal::Closed)));
+        duty.refused.extend(waiters.map(|waiter| (waiter.who, CheckoutRefusal::Closed)));
         for index in (0..self.slots.len()).rev() {
             self.slots[index].phase = Phase::Draining(Reason::Stopped);
             self.settle(index, &mut duty);
@@ -264,8 +264,9 @@ impl<C: Clone, W> Lineup<C, W> {
 
     /// Slots that are not on their way out.
     fn live(&self) -> usize {
-        let stays =
-            |slot: &&Slot<C>| slot.stale.is_none() && !matches!(slot.phase, Phase::Draining(_));
+        let stays = |slot: &&LineupSlot<C>| {
+            slot.stale.is_none() && !matches!(slot.phase, Phase::Draining(_))
+        };
         self.slots.iter().filter(stays).count()
     }
 
@@ -276,7 +277,7 @@ impl<C: Clone, W> Lineup<C, W> {
 
     /// Lets a draining slot go that nobody has any more.
     fn settle(&mut self, index: usize, duty: &mut Duty<C, W>) {
-        let Slot { phase: Phase::Draining(reason), lent: 0, .. } = self.slots[index] else {
+        let LineupSlot { phase: Phase::Draining(reason), lent: 0, .. } = self.slots[index] else {
             return;
         };
         let slot = self.slots.remove(index);

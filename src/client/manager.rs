@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::config::{ServiceConfig, SettingsFile};
 use super::connection::Connection;
-use super::context::Context;
+use super::context::ManagerContext;
 use super::endpoint::Endpoint;
 use super::error::{ConfigError, Fault, PoolError};
 use super::metrics::ClientMetrics;
@@ -32,7 +32,7 @@ use crate::lock::Leaf;
 pub struct ConnectionManager(Arc<Services>);
 
 struct Services {
-    context: Context,
+    context: ManagerContext,
     /// What it was opened from.
     #[cfg_attr(not(feature = "config-file"), allow(dead_code))] // There are no files then.
     file: Option<Arc<SettingsFile>>,
@@ -85,7 +85,7 @@ impl ConnectionManager {
         metrics: ClientMetrics,
         file: Option<Arc<SettingsFile>>,
     ) -> Result<ConnectionManager, PoolError> {
-        let context = Context::with(metrics)?;
+        let context = ManagerContext::with(metrics)?;
         Ok(ConnectionManager(Arc::new(Services {
             context,
             file,

@@ -15,8 +15,8 @@ use crate::lock::Leaf;
 use families::Families;
 use gauges::Gauges;
 
-pub(super) use gauges::{Addresses, Figures, Measured};
-pub(super) use meter::{Meter, MethodMeter};
+pub(super) use gauges::{Addresses, Measured, PoolFigures};
+pub(super) use meter::{CallMeter, MethodMeter};
 
 /// So many services have series of their own; more share [`OTHER`].
 const SERVICES_MAX: usize = 100;
@@ -84,14 +84,14 @@ impl ClientMetrics {
     }
 
     /// Where a service is counted.
-    pub(super) fn meter(&self, service: &str) -> Meter {
+    pub(super) fn meter(&self, service: &str) -> CallMeter {
         let mut services = self.0.services.lock();
         let has = services.contains(service) || {
             services.len() < SERVICES_MAX && services.insert(service.to_owned())
         };
         drop(services);
         let label = if has { service } else { OTHER };
-        Meter::new(Arc::clone(&self.0.families), label)
+        CallMeter::new(Arc::clone(&self.0.families), label)
     }
 
     /// Reads the gauges of this pool from now on, for as long as it lives.

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use super::config::ServiceConfig;
 use super::connection::Connection;
-use super::context::Context;
+use super::context::ManagerContext;
 use super::dialer::{Dialer, Ways};
 use super::error::PoolError;
 use super::keeper::Keeper;
 use super::options::CheckoutOptions;
 use super::runtime;
-use super::shared::{Counts, Patience, Shared};
+use super::shared::{Patience, PoolCounts, Shared};
 use super::status::{PoolMetrics, PoolStatus, ServiceHealth};
 use crate::clock;
 
@@ -50,7 +50,7 @@ impl Pool {
     /// # Errors
     /// What is wrong with the settings, or what the last attempt to connect failed with.
     pub fn open(service: &str, config: &ServiceConfig) -> Result<Pool, PoolError> {
-        let pool = Pool::new(service, config, &Context::new()?)?;
+        let pool = Pool::new(service, config, &ManagerContext::new()?)?;
         pool.await_ready(Ready::One, config.pool.open_timeout)?;
         Ok(pool)
     }
@@ -59,10 +59,10 @@ impl Pool {
     pub(super) fn new(
         service: &str,
         config: &ServiceConfig,
-        context: &Context,
+        context: &ManagerContext,
     ) -> Result<Pool, PoolError> {
         let checked = config.check()?;
-        let Context { keeper, .. } = context;
+        let ManagerContext { keeper, .. } = context;
         let ways = Ways::new(config, &checked.endpoints)?;
         let dialer = Dialer::new(runtime::shared(), ways, keeper.bell());
         let reporter = context.reporter(service, config);
@@ -187,7 +187,7 @@ impl Pool {
     pub fn await_ready(&self, ready: Ready, timeout: Duration) -> Result<(), PoolError> {
         let shared = self.shared();
         let begun = clock::now();
-        let is_ready = |counts: &Counts| {
+        let is_ready = |counts: &PoolCounts| {
             let enough = match ready {
                 Ready::One => 1,
                 Ready::All => counts.wanted,

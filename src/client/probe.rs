@@ -9,11 +9,11 @@ use futures_util::FutureExt;
 use grpcio::{CallOption, Method};
 use protobuf::Message;
 
-use super::bell::Bell;
+use super::bell::KeeperBell;
 use super::call_error::Code;
 use super::channel::Link;
 use super::config::HealthConfig;
-use super::lineup::{Found, SlotId};
+use super::lineup::{ProbeOutcome, SlotId};
 use super::raw::raw;
 use super::runtime::Runtime;
 use crate::lock::Leaf;
@@ -26,7 +26,7 @@ pub(super) struct Prober {
     /// Held for a few instructions.
     question: Leaf<Arc<Question>>,
     runtime: Arc<Runtime>,
-    bell: Bell,
+    bell: KeeperBell,
     /// Held for a few instructions.
     found: Arc<Leaf<Vec<Probed>>>,
 }
@@ -45,7 +45,7 @@ pub(super) struct Probed {
     pub(super) slot: SlotId,
     pub(super) link: Arc<Link>,
     pub(super) in_round: bool,
-    pub(super) found: Found,
+    pub(super) found: ProbeOutcome,
 }
 
 impl Question {
@@ -64,7 +64,7 @@ impl Question {
 }
 
 impl Prober {
-    pub(super) fn new(config: &HealthConfig, runtime: Arc<Runtime>, bell: Bell) -> Prober {
+    pub(super) fn new(config: &HealthConfig, runtime: Arc<Runtime>, bell: KeeperBell) -> Prober {
         let question = Leaf::new(Arc::new(Question::new(config)));
         Prober { question, runtime, bell, found: Arc::default() }
     }
@@ -87,9 +87,9 @@ impl Prober {
                 // grpcio panics over an answer without a message.
                 Ok(mut receiver) => {
                     let answer = AssertUnwindSafe(receiver.message()).catch_unwind().await;
-                    answer.map_or(Found::Alive, |said| judge(said, is_health))
+                    answer.map_or(ProbeOutcome::Alive, |said| judge(said, is_health))
                 }
-                Err(error) => Found::Silent(error.to_string()),
+                Err(error) => ProbeOutcome::Silent(error.to_string()),
             };
             if let Some(link) = weak.upgrade() {
                 places.lock().push(Probed { slot, link, in_round, found });
@@ -106,13 +106,13 @@ impl Prober {
 }
 
 /// Whatever a server answers proves that it lives, also that it knows no health service.
-fn judge(said: grpcio::Result<Vec<u8>>, is_health: bool) -> Found {
+fn judge(said: grpcio::Result<Vec<u8>>, is_health: bool) -> ProbeOutcome {
     match said {
-        Ok(answer) if is_health && !serves(&answer) => Found::NotServing,
-        Ok(_) => Found::Alive,
-        Err(error) if shows_life(&error) => Found::Alive,
-        Err(grpcio::Error::RpcFailure(status)) => Found::Silent(status.message().to_owned()),
-        Err(error) => Found::Silent(error.to_string()),
+        Ok(answer) if is_health && !serves(&answer) => ProbeOutcome::NotServing,
+        Ok(_) => ProbeOutcome::Alive,
+        Err(error) if shows_life(&error) => ProbeOutcome::Alive,
+        Err(grpcio::Error::RpcFailure(status)) => ProbeOutcome::Silent(status.message().to_owned()),
+        Err(error) => ProbeOutcome::Silent(error.to_string()),
     }
 }
 

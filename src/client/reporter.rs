@@ -12,7 +12,7 @@ use super::call_error::Code;
 use super::config::ServiceConfig;
 use super::destination::Destination;
 use super::error::PoolError;
-use super::metrics::{Meter, MethodMeter};
+use super::metrics::{CallMeter, MethodMeter};
 use super::observer::{Event, Observers};
 use super::status::PoolStatus;
 use crate::core::breaker::PhaseChange;
@@ -23,11 +23,11 @@ use lines::Lines;
 pub(super) struct Reporter {
     service: String,
     lines: Lines,
-    meter: Meter,
+    meter: CallMeter,
     observers: Observers,
     /// The part of checkouts of which observers are told, of 2^32.
     sampled: AtomicU64,
-    numbers: Numbers,
+    numbers: EventCounts,
     /// Since when addresses are down, and of how many failures it was told when they are tried again.
     down: Leaf<HashMap<usize, (Instant, u32)>>,
 }
@@ -51,7 +51,7 @@ impl From<&ServiceConfig> for Wishes {
 
 /// What is counted.
 #[derive(Debug, Default)]
-struct Numbers {
+struct EventCounts {
     checkouts: AtomicU64,
     checkout_failures: AtomicU64,
     connects: AtomicU64,
@@ -76,7 +76,7 @@ pub(super) struct Totals {
 }
 
 /// A call that has ended.
-pub(super) struct Ended<'a> {
+pub(super) struct CallEnded<'a> {
     pub(super) method: &'a str,
     pub(super) code: Code,
     pub(super) attempts: u32,
@@ -91,7 +91,7 @@ impl Reporter {
     pub(super) fn new(
         service: &str,
         wishes: &Wishes,
-        meter: Meter,
+        meter: CallMeter,
         observers: Observers,
     ) -> Reporter {
         let reporter = Reporter {
@@ -100,7 +100,7 @@ impl Reporter {
             meter,
             observers,
             sampled: AtomicU64::default(),
-            numbers: Numbers::default(),
+            numbers: EventCounts::default(),
             down: Leaf::default(),
         };
         reporter.adjust(wishes);
@@ -115,7 +115,7 @@ impl Reporter {
     }
 
     /// Where it is counted.
-    pub(super) fn meter(&self) -> &Meter {
+    pub(super) fn meter(&self) -> &CallMeter {
         &self.meter
     }
 
@@ -258,7 +258,7 @@ impl Reporter {
     }
 
     /// A call has ended.
-    pub(super) fn call(&self, meter: &MethodMeter, ended: &Ended<'_>) {
+    pub(super) fn call(&self, meter: &MethodMeter, ended: &CallEnded<'_>) {
         meter.call(ended.code, ended.took);
         self.lines.call(ended);
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
-use super::bell::Bell;
+use super::bell::KeeperBell;
 use super::directory::Inquiry;
 use crate::lock::Leaf;
 use crate::threads;
@@ -74,13 +74,13 @@ pub(super) type Finding = (usize, Result<Vec<SocketAddr>, String>);
 /// Asks for one pool, and keeps the answers until the keeper takes them.
 pub(super) struct Desk {
     resolver: Resolver,
-    bell: Bell,
+    bell: KeeperBell,
     /// Held for a few instructions.
     said: Arc<Leaf<Vec<Finding>>>,
 }
 
 impl Desk {
-    pub(super) fn new(resolver: Resolver, bell: Bell) -> Desk {
+    pub(super) fn new(resolver: Resolver, bell: KeeperBell) -> Desk {
         Desk { resolver, bell, said: Arc::default() }
     }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
 use super::channel::Link;
-use super::lineup::{Lent, Refusal};
+use super::lineup::{CheckoutRefusal, LentChannel};
 use crate::clock;
 use crate::lock::Leaf;
 
@@ -12,24 +12,24 @@ use crate::lock::Leaf;
 const LOOK: Duration = Duration::from_secs(60);
 
 /// What became of a waiter.
-pub(super) type Answer = Result<Lent<Arc<Link>>, Refusal>;
+pub(super) type CheckoutAnswer = Result<LentChannel<Arc<Link>>, CheckoutRefusal>;
 
 /// A place for one thread to wait. Its lock is a leaf, held for a few instructions.
 #[derive(Default)]
-pub(super) struct Seat {
-    answer: Leaf<Option<Answer>>,
+pub(super) struct CheckoutSeat {
+    answer: Leaf<Option<CheckoutAnswer>>,
     answered: Condvar,
 }
 
-impl Seat {
+impl CheckoutSeat {
     /// Gives the waiter its answer.
-    pub(super) fn answer(&self, answer: Answer) {
+    pub(super) fn answer(&self, answer: CheckoutAnswer) {
         *self.answer.lock() = Some(answer);
         self.answered.notify_one();
     }
 
     /// Takes the answer, waiting for it at most until then.
-    pub(super) fn wait(&self, until: Instant) -> Option<Answer> {
+    pub(super) fn wait(&self, until: Instant) -> Option<CheckoutAnswer> {
         let mut answer = self.answer.lock();
         loop {
             if answer.is_some() {
@@ -44,7 +44,7 @@ impl Seat {
     }
 
     /// Takes an answer that is certain to come: the waiter has left the line already.
-    pub(super) fn expect(&self) -> Answer {
+    pub(super) fn expect(&self) -> CheckoutAnswer {
         loop {
             if let Some(answer) = self.wait(clock::now() + LOOK) {
                 return answer;

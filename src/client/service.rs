@@ -111,7 +111,7 @@ impl From<Status> for CallError {
     }
 }
 
-type Answer<T> = Result<T, CallError>;
+type CallResult<T> = Result<T, CallError>;
 
 impl Client {
     /// A client of the service at `host:port`. Connects with the first call.
@@ -159,7 +159,7 @@ impl Client {
     ///
     /// # Errors
     /// What the service says.
-    pub fn acquire(&self, tenant: &str, dsn: &str) -> Answer<ConnectionResponse> {
+    pub fn acquire(&self, tenant: &str, dsn: &str) -> CallResult<ConnectionResponse> {
         self.acquire_with(&ConnectionRequest {
             tenant_id: tenant.to_owned(),
             dsn: dsn.to_owned(),
@@ -171,7 +171,7 @@ impl Client {
     ///
     /// # Errors
     /// What the service says.
-    pub fn acquire_with(&self, request: &ConnectionRequest) -> Answer<ConnectionResponse> {
+    pub fn acquire_with(&self, request: &ConnectionRequest) -> CallResult<ConnectionResponse> {
         Ok(self.pool.get_connection(request, self.options())?)
     }
 
@@ -179,7 +179,7 @@ impl Client {
     ///
     /// # Errors
     /// What the service says.
-    pub fn release(&self, connection_id: &str) -> Answer<ReleaseResponse> {
+    pub fn release(&self, connection_id: &str) -> CallResult<ReleaseResponse> {
         self.release_with(connection_id, false)
     }
 
@@ -187,7 +187,7 @@ impl Client {
     ///
     /// # Errors
     /// What the service says.
-    pub fn release_with(&self, connection_id: &str, force: bool) -> Answer<ReleaseResponse> {
+    pub fn release_with(&self, connection_id: &str, force: bool) -> CallResult<ReleaseResponse> {
         let request = ConnectionRelease {
             connection_id: connection_id.to_owned(),
             force,
@@ -200,7 +200,7 @@ impl Client {
     ///
     /// # Errors
     /// What the service says.
-    pub fn renew(&self, request: &RenewRequest) -> Answer<RenewResponse> {
+    pub fn renew(&self, request: &RenewRequest) -> CallResult<RenewResponse> {
         Ok(self.pool.renew_connection(request, self.options())?)
     }
 
@@ -208,7 +208,7 @@ impl Client {
     ///
     /// # Errors
     /// What the service says.
-    pub fn stats(&self, tenant: &str) -> Answer<StatsResponse> {
+    pub fn stats(&self, tenant: &str) -> CallResult<StatsResponse> {
         let request = StatsRequest { tenant_id: tenant.to_owned(), ..StatsRequest::default() };
         Ok(self.pool.get_pool_stats(&request, self.options())?)
     }
@@ -217,7 +217,7 @@ impl Client {
     ///
     /// # Errors
     /// What the service says.
-    pub fn health(&self, tenant: &str) -> Answer<HealthCheckResponse> {
+    pub fn health(&self, tenant: &str) -> CallResult<HealthCheckResponse> {
         let request =
             HealthCheckRequest { tenant_id: tenant.to_owned(), ..HealthCheckRequest::default() };
         Ok(self.pool.health_check(&request, self.options())?)
@@ -227,7 +227,7 @@ impl Client {
     ///
     /// # Errors
     /// What the service says.
-    pub fn pool_metrics(&self, tenant: &str) -> Answer<ConnectionPoolMetricsResponse> {
+    pub fn pool_metrics(&self, tenant: &str) -> CallResult<ConnectionPoolMetricsResponse> {
         let request = ConnectionPoolMetricsRequest {
             tenant_id: tenant.to_owned(),
             ..ConnectionPoolMetricsRequest::default()
@@ -244,7 +244,7 @@ impl Client {
     ///
     /// # Errors
     /// What the service, or PostgreSQL, says.
-    pub fn execute(&self, request: &ExecuteRequest) -> Answer<ExecuteResponse> {
+    pub fn execute(&self, request: &ExecuteRequest) -> CallResult<ExecuteResponse> {
         Ok(self.sql.execute(request, self.options())?)
     }
 
@@ -252,7 +252,7 @@ impl Client {
     ///
     /// # Errors
     /// What the service, or PostgreSQL, says.
-    pub fn run(&self, connection_id: &str, statements: &[&str]) -> Answer<ExecuteResponse> {
+    pub fn run(&self, connection_id: &str, statements: &[&str]) -> CallResult<ExecuteResponse> {
         self.execute(&ExecuteRequest {
             connection_id: connection_id.to_owned(),
             statements: statements.iter().map(|sql| statement(sql)).collect(),

@@ -17,21 +17,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
-use super::bell::Bell;
+use super::bell::KeeperBell;
 use super::breakers::Breakers;
-use super::budget::Budget;
+use super::budget::RetryBudget;
 use super::channel::Link;
 use super::config::{Checked, ServiceConfig, SIZE_MAX};
 use super::dialer::Dialer;
 use super::dice::Dice;
 use super::directory::Directory;
 use super::error::{ConfigError, Fault, PoolError};
-use super::lineup::{Duty, Lineup, Reason, View};
+use super::lineup::{ChannelView, Duty, Lineup, Reason};
 use super::pick::Picker;
 use super::probe::Prober;
 use super::reporter::Reporter;
 use super::resolver::{Desk, Resolver};
-use super::seat::Seat;
+use super::seat::CheckoutSeat;
 use super::watch::Watcher;
 use crate::clock;
 use crate::lock::{Leaf, LeafGuard};
@@ -41,7 +41,7 @@ use health::Rounds;
 use leaks::Leaks;
 use settings::{settings, times};
 
-type Line = Lineup<Arc<Link>, Arc<Seat>>;
+type PoolLineup = Lineup<Arc<Link>, Arc<CheckoutSeat>>;
 
 /// A pool.
 pub(super) struct Shared {
@@ -53,12 +53,12 @@ pub(super) struct Shared {
     /// Held for a few instructions.
     breakers: Leaf<Arc<Breakers>>,
     /// Of repeats.
-    pub(super) budget: Leaf<Budget>,
-    bell: Bell,
+    pub(super) budget: Leaf<RetryBudget>,
+    bell: KeeperBell,
     dice: Dice,
     closed: AtomicBool,
     /// Guards who has what. Never held over gRPC, a log line or the drop of a channel.
-    lineup: Leaf<Line>,
+    lineup: Leaf<PoolLineup>,
     /// What the addresses stand for. Held for some arithmetic.
     directory: Leaf<Directory>,
     desk: Desk,
@@ -89,7 +89,7 @@ impl Shared {
         service: &str,
         checked: &Checked,
         dialer: Dialer,
-        bell: Bell,
+        bell: KeeperBell,
         reporter: Reporter,
         now: Instant,
     ) -> Shared {
@@ -112,7 +112,7 @@ impl Shared {
             desk: Desk::new(resolver, bell.clone()),
             pick: config.pool.pick.clone(),
             breakers: Leaf::default(),
-            budget: Leaf::new(Budget::new(budget, now)),
+            budget: Leaf::new(RetryBudget::new(budget, now)),
             watcher: Leaf::new(Watcher::of(&config, dialer.runtime(), &bell)),
             listens_anew: AtomicBool::new(false),
             prober: Prober::new(&config.health, Arc::clone(dialer.runtime()), bell.clone()),
@@ -141,12 +141,12 @@ impl Shared {
         Arc::clone(&self.breakers.lock())
     }
 
-    fn lock(&self) -> LeafGuard<'_, Line> {
+    fn lock(&self) -> LeafGuard<'_, PoolLineup> {
         self.lineup.lock()
     }
 
     /// Does what the lineup decided.
-    fn act(&self, duty: Duty<Arc<Link>, Arc<Seat>>) {
+    fn act(&self, duty: Duty<Arc<Link>, Arc<CheckoutSeat>>) {
         if duty.is_empty() {
             return;
         }
@@ -222,14 +222,14 @@ impl Shared {
     }
 
     /// All channels as they are.
-    pub(super) fn views(&self) -> Vec<View<Arc<Link>>> {
+    pub(super) fn views(&self) -> Vec<ChannelView<Arc<Link>>> {
         self.lock().views()
     }
 
     /// How many channels there may be and should be, how many are connected, lent, and waited for.
-    pub(super) fn counts(&self) -> Counts {
+    pub(super) fn counts(&self) -> PoolCounts {
         let line = self.lock();
-        Counts {
+        PoolCounts {
             size: line.size(),
             wanted: line.wanted(),
             ready: line.ready(),
@@ -240,7 +240,7 @@ impl Shared {
     }
 
     /// Waits until `is_so`, at most until then; it is asked after each change.
-    pub(super) fn wait_until(&self, until: Instant, is_so: impl Fn(&Counts) -> bool) -> bool {
+    pub(super) fn wait_until(&self, until: Instant, is_so: impl Fn(&PoolCounts) -> bool) -> bool {
         loop {
             let before = *self.changes.lock();
             if is_so(&self.counts()) {
@@ -275,7 +275,7 @@ impl Shared {
 
 /// How a pool stands.
 #[derive(Clone, Debug)]
-pub(super) struct Counts {
+pub(super) struct PoolCounts {
     pub(super) size: usize,
     pub(super) wanted: usize,
     pub(super) ready: usize,

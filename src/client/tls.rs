@@ -22,12 +22,12 @@ const PEM_MAX_BYTES: u64 = 1 << 20;
 pub(super) struct Files {
     /// `None`: the system's.
     roots: Option<Vec<u8>>,
-    identity: Option<Identity>,
+    identity: Option<ClientIdentity>,
 }
 
 /// A certificate with its chain, and its key.
 #[derive(PartialEq, Eq)]
-struct Identity {
+struct ClientIdentity {
     chain: Vec<u8>,
     key: Vec<u8>,
 }
@@ -57,7 +57,7 @@ impl Files {
         if let Some(roots) = &roots {
             check("tls.ca_file", certificates(roots).map(drop));
         }
-        let identity = chain.zip(key).map(|(chain, key)| Identity { chain, key });
+        let identity = chain.zip(key).map(|(chain, key)| ClientIdentity { chain, key });
         if let Some(identity) = &identity {
             check("tls.key_file", identity.fits());
         }
@@ -73,7 +73,7 @@ impl Files {
         if let Some(roots) = &self.roots {
             builder = builder.root_cert(roots.clone());
         }
-        if let Some(Identity { chain, key }) = &self.identity {
+        if let Some(ClientIdentity { chain, key }) = &self.identity {
             builder = builder.cert(chain.clone(), key.clone());
         }
         builder.build()
@@ -88,7 +88,7 @@ impl fmt::Debug for Files {
     }
 }
 
-impl Identity {
+impl ClientIdentity {
     fn fits(&self) -> Result<(), String> {
         let chain =
             certificates(&self.chain).map_err(|rule| format!("has a cert_file that {rule}"))?;

@@ -9,8 +9,8 @@ use futures_util::future::{abortable, AbortHandle};
 use futures_util::StreamExt;
 use grpcio::{CallOption, ClientSStreamReceiver, Method};
 
-use super::bell::Bell;
-use super::channel::{Link, State};
+use super::bell::KeeperBell;
+use super::channel::{ChannelState, Link};
 use super::config::ServiceConfig;
 use super::lineup::{Pauses, Word};
 use super::probe::{health_request, serves, shows_life};
@@ -32,7 +32,7 @@ pub(super) struct Watcher {
     /// A stream that was lost is begun again after so long: the first time, and at most.
     pauses: Pauses,
     runtime: Arc<Runtime>,
-    bell: Bell,
+    bell: KeeperBell,
     /// By the number of an address. Held for some arithmetic.
     watches: Leaf<BTreeMap<usize, AddressWatch>>,
     /// What was heard until the keeper takes it. Held for a few instructions.
@@ -99,7 +99,7 @@ impl Watcher {
     pub(super) fn of(
         config: &ServiceConfig,
         runtime: &Arc<Runtime>,
-        bell: &Bell,
+        bell: &KeeperBell,
     ) -> Option<Arc<Watcher>> {
         let watcher = || Watcher {
             method: raw("/grpc.health.v1.Health/Watch"),
@@ -164,7 +164,7 @@ impl Watcher {
             watches.iter().filter_map(link).collect()
         };
         let is_dead = |(_, link): &(usize, Arc<Link>)| {
-            matches!(link.state(), State::Failed(_) | State::Ended)
+            matches!(link.state(), ChannelState::Failed(_) | ChannelState::Ended)
         };
         let dead: BTreeSet<usize> =
             links.iter().filter(|one| is_dead(one)).map(|(n, _)| *n).collect();

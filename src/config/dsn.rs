@@ -34,7 +34,7 @@ pub use tls::{ClientCert, RootCert, TlsKeys};
 
 use error::NUL_RULE;
 use pair::Pair;
-use settings::Settings;
+use settings::DsnSettings;
 
 /// A parsed and checked connection string. `Debug` and `Display` are redacted.
 #[derive(Clone, PartialEq, Eq)]
@@ -147,7 +147,7 @@ impl Dsn {
             Some(rest) => url::pairs(rest)?,
             None => keyword_value::pairs(text)?,
         };
-        Dsn::from_settings(Settings::from_pairs(pairs)?)
+        Dsn::from_settings(DsnSettings::from_pairs(pairs)?)
     }
 
     /// The DSN that these keys with their values make.
@@ -166,7 +166,7 @@ impl Dsn {
         }
         let pair =
             |(key, value): (&str, String)| Pair { key: key.to_owned(), value, showable: true };
-        Dsn::from_settings(Settings::from_pairs(pairs.into_iter().map(pair).collect())?)
+        Dsn::from_settings(DsnSettings::from_pairs(pairs.into_iter().map(pair).collect())?)
     }
 
     /// The same without the password.
@@ -174,7 +174,7 @@ impl Dsn {
         Dsn { password: None, ..self.clone() }
     }
 
-    fn from_settings(mut settings: Settings) -> Result<Dsn, DsnError> {
+    fn from_settings(mut settings: DsnSettings) -> Result<Dsn, DsnError> {
         settings.check_fixed()?;
         let hosts = hosts::hosts(&mut settings)?;
         let tls = TlsKeys::from_settings(&mut settings)?;

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use line::LineStep;
 pub use line::LineTicket;
 pub use looks::LOOK_AGAIN;
-use server::Server;
+use server::ServerEntry;
 pub use server::ServerFigures;
 
 /// How long a server's refusal counts as its limit.
@@ -89,7 +89,7 @@ struct UsedSeat<A> {
 #[derive(Debug)]
 pub struct ServerTable<A> {
     limit: Option<usize>,
-    servers: HashMap<A, Server>,
+    servers: HashMap<A, ServerEntry>,
     seats: HashMap<SeatId, UsedSeat<A>>,
     /// The servers at which each ticket waits.
     tickets: HashMap<LineTicket, Vec<A>>,
@@ -111,7 +111,7 @@ impl<A: Copy + Eq + Hash> ServerTable<A> {
     /// Requests a seat. A caller that does not get one waits in line from now on.
     pub fn enter(&mut self, at: A, owner: OwnerId, asks: SeatUse, now: Instant) -> Entered {
         let (own, number) = (self.limit, self.number());
-        let server = self.servers.entry(at).or_insert_with(|| Server::new(now));
+        let server = self.servers.entry(at).or_insert_with(|| ServerEntry::new(now));
         let room = server.room(own, now);
         let may = match asks {
             SeatUse::Caller { ticket, .. } => {

@@ -30,7 +30,7 @@ use crate::lock::Leaf;
 use crate::logging;
 use crate::pool::account::Account;
 use crate::pool::context::Context;
-use crate::pool::opener::{Attempt, Opener, Turned};
+use crate::pool::opener::{OpenAttempt, Opener, Turned};
 use crate::pool::store::{Store, Taken};
 use crate::threads::alarms::Alarm;
 
@@ -193,7 +193,7 @@ impl Backends {
     ///
     /// # Errors
     /// While the breaker is not closed.
-    pub(super) fn attempt(&self, opening: bool) -> Result<Attempt, Error> {
+    pub(super) fn attempt(&self, opening: bool) -> Result<OpenAttempt, Error> {
         let attempt = self.opener.attempt();
         let probe = || opening.then(|| self.opener.probe_attempt(clock::now())).flatten();
         attempt.or_else(probe).ok_or_else(|| self.opener.error(self.id()))

@@ -28,7 +28,7 @@ impl Leases {
     pub fn grant(self: &Arc<Self>, session: Session, ask: Ask) -> Result<Grant, Error> {
         let (id, facts) = self.named(&session, &ask, Via::Call)?;
         let view = self.enter(&id, facts, session, &ask);
-        let undelivered = Undelivered::new(self, &id, Delivery::default().first());
+        let undelivered = Undelivered::new(self, &id, GrantDelivery::default().first());
         Ok(Grant { undelivered, id, view })
     }
 }
@@ -36,21 +36,25 @@ impl Leases {
 /// Ends a lease that nobody has heard of, when dropped before `delivered`.
 pub struct Undelivered {
     pending: Option<(Arc<Leases>, ConnectionId)>,
-    claim: Claim,
+    claim: DeliveryClaim,
 }
 
 impl Undelivered {
-    pub(super) fn new(leases: &Arc<Leases>, id: &ConnectionId, claim: Claim) -> Undelivered {
+    pub(super) fn new(
+        leases: &Arc<Leases>,
+        id: &ConnectionId,
+        claim: DeliveryClaim,
+    ) -> Undelivered {
         Undelivered { pending: Some((Arc::clone(leases), id.clone())), claim }
     }
 
     /// Nothing to take back: the lease was delivered before.
     pub(super) fn nothing() -> Undelivered {
-        Undelivered { pending: None, claim: Delivery::default().first() }
+        Undelivered { pending: None, claim: GrantDelivery::default().first() }
     }
 
     /// How far the delivery is, for those who ask for the same grant.
-    pub(super) fn delivery(&self) -> Delivery {
+    pub(super) fn delivery(&self) -> GrantDelivery {
         self.claim.0.clone()
     }
 
@@ -76,42 +80,42 @@ impl Drop for Undelivered {
 /// it was taken back, the greatest number = one of them has it, else the number of
 /// calls that it is on its way to.
 #[derive(Clone, Default)]
-pub(super) struct Delivery(Arc<AtomicU64>);
+pub(super) struct GrantDelivery(Arc<AtomicU64>);
 
 const GIVEN_UP: u64 = 0;
 const DELIVERED: u64 = u64::MAX;
 
 /// One call's claim to a grant.
-pub(super) struct Claim(Delivery);
+pub(super) struct DeliveryClaim(GrantDelivery);
 
 /// What a later call finds.
-pub(super) enum Found {
+pub(super) enum FoundGrant {
     /// The grant has been delivered, and is not taken back any more.
     Delivered,
     /// It is on its way to this call too.
-    Claimed(Claim),
+    Claimed(DeliveryClaim),
     /// It was taken back.
     GivenUp,
 }
 
-impl Delivery {
-    pub(super) fn first(self) -> Claim {
+impl GrantDelivery {
+    pub(super) fn first(self) -> DeliveryClaim {
         self.0.store(1, Ordering::Release);
-        Claim(self)
+        DeliveryClaim(self)
     }
 
     /// A later call asks for the grant.
-    pub(super) fn join(&self) -> Found {
+    pub(super) fn join(&self) -> FoundGrant {
         let next = |calls: u64| (calls != DELIVERED && calls != GIVEN_UP).then_some(calls + 1);
         match self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) {
-            Ok(_) => Found::Claimed(Claim(self.clone())),
-            Err(DELIVERED) => Found::Delivered,
-            Err(_) => Found::GivenUp,
+            Ok(_) => FoundGrant::Claimed(DeliveryClaim(self.clone())),
+            Err(DELIVERED) => FoundGrant::Delivered,
+            Err(_) => FoundGrant::GivenUp,
         }
     }
 }
 
-impl Claim {
+impl DeliveryClaim {
     /// True if it was the last claim, and none was delivered: nobody has the grant,
     /// and nobody will.
     fn give_up(&self) -> bool {
@@ -127,21 +131,21 @@ mod tests {
     #[test]
     fn only_the_last_claim_can_give_up_and_only_what_was_not_delivered() {
         for first_leaves_first in [true, false] {
-            let delivery = Delivery::default();
+            let delivery = GrantDelivery::default();
             let first = delivery.clone().first();
-            let Found::Claimed(second) = delivery.join() else { panic!("it is on its way") };
+            let FoundGrant::Claimed(second) = delivery.join() else { panic!("it is on its way") };
             let (early, late) = match first_leaves_first {
                 true => (first, second),
                 false => (second, first),
             };
             assert!(!early.give_up());
             assert!(late.give_up());
-            assert!(matches!(delivery.join(), Found::GivenUp));
+            assert!(matches!(delivery.join(), FoundGrant::GivenUp));
         }
-        let delivery = Delivery::default();
+        let delivery = GrantDelivery::default();
         let first = delivery.clone().first();
         delivery.0.store(DELIVERED, Ordering::Release);
-        assert!(matches!(delivery.join(), Found::Delivered));
+        assert!(matches!(delivery.join(), FoundGrant::Delivered));
         assert!(!first.give_up());
     }
 }

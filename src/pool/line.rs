@@ -19,7 +19,7 @@ pub trait Sleeper: Send {
 /// Jobs with a permit that wait for their backend, in the order in which they
 /// were granted. There is one sleeper or worker for each of them and for each spare permit.
 #[derive(Default)]
-pub(super) struct Line {
+pub(super) struct JobLine {
     pub(super) standing: VecDeque<Standing>,
     /// Of sessions that came back and were handed to a job whose own backend is
     /// still being opened: the permits stand for that.
@@ -47,7 +47,7 @@ pub(super) struct Nap {
     pub(super) id: u64,
 }
 
-impl Line {
+impl JobLine {
     /// A number that is no other's.
     pub(super) fn number(&mut self) -> u64 {
         self.next += 1;
@@ -97,7 +97,7 @@ impl Line {
     }
 }
 
-impl Leaf<Line> {
+impl Leaf<JobLine> {
     /// The waits of all are over.
     pub(super) fn wake_all(&self) {
         let naps = self.lock().take_naps();

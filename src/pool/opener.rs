@@ -41,7 +41,7 @@ pub(super) enum Turned {
 
 /// One ticket of the breaker. Dropped unsettled, as when a connect panics, it
 /// counts as neither success nor failure.
-pub(super) struct Attempt {
+pub(super) struct OpenAttempt {
     opener: Arc<Opener>,
     ticket: Option<BreakerTicket>,
     probe: bool,
@@ -114,15 +114,15 @@ impl Opener {
     }
 
     /// The right to open a backend, while the breaker is closed.
-    pub(super) fn attempt(self: &Arc<Self>) -> Option<Attempt> {
+    pub(super) fn attempt(self: &Arc<Self>) -> Option<OpenAttempt> {
         let ticket = self.guarded(|guarded| guarded.breaker.try_open())?;
-        Some(Attempt { opener: Arc::clone(self), ticket: Some(ticket), probe: false })
+        Some(OpenAttempt { opener: Arc::clone(self), ticket: Some(ticket), probe: false })
     }
 
     /// The right to find out whether a backend can be opened, if it is time.
-    pub(super) fn probe_attempt(self: &Arc<Self>, now: Instant) -> Option<Attempt> {
+    pub(super) fn probe_attempt(self: &Arc<Self>, now: Instant) -> Option<OpenAttempt> {
         let ticket = self.guarded(|guarded| guarded.breaker.try_probe(now))?;
-        Some(Attempt { opener: Arc::clone(self), ticket: Some(ticket), probe: true })
+        Some(OpenAttempt { opener: Arc::clone(self), ticket: Some(ticket), probe: true })
     }
 
     fn settle(
@@ -153,7 +153,7 @@ impl Opener {
     }
 }
 
-impl Attempt {
+impl OpenAttempt {
     /// Settles with what came of it: why it failed, and whether it was hurried.
     pub(super) fn settle(mut self, failed: Option<(&ConnectError, bool)>) -> Turned {
         let verdict = match failed {
@@ -166,7 +166,7 @@ impl Attempt {
     }
 }
 
-impl Drop for Attempt {
+impl Drop for OpenAttempt {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             // This verdict never changes what the breaker does.

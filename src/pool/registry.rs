@@ -24,7 +24,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use crate::backend::logins::Logins;
-use crate::backend::tls::Tls;
+use crate::backend::tls::BackendTls;
 use crate::clock;
 use crate::core::callers::CallerId;
 use crate::core::expiring_map::ExpiringMap;
@@ -67,7 +67,7 @@ pub struct Registry {
     /// By which DSNs are compared.
     digests: Digests,
     /// TLS for DSNs that ask for nothing special.
-    tls: Tls,
+    tls: BackendTls,
     /// What PostgreSQL has refused.
     logins: Logins,
     guesses: Guesses,
@@ -87,7 +87,7 @@ impl Registry {
             away: Leaf::new(ExpiringMap::new(REMEMBERED, MEMORY)),
             draining: AtomicBool::new(false),
             digests: Digests::new()?,
-            tls: Tls::unverified()?,
+            tls: BackendTls::unverified()?,
             logins: Logins::default(),
             guesses: Guesses::default(),
             catalog: Leaf::new(Arc::new(Catalog::none(&context.config))),

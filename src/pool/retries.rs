@@ -12,7 +12,7 @@ use crate::core::ids::{ConnectionId, TenantId};
 use crate::error::Error;
 use crate::lock::Leaf;
 use crate::pool::caller::Caller;
-use crate::pool::grant::{Delivery, Found, Grant, Undelivered};
+use crate::pool::grant::{FoundGrant, Grant, GrantDelivery, Undelivered};
 use crate::pool::identity::Fingerprint;
 use crate::pool::leases::Leases;
 use crate::pool::requests::reply::Reply;
@@ -21,7 +21,7 @@ use crate::pool::requests::stage::Stage;
 /// One request, whoever repeats it. The DSN is part of it: who does not know that
 /// learns nothing of the lease.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Key {
+pub struct RetryKey {
     /// The tenant.
     pub tenant: TenantId,
     /// What tells its DSN from others, if the request brought one.
@@ -34,7 +34,7 @@ pub struct Key {
 
 /// All requests that can be repeated.
 #[derive(Default)]
-pub struct Retries(Leaf<HashMap<Key, CallEntry>>);
+pub struct Retries(Leaf<HashMap<RetryKey, CallEntry>>);
 
 enum CallEntry {
     Waiting {
@@ -48,20 +48,20 @@ enum CallEntry {
     },
     Granted {
         id: ConnectionId,
-        delivery: Delivery,
+        delivery: GrantDelivery,
     },
 }
 
 /// A call's seat at a request that waits.
 pub struct CallSeat {
     retries: Weak<Retries>,
-    key: Key,
+    key: RetryKey,
     job: u64,
     call: u64,
 }
 
 /// What a call is to do.
-pub enum Call {
+pub enum Joining {
     /// Ask for a lease, as this caller, and settle the job with what comes.
     Ask(Arc<Caller>, CallJob),
     /// Nothing: the answer comes, or has been given.
@@ -71,7 +71,7 @@ pub enum Call {
 /// A job on its way to a lease. Dropped unsettled, it answers for itself.
 pub struct CallJob {
     retries: Arc<Retries>,
-    key: Key,
+    key: RetryKey,
     number: u64,
     settled: bool,
 }
@@ -80,12 +80,12 @@ impl Retries {
     /// A call of `caller` comes, which wants to wait until `deadline` at most.
     pub fn call(
         self: &Arc<Self>,
-        key: Key,
+        key: RetryKey,
         leases: &Arc<Leases>,
         caller: &Arc<Caller>,
         deadline: Instant,
         reply: Reply<Grant>,
-    ) -> Call {
+    ) -> Joining {
         let mut ended = None;
         loop {
             let mut map = self.0.lock();
@@ -95,7 +95,7 @@ impl Retries {
                     drop(map);
                     if let Some(grant) = granted_before(&id, &delivery, leases) {
                         drop(reply.send(Ok(grant)));
-                        return Call::Wait;
+                        return Joining::Wait;
                     }
                     ended = Some(id);
                 }
@@ -108,7 +108,7 @@ impl Retries {
                     drop(earlier.send(Err(Error::Superseded)));
                     standing.postpone(deadline);
                     caller.represented(Arc::new(seat));
-                    return Call::Wait;
+                    return Joining::Wait;
                 }
                 _ => {
                     let (number, call) = (NEXT.fetch_add(1, Ordering::Relaxed), 1);
@@ -123,23 +123,24 @@ impl Retries {
                     drop(map);
                     caller.represented(Arc::new(self.seat(&key, number, call)));
                     let job = CallJob { retries: Arc::clone(self), key, number, settled: false };
-                    return Call::Ask(standing, job);
+                    return Joining::Ask(standing, job);
                 }
             }
         }
     }
 
-    fn seat(self: &Arc<Self>, key: &Key, job: u64, call: u64) -> CallSeat {
+    fn seat(self: &Arc<Self>, key: &RetryKey, job: u64, call: u64) -> CallSeat {
         CallSeat { retries: Arc::downgrade(self), key: key.clone(), job, call }
     }
 
     /// Forgets requests whose leases have ended.
     pub fn forget_ended(&self, leases: &Leases) {
-        let id_of = |(key, entry): (&Key, &CallEntry)| match entry {
+        let id_of = |(key, entry): (&RetryKey, &CallEntry)| match entry {
             CallEntry::Granted { id, .. } => Some((key.clone(), id.clone())),
             CallEntry::Waiting { .. } => None,
         };
-        let granted: Vec<(Key, ConnectionId)> = self.0.lock().iter().filter_map(id_of).collect();
+        let granted: Vec<(RetryKey, ConnectionId)> =
+            self.0.lock().iter().filter_map(id_of).collect();
         for (key, ended) in granted.into_iter().filter(|(_, id)| leases.view(id).is_err()) {
             let mut map = self.0.lock();
             // The request may have been made anew meanwhile.
@@ -154,12 +155,16 @@ impl Retries {
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// The lease that an earlier call got, while it lives.
-fn granted_before(id: &ConnectionId, delivery: &Delivery, leases: &Arc<Leases>) -> Option<Grant> {
+fn granted_before(
+    id: &ConnectionId,
+    delivery: &GrantDelivery,
+    leases: &Arc<Leases>,
+) -> Option<Grant> {
     let view = leases.view(id).ok()?;
     let undelivered = match delivery.join() {
-        Found::Delivered => Undelivered::nothing(),
-        Found::Claimed(claim) => Undelivered::new(leases, id, claim),
-        Found::GivenUp => return None,
+        FoundGrant::Delivered => Undelivered::nothing(),
+        FoundGrant::Claimed(claim) => Undelivered::new(leases, id, claim),
+        FoundGrant::GivenUp => return None,
     };
     Some(Grant { id: id.clone(), view, undelivered })
 }

@@ -19,8 +19,8 @@ use crate::pool::listen::{Listening, Mailbox};
 use crate::pool::on_lease::OnLease;
 use crate::pool::one_shot::one_shot;
 use crate::pool::registry::{Registry, Target};
-use crate::pool::requests::reply::{Answer, Reply};
-use crate::pool::retries::{Call, Key, Retries};
+use crate::pool::requests::reply::{PendingAnswer, Reply};
+use crate::pool::retries::{Joining, Retries, RetryKey};
 use crate::pool::stream::Attached;
 use crate::pool::work::task::{Executed, Task};
 
@@ -36,7 +36,7 @@ pub struct Service {
 }
 
 /// Where a request's statements run.
-pub enum Place {
+pub enum RunOn {
     /// On this lease, which ends afterwards if so asked.
     Lease {
         /// The lease.
@@ -112,7 +112,7 @@ impl Service {
         request: Option<Vec<u8>>,
         wait: Duration,
         caller: &Arc<Caller>,
-    ) -> Result<Answer<Grant>, Error> {
+    ) -> Result<PendingAnswer<Grant>, Error> {
         self.permit(&target.tenant, caller)?;
         let (reply, answer) = Reply::new();
         let leases = Arc::clone(&self.leases);
@@ -128,11 +128,11 @@ impl Service {
         let dsn = target.dsn.as_ref();
         let fingerprint = dsn.map(|dsn| self.registry.fingerprint(target, dsn));
         let (tenant, owner) = (target.tenant.clone(), caller.owner().cloned());
-        let key = Key { tenant, fingerprint, request, owner };
+        let key = RetryKey { tenant, fingerprint, request, owner };
         let deadline = clock::now() + wait;
         match self.retries.call(key, &self.leases, caller, deadline, reply) {
-            Call::Wait => {}
-            Call::Ask(standing, request) => {
+            Joining::Wait => {}
+            Joining::Ask(standing, request) => {
                 let job = Job::for_lease(&standing, move |session| {
                     request.settle(session.and_then(|session| leases.grant(session, ask)));
                 });
@@ -149,7 +149,7 @@ impl Service {
         ask: Ask,
         wait: Duration,
         caller: &Arc<Caller>,
-    ) -> Answer<Attached> {
+    ) -> PendingAnswer<Attached> {
         let (reply, answer) = Reply::new();
         if let Err(denied) = self.permit(&target.tenant, caller) {
             drop(reply.send(Err(denied)));
@@ -167,22 +167,22 @@ impl Service {
     /// Runs statements.
     pub fn execute(
         &self,
-        place: Place,
+        place: RunOn,
         work: impl Into<Task>,
         caller: &Arc<Caller>,
-    ) -> Answer<Executed> {
+    ) -> PendingAnswer<Executed> {
         let work = work.into();
         let (reply, answer) = Reply::new();
         let tools = &self.context().tools;
         match place {
-            Place::Lease { id, release_after } => {
+            RunOn::Lease { id, release_after } => {
                 let id = id.of(caller.owner());
                 self.on_lease((id, Via::Call), work, release_after, caller, reply);
             }
-            Place::Stream(id) => {
+            RunOn::Stream(id) => {
                 self.on_lease((id, Via::Stream), work, false, caller, reply);
             }
-            Place::Tenant { target, wait } => {
+            RunOn::Tenant { target, wait } => {
                 if let Err(denied) = self.permit(&target.tenant, caller) {
                     drop(reply.send(Err(denied)));
                     return answer;
@@ -226,7 +226,12 @@ impl Service {
     /// Ends a lease. One that is busy with an operation whose caller has left ends with
     /// that, within the time that a cancel may take; one that is busy otherwise fails
     /// with [`Error::LeaseBusy`] unless `force` is given.
-    pub fn release(&self, id: ConnectionId, force: bool, caller: &Caller) -> Answer<Release> {
+    pub fn release(
+        &self,
+        id: ConnectionId,
+        force: bool,
+        caller: &Caller,
+    ) -> PendingAnswer<Release> {
         let id = id.of(caller.owner());
         let (reply, answer) = Reply::new();
         self.leases.release_for(id, force, reply);

@@ -29,7 +29,7 @@ use crate::pool::account::Account;
 use crate::pool::backends::{origin::BackendOrigin, Backends};
 use crate::pool::context::Context;
 use crate::pool::job::Job;
-use crate::pool::line::Line;
+use crate::pool::line::JobLine;
 use crate::pool::listen::{Host, Hub};
 use crate::pool::numbers::Figures;
 use crate::pool::opener::Opener;
@@ -51,7 +51,7 @@ pub struct Tenant {
     /// Permits, waiters, state. Never held over I/O, r2d2, logging, destructors.
     gate: Mutex<Gate<Job>>,
     /// Jobs with a permit that wait for their backend.
-    pub(super) line: Leaf<Line>,
+    pub(super) line: Leaf<JobLine>,
     /// What backends are opened with at present, and the numbers that the gate is to have.
     setup: Leaf<Setup>,
     /// Who listens for notifications.

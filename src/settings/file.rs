@@ -71,7 +71,7 @@ fn text_of(path: &Path, most: u64) -> Result<(String, Metadata), String> {
 /// It is not TOML: each place, with what was expected there.
 pub fn parse(name: &str, text: &str) -> Result<Table, Faults> {
     let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at);
-    let lines = Lines { path: Arc::from(name), ends: ends.collect() };
+    let lines = LineEnds { path: Arc::from(name), ends: ends.collect() };
     match toml::de::DeTable::parse(text) {
         Ok(root) => convert::table("", root.get_ref(), lines.origin(0), &lines),
         // Its own `Display` would show the line, with any secret in it.
@@ -89,13 +89,13 @@ pub fn parse(name: &str, text: &str) -> Result<Table, Faults> {
 }
 
 /// Finds the line of a place in the text.
-struct Lines {
+struct LineEnds {
     path: Arc<str>,
     /// Where each line ends, in order.
     ends: Vec<usize>,
 }
 
-impl Lines {
+impl LineEnds {
     fn origin(&self, at: usize) -> Origin {
         let line = 1 + self.ends.partition_point(|end| *end < at);
         Origin::File { path: Arc::clone(&self.path), line }

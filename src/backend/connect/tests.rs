@@ -69,7 +69,7 @@ impl Servers {
         let tries = Tries::new(&Logins::default(), &dsn.user, &caller);
         let asker = Asker { tenant, caller };
         let reach = DsnReach::anything();
-        let plain = Tls::unverified().expect("TLS");
+        let plain = BackendTls::unverified().expect("TLS");
         let pool = PoolConfig::default();
         let hosts = HostResolver::asking(look_up, asker.clone(), Arc::new(allowed));
         let connector = PgConnect::new(dsn, tries, asker, "a".to_owned(), plain, reach, &pool);

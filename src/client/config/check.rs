@@ -37,9 +37,9 @@ pub struct Checked {
 }
 
 /// Collects what is wrong.
-struct Faults(Vec<Fault>);
+struct ConfigFaults(Vec<Fault>);
 
-impl Faults {
+impl ConfigFaults {
     fn add(&mut self, key: &str, rule: impl Into<String>) {
         self.0.push(Fault { key: key.to_owned(), rule: rule.into() });
     }
@@ -85,7 +85,7 @@ impl ServiceConfig {
     /// # Errors
     /// Everything that is wrong, each with its key and its rule.
     pub fn check(&self) -> Result<Checked, ConfigError> {
-        let mut faults = Faults(Vec::new());
+        let mut faults = ConfigFaults(Vec::new());
         let endpoints = self.endpoints(&mut faults);
         self.check_tls(&mut faults);
         self.check_numbers(&mut faults);
@@ -95,7 +95,7 @@ impl ServiceConfig {
         }
     }
 
-    fn endpoints(&self, faults: &mut Faults) -> Vec<(Endpoint, bool)> {
+    fn endpoints(&self, faults: &mut ConfigFaults) -> Vec<(Endpoint, bool)> {
         if self.addresses.is_empty() {
             faults.add("addresses", "must have at least one");
         }
@@ -133,7 +133,7 @@ impl ServiceConfig {
         }
     }
 
-    fn check_tls(&self, faults: &mut Faults) {
+    fn check_tls(&self, faults: &mut ConfigFaults) {
         let tls = &self.tls;
         match (&tls.cert_file, &tls.key_file) {
             (Some(_), None) => faults.add("tls.cert_file", "must come with tls.key_file"),
@@ -145,7 +145,7 @@ impl ServiceConfig {
         }
     }
 
-    fn check_numbers(&self, faults: &mut Faults) {
+    fn check_numbers(&self, faults: &mut ConfigFaults) {
         let (pool, connection) = (&self.pool, &self.connection);
         faults.within("pool.size", pool.size, 1, SIZE_MAX);
         if let Some(least) = pool.min_size {
@@ -188,7 +188,7 @@ impl ServiceConfig {
         self.check_policies(faults);
     }
 
-    fn check_words(&self, faults: &mut Faults) {
+    fn check_words(&self, faults: &mut ConfigFaults) {
         let is_good = |c: char| c.is_ascii_graphic() || c == ' ';
         let agent = self.connection.user_agent.as_deref().unwrap_or("none");
         for (key, word) in [("type", &*self.kind), ("connection.user_agent", agent)] {
@@ -198,7 +198,7 @@ impl ServiceConfig {
         }
     }
 
-    fn check_health(&self, faults: &mut Faults) {
+    fn check_health(&self, faults: &mut ConfigFaults) {
         let health = &self.health;
         faults.time("health.interval", health.interval);
         faults.time("health.timeout", health.timeout);
@@ -217,7 +217,7 @@ impl ServiceConfig {
         }
     }
 
-    fn check_policies(&self, faults: &mut Faults) {
+    fn check_policies(&self, faults: &mut ConfigFaults) {
         faults.policies(self);
         faults.within("events.sample_rate", self.events.sample_rate, 0.0, 1.0);
     }

@@ -2,7 +2,7 @@
 //! service, `GRPC_USERS_HOST`. Names of gRPC's own variables are never looked at.
 
 use super::keys::{ADDRESS, KEYS, SYNONYM};
-use super::layers::{combine, Layer};
+use super::layers::{combine, ConfigLayer};
 use super::variables::Variables;
 use super::ServiceConfig;
 use crate::client::error::{ConfigError, Fault};
@@ -63,8 +63,8 @@ pub(super) fn hinting(
 }
 
 /// The settings that variables with this prefix give.
-pub(super) fn layer(prefix: &str, variables: &Variables, faults: &mut Faults) -> Layer {
-    let mut layer = Layer::default();
+pub(super) fn layer(prefix: &str, variables: &Variables, faults: &mut Faults) -> ConfigLayer {
+    let mut layer = ConfigLayer::default();
     let keys = KEYS.iter().filter(|key| !key.variable.is_empty());
     let keys = keys.map(|key| (key.variable, key.name));
     for (variable, name) in ADDRESS.into_iter().chain(keys) {

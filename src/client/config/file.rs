@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::check::{AT_MOST, LONGEST};
 use super::env;
 use super::keys::KEYS;
-use super::layers::{combine, Layer, ADDRESSES};
+use super::layers::{combine, ConfigLayer, ADDRESSES};
 use super::many::SettingsFile;
 use super::setting::Setting;
 use super::variables::Variables;
@@ -86,7 +86,7 @@ fn period(value: &Value) -> Result<(Option<Duration>, Origin), Fault> {
 /// What a table of a service holds.
 #[derive(Default)]
 struct Entry {
-    layer: Layer,
+    layer: ConfigLayer,
     methods: Vec<Rule>,
 }
 
@@ -102,7 +102,7 @@ impl Entry {
     fn read(table: Table, faults: &mut Faults) -> Entry {
         let mut tables = Tables { open: HashMap::from([("", Some(table))]) };
         let keys = KEYS.iter().map(|key| key.name).chain(ADDRESSES).chain(OTHER);
-        let mut layer = Layer::default();
+        let mut layer = ConfigLayer::default();
         for name in keys {
             let (parent, last) = name.rsplit_once('.').unwrap_or(("", name));
             let Some(table) = tables.open(parent, faults) else { continue };

@@ -5,7 +5,7 @@ use super::ServiceConfig;
 use crate::settings::{Fault, Value};
 
 /// A setting.
-pub(super) struct Key {
+pub(super) struct ConfigKey {
     /// Its name in a file, with its tables.
     pub(super) name: &'static str,
     /// The end of its variable's name; empty: it has none.
@@ -25,7 +25,7 @@ fn kind<T: Setting>(_: &T) -> &'static str {
 /// A field of the configuration.
 macro_rules! key {
     ($name:literal, $variable:literal, $($field:ident).+) => {
-        Key {
+        ConfigKey {
             name: $name,
             variable: $variable,
             kind: |config| kind(&config.$($field).+),
@@ -41,7 +41,7 @@ macro_rules! key {
 /// A field of a part that may be absent.
 macro_rules! part {
     ($name:literal, $part:ident, $($field:ident).+) => {
-        Key {
+        ConfigKey {
             name: $name,
             variable: "",
             kind: |config| kind(&config.$part.clone().unwrap_or_default().$($field).+),
@@ -61,7 +61,7 @@ macro_rules! part {
 /// Whether a part is there.
 macro_rules! switch {
     ($name:literal, $variable:literal, $part:ident) => {
-        Key {
+        ConfigKey {
             name: $name,
             variable: $variable,
             kind: |_| <bool as Setting>::KIND,
@@ -76,7 +76,7 @@ macro_rules! switch {
 }
 
 /// The settings. A switch comes after what it switches, so that it wins.
-pub(super) const KEYS: &[Key] = &[
+pub(super) const KEYS: &[ConfigKey] = &[
     key!("type", "TYPE", kind),
     key!("tls.mode", "TLS", tls.mode),
     key!("tls.ca_file", "CA_FILE", tls.ca_file),

@@ -9,7 +9,7 @@ use crate::settings::{Fault as RawFault, Faults, Value};
 
 /// The settings of one place, by their names in files.
 #[derive(Default)]
-pub(super) struct Layer(pub(super) BTreeMap<&'static str, Value>);
+pub(super) struct ConfigLayer(pub(super) BTreeMap<&'static str, Value>);
 
 /// What gives an address, beside the port.
 pub(super) const ADDRESSES: [&str; 3] = ["host", "addresses", "endpoint"];
@@ -26,7 +26,10 @@ const PROFILES: [(&str, &str); 4] = [
 ///
 /// # Errors
 /// Everything that is wrong, each with its key, where it came from, and its rule.
-pub(super) fn combine(layers: &[&Layer], mut faults: Faults) -> Result<ServiceConfig, ConfigError> {
+pub(super) fn combine(
+    layers: &[&ConfigLayer],
+    mut faults: Faults,
+) -> Result<ServiceConfig, ConfigError> {
     let strongest = |name: &str| layers.iter().rev().find_map(|layer| layer.0.get(name));
     let profile = strongest("profile").and_then(|value| faults.keep(value.choice(&PROFILES)));
     let mut config = address(layers, profile, &mut faults);
@@ -49,7 +52,11 @@ pub(super) fn combine(layers: &[&Layer], mut faults: Faults) -> Result<ServiceCo
 }
 
 /// The preset with the address, which the strongest layer gives that gives any.
-fn address(layers: &[&Layer], profile: Option<&'static str>, faults: &mut Faults) -> ServiceConfig {
+fn address(
+    layers: &[&ConfigLayer],
+    profile: Option<&'static str>,
+    faults: &mut Faults,
+) -> ServiceConfig {
     let given = layers.iter().enumerate().rev().find_map(|(rank, layer)| {
         let mut given = ADDRESSES.iter().filter_map(|name| layer.0.get(*name));
         let first = given.next()?;

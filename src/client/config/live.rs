@@ -4,7 +4,7 @@ use super::{ServiceConfig, SettingInfo};
 
 /// Other settings for a pool, as far as they are taken.
 #[derive(Clone, Debug)]
-pub(in crate::client) struct Change {
+pub(in crate::client) struct SettingsChange {
     /// What holds from now on.
     pub(in crate::client) config: ServiceConfig,
     /// The settings that are other than before.
@@ -23,7 +23,7 @@ fn differing(one: &ServiceConfig, other: &ServiceConfig) -> Vec<&'static str> {
 impl ServiceConfig {
     /// These settings with what `new` has of those that may change. Interceptors, credentials,
     /// a resolver and a choice of the program's own, which a file has not, stay.
-    pub(in crate::client) fn change_to(&self, new: &ServiceConfig) -> Change {
+    pub(in crate::client) fn change_to(&self, new: &ServiceConfig) -> SettingsChange {
         let mut config = ServiceConfig {
             interceptors: self.interceptors.clone(),
             // The series of a service are looked up once.
@@ -38,7 +38,7 @@ impl ServiceConfig {
             applied.push("methods");
         }
         let later = differing(&config, new);
-        Change { config, applied, later }
+        SettingsChange { config, applied, later }
     }
 }
 

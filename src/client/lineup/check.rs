@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Down, Duty, Lineup, Phase, Place, Reason, Slot, SlotId};
+use super::{Down, Duty, Lineup, LineupSlot, Phase, Place, Reason, SlotId};
 use crate::core::health::Round;
 
 /// A channel that did not answer, or whose server does not serve, is asked again after so long.
@@ -21,7 +21,7 @@ pub struct Checks {
 
 /// What a probe has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum ProbeOutcome {
     /// The server has answered.
     Alive,
     /// The server says that it does not serve.
@@ -32,7 +32,7 @@ pub enum Found {
 
 /// What a probe has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum HealthChange {
     /// The channel is not lent any more.
     Sick,
     /// It is lent again.
@@ -127,17 +127,17 @@ impl<C: Clone, W> Lineup<C, W> {
     pub fn checked(
         &mut self,
         slot: SlotId,
-        found: &Found,
+        found: &ProbeOutcome,
         chance: u64,
         now: Instant,
-    ) -> (Option<Change>, Duty<C, W>) {
+    ) -> (Option<HealthChange>, Duty<C, W>) {
         let (mut duty, checks) = (Duty::default(), self.settings.checks);
         let Some(index) = self.index(slot) else {
             return (None, duty);
         };
         let place = self.place(self.slots[index].address);
         let refuses = place.is_some_and(Place::refuses);
-        let Slot { check, phase, .. } = &mut self.slots[index];
+        let LineupSlot { check, phase, .. } = &mut self.slots[index];
         if !check.probing {
             // It was asked of a connection that is gone.
             return (None, duty);
@@ -145,18 +145,18 @@ impl<C: Clone, W> Lineup<C, W> {
         (check.probing, check.in_round, check.heard) = (false, false, now);
         let mut change = None;
         match found {
-            Found::Alive => {
+            ProbeOutcome::Alive => {
                 check.silent = 0;
                 check.good += 1;
                 if check.good >= checks.successes && !refuses && check.serve() {
-                    change = Some(Change::Well);
+                    change = Some(HealthChange::Well);
                 }
             }
-            Found::NotServing => {
+            ProbeOutcome::NotServing => {
                 check.silent = 0;
-                change = check.refuse(now).then_some(Change::Sick);
+                change = check.refuse(now).then_some(HealthChange::Sick);
             }
-            Found::Silent(_) => {
+            ProbeOutcome::Silent(_) => {
                 (check.silent, check.good) = (check.silent + 1, 0);
                 if check.silent >= checks.tries && matches!(phase, Phase::Ready { .. }) {
                     *phase = Phase::Draining(Reason::Health);
@@ -178,7 +178,7 @@ impl<C: Clone, W> Lineup<C, W> {
     }
 }
 
-impl<C> Slot<C> {
+impl<C> LineupSlot<C> {
     /// It stands, and its server serves.
     pub(super) fn may_be_lent(&self) -> bool {
         self.is_connected() && self.check.sick.is_none()

@@ -7,7 +7,7 @@ use crate::client::borrower::Borrower;
 
 /// A channel that was lent. Goes back with [`Lineup::give_back`](super::Lineup::give_back).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lent<C> {
+pub struct LentChannel<C> {
     /// The slot it stands in.
     pub slot: SlotId,
     /// The address it is connected to, counted from 0.
@@ -18,7 +18,7 @@ pub struct Lent<C> {
 
 /// Since when a channel is lent, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loan {
+pub struct ChannelLoan {
     /// When it was lent.
     pub since: Instant,
     /// Who asked, if that was said.
@@ -27,7 +27,7 @@ pub struct Loan {
 
 /// Why nothing was lent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum CheckoutRefusal {
     /// No channel is connected, and none is being connected.
     NotConnected(Down),
     /// As many wait as may.
@@ -87,9 +87,9 @@ impl Reason {
 #[derive(Debug)]
 pub struct Duty<C, W> {
     /// These have waited and are lent a channel, the oldest first.
-    pub grants: Vec<(W, Lent<C>)>,
+    pub grants: Vec<(W, LentChannel<C>)>,
     /// These have waited and get none.
-    pub refused: Vec<(W, Refusal)>,
+    pub refused: Vec<(W, CheckoutRefusal)>,
     /// These channels are dropped.
     pub dropped: Vec<(C, Reason)>,
     /// An address is connected that had no connection, or had lost one: what is known of calls that
@@ -116,9 +116,9 @@ impl<C, W> Duty<C, W> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Checkout<C> {
     /// It is lent.
-    Lent(Lent<C>),
+    Lent(LentChannel<C>),
     /// None is free; the waiter stands in line under this ticket.
     Wait(super::Ticket),
     /// It gets none.
-    Refused(Refusal),
+    Refused(CheckoutRefusal),
 }

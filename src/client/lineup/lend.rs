@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use super::{Duty, Lent, Lineup, Loan, Phase, Settings, Slot, SlotId, Wants};
+use super::{
+    ChannelLoan, CheckoutWants, Duty, LentChannel, Lineup, LineupSettings, LineupSlot, Phase,
+    SlotId,
+};
 use crate::client::balance::{self, Candidate};
 
 /// A channel that may be lent.
@@ -22,20 +25,25 @@ pub struct Free<C> {
 
 impl<C: Clone, W> Lineup<C, W> {
     /// Lends a channel if one is free and nobody waits for it.
-    pub fn spare(&mut self, wants: Wants, chance: u64, now: Instant) -> Option<Lent<C>> {
+    pub fn spare(
+        &mut self,
+        wants: CheckoutWants,
+        chance: u64,
+        now: Instant,
+    ) -> Option<LentChannel<C>> {
         let is_free = !self.closed && self.waiters.is_empty();
         is_free.then(|| self.lend(wants, chance, now)).flatten()
     }
 
     /// The channels that may be lent to somebody who wants this, those to an address to avoid
     /// only if there are no others.
-    pub fn free(&self, wants: Wants) -> Vec<Free<C>> {
-        let may = |slot: &&Slot<C>| self.is_free(slot, wants);
-        let is_other = |slot: &&Slot<C>| Some(slot.address) != wants.avoid;
+    pub fn free(&self, wants: CheckoutWants) -> Vec<Free<C>> {
+        let may = |slot: &&LineupSlot<C>| self.is_free(slot, wants);
+        let is_other = |slot: &&LineupSlot<C>| Some(slot.address) != wants.avoid;
         let all = || self.slots.iter().filter(may);
-        let free = |slot: &Slot<C>| {
+        let free = |slot: &LineupSlot<C>| {
             let Phase::Ready { since } = slot.phase else { return None };
-            let Slot { id, lent, served, .. } = *slot;
+            let LineupSlot { id, lent, served, .. } = *slot;
             Some(Free { slot: id, channel: slot.channel.clone()?, lent, served, since })
         };
         let others: Vec<Free<C>> = all().filter(is_other).filter_map(free).collect();
@@ -45,18 +53,23 @@ impl<C: Clone, W> Lineup<C, W> {
         }
     }
 
-    fn is_free(&self, slot: &Slot<C>, wants: Wants) -> bool {
+    fn is_free(&self, slot: &LineupSlot<C>, wants: CheckoutWants) -> bool {
         let most = if wants.exclusive { 1 } else { self.settings.calls_per_channel };
         slot.may_be_lent() && !slot.alone && slot.lent < most
     }
 
     /// Lends a free channel, if there is one.
-    pub(super) fn lend(&mut self, wants: Wants, chance: u64, now: Instant) -> Option<Lent<C>> {
+    pub(super) fn lend(
+        &mut self,
+        wants: CheckoutWants,
+        chance: u64,
+        now: Instant,
+    ) -> Option<LentChannel<C>> {
         let free = |index: usize| {
-            let Slot { lent, address, .. } = self.slots[index];
+            let LineupSlot { lent, address, .. } = self.slots[index];
             self.is_free(&self.slots[index], wants).then_some(Candidate { lent, address })
         };
-        let Settings { balance, .. } = self.settings;
+        let LineupSettings { balance, .. } = self.settings;
         let count = self.slots.len();
         let preferred = wants.prefer.and_then(|slot| self.index(slot));
         let preferred = preferred.filter(|index| free(*index).is_some());
@@ -66,12 +79,12 @@ impl<C: Clone, W> Lineup<C, W> {
         let slot = &mut self.slots[index];
         let channel = slot.channel.clone()?;
         if slot.lent == 0 {
-            slot.loan = Some(Loan { since: now, by: wants.by });
+            slot.loan = Some(ChannelLoan { since: now, by: wants.by });
         }
         slot.alone = wants.exclusive;
         slot.lent += 1;
         slot.served += 1;
-        Some(Lent { slot: slot.id, address: slot.address, channel })
+        Some(LentChannel { slot: slot.id, address: slot.address, channel })
     }
 
     /// Lends what is free to those who wait, the oldest first.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Duty, Lineup, Phase, Reason, Slot};
+use super::{Duty, Lineup, LineupSlot, Phase, Reason};
 
 impl<C: Clone, W> Lineup<C, W> {
     /// Replaces all channels, each as soon as another one stands.
@@ -44,7 +44,7 @@ impl<C: Clone, W> Lineup<C, W> {
         // The same until the next one goes, or the time would come and go.
         let earlier = age.mul_f64(0.1 * self.jitter as f64 / 1024.0);
         let fresh = self.slots.iter().filter(|slot| slot.stale.is_none());
-        fresh.filter_map(Slot::stands).min().map(|since| since + age.saturating_sub(earlier))
+        fresh.filter_map(LineupSlot::stands).min().map(|since| since + age.saturating_sub(earlier))
     }
 
     /// Lets stale channels go for which others stand, those that nobody has first.
@@ -67,7 +67,7 @@ impl<C: Clone, W> Lineup<C, W> {
     }
 }
 
-impl<C> Slot<C> {
+impl<C> LineupSlot<C> {
     /// Since when it stands.
     fn stands(&self) -> Option<Instant> {
         match self.phase {

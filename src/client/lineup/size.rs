@@ -3,11 +3,11 @@
 use std::cmp::Reverse;
 use std::time::Instant;
 
-use super::{Duty, Lineup, Phase, Reason, Settings, Slot};
+use super::{Duty, Lineup, LineupSettings, LineupSlot, Phase, Reason};
 
 impl<C: Clone, W> Lineup<C, W> {
     /// Goes on by other numbers.
-    pub fn adjust(&mut self, settings: Settings, chance: u64, now: Instant) -> Duty<C, W> {
+    pub fn adjust(&mut self, settings: LineupSettings, chance: u64, now: Instant) -> Duty<C, W> {
         self.settings = settings;
         let mut duty = self.resize(settings.size, now);
         // More may be lent than before.
@@ -27,7 +27,7 @@ impl<C: Clone, W> Lineup<C, W> {
 
     /// How many channels there are at least.
     pub(super) fn least(&self) -> usize {
-        let Settings { size, least, .. } = self.settings;
+        let LineupSettings { size, least, .. } = self.settings;
         least.map_or(size, |least| least.min(size))
     }
 
@@ -53,7 +53,7 @@ impl<C: Clone, W> Lineup<C, W> {
         if !self.is_elastic() || self.hopeless(now).is_some() {
             return;
         }
-        let is_coming = |slot: &&Slot<C>| matches!(slot.phase, Phase::Connecting { .. });
+        let is_coming = |slot: &&LineupSlot<C>| matches!(slot.phase, Phase::Connecting { .. });
         let begun = self.slots.iter().filter(is_coming).count();
         let coming = begun + self.wanted().saturating_sub(self.live());
         let short = self.awaited().saturating_sub(coming);
@@ -101,8 +101,9 @@ impl<C: Clone, W> Lineup<C, W> {
     /// Lets channels go of which there are too many, those with the fewest loans first.
     fn shed(&mut self, reason: Reason, duty: &mut Duty<C, W>) {
         let surplus = self.live().saturating_sub(self.wanted());
-        let stays =
-            |slot: &Slot<C>| slot.stale.is_none() && !matches!(slot.phase, Phase::Draining(_));
+        let stays = |slot: &LineupSlot<C>| {
+            slot.stale.is_none() && !matches!(slot.phase, Phase::Draining(_))
+        };
         let slots = self.slots.iter().enumerate().filter(|(_, slot)| stays(slot));
         let mut order: Vec<usize> = slots.map(|(index, _)| index).collect();
         order.sort_by_key(|index| (self.slots[*index].lent, Reverse(*index)));

@@ -11,13 +11,13 @@ use crate::core::testing::{ms, start};
 
 type Line = Lineup<u64, u32>;
 
-const PLAIN: Wants =
-    Wants { wait_for_ready: false, avoid: None, exclusive: false, prefer: None, by: None };
-const PATIENT: Wants = Wants { wait_for_ready: true, ..PLAIN };
-const ALONE: Wants = Wants { exclusive: true, ..PLAIN };
+const PLAIN: CheckoutWants =
+    CheckoutWants { wait_for_ready: false, avoid: None, exclusive: false, prefer: None, by: None };
+const PATIENT: CheckoutWants = CheckoutWants { wait_for_ready: true, ..PLAIN };
+const ALONE: CheckoutWants = CheckoutWants { exclusive: true, ..PLAIN };
 
-fn settings(size: usize, calls_per_channel: usize) -> Settings {
-    Settings {
+fn settings(size: usize, calls_per_channel: usize) -> LineupSettings {
+    LineupSettings {
         size,
         least: None,
         outlier: None,
@@ -33,7 +33,7 @@ fn settings(size: usize, calls_per_channel: usize) -> Settings {
 }
 
 /// A line for so many addresses.
-fn line_of(settings: Settings, addresses: usize, now: Instant) -> Line {
+fn line_of(settings: LineupSettings, addresses: usize, now: Instant) -> Line {
     let mut line = Line::new(settings, now);
     let site = |number| Site { number, name: number, second: false };
     let duty = line.move_to(&(0..addresses).map(site).collect::<Vec<_>>(), now);
@@ -51,11 +51,11 @@ fn dial(line: &mut Line, now: Instant) -> Vec<SlotId> {
 }
 
 /// A line whose channels are all connected.
-fn ready(settings: Settings, now: Instant) -> (Line, Vec<SlotId>) {
+fn ready(settings: LineupSettings, now: Instant) -> (Line, Vec<SlotId>) {
     let mut line = line_of(settings, 1, now);
     let slots = dial(&mut line, now);
     for slot in &slots {
-        let (news, duty) = line.seen(*slot, Seen::Ready, 0, now);
+        let (news, duty) = line.seen(*slot, ChannelSeen::Ready, 0, now);
         assert!(news && duty.grants.is_empty());
     }
     (line, slots)
@@ -66,15 +66,15 @@ fn ask(line: &mut Line, who: u32, now: Instant) -> Checkout<u64> {
 }
 
 #[track_caller]
-fn lent(checkout: Checkout<u64>) -> Lent<u64> {
+fn lent(checkout: Checkout<u64>) -> LentChannel<u64> {
     match checkout {
         Checkout::Lent(lent) => lent,
         other => panic!("{other:?}"),
     }
 }
 
-fn failed() -> Seen {
-    Seen::Failed("connection refused".to_owned())
+fn failed() -> ChannelSeen {
+    ChannelSeen::Failed("connection refused".to_owned())
 }
 
 #[test]
@@ -144,9 +144,9 @@ fn nobody_passes_by_those_who_wait_and_only_so_many_do() {
     for who in 0..3 {
         assert!(matches!(ask(&mut line, who, t0), Checkout::Wait(_)), "it is being connected");
     }
-    assert_eq!(ask(&mut line, 3, t0), Checkout::Refused(Refusal::TooManyWaiters));
+    assert_eq!(ask(&mut line, 3, t0), Checkout::Refused(CheckoutRefusal::TooManyWaiters));
     let slot = dial(&mut line, t0)[0];
-    let (_, duty) = line.seen(slot, Seen::Ready, 0, t0);
+    let (_, duty) = line.seen(slot, ChannelSeen::Ready, 0, t0);
     assert_eq!(duty.grants.iter().map(|(who, _)| *who).collect::<Vec<_>>(), [0]);
 }
 
@@ -176,11 +176,11 @@ fn whoever_got_a_dead_channel_has_its_place_back() {
     let Checkout::Wait(second) = ask(&mut line, 2, t0) else { panic!("it waits") };
     assert_eq!(line.give_back(slots[0], false, 0, t0).grants.len(), 1);
     // It finds the connection lost, and gives it back.
-    let _ = line.seen(slots[0], Seen::Lost, 0, t0 + ms(500));
+    let _ = line.seen(slots[0], ChannelSeen::Lost, 0, t0 + ms(500));
     assert!(line.give_back(slots[0], false, 0, t0).grants.is_empty());
     let again = line.checkout(Some(first), || 1, PLAIN, 0, t0 + ms(500));
     assert_eq!(again, Checkout::Wait(first));
-    let (_, duty) = line.seen(slots[0], Seen::Ready, 0, t0 + ms(600));
+    let (_, duty) = line.seen(slots[0], ChannelSeen::Ready, 0, t0 + ms(600));
     assert_eq!(duty.grants.iter().map(|(who, _)| *who).collect::<Vec<_>>(), [1]);
     assert!(!line.leave(first) && line.leave(second));
 }
@@ -196,8 +196,8 @@ fn when_all_is_down_only_the_patient_wait() {
     assert!(duty.refused.is_empty(), "the other may still come");
     let (_, duty) = line.seen(slots[1], failed(), 0, t0);
     let down = Down { error: "connection refused".to_owned(), since: t0 };
-    assert_eq!(duty.refused, [(0, Refusal::NotConnected(down.clone()))]);
-    assert_eq!(ask(&mut line, 2, t0), Checkout::Refused(Refusal::NotConnected(down)));
+    assert_eq!(duty.refused, [(0, CheckoutRefusal::NotConnected(down.clone()))]);
+    assert_eq!(ask(&mut line, 2, t0), Checkout::Refused(CheckoutRefusal::NotConnected(down)));
     assert_eq!(line.waiting(), 1);
     assert_eq!(line.next_dial(), Some(t0 + ms(100)));
 }
@@ -222,7 +222,7 @@ fn a_scout_looks_after_a_pause_that_grows_and_the_others_follow_it() {
     }
     now = line.due().unwrap();
     let scout = dial(&mut line, now)[0];
-    assert!(line.seen(scout, Seen::Ready, 0, now).0);
+    assert!(line.seen(scout, ChannelSeen::Ready, 0, now).0);
     assert_eq!(dial(&mut line, now).len(), 2);
 }
 
@@ -230,10 +230,10 @@ fn a_scout_looks_after_a_pause_that_grows_and_the_others_follow_it() {
 fn a_connection_that_stood_is_dialled_again_at_once_and_one_that_did_not_is_not() {
     let t0 = start();
     let (mut line, slots) = ready(settings(1, 1), t0);
-    assert!(line.seen(slots[0], Seen::Lost, 0, t0 + ms(100)).0);
+    assert!(line.seen(slots[0], ChannelSeen::Lost, 0, t0 + ms(100)).0);
     assert_eq!((line.ready(), line.views()[0].state), (0, "connecting"));
-    let _ = line.seen(slots[0], Seen::Ready, 0, t0 + ms(101));
-    let (_, duty) = line.seen(slots[0], Seen::Lost, 0, t0 + ms(102));
+    let _ = line.seen(slots[0], ChannelSeen::Ready, 0, t0 + ms(101));
+    let (_, duty) = line.seen(slots[0], ChannelSeen::Lost, 0, t0 + ms(102));
     assert_eq!(duty.dropped, [(slots[0].0, Reason::Lost)]);
     assert_eq!(dial(&mut line, t0 + ms(102)), []);
     assert_eq!(line.down().unwrap().error, "closed by the server after 1 ms");
@@ -285,9 +285,9 @@ fn a_stopped_pool_answers_all_and_keeps_what_is_lent() {
     assert_eq!(line.give_back(two.slot, false, 0, t0).grants.len(), 1);
     let _ = ask(&mut line, 3, t0);
     let duty = line.close();
-    assert_eq!(duty.refused, [(3, Refusal::Closed)]);
+    assert_eq!(duty.refused, [(3, CheckoutRefusal::Closed)]);
     assert!(duty.dropped.is_empty());
-    assert_eq!(ask(&mut line, 4, t0), Checkout::Refused(Refusal::Closed));
+    assert_eq!(ask(&mut line, 4, t0), Checkout::Refused(CheckoutRefusal::Closed));
     assert_eq!(line.give_back(one.slot, false, 0, t0).dropped, [(slots[0].0, Reason::Stopped)]);
     assert_eq!(dial(&mut line, t0 + ms(9000)), []);
     assert_eq!(line.due(), None);
@@ -301,17 +301,17 @@ fn channels_are_spread_and_come_back_to_an_address_that_was_down() {
     assert_eq!(dials.iter().map(|(_, address)| *address).collect::<Vec<_>>(), [0, 1, 0, 1]);
     for (slot, address) in dials {
         let _ = line.dialled(slot, slot.0);
-        let seen = if address == 0 { Seen::Ready } else { failed() };
+        let seen = if address == 0 { ChannelSeen::Ready } else { failed() };
         let _ = line.seen(slot, seen, 0, t0);
     }
     // One of the two that are missing is kept for the scout.
     let dials = line.dials(t0);
     assert_eq!(dials.iter().map(|(_, address)| *address).collect::<Vec<_>>(), [0]);
-    let _ = line.seen(dials[0].0, Seen::Ready, 0, t0);
+    let _ = line.seen(dials[0].0, ChannelSeen::Ready, 0, t0);
     let later = t0 + ms(120);
     let dials = line.dials(later);
     assert_eq!(dials.iter().map(|(_, address)| *address).collect::<Vec<_>>(), [1]);
-    let _ = line.seen(dials[0].0, Seen::Ready, 0, later);
+    let _ = line.seen(dials[0].0, ChannelSeen::Ready, 0, later);
     assert_eq!(line.tend(0, later).dropped, [(1, Reason::Moved)]);
     assert_eq!(line.dials(later).iter().map(|(_, address)| *address).collect::<Vec<_>>(), [1]);
 }
@@ -322,11 +322,11 @@ fn a_channel_that_is_preferred_is_lent_if_it_is_free_and_another_one_else() {
     let (mut line, slots) = ready(settings(3, 1), t0);
     let free = |line: &Line| line.free(PLAIN).iter().map(|one| one.slot).collect::<Vec<_>>();
     assert_eq!(free(&line), slots);
-    let last = Wants { prefer: Some(slots[2]), ..PLAIN };
+    let last = CheckoutWants { prefer: Some(slots[2]), ..PLAIN };
     let one = lent(line.checkout(None, || 0, last, 0, t0));
     assert_eq!((one.slot, free(&line)), (slots[2], slots[..2].to_vec()));
     assert_eq!(lent(line.checkout(None, || 1, last, 0, t0)).slot, slots[0]);
-    let gone = Wants { prefer: Some(SlotId(99)), ..PLAIN };
+    let gone = CheckoutWants { prefer: Some(SlotId(99)), ..PLAIN };
     assert_eq!(line.spare(gone, 0, t0).unwrap().slot, slots[1]);
     assert!(matches!(line.checkout(None, || 2, last, 0, t0), Checkout::Wait(_)));
     // It waits for any.
@@ -339,16 +339,16 @@ fn it_is_told_when_an_address_is_back_that_had_lost_a_connection_or_had_none() {
     let (mut line, slots) = ready(settings(2, 1), t0);
     let back = |line: &mut Line, slot, seen, now| line.seen(slot, seen, 0, now).1.back;
     // All are lost, or one: the first that stands again is told, and no other.
-    assert!(!back(&mut line, slots[0], Seen::Lost, t1));
-    assert!(!back(&mut line, slots[1], Seen::Lost, t1));
-    assert!(back(&mut line, slots[0], Seen::Ready, t1));
-    assert!(!back(&mut line, slots[1], Seen::Ready, t1));
-    assert!(!back(&mut line, slots[1], Seen::Lost, t1 + ms(500)));
-    assert!(back(&mut line, slots[1], Seen::Ready, t1 + ms(500)));
+    assert!(!back(&mut line, slots[0], ChannelSeen::Lost, t1));
+    assert!(!back(&mut line, slots[1], ChannelSeen::Lost, t1));
+    assert!(back(&mut line, slots[0], ChannelSeen::Ready, t1));
+    assert!(!back(&mut line, slots[1], ChannelSeen::Ready, t1));
+    assert!(!back(&mut line, slots[1], ChannelSeen::Lost, t1 + ms(500)));
+    assert!(back(&mut line, slots[1], ChannelSeen::Ready, t1 + ms(500)));
     // One more is no return.
     let _ = line.resize(3, t1);
     let more = dial(&mut line, t1);
-    assert!(!back(&mut line, more[0], Seen::Ready, t1));
+    assert!(!back(&mut line, more[0], ChannelSeen::Ready, t1));
     // Those that are all replaced, because they do not answer, and the scout after a failure.
     let _ = line.renew(Reason::Broken);
     let new = dial(&mut line, t1 + ms(600));
@@ -356,5 +356,5 @@ fn it_is_told_when_an_address_is_back_that_had_lost_a_connection_or_had_none() {
         assert!(!back(&mut line, slot, failed(), t1 + ms(600)));
     }
     let scout = dial(&mut line, t1 + ms(9000));
-    assert!(back(&mut line, scout[0], Seen::Ready, t1 + ms(9000)));
+    assert!(back(&mut line, scout[0], ChannelSeen::Ready, t1 + ms(9000)));
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::check::Check;
-use super::{Duty, Lineup, Phase, Place, Reason, Refusal, Settings, Slot, SlotId};
+use super::{
+    CheckoutRefusal, Duty, Lineup, LineupSettings, LineupSlot, Phase, Place, Reason, SlotId,
+};
 use crate::client::spread;
 
 /// What a channel was seen to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum ChannelSeen {
     /// Connected.
     Ready,
     /// Not connected any more.
@@ -38,7 +40,7 @@ impl<C: Clone, W> Lineup<C, W> {
             self.next_slot += 1;
             let id = SlotId(self.next_slot);
             let phase = Phase::Connecting { until: now + self.settings.connect_timeout };
-            self.slots.push(Slot {
+            self.slots.push(LineupSlot {
                 id,
                 address,
                 channel: None,
@@ -68,7 +70,7 @@ impl<C: Clone, W> Lineup<C, W> {
     pub fn seen(
         &mut self,
         slot: SlotId,
-        seen: Seen,
+        seen: ChannelSeen,
         chance: u64,
         now: Instant,
     ) -> (bool, Duty<C, W>) {
@@ -76,10 +78,10 @@ impl<C: Clone, W> Lineup<C, W> {
         let Some(index) = self.index(slot) else {
             return (false, duty);
         };
-        let Slot { phase, address, .. } = &self.slots[index];
+        let LineupSlot { phase, address, .. } = &self.slots[index];
         let (phase, address) = (*phase, *address);
         match (phase, seen) {
-            (Phase::Connecting { .. }, Seen::Ready) => {
+            (Phase::Connecting { .. }, ChannelSeen::Ready) => {
                 duty.back = !self.is_connected(address);
                 self.slots[index].phase = Phase::Ready { since: now };
                 self.slots[index].check = Check::new(now);
@@ -92,9 +94,9 @@ impl<C: Clone, W> Lineup<C, W> {
                 self.retire(&mut duty);
                 self.serve(&mut duty, chance, now);
             }
-            (Phase::Ready { since }, Seen::Lost) => {
+            (Phase::Ready { since }, ChannelSeen::Lost) => {
                 let stood = now.saturating_duration_since(since);
-                let Settings { pauses, connect_timeout, .. } = self.settings;
+                let LineupSettings { pauses, connect_timeout, .. } = self.settings;
                 if let Some(place) = self.place_mut(address) {
                     place.lost();
                 }
@@ -109,11 +111,11 @@ impl<C: Clone, W> Lineup<C, W> {
                     self.slots[index].phase = Phase::Connecting { until: now + connect_timeout };
                 }
             }
-            (Phase::Connecting { .. } | Phase::Ready { .. }, Seen::Failed(error)) => {
+            (Phase::Connecting { .. } | Phase::Ready { .. }, ChannelSeen::Failed(error)) => {
                 self.fail(index, error, chance, now, &mut duty);
             }
-            (Phase::Ready { .. }, Seen::Ready)
-            | (Phase::Connecting { .. }, Seen::Lost)
+            (Phase::Ready { .. }, ChannelSeen::Ready)
+            | (Phase::Connecting { .. }, ChannelSeen::Lost)
             | (Phase::Draining(_), _) => return (false, duty),
         }
         self.despair(&mut duty, now);
@@ -165,13 +167,13 @@ impl<C: Clone, W> Lineup<C, W> {
 
     /// A connection to this address stands.
     fn is_connected(&self, address: usize) -> bool {
-        let here = |slot: &&Slot<C>| slot.address == address;
+        let here = |slot: &&LineupSlot<C>| slot.address == address;
         let mut here = self.slots.iter().filter(here);
         here.any(|slot| matches!(slot.phase, Phase::Ready { .. }))
     }
 
     fn is_scouted(&self, address: usize) -> bool {
-        let here = |slot: &&Slot<C>| slot.address == address;
+        let here = |slot: &&LineupSlot<C>| slot.address == address;
         let mut here = self.slots.iter().filter(here);
         here.any(|slot| matches!(slot.phase, Phase::Connecting { .. }))
     }
@@ -204,7 +206,7 @@ impl<C: Clone, W> Lineup<C, W> {
             if waiter.wants.wait_for_ready {
                 self.waiters.insert(ticket, waiter);
             } else {
-                duty.refused.push((waiter.who, Refusal::NotConnected(down.clone())));
+                duty.refused.push((waiter.who, CheckoutRefusal::NotConnected(down.clone())));
             }
         }
     }
@@ -218,7 +220,7 @@ impl<C: Clone, W> Lineup<C, W> {
         let Some(from) = spread::surplus(&stands).map(|index| numbers[index]) else {
             return;
         };
-        let is_idle = |slot: &Slot<C>| {
+        let is_idle = |slot: &LineupSlot<C>| {
             slot.address == from && slot.lent == 0 && matches!(slot.phase, Phase::Ready { .. })
         };
         if let Some(index) = self.slots.iter().position(is_idle) {

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::{Down, Lineup, Loan, Phase, Place, Slot, SlotId};
+use super::{ChannelLoan, Down, Lineup, LineupSlot, Phase, Place, SlotId};
 
 /// A channel as it may be shown.
 #[derive(Clone, Debug)]
-pub struct View<C> {
+pub struct ChannelView<C> {
     /// Its slot.
     pub slot: SlotId,
     /// Its address, counted from 0.
@@ -24,7 +24,7 @@ pub struct View<C> {
     /// Since when it is being connected.
     pub begun: Option<Instant>,
     /// While it is lent: the loan that began when nobody else had it.
-    pub loan: Option<Loan>,
+    pub loan: Option<ChannelLoan>,
     /// While it stands and nobody has it: when it was last used or probed.
     pub heard: Option<Instant>,
     /// Probes in a row that were not answered.
@@ -33,8 +33,8 @@ pub struct View<C> {
 
 impl<C: Clone, W> Lineup<C, W> {
     /// All channels, as they are.
-    pub fn views(&self) -> Vec<View<C>> {
-        let view = |slot: &Slot<C>| View {
+    pub fn views(&self) -> Vec<ChannelView<C>> {
+        let view = |slot: &LineupSlot<C>| ChannelView {
             slot: slot.id,
             address: slot.address,
             channel: slot.channel.clone(),
@@ -101,8 +101,9 @@ impl<C: Clone, W> Lineup<C, W> {
     /// Why it is of no use to wait: nothing is connected or being connected, and no address
     /// is due to be dialled.
     pub fn hopeless(&self, now: Instant) -> Option<Down> {
-        let is_alive =
-            |slot: &Slot<C>| slot.may_be_lent() || matches!(slot.phase, Phase::Connecting { .. });
+        let is_alive = |slot: &LineupSlot<C>| {
+            slot.may_be_lent() || matches!(slot.phase, Phase::Connecting { .. })
+        };
         let is_sick = self.slots.iter().any(|slot| slot.sick().is_some());
         let is_due = |place: &Place| {
             if place.down().is_some() {

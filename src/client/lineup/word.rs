@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Change, Duty, Lineup};
+use super::{Duty, HealthChange, Lineup};
 
 /// What the server at an address has said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl<C: Clone, W> Lineup<C, W> {
         word: Word,
         chance: u64,
         now: Instant,
-    ) -> (Option<Change>, Duty<C, W>) {
+    ) -> (Option<HealthChange>, Duty<C, W>) {
         let (mut duty, mut change) = (Duty::default(), None);
         let Some(place) = self.place_mut(address) else {
             return (None, duty);
@@ -32,8 +32,8 @@ impl<C: Clone, W> Lineup<C, W> {
         place.set_refuses(word == Word::Refuses);
         for slot in self.slots.iter_mut().filter(|slot| slot.address == address) {
             change = match word {
-                Word::Refuses if slot.check.refuse(now) => Some(Change::Sick),
-                Word::Serves if slot.check.serve() => Some(Change::Well),
+                Word::Refuses if slot.check.refuse(now) => Some(HealthChange::Sick),
+                Word::Serves if slot.check.serve() => Some(HealthChange::Well),
                 _ => change,
             };
         }

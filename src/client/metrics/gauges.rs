@@ -13,12 +13,12 @@ use crate::lock::Leaf;
 /// What can be measured: a pool.
 pub(in crate::client) trait Measured: Send + Sync {
     /// `None` if it is not counted.
-    fn measure(&self) -> Option<Figures>;
+    fn measure(&self) -> Option<PoolFigures>;
 }
 
 /// How a pool is at the moment.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(in crate::client) struct Figures {
+pub(in crate::client) struct PoolFigures {
     /// The label of the service.
     pub(in crate::client) service: String,
     /// Channels by state, as [`CHANNELS`] has them.
@@ -57,7 +57,7 @@ pub(super) const CHANNELS: [&str; 6] =
 pub(super) const STATES: [&str; 5] =
     ["READY", "CONNECTING", "TRANSIENT_FAILURE", "IDLE", "SHUTDOWN"];
 
-impl Figures {
+impl PoolFigures {
     /// Channels in a state.
     fn channels(&self, state: &str) -> usize {
         self.channels.get(state).copied().unwrap_or_default()
@@ -79,7 +79,7 @@ impl Figures {
     }
 
     /// Takes in another pool that is counted under the same name.
-    fn join(&mut self, other: Figures) {
+    fn join(&mut self, other: PoolFigures) {
         for (state, count) in other.channels {
             *self.channels.entry(state).or_default() += count;
         }
@@ -112,13 +112,14 @@ impl Gauges {
     pub(super) fn new(
         pools: Arc<Leaf<Vec<Weak<dyn Measured>>>>,
     ) -> Result<Gauges, prometheus::Error> {
-        let descs = Table::new()?.all().into_iter().flat_map(Collector::desc).cloned().collect();
+        let descs =
+            GaugeFamilies::new()?.all().into_iter().flat_map(Collector::desc).cloned().collect();
         Ok(Gauges { pools, descs })
     }
 
-    fn figures(&self) -> BTreeMap<String, Figures> {
+    fn figures(&self) -> BTreeMap<String, PoolFigures> {
         let pools = self.pools.lock().clone();
-        let mut all: BTreeMap<String, Figures> = BTreeMap::new();
+        let mut all: BTreeMap<String, PoolFigures> = BTreeMap::new();
         for figures in pools.iter().filter_map(Weak::upgrade).filter_map(|pool| pool.measure()) {
             match all.get_mut(&figures.service) {
                 Some(known) => known.join(figures),
@@ -136,7 +137,7 @@ impl Collector for Gauges {
 
     fn collect(&self) -> Vec<MetricFamily> {
         // Made anew each time: what is gone has no series, and two may look at once.
-        let Ok(table) = Table::new() else {
+        let Ok(table) = GaugeFamilies::new() else {
             return Vec::new();
         };
         for figures in self.figures().values() {
@@ -147,7 +148,7 @@ impl Collector for Gauges {
 }
 
 /// The families.
-struct Table {
+struct GaugeFamilies {
     active: GaugeVec,
     state: GaugeVec,
     channels: GaugeVec,
@@ -162,13 +163,13 @@ struct Table {
     last_check: GaugeVec,
 }
 
-impl Table {
-    fn new() -> Result<Table, prometheus::Error> {
+impl GaugeFamilies {
+    fn new() -> Result<GaugeFamilies, prometheus::Error> {
         let gauge =
             |name: &str, help: &str, labels: &[&str]| GaugeVec::new(Opts::new(name, help), labels);
         let service = &["service"];
         let state = &["service", "state"];
-        Ok(Table {
+        Ok(GaugeFamilies {
             active: gauge("grpc_client_connections_active", "Connections that stand.", service)?,
             state: gauge(
                 "grpc_client_connection_state",
@@ -209,8 +210,8 @@ impl Table {
     }
 
     fn all(&self) -> [&dyn Collector; 12] {
-        let Table { active, state, channels, channels_max, waiters, in_flight, .. } = self;
-        let Table { utilization, reuse, addresses, breaker, health, last_check, .. } = self;
+        let GaugeFamilies { active, state, channels, channels_max, waiters, in_flight, .. } = self;
+        let GaugeFamilies { utilization, reuse, addresses, breaker, health, last_check, .. } = self;
         [
             active,
             state,
@@ -227,7 +228,7 @@ impl Table {
         ]
     }
 
-    fn show(&self, figures: &Figures) {
+    fn show(&self, figures: &PoolFigures) {
         let service = &*figures.service;
         let set = |family: &GaugeVec, labels: &[&str], value: f64| {
             family.with_label_values(labels).set(value);

@@ -13,9 +13,9 @@ use crate::lock::Leaf;
 
 /// Counts for one service, or nothing at all. The series of a service without a label are
 /// looked up once.
-pub(in crate::client) struct Meter(Option<Series>);
+pub(in crate::client) struct CallMeter(Option<CallSeries>);
 
-struct Series {
+struct CallSeries {
     families: Arc<Families>,
     service: String,
     checkouts: IntCounter,
@@ -40,15 +40,15 @@ struct Method {
     rejections: IntCounter,
 }
 
-impl Meter {
+impl CallMeter {
     /// Counts nothing.
-    pub(in crate::client) fn off() -> Meter {
-        Meter(None)
+    pub(in crate::client) fn off() -> CallMeter {
+        CallMeter(None)
     }
 
-    pub(super) fn new(families: Arc<Families>, service: &str) -> Meter {
+    pub(super) fn new(families: Arc<Families>, service: &str) -> CallMeter {
         let label = &[service];
-        Meter(Some(Series {
+        CallMeter(Some(CallSeries {
             checkouts: families.pools.checkouts.with_label_values(label),
             checkout_wait: families.pools.checkout_wait.with_label_values(label),
             connects: families.pools.connects.with_label_values(label),

@@ -43,7 +43,7 @@ fn more_services_and_methods_than_there_may_be_share_a_series() {
 
 #[test]
 fn what_is_off_counts_nothing() {
-    let meter = Meter::off();
+    let meter = CallMeter::off();
     meter.connects();
     meter.method("/a/B").call(Code::Ok, Duration::ZERO);
     assert_eq!(meter.label(), None);

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Ended;
+use super::CallEnded;
 use crate::client::destination::Destination;
 use crate::client::error::Holder;
 use crate::core::breaker::PhaseChange;
@@ -273,11 +273,11 @@ impl Lines {
         }
     }
 
-    pub(super) fn call(&self, ended: &Ended<'_>) {
+    pub(super) fn call(&self, ended: &CallEnded<'_>) {
         if !self.is_on() {
             return;
         }
-        let Ended { method, code, attempts, took } = ended;
+        let CallEnded { method, code, attempts, took } = ended;
         let (service, method, code) = (&self.service, Quoted(method), code.as_str());
         let took = took.as_millis();
         log::debug!(

@@ -4,7 +4,7 @@ use futures_executor::block_on;
 use futures_util::{SinkExt, StreamExt};
 use grpcio::{ClientCStreamReceiver, ClientCStreamSender, ClientSStreamReceiver, WriteFlags};
 
-use super::{Answer, Client};
+use super::{CallResult, Client};
 use crate::proto::sql::copy_in_request::Kind;
 use crate::proto::sql::{
     CopyInFinish, CopyInRequest, CopyInResponse, CopyInStart, CopyOutRequest, CopyOutResponse,
@@ -31,7 +31,7 @@ impl Client {
     ///
     /// # Errors
     /// What gRPC says.
-    pub fn copy_in(&self, start: CopyInStart) -> Answer<CopyIn> {
+    pub fn copy_in(&self, start: CopyInStart) -> CallResult<CopyIn> {
         let mut copy = self.copy_in_unstarted()?;
         // An end that came before is told by the answer.
         let _ = copy.send(Kind::Start(start));
@@ -42,7 +42,7 @@ impl Client {
     ///
     /// # Errors
     /// What gRPC says.
-    pub fn copy_in_unstarted(&self) -> Answer<CopyIn> {
+    pub fn copy_in_unstarted(&self) -> CallResult<CopyIn> {
         let (sender, receiver) = self.sql.copy_in(self.options())?;
         Ok(CopyIn { sender, receiver, ended: false, _client: self.clone() })
     }
@@ -51,7 +51,7 @@ impl Client {
     ///
     /// # Errors
     /// What gRPC says; what the service says comes with the first `next`.
-    pub fn copy_out(&self, request: &CopyOutRequest) -> Answer<CopyOut> {
+    pub fn copy_out(&self, request: &CopyOutRequest) -> CallResult<CopyOut> {
         let receiver = self.sql.copy_out(request, self.options())?;
         Ok(CopyOut { receiver, _client: self.clone() })
     }
@@ -62,7 +62,7 @@ impl CopyIn {
     ///
     /// # Errors
     /// If the call has ended; `end` says why.
-    pub fn data(&mut self, data: &[u8]) -> Answer<()> {
+    pub fn data(&mut self, data: &[u8]) -> CallResult<()> {
         self.send(Kind::Data(data.to_vec()))
     }
 
@@ -70,7 +70,7 @@ impl CopyIn {
     ///
     /// # Errors
     /// What the service, or PostgreSQL, says.
-    pub fn finish(mut self) -> Answer<CopyInResponse> {
+    pub fn finish(mut self) -> CallResult<CopyInResponse> {
         // An end that came before is told by the answer.
         let _ = self.send(Kind::Finish(CopyInFinish::default()));
         self.end()
@@ -81,7 +81,7 @@ impl CopyIn {
     ///
     /// # Errors
     /// What the service, or PostgreSQL, says.
-    pub fn end(mut self) -> Answer<CopyInResponse> {
+    pub fn end(mut self) -> CallResult<CopyInResponse> {
         if !self.ended {
             // As above.
             let _ = block_on(self.sender.close());
@@ -93,7 +93,7 @@ impl CopyIn {
     ///
     /// # Errors
     /// As for [`data`](Self::data).
-    pub fn send(&mut self, kind: impl Into<Option<Kind>>) -> Answer<()> {
+    pub fn send(&mut self, kind: impl Into<Option<Kind>>) -> CallResult<()> {
         if self.ended {
             return Err(grpcio::Error::RpcFinished(None).into());
         }
@@ -110,7 +110,7 @@ impl CopyOut {
     /// # Errors
     /// What the service, or PostgreSQL, says.
     #[allow(clippy::should_implement_trait)] // An iterator could not say why it ended.
-    pub fn next(&mut self) -> Answer<Option<CopyOutResponse>> {
+    pub fn next(&mut self) -> CallResult<Option<CopyOutResponse>> {
         Ok(block_on(self.receiver.next()).transpose()?)
     }
 }

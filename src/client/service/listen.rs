@@ -4,7 +4,7 @@ use futures_executor::block_on;
 use futures_util::StreamExt;
 use grpcio::ClientSStreamReceiver;
 
-use super::{Answer, Client};
+use super::{CallResult, Client};
 use crate::proto::sql::{ListenRequest, ListenResponse};
 
 /// Notifications as they come.
@@ -19,7 +19,7 @@ impl Client {
     ///
     /// # Errors
     /// What gRPC says; what the service says comes with the first `next`.
-    pub fn listen(&self, request: &ListenRequest) -> Answer<Listen> {
+    pub fn listen(&self, request: &ListenRequest) -> CallResult<Listen> {
         let receiver = self.sql.listen(request, self.options())?;
         Ok(Listen { receiver, _client: self.clone() })
     }
@@ -31,7 +31,7 @@ impl Listen {
     /// # Errors
     /// What the service says.
     #[allow(clippy::should_implement_trait)] // An iterator could not say why it ended.
-    pub fn next(&mut self) -> Answer<Option<ListenResponse>> {
+    pub fn next(&mut self) -> CallResult<Option<ListenResponse>> {
         Ok(block_on(self.receiver.next()).transpose()?)
     }
 }

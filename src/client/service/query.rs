@@ -4,7 +4,7 @@ use futures_executor::block_on;
 use futures_util::StreamExt;
 use grpcio::ClientSStreamReceiver;
 
-use super::{Answer, Client};
+use super::{CallResult, Client};
 use crate::proto::sql::{QueryRequest, QueryResponse};
 
 /// A result as it comes.
@@ -19,7 +19,7 @@ impl Client {
     ///
     /// # Errors
     /// What gRPC says; what the service says comes with the first `next`.
-    pub fn query(&self, request: &QueryRequest) -> Answer<Query> {
+    pub fn query(&self, request: &QueryRequest) -> CallResult<Query> {
         let receiver = self.sql.query(request, self.options())?;
         Ok(Query { receiver, _client: self.clone() })
     }
@@ -31,7 +31,7 @@ impl Query {
     /// # Errors
     /// What the service, or PostgreSQL, says.
     #[allow(clippy::should_implement_trait)] // An iterator could not say why it ended.
-    pub fn next(&mut self) -> Answer<Option<QueryResponse>> {
+    pub fn next(&mut self) -> CallResult<Option<QueryResponse>> {
         Ok(block_on(self.receiver.next()).transpose()?)
     }
 }

@@ -4,7 +4,7 @@ use futures_executor::block_on;
 use futures_util::{SinkExt, StreamExt};
 use grpcio::{ClientDuplexReceiver, ClientDuplexSender, WriteFlags};
 
-use super::{Answer, CallError, Client};
+use super::{CallError, CallResult, Client};
 use crate::proto::connection_pool::ConnectionRequest;
 use crate::proto::sql::session_request::Kind;
 use crate::proto::sql::{
@@ -28,7 +28,7 @@ impl Client {
     ///
     /// # Errors
     /// What gRPC says.
-    pub fn session(&self) -> Answer<Session> {
+    pub fn session(&self) -> CallResult<Session> {
         let (sender, receiver) = self.sql.session(self.options())?;
         Ok(Session { sender, receiver, failed: None, ended: false, _client: self.clone() })
     }
@@ -37,7 +37,7 @@ impl Client {
     ///
     /// # Errors
     /// What the service says.
-    pub fn open_session(&self, request: ConnectionRequest) -> Answer<(Session, SessionOpened)> {
+    pub fn open_session(&self, request: ConnectionRequest) -> CallResult<(Session, SessionOpened)> {
         use crate::proto::sql::session_response::Kind as Said;
         let mut session = self.session()?;
         session.send(Kind::Open(request))?;
@@ -53,7 +53,7 @@ impl Session {
     ///
     /// # Errors
     /// If the stream has ended; `next` says why.
-    pub fn send(&mut self, kind: impl Into<Option<Kind>>) -> Answer<()> {
+    pub fn send(&mut self, kind: impl Into<Option<Kind>>) -> CallResult<()> {
         let request = SessionRequest { kind: kind.into(), ..SessionRequest::default() };
         Ok(self.say(request)?)
     }
@@ -71,7 +71,7 @@ impl Session {
     ///
     /// # Errors
     /// As for [`send`](Self::send).
-    pub fn execute(&mut self, id: u64, statements: &[&str]) -> Answer<()> {
+    pub fn execute(&mut self, id: u64, statements: &[&str]) -> CallResult<()> {
         let statements = statements.iter().map(|sql| super::statement(sql)).collect();
         self.send(Kind::Execute(SessionExecute { id, statements, ..SessionExecute::default() }))
     }
@@ -80,7 +80,7 @@ impl Session {
     ///
     /// # Errors
     /// As for [`send`](Self::send).
-    pub fn cancel(&mut self, id: u64) -> Answer<()> {
+    pub fn cancel(&mut self, id: u64) -> CallResult<()> {
         self.send(Kind::Cancel(SessionCancel { id, ..SessionCancel::default() }))
     }
 
@@ -88,7 +88,7 @@ impl Session {
     ///
     /// # Errors
     /// As for [`send`](Self::send).
-    pub fn close(&mut self) -> Answer<()> {
+    pub fn close(&mut self) -> CallResult<()> {
         let kind = Some(Kind::Close(SessionClose::default()));
         let request = SessionRequest { kind, ..SessionRequest::default() };
         match self.say(request) {
@@ -103,7 +103,7 @@ impl Session {
     ///
     /// # Errors
     /// What gRPC says.
-    pub fn half_close(&mut self) -> Answer<()> {
+    pub fn half_close(&mut self) -> CallResult<()> {
         match block_on(self.sender.close()) {
             // As above.
             Ok(()) | Err(grpcio::Error::RpcFinished(None)) => Ok(()),
@@ -116,7 +116,7 @@ impl Session {
     /// # Errors
     /// What the stream ended with.
     #[allow(clippy::should_implement_trait)] // An iterator could not say why it ended.
-    pub fn next(&mut self) -> Answer<Option<SessionResponse>> {
+    pub fn next(&mut self) -> CallResult<Option<SessionResponse>> {
         if self.failed.is_none() {
             match block_on(self.receiver.next()).transpose() {
                 Ok(said) => return Ok(said),

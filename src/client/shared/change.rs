@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{settings, times, Shared};
-use crate::client::config::{Change, Checked, ServiceConfig};
+use crate::client::config::{Checked, ServiceConfig, SettingsChange};
 use crate::client::dialer::Ways;
 use crate::client::endpoint::Endpoint;
 use crate::client::error::ConfigError;
@@ -14,7 +14,7 @@ use crate::client::reporter::Wishes;
 
 /// Other settings that were looked at, with all that they name, and are not taken yet.
 pub(in crate::client) struct Planned {
-    change: Change,
+    change: SettingsChange,
     ways: Ways,
     endpoints: Vec<(Endpoint, bool)>,
     /// They are others than before; those that the program has set go.
@@ -39,7 +39,7 @@ impl Shared {
 
     /// Takes what was planned. Connections that were made in other ways are replaced, each as
     /// soon as another one stands.
-    pub(in crate::client) fn take(&self, planned: Planned, now: Instant) -> Change {
+    pub(in crate::client) fn take(&self, planned: Planned, now: Instant) -> SettingsChange {
         let (old, Planned { change, ways, endpoints, moves }) = (self.config(), planned);
         let config = &change.config;
         *self.config.lock() = Arc::new(config.clone());

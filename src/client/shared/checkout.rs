@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 use super::leaks::holder;
 use super::report::NOT_YET;
-use super::{Counts, Shared};
+use super::{PoolCounts, Shared};
 use crate::client::borrower::Borrower;
 use crate::client::channel::Link;
 use crate::client::deadline;
 use crate::client::error::{Holder, PoolError};
-use crate::client::lineup::{Checkout, Lent, Refusal, Seen, SlotId, Ticket, Wants};
+use crate::client::lineup::{
+    ChannelSeen, Checkout, CheckoutRefusal, CheckoutWants, LentChannel, SlotId, Ticket,
+};
 use crate::client::options::CheckoutOptions;
-use crate::client::seat::Seat;
+use crate::client::seat::CheckoutSeat;
 use crate::clock;
 
 /// Holders that the error of a checkout names.
@@ -27,7 +29,7 @@ pub(in crate::client) struct Patience {
     pub(in crate::client) until: Instant,
     /// `until` is the deadline of a call, and not the pool's own limit.
     pub(in crate::client) is_deadline: bool,
-    pub(in crate::client) wants: Wants,
+    pub(in crate::client) wants: CheckoutWants,
 }
 
 impl Patience {
@@ -71,7 +73,11 @@ impl Shared {
         let config = self.config();
         let wait_for_ready = config.call.wait_for_ready;
         let until = now + config.pool.checkout_timeout;
-        let wants = Wants { wait_for_ready, by: Some(Borrower::here(at)), ..Wants::default() };
+        let wants = CheckoutWants {
+            wait_for_ready,
+            by: Some(Borrower::here(at)),
+            ..CheckoutWants::default()
+        };
         match deadline::current().filter(|deadline| *deadline < until) {
             Some(until) => Patience { begun: now, until, is_deadline: true, wants },
             None => Patience { begun: now, until, is_deadline: false, wants },
@@ -82,7 +88,7 @@ impl Shared {
     pub(in crate::client) fn spare(
         &self,
         patience: Patience,
-    ) -> Option<(Lent<Arc<Link>>, Instant)> {
+    ) -> Option<(LentChannel<Arc<Link>>, Instant)> {
         let now = patience.begun;
         loop {
             let wants = self.chosen(patience.wants, now);
@@ -99,7 +105,7 @@ impl Shared {
     pub(in crate::client) fn checkout(
         &self,
         patience: Patience,
-    ) -> Result<(Lent<Arc<Link>>, Instant), PoolError> {
+    ) -> Result<(LentChannel<Arc<Link>>, Instant), PoolError> {
         let begun = patience.begun;
         match self.lend(patience, begun) {
             Ok((lent, now)) => {
@@ -119,8 +125,8 @@ impl Shared {
         &self,
         patience: Patience,
         begun: Instant,
-    ) -> Result<(Lent<Arc<Link>>, Instant), PoolError> {
-        let (mut seat, mut ticket, mut now) = (None::<Arc<Seat>>, None::<Ticket>, begun);
+    ) -> Result<(LentChannel<Arc<Link>>, Instant), PoolError> {
+        let (mut seat, mut ticket, mut now) = (None::<Arc<CheckoutSeat>>, None::<Ticket>, begun);
         loop {
             let chance = self.dice.roll();
             let who = || Arc::clone(seat.get_or_insert_with(Arc::default));
@@ -172,7 +178,7 @@ impl Shared {
     }
 
     /// Leaves the line; what was granted meanwhile goes back.
-    fn leave(&self, ticket: Ticket, seat: &Seat) {
+    fn leave(&self, ticket: Ticket, seat: &CheckoutSeat) {
         if self.lock().leave(ticket) {
             return;
         }
@@ -182,10 +188,10 @@ impl Shared {
     }
 
     /// A channel that was lent is not connected: it goes back, and is no longer ready.
-    fn is_lost(&self, lent: &Lent<Arc<Link>>, now: Instant) {
-        let (news, lost) = self.lock().seen(lent.slot, Seen::Lost, self.dice.roll(), now);
+    fn is_lost(&self, lent: &LentChannel<Arc<Link>>, now: Instant) {
+        let (news, lost) = self.lock().seen(lent.slot, ChannelSeen::Lost, self.dice.roll(), now);
         if news {
-            self.tell(&lent.channel, &Seen::Lost, None);
+            self.tell(&lent.channel, &ChannelSeen::Lost, None);
         }
         let back = self.lock().give_back(lent.slot, false, self.dice.roll(), now);
         self.act(lost);
@@ -223,14 +229,14 @@ impl Shared {
         PoolError::CheckoutTimeout { service, waited, holders, last_error }
     }
 
-    fn refused(&self, refusal: Refusal, now: Instant) -> PoolError {
+    fn refused(&self, refusal: CheckoutRefusal, now: Instant) -> PoolError {
         let service = self.service.clone();
         match refusal {
-            Refusal::Closed => PoolError::Closed { service },
-            Refusal::TooManyWaiters => {
+            CheckoutRefusal::Closed => PoolError::Closed { service },
+            CheckoutRefusal::TooManyWaiters => {
                 PoolError::TooManyWaiters { service, limit: self.config().pool.max_waiters }
             }
-            Refusal::NotConnected(down) => {
+            CheckoutRefusal::NotConnected(down) => {
                 let next = self.lock().next_dial();
                 PoolError::NotConnected {
                     service,
@@ -245,7 +251,7 @@ impl Shared {
     /// Why it has fewer connections than somebody has waited for.
     pub(in crate::client) fn not_ready(&self, waited: Duration) -> PoolError {
         let (service, counts) = (self.service.clone(), self.counts());
-        let Counts { ready, wanted, last_error, .. } = counts;
+        let PoolCounts { ready, wanted, last_error, .. } = counts;
         if ready > 0 {
             return PoolError::NotReady { service, connected: ready, wanted, waited, last_error };
         }

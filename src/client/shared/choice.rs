@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use super::Shared;
 use crate::client::channel::Link;
-use crate::client::lineup::{Free, Wants};
+use crate::client::lineup::{CheckoutWants, Free};
 use crate::client::pick::{Offer, Panicked};
 
 impl Shared {
     /// What is wanted, with the channel that the program chooses.
-    pub(super) fn chosen(&self, wants: Wants, now: Instant) -> Wants {
+    pub(super) fn chosen(&self, wants: CheckoutWants, now: Instant) -> CheckoutWants {
         let Some(picker) = &self.pick else {
             return wants;
         };
@@ -30,6 +30,6 @@ impl Shared {
             None
         });
         let prefer = place.and_then(|place| free.get(place)).map(|one| one.slot);
-        Wants { prefer, ..wants }
+        CheckoutWants { prefer, ..wants }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::Shared;
 use crate::client::config::HealthConfig;
 use crate::client::error::PoolError;
-use crate::client::lineup::{Change, Found, Reason};
+use crate::client::lineup::{HealthChange, ProbeOutcome, Reason};
 use crate::client::status::ServiceHealth;
 use crate::clock;
 use crate::core::health::{Health, Level, Round};
@@ -80,15 +80,15 @@ impl Shared {
         for probed in self.prober.take() {
             changed = true;
             let (slot, found) = (probed.slot, &probed.found);
-            self.reporter.probed(probed.in_round, *found == Found::Alive);
+            self.reporter.probed(probed.in_round, *found == ProbeOutcome::Alive);
             let (change, duty) = self.lock().checked(slot, found, self.dice.roll(), now);
             let at = probed.link.to();
             match change {
-                Some(Change::Sick) => self.reporter.sick(at, now),
-                Some(Change::Well) => self.reporter.well(at, now),
+                Some(HealthChange::Sick) => self.reporter.sick(at, now),
+                Some(HealthChange::Well) => self.reporter.well(at, now),
                 None => {}
             }
-            if let Found::Silent(error) = found {
+            if let ProbeOutcome::Silent(error) = found {
                 let is_gone = duty.dropped.iter().any(|(_, why)| *why == Reason::Health);
                 self.reporter.silent(at, error, is_gone, now);
             }

@@ -8,7 +8,7 @@ use super::Shared;
 use crate::client::borrower::Borrower;
 use crate::client::channel::Link;
 use crate::client::error::Holder;
-use crate::client::lineup::{Loan, SlotId, View};
+use crate::client::lineup::{ChannelLoan, ChannelView, SlotId};
 
 /// Where nothing is due, loans are looked for no more often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -23,10 +23,10 @@ impl Leaks {
     /// loan, so that a checkout stays cheap.
     fn look(
         &mut self,
-        loans: impl Iterator<Item = (SlotId, Loan)>,
+        loans: impl Iterator<Item = (SlotId, ChannelLoan)>,
         longest: Duration,
         now: Instant,
-    ) -> (Vec<Loan>, Instant) {
+    ) -> (Vec<ChannelLoan>, Instant) {
         let (mut next, mut found) = (now + longest.max(LOOK), Vec::new());
         let before = std::mem::take(&mut self.0);
         for (slot, loan) in loans {
@@ -45,7 +45,7 @@ impl Leaks {
 }
 
 /// Who has it, and for how long, if that was said.
-pub(super) fn holder(loan: &Loan, now: Instant) -> Option<Holder> {
+pub(super) fn holder(loan: &ChannelLoan, now: Instant) -> Option<Holder> {
     let Borrower { at, thread } = loan.by?;
     Some(Holder { at, thread, held: now.saturating_duration_since(loan.since) })
 }
@@ -53,7 +53,11 @@ pub(super) fn holder(loan: &Loan, now: Instant) -> Option<Holder> {
 impl Shared {
     /// Tells of connections that are lent for too long, each loan once. Returns when it looks
     /// next.
-    pub(super) fn find_leaks(&self, views: &[View<Arc<Link>>], now: Instant) -> Option<Instant> {
+    pub(super) fn find_leaks(
+        &self,
+        views: &[ChannelView<Arc<Link>>],
+        now: Instant,
+    ) -> Option<Instant> {
         let longest = self.config().pool.leak_warning?;
         let loans = views.iter().filter_map(|view| Some((view.slot, view.loan?)));
         let (found, next) = self.leaks.lock().look(loans, longest, now);
@@ -73,9 +77,10 @@ mod tests {
     fn a_loan_is_told_once_when_it_is_due_and_the_next_one_anew() {
         let (t0, longest) = (start(), ms(600_000));
         let mut leaks = Leaks::default();
-        let loan =
-            |slot: u64, begun: u64| (SlotId::of(slot), Loan { since: t0 + ms(begun), by: None });
-        let mut look = |loans: &[(SlotId, Loan)], at: u64| {
+        let loan = |slot: u64, begun: u64| {
+            (SlotId::of(slot), ChannelLoan { since: t0 + ms(begun), by: None })
+        };
+        let mut look = |loans: &[(SlotId, ChannelLoan)], at: u64| {
             let (found, next) = leaks.look(loans.iter().copied(), longest, t0 + ms(at));
             let begun = found.iter().map(|loan| loan.since.duration_since(t0).as_millis());
             (begun.collect::<Vec<_>>(), next.duration_since(t0).as_millis())

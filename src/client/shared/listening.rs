@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Shared;
-use crate::client::lineup::{Change, Word};
+use crate::client::lineup::{HealthChange, Word};
 use crate::client::watch::Watcher;
 
 impl Shared {
@@ -40,8 +40,8 @@ impl Shared {
             let (change, duty) = self.lock().heard(*number, *word, self.dice.roll(), now);
             let at = self.destination(*number);
             match (change, at) {
-                (Some(Change::Sick), Some(at)) => self.reporter.sick(&at, now),
-                (Some(Change::Well), Some(at)) => self.reporter.well(&at, now),
+                (Some(HealthChange::Sick), Some(at)) => self.reporter.sick(&at, now),
+                (Some(HealthChange::Well), Some(at)) => self.reporter.well(&at, now),
                 _ => {}
             }
             self.act(duty);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Instant, UNIX_EPOCH};
 
 use super::leaks::holder;
-use super::{Counts, Shared};
+use super::{PoolCounts, Shared};
 use crate::client::channel::Link;
-use crate::client::lineup::View;
-use crate::client::metrics::{Addresses, Figures, Measured};
+use crate::client::lineup::ChannelView;
+use crate::client::metrics::{Addresses, Measured, PoolFigures};
 use crate::client::reporter::Totals;
 use crate::client::status::{ConnectionStatus, PoolMetrics, PoolStatus, ServiceHealth};
 use crate::clock;
@@ -56,7 +56,7 @@ impl Shared {
         PoolStatus { service, kind, metrics, last_error, connections }
     }
 
-    fn connection(&self, view: View<Arc<Link>>, now: Instant) -> ConnectionStatus {
+    fn connection(&self, view: ChannelView<Arc<Link>>, now: Instant) -> ConnectionStatus {
         let to = view.channel.map(|link| Arc::clone(link.to()));
         let to = to.or_else(|| self.destination(view.address));
         ConnectionStatus {
@@ -92,15 +92,15 @@ impl Shared {
 }
 
 impl Measured for Shared {
-    fn measure(&self) -> Option<Figures> {
+    fn measure(&self) -> Option<PoolFigures> {
         let meter = self.reporter.meter();
         let service = meter.label()?.to_owned();
-        let Counts { size, wanted, lent, waiting, .. } = self.counts();
+        let PoolCounts { size, wanted, lent, waiting, .. } = self.counts();
         let ((usable, down), ejected) = {
             let line = self.lock();
             (line.addresses(), line.ejected())
         };
-        let mut figures = Figures {
+        let mut figures = PoolFigures {
             service,
             size,
             capacity: size * self.config().pool.calls_per_channel,
@@ -112,7 +112,7 @@ impl Measured for Shared {
             closed: self.is_closed(),
             level: self.level().as_number(),
             last_check: self.last_check().and_then(|at| at.duration_since(UNIX_EPOCH).ok()),
-            ..Figures::default()
+            ..PoolFigures::default()
         };
         for view in self.views() {
             *figures.channels.entry(view.state).or_default() += 1;

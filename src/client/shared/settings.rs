@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::client::config::ServiceConfig;
 use crate::client::directory::Times;
-use crate::client::lineup::{Checks, Pauses, Settings};
+use crate::client::lineup::{Checks, LineupSettings, Pauses};
 
-pub(super) fn settings(config: &ServiceConfig, connect_timeout: Duration) -> Settings {
-    Settings {
+pub(super) fn settings(config: &ServiceConfig, connect_timeout: Duration) -> LineupSettings {
+    LineupSettings {
         size: config.pool.size,
         least: config.pool.min_size,
         idle: config.pool.idle_timeout,
@@ -30,7 +30,7 @@ pub(super) fn settings(config: &ServiceConfig, connect_timeout: Duration) -> Set
 }
 
 /// When names are looked up, and whether that is done here: a proxy looks names up itself.
-pub(super) fn times(config: &ServiceConfig, settings: &Settings) -> (Times, bool) {
+pub(super) fn times(config: &ServiceConfig, settings: &LineupSettings) -> (Times, bool) {
     let times = Times {
         refresh: config.connection.dns_refresh,
         limit: settings.connect_timeout,

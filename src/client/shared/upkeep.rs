@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Shared;
-use crate::client::channel::{Link, State};
+use crate::client::channel::{ChannelState, Link};
 use crate::client::destination::Destination;
 use crate::client::keeper::Tended;
-use crate::client::lineup::{Reason, Seen, SlotId, View};
+use crate::client::lineup::{ChannelSeen, ChannelView, Reason, SlotId};
 use crate::clock;
 
 /// A connection that ended before anybody saw it stand.
@@ -36,7 +36,7 @@ impl Tended for Shared {
         for (link, _) in duty.dropped.iter().filter(|(_, reason)| *reason == Reason::Lost) {
             // It took too long.
             let down = self.lock().retry(link.to().number).map(|(down, ..)| down.error.clone());
-            self.tell(link, &Seen::Failed(down.unwrap_or_default()), None);
+            self.tell(link, &ChannelSeen::Failed(down.unwrap_or_default()), None);
         }
         self.act(duty);
         let dials = self.lock().dials(now);
@@ -84,7 +84,7 @@ impl Shared {
                 false
             }
             Err(error) => {
-                let seen = Seen::Failed(error.clone());
+                let seen = ChannelSeen::Failed(error.clone());
                 let (news, duty) = self.lock().seen(slot, seen, self.dice.roll(), now);
                 if news {
                     self.tell_failed(&to, &error, now);
@@ -96,15 +96,17 @@ impl Shared {
     }
 
     /// Takes in how a channel is. True if that has changed.
-    fn look(&self, view: &View<Arc<Link>>, link: &Link) -> bool {
+    fn look(&self, view: &ChannelView<Arc<Link>>, link: &Link) -> bool {
         let state = link.state();
-        let is_idle = matches!(state, State::Idle | State::Ended);
+        let is_idle = matches!(state, ChannelState::Idle | ChannelState::Ended);
         let seen = match state {
-            State::Ready => Seen::Ready,
+            ChannelState::Ready => ChannelSeen::Ready,
             // It stood for a moment. Connected once more it might for ever, without a pause.
-            State::Ended if view.begun.is_some() => Seen::Failed(AT_ONCE.to_owned()),
-            State::Connecting | State::Idle | State::Ended => Seen::Lost,
-            State::Failed(error) => Seen::Failed(error),
+            ChannelState::Ended if view.begun.is_some() => ChannelSeen::Failed(AT_ONCE.to_owned()),
+            ChannelState::Connecting | ChannelState::Idle | ChannelState::Ended => {
+                ChannelSeen::Lost
+            }
+            ChannelState::Failed(error) => ChannelSeen::Failed(error),
         };
         let mut line = self.lock();
         let (news, duty) = line.seen(view.slot, seen.clone(), self.dice.roll(), clock::now());
@@ -124,21 +126,21 @@ impl Shared {
     }
 
     /// Tells what a channel was seen to be. `begun`: since when it was being connected.
-    pub(super) fn tell(&self, link: &Link, seen: &Seen, begun: Option<Instant>) {
+    pub(super) fn tell(&self, link: &Link, seen: &ChannelSeen, begun: Option<Instant>) {
         let (to, now) = (link.to(), clock::now());
         match seen {
-            Seen::Ready => {
+            ChannelSeen::Ready => {
                 link.stood(now);
                 let took = now.saturating_duration_since(begun.unwrap_or(now));
                 self.reporter.connected(to, took, now);
             }
-            Seen::Lost => {
+            ChannelSeen::Lost => {
                 if let Some(since) = link.fell() {
                     let age = now.saturating_duration_since(since);
                     self.reporter.lost(to, age, now);
                 }
             }
-            Seen::Failed(error) => self.tell_failed(to, error, now),
+            ChannelSeen::Failed(error) => self.tell_failed(to, error, now),
         }
     }
 

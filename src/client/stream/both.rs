@@ -15,7 +15,7 @@ use crate::client::wait::wait;
 use crate::client::way::{Attempt, Way};
 
 /// What a stub returns.
-pub type Ends<Q, R> = (ClientDuplexSender<Q>, ClientDuplexReceiver<R>);
+pub type DuplexEnds<Q, R> = (ClientDuplexSender<Q>, ClientDuplexReceiver<R>);
 
 /// Sends messages, and receives some, which it iterates over.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl<Q, R> Duplex<Q, R> {
     pub(super) fn begin(
         mut way: Way,
         on: Option<&Connection>,
-        start: impl FnOnce(&Client, CallOption) -> grpcio::Result<Ends<Q, R>>,
+        start: impl FnOnce(&Client, CallOption) -> grpcio::Result<DuplexEnds<Q, R>>,
     ) -> Result<Duplex<Q, R>, Error> {
         let begun = way.open(on, start);
         let (attempt, (sink, receiver), connection) =

@@ -13,7 +13,7 @@ use crate::client::wait::wait;
 use crate::client::way::{Attempt, Way};
 
 /// Starts an attempt.
-type Start<R> =
+type StreamStart<R> =
     Box<dyn FnMut(&Client, CallOption) -> grpcio::Result<ClientSStreamReceiver<R>> + Send>;
 
 /// The messages of a stream, one after the other; waits for each, at most until the deadline.
@@ -21,7 +21,7 @@ type Start<R> =
 pub struct Messages<R> {
     way: Way,
     /// `None`: it is made once.
-    start: Option<Start<R>>,
+    start: Option<StreamStart<R>>,
     /// `None` after the end.
     running: Option<Running<R>>,
     /// No message has come, so that it may begin anew.
@@ -44,7 +44,7 @@ impl<R> Messages<R> {
             + Send
             + 'static,
     ) -> Result<Messages<R>, Error> {
-        let start: Start<R> = Box::new(start);
+        let start: StreamStart<R> = Box::new(start);
         let mut messages = Messages { way, start: Some(start), running: None, is_fresh: true };
         match messages.connect() {
             Ok(()) => Ok(messages),

@@ -69,7 +69,7 @@ impl Connection {
         &self,
         method: &str,
         options: &CallOptions,
-        start: impl FnOnce(&Channel, CallOption) -> grpcio::Result<upload::Ends<Q, R>>,
+        start: impl FnOnce(&Channel, CallOption) -> grpcio::Result<upload::UploadEnds<Q, R>>,
     ) -> Result<Upload<Q, R>, Error> {
         let way = Way::begin(self.shared(), method, options, Location::caller())?;
         Upload::begin(way, Some(self), |client, option| start(client.channel(), option))
@@ -98,7 +98,7 @@ impl Connection {
         &self,
         method: &str,
         options: &CallOptions,
-        start: impl FnOnce(&Channel, CallOption) -> grpcio::Result<both::Ends<Q, R>>,
+        start: impl FnOnce(&Channel, CallOption) -> grpcio::Result<both::DuplexEnds<Q, R>>,
     ) -> Result<Duplex<Q, R>, Error> {
         let way = Way::begin(self.shared(), method, options, Location::caller())?;
         Duplex::begin(way, Some(self), |client, option| start(client.channel(), option))

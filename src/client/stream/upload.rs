@@ -14,7 +14,7 @@ use crate::client::wait::wait;
 use crate::client::way::{Attempt, Way};
 
 /// What a stub returns.
-pub type Ends<Q, R> = (ClientCStreamSender<Q>, ClientCStreamReceiver<R>);
+pub type UploadEnds<Q, R> = (ClientCStreamSender<Q>, ClientCStreamReceiver<R>);
 
 /// Sends messages and gets one answer. Whoever drops it before [`finish`](Self::finish) cancels
 /// the call.
@@ -31,7 +31,7 @@ impl<Q, R> Upload<Q, R> {
     pub(super) fn begin(
         mut way: Way,
         on: Option<&Connection>,
-        start: impl FnOnce(&Client, CallOption) -> grpcio::Result<Ends<Q, R>>,
+        start: impl FnOnce(&Client, CallOption) -> grpcio::Result<UploadEnds<Q, R>>,
     ) -> Result<Upload<Q, R>, Error> {
         let begun = way.open(on, start);
         let (attempt, (sink, receiver), connection) =

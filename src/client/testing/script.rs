@@ -56,13 +56,13 @@ pub struct Received {
 /// The answers to come, and the calls that have come.
 #[derive(Default)]
 pub(super) struct Script {
-    state: Leaf<State>,
+    state: Leaf<ScriptState>,
     /// Keeps what is never answered.
     hanging: Leaf<Vec<UnarySink<Vec<u8>>>>,
 }
 
 #[derive(Default)]
-struct State {
+struct ScriptState {
     next: HashMap<String, VecDeque<Answer>>,
     always: HashMap<String, Answer>,
     calls: HashMap<String, usize>,

@@ -7,7 +7,7 @@ use super::{Again, Attempt, Way};
 use crate::client::call_error::{delivery, Cause, Code, Delivery, Error, RpcError};
 use crate::client::error::PoolError;
 use crate::client::interceptor::{After, Finished};
-use crate::client::reporter::Ended;
+use crate::client::reporter::CallEnded;
 use crate::client::retry::{self, Failure};
 use crate::client::wait::wait;
 use crate::clock;
@@ -144,7 +144,7 @@ impl Way {
         if let Some(change) = self.pass.take().and_then(|pass| pass.settle(verdict)) {
             self.shared.reporter.breaker(&self.method, change);
         }
-        let ended = Ended {
+        let ended = CallEnded {
             method: &self.method,
             code: error.map_or(Code::Ok, Error::code),
             attempts: self.attempts,

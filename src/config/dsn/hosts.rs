@@ -2,12 +2,12 @@
 
 use super::error::DsnError;
 use super::keyword_value::is_blank;
-use super::settings::Settings;
+use super::settings::DsnSettings;
 use super::HostPort;
 
 /// Pairs the lists of hosts, addresses and ports as libpq does: the addresses,
 /// or else the names, say how many servers there are.
-pub(super) fn hosts(settings: &mut Settings) -> Result<Vec<HostPort>, DsnError> {
+pub(super) fn hosts(settings: &mut DsnSettings) -> Result<Vec<HostPort>, DsnError> {
     let names = settings.text("host");
     let addresses = settings.text("hostaddr");
     let ports = settings.text("port");

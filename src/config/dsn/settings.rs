@@ -12,14 +12,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The last value of every key that was given.
-pub(super) struct Settings {
+pub(super) struct DsnSettings {
     keys: BTreeMap<&'static str, String>,
     /// Run-time parameters, by PostgreSQL's names.
     pub(super) parameters: BTreeMap<String, String>,
 }
 
-impl Settings {
-    pub(super) fn from_pairs(pairs: Vec<Pair>) -> Result<Settings, DsnError> {
+impl DsnSettings {
+    pub(super) fn from_pairs(pairs: Vec<Pair>) -> Result<DsnSettings, DsnError> {
         let (mut keys, mut parameters) = (BTreeMap::new(), BTreeMap::new());
         for Pair { key, value, showable } in pairs {
             // The Rust driver's name for libpq's key.
@@ -35,7 +35,7 @@ impl Settings {
                 return Err(DsnError { key, rule: "unknown key".to_owned() });
             }
         }
-        Ok(Settings { keys, parameters })
+        Ok(DsnSettings { keys, parameters })
     }
 
     /// Checks the keys that are accepted only with the value that the service uses anyway.

@@ -2,7 +2,7 @@
 
 use super::error::DsnError;
 use super::modes::{ChannelBinding, SslMode, SslNegotiation};
-use super::settings::Settings;
+use super::settings::DsnSettings;
 use super::HostPort;
 use std::path::{Component, Path};
 
@@ -41,7 +41,7 @@ pub struct ClientCert {
 
 impl TlsKeys {
     /// Reads the keys and checks them against each other by libpq's rules.
-    pub(super) fn from_settings(settings: &mut Settings) -> Result<TlsKeys, DsnError> {
+    pub(super) fn from_settings(settings: &mut DsnSettings) -> Result<TlsKeys, DsnError> {
         let root = settings.text("sslrootcert").map(|value| match value.as_str() {
             "system" => RootCert::System,
             _ => RootCert::File(value),

@@ -11,7 +11,7 @@ use super::{OwnerId, SeatId, SeatState, ServerTable, BELIEVED, CLOSING};
 
 /// One server.
 #[derive(Debug, Default)]
-pub(super) struct Server {
+pub(super) struct ServerEntry {
     pub(super) held: BTreeMap<OwnerId, usize>,
     pub(super) seats: usize,
     /// Connections that the server has accepted.
@@ -28,9 +28,9 @@ pub(super) struct Server {
     pub(super) looks: Looks,
 }
 
-impl Server {
-    pub(super) fn new(now: Instant) -> Server {
-        Server { looks: Looks::new(now), ..Server::default() }
+impl ServerEntry {
+    pub(super) fn new(now: Instant) -> ServerEntry {
+        ServerEntry { looks: Looks::new(now), ..ServerEntry::default() }
     }
 
     pub(super) fn learned(&self, now: Instant) -> Option<usize> {

@@ -17,7 +17,7 @@ use crate::pool::keeping::Touch;
 use crate::pool::leases::release::Release;
 use crate::pool::registry::change::TenantChange;
 use crate::pool::reloading::ReloadOutcome;
-use crate::pool::requests::reply::{Answer, Reply};
+use crate::pool::requests::reply::{PendingAnswer, Reply};
 use crate::pool::service::Service;
 use crate::pool::snapshot::TenantSnapshot;
 use crate::pool::tenant::{Tenant, Upkeep};
@@ -147,7 +147,7 @@ impl Administration<'_> {
     ///
     /// # Errors
     /// If there is no such tenant.
-    pub fn check(&self, id: &TenantId) -> Result<Answer<CheckedTenant>, Error> {
+    pub fn check(&self, id: &TenantId) -> Result<PendingAnswer<CheckedTenant>, Error> {
         let (reply, answer) = Reply::new();
         let found = self.service.registry.find(id);
         let found = found.ok_or_else(|| Error::TenantNotFound(id.clone()));
@@ -206,7 +206,7 @@ impl Administration<'_> {
     ///
     /// # Errors
     /// The answer has what is wrong with them; then nothing has changed.
-    pub fn reload(&self) -> Answer<ReloadOutcome> {
+    pub fn reload(&self) -> PendingAnswer<ReloadOutcome> {
         let (reply, answer) = Reply::new();
         let context = Arc::clone(self.service.context());
         let (by, peer) = (self.by.clone(), self.peer.to_owned());
@@ -244,7 +244,7 @@ impl Administration<'_> {
 
     /// Hands out what was done once it is kept, if the operator has asked for that; beside it, why
     /// it is not.
-    pub fn kept<T: Send + 'static>(&self, done: T) -> Answer<(T, Option<String>)> {
+    pub fn kept<T: Send + 'static>(&self, done: T) -> PendingAnswer<(T, Option<String>)> {
         let (reply, answer) = Reply::new();
         // The caller may have left meanwhile.
         self.service.keep(move |kept| drop(reply.send(Ok((done, kept.err())))));

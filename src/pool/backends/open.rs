@@ -19,7 +19,7 @@ use crate::logging;
 use crate::pool::memory::Use;
 use crate::pool::numbers::During;
 use crate::pool::open_backends::OpenCount;
-use crate::pool::opener::{Attempt, Turned};
+use crate::pool::opener::{OpenAttempt, Turned};
 use crate::pool::servers::{Visit, Wants};
 use crate::pool::store::{ForPermit, Taken};
 use crate::random;
@@ -105,7 +105,7 @@ impl Backends {
         &self,
         count: OpenCount,
         patience: Duration,
-        attempt: Attempt,
+        attempt: OpenAttempt,
         wants: &mut Wants,
     ) -> (Result<Taken, ConnectError>, Turned) {
         let opening = During::new(&self.account.numbers.opening);

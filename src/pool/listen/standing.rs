@@ -25,7 +25,7 @@ enum Next {
 
 /// Why a session listens no longer.
 #[derive(PartialEq, Eq)]
-enum Ended {
+enum ListenEnd {
     /// Nobody listens any more.
     Over,
     /// It is lost.
@@ -67,8 +67,10 @@ impl Hub {
         asked.leave();
         let mut post = Post { hub: Arc::clone(self), session: Some(session) };
         let ended = post.session.as_mut().map(|session| self.attend(session));
-        let Some(session) = post.session.take_if(|_| ended != Some(Ended::Lost)) else { return };
-        if ended == Some(Ended::Replaced) {
+        let Some(session) = post.session.take_if(|_| ended != Some(ListenEnd::Lost)) else {
+            return;
+        };
+        if ended == Some(ListenEnd::Replaced) {
             self.note_gap();
             session.reset();
             return self.ask_for_session();
@@ -76,7 +78,7 @@ impl Hub {
         session.reset();
     }
 
-    fn attend(&self, session: &mut Session) -> Ended {
+    fn attend(&self, session: &mut Session) -> ListenEnd {
         // A listener that starts or ends leaves a nudge.
         let mut nudged = true;
         let stall = self.account.context().live().limits.stall_timeout;
@@ -88,9 +90,11 @@ impl Hub {
         loop {
             if nudged {
                 match self.next_change() {
-                    Next::End => return Ended::Over,
-                    Next::Change(_) if session.backends.is_retired() => return Ended::Replaced,
-                    Next::Change(change) if !self.change(session, &change) => return Ended::Lost,
+                    Next::End => return ListenEnd::Over,
+                    Next::Change(_) if session.backends.is_retired() => return ListenEnd::Replaced,
+                    Next::Change(change) if !self.change(session, &change) => {
+                        return ListenEnd::Lost
+                    }
                     Next::Change(_) => {}
                 }
             }
@@ -110,11 +114,11 @@ impl Hub {
                 Ok(Heard::Nothing) => {
                     let backend = &mut *session.taken.backend;
                     if !session.backends.bounded(backend, |backend| backend.check()) {
-                        return Ended::Lost;
+                        return ListenEnd::Lost;
                     }
                     false
                 }
-                Err(_) => return Ended::Lost,
+                Err(_) => return ListenEnd::Lost,
             };
         }
     }

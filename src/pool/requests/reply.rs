@@ -8,11 +8,11 @@ use crate::error::Error;
 pub struct Reply<T>(Option<oneshot::Sender<Result<T, Error>>>);
 
 /// Where the answer arrives.
-pub type Answer<T> = oneshot::Receiver<Result<T, Error>>;
+pub type PendingAnswer<T> = oneshot::Receiver<Result<T, Error>>;
 
 impl<T> Reply<T> {
     /// A reply and the place where it arrives.
-    pub fn new() -> (Reply<T>, Answer<T>) {
+    pub fn new() -> (Reply<T>, PendingAnswer<T>) {
         let (sender, receiver) = oneshot::channel();
         (Reply(Some(sender)), receiver)
     }

@@ -13,7 +13,7 @@ use grpcio::{DuplexSink, RequestStream, RpcContext};
 
 use crate::error::{CancelCause, Error};
 use crate::pool::caller::Caller;
-use crate::pool::requests::reply::Answer;
+use crate::pool::requests::reply::PendingAnswer;
 use crate::pool::service::Service;
 use crate::pool::work::task::{Executed, Flow, Task};
 use crate::proto::sql::copy_in_request::Kind;
@@ -52,7 +52,7 @@ struct CopyInCall {
 /// The COPY, once it was started.
 struct RunningCopy {
     intake: Intake,
-    answer: Answer<Executed>,
+    answer: PendingAnswer<Executed>,
 }
 
 async fn run(service: Service, mut call: Call<CopyInRequest, DuplexSink<CopyInResponse>>) {

@@ -31,7 +31,7 @@ use grpcio::{DuplexSink, RequestStream, RpcContext, RpcStatus, RpcStatusCode, Wr
 
 use crate::error::Error;
 use crate::pool::caller::Caller;
-use crate::pool::requests::reply::Answer;
+use crate::pool::requests::reply::PendingAnswer;
 use crate::pool::service::Service;
 use crate::proto::{Raw, Shaped};
 use crate::rpc::convert::status::status;
@@ -147,7 +147,10 @@ impl<Q: Shaped, S: AnswerSink> Call<Q, S> {
     }
 
     /// Waits for the answer, or for the caller to leave.
-    pub(in crate::rpc) async fn wait<R>(&mut self, mut answer: Answer<R>) -> Result<R, CallEnd> {
+    pub(in crate::rpc) async fn wait<R>(
+        &mut self,
+        mut answer: PendingAnswer<R>,
+    ) -> Result<R, CallEnd> {
         let came = poll_fn(|cx| match Pin::new(&mut answer).poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             Poll::Pending => self.poll_left(cx).map(|()| None),

@@ -9,7 +9,7 @@ use crate::core::budget::Held;
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::grant::Undelivered;
-use crate::pool::requests::reply::Answer;
+use crate::pool::requests::reply::PendingAnswer;
 use crate::pool::service::Service;
 use crate::proto::{Raw, Shaped};
 use crate::rpc::calls::entry::{AnswerSink, Call, CallEnd};
@@ -30,7 +30,7 @@ pub(in crate::rpc) fn answer<Q: Shaped, R, M>(
     ctx: &RpcContext<'_>,
     requests: RequestStream<Raw<Q>>,
     sink: ClientStreamingSink<M>,
-    work: impl FnOnce(&Service, Q, &Arc<Caller>) -> Result<Answer<R>, Error> + Send + 'static,
+    work: impl FnOnce(&Service, Q, &Arc<Caller>) -> Result<PendingAnswer<R>, Error> + Send + 'static,
     convert: impl FnOnce(R) -> (M, UntilTaken) + Send + 'static,
 ) where
     R: Send + 'static,
@@ -56,7 +56,7 @@ pub(in crate::rpc) fn answer<Q: Shaped, R, M>(
 
 async fn answered<Q: Shaped, S: AnswerSink, R: Send + 'static>(
     call: &mut Call<Q, S>,
-    work: impl FnOnce(Q, &Arc<Caller>) -> Result<Answer<R>, Error> + Send + 'static,
+    work: impl FnOnce(Q, &Arc<Caller>) -> Result<PendingAnswer<R>, Error> + Send + 'static,
 ) -> Result<R, CallEnd> {
     let promised = call.request(work).await?;
     call.wait(promised).await

@@ -10,7 +10,7 @@ use crate::core::budget::Held;
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::listen::Listening;
-use crate::pool::requests::reply::Answer;
+use crate::pool::requests::reply::PendingAnswer;
 use crate::pool::service::Service;
 use crate::pool::work::task::Executed;
 use crate::proto::sql_grpc::Encoded;
@@ -23,7 +23,7 @@ pub(in crate::rpc) struct StreamCall<R = Executed> {
     /// The reader of the result.
     pub(in crate::rpc) reader: ResultReader,
     /// Resolves when the request has ended.
-    pub(in crate::rpc) answer: Answer<R>,
+    pub(in crate::rpc) answer: PendingAnswer<R>,
     /// Makes the last message of a request that succeeded.
     pub(in crate::rpc) trailer: fn(R) -> Vec<u8>,
     /// The listener, which is removed with the call.

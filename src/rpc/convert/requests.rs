@@ -14,7 +14,7 @@ use crate::core::sql::copy_direction::Direction;
 use crate::core::value::Value;
 use crate::error::Error;
 use crate::pool::registry::Target;
-use crate::pool::service::Place;
+use crate::pool::service::RunOn;
 use crate::pool::work::task::Request;
 use crate::proto::sql;
 
@@ -36,7 +36,7 @@ macro_rules! place {
 pub(in crate::rpc) fn execute(
     request: sql::ExecuteRequest,
     limits: &Limits,
-) -> Result<(Place, Request), Error> {
+) -> Result<(RunOn, Request), Error> {
     let place = place!(request, limits)?;
     let run = Run {
         statements: request.statements,
@@ -50,7 +50,7 @@ pub(in crate::rpc) fn execute(
 pub(in crate::rpc) fn query(
     request: sql::QueryRequest,
     limits: &Limits,
-) -> Result<(Place, Request, RowFormat), Error> {
+) -> Result<(RunOn, Request, RowFormat), Error> {
     let place = place!(request, limits)?;
     let Some(statement) = request.statement.into_option() else {
         return Err(Error::invalid("statement", "statement is required"));
@@ -70,7 +70,7 @@ pub(in crate::rpc) fn query(
 pub(in crate::rpc) fn copy_in(
     start: sql::CopyInStart,
     limits: &Limits,
-) -> Result<(Place, Request), Error> {
+) -> Result<(RunOn, Request), Error> {
     let place = place!(start, limits)?;
     let rule = "sql must be a COPY … FROM STDIN";
     Ok((place, copy((start.sql, start.timeout), (Direction::In, rule), limits)?))
@@ -79,7 +79,7 @@ pub(in crate::rpc) fn copy_in(
 pub(in crate::rpc) fn copy_out(
     request: sql::CopyOutRequest,
     limits: &Limits,
-) -> Result<(Place, Request), Error> {
+) -> Result<(RunOn, Request), Error> {
     let place = place!(request, limits)?;
     let rule = "sql must be a COPY … TO STDOUT";
     Ok((place, copy((request.sql, request.timeout), (Direction::Out, rule), limits)?))
@@ -122,16 +122,16 @@ struct Where<'a> {
 }
 
 impl Where<'_> {
-    fn parse(&self, limits: &Limits) -> Result<Place, Error> {
+    fn parse(&self, limits: &Limits) -> Result<RunOn, Error> {
         let wait = clamped("wait_timeout", self.wait_timeout, &limits.clocks.wait)?;
         match (self.connection_id.is_empty(), self.tenant_id.is_empty()) {
             (false, true) => {
                 let id = connection_id(self.connection_id)?;
-                Ok(Place::Lease { id, release_after: self.release_after })
+                Ok(RunOn::Lease { id, release_after: self.release_after })
             }
             (true, false) => {
                 let target = Box::new(target(self.tenant_id, self.dsn)?);
-                Ok(Place::Tenant { target, wait })
+                Ok(RunOn::Tenant { target, wait })
             }
             _ => Err(Error::invalid(
                 "connection_id",

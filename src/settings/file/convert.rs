@@ -2,7 +2,7 @@
 
 use toml::de::{DeTable, DeValue};
 
-use super::Lines;
+use super::LineEnds;
 use crate::settings::table::dotted;
 use crate::settings::{Content, Fault, Faults, Origin, Table, Value};
 
@@ -14,7 +14,7 @@ pub(super) fn table(
     key: &str,
     from: &DeTable<'_>,
     origin: Origin,
-    lines: &Lines,
+    lines: &LineEnds,
 ) -> Result<Table, Faults> {
     let (mut to, mut faults) = (Table::new(key, origin), Faults::default());
     for (name, value) in from {
@@ -51,7 +51,12 @@ fn is_of_tables<'a>(mut values: impl ExactSizeIterator<Item = &'a DeValue<'a>>) 
     values.len() > 0 && values.all(|value| matches!(value, DeValue::Table(_)))
 }
 
-fn content(key: &str, value: &DeValue<'_>, at: &Origin, lines: &Lines) -> Result<Content, Fault> {
+fn content(
+    key: &str,
+    value: &DeValue<'_>,
+    at: &Origin,
+    lines: &LineEnds,
+) -> Result<Content, Fault> {
     let wrong = |rule: &str| Fault::new(key, at.clone(), rule);
     match value {
         DeValue::String(text) => Ok(Content::Text(text.to_string())),

@@ -12,7 +12,7 @@ use crate::backend::dsn_reach::DsnReach;
 use crate::backend::logins::{Logins, Tries};
 use crate::backend::session::Backend;
 use crate::backend::stream::watch::Watch;
-use crate::backend::tls::Tls;
+use crate::backend::tls::BackendTls;
 use crate::config::dsn::Dsn;
 use crate::config::PoolConfig;
 use crate::core::callers::CallerId;
@@ -109,7 +109,7 @@ fn backend(server: &Embedded) -> PgBackend {
     let (tenant, caller) = (TenantId::parse("boss").unwrap(), CallerId::new("boss"));
     let tries = Tries::new(&Logins::default(), &dsn.user, &caller);
     let asker = Asker { tenant, caller };
-    let tls = Tls::unverified().unwrap();
+    let tls = BackendTls::unverified().unwrap();
     let (name, pool) = ("boss".to_owned(), PoolConfig::default());
     let connect = PgConnect::new(dsn, tries, asker, name, tls, DsnReach::anything(), &pool);
     let watch = Arc::<Watch>::default();

@@ -1,6 +1,6 @@
 //! The rules of retry, breaker, hedge, and of what differs for some methods.
 
-use super::Faults;
+use super::ConfigFaults;
 use crate::client::config::{BreakerConfig, Hedge, MethodPolicy, RetryConfig, ServiceConfig};
 use crate::client::error::ConfigError;
 use crate::client::outlier::OutlierConfig;
@@ -14,7 +14,7 @@ pub(in crate::client) fn check_call(
     hedge: Option<&Hedge>,
     is_idempotent: bool,
 ) -> Result<(), ConfigError> {
-    let (mut faults, of) = (Faults(Vec::new()), "options.");
+    let (mut faults, of) = (ConfigFaults(Vec::new()), "options.");
     if let Some(retry) = retry {
         faults.retry(of, retry);
     }
@@ -33,7 +33,7 @@ pub(in crate::client) fn check_call(
 /// Of a hedge: several attempts may reach the server.
 const MUST_BE_IDEMPOTENT: &str = "must come with idempotent";
 
-impl Faults {
+impl ConfigFaults {
     pub(super) fn policies(&mut self, config: &ServiceConfig) {
         if let Some(retry) = &config.retry {
             self.retry("", retry);

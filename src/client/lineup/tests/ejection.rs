@@ -3,10 +3,10 @@
 use super::*;
 use crate::client::outlier::{OutlierConfig, Outlying};
 
-fn settings_of(size: usize) -> Settings {
+fn settings_of(size: usize) -> LineupSettings {
     let outlier =
         OutlierConfig { failures: 2, ejection_time: ms(1000), ..OutlierConfig::default() };
-    Settings { outlier: Some(outlier), ..settings(size, 1) }
+    LineupSettings { outlier: Some(outlier), ..settings(size, 1) }
 }
 
 /// The addresses that are dialled, and connected but for those that are down.
@@ -14,7 +14,7 @@ fn connect(line: &mut Line, down: &[usize], now: Instant) -> Vec<usize> {
     let dials = line.dials(now);
     for (slot, address) in &dials {
         assert_eq!(line.dialled(*slot, slot.0), None);
-        let seen = if down.contains(address) { failed() } else { Seen::Ready };
+        let seen = if down.contains(address) { failed() } else { ChannelSeen::Ready };
         let _ = line.seen(*slot, seen, 0, now);
     }
     dials.into_iter().map(|(_, address)| address).collect()
@@ -98,7 +98,7 @@ fn attempts_at_an_address_that_is_gone_or_out_count_for_nothing() {
     assert!(fail(&mut line, 0, t0).is_some());
     assert_eq!(fail(&mut line, 0, t0), None);
     assert_eq!(fail(&mut line, 99, t0), None);
-    let mut off = line_of(Settings { outlier: None, ..settings_of(2) }, 2, t0);
+    let mut off = line_of(LineupSettings { outlier: None, ..settings_of(2) }, 2, t0);
     assert_eq!(connect(&mut off, &[], t0).len(), 2);
     assert_eq!(fail(&mut off, 0, t0), None);
 }

@@ -15,7 +15,7 @@ struct Model {
 }
 
 impl Model {
-    fn take(&mut self, lent: &Lent<u64>, before: &[View<u64>], most: usize) {
+    fn take(&mut self, lent: &LentChannel<u64>, before: &[ChannelView<u64>], most: usize) {
         let slot = before.iter().find(|view| view.slot == lent.slot);
         assert!(slot.is_none_or(|slot| slot.state != "draining"), "a draining one was lent");
         let loans = self.loans.entry(lent.slot).or_default();
@@ -23,7 +23,7 @@ impl Model {
         assert!(*loans <= most, "lent too often");
     }
 
-    fn obey(&mut self, duty: Duty<u64, u32>, before: &[View<u64>], most: usize) {
+    fn obey(&mut self, duty: Duty<u64, u32>, before: &[ChannelView<u64>], most: usize) {
         let mut last = None;
         for (who, lent) in &duty.grants {
             let ticket = self.waiting.remove(who).expect("it waited");
@@ -57,7 +57,7 @@ fn run(seed: u64) {
     let addresses = 1 + chance.below(3) as usize;
     let mut now = start();
     let least = [None, Some(1), Some(3)][chance.below(3) as usize];
-    let settings = Settings { balance, least, idle: ms(500), ..settings(4, most) };
+    let settings = LineupSettings { balance, least, idle: ms(500), ..settings(4, most) };
     let mut line = line_of(settings, addresses, now);
     let mut model = Model::default();
     for who in 0..400 {
@@ -71,7 +71,7 @@ fn run(seed: u64) {
             0..=3 => {
                 let wait_for_ready = chance.below(2) == 0;
                 let prefer = some(&mut chance).filter(|_| who % 2 == 0);
-                let wants = Wants { wait_for_ready, avoid: Some(0), prefer, ..PLAIN };
+                let wants = CheckoutWants { wait_for_ready, avoid: Some(0), prefer, ..PLAIN };
                 match line.checkout(None, || who, wants, chance.below(1 << 40), now) {
                     Checkout::Lent(lent) => {
                         assert!(model.waiting.is_empty(), "somebody was passed over");
@@ -103,7 +103,8 @@ fn run(seed: u64) {
             }
             9..=10 => {
                 if let Some(slot) = some(&mut chance) {
-                    let seen = [Seen::Ready, Seen::Ready, Seen::Lost, failed()];
+                    let seen =
+                        [ChannelSeen::Ready, ChannelSeen::Ready, ChannelSeen::Lost, failed()];
                     let seen = seen[chance.below(4) as usize].clone();
                     let (_, duty) = line.seen(slot, seen, chance.below(1 << 40), now);
                     model.obey(duty, &before, most);
@@ -135,7 +136,8 @@ fn check(line: &Line, model: &Model, most: usize, now: Instant) {
     assert_eq!(line.waiting(), model.waiting.len());
     let live = views.iter().filter(|view| view.state != "draining").count();
     assert!(live <= line.wanted() && line.wanted() <= line.size());
-    let is_free = |view: &View<u64>| matches!(view.state, "ready" | "lent") && view.lent < most;
+    let is_free =
+        |view: &ChannelView<u64>| matches!(view.state, "ready" | "lent") && view.lent < most;
     let free = views.iter().any(is_free);
     assert!(!free || model.waiting.is_empty(), "somebody waits beside a free channel");
     assert!(views.iter().all(|view| view.state != "draining" || view.lent > 0));

@@ -15,7 +15,7 @@ fn dialled(line: &mut Line, down: &[usize], now: Instant) -> Vec<usize> {
     let dials = line.dials(now);
     for (slot, address) in &dials {
         assert_eq!(line.dialled(*slot, slot.0), None);
-        let seen = if down.contains(address) { failed() } else { Seen::Ready };
+        let seen = if down.contains(address) { failed() } else { ChannelSeen::Ready };
         let _ = line.seen(*slot, seen, 0, now);
     }
     dials.into_iter().map(|(_, address)| address).collect()
@@ -37,7 +37,7 @@ fn a_channel_to_an_address_that_vanishes_goes_when_another_stands() {
     assert_eq!(at(&line), [(0, "lent"), (1, "ready")], "nothing else stands yet");
     let dials = line.dials(t0);
     assert_eq!(dials.iter().map(|(_, address)| *address).collect::<Vec<_>>(), [2]);
-    let _ = line.seen(dials[0].0, Seen::Ready, 0, t0);
+    let _ = line.seen(dials[0].0, ChannelSeen::Ready, 0, t0);
     assert_eq!(at(&line), [(0, "draining"), (1, "ready"), (2, "ready")]);
     assert_eq!(line.numbers().into_iter().collect::<Vec<_>>(), [0, 1, 2]);
     assert_eq!(line.give_back(one.slot, false, 0, t0).dropped, [(one.channel, Reason::Moved)]);
@@ -51,10 +51,10 @@ fn a_dial_to_an_address_that_vanishes_ends_and_what_fails_to_one_is_no_failure_o
     let mut line = Line::new(settings(2, 1), t0);
     let _ = line.move_to(&[site(0)], t0);
     let slots = dial(&mut line, t0);
-    let _ = line.seen(slots[0], Seen::Ready, 0, t0);
+    let _ = line.seen(slots[0], ChannelSeen::Ready, 0, t0);
     let duty = line.move_to(&[site(1)], t0);
     assert_eq!(duty.dropped, [(slots[1].0, Reason::Moved)]);
-    let (_, duty) = line.seen(slots[0], Seen::Lost, 0, t0);
+    let (_, duty) = line.seen(slots[0], ChannelSeen::Lost, 0, t0);
     assert_eq!(duty.dropped, [(slots[0].0, Reason::Lost)]);
     assert_eq!((line.down(), line.hopeless(t0)), (None, None));
     assert_eq!(dialled(&mut line, &[], t0), [1, 1]);
@@ -127,8 +127,8 @@ fn whoever_comes_before_a_name_is_known_waits_and_fails_when_it_cannot_be() {
     let down = Down { error: "a cannot be resolved: no".to_owned(), since: t0 };
     let failed = LookUps { pending: false, down: Some(down.clone()) };
     let duty = line.looked_up(failed, t0);
-    assert_eq!(duty.refused, [(0, Refusal::NotConnected(down.clone()))]);
-    assert_eq!(ask(&mut line, 1, t0), Checkout::Refused(Refusal::NotConnected(down)));
+    assert_eq!(duty.refused, [(0, CheckoutRefusal::NotConnected(down.clone()))]);
+    assert_eq!(ask(&mut line, 1, t0), Checkout::Refused(CheckoutRefusal::NotConnected(down)));
     let _ = line.move_to(&[site(0)], t0);
     let _ = line.looked_up(LookUps::default(), t0);
     assert!(matches!(ask(&mut line, 2, t0), Checkout::Wait(_)));

@@ -2,16 +2,16 @@
 
 use super::*;
 
-fn elastic(size: usize, least: usize, calls_per_channel: usize) -> Settings {
+fn elastic(size: usize, least: usize, calls_per_channel: usize) -> LineupSettings {
     let settings = settings(size, calls_per_channel);
-    Settings { least: Some(least), idle: ms(1000), max_waiters: 100, ..settings }
+    LineupSettings { least: Some(least), idle: ms(1000), max_waiters: 100, ..settings }
 }
 
 /// Dials what is due, and connects it.
 fn connect(line: &mut Line, now: Instant) -> usize {
     let slots = dial(line, now);
     for slot in &slots {
-        let _ = line.seen(*slot, Seen::Ready, 0, now);
+        let _ = line.seen(*slot, ChannelSeen::Ready, 0, now);
     }
     slots.len()
 }
@@ -78,7 +78,7 @@ fn a_channel_that_somebody_waits_for_is_not_given_up_while_it_is_connected() {
     assert_eq!((line.wanted(), line.due()), (2, Some(later + ms(1000))));
     // Once nobody waits for it, it is given up as any other.
     assert!(line.leave(ticket));
-    let _ = line.seen(slots[0], Seen::Ready, 0, later);
+    let _ = line.seen(slots[0], ChannelSeen::Ready, 0, later);
     assert_eq!(line.tend(0, later + ms(1000)).dropped.len(), 1);
     let _ = line.give_back(one.slot, false, 0, later);
 }
@@ -135,7 +135,8 @@ fn a_larger_size_is_room_to_grow_and_a_smaller_one_holds_at_once() {
 #[test]
 fn a_channel_with_fewer_loans_goes_first_and_is_not_lent_any_more() {
     let t0 = start();
-    let (mut line, slots) = ready(Settings { balance: Balance::LeastBusy, ..settings(3, 4) }, t0);
+    let (mut line, slots) =
+        ready(LineupSettings { balance: Balance::LeastBusy, ..settings(3, 4) }, t0);
     let loans: Vec<_> = (0..5).map(|who| lent(ask(&mut line, who, t0)).slot).collect();
     assert_eq!(loans, [slots[0], slots[1], slots[2], slots[0], slots[1]]);
     assert!(line.resize(2, t0).dropped.is_empty());

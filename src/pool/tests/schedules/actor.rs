@@ -18,7 +18,7 @@ use crate::pool::caller::Caller;
 use crate::pool::grant::Grant;
 use crate::pool::job::Job;
 use crate::pool::on_lease::OnLease;
-use crate::pool::requests::reply::{Answer, Reply};
+use crate::pool::requests::reply::{PendingAnswer, Reply};
 use crate::pool::session::Session;
 
 use crate::pool::work::kept::{Kept, KeptLimits};
@@ -31,8 +31,8 @@ const LOOKS: u32 = 200;
 pub(super) struct Actor<'a> {
     scene: &'a Scene,
     random: Xorshift,
-    acquiring: Vec<(Arc<Caller>, Answer<Grant>)>,
-    executing: Vec<(Arc<Caller>, Answer<Executed>)>,
+    acquiring: Vec<(Arc<Caller>, PendingAnswer<Grant>)>,
+    executing: Vec<(Arc<Caller>, PendingAnswer<Executed>)>,
     ran: usize,
 }
 
@@ -278,7 +278,7 @@ impl<'a> Actor<'a> {
 }
 
 /// What was answered, if anything was. A reply that goes without a word is a defect.
-fn arrived<T>(answer: &mut Answer<T>) -> Option<Result<T, Error>> {
+fn arrived<T>(answer: &mut PendingAnswer<T>) -> Option<Result<T, Error>> {
     answer.try_recv().expect("every reply answers")
 }
 

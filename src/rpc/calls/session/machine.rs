@@ -12,8 +12,8 @@ use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::context;
 use crate::pool::memory::Use;
-use crate::pool::requests::reply::Answer;
-use crate::pool::service::{Place, Service};
+use crate::pool::requests::reply::PendingAnswer;
+use crate::pool::service::{RunOn, Service};
 use crate::pool::stream::Attached;
 use crate::pool::work::task::{Request, Task};
 use crate::proto::connection_pool::ConnectionRequest;
@@ -48,7 +48,7 @@ enum StreamPhase {
     /// Not requested yet. Exit: `open` leads to `Opening`.
     Unopened,
     /// Requested. Exits: a grant leads to `Open`; a failure ends the stream.
-    Opening(Arc<Caller>, Answer<Attached>, TenantId),
+    Opening(Arc<Caller>, PendingAnswer<Attached>, TenantId),
     /// Granted. Exit: the end of the stream.
     Open(Box<Attached>),
 }
@@ -256,7 +256,7 @@ impl SessionMachine {
             Ok(request) => request,
             Err(error) => return Some(response(&self.service, id, Err(error))),
         };
-        let place = Place::Stream(lease.id().clone());
+        let place = RunOn::Stream(lease.id().clone());
         let task = Task { counted: Some(held), ..Task::from(request) };
         let answer = self.service.execute(place, task, &caller);
         self.running = Some(RunningRequest { id, caller, answer });

@@ -9,7 +9,7 @@ use futures_util::Future;
 use crate::core::budget::Held;
 use crate::error::Error;
 use crate::pool::caller::Caller;
-use crate::pool::requests::reply::Answer;
+use crate::pool::requests::reply::PendingAnswer;
 use crate::pool::service::Service;
 use crate::pool::work::task::Executed;
 use crate::proto::sql::session_executed::Outcome;
@@ -26,7 +26,7 @@ pub(super) const LOST: Error = Error::Internal("an answer was lost");
 pub(super) struct RunningRequest {
     pub(super) id: u64,
     pub(super) caller: Arc<Caller>,
-    pub(super) answer: Answer<Executed>,
+    pub(super) answer: PendingAnswer<Executed>,
 }
 
 impl RunningRequest {
