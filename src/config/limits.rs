@@ -34,6 +34,8 @@ pub struct Limits {
     /// Waiting requests of one client connection. Three quarters of the streams gRPC allows it, so
     /// that parked requests never block a release.
     pub waiters_per_connection: usize,
+    /// Waiting requests of one identity, on all its connections together; 0 = no limit of its own.
+    pub waiters_per_identity: usize,
     /// Client connections over gRPC. `None`: as many as the file descriptors allow, at most
     /// [`CLIENT_CONNECTIONS`].
     pub client_connections: Option<usize>,
@@ -116,6 +118,8 @@ impl Default for Limits {
             waiters_per_tenant: 1000,
             waiters: 20_000,
             waiters_per_connection: 192,
+            // A gateway for all may be one identity.
+            waiters_per_identity: 0,
             client_connections: None,
             client_connections_per_address: None,
             leases_per_caller: 20,

@@ -9,6 +9,7 @@ use crate::core::ids::TenantId;
 use crate::lock::Leaf;
 use crate::metrics::Metrics;
 use crate::pool::access::AccessInForce;
+use crate::pool::caller::Caller;
 use crate::pool::conversions::Conversions;
 use crate::pool::keeping::Keeping;
 use crate::pool::memory::Memory;
@@ -20,7 +21,7 @@ use crate::pool::requests::outstanding::Outstanding;
 use crate::pool::servers::Servers;
 use crate::pool::serving::Serving;
 use crate::pool::tools::{log_spawn_failure, CancelGrace, Tools};
-use crate::pool::waiting_room::WaitingRoom;
+use crate::pool::waiting_room::{Full, Parked, WaitingRoom};
 use crate::threads::agenda::Agenda;
 use crate::threads::alarms::Alarms;
 use crate::threads::bell::Bell;
@@ -125,5 +126,14 @@ impl Context {
     /// a restart changes (`config::keys`) may be others than those that hold.
     pub fn live(&self) -> Arc<Config> {
         Arc::clone(&self.live.lock())
+    }
+
+    /// Takes a place for a request of this caller that waits.
+    ///
+    /// # Errors
+    /// Which limit is reached.
+    pub(super) fn park(&self, caller: &Caller) -> Result<Parked, Full> {
+        let limited = caller.owner().map(|id| (id, self.live().limits.waiters_per_identity));
+        self.waiting_room.enter(caller.peer(), limited.filter(|(_, limit)| *limit > 0))
     }
 }

@@ -121,6 +121,12 @@ pub(super) const KEYS: &[SettingKey] = &[
          release.",
         SettingKind::Count(1..=192, |d| &mut d.config.limits.waiters_per_connection),
     )),
+    count(
+        "max_waiters_per_identity",
+        "Requests of one identity that wait, on all its connections together; 0 = no limit.",
+        0,
+        |d| &mut d.config.limits.waiters_per_identity,
+    ),
     count("max_opening_tenants", "Tenants whose first connection is being opened.", 1, |d| {
         &mut d.config.limits.opening_tenants
     }),

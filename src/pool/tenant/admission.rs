@@ -60,7 +60,7 @@ impl Tenant {
         // Taken before it is known to be needed, so that the gate is asked once.
         let place = match spent {
             Some(spent) => Err(Full::Memory(spent)),
-            None => self.context().waiting_room.enter(caller.peer()),
+            None => self.context().park(&caller),
         };
         let full = place.as_ref().err().copied();
         job.parked = place.ok();

@@ -67,7 +67,7 @@ impl Turn {
             Some(job) if job.parked.is_none() => Arc::clone(&job.caller),
             _ => return Ok(()),
         };
-        let mut parked = Some(self.tenant().context().waiting_room.enter(caller.peer())?);
+        let mut parked = Some(self.tenant().context().park(&caller)?);
         if let Some(job) = line.lock().find(self.own()) {
             std::mem::swap(&mut job.parked, &mut parked);
         }

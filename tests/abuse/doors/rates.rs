@@ -4,7 +4,7 @@ use connection_pool_manager::client::service::{CallError, Client};
 use rustix::process::Signal;
 
 use super::{file, identities, one_shot, OPS, SHOP};
-use crate::harness::{code, eventually, tenant, Service, Tenant};
+use crate::harness::{code, eventually, park, parked, refused, tenant, Service, Tenant};
 
 /// More than any machine makes wait so long that each finds a token again, one of which comes a
 /// second.
@@ -58,4 +58,36 @@ fn without_identities_nobody_is_counted() {
     for _ in 0..20 {
         client.execute(&one_shot(&tenant)).expect("a caller without an identity");
     }
+}
+
+#[test]
+fn an_identity_waits_with_no_more_requests_than_it_may_and_others_wait_all_the_same() {
+    let [one, two] = [(); 2].map(|()| tenant().pool_of(1));
+    let limited = |service: &str| format!("[service]\n{service}\n{}", identities());
+    let (_dir, path) = file(&limited("max_waiters_per_identity = 2"));
+    let service = Service::with(&["--config", path.to_str().unwrap()]).with_token(SHOP);
+    let ops = service.nameless().with_token(OPS).unwrap();
+    let _leases = [&one, &two].map(|tenant| service.lease(tenant));
+    let (first, second) = (service.client(), service.client());
+    let _waiting = [park(&first, &one, 1), park(&second, &two, 1)];
+    for tenant in [&one, &two] {
+        service.wait_stats(&tenant.name, "one waits", |stats| stats.waiting == 1);
+    }
+    // On a third connection, at either of them.
+    for tenant in [&one, &two] {
+        let error = refused(service.client().acquire_with(&parked(tenant)));
+        assert_eq!((error.code, &*error.reason), (code::RESOURCE_EXHAUSTED, "CALLER_LIMIT"));
+        assert!(error.message.contains("waiting requests of one identity"), "{error}");
+        assert_eq!(error.info.unwrap().metadata["limit"], "2");
+    }
+    // What need not wait is served.
+    service.lease(&tenant().pool_of(1)).release();
+    let _others = park(&ops, &one, 1);
+    service.wait_stats(&one.name, "another identity waits", |stats| stats.waiting == 2);
+    std::fs::write(&path, limited("max_waiters_per_identity = 0")).unwrap();
+    service.signal(Signal::HUP);
+    let line = service.log().wait_for("event=reloaded ");
+    assert!(line.contains("service.max_waiters_per_identity"), "{line}");
+    let _more = park(&first, &two, 3);
+    service.wait_stats(&two.name, "there is no limit", |stats| stats.waiting == 4);
 }
