@@ -1,9 +1,12 @@
 //! The exchange of messages over one connection to PostgreSQL.
 
+mod ending;
 mod idle;
 mod login;
 mod receiving;
 mod sending;
+
+pub use ending::FAREWELL;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -135,13 +138,7 @@ impl Conversation {
 
 impl Drop for Conversation {
     fn drop(&mut self) {
-        // PostgreSQL logs every client that closes without Terminate. Before the login is
-        // over nothing is sent.
-        if self.facts.ready && !self.is_gone() {
-            self.out.clear();
-            self.out.terminate();
-            let _ = self.stream.try_write(self.out.bytes());
-        }
+        self.says_goodbye();
         self.watch.detach();
     }
 }

@@ -261,6 +261,9 @@ pub trait Backend: Send {
     /// Rolls back and restores the session to its state after login. False: it must be
     /// closed.
     fn reset(&mut self) -> bool;
+    /// Ends the session in order, and waits for a moment until PostgreSQL has closed its side:
+    /// from then on it does not count there any more.
+    fn end(&mut self) {}
     /// The notices since the last call.
     fn take_notices(&mut self) -> Vec<Notice>;
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::cancel::Canceller;
-use crate::backend::conversation::Gone;
+use crate::backend::conversation::{Gone, FAREWELL};
 use crate::backend::copy::{Sink, Source};
 use crate::backend::listen::Heard;
 use crate::backend::notice::Notice;
@@ -152,6 +152,10 @@ impl Backend for PgBackend {
         let clean = self.make_new();
         self.conversation.rest();
         clean
+    }
+
+    fn end(&mut self) {
+        self.conversation.end(FAREWELL);
     }
 
     fn take_notices(&mut self) -> Vec<Notice> {

@@ -20,6 +20,10 @@ impl Backends {
         taken.clean = false;
         taken.close_gracefully = !taken.backend.is_closed();
         let alarm = self.guard(taken.backend.watch(), self.settings.check_timeout);
+        // Whoever has its seat next would else be one too many there.
+        if taken.close_gracefully && taken.seat.is_some() {
+            taken.backend.end();
+        }
         drop(taken);
         drop(alarm);
     }
