@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use connection_pool_manager::client::{ConnectionManager, PoolError, ServiceConfig};
+use connection_pool_manager::client::{
+    CallOptions, Code, ConnectionManager, PoolError, Ready, ServiceConfig,
+};
 
-use crate::echo::{say, Echo};
-use crate::{eventually, settings, PATIENCE};
+use crate::echo::{say, Echo, Step, SAY};
+use crate::{alone, eventually, settings, PATIENCE};
 
 #[test]
 fn the_first_address_of_a_name_adds_it_and_others_are_refused() {
@@ -82,6 +84,55 @@ fn whoever_drops_the_manager_stops_its_pools() {
     assert!(pool.get().is_ok());
     drop(manager);
     eventually("it is stopped", || matches!(pool.get(), Err(PoolError::Closed { .. })));
+}
+
+#[test]
+fn managers_that_have_closed_leave_no_thread_and_no_descriptor_behind() {
+    const TEST: &str =
+        "manager::managers_that_have_closed_leave_no_thread_and_no_descriptor_behind";
+    let count = |folder: &str| std::fs::read_dir(folder).unwrap().count();
+    let ours = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let names =
+            tasks.filter_map(|one| std::fs::read_to_string(one.unwrap().path().join("comm")).ok());
+        // One of gRPC's own is called resolver-executor.
+        names.filter(|name| ["grpc-keeper", "resolver"].contains(&name.trim_end())).count()
+    };
+    let child = alone(TEST, &[], || {
+        let echo = Echo::start();
+        let turn = || {
+            let manager = ConnectionManager::new().unwrap();
+            let mut config = settings(echo.port, 5);
+            config.addresses = vec![format!("localhost:{}", echo.port)];
+            let pool = manager.add("echo", &config).unwrap();
+            pool.await_ready(Ready::All, PATIENCE).unwrap();
+            assert!(ours() > 0);
+            echo.script(&[Step::Hang]);
+            let options = CallOptions::new().timeout(Duration::from_millis(100));
+            std::thread::scope(|scope| {
+                #[allow(clippy::disallowed_methods)] // A test's own thread, joined by the scope.
+                let calling = scope.spawn(|| pool.call(&SAY, &b"7".to_vec(), &options));
+                eventually("a call is in flight", || pool.metrics().lent == 1);
+                assert!(manager.shutdown(PATIENCE), "it came back");
+                assert_eq!(calling.join().unwrap().unwrap_err().code(), Code::DeadlineExceeded);
+            });
+        };
+        // The first one makes what the process has once.
+        turn();
+        let all_closed = |what, most| {
+            let few = || ours() == 0 && count("/proc/self/fd") <= most;
+            eventually(what, few);
+        };
+        all_closed("the first one has left", 1000);
+        let (turns, before) = (5, count("/proc/self/fd"));
+        (0..turns).for_each(|_| turn());
+        // Each has five connections with two ends in this process. The server keeps the call that
+        // it never answers, and with it its end.
+        all_closed("the others have left, too", before + turns);
+    });
+    if let Some(child) = child {
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+    }
 }
 
 #[test]
