@@ -76,8 +76,8 @@ impl HostResolver {
     ///
     /// # Errors
     /// The name has no address, none was found in time, or none is allowed. Which of these it is
-    /// would tell a client what names there are, so it is told of a name that it may not know to
-    /// be allowed that it is not.
+    /// would tell a client what names there are. So a name that the client may not know to be
+    /// allowed is reported as not allowed, whatever the reason.
     pub(super) fn resolve(&self, host: &HostPort, left: Duration, limit: Duration) -> LookUpResult {
         let allowed = &self.allowed;
         let forbidden = |why| ConnectError::Forbidden { target: host.to_string(), why };

@@ -29,7 +29,7 @@ pub(super) struct Link {
     since: Instant,
     /// Why it could not be connected. Held for a few instructions.
     failure: Leaf<Option<String>>,
-    /// Since when its connection stands, as far as that was told. Held likewise.
+    /// Since when its connection stands, as far as that is known. Held likewise.
     stands: Leaf<Option<Instant>>,
     /// It has begun to connect: one that is idle from now on has ended.
     begun: AtomicBool,

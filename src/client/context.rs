@@ -10,7 +10,7 @@ use super::observer::Observers;
 use super::reporter::{Reporter, Wishes};
 use super::shared::Shared;
 
-/// The keeper of pools, and who is told of them.
+/// The keeper of pools, and who receives their events.
 pub(super) struct ManagerContext {
     pub(super) keeper: Arc<Keeper>,
     pub(super) metrics: ClientMetrics,

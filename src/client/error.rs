@@ -106,7 +106,7 @@ pub struct Holder {
     pub at: &'static Location<'static>,
     /// The thread that asked for it; it may have handed it on.
     pub thread: ThreadName,
-    /// For how long it is had.
+    /// How long it has been held.
     pub held: Duration,
 }
 

@@ -39,7 +39,7 @@ pub use word::Word;
 
 /// The channels of one pool, and those who wait for one.
 ///
-/// `C` is a channel, cheap to clone; `W` is told what became of a waiter.
+/// `C` is a channel, cheap to clone; `W` receives the outcome of a waiter.
 ///
 /// States of a slot and their exits: *connecting*, exit to *ready* when connected, gone when
 /// that failed or took too long. *Ready*, lent to at most `calls_per_channel` at a time; exit to

@@ -1,4 +1,4 @@
-//! What is told of a pool: to the log, to Prometheus, to observers.
+//! Reports on a pool: to the log, to Prometheus, to observers.
 
 mod lines;
 mod names;

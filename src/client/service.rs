@@ -69,7 +69,7 @@ impl std::error::Error for CallError {}
 
 impl From<grpcio::Error> for CallError {
     fn from(error: grpcio::Error) -> CallError {
-        // The second is what a message is told that the call did not live to send.
+        // The second is returned to a message that was sent after the call had ended.
         let (grpcio::Error::RpcFailure(status) | grpcio::Error::RpcFinished(Some(status))) = error
         else {
             return CallError::unexpected(&error.to_string());

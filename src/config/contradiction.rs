@@ -8,8 +8,8 @@ use crate::settings::Origin;
 /// A rule that several settings break together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contradiction {
-    /// What it is told of, if that is more than the service: `identities.shop`. Continued by the
-    /// rule.
+    /// What breaks the rule, if that is a part of the service: `identities.shop`. The rule continues
+    /// the sentence.
     pub subject: String,
     /// The rule, as a sentence, with the values.
     pub rule: String,

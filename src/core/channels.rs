@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListenerId(u64);
 
-/// What a listener was last told about its channels.
+/// The last that a listener has received about its channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hearing {
     /// Nothing yet.
@@ -105,7 +105,7 @@ impl Channels {
     }
 
     /// Notes that the connection has made the change. Returns the listeners whose channels are now
-    /// all listened to, each with what it was told before.
+    /// all listened to, each with its state before.
     pub fn changed(&mut self, change: &Change) -> Vec<(ListenerId, Hearing)> {
         self.heard.extend(change.listen.iter().cloned());
         for channel in &change.unlisten {

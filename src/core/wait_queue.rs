@@ -127,7 +127,7 @@ impl<T> WaitQueue<T> {
         taken
     }
 
-    /// The same whoever waits.
+    /// Takes a free permit even if somebody waits.
     #[must_use]
     pub(super) fn take_free(&mut self) -> bool {
         let taken = self.free() > 0;

@@ -1,4 +1,4 @@
-//! MethodCalls over gRPC, by method and code.
+//! Calls over gRPC, by method and code.
 
 use prometheus::{IntCounter, IntCounterVec};
 

@@ -58,7 +58,7 @@ impl MetricFamilies {
         MetricFamilies {
             requests: counter(
                 "connpool_requests_total",
-                "MethodCalls over gRPC that have ended, by method and code.",
+                "Calls over gRPC that have ended, by method and code.",
                 &["code", "method"],
             ),
             request_errors: counter(

@@ -188,8 +188,8 @@ impl Backends {
         self.opener.phase()
     }
 
-    /// The right to open a backend. `opening`: the tenant has none yet, so nobody probes for
-    /// it; there, whoever comes when a probe is due makes it.
+    /// The right to open a backend. `opening`: the tenant has none yet, so the keeper does not
+    /// probe for it; a request that comes when a probe is due is the probe.
     ///
     /// # Errors
     /// While the breaker is not closed.

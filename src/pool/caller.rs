@@ -38,8 +38,7 @@ enum CallerStage {
     Arrived,
     /// On its way into the queue, where it may wait until then.
     Postponed(Instant),
-    /// It waits in a queue, or another waits there for it and for whoever repeats the
-    /// request.
+    /// It waits in a queue, or another waits there for it and for all who repeat the request.
     Queued(Arc<dyn Stage>),
     Served,
     Running(Arc<dyn Stage>),

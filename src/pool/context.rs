@@ -30,8 +30,8 @@ use crate::threads::workers::Workers;
 
 /// What all tenants share.
 pub struct Context {
-    /// Settings as they were at the start. What a reload can change is to be had from
-    /// [`live`](Context::live) instead.
+    /// Settings as they were at the start. [`live`](Context::live) returns those in force, for all
+    /// that a reload can change.
     pub config: Config,
     /// Settings as they are in force.
     live: Leaf<Arc<Config>>,

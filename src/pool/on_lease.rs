@@ -139,7 +139,7 @@ impl OnLease {
                 error => error,
             };
             count(&account, &operation, (&work, place_of(via)), &answer, started);
-            // Their ends tell the reader that no more comes, and whoever waits for this operation.
+            // Dropping them ends the reader's stream, and wakes those who wait for this operation.
             drop((work, held));
             here::ending(|| reply.send(answer));
         });

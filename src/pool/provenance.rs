@@ -1,5 +1,5 @@
-//! How a lease is told to people: who has what, from where, since when, doing
-//! what. Never SQL, never the secret name.
+//! Formats a lease for the log: who has it, from where, since when, and what it does. Never SQL,
+//! never the secret name.
 
 use std::fmt;
 use std::time::Instant;

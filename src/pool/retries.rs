@@ -18,8 +18,8 @@ use crate::pool::leases::Leases;
 use crate::pool::requests::reply::Reply;
 use crate::pool::requests::stage::Stage;
 
-/// One request, whoever repeats it. The DSN is part of it: who does not know that
-/// learns nothing of the lease.
+/// What repeats of one request have in common. The DSN is part of it: a caller that does not know
+/// the DSN learns nothing of the lease.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RetryKey {
     /// The tenant.

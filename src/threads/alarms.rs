@@ -1,5 +1,5 @@
-//! Actions at a time. One thread runs them; whoever holds the guard of an alarm can
-//! still drop it in time.
+//! Runs actions at given times, on one thread. Dropping the guard of an alarm before its time
+//! cancels it.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -194,7 +194,7 @@ impl<C: Clone, W> Lineup<C, W> {
         self.settle(index, duty);
     }
 
-    /// Refuses those who would wait in vain.
+    /// Refuses waiters that no connection can serve.
     pub(super) fn despair(&mut self, duty: &mut Duty<C, W>, now: Instant) {
         if self.waiters.is_empty() {
             return;

@@ -16,7 +16,7 @@ use crate::lock::Leaf;
 /// What a file was found to hold: settings that were taken, or what is wrong with them.
 type Read = Result<BTreeMap<String, ServiceConfig>, String>;
 
-/// FileLooks at the file of one manager.
+/// Looks at the file of one manager.
 pub(super) struct Watching {
     /// Weakly: the manager ends with its last user.
     manager: Weak<Services>,
@@ -99,7 +99,7 @@ impl Watching {
 }
 
 impl ConnectionManager {
-    /// FileLooks at the file that it was opened from so often, if it was.
+    /// Looks at the file that it was opened from so often, if it was.
     pub(super) fn watch_file(&self, period: Option<Duration>) {
         let Some((file, period)) = self.0.file.as_ref().zip(period) else {
             return;

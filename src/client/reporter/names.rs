@@ -1,4 +1,4 @@
-//! What is told of names, and of the addresses that they stand for.
+//! Reports on names, and on the addresses that they stand for.
 
 use std::collections::BTreeSet;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! What is told of probes, and of what is looked at now and then.
+//! Reports on probes, and on what is looked at now and then.
 
 use std::time::Instant;
 

@@ -27,7 +27,7 @@ pub struct CopyOut {
 }
 
 impl Client {
-    /// Starts a COPY FROM STDIN. Whether PostgreSQL accepts it is told by its end.
+    /// Starts a COPY FROM STDIN. Its end says whether PostgreSQL has accepted it.
     ///
     /// # Errors
     /// What gRPC says.

@@ -13,7 +13,7 @@ use crate::client::lineup::{ChannelLoan, ChannelView, SlotId};
 /// Where nothing is due, loans are looked for no more often.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The loans that were told as too long.
+/// The loans that were reported as too long.
 #[derive(Debug, Default)]
 pub(super) struct Leaks(BTreeSet<(SlotId, Instant)>);
 

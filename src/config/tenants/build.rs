@@ -15,7 +15,7 @@ use crate::core::access::TenantUsers;
 use crate::core::ids::TenantId;
 use crate::settings::{Faults, Origin, Value};
 
-/// The tenants, and what is told of them.
+/// The tenants, and what is shown of them.
 #[derive(Default)]
 pub struct Built {
     /// The tenants.

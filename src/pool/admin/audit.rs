@@ -5,8 +5,8 @@ use crate::error::Error;
 use crate::logging;
 use crate::pool::caller::Caller;
 
-/// The caller, if it has this role. One with an identity that has not is told of in the log, with
-/// what it asked for; at a bounded rate, because it may ask without end.
+/// The caller, if it has this role. An identity without it is logged with what it asked for, at a
+/// bounded rate, because it may ask without end.
 ///
 /// # Errors
 /// The caller has no identity, or not the role.

@@ -56,7 +56,7 @@ impl Hub {
         }
     }
 
-    /// There is none: who waits is told, who listened before waits for the next
+    /// There is no session. Listeners that have not started fail; those that have wait for the next
     /// attempt.
     pub(super) fn no_session(self: &Arc<Self>, asked: &Arc<Caller>, error: &Error) {
         let mut state = self.state.lock();

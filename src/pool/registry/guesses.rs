@@ -1,11 +1,9 @@
 //! Guesses at the password of a tenant that is there.
 //!
-//! What a request brings is compared with that tenant's own DSN, and who brings the
-//! right one is let in without a word to PostgreSQL. So whoever may ask as often as he
-//! likes, guesses as fast as he can ask, whatever is said of wrong ones. Therefore, after
-//! a few wrong passwords from a host, nothing that comes from there is compared but one
-//! request a second, in turns; but for the client connections that had shown the right
-//! one before.
+//! The DSN of a request is compared with that tenant's own, and PostgreSQL is not asked if they
+//! are equal. So a client could guess passwords as fast as it can send requests. Therefore, after
+//! a few wrong passwords from a host, only one request a second from there is compared, in turns.
+//! Client connections that have shown the right password before are exempt.
 
 use super::Registry;
 use crate::clock;

@@ -33,7 +33,7 @@ pub(super) struct Known {
 pub(super) enum NameClaim {
     /// There is none, or nobody has the name.
     None,
-    /// The name is had from this one.
+    /// The claim succeeded; this tenant had the name before.
     Good(Arc<Tenant>),
     /// The name stays where it is.
     Bad,

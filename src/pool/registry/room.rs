@@ -84,9 +84,9 @@ impl Registry {
         true
     }
 
-    /// Where as many tenants are being opened as may be, ends one of whoever has most of
-    /// them, the oldest, unless that is `by` itself. Returns whether there was room then; another
-    /// may take it before it is used.
+    /// If as many tenants are being opened as may be, ends the oldest of the caller who has most of
+    /// them, unless that is `by` itself. Returns whether there was room then; another may take it
+    /// before it is used.
     pub(super) fn make_room_to_open(&self, by: &CallerId) -> bool {
         let limit = self.context.live().limits.opening_tenants;
         if self.openings() < limit {

@@ -112,8 +112,8 @@ impl Tenant {
         if upkeep {
             self.account.numbers.upkeep.fetch_sub(1, Ordering::Relaxed);
         }
-        // Nobody is left who would open the first backend. Closed in the same
-        // breath, so that whoever comes now registers the tenant anew.
+        // Nobody is left who would open the first backend. The gate is closed under the same
+        // lock, so that the next request registers the tenant anew.
         let abandoned = gate.is_abandoned();
         let stranded = if abandoned { gate.failed() } else { Vec::new() };
         drop(gate);

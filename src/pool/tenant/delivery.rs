@@ -14,10 +14,10 @@ use crate::pool::requests::permit::Permit;
 use crate::pool::session::Session;
 
 impl Tenant {
-    /// The job has a permit: it gets a backend that lies ready, if that can be done at once,
-    /// or joins the line, and a worker gets a backend for whoever then stands in front. Were
-    /// each worker bound to its own job, a connect that happens to be quick would overtake.
-    /// Does not block.
+    /// Starts a job that has a permit. It gets a backend that lies ready, if that can be done at
+    /// once. Otherwise it joins the line, and a worker gets a backend for the first job in line:
+    /// were each worker bound to its own job, a quick connect would overtake a slow one. Does not
+    /// block.
     pub(super) fn start(self: &Arc<Self>, mut job: Job) {
         job.parked = None;
         let permit = self.permit(job.counted_for(), false);
@@ -48,8 +48,8 @@ impl Tenant {
         None
     }
 
-    /// Hands a backend that has just come to rest to whoever waits for one to be
-    /// opened. The permit comes back if nobody does.
+    /// Hands a backend that has just come to rest to the first job that waits for one to be
+    /// opened. Returns the permit if none does.
     pub(super) fn hand_over(&self, permit: Permit) -> Option<Permit> {
         let numbers = &self.account.numbers;
         let waits = numbers.opening_now() > 0 || numbers.napping.load(Ordering::Relaxed) > 0;

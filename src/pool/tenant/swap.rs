@@ -56,13 +56,13 @@ impl Tenant {
     /// Makes a setup take effect that has been installed in place of another, while both the
     /// tenant and what is leased go on. Does not block.
     ///
-    /// With other backends, whoever has yet to get one gets one of the new; what is at rest of
-    /// the old is closed at once, and what is in use when it comes back. Listeners go on with a
-    /// new one, and are told that they may have missed something.
+    /// With other backends, requests that have none yet get one of the new. Idle backends of the
+    /// old are closed at once, and those in use when they come back. Listeners move to a new one,
+    /// and receive a gap: they may have missed something.
     ///
-    /// With more permits, they are handed out at once. With fewer, those that are in use run
-    /// out, what rests beyond them is closed at once, and what comes back beyond them then. Who
-    /// waits keeps its place, and all backends together never exceed the permits.
+    /// More permits are handed out at once. With fewer, those in use run out: surplus backends that
+    /// are idle are closed at once, the others when they come back. Waiters keep their places, and
+    /// all backends together never exceed the permits.
     pub(in crate::pool) fn apply(self: &Arc<Self>, before: &Setup, next: &Setup) {
         let now = clock::now();
         if !next.has(&before.backends) {
