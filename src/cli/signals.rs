@@ -33,7 +33,7 @@ pub(super) fn signals(stopping: &'static [i32]) -> std::io::Result<Receiver<Requ
         for signal in signals.forever() {
             if stopping.contains(&signal) {
                 if is_stopping {
-                    log::warn!("event=stopped_at_once");
+                    log::warn!("event=forced_exit");
                     logging::finish();
                     std::process::exit(1);
                 }

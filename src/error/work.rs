@@ -70,7 +70,7 @@ impl CancelCause {
             CancelCause::Timeout => "timeout",
             CancelCause::Release => "release",
             CancelCause::MaxLifetime => "max_lifetime",
-            CancelCause::Excess => "excess",
+            CancelCause::Excess => "result_too_large",
             CancelCause::Notices => "notices",
             CancelCause::Stalled => "stalled",
             CancelCause::Stream => "stream_lost",

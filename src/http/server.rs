@@ -191,7 +191,10 @@ fn supervise(pages: &RwLock<Pages>, service: &Service, upstream: &Upstream, stop
         }
         threads::survive(threads::HTTP_WATCH, || {
             let Err(error) = ask(&upstream()) else { return };
-            log::warn!("event=http_mute error={} action=restart", Quoted(&error.to_string()));
+            log::warn!(
+                "event=http_unresponsive error={} action=restart",
+                Quoted(&error.to_string())
+            );
             match Pages::start(service) {
                 Ok(fresh) => {
                     let mut now = pages.write().unwrap_or_else(PoisonError::into_inner);

@@ -5,7 +5,7 @@ use prometheus::{IntCounter, IntCounterVec};
 /// Why a request got no backend, by `Error::as_str`.
 pub(super) const ACQUIRE_FAILURES: &[&str] = &[
     "wait_timeout",
-    "caller_left",
+    "caller_gone",
     "queue_full",
     "caller_limit",
     "service_limit",
@@ -47,8 +47,8 @@ pub(super) const CLOSES: &[&str] = &[
     "idle",
     "max_lifetime",
     "failed_check",
-    "not_clean",
-    "reset_close",
+    "reset_failed",
+    "reset_policy",
     "lost",
     "pool_closed",
     "password_changed",
@@ -126,7 +126,7 @@ pub(super) const CANCELS: &[&str] = &[
     "timeout",
     "release",
     "max_lifetime",
-    "excess",
+    "result_too_large",
     "notices",
     "stalled",
     "stream_lost",
@@ -248,7 +248,7 @@ mod tests {
     fn what_a_tenant_counts_is_among_what_requests_are_answered_with() {
         for name in ACQUIRE_FAILURES.iter().chain(OPERATION_FAILURES) {
             // A caller who has left is not answered.
-            assert!(ERRORS.contains(name) || *name == "caller_left", "{name}");
+            assert!(ERRORS.contains(name) || *name == "caller_gone", "{name}");
         }
     }
 }

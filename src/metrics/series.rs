@@ -134,7 +134,7 @@ impl Series {
         self.acquire_failures.inc(reason);
         let [_, gave_up, refused] = &self.waits;
         let wait = match reason {
-            "wait_timeout" | "caller_left" => gave_up,
+            "wait_timeout" | "caller_gone" => gave_up,
             _ => refused,
         };
         wait.observe(waited.as_secs_f64());

@@ -49,7 +49,7 @@ fn no_series_is_born_by_what_is_counted() {
     own.admit();
     let before = series(&metrics);
     let counted = own.series();
-    for reason in ["wait_timeout", "caller_left", "breaker_open", "something new"] {
+    for reason in ["wait_timeout", "caller_gone", "breaker_open", "something new"] {
         counted.acquire_failed(reason, Duration::ZERO);
         counted.open_failed(reason);
         counted.closed(reason);

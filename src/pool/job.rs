@@ -92,7 +92,7 @@ impl Job {
 
     /// Counts that its caller has left. Nobody is there to be answered.
     pub(super) fn left(self, at: &Account) {
-        at.series().acquire_failed("caller_left", self.waited());
+        at.series().acquire_failed("caller_gone", self.waited());
     }
 
     /// Answers the request without a session, and counts that.

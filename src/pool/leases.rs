@@ -178,7 +178,7 @@ impl Leases {
             }
             Ended::Unknown(session) => {
                 let (tenant, pid) = (session.account().id(), session.taken.backend.pid());
-                log::error!("event=unknown_lease_ended tenant={tenant} pid={pid}");
+                log::error!("event=lease_end_unmatched tenant={tenant} pid={pid}");
                 session.discard("unknown_lease");
                 false
             }
@@ -287,7 +287,7 @@ impl Leases {
         let before = std::mem::replace(&mut *self.warned.lock(), tokens);
         for view in views.iter().filter(|view| !before.contains(&view.facts.fencing_token)) {
             self.metrics.of(&view.facts.tenant).leak_warned();
-            log::warn!("event=lease_held_long {}", Told { view, now });
+            log::warn!("event=lease_held_too_long {}", Told { view, now });
         }
     }
 

@@ -26,8 +26,8 @@ pub struct Tools {
 
 /// Logs that no thread could be started for a worker.
 pub fn log_spawn_failure(error: &io::Error) {
-    if logging::admits("no_worker", None) {
-        log::error!("event=no_worker error={}", Quoted(&error.to_string()));
+    if logging::admits("worker_spawn_failed", None) {
+        log::error!("event=worker_spawn_failed error={}", Quoted(&error.to_string()));
     }
 }
 

@@ -37,10 +37,8 @@ impl LoadLog {
             let (used, limit) = (figures.used.saturating_sub(figures.upkeep), figures.max);
             if is_near(used, limit, was_near) {
                 self.nearly.insert(id.clone());
-                if !was_near && logging::admits("tenant_nearly_exhausted", Some(id)) {
-                    log::warn!(
-                        "event=tenant_nearly_exhausted tenant={id} used={used} limit={limit}"
-                    );
+                if !was_near && logging::admits("pool_nearly_exhausted", Some(id)) {
+                    log::warn!("event=pool_nearly_exhausted tenant={id} used={used} limit={limit}");
                 }
             }
             // Otherwise the tenant is not exhausted; its server is full.
@@ -48,7 +46,7 @@ impl LoadLog {
                 continue;
             }
             self.exhausted.insert(id.clone());
-            if !before.exhausted.contains(id) && logging::admits("tenant_exhausted", Some(id)) {
+            if !before.exhausted.contains(id) && logging::admits("pool_exhausted", Some(id)) {
                 tell_exhausted(service, &tenant, &figures);
             }
         }
@@ -66,7 +64,7 @@ fn is_near(used: usize, limit: usize, was_near: bool) -> bool {
 fn tell_exhausted(service: &Service, tenant: &Tenant, figures: &Figures) {
     let (holders, more) = holders(&service.leases.views_of(tenant.id()));
     log::warn!(
-        "event=tenant_exhausted tenant={} used={} limit={} waiting={} holders={} \
+        "event=pool_exhausted tenant={} used={} limit={} waiting={} holders={} \
          more_holders={more}",
         tenant.id(),
         figures.used,

@@ -176,7 +176,7 @@ fn questions_of_the_services_own_have_short_answers() {
     let leases: Vec<_> = (0..MANY).map(|_| service.lease(&tenant)).collect();
     leases.iter().for_each(Held::release);
     drop(leases);
-    let closed = "connpool_backend_closes_total{reason=\"not_clean\",tenant=\"reset\"}";
+    let closed = "connpool_backend_closes_total{reason=\"reset_failed\",tenant=\"reset\"}";
     eventually("all are closed", || service.metric(closed) == Some(MANY as f64));
     taken.was_cut();
     // The types of a statement.

@@ -178,7 +178,7 @@ fn a_deadline_in_the_queue_ends_the_wait_on_both_sides() {
     let error = refused(hurried.acquire_with(&parked(&tenant)));
     assert_eq!(error.code, code::DEADLINE_EXCEEDED, "{error}");
     let left = format!(
-        "connpool_acquire_failures_total{{reason=\"caller_left\",tenant=\"{}\"}}",
+        "connpool_acquire_failures_total{{reason=\"caller_gone\",tenant=\"{}\"}}",
         tenant.name
     );
     eventually("its leaving is counted", || service.metric(&left) == Some(1.0));
@@ -225,7 +225,7 @@ fn a_caller_who_left_during_the_connect_gets_no_grant_and_the_backend_serves_the
     assert_eq!(client.stats(&tenant.name).unwrap().opening, 1);
     open.send(()).unwrap();
     let left = format!(
-        "connpool_acquire_failures_total{{reason=\"caller_left\",tenant=\"{}\"}}",
+        "connpool_acquire_failures_total{{reason=\"caller_gone\",tenant=\"{}\"}}",
         tenant.name
     );
     eventually("its leaving is seen", || service.metric(&left) == Some(1.0));

@@ -135,7 +135,7 @@ fn the_log_never_tells_sql_names_of_secrets_or_values() {
     let (mut stream, opened) = client.open_session(request(&tenant)).unwrap();
     stream.execute(1, &["select 'hush-stream'"]).unwrap();
     stream.next().unwrap().unwrap();
-    service.log().wait_for("event=lease_held_long");
+    service.log().wait_for("event=lease_held_too_long");
     tenant.sql(&format!("select pg_terminate_backend({})", lease.pid));
     lease.fails(&["select 'hush-lost'"]);
     end_of(&service, &granted.lease.lease_name);
@@ -156,7 +156,7 @@ fn exhaust(service: &Service, holders: &[&str]) -> (Tenant, Vec<ConnectionRespon
     let lease = |holder: &&str| client.acquire_with(&held_by(&tenant, holder)).unwrap();
     let granted: Vec<_> = holders.iter().map(lease).collect();
     let _waits = Box::leak(Box::new(acquire_later(&client, &held_by(&tenant, "late"))));
-    let line = service.log().wait_for(&format!("event=tenant_exhausted tenant={} ", tenant.name));
+    let line = service.log().wait_for(&format!("event=pool_exhausted tenant={} ", tenant.name));
     (tenant, granted, line)
 }
 
@@ -175,7 +175,7 @@ fn an_exhausted_tenant_is_one_line_that_names_the_holders_however_long_it_lasts(
     let (first, granted, line) = exhaust(&service, &["night job", "ada", "night job"]);
     let parts = ["used=3", "limit=3", "waiting=1", "holders=\"night job (2), ada (1)\""];
     assert!(parts.iter().all(|part| line.contains(part)), "{line}");
-    let told = || lines(&service, "event=tenant_exhausted", &format!("={} ", first.name)).len();
+    let told = || lines(&service, "event=pool_exhausted", &format!("={} ", first.name)).len();
     // Each of these is told in a later round.
     for _ in 0..3 {
         exhaust(&service, &["another"]);
@@ -198,7 +198,7 @@ fn a_tenant_near_its_limit_is_one_line_until_it_was_well_below() {
     let service = Service::with(&["--leak-warning", "1"]);
     let (busy, client) = (tenant().pool_of(10), service.client());
     let lease = || client.acquire_with(&held_by(&busy, "job")).unwrap().connection_id;
-    let told = || lines(&service, "event=tenant_nearly_exhausted", &format!("={} ", busy.name));
+    let told = || lines(&service, "event=pool_nearly_exhausted", &format!("={} ", busy.name));
     let seven: Vec<String> = (0..7).map(|_| lease()).collect();
     a_round_passes(&service);
     assert!(told().is_empty(), "seven of ten are not many: {:?}", told());
@@ -232,7 +232,7 @@ fn a_lease_held_too_long_is_logged_and_counted_once() {
     let granted = client.acquire_with(&held_by(&leaky, "forgetful")).unwrap();
     client.run(&granted.connection_id, &["begin", "select 1"]).unwrap();
     let part = format!(" lease={} ", granted.lease.lease_name);
-    let told = || lines(&service, "event=lease_held_long", &part);
+    let told = || lines(&service, "event=lease_held_too_long", &part);
     let count = |tenant: &Tenant| {
         let label = format!("connpool_lease_leak_warnings_total{{tenant=\"{}\"}}", tenant.name);
         service.metric(&label)
@@ -246,6 +246,6 @@ fn a_lease_held_too_long_is_logged_and_counted_once() {
     }
     assert_eq!((told().len(), count(&leaky)), (1, Some(1.0)));
     // One line for each, and no more.
-    eventually("the last is told", || lines(&service, "event=lease_held_long", "").len() >= 4);
-    assert_eq!(lines(&service, "event=lease_held_long", "").len(), 4);
+    eventually("the last is told", || lines(&service, "event=lease_held_too_long", "").len() >= 4);
+    assert_eq!(lines(&service, "event=lease_held_too_long", "").len(), 4);
 }

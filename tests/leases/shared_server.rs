@@ -312,7 +312,7 @@ fn a_tenant_that_waits_for_its_server_is_not_said_to_be_exhausted_itself() {
     let waiting = "connpool_waiters{tenant=\"_other\"}";
     eventually("the other waits", || limited.service.metric(waiting) == Some(1.0));
     let of_tenant = limited.later(0);
-    let told = |n: usize| format!("event=tenant_exhausted tenant={} ", limited.tenants[n].name);
+    let told = |n: usize| format!("event=pool_exhausted tenant={} ", limited.tenants[n].name);
     limited.service.log().wait_for(&told(0));
     assert!(!limited.service.log().text().contains(&told(1)));
     drop((of_server, of_tenant));

@@ -67,7 +67,7 @@ fn a_restart_is_noticed_with_the_first_loss_and_no_caller_gets_a_lost_connection
         .wait_stats(&tenant.name, "all lost ones are gone", |stats| stats.total_connections == 0);
     let told = |part: &str| service.log().text().matches(part).count();
     eventually("each is told", || told("reason=failed_check") >= 9);
-    let counts = (told("event=backends_in_doubt"), told("reason=failed_check"));
+    let counts = (told("event=idle_backends_suspect"), told("reason=failed_check"));
     assert_eq!(counts, (1, 9), "{}", service.log().text());
     for lease in (0..10).map(|_| service.lease(&tenant)).collect::<Vec<_>>() {
         lease.run(&["select 1"]);
@@ -84,7 +84,7 @@ fn one_connection_that_somebody_ends_puts_no_other_in_doubt() {
     eventually("it is gone", || tenant.backends() == 2);
     leases[0].fails(&["select 1"]);
     service.log().wait_for("reason=lost");
-    assert!(!service.log().text().contains("event=backends_in_doubt"));
+    assert!(!service.log().text().contains("event=idle_backends_suspect"));
 }
 
 #[test]

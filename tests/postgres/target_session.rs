@@ -175,8 +175,10 @@ fn after_a_write_failed_as_read_only_no_backend_serves_without_being_asked_again
         service.client().acquire(&tenant.name, &tenant.dsn).is_ok()
     });
     held.release();
-    let closed =
-        format!("connpool_backend_closes_total{{reason=\"not_clean\",tenant=\"{}\"}}", tenant.name);
+    let closed = format!(
+        "connpool_backend_closes_total{{reason=\"reset_failed\",tenant=\"{}\"}}",
+        tenant.name
+    );
     eventually("it is closed", || service.metric(&closed) == Some(1.0));
 }
 

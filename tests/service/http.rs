@@ -203,7 +203,7 @@ fn pages_that_have_died_are_replaced() {
     let mut private = entries.map(|entry| entry.path()).filter(|path| path.is_dir());
     let socket = private.next().expect("a directory for the private socket").join("http");
     std::fs::remove_file(&socket).expect("the socket is there");
-    service.log().wait_for("event=http_mute");
+    service.log().wait_for("event=http_unresponsive");
     eventually("health answers again", || {
         let mut stream = TcpStream::connect(("127.0.0.1", service.http_port)).unwrap();
         stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();

@@ -252,10 +252,10 @@ fn a_line_about_a_tenant_or_a_lease_names_the_identity_where_it_is_known() {
     let whose = format!(" tenant={} lease={} ", tenant.name, granted.lease.lease_name);
     let who = " identity=shop ";
     let waited = |event: &str| service.log().wait_for(&format!("event={event} "));
-    for event in ["lease_granted", "lease_held_long", "slow_statement"] {
+    for event in ["lease_granted", "lease_held_too_long", "slow_statement"] {
         assert_tells(&waited(event), &[&whose, who]);
     }
-    let exhausted = waited("tenant_exhausted");
+    let exhausted = waited("pool_exhausted");
     assert_tells(&exhausted, &[" holders=\"night job of shop (1)\""]);
     client.release(&granted.connection_id).unwrap();
     assert_tells(&waited("lease_ended reason=released"), &[&whose, who]);

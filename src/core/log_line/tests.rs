@@ -20,7 +20,7 @@ fn the_fields_keep_their_types_and_their_order() {
         "\"pool_created\",\"tenant\":\"7\",\"server\":\"h:1,\\\"g\\\":2\",\"max\":20,\
          \"idle_s\":0.5,\"tls\":true,\"v\":\"1.2.3\"}"
     );
-    assert_eq!(fields("event=stopped_at_once"), "\"stopped_at_once\"}");
+    assert_eq!(fields("event=forced_exit"), "\"forced_exit\"}");
     assert_eq!(fields("event=x n=\"7\""), "\"x\",\"n\":\"7\"}");
 }
 

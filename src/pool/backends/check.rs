@@ -64,10 +64,10 @@ impl Backends {
         let now = clock::now();
         let in_doubt = self.losses.lock().lost(loss, taken.generation, now);
         if in_doubt {
-            if let Some(repeated) = logging::admits_state("backends_in_doubt", self.id(), "") {
+            if let Some(repeated) = logging::admits_state("idle_backends_suspect", self.id(), "") {
                 let words = words.map_or_else(String::new, |words| words.to_string());
                 let (id, words) = (self.id(), Quoted(&words));
-                log::warn!("event=backends_in_doubt tenant={id} last_words={words}{repeated}");
+                log::warn!("event=idle_backends_suspect tenant={id} last_words={words}{repeated}");
             }
         }
         self.trouble(now);

@@ -146,7 +146,7 @@ impl Backends {
         let taken = self.store.bring_in(backend, (count, seat), born, retire_at);
         drop(opening);
         let Some(mut taken) = taken else {
-            log::error!("event=pool_refused_backend tenant={} pid={pid}", self.id());
+            log::error!("event=pool_rejected_backend tenant={} pid={pid}", self.id());
             return (Err(ConnectError::Panicked), turned);
         };
         self.answered(&mut taken, generation, born);

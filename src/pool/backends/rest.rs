@@ -57,7 +57,7 @@ impl Backends {
         } else if taken.seat.is_some_and(|seat| self.context().servers.yields(seat)) {
             self.close(taken, GAVE_WAY);
         } else if self.settings.reset == Reset::Close {
-            self.close(taken, "reset_close");
+            self.close(taken, "reset_policy");
         } else {
             let generation = self.generation();
             let clean = self.bounded(&mut *taken.backend, |backend| backend.reset());
@@ -70,7 +70,7 @@ impl Backends {
                 self.rest(taken, now);
             } else {
                 in_doubt = self.note_loss(&mut taken);
-                self.close(taken, "not_clean");
+                self.close(taken, "reset_failed");
             }
         }
         drop(resetting);

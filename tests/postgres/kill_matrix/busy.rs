@@ -19,7 +19,7 @@ pub fn wall_clock() -> SystemTime {
 /// True if this backend was closed because its reset, which began after `since`, ran out of
 /// time.
 pub fn reset_ran_out_of_time(service: &Service, pid: i32, since: SystemTime) -> bool {
-    let closed = format!(" pid={pid} reason=not_clean");
+    let closed = format!(" pid={pid} reason=reset_failed");
     let log = service.log().text();
     let since = since.duration_since(UNIX_EPOCH).expect("a date after 1970").as_millis();
     log.lines().find(|line| line.ends_with(&closed)).is_some_and(|line| {

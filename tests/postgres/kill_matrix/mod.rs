@@ -158,7 +158,7 @@ fn run(cause: Cause) {
     touched.gatekeeper.let_go();
     if reset == CLOSED {
         gone(&[resetting]);
-        scene.service.log().wait_for(&format!("pid={resetting} reason=not_clean"));
+        scene.service.log().wait_for(&format!("pid={resetting} reason=reset_failed"));
     }
 
     let heard = [

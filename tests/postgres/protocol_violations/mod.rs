@@ -153,7 +153,7 @@ fn a_drip_is_ended_by_the_time_that_there_is() {
         let lease = service.lease(&tenant);
         lease.run(&["plain"]);
         let _ = lease.client.release(&lease.id);
-        service.log().wait_for("tenant=reset pid=258 reason=not_clean");
+        service.log().wait_for("tenant=reset pid=258 reason=reset_failed");
         // A login.
         let fake = Fake::start(move |talk, asked| *asked == Asked::Login && drip(talk));
         let mut tenant = fake.tenant("login", 1);

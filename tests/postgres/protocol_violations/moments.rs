@@ -140,7 +140,7 @@ impl Moment {
             }
             Some(_) => {}
             None => {
-                let closed = format!("tenant={name} pid=258 reason=not_clean");
+                let closed = format!("tenant={name} pid=258 reason=reset_failed");
                 eventually(&closed, || service.log().text().contains(&closed));
             }
         }
