@@ -23,7 +23,7 @@ use crate::lock::Leaf;
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::pool::ask::Ask;
-use crate::pool::provenance::Told;
+use crate::pool::lease_log_line::LeaseLogLine;
 use crate::pool::session::Session;
 use crate::pool::work::operation::Operation;
 use crate::random;
@@ -131,7 +131,7 @@ impl Leases {
         let view = self.table().grant(id.clone(), facts, ask.terms, session, now);
         self.wake();
         series.granted();
-        log::debug!("event=lease_granted {}", Told { view: &view, now });
+        log::debug!("event=lease_granted {}", LeaseLogLine { view: &view, now });
         view
     }
 
@@ -242,7 +242,12 @@ impl Leases {
         // A stop names all that it ends, which comes once; others can be caused at will.
         let may_be_many = level < log::Level::Debug && reason != EndReason::Shutdown;
         if !may_be_many || logging::admits("lease_ended", Some(&facts.tenant)) {
-            log::log!(level, "event=lease_ended reason={} {}", reason.as_str(), Told { view, now });
+            log::log!(
+                level,
+                "event=lease_ended reason={} {}",
+                reason.as_str(),
+                LeaseLogLine { view, now }
+            );
         }
         if facts.via == Via::Call {
             return;
@@ -287,7 +292,7 @@ impl Leases {
         let before = std::mem::replace(&mut *self.warned.lock(), tokens);
         for view in views.iter().filter(|view| !before.contains(&view.facts.fencing_token)) {
             self.metrics.of(&view.facts.tenant).leak_warned();
-            log::warn!("event=lease_held_too_long {}", Told { view, now });
+            log::warn!("event=lease_held_too_long {}", LeaseLogLine { view, now });
         }
     }
 

@@ -10,9 +10,9 @@ use crate::pool::caller::Caller;
 use crate::pool::job::Job;
 use crate::pool::requests::permit::Permit;
 
-/// Who has the duty to get one backend, and goes on when it is woken.
+/// Gets one backend, and continues when it is woken.
 pub trait Sleeper: Send {
-    /// It goes on. Does not block.
+    /// Continues. Does not block.
     fn wake(self: Box<Self>);
 }
 
@@ -20,23 +20,22 @@ pub trait Sleeper: Send {
 /// were granted. There is one sleeper or worker for each of them and for each spare permit.
 #[derive(Default)]
 pub(super) struct JobLine {
-    pub(super) standing: VecDeque<Standing>,
-    /// Of sessions that came back and were handed to a job whose own backend is
-    /// still being opened: the permits stand for that.
+    pub(super) standing: VecDeque<GrantedJob>,
+    /// One for each backend that is still being opened for a job which got another meanwhile.
     pub(super) spare: Vec<Permit>,
-    /// Those who wait: between two tries, or for room at a server.
+    /// The pauses between two tries, and the waits for room at a server.
     naps: Vec<Nap>,
     next: u64,
 }
 
 /// A job in line, with its permit.
-pub(super) struct Standing {
+pub(super) struct GrantedJob {
     pub(super) id: u64,
     pub(super) job: Job,
     pub(super) permit: Permit,
 }
 
-/// One who waits. No thread sleeps for that.
+/// A pause of a sleeper. No thread sleeps for it.
 pub(super) struct Nap {
     pub(super) until: Instant,
     /// The job it was made for.
@@ -48,48 +47,48 @@ pub(super) struct Nap {
 }
 
 impl JobLine {
-    /// A number that is no other's.
+    /// A number that was not returned before.
     pub(super) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
-    /// The job of this number, while it stands.
+    /// The job of this number, while it is in line.
     pub(super) fn find(&mut self, id: u64) -> Option<&mut Job> {
         let mut standing = self.standing.iter_mut();
         standing.find(|standing| standing.id == id).map(|standing| &mut standing.job)
     }
 
-    /// Takes it out of the line.
-    pub(super) fn remove(&mut self, id: u64) -> Option<Standing> {
+    /// Removes the job of this number from the line.
+    pub(super) fn remove(&mut self, id: u64) -> Option<GrantedJob> {
         let position = self.standing.iter().position(|standing| standing.id == id)?;
         self.standing.remove(position)
     }
 
-    /// One waits from now on. Returns its number.
+    /// Adds a nap. Returns its number.
     pub(super) fn nap(&mut self, nap: Nap) -> u64 {
         let id = self.number();
         self.naps.push(Nap { id, ..nap });
         id
     }
 
-    /// The wait of the one that has waited longest is over.
+    /// Removes the oldest nap.
     pub(super) fn first_nap(&mut self) -> Option<Nap> {
         (!self.naps.is_empty()).then(|| self.naps.remove(0))
     }
 
-    /// The wait is over of the first for which this holds.
+    /// Removes the oldest nap for which this holds.
     fn take_nap(&mut self, is: impl Fn(&Nap) -> bool) -> Option<Nap> {
         let position = self.naps.iter().position(is)?;
         Some(self.naps.remove(position))
     }
 
-    /// The wait is over of all.
+    /// Removes all naps.
     fn take_naps(&mut self) -> Vec<Nap> {
         std::mem::take(&mut self.naps)
     }
 
-    /// Until when one waits, and the caller of its job, while that stands.
+    /// The end of a nap, and the caller of its job if that is still in line.
     pub(super) fn look(&self, nap: u64) -> Option<(Instant, Option<Arc<Caller>>)> {
         let nap = self.naps.iter().find(|one| one.id == nap)?;
         let own = self.standing.iter().find(|standing| standing.id == nap.own);
@@ -98,13 +97,13 @@ impl JobLine {
 }
 
 impl Leaf<JobLine> {
-    /// The waits of all are over.
+    /// Wakes all sleepers.
     pub(super) fn wake_all(&self) {
         let naps = self.lock().take_naps();
         naps.into_iter().for_each(|nap| nap.sleeper.wake());
     }
 
-    /// The wait is over of the first for which this holds.
+    /// Wakes the sleeper of the oldest nap for which this holds.
     pub(super) fn wake(&self, is: impl Fn(&Nap) -> bool) {
         let nap = self.lock().take_nap(is);
         nap.into_iter().for_each(|nap| nap.sleeper.wake());

@@ -15,6 +15,7 @@ pub mod grant;
 pub mod identity;
 pub mod job;
 pub mod keeping;
+mod lease_log_line;
 pub mod leases;
 mod line;
 pub mod listen;
@@ -27,7 +28,7 @@ mod open_backends;
 mod opener;
 pub mod peers;
 pub mod port;
-mod provenance;
+
 pub mod rates;
 pub mod registry;
 pub mod reloading;

@@ -34,7 +34,7 @@ pub struct RetryKey {
 
 /// All requests that can be repeated.
 #[derive(Default)]
-pub struct Retries(Leaf<HashMap<RetryKey, CallEntry>>);
+pub struct IdempotentRequests(Leaf<HashMap<RetryKey, CallEntry>>);
 
 enum CallEntry {
     Waiting {
@@ -54,7 +54,7 @@ enum CallEntry {
 
 /// A call's seat at a request that waits.
 pub struct CallSeat {
-    retries: Weak<Retries>,
+    retries: Weak<IdempotentRequests>,
     key: RetryKey,
     job: u64,
     call: u64,
@@ -70,13 +70,13 @@ pub enum Joining {
 
 /// A job on its way to a lease. Dropped unsettled, it answers for itself.
 pub struct CallJob {
-    retries: Arc<Retries>,
+    retries: Arc<IdempotentRequests>,
     key: RetryKey,
     number: u64,
     settled: bool,
 }
 
-impl Retries {
+impl IdempotentRequests {
     /// A call of `caller` comes, which wants to wait until `deadline` at most.
     pub fn call(
         self: &Arc<Self>,

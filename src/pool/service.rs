@@ -20,8 +20,8 @@ use crate::pool::on_lease::OnLease;
 use crate::pool::one_shot::one_shot;
 use crate::pool::registry::{Registry, Target};
 use crate::pool::requests::reply::{PendingAnswer, Reply};
-use crate::pool::retries::{Joining, Retries, RetryKey};
-use crate::pool::stream::Attached;
+use crate::pool::retries::{IdempotentRequests, Joining, RetryKey};
+use crate::pool::stream::StreamLease;
 use crate::pool::work::task::{Executed, Task};
 
 /// Tenants and leases together. Cheap to clone.
@@ -32,7 +32,7 @@ pub struct Service {
     /// All leases.
     pub leases: Arc<Leases>,
     /// All requests that can be repeated.
-    pub retries: Arc<Retries>,
+    pub retries: Arc<IdempotentRequests>,
 }
 
 /// Where a request's statements run.
@@ -149,7 +149,7 @@ impl Service {
         ask: Ask,
         wait: Duration,
         caller: &Arc<Caller>,
-    ) -> PendingAnswer<Attached> {
+    ) -> PendingAnswer<StreamLease> {
         let (reply, answer) = Reply::new();
         if let Err(denied) = self.permit(&target.tenant, caller) {
             drop(reply.send(Err(denied)));

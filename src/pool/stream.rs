@@ -17,7 +17,7 @@ use crate::pool::leases::{release::Release, Leases};
 use crate::pool::session::Session;
 
 /// The stream's side of its lease. Dropped, it ends the lease as lost.
-pub struct Attached {
+pub struct StreamLease {
     leases: Arc<Leases>,
     account: Arc<Account>,
     id: ConnectionId,
@@ -31,18 +31,18 @@ impl Leases {
     ///
     /// # Errors
     /// If there are no random bytes for its name; the session is closed then.
-    pub fn attach(self: &Arc<Self>, session: Session, ask: Ask) -> Result<Attached, Error> {
+    pub fn attach(self: &Arc<Self>, session: Session, ask: Ask) -> Result<StreamLease, Error> {
         let (id, facts) = self.named(&session, &ask, Via::Stream)?;
         let (tell, ending) = oneshot::channel();
         // Before the lease is there, so that no end of it is missed.
         self.streams.lock().insert(facts.fencing_token, tell);
         let account = Arc::clone(session.account());
         let view = self.enter(&id, facts, session, &ask);
-        Ok(Attached { leases: Arc::clone(self), account, id, view, ending, ended: None })
+        Ok(StreamLease { leases: Arc::clone(self), account, id, view, ending, ended: None })
     }
 }
 
-impl Attached {
+impl StreamLease {
     /// Whose lease it is.
     pub fn account(&self) -> &Arc<Account> {
         &self.account
@@ -83,7 +83,7 @@ impl Attached {
     }
 }
 
-impl Drop for Attached {
+impl Drop for StreamLease {
     fn drop(&mut self) {
         // After `close` or an end of another kind this finds nothing to do.
         let _ = self.leases.revoke(&self.id, EndReason::StreamLost, CancelCause::Stream);

@@ -39,7 +39,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
             &["waiting_room", "memory", "caller", "requests", "peers"],
             // What knows nothing else of the pool.
             &["access", "acquainted", "ask", "conversions", "identity", "keeping", "mod", "port"],
-            &["provenance", "rates", "reloading", "serving", "tools"],
+            &["lease_log_line", "rates", "reloading", "serving", "tools"],
         ],
     ),
     (

@@ -1,8 +1,9 @@
 //! A gate that grants nothing for a while.
 
+use std::time::Instant;
+
 use super::{Gate, GateState};
 use crate::core::wait_queue::Handed;
-use std::time::Instant;
 
 /// What becomes of the items that ask for a permit while a gate is paused. Permits that are in use
 /// stay so.

@@ -44,7 +44,10 @@ impl Registry {
     ) -> Result<Arc<Tenant>, Error> {
         let known = match found {
             // Its DSN has led nowhere so far: another may be the right one.
-            Some(tenant) if is_in_vain(&tenant) && !has_another_password(&tenant, identity) => {
+            Some(tenant)
+                if has_never_opened_and_fails(&tenant)
+                    && !has_another_password(&tenant, identity) =>
+            {
                 self.remove(&tenant);
                 tenant.end(mismatch(&tenant, dsn));
                 self.register(id, dsn, identity, by)?
@@ -141,7 +144,7 @@ impl Registry {
 
 /// True for a tenant that has yet to be opened, and whose database was away when it was looked
 /// for: its DSN may be wrong.
-fn is_in_vain(tenant: &Tenant) -> bool {
+fn has_never_opened_and_fails(tenant: &Tenant) -> bool {
     tenant.is_opening() && tenant.backends().opener.is_troubled()
 }
 

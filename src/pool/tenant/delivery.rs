@@ -9,7 +9,7 @@ use super::Tenant;
 use crate::clock;
 use crate::error::Error;
 use crate::pool::job::Job;
-use crate::pool::line::Standing;
+use crate::pool::line::GrantedJob;
 use crate::pool::requests::permit::Permit;
 use crate::pool::session::Session;
 
@@ -24,7 +24,7 @@ impl Tenant {
         let Some((job, permit)) = self.serve_at_once(job, permit) else { return };
         let mut line = self.line.lock();
         let id = line.number();
-        line.standing.push_back(Standing { id, job, permit });
+        line.standing.push_back(GrantedJob { id, job, permit });
         drop(line);
         Turn::new(self, id).run();
     }
@@ -95,7 +95,7 @@ impl Tenant {
     /// Answers all whose backend is still being opened; what their turns open is closed.
     pub(in crate::pool) fn answer_line(&self, error: &Error) {
         let standing = std::mem::take(&mut self.line.lock().standing);
-        for Standing { job, permit, .. } in standing {
+        for GrantedJob { job, permit, .. } in standing {
             // The permit is back before the request fails.
             drop(permit);
             job.fail(&self.account, error.clone());

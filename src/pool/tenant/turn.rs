@@ -15,7 +15,7 @@ use crate::core::servers::LineTicket;
 use crate::error::{ConnectError, Error};
 use crate::pool::backends::Backends;
 use crate::pool::job::{Job, LEAST_PATIENCE};
-use crate::pool::line::Standing;
+use crate::pool::line::GrantedJob;
 use crate::pool::requests::permit::Permit;
 use crate::pool::servers::{LinePlace, Wants};
 use crate::pool::session::Session;
@@ -39,7 +39,7 @@ pub(super) struct Turn {
 }
 
 /// Whether a turn is still needed.
-enum Need {
+enum NextStep {
     /// The caller of this job has left.
     Left(Job, Permit),
     /// A job waits, from when its request came until then.
@@ -79,26 +79,26 @@ impl Turn {
         self.place.as_ref().map(LinePlace::ticket)
     }
 
-    fn need(&mut self) -> Need {
+    fn need(&mut self) -> NextStep {
         let tenant = Arc::clone(&self.tenant);
         loop {
             let mut line = tenant.line.lock();
-            let is_own = |standing: &&Standing| standing.id == self.own;
+            let is_own = |standing: &&GrantedJob| standing.id == self.own;
             let own = line.standing.iter().find(is_own).or(line.standing.front());
             let Some(own) = own else {
                 self.end(line.spare.pop());
-                return Need::None;
+                return NextStep::None;
             };
             self.own = own.id;
             let (since, until) = (own.job.since, own.job.until);
             let caller = Arc::clone(&own.job.caller);
             drop(line);
             if !caller.is_gone() {
-                return Need::Until(since, until);
+                return NextStep::Until(since, until);
             }
             // Another turn may have been quicker.
             if let Some((job, permit)) = self.take_own() {
-                return Need::Left(job, permit);
+                return NextStep::Left(job, permit);
             }
         }
     }
@@ -114,7 +114,7 @@ impl Turn {
     fn take_own(&mut self) -> Option<(Job, Permit)> {
         let own = self.tenant.line.lock().remove(self.own);
         self.taken |= own.is_some();
-        own.map(|Standing { job, permit, .. }| (job, permit))
+        own.map(|GrantedJob { job, permit, .. }| (job, permit))
     }
 
     /// Takes the job in front; `None`: there is none, and this turn is over.
@@ -126,7 +126,7 @@ impl Turn {
             Some(_) => self.taken = true,
             None => self.end(line.spare.pop()),
         }
-        front.map(|Standing { job, permit, .. }| (job, permit))
+        front.map(|GrantedJob { job, permit, .. }| (job, permit))
     }
 
     /// On a worker: gets a backend for the job in front.
@@ -134,9 +134,9 @@ impl Turn {
         let tenant = Arc::clone(&self.tenant);
         let now = clock::now();
         let (since, until) = match self.need() {
-            Need::Until(since, until) => (since, until),
-            Need::Left(job, permit) => return self.give_up(job, permit),
-            Need::None => return,
+            NextStep::Until(since, until) => (since, until),
+            NextStep::Left(job, permit) => return self.give_up(job, permit),
+            NextStep::None => return,
         };
         tenant.account.touch();
         let opening = tenant.gate().state() == GateState::Opening;
@@ -187,13 +187,13 @@ impl Turn {
         }
         loop {
             let until = match self.need() {
-                Need::Until(_, until) => until,
+                NextStep::Until(_, until) => until,
                 // The next request may have better luck.
-                Need::Left(job, permit) if passing => return self.give_up(job, permit),
-                Need::Left(job, permit) => {
+                NextStep::Left(job, permit) if passing => return self.give_up(job, permit),
+                NextStep::Left(job, permit) => {
                     return self.answer(job, permit, error, opening);
                 }
-                Need::None => return,
+                NextStep::None => return,
             };
             let now = clock::now();
             let PoolConfig { connect_pause, connect_pause_max, .. } = backends.settings;
@@ -279,7 +279,7 @@ impl Drop for Turn {
         // The job first: its permit is given back after it. In a panic the job's reply
         // answers for itself.
         match own {
-            Some(Standing { job, permit, .. }) if !std::thread::panicking() => {
+            Some(GrantedJob { job, permit, .. }) if !std::thread::panicking() => {
                 let cause = ConnectError::Starved("no thread is left".to_owned());
                 let tenant = self.tenant.id().clone();
                 job.fail(&self.tenant.account, Error::Connect { tenant, cause });

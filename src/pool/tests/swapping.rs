@@ -13,7 +13,7 @@ use crate::pool::caller::Caller;
 use crate::pool::job::Job;
 use crate::pool::session::Session;
 use crate::pool::store::ListedBackend;
-use crate::pool::work::kept::{Kept, KeptLimits};
+use crate::pool::work::kept::{BufferedResult, ResultLimits};
 
 const CLIENTS: usize = 16;
 const SWAPS: usize = 50;
@@ -22,8 +22,8 @@ const WAITERS: usize = 1000;
 /// Gets a session, uses it and gives it back.
 pub(super) fn use_one(world: &World) {
     let mut session = world.session();
-    let limits = KeptLimits { max_bytes: 1, max_rows: None };
-    let mut kept = Kept::new(limits, &|| (), &|| true);
+    let limits = ResultLimits { max_bytes: 1, max_rows: None };
+    let mut kept = BufferedResult::new(limits, &|| (), &|| true);
     let statement = Statement::new("select 1", Vec::new());
     assert!(session.taken.backend.run(&statement, &mut kept).is_ok());
     session.settle();

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::backend::session::{Backend, RunError, Statement, StatementResult};
 use crate::error::CancelCause;
-use crate::pool::work::kept::{Kept, KeptLimits};
+use crate::pool::work::kept::{BufferedResult, ResultLimits};
 use crate::pool::work::operation::{Limit, Operation};
-use crate::pool::work::outlet::{Paced, PacedInlet};
+use crate::pool::work::outlet::{PacedInlet, Throttled};
 use crate::pool::work::task::Flow;
 
 /// Runs a statement, its data flowing as it is to. Its time limit may have begun already.
@@ -15,7 +15,7 @@ pub(super) fn carry(
     backend: &mut dyn Backend,
     operation: &Arc<Operation>,
     statement: &Statement,
-    limits: KeptLimits,
+    limits: ResultLimits,
     (timeout, clock): (Duration, Option<Limit>),
     flow: &mut Flow,
 ) -> Result<StatementResult, RunError> {
@@ -24,17 +24,17 @@ pub(super) fn carry(
             let _timeout = clock.unwrap_or_else(|| operation.timeout(timeout));
             let excess = || operation.cancel(CancelCause::Excess);
             let is_wanted = || operation.cause().is_none();
-            let mut kept = Kept::new(limits, &excess, &is_wanted);
+            let mut kept = BufferedResult::new(limits, &excess, &is_wanted);
             let done = backend.run(statement, &mut kept);
             kept.finish(done)
         }
         Flow::Rows(outlet) => {
-            let mut paced = Paced::new(&mut **outlet, operation, timeout);
+            let mut paced = Throttled::new(&mut **outlet, operation, timeout);
             let done = backend.run(statement, &mut paced);
             paced.finish(done)
         }
         Flow::CopyOut(outlet) => {
-            let mut paced = Paced::new(&mut **outlet, operation, timeout);
+            let mut paced = Throttled::new(&mut **outlet, operation, timeout);
             let done = backend.copy_out(statement, &mut paced);
             paced.finish(done)
         }
@@ -48,7 +48,8 @@ pub(super) fn carry(
 /// A command of ours, without parameters or a result.
 pub(super) fn plain(backend: &mut dyn Backend, sql: &str) -> Result<StatementResult, RunError> {
     let statement = Statement::new(sql, Vec::new());
-    let mut kept = Kept::new(KeptLimits { max_bytes: 0, max_rows: None }, &|| (), &|| true);
+    let mut kept =
+        BufferedResult::new(ResultLimits { max_bytes: 0, max_rows: None }, &|| (), &|| true);
     let done = backend.run(&statement, &mut kept);
     kept.finish(done)
 }

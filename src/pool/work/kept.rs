@@ -16,7 +16,7 @@ const SKIP_TIME: Duration = Duration::from_secs(1);
 
 /// How much of one result is kept.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::pool) struct KeptLimits {
+pub(in crate::pool) struct ResultLimits {
     /// The most bytes, by the estimate of [`Value::encoded_size`].
     pub(in crate::pool) max_bytes: usize,
     /// Stop keeping after so many rows and say `truncated`.
@@ -24,8 +24,8 @@ pub(in crate::pool) struct KeptLimits {
 }
 
 /// What of a result is kept, and what became too much.
-pub(in crate::pool) struct Kept<'a> {
-    limits: KeptLimits,
+pub(in crate::pool) struct BufferedResult<'a> {
+    limits: ResultLimits,
     /// Called at most once, when the rest of the result is too long to skip and
     /// the statement should be cancelled.
     excess: &'a dyn Fn(),
@@ -37,14 +37,14 @@ pub(in crate::pool) struct Kept<'a> {
     asked: bool,
 }
 
-impl<'a> Kept<'a> {
+impl<'a> BufferedResult<'a> {
     /// Rows are decoded only as long as `is_wanted`.
     pub(in crate::pool) fn new(
-        limits: KeptLimits,
+        limits: ResultLimits,
         excess: &'a dyn Fn(),
         is_wanted: &'a dyn Fn() -> bool,
-    ) -> Kept<'a> {
-        Kept {
+    ) -> BufferedResult<'a> {
+        BufferedResult {
             limits,
             excess,
             result: StatementResult::default(),
@@ -102,7 +102,7 @@ impl<'a> Kept<'a> {
     }
 }
 
-impl Rows for Kept<'_> {
+impl Rows for BufferedResult<'_> {
     fn head(&mut self, columns: &[Column]) {
         // A thousand results without a row can have a lot of columns.
         let size = columns.iter().map(Column::encoded_size).sum();
@@ -180,7 +180,8 @@ mod tests {
         let body = nulls(1000);
         let row = RawRow::read(&body, 1).expect("a row");
         let run = |max_bytes| {
-            let mut kept = Kept::new(KeptLimits { max_bytes, max_rows: None }, &|| (), &|| true);
+            let mut kept =
+                BufferedResult::new(ResultLimits { max_bytes, max_rows: None }, &|| (), &|| true);
             (0..3).for_each(|_| kept.row(&int_array(), &row));
             kept.finish(Ok(Done::default()))
         };
@@ -204,8 +205,8 @@ mod tests {
             looks.set(looks.get() + 1);
             looks.get() < 5
         };
-        let limits = KeptLimits { max_bytes: usize::MAX, max_rows: None };
-        let mut kept = Kept::new(limits, &|| (), &is_wanted);
+        let limits = ResultLimits { max_bytes: usize::MAX, max_rows: None };
+        let mut kept = BufferedResult::new(limits, &|| (), &is_wanted);
         (0..10).for_each(|_| kept.row(&int_array(), &row));
         assert_eq!(looks.get(), 5);
         assert!(kept.result.rows.is_empty());

@@ -22,7 +22,7 @@ pub type Interrupt = Box<dyn Fn() + Send + Sync>;
 
 /// Where a result goes. What it is given is kept only until its reader has taken
 /// it.
-pub trait Outlet: Send {
+pub trait RowSink: Send {
     /// Its statement has a session. From now on what waits for its reader counts there.
     fn open(&mut self, room: Room);
     /// True if no more should be given before `wait`.
@@ -40,15 +40,15 @@ pub trait Outlet: Send {
 }
 
 /// An outlet for rows.
-pub trait RowOutlet: Outlet + Rows {}
-impl<T: Outlet + Rows> RowOutlet for T {}
+pub trait RowOutlet: RowSink + Rows {}
+impl<T: RowSink + Rows> RowOutlet for T {}
 
 /// An outlet for the data of a COPY.
-pub trait DataOutlet: Outlet + Sink {}
-impl<T: Outlet + Sink> DataOutlet for T {}
+pub trait DataOutlet: RowSink + Sink {}
+impl<T: RowSink + Sink> DataOutlet for T {}
 
 /// Where the data of a COPY comes from.
-pub trait Inlet: Send {
+pub trait DataSource: Send {
     /// The COPY has its session. From now on data is read, and counts there.
     fn open(&mut self, room: Room);
     /// The next piece; waits for it.
@@ -90,21 +90,21 @@ impl<'a> Pace<'a> {
 }
 
 /// An outlet for one statement, within its time limit.
-pub(super) struct Paced<'a, O: ?Sized> {
+pub(super) struct Throttled<'a, O: ?Sized> {
     outlet: &'a mut O,
     pace: Pace<'a>,
     problem: Option<RunError>,
     columns: Vec<Column>,
 }
 
-impl<'a, O: Outlet + ?Sized> Paced<'a, O> {
+impl<'a, O: RowSink + ?Sized> Throttled<'a, O> {
     pub(super) fn new(
         outlet: &'a mut O,
         operation: &'a Arc<Operation>,
         limit: Duration,
-    ) -> Paced<'a, O> {
+    ) -> Throttled<'a, O> {
         let pace = Pace::new(operation, limit);
-        Paced { outlet, pace, problem: None, columns: Vec::new() }
+        Throttled { outlet, pace, problem: None, columns: Vec::new() }
     }
 
     /// What is reported of the statement now that it is over.
@@ -146,7 +146,7 @@ impl<'a, O: Outlet + ?Sized> Paced<'a, O> {
     }
 }
 
-impl Rows for Paced<'_, dyn RowOutlet> {
+impl Rows for Throttled<'_, dyn RowOutlet> {
     fn head(&mut self, columns: &[Column]) {
         self.columns = columns.to_vec();
         self.outlet.head(columns);
@@ -165,7 +165,7 @@ impl Rows for Paced<'_, dyn RowOutlet> {
     }
 }
 
-impl Sink for Paced<'_, dyn DataOutlet> {
+impl Sink for Throttled<'_, dyn DataOutlet> {
     fn data(&mut self, bytes: &[u8]) {
         self.give(|outlet| outlet.data(bytes));
     }
@@ -177,13 +177,13 @@ impl Sink for Paced<'_, dyn DataOutlet> {
 
 /// An inlet for one COPY, within its time limit.
 pub(super) struct PacedInlet<'a> {
-    inlet: &'a mut dyn Inlet,
+    inlet: &'a mut dyn DataSource,
     pace: Pace<'a>,
 }
 
 impl<'a> PacedInlet<'a> {
     pub(super) fn new(
-        inlet: &'a mut dyn Inlet,
+        inlet: &'a mut dyn DataSource,
         operation: &'a Arc<Operation>,
         limit: Duration,
     ) -> PacedInlet<'a> {

@@ -11,7 +11,7 @@ use crate::core::sql::command::SqlCommand;
 use crate::core::transaction::TransactionState;
 use crate::error::{CancelCause, PgFault};
 use crate::pool::work::carry::{carry, plain};
-use crate::pool::work::kept::KeptLimits;
+use crate::pool::work::kept::ResultLimits;
 use crate::pool::work::operation::{Limit, Operation};
 use crate::pool::work::task::{Flow, Request};
 
@@ -97,7 +97,7 @@ impl Progress {
             if ends && !self.wrapped && i + 1 == request.statements.len() {
                 backend.expect_end();
             }
-            let limits = KeptLimits { max_bytes: left, max_rows: request.max_rows };
+            let limits = ResultLimits { max_bytes: left, max_rows: request.max_rows };
             let result = self.one(backend, operation, statement, limits, request.timeout, flow);
             if result.is_err() && backend.is_ahead() {
                 // What was sent behind it is for nothing.
@@ -117,7 +117,7 @@ impl Progress {
             backend.expect_end();
         }
         let commit = Statement::new("COMMIT", Vec::new());
-        let limits = KeptLimits { max_bytes: 0, max_rows: None };
+        let limits = ResultLimits { max_bytes: 0, max_rows: None };
         self.one(backend, operation, &commit, limits, request.timeout, &mut Flow::Gathered)?;
         self.wrapped = false;
         Ok(())
@@ -177,7 +177,7 @@ impl Progress {
         backend: &mut dyn Backend,
         operation: &Arc<Operation>,
         statement: &Statement,
-        limits: KeptLimits,
+        limits: ResultLimits,
         timeout: Duration,
         flow: &mut Flow,
     ) -> Result<StatementResult, RunError> {

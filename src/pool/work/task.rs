@@ -9,7 +9,7 @@ use crate::core::transaction::TransactionState;
 use crate::error::Work;
 use crate::metrics::Kind;
 use crate::pool::memory::Room;
-use crate::pool::work::outlet::{DataOutlet, Inlet, Interrupt, RowOutlet};
+use crate::pool::work::outlet::{DataOutlet, DataSource, Interrupt, RowOutlet};
 
 /// What a request holds besides its statements: its place, its reply, its caller.
 pub(in crate::pool) const REQUEST_BYTES: usize = 1 << 10;
@@ -62,7 +62,7 @@ pub enum Flow {
     /// The data of a COPY goes there as it comes.
     CopyOut(Box<dyn DataOutlet>),
     /// The data of a COPY comes from there.
-    CopyIn(Box<dyn Inlet>),
+    CopyIn(Box<dyn DataSource>),
 }
 
 impl Flow {

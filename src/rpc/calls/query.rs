@@ -11,7 +11,7 @@ use crate::pgwire::values::{Meter, Shape, Stop};
 use crate::pool::caller::Caller;
 use crate::pool::memory::Room;
 use crate::pool::service::Service;
-use crate::pool::work::outlet::{Interrupt, Outlet, Stalled};
+use crate::pool::work::outlet::{Interrupt, RowSink, Stalled};
 use crate::pool::work::task::{Flow, Task};
 use crate::proto::sql::query_response::Kind;
 use crate::proto::sql::{QueryHeader, QueryRequest, QueryResponse};
@@ -129,7 +129,7 @@ impl Rows for RowEncoder {
     }
 }
 
-impl Outlet for RowEncoder {
+impl RowSink for RowEncoder {
     fn open(&mut self, room: Room) {
         self.writer.open(room);
     }

@@ -162,7 +162,7 @@ pub(in crate::rpc) struct IntakeReader {
     held: Held,
 }
 
-impl outlet::Inlet for IntakeReader {
+impl outlet::DataSource for IntakeReader {
     fn open(&mut self, room: Room) {
         self.intake.open(room);
     }

@@ -14,7 +14,7 @@ use crate::core::budget::Held;
 use crate::pool::listen::Letter;
 use crate::pool::memory::Room;
 use crate::pool::service::Service;
-use crate::pool::work::outlet::{Interrupt, Outlet, Stalled};
+use crate::pool::work::outlet::{Interrupt, RowSink, Stalled};
 use crate::rpc::streams::pipe::{Added, Batch, Pipe};
 use crate::threads::alarms::{Alarm, Alarms};
 
@@ -119,7 +119,7 @@ impl ResultWriter {
     }
 }
 
-impl Outlet for ResultWriter {
+impl RowSink for ResultWriter {
     fn open(&mut self, room: Room) {
         self.pipe.open(room);
     }

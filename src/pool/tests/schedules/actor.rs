@@ -21,7 +21,7 @@ use crate::pool::on_lease::OnLease;
 use crate::pool::requests::reply::{PendingAnswer, Reply};
 use crate::pool::session::Session;
 
-use crate::pool::work::kept::{Kept, KeptLimits};
+use crate::pool::work::kept::{BufferedResult, ResultLimits};
 use crate::pool::work::task::{Executed, Request};
 use crate::threads::agenda::DueSource;
 
@@ -129,8 +129,8 @@ impl<'a> Actor<'a> {
         let job = Job::new(&Caller::nobody(), move |session| {
             count.look_at(&session);
             let Ok(mut session) = session else { return };
-            let limits = KeptLimits { max_bytes: 1, max_rows: None };
-            let mut kept = Kept::new(limits, &|| (), &|| true);
+            let limits = ResultLimits { max_bytes: 1, max_rows: None };
+            let mut kept = BufferedResult::new(limits, &|| (), &|| true);
             let _ = session.taken.backend.run(&statement(), &mut kept);
             match ending {
                 0 => panic!("injected in a one-shot"),

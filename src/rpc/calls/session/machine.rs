@@ -14,7 +14,7 @@ use crate::pool::context;
 use crate::pool::memory::Use;
 use crate::pool::requests::reply::PendingAnswer;
 use crate::pool::service::{RunOn, Service};
-use crate::pool::stream::Attached;
+use crate::pool::stream::StreamLease;
 use crate::pool::work::task::{Request, Task};
 use crate::proto::connection_pool::ConnectionRequest;
 use crate::proto::sql::session_request::Kind;
@@ -48,9 +48,9 @@ enum StreamPhase {
     /// Not requested yet. Exit: `open` leads to `Opening`.
     Unopened,
     /// Requested. Exits: a grant leads to `Open`; a failure ends the stream.
-    Opening(Arc<Caller>, PendingAnswer<Attached>, TenantId),
+    Opening(Arc<Caller>, PendingAnswer<StreamLease>, TenantId),
     /// Granted. Exit: the end of the stream.
-    Open(Box<Attached>),
+    Open(Box<StreamLease>),
 }
 
 impl SessionMachine {
@@ -211,7 +211,7 @@ impl SessionMachine {
         Ok(())
     }
 
-    fn opened(&mut self, opened: Result<Attached, Error>) -> StreamStep {
+    fn opened(&mut self, opened: Result<StreamLease, Error>) -> StreamStep {
         let lease = match opened {
             Ok(lease) => lease,
             Err(error) => return StreamStep::End(error.into()),
@@ -283,7 +283,7 @@ impl SessionMachine {
 impl Drop for SessionMachine {
     fn drop(&mut self) {
         // A request that still waits for its lease leaves the queue. A lease that is
-        // there ends as `Attached` is dropped, which cancels what runs on it.
+        // there ends as `StreamLease` is dropped, which cancels what runs on it.
         if let StreamPhase::Opening(caller, ..) = &self.phase {
             caller.leave();
         }

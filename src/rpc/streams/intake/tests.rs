@@ -6,7 +6,7 @@ use super::*;
 use crate::config::Limits;
 use crate::core::ids::TenantId;
 use crate::pool::memory::{Memory, Use};
-use crate::pool::work::outlet::Inlet as _;
+use crate::pool::work::outlet::DataSource as _;
 
 const ENOUGH: usize = 8 << 20;
 

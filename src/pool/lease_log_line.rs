@@ -9,12 +9,12 @@ use crate::core::quoted::Quoted;
 use crate::core::secs::Secs;
 
 /// A lease in a log line.
-pub(super) struct Told<'a> {
+pub(super) struct LeaseLogLine<'a> {
     pub(super) view: &'a LeaseView,
     pub(super) now: Instant,
 }
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for LeaseLogLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (view, facts) = (self.view, &self.view.facts);
         let since = |at: Instant| Secs(self.now.saturating_duration_since(at));
