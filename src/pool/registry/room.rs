@@ -123,9 +123,9 @@ impl Registry {
         tenant.answer_line(&why);
     }
 
-    /// Tenants that are being opened. Those that wait for room at their server do not count,
-    /// so that a server that is full keeps nobody from another; but they are not without
-    /// number.
+    /// Tenants that are being opened, without those that wait for room at their server: a full
+    /// server must not keep tenants of another one from being opened. Beyond a limit of their own,
+    /// those that wait count too.
     fn openings(&self) -> usize {
         let most = WAITING_MAX * self.context.live().limits.opening_tenants;
         let waiting = self.context.servers.unopened().load(Ordering::Relaxed).min(most);

@@ -12,7 +12,7 @@ use crate::pool::account::Account;
 use crate::pool::line::{Nap, Sleeper};
 use crate::pool::waiting_room::Full;
 
-/// Whether the caller of a turn that waits is still there is looked at so often.
+/// How often a turn that waits looks whether its caller is still there.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// A turn that waits.
@@ -39,8 +39,8 @@ impl Drop for Napping {
     }
 }
 
-/// Counts a tenant that waits for room with its first backend: it takes nothing of what
-/// those have that are being opened.
+/// Counts a tenant that waits at a full server for its first backend: it takes no place among
+/// the tenants that are being opened.
 struct Unopened(Arc<Account>);
 
 impl Unopened {
@@ -59,8 +59,8 @@ impl Drop for Unopened {
 }
 
 impl Turn {
-    /// Counts its job as one that waits, like those in the queue. It has a permit, but its
-    /// connection has as few calls as any.
+    /// Counts its job as a waiting one, like those in the queue: that it has a permit changes
+    /// nothing for the limits of its client connection.
     pub(super) fn park(&self) -> Result<(), Full> {
         let line = &self.tenant().line;
         let caller = match line.lock().find(self.own()) {
@@ -74,7 +74,7 @@ impl Turn {
         Ok(())
     }
 
-    /// It waits until then, or until it is woken.
+    /// Waits until then, or until it is woken. Does not block.
     pub(super) fn nap(self, until: Instant) {
         let tenant = Arc::clone(self.tenant());
         let (own, ticket) = (self.own(), self.ticket());
@@ -85,7 +85,7 @@ impl Turn {
         let sleeper = Box::new(Asleep { turn: self, napping, unopened });
         let id = tenant.line.lock().nap(Nap { until, own, ticket, sleeper, id: 0 });
         look_after(&tenant, id, until.min(clock::now() + LOOK));
-        // One may have come to rest, the breaker opened, or room been found, just before.
+        // Just before, a backend may have become idle, the breaker opened, or room been found.
         let called = ticket.is_some_and(|ticket| tenant.context().servers.is_called(ticket));
         let backends = tenant.backends();
         if called || backends.store.idle() > 0 || backends.breaker() != BreakerPhase::Closed {
@@ -94,7 +94,7 @@ impl Turn {
     }
 }
 
-/// Has a turn that waits looked at then.
+/// Sets an alarm that looks at a turn that waits.
 fn look_after(tenant: &Arc<Tenant>, nap: u64, at: Instant) {
     let looks = Arc::clone(tenant);
     tenant.context().tools.alarms.soon(at, move || look_at(&looks, nap, at));
