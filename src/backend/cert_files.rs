@@ -30,7 +30,6 @@ pub enum FileScope {
     Any,
     /// Those of one directory.
     Within(PathBuf),
-    /// None.
     None,
 }
 

@@ -14,7 +14,6 @@ pub struct Notification {
 /// What ended a wait for notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
-    /// A notification.
     Notification(Notification),
     /// The waiting thread is needed for something else; see `Watch::nudge`.
     Nudge,

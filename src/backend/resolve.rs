@@ -101,7 +101,6 @@ impl HostResolver {
         }
     }
 
-    /// The addresses of a name.
     fn addresses_of(&self, name: &str, port: u16, left: Duration, limit: Duration) -> LookUpResult {
         let (name, target) = (name.to_owned(), format!("{name}:{port}"));
         let (now, shown, system) = (clock::now(), target.clone(), self.look_up);

@@ -29,7 +29,6 @@ pub struct BackendTls {
 /// What is checked of a server's certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verify {
-    /// Nothing.
     Nothing,
     /// That its chain leads to a trusted root.
     Chain,

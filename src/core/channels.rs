@@ -50,7 +50,6 @@ impl Change {
 }
 
 impl Channels {
-    /// Adds a listener.
     pub fn add(&mut self, channels: BTreeSet<String>) -> ListenerId {
         self.last += 1;
         let id = ListenerId(self.last);

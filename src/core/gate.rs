@@ -241,7 +241,6 @@ impl<T> Gate<T> {
         self.queue.clear().into_iter().map(|entrant| entrant.item).collect()
     }
 
-    /// The state of the gate.
     pub fn state(&self) -> GateState {
         self.state
     }

@@ -78,7 +78,6 @@ impl LogObject {
     }
 }
 
-/// The value of a field.
 enum FieldValue<'a> {
     Word(&'a str),
     /// Without its quotes, and with its escapes.

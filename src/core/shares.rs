@@ -13,9 +13,7 @@ use std::time::Instant;
 /// A part of the shared resource.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// Its owner.
     pub owner: CallerId,
-    /// Its size.
     pub size: usize,
     /// Since when it can be spared; `None`: it cannot.
     pub spare_since: Option<Instant>,

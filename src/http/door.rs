@@ -19,7 +19,6 @@ use crate::pool::service::Service;
 pub(super) enum ServedPages {
     /// `/health` and `/health/live`.
     Liveness,
-    /// All.
     All,
 }
 

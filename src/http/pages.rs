@@ -83,7 +83,6 @@ impl Pages {
         Ok(Pages { _answering: answering, directory })
     }
 
-    /// The path of its socket.
     pub fn socket(&self) -> PathBuf {
         socket_in(self.directory.path())
     }

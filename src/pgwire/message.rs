@@ -142,7 +142,6 @@ impl<'a> Message<'a> {
 pub struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// The fields of this body.
     pub fn of(body: &'a [u8]) -> Fields<'a> {
         Fields(body)
     }
@@ -181,11 +180,9 @@ impl<'a> Fields<'a> {
 /// One column of a RowDescription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnField {
-    /// The name.
     pub name: String,
     /// OID of the table it comes from; 0 if it comes from none.
     pub table_oid: u32,
-    /// OID of its type.
     pub type_oid: u32,
 }
 

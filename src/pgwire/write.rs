@@ -140,12 +140,10 @@ impl Writer {
         self.whole(|out| frontend::close(b'S', name, out))
     }
 
-    /// Sync.
     pub fn sync(&mut self) {
         frontend::sync(&mut self.0);
     }
 
-    /// Flush.
     pub fn flush(&mut self) {
         frontend::flush(&mut self.0);
     }
@@ -171,7 +169,6 @@ impl Writer {
         self.whole(|out| frontend::copy_fail(why, out))
     }
 
-    /// Terminate.
     pub fn terminate(&mut self) {
         frontend::terminate(&mut self.0);
     }

@@ -18,7 +18,6 @@ use crate::pool::servers::Seat;
 
 /// A backend as the pool keeps it.
 pub struct Slot {
-    /// The backend.
     pub backend: Box<dyn Backend>,
     /// Cleared when the backend is taken, set only by a checked reset: a panic,
     /// an early return or a forgotten path leaves it cleared, and it is closed.

@@ -238,7 +238,6 @@ impl Memory {
         self.refusals[of as usize].of(level.limit_name(of))
     }
 
-    /// The budget of one use.
     pub fn of(&self, one: Use) -> &Budget {
         // As many as there are uses, in the order of their declaration.
         &self.uses[one as usize]

@@ -101,7 +101,6 @@ impl Service {
         }
     }
 
-    /// A look at all tenants.
     pub fn look_at_all(&self) -> AllTenants {
         let mut tenants = self.registry.named();
         tenants.sort_by(|a, b| a.id().cmp(b.id()));
@@ -127,7 +126,6 @@ impl Service {
         (tenants.iter().map(look).collect(), starving)
     }
 
-    /// A look at a tenant.
     pub(super) fn look_at(&self, tenant: &Tenant) -> TenantSnapshot {
         let mut snapshot = TenantSnapshot::of(tenant, self.leases.count_of(tenant.id()));
         let mut starving = self.context().servers.starving().into_iter();

@@ -22,7 +22,6 @@ use crate::pool::requests::stage::Stage;
 /// the DSN learns nothing of the lease.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RetryKey {
-    /// The tenant.
     pub tenant: TenantId,
     /// What tells its DSN from others, if the request brought one.
     pub fingerprint: Option<Fingerprint>,

@@ -10,7 +10,6 @@ use crate::pool::tenant::Tenant;
 /// A tenant at one moment.
 #[derive(Debug, Clone)]
 pub struct TenantSnapshot {
-    /// The tenant.
     pub tenant: TenantId,
     /// What its gate and its backends count.
     pub figures: Figures,

@@ -179,7 +179,6 @@ impl Tenant {
         self.opening.swap(false, Ordering::AcqRel)
     }
 
-    /// Its figures.
     pub fn figures(&self) -> Figures {
         let numbers = &self.account.numbers;
         let (used, upkeep, waiting, max, state, paused) = {

@@ -52,7 +52,6 @@ enum MadeOf {
 /// A type of a statement, resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
-    /// Its name.
     pub name: Arc<str>,
     /// How its values are read.
     pub shape: Shape,

@@ -102,7 +102,6 @@ impl Stream {
         }
     }
 
-    /// The socket.
     pub fn socket(&self) -> &Socket {
         &self.socket
     }

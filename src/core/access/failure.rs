@@ -32,14 +32,12 @@ pub enum AccessDenied {
     Tenant {
         /// Who it is.
         identity: Arc<CallerIdentity>,
-        /// The tenant.
         tenant: TenantId,
     },
     /// Its identity has not the role that the call needs.
     Role {
         /// Who it is.
         identity: Arc<CallerIdentity>,
-        /// The role.
         role: Role,
     },
 }

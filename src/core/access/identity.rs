@@ -84,7 +84,6 @@ impl CallerIdentity {
         }
     }
 
-    /// Its name.
     pub fn name(&self) -> &str {
         self.id.as_str()
     }

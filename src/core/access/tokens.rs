@@ -10,7 +10,6 @@ pub struct TokenDigest(pub [u8; 32]);
 /// A token of an identity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AccessToken {
-    /// Its digest.
     pub sha256: TokenDigest,
     /// From then on it proves nothing, in seconds since 1970; `None`: it never expires.
     pub expires: Option<i64>,

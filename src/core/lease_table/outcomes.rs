@@ -62,7 +62,6 @@ pub enum Revoked<S, H> {
 pub enum Due<S, H> {
     /// A clock of an idle lease ran out, which ended the lease.
     Over {
-        /// Its id.
         id: ConnectionId,
         /// The session, to be reset or closed.
         session: S,
@@ -73,7 +72,6 @@ pub enum Due<S, H> {
     },
     /// The lifetime of a busy lease is over; the lease will end with its operation. Reported once.
     Overdue {
-        /// Its id.
         id: ConnectionId,
         /// The handle that cancels the operation.
         handle: H,

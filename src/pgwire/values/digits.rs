@@ -7,7 +7,6 @@ use super::numeric::Numeric;
 /// A value whose text is digits.
 #[derive(Debug, Clone, Copy)]
 pub enum Digits<'a> {
-    /// A numeric.
     Numeric(Numeric<'a>),
     /// A bit string.
     Bits(Bits<'a>),

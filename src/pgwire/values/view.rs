@@ -30,7 +30,6 @@ pub enum View<'a> {
         /// The bytes as the server sent them.
         bytes: &'a [u8],
     },
-    /// An array.
     Array(Elements<'a>),
 }
 

@@ -39,7 +39,6 @@ pub struct CheckedTenant {
     pub working: usize,
     /// Connections that did not, or could not be opened.
     pub failed: usize,
-    /// The tenant after it.
     pub after: TenantSnapshot,
 }
 

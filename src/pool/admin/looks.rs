@@ -68,7 +68,6 @@ impl TenantSource {
 pub struct ShownTenant {
     /// As a list has it.
     pub listed: ListedTenant,
-    /// The settings of its pool.
     pub settings: PoolConfig,
     /// The servers of its DSN.
     pub servers: String,

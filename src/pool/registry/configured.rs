@@ -49,7 +49,6 @@ impl Catalog {
     }
 }
 
-/// The catalog in force.
 pub(super) type InForce = Leaf<Arc<Catalog>>;
 
 impl Registry {

@@ -19,7 +19,6 @@ const BEFORE: &str = "state_file";
 /// A change that cannot be taken up again.
 #[derive(Debug)]
 pub struct NotRestored {
-    /// Of this tenant.
     pub tenant: TenantId,
     /// Why not.
     pub error: Error,

@@ -9,7 +9,6 @@ use crate::pool::identity::Fingerprint;
 
 /// How a request names its tenant.
 pub struct Target {
-    /// The tenant.
     pub tenant: TenantId,
     /// Its DSN, if the request brought one.
     pub dsn: Option<Dsn>,

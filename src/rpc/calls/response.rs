@@ -43,7 +43,6 @@ impl StreamedResponse for QueryResponse {
     }
 }
 
-/// A response of Query.
 pub(super) fn query(kind: query_response::Kind) -> QueryResponse {
     QueryResponse { kind: Some(kind), ..QueryResponse::default() }
 }

@@ -20,7 +20,6 @@ use crate::rpc::streams::result::ResultReader;
 
 /// A call whose result has been requested.
 pub(in crate::rpc) struct StreamCall<R = Executed> {
-    /// The reader of the result.
     pub(in crate::rpc) reader: ResultReader,
     /// Resolves when the request has ended.
     pub(in crate::rpc) answer: PendingAnswer<R>,

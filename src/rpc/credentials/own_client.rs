@@ -15,9 +15,7 @@ use crate::random;
 /// A certificate that signs itself, and its key. Both are in memory only.
 #[derive(Clone)]
 pub struct OwnClient {
-    /// The certificate.
     pub certificate: X509,
-    /// Its key.
     pub key: PKey<Private>,
 }
 
