@@ -242,12 +242,8 @@ impl Leases {
         // A stop names all that it ends, which comes once; others can be caused at will.
         let may_be_many = level < log::Level::Debug && reason != EndReason::Shutdown;
         if !may_be_many || logging::admits("lease_ended", Some(&facts.tenant)) {
-            log::log!(
-                level,
-                "event=lease_ended reason={} {}",
-                reason.as_str(),
-                LeaseLogLine { view, now }
-            );
+            let (reason, line) = (reason.as_str(), LeaseLogLine { view, now });
+            log::log!(level, "event=lease_ended reason={reason} {line}");
         }
         if facts.via == Via::Call {
             return;
