@@ -13,7 +13,7 @@ use crate::proto::status::Status;
 /// Why a call failed: in the pool, or on its way.
 #[derive(Clone, Debug)]
 pub enum Error {
-    /// There was no connection; nothing was sent.
+    /// There was no connection, or a rule of the options is wrong; nothing was sent.
     Pool(PoolError),
     /// The call.
     Rpc(Box<RpcError>),
