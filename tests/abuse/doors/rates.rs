@@ -1,10 +1,11 @@
 //! An identity that makes more requests than it may.
 
 use connection_pool_manager::client::service::{CallError, Client};
+use connection_pool_manager::proto::connection_pool::ConnectionRequest;
 use rustix::process::Signal;
 
 use super::{file, identities, one_shot, OPS, SHOP};
-use crate::harness::{code, eventually, park, parked, refused, tenant, Service, Tenant};
+use crate::harness::{code, eventually, millis, park, refused, request, tenant, Service, Tenant};
 
 /// More than any machine makes wait so long that each finds a token again, one of which comes a
 /// second.
@@ -75,7 +76,8 @@ fn an_identity_waits_with_no_more_requests_than_it_may_and_others_wait_all_the_s
     }
     // On a third connection, at either of them.
     for tenant in [&one, &two] {
-        let error = refused(service.client().acquire_with(&parked(tenant)));
+        let asked = ConnectionRequest { wait_timeout: millis(1_000), ..request(tenant) };
+        let error = refused(service.client().acquire_with(&asked));
         assert_eq!((error.code, &*error.reason), (code::RESOURCE_EXHAUSTED, "CALLER_LIMIT"));
         assert!(error.message.contains("waiting requests of one identity"), "{error}");
         assert_eq!(error.info.unwrap().metadata["limit"], "2");
