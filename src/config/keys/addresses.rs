@@ -31,3 +31,19 @@ pub(super) fn http_address(text: &str) -> Result<SocketAddr, String> {
         .next()
         .ok_or_else(|| "must have a host with an address".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_http_address_takes_a_bare_port_and_is_shown_as_it_is_given() {
+        assert_eq!(http_address(":8082").map(|at| at.to_string()), Ok("[::]:8082".into()));
+        for text in [":8082", "127.0.0.1:0", "[::1]:8082"] {
+            assert_eq!(http_address(text).map(shown_address), Ok(text.into()));
+        }
+        let refused = |text| http_address(text).expect_err(text);
+        assert_eq!(refused(":70000"), "must have a port from 0 to 65535");
+        assert!(refused("nonsense").starts_with("must be HOST:PORT or :PORT ("));
+    }
+}
