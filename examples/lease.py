@@ -40,21 +40,26 @@ def main():
         sys.path.insert(0, directory)
         with channel(options) as opened:
             try:
-                use_a_lease(opened, options.tenant, options.dsn)
+                use_a_lease(opened, options)
             except grpc.RpcError as error:
                 show(error)
                 return 1
     return 0
 
 
-def use_a_lease(opened, tenant, dsn):
+def use_a_lease(opened, options):
+    # Every call says who calls. A client certificate does so too, and then there is no token.
+    known = [("authorization", f"Bearer {options.token}")] if options.token else []
     pool_pb2, sql_pb2 = module("connection_pool_pb2"), module("sql_pb2")
     pool = module("connection_pool_pb2_grpc").ConnectionPoolServiceStub(opened)
     sql_service = module("sql_pb2_grpc").SqlServiceStub(opened)
 
-    request = pool_pb2.ConnectionRequest(tenant_id=tenant, dsn=dsn, holder="examples/lease.py")
+    # A tenant that the operator has configured needs no DSN: its name is enough.
+    request = pool_pb2.ConnectionRequest(
+        tenant_id=options.tenant, dsn=options.dsn, holder="examples/lease.py"
+    )
     # It waits its turn for 30 s unless wait_timeout says otherwise.
-    granted = pool.GetConnection(request, timeout=ACQUIRE_SECONDS)
+    granted = pool.GetConnection(request, timeout=ACQUIRE_SECONDS, metadata=known)
     # connection_id is the right to use the lease: keep it secret, do not print it.
     connection_id, lease = granted.connection_id, granted.lease
     print(f"leased {lease.lease_name}: backend pid {lease.backend_pid}, ttl {lease.ttl.seconds} s")
@@ -68,6 +73,7 @@ def use_a_lease(opened, tenant, dsn):
                 **more,
             ),
             timeout=CALL_SECONDS,
+            metadata=known,
         )
 
     try:
@@ -98,7 +104,7 @@ def use_a_lease(opened, tenant, dsn):
         print("the lease lives on       ->", rows(execute(["select 1"])))
     finally:
         release = pool_pb2.ConnectionRelease(connection_id=connection_id)
-        released = pool.ReleaseConnection(release, timeout=CALL_SECONDS)
+        released = pool.ReleaseConnection(release, timeout=CALL_SECONDS, metadata=known)
         outcome = pool_pb2.ReleaseOutcome.Name(released.outcome)
         print("released                 ->", released.success, outcome)
 
@@ -158,7 +164,9 @@ def channel(options):
     if options.insecure:
         return grpc.insecure_channel(address)
     trusted = pathlib.Path(options.cert).read_bytes()
-    return grpc.secure_channel(address, grpc.ssl_channel_credentials(trusted))
+    # The client's own certificate, for a service that asks for one, and its key.
+    shown = [path and pathlib.Path(path).read_bytes() for path in (options.key_file, options.cert_file)]
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(trusted, *shown))
 
 
 def compile_protos(directory):
@@ -183,9 +191,17 @@ def arguments():
     security = parser.add_mutually_exclusive_group()
     security.add_argument("--cert", default="certs/cert.pem", help="PEM file to trust")
     security.add_argument("--insecure", action="store_true", help="no TLS")
+    parser.add_argument("--cert-file", help="the client's certificate, PEM; with --key-file")
+    parser.add_argument("--key-file", help="its private key, PEM")
+    parser.add_argument("--token", help="the bearer token of an identity")
     parser.add_argument("--tenant", required=True)
-    parser.add_argument("--dsn", required=True, help="the tenant's PostgreSQL")
-    return parser.parse_args()
+    parser.add_argument("--dsn", help="its PostgreSQL; only for a tenant that is not configured")
+    options = parser.parse_args()
+    if (options.cert_file is None) != (options.key_file is None):
+        parser.error("--cert-file and --key-file go together")
+    if options.insecure and options.cert_file:
+        parser.error("--cert-file needs TLS, so it does not go with --insecure")
+    return options
 
 
 if __name__ == "__main__":

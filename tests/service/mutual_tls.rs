@@ -8,7 +8,7 @@ use connection_pool_manager::proto::sql::ExecuteRequest;
 use openssl::pkey::PKey;
 
 use crate::harness::pki::Pair;
-use crate::harness::{command, repository, says, tenant, Service};
+use crate::harness::{command, python, repository, says, tenant, Service};
 
 /// The blocks of a language in the section.
 fn blocks(language: &str) -> Vec<String> {
@@ -44,8 +44,14 @@ fn the_commands_of_the_page_lead_to_a_client_that_is_known_by_its_certificate() 
     };
     service.client_with(&Pair { cert: read("shop.pem"), key }).execute(&asked).unwrap();
 
-    let line = shell[1].lines().find(|line| line.contains(" health ")).unwrap();
     let trust = service.certs.path().join("cert.pem").display().to_string();
+    let (port, mut lease) = (service.port.to_string(), python());
+    lease.arg(repository("examples/lease.py")).args(["--tenant", "orders", "--port", &port]);
+    lease.args(["--cert", &trust, "--cert-file", "shop.pem", "--key-file", "shop-key.pem"]);
+    let leased = lease.current_dir(dir.path()).output().unwrap();
+    assert!(leased.status.success(), "{}", says(&leased));
+
+    let line = shell[1].lines().find(|line| line.contains(" health ")).unwrap();
     let health = |line: &str| {
         let arguments = line.replace("--ca-file ca.pem", &format!("--ca-file {trust}"));
         let mut health = command();
