@@ -11,7 +11,7 @@ use super::{examples, is_like, stubs};
 use crate::harness::{command, python, repository, says, tenant, Service};
 
 /// Those pages.
-pub(super) const PAGES: [&str; 1] = ["docs/tenants.md"];
+pub(super) const PAGES: [&str; 2] = ["docs/tenants.md", "docs/administration.md"];
 
 /// A service in a directory, as the page of tenants makes it from nothing.
 struct Named {
