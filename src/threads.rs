@@ -11,6 +11,8 @@ pub mod here;
 #[cfg(feature = "server")]
 pub mod polls;
 #[cfg(feature = "server")]
+pub mod socket_waits;
+#[cfg(feature = "server")]
 pub mod stop;
 #[cfg(feature = "server")]
 pub mod workers;
@@ -23,6 +25,8 @@ use crate::core::quoted::Quoted;
 
 /// Runs one job at a time that may block on PostgreSQL.
 pub const WORKER: &str = "worker";
+/// Goes on with work whose socket has received something.
+pub const SOCKETS: &str = "sockets";
 /// Acts on deadlines.
 pub const REAPER: &str = "reaper";
 /// Keeps pools warm and retires old backends.
@@ -66,7 +70,7 @@ const SMALL_STACK: usize = 512 << 10;
 
 fn stack_bytes(name: &str) -> usize {
     match name {
-        WORKER => WORKER_STACK,
+        WORKER | SOCKETS => WORKER_STACK,
         RESOLVER | HTTP | HTTP_WATCH => FOREIGN_STACK,
         _ => SMALL_STACK,
     }

@@ -1,5 +1,6 @@
 //! The exchange of messages over one connection to PostgreSQL.
 
+mod awaiting;
 mod ending;
 mod idle;
 mod login;
@@ -21,6 +22,7 @@ use crate::pgwire::bounds::Bounds;
 use crate::pgwire::facts::Facts;
 use crate::pgwire::read::Reader;
 use crate::pgwire::write::Writer;
+use crate::threads::socket_waits::SharedSocket;
 
 /// The stream is of no use any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub struct Conversation {
     /// Why the stream was aborted, if PostgreSQL exceeded a limit or broke the protocol.
     excess: Option<Excess>,
     gone: bool,
+    /// How often a short answer was looked for in vain.
+    looks: u32,
 }
 
 impl Conversation {
@@ -64,12 +68,18 @@ impl Conversation {
             hears: false,
             excess: None,
             gone: false,
+            looks: 0,
         }
     }
 
     /// The stream.
     pub fn stream(&mut self) -> &mut Stream {
         &mut self.stream
+    }
+
+    /// The socket, for whoever waits for it on another thread.
+    pub fn shared_socket(&self) -> SharedSocket {
+        self.stream.shared_socket()
     }
 
     /// The handle through which other threads watch and abort it.

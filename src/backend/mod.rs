@@ -1,6 +1,7 @@
 //! The only place that names postgres, tokio-postgres' types, postgres-openssl
 //! and r2d2_postgres: how bytes reach PostgreSQL.
 
+pub mod arrival;
 pub mod cancel;
 pub mod cert_files;
 mod classify;

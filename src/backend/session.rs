@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backend::arrival::Arrival;
 use crate::backend::cancel::Canceller;
 use crate::backend::copy::{Sink, Source};
 use crate::backend::listen::Heard;
@@ -14,6 +15,7 @@ use crate::core::value::{Column, Value};
 use crate::error::{Excess, PgFault};
 use crate::pgwire::row::RawRow;
 use crate::pgwire::values::Shape;
+use crate::threads::socket_waits::SharedSocket;
 
 /// One SQL command and its parameters.
 #[derive(Debug, Clone)]
@@ -212,6 +214,15 @@ pub trait Backend: Send {
     fn begin(&mut self, _: Coming<'_>) -> bool {
         false
     }
+    /// Its socket, if answers can be awaited there.
+    fn socket(&self) -> Option<SharedSocket> {
+        None
+    }
+    /// Reads what has come of the next answer to what was [begun](Self::begin), or of a reset.
+    /// Does not block.
+    fn arrival(&mut self) -> Arrival {
+        Arrival::Other
+    }
     /// Announces that the session is given back after the next statement.
     fn expect_end(&mut self) {}
     /// True if statements were sent whose results `run` has not returned yet.
@@ -264,6 +275,20 @@ pub trait Backend: Send {
     /// Ends the session in order, and waits for a moment until PostgreSQL has closed its side:
     /// from then on it does not count there any more.
     fn end(&mut self) {}
+    /// True if a reset was sent, and its answer not read yet.
+    fn awaits_reset(&self) -> bool {
+        false
+    }
+    /// Sends a reset if that was not done, and if it needs no wait. Does not block. False:
+    /// `reset` has to do all of it.
+    fn begin_reset(&mut self) -> bool {
+        false
+    }
+    /// [`reset`](Self::reset), if its answer has come and nothing else is to be done. Does not
+    /// block. False: `reset` has to do the rest.
+    fn reset_at_once(&mut self) -> bool {
+        false
+    }
     /// The notices since the last call.
     fn take_notices(&mut self) -> Vec<Notice>;
 }

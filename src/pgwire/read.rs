@@ -25,6 +25,19 @@ pub struct Reader {
     at: ReadState,
 }
 
+/// What lies in the buffer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// Messages that end an answer.
+    pub ready: usize,
+    /// One of the messages is an error.
+    pub failed: bool,
+    /// All messages.
+    pub messages: usize,
+    /// Their bytes, and those of a part of one more.
+    pub bytes: usize,
+}
+
 /// What the next byte is part of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum ReadState {
@@ -169,6 +182,28 @@ impl Reader {
             ReadState::Body(kind, size) => Some((kind, size, self.unread().len())),
             ReadState::Header | ReadState::Data(_) | ReadState::Long(..) => None,
         }
+    }
+
+    /// What lies whole in the buffer behind the messages that were taken: how many
+    /// ReadyForQuery, and whether there is an error. Between messages only; takes nothing.
+    pub fn outlook(&self) -> Outlook {
+        let mut outlook = Outlook::default();
+        let mut left = self.unread();
+        outlook.bytes = left.len();
+        if self.at != ReadState::Header {
+            return outlook;
+        }
+        while let Some([kind, length @ ..]) = left.first_chunk::<HEADER>().copied() {
+            let length = u32::from_be_bytes(length) as usize;
+            let Some(rest) = length.checked_add(1).and_then(|whole| left.get(whole..)) else {
+                break;
+            };
+            outlook.messages += 1;
+            outlook.ready += usize::from(kind == b'Z');
+            outlook.failed |= kind == b'E';
+            left = rest;
+        }
+        outlook
     }
 
     /// True if everything that arrived was taken.

@@ -175,6 +175,11 @@ impl Backends {
         works
     }
 
+    /// Limits a round trip of our own: afterwards it is broken off.
+    pub(super) fn limit_check(&self, watch: &Arc<Watch>) -> Alarm {
+        self.guard(watch, self.settings.check_timeout)
+    }
+
     fn guard(&self, watch: &Arc<Watch>, limit: Duration) -> Alarm {
         let epoch = watch.begin();
         let watch = Arc::clone(watch);

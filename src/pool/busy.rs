@@ -85,6 +85,7 @@ mod tests {
         let alarms = Alarms::new(Bell::default());
         let tools = Tools {
             workers: Workers::default(),
+            socket_waits: Default::default(),
             alarms: alarms.clone(),
             metrics: Metrics::new(100),
             grace: CancelGrace::new(GRACE),

@@ -20,12 +20,13 @@ use crate::pool::reloading::Reloading;
 use crate::pool::requests::outstanding::Outstanding;
 use crate::pool::servers::Servers;
 use crate::pool::serving::Serving;
-use crate::pool::tools::{log_spawn_failure, CancelGrace, Tools};
+use crate::pool::tools::{log_no_socket_thread, log_spawn_failure, CancelGrace, Tools};
 use crate::pool::waiting_room::{Full, Parked, WaitingRoom};
 use crate::threads::agenda::Agenda;
 use crate::threads::alarms::Alarms;
 use crate::threads::bell::Bell;
 use crate::threads::polls::Polls;
+use crate::threads::socket_waits::SocketWaits;
 use crate::threads::workers::Workers;
 
 /// What all tenants share.
@@ -79,6 +80,7 @@ impl Context {
         let bell = Bell::default();
         let tools = Tools {
             workers: Workers::new(log_spawn_failure),
+            socket_waits: SocketWaits::new(log_no_socket_thread),
             alarms: Alarms::new(bell.clone()),
             metrics: Metrics::new(config.limits.metrics_tenants),
             grace: CancelGrace::new(config.limits.clocks.cancel_grace),

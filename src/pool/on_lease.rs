@@ -2,6 +2,7 @@
 //! and gives it back.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::clock;
 use crate::core::ids::ConnectionId;
@@ -12,11 +13,12 @@ use crate::pool::busy::{self, BusyEnd};
 use crate::pool::caller::Caller;
 use crate::pool::context::Context;
 use crate::pool::leases::Leases;
-use crate::pool::memory::Use;
+use crate::pool::memory::{Room, Use};
 use crate::pool::requests::reply::Reply;
 use crate::pool::session::Session;
+use crate::pool::work::awaited::{when_answered, SentRequest};
 use crate::pool::work::operation::Operation;
-use crate::pool::work::run::{begin, count, run, RequestEnd};
+use crate::pool::work::run::{begin, count, run, Begun, RequestEnd};
 use crate::pool::work::task::{Executed, Task};
 use crate::threads::here;
 
@@ -111,38 +113,81 @@ impl OnLease {
         let operation = Arc::clone(&held.operation);
         let Some(session) = held.session.as_mut() else { return };
         let (started, begun) = (clock::now(), begin(session, &operation, &work, release_after));
-        context.tools.workers.run(move || {
-            let Some(session) = held.session.as_mut() else {
-                return;
-            };
-            let account = Arc::clone(session.account());
-            let ends = (!release_after, release_after);
-            let RequestEnd { answer, usable, command } =
-                run(session, &operation, &mut work, begun, ends, caller.peer());
-            let state = session.taken.backend.watch().transaction();
-            let left = Left { transaction: state, command };
-            let kept = held.give_back(left, usable);
-            if kept && release_after {
-                // It can have ended by itself in between; ended it is.
-                let _ = held.leases.release_via(&held.id, held.via, false);
+        let (is_sent, tools) = (begun.is_sent(), context.tools.clone());
+        let running = LeaseRun {
+            held,
+            operation: Arc::clone(&operation),
+            work,
+            begun,
+            started,
+            release_after,
+            caller,
+            answers,
+            reply,
+        };
+        match is_sent {
+            true => when_answered(running, &operation, &tools),
+            // Where there is no worker it is lost, which ends the lease.
+            false => tools.run(move || running.finish(false)),
+        }
+    }
+}
+
+/// A request that has begun.
+struct LeaseRun {
+    held: OnLeaseSession,
+    operation: Arc<Operation>,
+    work: Task,
+    begun: Begun,
+    started: Instant,
+    release_after: bool,
+    caller: Arc<Caller>,
+    answers: Room,
+    reply: Reply<Executed>,
+}
+
+impl SentRequest for LeaseRun {
+    fn session(&self) -> Option<&Session> {
+        self.held.session.as_ref()
+    }
+
+    fn session_mut(&mut self) -> Option<&mut Session> {
+        self.held.session.as_mut()
+    }
+
+    fn finish(self, _: bool) {
+        let LeaseRun { mut held, operation, mut work, begun, started, .. } = self;
+        let LeaseRun { release_after, caller, answers, reply, .. } = self;
+        let Some(session) = held.session.as_mut() else {
+            return;
+        };
+        let account = Arc::clone(session.account());
+        let ends = (!release_after, release_after);
+        let RequestEnd { answer, usable, command } =
+            run(session, &operation, &mut work, begun, ends, caller.peer());
+        let state = session.taken.backend.watch().transaction();
+        let left = Left { transaction: state, command };
+        let kept = held.give_back(left, usable);
+        if kept && release_after {
+            // It can have ended by itself in between; ended it is.
+            let _ = held.leases.release_via(&held.id, held.via, false);
+        }
+        let answer = match answer {
+            // Its work is gone with the lease: that is no success.
+            Ok(executed) if release_after && state.is_open() => {
+                Err(Error::LeftOpen { work: executed.work })
             }
-            let answer = match answer {
-                // Its work is gone with the lease: that is no success.
-                Ok(executed) if release_after && state.is_open() => {
-                    Err(Error::LeftOpen { work: executed.work })
-                }
-                Ok(mut executed) => {
-                    executed.lease_ended = release_after || !kept;
-                    executed.count(&answers);
-                    Ok(executed)
-                }
-                error => error,
-            };
-            count(&account, &operation, (&work, place_of(via)), &answer, started);
-            // Dropping them ends the reader's stream, and wakes those who wait for this operation.
-            drop((work, held));
-            here::ending(|| reply.send(answer));
-        });
+            Ok(mut executed) => {
+                executed.lease_ended = release_after || !kept;
+                executed.count(&answers);
+                Ok(executed)
+            }
+            error => error,
+        };
+        count(&account, &operation, (&work, place_of(held.via)), &answer, started);
+        // Dropping them ends the reader's stream, and wakes those who wait for this operation.
+        drop((work, held));
+        here::ending(|| reply.send(answer));
     }
 }
 

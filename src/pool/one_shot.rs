@@ -13,9 +13,11 @@ use crate::pool::registry::{Registry, Target};
 use crate::pool::requests::reply::Reply;
 use crate::pool::session::Session;
 use crate::pool::tools::Tools;
+use crate::pool::work::awaited::{when_answered, SentRequest};
 use crate::pool::work::operation::Operation;
 use crate::pool::work::run::{begin, count, run, Begun, RequestEnd};
 use crate::pool::work::task::{Executed, Task};
+use crate::threads::alarms::Alarm;
 
 /// Runs `request` on any backend of the tenant and answers `reply`.
 pub fn one_shot(
@@ -72,22 +74,38 @@ impl OneShot {
         let life = life.then(|| operation.cancel_after(self.lifetime, CancelCause::MaxLifetime));
         let started = clock::now();
         let begun = begin(&mut session, operation, work, true);
-        let (workers, alarms) = (tools.workers.clone(), tools.alarms.clone());
-        // It stays on a worker that is at the end of its own work.
-        let rest = move || {
-            let _life = life;
-            self.finish(session, begun, started, &answers);
-        };
-        if let Err(lost) = workers.try_run(rest) {
-            // Dropped here, its permit would go to the next request, which would be dropped here,
-            // and so on down the stack.
-            alarms.soon(clock::now(), move || drop(lost));
+        let (is_sent, tools, operation) = (begun.is_sent(), tools.clone(), Arc::clone(operation));
+        let running = OneShotRun { one: self, session, begun, started, answers, _life: life };
+        match is_sent {
+            true => when_answered(running, &operation, &tools),
+            // It stays on a worker that is at the end of its own work.
+            false => tools.run(move || running.finish(false)),
         }
     }
+}
 
-    /// On a worker.
-    fn finish(self, mut session: Session, begun: Begun, started: Instant, answers: &Room) {
-        let OneShot { operation, mut work, caller, reply, .. } = self;
+/// A request that has begun.
+struct OneShotRun {
+    one: OneShot,
+    session: Session,
+    begun: Begun,
+    started: Instant,
+    answers: Room,
+    _life: Option<Alarm>,
+}
+
+impl SentRequest for OneShotRun {
+    fn session(&self) -> Option<&Session> {
+        Some(&self.session)
+    }
+
+    fn session_mut(&mut self) -> Option<&mut Session> {
+        Some(&mut self.session)
+    }
+
+    fn finish(self, at_once: bool) {
+        let OneShotRun { one, mut session, begun, started, answers, _life } = self;
+        let OneShot { operation, mut work, caller, reply, .. } = one;
         let account = Arc::clone(session.account());
         let RequestEnd { answer, usable, .. } =
             run(&mut session, &operation, &mut work, begun, (true, true), caller.peer());
@@ -97,7 +115,7 @@ impl OneShot {
                 Err(Error::LeftOpen { work: Work { transaction: None, ..executed.work } })
             }
             Ok(mut executed) => {
-                executed.count(answers);
+                executed.count(&answers);
                 Ok(executed)
             }
             error => error,
@@ -106,10 +124,10 @@ impl OneShot {
         // Its end tells the reader that no more comes.
         drop(work);
         reply.send(answer);
-        if usable {
-            session.reset();
-        } else {
-            session.discard("lost");
+        match (usable, at_once) {
+            (true, true) => session.settle(),
+            (true, false) => session.reset(),
+            (false, _) => session.discard("lost"),
         }
     }
 }

@@ -1,13 +1,19 @@
 //! A backend in use, and how it is given back.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::time::Instant;
 
+use crate::backend::arrival::Arrival;
+use crate::clock;
 use crate::pool::account::Account;
 use crate::pool::backends::Backends;
+use crate::pool::numbers::Numbers;
 use crate::pool::requests::permit::Permit;
 use crate::pool::store::Taken;
+use crate::threads::alarms::Alarm;
 use crate::threads::here;
+use crate::threads::socket_waits::{Awaiting, SharedSocket};
 
 /// A backend in use, and the permit for it. Dropped without having been given back
 /// it closes the backend, then gives the permit back: the fields drop in order.
@@ -26,12 +32,30 @@ impl Session {
         self.backends.account()
     }
 
-    /// Gives it back: rolled back, reset and checked, or closed. On a worker, because it
-    /// is a round trip.
-    pub fn settle(self) {
-        let returning = Returning::new(self.account());
-        let workers = self.account().context().tools.workers.clone();
-        workers.run(move || {
+    /// Gives it back: rolled back, reset and checked, or closed. Does not block: a worker waits
+    /// for what is more than a round trip.
+    pub fn settle(mut self) {
+        let (now, backend) = (clock::now(), &mut self.taken.backend);
+        // A loss that is noticed from now on is not known to the answer.
+        let asked = (now, self.backends.generation());
+        let may_be_there = backend.awaits_reset();
+        if !may_be_there && (self.backends.closes(&self.taken, now) || !self.begins_reset()) {
+            return self.reset_later();
+        }
+        let resetting = Returning::of(self.account(), |numbers| &numbers.resetting);
+        let resetting =
+            Resetting { session: self, asked, _counted: resetting, limit: None, whole: false };
+        resetting.begin(may_be_there);
+    }
+
+    fn begins_reset(&mut self) -> bool {
+        self.taken.backend.begin_reset()
+    }
+
+    fn reset_later(self) {
+        let returning = Returning::of(self.account(), |numbers| &numbers.returning);
+        let tools = self.account().context().tools.clone();
+        tools.run(move || {
             drop(returning);
             self.reset();
         });
@@ -58,18 +82,73 @@ impl Session {
     }
 }
 
-/// A session is on its way back, from the end of its use until it is being reset.
-struct Returning(Arc<Account>);
+/// A session whose reset was sent.
+struct Resetting {
+    session: Session,
+    /// When, and in which generation of its tenant.
+    asked: (Instant, u64),
+    _counted: Returning,
+    /// The time limit of the reset.
+    limit: Option<Alarm>,
+    whole: bool,
+}
+
+impl Resetting {
+    /// Goes on when the answer has come, which may be there already.
+    fn begin(mut self, may_be_there: bool) {
+        if may_be_there && self.has_come() {
+            return Box::new(self).go_on();
+        }
+        let Session { taken, backends, .. } = &self.session;
+        self.limit = Some(backends.limit_check(taken.backend.watch()));
+        let waits = self.session.account().context().tools.socket_waits.clone();
+        if let Err(resetting) = waits.wait(Box::new(self)) {
+            resetting.go_on();
+        }
+    }
+}
+
+impl Awaiting for Resetting {
+    fn socket(&self) -> Option<SharedSocket> {
+        self.session.taken.backend.socket()
+    }
+
+    fn has_come(&mut self) -> bool {
+        let arrival = self.session.taken.backend.arrival();
+        self.whole = arrival == Arrival::Whole;
+        arrival != Arrival::Nothing
+    }
+
+    fn go_on(self: Box<Self>) {
+        let Resetting { session, asked, _counted, limit, whole } = *self;
+        if limit.is_some() {
+            drop(limit);
+            session.taken.backend.watch().end();
+        }
+        if !whole {
+            return session.reset_later();
+        }
+        let Session { permit, backends, taken } = session;
+        match backends.reset_at_once(taken, asked) {
+            None => permit.pass_on(),
+            Some(taken) => Session { taken, backends, permit }.reset_later(),
+        }
+    }
+}
+
+/// Counts a session that is on its way back: until a worker resets it, or while the answer to
+/// its reset is awaited.
+struct Returning(Arc<Account>, fn(&Numbers) -> &AtomicUsize);
 
 impl Returning {
-    fn new(account: &Arc<Account>) -> Returning {
-        account.numbers.returning.fetch_add(1, Ordering::Relaxed);
-        Returning(Arc::clone(account))
+    fn of(account: &Arc<Account>, number: fn(&Numbers) -> &AtomicUsize) -> Returning {
+        number(&account.numbers).fetch_add(1, Ordering::Relaxed);
+        Returning(Arc::clone(account), number)
     }
 }
 
 impl Drop for Returning {
     fn drop(&mut self) {
-        self.0.numbers.returning.fetch_sub(1, Ordering::Relaxed);
+        (self.1)(&self.0.numbers).fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -125,12 +125,16 @@ impl Store {
     /// The same for a thread that must not wait: nor for the lock, under which r2d2's own thread
     /// has a turn.
     pub fn take_at_once(&self) -> Option<Taken> {
-        let _books = match self.books.try_lock() {
-            Ok(books) => books,
-            Err(TryLockError::Poisoned(books)) => books.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
+        let _books = self.try_books()?;
         Some(self.taken(self.pool.try_get()?))
+    }
+
+    fn try_books(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.books.try_lock() {
+            Ok(books) => Some(books),
+            Err(TryLockError::Poisoned(books)) => Some(books.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     fn taken(&self, mut taken: Taken) -> Taken {
@@ -180,12 +184,24 @@ impl Store {
     }
 
     /// Puts a backend back: to rest if it is clean, else it is closed.
-    pub fn put(&self, mut taken: Taken, now: Instant) {
+    pub fn put(&self, taken: Taken, now: Instant) {
         if !taken.clean {
             return drop(taken);
         }
+        self.put_under(self.books(), taken, now);
+    }
+
+    /// Puts a clean backend to rest, on a thread that must not wait. Returns it where it would
+    /// have to.
+    #[must_use]
+    pub fn put_at_once(&self, taken: Taken, now: Instant) -> Option<Taken> {
+        let Some(books) = self.try_books() else { return Some(taken) };
+        self.put_under(books, taken, now);
+        None
+    }
+
+    fn put_under(&self, books: MutexGuard<'_, ()>, mut taken: Taken, now: Instant) {
         taken.idle_since = now;
-        let books = self.books();
         taken.seat.into_iter().for_each(|seat| self.servers.rest(seat, now));
         drop(taken);
         drop(books);

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock;
 use crate::core::quoted::Quoted;
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::threads::alarms::Alarms;
+use crate::threads::socket_waits::SocketWaits;
 use crate::threads::workers::Workers;
 
 /// What every operation needs of the service.
@@ -16,6 +18,8 @@ use crate::threads::workers::Workers;
 pub struct Tools {
     /// Runs cancels.
     pub workers: Workers,
+    /// Where requests wait for short answers.
+    pub socket_waits: SocketWaits,
     /// Times out.
     pub alarms: Alarms,
     /// Counts cancels.
@@ -24,11 +28,27 @@ pub struct Tools {
     pub grace: CancelGrace,
 }
 
+impl Tools {
+    /// Runs `job` on a worker. If there is none, it is dropped on another thread: dropped here,
+    /// its permit would go to the next request, which would be dropped here, and so on down the
+    /// stack.
+    pub fn run(&self, job: impl FnOnce() + Send + 'static) {
+        if let Err(lost) = self.workers.try_run(job) {
+            self.alarms.soon(clock::now(), move || drop(lost));
+        }
+    }
+}
+
 /// Logs that no thread could be started for a worker.
 pub fn log_spawn_failure(error: &io::Error) {
     if logging::admits("worker_spawn_failed", None) {
         log::error!("event=worker_spawn_failed error={}", Quoted(&error.to_string()));
     }
+}
+
+/// Logs that the thread that waits for sockets could not be started.
+pub fn log_no_socket_thread(error: &io::Error) {
+    log::error!("event=no_socket_thread error={}", Quoted(&error.to_string()));
 }
 
 /// How long a cancelled statement may take to stop before its socket is closed, as it is in

@@ -1,5 +1,6 @@
 //! What one request does on a session.
 
+pub(super) mod awaited;
 mod carry;
 pub(super) mod kept;
 pub mod operation;

@@ -8,6 +8,7 @@ pub type WorkerJob = Box<dyn FnOnce() + Send>;
 
 thread_local! {
     static STAGE: Cell<WorkerStage> = const { Cell::new(WorkerStage::NoWorker) };
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
     static NEXT: RefCell<Option<WorkerJob>> = const { RefCell::new(None) };
 }
 
@@ -32,6 +33,12 @@ impl Drop for Back {
 /// This thread is a worker from now on.
 pub(super) fn is_worker() {
     STAGE.set(WorkerStage::AtWork);
+    IS_WORKER.set(true);
+}
+
+/// This thread is shared by much work that never blocks, from now on.
+pub(super) fn is_shared() {
+    STAGE.set(WorkerStage::AtWork);
 }
 
 /// The last act of a job, with no lock held. On a worker, a job that is brought meanwhile runs
@@ -50,12 +57,17 @@ pub fn is_ending() -> bool {
     STAGE.get() == WorkerStage::AtItsEnd
 }
 
+/// True on a worker: its own job may block.
+pub fn may_block() -> bool {
+    IS_WORKER.get()
+}
+
 /// Keeps a job for this thread.
 ///
 /// # Errors
 /// The job, if this thread has one already, or is not at the end of its own.
 pub(super) fn keep(job: WorkerJob) -> Result<(), WorkerJob> {
-    if !is_ending() {
+    if !is_ending() || !IS_WORKER.get() {
         return Err(job);
     }
     NEXT.with_borrow_mut(|next| match next {

@@ -178,7 +178,7 @@ fn an_endless_result_is_cancelled_and_the_lease_stays_usable() {
     assert_eq!(state_of(&lease), FAILED);
     lease.run(&["rollback"]);
     assert_eq!(lease.value("select pg_backend_pid()"), lease.pid.to_string());
-    let cancels = "connpool_cancel_requests_total{cause=\"excess\",result=\"sent\"}";
+    let cancels = "connpool_cancel_requests_total{cause=\"result_too_large\",result=\"sent\"}";
     assert_eq!(service.metric(cancels), Some(2.0));
 }
 

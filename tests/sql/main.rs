@@ -1,6 +1,7 @@
 //! What runs over a connection: statements, values, streams, and what they leave.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A test stops at the first surprise.
 
+mod awaited;
 mod clean_session;
 mod conflicts;
 mod copy;

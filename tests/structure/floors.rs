@@ -54,7 +54,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
             &["conversation", "classify", "copy", "logins", "cert_files", "resolve", "login"],
             &["stream", "lookups", "resource_exhaustion", "startup", "refusal", "timed"],
             // Words.
-            &["mod", "notice", "listen", "target_session", "decoy", "door", "sqlstate"],
+            &["arrival", "mod", "notice", "listen", "target_session", "decoy", "door", "sqlstate"],
         ],
     ),
 ];

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::pg::prepared::Prepared;
+use crate::pgwire::values::Shape;
 
 /// The longest nap: so much later an error, or a statement's time limit, may be noticed.
 const NAP_MAX: Duration = Duration::from_millis(1);
@@ -42,6 +43,12 @@ impl Ahead {
     /// True if an answer is still to be read.
     pub(super) fn is_awaited(&self) -> bool {
         !self.steps.is_empty()
+    }
+
+    /// True if values of what was sent may be far longer as text.
+    pub(super) fn may_expand(&self) -> bool {
+        let prepared = self.steps.iter().filter_map(|step| step.prepared.as_ref());
+        prepared.flat_map(|prepared| &prepared.shapes).any(Shape::may_expand)
     }
 
     /// The next step, if it is this statement.

@@ -4,6 +4,7 @@ mod ahead;
 mod awaited;
 mod body;
 mod copy;
+mod found;
 mod listen;
 mod lone;
 mod prepare;
@@ -18,6 +19,7 @@ pub mod types;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backend::arrival::Arrival;
 use crate::backend::cancel::Canceller;
 use crate::backend::conversation::{Gone, FAREWELL};
 use crate::backend::copy::{Sink, Source};
@@ -27,6 +29,7 @@ use crate::backend::session::{Backend, Coming, Done, Rows, RunError, Sent, State
 use crate::backend::stream::watch::Watch;
 use crate::core::channels::Change;
 use crate::core::sql::copy_direction::Direction;
+use crate::threads::socket_waits::SharedSocket;
 
 pub use body::{BackendParts, PgBackend};
 
@@ -75,6 +78,17 @@ impl Backend for PgBackend {
 
     fn begin(&mut self, coming: Coming<'_>) -> bool {
         self.send_lone(coming)
+    }
+
+    fn socket(&self) -> Option<SharedSocket> {
+        // What is left to send needs somebody who waits, and a short value of some types is a
+        // text of a hundred kilobytes.
+        let waits = !self.conversation.is_sending() && !self.ahead.may_expand();
+        waits.then(|| self.conversation.shared_socket())
+    }
+
+    fn arrival(&mut self) -> Arrival {
+        self.conversation.arrival()
     }
 
     fn expect_end(&mut self) {
@@ -156,6 +170,26 @@ impl Backend for PgBackend {
 
     fn end(&mut self) {
         self.conversation.end(FAREWELL);
+    }
+
+    fn awaits_reset(&self) -> bool {
+        self.resets.sent.is_some()
+    }
+
+    fn begin_reset(&mut self) -> bool {
+        self.sends_reset()
+    }
+
+    fn reset_at_once(&mut self) -> bool {
+        let ready = !self.tainted && !self.is_closed() && !self.ahead.is_awaited();
+        if !ready || !self.was_reset() {
+            return false;
+        }
+        self.ends = false;
+        self.conversation.hear(false);
+        let clean = self.make_new();
+        self.conversation.rest();
+        clean
     }
 
     fn take_notices(&mut self) -> Vec<Notice> {

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::backend::pg::body::PgBackend;
+use crate::backend::pg::found::{Found, Seen};
 use crate::backend::pg::question::simple;
 use crate::backend::pg::resets::{ResetStep, DEALLOCATE, SETTINGS};
 use crate::backend::sqlstate;
@@ -23,43 +24,58 @@ struct Answers {
     failed: Option<Box<PgFault>>,
 }
 
-/// The answer to [`ResetStep::Look`].
-struct Seen {
-    settings: String,
-    has_temporary: bool,
-    listens: bool,
-    has_cursors: bool,
-    /// The user has statements of SQL's PREPARE.
-    has_prepared: bool,
-}
-
-impl Seen {
-    /// `None`: the row is not the expected one.
-    fn read(body: &[u8]) -> Option<Seen> {
-        let row = RawRow::read(body, 9)?;
-        let text = |value: Option<&[u8]>| {
-            value.map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
-        };
-        let mut values = row.values().skip(4).map(text);
-        let mut next = || values.next();
-        Some(Seen {
-            settings: next()?,
-            has_temporary: next()? != "0",
-            listens: next()? == "t",
-            has_cursors: next()? == "t",
-            has_prepared: next()? == "t",
-        })
-    }
-}
-
 impl PgBackend {
     /// Rolls back and restores the session to its state after login. False: it must be
     /// closed.
     pub(super) fn make_new(&mut self) -> bool {
+        let Some(found) = self.resets.found.take().or_else(|| self.find()) else { return false };
+        let clean = self.finish(found);
+        self.resets.reported = self.conversation.facts.settings;
+        clean && self.conversation.facts.transaction == TransactionState::None
+    }
+
+    /// Sends the steps, unless they were, and if that needs no wait. Does not block. False: it
+    /// does, or the session is not idle.
+    pub(super) fn sends_reset(&mut self) -> bool {
+        let idle = self.conversation.facts.transaction == TransactionState::None;
+        let closed = self.tainted || self.conversation.is_gone();
+        if closed || !idle || self.ahead.is_awaited() || self.resets.found.is_some() {
+            return false;
+        }
+        if self.resets.sent.is_some() {
+            return true;
+        }
+        if !self.conversation.is_silent() {
+            return false;
+        }
+        self.write_reset(false);
+        self.conversation.bounds.start_question();
+        self.conversation.begin_to_send();
+        self.resets.sent.is_some()
+    }
+
+    /// True if the answer to a reset that was sent has come, and [`make_new`](Self::make_new)
+    /// has nothing more to do.
+    pub(super) fn was_reset(&mut self) -> bool {
+        if self.resets.sent.is_none() || !self.conversation.has_answer() {
+            return false;
+        }
+        self.resets.found = self.find();
+        // What it has answered is no reset.
+        self.tainted |= self.resets.found.is_none();
+        let had_temporary = self.resets.has_temporary;
+        self.resets.found.as_ref().is_some_and(|found| found.is_clean(had_temporary))
+    }
+
+    /// What the steps have shown; they are sent if they were not. `None`: the session must be
+    /// closed.
+    fn find(&mut self) -> Option<Found> {
         let reported = self.conversation.facts.settings;
         let answers = match self.resets.sent.take() {
             Some(steps) => {
                 let late = reported != self.resets.reported && !steps.contains(&ResetStep::Plans);
+                // What the socket has not taken yet.
+                self.conversation.send().ok()?;
                 match self.read_steps(&steps) {
                     // A late cancel of the previous statement hit the reset.
                     Some(Answers { failed: Some(fault), .. })
@@ -73,16 +89,14 @@ impl PgBackend {
             None => self.take_steps(),
         };
         let Some((Answers { seen: Some(seen), settings, failed: None }, late)) = answers else {
-            return false;
+            return None;
         };
         let fresh = settings.is_some();
         if fresh {
             self.resets.settings = settings;
         }
         let differs = late || !fresh && self.resets.settings.as_ref() != Some(&seen.settings);
-        let clean = self.finish(seen, differs);
-        self.resets.reported = self.conversation.facts.settings;
-        clean && self.conversation.facts.transaction == TransactionState::None
+        Some(Found { seen, differs })
     }
 
     /// Sends the steps and reads their answers. `None`: the connection is gone.
@@ -155,7 +169,7 @@ impl PgBackend {
 
     /// True if the reset was sent with the last statement and its answer not read yet.
     pub(super) fn is_being_reset(&self) -> bool {
-        self.resets.sent.is_some()
+        self.resets.sent.is_some() || self.resets.found.is_some()
     }
 
     /// Reads up to the next ReadyForQuery. `None`: there was an error.
@@ -214,7 +228,7 @@ impl PgBackend {
     }
 
     /// Runs the commands that the answers of the steps have shown to be needed.
-    fn finish(&mut self, seen: Seen, differs: bool) -> bool {
+    fn finish(&mut self, Found { seen, differs }: Found) -> bool {
         let mut sql = String::new();
         if seen.has_prepared {
             let asked = simple(&mut self.conversation, DEALLOCATE, |values| {

@@ -1,5 +1,7 @@
 //! The steps of a reset, and what is remembered from one reset to the next.
 
+use crate::backend::pg::found::Found;
+
 /// One command of a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResetStep {
@@ -107,6 +109,8 @@ pub(super) struct Resets {
     pub(super) has_temporary: bool,
     /// The steps whose answers were not read yet.
     pub(super) sent: Option<Vec<ResetStep>>,
+    /// What they have shown, if that was read and more is to be done.
+    pub(super) found: Option<Found>,
 }
 
 impl Resets {

@@ -39,6 +39,12 @@ impl std::fmt::Display for Unresponsive {
 
 impl std::error::Error for Unresponsive {}
 
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
 impl Socket {
     /// Connects within `limit`, the rest of which is left for starting the session. What the DSN
     /// does not say of keepalives is as in `tcp`.

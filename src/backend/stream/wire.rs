@@ -106,6 +106,11 @@ impl Stream {
         &self.socket
     }
 
+    /// The socket, for whoever waits for it on another thread.
+    pub fn shared_socket(&self) -> Arc<Socket> {
+        Arc::clone(&self.socket)
+    }
+
     fn read_with(&mut self, waits: bool, bytes: &mut [u8]) -> io::Result<usize> {
         self.socket.wait(waits);
         match &mut self.layer {

@@ -25,6 +25,18 @@ impl Shape {
         }
     }
 
+    /// False if the text of a value is about as long as its bytes. Of a number with many zeros
+    /// it can be ten thousand times as long, and of a type that is not known anything.
+    pub fn may_expand(&self) -> bool {
+        let short = matches!(self.oid(), oid::BOOL | oid::BYTEA | oid::CHAR | oid::NAME)
+            || matches!(self.oid(), oid::INT8 | oid::INT2 | oid::INT4 | oid::OID)
+            || matches!(self.oid(), oid::FLOAT4 | oid::FLOAT8 | oid::UUID)
+            || matches!(self.oid(), oid::TEXT | oid::BPCHAR | oid::VARCHAR | oid::UNKNOWN)
+            || matches!(self.oid(), oid::DATE | oid::TIME | oid::TIMESTAMP | oid::TIMESTAMPTZ)
+            || matches!(self.oid(), oid::JSON | oid::JSONB);
+        !short && !matches!(self, Shape::Enum(_))
+    }
+
     /// True for a type that takes bytes.
     pub(super) fn is_bytea(&self) -> bool {
         *self == Shape::Scalar(oid::BYTEA)

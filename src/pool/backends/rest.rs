@@ -1,6 +1,7 @@
-//! What becomes of a backend that comes back: it is made as new and rests, or is closed. All
-//! of it blocks, so it runs on workers.
+//! What becomes of a backend that comes back: it is made as new and rests, or is closed. That
+//! blocks, so it runs on workers, but for `reset_at_once` and `discard`.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Backends, RESIZED};
@@ -48,7 +49,10 @@ impl Backends {
         let started = clock::now();
         self.account.touch();
         let mut in_doubt = false;
-        if let Some(reason) = self.retired.get() {
+        if taken.clean {
+            // Reset already, on a thread that must not wait.
+            self.rest(taken, started);
+        } else if let Some(reason) = self.retired.get() {
             self.close(taken, reason);
         } else if self.account.open.surplus() > 0 {
             self.close(taken, RESIZED);
@@ -75,6 +79,43 @@ impl Backends {
         }
         drop(resetting);
         in_doubt
+    }
+
+    /// True if a backend that comes back is to be closed, and not reset.
+    pub(in crate::pool) fn closes(&self, taken: &Taken, now: Instant) -> bool {
+        self.is_retired()
+            || self.account.open.surplus() > 0
+            || now >= taken.retire_at
+            || self.settings.reset == Reset::Close
+    }
+
+    /// [`reset`](Self::reset), which was sent at `asked`, if its answer has come and nothing more
+    /// is to be done; else returns the backend. Does not block.
+    #[must_use]
+    pub(in crate::pool) fn reset_at_once(
+        self: &Arc<Self>,
+        mut taken: Taken,
+        (asked, generation): (Instant, u64),
+    ) -> Option<Taken> {
+        let now = clock::now();
+        if self.closes(&taken, now) {
+            return Some(taken);
+        }
+        // Asked once, because a seat that was promised is not promised again.
+        if taken.seat.is_some_and(|seat| self.context().servers.yields(seat)) {
+            self.close_later(taken, GAVE_WAY);
+            return None;
+        }
+        if !taken.backend.reset_at_once() {
+            return Some(taken);
+        }
+        self.account.touch();
+        self.context().tools.metrics.reset(now.saturating_duration_since(asked));
+        taken.clean = true;
+        self.answered(&mut taken, generation, now);
+        let left = self.store.put_at_once(taken, now);
+        self.close_retired();
+        left
     }
 
     /// Breaks off a backend that is lost or in doubt. True: so are others. Does not block.

@@ -12,7 +12,7 @@ pub trait Gatekeeper: Send + Sync {
     fn take_back(self: Arc<Self>, caller: Option<&CallerId>, upkeep: bool);
 
     /// A backend is idle: a request that waits for one to be opened gets it with its own
-    /// permit, and this one is given back. On a worker.
+    /// permit, and this one is given back. Where the thread may not block, a worker does it.
     fn serve_opening(&self, permit: Permit);
 
     /// So many backends were lost that those at rest are to be looked at before anybody gets

@@ -48,12 +48,17 @@ impl Tenant {
         None
     }
 
+    /// True if a job waits for a backend to be opened.
+    pub(super) fn has_line(&self) -> bool {
+        let numbers = &self.account.numbers;
+        let waits = numbers.opening_now() > 0 || numbers.napping.load(Ordering::Relaxed) > 0;
+        waits && !self.line.lock().standing.is_empty()
+    }
+
     /// Hands a backend that has just come to rest to the first job that waits for one to be
     /// opened. Returns the permit if none does.
     pub(super) fn hand_over(&self, permit: Permit) -> Option<Permit> {
-        let numbers = &self.account.numbers;
-        let waits = numbers.opening_now() > 0 || numbers.napping.load(Ordering::Relaxed) > 0;
-        if !waits || self.line.lock().standing.is_empty() {
+        if !self.has_line() {
             return Some(permit);
         }
         let backends = self.backends();
@@ -75,7 +80,7 @@ impl Tenant {
         None
     }
 
-    /// On a worker.
+    /// On a worker, because the job may block.
     pub(super) fn deliver(&self, mut job: Job, session: Session) {
         job.parked = None;
         if !job.caller.serve() {

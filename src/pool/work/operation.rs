@@ -169,6 +169,13 @@ impl Operation {
         self.cancel_in(self.state.lock(), cause);
     }
 
+    /// The operation ends now: later cancels do nothing. False: one came before.
+    pub(in crate::pool) fn ends_undisturbed(&self) -> bool {
+        let mut state = self.state.lock();
+        state.settled = state.cause.is_none();
+        state.settled
+    }
+
     /// The operation is over. Waits, if a cancel is on its way, until it is known
     /// to have arrived. Later cancels and aborts do nothing.
     pub fn settle(&self) -> Settled {

@@ -40,6 +40,13 @@ pub(in crate::pool) struct Begun {
     sent: Option<Limit>,
 }
 
+impl Begun {
+    /// True if its answer can be awaited: all of it was sent.
+    pub(in crate::pool) fn is_sent(&self) -> bool {
+        self.sent.is_some()
+    }
+}
+
 /// Binds a request to its backend, and sends it if that needs no wait: PostgreSQL works on it
 /// while a worker is being woken. `ends` tells that the session is given back after it. Does
 /// not block.

@@ -175,7 +175,7 @@ fn reset_without(backend: &mut PgBackend, clause: Clause) {
         Clause::Deallocate => seen.has_prepared = false,
         _ => {}
     }
-    assert!(backend.finish(seen, false));
+    assert!(backend.finish(Found { seen, differs: false }));
 }
 
 #[test]

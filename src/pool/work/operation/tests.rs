@@ -7,6 +7,7 @@ use crate::threads::workers::Workers;
 fn tools() -> Tools {
     Tools {
         workers: Workers::default(),
+        socket_waits: Default::default(),
         alarms: Alarms::new(Bell::default()),
         metrics: Metrics::new(100),
         grace: CancelGrace::new(Duration::from_secs(2)),

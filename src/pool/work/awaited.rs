@@ -1,0 +1,64 @@
+//! Requests whose answer is awaited on no thread of their own.
+
+use std::sync::Arc;
+
+use crate::backend::arrival::Arrival;
+use crate::pool::session::Session;
+use crate::pool::tools::Tools;
+use crate::pool::work::operation::Operation;
+use crate::threads::socket_waits::{Awaiting, SharedSocket};
+
+/// A request that was sent whole, and goes on with its answer.
+pub(in crate::pool) trait SentRequest: Send + 'static {
+    /// Where its answer comes.
+    fn session(&self) -> Option<&Session>;
+    /// The same, to read it.
+    fn session_mut(&mut self) -> Option<&mut Session>;
+    /// Goes on. It does not block `at_once`, when the whole answer has come; else this is a
+    /// worker.
+    fn finish(self, at_once: bool);
+}
+
+/// Lets a request that was sent go on once its answer has come. If the answer is long, or no
+/// success, it goes on on a worker.
+pub(in crate::pool) fn when_answered(
+    sent: impl SentRequest,
+    operation: &Arc<Operation>,
+    tools: &Tools,
+) {
+    let (operation, tools) = (Arc::clone(operation), tools.clone());
+    let awaited = Awaited { sent, operation, tools: tools.clone(), whole: false };
+    // Without that thread, a worker waits.
+    if let Err(awaited) = tools.socket_waits.wait(Box::new(awaited)) {
+        awaited.go_on();
+    }
+}
+
+struct Awaited<S> {
+    sent: S,
+    operation: Arc<Operation>,
+    tools: Tools,
+    /// The whole answer has come.
+    whole: bool,
+}
+
+impl<S: SentRequest> Awaiting for Awaited<S> {
+    fn socket(&self) -> Option<SharedSocket> {
+        self.sent.session().and_then(|session| session.taken.backend.socket())
+    }
+
+    fn has_come(&mut self) -> bool {
+        let Some(session) = self.sent.session_mut() else { return true };
+        let arrival = session.taken.backend.arrival();
+        self.whole = arrival == Arrival::Whole;
+        arrival != Arrival::Nothing
+    }
+
+    fn go_on(self: Box<Self>) {
+        let Awaited { sent, operation, tools, whole, .. } = *self;
+        if whole && operation.ends_undisturbed() {
+            return sent.finish(true);
+        }
+        tools.run(move || sent.finish(false));
+    }
+}
