@@ -14,11 +14,13 @@ use std::fmt;
 use std::path::Path;
 
 use crate::config::tenants::TenantConfig;
-use crate::config::Config;
+use crate::config::{Config, PoolConfig};
 use crate::core::access::TenantUsers;
 use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
 use crate::settings::{file, Faults, Origin};
+
+use configured::{base_of, differing, draft_of};
 
 pub use configured::Salt;
 pub use text::text;
@@ -42,6 +44,31 @@ pub struct ChangedTenant {
     pub change: ChangeKind,
     /// How it is paused, if it is.
     pub paused: Option<Pause>,
+}
+
+impl ChangedTenant {
+    /// The names of what is changed. `defaults`: what new tenants have.
+    pub fn names(
+        &self,
+        configured: Option<&TenantConfig>,
+        defaults: &PoolConfig,
+    ) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        match &self.change {
+            ChangeKind::Same => {}
+            ChangeKind::Removed => names.push("removed"),
+            ChangeKind::Put { tenant, users } => {
+                let is_another = configured.is_none_or(|before| before.dsn != tenant.dsn);
+                names.extend(is_another.then_some("dsn"));
+                let base = draft_of(&base_of(tenant, configured, defaults));
+                let keys = differing(&draft_of(&tenant.pool), &base).into_iter();
+                names.extend(keys.map(|key| key.name));
+                names.extend(users.is_some().then_some("identities"));
+            }
+        }
+        names.extend(self.paused.map(|_| "paused"));
+        names
+    }
 }
 
 /// What became of a tenant. `Debug` does not show the password.

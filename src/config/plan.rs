@@ -3,7 +3,7 @@
 use crate::config::draft::Draft;
 use crate::config::keys::{self, SettingKey};
 use crate::config::tenants::{TenantConfig, Tenants};
-use crate::config::Config;
+use crate::config::{Config, PoolConfig};
 use crate::core::ids::TenantId;
 
 /// What a reload does. Nothing of it blocks or can be wrong: both settings have been checked.
@@ -31,8 +31,9 @@ pub enum TenantStep {
     Change {
         /// Its settings from now on.
         to: Box<TenantConfig>,
-        /// Its DSN is another.
-        dsn: bool,
+        /// Its pool before, if its own table says what it said and only the defaults of all
+        /// tenants are others: then what operators have changed stays.
+        before: Option<Box<PoolConfig>>,
     },
     /// It is configured from now on.
     Add(Box<TenantConfig>),
@@ -45,6 +46,12 @@ impl TenantStep {
             TenantStep::Remove(id) => id,
             TenantStep::Change { to, .. } | TenantStep::Add(to) => &to.id,
         }
+    }
+
+    /// True if the settings say something else of this very tenant, which ends what operators have
+    /// changed of it.
+    pub fn is_own(&self) -> bool {
+        !matches!(self, TenantStep::Change { before: Some(_), .. })
     }
 }
 
@@ -79,7 +86,7 @@ fn tenant_steps(old: &Tenants, new: &Tenants) -> Vec<TenantStep> {
     changed.sort_by_key(|(from, to)| to.pool.max_connections > from.pool.max_connections);
     steps.extend(changed.into_iter().map(|(from, to)| TenantStep::Change {
         to: Box::new(to.clone()),
-        dsn: from.dsn != to.dsn,
+        before: to.says_as(from).then(|| Box::new(from.pool.clone())),
     }));
     let added = new.values().filter(|to| !old.contains_key(&to.id));
     steps.extend(added.map(|to| TenantStep::Add(Box::new(to.clone()))));

@@ -179,6 +179,43 @@ impl PoolConfig {
         }
     }
 
+    /// These settings, which were laid over `before`, laid over `next` instead: what is as before
+    /// becomes as next, all else stays.
+    pub fn moved(&self, before: &PoolConfig, next: &PoolConfig) -> PoolConfig {
+        // Naming every field makes a new one a compile error here.
+        macro_rules! moved {
+            ($($field:ident),*) => { PoolConfig { $($field: match self.$field == before.$field {
+                true => next.$field,
+                false => self.$field,
+            }),* } };
+        }
+        let mut moved = moved!(
+            max_connections,
+            min_connections,
+            max_lifetime,
+            lifetime_jitter,
+            idle_timeout,
+            connect_timeout,
+            connect_retries,
+            connect_pause,
+            connect_pause_max,
+            breaker_failures,
+            breaker_successes,
+            breaker_probe,
+            breaker_probe_max,
+            check_after_idle,
+            check_timeout,
+            health_interval,
+            health_timeout,
+            ping_interval,
+            reset,
+            statement_cache,
+            tcp
+        );
+        moved.min_connections = moved.min_connections.min(moved.max_connections);
+        moved
+    }
+
     /// Lets the longest pauses that nobody has given follow the first ones.
     pub(super) fn lengthen(&mut self, given: impl Fn(&str) -> bool) {
         if !given("connect_pause_max") {

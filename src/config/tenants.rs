@@ -15,8 +15,8 @@ use crate::core::ids::TenantId;
 
 pub(super) use build::build;
 
-/// The configured tenants. They are equal if nothing that is in force differs, wherever it was
-/// written.
+/// The configured tenants. They are equal if neither anything that is in force differs nor what
+/// their own tables say, in whichever form.
 pub type Tenants = BTreeMap<TenantId, TenantConfig>;
 
 /// One configured tenant. `Debug` does not show the password.
@@ -28,6 +28,16 @@ pub struct TenantConfig {
     pub dsn: Dsn,
     /// Its pool: the defaults of all tenants, overridden by its table and by its DSN.
     pub pool: PoolConfig,
+    /// What its own table says of the pool: keys with their values.
+    pub own: BTreeMap<&'static str, String>,
+}
+
+impl TenantConfig {
+    /// True if the table of this tenant says the same as that of another, whatever the defaults of
+    /// all tenants are.
+    pub fn says_as(&self, other: &TenantConfig) -> bool {
+        self.dsn == other.dsn && self.own == other.own
+    }
 }
 
 /// The rules that tenants break together, so that they could not be served.

@@ -47,10 +47,11 @@ impl Keeping {
         let _ = self.file.set(Arc::new(file));
     }
 
-    /// An operator has set which lines are logged; `None`: the configuration has.
-    pub fn log_level(&self, level: Option<&str>) {
+    /// An operator has set which lines are logged; `None`: the configuration has. True: an operator
+    /// had before.
+    pub fn log_level(&self, level: Option<&str>) -> bool {
         let before = std::mem::replace(&mut *self.log_level.lock(), level.map(str::to_owned));
-        drop(before);
+        before.is_some()
     }
 
     /// Which lines are logged, if an operator has said so.

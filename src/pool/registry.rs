@@ -7,6 +7,7 @@
 
 mod another;
 pub mod change;
+mod changed;
 mod configured;
 mod dismissal;
 mod entry;

@@ -15,6 +15,17 @@ pub struct ReloadOutcome {
     pub needs_restart: Vec<String>,
     /// Tenants that stay as they were, and why.
     pub refused: Vec<(TenantId, Error)>,
+    /// What operators had changed and holds no more, because the settings say something else.
+    pub ended: Vec<EndedChange>,
+}
+
+/// What operators had changed, until a reload has ended it.
+#[derive(Debug, PartialEq)]
+pub struct EndedChange {
+    /// `tenants.orders`, or `log`.
+    pub key: String,
+    /// The names of what was changed.
+    pub what: String,
 }
 
 /// Who reads the settings again.

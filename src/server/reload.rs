@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::config::Config;
 use crate::core::quoted::Quoted;
 use crate::logging;
-use crate::pool::reloading::{Reload, ReloadOutcome};
+use crate::pool::reloading::{EndedChange, Reload, ReloadOutcome};
 use crate::pool::service::Service;
 use crate::rpc::server::Certificate;
 use crate::settings::{Fault, Faults, Origin};
@@ -49,13 +49,16 @@ impl Reloader {
                 log::info!("event=certificate_reloaded expires_at_s={}", certificate.expires());
             }
         }
-        let old = self.service.context().live();
+        let (old, mut ended) = (self.service.context().live(), Vec::new());
         if old.log_level != config.log_level {
             // It was checked when it was read.
             let _ = logging::set_level(&config.log_level);
-            self.service.context().keeping.log_level(None);
+            if self.service.context().keeping.log_level(None) {
+                ended.push(EndedChange { key: "log".to_owned(), what: "level".to_owned() });
+            }
         }
-        let outcome = self.service.registry.put_in_force(config);
+        let mut outcome = self.service.registry.put_in_force(config);
+        outcome.ended.extend(ended);
         // The log has it if that fails, and what the configuration says wins at the next start.
         self.service.keep(drop);
         Ok(outcome)
@@ -77,6 +80,13 @@ impl Reload for Reloader {
                 for (tenant, error) in &reloaded.refused {
                     let error = error.to_string();
                     log::warn!("event=tenant_not_changed tenant={tenant} error={}", Quoted(&error));
+                }
+                for EndedChange { key, what } in &reloaded.ended {
+                    log::warn!(
+                        "event=change_dropped key={} what={} message=\"the configuration has changed\"",
+                        Quoted(key),
+                        Quoted(what)
+                    );
                 }
                 log::info!(
                     "event=reloaded applied={} needs_restart={} tenants_not_changed={}",

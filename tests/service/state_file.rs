@@ -1,6 +1,7 @@
 //! What operators change, kept over a restart by `--state-file`.
 
 mod promises;
+mod reloads;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

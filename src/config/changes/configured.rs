@@ -25,15 +25,22 @@ pub(super) fn differing(one: &Draft, other: &Draft) -> Vec<&'static SettingKey> 
     pool_keys().filter(|key| key.show(one) != key.show(other)).collect()
 }
 
-/// Of a tenant's DSN and pool. A key at its built-in default adds nothing, so that a version with
-/// further keys has the same digest.
+/// Of a tenant's DSN and of what its own table says of its pool.
 pub(super) fn of_tenant(salt: &Salt, tenant: &TenantConfig) -> String {
-    let (own, built_in) = (draft_of(&tenant.pool), draft_of(&PoolConfig::default()));
     let mut parts = vec![tenant.dsn.canonical()];
-    for key in differing(&own, &built_in) {
-        parts.push(format!("{}={}", key.name, key.show(&own).unwrap_or_default()));
-    }
+    parts.extend(tenant.own.iter().map(|(name, value)| format!("{name}={value}")));
     digest(salt, &parts)
+}
+
+/// The pool over which that of a tenant is laid: what is configured of it, or what a new one with
+/// its DSN has.
+pub(super) fn base_of(
+    tenant: &TenantConfig,
+    configured: Option<&TenantConfig>,
+    defaults: &PoolConfig,
+) -> PoolConfig {
+    let new = || defaults.with(&tenant.dsn.pool);
+    configured.map_or_else(new, |configured| configured.pool.clone())
 }
 
 /// Of who may use it.

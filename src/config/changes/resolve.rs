@@ -1,5 +1,7 @@
 //! From the tables of the file to what of it holds under a configuration.
 
+use std::collections::BTreeMap;
+
 use super::configured::{self, draft_of, pool_keys, salt_of};
 use super::text::FORMAT;
 use super::{ChangeKind, ChangedTenant, DroppedChange, KeptChanges, Salt};
@@ -226,10 +228,11 @@ impl RawChange {
         if configured.is_none() && users.as_ref().is_none_or(TenantUsers::is_nobody) {
             return Err(fault("must have identities, or anonymous = true".to_owned()));
         }
-        let pool = self.pool(configured.map_or(&config.pool, |tenant| &tenant.pool))?;
-        pool.check().map_err(|rule| fault(format!("is wrong: {rule}")))?;
-        let tenant = Box::new(TenantConfig { id: id.clone(), dsn: dsn.clone(), pool });
-        Ok(ChangeKind::Put { tenant, users })
+        let (pool, own) = (config.pool.clone(), BTreeMap::new());
+        let mut tenant = TenantConfig { id: id.clone(), dsn: dsn.clone(), pool, own };
+        tenant.pool = self.pool(&configured::base_of(&tenant, configured, &config.pool))?;
+        tenant.pool.check().map_err(|rule| fault(format!("is wrong: {rule}")))?;
+        Ok(ChangeKind::Put { tenant: Box::new(tenant), users })
     }
 
     fn pool(&self, before: &PoolConfig) -> Result<PoolConfig, Fault> {
@@ -243,6 +246,9 @@ impl RawChange {
                 _ => key.set(&mut draft, value)?,
             }
         }
-        Ok(draft.config.pool)
+        let mut pool = draft.config.pool;
+        // The defaults of all tenants may be others by now.
+        pool.min_connections = pool.min_connections.min(pool.max_connections);
+        Ok(pool)
     }
 }

@@ -15,7 +15,8 @@ fn id(name: &str) -> TenantId {
 fn tenant(name: &str, dsn: &str, max_connections: usize) -> TenantConfig {
     let dsn = Dsn::parse(dsn).expect("a DSN");
     let pool = PoolConfig { max_connections, min_connections: 0, ..PoolConfig::default() };
-    TenantConfig { id: id(name), dsn, pool }
+    let own = [("max_connections", max_connections.to_string())].into();
+    TenantConfig { id: id(name), dsn, pool, own }
 }
 
 fn users(names: &[&str], anonymous: bool) -> TenantUsers {
@@ -34,7 +35,9 @@ fn config(tenants: &[TenantConfig]) -> Config {
 }
 
 fn put(tenant: TenantConfig, users: Option<TenantUsers>) -> ChangeKind {
-    ChangeKind::Put { tenant: Box::new(tenant), users }
+    // Only the configuration has tables.
+    let tenant = Box::new(TenantConfig { own: BTreeMap::new(), ..tenant });
+    ChangeKind::Put { tenant, users }
 }
 
 fn changes(of: Vec<(&str, ChangeKind, Option<Pause>)>) -> RuntimeChanges {
@@ -113,11 +116,34 @@ fn what_the_configuration_says_by_now_wins() {
     assert_eq!(read.changes, stays);
     let dropped: Vec<String> =
         read.dropped.iter().map(|one| format!("{} {}", one.key, one.what)).collect();
-    let keys = configured::pool_keys().map(|key| key.name).collect::<Vec<_>>().join(", ");
-    let new = format!("tenants.new dsn, {keys}, identities, paused");
+    let new = "tenants.new dsn, max_connections, min_connections, identities, paused".to_owned();
     let gone = ["log level", "tenants.a dsn, max_connections, identities", "tenants.b removed"];
     assert_eq!(dropped[..3], gone);
     assert_eq!(dropped[3..], ["tenants.c max_connections, paused".to_owned(), new]);
+}
+
+#[test]
+fn other_defaults_change_what_was_not_changed_and_drop_nothing() {
+    let before = config(&[tenant("a", A, 20)]);
+    let mut least = tenant("a", A, 20);
+    least.pool.min_connections = 9;
+    let mut new = tenant("new", B, 7);
+    new.pool.min_connections = 5;
+    let shop = || Some(users(&["shop"], false));
+    let written = changes(vec![("a", put(least, None), None), ("new", put(new, shop()), None)]);
+    let text = text(&written, &before, &SALT);
+    let mut after = before.clone();
+    after.pool.statement_cache = 3;
+    let mut of_file = tenant("a", A, 20);
+    (of_file.pool.max_connections, of_file.pool.statement_cache) = (6, 3);
+    after.tenants = Arc::new([(id("a"), of_file.clone())].into());
+    let read = kept(&text, &after).unwrap_or_else(|faults| panic!("{faults}"));
+    // No minimum is above its maximum.
+    of_file.pool.min_connections = 6;
+    let mut new = tenant("new", B, 7);
+    (new.pool.min_connections, new.pool.statement_cache) = (5, 3);
+    let holds = changes(vec![("a", put(of_file, None), None), ("new", put(new, shop()), None)]);
+    assert_eq!((read.changes, read.dropped), (holds, vec![]));
 }
 
 #[test]
@@ -172,8 +198,8 @@ fn what_the_service_did_not_write_is_named_with_its_place() {
             "tenants.a.max_connections (s.toml:5) must be",
         ),
         (
-            whole(&format!("[tenants.a]\nconfigured = \"{digest}\"\nmin_connections = 9")),
-            "tenants.a (s.toml:3) is wrong: min connections cannot be greater",
+            whole(&format!("[tenants.a]\nconfigured = \"{digest}\"\nconnect_pause = 6")),
+            "tenants.a (s.toml:3) is wrong: connect_pause cannot be greater",
         ),
         (format!("{head}[log]\nlevel = \"x\"\n[end]\ntenants = 0\n"), "log (s.toml:3) must have"),
         ("format = \"\u{0}\"".to_owned(), "s.toml:1: "),
@@ -244,6 +270,7 @@ fn whatever_stands_in_a_dsn_or_a_name_is_read_as_it_was_written() {
             id: id(name),
             pool: pool(dsn, dice),
             dsn: dsn.clone(),
+            own: BTreeMap::new(),
         };
         let config = config(&[of("a", &a, &mut dice), of("b", &b, &mut dice)]);
         let names = [dice.odd_text(), dice.odd_text()];

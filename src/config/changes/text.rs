@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::configured::{self, differing, draft_of, hex, pool_keys};
+use super::configured::{self, base_of, differing, draft_of, hex};
 use super::{ChangeKind, ChangedTenant, RuntimeChanges, Salt};
 use crate::config::tenants::TenantConfig;
-use crate::config::Config;
+use crate::config::{Config, PoolConfig};
 use crate::core::access::{IdentityPattern, TenantUsers};
 use crate::core::ids::TenantId;
 
@@ -47,7 +47,7 @@ fn tenant(text: &mut String, id: &TenantId, changed: &ChangedTenant, config: &Co
         ChangeKind::Same => {}
         ChangeKind::Removed => put(text, format_args!("removed = true")),
         ChangeKind::Put { tenant, users } => {
-            settings(text, tenant, configured);
+            settings(text, tenant, configured, &config.pool);
             if let Some(users) = users {
                 let digest = configured::of_users(salt, config.access.users_of(id));
                 put(text, format_args!("configured_identities = \"{digest}\""));
@@ -60,17 +60,19 @@ fn tenant(text: &mut String, id: &TenantId, changed: &ChangedTenant, config: &Co
     }
 }
 
-/// All settings of a tenant that is not configured; of one that is, those that are others.
-fn settings(text: &mut String, tenant: &TenantConfig, configured: Option<&TenantConfig>) {
+/// The settings of a tenant that are others than configured, or than a new tenant's.
+fn settings(
+    text: &mut String,
+    tenant: &TenantConfig,
+    configured: Option<&TenantConfig>,
+    defaults: &PoolConfig,
+) {
     if configured.is_none_or(|configured| configured.dsn != tenant.dsn) {
         put(text, format_args!("dsn = {}", quoted(&tenant.dsn.canonical())));
     }
     let own = draft_of(&tenant.pool);
-    let keys = match configured {
-        Some(configured) => differing(&own, &draft_of(&configured.pool)),
-        None => pool_keys().collect(),
-    };
-    for key in keys {
+    let base = draft_of(&base_of(tenant, configured, defaults));
+    for key in differing(&own, &base) {
         if let Some(value) = key.toml(&own) {
             put(text, format_args!("{} = {value}", key.name));
         }

@@ -11,6 +11,7 @@ use crate::config::keys::{self, Section};
 use crate::config::raw::tenants::RawTenant;
 use crate::config::raw::RawSettings;
 use crate::config::tenant_keys::{ANONYMOUS, DSN, HIDDEN};
+use crate::config::PoolConfig;
 use crate::core::access::TenantUsers;
 use crate::core::ids::TenantId;
 use crate::settings::{Faults, Origin, Value};
@@ -72,7 +73,8 @@ impl Built {
         if let (Some(id), Some(users), Some(pool)) = (id, users, pool) {
             self.exposed.extend(exposed);
             self.users.push((id.clone(), users));
-            let tenant = TenantConfig { id, dsn, pool };
+            let own = own_of(raw, &pool);
+            let tenant = TenantConfig { id, dsn, pool, own };
             self.show(raw, &tenant);
             self.tenants.insert(tenant.id.clone(), tenant);
         }
@@ -95,4 +97,13 @@ impl Built {
             self.shown.push((format!("{}.{name}", raw.key), text, value.origin.clone()));
         }
     }
+}
+
+/// What the table says of the pool.
+fn own_of(raw: &RawTenant, pool: &PoolConfig) -> BTreeMap<&'static str, String> {
+    let mut draft = Draft::default();
+    draft.config.pool = pool.clone();
+    let shared = keys::keys().filter(|key| key.table == Section::Defaults);
+    let given = shared.filter(|key| raw.values.contains_key(key.name));
+    given.map(|key| (key.name, key.show(&draft).unwrap_or_default())).collect()
 }

@@ -174,10 +174,17 @@ fn a_minimum_above_the_maximum_is_refused_wherever_they_come_from() {
 }
 
 #[test]
-fn tenants_are_equal_by_what_is_in_force_and_not_by_where_it_was_written() {
+fn tenants_are_equal_by_what_they_say_and_not_by_how_it_is_written() {
     let of = |text: &str| loaded(text).unwrap_or_else(|it| panic!("{it}")).config.tenants;
     let one = of("[tenants.t]\ndsn = \"host=h user=u password=a\"\n");
-    assert_eq!(one, of("\n\n[tenants.t]\nmax_connections = 20\ndsn = \"postgres://u:a@h\"\n"));
+    assert_eq!(one, of("\n\n[tenants.t]\ndsn = \"postgres://u:a@h\"\n"));
+    // What only the defaults of all tenants say, no table says.
+    let own = of("[tenants.t]\ndsn = \"host=h user=u password=a\"\nmax_connections = 20\n");
+    assert_ne!(one, own);
+    let defaults =
+        "[defaults]\nidle_timeout = 9\n[tenants.t]\ndsn = \"host=h user=u password=a\"\n";
+    let id = TenantId::parse("t").unwrap();
+    assert!(of(defaults)[&id].says_as(&one[&id]) && !own[&id].says_as(&one[&id]));
     assert_ne!(one, of("[tenants.t]\ndsn = \"host=h user=u password=b\"\n"));
     assert_ne!(one, of("[tenants.t]\ndsn = \"host=h user=u password=a\"\nidle_timeout = 9\n"));
 }

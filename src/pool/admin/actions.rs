@@ -20,7 +20,7 @@ use crate::pool::reloading::ReloadOutcome;
 use crate::pool::requests::reply::{PendingAnswer, Reply};
 use crate::pool::service::Service;
 use crate::pool::snapshot::TenantSnapshot;
-use crate::pool::tenant::{Tenant, Upkeep};
+use crate::pool::tenant::Upkeep;
 use crate::settings::Faults;
 
 /// The most characters of a request's text in the log.
@@ -98,15 +98,9 @@ impl Administration<'_> {
     /// If there is no such tenant.
     pub fn reconnect(&self, id: &TenantId) -> Result<ListedTenant, Error> {
         let change = TenantChange { reconnect: true, ..TenantChange::default() };
-        let was = self.service.with_tenant(id, |_| ()).is_ok_and(|before| before.is_changed);
         let done = self.service.registry.change(id, &change);
         // Its settings stay what they were.
-        let after = done.and_then(|_| {
-            let mark = |tenant: &Arc<Tenant>| {
-                tenant.account().changed.store(was, Ordering::Relaxed);
-            };
-            self.service.with_tenant(id, mark)
-        });
+        let after = done.and_then(|_| self.service.with_tenant(id, |_| ()));
         self.told("reconnect", format_args!(" tenant={id}"), after)
     }
 
@@ -134,7 +128,7 @@ impl Administration<'_> {
     }
 
     fn expect_size(&self, max_connections: Option<usize>) -> Result<(), Error> {
-        let most = self.service.context().config.most_connections();
+        let most = self.service.context().live().most_connections();
         if max_connections.is_none_or(|size| (1..=most).contains(&size)) {
             return Ok(());
         }

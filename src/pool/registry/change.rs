@@ -1,6 +1,5 @@
 //! How a tenant gets other settings or another DSN while it is in use.
 
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use super::entry::Bringer;
@@ -24,6 +23,9 @@ pub struct TenantChange {
     /// The settings of its pool. If more than the number of connections differs, all backends
     /// are replaced.
     pub settings: Option<PoolConfig>,
+    /// In place of `settings`: the pool that its settings are laid over, before and after. Those in
+    /// which it differs from that before stay.
+    pub moved: Option<(PoolConfig, PoolConfig)>,
     /// The most connections; wins over that of `settings`.
     pub max_connections: Option<usize>,
     /// Requests that may wait.
@@ -83,8 +85,6 @@ impl Registry {
 
     fn take_effect(&self, tenant: &Arc<Tenant>, before: &Setup, next: &Setup) -> TenantChanged {
         tenant.apply(before, next);
-        // An operator who changes it says so afterwards.
-        tenant.account.changed.store(false, Ordering::Relaxed);
         let changed = TenantChanged {
             replaced: !next.has(&before.backends),
             resized: !next.is_as_large_as(before),
@@ -114,10 +114,12 @@ impl Registry {
     /// What a change makes of a setup. Its backends are those before if they can stay.
     fn next_setup(&self, before: &Setup, change: &TenantChange) -> Result<Setup, Error> {
         let old = &before.backends;
-        let mut settings = change.settings.clone().unwrap_or_else(|| PoolConfig {
-            max_connections: before.permits,
-            ..old.settings.clone()
-        });
+        let now = PoolConfig { max_connections: before.permits, ..old.settings.clone() };
+        let mut settings = match (&change.settings, &change.moved) {
+            (Some(settings), _) => settings.clone(),
+            (None, Some((from, to))) => now.moved(from, to),
+            (None, None) => now,
+        };
         settings.max_connections = change.max_connections.unwrap_or(settings.max_connections);
         if change.settings.is_none() {
             settings.min_connections = settings.min_connections.min(settings.max_connections);

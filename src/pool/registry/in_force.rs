@@ -8,7 +8,7 @@ use super::Registry;
 use crate::clock;
 use crate::config::plan::{ReloadPlan, TenantStep};
 use crate::config::tenants::TenantConfig;
-use crate::config::Config;
+use crate::config::{Config, PoolConfig};
 use crate::core::ids::TenantId;
 use crate::error::Error;
 use crate::pool::reloading::ReloadOutcome;
@@ -21,8 +21,10 @@ impl Registry {
         let old = self.context.live();
         let plan = ReloadPlan::between(&self.context.config, &old, &config);
         let catalog = Arc::new(Catalog::of(&config));
-        let has_changed = |id: &TenantId| plan.tenants.iter().any(|step| step.id() == id);
-        self.context.keeping.overruled(plan.tenants.iter().map(TenantStep::id));
+        let ended = self.about_to_end(&plan, &old, &config);
+        let own = || plan.tenants.iter().filter(|step| step.is_own()).map(TenantStep::id);
+        let has_changed = |id: &TenantId| own().any(|one| one == id);
+        self.context.keeping.overruled(own());
         self.context.put_in_force(config, has_changed);
         let before = std::mem::replace(&mut *self.catalog.lock(), catalog);
         drop(before);
@@ -34,11 +36,13 @@ impl Registry {
         if plan.defaults || plan.waiters {
             // Who registers from now on has them already.
             for tenant in self.named() {
-                let change = self.of_all_tenants(&tenant, &plan);
+                let change = self.of_all_tenants(&tenant, &plan, &old);
                 refused.extend(self.try_change(tenant.id(), &change));
             }
         }
-        ReloadOutcome { applied: plan.applied, needs_restart: plan.needs_restart, refused }
+        ended.iter().for_each(|(id, _)| self.note_changed(id));
+        let ended = ended.into_iter().map(|(_, ended)| ended).collect();
+        ReloadOutcome { applied: plan.applied, needs_restart: plan.needs_restart, refused, ended }
     }
 
     /// Takes a step at a configured tenant.
@@ -50,21 +54,38 @@ impl Registry {
                 }
                 Ok(())
             }
-            TenantStep::Change { to, dsn } => {
-                let change = TenantChange {
-                    dsn: dsn.then(|| to.dsn.clone()),
-                    settings: Some(to.pool.clone()),
-                    must: true,
-                    ..TenantChange::default()
-                };
-                match self.change(&to.id, &change) {
-                    Ok(_) => Ok(()),
-                    // It was removed meanwhile, in another way than by the file.
-                    Err(Error::TenantNotFound(_)) => self.add(to),
-                    Err(error) => Err(error),
-                }
-            }
+            TenantStep::Change { to, before } => self.take_change(to, before.as_deref()),
             TenantStep::Add(config) => self.add(config),
+        }
+    }
+
+    /// The settings of a configured tenant are others; with `before` only in what is of all.
+    fn take_change(
+        self: &Arc<Self>,
+        to: &TenantConfig,
+        before: Option<&PoolConfig>,
+    ) -> Result<(), Error> {
+        let found = self.find(&to.id).filter(|tenant| tenant.configured);
+        let mut change = TenantChange { must: true, ..TenantChange::default() };
+        match (&found, before) {
+            (None, None) => return self.add(to),
+            // An operator has removed it.
+            (None, Some(_)) => return Ok(()),
+            (Some(_), Some(before)) => change.moved = Some((before.clone(), to.pool.clone())),
+            (Some(tenant), None) => {
+                change.settings = Some(to.pool.clone());
+                // An operator may have put another.
+                let backends = tenant.backends();
+                let is_same = backends.origin.connect.dsn().is_some_and(|dsn| *dsn == to.dsn);
+                change.dsn = (!is_same).then(|| to.dsn.clone());
+            }
+        }
+        match self.change(&to.id, &change) {
+            Ok(_) => Ok(()),
+            // It was removed meanwhile, in another way than by the file.
+            Err(Error::TenantNotFound(_)) if before.is_some() => Ok(()),
+            Err(Error::TenantNotFound(_)) => self.add(to),
+            Err(error) => Err(error),
         }
     }
 
@@ -107,14 +128,20 @@ impl Registry {
         }
     }
 
-    /// What a tenant is to have of the settings of all. Those of a configured one were laid over
+    /// What a tenant is to have of the settings of all. Those of one of the file were laid over
     /// them already.
-    fn of_all_tenants(&self, tenant: &Arc<Tenant>, plan: &ReloadPlan) -> TenantChange {
+    fn of_all_tenants(
+        &self,
+        tenant: &Arc<Tenant>,
+        plan: &ReloadPlan,
+        old: &Config,
+    ) -> TenantChange {
         let live = self.context.live();
         let own = &tenant.backends().origin.dsn.pool;
-        let defaults = plan.defaults && !tenant.configured;
+        let is_of_file = tenant.configured && live.tenants.contains_key(tenant.id());
+        let defaults = plan.defaults && !is_of_file;
         TenantChange {
-            settings: defaults.then(|| live.pool.with(own)),
+            moved: defaults.then(|| (old.pool.with(own), live.pool.with(own))),
             max_waiters: plan.waiters.then_some(live.limits.waiters_per_tenant),
             ..TenantChange::default()
         }

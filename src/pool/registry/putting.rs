@@ -86,7 +86,7 @@ impl Registry {
 
     /// The DSN may name files as a client's.
     pub(super) fn expect_files(&self, dsn: &Dsn) -> Result<(), Error> {
-        let files = FileScope::of_clients(self.context.config.dsn_cert_dir.clone());
+        let files = FileScope::of_clients(self.context.live().dsn_cert_dir.clone());
         let allowed = files.check(&dsn.tls);
         allowed.map_err(|error| Error::invalid("dsn", format!("dsn: {error}")))
     }
@@ -118,7 +118,7 @@ impl Registry {
             false => "max_connections",
         };
         settings.check().map_err(|rule| Error::invalid(field, rule))?;
-        let most = self.context.config.most_connections();
+        let most = self.context.live().most_connections();
         match settings.max_connections <= most {
             true => Ok(settings),
             false => {
@@ -141,7 +141,7 @@ impl Registry {
             let rule = "identities or anonymous is required for a new tenant";
             return Err(Error::invalid("identities", rule));
         }
-        let settings = self.checked(put.settings(&self.context.config.pool))?;
+        let settings = self.checked(put.settings(&self.context.live().pool))?;
         self.create_as(id, dsn, &settings, by)
     }
 
@@ -154,7 +154,7 @@ impl Registry {
         by: &CallerId,
     ) -> Result<bool, Error> {
         let tenant = self.configured_as(id, dsn, settings, Bringer::Operator(by))?;
-        let limit = self.context.config.limits.max_backends;
+        let limit = self.context.live().limits.max_backends;
         for _ in 0..=LOOKUPS {
             let full = self.write().find_room(&tenant, settings.max_connections, limit);
             match full {

@@ -1,8 +1,7 @@
 //! What is to be kept, read off what is in force.
 
 use crate::config::changes::{ChangeKind, ChangedTenant, RuntimeChanges};
-use crate::config::tenants::TenantConfig;
-use crate::config::{Config, PoolConfig};
+use crate::config::Config;
 use crate::core::ids::TenantId;
 use crate::pool::keeping::{Keeping, Mark, Touch};
 use crate::pool::registry::Registry;
@@ -28,25 +27,10 @@ fn changed(
     id: &TenantId,
     mark: Mark,
 ) -> Option<ChangedTenant> {
-    let configured = config.tenants.get(id);
-    // What a client has brought goes with the service, and all that was done to it.
-    let found = registry.find(id).filter(|tenant| tenant.backends().origin.is_configured);
-    let Some(tenant) = found else {
-        let is_removed = mark.touch == Touch::Settings && configured.is_some();
-        let removed = ChangedTenant { change: ChangeKind::Removed, paused: None };
-        return is_removed.then_some(removed);
-    };
-    let (paused, setup) = (tenant.paused(), tenant.setup());
-    let backends = &setup.backends;
-    let users = registry.context().access.put_users(id);
-    let pool = PoolConfig { max_connections: setup.permits, ..backends.settings.clone() };
-    let dsn = backends.origin.connect.dsn()?.clone();
-    let now = TenantConfig { id: id.clone(), dsn, pool };
-    let is_same = configured == Some(&now) && users.is_none();
-    let change = match mark.touch == Touch::Settings && !is_same {
-        true => ChangeKind::Put { tenant: Box::new(now), users },
-        false => ChangeKind::Same,
-    };
-    let differs = change != ChangeKind::Same || paused.is_some();
-    differs.then_some(ChangedTenant { change, paused })
+    let found = registry.changed_from(id, config.tenants.get(id))?;
+    if mark.touch == Touch::Settings {
+        return Some(found);
+    }
+    let paused = found.paused.filter(|_| found.change != ChangeKind::Removed);
+    paused.map(|_| ChangedTenant { change: ChangeKind::Same, paused })
 }

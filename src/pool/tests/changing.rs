@@ -225,6 +225,7 @@ fn random_change(random: &mut Xorshift) -> TenantChange {
     let (max, idle, waiters) = (maybe(8), maybe(100), maybe(10));
     TenantChange {
         dsn: None,
+        moved: None,
         settings: idle.map(|idle| PoolConfig {
             idle_timeout: Duration::from_secs(60 + idle as u64),
             ..settings(1 + max.unwrap_or(2))

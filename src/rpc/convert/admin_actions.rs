@@ -117,10 +117,16 @@ pub(in crate::rpc) fn reloaded(reloaded: ReloadOutcome) -> wire::ReloadResponse 
         error: error.to_string(),
         ..wire::UnchangedTenant::default()
     });
+    let dropped = reloaded.ended.into_iter().map(|ended| wire::DroppedChange {
+        key: ended.key,
+        what: ended.what,
+        ..wire::DroppedChange::default()
+    });
     wire::ReloadResponse {
         applied: reloaded.applied,
         needs_restart: reloaded.needs_restart,
         unchanged_tenants: unchanged.collect(),
+        dropped_changes: dropped.collect(),
         ..wire::ReloadResponse::default()
     }
 }

@@ -12,6 +12,7 @@ fn config(name: &str, max: usize) -> TenantConfig {
         id: TenantId::parse(name).unwrap(),
         dsn: Dsn::parse("host=127.0.0.1 port=1 user=u password=p").unwrap(),
         pool: PoolConfig { max_connections: max, min_connections: 0, ..PoolConfig::default() },
+        own: Default::default(),
     }
 }
 

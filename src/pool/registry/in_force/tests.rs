@@ -24,7 +24,10 @@ fn settings(model: &Model, max_waiters: usize) -> Config {
             idle_timeout: std::time::Duration::from_secs(*idle),
             ..PoolConfig::default()
         };
-        (id.clone(), TenantConfig { id, dsn: Dsn::parse(&dsn).unwrap(), pool })
+        (
+            id.clone(),
+            TenantConfig { id, dsn: Dsn::parse(&dsn).unwrap(), pool, own: BTreeMap::new() },
+        )
     };
     let tenants = Arc::new(model.iter().map(of).collect::<Tenants>());
     let mut config = Config { tenants, ..Config::default() };
