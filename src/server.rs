@@ -72,7 +72,7 @@ impl fmt::Display for StartError {
             StartError::Grpc(error) => error.fmt(f),
             StartError::Http(error) => error.fmt(f),
             StartError::OpenSsl(error) => write!(f, "OpenSSL cannot be set up: {error}"),
-            StartError::State(faults) => faults.fmt(f),
+            StartError::State(faults) => write!(f, "--state-file: {faults}"),
             StartError::Tenants(error) => error.fmt(f),
             StartError::Thread(error) => write!(f, "a thread cannot be started: {error}"),
         }
@@ -80,6 +80,17 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+impl StartError {
+    /// The names of the settings that it is about; none where its text says all.
+    pub fn settings(&self) -> &[&'static str] {
+        match self {
+            StartError::Grpc(error) => error.settings(),
+            StartError::State(_) => &["state_file"],
+            _ => &[],
+        }
+    }
+}
 
 /// The running service.
 pub struct Server {

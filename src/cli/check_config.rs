@@ -6,6 +6,7 @@ use crate::cli::flags::Flags;
 use crate::cli::Ran;
 use crate::clock;
 use crate::config::{changes, document};
+use crate::settings::{Fault, Faults, Origin};
 
 /// Prints the settings.
 ///
@@ -19,7 +20,10 @@ pub(super) fn run(flags: &Flags) -> Ran {
     }
     let mut text = loaded.effective();
     if let Some(path) = &loaded.config.state_file {
-        let kept = changes::read(path, &loaded.config)?;
+        let kept = changes::read(path, &loaded.config).map_err(|wrong| {
+            let text = loaded.with_places(&format!("--state-file: {wrong}"), &["state_file"]);
+            Faults::from(Fault::new("", Origin::Default, text))
+        })?;
         for dropped in &kept.dropped {
             eprintln!("warning: {dropped}");
         }

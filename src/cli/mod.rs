@@ -103,8 +103,9 @@ fn tell(why: &str) {
 
 /// As clap does: 2 if the settings break a rule, 1 for any other failure.
 fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
-    let of_start =
-        matches!(error.downcast_ref(), Some(StartError::Config(_) | StartError::State(_)));
+    let start = error.downcast_ref::<serve::NotStarted>().map(|not| &not.error);
+    let start = start.or_else(|| error.downcast_ref());
+    let of_start = matches!(start, Some(StartError::Config(_) | StartError::State(_)));
     match of_start || error.is::<Faults>() {
         true => ExitCode::from(2),
         false => ExitCode::FAILURE,

@@ -1,17 +1,30 @@
 //! `serve`: runs the service until SIGINT or SIGTERM.
 
+use std::error::Error;
+use std::fmt;
 use std::net::IpAddr;
 
 use crate::cli::flags::Flags;
 use crate::cli::process::guard_memory;
 use crate::cli::signals::{signals, Requested, STOPPING};
 use crate::cli::Ran;
+use crate::config::keys;
+use crate::config::load::Loaded;
 use crate::config::Tls;
-use crate::server::Server;
+use crate::server::{Server, StartError};
+use crate::settings::Origin;
+
+/// What prevents the start, with where the settings came from that it is about.
+#[derive(Debug)]
+pub(super) struct NotStarted {
+    pub(super) error: StartError,
+    text: String,
+}
 
 /// Serves until a signal stops it.
 pub(super) fn run(flags: &Flags) -> Ran {
-    let config = flags.begin()?.config;
+    let loaded = flags.begin()?;
+    let config = loaded.config.clone();
     guard_memory(config.core_dumps);
     let (listen, tls) = (config.listen.clone(), !matches!(config.tls, Tls::Insecure));
     if !tls {
@@ -20,7 +33,9 @@ pub(super) fn run(flags: &Flags) -> Ran {
     let signals = signals(STOPPING)?;
     let flags = flags.clone();
     let load = move || flags.again().map(|loaded| loaded.config);
-    let server = Server::start_reloadable(config, Box::new(load))?;
+    let server = Server::start_reloadable(config, Box::new(load));
+    let server = server.map_err(|error| NotStarted::new(error, &loaded))?;
+    drop(loaded);
     announce(&server, &listen, tls);
     // The channel closes only if the signal thread is lost, which stops the service too.
     while let Ok(Requested::Reload) = signals.recv() {
@@ -31,6 +46,27 @@ pub(super) fn run(flags: &Flags) -> Ran {
     log::info!("event=stopped message=\"Server exiting\"");
     Ok(())
 }
+
+impl NotStarted {
+    fn new(error: StartError, loaded: &Loaded) -> NotStarted {
+        let names = error.settings();
+        let mut text = loaded.with_places(&error.to_string(), names);
+        let is_default =
+            |name| keys::find(name).is_some_and(|key| loaded.origin(key) == Origin::Default);
+        if matches!(names, &["cert" | "key"]) && names.iter().all(|name| is_default(name)) {
+            text += "; `connection-pool-manager dev-certs` makes certificates for development";
+        }
+        NotStarted { error, text }
+    }
+}
+
+impl fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for NotStarted {}
 
 /// Logs the addresses it listens on, with the real port if 0 was asked for.
 pub(super) fn announce(server: &Server, address: &str, tls: bool) {

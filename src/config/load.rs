@@ -116,6 +116,15 @@ impl Loaded {
         self.origins.get(name).cloned().unwrap_or(Origin::Default)
     }
 
+    /// A text about these settings, with where each came from.
+    pub fn with_places(&self, text: &str, names: &[&str]) -> String {
+        let places = names.iter().map(|name| format!("{name}: {}", self.origin_of(name)));
+        match names.is_empty() {
+            true => text.to_owned(),
+            false => format!("{text} ({})", places.collect::<Vec<_>>().join(", ")),
+        }
+    }
+
     /// What the settings allow, and is seldom meant, at this time.
     pub fn warnings(&self, unix_secs: i64) -> Vec<String> {
         let mut told = Vec::new();

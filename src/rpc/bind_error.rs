@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 pub enum BindError {
     /// A certificate file cannot be used.
     Certificate {
+        /// The setting that names the file: `cert`, `key` or `client_ca`.
+        setting: &'static str,
         /// The file that cannot be used.
         path: PathBuf,
         /// The reason.
@@ -22,22 +24,41 @@ pub enum BindError {
     },
 }
 
+/// A PEM file, and the setting that names it.
+#[derive(Clone, Copy)]
+pub(super) struct PemFile<'a> {
+    pub(super) setting: &'static str,
+    pub(super) path: &'a Path,
+}
+
+impl PemFile<'_> {
+    /// The error that it cannot be used.
+    pub(super) fn refused(self, why: impl Into<String>) -> BindError {
+        BindError::Certificate {
+            setting: self.setting,
+            path: self.path.to_owned(),
+            why: why.into(),
+        }
+    }
+}
+
 impl BindError {
-    /// The error of a certificate or key file.
-    pub(super) fn certificate(path: &Path, why: impl Into<String>) -> BindError {
-        BindError::Certificate { path: path.to_owned(), why: why.into() }
+    /// The settings that it is about.
+    pub fn settings(&self) -> &[&'static str] {
+        match self {
+            BindError::Certificate { setting, .. } => std::slice::from_ref(setting),
+            BindError::Listen { .. } => &["listen", "port"],
+        }
     }
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BindError::Certificate { path, why } => write!(
-                f,
-                "failed to load TLS credentials: {}: {why} (--cert and --key name the files; \
-                 `connection-pool-manager dev-certs` makes some for development)",
-                path.display()
-            ),
+            BindError::Certificate { setting, path, why } => {
+                let (flag, path) = (setting.replace('_', "-"), path.display());
+                write!(f, "failed to load TLS credentials, --{flag}: {path}: {why}")
+            }
             BindError::Listen { address, why } => write!(
                 f,
                 "failed to create TCP listener: {address}: {why} (--port and --listen change it)"

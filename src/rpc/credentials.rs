@@ -21,7 +21,7 @@ use crate::clock;
 use crate::config::{ClientCertificates, Tls};
 use crate::core::quoted::Quoted;
 use crate::lock::Leaf;
-use crate::rpc::bind_error::BindError;
+use crate::rpc::bind_error::{BindError, PemFile};
 use client_ca::ClientCa;
 pub use own_client::OwnClient;
 
@@ -130,6 +130,8 @@ impl CertificateState {
         warning: Duration,
     ) -> Result<CertificateState, BindError> {
         let client_roots_pem = client_ca.map(|ca| ca.roots_pem(warning)).transpose()?;
+        let (cert, key) = (("cert", cert), ("key", key));
+        let [cert, key] = [cert, key].map(|(setting, path)| PemFile { setting, path });
         let pair = read_pair(cert, key, warning)?;
         Ok(CertificateState { pair, client_roots_pem, fresh: true })
     }
@@ -157,41 +159,37 @@ impl ServerCredentialsFetcher for Certificate {
     }
 }
 
-fn read_pair(cert: &Path, key: &Path, warning: Duration) -> Result<KeyPair, BindError> {
+fn read_pair(cert: PemFile<'_>, key: PemFile<'_>, warning: Duration) -> Result<KeyPair, BindError> {
     let (chain_pem, key_pem) = (read(cert)?, read(key)?);
     if holds(&chain_pem, "PRIVATE KEY-----") && holds(&key_pem, "-----BEGIN CERTIFICATE") {
         let why = "it holds a private key, and the key's file a certificate: they are swapped";
-        return Err(BindError::certificate(cert, why));
+        return Err(cert.refused(why));
     }
     let chain = X509::stack_from_pem(&chain_pem).unwrap_or_default();
     let Some(leaf) = chain.first() else {
-        return Err(BindError::certificate(cert, "it holds no PEM certificate"));
+        return Err(cert.refused("it holds no PEM certificate"));
     };
-    let private = PKey::private_key_from_pem_callback(&key_pem, |_| Ok(0)).map_err(|_| {
-        BindError::certificate(key, "it holds no PEM private key without a passphrase")
-    })?;
-    let public = leaf
-        .public_key()
-        .map_err(|_| BindError::certificate(cert, "its public key cannot be read"))?;
+    let private = PKey::private_key_from_pem_callback(&key_pem, |_| Ok(0))
+        .map_err(|_| key.refused("it holds no PEM private key without a passphrase"))?;
+    let public = leaf.public_key().map_err(|_| cert.refused("its public key cannot be read"))?;
     if !private.public_eq(&public) {
-        return Err(BindError::certificate(key, "the key does not belong to the certificate"));
+        return Err(key.refused("the key does not belong to the certificate"));
     }
     keep_private(key, signs_itself(leaf))?;
     let expires = check_dates(cert, leaf, warning)?;
     Ok(KeyPair { chain_pem, key_pem, expires })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, BindError> {
-    let unread = |error: std::io::Error| BindError::certificate(path, error.to_string());
+fn read(file: PemFile<'_>) -> Result<Vec<u8>, BindError> {
+    let unread = |error: std::io::Error| file.refused(error.to_string());
     // A pipe would keep us waiting, a device would never end.
-    let file = std::fs::metadata(path).map_err(unread)?;
-    if !file.is_file() || file.len() > FILE_BYTES {
-        let why = format!("it is no regular file of at most {FILE_BYTES} bytes");
-        return Err(BindError::certificate(path, why));
+    let found = std::fs::metadata(file.path).map_err(unread)?;
+    if !found.is_file() || found.len() > FILE_BYTES {
+        return Err(file.refused(format!("it is no regular file of at most {FILE_BYTES} bytes")));
     }
-    let bytes = std::fs::read(path).map_err(unread)?;
+    let bytes = std::fs::read(file.path).map_err(unread)?;
     if bytes.contains(&0) {
-        return Err(BindError::certificate(path, "it holds a NUL byte, so it is not PEM"));
+        return Err(file.refused("it holds a NUL byte, so it is not PEM"));
     }
     Ok(bytes)
 }
@@ -207,8 +205,8 @@ fn signs_itself(leaf: &X509Ref) -> bool {
 
 /// PostgreSQL's rule for a server's key: no other user may read it; a key of root may be
 /// readable by its group. With a self-signed certificate, as in development, it is a warning.
-fn keep_private(key: &Path, in_development: bool) -> Result<(), BindError> {
-    let file = std::fs::metadata(key).map_err(|e| BindError::certificate(key, e.to_string()))?;
+fn keep_private(key: PemFile<'_>, in_development: bool) -> Result<(), BindError> {
+    let file = std::fs::metadata(key.path).map_err(|e| key.refused(e.to_string()))?;
     let forbidden = if file.uid() == 0 { 0o027 } else { 0o077 };
     if file.mode() & forbidden == 0 {
         return Ok(());
@@ -216,28 +214,28 @@ fn keep_private(key: &Path, in_development: bool) -> Result<(), BindError> {
     let mode = file.mode() & 0o777;
     let why = format!("others can use it: its mode is {mode:04o}, 0600 or root's 0640 is allowed");
     if !in_development {
-        return Err(BindError::certificate(key, why));
+        return Err(key.refused(why));
     }
-    let path = key.display().to_string();
+    let path = key.path.display().to_string();
     log::warn!("event=key_not_private path={} message={}", Quoted(&path), Quoted(&why));
     Ok(())
 }
 
 /// When the certificate expires, in seconds since 1970. Fails if it is not valid now.
-fn check_dates(cert: &Path, leaf: &X509Ref, warning: Duration) -> Result<i64, BindError> {
+fn check_dates(cert: PemFile<'_>, leaf: &X509Ref, warning: Duration) -> Result<i64, BindError> {
     let (from, expires) = (unix_secs(leaf.not_before()), unix_secs(leaf.not_after()));
     let now = i64::try_from(clock::unix_micros() / 1_000_000).unwrap_or(i64::MAX);
     if from > now {
         let why = format!("it is good from {} on only", leaf.not_before());
-        return Err(BindError::certificate(cert, why));
+        return Err(cert.refused(why));
     }
     if expires <= now {
-        return Err(BindError::certificate(cert, format!("it expired at {}", leaf.not_after())));
+        return Err(cert.refused(format!("it expired at {}", leaf.not_after())));
     }
     if expires - now < i64::try_from(warning.as_secs()).unwrap_or(i64::MAX) {
         log::warn!(
             "event=certificate_expires_soon path={} days={} at={}",
-            Quoted(&cert.display().to_string()),
+            Quoted(&cert.path.display().to_string()),
             (expires - now) / DAY_SECS,
             Quoted(&leaf.not_after().to_string())
         );

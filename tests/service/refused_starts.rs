@@ -44,8 +44,49 @@ fn an_unusable_certificate_fails_the_start_with_its_file_and_the_reason() {
         let ports = ["--port", "0", "--http", "127.0.0.1:0"];
         let said =
             refuses_to_start(&[&ports[..], &["--cert", path(cert), "--key", path(key)]].concat());
-        assert_says(&said, &[path(at_fault), part, "--cert", "--key"]);
+        let flag = if at_fault == cert { "--cert" } else { "--key" };
+        let place = format!("({}: {flag})", &flag[2..]);
+        assert_says(&said, &[&format!("{flag}: {}", path(at_fault)), part, &place]);
+        assert!(!said.contains("dev-certs"), "{said}");
     }
+}
+
+#[test]
+fn a_file_that_a_line_of_the_configuration_names_fails_the_start_with_key_and_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = dev_certs::write(dir.path(), &["localhost"]).unwrap();
+    let ports = ["--port", "0", "--http", "127.0.0.1:0"];
+    let files = ["--cert", path(&made.cert), "--key", path(&made.key)];
+    let state = dir.path().join("notes.toml");
+    std::fs::write(&state, "[globex]\npassword\n").unwrap();
+    harness::permit(&state, 0o600);
+    for (line, parts) in [
+        (
+            "client_ca = \"nope.pem\"".to_owned(),
+            ["--client-ca: nope.pem: No such file", "client_ca"],
+        ),
+        (
+            "state_file = \"/nonexistent/x\"".to_owned(),
+            ["--state-file: /nonexistent/x: needs a directory", "state_file"],
+        ),
+        (format!("state_file = {state:?}"), ["notes.toml:2: key with no value", "state_file"]),
+    ] {
+        let file = harness::ConfigFile::new(&format!("[service]\n\n{line}\n"));
+        let arguments = [&ports[..], &files[..], &["--config", &file.path]].concat();
+        let place = format!("({}: {}:3)", parts[1], file.path);
+        let said = refuses_to_start(&arguments);
+        assert_says(&said, &[parts[0], &place]);
+        assert!(!said.contains("dev-certs"), "{said}");
+        if line.contains("notes") {
+            let mut check = command();
+            check.args(["check-config", "--config", &file.path]);
+            assert_says(&refusal(check), &["--state-file: ", parts[0], &place]);
+        }
+    }
+    // Who has set nothing is told how to begin.
+    let mut serve = command();
+    serve.args(["serve", "--listen", "127.0.0.1"]).args(ports).current_dir(dir.path());
+    assert_says(&refusal(serve), &["--cert: certs/cert.pem", "(cert: default)", "dev-certs"]);
 }
 
 #[test]

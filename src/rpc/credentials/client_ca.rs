@@ -10,7 +10,9 @@ use openssl::x509::X509;
 use super::own_client::{self, OwnClient};
 use super::{check_dates, holds, read};
 use crate::config::ClientCertificates;
-use crate::rpc::bind_error::BindError;
+use crate::rpc::bind_error::{BindError, PemFile};
+
+const SETTING: &str = "client_ca";
 
 /// Whose certificates clients must have, or may.
 pub(super) struct ClientCa {
@@ -30,7 +32,7 @@ impl ClientCa {
     ) -> Result<ClientCa, BindError> {
         let unmade = |error: ErrorStack| {
             let why = format!("no certificate can be made for the service's own calls: {error}");
-            BindError::certificate(path, why)
+            PemFile { setting: SETTING, path }.refused(why)
         };
         let own = own_client::make().map_err(unmade)?;
         Ok(ClientCa { path: path.to_owned(), certificates, own })
@@ -59,20 +61,21 @@ impl ClientCa {
     /// # Errors
     /// The file cannot be used, and why.
     pub(super) fn roots_pem(&self, warning: Duration) -> Result<Vec<u8>, BindError> {
-        let mut pem = read(&self.path)?;
+        let file = PemFile { setting: SETTING, path: &self.path };
+        let mut pem = read(file)?;
         if holds(&pem, "PRIVATE KEY-----") {
             let why = "it holds a private key: only the authority's certificate belongs here";
-            return Err(BindError::certificate(&self.path, why));
+            return Err(file.refused(why));
         }
         let roots = X509::stack_from_pem(&pem).unwrap_or_default();
         if roots.is_empty() {
-            return Err(BindError::certificate(&self.path, "it holds no PEM certificate"));
+            return Err(file.refused("it holds no PEM certificate"));
         }
         for root in &roots {
-            check_dates(&self.path, root, warning)?;
+            check_dates(file, root, warning)?;
         }
         let own = self.own.certificate.to_pem();
-        let own = own.map_err(|error| BindError::certificate(&self.path, error.to_string()))?;
+        let own = own.map_err(|error| file.refused(error.to_string()))?;
         pem.push(b'\n');
         pem.extend(own);
         Ok(pem)
