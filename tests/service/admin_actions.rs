@@ -235,7 +235,9 @@ fn a_tenant_gets_more_or_fewer_connections_within_the_limits_of_the_service() {
     service.wait_stats(&tenant.name, "one waits", |stats| stats.waiting == 1);
     assert_eq!(resize(&ops, &tenant, 4).unwrap().max_connections, 4);
     let second = answer(waiting).expect("there is room for it");
-    assert_eq!(refused(resize(&ops, &tenant, 5)).reason, "SERVICE_LIMIT");
+    let over = refused(resize(&ops, &tenant, 5));
+    assert_eq!(over.reason, "SERVICE_LIMIT");
+    assert!(over.message.contains("max_backends") && over.message.contains("6 of 5"), "{over}");
     assert_eq!(service.metric("connpool_service_connections_reserved"), Some(5.0));
     for wrong in [0, -1, 101, i32::MAX] {
         assert_eq!(refused(resize(&ops, &tenant, wrong)).reason, "INVALID_ARGUMENT", "{wrong}");

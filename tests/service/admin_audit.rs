@@ -101,6 +101,9 @@ fn a_put_is_refused_that_names_nobody_or_a_minimum_beyond_the_maximum() {
     invalid(put(&ops, &users(&["shop", "shpo"])), "identities");
     let sizes =
         PutTenantRequest { max_connections: Some(2), min_connections: Some(3), ..of(&tenant) };
+    let error = refused(put(&ops, &sizes));
+    let rule = "min_connections cannot be greater than max_connections: 3 > 2";
+    assert!(error.message.ends_with(rule) && !error.message.contains("--"), "{error}");
     invalid(put(&ops, &sizes), "min_connections");
     let many = PutTenantRequest { max_connections: Some(1_000_000), ..of(&tenant) };
     invalid(put(&ops, &many), "max_connections");

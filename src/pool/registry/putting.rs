@@ -113,11 +113,14 @@ impl Registry {
     }
 
     pub(super) fn checked(&self, settings: PoolConfig) -> Result<PoolConfig, Error> {
-        let field = match settings.min_connections > settings.max_connections {
-            true => "min_connections",
-            false => "max_connections",
-        };
-        settings.check().map_err(|rule| Error::invalid(field, rule))?;
+        let (min, max) = (settings.min_connections, settings.max_connections);
+        if min > max {
+            // Who asks by a call knows its fields, and no flags.
+            let rule =
+                format!("min_connections cannot be greater than max_connections: {min} > {max}");
+            return Err(Error::invalid("min_connections", rule));
+        }
+        settings.check().map_err(|rule| Error::invalid("max_connections", rule))?;
         let most = self.context.live().most_connections();
         match settings.max_connections <= most {
             true => Ok(settings),

@@ -25,7 +25,7 @@ const SPARE_AFTER: Duration = Duration::from_secs(10);
 const WAITING_MAX: usize = 10;
 
 /// What there is no room for.
-const BACKENDS: &str = "backends (the sum of all tenants' max_connections)";
+const BACKENDS: &str = "backends (max_backends, for the sum of all tenants' max_connections)";
 const OPENINGS: &str = "tenants being opened";
 
 impl Registry {
