@@ -17,5 +17,8 @@ pub(super) fn elsewhere(name: &str) -> Option<String> {
     if tenant_keys::KEYS.iter().any(|key| key.name == name) {
         return Some("it belongs in [tenants.NAME]".to_owned());
     }
+    if let Some(here) = tenant_keys::of_dsn(name).or_else(|| tenant_keys::of_pool_key(name)) {
+        return Some(format!("it is a key of DSNs, and {here} in [tenants.NAME]"));
+    }
     OF_IDENTITIES.contains(&name).then(|| "it belongs in [identities.NAME]".to_owned())
 }

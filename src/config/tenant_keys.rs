@@ -81,6 +81,22 @@ pub const KEYS: &[TenantKey] = &[
     part("options", "options", "\"-c search_path=orders\"", "As in a DSN."),
 ];
 
+/// What the table and the DSN say alike of the pool: the key of the table, and that of the DSN.
+pub(super) const POOL_KEYS: [(&str, &str); 7] = [
+    ("max_connections", "pool_max_conns"),
+    ("min_connections", "pool_min_conns"),
+    ("max_lifetime", "pool_max_conn_lifetime"),
+    ("idle_timeout", "pool_max_conn_idle_time"),
+    ("lifetime_jitter", "pool_max_conn_lifetime_jitter"),
+    ("health_check_interval", "pool_health_check_period"),
+    ("reset", "pool_reset"),
+];
+
+/// The name in the table of a key of the DSN that says how the pool is.
+pub(super) fn of_pool_key(key: &str) -> Option<&'static str> {
+    POOL_KEYS.iter().find(|(_, in_dsn)| *in_dsn == key).map(|(name, _)| *name)
+}
+
 /// The name in the table of a key of the DSN.
 pub(super) fn of_dsn(key: &str) -> Option<&'static str> {
     KEYS.iter().find(|known| known.in_dsn == Some(key)).map(|known| known.name)

@@ -21,7 +21,7 @@ pub(super) fn pairs(text: &str) -> Result<Vec<Pair>, DsnError> {
         }
         skip_blanks(&mut chars);
         if chars.next() != Some('=') {
-            return Err(DsnError::text("missing \"=\" after a key"));
+            return Err(DsnError::text(NO_EQUALS));
         }
         skip_blanks(&mut chars);
         let quoted = chars.next_if_eq(&'\'').is_some();
@@ -33,6 +33,9 @@ pub(super) fn pairs(text: &str) -> Result<Vec<Pair>, DsnError> {
         showable = next_showable;
     }
 }
+
+const NO_EQUALS: &str =
+    "missing \"=\" after a key; a value with blanks needs quotes, as in password='two words'";
 
 fn quoted_value(chars: &mut Peekable<Chars<'_>>) -> Result<String, DsnError> {
     let mut value = String::new();

@@ -18,6 +18,12 @@ pub(super) struct DsnSettings {
     pub(super) parameters: BTreeMap<String, String>,
 }
 
+/// Said of a key that may be the rest of a password, and is not shown therefore.
+const BEHIND_PASSWORD: &str =
+    "unknown key right behind the password; it is not shown, for it may be \
+                               a piece of that: with blanks it needs quotes, as in \
+                               password='two words', in a URL @ / ? and # are %40 %2F %3F and %23";
+
 impl DsnSettings {
     pub(super) fn from_pairs(pairs: Vec<Pair>) -> Result<DsnSettings, DsnError> {
         let (mut keys, mut parameters) = (BTreeMap::new(), BTreeMap::new());
@@ -31,8 +37,9 @@ impl DsnSettings {
             } else if let Some(name) = parameter(&key) {
                 parameters.insert(name, value);
             } else {
+                let rule = if showable { "unknown key" } else { BEHIND_PASSWORD };
                 let key = Some(key).filter(|key| showable && is_keyword(key));
-                return Err(DsnError { key, rule: "unknown key".to_owned() });
+                return Err(DsnError { key, rule: rule.to_owned() });
             }
         }
         Ok(DsnSettings { keys, parameters })

@@ -7,6 +7,7 @@ use crate::config::doubts::Doubts;
 use crate::config::dsn::PoolKeys;
 use crate::config::raw::tenants::RawTenant;
 use crate::config::raw::RawSettings;
+use crate::config::tenant_keys::POOL_KEYS;
 use crate::config::PoolConfig;
 use crate::settings::{Fault, Origin};
 
@@ -101,17 +102,16 @@ impl PoolSources<'_> {
 
 /// Keys of the table and of the DSN that say the same of the pool, and whether the DSN has them.
 fn twice(keys: &PoolKeys) -> [(&'static str, &'static str, bool); 7] {
-    [
-        (MAX, "pool_max_conns", keys.max_conns.is_some()),
-        (MIN, "pool_min_conns", keys.min_conns.is_some()),
-        ("max_lifetime", "pool_max_conn_lifetime", keys.max_conn_lifetime.is_some()),
-        ("idle_timeout", "pool_max_conn_idle_time", keys.max_conn_idle_time.is_some()),
-        (
-            "lifetime_jitter",
-            "pool_max_conn_lifetime_jitter",
-            keys.max_conn_lifetime_jitter.is_some(),
-        ),
-        ("health_check_interval", "pool_health_check_period", keys.health_check_period.is_some()),
-        ("reset", "pool_reset", keys.reset.is_some()),
-    ]
+    POOL_KEYS.map(|(name, key)| {
+        let is_given = match key {
+            "pool_max_conns" => keys.max_conns.is_some(),
+            "pool_min_conns" => keys.min_conns.is_some(),
+            "pool_max_conn_lifetime" => keys.max_conn_lifetime.is_some(),
+            "pool_max_conn_idle_time" => keys.max_conn_idle_time.is_some(),
+            "pool_max_conn_lifetime_jitter" => keys.max_conn_lifetime_jitter.is_some(),
+            "pool_health_check_period" => keys.health_check_period.is_some(),
+            _ => keys.reset.is_some(),
+        };
+        (name, key, is_given)
+    })
 }

@@ -5,9 +5,13 @@ use super::{dsn, error};
 
 #[test]
 fn an_unknown_key_is_not_named_where_it_may_be_a_piece_of_a_password() {
-    assert_eq!(error("host=h password=correct horse=x user=u"), "unknown key");
-    assert_eq!(error("postgres://u:x@y/z?horse=battery@h/d"), "unknown key");
-    assert_eq!(error("colour=x user"), "missing \"=\" after a key");
+    for text in ["host=h password=correct horse=x user=u", "postgres://u:x@y/z?horse=battery@h/d"] {
+        let told = error(text);
+        assert!(told.starts_with("unknown key right behind the password;"), "{told}");
+        assert!(told.contains("needs quotes") && !told.contains("horse"), "{told}");
+    }
+    let told = error("colour=x user");
+    assert!(told.starts_with("missing \"=\" after a key; a value with blanks needs"), "{told}");
 }
 
 #[test]

@@ -56,8 +56,10 @@ fn credentials_end_at_the_first_at_sign_before_a_slash() {
 
 #[test]
 fn broken_syntax_is_an_error() {
-    assert_eq!(error("host=h user"), "missing \"=\" after a key");
-    assert_eq!(error("host=h user u"), "missing \"=\" after a key");
+    let rule = "missing \"=\" after a key; a value with blanks needs quotes, as in \
+                password='two words'";
+    assert_eq!(error("host=h user"), rule);
+    assert_eq!(error("host=h user u"), rule);
     for other in ["jdbc:postgresql", "postgresql+psycopg", "mysql", " postgres", "POSTGRES"] {
         let rule = "a URL must begin with postgres:// or postgresql://";
         assert_eq!(error(&format!("{other}://u:hunter2@h/d?user=u")), rule);
