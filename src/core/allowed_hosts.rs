@@ -31,6 +31,8 @@ const NAME_MAX: usize = 253;
 pub enum BadHost {
     /// It is neither a name nor an address.
     Form,
+    /// It has a comma.
+    Several,
     /// Its prefix is longer than an address.
     Prefix,
     /// It has bits behind its prefix.
@@ -41,6 +43,7 @@ impl fmt::Display for BadHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             BadHost::Form => "must have names, addresses and networks such as 10.0.0.0/8",
+            BadHost::Several => "must have each entry by itself: the list is an array in the file",
             BadHost::Prefix => "must have networks of 0 to 32 bits, or to 128 for IPv6",
             BadHost::Bits => "must have networks whose bits behind the prefix are 0",
         })
@@ -113,6 +116,9 @@ impl fmt::Display for AllowedHosts {
 }
 
 fn rule(text: &str) -> Result<HostRule, BadHost> {
+    if text.contains(',') {
+        return Err(BadHost::Several);
+    }
     let (host, prefix) = match text.split_once('/') {
         Some((host, prefix)) => (host, Some(prefix)),
         None => (text, None),

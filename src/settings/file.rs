@@ -1,6 +1,7 @@
 //! Reads a TOML file.
 
 mod convert;
+mod duplicate;
 #[cfg(feature = "server")]
 pub mod own;
 
@@ -79,9 +80,14 @@ pub fn parse(name: &str, text: &str) -> Result<Table, Faults> {
             let span = error.span();
             let at = lines.origin(span.clone().map_or(0, |span| span.start));
             // A key is no secret, and with this message the span is one.
-            let key = span.and_then(|span| text.get(span)).filter(|_| error.message() == DUPLICATE);
+            let key = span.and_then(|span| Some((text.get(span.clone())?, span.start)));
+            let key = key.filter(|_| error.message() == DUPLICATE);
             Err(Faults::from(match key {
-                Some(key) => Fault::new(key.trim(), at, "must not be there twice"),
+                Some((key, start)) => Fault::new(
+                    &duplicate::name(text, start, key.trim()),
+                    at,
+                    "must not be there twice",
+                ),
                 None => Fault::new("", at, error.message()),
             }))
         }

@@ -40,6 +40,6 @@ pub use fault::{Fault, Faults};
 pub use moments::moment;
 pub use nearest::nearest;
 pub use origin::Origin;
-pub use sizes::bytes;
+pub use sizes::{bytes, shown_bytes};
 pub use table::Table;
 pub use value::{Content, Value};

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{bytes, duration, moment, Content, Fault, Origin, Value};
+use super::{bytes, duration, moment, shown_bytes, Content, Fault, Origin, Value};
 
 impl Value {
     /// A text. A number in a file is none.
@@ -111,10 +111,14 @@ impl Value {
             _ => None,
         };
         size.filter(|size| range.contains(size)).ok_or_else(|| {
-            let allowed = between(range.start(), range.end());
+            let (least, most) = (*range.start(), *range.end());
+            let most = match most == usize::MAX {
+                true => String::new(),
+                false => format!(" to {}", shown_bytes(most)),
+            };
             self.fault_shown(format!(
-                "must be a number of bytes, optionally with KiB, MiB or GiB, such as 512MiB{}",
-                allowed.replace(" greater", ", greater").replace(" from", ", from")
+                "must be a number of bytes, or with KiB, MiB or GiB, such as 512MiB, from {}{most}",
+                shown_bytes(least)
             ))
         })
     }

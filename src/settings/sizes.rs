@@ -13,6 +13,15 @@ pub fn bytes(text: &str) -> Option<usize> {
     number.and_then(|number| number.checked_mul(factor))
 }
 
+/// Shows a size with the largest unit that leaves an integer.
+pub fn shown_bytes(bytes: usize) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.into_iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", bytes / unit),
+        None => bytes.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::config::draft::Draft;
-use crate::settings::{Fault, Value};
+use crate::settings::{shown_bytes as size, Fault, Value};
 
 /// Where a value is kept.
 pub type DraftPlace<T> = fn(&mut Draft) -> &mut T;
@@ -153,14 +153,5 @@ fn time(time: Duration) -> String {
         0 => time.as_secs().to_string(),
         nanos if nanos % 1_000_000 == 0 => format!("{}ms", time.as_millis()),
         _ => format!("{}ns", time.as_nanos()),
-    }
-}
-
-/// With the largest unit that leaves an integer.
-fn size(bytes: usize) -> String {
-    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    match units.into_iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
-        Some((unit, name)) => format!("{}{name}", bytes / unit),
-        None => bytes.to_string(),
     }
 }

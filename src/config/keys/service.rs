@@ -274,8 +274,14 @@ fn hosts(value: &Value) -> Result<Arc<AllowedHosts>, Fault> {
     if list.len() > ALLOWED_HOSTS_MAX {
         return Err(value.fault(format!("must have {ALLOWED_HOSTS_MAX} entries at most")));
     }
+    let mut rules = Vec::new();
     for one in list {
-        hosts.add(one.text()?).map_err(|rule| one.fault_shown(rule))?;
+        if let Err(rule) = hosts.add(one.text()?) {
+            rules.push(one.fault_shown(rule).rule);
+        }
     }
-    Ok(Arc::new(hosts))
+    match rules.is_empty() {
+        true => Ok(Arc::new(hosts)),
+        false => Err(value.fault(rules.join("; "))),
+    }
 }

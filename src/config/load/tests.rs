@@ -154,7 +154,42 @@ fn a_key_in_a_wrong_table_or_there_twice_is_told_with_where_it_belongs() {
         ),
         (
             "[service]\nport = 3\nlisten = \"::\"\nport = 4\n",
-            "port (x.toml:4) must not be there twice",
+            "service.port (x.toml:4) must not be there twice",
+        ),
+        (
+            "[tenants.\"a/b\"]\ndsn_env = \"A\"\n[tenants.c]\n[tenants.\"a/b\"] # again\n",
+            "tenants.a/b (x.toml:4) must not be there twice",
+        ),
+        (
+            "[tenants.c]\nhost = [\n[\"a\"]\n]\nuser = 'c'\nuser = 'd'\n",
+            "tenants.c.user (x.toml:6) must not be there twice",
+        ),
+        ("profile = 'test'\nprofile = 'test'\n", "profile (x.toml:2) must not be there twice"),
+        (
+            "[tenants.t]\nhost = \"h\"\nuser = \"u\"\ndbname = \"d\"\n",
+            "tenants.t.dbname (x.toml:4) is not known here; it is a key of DSNs, and database in \
+             [tenants.NAME]",
+        ),
+        (
+            "[tenants.t]\nhost = \"h\"\nuser = \"u\"\npool_max_conns = 3\n",
+            "tenants.t.pool_max_conns (x.toml:4) is not known here; it is a key of DSNs, and \
+             max_connections in [tenants.NAME]",
+        ),
+        (
+            "[service]\nmemory_limit = \"512MB\"\n",
+            "service.memory_limit (x.toml:2) must be a number of bytes, or with KiB, MiB or GiB, \
+             such as 512MiB, from 4MiB, and is \"512MB\"",
+        ),
+        (
+            "[service]\nallowed_hosts = \"10.0.0.0/8,db\"\n",
+            "service.allowed_hosts (x.toml:2) must have each entry by itself: the list is an array \
+             in the file, and is \"10.0.0.0/8,db\"",
+        ),
+        (
+            "[service]\nallowed_hosts = [\"10.0.0.0/33\", \"db\", \"10.0.0.1/8\"]\n",
+            "service.allowed_hosts (x.toml:2) must have networks of 0 to 32 bits, or to 128 for \
+             IPv6, and is \"10.0.0.0/33\"; must have networks whose bits behind the prefix are 0, \
+             and is \"10.0.0.1/8\"",
         ),
         ("[service]\n[defaults]\n[service]\n", "service (x.toml:3) must not be there twice"),
     ] {
