@@ -4,7 +4,9 @@
 //! a body that never arrives holds a thread for ever. So it sees only requests that
 //! `proxy` has written itself.
 
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,6 +54,12 @@ impl CachedPage {
     }
 }
 
+/// A directory that nobody else can enter, whatever the umask.
+fn private_directory(parent: &Path) -> io::Result<tempfile::TempDir> {
+    let only_own = Permissions::from_mode(0o700);
+    tempfile::Builder::new().prefix("connpool-http-").permissions(only_own).tempdir_in(parent)
+}
+
 /// A tiny_http server and its threads.
 pub(super) struct Pages {
     _answering: Vec<Thread>,
@@ -66,8 +74,7 @@ impl Pages {
     pub fn start(service: &Service) -> Result<Pages, NotServed> {
         let parent = std::env::temp_dir();
         let unusable = |error| NotServed::Directory(parent.clone(), error);
-        let directory = tempfile::Builder::new().prefix("connpool-http-").tempdir_in(&parent);
-        let directory = directory.map_err(unusable)?;
+        let directory = private_directory(&parent).map_err(unusable)?;
         let listener = UnixListener::bind(socket_in(directory.path())).map_err(unusable)?;
         let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
         let server = Arc::new(server);
@@ -134,4 +141,17 @@ fn respond(request: Request, service: &Service, metrics: &CachedPage) {
     }
     // It fails only if the client has disconnected.
     let _ = request.respond(response);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_else_enters_the_directory_of_the_socket() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let directory = private_directory(parent.path()).expect("a directory");
+        let mode = std::fs::metadata(directory.path()).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
 }

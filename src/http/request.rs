@@ -19,7 +19,9 @@ pub(super) struct HttpRequest {
 impl HttpRequest {
     /// Reads a whole head. A body is of no account: no page takes one.
     pub(super) fn read(head: &[u8]) -> Option<HttpRequest> {
-        let mut lines = head.split(|byte| *byte == b'\n');
+        let lines = head.split(|byte| *byte == b'\n');
+        // What is behind the blank line is a body, or another request.
+        let mut lines = lines.take_while(|line| !matches!(*line, b"" | b"\r"));
         let mut words = std::str::from_utf8(lines.next()?).ok()?.split_ascii_whitespace();
         let (method, url, version) = (words.next()?, words.next()?, words.next()?);
         let plain = url.starts_with('/') && url.chars().all(|c| c.is_ascii_graphic());
@@ -69,6 +71,18 @@ mod tests {
             b"\r\n\r\n",
         ] {
             assert_eq!(said(bad), None);
+        }
+    }
+
+    #[test]
+    fn a_token_behind_the_head_is_none() {
+        let header = "Authorization: Bearer s3cret\r\n";
+        for end in ["\r\n", "\n"] {
+            for behind in [header.to_owned(), format!("GET / HTTP/1.1\r\n{header}\r\n")] {
+                let bytes = format!("POST / HTTP/1.1\r\nHost: x\r\n{end}{behind}");
+                let request = HttpRequest::read(bytes.as_bytes()).expect("a request");
+                assert!(request.shown.token.is_none(), "{bytes:?}");
+            }
         }
     }
 

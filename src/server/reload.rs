@@ -38,6 +38,13 @@ impl Reloader {
         let wrong = |rule: String| Faults::from(Fault::new("", Origin::Default, rule));
         let config = (self.load)()?;
         config.check().map_err(wrong)?;
+        let known = !self.service.context().live().access.is_open();
+        if known && config.access.is_open() {
+            // Such as a file that is being written: callers would need no identity any more.
+            let rule = "must not all be gone at a reload, which would let everybody in; \
+                        a restart takes them away";
+            return Err(Fault::new("identities", Origin::Default, rule.to_owned()).into());
+        }
         if let Some(certificate) = &self.certificate {
             let is_new = certificate.reload(config.certificate_warning).map_err(|error| {
                 let error = error.to_string();

@@ -5,7 +5,7 @@ use connection_pool_manager::proto::admin::{
     PutTenantRequest, ReloadRequest, ReloadResponse, RevokeLeaseRequest,
 };
 
-use crate::harness::{code, digest, refused, tenant, Administered, Operator, Tenant};
+use crate::harness::{digest, refused, tenant, Administered, Operator, Tenant};
 
 fn reload(by: &Operator) -> Result<ReloadResponse, CallError> {
     by.ask(|stub, option| stub.reload(&ReloadRequest::default(), option))
@@ -50,6 +50,23 @@ fn a_reload_of_a_bad_file_changes_nothing_and_answers_why() {
     lease.run(&["select 1"]);
     lease.release();
     service.lease(&Tenant { dsn: String::new(), ..tenant.clone() }).release();
+}
+
+#[test]
+fn a_file_without_any_identity_is_refused_and_lets_nobody_in() {
+    let (service, database) = (Administered::start(), tenant());
+    let ops = service.operator("ops");
+    let whole = std::fs::read_to_string(service.path()).unwrap();
+    for text in ["", "[service]\nallow_client_dsn = true\n"] {
+        std::fs::write(service.path(), text).unwrap();
+        let error = refused(reload(&ops));
+        assert_eq!(error.reason, "RELOAD_FAILED", "{error}");
+        assert!(error.message.contains("identities must not all be gone"), "{error}");
+        let taken = service.nameless().acquire(&database.name, &database.dsn);
+        assert_eq!(refused(taken).reason, "UNAUTHENTICATED");
+    }
+    std::fs::write(service.path(), whole).unwrap();
+    reload(&ops).unwrap();
 }
 
 #[test]
@@ -115,13 +132,6 @@ fn who_has_left_the_file_uses_no_tenant_that_was_put_and_who_comes_back_by_the_n
     assert_eq!(refused(shop.acquire(&database.name, "")).reason, "UNAUTHENTICATED");
     let another = service.nameless().with_token(token).unwrap();
     another.release(&another.acquire(&database.name, "").unwrap().connection_id).unwrap();
-    // Without any identity no tenant that names one is open.
-    std::fs::write(service.path(), "").unwrap();
-    reload(&ops).unwrap();
-    for caller in [&another, &service.nameless()] {
-        let refused = refused(caller.acquire(&database.name, ""));
-        assert_eq!(refused.code, code::UNAUTHENTICATED, "{refused}");
-    }
 }
 
 #[test]

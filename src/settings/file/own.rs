@@ -7,11 +7,16 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{flock, FlockOperation};
+use rustix::fs::{flock, FlockOperation, OFlags};
 use rustix::io::Errno;
 
 use super::{parse, text_of, wrong};
 use crate::settings::{Faults, Table};
+
+/// Something else lies where the lock is to be.
+fn no_file(path: &Path, lock: &Path) -> Faults {
+    wrong(path, format!("needs {} to be a regular file, or not to be there", lock.display()))
+}
 
 /// A file that this process has until it is dropped.
 pub struct OwnFile {
@@ -32,11 +37,19 @@ impl OwnFile {
         let (lock, next) = (beside(path, ".lock"), beside(path, ".new"));
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = parent.unwrap_or(Path::new(".")).to_owned();
-        let opened =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock);
+        // A FIFO would be waited for, and a link would lead elsewhere.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
         let unwritten =
             |error| wrong(path, format!("needs a directory that can be written: {error}"));
-        let file = opened.map_err(unwritten)?;
+        let file = options.open(&lock).map_err(|error| match fs::symlink_metadata(&lock) {
+            Ok(other) if !other.is_file() => no_file(path, &lock),
+            _ => unwritten(error),
+        })?;
+        if !file.metadata().is_ok_and(|lock| lock.is_file()) {
+            return Err(no_file(path, &lock));
+        }
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(OwnFile { path: path.to_owned(), next, directory, _lock: file }),
             Err(Errno::WOULDBLOCK) => {

@@ -66,3 +66,31 @@ fn what_could_not_be_put_in_its_place_is_not_left_beside_it() {
     assert!(own.replace("password").is_err());
     assert!(path.is_dir() && !beside(&path, ".new").exists());
 }
+
+#[test]
+fn the_lock_must_be_a_regular_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("state.toml");
+    let lock = beside(&path, ".lock");
+    let refused = || {
+        let error = OwnFile::take(&path).err().expect("it is wrong").to_string();
+        assert!(error.contains("to be a regular file"), "{error}");
+    };
+    let elsewhere = dir.path().join("elsewhere");
+    std::os::unix::fs::symlink(&elsewhere, &lock).expect("a link");
+    refused();
+    assert!(!elsewhere.exists());
+    fs::remove_file(&lock).expect("the link");
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &lock, fifo, rustix::fs::Mode::RUSR, 0).expect("a FIFO");
+    refused();
+    // Nor one that somebody reads.
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o600)).expect("it is mine");
+    let reader = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(&lock)
+        .expect("a reader");
+    refused();
+    drop(reader);
+}
