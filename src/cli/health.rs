@@ -39,6 +39,20 @@ pub(super) struct HealthFlags {
     insecure: bool,
 }
 
+/// What gRPC says of a connection that the other end has closed at once.
+const CLOSED: [&str; 3] = ["Socket closed", "Connection reset", "Broken pipe"];
+
+impl HealthFlags {
+    /// Why a server may close a connection before it is asked anything.
+    fn hint(&self) -> &'static str {
+        match (self.insecure, &self.cert_file) {
+            (true, _) => "; it may want TLS: try without --insecure",
+            (false, None) => "; it may want a client certificate: --cert-file and --key-file",
+            (false, Some(_)) => "; it may not trust the client certificate of --cert-file",
+        }
+    }
+}
+
 /// Connects and tells how the service is; an error unless it is well.
 pub(super) fn run(flags: &HealthFlags) -> Ran {
     let mut config = ServiceConfig::of(vec![flags.address.clone()]);
@@ -62,7 +76,11 @@ pub(super) fn run(flags: &HealthFlags) -> Ran {
     let pool = manager.add("service", &config)?;
     // It waits no longer once every address has failed.
     match pool.get() {
-        Err(PoolError::NotConnected { last_error, .. }) => return Err(last_error.into()),
+        Err(PoolError::NotConnected { last_error, .. }) => {
+            let hint =
+                if CLOSED.iter().any(|it| last_error.contains(it)) { flags.hint() } else { "" };
+            return Err(format!("{last_error}{hint}").into());
+        }
         connection => drop(connection?),
     }
     let health = if flags.force { pool.force_health_check()? } else { pool.health() };

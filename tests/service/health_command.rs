@@ -50,6 +50,8 @@ fn it_asks_our_own_service_over_tls() {
     assert!(said(&well).contains(": healthy ("), "{well:?}");
     let untrusted = health(&["--address", &address, "--timeout", "2s"]);
     assert_eq!(untrusted.status.code(), Some(1));
+    let plain = health(&["--insecure", "--address", &address, "--timeout", "5s"]);
+    assert!(said(&plain).contains("it may want TLS: try without --insecure"), "{plain:?}");
 }
 
 #[test]

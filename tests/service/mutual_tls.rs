@@ -62,5 +62,7 @@ fn the_commands_of_the_page_lead_to_a_client_that_is_known_by_its_certificate() 
     assert!(well.status.success() && says(&well).contains(": healthy ("), "{}", says(&well));
     let without = health(line.split(" --cert-file").next().unwrap());
     assert_eq!(without.status.code(), Some(1), "{}", says(&without));
+    let hint = "it may want a client certificate: --cert-file and --key-file";
+    assert!(says(&without).contains(hint), "{}", says(&without));
     service.log().wait_for("event=tls_handshake_failed reason=tls");
 }
