@@ -1,5 +1,7 @@
 //! From what was given to settings that keep all rules.
 
+mod warnings;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use crate::config::keys::{self, SettingKey};
 use crate::config::lease::Clocks;
 use crate::config::profile::Profile;
 use crate::config::raw::RawSettings;
-use crate::config::{tenants, ClientCertificates, Config, Tls};
+use crate::config::{tenants, ClientCertificates, Config};
 use crate::core::access::Proofs;
 use crate::settings::{Fault, Faults, Origin};
 
@@ -123,24 +125,6 @@ impl Loaded {
             true => text.to_owned(),
             false => format!("{text} ({})", places.collect::<Vec<_>>().join(", ")),
         }
-    }
-
-    /// What the settings allow, and is seldom meant, at this time.
-    pub fn warnings(&self, unix_secs: i64) -> Vec<String> {
-        let mut told = Vec::new();
-        let has_tokens = self.identities.iter().any(|(_, proofs)| proofs.tokens > 0);
-        if has_tokens && matches!(self.config.tls, Tls::Insecure) {
-            let at = self.origin_of("insecure");
-            told.push(format!(
-                "insecure ({at}) lets everybody on the network path read the tokens of identities"
-            ));
-        }
-        for (name, _) in self.config.access.expired(unix_secs) {
-            let at = self.identities.iter().find(|((known, _), _)| known == name);
-            let at = at.map_or(&Origin::Default, |((_, at), _)| at);
-            told.push(format!("{} ({at}) has a token that has expired", identity_key(name)));
-        }
-        told
     }
 
     fn check_production(&self, in_doubt: impl Fn(&str) -> bool, faults: &mut Faults) {

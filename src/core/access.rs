@@ -180,6 +180,11 @@ impl Access {
         self.certificates.values().next().map(|owner| owner.name())
     }
 
+    /// The names of certificates, and the identity that each proves.
+    pub fn certificates(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.certificates.iter().map(|(name, owner)| (name.as_str(), owner.name()))
+    }
+
     /// By what the identity of this name proves who it is, and its role.
     pub fn proofs(&self, name: &str) -> Proofs {
         let is_its = |owner: &&Arc<CallerIdentity>| owner.name() == name;

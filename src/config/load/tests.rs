@@ -240,6 +240,44 @@ fn identities_are_shown_by_what_proves_them_and_without_a_digest() {
     assert!(warned.len() == 1 && warned[0].ends_with(told), "{warned:?}");
 }
 
+#[test]
+fn what_does_nothing_or_shows_tokens_is_warned_of_with_its_place() {
+    let text = "[service]\nclient_certificates = \"required\"\nrequest_burst = 5\n\
+                http_auth = true\nhttp = \":8082\"\n\
+                [identities.ops]\nrole = \"admin\"\ntokens = [{ sha256 = \"DIGEST\" }]\n\
+                [tenants.t]\ndsn = \"host=h user=u\"\nidentities = [\"ops\", \"team/*\"]\n";
+    let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let text = text.replace("DIGEST", digest);
+    let warned = |text: &str| {
+        let found = loaded(text, &[], &[]).unwrap();
+        let path = found.origin_of("request_burst").to_string();
+        let path = path.rsplit_once(':').unwrap().0;
+        found.warnings(0).join("\n").replace(path, "x.toml")
+    };
+    assert_eq!(
+        warned(&text).lines().collect::<Vec<_>>(),
+        [
+            "http_auth (x.toml:4) takes tokens that everybody on the network path can read, at \
+             [::]:8082: it needs http_tls, or an address of this machine alone",
+            "client_certificates (x.toml:2) does nothing without client_ca",
+            "request_burst (x.toml:3) does nothing without requests_per_second",
+            "tenants.t.identities (x.toml:11) has \"team/*\", which is no identity's name",
+        ]
+    );
+    let meant = text
+        .replace("\":8082\"", "\"127.0.0.1:8082\"")
+        .replace("request_burst", "requests_per_second = 5\nrequest_burst")
+        .replace("client_certificates", "client_ca = \"ca.pem\"\nclient_certificates")
+        .replace("team/*", "*");
+    assert_eq!(warned(&meant), "");
+    let star = meant.replace("role = ", "certificates = [\"*\", \"*.example.com\"]\nrole = ");
+    assert_eq!(
+        warned(&star),
+        "identities.ops (x.toml:8) has the certificate \"*\", and * stands for nothing there: \
+         names of certificates are compared exactly"
+    );
+}
+
 /// Values that are wrong for a setting.
 fn wrong(kind: &SettingKind) -> &'static [&'static str] {
     match kind {
