@@ -1,7 +1,9 @@
 //! AdminService: tenants that an operator creates and changes.
 
 use connection_pool_manager::client::service::CallError;
-use connection_pool_manager::proto::admin::{PutTenantRequest, PutTenantResponse, TenantSource};
+use connection_pool_manager::proto::admin::{
+    GetTenantRequest, PutTenantRequest, PutTenantResponse, TenantSource,
+};
 
 use crate::harness::{eventually, refused, tenant, Administered, Operator, Tenant};
 
@@ -121,8 +123,15 @@ fn a_tenant_that_is_put_is_open_to_those_whom_it_names_and_to_nobody_else() {
     assert_eq!(refused(client.acquire(&tenant.name, &tenant.dsn)).reason, "PERMISSION_DENIED");
     put(&ops, &tenant.name, &of(&["shop"])).unwrap();
     service.lease(&by_name(&tenant)).release();
-    put(&ops, &tenant.name, &of(&["ops"])).unwrap();
+    put(&ops, &tenant.name, &of(&["ops", "team/*"])).unwrap();
     assert_eq!(denied(), "PERMISSION_DENIED");
+    let asked = GetTenantRequest { tenant_id: tenant.name.clone(), ..Default::default() };
+    let eyes = service.operator("eyes");
+    let shown = eyes.ask(|stub, option| stub.get_tenant(&asked, option)).unwrap();
+    assert_eq!(
+        (&shown.identities[..], shown.anonymous),
+        (&["ops", "team/*"].map(String::from)[..], false)
+    );
     let error = refused(service.nameless().acquire(&tenant.name, ""));
     assert_eq!(error.reason, "UNAUTHENTICATED");
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::PoolConfig;
+use crate::core::access::TenantUsers;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::LeaseView;
 use crate::error::Error;
@@ -77,6 +78,8 @@ pub struct ShownTenant {
     pub user: String,
     /// How its connections are secured.
     pub sslmode: &'static str,
+    /// Who may use it, if that was said.
+    pub users: TenantUsers,
     /// Since when its DSN is what it is.
     pub since: Instant,
 }
@@ -141,6 +144,7 @@ impl Service {
             database: origin.dsn.dbname.clone(),
             user: origin.dsn.user.clone(),
             sslmode: origin.dsn.tls.mode.as_str(),
+            users: self.context().access.now().users_of(id).cloned().unwrap_or_default(),
             since: origin.since,
             listed,
         })

@@ -134,6 +134,8 @@ pub(in crate::rpc) fn tenant(shown: ShownTenant) -> wire::GetTenantResponse {
         database: shown.database,
         user: shown.user,
         sslmode: shown.sslmode.to_owned(),
+        identities: shown.users.identities.iter().map(|one| one.as_str().to_owned()).collect(),
+        anonymous: shown.users.anonymous,
         ..wire::GetTenantResponse::default()
     }
 }
