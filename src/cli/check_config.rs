@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use crate::cli::flags::Flags;
-use crate::cli::Ran;
+use crate::cli::{next_start, Ran};
 use crate::clock;
-use crate::config::{changes, document};
-use crate::settings::{Fault, Faults, Origin};
+use crate::config::document;
+use crate::settings::Faults;
 
 /// Prints the settings.
 ///
@@ -18,18 +18,20 @@ pub(super) fn run(flags: &Flags) -> Ran {
     for warning in loaded.warnings(now) {
         eprintln!("warning: {warning}");
     }
-    let mut text = loaded.effective();
-    if let Some(path) = &loaded.config.state_file {
-        let kept = changes::read(path, &loaded.config).map_err(|wrong| {
-            let text = loaded.with_places(&format!("--state-file: {wrong}"), &["state_file"]);
-            Faults::from(Fault::new("", Origin::Default, text))
-        })?;
-        for dropped in &kept.dropped {
-            eprintln!("warning: {dropped}");
-        }
-        for (key, what, origin) in &kept.shown {
-            text.push_str(&format!("state.{key} = {what:?}  # {origin}\n"));
-        }
+    let mut faults = Faults::default();
+    match next_start::certificates(&loaded) {
+        // Whoever has not said where they are may only want to see the settings.
+        Some(found) if found.is_default => eprintln!("warning: {}", found.fault),
+        found => faults.0.extend(found.map(|found| found.fault)),
+    }
+    let kept = next_start::state(&loaded).map_err(|wrong| faults.0.extend(wrong.0));
+    faults.ended()?;
+    let (kept, mut text) = (kept.unwrap_or_default(), loaded.effective());
+    for dropped in &kept.dropped {
+        eprintln!("warning: {dropped}");
+    }
+    for (key, what, origin) in &kept.shown {
+        text.push_str(&format!("state.{key} = {what:?}  # {origin}\n"));
     }
     print(&text)
 }

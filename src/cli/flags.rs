@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
-use crate::cli::{environment, logging, process};
+use crate::cli::{environment, logging, next_start, process};
 use crate::config::keys::{self, SettingKey};
 use crate::config::load::{self, Loaded};
 use crate::config::raw::{RawSettings, SettingSources};
+use crate::config::Config;
 use crate::core::quoted::Quoted;
 use crate::settings::Faults;
 
@@ -57,14 +58,16 @@ impl Flags {
         loaded
     }
 
-    /// The same while the service runs.
+    /// The same while a service runs that has started with other settings, perhaps.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
-    pub(super) fn again(&self) -> Result<Loaded, Faults> {
+    /// As [`load`](Self::load), and what the next start would refuse.
+    pub(super) fn again(&self, running: &Config) -> Result<Loaded, Faults> {
         let loaded = self.load();
         warn_of_exposed(&loaded);
-        loaded
+        let loaded = loaded?;
+        next_start::check(&loaded, running)?;
+        Ok(loaded)
     }
 }
 

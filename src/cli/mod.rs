@@ -7,6 +7,7 @@ mod environment;
 mod flags;
 mod health;
 mod logging;
+mod next_start;
 mod process;
 mod serve;
 mod signals;

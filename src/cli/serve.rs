@@ -31,8 +31,8 @@ pub(super) fn run(flags: &Flags) -> Ran {
         log::warn!("event=insecure message=\"gRPC is served without TLS\"");
     }
     let signals = signals(STOPPING)?;
-    let flags = flags.clone();
-    let load = move || flags.again().map(|loaded| loaded.config);
+    let (flags, running) = (flags.clone(), config.clone());
+    let load = move || flags.again(&running).map(|loaded| loaded.config);
     let server = Server::start_reloadable(config, Box::new(load));
     let server = server.map_err(|error| NotStarted::new(error, &loaded))?;
     drop(loaded);

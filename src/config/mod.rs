@@ -21,6 +21,7 @@ pub mod load;
 mod message_sizes;
 pub mod plan;
 mod pool;
+mod ports;
 pub mod profile;
 pub mod raw;
 mod tenant_keys;
@@ -223,10 +224,7 @@ impl Config {
             let rule = "http_tls needs a certificate, and insecure uses none";
             broken.push(Contradiction::new(rule, &["http_tls", "insecure"]));
         }
-        if self.http_admin.is_some_and(|admin| admin == self.http && admin.port() != 0) {
-            let rule = "http_admin must be another address than http";
-            broken.push(Contradiction::new(rule, &["http_admin", "http"]));
-        }
+        broken.extend(ports::contradictions(self));
         if self.http_auth && !self.access.has_roles() {
             let rule = "http_auth needs an identity with role = \"observer\" or \"admin\" in the \
                         file; without one nobody could look";

@@ -63,7 +63,7 @@ impl Certificate {
     ///
     /// # Errors
     /// The file that cannot be used, and why.
-    pub(super) fn load(
+    pub fn load(
         tls: &Tls,
         client_ca: Option<&Path>,
         certificates: ClientCertificates,

@@ -29,6 +29,7 @@ mod log_form;
 mod logs;
 mod metrics;
 mod mutual_tls;
+mod next_start;
 mod reflection;
 mod refused_starts;
 mod reload;

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{flock, FlockOperation, OFlags};
+use rustix::fs::{accessat, flock, Access, AtFlags, FlockOperation, OFlags, CWD};
 use rustix::io::Errno;
 
 use super::{parse, text_of, wrong};
@@ -16,6 +16,10 @@ use crate::settings::{Faults, Table};
 /// Something else lies where the lock is to be.
 fn no_file(path: &Path, lock: &Path) -> Faults {
     wrong(path, format!("needs {} to be a regular file, or not to be there", lock.display()))
+}
+
+fn unwritten(path: &Path, error: io::Error) -> Faults {
+    wrong(path, format!("needs a directory that can be written: {error}"))
 }
 
 /// A file that this process has until it is dropped.
@@ -35,17 +39,14 @@ impl OwnFile {
     /// Another process has it, or its directory cannot be written.
     pub fn take(path: &Path) -> Result<OwnFile, Faults> {
         let (lock, next) = (beside(path, ".lock"), beside(path, ".new"));
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = parent.unwrap_or(Path::new(".")).to_owned();
+        let directory = directory_of(path);
         // A FIFO would be waited for, and a link would lead elsewhere.
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
-        let unwritten =
-            |error| wrong(path, format!("needs a directory that can be written: {error}"));
         let file = options.open(&lock).map_err(|error| match fs::symlink_metadata(&lock) {
             Ok(other) if !other.is_file() => no_file(path, &lock),
-            _ => unwritten(error),
+            _ => unwritten(path, error),
         })?;
         if !file.metadata().is_ok_and(|lock| lock.is_file()) {
             return Err(no_file(path, &lock));
@@ -56,7 +57,7 @@ impl OwnFile {
                 let lock = lock.display();
                 Err(wrong(path, format!("is in use by another process, which has locked {lock}")))
             }
-            Err(error) => Err(unwritten(error.into())),
+            Err(error) => Err(unwritten(path, error.into())),
         }
     }
 
@@ -107,6 +108,25 @@ pub fn read(path: &Path, most: u64) -> Result<Option<Table>, Faults> {
         return Err(wrong(path, rule));
     }
     parse(&path.display().to_string(), &text).map(Some)
+}
+
+/// Looks whether such a file could be taken, and writes nothing.
+///
+/// # Errors
+/// Its directory is not there, or this account may not write there.
+pub fn expect_directory(path: &Path) -> Result<(), Faults> {
+    let directory = directory_of(path);
+    let wanted = Access::WRITE_OK | Access::EXEC_OK;
+    let looked = match fs::metadata(&directory) {
+        Ok(found) if !found.is_dir() => Err(Errno::NOTDIR.into()),
+        found => found.and_then(|_| Ok(accessat(CWD, &directory, wanted, AtFlags::EACCESS)?)),
+    };
+    looked.map_err(|error| unwritten(path, error))
+}
+
+fn directory_of(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new(".")).to_owned()
 }
 
 /// The path with an ending.

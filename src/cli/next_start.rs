@@ -1,0 +1,63 @@
+//! What the next start would refuse, of files that settings name, in its words. Nothing is written.
+
+use crate::config::changes::{self, KeptChanges};
+use crate::config::keys;
+use crate::config::load::Loaded;
+use crate::config::{Config, Tls};
+use crate::rpc::server::Certificate;
+use crate::settings::file::own;
+use crate::settings::{Fault, Faults, Origin};
+
+/// What is wrong with the certificates.
+pub(super) struct BadCertificates {
+    pub(super) fault: Fault,
+    /// Nobody has said where they are.
+    pub(super) is_default: bool,
+}
+
+/// Looks at the files of the certificates.
+pub(super) fn certificates(loaded: &Loaded) -> Option<BadCertificates> {
+    let Config { tls, client_ca, client_certificates, certificate_warning, .. } = &loaded.config;
+    let (ca, warning) = (client_ca.as_deref(), *certificate_warning);
+    let error = Certificate::load(tls, ca, *client_certificates, warning).err()?;
+    let names = error.settings();
+    let mut found = names.iter().filter_map(|name| keys::find(name));
+    let is_default = found.all(|key| loaded.origin(key) == Origin::Default);
+    Some(BadCertificates { fault: fault(loaded, &error.to_string(), names), is_default })
+}
+
+fn fault(loaded: &Loaded, text: &str, names: &[&str]) -> Fault {
+    Fault::new("", Origin::Default, loaded.with_places(text, names))
+}
+
+/// Looks at what the state file keeps, if there is to be one.
+///
+/// # Errors
+/// It is none, or cannot be written.
+pub(super) fn state(loaded: &Loaded) -> Result<KeptChanges, Faults> {
+    let Some(path) = &loaded.config.state_file else { return Ok(KeptChanges::default()) };
+    let kept = own::expect_directory(path).and_then(|()| changes::read(path, &loaded.config));
+    kept.map_err(|wrong| fault(loaded, &format!("--state-file: {wrong}"), &["state_file"]).into())
+}
+
+/// Looks at what a service that runs does not have yet: `running` are the settings of its start.
+///
+/// # Errors
+/// What its next start would refuse.
+pub(super) fn check(loaded: &Loaded, running: &Config) -> Result<(), Faults> {
+    let files = |config: &Config| {
+        let pair = match &config.tls {
+            Tls::Insecure => None,
+            Tls::Files { cert, key } => Some((cert.clone(), key.clone())),
+        };
+        (pair, config.client_ca.clone())
+    };
+    let mut faults = Faults::default();
+    if files(&loaded.config) != files(running) {
+        faults.0.extend(certificates(loaded).map(|found| found.fault));
+    }
+    if loaded.config.state_file != running.state_file {
+        faults.0.extend(state(loaded).err().into_iter().flat_map(|wrong| wrong.0));
+    }
+    faults.ended()
+}
