@@ -57,6 +57,18 @@ const HEAD: &str = "\
 #profile = \"production\"
 ";
 
+/// Values of the keys whose default is none that could be written.
+pub(super) const EXAMPLES: [(&str, &str); 8] = [
+    ("client_ca", "\"/etc/connection-pool-manager/clients.pem\""),
+    ("http_admin", "\"127.0.0.1:8083\""),
+    ("state_file", "\"/var/lib/connection-pool-manager/state.toml\""),
+    ("dsn_cert_dir", "\"/etc/connection-pool-manager/dsn-certs\""),
+    ("allowed_hosts", "[\"10.0.0.0/8\", \"db.example\"]"),
+    ("max_client_connections", "1000"),
+    ("client_connections_per_address", "100"),
+    ("request_burst", "100"),
+];
+
 fn entry(key: &SettingKey) -> String {
     let allowed = key.kind.allowed();
     let live = if key.live { "" } else { " Only a restart changes it." };
@@ -68,7 +80,9 @@ fn entry(key: &SettingKey) -> String {
         }
         (None, words) => {
             let words = words.unwrap_or("none");
-            format!("{help} Default: {words}.\n#{} =\n", key.name)
+            let example = EXAMPLES.iter().find(|(name, _)| *name == key.name);
+            let value = example.map_or("", |(_, value)| value);
+            format!("{help} Default: {words}; here is an example.\n#{} = {value}\n", key.name)
         }
     }
 }

@@ -53,6 +53,9 @@ pub const fn secs(least: u64, most: u64) -> RangeInclusive<Duration> {
 /// A bound that nobody meets.
 pub const ANY: u64 = u32::MAX as u64;
 
+/// What a number is called in the help.
+const COUNT: &str = "COUNT";
+
 fn number<T: TryFrom<u64>>(value: &Value, range: &RangeInclusive<u64>) -> Result<T, Fault> {
     let number = value.number(range.clone())?;
     T::try_from(number).map_err(|_| value.fault_shown("must be a smaller integer"))
@@ -96,7 +99,7 @@ impl SettingKind {
                 let parts = text.split(',').filter(|part| !part.is_empty());
                 format!("[{}]", parts.map(quoted).collect::<Vec<_>>().join(", "))
             }
-            SettingKind::Custom(_) => quoted(text),
+            SettingKind::Custom(custom) if custom.value != COUNT => quoted(text),
             SettingKind::Time(..) | SettingKind::Size(..) if text.parse::<u64>().is_err() => {
                 quoted(text)
             }
@@ -109,7 +112,7 @@ impl SettingKind {
         match self {
             SettingKind::Switch(_) => "",
             SettingKind::Port(_) => "PORT",
-            SettingKind::Count(..) | SettingKind::Small(..) | SettingKind::Optional(..) => "COUNT",
+            SettingKind::Count(..) | SettingKind::Small(..) | SettingKind::Optional(..) => COUNT,
             SettingKind::Fraction(..) => "FRACTION",
             SettingKind::Time(..) => "TIME",
             SettingKind::Size(..) => "SIZE",
