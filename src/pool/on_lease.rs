@@ -125,7 +125,10 @@ impl OnLease {
             answers,
             reply,
         };
-        match is_sent {
+        // Of statements that were sent ahead a worker runs one after the other, while their
+        // responses gather for one write.
+        let sent_ahead = via == Via::Stream && here::is_ending();
+        match is_sent && !sent_ahead {
             true => when_answered(running, &operation, &tools),
             // Where there is no worker it is lost, which ends the lease.
             false => tools.run(move || running.finish(false)),
