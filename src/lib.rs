@@ -28,13 +28,16 @@
 //! Every call comes in by `rpc::calls::entry`: its request must arrive in time, is inspected
 //! and decoded, a large one by a worker (`pool::conversions`). gRPC's thread then looks
 //! the tenant up (`pool::registry`) and asks its gate: granted, queued or refused, in
-//! one short lock. With a permit, one for a lease gets an idle backend at once if that needs no
-//! check; all others join the tenant's line, and a worker takes
+//! one short lock. With a permit, one for a lease and a one-shot get an idle backend at once if
+//! that needs no check; all others join the tenant's line, and a worker takes
 //! an idle backend, or opens one itself and adds it to r2d2 (`pool::store` says why), for
 //! the first request in line. If the server is full, the request waits in line there, and
 //! an idle backend is closed for it (`pool::servers`). The backend becomes a lease in the
 //! lease table, or runs a one-shot's SQL. An operation *moves* the session out of the lease
-//! table and back, so two can never share it. At the end the backend is reset and is idle
+//! table and back, so two can never share it. A statement that is prepared and alone is sent at
+//! once; one thread reads the short answers of all of these, and of resets
+//! (`pool::work::awaited`, `threads::socket_waits`). A worker runs everything else, and what
+//! comes as a long answer or an error. At the end the backend is reset and is idle
 //! again, and the permit passes straight to the oldest waiter.
 //!
 //! A `Session` stream is one future that owns its lease (`rpc::calls::session`,

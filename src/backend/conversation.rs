@@ -4,6 +4,8 @@ mod awaiting;
 mod ending;
 mod idle;
 mod login;
+#[cfg(test)]
+mod pair;
 mod receiving;
 mod sending;
 

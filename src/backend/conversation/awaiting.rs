@@ -63,34 +63,13 @@ fn is_long(Outlook { failed, messages, bytes, .. }: &Outlook) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::net::{TcpListener, TcpStream};
-    use std::sync::Arc;
-    use std::time::Duration;
+    use std::net::TcpStream;
 
     use super::*;
-    use crate::backend::stream::socket::Socket;
-    use crate::backend::stream::watch::Watch;
-    use crate::backend::stream::wire::Stream;
-    use crate::config::dsn::Dsn;
-    use crate::config::TcpKeepalive;
+    use crate::backend::conversation::pair::pair;
 
     const READY: &[u8] = b"Z\0\0\0\x05I";
     const COMPLETE: &[u8] = b"C\0\0\0\x0dSELECT 1\0";
-
-    /// A conversation, and the server's side of it.
-    #[allow(clippy::disallowed_methods)] // The server.
-    fn pair() -> (Conversation, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let dsn = Dsn::parse("postgres://u@127.0.0.1/d").expect("a DSN");
-        let with = (&dsn, TcpKeepalive::default());
-        let socket = Socket::connect(address, with, Duration::from_secs(60)).expect("a socket");
-        socket.is_started();
-        let server = listener.accept().expect("a connection").0;
-        server.set_nodelay(true).expect("a socket");
-        let stream = Stream::plain(&Arc::new(socket));
-        (Conversation::new(stream, Arc::<Watch>::default()), server)
-    }
 
     /// What is seen once all of this has come.
     fn seen(conversation: &mut Conversation, server: &mut TcpStream, bytes: &[u8]) -> Arrival {

@@ -33,28 +33,17 @@ impl Conversation {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::net::TcpListener;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::Arc;
     use std::thread;
 
     use super::*;
-    use crate::backend::stream::socket::Socket;
-    use crate::backend::stream::watch::Watch;
-    use crate::backend::stream::wire::Stream;
-    use crate::config::dsn::Dsn;
-    use crate::config::TcpKeepalive;
+    use crate::backend::conversation::pair::pair;
 
     #[test]
     #[allow(clippy::disallowed_methods)] // The server.
     fn a_session_has_ended_once_the_server_has_closed_its_side() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let dsn = Dsn::parse("postgres://u@127.0.0.1/d").expect("a DSN");
-        let with = (&dsn, TcpKeepalive::default());
-        let socket = Socket::connect(address, with, Duration::from_secs(60)).expect("a socket");
-        socket.is_started();
-        let mut server = listener.accept().expect("a connection").0;
+        let (mut conversation, mut server) = pair();
         let has_closed = Arc::<AtomicBool>::default();
         let closes = Arc::clone(&has_closed);
         let server = thread::spawn(move || {
@@ -66,8 +55,6 @@ mod tests {
             drop(server);
             terminate
         });
-        let stream = Stream::plain(&Arc::new(socket));
-        let mut conversation = Conversation::new(stream, Arc::<Watch>::default());
         conversation.facts.ready = true;
         conversation.end(Duration::from_secs(60));
         assert!(has_closed.load(Ordering::SeqCst));

@@ -90,30 +90,14 @@ impl Conversation {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::net::TcpListener;
-    use std::sync::Arc;
     use std::thread;
-    use std::time::Duration;
 
-    use crate::backend::conversation::Conversation;
-    use crate::backend::stream::socket::Socket;
-    use crate::backend::stream::watch::Watch;
-    use crate::backend::stream::wire::Stream;
-    use crate::config::dsn::Dsn;
-    use crate::config::TcpKeepalive;
+    use crate::backend::conversation::pair::pair;
 
     #[test]
     #[allow(clippy::disallowed_methods)] // The server.
     fn what_the_socket_does_not_take_at_once_is_sent_later_and_in_order() {
-        let server = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = server.local_addr().expect("an address");
-        let dsn = Dsn::parse("postgres://u@127.0.0.1/d").expect("a DSN");
-        let with = (&dsn, TcpKeepalive::default());
-        let socket = Socket::connect(address, with, Duration::from_secs(60)).expect("a socket");
-        socket.is_started();
-        let mut server = server.accept().expect("a connection").0;
-        let stream = Stream::plain(&Arc::new(socket));
-        let mut conversation = Conversation::new(stream, Arc::<Watch>::default());
+        let (mut conversation, mut server) = pair();
         // More than the buffers of both sides take.
         let text = "0123456789abcde\n".repeat(2 << 20);
         conversation.out.query(&text).expect("it fits");

@@ -1,8 +1,8 @@
 //! SqlService.Session: a stream that is a lease.
 //!
 //! One future for each stream, never blocking: it drives the machine, which reads requests,
-//! hands one at a time to a worker, and says what is to be sent. It runs on gRPC's thread, and
-//! between two statements on the worker that ran the first. Whatever way the stream ends,
+//! has one run at a time, and says what is to be sent. It runs on gRPC's thread, and between two
+//! statements on the thread that has the answer to the first. Whatever way the stream ends,
 //! dropping the machine ends the lease.
 
 mod answers;
