@@ -37,7 +37,7 @@ pub struct Job {
     /// Those, counted from when it is let in until it was served.
     pub held: Held,
     /// What to do with the session, or with the reason why there is none. If it
-    /// is dropped unused, the reply inside answers for itself.
+    /// is dropped unused, the responder inside answers for itself.
     pub deliver: Box<dyn FnOnce(Result<Session, Error>) + Send>,
 }
 

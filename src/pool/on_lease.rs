@@ -14,7 +14,7 @@ use crate::pool::caller::Caller;
 use crate::pool::context::Context;
 use crate::pool::leases::Leases;
 use crate::pool::memory::{Room, Use};
-use crate::pool::requests::reply::Reply;
+use crate::pool::requests::responder::Responder;
 use crate::pool::session::Session;
 use crate::pool::work::awaited::{when_answered, SentRequest};
 use crate::pool::work::operation::Operation;
@@ -39,7 +39,7 @@ pub(super) struct OnLease {
     /// Who asked.
     pub(super) caller: Arc<Caller>,
     /// Where the answer goes.
-    pub(super) reply: Reply<Executed>,
+    pub(super) responder: Responder<Executed>,
 }
 
 impl OnLease {
@@ -59,20 +59,20 @@ impl OnLease {
                 self.start(session, operation);
             }
             Err(busy @ Error::LeaseBusy { .. }) if may_wait => self.wait(busy),
-            Err(error) => drop(self.reply.send(Err(error))),
+            Err(error) => drop(self.responder.send(Err(error))),
         }
     }
 
     fn wait(mut self, busy: Error) {
         if let Err(error) = self.count() {
-            return drop(self.reply.send(Err(error)));
+            return drop(self.responder.send(Err(error)));
         }
         let Some(running) = self.leases.running(&self.id) else {
             return self.try_begin(false);
         };
         busy::wait(&running, move |found| match found {
             BusyEnd::Over => self.try_begin(false),
-            BusyEnd::Stuck | BusyEnd::Attended => drop(self.reply.send(Err(busy))),
+            BusyEnd::Stuck | BusyEnd::Attended => drop(self.responder.send(Err(busy))),
         });
     }
 
@@ -89,7 +89,7 @@ impl OnLease {
     }
 
     fn start(self, session: Session, operation: Arc<Operation>) {
-        let OnLease { leases, context, id, via, mut work, release_after, caller, reply } = self;
+        let OnLease { leases, context, id, via, mut work, release_after, caller, responder } = self;
         let room = session.account().room(Use::Requests, caller.peer());
         let answers = session.account().room(Use::Answers, caller.peer());
         let state = session.taken.backend.watch().transaction();
@@ -106,7 +106,7 @@ impl OnLease {
             Ok(counted) => work.counted = Some(counted),
             Err(error) => {
                 held.give_back(Left { transaction: state, command: None }, true);
-                return drop(reply.send(Err(error)));
+                return drop(responder.send(Err(error)));
             }
         }
         caller.run(running);
@@ -123,7 +123,7 @@ impl OnLease {
             release_after,
             caller,
             answers,
-            reply,
+            responder,
         };
         // Of statements that were sent ahead a worker runs one after the other, while their
         // responses gather for one write.
@@ -146,7 +146,7 @@ struct LeaseRun {
     release_after: bool,
     caller: Arc<Caller>,
     answers: Room,
-    reply: Reply<Executed>,
+    responder: Responder<Executed>,
 }
 
 impl SentRequest for LeaseRun {
@@ -160,7 +160,7 @@ impl SentRequest for LeaseRun {
 
     fn finish(self, _: bool) {
         let LeaseRun { mut held, operation, mut work, begun, started, .. } = self;
-        let LeaseRun { release_after, caller, answers, reply, .. } = self;
+        let LeaseRun { release_after, caller, answers, responder, .. } = self;
         let Some(session) = held.session.as_mut() else {
             return;
         };
@@ -190,7 +190,7 @@ impl SentRequest for LeaseRun {
         count(&account, &operation, (&work, place_of(held.via)), &answer, started);
         // Dropping them ends the reader's stream, and wakes those who wait for this operation.
         drop((work, held));
-        here::ending(|| reply.send(answer));
+        here::ending(|| responder.send(answer));
     }
 }
 

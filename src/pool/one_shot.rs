@@ -10,7 +10,7 @@ use crate::pool::caller::Caller;
 use crate::pool::job::Job;
 use crate::pool::memory::{Room, Use};
 use crate::pool::registry::{Registry, Target};
-use crate::pool::requests::reply::Reply;
+use crate::pool::requests::responder::Responder;
 use crate::pool::session::Session;
 use crate::pool::tools::Tools;
 use crate::pool::work::awaited::{when_answered, SentRequest};
@@ -19,7 +19,7 @@ use crate::pool::work::run::{begin, count, run, Begun, RequestEnd};
 use crate::pool::work::task::{Executed, Task};
 use crate::threads::alarms::Alarm;
 
-/// Runs `request` on any backend of the tenant and answers `reply`.
+/// Runs `request` on any backend of the tenant and answers by `responder`.
 pub fn one_shot(
     registry: &Arc<Registry>,
     tools: &Tools,
@@ -27,16 +27,16 @@ pub fn one_shot(
     work: Task,
     wait: Duration,
     caller: &Arc<Caller>,
-    reply: Reply<Executed>,
+    responder: Responder<Executed>,
 ) {
     let (streamed, bytes) = (work.flow.is_streamed(), work.request.memory());
     let (caller_of, tools) = (Arc::clone(caller), tools.clone());
     let lifetime = registry.context().live().limits.clocks.lifetime.usual;
     let operation = Operation::new(tools.clone());
-    let one = OneShot { tools, operation, work, lifetime, caller: caller_of, reply };
+    let one = OneShot { tools, operation, work, lifetime, caller: caller_of, responder };
     let mut job = Job::new(caller, move |session| match session {
         Ok(session) => one.begin(session),
-        Err(error) => drop(one.reply.send(Err(error))),
+        Err(error) => drop(one.responder.send(Err(error))),
     });
     // What blocks of it runs on a worker.
     job.at_once = true;
@@ -54,7 +54,7 @@ struct OneShot {
     /// As long as a lease may live.
     lifetime: Duration,
     caller: Arc<Caller>,
-    reply: Reply<Executed>,
+    responder: Responder<Executed>,
 }
 
 impl OneShot {
@@ -64,7 +64,7 @@ impl OneShot {
         let account = session.account();
         let answers = account.room(Use::Answers, caller.peer());
         if let Err(error) = answers.check() {
-            drop(self.reply.send(Err(error)));
+            drop(self.responder.send(Err(error)));
             return session.settle();
         }
         operation.belongs_to(account.id(), None, caller.owner());
@@ -105,7 +105,7 @@ impl SentRequest for OneShotRun {
 
     fn finish(self, at_once: bool) {
         let OneShotRun { one, mut session, begun, started, answers, _life } = self;
-        let OneShot { operation, mut work, caller, reply, .. } = one;
+        let OneShot { operation, mut work, caller, responder, .. } = one;
         let account = Arc::clone(session.account());
         let RequestEnd { answer, usable, .. } =
             run(&mut session, &operation, &mut work, begun, (true, true), caller.peer());
@@ -123,7 +123,7 @@ impl SentRequest for OneShotRun {
         count(&account, &operation, (&work, RunPlace::OneShot), &answer, started);
         // Its end tells the reader that no more comes.
         drop(work);
-        reply.send(answer);
+        responder.send(answer);
         match (usable, at_once) {
             (true, true) => session.settle(),
             (true, false) => session.reset(),

@@ -2,5 +2,5 @@
 
 pub mod outstanding;
 pub mod permit;
-pub mod reply;
+pub mod responder;
 pub mod stage;

@@ -15,7 +15,7 @@ use crate::pool::caller::Caller;
 use crate::pool::grant::{FoundGrant, Grant, GrantDelivery, Undelivered};
 use crate::pool::identity::Fingerprint;
 use crate::pool::leases::Leases;
-use crate::pool::requests::reply::Reply;
+use crate::pool::requests::responder::Responder;
 use crate::pool::requests::stage::Stage;
 
 /// What repeats of one request have in common. The DSN is part of it: a caller that does not know
@@ -43,7 +43,7 @@ enum CallEntry {
         standing: Arc<Caller>,
         /// Which call is to be answered: 1 is the first.
         call: u64,
-        reply: Reply<Grant>,
+        responder: Responder<Grant>,
     },
     Granted {
         id: ConnectionId,
@@ -83,7 +83,7 @@ impl IdempotentRequests {
         leases: &Arc<Leases>,
         caller: &Arc<Caller>,
         deadline: Instant,
-        reply: Reply<Grant>,
+        responder: Responder<Grant>,
     ) -> Joining {
         let mut ended = None;
         loop {
@@ -93,14 +93,14 @@ impl IdempotentRequests {
                     let (id, delivery) = (id.clone(), delivery.clone());
                     drop(map);
                     if let Some(grant) = granted_before(&id, &delivery, leases) {
-                        drop(reply.send(Ok(grant)));
+                        drop(responder.send(Ok(grant)));
                         return Joining::Wait;
                     }
                     ended = Some(id);
                 }
-                Some(CallEntry::Waiting { job, standing, call, reply: earlier }) => {
+                Some(CallEntry::Waiting { job, standing, call, responder: earlier }) => {
                     *call += 1;
-                    let earlier = std::mem::replace(earlier, reply);
+                    let earlier = std::mem::replace(earlier, responder);
                     let standing = Arc::clone(standing);
                     let seat = self.seat(&key, *job, *call);
                     drop(map);
@@ -116,7 +116,7 @@ impl IdempotentRequests {
                         job: number,
                         standing: Arc::clone(&standing),
                         call,
-                        reply,
+                        responder,
                     };
                     map.insert(key.clone(), entry);
                     drop(map);
@@ -203,8 +203,8 @@ impl CallJob {
             Err(_) => map.remove(&self.key),
         };
         drop(map);
-        if let Some(CallEntry::Waiting { reply, .. }) = entry {
-            drop(reply.send(granted));
+        if let Some(CallEntry::Waiting { responder, .. }) = entry {
+            drop(responder.send(granted));
         }
     }
 }
@@ -218,7 +218,7 @@ impl Drop for CallJob {
         let mine = matches!(map.get(&self.key), Some(CallEntry::Waiting { job, .. }) if *job == self.number);
         let entry = if mine { map.remove(&self.key) } else { None };
         drop(map);
-        // The reply inside says that the request was lost.
+        // The responder inside says that the request was lost.
         drop(entry);
     }
 }

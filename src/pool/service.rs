@@ -19,7 +19,7 @@ use crate::pool::listen::{Listening, Mailbox};
 use crate::pool::on_lease::OnLease;
 use crate::pool::one_shot::one_shot;
 use crate::pool::registry::{Registry, Target};
-use crate::pool::requests::reply::{PendingAnswer, Reply};
+use crate::pool::requests::responder::{PendingAnswer, Responder};
 use crate::pool::retries::{IdempotentRequests, Joining, RetryKey};
 use crate::pool::stream::StreamLease;
 use crate::pool::work::task::{Executed, Task};
@@ -114,13 +114,13 @@ impl Service {
         caller: &Arc<Caller>,
     ) -> Result<PendingAnswer<Grant>, Error> {
         self.permit(&target.tenant, caller)?;
-        let (reply, answer) = Reply::new();
+        let (responder, answer) = Responder::new();
         let leases = Arc::clone(&self.leases);
         let Some(request) = request else {
             let job = Job::for_lease(caller, move |session| {
                 let granted = session.and_then(|session| leases.grant(session, ask));
                 // Undelivered, the grant takes itself back when it is dropped.
-                drop(reply.send(granted));
+                drop(responder.send(granted));
             });
             self.registry.admit(target, job, wait);
             return Ok(answer);
@@ -130,7 +130,7 @@ impl Service {
         let (tenant, owner) = (target.tenant.clone(), caller.owner().cloned());
         let key = RetryKey { tenant, fingerprint, request, owner };
         let deadline = clock::now() + wait;
-        match self.retries.call(key, &self.leases, caller, deadline, reply) {
+        match self.retries.call(key, &self.leases, caller, deadline, responder) {
             Joining::Wait => {}
             Joining::Ask(standing, request) => {
                 let job = Job::for_lease(&standing, move |session| {
@@ -150,15 +150,15 @@ impl Service {
         wait: Duration,
         caller: &Arc<Caller>,
     ) -> PendingAnswer<StreamLease> {
-        let (reply, answer) = Reply::new();
+        let (responder, answer) = Responder::new();
         if let Err(denied) = self.permit(&target.tenant, caller) {
-            drop(reply.send(Err(denied)));
+            drop(responder.send(Err(denied)));
             return answer;
         }
         let leases = Arc::clone(&self.leases);
         let job = Job::for_lease(caller, move |session| {
             // Unheard, the lease ends when it is dropped.
-            drop(reply.send(session.and_then(|session| leases.attach(session, ask))));
+            drop(responder.send(session.and_then(|session| leases.attach(session, ask))));
         });
         self.registry.admit(target, job, wait);
         answer
@@ -172,22 +172,22 @@ impl Service {
         caller: &Arc<Caller>,
     ) -> PendingAnswer<Executed> {
         let work = work.into();
-        let (reply, answer) = Reply::new();
+        let (responder, answer) = Responder::new();
         let tools = &self.context().tools;
         match place {
             RunOn::Lease { id, release_after } => {
                 let id = id.of(caller.owner());
-                self.on_lease((id, Via::Call), work, release_after, caller, reply);
+                self.on_lease((id, Via::Call), work, release_after, caller, responder);
             }
             RunOn::Stream(id) => {
-                self.on_lease((id, Via::Stream), work, false, caller, reply);
+                self.on_lease((id, Via::Stream), work, false, caller, responder);
             }
             RunOn::Tenant { target, wait } => {
                 if let Err(denied) = self.permit(&target.tenant, caller) {
-                    drop(reply.send(Err(denied)));
+                    drop(responder.send(Err(denied)));
                     return answer;
                 }
-                one_shot(&self.registry, tools, &target, work, wait, caller, reply);
+                one_shot(&self.registry, tools, &target, work, wait, caller, responder);
             }
         }
         answer
@@ -199,11 +199,11 @@ impl Service {
         work: Task,
         release_after: bool,
         caller: &Arc<Caller>,
-        reply: Reply<Executed>,
+        responder: Responder<Executed>,
     ) {
         let (leases, context) = (Arc::clone(&self.leases), Arc::clone(self.context()));
         let caller = Arc::clone(caller);
-        OnLease { leases, context, id, via, work, release_after, caller, reply }.begin();
+        OnLease { leases, context, id, via, work, release_after, caller, responder }.begin();
     }
 
     /// Hands notifications on these channels to `mailbox`, until what is returned
@@ -233,8 +233,8 @@ impl Service {
         caller: &Caller,
     ) -> PendingAnswer<Release> {
         let id = id.of(caller.owner());
-        let (reply, answer) = Reply::new();
-        self.leases.release_for(id, force, reply);
+        let (responder, answer) = Responder::new();
+        self.leases.release_for(id, force, responder);
         answer
     }
 

@@ -11,7 +11,6 @@ const SHARED: &[(&str, [&str; 2], &str)] = &[
     ("Error", ["client/call_error.rs", "error.rs"], "that of the public client, and the service's"),
     ("Fault", ["client/error.rs", "settings/fault.rs"], "the public one is made from the other"),
     ("PoolConfig", ["client/config/pool.rs", "config/pool.rs"], "public settings of both sides"),
-    ("Reply", ["client/call.rs", "pool/requests/reply.rs"], "what has come, and what answers"),
     ("Session", ["client/service/session.rs", "pool/session.rs"], "the public stream; a backend"),
     ("Tls", ["client/config/security.rs", "config/mod.rs"], "public settings of both sides"),
     ("Value", ["core/value.rs", "settings/value.rs"], "a value of SQL; of a setting"),

@@ -17,7 +17,7 @@ pub(super) enum Answer {
     Drained,
     /// No backend could be opened.
     Failed,
-    /// The worker panicked, and the reply answered for itself.
+    /// The worker panicked, and the responder answered for itself.
     Lost,
     /// Its caller had left, so that nobody heard of it.
     Left,

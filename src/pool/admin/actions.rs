@@ -17,7 +17,7 @@ use crate::pool::keeping::Touch;
 use crate::pool::leases::release::Release;
 use crate::pool::registry::change::TenantChange;
 use crate::pool::reloading::ReloadOutcome;
-use crate::pool::requests::reply::{PendingAnswer, Reply};
+use crate::pool::requests::responder::{PendingAnswer, Responder};
 use crate::pool::service::Service;
 use crate::pool::snapshot::TenantSnapshot;
 use crate::pool::tenant::Upkeep;
@@ -141,7 +141,7 @@ impl Administration<'_> {
     /// # Errors
     /// If there is no such tenant.
     pub fn check(&self, id: &TenantId) -> Result<PendingAnswer<CheckedTenant>, Error> {
-        let (reply, answer) = Reply::new();
+        let (responder, answer) = Responder::new();
         let found = self.service.registry.find(id);
         let found = found.ok_or_else(|| Error::TenantNotFound(id.clone()));
         let service = self.service.clone();
@@ -150,7 +150,7 @@ impl Administration<'_> {
                 let (working, failed, after) =
                     (round.working, round.failed, service.look_at(tenant));
                 // The caller may have left meanwhile.
-                drop(reply.send(Ok(CheckedTenant { working, failed, after })));
+                drop(responder.send(Ok(CheckedTenant { working, failed, after })));
             });
             answer
         });
@@ -200,7 +200,7 @@ impl Administration<'_> {
     /// # Errors
     /// The answer has what is wrong with them; then nothing has changed.
     pub fn reload(&self) -> PendingAnswer<ReloadOutcome> {
-        let (reply, answer) = Reply::new();
+        let (responder, answer) = Responder::new();
         let context = Arc::clone(self.service.context());
         let (by, peer) = (self.by.clone(), self.peer.to_owned());
         let workers = context.tools.workers.clone();
@@ -209,7 +209,7 @@ impl Administration<'_> {
             let outcome = context.reloading.reload().map_err(wrong);
             tell((&by, &peer), "reload", format_args!(""), &outcome);
             // The caller may have left meanwhile.
-            drop(reply.send(outcome));
+            drop(responder.send(outcome));
         });
         answer
     }
@@ -238,9 +238,9 @@ impl Administration<'_> {
     /// Hands out what was done once it is kept, if the operator has asked for that; beside it, why
     /// it is not.
     pub fn kept<T: Send + 'static>(&self, done: T) -> PendingAnswer<(T, Option<String>)> {
-        let (reply, answer) = Reply::new();
+        let (responder, answer) = Responder::new();
         // The caller may have left meanwhile.
-        self.service.keep(move |kept| drop(reply.send(Ok((done, kept.err())))));
+        self.service.keep(move |kept| drop(responder.send(Ok((done, kept.err())))));
         answer
     }
 

@@ -8,7 +8,7 @@ use crate::core::ids::ConnectionId;
 use crate::core::lease_table::{Denied, EndReason, Revoked, Via};
 use crate::error::{CancelCause, Error};
 use crate::pool::busy::{self, BusyEnd};
-use crate::pool::requests::reply::Reply;
+use crate::pool::requests::responder::Responder;
 
 /// What a release did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,18 +26,23 @@ pub enum Release {
 impl Leases {
     /// Ends a lease for its holder. One that is busy with an operation whose caller has
     /// left ends with that; one that is busy otherwise only with `force`.
-    pub fn release_for(self: &Arc<Self>, id: ConnectionId, force: bool, reply: Reply<Release>) {
+    pub fn release_for(
+        self: &Arc<Self>,
+        id: ConnectionId,
+        force: bool,
+        responder: Responder<Release>,
+    ) {
         let released = self.release(&id, force);
         let running = match &released {
             Err(Error::LeaseBusy { .. }) => self.running(&id),
-            _ => return drop(reply.send(released)),
+            _ => return drop(responder.send(released)),
         };
         let leases = Arc::clone(self);
         let Some(running) = running else {
-            return drop(reply.send(leases.release(&id, false)));
+            return drop(responder.send(leases.release(&id, false)));
         };
         busy::wait(&running, move |found| {
-            drop(reply.send(match found {
+            drop(responder.send(match found {
                 BusyEnd::Over => leases.release(&id, false),
                 // What its caller left unended has had its time.
                 BusyEnd::Stuck => leases.release(&id, true),

@@ -276,7 +276,7 @@ impl Drop for Turn {
             None => line.spare.pop(),
         };
         drop(line);
-        // The job first: its permit is given back after it. In a panic the job's reply
+        // The job first: its permit is given back after it. In a panic the job's responder
         // answers for itself.
         match own {
             Some(GrantedJob { job, permit, .. }) if !std::thread::panicking() => {

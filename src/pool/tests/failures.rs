@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::job::Job;
 use crate::pool::on_lease::OnLease;
-use crate::pool::requests::reply::Reply;
+use crate::pool::requests::responder::Responder;
 use crate::pool::work::task::Request;
 
 #[test]
@@ -41,10 +41,10 @@ fn a_first_connect_that_fails_answers_everybody_and_closes_the_gate() {
 #[test]
 fn a_panic_in_connect_costs_no_permit_and_leaves_nobody_waiting() {
     let world = world(1, only(Call::Connect, Fate::Panics));
-    let (reply, answer) = Reply::<()>::new();
-    let job = Job::new(&Caller::nobody(), move |_| drop(reply.send(Ok(()))));
+    let (responder, answer) = Responder::<()>::new();
+    let job = Job::new(&Caller::nobody(), move |_| drop(responder.send(Ok(()))));
     assert!(world.tenant.admit(job, WAIT).is_ok());
-    // The job was lost in the panic; its reply answered for itself.
+    // The job was lost in the panic; its responder answered for itself.
     assert!(matches!(block_on(answer), Ok(Err(Error::Internal(_)))));
     world.settled();
     assert_eq!(world.tenant.figures().state, GateState::Closed);
@@ -63,7 +63,7 @@ fn a_panic_while_sql_runs_costs_one_backend_and_no_permit_and_ends_the_lease() {
         max_rows: None,
         max_bytes: 1,
     };
-    let (reply, answer) = Reply::new();
+    let (responder, answer) = Responder::new();
     let on_lease = OnLease {
         leases: Arc::clone(&leases),
         context: Arc::clone(&world.context),
@@ -72,7 +72,7 @@ fn a_panic_while_sql_runs_costs_one_backend_and_no_permit_and_ends_the_lease() {
         work: request.into(),
         release_after: false,
         caller: Caller::nobody(),
-        reply,
+        responder,
     };
     on_lease.begin();
     assert!(matches!(block_on(answer), Ok(Err(Error::Internal(_)))));

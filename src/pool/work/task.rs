@@ -11,7 +11,7 @@ use crate::metrics::Kind;
 use crate::pool::memory::Room;
 use crate::pool::work::outlet::{DataOutlet, DataSource, Interrupt, RowOutlet};
 
-/// What a request holds besides its statements: its place, its reply, its caller.
+/// What a request holds besides its statements: its place, its responder, its caller.
 pub(in crate::pool) const REQUEST_BYTES: usize = 1 << 10;
 
 /// What to run.

@@ -13,7 +13,7 @@ use grpcio::{DuplexSink, RequestStream, RpcContext};
 
 use crate::error::{CancelCause, Error};
 use crate::pool::caller::Caller;
-use crate::pool::requests::reply::PendingAnswer;
+use crate::pool::requests::responder::PendingAnswer;
 use crate::pool::service::Service;
 use crate::pool::work::task::{Executed, Flow, Task};
 use crate::proto::sql::copy_in_request::Kind;

@@ -31,7 +31,7 @@ use grpcio::{DuplexSink, RequestStream, RpcContext, RpcStatus, RpcStatusCode, Wr
 
 use crate::error::Error;
 use crate::pool::caller::Caller;
-use crate::pool::requests::reply::PendingAnswer;
+use crate::pool::requests::responder::PendingAnswer;
 use crate::pool::service::Service;
 use crate::proto::{Raw, Shaped};
 use crate::rpc::convert::status::status;

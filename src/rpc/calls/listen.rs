@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::lock::Leaf;
 use crate::pool::caller::Caller;
 use crate::pool::listen::{Letter, Mailbox};
-use crate::pool::requests::reply::Reply;
+use crate::pool::requests::responder::Responder;
 use crate::pool::service::Service;
 use crate::proto::sql::listen_response::Kind;
 use crate::proto::sql::{self, ListenGap, ListenRequest, ListenResponse, ListenStarted};
@@ -41,10 +41,10 @@ pub(in crate::rpc) fn ask(
     let (target, wait) = convert::requests::listen(request, &live.limits)?;
     let channels = channels(&request.channels)?;
     let (writer, reader) = ResultWriter::new(service, batch::no_batch);
-    let (reply, answer) = Reply::new();
+    let (responder, answer) = Responder::new();
     let mailbox = ListenerMailbox {
         writer,
-        reply: Leaf::new(Some(reply)),
+        responder: Leaf::new(Some(responder)),
         service: service.clone(),
         caller: Arc::clone(caller),
         tenant: target.tenant.clone(),
@@ -71,7 +71,7 @@ fn channels(names: &[String]) -> Result<BTreeSet<String>, Error> {
 struct ListenerMailbox {
     writer: ResultWriter,
     /// `None` once it has failed.
-    reply: Leaf<Option<Reply<Infallible>>>,
+    responder: Leaf<Option<Responder<Infallible>>>,
     service: Service,
     caller: Arc<Caller>,
     tenant: TenantId,
@@ -83,10 +83,10 @@ impl ListenerMailbox {
     }
 
     fn answer(&self, error: Error) {
-        let reply = self.reply.lock().take();
-        if let Some(reply) = reply {
+        let responder = self.responder.lock().take();
+        if let Some(responder) = responder {
             // The reader may have left, and needs no error then.
-            let _ = reply.send(Err(error));
+            let _ = responder.send(Err(error));
         }
     }
 }

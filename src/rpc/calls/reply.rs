@@ -9,7 +9,7 @@ use crate::core::budget::Held;
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::grant::Undelivered;
-use crate::pool::requests::reply::PendingAnswer;
+use crate::pool::requests::responder::PendingAnswer;
 use crate::pool::service::Service;
 use crate::proto::{Raw, Shaped};
 use crate::rpc::calls::entry::{AnswerSink, Call, CallEnd};

@@ -10,7 +10,7 @@ use crate::core::budget::Held;
 use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::listen::Listening;
-use crate::pool::requests::reply::PendingAnswer;
+use crate::pool::requests::responder::PendingAnswer;
 use crate::pool::service::Service;
 use crate::pool::work::task::Executed;
 use crate::proto::sql_grpc::Encoded;

@@ -18,7 +18,7 @@ use crate::pool::caller::Caller;
 use crate::pool::grant::Grant;
 use crate::pool::job::Job;
 use crate::pool::on_lease::OnLease;
-use crate::pool::requests::reply::{PendingAnswer, Reply};
+use crate::pool::requests::responder::{PendingAnswer, Responder};
 use crate::pool::session::Session;
 
 use crate::pool::work::kept::{BufferedResult, ResultLimits};
@@ -110,14 +110,14 @@ impl<'a> Actor<'a> {
             idle_in_transaction: WAIT,
             max_lifetime: WAIT + self.seconds(120),
         };
-        let (reply, answer) = Reply::new();
+        let (responder, answer) = Responder::new();
         let leases = Arc::clone(&self.scene.leases);
         let (caller, count) = (Caller::nobody(), self.count());
         let job = Job::new(&caller, move |session| {
             count.look_at(&session);
             let ask = Ask { terms, holder: String::new(), peer: String::new(), owner: None };
             let granted = session.and_then(|session| leases.grant(session, ask));
-            drop(reply.send(granted));
+            drop(responder.send(granted));
         });
         self.admit(job);
         self.acquiring.push((caller, answer));
@@ -214,7 +214,7 @@ impl<'a> Actor<'a> {
             max_bytes: 1,
         };
         let release_after = self.random.below(6) == 0;
-        let (reply, answer) = Reply::new();
+        let (responder, answer) = Responder::new();
         let caller = Caller::nobody();
         let on_lease = OnLease {
             leases: Arc::clone(&self.scene.leases),
@@ -224,7 +224,7 @@ impl<'a> Actor<'a> {
             work: request.into(),
             release_after,
             caller: Arc::clone(&caller),
-            reply,
+            responder,
         };
         on_lease.begin();
         self.executing.push((caller, answer));
@@ -277,9 +277,9 @@ impl<'a> Actor<'a> {
     }
 }
 
-/// What was answered, if anything was. A reply that goes without a word is a defect.
+/// What was answered, if anything was. A responder that goes without a word is a defect.
 fn arrived<T>(answer: &mut PendingAnswer<T>) -> Option<Result<T, Error>> {
-    answer.try_recv().expect("every reply answers")
+    answer.try_recv().expect("every responder answers")
 }
 
 fn pick(random: &mut Xorshift, count: usize) -> Option<usize> {

@@ -8,7 +8,7 @@ use grpcio::{
 
 use crate::config::Config;
 use crate::pool::context::Context;
-use crate::pool::requests::reply::Reply;
+use crate::pool::requests::responder::Responder;
 use crate::proto::health::{
     HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
 };
@@ -28,8 +28,8 @@ impl Health for Panicking {
         self.1.fetch_add(1, Ordering::SeqCst);
         let work = |_: &Service, request: HealthCheckRequest, _: &Arc<Caller>| {
             assert!(request.service != "handler", "injected");
-            let (reply, answer) = Reply::new();
-            reply.send(Ok(request.service));
+            let (responder, answer) = Responder::new();
+            responder.send(Ok(request.service));
             Ok(answer)
         };
         answer(&self.0, &ctx, requests, sink, work, |at| {

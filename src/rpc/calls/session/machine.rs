@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::pool::caller::Caller;
 use crate::pool::context;
 use crate::pool::memory::Use;
-use crate::pool::requests::reply::PendingAnswer;
+use crate::pool::requests::responder::PendingAnswer;
 use crate::pool::service::{RunOn, Service};
 use crate::pool::stream::StreamLease;
 use crate::pool::work::task::{Request, Task};

@@ -9,7 +9,7 @@ use futures_util::Future;
 use crate::core::budget::Held;
 use crate::error::Error;
 use crate::pool::caller::Caller;
-use crate::pool::requests::reply::PendingAnswer;
+use crate::pool::requests::responder::PendingAnswer;
 use crate::pool::service::Service;
 use crate::pool::work::task::Executed;
 use crate::proto::sql::session_executed::Outcome;
@@ -19,7 +19,7 @@ use crate::rpc::calls::session::answers::Response;
 use crate::rpc::convert;
 use crate::rpc::convert::status::as_message;
 
-/// Not seen: a worker and a reply answer even when they are dropped.
+/// Not seen: a worker and a responder answer even when they are dropped.
 pub(super) const LOST: Error = Error::Internal("an answer was lost");
 
 /// A request that a worker runs.

@@ -5,16 +5,16 @@ use futures_channel::oneshot;
 use crate::error::Error;
 
 /// A request's one answer. Dropped unused, it answers with an internal error.
-pub struct Reply<T>(Option<oneshot::Sender<Result<T, Error>>>);
+pub struct Responder<T>(Option<oneshot::Sender<Result<T, Error>>>);
 
 /// Where the answer arrives.
 pub type PendingAnswer<T> = oneshot::Receiver<Result<T, Error>>;
 
-impl<T> Reply<T> {
-    /// A reply and the place where it arrives.
-    pub fn new() -> (Reply<T>, PendingAnswer<T>) {
+impl<T> Responder<T> {
+    /// A responder and the place where it arrives.
+    pub fn new() -> (Responder<T>, PendingAnswer<T>) {
         let (sender, receiver) = oneshot::channel();
-        (Reply(Some(sender)), receiver)
+        (Responder(Some(sender)), receiver)
     }
 
     /// Answers. If nobody waits any more, the answer comes back.
@@ -23,7 +23,7 @@ impl<T> Reply<T> {
     }
 }
 
-impl<T> Drop for Reply<T> {
+impl<T> Drop for Responder<T> {
     fn drop(&mut self) {
         if let Some(sender) = self.0.take() {
             // The caller may have left already.
