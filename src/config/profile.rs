@@ -1,6 +1,6 @@
 //! Profiles: settings that go together for a purpose.
 
-use crate::settings::{Origin, Value};
+use crate::settings::{Origin, SettingValue};
 
 /// What the service is run for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +45,8 @@ impl Profile {
     }
 
     /// The value of a setting.
-    pub(super) fn value(self, name: &str) -> Option<Value> {
+    pub(super) fn value(self, name: &str) -> Option<SettingValue> {
         let found = self.settings().iter().find(|(known, _)| *known == name);
-        found.map(|(name, text)| Value::text_of(name, text, Origin::Profile(self.as_str())))
+        found.map(|(name, text)| SettingValue::text_of(name, text, Origin::Profile(self.as_str())))
     }
 }

@@ -14,7 +14,7 @@ use crate::config::identities;
 use crate::config::keys::{self, Section, SettingKey};
 use crate::config::profile::Profile;
 use crate::core::access::Access;
-use crate::settings::{file, Fault, Faults, Origin, Table, Value};
+use crate::settings::{file, Fault, Faults, Origin, SettingValue, Table};
 use tenants::RawTenant;
 
 /// The variable that names the file.
@@ -40,7 +40,7 @@ pub struct RawSettings {
     /// The profile, and where that was said.
     pub profile: Option<(Profile, Origin)>,
     /// The values, by the names of their keys.
-    pub values: BTreeMap<&'static str, Value>,
+    pub values: BTreeMap<&'static str, SettingValue>,
     /// Who may call: only the file says so.
     pub access: Access,
     /// The names of the identities, and where each is written.
@@ -125,9 +125,9 @@ impl RawSettings {
 
 impl SettingSources<'_> {
     /// What a flag or a variable says of a key.
-    fn value(&self, key: &SettingKey) -> Result<Option<Value>, Fault> {
+    fn value(&self, key: &SettingKey) -> Result<Option<SettingValue>, Fault> {
         if let Some((_, text)) = self.flags.iter().find(|(name, _)| *name == key.name) {
-            return Ok(Some(Value::text_of(key.name, text, Origin::Flag(key.flag()))));
+            return Ok(Some(SettingValue::text_of(key.name, text, Origin::Flag(key.flag()))));
         }
         let own = key.variable();
         for name in std::iter::once(own.as_str()).chain(key.also.iter().copied()) {
@@ -138,11 +138,11 @@ impl SettingSources<'_> {
         Ok(None)
     }
 
-    fn text(&self, key: &str, variable: &str) -> Result<Option<Value>, Fault> {
+    fn text(&self, key: &str, variable: &str) -> Result<Option<SettingValue>, Fault> {
         let origin = Origin::Variable(variable.to_owned());
         match (self.variable)(variable).map(OsString::into_string) {
             None => Ok(None),
-            Some(Ok(text)) => Ok(Some(Value::text_of(key, &text, origin))),
+            Some(Ok(text)) => Ok(Some(SettingValue::text_of(key, &text, origin))),
             Some(Err(_)) => Err(Fault::new(key, origin, "must be UTF-8")),
         }
     }
@@ -153,7 +153,8 @@ fn profile(
     root: Option<&mut Table>,
 ) -> Result<Option<(Profile, Origin)>, Fault> {
     let filed = root.map(|root| root.take("profile")).transpose()?.flatten();
-    let flag = |text: &String| Value::text_of("profile", text, Origin::Flag("--profile".into()));
+    let flag =
+        |text: &String| SettingValue::text_of("profile", text, Origin::Flag("--profile".into()));
     let given = match sources.profile.as_ref().map(flag) {
         Some(flag) => Some(flag),
         None => sources.text("profile", PROFILE_VARIABLE)?.or(filed),

@@ -1,10 +1,10 @@
 //! Values as they were given, before they become the settings of anything: each knows its key and
 //! where it came from. Machinery without a word of what is set.
 //!
-//! A [`Value`] comes from a flag, a variable, a [`Table`] of a TOML file, a profile or a default
-//! ([`Origin`]). Its readers ([`Value::number`], [`Value::duration`] …) return the typed value, or a
-//! [`Fault`] that names the key, the place and what is allowed. [`Faults`] collects them, so that
-//! somebody who writes a file sees everything that is wrong with it at once.
+//! A [`SettingValue`] comes from a flag, a variable, a [`Table`] of a TOML file, a profile or a
+//! default ([`Origin`]). Its readers ([`SettingValue::number`], [`SettingValue::duration`] …) return
+//! the typed value, or a [`Fault`] that names the key, the place and what is allowed. [`Faults`]
+//! collects them, so that somebody who writes a file sees everything that is wrong with it at once.
 //!
 //! ```text
 //! let document = file::read("clients.toml")?;
@@ -42,4 +42,4 @@ pub use nearest::nearest;
 pub use origin::Origin;
 pub use sizes::{bytes, shown_bytes};
 pub use table::Table;
-pub use value::{Content, Value};
+pub use value::{Content, SettingValue};

@@ -4,9 +4,9 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{bytes, duration, moment, shown_bytes, Content, Fault, Origin, Value};
+use super::{bytes, duration, moment, shown_bytes, Content, Fault, Origin, SettingValue};
 
-impl Value {
+impl SettingValue {
     /// A text. A number in a file is none.
     ///
     /// # Errors
@@ -143,8 +143,8 @@ impl Value {
     ///
     /// # Errors
     /// It is something else.
-    pub fn list(&self) -> Result<Vec<Value>, Fault> {
-        let part = |text: &str| Value::text_of(&self.key, text.trim(), self.origin.clone());
+    pub fn list(&self) -> Result<Vec<SettingValue>, Fault> {
+        let part = |text: &str| SettingValue::text_of(&self.key, text.trim(), self.origin.clone());
         match (&self.content, &self.origin) {
             (Content::List(values), _) => Ok(values.clone()),
             (Content::Text(text), Origin::File { .. }) => Ok(vec![part(text)]),

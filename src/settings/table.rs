@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fault::SHOWN_MAX;
-use super::{nearest, Content, Fault, Faults, Origin, Value};
+use super::{nearest, Content, Fault, Faults, Origin, SettingValue};
 
 /// A table of a file. Reading it means to [`take`](Self::take) every key that has a meaning, and to
 /// [`finish`](Self::finish): a key that was not taken is an error, with those that were as what is
@@ -21,7 +21,7 @@ pub struct Table {
 
 #[derive(Debug)]
 enum TableEntry {
-    Value(Value),
+    Value(SettingValue),
     Table(Table),
     Tables(Vec<Table>, Origin),
 }
@@ -52,7 +52,7 @@ impl Table {
     ///
     /// # Errors
     /// It is a table.
-    pub fn take(&mut self, name: &'static str) -> Result<Option<Value>, Fault> {
+    pub fn take(&mut self, name: &'static str) -> Result<Option<SettingValue>, Fault> {
         match self.remove(name) {
             None => Ok(None),
             Some(TableEntry::Value(value)) => Ok(Some(value)),
@@ -81,7 +81,7 @@ impl Table {
             None => Ok(Vec::new()),
             Some(TableEntry::Tables(tables, _)) => Ok(tables),
             Some(TableEntry::Table(table)) => Ok(vec![table]),
-            Some(TableEntry::Value(Value { content: Content::List(none), .. }))
+            Some(TableEntry::Value(SettingValue { content: Content::List(none), .. }))
                 if none.is_empty() =>
             {
                 Ok(Vec::new())
@@ -136,7 +136,7 @@ impl Table {
     }
 
     /// Adds a value under its name.
-    pub(super) fn put_value(&mut self, name: &str, value: Value) {
+    pub(super) fn put_value(&mut self, name: &str, value: SettingValue) {
         self.entries.insert(name.to_owned(), TableEntry::Value(value));
     }
 

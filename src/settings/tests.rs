@@ -94,13 +94,13 @@ fn tables_have_names_of_the_writers_own() {
     assert_eq!(fault.to_string(), "t.three (x.toml:4) must be a table");
 }
 
-fn text(value: &str) -> Value {
-    Value::text_of("key", value, Origin::Variable("VAR".into()))
+fn text(value: &str) -> SettingValue {
+    SettingValue::text_of("key", value, Origin::Variable("VAR".into()))
 }
 
 #[test]
 fn a_reader_takes_what_is_allowed_from_texts_and_typed_values() {
-    let typed = |content| Value { key: "key".into(), content, origin: Origin::Default };
+    let typed = |content| SettingValue { key: "key".into(), content, origin: Origin::Default };
     assert_eq!(text("7").number(1..=9), Ok(7));
     assert_eq!(typed(Content::Integer(7)).number(1..=9), Ok(7));
     assert_eq!(text("on").boolean(), Ok(true));
@@ -134,7 +134,7 @@ fn a_reader_says_what_is_allowed() {
     assert!(text("1MB").bytes(1..=9).is_err_and(|it| said(it).contains("512MiB, from 1 to 9")));
     let one = text("c").choice(&[("a", 1), ("b", 2)]);
     assert!(one.is_err_and(|it| said(it).ends_with("must be a or b, and is \"c\"")));
-    let number = Value { content: Content::Integer(1), ..text("") };
+    let number = SettingValue { content: Content::Integer(1), ..text("") };
     // It may be a secret.
     assert!(number.text().is_err_and(|it| said(it).ends_with("and is an integer")));
 }

@@ -1,12 +1,13 @@
-//! A value as it was given.
+//! A setting's value as it was given.
 
 use std::fmt;
 
 use super::{Fault, Origin};
 
-/// A value, its key and where it came from. `Debug` does not show the value, which may be a secret.
+/// A setting's value, its key and where it came from. `Debug` does not show the value, which may be
+/// a secret.
 #[derive(Clone, PartialEq)]
-pub struct Value {
+pub struct SettingValue {
     /// The key, with the tables it lies in: `pool.size`.
     pub key: String,
     /// The value.
@@ -15,8 +16,8 @@ pub struct Value {
     pub origin: Origin,
 }
 
-/// What a value is. Flags and variables are text; the readers of a [`Value`] understand a number or
-/// a boolean in a text too.
+/// What a value is. Flags and variables are text; the readers of a [`SettingValue`] understand a
+/// number or a boolean in a text too.
 #[derive(Clone, PartialEq)]
 pub enum Content {
     /// A string.
@@ -28,13 +29,13 @@ pub enum Content {
     /// True or false.
     Boolean(bool),
     /// An array.
-    List(Vec<Value>),
+    List(Vec<SettingValue>),
 }
 
-impl Value {
+impl SettingValue {
     /// A text: of a flag, a variable, a profile or a default.
-    pub fn text_of(key: &str, text: &str, origin: Origin) -> Value {
-        Value { key: key.to_owned(), content: Content::Text(text.to_owned()), origin }
+    pub fn text_of(key: &str, text: &str, origin: Origin) -> SettingValue {
+        SettingValue { key: key.to_owned(), content: Content::Text(text.to_owned()), origin }
     }
 
     /// A fault of this value.
@@ -48,7 +49,7 @@ impl Value {
     }
 }
 
-impl fmt::Debug for Value {
+impl fmt::Debug for SettingValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}): {}", self.key, self.origin, self.content.kind())
     }

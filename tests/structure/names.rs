@@ -13,7 +13,6 @@ const SHARED: &[(&str, [&str; 2], &str)] = &[
     ("PoolConfig", ["client/config/pool.rs", "config/pool.rs"], "public settings of both sides"),
     ("Session", ["client/service/session.rs", "pool/session.rs"], "the public stream; a backend"),
     ("Tls", ["client/config/security.rs", "config/mod.rs"], "public settings of both sides"),
-    ("Value", ["core/value.rs", "settings/value.rs"], "a value of SQL; of a setting"),
 ];
 
 /// The types that a file defines outside its tests. Associated types stand in an `impl` or a

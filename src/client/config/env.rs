@@ -6,7 +6,7 @@ use super::layers::{combine, ConfigLayer};
 use super::variables::Variables;
 use super::ServiceConfig;
 use crate::client::error::{ConfigError, Fault};
-use crate::settings::{Content, Fault as RawFault, Faults, Origin, Value};
+use crate::settings::{Content, Fault as RawFault, Faults, Origin, SettingValue};
 
 /// Times that are written as numbers, with the unit in the variable's name.
 const UNITS: [(&str, &str, &str); 2] = [("_MS", "ms", "milliseconds"), ("_SECS", "s", "seconds")];
@@ -91,7 +91,7 @@ fn value(
     variable: &str,
     name: &str,
     variables: &Variables,
-) -> Result<Option<Value>, RawFault> {
+) -> Result<Option<SettingValue>, RawFault> {
     let full = format!("{prefix}{variable}");
     let Some(text) = variables.get(&full) else {
         return Ok(None);
@@ -99,7 +99,7 @@ fn value(
     let origin = Origin::Variable(full);
     let text = text.to_str();
     let text = text.ok_or_else(|| RawFault::new(name, origin.clone(), "must be UTF-8"))?;
-    let mut value = Value::text_of(name, text, origin);
+    let mut value = SettingValue::text_of(name, text, origin);
     let unit = UNITS.iter().find(|(end, ..)| variable.ends_with(end));
     if let Some((_, unit, words)) = unit.filter(|_| text != "off") {
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -14,7 +14,7 @@ use super::setting::Setting;
 use super::variables::Variables;
 use super::{Config, MethodPolicy, ServiceConfig};
 use crate::client::error::ConfigError;
-use crate::settings::{file, Fault, Faults, Origin, Table, Value};
+use crate::settings::{file, Fault, Faults, Origin, SettingValue, Table};
 
 /// The settings that only the address and the preset have.
 const OTHER: [&str; 2] = ["profile", "port"];
@@ -75,7 +75,7 @@ impl Config {
 }
 
 /// How often the file is looked at, and where that stands.
-fn period(value: &Value) -> Result<(Option<Duration>, Origin), Fault> {
+fn period(value: &SettingValue) -> Result<(Option<Duration>, Origin), Fault> {
     let period = Option::<Duration>::read(value)?;
     match period.is_some_and(|period| period.is_zero() || period > LONGEST) {
         true => Err(value.fault(format!("must be above 0 and {AT_MOST}"))),

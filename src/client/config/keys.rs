@@ -2,7 +2,7 @@
 
 use super::setting::Setting;
 use super::ServiceConfig;
-use crate::settings::{Fault, Value};
+use crate::settings::{Fault, SettingValue};
 
 /// A setting.
 pub(super) struct ConfigKey {
@@ -13,7 +13,7 @@ pub(super) struct ConfigKey {
     /// What kind of value it has.
     pub(super) kind: fn(&ServiceConfig) -> &'static str,
     /// Reads it.
-    pub(super) set: fn(&mut ServiceConfig, &Value) -> Result<(), Fault>,
+    pub(super) set: fn(&mut ServiceConfig, &SettingValue) -> Result<(), Fault>,
     /// Shows it.
     pub(super) get: fn(&ServiceConfig) -> String,
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::keys::KEYS;
 use super::ServiceConfig;
 use crate::client::error::{ConfigError, Fault};
-use crate::settings::{Fault as RawFault, Faults, Value};
+use crate::settings::{Fault as RawFault, Faults, SettingValue};
 
 /// The settings of one place, by their names in files.
 #[derive(Default)]
-pub(super) struct ConfigLayer(pub(super) BTreeMap<&'static str, Value>);
+pub(super) struct ConfigLayer(pub(super) BTreeMap<&'static str, SettingValue>);
 
 /// What gives an address, beside the port.
 pub(super) const ADDRESSES: [&str; 3] = ["host", "addresses", "endpoint"];
@@ -104,7 +104,7 @@ fn address(
 }
 
 /// A key as an error names it.
-fn place(value: &Value) -> String {
+fn place(value: &SettingValue) -> String {
     format!("{} ({})", value.key, value.origin)
 }
 

@@ -8,7 +8,7 @@ use super::variables::Variables;
 use super::*;
 use crate::client::outlier::OutlierConfig;
 use crate::core::testing::ms;
-use crate::settings::{Content, Origin, Value};
+use crate::settings::{Content, Origin, SettingValue};
 
 fn of(variables: &[(&str, &str)]) -> Result<ServiceConfig, String> {
     read("GRPC_USERS_", &Variables::of(variables)).map_err(|error| error.to_string())
@@ -243,15 +243,15 @@ fn every_setting_reads_what_it_shows_and_refuses_nonsense() {
     };
     for key in keys::KEYS {
         let shown = (key.get)(&filled);
-        let value = |text: &str| Value::text_of(key.name, text, Origin::Default);
+        let value = |text: &str| SettingValue::text_of(key.name, text, Origin::Default);
         let mut config = ServiceConfig::new("a", 1);
         let read = (key.set)(&mut config, &value(shown.trim_matches('"')));
         assert!(read.is_ok(), "{} {shown}: {read:?}", key.name);
         assert_eq!((key.get)(&config), shown, "{}", key.name);
-        let list = Value { content: Content::List(vec![value("?")]), ..value("") };
+        let list = SettingValue { content: Content::List(vec![value("?")]), ..value("") };
         assert!((key.set)(&mut config, &list).is_err(), "{}", key.name);
         assert!(!(key.kind)(&config).is_empty());
-        let bare = Value { content: Content::Integer(-1), ..value("") };
+        let bare = SettingValue { content: Content::Integer(-1), ..value("") };
         assert!((key.set)(&mut config, &bare).is_err(), "{}: a bare -1", key.name);
     }
 }

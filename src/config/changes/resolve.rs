@@ -13,7 +13,7 @@ use crate::config::{Config, PoolConfig};
 use crate::core::access::{IdentityPattern, TenantUsers};
 use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
-use crate::settings::{Fault, Faults, Origin, Table, Value};
+use crate::settings::{Fault, Faults, Origin, SettingValue, Table};
 
 /// What the table of a tenant says.
 struct RawChange {
@@ -23,7 +23,7 @@ struct RawChange {
     configured_users: Option<String>,
     is_removed: bool,
     dsn: Option<Dsn>,
-    pool: Vec<(&'static SettingKey, Value)>,
+    pool: Vec<(&'static SettingKey, SettingValue)>,
     users: Option<TenantUsers>,
     paused: Option<Pause>,
 }

@@ -357,7 +357,7 @@ fn names_are_unique_and_every_default_is_allowed() {
     assert_eq!(names.len(), all);
     for key in keys::keys() {
         let Some(text) = key.default_text() else { continue };
-        let value = crate::settings::Value::text_of(key.name, &text, Origin::Default);
+        let value = crate::settings::SettingValue::text_of(key.name, &text, Origin::Default);
         assert_eq!(key.set(&mut Draft::default(), &value), Ok(()), "{}", key.name);
         assert!(key.help.ends_with('.'), "{}", key.name);
     }

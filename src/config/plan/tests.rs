@@ -4,7 +4,7 @@ use super::*;
 use crate::config::load::load;
 use crate::config::raw::RawSettings;
 use crate::core::testing::Xorshift;
-use crate::settings::{Origin, Value};
+use crate::settings::{Origin, SettingValue};
 
 /// What is given of some keys: their names, and texts that are allowed.
 type Given = BTreeMap<&'static str, &'static str>;
@@ -32,7 +32,7 @@ const SOME: &[(&str, [&str; 2], bool)] = &[
 
 fn config(given: &Given) -> Config {
     let value = |(name, text): (&&'static str, &&'static str)| {
-        (*name, Value::text_of(name, text, Origin::Default))
+        (*name, SettingValue::text_of(name, text, Origin::Default))
     };
     let values = given.iter().map(value).collect();
     let raw = RawSettings { values, ..RawSettings::default() };

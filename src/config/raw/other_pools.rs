@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use super::tenants::RawTenant;
 use crate::config::tenant_keys::PASSWORD;
-use crate::settings::{Fault, Faults, Origin, Value};
+use crate::settings::{Fault, Faults, Origin, SettingValue};
 
 /// Its name.
 const NAME: &str = "default";
@@ -46,7 +46,7 @@ pub fn add(
         match variable(name).map(OsString::into_string) {
             None => {}
             Some(Ok(text)) => {
-                values.insert(in_table, Value::text_of(&key, &text, origin));
+                values.insert(in_table, SettingValue::text_of(&key, &text, origin));
             }
             Some(Err(_)) => faults.add(Fault::new(&key, origin, "must be UTF-8")),
         }

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use crate::config::elsewhere::elsewhere;
 use crate::config::keys::{self, Section};
 use crate::config::tenant_keys::{DSN_ENV, KEYS};
-use crate::settings::{Fault, Faults, Origin, Table, Value};
+use crate::settings::{Fault, Faults, Origin, SettingValue, Table};
 
 /// The most tenants of a file. Each is known from the start, with a queue and metrics of its own:
 /// some 20 kB.
@@ -21,7 +21,7 @@ pub struct RawTenant {
     /// Where that begins.
     pub origin: Origin,
     /// The values, by the names of their keys.
-    pub values: BTreeMap<&'static str, Value>,
+    pub values: BTreeMap<&'static str, SettingValue>,
     /// What the variable holds that `dsn_env` names.
     pub variable: Option<OsString>,
     /// Its table has something that is not understood.

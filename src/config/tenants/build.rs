@@ -14,7 +14,7 @@ use crate::config::tenant_keys::{ANONYMOUS, DSN, HIDDEN};
 use crate::config::PoolConfig;
 use crate::core::access::TenantUsers;
 use crate::core::ids::TenantId;
-use crate::settings::{Faults, Origin, Value};
+use crate::settings::{Faults, Origin, SettingValue};
 
 /// The tenants, and what is shown of them.
 #[derive(Default)]
@@ -63,7 +63,7 @@ impl Built {
         let guarded = !settings.access.is_open() || defaults.config.client_ca.is_some();
         let users = faults.keep(users::of(raw, settings, guarded));
         let mut own = draft.config.pool;
-        let given = |values: &BTreeMap<&str, Value>, name: &str| values.contains_key(name);
+        let given = |values: &BTreeMap<&str, SettingValue>, name: &str| values.contains_key(name);
         own.lengthen(|name| given(&raw.values, name) || given(&settings.values, name));
         // Without its DSN nobody knows what that says of the pool.
         let Some((dsn, exposed)) = found else { return Err(faults) };

@@ -6,7 +6,7 @@ use super::secret_file;
 use crate::config::dsn::{Dsn, DsnError};
 use crate::config::raw::tenants::RawTenant;
 use crate::config::tenant_keys::{of_dsn, DSN, DSN_ENV, DSN_FILE, KEYS, PASSWORD, PASSWORD_FILE};
-use crate::settings::{Content, Fault, Value};
+use crate::settings::{Content, Fault, SettingValue};
 
 /// The DSN, and the file of it that others can read.
 pub(super) type FoundDsn = (Dsn, Option<PathBuf>);
@@ -39,7 +39,7 @@ pub(super) fn of(raw: &RawTenant) -> Result<FoundDsn, Fault> {
     }
 }
 
-fn of_variable(raw: &RawTenant, value: &Value) -> Result<FoundDsn, Fault> {
+fn of_variable(raw: &RawTenant, value: &SettingValue) -> Result<FoundDsn, Fault> {
     value.text()?;
     let Some(text) = &raw.variable else {
         return Err(value.fault_shown("must name a variable that is set"));
@@ -48,7 +48,7 @@ fn of_variable(raw: &RawTenant, value: &Value) -> Result<FoundDsn, Fault> {
     Ok((parsed(value, text)?, None))
 }
 
-fn parsed(value: &Value, text: &str) -> Result<Dsn, Fault> {
+fn parsed(value: &SettingValue, text: &str) -> Result<Dsn, Fault> {
     Dsn::parse(text).map_err(|error| value.fault(format!("must be a DSN: {error}")))
 }
 
@@ -81,7 +81,7 @@ fn of_parts(raw: &RawTenant) -> Result<FoundDsn, Fault> {
 }
 
 /// A text, a number, or several of them with commas.
-pub(super) fn text(value: &Value) -> Result<String, Fault> {
+pub(super) fn text(value: &SettingValue) -> Result<String, Fault> {
     match &value.content {
         Content::Integer(number) => Ok(number.to_string()),
         Content::List(values) => {

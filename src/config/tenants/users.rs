@@ -4,7 +4,7 @@ use crate::config::raw::tenants::RawTenant;
 use crate::config::raw::RawSettings;
 use crate::config::tenant_keys::{ANONYMOUS, IDENTITIES};
 use crate::core::access::{IdentityPattern, TenantUsers};
-use crate::settings::{nearest, Fault, Origin, Value};
+use crate::settings::{nearest, Fault, Origin, SettingValue};
 
 /// Reads who may use a tenant. Where callers have to be known (`guarded`), that must be said.
 ///
@@ -15,7 +15,8 @@ pub(super) fn of(
     settings: &RawSettings,
     guarded: bool,
 ) -> Result<TenantUsers, Fault> {
-    let anonymous = raw.values.get(ANONYMOUS).map(Value::boolean).transpose()?.unwrap_or(false);
+    let anonymous =
+        raw.values.get(ANONYMOUS).map(SettingValue::boolean).transpose()?.unwrap_or(false);
     let mut users = TenantUsers { anonymous, identities: Vec::new() };
     if let Some(value) = raw.values.get(IDENTITIES) {
         for text in value.texts()? {
@@ -33,7 +34,11 @@ pub(super) fn of(
     Err(raw.fault("must list the identities that may use it, or have anonymous = true"))
 }
 
-fn pattern(value: &Value, text: &str, settings: &RawSettings) -> Result<IdentityPattern, Fault> {
+fn pattern(
+    value: &SettingValue,
+    text: &str,
+    settings: &RawSettings,
+) -> Result<IdentityPattern, Fault> {
     let (access, may_lack) = (&settings.access, settings.doubts.of_identities);
     let pattern = IdentityPattern::parse(text).map_err(|rule| value.fault(rule))?;
     let Some(name) = pattern.name().filter(|name| !may_lack && access.identity(name).is_none())

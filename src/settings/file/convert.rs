@@ -4,7 +4,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::LineEnds;
 use crate::settings::table::dotted;
-use crate::settings::{Content, Fault, Faults, Origin, Table, Value};
+use crate::settings::{Content, Fault, Faults, Origin, SettingValue, Table};
 
 /// The parser's table as one of ours.
 ///
@@ -36,7 +36,7 @@ pub(super) fn table(
                 // The value's own line may be a later one.
                 let at = lines.origin(value.span().start);
                 content(&key, other, &at, lines).map_err(Faults::from).map(|content| {
-                    to.put_value(name, Value { key: key.clone(), content, origin: at });
+                    to.put_value(name, SettingValue { key: key.clone(), content, origin: at });
                 })
             }
         };
@@ -72,9 +72,9 @@ fn content(
             let values = array.iter().map(|one| {
                 let origin = lines.origin(one.span().start);
                 let content = content(key, one.get_ref(), &origin, lines)?;
-                Ok(Value { key: key.to_owned(), content, origin })
+                Ok(SettingValue { key: key.to_owned(), content, origin })
             });
-            values.collect::<Result<Vec<Value>, Fault>>().map(Content::List)
+            values.collect::<Result<Vec<SettingValue>, Fault>>().map(Content::List)
         }
         DeValue::Table(_) => Err(wrong("must not mix tables and values")),
     }
