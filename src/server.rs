@@ -53,7 +53,7 @@ pub enum StartError {
     /// OpenSSL cannot be set up.
     OpenSsl(openssl::error::ErrorStack),
     /// The file with what operators have changed cannot be used.
-    State(crate::settings::Faults),
+    State(crate::settings::SettingFaults),
     /// The configured tenants cannot be taken up.
     Tenants(crate::error::Error),
     /// A thread cannot be started.

@@ -6,7 +6,7 @@ use crate::cli::flags::Flags;
 use crate::cli::{next_start, Ran};
 use crate::clock;
 use crate::config::document;
-use crate::settings::Faults;
+use crate::settings::SettingFaults;
 
 /// Prints the settings.
 ///
@@ -18,7 +18,7 @@ pub(super) fn run(flags: &Flags) -> Ran {
     for warning in loaded.warnings(now) {
         eprintln!("warning: {warning}");
     }
-    let mut faults = Faults::default();
+    let mut faults = SettingFaults::default();
     match next_start::certificates(&loaded) {
         // Whoever has not said where they are may only want to see the settings.
         Some(found) if found.is_default => eprintln!("warning: {}", found.fault),

@@ -11,7 +11,7 @@ use crate::config::load::{self, Loaded};
 use crate::config::raw::{RawSettings, SettingSources};
 use crate::config::Config;
 use crate::core::quoted::Quoted;
-use crate::settings::Faults;
+use crate::settings::SettingFaults;
 
 /// The flags that were given.
 #[derive(Clone, Default)]
@@ -32,7 +32,7 @@ impl Flags {
     ///
     /// # Errors
     /// Everything that is wrong with what was given.
-    pub(super) fn load(&self) -> Result<Loaded, Faults> {
+    pub(super) fn load(&self) -> Result<Loaded, SettingFaults> {
         let raw = RawSettings::gather(&SettingSources {
             flags: self.given.clone(),
             profile: self.profile.clone(),
@@ -47,7 +47,7 @@ impl Flags {
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub(super) fn begin(&self) -> Result<Loaded, Faults> {
+    pub(super) fn begin(&self) -> Result<Loaded, SettingFaults> {
         let loaded = self.load();
         if let Ok(loaded) = &loaded {
             logging::settle(&loaded.config);
@@ -62,7 +62,7 @@ impl Flags {
     ///
     /// # Errors
     /// As [`load`](Self::load), and what the next start would refuse.
-    pub(super) fn again(&self, running: &Config) -> Result<Loaded, Faults> {
+    pub(super) fn again(&self, running: &Config) -> Result<Loaded, SettingFaults> {
         let loaded = self.load();
         warn_of_exposed(&loaded);
         let loaded = loaded?;
@@ -71,7 +71,7 @@ impl Flags {
     }
 }
 
-fn warn_of_exposed(loaded: &Result<Loaded, Faults>) {
+fn warn_of_exposed(loaded: &Result<Loaded, SettingFaults>) {
     for path in loaded.iter().flat_map(|loaded| &loaded.exposed) {
         let path = path.display().to_string();
         log::warn!("event=config_readable_by_others path={}", Quoted(&path));

@@ -23,7 +23,7 @@ use clap::{Parser, Subcommand};
 use crate::core::quoted::Quoted;
 use crate::logging::LogFormat;
 use crate::server::StartError;
-use crate::settings::Faults;
+use crate::settings::SettingFaults;
 
 /// Leases real PostgreSQL connections to many tenants over gRPC.
 #[derive(Parser)]
@@ -107,7 +107,7 @@ fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
     let start = error.downcast_ref::<serve::NotStarted>().map(|not| &not.error);
     let start = start.or_else(|| error.downcast_ref());
     let of_start = matches!(start, Some(StartError::Config(_) | StartError::State(_)));
-    match of_start || error.is::<Faults>() {
+    match of_start || error.is::<SettingFaults>() {
         true => ExitCode::from(2),
         false => ExitCode::FAILURE,
     }

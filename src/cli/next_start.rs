@@ -6,11 +6,11 @@ use crate::config::load::Loaded;
 use crate::config::{Config, Tls};
 use crate::rpc::server::Certificate;
 use crate::settings::file::own;
-use crate::settings::{Fault, Faults, Origin};
+use crate::settings::{Origin, SettingFault, SettingFaults};
 
 /// What is wrong with the certificates.
 pub(super) struct BadCertificates {
-    pub(super) fault: Fault,
+    pub(super) fault: SettingFault,
     /// Nobody has said where they are.
     pub(super) is_default: bool,
 }
@@ -26,15 +26,15 @@ pub(super) fn certificates(loaded: &Loaded) -> Option<BadCertificates> {
     Some(BadCertificates { fault: fault(loaded, &error.to_string(), names), is_default })
 }
 
-fn fault(loaded: &Loaded, text: &str, names: &[&str]) -> Fault {
-    Fault::new("", Origin::Default, loaded.with_places(text, names))
+fn fault(loaded: &Loaded, text: &str, names: &[&str]) -> SettingFault {
+    SettingFault::new("", Origin::Default, loaded.with_places(text, names))
 }
 
 /// Looks at what the state file keeps, if there is to be one.
 ///
 /// # Errors
 /// It is none, or cannot be written.
-pub(super) fn state(loaded: &Loaded) -> Result<KeptChanges, Faults> {
+pub(super) fn state(loaded: &Loaded) -> Result<KeptChanges, SettingFaults> {
     let Some(path) = &loaded.config.state_file else { return Ok(KeptChanges::default()) };
     let kept = own::expect_directory(path).and_then(|()| changes::read(path, &loaded.config));
     kept.map_err(|wrong| fault(loaded, &format!("--state-file: {wrong}"), &["state_file"]).into())
@@ -44,7 +44,7 @@ pub(super) fn state(loaded: &Loaded) -> Result<KeptChanges, Faults> {
 ///
 /// # Errors
 /// What its next start would refuse.
-pub(super) fn check(loaded: &Loaded, running: &Config) -> Result<(), Faults> {
+pub(super) fn check(loaded: &Loaded, running: &Config) -> Result<(), SettingFaults> {
     let files = |config: &Config| {
         let pair = match &config.tls {
             Tls::Insecure => None,
@@ -52,7 +52,7 @@ pub(super) fn check(loaded: &Loaded, running: &Config) -> Result<(), Faults> {
         };
         (pair, config.client_ca.clone())
     };
-    let mut faults = Faults::default();
+    let mut faults = SettingFaults::default();
     if files(&loaded.config) != files(running) {
         faults.0.extend(certificates(loaded).map(|found| found.fault));
     }

@@ -18,7 +18,7 @@ use crate::config::{Config, PoolConfig};
 use crate::core::access::TenantUsers;
 use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
-use crate::settings::{file, Faults, Origin};
+use crate::settings::{file, Origin, SettingFaults};
 
 use configured::{base_of, differing, draft_of};
 
@@ -120,7 +120,7 @@ impl fmt::Display for DroppedChange {
 ///
 /// # Errors
 /// It cannot be read, can be read by others, or is none that the service wrote.
-pub fn read(path: &Path, config: &Config) -> Result<KeptChanges, Faults> {
+pub fn read(path: &Path, config: &Config) -> Result<KeptChanges, SettingFaults> {
     match file::own::read(path, CHANGES_MAX_BYTES)? {
         Some(root) => resolve::kept(root, config),
         None => Ok(KeptChanges::default()),

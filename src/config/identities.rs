@@ -2,7 +2,7 @@
 
 use crate::config::elsewhere::elsewhere;
 use crate::core::access::{Access, AccessToken, CallerIdentity, Role, TokenDigest};
-use crate::settings::{Fault, Faults, Origin, Table};
+use crate::settings::{Origin, SettingFault, SettingFaults, Table};
 
 /// More would slow every call down: each token is compared with all.
 const IDENTITIES_MAX: usize = 1000;
@@ -14,7 +14,7 @@ const CERTIFICATE_NAME_MAX: usize = 2048;
 
 /// Reads the tables of all identities. What is wrong is added to `faults`. Returns them, and where
 /// each is written.
-pub(super) fn read(tables: Table, faults: &mut Faults) -> (Access, Vec<(String, Origin)>) {
+pub(super) fn read(tables: Table, faults: &mut SettingFaults) -> (Access, Vec<(String, Origin)>) {
     let (mut access, mut places) = (Access::default(), Vec::new());
     let whole = tables.fault(format!("must have {IDENTITIES_MAX} identities at most"));
     let named = tables.into_named();
@@ -37,7 +37,7 @@ pub(super) fn read(tables: Table, faults: &mut Faults) -> (Access, Vec<(String, 
         let at = table.fault("");
         let has_proof = !tokens.is_empty() || !certificates.is_empty();
         table.finish_with(faults, elsewhere);
-        let fault = |rule: String| Fault { rule, ..at.clone() };
+        let fault = |rule: String| SettingFault { rule, ..at.clone() };
         if !has_proof && faults.0.len() == before {
             faults.add(fault("must have tokens or certificates: nobody could prove it".to_owned()));
         }
@@ -55,7 +55,7 @@ pub(super) fn read(tables: Table, faults: &mut Faults) -> (Access, Vec<(String, 
     (access, places)
 }
 
-fn token(mut table: Table, faults: &mut Faults) -> Option<AccessToken> {
+fn token(mut table: Table, faults: &mut SettingFaults) -> Option<AccessToken> {
     let missing = table.fault("must have sha256, the digest of the token in hexadecimal digits");
     let digest = faults.keep(table.take("sha256"))?;
     let digest = faults.keep(digest.ok_or(missing));
@@ -70,7 +70,7 @@ fn token(mut table: Table, faults: &mut Faults) -> Option<AccessToken> {
     Some(AccessToken { sha256, expires })
 }
 
-fn certificates(table: &mut Table) -> Result<Vec<String>, Fault> {
+fn certificates(table: &mut Table) -> Result<Vec<String>, SettingFault> {
     let Some(value) = table.take("certificates")? else { return Ok(Vec::new()) };
     let names = value.texts()?;
     if names.len() > CERTIFICATES_MAX {
@@ -83,7 +83,7 @@ fn certificates(table: &mut Table) -> Result<Vec<String>, Fault> {
     Ok(names)
 }
 
-fn role(table: &mut Table) -> Result<Option<Role>, Fault> {
+fn role(table: &mut Table) -> Result<Option<Role>, SettingFault> {
     let value = table.take("role")?;
     value.map(|value| value.choice(&Role::WORDS)).transpose()
 }
@@ -95,8 +95,8 @@ mod tests {
 
     const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-    fn read_text(text: &str) -> (Access, Faults) {
-        let mut faults = Faults::default();
+    fn read_text(text: &str) -> (Access, SettingFaults) {
+        let mut faults = SettingFaults::default();
         let mut root = file::parse("x.toml", &text.replace("DIGEST", DIGEST)).unwrap();
         let table = root.take_table("identities").unwrap().unwrap();
         let (access, _) = read(table, &mut faults);

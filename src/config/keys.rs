@@ -10,7 +10,7 @@ mod pool;
 mod service;
 
 use crate::config::draft::Draft;
-use crate::settings::{Fault, SettingValue};
+use crate::settings::{SettingFault, SettingValue};
 
 pub use kind::{secs, Custom, SettingKind, FOREVER_SECS};
 
@@ -86,7 +86,7 @@ impl SettingKey {
     ///
     /// # Errors
     /// What is allowed.
-    pub fn set(&self, draft: &mut Draft, value: &SettingValue) -> Result<(), Fault> {
+    pub fn set(&self, draft: &mut Draft, value: &SettingValue) -> Result<(), SettingFault> {
         self.kind.set(draft, value)
     }
 

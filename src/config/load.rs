@@ -13,7 +13,7 @@ use crate::config::profile::Profile;
 use crate::config::raw::RawSettings;
 use crate::config::{tenants, ClientCertificates, Config};
 use crate::core::access::Proofs;
-use crate::settings::{Fault, Faults, Origin};
+use crate::settings::{Origin, SettingFault, SettingFaults};
 
 /// Settings, and where each came from.
 pub struct Loaded {
@@ -32,7 +32,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Everything that is wrong, and stays so once the rest is mended.
-pub fn load(raw: &RawSettings) -> Result<Loaded, Faults> {
+pub fn load(raw: &RawSettings) -> Result<Loaded, SettingFaults> {
     let (mut draft, mut faults) = (Draft::default(), raw.faults.clone());
     let mut doubts = raw.doubts.clone();
     for key in keys::keys() {
@@ -70,7 +70,7 @@ pub fn load(raw: &RawSettings) -> Result<Loaded, Faults> {
         let at = raw.identities.iter().find(|(name, _)| broken.subject == identity_key(name));
         let at = at.map_or(Origin::Default, |(_, at)| at.clone());
         let rule = broken.with_origins(|name| loaded.origin_of(name));
-        faults.add(Fault::new(&broken.subject, at, rule));
+        faults.add(SettingFault::new(&broken.subject, at, rule));
     }
     faults.ended().map(|()| loaded)
 }
@@ -127,12 +127,12 @@ impl Loaded {
         }
     }
 
-    fn check_production(&self, in_doubt: impl Fn(&str) -> bool, faults: &mut Faults) {
+    fn check_production(&self, in_doubt: impl Fn(&str) -> bool, faults: &mut SettingFaults) {
         for name in ["insecure", "core_dumps"] {
             let Some(key) = keys::find(name) else { continue };
             if key.show(&Draft::of(&self.config)).as_deref() == Some("true") {
                 let rule = "is refused by the production profile";
-                faults.add(Fault::new(name, self.origin(key), rule));
+                faults.add(SettingFault::new(name, self.origin(key), rule));
             }
         }
         let Config { client_ca, client_certificates, .. } = &self.config;
@@ -142,7 +142,7 @@ impl Loaded {
             let rule = "must be given in the production profile, or client_certificates = \
                         \"optional\" be written down: what a stranger can do before a call has a \
                         token, only certificates prevent";
-            faults.add(Fault::new("client_ca", Origin::Default, rule));
+            faults.add(SettingFault::new("client_ca", Origin::Default, rule));
         }
     }
 

@@ -14,7 +14,7 @@ use crate::config::identities;
 use crate::config::keys::{self, Section, SettingKey};
 use crate::config::profile::Profile;
 use crate::core::access::Access;
-use crate::settings::{file, Fault, Faults, Origin, SettingValue, Table};
+use crate::settings::{file, Origin, SettingFault, SettingFaults, SettingValue, Table};
 use tenants::RawTenant;
 
 /// The variable that names the file.
@@ -50,7 +50,7 @@ pub struct RawSettings {
     /// The file, and whether others than its owner can read it.
     pub file: Option<(PathBuf, bool)>,
     /// What is wrong with it.
-    pub faults: Faults,
+    pub faults: SettingFaults,
     /// What may therefore be meant otherwise.
     pub doubts: Doubts,
 }
@@ -61,8 +61,8 @@ impl RawSettings {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn gather(sources: &SettingSources<'_>) -> Result<RawSettings, Faults> {
-        let mut faults = Faults::default();
+    pub fn gather(sources: &SettingSources<'_>) -> Result<RawSettings, SettingFaults> {
+        let mut faults = SettingFaults::default();
         let path = sources.file.clone();
         let path = path.or_else(|| (sources.variable)(CONFIG_VARIABLE).map(PathBuf::from));
         let document = match &path {
@@ -108,7 +108,7 @@ impl RawSettings {
         Ok(raw)
     }
 
-    fn take_access(&mut self, root: &mut Table, faults: &mut Faults) {
+    fn take_access(&mut self, root: &mut Table, faults: &mut SettingFaults) {
         let before = faults.0.len();
         if let Some(tables) = faults.keep(root.take_table("identities")).flatten() {
             (self.access, self.identities) = identities::read(tables, faults);
@@ -125,7 +125,7 @@ impl RawSettings {
 
 impl SettingSources<'_> {
     /// What a flag or a variable says of a key.
-    fn value(&self, key: &SettingKey) -> Result<Option<SettingValue>, Fault> {
+    fn value(&self, key: &SettingKey) -> Result<Option<SettingValue>, SettingFault> {
         if let Some((_, text)) = self.flags.iter().find(|(name, _)| *name == key.name) {
             return Ok(Some(SettingValue::text_of(key.name, text, Origin::Flag(key.flag()))));
         }
@@ -138,12 +138,12 @@ impl SettingSources<'_> {
         Ok(None)
     }
 
-    fn text(&self, key: &str, variable: &str) -> Result<Option<SettingValue>, Fault> {
+    fn text(&self, key: &str, variable: &str) -> Result<Option<SettingValue>, SettingFault> {
         let origin = Origin::Variable(variable.to_owned());
         match (self.variable)(variable).map(OsString::into_string) {
             None => Ok(None),
             Some(Ok(text)) => Ok(Some(SettingValue::text_of(key, &text, origin))),
-            Some(Err(_)) => Err(Fault::new(key, origin, "must be UTF-8")),
+            Some(Err(_)) => Err(SettingFault::new(key, origin, "must be UTF-8")),
         }
     }
 }
@@ -151,7 +151,7 @@ impl SettingSources<'_> {
 fn profile(
     sources: &SettingSources<'_>,
     root: Option<&mut Table>,
-) -> Result<Option<(Profile, Origin)>, Fault> {
+) -> Result<Option<(Profile, Origin)>, SettingFault> {
     let filed = root.map(|root| root.take("profile")).transpose()?.flatten();
     let flag =
         |text: &String| SettingValue::text_of("profile", text, Origin::Flag("--profile".into()));

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use crate::core::ids::TenantId;
 use crate::error::Error;
-use crate::settings::{Fault, Faults, Origin};
+use crate::settings::{Origin, SettingFault, SettingFaults};
 
 /// What a reload has done.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ pub trait Reload: Send + Sync {
     ///
     /// # Errors
     /// Everything that is wrong; then nothing has changed.
-    fn reload(&self) -> Result<ReloadOutcome, Faults>;
+    fn reload(&self) -> Result<ReloadOutcome, SettingFaults>;
 }
 
 /// Who reads the settings again, once the service has started.
@@ -55,12 +55,12 @@ impl Reloading {
     ///
     /// # Errors
     /// What is wrong with them, or that the service is not up or stops.
-    pub fn reload(&self) -> Result<ReloadOutcome, Faults> {
+    pub fn reload(&self) -> Result<ReloadOutcome, SettingFaults> {
         match self.0.get().and_then(Weak::upgrade) {
             Some(by) => by.reload(),
             None => {
                 let rule = "settings can be read again only while the service is up";
-                Err(Fault::new("", Origin::Default, rule).into())
+                Err(SettingFault::new("", Origin::Default, rule).into())
             }
         }
     }

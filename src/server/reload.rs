@@ -8,10 +8,10 @@ use crate::logging;
 use crate::pool::reloading::{EndedChange, Reload, ReloadOutcome};
 use crate::pool::service::Service;
 use crate::rpc::server::Certificate;
-use crate::settings::{Fault, Faults, Origin};
+use crate::settings::{Origin, SettingFault, SettingFaults};
 
 /// Loads the settings again from where they came from at the start.
-pub type Loader = Box<dyn Fn() -> Result<Config, Faults> + Send + Sync>;
+pub type Loader = Box<dyn Fn() -> Result<Config, SettingFaults> + Send + Sync>;
 
 /// Reads again what may change while the service runs.
 pub(super) struct Reloader {
@@ -33,9 +33,10 @@ impl Reloader {
     }
 
     /// Checks everything, then puts it in force.
-    fn in_turn(&self) -> Result<ReloadOutcome, Faults> {
+    fn in_turn(&self) -> Result<ReloadOutcome, SettingFaults> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let wrong = |rule: String| Faults::from(Fault::new("", Origin::Default, rule));
+        let wrong =
+            |rule: String| SettingFaults::from(SettingFault::new("", Origin::Default, rule));
         let config = (self.load)()?;
         config.check().map_err(wrong)?;
         let known = !self.service.context().live().access.is_open();
@@ -43,7 +44,7 @@ impl Reloader {
             // Such as a file that is being written: callers would need no identity any more.
             let rule = "must not all be gone at a reload, which would let everybody in; \
                         a restart takes them away";
-            return Err(Fault::new("identities", Origin::Default, rule.to_owned()).into());
+            return Err(SettingFault::new("identities", Origin::Default, rule.to_owned()).into());
         }
         if let Some(certificate) = &self.certificate {
             let is_new = certificate.reload(config.certificate_warning).map_err(|error| {
@@ -80,7 +81,7 @@ impl Reloader {
 }
 
 impl Reload for Reloader {
-    fn reload(&self) -> Result<ReloadOutcome, Faults> {
+    fn reload(&self) -> Result<ReloadOutcome, SettingFaults> {
         let outcome = self.in_turn();
         match &outcome {
             Ok(reloaded) => {

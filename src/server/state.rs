@@ -7,7 +7,7 @@ use crate::core::quoted::Quoted;
 use crate::logging;
 use crate::pool::service::Service;
 use crate::settings::file::own::OwnFile;
-use crate::settings::{Fault, Faults, Origin};
+use crate::settings::{Origin, SettingFault, SettingFaults};
 
 /// Takes up what the state file keeps, if there is to be one, and writes it anew: a file that cannot
 /// be written is an error now, and not when somebody relies on it.
@@ -15,7 +15,7 @@ use crate::settings::{Fault, Faults, Origin};
 /// # Errors
 /// The file is another process's or none of the service, cannot be read or written, or keeps what
 /// the settings leave no room for.
-pub(super) fn restore(service: &Service, config: &Config) -> Result<(), Faults> {
+pub(super) fn restore(service: &Service, config: &Config) -> Result<(), SettingFaults> {
     let Some(path) = &config.state_file else { return Ok(()) };
     let file = OwnFile::take(path)?;
     let kept = changes::read(path, config)?;
@@ -34,7 +34,7 @@ pub(super) fn restore(service: &Service, config: &Config) -> Result<(), Faults> 
         let key = format!("tenants.{}", not.tenant);
         let at = kept.shown.iter().find(|(known, _, _)| *known == key);
         let at = at.map_or(Origin::Default, |(_, _, at)| at.clone());
-        Fault::new(&key, at, format!("cannot be taken up again: {}", not.error))
+        SettingFault::new(&key, at, format!("cannot be taken up again: {}", not.error))
     })?;
     if let Some(level) = &kept.changes.log_level {
         // It was checked when it was read.
@@ -54,7 +54,7 @@ pub(super) fn restore(service: &Service, config: &Config) -> Result<(), Faults> 
     service.keep(move |kept| drop(told.send(kept)));
     let unwritten = |why: String| {
         let path = path.display().to_string().into();
-        Fault::new("", Origin::File { path, line: 0 }, format!("cannot be written: {why}"))
+        SettingFault::new("", Origin::File { path, line: 0 }, format!("cannot be written: {why}"))
     };
     let outcome = outcome.recv().unwrap_or_else(|_| Err("its writer has ended".to_owned()));
     outcome.map_err(|why| unwritten(why).into())

@@ -11,7 +11,7 @@ const KEY_MAX: usize = 100;
 
 /// One thing that is wrong: `pool.size (clients.toml:3) must be from 1 to 1000, and is 0`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct SettingFault {
     /// The key, with the tables it lies in: `pool.size`. Empty if the file as a whole is wrong.
     pub key: String,
     /// Where its value came from.
@@ -21,19 +21,19 @@ pub struct Fault {
     pub rule: String,
 }
 
-impl Fault {
+impl SettingFault {
     /// A fault of this key.
-    pub fn new(key: &str, origin: Origin, rule: impl Into<String>) -> Fault {
+    pub fn new(key: &str, origin: Origin, rule: impl Into<String>) -> SettingFault {
         let mut key = key.to_owned();
         if let Some((end, _)) = key.char_indices().nth(KEY_MAX) {
             key.truncate(end);
             key.push('…');
         }
-        Fault { key, origin, rule: rule.into() }
+        SettingFault { key, origin, rule: rule.into() }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for SettingFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.origin, self.key.as_str()) {
             (Origin::Default, "") => f.write_str(&self.rule),
@@ -47,16 +47,16 @@ impl fmt::Display for Fault {
 /// Everything that is wrong, in the order it was found. Shown with a fault a line, 20 of them at
 /// most.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Faults(pub Vec<Fault>);
+pub struct SettingFaults(pub Vec<SettingFault>);
 
-impl Faults {
+impl SettingFaults {
     /// Adds a fault.
-    pub fn add(&mut self, fault: Fault) {
+    pub fn add(&mut self, fault: SettingFault) {
         self.0.push(fault);
     }
 
     /// Returns the value; a fault is added and becomes `None`.
-    pub fn keep<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
+    pub fn keep<T>(&mut self, result: Result<T, SettingFault>) -> Option<T> {
         result.map_err(|fault| self.add(fault)).ok()
     }
 
@@ -64,7 +64,7 @@ impl Faults {
     ///
     /// # Errors
     /// The faults, if there is any.
-    pub fn ended(self) -> Result<(), Faults> {
+    pub fn ended(self) -> Result<(), SettingFaults> {
         match self.0.is_empty() {
             true => Ok(()),
             false => Err(self),
@@ -72,15 +72,16 @@ impl Faults {
     }
 }
 
-impl From<Fault> for Faults {
-    fn from(fault: Fault) -> Faults {
-        Faults(vec![fault])
+impl From<SettingFault> for SettingFaults {
+    fn from(fault: SettingFault) -> SettingFaults {
+        SettingFaults(vec![fault])
     }
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for SettingFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.0.iter().take(SHOWN_MAX).map(Fault::to_string).collect();
+        let lines: Vec<String> =
+            self.0.iter().take(SHOWN_MAX).map(SettingFault::to_string).collect();
         f.write_str(&lines.join("\n"))?;
         match self.0.len().saturating_sub(SHOWN_MAX) {
             0 => Ok(()),
@@ -89,4 +90,4 @@ impl fmt::Display for Faults {
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for SettingFaults {}

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Fault, Faults, Origin, Table};
+use super::{Origin, SettingFault, SettingFaults, Table};
 
 /// A longer file is an error: nobody writes one by hand, and all of it is held in memory.
 pub const FILE_MAX_BYTES: u64 = 1 << 20;
@@ -33,16 +33,16 @@ pub struct Document {
 /// # Errors
 /// The file cannot be read, is no regular file, is too long, not UTF-8 or not TOML. No part of its
 /// text is shown.
-pub fn read(path: &Path) -> Result<Document, Faults> {
+pub fn read(path: &Path) -> Result<Document, SettingFaults> {
     let (text, found) = text_of(path, FILE_MAX_BYTES).map_err(|rule| wrong(path, rule))?;
     let readable_by_others = found.permissions().mode() & 0o044 != 0;
     Ok(Document { root: parse(&path.display().to_string(), &text)?, readable_by_others })
 }
 
 /// A fault of the file as a whole.
-fn wrong(path: &Path, rule: String) -> Faults {
+fn wrong(path: &Path, rule: String) -> SettingFaults {
     let path = Arc::from(path.display().to_string());
-    Fault::new("", Origin::File { path, line: 0 }, rule).into()
+    SettingFault::new("", Origin::File { path, line: 0 }, rule).into()
 }
 
 /// The text of a file of at most so many bytes, and what the system knows of it.
@@ -70,7 +70,7 @@ fn text_of(path: &Path, most: u64) -> Result<(String, Metadata), String> {
 ///
 /// # Errors
 /// It is not TOML: each place, with what was expected there.
-pub fn parse(name: &str, text: &str) -> Result<Table, Faults> {
+pub fn parse(name: &str, text: &str) -> Result<Table, SettingFaults> {
     let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at);
     let lines = LineEnds { path: Arc::from(name), ends: ends.collect() };
     match toml::de::DeTable::parse(text) {
@@ -82,13 +82,13 @@ pub fn parse(name: &str, text: &str) -> Result<Table, Faults> {
             // A key is no secret, and with this message the span is one.
             let key = span.and_then(|span| Some((text.get(span.clone())?, span.start)));
             let key = key.filter(|_| error.message() == DUPLICATE);
-            Err(Faults::from(match key {
-                Some((key, start)) => Fault::new(
+            Err(SettingFaults::from(match key {
+                Some((key, start)) => SettingFault::new(
                     &duplicate::name(text, start, key.trim()),
                     at,
                     "must not be there twice",
                 ),
-                None => Fault::new("", at, error.message()),
+                None => SettingFault::new("", at, error.message()),
             }))
         }
     }

@@ -3,13 +3,14 @@
 //!
 //! A [`SettingValue`] comes from a flag, a variable, a [`Table`] of a TOML file, a profile or a
 //! default ([`Origin`]). Its readers ([`SettingValue::number`], [`SettingValue::duration`] …) return
-//! the typed value, or a [`Fault`] that names the key, the place and what is allowed. [`Faults`]
-//! collects them, so that somebody who writes a file sees everything that is wrong with it at once.
+//! the typed value, or a [`SettingFault`] that names the key, the place and what is allowed.
+//! [`SettingFaults`] collects them, so that somebody who writes a file sees everything that is wrong
+//! with it at once.
 //!
 //! ```text
 //! let document = file::read("clients.toml")?;
 //! let mut root = document.root;
-//! let mut faults = Faults::default();
+//! let mut faults = SettingFaults::default();
 //! if let Some(mut pool) = faults.keep(root.take_table("pool")).flatten() {
 //!     if let Some(size) = faults.keep(pool.take("size")).flatten() {
 //!         config.size = faults.keep(size.number(1..=1000)).unwrap_or(config.size);
@@ -36,7 +37,7 @@ mod value;
 mod tests;
 
 pub use durations::duration;
-pub use fault::{Fault, Faults};
+pub use fault::{SettingFault, SettingFaults};
 pub use moments::moment;
 pub use nearest::nearest;
 pub use origin::Origin;

@@ -4,14 +4,14 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{bytes, duration, moment, shown_bytes, Content, Fault, Origin, SettingValue};
+use super::{bytes, duration, moment, shown_bytes, Content, Origin, SettingFault, SettingValue};
 
 impl SettingValue {
     /// A text. A number in a file is none.
     ///
     /// # Errors
     /// It is something else. The value is not shown: it may be a secret.
-    pub fn text(&self) -> Result<&str, Fault> {
+    pub fn text(&self) -> Result<&str, SettingFault> {
         match &self.content {
             Content::Text(text) => Ok(text),
             other => Err(self.fault(format!("must be a string, and is {}", other.kind()))),
@@ -22,7 +22,7 @@ impl SettingValue {
     ///
     /// # Errors
     /// It is something else.
-    pub fn boolean(&self) -> Result<bool, Fault> {
+    pub fn boolean(&self) -> Result<bool, SettingFault> {
         let said = match &self.content {
             Content::Boolean(flag) => return Ok(*flag),
             Content::Text(text) => text.to_ascii_lowercase(),
@@ -39,7 +39,7 @@ impl SettingValue {
     ///
     /// # Errors
     /// It is something else, or outside.
-    pub fn number(&self, range: RangeInclusive<u64>) -> Result<u64, Fault> {
+    pub fn number(&self, range: RangeInclusive<u64>) -> Result<u64, SettingFault> {
         let number = match &self.content {
             Content::Integer(number) => u64::try_from(*number).ok(),
             Content::Text(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -56,7 +56,7 @@ impl SettingValue {
     ///
     /// # Errors
     /// It is something else, or outside.
-    pub fn fraction(&self, range: RangeInclusive<f64>) -> Result<f64, Fault> {
+    pub fn fraction(&self, range: RangeInclusive<f64>) -> Result<f64, SettingFault> {
         let number = match &self.content {
             Content::Integer(number) => Some(*number as f64),
             Content::Float(number) => Some(*number),
@@ -73,7 +73,7 @@ impl SettingValue {
     ///
     /// # Errors
     /// It is something else, or outside.
-    pub fn duration(&self, range: RangeInclusive<Duration>) -> Result<Duration, Fault> {
+    pub fn duration(&self, range: RangeInclusive<Duration>) -> Result<Duration, SettingFault> {
         let time = match &self.content {
             Content::Integer(number) => u64::try_from(*number).ok().map(Duration::from_secs),
             Content::Text(text) => duration(text),
@@ -91,7 +91,7 @@ impl SettingValue {
     ///
     /// # Errors
     /// It is something else.
-    pub fn moment(&self) -> Result<i64, Fault> {
+    pub fn moment(&self) -> Result<i64, SettingFault> {
         let read = match &self.content {
             Content::Text(text) => moment(text),
             _ => None,
@@ -104,7 +104,7 @@ impl SettingValue {
     ///
     /// # Errors
     /// It is something else, or outside.
-    pub fn bytes(&self, range: RangeInclusive<usize>) -> Result<usize, Fault> {
+    pub fn bytes(&self, range: RangeInclusive<usize>) -> Result<usize, SettingFault> {
         let size = match &self.content {
             Content::Integer(number) => usize::try_from(*number).ok(),
             Content::Text(text) => bytes(text),
@@ -127,7 +127,7 @@ impl SettingValue {
     ///
     /// # Errors
     /// It is none of them.
-    pub fn choice<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, Fault> {
+    pub fn choice<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, SettingFault> {
         let said = match &self.content {
             Content::Text(text) => words.iter().find(|(word, _)| word == text),
             _ => None,
@@ -143,7 +143,7 @@ impl SettingValue {
     ///
     /// # Errors
     /// It is something else.
-    pub fn list(&self) -> Result<Vec<SettingValue>, Fault> {
+    pub fn list(&self) -> Result<Vec<SettingValue>, SettingFault> {
         let part = |text: &str| SettingValue::text_of(&self.key, text.trim(), self.origin.clone());
         match (&self.content, &self.origin) {
             (Content::List(values), _) => Ok(values.clone()),
@@ -158,7 +158,7 @@ impl SettingValue {
     ///
     /// # Errors
     /// It, or one of its values, is something else.
-    pub fn texts(&self) -> Result<Vec<String>, Fault> {
+    pub fn texts(&self) -> Result<Vec<String>, SettingFault> {
         let values = self.list()?;
         values.iter().map(|value| value.text().map(str::to_owned)).collect()
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fault::SHOWN_MAX;
-use super::{nearest, Content, Fault, Faults, Origin, SettingValue};
+use super::{nearest, Content, Origin, SettingFault, SettingFaults, SettingValue};
 
 /// A table of a file. Reading it means to [`take`](Self::take) every key that has a meaning, and to
 /// [`finish`](Self::finish): a key that was not taken is an error, with those that were as what is
@@ -44,15 +44,15 @@ impl Table {
     }
 
     /// A fault of the table itself: of a key that is missing, say.
-    pub fn fault(&self, rule: impl Into<String>) -> Fault {
-        Fault::new(&self.key, self.origin.clone(), rule)
+    pub fn fault(&self, rule: impl Into<String>) -> SettingFault {
+        SettingFault::new(&self.key, self.origin.clone(), rule)
     }
 
     /// The value of a key.
     ///
     /// # Errors
     /// It is a table.
-    pub fn take(&mut self, name: &'static str) -> Result<Option<SettingValue>, Fault> {
+    pub fn take(&mut self, name: &'static str) -> Result<Option<SettingValue>, SettingFault> {
         match self.remove(name) {
             None => Ok(None),
             Some(TableEntry::Value(value)) => Ok(Some(value)),
@@ -64,7 +64,7 @@ impl Table {
     ///
     /// # Errors
     /// It is something else.
-    pub fn take_table(&mut self, name: &'static str) -> Result<Option<Table>, Fault> {
+    pub fn take_table(&mut self, name: &'static str) -> Result<Option<Table>, SettingFault> {
         match self.remove(name) {
             None => Ok(None),
             Some(TableEntry::Table(table)) => Ok(Some(table)),
@@ -76,7 +76,7 @@ impl Table {
     ///
     /// # Errors
     /// It is something else.
-    pub fn take_tables(&mut self, name: &'static str) -> Result<Vec<Table>, Fault> {
+    pub fn take_tables(&mut self, name: &'static str) -> Result<Vec<Table>, SettingFault> {
         match self.remove(name) {
             None => Ok(Vec::new()),
             Some(TableEntry::Tables(tables, _)) => Ok(tables),
@@ -95,12 +95,12 @@ impl Table {
     ///
     /// # Errors
     /// Each key that is no table.
-    pub fn into_named(self) -> Vec<(String, Result<Table, Fault>)> {
+    pub fn into_named(self) -> Vec<(String, Result<Table, SettingFault>)> {
         let named = |(name, entry): (String, TableEntry)| match entry {
             TableEntry::Table(table) => (name, Ok(table)),
             other => {
                 let fault =
-                    Fault::new(&dotted(&self.key, &name), other.origin(), "must be a table");
+                    SettingFault::new(&dotted(&self.key, &name), other.origin(), "must be a table");
                 (name, Err(fault))
             }
         };
@@ -108,17 +108,21 @@ impl Table {
     }
 
     /// Adds a fault for each key that nobody took.
-    pub fn finish(self, faults: &mut Faults) {
+    pub fn finish(self, faults: &mut SettingFaults) {
         self.finish_with(faults, |_| None);
     }
 
     /// The same, where `elsewhere` may know where a key belongs.
-    pub fn finish_with(self, faults: &mut Faults, elsewhere: impl Fn(&str) -> Option<String>) {
+    pub fn finish_with(
+        self,
+        faults: &mut SettingFaults,
+        elsewhere: impl Fn(&str) -> Option<String>,
+    ) {
         for (name, entry) in &self.entries {
             let mut rule = "is not known".to_owned();
             if faults.0.len() >= SHOWN_MAX {
                 // It is only counted.
-                faults.add(Fault::new(&self.key_of(name), entry.origin(), rule));
+                faults.add(SettingFault::new(&self.key_of(name), entry.origin(), rule));
                 continue;
             }
             let known = self.known.iter().copied();
@@ -131,7 +135,7 @@ impl Table {
                 let known: Vec<&str> = known.collect();
                 rule.push_str(&format!(" (allowed here: {})", known.join(", ")));
             }
-            faults.add(Fault::new(&self.key_of(name), entry.origin(), rule));
+            faults.add(SettingFault::new(&self.key_of(name), entry.origin(), rule));
         }
     }
 
@@ -155,8 +159,8 @@ impl Table {
         self.entries.remove(name)
     }
 
-    fn wrong(&self, name: &str, entry: &TableEntry, rule: &str) -> Fault {
-        Fault::new(&self.key_of(name), entry.origin(), rule)
+    fn wrong(&self, name: &str, entry: &TableEntry, rule: &str) -> SettingFault {
+        SettingFault::new(&self.key_of(name), entry.origin(), rule)
     }
 }
 

@@ -3,11 +3,11 @@ use std::time::Duration;
 use super::file::{parse, read, FILE_MAX_BYTES};
 use super::*;
 
-fn faults_of(text: &str, read: impl Fn(&mut Table, &mut Faults)) -> String {
+fn faults_of(text: &str, read: impl Fn(&mut Table, &mut SettingFaults)) -> String {
     match parse("x.toml", text) {
         Err(faults) => faults.to_string(),
         Ok(mut root) => {
-            let mut faults = Faults::default();
+            let mut faults = SettingFaults::default();
             read(&mut root, &mut faults);
             root.finish(&mut faults);
             faults.to_string()
@@ -118,7 +118,7 @@ fn a_reader_takes_what_is_allowed_from_texts_and_typed_values() {
 #[test]
 fn a_reader_says_what_is_allowed() {
     let day = Duration::ZERO..=Duration::from_secs(86_400);
-    let said = |fault: Fault| fault.to_string();
+    let said = |fault: SettingFault| fault.to_string();
     for (fault, expected) in [
         (text("x").number(1..=9).map_err(said), "must be an integer from 1 to 9, and is \"x\""),
         (text("10").number(1..=9).map_err(said), "must be an integer from 1 to 9, and is \"10\""),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Fault, Origin};
+use super::{Origin, SettingFault};
 
 /// A setting's value, its key and where it came from. `Debug` does not show the value, which may be
 /// a secret.
@@ -39,12 +39,12 @@ impl SettingValue {
     }
 
     /// A fault of this value.
-    pub fn fault(&self, rule: impl Into<String>) -> Fault {
-        Fault::new(&self.key, self.origin.clone(), rule)
+    pub fn fault(&self, rule: impl Into<String>) -> SettingFault {
+        SettingFault::new(&self.key, self.origin.clone(), rule)
     }
 
     /// A fault that ends in the value, which must be no secret: `must be … , and is "x"`.
-    pub fn fault_shown(&self, rule: impl fmt::Display) -> Fault {
+    pub fn fault_shown(&self, rule: impl fmt::Display) -> SettingFault {
         self.fault(format!("{rule}, and is {}", self.content))
     }
 }

@@ -6,7 +6,7 @@ use super::layers::{combine, ConfigLayer};
 use super::variables::Variables;
 use super::ServiceConfig;
 use crate::client::error::{ConfigError, Fault};
-use crate::settings::{Content, Fault as RawFault, Faults, Origin, SettingValue};
+use crate::settings::{Content, Origin, SettingFault, SettingFaults, SettingValue};
 
 /// Times that are written as numbers, with the unit in the variable's name.
 const UNITS: [(&str, &str, &str); 2] = [("_MS", "ms", "milliseconds"), ("_SECS", "s", "seconds")];
@@ -38,7 +38,7 @@ pub(super) fn prefix(service: &str) -> String {
 }
 
 pub(super) fn read(prefix: &str, variables: &Variables) -> Result<ServiceConfig, ConfigError> {
-    let mut faults = Faults::default();
+    let mut faults = SettingFaults::default();
     let layer = layer(prefix, variables, &mut faults);
     let read = combine(&[&layer], faults).and_then(ServiceConfig::checked);
     hinting(read, variables.misspelt(prefix))
@@ -63,7 +63,11 @@ pub(super) fn hinting(
 }
 
 /// The settings that variables with this prefix give.
-pub(super) fn layer(prefix: &str, variables: &Variables, faults: &mut Faults) -> ConfigLayer {
+pub(super) fn layer(
+    prefix: &str,
+    variables: &Variables,
+    faults: &mut SettingFaults,
+) -> ConfigLayer {
     let mut layer = ConfigLayer::default();
     let keys = KEYS.iter().filter(|key| !key.variable.is_empty());
     let keys = keys.map(|key| (key.variable, key.name));
@@ -91,14 +95,14 @@ fn value(
     variable: &str,
     name: &str,
     variables: &Variables,
-) -> Result<Option<SettingValue>, RawFault> {
+) -> Result<Option<SettingValue>, SettingFault> {
     let full = format!("{prefix}{variable}");
     let Some(text) = variables.get(&full) else {
         return Ok(None);
     };
     let origin = Origin::Variable(full);
     let text = text.to_str();
-    let text = text.ok_or_else(|| RawFault::new(name, origin.clone(), "must be UTF-8"))?;
+    let text = text.ok_or_else(|| SettingFault::new(name, origin.clone(), "must be UTF-8"))?;
     let mut value = SettingValue::text_of(name, text, origin);
     let unit = UNITS.iter().find(|(end, ..)| variable.ends_with(end));
     if let Some((_, unit, words)) = unit.filter(|_| text != "off") {

@@ -14,7 +14,7 @@ use super::setting::Setting;
 use super::variables::Variables;
 use super::{Config, MethodPolicy, ServiceConfig};
 use crate::client::error::ConfigError;
-use crate::settings::{file, Fault, Faults, Origin, SettingValue, Table};
+use crate::settings::{file, Origin, SettingFault, SettingFaults, SettingValue, Table};
 
 /// The settings that only the address and the preset have.
 const OTHER: [&str; 2] = ["profile", "port"];
@@ -44,7 +44,7 @@ impl Config {
     }
 
     pub(super) fn of(mut root: Table, variables: &Variables) -> Result<Config, ConfigError> {
-        let mut faults = Faults::default();
+        let mut faults = SettingFaults::default();
         let reload = faults.keep(root.take("reload")).flatten();
         let reload = reload.and_then(|value| faults.keep(period(&value)));
         let defaults = faults.keep(root.take_table("defaults")).flatten();
@@ -75,7 +75,7 @@ impl Config {
 }
 
 /// How often the file is looked at, and where that stands.
-fn period(value: &SettingValue) -> Result<(Option<Duration>, Origin), Fault> {
+fn period(value: &SettingValue) -> Result<(Option<Duration>, Origin), SettingFault> {
     let period = Option::<Duration>::read(value)?;
     match period.is_some_and(|period| period.is_zero() || period > LONGEST) {
         true => Err(value.fault(format!("must be above 0 and {AT_MOST}"))),
@@ -99,7 +99,7 @@ struct Rule {
 }
 
 impl Entry {
-    fn read(table: Table, faults: &mut Faults) -> Entry {
+    fn read(table: Table, faults: &mut SettingFaults) -> Entry {
         let mut tables = Tables { open: HashMap::from([("", Some(table))]) };
         let keys = KEYS.iter().map(|key| key.name).chain(ADDRESSES).chain(OTHER);
         let mut layer = ConfigLayer::default();
@@ -127,7 +127,7 @@ impl Entry {
         alone: bool,
         variables: &Variables,
     ) -> Result<ServiceConfig, ConfigError> {
-        let mut faults = Faults::default();
+        let mut faults = SettingFaults::default();
         let mut layers = vec![&defaults.layer, &self.layer];
         let unnamed = alone.then(|| env::layer("GRPC_", variables, &mut faults));
         layers.extend(unnamed.as_ref());
@@ -157,7 +157,7 @@ struct Tables {
 }
 
 impl Tables {
-    fn open(&mut self, name: &'static str, faults: &mut Faults) -> Option<&mut Table> {
+    fn open(&mut self, name: &'static str, faults: &mut SettingFaults) -> Option<&mut Table> {
         if !self.open.contains_key(name) {
             let (parent, last) = name.rsplit_once('.').unwrap_or(("", name));
             let opened = self.open(parent, faults).map(|table| table.take_table(last));
@@ -169,7 +169,7 @@ impl Tables {
 }
 
 /// What is different for some methods.
-fn rules(table: Table, faults: &mut Faults) -> Vec<Rule> {
+fn rules(table: Table, faults: &mut SettingFaults) -> Vec<Rule> {
     let named = table.into_named().into_iter();
     let tables = named.filter_map(|(pattern, table)| Some((pattern, faults.keep(table)?)));
     let tables: Vec<(String, Table)> = tables.collect();
@@ -178,13 +178,13 @@ fn rules(table: Table, faults: &mut Faults) -> Vec<Rule> {
 }
 
 /// The parts are read as those of a service, so that they have the same keys.
-fn rule(pattern: String, table: Table, faults: &mut Faults) -> Rule {
+fn rule(pattern: String, table: Table, faults: &mut SettingFaults) -> Rule {
     let mut read = MethodPolicy::new();
     let mut origins = vec![(String::new(), table.origin.clone())];
     let mut parts = ServiceConfig::of(Vec::new());
     (parts.retry, parts.breaker, parts.hedge) = (None, None, None);
     let mut tables = Tables { open: HashMap::from([("", Some(table))]) };
-    let mut take = |parent: &'static str, last: &'static str, faults: &mut Faults| {
+    let mut take = |parent: &'static str, last: &'static str, faults: &mut SettingFaults| {
         let taken = tables.open(parent, faults)?.take(last);
         let value = faults.keep(taken).flatten()?;
         let key = if parent.is_empty() { last.to_owned() } else { format!("{parent}.{last}") };

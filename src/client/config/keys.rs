@@ -2,7 +2,7 @@
 
 use super::setting::Setting;
 use super::ServiceConfig;
-use crate::settings::{Fault, SettingValue};
+use crate::settings::{SettingFault, SettingValue};
 
 /// A setting.
 pub(super) struct ConfigKey {
@@ -13,7 +13,7 @@ pub(super) struct ConfigKey {
     /// What kind of value it has.
     pub(super) kind: fn(&ServiceConfig) -> &'static str,
     /// Reads it.
-    pub(super) set: fn(&mut ServiceConfig, &SettingValue) -> Result<(), Fault>,
+    pub(super) set: fn(&mut ServiceConfig, &SettingValue) -> Result<(), SettingFault>,
     /// Shows it.
     pub(super) get: fn(&ServiceConfig) -> String,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::keys::KEYS;
 use super::ServiceConfig;
 use crate::client::error::{ConfigError, Fault};
-use crate::settings::{Fault as RawFault, Faults, SettingValue};
+use crate::settings::{SettingFault, SettingFaults, SettingValue};
 
 /// The settings of one place, by their names in files.
 #[derive(Default)]
@@ -28,7 +28,7 @@ const PROFILES: [(&str, &str); 4] = [
 /// Everything that is wrong, each with its key, where it came from, and its rule.
 pub(super) fn combine(
     layers: &[&ConfigLayer],
-    mut faults: Faults,
+    mut faults: SettingFaults,
 ) -> Result<ServiceConfig, ConfigError> {
     let strongest = |name: &str| layers.iter().rev().find_map(|layer| layer.0.get(name));
     let profile = strongest("profile").and_then(|value| faults.keep(value.choice(&PROFILES)));
@@ -55,7 +55,7 @@ pub(super) fn combine(
 fn address(
     layers: &[&ConfigLayer],
     profile: Option<&'static str>,
-    faults: &mut Faults,
+    faults: &mut SettingFaults,
 ) -> ServiceConfig {
     let given = layers.iter().enumerate().rev().find_map(|(rank, layer)| {
         let mut given = ADDRESSES.iter().filter_map(|name| layer.0.get(*name));
@@ -97,7 +97,7 @@ fn address(
         None => {
             let of = if name.is_empty() { "endpoint" } else { name };
             let rule = format!("is required for {of} configuration");
-            faults.add(RawFault::new("host", crate::settings::Origin::Default, rule));
+            faults.add(SettingFault::new("host", crate::settings::Origin::Default, rule));
         }
     }
     config
@@ -147,9 +147,9 @@ impl ConfigError {
     }
 }
 
-impl From<Faults> for ConfigError {
-    fn from(faults: Faults) -> ConfigError {
-        let fault = |RawFault { key, origin, rule }: RawFault| {
+impl From<SettingFaults> for ConfigError {
+    fn from(faults: SettingFaults) -> ConfigError {
+        let fault = |SettingFault { key, origin, rule }: SettingFault| {
             let place = origin.to_string();
             let key = match (key.is_empty(), &*place) {
                 (true, _) => format!("{place}:"),

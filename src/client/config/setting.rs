@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Compression, TlsMode};
 use crate::client::balance::Balance;
 use crate::client::call_error::Code;
-use crate::settings::{duration, Content, Fault, SettingValue};
+use crate::settings::{duration, Content, SettingFault, SettingValue};
 
 /// The value of a setting.
 pub(super) trait Setting: Sized {
@@ -13,7 +13,7 @@ pub(super) trait Setting: Sized {
     const KIND: &'static str;
 
     /// Reads it. Whether it is in its range, [`check`](super::ServiceConfig::check) tells.
-    fn read(value: &SettingValue) -> Result<Self, Fault>;
+    fn read(value: &SettingValue) -> Result<Self, SettingFault>;
 
     /// In the form in which it is read.
     fn show(&self) -> String;
@@ -27,7 +27,7 @@ macro_rules! integers {
         $(impl Setting for $integer {
             const KIND: &'static str = "integer";
 
-            fn read(value: &SettingValue) -> Result<Self, Fault> {
+            fn read(value: &SettingValue) -> Result<Self, SettingFault> {
                 let number = value.number(0..=u64::MAX)?;
                 number.try_into().map_err(|_| value.fault_shown("must be smaller"))
             }
@@ -44,7 +44,7 @@ integers! { usize u32 }
 impl Setting for Option<usize> {
     const KIND: &'static str = "integer";
 
-    fn read(value: &SettingValue) -> Result<Self, Fault> {
+    fn read(value: &SettingValue) -> Result<Self, SettingFault> {
         usize::read(value).map(Some)
     }
 
@@ -56,7 +56,7 @@ impl Setting for Option<usize> {
 impl Setting for f64 {
     const KIND: &'static str = "number";
 
-    fn read(value: &SettingValue) -> Result<Self, Fault> {
+    fn read(value: &SettingValue) -> Result<Self, SettingFault> {
         value.fraction(0.0..=1e9)
     }
 
@@ -68,7 +68,7 @@ impl Setting for f64 {
 impl Setting for Option<f64> {
     const KIND: &'static str = "number or off";
 
-    fn read(value: &SettingValue) -> Result<Self, Fault> {
+    fn read(value: &SettingValue) -> Result<Self, SettingFault> {
         match &value.content {
             Content::Text(text) if text == OFF => Ok(None),
             _ => f64::read(value).map(Some),
@@ -83,7 +83,7 @@ impl Setting for Option<f64> {
 impl Setting for bool {
     const KIND: &'static str = "true or false";
 
-    fn read(value: &SettingValue) -> Result<Self, Fault> {
+    fn read(value: &SettingValue) -> Result<Self, SettingFault> {
         value.boolean()
     }
 
@@ -95,7 +95,7 @@ impl Setting for bool {
 impl Setting for Duration {
     const KIND: &'static str = "time";
 
-    fn read(value: &SettingValue) -> Result<Self, Fault> {
+    fn read(value: &SettingValue) -> Result<Self, SettingFault> {
         let rule = "must be a time with a unit (ms, s, m or h), such as \"25s\" or \"250ms\"";
         let time = match &value.content {
             Content::Text(text) if text.chars().any(char::is_alphabetic) => duration(text),
@@ -116,7 +116,7 @@ impl Setting for Duration {
 impl Setting for Option<Duration> {
     const KIND: &'static str = "time or off";
 
-    fn read(value: &SettingValue) -> Result<Self, Fault> {
+    fn read(value: &SettingValue) -> Result<Self, SettingFault> {
         match &value.content {
             Content::Text(text) if text == OFF => Ok(None),
             _ => Duration::read(value).map(Some).map_err(|mut fault| {
@@ -135,7 +135,7 @@ impl Setting for Option<Duration> {
 impl Setting for String {
     const KIND: &'static str = "text";
 
-    fn read(value: &SettingValue) -> Result<Self, Fault> {
+    fn read(value: &SettingValue) -> Result<Self, SettingFault> {
         value.text().map(str::to_owned)
     }
 
@@ -147,7 +147,7 @@ impl Setting for String {
 impl Setting for Option<String> {
     const KIND: &'static str = "text";
 
-    fn read(value: &SettingValue) -> Result<Self, Fault> {
+    fn read(value: &SettingValue) -> Result<Self, SettingFault> {
         let text = value.text()?;
         match text.is_empty() {
             true => Err(value.fault("must not be empty")),
@@ -166,7 +166,7 @@ macro_rules! words {
         $(impl Setting for $setting {
             const KIND: &'static str = "word";
 
-            fn read(value: &SettingValue) -> Result<Self, Fault> {
+            fn read(value: &SettingValue) -> Result<Self, SettingFault> {
                 value.choice(&[$(($word, $value)),+])
             }
 
@@ -189,7 +189,7 @@ words! {
 impl Setting for Vec<Code> {
     const KIND: &'static str = "list of codes";
 
-    fn read(value: &SettingValue) -> Result<Self, Fault> {
+    fn read(value: &SettingValue) -> Result<Self, SettingFault> {
         let code = |one: &SettingValue| {
             let text = one.text()?;
             let known = (0..=16).map(Code::of).find(|code| code.as_str() == text);

@@ -13,7 +13,7 @@ use crate::config::{Config, PoolConfig};
 use crate::core::access::{IdentityPattern, TenantUsers};
 use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
-use crate::settings::{Fault, Faults, Origin, SettingValue, Table};
+use crate::settings::{Origin, SettingFault, SettingFaults, SettingValue, Table};
 
 /// What the table of a tenant says.
 struct RawChange {
@@ -32,8 +32,8 @@ struct RawChange {
 ///
 /// # Errors
 /// Everything by which it is none that the service wrote.
-pub(super) fn kept(mut root: Table, config: &Config) -> Result<KeptChanges, Faults> {
-    let (mut faults, mut kept) = (Faults::default(), KeptChanges::default());
+pub(super) fn kept(mut root: Table, config: &Config) -> Result<KeptChanges, SettingFaults> {
+    let (mut faults, mut kept) = (SettingFaults::default(), KeptChanges::default());
     let salt = head(&mut root)?;
     if let Some(table) = faults.keep(root.take_table("log")).flatten() {
         log_level(table, config, &mut kept, &mut faults);
@@ -56,7 +56,7 @@ pub(super) fn kept(mut root: Table, config: &Config) -> Result<KeptChanges, Faul
 }
 
 /// Whether this is such a file at all.
-fn head(root: &mut Table) -> Result<Salt, Fault> {
+fn head(root: &mut Table) -> Result<Salt, SettingFault> {
     let none = |root: &Table| root.fault("must be a file that the service wrote: it has no format");
     let format = root.take("format")?.ok_or_else(|| none(root))?;
     format.number(FORMAT..=FORMAT)?;
@@ -65,7 +65,7 @@ fn head(root: &mut Table) -> Result<Salt, Fault> {
 }
 
 /// Whether all of it is there.
-fn end(root: &mut Table, found: usize) -> Result<(), Fault> {
+fn end(root: &mut Table, found: usize) -> Result<(), SettingFault> {
     let whole = |root: &Table| root.fault("must end with the table [end]: it was cut off");
     let mut end = root.take_table("end")?.ok_or_else(|| whole(root))?;
     let tenants = end.take("tenants")?.ok_or_else(|| whole(root))?;
@@ -76,13 +76,18 @@ fn end(root: &mut Table, found: usize) -> Result<(), Fault> {
     }
 }
 
-fn log_level(mut table: Table, config: &Config, kept: &mut KeptChanges, faults: &mut Faults) {
+fn log_level(
+    mut table: Table,
+    config: &Config,
+    kept: &mut KeptChanges,
+    faults: &mut SettingFaults,
+) {
     let (level, configured) = (table.take("level"), table.take("configured"));
     let (key, origin) = (table.key.clone(), table.origin.clone());
     table.finish(faults);
     let (level, configured) = (faults.keep(level).flatten(), faults.keep(configured).flatten());
     let (Some(level), Some(configured)) = (level, configured) else {
-        return faults.add(Fault::new(&key, origin, "must have level and configured"));
+        return faults.add(SettingFault::new(&key, origin, "must have level and configured"));
     };
     let checked = level.text().map(str::to_owned).and_then(|text| {
         let checked = crate::logging::filter::LogFilter::parse(&text);
@@ -99,7 +104,7 @@ fn log_level(mut table: Table, config: &Config, kept: &mut KeptChanges, faults: 
 }
 
 impl RawChange {
-    fn of(mut table: Table, faults: &mut Faults) -> Option<RawChange> {
+    fn of(mut table: Table, faults: &mut SettingFaults) -> Option<RawChange> {
         let mut text = |table: &mut Table, name| {
             let value = faults.keep(table.take(name)).flatten();
             value.and_then(|value| faults.keep(value.text().map(str::to_owned)))
@@ -127,7 +132,7 @@ impl RawChange {
         (faults.0.len() == before).then_some(raw)
     }
 
-    fn fill(&mut self, table: &mut Table) -> Result<(), Fault> {
+    fn fill(&mut self, table: &mut Table) -> Result<(), SettingFault> {
         let paused = table.take("paused")?;
         let words = [Pause::Wait, Pause::Refuse].map(|how| (how.as_str(), how));
         self.paused = paused.map(|value| value.choice(&words)).transpose()?;
@@ -160,7 +165,7 @@ impl RawChange {
         config: &Config,
         salt: &Salt,
         kept: &mut KeptChanges,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), SettingFault> {
         let configured = config.tenants.get(&id);
         let is_same = match (configured, &self.configured) {
             (Some(tenant), Some(digest)) => configured::of_tenant(salt, tenant) == *digest,
@@ -211,8 +216,8 @@ impl RawChange {
         configured: Option<&TenantConfig>,
         config: &Config,
         same_users: bool,
-    ) -> Result<ChangeKind, Fault> {
-        let fault = |rule: String| Fault::new(&self.key, self.origin.clone(), rule);
+    ) -> Result<ChangeKind, SettingFault> {
+        let fault = |rule: String| SettingFault::new(&self.key, self.origin.clone(), rule);
         if self.is_removed {
             return match configured {
                 Some(_) => Ok(ChangeKind::Removed),
@@ -235,7 +240,7 @@ impl RawChange {
         Ok(ChangeKind::Put { tenant: Box::new(tenant), users })
     }
 
-    fn pool(&self, before: &PoolConfig) -> Result<PoolConfig, Fault> {
+    fn pool(&self, before: &PoolConfig) -> Result<PoolConfig, SettingFault> {
         let mut draft = draft_of(before);
         for (key, value) in &self.pool {
             match &key.kind {

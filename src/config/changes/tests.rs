@@ -46,7 +46,7 @@ fn changes(of: Vec<(&str, ChangeKind, Option<Pause>)>) -> RuntimeChanges {
     RuntimeChanges { log_level: None, tenants: of.collect() }
 }
 
-fn kept(text: &str, config: &Config) -> Result<KeptChanges, Faults> {
+fn kept(text: &str, config: &Config) -> Result<KeptChanges, SettingFaults> {
     resolve::kept(parse("s.toml", text)?, config)
 }
 

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::config::draft::Draft;
-use crate::settings::{shown_bytes as size, Fault, SettingValue};
+use crate::settings::{shown_bytes as size, SettingFault, SettingValue};
 
 /// Where a value is kept.
 pub type DraftPlace<T> = fn(&mut Draft) -> &mut T;
@@ -38,7 +38,7 @@ pub struct Custom {
     /// What is allowed, for people.
     pub allowed: &'static str,
     /// Reads it.
-    pub set: fn(&mut Draft, &SettingValue) -> Result<(), Fault>,
+    pub set: fn(&mut Draft, &SettingValue) -> Result<(), SettingFault>,
     /// Shows it as it would be given.
     pub show: fn(&Draft) -> Option<String>,
     /// Whether it is an array in the file.
@@ -56,13 +56,16 @@ pub const ANY: u64 = u32::MAX as u64;
 /// What a number is called in the help.
 const COUNT: &str = "COUNT";
 
-fn number<T: TryFrom<u64>>(value: &SettingValue, range: &RangeInclusive<u64>) -> Result<T, Fault> {
+fn number<T: TryFrom<u64>>(
+    value: &SettingValue,
+    range: &RangeInclusive<u64>,
+) -> Result<T, SettingFault> {
     let number = value.number(range.clone())?;
     T::try_from(number).map_err(|_| value.fault_shown("must be a smaller integer"))
 }
 
 impl SettingKind {
-    pub(super) fn set(&self, draft: &mut Draft, value: &SettingValue) -> Result<(), Fault> {
+    pub(super) fn set(&self, draft: &mut Draft, value: &SettingValue) -> Result<(), SettingFault> {
         match self {
             SettingKind::Switch(at) => *at(draft) = value.boolean()?,
             SettingKind::Port(at) => *at(draft) = number(value, &(0..=65_535))?,

@@ -8,7 +8,7 @@ use super::kind::{secs, DraftPlace, FOREVER_SECS};
 use super::{Custom, Section, SettingKey, SettingKind};
 use crate::config::ClientCertificates;
 use crate::core::allowed_hosts::{AllowedHosts, ALLOWED_HOSTS_MAX};
-use crate::settings::{Fault, SettingValue};
+use crate::settings::{SettingFault, SettingValue};
 
 pub(super) const fn key(name: &'static str, help: &'static str, kind: SettingKind) -> SettingKey {
     SettingKey { name, table: Section::Service, also: &[], help, default: None, live: false, kind }
@@ -260,7 +260,7 @@ const fn live_time(
     SettingKey { live: true, ..time(name, help, range, at) }
 }
 
-fn path(value: &SettingValue, at: &mut PathBuf) -> Result<(), Fault> {
+fn path(value: &SettingValue, at: &mut PathBuf) -> Result<(), SettingFault> {
     let text = value.text()?;
     if text.is_empty() {
         return Err(value.fault("must be the path of a file"));
@@ -269,7 +269,7 @@ fn path(value: &SettingValue, at: &mut PathBuf) -> Result<(), Fault> {
     Ok(())
 }
 
-fn hosts(value: &SettingValue) -> Result<Arc<AllowedHosts>, Fault> {
+fn hosts(value: &SettingValue) -> Result<Arc<AllowedHosts>, SettingFault> {
     let (list, mut hosts) = (value.list()?, AllowedHosts::default());
     if list.len() > ALLOWED_HOSTS_MAX {
         return Err(value.fault(format!("must have {ALLOWED_HOSTS_MAX} entries at most")));

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use super::tenants::RawTenant;
 use crate::config::tenant_keys::PASSWORD;
-use crate::settings::{Fault, Faults, Origin, SettingValue};
+use crate::settings::{Origin, SettingFault, SettingFaults, SettingValue};
 
 /// Its name.
 const NAME: &str = "default";
@@ -28,7 +28,7 @@ pub(in crate::config) const VARIABLES: [(&str, &str); 7] = [
 pub fn add(
     tenants: &mut Vec<RawTenant>,
     variable: &dyn Fn(&str) -> Option<OsString>,
-    faults: &mut Faults,
+    faults: &mut SettingFaults,
 ) {
     if variable(HOST).is_none() {
         return;
@@ -48,7 +48,7 @@ pub fn add(
             Some(Ok(text)) => {
                 values.insert(in_table, SettingValue::text_of(&key, &text, origin));
             }
-            Some(Err(_)) => faults.add(Fault::new(&key, origin, "must be UTF-8")),
+            Some(Err(_)) => faults.add(SettingFault::new(&key, origin, "must be UTF-8")),
         }
     }
     let (name, has_unknown) = (NAME.to_owned(), faults.0.len() > before);

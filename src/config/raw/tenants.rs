@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use crate::config::elsewhere::elsewhere;
 use crate::config::keys::{self, Section};
 use crate::config::tenant_keys::{DSN_ENV, KEYS};
-use crate::settings::{Fault, Faults, Origin, SettingValue, Table};
+use crate::settings::{Origin, SettingFault, SettingFaults, SettingValue, Table};
 
 /// The most tenants of a file. Each is known from the start, with a queue and metrics of its own:
 /// some 20 kB.
@@ -30,15 +30,15 @@ pub struct RawTenant {
 
 impl RawTenant {
     /// A fault of the table.
-    pub(in crate::config) fn fault(&self, rule: impl Into<String>) -> Fault {
-        Fault::new(&self.key, self.origin.clone(), rule)
+    pub(in crate::config) fn fault(&self, rule: impl Into<String>) -> SettingFault {
+        SettingFault::new(&self.key, self.origin.clone(), rule)
     }
 
     /// A fault of one of its keys; of the table if that was not given.
-    pub(in crate::config) fn fault_of(&self, name: &str, rule: impl Into<String>) -> Fault {
+    pub(in crate::config) fn fault_of(&self, name: &str, rule: impl Into<String>) -> SettingFault {
         match self.values.get(name) {
             Some(value) => value.fault(rule),
-            None => Fault::new(&format!("{}.{name}", self.key), self.origin.clone(), rule),
+            None => SettingFault::new(&format!("{}.{name}", self.key), self.origin.clone(), rule),
         }
     }
 }
@@ -47,7 +47,7 @@ impl RawTenant {
 pub fn take(
     tenants: Table,
     variable: &dyn Fn(&str) -> Option<OsString>,
-    faults: &mut Faults,
+    faults: &mut SettingFaults,
 ) -> Vec<RawTenant> {
     let whole = tenants.fault(format!("must not have more than {TENANTS_MAX} tenants"));
     let named = tenants.into_named();

@@ -14,7 +14,7 @@ use crate::config::tenant_keys::{ANONYMOUS, DSN, HIDDEN};
 use crate::config::PoolConfig;
 use crate::core::access::TenantUsers;
 use crate::core::ids::TenantId;
-use crate::settings::{Faults, Origin, SettingValue};
+use crate::settings::{Origin, SettingFaults, SettingValue};
 
 /// The tenants, and what is shown of them.
 #[derive(Default)]
@@ -31,7 +31,11 @@ pub struct Built {
 
 /// Reads and checks what was given. `defaults` holds the settings of all tenants, some of which may
 /// be in doubt.
-pub fn build(settings: &RawSettings, defaults: (&Draft, &Doubts), faults: &mut Faults) -> Built {
+pub fn build(
+    settings: &RawSettings,
+    defaults: (&Draft, &Doubts),
+    faults: &mut SettingFaults,
+) -> Built {
     let mut built = Built::default();
     for raw in &settings.tenants {
         if let Err(wrong) = built.add(raw, settings, defaults) {
@@ -48,8 +52,8 @@ impl Built {
         raw: &RawTenant,
         settings: &RawSettings,
         (defaults, doubts): (&Draft, &Doubts),
-    ) -> Result<(), Faults> {
-        let (mut faults, mut wrong) = (Faults::default(), BTreeSet::new());
+    ) -> Result<(), SettingFaults> {
+        let (mut faults, mut wrong) = (SettingFaults::default(), BTreeSet::new());
         let id =
             TenantId::parse(&raw.name).map_err(|rule| raw.fault(format!("is no name: {rule}")));
         let (id, found) = (faults.keep(id), faults.keep(dsn::of(raw)));

@@ -6,7 +6,7 @@ use super::secret_file;
 use crate::config::dsn::{Dsn, DsnError};
 use crate::config::raw::tenants::RawTenant;
 use crate::config::tenant_keys::{of_dsn, DSN, DSN_ENV, DSN_FILE, KEYS, PASSWORD, PASSWORD_FILE};
-use crate::settings::{Content, Fault, SettingValue};
+use crate::settings::{Content, SettingFault, SettingValue};
 
 /// The DSN, and the file of it that others can read.
 pub(super) type FoundDsn = (Dsn, Option<PathBuf>);
@@ -15,7 +15,7 @@ pub(super) type FoundDsn = (Dsn, Option<PathBuf>);
 ///
 /// # Errors
 /// There is none, there are several, or it is wrong. No value of it is shown.
-pub(super) fn of(raw: &RawTenant) -> Result<FoundDsn, Fault> {
+pub(super) fn of(raw: &RawTenant) -> Result<FoundDsn, SettingFault> {
     let given = |name: &&str| raw.values.contains_key(*name);
     let whole = [DSN, DSN_FILE, DSN_ENV].into_iter().filter(given);
     let part =
@@ -39,7 +39,7 @@ pub(super) fn of(raw: &RawTenant) -> Result<FoundDsn, Fault> {
     }
 }
 
-fn of_variable(raw: &RawTenant, value: &SettingValue) -> Result<FoundDsn, Fault> {
+fn of_variable(raw: &RawTenant, value: &SettingValue) -> Result<FoundDsn, SettingFault> {
     value.text()?;
     let Some(text) = &raw.variable else {
         return Err(value.fault_shown("must name a variable that is set"));
@@ -48,11 +48,11 @@ fn of_variable(raw: &RawTenant, value: &SettingValue) -> Result<FoundDsn, Fault>
     Ok((parsed(value, text)?, None))
 }
 
-fn parsed(value: &SettingValue, text: &str) -> Result<Dsn, Fault> {
+fn parsed(value: &SettingValue, text: &str) -> Result<Dsn, SettingFault> {
     Dsn::parse(text).map_err(|error| value.fault(format!("must be a DSN: {error}")))
 }
 
-fn of_parts(raw: &RawTenant) -> Result<FoundDsn, Fault> {
+fn of_parts(raw: &RawTenant) -> Result<FoundDsn, SettingFault> {
     let (mut pairs, mut exposed) = (Vec::new(), None);
     for key in KEYS {
         let (Some(in_dsn), Some(value)) = (key.in_dsn, raw.values.get(key.name)) else { continue };
@@ -81,11 +81,11 @@ fn of_parts(raw: &RawTenant) -> Result<FoundDsn, Fault> {
 }
 
 /// A text, a number, or several of them with commas.
-pub(super) fn text(value: &SettingValue) -> Result<String, Fault> {
+pub(super) fn text(value: &SettingValue) -> Result<String, SettingFault> {
     match &value.content {
         Content::Integer(number) => Ok(number.to_string()),
         Content::List(values) => {
-            let texts: Result<Vec<String>, Fault> = values.iter().map(text).collect();
+            let texts: Result<Vec<String>, SettingFault> = values.iter().map(text).collect();
             Ok(texts?.join(","))
         }
         _ => value.text().map(str::to_owned),

@@ -9,7 +9,7 @@ use crate::config::raw::tenants::RawTenant;
 use crate::config::raw::RawSettings;
 use crate::config::tenant_keys::POOL_KEYS;
 use crate::config::PoolConfig;
-use crate::settings::{Fault, Origin};
+use crate::settings::{Origin, SettingFault};
 
 const MIN: &str = "min_connections";
 const MAX: &str = "max_connections";
@@ -31,7 +31,7 @@ impl PoolSources<'_> {
     ///
     /// # Errors
     /// A rule that it breaks by what its table or its DSN says.
-    pub(super) fn pool(&self, mut own: PoolConfig) -> Result<Option<PoolConfig>, Fault> {
+    pub(super) fn pool(&self, mut own: PoolConfig) -> Result<Option<PoolConfig>, SettingFault> {
         for (name, key, is_given) in twice(self.in_dsn) {
             if is_given && self.raw.values.contains_key(name) {
                 let rule = format!("must not be given beside {key} in the DSN");

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::settings::{Fault, SettingValue};
+use crate::settings::{SettingFault, SettingValue};
 
 /// As long as the longest DSN, with an end of line.
 const BYTES_MAX: u64 = 8192 + 2;
@@ -31,7 +31,7 @@ fn tried(path: &Path) -> Option<PathBuf> {
 ///
 /// # Errors
 /// It is no regular file, cannot be read, is too long or not UTF-8. Nothing of it is shown.
-pub(super) fn read(value: &SettingValue) -> Result<SecretFile, Fault> {
+pub(super) fn read(value: &SettingValue) -> Result<SecretFile, SettingFault> {
     let path = PathBuf::from(value.text()?);
     let unread = |error: std::io::Error| match tried(&path) {
         Some(tried) => value.fault(format!("cannot be read: {error} ({})", tried.display())),

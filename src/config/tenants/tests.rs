@@ -7,13 +7,13 @@ use crate::config::raw::tenants::TENANTS_MAX;
 use crate::config::raw::{other_pools, RawSettings, SettingSources};
 use crate::core::access::Authentication;
 use crate::core::ids::TenantId;
-use crate::settings::Faults;
+use crate::settings::SettingFaults;
 
-fn loaded(text: &str) -> Result<Loaded, Faults> {
+fn loaded(text: &str) -> Result<Loaded, SettingFaults> {
     loaded_with(text, &[("THE_DSN", "host=h user=u password=geheim")])
 }
 
-fn loaded_with(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, Faults> {
+fn loaded_with(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, SettingFaults> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.toml");
     std::fs::write(&path, text).unwrap();

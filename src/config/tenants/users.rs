@@ -4,7 +4,7 @@ use crate::config::raw::tenants::RawTenant;
 use crate::config::raw::RawSettings;
 use crate::config::tenant_keys::{ANONYMOUS, IDENTITIES};
 use crate::core::access::{IdentityPattern, TenantUsers};
-use crate::settings::{nearest, Fault, Origin, SettingValue};
+use crate::settings::{nearest, Origin, SettingFault, SettingValue};
 
 /// Reads who may use a tenant. Where callers have to be known (`guarded`), that must be said.
 ///
@@ -14,7 +14,7 @@ pub(super) fn of(
     raw: &RawTenant,
     settings: &RawSettings,
     guarded: bool,
-) -> Result<TenantUsers, Fault> {
+) -> Result<TenantUsers, SettingFault> {
     let anonymous =
         raw.values.get(ANONYMOUS).map(SettingValue::boolean).transpose()?.unwrap_or(false);
     let mut users = TenantUsers { anonymous, identities: Vec::new() };
@@ -38,7 +38,7 @@ fn pattern(
     value: &SettingValue,
     text: &str,
     settings: &RawSettings,
-) -> Result<IdentityPattern, Fault> {
+) -> Result<IdentityPattern, SettingFault> {
     let (access, may_lack) = (&settings.access, settings.doubts.of_identities);
     let pattern = IdentityPattern::parse(text).map_err(|rule| value.fault(rule))?;
     let Some(name) = pattern.name().filter(|name| !may_lack && access.identity(name).is_none())

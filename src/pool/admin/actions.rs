@@ -21,7 +21,7 @@ use crate::pool::requests::responder::{PendingAnswer, Responder};
 use crate::pool::service::Service;
 use crate::pool::snapshot::TenantSnapshot;
 use crate::pool::tenant::Upkeep;
-use crate::settings::Faults;
+use crate::settings::SettingFaults;
 
 /// The most characters of a request's text in the log.
 const SHOWN_CHARS: usize = 100;
@@ -205,7 +205,7 @@ impl Administration<'_> {
         let (by, peer) = (self.by.clone(), self.peer.to_owned());
         let workers = context.tools.workers.clone();
         workers.run(move || {
-            let wrong = |faults: Faults| Error::ReloadFailed { faults: faults.to_string() };
+            let wrong = |faults: SettingFaults| Error::ReloadFailed { faults: faults.to_string() };
             let outcome = context.reloading.reload().map_err(wrong);
             tell((&by, &peer), "reload", format_args!(""), &outcome);
             // The caller may have left meanwhile.

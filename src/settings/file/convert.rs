@@ -4,7 +4,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::LineEnds;
 use crate::settings::table::dotted;
-use crate::settings::{Content, Fault, Faults, Origin, SettingValue, Table};
+use crate::settings::{Content, Origin, SettingFault, SettingFaults, SettingValue, Table};
 
 /// The parser's table as one of ours.
 ///
@@ -15,8 +15,8 @@ pub(super) fn table(
     from: &DeTable<'_>,
     origin: Origin,
     lines: &LineEnds,
-) -> Result<Table, Faults> {
-    let (mut to, mut faults) = (Table::new(key, origin), Faults::default());
+) -> Result<Table, SettingFaults> {
+    let (mut to, mut faults) = (Table::new(key, origin), SettingFaults::default());
     for (name, value) in from {
         let (key, at) = (dotted(key, name.get_ref()), lines.origin(name.span().start));
         let name = name.get_ref().as_ref();
@@ -29,13 +29,13 @@ pub(super) fn table(
                     }
                     _ => Ok(Table::new(&key, at.clone())),
                 });
-                let tables: Result<Vec<Table>, Faults> = inner.collect();
+                let tables: Result<Vec<Table>, SettingFaults> = inner.collect();
                 tables.map(|tables| to.put_tables(name, tables, at.clone()))
             }
             other => {
                 // The value's own line may be a later one.
                 let at = lines.origin(value.span().start);
-                content(&key, other, &at, lines).map_err(Faults::from).map(|content| {
+                content(&key, other, &at, lines).map_err(SettingFaults::from).map(|content| {
                     to.put_value(name, SettingValue { key: key.clone(), content, origin: at });
                 })
             }
@@ -56,8 +56,8 @@ fn content(
     value: &DeValue<'_>,
     at: &Origin,
     lines: &LineEnds,
-) -> Result<Content, Fault> {
-    let wrong = |rule: &str| Fault::new(key, at.clone(), rule);
+) -> Result<Content, SettingFault> {
+    let wrong = |rule: &str| SettingFault::new(key, at.clone(), rule);
     match value {
         DeValue::String(text) => Ok(Content::Text(text.to_string())),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
@@ -74,7 +74,7 @@ fn content(
                 let content = content(key, one.get_ref(), &origin, lines)?;
                 Ok(SettingValue { key: key.to_owned(), content, origin })
             });
-            values.collect::<Result<Vec<SettingValue>, Fault>>().map(Content::List)
+            values.collect::<Result<Vec<SettingValue>, SettingFault>>().map(Content::List)
         }
         DeValue::Table(_) => Err(wrong("must not mix tables and values")),
     }

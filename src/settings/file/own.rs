@@ -11,14 +11,14 @@ use rustix::fs::{accessat, flock, Access, AtFlags, FlockOperation, OFlags, CWD};
 use rustix::io::Errno;
 
 use super::{parse, text_of, wrong};
-use crate::settings::{Faults, Table};
+use crate::settings::{SettingFaults, Table};
 
 /// Something else lies where the lock is to be.
-fn no_file(path: &Path, lock: &Path) -> Faults {
+fn no_file(path: &Path, lock: &Path) -> SettingFaults {
     wrong(path, format!("needs {} to be a regular file, or not to be there", lock.display()))
 }
 
-fn unwritten(path: &Path, error: io::Error) -> Faults {
+fn unwritten(path: &Path, error: io::Error) -> SettingFaults {
     wrong(path, format!("needs a directory that can be written: {error}"))
 }
 
@@ -37,7 +37,7 @@ impl OwnFile {
     ///
     /// # Errors
     /// Another process has it, or its directory cannot be written.
-    pub fn take(path: &Path) -> Result<OwnFile, Faults> {
+    pub fn take(path: &Path) -> Result<OwnFile, SettingFaults> {
         let (lock, next) = (beside(path, ".lock"), beside(path, ".new"));
         let directory = directory_of(path);
         // A FIFO would be waited for, and a link would lead elsewhere.
@@ -91,7 +91,7 @@ impl OwnFile {
 ///
 /// # Errors
 /// It is another account's, others may read or write it, or it is no TOML of at most so many bytes.
-pub fn read(path: &Path, most: u64) -> Result<Option<Table>, Faults> {
+pub fn read(path: &Path, most: u64) -> Result<Option<Table>, SettingFaults> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         _ => {}
@@ -114,7 +114,7 @@ pub fn read(path: &Path, most: u64) -> Result<Option<Table>, Faults> {
 ///
 /// # Errors
 /// Its directory is not there, or this account may not write there.
-pub fn expect_directory(path: &Path) -> Result<(), Faults> {
+pub fn expect_directory(path: &Path) -> Result<(), SettingFaults> {
     let directory = directory_of(path);
     let wanted = Access::WRITE_OK | Access::EXEC_OK;
     let looked = match fs::metadata(&directory) {
