@@ -15,7 +15,7 @@ TONIC = tests/tonic-client
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo certs test bench soak lint doc
+.PHONY: help deps build demo certs test bench soak lint tables doc
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,9 @@ lint: ## Check the formatting, the lints and the dependencies
 		$(CARGO) deny --locked check bans licenses sources; \
 	else \
 		echo "lint: cargo-deny is not installed, so deny.toml was not checked"; fi
+
+tables: ## Write the tables of settings into docs/configuration.md
+	@$(CARGO) test --release --locked --lib -- --ignored write_the_tables_into_the_document
 
 doc: ## Build the documentation
 	$(CARGO) doc --release --locked --no-deps --document-private-items

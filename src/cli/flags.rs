@@ -85,8 +85,12 @@ fn argument(key: &'static SettingKey) -> Arg {
         (None, Some(text)) if !key.is_switch() => format!(" [default: {text}]"),
         (None, _) => String::new(),
     };
-    let help = format!("{} [env: {variable}]{default}", key.help.trim_end_matches('.'));
-    let argument = Arg::new(key.name).long(flag.trim_start_matches('-').to_owned()).help(help);
+    let whole = keys::plain(key.help);
+    let help = |words: &str| format!("{words} [env: {variable}]{default}");
+    let argument = Arg::new(key.name)
+        .long(flag.trim_start_matches('-').to_owned())
+        .help(help(&key.summary()))
+        .long_help(help(whole.trim_end_matches('.')));
     match key.is_switch() {
         true => argument.action(ArgAction::SetTrue),
         // Also a value that begins with a dash: the error names what is allowed instead.

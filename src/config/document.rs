@@ -21,7 +21,7 @@ pub fn with_defaults() -> String {
     text.push_str(IDENTITY);
     text.push_str(TENANT);
     for key in tenant_keys::KEYS {
-        text.push_str(&format!("\n# {}\n#{} = {}\n", key.help, key.name, key.example));
+        text.push_str(&format!("\n{}#{} = {}\n", comment(key.help), key.name, key.example));
     }
     text
 }
@@ -69,10 +69,26 @@ pub(super) const EXAMPLES: [(&str, &str); 8] = [
     ("request_burst", "100"),
 ];
 
+/// Columns of a comment.
+const COMMENT_MAX: usize = 100;
+
+/// Sentences in Markdown as lines of a comment.
+fn comment(markdown: &str) -> String {
+    let (mut text, mut line) = (String::new(), String::from("#"));
+    for word in keys::plain(markdown).split(' ') {
+        if line.len() + word.len() >= COMMENT_MAX {
+            text.push_str(&format!("{line}\n"));
+            line.truncate(1);
+        }
+        line.push_str(&format!(" {word}"));
+    }
+    format!("{text}{line}\n")
+}
+
 fn entry(key: &SettingKey) -> String {
     let allowed = key.kind.allowed();
     let live = if key.live { "" } else { " Only a restart changes it." };
-    let help = format!("# {}\n# Allowed: {allowed}.{live}", key.help);
+    let help = format!("{}# Allowed: {allowed}.{live}", comment(key.help));
     match (key.toml(&Draft::default()), key.default) {
         (Some(value), None) => format!("{help}\n#{} = {value}\n", key.name),
         (Some(value), Some(words)) => {

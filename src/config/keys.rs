@@ -3,16 +3,20 @@
 
 mod addresses;
 mod checks;
+mod clocks;
+mod entry;
 mod kind;
 mod limits;
 mod logs;
 mod pool;
 mod service;
+mod words;
 
 use crate::config::draft::Draft;
 use crate::settings::{SettingFault, SettingValue};
 
 pub use kind::{secs, Custom, SettingKind, FOREVER_SECS};
+pub use words::plain;
 
 /// One setting.
 pub struct SettingKey {
@@ -22,7 +26,7 @@ pub struct SettingKey {
     pub table: Section,
     /// Variables of other pools that mean the same; weaker than our own.
     pub also: &'static [&'static str],
-    /// What it is, for people: a sentence.
+    /// What it is, for people: sentences in Markdown, the first of which says it by itself.
     pub help: &'static str,
     /// Its default in words, where that depends on others.
     pub default: Option<&'static str>,
@@ -53,7 +57,9 @@ impl Section {
 
 /// All settings, in the order in which they are shown.
 pub fn keys() -> impl Iterator<Item = &'static SettingKey> + Clone {
-    service::KEYS.iter().chain(checks::KEYS).chain(logs::KEYS).chain(pool::KEYS).chain(limits::KEYS)
+    [entry::KEYS, service::KEYS, checks::KEYS, logs::KEYS, pool::KEYS, limits::KEYS, clocks::KEYS]
+        .into_iter()
+        .flatten()
 }
 
 /// The setting of this name.
@@ -80,6 +86,13 @@ impl SettingKey {
     /// Whether it is on or off, so that its flag has no value.
     pub fn is_switch(&self) -> bool {
         matches!(self.kind, SettingKind::Switch(_))
+    }
+
+    /// What it is, in one sentence without its full stop.
+    pub fn summary(&self) -> String {
+        let whole = plain(self.help);
+        let first = whole.split(". ").next().unwrap_or_default();
+        first.trim_end_matches('.').to_owned()
     }
 
     /// Reads a value into the draft.

@@ -24,6 +24,8 @@ mod pool;
 mod ports;
 pub mod profile;
 pub mod raw;
+#[cfg(test)]
+mod reference;
 mod tenant_keys;
 pub mod tenants;
 

@@ -6,7 +6,7 @@ pub struct TenantKey {
     pub name: &'static str,
     /// What its value is, as an example.
     pub example: &'static str,
-    /// What it is, for people: a sentence.
+    /// What it is, for people: sentences in Markdown.
     pub help: &'static str,
     /// The key of a DSN that says the same.
     pub in_dsn: Option<&'static str>,
@@ -49,25 +49,35 @@ pub const KEYS: &[TenantKey] = &[
     whole(
         DSN,
         "\"host=db.example port=5432 dbname=orders user=orders password=…\"",
-        "The DSN. One of dsn, dsn_file, dsn_env and host is needed.",
+        "The whole [DSN](tenants.md#keys). One of `dsn`, `dsn_file`, `dsn_env` and `host` is \
+         needed.",
     ),
-    whole(DSN_FILE, "\"/etc/connection-pool-manager/orders.dsn\"", "A file with the DSN."),
+    whole(
+        DSN_FILE,
+        "\"/etc/connection-pool-manager/orders.dsn\"",
+        "A file with the DSN and nothing else but an end of line, at most 8194 bytes.",
+    ),
     whole(DSN_ENV, "\"ORDERS_DSN\"", "The variable of the environment that has the DSN."),
-    part("host", "host", "\"db.example\"", "The servers: one, or an array."),
+    part(
+        "host",
+        "host",
+        "\"db.example\"",
+        "The servers: one, or an array. With it the other keys of this table say what is in a DSN.",
+    ),
     part("port", "port", "5432", "Their port, or an array of one for each; 5432 by default."),
     part("database", "dbname", "\"orders\"", "The database; by default the user's name."),
-    part("user", "user", "\"orders\"", "The role to log in as; needed beside host."),
+    part("user", "user", "\"orders\"", "The role to log in as; needed beside `host`."),
     part(
         PASSWORD_FILE,
         PASSWORD,
         "\"/etc/connection-pool-manager/orders.password\"",
-        "A file with the password, and at most an end of line after it.",
+        "A file with the password and nothing else but an end of line, at most 8194 bytes.",
     ),
-    part("ssl_mode", "sslmode", "\"verify-full\"", "As sslmode in a DSN."),
-    part("ssl_root_cert", "sslrootcert", "\"/etc/ssl/db.pem\"", "As sslrootcert in a DSN."),
-    part("ssl_cert", "sslcert", "\"/etc/ssl/orders.pem\"", "As sslcert in a DSN."),
-    part("ssl_key", "sslkey", "\"/etc/ssl/orders-key.pem\"", "As sslkey in a DSN."),
-    part("ssl_negotiation", "sslnegotiation", "\"direct\"", "As sslnegotiation in a DSN."),
+    part("ssl_mode", "sslmode", "\"verify-full\"", "As `sslmode` in a DSN."),
+    part("ssl_root_cert", "sslrootcert", "\"/etc/ssl/db.pem\"", "As `sslrootcert` in a DSN."),
+    part("ssl_cert", "sslcert", "\"/etc/ssl/orders.pem\"", "As `sslcert` in a DSN."),
+    part("ssl_key", "sslkey", "\"/etc/ssl/orders-key.pem\"", "As `sslkey` in a DSN."),
+    part("ssl_negotiation", "sslnegotiation", "\"direct\"", "As `sslnegotiation` in a DSN."),
     part("channel_binding", "channel_binding", "\"require\"", "As in a DSN."),
     part("require_auth", "require_auth", "\"scram-sha-256\"", "As in a DSN."),
     part("target_session_attrs", "target_session_attrs", "\"primary\"", "As in a DSN."),
@@ -75,9 +85,11 @@ pub const KEYS: &[TenantKey] = &[
     whole(
         IDENTITIES,
         "[\"shop\"]",
-        "The identities that may use it; one part of a name between slashes may be *.",
+        "The [identities](security.md#identities) that may use the tenant, as an array. One part \
+         of a name between slashes may be `*`, as in `spiffe://example.com/*/shop`; `*` alone is \
+         every identity.",
     ),
-    whole(ANONYMOUS, "false", "Everybody may use it, with an identity or without one."),
+    whole(ANONYMOUS, "false", "`true`: everybody may use it, with an identity or without one."),
     part("options", "options", "\"-c search_path=orders\"", "As in a DSN."),
 ];
 

@@ -1,7 +1,9 @@
-//! Addresses and directories that settings name.
+//! Addresses, files and directories that settings name.
 
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+
+use crate::settings::{SettingFault, SettingValue};
 
 /// A directory, as an absolute path, so that a DSN may name a file by its absolute path.
 pub(super) fn directory(path: &str) -> Result<PathBuf, String> {
@@ -10,6 +12,16 @@ pub(super) fn directory(path: &str) -> Result<PathBuf, String> {
         Ok(_) => Err("must be a directory".to_owned()),
         Err(error) => Err(format!("must be a directory ({error})")),
     }
+}
+
+/// A file's path.
+pub(super) fn path(value: &SettingValue, at: &mut PathBuf) -> Result<(), SettingFault> {
+    let text = value.text()?;
+    if text.is_empty() {
+        return Err(value.fault("must be the path of a file"));
+    }
+    *at = text.into();
+    Ok(())
 }
 
 /// As it would be given.

@@ -1,4 +1,4 @@
-//! The limits of the service as a whole, and the clocks of leases.
+//! The limits of the service as a whole.
 
 use std::time::Duration;
 
@@ -11,11 +11,9 @@ const REQUEST_RATE_MAX: u64 = 1_000_000;
 
 /// More attempts than a hundred a second are no help to a database that comes back.
 const LISTEN_PAUSE_LEAST: Duration = Duration::from_millis(10);
-/// The first cancel may find the statement between two steps; the second follows after this time.
-const GRACE_LEAST: Duration = Duration::from_millis(100);
 const MINUTE: Duration = Duration::from_secs(60);
 
-const fn key(name: &'static str, help: &'static str, kind: SettingKind) -> SettingKey {
+pub(super) const fn key(name: &'static str, help: &'static str, kind: SettingKind) -> SettingKey {
     SettingKey { name, table: Section::Service, also: &[], help, default: None, live: true, kind }
 }
 
@@ -33,7 +31,7 @@ const fn count(
     key(name, help, SettingKind::Count(least..=ANY, at))
 }
 
-const fn clock(
+pub(super) const fn clock(
     name: &'static str,
     help: &'static str,
     most: u64,
@@ -49,7 +47,7 @@ pub(super) const KEYS: &[SettingKey] = &[
     fixed(key(
         "max_connections_per_server",
         "The most connections to one server (address and port), of all tenants together; 0 = as \
-         many as it accepts.",
+         many as it accepts. See [Tenants of one server](tenants.md#tenants-of-one-server).",
         SettingKind::Custom(Custom {
             value: "COUNT",
             allowed: "from 0",
@@ -67,8 +65,8 @@ pub(super) const KEYS: &[SettingKey] = &[
     )),
     count(
         "max_connections_per_dsn",
-        "The most that a client's DSN may ask for with pool_max_conns, unless max_connections is \
-         larger.",
+        "The most that a DSN of a client may ask for with `pool_max_conns`, unless \
+         `--max-connections` is larger.",
         1,
         |d| &mut d.config.limits.connections_per_tenant,
     ),
@@ -76,7 +74,7 @@ pub(super) const KEYS: &[SettingKey] = &[
         default: Some("as many as file descriptors allow, at most 10000"),
         ..key(
             "max_client_connections",
-            "The most client connections over gRPC.",
+            "The most client connections over gRPC; the newest beyond that are closed.",
             SettingKind::Optional(1..=ANY, |d| &mut d.config.limits.client_connections),
         )
     }),
@@ -84,32 +82,36 @@ pub(super) const KEYS: &[SettingKey] = &[
         default: Some("half of all"),
         ..key(
             "client_connections_per_address",
-            "The most client connections from one address; 0 = no limit of its own.",
+            "The most client connections from one address; 0 = as many as in all, for a service \
+             behind a proxy.",
             SettingKind::Optional(0..=ANY, |d| &mut d.config.limits.client_connections_per_address),
         )
     }),
     fixed(count(
         "leases_per_caller",
         "Leases that one identity, or one client connection without an identity, may hold at a \
-         tenant, if the tenant may have more connections than that; otherwise it may have all.",
+         tenant, if the tenant may have more connections than that. Otherwise it may have them \
+         all, and waits for the next.",
         1,
         |d| &mut d.config.limits.leases_per_caller,
     )),
     key(
         "requests_per_second",
-        "Requests that one identity may make a second, on all its connections together; 0 = no \
-         limit. A stream is one request. Callers without an identity are not limited.",
+        "Requests that one [identity](security.md#identities) may make a second, on all its \
+         connections together; more are refused (`RATE_LIMITED`). 0 = no limit. A stream is one \
+         request, whatever is sent on it. Callers without an identity are not limited: a new \
+         connection costs them nothing.",
         SettingKind::Small(0..=REQUEST_RATE_MAX, |d| &mut d.config.limits.requests_per_second),
     ),
     SettingKey {
         default: Some("those of one second"),
         ..key(
             "request_burst",
-            "How many of them may come at once.",
+            "How many requests of one identity may come at once.",
             SettingKind::Optional(1..=REQUEST_RATE_MAX, |d| &mut d.config.limits.request_burst),
         )
     },
-    count("max_waiters_per_tenant", "Requests that wait at one tenant.", 0, |d| {
+    count("max_waiters_per_tenant", "Requests that wait at one tenant; more are refused.", 0, |d| {
         &mut d.config.limits.waiters_per_tenant
     }),
     fixed(count("max_waiters", "Requests that wait in the service.", 0, |d| {
@@ -117,13 +119,15 @@ pub(super) const KEYS: &[SettingKey] = &[
     })),
     fixed(key(
         "max_waiters_per_connection",
-        "Requests of one client connection that wait; with more there would be no room for a \
-         release.",
+        "Requests of one client connection that wait. gRPC allows it 256 streams: the rest is for \
+         releases and renewals.",
         SettingKind::Count(1..=192, |d| &mut d.config.limits.waiters_per_connection),
     )),
     count(
         "max_waiters_per_identity",
-        "Requests of one identity that wait, on all its connections together; 0 = no limit.",
+        "Requests of one [identity](security.md#identities) that wait, on all its connections and \
+         at all tenants together; more are refused (`CALLER_LIMIT`), and served if they need not \
+         wait. 0 = no limit.",
         0,
         |d| &mut d.config.limits.waiters_per_identity,
     ),
@@ -132,14 +136,18 @@ pub(super) const KEYS: &[SettingKey] = &[
     }),
     clock(
         "unused_tenant_age",
-        "How long a tenant that a client has registered may be unused before it is removed.",
+        "How long a tenant that a client has registered may be without a lease, a one-shot, a \
+         waiter or a listener before it is removed. Its next request registers it anew.",
         FOREVER_SECS,
         |d| &mut d.config.limits.unused_tenant_age,
     ),
-    count("max_listeners_per_tenant", "Listen calls of one tenant.", 1, |d| {
-        &mut d.config.limits.listening.listeners
-    }),
-    count("max_channels_per_tenant", "Channels of all its listeners.", 1, |d| {
+    count(
+        "max_listeners_per_tenant",
+        "`Listen` calls of one tenant, which share one connection.",
+        1,
+        |d| &mut d.config.limits.listening.listeners,
+    ),
+    count("max_channels_per_tenant", "Channels of all listeners of one tenant.", 1, |d| {
         &mut d.config.limits.listening.channels
     }),
     key(
@@ -157,99 +165,60 @@ pub(super) const KEYS: &[SettingKey] = &[
     ),
     key(
         "request_timeout",
-        "How long a request may take to arrive completely.",
+        "The time within which a request must arrive completely; of a stream, its first message.",
         SettingKind::Time(secs(1, 3600), |d| &mut d.config.limits.request_timeout),
     ),
     key(
         "stall_timeout",
-        "How long a client may read nothing of a streamed result before its statement is \
-         cancelled; a call whose answer is not read for so long ends.",
+        "How long a client may take nothing of a `Query`, `CopyOut` or `Listen`, or send nothing \
+         to a `CopyIn`, before its statement is cancelled. A call whose answer is not taken ends \
+         after that time; a `Query`, `CopyOut` or `Listen` after twice that.",
         SettingKind::Time(secs(1, 86_400), |d| &mut d.config.limits.stall_timeout),
     ),
     fixed(size(
         "memory_limit",
-        "Memory held for clients: waiting requests, unsent answers, notifications, data read \
-         ahead; in bytes, or with KiB, MiB, GiB.",
+        "Memory that is held for clients and servers, in bytes, or with `KiB`, `MiB`, `GiB`; see \
+         [Limits](limits.md#memory).",
         (REQUEST_MAX, usize::MAX),
         |d| &mut d.config.limits.memory_bytes,
     )),
     fixed(size(
         "memory_per_tenant",
-        "The most of it for one tenant.",
+        "What one tenant may have of that memory.",
         (REQUEST_MAX, usize::MAX),
         |d| &mut d.config.limits.memory_bytes_per_tenant,
     )),
     fixed(size(
         "memory_per_connection",
-        "The most of it for one client connection.",
+        "What one client connection may have of that memory; at least 4 MiB, the largest request.",
         (REQUEST_MAX, usize::MAX),
         |d| &mut d.config.limits.memory_bytes_per_connection,
     )),
-    size("max_result", "The largest result in one answer.", (1024, RESULT_MAX), |d| {
-        &mut d.config.limits.result_bytes
-    }),
+    size(
+        "max_result",
+        "The largest result in one answer; a client takes 4 MiB with all around it.",
+        (1024, RESULT_MAX),
+        |d| &mut d.config.limits.result_bytes,
+    ),
     size("max_sql", "The longest text of one statement.", (1024, REQUEST_MAX), |d| {
         &mut d.config.limits.sql_bytes
     }),
     key(
         "max_statements",
-        "Statements in one Execute.",
+        "Statements in one `Execute`.",
         SettingKind::Count(1..=100_000, |d| &mut d.config.limits.statements),
     ),
     fixed(key(
         "max_ended_leases",
-        "Leases that have ended of which the service still knows how.",
+        "Leases that have ended of which the service still knows how, to tell who asks.",
         SettingKind::Count(1..=10_000_000, |d| &mut d.config.limits.tombstones),
     )),
-    fixed(clock("ended_lease_age", "How long it knows that.", FOREVER_SECS, |d| {
-        &mut d.config.limits.tombstone_age
-    })),
-    key(
-        "wait",
-        "How long a request waits for a connection that does not say so itself.",
-        SettingKind::Time(secs(0, 300), |d| &mut d.config.limits.clocks.wait.usual),
-    ),
-    clock("max_wait", "The longest wait that a request may ask for.", 300, |d| {
-        &mut d.config.limits.clocks.wait.most
-    }),
-    clock("lease_ttl", "How long a lease may be idle that does not say so itself.", 3600, |d| {
-        &mut d.config.limits.clocks.ttl.usual
-    }),
-    clock("max_lease_ttl", "The longest time that it may ask for.", 3600, |d| {
-        &mut d.config.limits.clocks.ttl.most
-    }),
-    clock(
-        "idle_in_transaction",
-        "How long a lease may be idle with an open transaction that does not say so itself.",
-        3600,
-        |d| &mut d.config.limits.clocks.idle_in_transaction.usual,
-    ),
-    clock("max_idle_in_transaction", "The longest time that it may ask for.", 3600, |d| {
-        &mut d.config.limits.clocks.idle_in_transaction.most
-    }),
-    clock(
-        "lease_lifetime",
-        "How long a lease may last that does not say so itself.",
-        86_400,
-        |d| &mut d.config.limits.clocks.lifetime.usual,
-    ),
-    clock("max_lease_lifetime", "The longest time that it may ask for.", 86_400, |d| {
-        &mut d.config.limits.clocks.lifetime.most
-    }),
-    clock(
-        "statement_timeout",
-        "How long statements may run that do not say so themselves.",
-        86_400,
-        |d| &mut d.config.limits.clocks.statement.usual,
-    ),
-    clock("max_statement_timeout", "The longest time that they may ask for.", 86_400, |d| {
-        &mut d.config.limits.clocks.statement.most
-    }),
-    key(
-        "cancel_grace",
-        "How long a cancelled statement may take to stop before its connection is closed.",
-        SettingKind::Time(GRACE_LEAST..=MINUTE, |d| &mut d.config.limits.clocks.cancel_grace),
-    ),
+    fixed(clock(
+        "ended_lease_age",
+        "How long the service knows how a lease has ended.",
+        FOREVER_SECS,
+        |d| &mut d.config.limits.tombstone_age,
+    )),
 ];
 
 const fn size(

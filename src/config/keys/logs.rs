@@ -10,12 +10,13 @@ use crate::logging::DEFAULT_LEVEL;
 pub(super) const KEYS: &[SettingKey] = &[
     live(
         "slow_statement",
-        "A request whose SQL runs for longer is reported in the log; 0 = none.",
+        "A request whose SQL runs for longer is reported in the log, without its text \
+         (`slow_statement`); 0 = none.",
         SettingKind::Time(secs(0, 86_400), |d| &mut d.config.slow_statement),
     ),
     key(
         "log_format",
-        "The form of the log: text, or json with an object a line.",
+        "The form of the [log](logs.md): text, or a JSON object a line.",
         SettingKind::Custom(Custom {
             value: "FORM",
             allowed: "text, json",
@@ -31,7 +32,8 @@ pub(super) const KEYS: &[SettingKey] = &[
         also: &["RUST_LOG"],
         ..live(
             "log_level",
-            "Which lines of the log are written: LEVEL or TARGET=LEVEL, several with commas.",
+            "Which lines of the [log](logs.md) are written: `LEVEL` or `TARGET=LEVEL`, several \
+             with commas. `RUST_LOG` means the same.",
             SettingKind::Custom(Custom {
                 value: "LEVEL",
                 allowed: "off, error, warn, info, debug, trace, each also with TARGET= before it",

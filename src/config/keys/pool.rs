@@ -34,7 +34,7 @@ pub(super) const KEYS: &[SettingKey] = &[
         ..key(
             "max_connections",
             &["DB_MAX_CONNS", "GRPC_CONNECTION_POOL_SIZE"],
-            "The most connections of a tenant.",
+            "The most connections of a tenant, at most `--max-backends`.",
             SettingKind::Count(1..=MOST_CONNECTIONS, |d| &mut d.config.pool.max_connections),
         )
     },
@@ -43,14 +43,16 @@ pub(super) const KEYS: &[SettingKey] = &[
         ..key(
             "min_connections",
             &["DB_MIN_CONNS"],
-            "Connections of a tenant that are kept open.",
+            "Connections of a tenant that are kept open, leased ones included, as long as its \
+             server has room.",
             SettingKind::Count(0..=MOST_CONNECTIONS, |d| &mut d.config.pool.min_connections),
         )
     },
     key(
         "max_lifetime",
         &["DB_MAX_CONN_LIFETIME"],
-        "Age at which a connection is replaced.",
+        "Lifetime of a connection: after that it is replaced, once it is not leased. The lifetime \
+         of a lease is `max_lifetime` in the request.",
         SettingKind::Time(secs(LEAST_LIFETIME.as_secs(), FOREVER_SECS), |d| {
             &mut d.config.pool.max_lifetime
         }),
@@ -58,13 +60,14 @@ pub(super) const KEYS: &[SettingKey] = &[
     key(
         "lifetime_jitter",
         &[],
-        "The part of the lifetime by which it is shortened at most, at random.",
+        "The part of the lifetime by which it is shortened at most, at random, so that connections \
+         opened together are not replaced together.",
         SettingKind::Fraction(0.0..=1.0, |d| &mut d.config.pool.lifetime_jitter),
     ),
     key(
         "idle_timeout",
         &["DB_MAX_CONN_IDLE_TIME"],
-        "How long a connection above the minimum may be idle before it is closed.",
+        "The time after which an idle connection above the minimum is closed.",
         SettingKind::Time(secs(LEAST_LIFETIME.as_secs(), FOREVER_SECS), |d| {
             &mut d.config.pool.idle_timeout
         }),
@@ -72,7 +75,8 @@ pub(super) const KEYS: &[SettingKey] = &[
     key(
         "connect_timeout",
         &["DB_CONNECT_TIMEOUT", "GRPC_CONNECTION_TIMEOUT_SECS"],
-        "How long an attempt to open a connection may take, over all its steps.",
+        "How long an attempt to open a connection may take, over all its steps; a shorter \
+         `connect_timeout` of the DSN wins.",
         SettingKind::Time(secs(1, LONGEST_CONNECT_SECS), |d| &mut d.config.pool.connect_timeout),
     ),
     key(
@@ -99,7 +103,7 @@ pub(super) const KEYS: &[SettingKey] = &[
     key(
         "breaker_failures",
         &[],
-        "Failed attempts in a row after which callers are refused at once and the database is \
+        "Failed attempts in a row after which callers are answered at once and the database is \
          probed.",
         SettingKind::Small(1..=1000, |d| &mut d.config.pool.breaker_failures),
     ),
@@ -112,8 +116,8 @@ pub(super) const KEYS: &[SettingKey] = &[
     key(
         "breaker_probe_interval",
         &[],
-        "The pause between probes of a database that cannot be reached. After two minutes each \
-         is twice as long as the one before.",
+        "The pause between probes of a database that cannot be reached. After two minutes each is \
+         twice as long as the one before.",
         SettingKind::Time(PROBE_LEAST..=HOUR, |d| &mut d.config.pool.breaker_probe),
     ),
     SettingKey {
@@ -128,8 +132,8 @@ pub(super) const KEYS: &[SettingKey] = &[
     key(
         "reset",
         &[],
-        "What happens to a connection after a lease: clean = reset and used again, close = \
-         closed.",
+        "What happens to a connection after a lease or one-shot: `clean` resets and reuses it, \
+         `close` closes it.",
         SettingKind::Custom(Custom {
             value: "HOW",
             allowed: "clean, close",
@@ -145,7 +149,7 @@ pub(super) const KEYS: &[SettingKey] = &[
     key(
         "statement_cache",
         &[],
-        "Prepared statements that each connection caches; 0 caches none.",
+        "Prepared statements that each connection keeps; 0 keeps none.",
         SettingKind::Count(0..=100_000, |d| &mut d.config.pool.statement_cache),
     ),
     key(
@@ -163,7 +167,7 @@ pub(super) const KEYS: &[SettingKey] = &[
     key(
         "health_check_interval",
         &["DB_HEALTH_CHECK_PERIOD", "GRPC_HEALTH_CHECK_INTERVAL_SECS"],
-        "How often idle connections are checked; 0 = never.",
+        "How often each idle connection is checked; 0 = never.",
         SettingKind::Time(secs(0, 3600), |d| &mut d.config.pool.health_interval),
     ),
     key(
@@ -175,32 +179,34 @@ pub(super) const KEYS: &[SettingKey] = &[
     key(
         "ping_interval",
         &[],
-        "How long an idle connection may be silent before it gets a query; 0 = never.",
+        "The silence after which an idle connection, or that of the listeners, is pinged, so that \
+         no firewall forgets it; 0 = never.",
         SettingKind::Time(secs(0, 3600), |d| &mut d.config.pool.ping_interval),
     ),
     key(
         "tcp_keepalive_idle",
         &[],
-        "The silence after which TCP asks a server whether it is there.",
+        "The silence after which TCP asks a server whether it is there, unless the DSN has \
+         `keepalives_idle`.",
         SettingKind::Time(secs(1, KEEPALIVE_MAX_SECS), |d| &mut d.config.pool.tcp.idle),
     ),
     key(
         "tcp_keepalive_interval",
         &[],
-        "The time between further such questions.",
+        "The time between further such questions (`keepalives_interval`).",
         SettingKind::Time(secs(1, KEEPALIVE_MAX_SECS), |d| &mut d.config.pool.tcp.interval),
     ),
     key(
         "tcp_keepalive_probes",
         &[],
-        "Unanswered ones after which the connection is lost.",
+        "Unanswered ones after which the connection is lost (`keepalives_count`).",
         SettingKind::Small(1..=127, |d| &mut d.config.pool.tcp.probes),
     ),
     key(
         "tcp_user_timeout",
         &[],
-        "How long a server may leave data unacknowledged before the connection is lost; 0 = as \
-         long as the system has it.",
+        "How long a server may leave data unacknowledged before the connection is lost \
+         (`tcp_user_timeout`); 0 = as long as the system has it.",
         SettingKind::Time(secs(0, 86_400), |d| &mut d.config.pool.tcp.user_timeout),
     ),
 ];

@@ -1,12 +1,11 @@
-//! The settings of the process: where it listens, how it is secured, how it ends.
+//! The settings of the process: whom it serves, how it ends.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::addresses::{directory, http_address, shown_address};
+use super::addresses::{directory, path};
 use super::kind::{secs, DraftPlace, FOREVER_SECS};
 use super::{Custom, Section, SettingKey, SettingKind};
-use crate::config::ClientCertificates;
 use crate::core::allowed_hosts::{AllowedHosts, ALLOWED_HOSTS_MAX};
 use crate::settings::{SettingFault, SettingValue};
 
@@ -20,134 +19,10 @@ pub(super) const fn live(name: &'static str, help: &'static str, kind: SettingKi
 }
 
 pub(super) const KEYS: &[SettingKey] = &[
-    key("port", "gRPC port; 0 takes any free one.", SettingKind::Port(|d| &mut d.config.port)),
-    key(
-        "listen",
-        "Host or address gRPC listens on; :: is every one, of IPv6 and IPv4.",
-        SettingKind::Custom(Custom {
-            value: "HOST",
-            allowed: "a name or an address",
-            set: |draft, value| {
-                let host = value.text()?;
-                if host.is_empty() {
-                    return Err(value.fault("must be a name or an address"));
-                }
-                draft.config.listen = host.to_owned();
-                Ok(())
-            },
-            show: |draft| Some(draft.config.listen.clone()),
-            is_list: false,
-        }),
-    ),
-    key(
-        "cert",
-        "PEM certificate chain of the gRPC server.",
-        SettingKind::Custom(Custom {
-            value: "FILE",
-            allowed: "a file",
-            set: |draft, value| path(value, &mut draft.cert),
-            show: |draft| Some(draft.cert.display().to_string()),
-            is_list: false,
-        }),
-    ),
-    key(
-        "key",
-        "PEM private key of the gRPC server.",
-        SettingKind::Custom(Custom {
-            value: "FILE",
-            allowed: "a file",
-            set: |draft, value| path(value, &mut draft.key),
-            show: |draft| Some(draft.key.display().to_string()),
-            is_list: false,
-        }),
-    ),
-    key(
-        "client_ca",
-        "PEM certificates of the authority that signs clients' certificates. Without it clients \
-         are not asked for one.",
-        SettingKind::Custom(Custom {
-            value: "FILE",
-            allowed: "a file",
-            set: |draft, value| {
-                let mut file = PathBuf::new();
-                path(value, &mut file)?;
-                draft.config.client_ca = Some(file);
-                Ok(())
-            },
-            show: |draft| draft.config.client_ca.as_ref().map(|file| file.display().to_string()),
-            is_list: false,
-        }),
-    ),
-    key(
-        "client_certificates",
-        "Whether every client needs a certificate, or only one that is shown must be good.",
-        SettingKind::Custom(Custom {
-            value: "MODE",
-            allowed: "required, optional",
-            set: |draft, value| {
-                draft.config.client_certificates = value.choice(&ClientCertificates::WORDS)?;
-                Ok(())
-            },
-            show: |draft| {
-                let in_force = draft.config.client_certificates;
-                let word = ClientCertificates::WORDS.iter().find(|(_, it)| *it == in_force);
-                word.map(|(word, _)| (*word).to_owned())
-            },
-            is_list: false,
-        }),
-    ),
-    key(
-        "insecure",
-        "Serve gRPC without TLS. Anyone on the network path can read DSNs and leases.",
-        SettingKind::Switch(|d| &mut d.insecure),
-    ),
-    key(
-        "http",
-        "Where /health and /metrics listen: HOST:PORT, or :PORT for every address.",
-        SettingKind::Custom(Custom {
-            value: "ADDRESS",
-            allowed: "HOST:PORT or :PORT",
-            set: |draft, value| {
-                let text = value.text()?;
-                draft.config.http = http_address(text).map_err(|rule| value.fault_shown(rule))?;
-                Ok(())
-            },
-            show: |draft| Some(shown_address(draft.config.http)),
-            is_list: false,
-        }),
-    ),
-    key(
-        "http_admin",
-        "Another address, where HTTP serves all pages; the first one then serves /health and \
-         /health/live only.",
-        SettingKind::Custom(Custom {
-            value: "ADDRESS",
-            allowed: "HOST:PORT or :PORT",
-            set: |draft, value| {
-                let text = value.text()?;
-                let address = http_address(text).map_err(|rule| value.fault_shown(rule))?;
-                draft.config.http_admin = Some(address);
-                Ok(())
-            },
-            show: |draft| draft.config.http_admin.map(shown_address),
-            is_list: false,
-        }),
-    ),
-    key(
-        "http_auth",
-        "Show all pages but /health and /health/live only to who has the token of an identity with \
-         a role.",
-        SettingKind::Switch(|d| &mut d.config.http_auth),
-    ),
-    key(
-        "http_tls",
-        "Serve HTTP over TLS, with the certificate of gRPC.",
-        SettingKind::Switch(|d| &mut d.config.http_tls),
-    ),
     key(
         "state_file",
-        "File in which what operators change is kept over a restart, with passwords. Without it a \
-         restart ends all of that.",
+        "The file in which what operators [change](administration.md#over-a-restart) is kept over \
+         a restart, with the passwords of `PutTenant`. Without it a restart ends all of that.",
         SettingKind::Custom(Custom {
             value: "FILE",
             allowed: "a file",
@@ -163,8 +38,8 @@ pub(super) const KEYS: &[SettingKey] = &[
     ),
     live(
         "dsn_cert_dir",
-        "Directory of the certificate files that a DSN may name (sslrootcert, sslcert, sslkey). \
-         Without it a DSN may name no file.",
+        "Directory of the certificate files that a DSN may name. Without it a DSN may name no \
+         file.",
         SettingKind::Custom(Custom {
             value: "DIR",
             allowed: "a directory",
@@ -184,13 +59,15 @@ pub(super) const KEYS: &[SettingKey] = &[
         default: Some("on, unless the file has tenants"),
         ..live(
             "allow_client_dsn",
-            "Let clients register tenants by a DSN that they send.",
+            "Whether clients may register tenants by a DSN that they send, beside those of the \
+             [file](#tenants).",
             SettingKind::Switch(|d| &mut d.config.allow_client_dsn),
         )
     },
     live(
         "allowed_hosts",
-        "The hosts that DSNs of clients may name; an empty list allows all.",
+        "The [hosts](security.md#hosts-that-clients-may-name) that DSNs of clients may name, with \
+         commas; an empty list allows all.",
         SettingKind::Custom(Custom {
             value: "LIST",
             allowed: "names, addresses and networks such as 10.0.0.0/8, 1000 at most",
@@ -213,31 +90,33 @@ pub(super) const KEYS: &[SettingKey] = &[
     ),
     time(
         "keepalive_time",
-        "How long a client may be silent before it gets a keepalive ping.",
+        "The silence after which a client is pinged.",
         (1, 86_400),
         |d| &mut d.config.keepalive_time,
     ),
     time(
         "keepalive_timeout",
-        "How long a client may take to answer the ping before its connection is closed.",
+        "How long a client has to answer the ping; otherwise its streams and calls end, and with a \
+         `Session` its lease.",
         (1, 86_400),
         |d| &mut d.config.keepalive_timeout,
     ),
     live_time(
         "leak_warning",
-        "A lease held for longer is reported in the log.",
+        "How long a lease may be held before it is named in the log, with its holder.",
         (1, FOREVER_SECS),
         |d| &mut d.config.leak_warning,
     ),
     key(
         "no_reflection",
-        "Do not answer gRPC's reflection, with which clients ask for the services and their \
-         types.",
+        "Does not answer gRPC's reflection, with which `grpcurl` and other clients ask for the \
+         services and their types; see [proto/](../proto/README.md#without-files).",
         SettingKind::Switch(|d| &mut d.no_reflection),
     ),
     key(
         "core_dumps",
-        "Allow core dumps and debuggers. Both can read all tenants' passwords.",
+        "Allows core dumps, and debuggers and tracers of the same account. Both see the passwords \
+         of all tenants. Without the flag the limit of cores is 0 and the process is not dumpable.",
         SettingKind::Switch(|d| &mut d.config.core_dumps),
     ),
 ];
@@ -258,15 +137,6 @@ const fn live_time(
     at: DraftPlace<std::time::Duration>,
 ) -> SettingKey {
     SettingKey { live: true, ..time(name, help, range, at) }
-}
-
-fn path(value: &SettingValue, at: &mut PathBuf) -> Result<(), SettingFault> {
-    let text = value.text()?;
-    if text.is_empty() {
-        return Err(value.fault("must be the path of a file"));
-    }
-    *at = text.into();
-    Ok(())
 }
 
 fn hosts(value: &SettingValue) -> Result<Arc<AllowedHosts>, SettingFault> {

@@ -1,11 +1,10 @@
 mod at_once;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::config::keys::{Section, SettingKind};
+use crate::config::keys::SettingKind;
 use crate::config::raw::SettingSources;
 use crate::config::{document, tenant_keys, Tls};
 
@@ -390,41 +389,4 @@ fn certificates_of_clients_need_an_authority_and_that_needs_tls() {
     assert!(said.contains("identities.shop (x.toml:1) has certificates, so client_ca"), "{said}");
     let good = format!("[service]\nclient_ca = \"ca.pem\"\n{identity}");
     assert_eq!(loaded(&good, &[], &[]).unwrap().config.access.names().count(), 1);
-}
-
-#[test]
-fn every_key_is_in_the_documents_with_its_default_and_what_is_allowed() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
-    let page = std::fs::read_to_string(path).unwrap();
-    let mut missing = Vec::new();
-    for section in [Section::Service, Section::Defaults] {
-        for key in keys::keys().filter(|key| key.table == section) {
-            let default = match (key.default, key.default_text(), key.is_switch()) {
-                (Some(words), ..) => words.to_owned(),
-                (_, _, true) => "off".to_owned(),
-                (None, Some(text), _) => format!("`{text}`"),
-                (None, None, _) => "none".to_owned(),
-            };
-            let row = format!(
-                "| `{}` | `{}` | {default} | {} | {} | ",
-                key.flag(),
-                key.variable(),
-                key.kind.allowed(),
-                if key.live { "reload" } else { "restart" }
-            );
-            if !page.lines().any(|line| line.starts_with(&row)) {
-                missing.push(row);
-            }
-            for other in key.also {
-                assert!(page.contains(&format!("`{other}`")), "no {other}");
-            }
-        }
-    }
-    for key in tenant_keys::KEYS {
-        let row = format!("| `{}` | ", key.name);
-        if !page.lines().any(|line| line.starts_with(&row)) {
-            missing.push(row);
-        }
-    }
-    assert!(missing.is_empty(), "\n{}", missing.join("\n"));
 }
