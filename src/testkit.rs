@@ -19,7 +19,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::client::ServiceConfig;
-use crate::config::{Config, Tls};
+use crate::config::{Config, GrpcTls};
 use crate::embedded::{Embedded, EmbeddedError, Options};
 use crate::server::{Server, StartError};
 
@@ -60,7 +60,7 @@ impl TestService {
         let config = Config {
             listen: Ipv4Addr::LOCALHOST.to_string(),
             port: 0,
-            tls: Tls::Insecure,
+            tls: GrpcTls::Insecure,
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             ..config
         };

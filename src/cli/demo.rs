@@ -16,7 +16,7 @@ use crate::cli::serve::announce;
 use crate::cli::signals::signals;
 use crate::cli::{Ran, DEV_NAMES};
 use crate::client::service::{text_at, Client, Security};
-use crate::config::Tls;
+use crate::config::GrpcTls;
 use crate::embedded::{Embedded, Options};
 use crate::server::Server;
 
@@ -84,8 +84,8 @@ pub(super) fn run(flags: &DemoFlags) -> Ran {
 }
 
 /// The certificate to trust; made if the default one is not there.
-fn certificate(tls: &mut Tls) -> Result<Option<Trust>, Box<dyn Error>> {
-    let Tls::Files { cert, key } = tls else {
+fn certificate(tls: &mut GrpcTls) -> Result<Option<Trust>, Box<dyn Error>> {
+    let GrpcTls::Files { cert, key } = tls else {
         return Ok(None);
     };
     if !cert.exists() && !key.exists() {

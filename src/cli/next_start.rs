@@ -3,7 +3,7 @@
 use crate::config::changes::{self, KeptChanges};
 use crate::config::keys;
 use crate::config::load::Loaded;
-use crate::config::{Config, Tls};
+use crate::config::{Config, GrpcTls};
 use crate::rpc::server::Certificate;
 use crate::settings::file::own;
 use crate::settings::{Origin, SettingFault, SettingFaults};
@@ -47,8 +47,8 @@ pub(super) fn state(loaded: &Loaded) -> Result<KeptChanges, SettingFaults> {
 pub(super) fn check(loaded: &Loaded, running: &Config) -> Result<(), SettingFaults> {
     let files = |config: &Config| {
         let pair = match &config.tls {
-            Tls::Insecure => None,
-            Tls::Files { cert, key } => Some((cert.clone(), key.clone())),
+            GrpcTls::Insecure => None,
+            GrpcTls::Files { cert, key } => Some((cert.clone(), key.clone())),
         };
         (pair, config.client_ca.clone())
     };

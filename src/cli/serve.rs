@@ -10,7 +10,7 @@ use crate::cli::signals::{signals, Requested, STOPPING};
 use crate::cli::Ran;
 use crate::config::keys;
 use crate::config::load::Loaded;
-use crate::config::Tls;
+use crate::config::GrpcTls;
 use crate::server::{Server, StartError};
 use crate::settings::Origin;
 
@@ -26,7 +26,7 @@ pub(super) fn run(flags: &Flags) -> Ran {
     let loaded = flags.begin()?;
     let config = loaded.config.clone();
     guard_memory(config.core_dumps);
-    let (listen, tls) = (config.listen.clone(), !matches!(config.tls, Tls::Insecure));
+    let (listen, tls) = (config.listen.clone(), !matches!(config.tls, GrpcTls::Insecure));
     if !tls {
         log::warn!("event=insecure message=\"gRPC is served without TLS\"");
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::{Config, Tls};
+use crate::config::{Config, GrpcTls};
 
 /// Settings while they are put together: what the table of keys reads and writes.
 #[derive(Debug, Clone)]
@@ -23,10 +23,10 @@ impl Draft {
     /// Settings as they are in force, as a draft again.
     pub fn of(config: &Config) -> Draft {
         let (mut cert, mut key) = ("certs/cert.pem".into(), "certs/key.pem".into());
-        if let Tls::Files { cert: chain, key: private } = &config.tls {
+        if let GrpcTls::Files { cert: chain, key: private } = &config.tls {
             (cert, key) = (chain.clone(), private.clone());
         }
-        let insecure = matches!(config.tls, Tls::Insecure);
+        let insecure = matches!(config.tls, GrpcTls::Insecure);
         let no_reflection = !config.reflection;
         Draft { config: config.clone(), insecure, no_reflection, cert, key }
     }
@@ -35,7 +35,7 @@ impl Draft {
     pub fn finish(self) -> Config {
         let Draft { mut config, insecure, no_reflection, cert, key } = self;
         config.reflection = !no_reflection;
-        config.tls = if insecure { Tls::Insecure } else { Tls::Files { cert, key } };
+        config.tls = if insecure { GrpcTls::Insecure } else { GrpcTls::Files { cert, key } };
         config
     }
 }

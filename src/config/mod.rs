@@ -55,7 +55,7 @@ pub struct Config {
     /// gRPC port; 0 takes any free one.
     pub port: u16,
     /// How gRPC is secured.
-    pub tls: Tls,
+    pub tls: GrpcTls,
     /// The authority of clients' certificates, as PEM; `None`: clients are not asked for one.
     pub client_ca: Option<PathBuf>,
     /// Whether a client needs a certificate.
@@ -111,7 +111,7 @@ pub struct Config {
 
 /// How gRPC is secured.
 #[derive(Debug, Clone)]
-pub enum Tls {
+pub enum GrpcTls {
     /// Plaintext, because `--insecure` asked for it.
     Insecure,
     /// TLS with this certificate chain and key.
@@ -144,7 +144,7 @@ impl Default for Config {
         Config {
             listen: "::".to_owned(),
             port: 50052,
-            tls: Tls::Files { cert: "certs/cert.pem".into(), key: "certs/key.pem".into() },
+            tls: GrpcTls::Files { cert: "certs/cert.pem".into(), key: "certs/key.pem".into() },
             client_ca: None,
             client_certificates: ClientCertificates::Required,
             http: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8082)),
@@ -194,7 +194,7 @@ impl Config {
     pub fn contradictions(&self) -> Vec<Contradiction> {
         let mut broken = self.pool.contradictions();
         broken.extend(self.limits.contradictions());
-        let insecure = matches!(self.tls, Tls::Insecure);
+        let insecure = matches!(self.tls, GrpcTls::Insecure);
         if self.client_ca.is_some() && insecure {
             let rule = "client_ca needs TLS: it cannot be given with insecure";
             broken.push(Contradiction::new(rule, &["client_ca", "insecure"]));
@@ -222,7 +222,7 @@ impl Config {
 
     fn http_contradictions(&self) -> Vec<Contradiction> {
         let mut broken = Vec::new();
-        if self.http_tls && matches!(self.tls, Tls::Insecure) {
+        if self.http_tls && matches!(self.tls, GrpcTls::Insecure) {
             let rule = "http_tls needs a certificate, and insecure uses none";
             broken.push(Contradiction::new(rule, &["http_tls", "insecure"]));
         }

@@ -18,7 +18,7 @@ use openssl::pkey::PKey;
 use openssl::x509::{X509Ref, X509};
 
 use crate::clock;
-use crate::config::{ClientCertificates, Tls};
+use crate::config::{ClientCertificates, GrpcTls};
 use crate::core::quoted::Quoted;
 use crate::lock::Leaf;
 use crate::rpc::bind_error::{BindError, PemFile};
@@ -64,12 +64,12 @@ impl Certificate {
     /// # Errors
     /// The file that cannot be used, and why.
     pub fn load(
-        tls: &Tls,
+        tls: &GrpcTls,
         client_ca: Option<&Path>,
         certificates: ClientCertificates,
         warning: Duration,
     ) -> Result<Option<Certificate>, BindError> {
-        let Tls::Files { cert, key } = tls else { return Ok(None) };
+        let GrpcTls::Files { cert, key } = tls else { return Ok(None) };
         let client_ca = client_ca.map(|path| ClientCa::new(path, certificates)).transpose()?;
         let state = Leaf::new(CertificateState::read(cert, key, client_ca.as_ref(), warning)?);
         let (cert, key) = (cert.to_owned(), key.to_owned());

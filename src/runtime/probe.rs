@@ -12,7 +12,7 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 
 use crate::clock;
-use crate::config::{Config, Tls};
+use crate::config::{Config, GrpcTls};
 use crate::core::quoted::Quoted;
 use crate::pool::port::{Ours, Reach};
 use crate::pool::service::Service;
@@ -36,8 +36,8 @@ pub fn start(
 ) -> io::Result<Thread> {
     let address = address(&config.listen, port)?;
     let tls = match config.tls {
-        Tls::Insecure => None,
-        Tls::Files { .. } => Some(ProbeTls { own }),
+        GrpcTls::Insecure => None,
+        GrpcTls::Files { .. } => Some(ProbeTls { own }),
     };
     let service = service.clone();
     Thread::start(threads::GRPC_PROBE, move |stopped| {

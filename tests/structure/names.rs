@@ -11,7 +11,6 @@ const SHARED: &[(&str, [&str; 2], &str)] = &[
     ("Error", ["client/call_error.rs", "error.rs"], "that of the public client, and the service's"),
     ("PoolConfig", ["client/config/pool.rs", "config/pool.rs"], "public settings of both sides"),
     ("Session", ["client/service/session.rs", "pool/session.rs"], "the public stream; a backend"),
-    ("Tls", ["client/config/security.rs", "config/mod.rs"], "public settings of both sides"),
 ];
 
 /// The types that a file defines outside its tests. Associated types stand in an `impl` or a

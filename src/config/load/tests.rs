@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::keys::SettingKind;
 use crate::config::raw::SettingSources;
-use crate::config::{document, tenant_keys, Tls};
+use crate::config::{document, tenant_keys, GrpcTls};
 
 /// The settings of a file with this text, of flags and of variables.
 fn loaded(
@@ -376,7 +376,7 @@ fn production_refuses_what_lets_others_read_passwords() {
     for line in ["client_ca = \"ca.pem\"", "client_certificates = \"optional\""] {
         let text = format!("profile = \"production\"\n[service]\n{line}\n");
         let good = loaded(&text, &[], &[]).unwrap();
-        assert!(matches!(good.config.tls, Tls::Files { .. }));
+        assert!(matches!(good.config.tls, GrpcTls::Files { .. }));
     }
 }
 

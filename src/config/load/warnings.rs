@@ -1,7 +1,7 @@
 //! What settings allow, and is seldom meant.
 
 use super::{identity_key, Loaded};
-use crate::config::Tls;
+use crate::config::GrpcTls;
 use crate::core::access::TenantUsers;
 use crate::settings::Origin;
 
@@ -33,7 +33,7 @@ impl Loaded {
     fn warn_of_open_tokens(&self, told: &mut Vec<String>) {
         let config = &self.config;
         let has_tokens = self.identities.iter().any(|(_, proofs)| proofs.tokens > 0);
-        if has_tokens && matches!(config.tls, Tls::Insecure) {
+        if has_tokens && matches!(config.tls, GrpcTls::Insecure) {
             told.push(format!(
                 "{} lets everybody on the network path read the tokens of identities",
                 self.key_at("insecure")
