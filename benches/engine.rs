@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use connection_pool_manager::config::dsn::Dsn;
-use connection_pool_manager::config::PoolConfig;
+use connection_pool_manager::config::TenantPoolConfig;
 use connection_pool_manager::embedded::{Embedded, Options};
 use connection_pool_manager::engine::{
     Asker, Backend, BackendTls, CallerId, Column, Coming, Connect, ConnectError, Door, DsnReach,
@@ -145,7 +145,7 @@ fn connector(dsn: &str) -> PgConnect {
         "bench".to_owned(),
         BackendTls::unverified().unwrap(),
         DsnReach::anything(),
-        &PoolConfig::default(),
+        &TenantPoolConfig::default(),
     )
 }
 

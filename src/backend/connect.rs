@@ -21,7 +21,7 @@ use crate::backend::target_session::SessionTarget;
 use crate::backend::tls::BackendTls;
 use crate::clock;
 use crate::config::dsn::{Dsn, SslMode, TargetSession};
-use crate::config::{PoolConfig, TcpKeepalive};
+use crate::config::{TcpKeepalive, TenantPoolConfig};
 use crate::core::lookup_slots::Asker;
 use crate::error::ConnectError;
 use crate::lock::Leaf;
@@ -49,7 +49,7 @@ pub trait Connect: Send + Sync {
 
     /// Backends that are opened from now on cache statements and watch their servers as these
     /// settings say.
-    fn follow(&self, settings: &PoolConfig);
+    fn follow(&self, settings: &TenantPoolConfig);
 }
 
 /// Opens real PostgreSQL backends.
@@ -84,7 +84,7 @@ struct FreshSettings {
 }
 
 impl FreshSettings {
-    fn of(settings: &PoolConfig) -> FreshSettings {
+    fn of(settings: &TenantPoolConfig) -> FreshSettings {
         FreshSettings { statement_cache: settings.statement_cache, tcp: settings.tcp }
     }
 }
@@ -125,7 +125,7 @@ impl PgConnect {
         application_name: String,
         plain: BackendTls,
         reach: DsnReach,
-        settings: &PoolConfig,
+        settings: &TenantPoolConfig,
     ) -> PgConnect {
         PgConnect {
             application_name: dsn.application_name.clone().unwrap_or(application_name),
@@ -242,7 +242,7 @@ impl Connect for PgConnect {
         Ok(Box::new(backend))
     }
 
-    fn follow(&self, settings: &PoolConfig) {
+    fn follow(&self, settings: &TenantPoolConfig) {
         *self.fresh.lock() = FreshSettings::of(settings);
     }
 

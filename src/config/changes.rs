@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::config::tenants::TenantConfig;
-use crate::config::{Config, PoolConfig};
+use crate::config::{Config, TenantPoolConfig};
 use crate::core::access::TenantUsers;
 use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
@@ -51,7 +51,7 @@ impl ChangedTenant {
     pub fn names(
         &self,
         configured: Option<&TenantConfig>,
-        defaults: &PoolConfig,
+        defaults: &TenantPoolConfig,
     ) -> Vec<&'static str> {
         let mut names = Vec::new();
         match &self.change {

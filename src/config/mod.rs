@@ -43,7 +43,7 @@ pub use checks::SelfCheck;
 pub use contradiction::Contradiction;
 pub use draft::Draft;
 pub use limits::{Limits, ListenLimits, CLIENT_CONNECTIONS, UNREAD_BYTES, UNREAD_BYTES_IN_ALL};
-pub use pool::{PoolConfig, Reset, TcpKeepalive, LEAST_LIFETIME};
+pub use pool::{Reset, TcpKeepalive, TenantPoolConfig, LEAST_LIFETIME};
 use tenants::Tenants;
 
 /// Settings of one running service.
@@ -104,7 +104,7 @@ pub struct Config {
     /// Who may call; empty: everybody.
     pub access: Arc<Access>,
     /// Limits of each tenant's pool.
-    pub pool: PoolConfig,
+    pub pool: TenantPoolConfig,
     /// Limits of the service.
     pub limits: Limits,
 }
@@ -175,7 +175,7 @@ impl Default for Config {
             tenants: Arc::default(),
             core_dumps: false,
             access: Arc::default(),
-            pool: PoolConfig::default(),
+            pool: TenantPoolConfig::default(),
             limits: Limits::default(),
         }
     }

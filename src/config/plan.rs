@@ -3,7 +3,7 @@
 use crate::config::draft::Draft;
 use crate::config::keys::{self, SettingKey};
 use crate::config::tenants::{TenantConfig, Tenants};
-use crate::config::{Config, PoolConfig};
+use crate::config::{Config, TenantPoolConfig};
 use crate::core::ids::TenantId;
 
 /// What a reload does. Nothing of it blocks or can be wrong: both settings have been checked.
@@ -33,7 +33,7 @@ pub enum TenantStep {
         to: Box<TenantConfig>,
         /// Its pool before, if its own table says what it said and only the defaults of all
         /// tenants are others: then what operators have changed stays.
-        before: Option<Box<PoolConfig>>,
+        before: Option<Box<TenantPoolConfig>>,
     },
     /// It is configured from now on.
     Add(Box<TenantConfig>),

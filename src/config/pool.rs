@@ -20,7 +20,7 @@ pub const LEAST_LIFETIME: Duration = Duration::from_secs(1);
 
 /// One tenant's pool. A DSN's `pool_*` keys override those that they name.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PoolConfig {
+pub struct TenantPoolConfig {
     /// The most backends.
     pub max_connections: usize,
     /// The least backends kept open, leased ones included.
@@ -121,9 +121,9 @@ impl Reset {
     }
 }
 
-impl Default for PoolConfig {
-    fn default() -> PoolConfig {
-        PoolConfig {
+impl Default for TenantPoolConfig {
+    fn default() -> TenantPoolConfig {
+        TenantPoolConfig {
             max_connections: 20,
             min_connections: 5,
             max_lifetime: Duration::from_secs(30 * 60),
@@ -150,9 +150,9 @@ impl Default for PoolConfig {
     }
 }
 
-impl PoolConfig {
+impl TenantPoolConfig {
     /// These settings, overridden by the pool keys of a tenant's DSN.
-    pub fn with(&self, keys: &dsn::PoolKeys) -> PoolConfig {
+    pub fn with(&self, keys: &dsn::PoolKeys) -> TenantPoolConfig {
         let count = |own: Option<u32>, default: usize| own.map_or(default, |n| n as usize);
         let max_connections = count(keys.max_conns, self.max_connections);
         // Zero is refused by `check`.
@@ -164,7 +164,7 @@ impl PoolConfig {
         let jitter = keys.max_conn_lifetime_jitter.map(|jitter| {
             (jitter.as_secs_f64() / max_lifetime.as_secs_f64().max(f64::EPSILON)).min(1.0)
         });
-        PoolConfig {
+        TenantPoolConfig {
             max_connections,
             lifetime_jitter: jitter.unwrap_or(self.lifetime_jitter),
             max_lifetime,
@@ -181,10 +181,10 @@ impl PoolConfig {
 
     /// These settings, which were laid over `before`, laid over `next` instead: what is as before
     /// becomes as next, all else stays.
-    pub fn moved(&self, before: &PoolConfig, next: &PoolConfig) -> PoolConfig {
+    pub fn moved(&self, before: &TenantPoolConfig, next: &TenantPoolConfig) -> TenantPoolConfig {
         // Naming every field makes a new one a compile error here.
         macro_rules! moved {
-            ($($field:ident),*) => { PoolConfig { $($field: match self.$field == before.$field {
+            ($($field:ident),*) => { TenantPoolConfig { $($field: match self.$field == before.$field {
                 true => next.$field,
                 false => self.$field,
             }),* } };

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::config::contradiction::Contradiction;
 use crate::config::dsn::Dsn;
-use crate::config::PoolConfig;
+use crate::config::TenantPoolConfig;
 use crate::core::ids::TenantId;
 
 pub(super) use build::build;
@@ -27,7 +27,7 @@ pub struct TenantConfig {
     /// Where its database is, and how to log in there.
     pub dsn: Dsn,
     /// Its pool: the defaults of all tenants, overridden by its table and by its DSN.
-    pub pool: PoolConfig,
+    pub pool: TenantPoolConfig,
     /// What its own table says of the pool: keys with their values.
     pub own: BTreeMap<&'static str, String>,
 }

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_dsn_overrides_the_pool_and_never_asks_for_a_minimum_above_the_maximum() {
     let keys = dsn::PoolKeys { max_conns: Some(3), ..dsn::PoolKeys::default() };
-    let pool = PoolConfig::default().with(&keys);
+    let pool = TenantPoolConfig::default().with(&keys);
     assert_eq!((pool.max_connections, pool.min_connections), (3, 3));
     assert!(pool.check().is_ok());
 }
@@ -14,7 +14,7 @@ fn a_dsn_overrides_the_pool_and_never_asks_for_a_minimum_above_the_maximum() {
 fn a_dsn_says_how_often_its_own_connections_are_checked_within_reason() {
     let of = |period, service| {
         let keys = dsn::PoolKeys { health_check_period: period, ..dsn::PoolKeys::default() };
-        let pool = PoolConfig { health_interval: service, ..PoolConfig::default() };
+        let pool = TenantPoolConfig { health_interval: service, ..TenantPoolConfig::default() };
         pool.with(&keys).health_interval
     };
     let secs = Duration::from_secs;
@@ -34,7 +34,7 @@ fn a_dsn_lets_no_connection_live_or_rest_for_less_than_a_second() {
             max_conn_idle_time: Some(own),
             ..dsn::PoolKeys::default()
         };
-        PoolConfig::default().with(&keys)
+        TenantPoolConfig::default().with(&keys)
     };
     let secs = Duration::from_secs;
     for (own, lasts) in [
@@ -53,7 +53,7 @@ fn a_dsn_lets_no_connection_live_or_rest_for_less_than_a_second() {
 #[test]
 fn contradictions_are_named() {
     let check = |limits: &Limits| Contradiction::all(&limits.contradictions());
-    let zero = PoolConfig { max_connections: 0, ..PoolConfig::default() };
+    let zero = TenantPoolConfig { max_connections: 0, ..TenantPoolConfig::default() };
     assert!(zero.check().is_err_and(|e| e.contains("max connections")));
     let none = Limits { leases_per_caller: 0, ..Limits::default() };
     assert!(check(&none).is_err_and(|e| e.contains("--leases-per-caller")));
@@ -75,6 +75,6 @@ fn contradictions_are_named() {
     ] {
         assert!(check(&limits).is_err_and(|e| e.contains(flag)), "{flag}");
     }
-    let wrong = PoolConfig { min_connections: 21, ..PoolConfig::default() };
+    let wrong = TenantPoolConfig { min_connections: 21, ..TenantPoolConfig::default() };
     assert!(wrong.check().is_err_and(|e| e.contains("min connections")));
 }

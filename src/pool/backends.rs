@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::backend::session::Backend;
 use crate::backend::stream::watch::Watch;
 use crate::clock;
-use crate::config::{PoolConfig, Reset};
+use crate::config::{Reset, TenantPoolConfig};
 use crate::core::breaker::BreakerPhase;
 use crate::core::ids::TenantId;
 use crate::core::losses::Losses;
@@ -44,7 +44,7 @@ const RESIZED: &str = "resized";
 /// What the backends of a tenant are opened with, until they are replaced.
 pub struct Backends {
     pub(super) account: Arc<Account>,
-    pub(super) settings: PoolConfig,
+    pub(super) settings: TenantPoolConfig,
     pub(super) origin: Arc<BackendOrigin>,
     pub(super) store: Store,
     pub(super) opener: Arc<Opener>,
@@ -63,7 +63,7 @@ impl Backends {
     /// None is open yet.
     pub(super) fn new(
         account: &Arc<Account>,
-        settings: PoolConfig,
+        settings: TenantPoolConfig,
         origin: Arc<BackendOrigin>,
         opener: Arc<Opener>,
     ) -> Arc<Backends> {
@@ -141,10 +141,10 @@ impl Backends {
     }
 
     /// Backends of the same DSN with other settings. None is open yet.
-    pub(super) fn with(&self, settings: PoolConfig) -> Arc<Backends> {
+    pub(super) fn with(&self, settings: TenantPoolConfig) -> Arc<Backends> {
         let origin = Arc::clone(&self.origin);
         origin.connect.follow(&settings);
-        let breaker = |of: &PoolConfig| (of.breaker_failures, of.breaker_successes);
+        let breaker = |of: &TenantPoolConfig| (of.breaker_failures, of.breaker_successes);
         let opener = match breaker(&settings) == breaker(&self.settings) {
             true => Arc::clone(&self.opener),
             false => Opener::new(&settings, &self.context().keeper),

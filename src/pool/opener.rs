@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::config::PoolConfig;
+use crate::config::TenantPoolConfig;
 use crate::core::breaker::{
     Breaker, BreakerPhase, BreakerSettings, BreakerTicket, PhaseChange, Verdict,
 };
@@ -49,7 +49,7 @@ pub(super) struct OpenAttempt {
 
 impl Opener {
     /// A closed breaker of these settings.
-    pub(super) fn new(pool: &PoolConfig, keeper: &Bell) -> Arc<Opener> {
+    pub(super) fn new(pool: &TenantPoolConfig, keeper: &Bell) -> Arc<Opener> {
         let breaker = Breaker::new(BreakerSettings {
             failures: pool.breaker_failures,
             successes: pool.breaker_successes,
@@ -229,11 +229,11 @@ mod tests {
     #[test]
     fn the_pauses_between_probes_are_those_of_the_tenant() {
         let hour = Duration::from_secs(3600);
-        let pool = PoolConfig {
+        let pool = TenantPoolConfig {
             breaker_failures: 1,
             breaker_probe: hour,
             breaker_probe_max: hour,
-            ..PoolConfig::default()
+            ..TenantPoolConfig::default()
         };
         let (before, opener) = (clock::now(), Opener::new(&pool, &Bell::default()));
         let cause = ConnectError::Unreachable { target: "h:1".to_owned(), why: "w".to_owned() };

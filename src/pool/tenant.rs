@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::config::PoolConfig;
+use crate::config::TenantPoolConfig;
 use crate::core::callers::CallerId;
 use crate::core::gate::Gate;
 use crate::core::ids::TenantId;
@@ -84,7 +84,7 @@ impl Tenant {
     /// A tenant in state Opening.
     pub(super) fn new(
         id: TenantId,
-        settings: PoolConfig,
+        settings: TenantPoolConfig,
         origin: Arc<BackendOrigin>,
         opener: Arc<Opener>,
         context: &Arc<Context>,

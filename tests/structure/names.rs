@@ -9,7 +9,6 @@ use crate::{assert_none, is_test, sources, word, Source};
 const SHARED: &[(&str, [&str; 2], &str)] = &[
     ("Config", ["client/config/many.rs", "config/mod.rs"], "public settings of both sides"),
     ("Error", ["client/call_error.rs", "error.rs"], "that of the public client, and the service's"),
-    ("PoolConfig", ["client/config/pool.rs", "config/pool.rs"], "public settings of both sides"),
     ("Session", ["client/service/session.rs", "pool/session.rs"], "the public stream; a backend"),
 ];
 

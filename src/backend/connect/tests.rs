@@ -70,7 +70,7 @@ impl Servers {
         let asker = Asker { tenant, caller };
         let reach = DsnReach::anything();
         let plain = BackendTls::unverified().expect("TLS");
-        let pool = PoolConfig::default();
+        let pool = TenantPoolConfig::default();
         let hosts = HostResolver::asking(look_up, asker.clone(), Arc::new(allowed));
         let connector = PgConnect::new(dsn, tries, asker, "a".to_owned(), plain, reach, &pool);
         PgConnect { hosts, ..connector }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::config::keys::{self, Section, SettingKey};
 use crate::config::tenants::TenantConfig;
-use crate::config::{Config, Draft, PoolConfig};
+use crate::config::{Config, Draft, TenantPoolConfig};
 use crate::core::access::{IdentityPattern, TenantUsers};
 
 /// Random bytes before what is digested, so that equal passwords have other digests.
@@ -16,7 +16,7 @@ pub(super) fn pool_keys() -> impl Iterator<Item = &'static SettingKey> {
 }
 
 /// These settings as the keys show them.
-pub(super) fn draft_of(pool: &PoolConfig) -> Draft {
+pub(super) fn draft_of(pool: &TenantPoolConfig) -> Draft {
     Draft::of(&Config { pool: pool.clone(), ..Config::default() })
 }
 
@@ -37,8 +37,8 @@ pub(super) fn of_tenant(salt: &Salt, tenant: &TenantConfig) -> String {
 pub(super) fn base_of(
     tenant: &TenantConfig,
     configured: Option<&TenantConfig>,
-    defaults: &PoolConfig,
-) -> PoolConfig {
+    defaults: &TenantPoolConfig,
+) -> TenantPoolConfig {
     let new = || defaults.with(&tenant.dsn.pool);
     configured.map_or_else(new, |configured| configured.pool.clone())
 }

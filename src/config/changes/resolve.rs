@@ -9,7 +9,7 @@ use crate::config::dsn::Dsn;
 use crate::config::keys::{secs, SettingKey, SettingKind, FOREVER_SECS};
 use crate::config::raw::tenants::TENANTS_MAX;
 use crate::config::tenants::TenantConfig;
-use crate::config::{Config, PoolConfig};
+use crate::config::{Config, TenantPoolConfig};
 use crate::core::access::{IdentityPattern, TenantUsers};
 use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
@@ -240,7 +240,7 @@ impl RawChange {
         Ok(ChangeKind::Put { tenant: Box::new(tenant), users })
     }
 
-    fn pool(&self, before: &PoolConfig) -> Result<PoolConfig, SettingFault> {
+    fn pool(&self, before: &TenantPoolConfig) -> Result<TenantPoolConfig, SettingFault> {
         let mut draft = draft_of(before);
         for (key, value) in &self.pool {
             match &key.kind {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::config::dsn::Dsn;
-use crate::config::{PoolConfig, Reset};
+use crate::config::{Reset, TenantPoolConfig};
 use crate::core::access::{Access, IdentityPattern};
 use crate::settings::file::parse;
 
@@ -14,7 +14,8 @@ fn id(name: &str) -> TenantId {
 
 fn tenant(name: &str, dsn: &str, max_connections: usize) -> TenantConfig {
     let dsn = Dsn::parse(dsn).expect("a DSN");
-    let pool = PoolConfig { max_connections, min_connections: 0, ..PoolConfig::default() };
+    let pool =
+        TenantPoolConfig { max_connections, min_connections: 0, ..TenantPoolConfig::default() };
     let own = [("max_connections", max_connections.to_string())].into();
     TenantConfig { id: id(name), dsn, pool, own }
 }
@@ -262,9 +263,9 @@ fn whatever_stands_in_a_dsn_or_a_name_is_read_as_it_was_written() {
             Dsn::of(pairs).expect("values may be odd")
         };
         let (a, b) = (dsn(&mut dice), dsn(&mut dice));
-        let pool = |dsn: &Dsn, dice: &mut Dice| PoolConfig {
+        let pool = |dsn: &Dsn, dice: &mut Dice| TenantPoolConfig {
             max_connections: 5 + dice.below(90),
-            ..PoolConfig::default().with(&dsn.pool)
+            ..TenantPoolConfig::default().with(&dsn.pool)
         };
         let of = |name: &str, dsn: &Dsn, dice: &mut Dice| TenantConfig {
             id: id(name),

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::configured::{self, base_of, differing, draft_of, hex};
 use super::{ChangeKind, ChangedTenant, RuntimeChanges, Salt};
 use crate::config::tenants::TenantConfig;
-use crate::config::{Config, PoolConfig};
+use crate::config::{Config, TenantPoolConfig};
 use crate::core::access::{IdentityPattern, TenantUsers};
 use crate::core::ids::TenantId;
 
@@ -65,7 +65,7 @@ fn settings(
     text: &mut String,
     tenant: &TenantConfig,
     configured: Option<&TenantConfig>,
-    defaults: &PoolConfig,
+    defaults: &TenantPoolConfig,
 ) {
     if configured.is_none_or(|configured| configured.dsn != tenant.dsn) {
         put(text, format_args!("dsn = {}", quoted(&tenant.dsn.canonical())));

@@ -11,7 +11,7 @@ use crate::config::keys::{self, Section};
 use crate::config::raw::tenants::RawTenant;
 use crate::config::raw::RawSettings;
 use crate::config::tenant_keys::{ANONYMOUS, DSN, HIDDEN};
-use crate::config::PoolConfig;
+use crate::config::TenantPoolConfig;
 use crate::core::access::TenantUsers;
 use crate::core::ids::TenantId;
 use crate::settings::{Origin, SettingFaults, SettingValue};
@@ -104,7 +104,7 @@ impl Built {
 }
 
 /// What the table says of the pool.
-fn own_of(raw: &RawTenant, pool: &PoolConfig) -> BTreeMap<&'static str, String> {
+fn own_of(raw: &RawTenant, pool: &TenantPoolConfig) -> BTreeMap<&'static str, String> {
     let mut draft = Draft::default();
     draft.config.pool = pool.clone();
     let shared = keys::keys().filter(|key| key.table == Section::Defaults);

@@ -8,7 +8,7 @@ use crate::config::dsn::PoolKeys;
 use crate::config::raw::tenants::RawTenant;
 use crate::config::raw::RawSettings;
 use crate::config::tenant_keys::POOL_KEYS;
-use crate::config::PoolConfig;
+use crate::config::TenantPoolConfig;
 use crate::settings::{Origin, SettingFault};
 
 const MIN: &str = "min_connections";
@@ -31,7 +31,10 @@ impl PoolSources<'_> {
     ///
     /// # Errors
     /// A rule that it breaks by what its table or its DSN says.
-    pub(super) fn pool(&self, mut own: PoolConfig) -> Result<Option<PoolConfig>, SettingFault> {
+    pub(super) fn pool(
+        &self,
+        mut own: TenantPoolConfig,
+    ) -> Result<Option<TenantPoolConfig>, SettingFault> {
         for (name, key, is_given) in twice(self.in_dsn) {
             if is_given && self.raw.values.contains_key(name) {
                 let rule = format!("must not be given beside {key} in the DSN");
@@ -43,7 +46,7 @@ impl PoolSources<'_> {
             Some(min) => min as usize,
             None if self.written(MIN).is_some() => own.min_connections,
             // Where nobody says how few, the number follows the maximum.
-            None => PoolConfig::default().min_connections.min(max),
+            None => TenantPoolConfig::default().min_connections.min(max),
         };
         if min > max {
             let rule = format!(

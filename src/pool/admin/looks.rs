@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::config::PoolConfig;
+use crate::config::TenantPoolConfig;
 use crate::core::access::TenantUsers;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::LeaseView;
@@ -69,7 +69,7 @@ impl TenantSource {
 pub struct ShownTenant {
     /// As a list has it.
     pub listed: ListedTenant,
-    pub settings: PoolConfig,
+    pub settings: TenantPoolConfig,
     /// The servers of its DSN.
     pub servers: String,
     /// The database of its DSN.
@@ -139,7 +139,7 @@ impl Service {
         // A resized gate has other numbers than its pool was made with.
         let max_connections = listed.now.figures.max;
         Ok(ShownTenant {
-            settings: PoolConfig { max_connections, ..backends.settings.clone() },
+            settings: TenantPoolConfig { max_connections, ..backends.settings.clone() },
             servers: origin.connect.servers(),
             database: origin.dsn.dbname.clone(),
             user: origin.dsn.user.clone(),

@@ -7,7 +7,7 @@ use super::known::Changing;
 use super::{room, Registry, LOOKUPS};
 use crate::clock;
 use crate::config::dsn::Dsn;
-use crate::config::PoolConfig;
+use crate::config::TenantPoolConfig;
 use crate::core::ids::TenantId;
 use crate::core::quoted::Quoted;
 use crate::error::Error;
@@ -22,10 +22,10 @@ pub struct TenantChange {
     pub dsn: Option<Dsn>,
     /// The settings of its pool. If more than the number of connections differs, all backends
     /// are replaced.
-    pub settings: Option<PoolConfig>,
+    pub settings: Option<TenantPoolConfig>,
     /// In place of `settings`: the pool that its settings are laid over, before and after. Those in
     /// which it differs from that before stay.
-    pub moved: Option<(PoolConfig, PoolConfig)>,
+    pub moved: Option<(TenantPoolConfig, TenantPoolConfig)>,
     /// The most connections; wins over that of `settings`.
     pub max_connections: Option<usize>,
     /// Requests that may wait.
@@ -114,7 +114,7 @@ impl Registry {
     /// What a change makes of a setup. Its backends are those before if they can stay.
     fn next_setup(&self, before: &Setup, change: &TenantChange) -> Result<Setup, Error> {
         let old = &before.backends;
-        let now = PoolConfig { max_connections: before.permits, ..old.settings.clone() };
+        let now = TenantPoolConfig { max_connections: before.permits, ..old.settings.clone() };
         let mut settings = match (&change.settings, &change.moved) {
             (Some(settings), _) => settings.clone(),
             (None, Some((from, to))) => now.moved(from, to),
@@ -126,7 +126,7 @@ impl Registry {
         }
         settings.check().map_err(|rule| Error::invalid("settings", rule))?;
         let permits = settings.max_connections;
-        let as_before = PoolConfig { max_connections: permits, ..old.settings.clone() };
+        let as_before = TenantPoolConfig { max_connections: permits, ..old.settings.clone() };
         let stays = settings == as_before && permits <= old.store.capacity();
         let backends = match &change.dsn {
             Some(dsn) => self.backends_of(old, dsn, settings)?,
@@ -141,7 +141,7 @@ impl Registry {
         &self,
         old: &Backends,
         dsn: &Dsn,
-        settings: PoolConfig,
+        settings: TenantPoolConfig,
     ) -> Result<Arc<Backends>, Error> {
         let identity = self.digests.identity(dsn, self.digests.fingerprint(dsn));
         let (account, who) = (old.account(), &old.origin.brought_by);

@@ -7,7 +7,7 @@ use super::Registry;
 use crate::config::changes::{ChangeKind, ChangedTenant};
 use crate::config::plan::{ReloadPlan, TenantStep};
 use crate::config::tenants::TenantConfig;
-use crate::config::{Config, PoolConfig};
+use crate::config::{Config, TenantPoolConfig};
 use crate::core::ids::TenantId;
 use crate::pool::reloading::EndedChange;
 
@@ -27,7 +27,7 @@ impl Registry {
         let (paused, setup) = (tenant.paused(), tenant.setup());
         let backends = &setup.backends;
         let users = self.context.access.put_users(id);
-        let pool = PoolConfig { max_connections: setup.permits, ..backends.settings.clone() };
+        let pool = TenantPoolConfig { max_connections: setup.permits, ..backends.settings.clone() };
         let dsn = backends.origin.connect.dsn()?.clone();
         let is_same =
             users.is_none() && configured.is_some_and(|it| it.dsn == dsn && it.pool == pool);

@@ -13,7 +13,7 @@ use super::{Registry, Target};
 use crate::clock;
 use crate::config::dsn::Dsn;
 use crate::config::tenants::{TenantConfig, Tenants};
-use crate::config::{Config, PoolConfig};
+use crate::config::{Config, TenantPoolConfig};
 use crate::core::allowed_hosts::AllowedHosts;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
@@ -95,7 +95,7 @@ impl Registry {
         self: &Arc<Self>,
         id: &TenantId,
         dsn: &Dsn,
-        pool: &PoolConfig,
+        pool: &TenantPoolConfig,
         by: Bringer<'_>,
     ) -> Result<Arc<Tenant>, Error> {
         let identity = self.digests.identity(dsn, self.digests.fingerprint(dsn));

@@ -11,7 +11,7 @@ use crate::backend::dsn_reach::DsnReach;
 use crate::backend::logins::Tries;
 use crate::clock;
 use crate::config::dsn::Dsn;
-use crate::config::PoolConfig;
+use crate::config::TenantPoolConfig;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::lookup_slots::Asker;
@@ -66,7 +66,7 @@ impl Registry {
         dsn: &Dsn,
         identity: Identity,
         by: Bringer<'_>,
-        settings: &PoolConfig,
+        settings: &TenantPoolConfig,
     ) -> Result<Arc<BackendOrigin>, Error> {
         let of_clients = || DsnReach {
             files: FileScope::of_clients(self.context.live().dsn_cert_dir.clone()),

@@ -8,7 +8,7 @@ use super::Registry;
 use crate::clock;
 use crate::config::plan::{ReloadPlan, TenantStep};
 use crate::config::tenants::TenantConfig;
-use crate::config::{Config, PoolConfig};
+use crate::config::{Config, TenantPoolConfig};
 use crate::core::ids::TenantId;
 use crate::error::Error;
 use crate::pool::reloading::ReloadOutcome;
@@ -63,7 +63,7 @@ impl Registry {
     fn take_change(
         self: &Arc<Self>,
         to: &TenantConfig,
-        before: Option<&PoolConfig>,
+        before: Option<&TenantPoolConfig>,
     ) -> Result<(), Error> {
         let found = self.find(&to.id).filter(|tenant| tenant.configured);
         let mut change = TenantChange { must: true, ..TenantChange::default() };

@@ -10,7 +10,7 @@ use crate::backend::cert_files::FileScope;
 use crate::clock;
 use crate::config::dsn::Dsn;
 use crate::config::raw::tenants::TENANTS_MAX;
-use crate::config::PoolConfig;
+use crate::config::TenantPoolConfig;
 use crate::core::access::TenantUsers;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
@@ -33,7 +33,7 @@ pub struct PutTenant {
 
 impl PutTenant {
     /// The settings that come of those before.
-    fn settings(&self, before: &PoolConfig) -> PoolConfig {
+    fn settings(&self, before: &TenantPoolConfig) -> TenantPoolConfig {
         let mut own = before.clone();
         if let Some(dsn) = &self.dsn {
             own = own.with(&dsn.pool);
@@ -98,7 +98,7 @@ impl Registry {
     }
 
     fn put_again(&self, tenant: &Tenant, put: &PutTenant) -> Result<(), Error> {
-        let before = PoolConfig {
+        let before = TenantPoolConfig {
             max_connections: tenant.setup().permits,
             ..tenant.backends().settings.clone()
         };
@@ -112,7 +112,7 @@ impl Registry {
         self.change(tenant.id(), &change).map(drop)
     }
 
-    pub(super) fn checked(&self, settings: PoolConfig) -> Result<PoolConfig, Error> {
+    pub(super) fn checked(&self, settings: TenantPoolConfig) -> Result<TenantPoolConfig, Error> {
         let (min, max) = (settings.min_connections, settings.max_connections);
         if min > max {
             // Who asks by a call knows its fields, and no flags.
@@ -153,7 +153,7 @@ impl Registry {
         self: &Arc<Self>,
         id: &TenantId,
         dsn: &Dsn,
-        settings: &PoolConfig,
+        settings: &TenantPoolConfig,
         by: &CallerId,
     ) -> Result<bool, Error> {
         let tenant = self.configured_as(id, dsn, settings, Bringer::Operator(by))?;

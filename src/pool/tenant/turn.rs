@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::checkout::checkout;
 use super::{Tenant, POOL_CLOSED};
 use crate::clock;
-use crate::config::PoolConfig;
+use crate::config::TenantPoolConfig;
 use crate::core::backoff;
 use crate::core::breaker::BreakerPhase;
 use crate::core::gate::GateState;
@@ -196,7 +196,7 @@ impl Turn {
                 NextStep::None => return,
             };
             let now = clock::now();
-            let PoolConfig { connect_pause, connect_pause_max, .. } = backends.settings;
+            let TenantPoolConfig { connect_pause, connect_pause_max, .. } = backends.settings;
             let most = backends.settings.connect_retries;
             let jitter = random::chance() / 10.0;
             let pause = backoff::delay(self.tries, connect_pause, connect_pause_max, 2.0, jitter);

@@ -12,7 +12,7 @@ use super::swapping::{adds_up, use_one};
 use super::world::{got, wait_for, World, WAIT};
 use crate::clock;
 use crate::config::dsn::Dsn;
-use crate::config::{Config, Limits, PoolConfig};
+use crate::config::{Config, Limits, TenantPoolConfig};
 use crate::core::gate::GateState;
 use crate::core::ids::TenantId;
 use crate::core::testing::Xorshift;
@@ -28,8 +28,8 @@ fn registry(max_backends: usize) -> Arc<Registry> {
     Registry::new(&Context::new(Config { limits, ..Config::default() })).expect("OpenSSL works")
 }
 
-fn settings(max: usize) -> PoolConfig {
-    PoolConfig { max_connections: max, min_connections: 0, ..PoolConfig::default() }
+fn settings(max: usize) -> TenantPoolConfig {
+    TenantPoolConfig { max_connections: max, min_connections: 0, ..TenantPoolConfig::default() }
 }
 
 /// A tenant that has had its first backend.
@@ -65,7 +65,7 @@ fn a_tenant_gets_no_more_than_there_is_room_for_and_else_nothing_changes() {
     assert!(matches!(refused, Err(Error::ServiceLimit { used: 11, limit: 10, .. })), "{refused:?}");
     assert_eq!(numbers(&registry, &one), before);
     assert!(Arc::ptr_eq(&backends, &one.tenant.backends()));
-    let wrong = PoolConfig { min_connections: 3, ..settings(2) };
+    let wrong = TenantPoolConfig { min_connections: 3, ..settings(2) };
     let change = TenantChange { settings: Some(wrong), ..TenantChange::default() };
     assert!(matches!(registry.change(one.tenant.id(), &change), Err(Error::Invalid { .. })));
     assert_eq!(numbers(&registry, &one), before);
@@ -91,7 +91,7 @@ fn only_what_cannot_stay_is_replaced() {
     assert_eq!(change(TenantChange { settings: Some(settings(1)), ..to_size(3) }), (false, false));
     let change_of = |settings| TenantChange { settings: Some(settings), ..TenantChange::default() };
     assert_eq!(change(change_of(settings(2))), (false, true));
-    let other = PoolConfig { idle_timeout: Duration::from_secs(7), ..settings(2) };
+    let other = TenantPoolConfig { idle_timeout: Duration::from_secs(7), ..settings(2) };
     assert_eq!(change(change_of(other.clone())), (true, false));
     assert_eq!(change(change_of(other)), (false, false));
     assert_eq!(change(TenantChange { reconnect: true, ..TenantChange::default() }), (true, false));
@@ -113,7 +113,7 @@ fn with_another_dsn_backends_are_opened_there_and_what_is_leased_goes_on() {
     let held = world.session();
     // Nobody listens there.
     let dsn = Dsn::parse("host=127.0.0.1 port=1 user=u password=p").expect("a good DSN");
-    let retries = PoolConfig { connect_retries: 0, ..settings(2) };
+    let retries = TenantPoolConfig { connect_retries: 0, ..settings(2) };
     let change =
         TenantChange { dsn: Some(dsn), settings: Some(retries.clone()), ..TenantChange::default() };
     let changed = registry.change(world.tenant.id(), &change).expect("changed");
@@ -226,7 +226,7 @@ fn random_change(random: &mut Xorshift) -> TenantChange {
     TenantChange {
         dsn: None,
         moved: None,
-        settings: idle.map(|idle| PoolConfig {
+        settings: idle.map(|idle| TenantPoolConfig {
             idle_timeout: Duration::from_secs(60 + idle as u64),
             ..settings(1 + max.unwrap_or(2))
         }),

@@ -15,7 +15,7 @@ use crate::backend::notice::Notice;
 use crate::backend::session::{Backend, Done, Rows, RunError, Sent, Statement};
 use crate::backend::stream::watch::Watch;
 use crate::config::dsn::Dsn;
-use crate::config::PoolConfig;
+use crate::config::TenantPoolConfig;
 use crate::core::channels::Change;
 use crate::error::{ConnectError, PgFault};
 use crate::lock::Leaf;
@@ -152,7 +152,7 @@ impl Connect for Fakes {
         "fake:1".to_owned()
     }
 
-    fn follow(&self, _: &PoolConfig) {}
+    fn follow(&self, _: &TenantPoolConfig) {}
 }
 
 impl Fakes {

@@ -9,7 +9,7 @@ use crossbeam_channel::{bounded, unbounded};
 use super::fakes::{good, only, Call, Fate, Script};
 use super::world::{got, wait_for, world_of, World, WAIT};
 use crate::clock;
-use crate::config::{Config, PoolConfig};
+use crate::config::{Config, TenantPoolConfig};
 use crate::core::breaker::BreakerPhase;
 use crate::core::health::Level;
 use crate::pool::session::Session;
@@ -79,11 +79,11 @@ fn asked(check_after_idle: Duration, fate: Fate) -> (usize, usize) {
         count.fetch_add(1, Ordering::SeqCst);
         fate
     };
-    let settings = PoolConfig {
+    let settings = TenantPoolConfig {
         max_connections: 1,
         min_connections: 0,
         check_after_idle,
-        ..PoolConfig::default()
+        ..TenantPoolConfig::default()
     };
     let world = World::new(Config::default(), settings, Arc::new(script));
     for _ in 0..2 {
@@ -247,13 +247,13 @@ fn a_mute_backend_at_rest_is_waited_for_no_longer_than_its_time_and_replaced() {
         }
         Fate::Good
     };
-    let settings = PoolConfig {
+    let settings = TenantPoolConfig {
         max_connections: 1,
         min_connections: 0,
         check_after_idle: Duration::ZERO,
         health_interval: Duration::ZERO,
         ping_interval: Duration::ZERO,
-        ..PoolConfig::default()
+        ..TenantPoolConfig::default()
     };
     let world = World::new(Config::default(), settings, Arc::new(script));
     Session::settle(world.session());

@@ -5,18 +5,18 @@ use std::time::Duration;
 use super::fakes::good;
 use super::world::World;
 use crate::clock;
-use crate::config::{Config, PoolConfig};
+use crate::config::{Config, TenantPoolConfig};
 use crate::core::gate::GateState;
 use crate::pool::session::Session;
 
 /// A tenant whose backends nobody checks, so that only the keeper takes permits.
 fn unchecked(min: usize, max: usize) -> World {
-    let settings = PoolConfig {
+    let settings = TenantPoolConfig {
         max_connections: max,
         min_connections: min,
         health_interval: Duration::ZERO,
         ping_interval: Duration::ZERO,
-        ..PoolConfig::default()
+        ..TenantPoolConfig::default()
     };
     World::new(Config::default(), settings, good())
 }

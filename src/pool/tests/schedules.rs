@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier};
 use super::fakes::{Call, Fate, Script};
 use super::world::{wait_for, World, WAIT};
 use crate::clock;
-use crate::config::{Config, PoolConfig};
+use crate::config::{Config, TenantPoolConfig};
 use crate::core::gate::GateState;
 use crate::core::ids::ConnectionId;
 use crate::core::lease_table::EndReason;
@@ -26,7 +26,7 @@ struct Scene {
     world: World,
     leases: Arc<Leases>,
     /// Of the tenant at its birth; it is never resized to more.
-    settings: PoolConfig,
+    settings: TenantPoolConfig,
     /// The leases that somebody has heard of. Anybody may use them.
     heard: Leaf<Vec<ConnectionId>>,
     counts: Arc<Counts>,
@@ -63,11 +63,11 @@ impl Scene {
     fn new(seed: u64) -> Scene {
         let mut random = Xorshift::new(seed);
         let max = 1 + random.below(4) as usize;
-        let settings = PoolConfig {
+        let settings = TenantPoolConfig {
             max_connections: max,
             min_connections: random.below(max as u64 + 1) as usize,
             check_after_idle: std::time::Duration::from_micros(random.below(100)),
-            ..PoolConfig::default()
+            ..TenantPoolConfig::default()
         };
         let mut config = Config::default();
         config.limits.waiters_per_tenant = random.below(8) as usize;

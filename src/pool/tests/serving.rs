@@ -10,7 +10,7 @@ use crossbeam_channel::{bounded, unbounded};
 use super::fakes::{good, only, Call, Fate};
 use super::world::{wait_for, world, World, WAIT};
 use crate::clock;
-use crate::config::{Config, PoolConfig};
+use crate::config::{Config, TenantPoolConfig};
 use crate::pool::caller::Caller;
 use crate::pool::job::Job;
 use crate::pool::session::Session;
@@ -120,7 +120,8 @@ fn world_rests(world: &World, idle: usize) {
 
 #[test]
 fn a_backend_that_is_to_be_checked_first_is_left_to_a_worker() {
-    let settings = PoolConfig { check_after_idle: Duration::ZERO, ..PoolConfig::default() };
+    let settings =
+        TenantPoolConfig { check_after_idle: Duration::ZERO, ..TenantPoolConfig::default() };
     let checks = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&checks);
     let script = Arc::new(move |call| {

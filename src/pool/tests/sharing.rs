@@ -7,7 +7,7 @@ use crossbeam_channel::unbounded;
 use super::fakes::good;
 use super::world::{got, wait_for, World};
 use crate::clock;
-use crate::config::{Config, Limits, PoolConfig};
+use crate::config::{Config, Limits, TenantPoolConfig};
 use crate::error::Error;
 use crate::pool::session::Session;
 
@@ -15,7 +15,8 @@ use crate::pool::session::Session;
 /// one request may wait.
 fn narrow() -> World {
     let limits = Limits { connections_per_server: Some(1), waiters: 1, ..Limits::default() };
-    let settings = PoolConfig { max_connections: 3, min_connections: 0, ..PoolConfig::default() };
+    let settings =
+        TenantPoolConfig { max_connections: 3, min_connections: 0, ..TenantPoolConfig::default() };
     World::new(Config { limits, ..Config::default() }, settings, good())
 }
 

@@ -9,7 +9,7 @@ use crossbeam_channel::{unbounded, Receiver, Sender};
 use super::fakes::{Census, Fakes, Script};
 use crate::clock;
 use crate::config::dsn::Dsn;
-use crate::config::{Config, PoolConfig};
+use crate::config::{Config, TenantPoolConfig};
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::Terms;
@@ -46,8 +46,11 @@ pub(super) fn world(max: usize, script: Script) -> World {
 }
 
 pub(super) fn world_of(min: usize, max: usize, script: Script) -> World {
-    let settings =
-        PoolConfig { max_connections: max, min_connections: min, ..PoolConfig::default() };
+    let settings = TenantPoolConfig {
+        max_connections: max,
+        min_connections: min,
+        ..TenantPoolConfig::default()
+    };
     World::new(Config::default(), settings, script)
 }
 
@@ -86,7 +89,7 @@ pub(super) fn wait_for(mut holds: impl FnMut() -> bool) {
 }
 
 impl World {
-    pub(super) fn new(config: Config, settings: PoolConfig, script: Script) -> World {
+    pub(super) fn new(config: Config, settings: TenantPoolConfig, script: Script) -> World {
         World::with(&Context::new(config), "fake", settings, script, Weak::<Registry>::new())
     }
 
@@ -94,7 +97,7 @@ impl World {
     pub(super) fn known(
         registry: &Arc<Registry>,
         name: &str,
-        settings: PoolConfig,
+        settings: TenantPoolConfig,
         script: Script,
     ) -> World {
         let registrar: Weak<Registry> = Arc::downgrade(registry);
@@ -106,7 +109,7 @@ impl World {
     fn with(
         context: &Arc<Context>,
         name: &str,
-        settings: PoolConfig,
+        settings: TenantPoolConfig,
         script: Script,
         registrar: Weak<Registry>,
     ) -> World {
@@ -118,7 +121,7 @@ impl World {
         let dsn = Dsn::parse("host=h user=u").expect("a good DSN");
         let brought_by = CallerId::new("somebody");
         let origin = BackendOrigin::new(identity, dsn, brought_by, Box::new(fakes));
-        let opener = Opener::new(&PoolConfig::default(), &context.keeper);
+        let opener = Opener::new(&TenantPoolConfig::default(), &context.keeper);
         let tenant = Tenant::new(id, settings, origin, opener, context, registrar);
         World { tenant, context: Arc::clone(context), census }
     }

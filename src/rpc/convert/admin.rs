@@ -10,7 +10,7 @@ use super::fields::{duration, timestamp, unix_timestamp};
 use super::health::{breaker, number, tenant_state};
 use super::lease::lease;
 use crate::clock;
-use crate::config::PoolConfig;
+use crate::config::TenantPoolConfig;
 use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::{LeaseView, Via};
@@ -140,7 +140,7 @@ pub(in crate::rpc) fn tenant(shown: ShownTenant) -> wire::GetTenantResponse {
     }
 }
 
-fn settings(pool: &PoolConfig) -> wire::TenantSettings {
+fn settings(pool: &TenantPoolConfig) -> wire::TenantSettings {
     wire::TenantSettings {
         max_connections: number(pool.max_connections),
         min_connections: number(pool.min_connections),

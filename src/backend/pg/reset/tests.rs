@@ -14,7 +14,7 @@ use crate::backend::session::Backend;
 use crate::backend::stream::watch::Watch;
 use crate::backend::tls::BackendTls;
 use crate::config::dsn::Dsn;
-use crate::config::PoolConfig;
+use crate::config::TenantPoolConfig;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::lookup_slots::Asker;
@@ -110,7 +110,7 @@ fn backend(server: &Embedded) -> PgBackend {
     let tries = Tries::new(&Logins::default(), &dsn.user, &caller);
     let asker = Asker { tenant, caller };
     let tls = BackendTls::unverified().unwrap();
-    let (name, pool) = ("boss".to_owned(), PoolConfig::default());
+    let (name, pool) = ("boss".to_owned(), TenantPoolConfig::default());
     let connect = PgConnect::new(dsn, tries, asker, name, tls, DsnReach::anything(), &pool);
     let watch = Arc::<Watch>::default();
     let mut backend = connect.attempt(&watch, Duration::from_secs(30), &Open).unwrap();

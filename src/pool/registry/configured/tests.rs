@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::dsn::Dsn;
-use crate::config::PoolConfig;
+use crate::config::TenantPoolConfig;
 use crate::core::ids::TenantId;
 use crate::pool::context::Context;
 use crate::pool::tenant::Disuse;
@@ -11,7 +11,11 @@ fn config(name: &str, max: usize) -> TenantConfig {
     TenantConfig {
         id: TenantId::parse(name).unwrap(),
         dsn: Dsn::parse("host=127.0.0.1 port=1 user=u password=p").unwrap(),
-        pool: PoolConfig { max_connections: max, min_connections: 0, ..PoolConfig::default() },
+        pool: TenantPoolConfig {
+            max_connections: max,
+            min_connections: 0,
+            ..TenantPoolConfig::default()
+        },
         own: Default::default(),
     }
 }

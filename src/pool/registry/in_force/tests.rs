@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::config::dsn::Dsn;
 use crate::config::tenants::Tenants;
-use crate::config::PoolConfig;
+use crate::config::TenantPoolConfig;
 use crate::core::gate::GateState;
 use crate::core::testing::Xorshift;
 use crate::pool::context::Context;
@@ -18,11 +18,11 @@ fn settings(model: &Model, max_waiters: usize) -> Config {
         let id = TenantId::parse(name).unwrap();
         // Nobody listens there.
         let dsn = format!("host=127.0.0.1 port=1 user=u{user} password=p");
-        let pool = PoolConfig {
+        let pool = TenantPoolConfig {
             max_connections: *max,
             min_connections: 0,
             idle_timeout: std::time::Duration::from_secs(*idle),
-            ..PoolConfig::default()
+            ..TenantPoolConfig::default()
         };
         (
             id.clone(),
