@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
-use crate::config::Config;
+use crate::config::ServerConfig;
 use crate::core::lease_table::EndReason;
 use crate::core::secs::Secs;
 use crate::http;
@@ -110,7 +110,7 @@ impl Server {
     ///
     /// # Errors
     /// What prevents the start, naming the flag that changes it.
-    pub fn start(config: Config) -> Result<Server, StartError> {
+    pub fn start(config: ServerConfig) -> Result<Server, StartError> {
         let same = config.clone();
         Server::start_reloadable(config, Box::new(move || Ok(same.clone())))
     }
@@ -119,7 +119,7 @@ impl Server {
     ///
     /// # Errors
     /// As those of [`start`](Self::start).
-    pub fn start_reloadable(config: Config, load: Loader) -> Result<Server, StartError> {
+    pub fn start_reloadable(config: ServerConfig, load: Loader) -> Result<Server, StartError> {
         config.check().map_err(StartError::Config)?;
         let bounds = descriptors::share_out(&config)?;
         log::info!("event=settings {}", SettingsLine { config: &config, bounds: &bounds });

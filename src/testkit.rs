@@ -19,7 +19,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::client::ServiceConfig;
-use crate::config::{Config, GrpcTls};
+use crate::config::{GrpcTls, ServerConfig};
 use crate::embedded::{Embedded, EmbeddedError, Options};
 use crate::server::{Server, StartError};
 
@@ -48,16 +48,16 @@ impl TestService {
     /// # Errors
     /// If PostgreSQL's programs are not found, or one of the two does not start.
     pub fn start() -> Result<TestService, TestServiceError> {
-        TestService::with(Config::default())
+        TestService::with(ServerConfig::default())
     }
 
     /// The same with these settings; where it listens and TLS are not heeded.
     ///
     /// # Errors
     /// As for [`start`](Self::start), and if the settings break a rule.
-    pub fn with(config: Config) -> Result<TestService, TestServiceError> {
+    pub fn with(config: ServerConfig) -> Result<TestService, TestServiceError> {
         let postgres = Embedded::start(Options::default()).map_err(TestServiceError::Postgres)?;
-        let config = Config {
+        let config = ServerConfig {
             listen: Ipv4Addr::LOCALHOST.to_string(),
             port: 0,
             tls: GrpcTls::Insecure,

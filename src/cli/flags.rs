@@ -9,7 +9,7 @@ use crate::cli::{environment, logging, next_start, process};
 use crate::config::keys::{self, SettingKey};
 use crate::config::load::{self, Loaded};
 use crate::config::raw::{RawSettings, SettingSources};
-use crate::config::Config;
+use crate::config::ServerConfig;
 use crate::core::quoted::Quoted;
 use crate::settings::SettingFaults;
 
@@ -62,7 +62,7 @@ impl Flags {
     ///
     /// # Errors
     /// As [`load`](Self::load), and what the next start would refuse.
-    pub(super) fn again(&self, running: &Config) -> Result<Loaded, SettingFaults> {
+    pub(super) fn again(&self, running: &ServerConfig) -> Result<Loaded, SettingFaults> {
         let loaded = self.load();
         warn_of_exposed(&loaded);
         let loaded = loaded?;

@@ -9,7 +9,7 @@ use env_logger::{Builder, Logger, Target};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::backend::DRIVER_CRATES;
-use crate::config::Config;
+use crate::config::ServerConfig;
 use crate::core::log_line::{self, LogHead};
 use crate::core::quoted::Quoted;
 use crate::logging;
@@ -40,7 +40,7 @@ pub(super) fn start() {
 }
 
 /// Sets the log to what the settings say.
-pub(super) fn settle(config: &Config) {
+pub(super) fn settle(config: &ServerConfig) {
     logging::set_format(config.log_format);
     // It was checked when it was read.
     let _ = logging::set_level(&config.log_level);

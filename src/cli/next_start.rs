@@ -3,7 +3,7 @@
 use crate::config::changes::{self, KeptChanges};
 use crate::config::keys;
 use crate::config::load::Loaded;
-use crate::config::{Config, GrpcTls};
+use crate::config::{GrpcTls, ServerConfig};
 use crate::rpc::server::Certificate;
 use crate::settings::file::own;
 use crate::settings::{Origin, SettingFault, SettingFaults};
@@ -17,7 +17,8 @@ pub(super) struct BadCertificates {
 
 /// Looks at the files of the certificates.
 pub(super) fn certificates(loaded: &Loaded) -> Option<BadCertificates> {
-    let Config { tls, client_ca, client_certificates, certificate_warning, .. } = &loaded.config;
+    let ServerConfig { tls, client_ca, client_certificates, certificate_warning, .. } =
+        &loaded.config;
     let (ca, warning) = (client_ca.as_deref(), *certificate_warning);
     let error = Certificate::load(tls, ca, *client_certificates, warning).err()?;
     let names = error.settings();
@@ -44,8 +45,8 @@ pub(super) fn state(loaded: &Loaded) -> Result<KeptChanges, SettingFaults> {
 ///
 /// # Errors
 /// What its next start would refuse.
-pub(super) fn check(loaded: &Loaded, running: &Config) -> Result<(), SettingFaults> {
-    let files = |config: &Config| {
+pub(super) fn check(loaded: &Loaded, running: &ServerConfig) -> Result<(), SettingFaults> {
+    let files = |config: &ServerConfig| {
         let pair = match &config.tls {
             GrpcTls::Insecure => None,
             GrpcTls::Files { cert, key } => Some((cert.clone(), key.clone())),

@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::config::tenants::TenantConfig;
-use crate::config::{Config, TenantPoolConfig};
+use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::access::TenantUsers;
 use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
@@ -120,7 +120,7 @@ impl fmt::Display for DroppedChange {
 ///
 /// # Errors
 /// It cannot be read, can be read by others, or is none that the service wrote.
-pub fn read(path: &Path, config: &Config) -> Result<KeptChanges, SettingFaults> {
+pub fn read(path: &Path, config: &ServerConfig) -> Result<KeptChanges, SettingFaults> {
     match file::own::read(path, CHANGES_MAX_BYTES)? {
         Some(root) => resolve::kept(root, config),
         None => Ok(KeptChanges::default()),

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::config::{Config, GrpcTls};
+use crate::config::{GrpcTls, ServerConfig};
 
 /// Settings while they are put together: what the table of keys reads and writes.
 #[derive(Debug, Clone)]
 pub struct Draft {
     /// All that one key alone decides.
-    pub config: Config,
+    pub config: ServerConfig,
     /// gRPC without TLS.
     pub insecure: bool,
     /// gRPC's reflection is not answered.
@@ -21,7 +21,7 @@ pub struct Draft {
 
 impl Draft {
     /// Settings as they are in force, as a draft again.
-    pub fn of(config: &Config) -> Draft {
+    pub fn of(config: &ServerConfig) -> Draft {
         let (mut cert, mut key) = ("certs/cert.pem".into(), "certs/key.pem".into());
         if let GrpcTls::Files { cert: chain, key: private } = &config.tls {
             (cert, key) = (chain.clone(), private.clone());
@@ -32,7 +32,7 @@ impl Draft {
     }
 
     /// The settings.
-    pub fn finish(self) -> Config {
+    pub fn finish(self) -> ServerConfig {
         let Draft { mut config, insecure, no_reflection, cert, key } = self;
         config.reflection = !no_reflection;
         config.tls = if insecure { GrpcTls::Insecure } else { GrpcTls::Files { cert, key } };
@@ -42,6 +42,6 @@ impl Draft {
 
 impl Default for Draft {
     fn default() -> Draft {
-        Draft::of(&Config::default())
+        Draft::of(&ServerConfig::default())
     }
 }

@@ -11,14 +11,14 @@ use crate::config::keys::{self, SettingKey};
 use crate::config::lease::Clocks;
 use crate::config::profile::Profile;
 use crate::config::raw::RawSettings;
-use crate::config::{tenants, ClientCertificates, Config};
+use crate::config::{tenants, ClientCertificates, ServerConfig};
 use crate::core::access::Proofs;
 use crate::settings::{Origin, SettingFault, SettingFaults};
 
 /// Settings, and where each came from.
 pub struct Loaded {
     /// The settings.
-    pub config: Config,
+    pub config: ServerConfig,
     /// Files with secrets that others than their owner can read.
     pub exposed: Vec<PathBuf>,
     origins: BTreeMap<&'static str, Origin>,
@@ -135,7 +135,7 @@ impl Loaded {
                 faults.add(SettingFault::new(name, self.origin(key), rule));
             }
         }
-        let Config { client_ca, client_certificates, .. } = &self.config;
+        let ServerConfig { client_ca, client_certificates, .. } = &self.config;
         let is_missing =
             client_ca.is_none() && *client_certificates == ClientCertificates::Required;
         if is_missing && !["client_ca", "client_certificates"].into_iter().any(in_doubt) {

@@ -2,8 +2,8 @@
 //! reason for it.
 //!
 //! Two steps lead there: [`raw`] gathers what was given, each value with its key and where it came
-//! from, and [`load`] makes of it a [`Config`] that keeps all rules. [`keys`] is the table of all
-//! that can be set.
+//! from, and [`load`] makes of it a [`ServerConfig`] that keeps all rules. [`keys`] is the table of
+//! all that can be set.
 
 pub mod changes;
 mod checks;
@@ -48,7 +48,7 @@ use tenants::Tenants;
 
 /// Settings of one running service.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub struct ServerConfig {
     /// Host or address gRPC listens on. gRPC takes both `::` and `0.0.0.0` for every address of
     /// both families.
     pub listen: String,
@@ -139,9 +139,9 @@ impl ClientCertificates {
         [("required", ClientCertificates::Required), ("optional", ClientCertificates::Optional)];
 }
 
-impl Default for Config {
-    fn default() -> Config {
-        Config {
+impl Default for ServerConfig {
+    fn default() -> ServerConfig {
+        ServerConfig {
             listen: "::".to_owned(),
             port: 50052,
             tls: GrpcTls::Files { cert: "certs/cert.pem".into(), key: "certs/key.pem".into() },
@@ -181,7 +181,7 @@ impl Default for Config {
     }
 }
 
-impl Config {
+impl ServerConfig {
     /// Rejects settings with which no client could be served, or not as promised.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use crate::config::draft::Draft;
 use crate::config::keys::{self, SettingKey};
 use crate::config::tenants::{TenantConfig, Tenants};
-use crate::config::{Config, TenantPoolConfig};
+use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::ids::TenantId;
 
 /// What a reload does. Nothing of it blocks or can be wrong: both settings have been checked.
@@ -58,7 +58,7 @@ impl TenantStep {
 impl ReloadPlan {
     /// What leads from the settings in force to others. `start`: those of the start, which hold
     /// for keys that only a restart changes.
-    pub fn between(start: &Config, old: &Config, new: &Config) -> ReloadPlan {
+    pub fn between(start: &ServerConfig, old: &ServerConfig, new: &ServerConfig) -> ReloadPlan {
         let mut plan = ReloadPlan {
             applied: differing(old, new, |key| key.live),
             needs_restart: differing(start, new, |key| !key.live),
@@ -93,7 +93,11 @@ fn tenant_steps(old: &Tenants, new: &Tenants) -> Vec<TenantStep> {
     steps
 }
 
-fn differing(old: &Config, new: &Config, which: impl Fn(&SettingKey) -> bool) -> Vec<String> {
+fn differing(
+    old: &ServerConfig,
+    new: &ServerConfig,
+    which: impl Fn(&SettingKey) -> bool,
+) -> Vec<String> {
     let (old, new) = (Draft::of(old), Draft::of(new));
     let differs = |key: &&SettingKey| which(key) && key.show(&old) != key.show(&new);
     keys::keys().filter(differs).map(SettingKey::path).collect()

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::config::contradiction::Contradiction;
-use crate::config::Config;
+use crate::config::ServerConfig;
 
 /// The doors that want an address that another has. With a name in place of an address nobody knows
 /// before the start.
-pub(super) fn contradictions(config: &Config) -> Vec<Contradiction> {
+pub(super) fn contradictions(config: &ServerConfig) -> Vec<Contradiction> {
     let mut broken = Vec::new();
     let grpc = grpc(config);
     let mut rule = |is_broken: bool, rule: &str, keys: &'static [&'static str]| {
@@ -28,7 +28,7 @@ pub(super) fn contradictions(config: &Config) -> Vec<Contradiction> {
 }
 
 /// gRPC takes every address of both families for those of one.
-fn grpc(config: &Config) -> Option<SocketAddr> {
+fn grpc(config: &ServerConfig) -> Option<SocketAddr> {
     let host = config.listen.trim_start_matches('[').trim_end_matches(']');
     let ip: IpAddr = host.parse().ok()?;
     let every = IpAddr::from(Ipv6Addr::UNSPECIFIED);
@@ -61,12 +61,12 @@ mod tests {
             ("some.name", "[::]:1", None, 0),
         ] {
             let address = |text: &str| text.parse().expect("an address");
-            let config = Config {
+            let config = ServerConfig {
                 listen: listen.to_owned(),
                 port: 1,
                 http: address(http),
                 http_admin: admin.map(address),
-                ..Config::default()
+                ..ServerConfig::default()
             };
             let found = contradictions(&config);
             assert_eq!(found.len(), broken, "{listen} {http} {admin:?}: {found:?}");

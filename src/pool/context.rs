@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use scheduled_thread_pool::ScheduledThreadPool;
 
-use crate::config::Config;
+use crate::config::ServerConfig;
 use crate::core::ids::TenantId;
 use crate::lock::Leaf;
 use crate::metrics::Metrics;
@@ -33,9 +33,9 @@ use crate::threads::workers::Workers;
 pub struct Context {
     /// Settings as they were at the start. [`live`](Context::live) returns those in force, for all
     /// that a reload can change.
-    pub config: Config,
+    pub config: ServerConfig,
     /// Settings as they are in force.
-    live: Leaf<Arc<Config>>,
+    live: Leaf<Arc<ServerConfig>>,
     /// Workers, alarms, metrics.
     pub tools: Tools,
     /// Large requests that are being decoded.
@@ -76,7 +76,7 @@ pub struct Context {
 
 impl Context {
     /// What all tenants of a service with these settings share.
-    pub fn new(config: Config) -> Arc<Context> {
+    pub fn new(config: ServerConfig) -> Arc<Context> {
         let bell = Bell::default();
         let tools = Tools {
             workers: Workers::new(log_spawn_failure),
@@ -116,9 +116,9 @@ impl Context {
     /// that differ.
     pub(super) fn put_in_force(
         &self,
-        config: Config,
+        config: ServerConfig,
         has_changed: impl Fn(&TenantId) -> bool,
-    ) -> Arc<Config> {
+    ) -> Arc<ServerConfig> {
         self.access.replace(Arc::clone(&config.access), has_changed);
         self.tools.grace.set(config.limits.clocks.cancel_grace);
         std::mem::replace(&mut *self.live.lock(), Arc::new(config))
@@ -126,7 +126,7 @@ impl Context {
 
     /// Settings as they are in force. For each decision they are to be had anew. Those that only
     /// a restart changes (`config::keys`) may be others than those that hold.
-    pub fn live(&self) -> Arc<Config> {
+    pub fn live(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.live.lock())
     }
 

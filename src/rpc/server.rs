@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::ServerConfig;
 use crate::listener::{self, is_every_address};
 use crate::pool::service::Service;
 use crate::proto::admin_grpc::create_admin_service;
@@ -65,7 +65,7 @@ impl GrpcServer {
     ///
     /// # Errors
     /// If the certificate or the address cannot be used.
-    pub fn start(config: &Config, service: &Service) -> Result<GrpcServer, BindError> {
+    pub fn start(config: &ServerConfig, service: &Service) -> Result<GrpcServer, BindError> {
         let (client_ca, demanded) = (config.client_ca.as_deref(), config.client_certificates);
         let certificate =
             Certificate::load(&config.tls, client_ca, demanded, config.certificate_warning)?;
@@ -154,7 +154,7 @@ impl GrpcServer {
     }
 }
 
-fn services(config: &Config, service: &Service, builder: ServerBuilder) -> ServerBuilder {
+fn services(config: &ServerConfig, service: &Service, builder: ServerBuilder) -> ServerBuilder {
     let builder = builder
         .register_service(create_connection_pool_service(ConnectionPool(service.clone())))
         .register_service(create_sql_service(Sql(service.clone())))

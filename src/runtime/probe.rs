@@ -12,7 +12,7 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 
 use crate::clock;
-use crate::config::{Config, GrpcTls};
+use crate::config::{GrpcTls, ServerConfig};
 use crate::core::quoted::Quoted;
 use crate::pool::port::{Ours, Reach};
 use crate::pool::service::Service;
@@ -29,7 +29,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// # Errors
 /// If the address it listens on has no meaning, or there is no thread left.
 pub fn start(
-    config: &Config,
+    config: &ServerConfig,
     port: u16,
     own: Option<(X509, PKey<Private>)>,
     service: &Service,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
-use crate::config::{Config, CLIENT_CONNECTIONS, UNREAD_BYTES, UNREAD_BYTES_IN_ALL};
+use crate::config::{ServerConfig, CLIENT_CONNECTIONS, UNREAD_BYTES, UNREAD_BYTES_IN_ALL};
 use crate::core::connections::ConnectionBounds;
 use crate::server::StartError;
 
@@ -30,7 +30,7 @@ const UNREAD_MARGIN: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// If the limit is too low for the configured backends and clients.
-pub(super) fn share_out(config: &Config) -> Result<ConnectionBounds, StartError> {
+pub(super) fn share_out(config: &ServerConfig) -> Result<ConnectionBounds, StartError> {
     let limits = &config.limits;
     let ports = if config.http_admin.is_some() { 2 } else { 1 };
     let http = PER_HTTP * limits.http_connections as u64 * ports;

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::config::Config;
+use crate::config::ServerConfig;
 use crate::core::quoted::Quoted;
 use crate::logging;
 use crate::pool::reloading::{EndedChange, Reload, ReloadOutcome};
@@ -11,7 +11,7 @@ use crate::rpc::server::Certificate;
 use crate::settings::{Origin, SettingFault, SettingFaults};
 
 /// Loads the settings again from where they came from at the start.
-pub type Loader = Box<dyn Fn() -> Result<Config, SettingFaults> + Send + Sync>;
+pub type Loader = Box<dyn Fn() -> Result<ServerConfig, SettingFaults> + Send + Sync>;
 
 /// Reads again what may change while the service runs.
 pub(super) struct Reloader {

@@ -3,13 +3,13 @@
 use std::fmt;
 
 use crate::config::keys::{self, SettingKind};
-use crate::config::{Config, Draft};
+use crate::config::{Draft, ServerConfig};
 use crate::core::connections::ConnectionBounds;
 use crate::core::quoted::Quoted;
 
 /// All settings of an operator, by the names of their keys. None is a secret.
 pub(super) struct SettingsLine<'a> {
-    pub(super) config: &'a Config,
+    pub(super) config: &'a ServerConfig,
     pub(super) bounds: &'a ConnectionBounds,
 }
 

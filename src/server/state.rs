@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use crate::config::{changes, Config};
+use crate::config::{changes, ServerConfig};
 use crate::core::quoted::Quoted;
 use crate::logging;
 use crate::pool::service::Service;
@@ -15,7 +15,7 @@ use crate::settings::{Origin, SettingFault, SettingFaults};
 /// # Errors
 /// The file is another process's or none of the service, cannot be read or written, or keeps what
 /// the settings leave no room for.
-pub(super) fn restore(service: &Service, config: &Config) -> Result<(), SettingFaults> {
+pub(super) fn restore(service: &Service, config: &ServerConfig) -> Result<(), SettingFaults> {
     let Some(path) = &config.state_file else { return Ok(()) };
     let file = OwnFile::take(path)?;
     let kept = changes::read(path, config)?;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::config::keys::{self, Section, SettingKey};
 use crate::config::tenants::TenantConfig;
-use crate::config::{Config, Draft, TenantPoolConfig};
+use crate::config::{Draft, ServerConfig, TenantPoolConfig};
 use crate::core::access::{IdentityPattern, TenantUsers};
 
 /// Random bytes before what is digested, so that equal passwords have other digests.
@@ -17,7 +17,7 @@ pub(super) fn pool_keys() -> impl Iterator<Item = &'static SettingKey> {
 
 /// These settings as the keys show them.
 pub(super) fn draft_of(pool: &TenantPoolConfig) -> Draft {
-    Draft::of(&Config { pool: pool.clone(), ..Config::default() })
+    Draft::of(&ServerConfig { pool: pool.clone(), ..ServerConfig::default() })
 }
 
 /// The keys in which two pools differ.

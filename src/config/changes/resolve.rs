@@ -9,7 +9,7 @@ use crate::config::dsn::Dsn;
 use crate::config::keys::{secs, SettingKey, SettingKind, FOREVER_SECS};
 use crate::config::raw::tenants::TENANTS_MAX;
 use crate::config::tenants::TenantConfig;
-use crate::config::{Config, TenantPoolConfig};
+use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::access::{IdentityPattern, TenantUsers};
 use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
@@ -32,7 +32,7 @@ struct RawChange {
 ///
 /// # Errors
 /// Everything by which it is none that the service wrote.
-pub(super) fn kept(mut root: Table, config: &Config) -> Result<KeptChanges, SettingFaults> {
+pub(super) fn kept(mut root: Table, config: &ServerConfig) -> Result<KeptChanges, SettingFaults> {
     let (mut faults, mut kept) = (SettingFaults::default(), KeptChanges::default());
     let salt = head(&mut root)?;
     if let Some(table) = faults.keep(root.take_table("log")).flatten() {
@@ -78,7 +78,7 @@ fn end(root: &mut Table, found: usize) -> Result<(), SettingFault> {
 
 fn log_level(
     mut table: Table,
-    config: &Config,
+    config: &ServerConfig,
     kept: &mut KeptChanges,
     faults: &mut SettingFaults,
 ) {
@@ -162,7 +162,7 @@ impl RawChange {
     fn settle(
         self,
         id: TenantId,
-        config: &Config,
+        config: &ServerConfig,
         salt: &Salt,
         kept: &mut KeptChanges,
     ) -> Result<(), SettingFault> {
@@ -214,7 +214,7 @@ impl RawChange {
         &self,
         id: &TenantId,
         configured: Option<&TenantConfig>,
-        config: &Config,
+        config: &ServerConfig,
         same_users: bool,
     ) -> Result<ChangeKind, SettingFault> {
         let fault = |rule: String| SettingFault::new(&self.key, self.origin.clone(), rule);

@@ -26,13 +26,13 @@ fn users(names: &[&str], anonymous: bool) -> TenantUsers {
 }
 
 /// Of these tenants, each open to `shop`.
-fn config(tenants: &[TenantConfig]) -> Config {
+fn config(tenants: &[TenantConfig]) -> ServerConfig {
     let mut access = Access::default();
     for tenant in tenants {
         access.configure(tenant.id.clone(), users(&["shop"], false));
     }
     let tenants = tenants.iter().map(|tenant| (tenant.id.clone(), tenant.clone())).collect();
-    Config { tenants: Arc::new(tenants), access: Arc::new(access), ..Config::default() }
+    ServerConfig { tenants: Arc::new(tenants), access: Arc::new(access), ..ServerConfig::default() }
 }
 
 fn put(tenant: TenantConfig, users: Option<TenantUsers>) -> ChangeKind {
@@ -47,11 +47,11 @@ fn changes(of: Vec<(&str, ChangeKind, Option<Pause>)>) -> RuntimeChanges {
     RuntimeChanges { log_level: None, tenants: of.collect() }
 }
 
-fn kept(text: &str, config: &Config) -> Result<KeptChanges, SettingFaults> {
+fn kept(text: &str, config: &ServerConfig) -> Result<KeptChanges, SettingFaults> {
     resolve::kept(parse("s.toml", text)?, config)
 }
 
-fn read_again(changes: &RuntimeChanges, config: &Config) -> KeptChanges {
+fn read_again(changes: &RuntimeChanges, config: &ServerConfig) -> KeptChanges {
     let text = text(changes, config, &SALT);
     kept(&text, config).unwrap_or_else(|faults| panic!("{faults}\n{text}"))
 }

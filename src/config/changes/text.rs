@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::configured::{self, base_of, differing, draft_of, hex};
 use super::{ChangeKind, ChangedTenant, RuntimeChanges, Salt};
 use crate::config::tenants::TenantConfig;
-use crate::config::{Config, TenantPoolConfig};
+use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::access::{IdentityPattern, TenantUsers};
 use crate::core::ids::TenantId;
 
@@ -18,7 +18,7 @@ const HEAD: &str = "\
 ";
 
 /// What the file says. `config` is the configuration that the changes differ from.
-pub fn text(changes: &RuntimeChanges, config: &Config, salt: &Salt) -> String {
+pub fn text(changes: &RuntimeChanges, config: &ServerConfig, salt: &Salt) -> String {
     let mut text = format!("{HEAD}format = {FORMAT}\nsalt = \"{}\"\n", hex(salt));
     if let Some(level) = &changes.log_level {
         let (level, configured) = (quoted(level), quoted(&config.log_level));
@@ -36,7 +36,13 @@ fn put(text: &mut String, line: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{line}");
 }
 
-fn tenant(text: &mut String, id: &TenantId, changed: &ChangedTenant, config: &Config, salt: &Salt) {
+fn tenant(
+    text: &mut String,
+    id: &TenantId,
+    changed: &ChangedTenant,
+    config: &ServerConfig,
+    salt: &Salt,
+) {
     put(text, format_args!("\n[tenants.{}]", quoted(id.as_str())));
     let configured = config.tenants.get(id);
     if let Some(configured) = configured {

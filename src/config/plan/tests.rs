@@ -30,7 +30,7 @@ const SOME: &[(&str, [&str; 2], bool)] = &[
     ("http_connections", ["5", "6"], false),
 ];
 
-fn config(given: &Given) -> Config {
+fn config(given: &Given) -> ServerConfig {
     let value = |(name, text): (&&'static str, &&'static str)| {
         (*name, SettingValue::text_of(name, text, Origin::Default))
     };

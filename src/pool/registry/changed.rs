@@ -7,7 +7,7 @@ use super::Registry;
 use crate::config::changes::{ChangeKind, ChangedTenant};
 use crate::config::plan::{ReloadPlan, TenantStep};
 use crate::config::tenants::TenantConfig;
-use crate::config::{Config, TenantPoolConfig};
+use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::ids::TenantId;
 use crate::pool::reloading::EndedChange;
 
@@ -45,8 +45,8 @@ impl Registry {
     pub(super) fn about_to_end(
         &self,
         plan: &ReloadPlan,
-        old: &Config,
-        new: &Config,
+        old: &ServerConfig,
+        new: &ServerConfig,
     ) -> Vec<(TenantId, EndedChange)> {
         let mut ended = Vec::new();
         let mut add = |id: &TenantId, holds: &dyn Fn(&str) -> bool| {

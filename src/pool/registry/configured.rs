@@ -13,7 +13,7 @@ use super::{Registry, Target};
 use crate::clock;
 use crate::config::dsn::Dsn;
 use crate::config::tenants::{TenantConfig, Tenants};
-use crate::config::{Config, TenantPoolConfig};
+use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::allowed_hosts::AllowedHosts;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
@@ -35,12 +35,12 @@ pub struct Catalog {
 
 impl Catalog {
     /// None yet, of these settings.
-    pub(super) fn none(config: &Config) -> Catalog {
+    pub(super) fn none(config: &ServerConfig) -> Catalog {
         Catalog { tenants: Arc::default(), ..Catalog::of(config) }
     }
 
     /// That of these settings.
-    pub fn of(config: &Config) -> Catalog {
+    pub fn of(config: &ServerConfig) -> Catalog {
         Catalog {
             tenants: Arc::clone(&config.tenants),
             takes_dsns: config.allow_client_dsn,

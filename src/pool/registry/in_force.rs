@@ -8,7 +8,7 @@ use super::Registry;
 use crate::clock;
 use crate::config::plan::{ReloadPlan, TenantStep};
 use crate::config::tenants::TenantConfig;
-use crate::config::{Config, TenantPoolConfig};
+use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::ids::TenantId;
 use crate::error::Error;
 use crate::pool::reloading::ReloadOutcome;
@@ -17,7 +17,7 @@ use crate::pool::tenant::Tenant;
 impl Registry {
     /// Puts settings in force that have been checked, tenant by tenant. What only a restart
     /// changes stays as it is. Does not block. To be called by one thread at a time.
-    pub fn put_in_force(self: &Arc<Self>, config: Config) -> ReloadOutcome {
+    pub fn put_in_force(self: &Arc<Self>, config: ServerConfig) -> ReloadOutcome {
         let old = self.context.live();
         let plan = ReloadPlan::between(&self.context.config, &old, &config);
         let catalog = Arc::new(Catalog::of(&config));
@@ -134,7 +134,7 @@ impl Registry {
         &self,
         tenant: &Arc<Tenant>,
         plan: &ReloadPlan,
-        old: &Config,
+        old: &ServerConfig,
     ) -> TenantChange {
         let live = self.context.live();
         let own = &tenant.backends().origin.dsn.pool;

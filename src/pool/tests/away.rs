@@ -9,7 +9,7 @@ use crossbeam_channel::{bounded, unbounded, Receiver, RecvTimeoutError};
 use super::fakes::{Call, Fate, Script};
 use super::world::{got, wait_for, World, WAIT};
 use crate::clock;
-use crate::config::{Config, TenantPoolConfig};
+use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::breaker::BreakerPhase;
 use crate::core::gate::{Asks, GateEntry};
 use crate::error::{ConnectError, Error};
@@ -40,7 +40,7 @@ fn known(max: usize, script: Script) -> World {
         ping_interval: Duration::ZERO,
         ..TenantPoolConfig::default()
     };
-    let world = World::new(Config::default(), settings, script);
+    let world = World::new(ServerConfig::default(), settings, script);
     drop(world.session());
     world.settled();
     world
@@ -159,7 +159,7 @@ fn one_who_is_in_a_hurry_does_not_speak_for_those_who_have_time() {
         }
         _ => Fate::Good,
     };
-    let world = World::new(Config::default(), TenantPoolConfig::default(), Arc::new(script));
+    let world = World::new(ServerConfig::default(), TenantPoolConfig::default(), Arc::new(script));
     let (to, hurried) = unbounded();
     let job = Job::new(&Caller::nobody(), move |session| {
         let _ = to.send(session);
@@ -186,7 +186,7 @@ fn a_queue_of_those_in_a_hurry_comes_to_an_end() {
         }
         Fate::Late
     };
-    let world = World::new(Config::default(), TenantPoolConfig::default(), Arc::new(script));
+    let world = World::new(ServerConfig::default(), TenantPoolConfig::default(), Arc::new(script));
     let (to, answers) = unbounded();
     let first = to.clone();
     let job = Job::new(&Caller::nobody(), move |session| {

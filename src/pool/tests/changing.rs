@@ -12,7 +12,7 @@ use super::swapping::{adds_up, use_one};
 use super::world::{got, wait_for, World, WAIT};
 use crate::clock;
 use crate::config::dsn::Dsn;
-use crate::config::{Config, Limits, TenantPoolConfig};
+use crate::config::{Limits, ServerConfig, TenantPoolConfig};
 use crate::core::gate::GateState;
 use crate::core::ids::TenantId;
 use crate::core::testing::Xorshift;
@@ -25,7 +25,8 @@ use crate::pool::session::Session;
 /// A registry whose tenants may have so many backends together.
 fn registry(max_backends: usize) -> Arc<Registry> {
     let limits = Limits { max_backends, ..Limits::default() };
-    Registry::new(&Context::new(Config { limits, ..Config::default() })).expect("OpenSSL works")
+    Registry::new(&Context::new(ServerConfig { limits, ..ServerConfig::default() }))
+        .expect("OpenSSL works")
 }
 
 fn settings(max: usize) -> TenantPoolConfig {

@@ -9,7 +9,7 @@ use crossbeam_channel::{bounded, unbounded};
 use super::fakes::{good, only, Call, Fate, Script};
 use super::world::{got, wait_for, world_of, World, WAIT};
 use crate::clock;
-use crate::config::{Config, TenantPoolConfig};
+use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::breaker::BreakerPhase;
 use crate::core::health::Level;
 use crate::pool::session::Session;
@@ -85,7 +85,7 @@ fn asked(check_after_idle: Duration, fate: Fate) -> (usize, usize) {
         check_after_idle,
         ..TenantPoolConfig::default()
     };
-    let world = World::new(Config::default(), settings, Arc::new(script));
+    let world = World::new(ServerConfig::default(), settings, Arc::new(script));
     for _ in 0..2 {
         Session::settle(world.session());
         world.settled();
@@ -255,7 +255,7 @@ fn a_mute_backend_at_rest_is_waited_for_no_longer_than_its_time_and_replaced() {
         ping_interval: Duration::ZERO,
         ..TenantPoolConfig::default()
     };
-    let world = World::new(Config::default(), settings, Arc::new(script));
+    let world = World::new(ServerConfig::default(), settings, Arc::new(script));
     Session::settle(world.session());
     world.settled();
     let (to, from) = unbounded();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::fakes::good;
 use super::world::World;
 use crate::clock;
-use crate::config::{Config, TenantPoolConfig};
+use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::gate::GateState;
 use crate::pool::session::Session;
 
@@ -18,7 +18,7 @@ fn unchecked(min: usize, max: usize) -> World {
         ping_interval: Duration::ZERO,
         ..TenantPoolConfig::default()
     };
-    World::new(Config::default(), settings, good())
+    World::new(ServerConfig::default(), settings, good())
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a_tenant_that_nobody_uses_is_closed_with_its_backends() {
     world.tenant.maintain(later(599));
     world.upkeep_done();
     assert_eq!(world.tenant.figures().state, GateState::Active);
-    let mut longer = Config::default();
+    let mut longer = ServerConfig::default();
     longer.limits.unused_tenant_age = Duration::from_secs(1000);
     world.context.put_in_force(longer, |_| false);
     world.tenant.maintain(later(601));

@@ -11,7 +11,7 @@ use super::fakes::{good, Call, Fate};
 use super::world::{swap, wait_for, world, World, WAIT};
 use crate::backend::listen::Notification;
 use crate::clock;
-use crate::config::{Config, TenantPoolConfig};
+use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::error::{CancelCause, Error};
 use crate::lock::Leaf;
 use crate::pool::listen::{Letter, Listening, Mailbox};
@@ -87,7 +87,7 @@ impl Mailbox for Reader {
 
 #[test]
 fn without_memory_those_go_who_are_furthest_behind_and_no_one_else() {
-    let mut config = Config::default();
+    let mut config = ServerConfig::default();
     config.limits.memory_bytes_per_tenant = 100_000;
     let world = World::new(config, TenantPoolConfig::default(), good());
     let reader = |takes| {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier};
 use super::fakes::{Call, Fate, Script};
 use super::world::{wait_for, World, WAIT};
 use crate::clock;
-use crate::config::{Config, TenantPoolConfig};
+use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::gate::GateState;
 use crate::core::ids::ConnectionId;
 use crate::core::lease_table::EndReason;
@@ -69,7 +69,7 @@ impl Scene {
             check_after_idle: std::time::Duration::from_micros(random.below(100)),
             ..TenantPoolConfig::default()
         };
-        let mut config = Config::default();
+        let mut config = ServerConfig::default();
         config.limits.waiters_per_tenant = random.below(8) as usize;
         let world = World::new(config, settings.clone(), moody(seed));
         Scene {

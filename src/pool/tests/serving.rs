@@ -10,7 +10,7 @@ use crossbeam_channel::{bounded, unbounded};
 use super::fakes::{good, only, Call, Fate};
 use super::world::{wait_for, world, World, WAIT};
 use crate::clock;
-use crate::config::{Config, TenantPoolConfig};
+use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::pool::caller::Caller;
 use crate::pool::job::Job;
 use crate::pool::session::Session;
@@ -128,7 +128,7 @@ fn a_backend_that_is_to_be_checked_first_is_left_to_a_worker() {
         count.fetch_add(usize::from(call == Call::Check), Ordering::SeqCst);
         Fate::Good
     });
-    let world = World::new(Config::default(), settings, script);
+    let world = World::new(ServerConfig::default(), settings, script);
     Session::settle(lease(&world).1);
     world.settled();
     let (by, session) = lease(&world);

@@ -7,7 +7,7 @@ use crossbeam_channel::unbounded;
 use super::fakes::good;
 use super::world::{got, wait_for, World};
 use crate::clock;
-use crate::config::{Config, Limits, TenantPoolConfig};
+use crate::config::{Limits, ServerConfig, TenantPoolConfig};
 use crate::error::Error;
 use crate::pool::session::Session;
 
@@ -17,7 +17,7 @@ fn narrow() -> World {
     let limits = Limits { connections_per_server: Some(1), waiters: 1, ..Limits::default() };
     let settings =
         TenantPoolConfig { max_connections: 3, min_connections: 0, ..TenantPoolConfig::default() };
-    World::new(Config { limits, ..Config::default() }, settings, good())
+    World::new(ServerConfig { limits, ..ServerConfig::default() }, settings, good())
 }
 
 /// Does the reaper's work until it holds.

@@ -9,7 +9,7 @@ use crossbeam_channel::{unbounded, Receiver, Sender};
 use super::fakes::{Census, Fakes, Script};
 use crate::clock;
 use crate::config::dsn::Dsn;
-use crate::config::{Config, TenantPoolConfig};
+use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::Terms;
@@ -51,7 +51,7 @@ pub(super) fn world_of(min: usize, max: usize, script: Script) -> World {
         min_connections: min,
         ..TenantPoolConfig::default()
     };
-    World::new(Config::default(), settings, script)
+    World::new(ServerConfig::default(), settings, script)
 }
 
 /// Changes what is behind the gate of a tenant.
@@ -89,7 +89,7 @@ pub(super) fn wait_for(mut holds: impl FnMut() -> bool) {
 }
 
 impl World {
-    pub(super) fn new(config: Config, settings: TenantPoolConfig, script: Script) -> World {
+    pub(super) fn new(config: ServerConfig, settings: TenantPoolConfig, script: Script) -> World {
         World::with(&Context::new(config), "fake", settings, script, Weak::<Registry>::new())
     }
 

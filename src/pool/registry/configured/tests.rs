@@ -23,7 +23,7 @@ fn config(name: &str, max: usize) -> TenantConfig {
 fn registry(tenants: &[TenantConfig]) -> Arc<Registry> {
     let of = |one: &TenantConfig| (one.id.clone(), one.clone());
     let tenants = Arc::new(tenants.iter().map(of).collect::<Tenants>());
-    let config = Config { tenants, ..Config::default() };
+    let config = ServerConfig { tenants, ..ServerConfig::default() };
     let registry = Registry::new(&Context::new(config.clone())).unwrap();
     registry.take_up(Catalog::of(&config)).unwrap();
     registry
@@ -58,7 +58,7 @@ fn what_is_unknown_is_told_by_what_would_make_it_known() {
     let of = |target: &Target| registry.tenant(target, &by).map(drop).unwrap_err().as_str();
     assert_eq!(of(&target(None)), "invalid_argument");
     *registry.catalog.lock() =
-        Arc::new(Catalog { takes_dsns: false, ..Catalog::of(&Config::default()) });
+        Arc::new(Catalog { takes_dsns: false, ..Catalog::of(&ServerConfig::default()) });
     assert_eq!(of(&target(None)), "tenant_not_found");
     assert_eq!(of(&target(Some("host=h user=u"))), "dsn_not_taken");
 }

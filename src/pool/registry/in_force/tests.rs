@@ -13,7 +13,7 @@ use crate::pool::context::Context;
 /// A tenant as the model knows it: its size, whom it logs in as, and how long what it has may idle.
 type Model = BTreeMap<String, (usize, usize, u64)>;
 
-fn settings(model: &Model, max_waiters: usize) -> Config {
+fn settings(model: &Model, max_waiters: usize) -> ServerConfig {
     let of = |(name, (max, user, idle)): (&String, &(usize, usize, u64))| {
         let id = TenantId::parse(name).unwrap();
         // Nobody listens there.
@@ -30,7 +30,7 @@ fn settings(model: &Model, max_waiters: usize) -> Config {
         )
     };
     let tenants = Arc::new(model.iter().map(of).collect::<Tenants>());
-    let mut config = Config { tenants, ..Config::default() };
+    let mut config = ServerConfig { tenants, ..ServerConfig::default() };
     config.limits.waiters_per_tenant = max_waiters;
     config.limits.max_backends = 60;
     config

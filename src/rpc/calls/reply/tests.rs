@@ -6,7 +6,7 @@ use grpcio::{
     ServerCredentials,
 };
 
-use crate::config::Config;
+use crate::config::ServerConfig;
 use crate::pool::context::Context;
 use crate::pool::requests::responder::Responder;
 use crate::proto::health::{
@@ -62,7 +62,7 @@ impl Health for Panicking {
 
 #[test]
 fn a_panic_costs_its_call_and_not_the_thread_that_all_calls_need() {
-    let service = Service::new(&Context::new(Config::default())).expect("OpenSSL");
+    let service = Service::new(&Context::new(ServerConfig::default())).expect("OpenSSL");
     let served = Panicking(service, Arc::default());
     // One thread: were it lost, nobody would be answered any more.
     let env = Arc::new(EnvBuilder::new().cq_count(1).build());

@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use futures_util::task::noop_waker;
 
 use super::*;
-use crate::config::{Config, Limits};
+use crate::config::{Limits, ServerConfig};
 use crate::core::access::Authentication;
 use crate::core::value::Value;
 use crate::proto::sql::{SessionCancel, SessionClose, SessionExecute, SessionRequest, Statement};
@@ -32,7 +32,8 @@ struct Stream {
 
 impl Stream {
     fn with(sent: impl IntoIterator<Item = Option<Kind>>) -> Stream {
-        let service = Service::new(&context::Context::new(Config::default())).expect("OpenSSL");
+        let service =
+            Service::new(&context::Context::new(ServerConfig::default())).expect("OpenSSL");
         let caller = service.caller("ipv4:192.0.2.1:1", Authentication::Anonymous, None);
         let session = SessionMachine::new(&service, caller);
         Stream { session, sent: Sent(sent.into_iter().collect()) }
