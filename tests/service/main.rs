@@ -34,6 +34,7 @@ mod reflection;
 mod refused_starts;
 mod reload;
 mod reload_load;
+mod reload_model;
 mod settings_reload;
 mod shutdown;
 mod startup;
