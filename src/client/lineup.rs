@@ -28,7 +28,7 @@ use demand::Demand;
 use place::Place;
 
 pub use check::{Checks, HealthChange, ProbeOutcome};
-pub use duty::{ChannelLoan, Checkout, CheckoutRefusal, Duty, LentChannel, Reason};
+pub use duty::{ChannelLoan, CheckoutOutcome, CheckoutRefusal, Duty, LentChannel, Reason};
 pub use ejection::Ejection;
 pub use lend::Free;
 pub use place::{Down, Pauses};
@@ -189,9 +189,9 @@ impl<C: Clone, W> Lineup<C, W> {
         wants: CheckoutWants,
         chance: u64,
         now: Instant,
-    ) -> Checkout<C> {
+    ) -> CheckoutOutcome<C> {
         if self.closed {
-            return Checkout::Refused(CheckoutRefusal::Closed);
+            return CheckoutOutcome::Refused(CheckoutRefusal::Closed);
         }
         let is_first = match (self.waiters.keys().next(), ticket) {
             (None, _) => true,
@@ -199,13 +199,13 @@ impl<C: Clone, W> Lineup<C, W> {
             (Some(_), None) => false,
         };
         if let Some(lent) = is_first.then(|| self.lend(wants, chance, now)).flatten() {
-            return Checkout::Lent(lent);
+            return CheckoutOutcome::Lent(lent);
         }
         if let Some(down) = self.hopeless(now).filter(|_| !wants.wait_for_ready) {
-            return Checkout::Refused(CheckoutRefusal::NotConnected(down));
+            return CheckoutOutcome::Refused(CheckoutRefusal::NotConnected(down));
         }
         if self.waiters.len() >= self.settings.max_waiters {
-            return Checkout::Refused(CheckoutRefusal::TooManyWaiters);
+            return CheckoutOutcome::Refused(CheckoutRefusal::TooManyWaiters);
         }
         let ticket = ticket.unwrap_or_else(|| {
             self.next_ticket += 1;
@@ -214,7 +214,7 @@ impl<C: Clone, W> Lineup<C, W> {
         let wants = CheckoutWants { prefer: None, ..wants };
         self.waiters.insert(ticket, Waiter { who: who(), wants });
         self.grow(now);
-        Checkout::Wait(ticket)
+        CheckoutOutcome::Wait(ticket)
     }
 
     /// Takes a waiter out of the line. False if it was answered before.

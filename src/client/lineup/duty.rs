@@ -114,7 +114,7 @@ impl<C, W> Duty<C, W> {
 /// What came of asking for a channel.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
-pub enum Checkout<C> {
+pub enum CheckoutOutcome<C> {
     /// It is lent.
     Lent(LentChannel<C>),
     /// None is free; the waiter stands in line under this ticket.

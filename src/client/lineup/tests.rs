@@ -61,14 +61,14 @@ fn ready(settings: LineupSettings, now: Instant) -> (Line, Vec<SlotId>) {
     (line, slots)
 }
 
-fn ask(line: &mut Line, who: u32, now: Instant) -> Checkout<u64> {
+fn ask(line: &mut Line, who: u32, now: Instant) -> CheckoutOutcome<u64> {
     line.checkout(None, || who, PLAIN, 0, now)
 }
 
 #[track_caller]
-fn lent(checkout: Checkout<u64>) -> LentChannel<u64> {
+fn lent(checkout: CheckoutOutcome<u64>) -> LentChannel<u64> {
     match checkout {
-        Checkout::Lent(lent) => lent,
+        CheckoutOutcome::Lent(lent) => lent,
         other => panic!("{other:?}"),
     }
 }
@@ -84,8 +84,8 @@ fn channels_are_lent_in_turns_and_the_next_one_waits_for_the_first_given_back() 
     let one = lent(ask(&mut line, 0, t0));
     let two = lent(ask(&mut line, 1, t0));
     assert_eq!([one.slot, two.slot], slots[..]);
-    assert!(matches!(ask(&mut line, 2, t0), Checkout::Wait(_)));
-    assert!(matches!(ask(&mut line, 3, t0), Checkout::Wait(_)));
+    assert!(matches!(ask(&mut line, 2, t0), CheckoutOutcome::Wait(_)));
+    assert!(matches!(ask(&mut line, 3, t0), CheckoutOutcome::Wait(_)));
     let duty = line.give_back(two.slot, false, 0, t0);
     assert_eq!(duty.grants, [(2, two.clone())]);
     assert_eq!(line.give_back(one.slot, false, 0, t0).grants, [(3, one)]);
@@ -100,7 +100,7 @@ fn a_shared_channel_is_lent_to_so_many_at_a_time() {
     for who in 0..3 {
         assert_eq!(lent(ask(&mut line, who, t0)).slot, slots[0]);
     }
-    assert!(matches!(ask(&mut line, 3, t0), Checkout::Wait(_)));
+    assert!(matches!(ask(&mut line, 3, t0), CheckoutOutcome::Wait(_)));
     assert_eq!(line.give_back(slots[0], false, 0, t0).grants.len(), 1);
 }
 
@@ -113,8 +113,8 @@ fn who_wants_a_shared_channel_alone_gets_one_that_nobody_has_nor_gets() {
     assert_eq!(alone, slots[1]);
     assert_eq!(lent(ask(&mut line, 2, t0)).slot, slots[0], "nobody else gets it");
     let wait = line.checkout(None, || 3, ALONE, 0, t0);
-    assert!(matches!(wait, Checkout::Wait(_)), "{wait:?}");
-    assert!(matches!(ask(&mut line, 4, t0), Checkout::Wait(_)), "nobody is passed over");
+    assert!(matches!(wait, CheckoutOutcome::Wait(_)), "{wait:?}");
+    assert!(matches!(ask(&mut line, 4, t0), CheckoutOutcome::Wait(_)), "nobody is passed over");
     assert_eq!(line.give_back(slots[0], false, 0, t0).grants, []);
     let granted = line.give_back(slots[0], false, 0, t0).grants;
     assert_eq!(
@@ -132,7 +132,7 @@ fn a_channel_that_its_holder_shares_is_free_when_both_loans_are_back() {
     let (mut line, slots) = ready(settings(1, 1), t0);
     assert_eq!(lent(line.checkout(None, || 0, ALONE, 0, t0)).slot, slots[0]);
     line.share(slots[0]);
-    assert!(matches!(ask(&mut line, 1, t0), Checkout::Wait(_)));
+    assert!(matches!(ask(&mut line, 1, t0), CheckoutOutcome::Wait(_)));
     assert_eq!((line.give_back(slots[0], false, 0, t0).grants, line.lent()), (vec![], 1));
     assert_eq!(line.give_back(slots[0], false, 0, t0).grants.len(), 1);
 }
@@ -142,9 +142,12 @@ fn nobody_passes_by_those_who_wait_and_only_so_many_do() {
     let t0 = start();
     let mut line = line_of(settings(1, 1), 1, t0);
     for who in 0..3 {
-        assert!(matches!(ask(&mut line, who, t0), Checkout::Wait(_)), "it is being connected");
+        assert!(
+            matches!(ask(&mut line, who, t0), CheckoutOutcome::Wait(_)),
+            "it is being connected"
+        );
     }
-    assert_eq!(ask(&mut line, 3, t0), Checkout::Refused(CheckoutRefusal::TooManyWaiters));
+    assert_eq!(ask(&mut line, 3, t0), CheckoutOutcome::Refused(CheckoutRefusal::TooManyWaiters));
     let slot = dial(&mut line, t0)[0];
     let (_, duty) = line.seen(slot, ChannelSeen::Ready, 0, t0);
     assert_eq!(duty.grants.iter().map(|(who, _)| *who).collect::<Vec<_>>(), [0]);
@@ -157,9 +160,9 @@ fn a_free_channel_is_for_those_who_wait_and_not_for_who_comes_later() {
     line.next_ticket = 7;
     line.waiters.insert(Ticket(7), Waiter { who: 7, wants: PLAIN });
     assert_eq!(line.spare(PLAIN, 0, t0), None);
-    assert_eq!(ask(&mut line, 8, t0), Checkout::Wait(Ticket(8)));
+    assert_eq!(ask(&mut line, 8, t0), CheckoutOutcome::Wait(Ticket(8)));
     let later = line.checkout(Some(Ticket(8)), || 8, PLAIN, 0, t0);
-    assert_eq!(later, Checkout::Wait(Ticket(8)));
+    assert_eq!(later, CheckoutOutcome::Wait(Ticket(8)));
     // Who had its place before them is first.
     let earlier = line.checkout(Some(Ticket(3)), || 3, PLAIN, 0, t0);
     assert_eq!(lent(earlier).slot, slots[0]);
@@ -172,14 +175,14 @@ fn whoever_got_a_dead_channel_has_its_place_back() {
     let t0 = start();
     let (mut line, slots) = ready(settings(1, 1), t0);
     let _ = lent(ask(&mut line, 0, t0));
-    let Checkout::Wait(first) = ask(&mut line, 1, t0) else { panic!("it waits") };
-    let Checkout::Wait(second) = ask(&mut line, 2, t0) else { panic!("it waits") };
+    let CheckoutOutcome::Wait(first) = ask(&mut line, 1, t0) else { panic!("it waits") };
+    let CheckoutOutcome::Wait(second) = ask(&mut line, 2, t0) else { panic!("it waits") };
     assert_eq!(line.give_back(slots[0], false, 0, t0).grants.len(), 1);
     // It finds the connection lost, and gives it back.
     let _ = line.seen(slots[0], ChannelSeen::Lost, 0, t0 + ms(500));
     assert!(line.give_back(slots[0], false, 0, t0).grants.is_empty());
     let again = line.checkout(Some(first), || 1, PLAIN, 0, t0 + ms(500));
-    assert_eq!(again, Checkout::Wait(first));
+    assert_eq!(again, CheckoutOutcome::Wait(first));
     let (_, duty) = line.seen(slots[0], ChannelSeen::Ready, 0, t0 + ms(600));
     assert_eq!(duty.grants.iter().map(|(who, _)| *who).collect::<Vec<_>>(), [1]);
     assert!(!line.leave(first) && line.leave(second));
@@ -190,14 +193,17 @@ fn when_all_is_down_only_the_patient_wait() {
     let t0 = start();
     let mut line = line_of(settings(2, 1), 1, t0);
     let slots = dial(&mut line, t0);
-    assert!(matches!(ask(&mut line, 0, t0), Checkout::Wait(_)));
+    assert!(matches!(ask(&mut line, 0, t0), CheckoutOutcome::Wait(_)));
     let _ = line.checkout(None, || 1, PATIENT, 0, t0);
     let (_, duty) = line.seen(slots[0], failed(), 0, t0);
     assert!(duty.refused.is_empty(), "the other may still come");
     let (_, duty) = line.seen(slots[1], failed(), 0, t0);
     let down = Down { error: "connection refused".to_owned(), since: t0 };
     assert_eq!(duty.refused, [(0, CheckoutRefusal::NotConnected(down.clone()))]);
-    assert_eq!(ask(&mut line, 2, t0), Checkout::Refused(CheckoutRefusal::NotConnected(down)));
+    assert_eq!(
+        ask(&mut line, 2, t0),
+        CheckoutOutcome::Refused(CheckoutRefusal::NotConnected(down))
+    );
     assert_eq!(line.waiting(), 1);
     assert_eq!(line.next_dial(), Some(t0 + ms(100)));
 }
@@ -287,7 +293,7 @@ fn a_stopped_pool_answers_all_and_keeps_what_is_lent() {
     let duty = line.close();
     assert_eq!(duty.refused, [(3, CheckoutRefusal::Closed)]);
     assert!(duty.dropped.is_empty());
-    assert_eq!(ask(&mut line, 4, t0), Checkout::Refused(CheckoutRefusal::Closed));
+    assert_eq!(ask(&mut line, 4, t0), CheckoutOutcome::Refused(CheckoutRefusal::Closed));
     assert_eq!(line.give_back(one.slot, false, 0, t0).dropped, [(slots[0].0, Reason::Stopped)]);
     assert_eq!(dial(&mut line, t0 + ms(9000)), []);
     assert_eq!(line.due(), None);
@@ -328,7 +334,7 @@ fn a_channel_that_is_preferred_is_lent_if_it_is_free_and_another_one_else() {
     assert_eq!(lent(line.checkout(None, || 1, last, 0, t0)).slot, slots[0]);
     let gone = CheckoutWants { prefer: Some(SlotId(99)), ..PLAIN };
     assert_eq!(line.spare(gone, 0, t0).unwrap().slot, slots[1]);
-    assert!(matches!(line.checkout(None, || 2, last, 0, t0), Checkout::Wait(_)));
+    assert!(matches!(line.checkout(None, || 2, last, 0, t0), CheckoutOutcome::Wait(_)));
     // It waits for any.
     assert_eq!(line.give_back(slots[1], false, 0, t0).grants.len(), 1);
 }

@@ -13,7 +13,7 @@ use crate::client::channel::Link;
 use crate::client::deadline;
 use crate::client::error::{Holder, PoolError};
 use crate::client::lineup::{
-    ChannelSeen, Checkout, CheckoutRefusal, CheckoutWants, LentChannel, SlotId, Ticket,
+    ChannelSeen, CheckoutOutcome, CheckoutRefusal, CheckoutWants, LentChannel, SlotId, Ticket,
 };
 use crate::client::options::CheckoutOptions;
 use crate::client::seat::CheckoutSeat;
@@ -133,9 +133,9 @@ impl Shared {
             let wants = self.chosen(patience.wants, now);
             let asked = self.lock().checkout(ticket, who, wants, chance, now);
             let answer = match (asked, &seat) {
-                (Checkout::Lent(lent), _) => Ok(lent),
-                (Checkout::Refused(refusal), _) => Err(refusal),
-                (Checkout::Wait(place), Some(seat)) => {
+                (CheckoutOutcome::Lent(lent), _) => Ok(lent),
+                (CheckoutOutcome::Refused(refusal), _) => Err(refusal),
+                (CheckoutOutcome::Wait(place), Some(seat)) => {
                     if self.dialer.runtime().is_own_thread() {
                         self.leave(place, seat);
                         return Err(PoolError::OnGrpcThread);
@@ -154,7 +154,7 @@ impl Shared {
                     }
                 }
                 // Whoever waits was asked for its seat.
-                (Checkout::Wait(place), None) => {
+                (CheckoutOutcome::Wait(place), None) => {
                     self.lock().leave(place);
                     return Err(self.late(patience, begun));
                 }

@@ -70,7 +70,7 @@ fn when_no_other_answers_any_more_it_is_taken_in_before_its_time() {
     let mut line = line_of(settings_of(1), 2, t0);
     assert_eq!(connect(&mut line, &[], t0), [0]);
     assert!(fail(&mut line, 0, t0).is_some());
-    assert!(matches!(ask(&mut line, 0, t0), Checkout::Wait(_)));
+    assert!(matches!(ask(&mut line, 0, t0), CheckoutOutcome::Wait(_)));
     let dials = line.dials(t0);
     assert_eq!(dials[0].1, 1);
     let (_, duty) = line.seen(dials[0].0, failed(), 0, t0);

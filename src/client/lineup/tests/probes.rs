@@ -13,7 +13,7 @@ fn idle_channels_are_probed_when_it_is_time_and_lent_ones_never() {
     let t0 = start();
     let (mut line, slots) = ready(settings(2, 1), t0);
     assert_eq!(line.due(), Some(t0 + ms(25_000)));
-    let Checkout::Lent(lent) = line.checkout(None, || 1, PLAIN, 0, t0) else {
+    let CheckoutOutcome::Lent(lent) = line.checkout(None, || 1, PLAIN, 0, t0) else {
         panic!("it is free");
     };
     let t1 = t0 + ms(25_000);
@@ -53,12 +53,12 @@ fn a_channel_whose_server_does_not_serve_is_not_lent_until_two_good_answers() {
     assert_eq!(check(&mut line, ProbeOutcome::NotServing, t0), Some(HealthChange::Sick));
     assert_eq!(check(&mut line, ProbeOutcome::NotServing, t0), None);
     let refused = line.checkout(None, || 1, PLAIN, 0, t0);
-    let Checkout::Refused(CheckoutRefusal::NotConnected(down)) = refused else {
+    let CheckoutOutcome::Refused(CheckoutRefusal::NotConnected(down)) = refused else {
         panic!("{refused:?}")
     };
     assert!(down.error.contains("does not serve"), "{down:?}");
     let waits = line.checkout(None, || 2, PATIENT, 0, t0);
-    assert!(matches!(waits, Checkout::Wait(_)));
+    assert!(matches!(waits, CheckoutOutcome::Wait(_)));
     assert_eq!(line.due(), Some(t0 + ms(5000)), "it is asked again");
     assert_eq!(check(&mut line, ProbeOutcome::Alive, t0), None);
     line.begin_round();
@@ -96,7 +96,7 @@ fn a_channel_that_does_not_answer_three_times_in_a_row_is_replaced() {
 fn a_renewed_channel_goes_when_another_stands_and_a_lent_one_when_it_comes_back() {
     let t0 = start();
     let (mut line, slots) = ready(settings(2, 1), t0);
-    let Checkout::Lent(lent) = line.checkout(None, || 1, PLAIN, 0, t0) else {
+    let CheckoutOutcome::Lent(lent) = line.checkout(None, || 1, PLAIN, 0, t0) else {
         panic!("it is free");
     };
     assert!(line.renew(Reason::Tls).dropped.is_empty());
@@ -121,7 +121,7 @@ fn what_cannot_be_replaced_stays() {
         let _ = line.seen(slot, ChannelSeen::Failed("handshake".to_owned()), 0, t0);
     }
     assert_eq!(line.ready(), 2);
-    assert!(matches!(line.checkout(None, || 1, PLAIN, 0, t0), Checkout::Lent(_)));
+    assert!(matches!(line.checkout(None, || 1, PLAIN, 0, t0), CheckoutOutcome::Lent(_)));
     let duty = line.resize(1, t0);
     assert!(duty.dropped.is_empty());
     let duty = line.tend(0, t0);
@@ -159,7 +159,10 @@ fn the_word_of_a_server_holds_for_all_its_channels_and_later_ones() {
     let (change, duty) = line.heard(number, Word::Refuses, 0, t0);
     assert!(change == Some(HealthChange::Sick) && duty.is_empty());
     assert_eq!(line.heard(number, Word::Refuses, 0, t0).0, None, "it is known");
-    assert!(matches!(ask(&mut line, 0, t0), Checkout::Refused(CheckoutRefusal::NotConnected(_))));
+    assert!(matches!(
+        ask(&mut line, 0, t0),
+        CheckoutOutcome::Refused(CheckoutRefusal::NotConnected(_))
+    ));
 
     // A probe cannot know better, and a channel that is connected anew is not lent either.
     let t1 = t0 + ms(6000);
@@ -172,7 +175,7 @@ fn the_word_of_a_server_holds_for_all_its_channels_and_later_ones() {
     assert_eq!(line.ready(), 0);
 
     let wait = line.checkout(None, || 7, PATIENT, 0, t1);
-    assert!(matches!(wait, Checkout::Wait(_)));
+    assert!(matches!(wait, CheckoutOutcome::Wait(_)));
     let (change, duty) = line.heard(number, Word::Serves, 0, t1);
     assert_eq!((change, duty.grants.len()), (Some(HealthChange::Well), 1));
 

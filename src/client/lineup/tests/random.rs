@@ -73,14 +73,14 @@ fn run(seed: u64) {
                 let prefer = some(&mut chance).filter(|_| who % 2 == 0);
                 let wants = CheckoutWants { wait_for_ready, avoid: Some(0), prefer, ..PLAIN };
                 match line.checkout(None, || who, wants, chance.below(1 << 40), now) {
-                    Checkout::Lent(lent) => {
+                    CheckoutOutcome::Lent(lent) => {
                         assert!(model.waiting.is_empty(), "somebody was passed over");
                         model.take(&lent, &before, most);
                     }
-                    Checkout::Wait(ticket) => {
+                    CheckoutOutcome::Wait(ticket) => {
                         model.waiting.insert(who, ticket);
                     }
-                    Checkout::Refused(_) => {}
+                    CheckoutOutcome::Refused(_) => {}
                 }
             }
             4..=6 => {

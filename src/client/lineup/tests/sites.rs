@@ -96,7 +96,7 @@ fn the_second_family_is_used_while_the_first_does_not_answer() {
     let t0 = start();
     let mut line = Line::new(settings(3, 1), t0);
     let _ = line.move_to(&[second(1), site(0)], t0);
-    assert!(matches!(ask(&mut line, 0, t0), Checkout::Wait(_)));
+    assert!(matches!(ask(&mut line, 0, t0), CheckoutOutcome::Wait(_)));
     let slots = line.dials(t0);
     assert!(slots.iter().all(|(_, address)| *address == 0), "{slots:?}");
     for (slot, _) in &slots {
@@ -123,14 +123,17 @@ fn whoever_comes_before_a_name_is_known_waits_and_fails_when_it_cannot_be() {
     let t0 = start();
     let mut line = Line::new(settings(1, 1), t0);
     let _ = line.looked_up(LookUps { pending: true, down: None }, t0);
-    assert!(matches!(ask(&mut line, 0, t0), Checkout::Wait(_)));
+    assert!(matches!(ask(&mut line, 0, t0), CheckoutOutcome::Wait(_)));
     let down = Down { error: "a cannot be resolved: no".to_owned(), since: t0 };
     let failed = LookUps { pending: false, down: Some(down.clone()) };
     let duty = line.looked_up(failed, t0);
     assert_eq!(duty.refused, [(0, CheckoutRefusal::NotConnected(down.clone()))]);
-    assert_eq!(ask(&mut line, 1, t0), Checkout::Refused(CheckoutRefusal::NotConnected(down)));
+    assert_eq!(
+        ask(&mut line, 1, t0),
+        CheckoutOutcome::Refused(CheckoutRefusal::NotConnected(down))
+    );
     let _ = line.move_to(&[site(0)], t0);
     let _ = line.looked_up(LookUps::default(), t0);
-    assert!(matches!(ask(&mut line, 2, t0), Checkout::Wait(_)));
+    assert!(matches!(ask(&mut line, 2, t0), CheckoutOutcome::Wait(_)));
     assert_eq!(dialled(&mut line, &[], t0), [0]);
 }

@@ -24,7 +24,7 @@ fn it_begins_with_the_least_grows_while_somebody_waits_and_shrinks_after_a_while
     let one = lent(ask(&mut line, 0, t0));
     assert_eq!(dial(&mut line, t0), [], "nobody waits");
     for who in 1..9 {
-        assert!(matches!(ask(&mut line, who, t0), Checkout::Wait(_)));
+        assert!(matches!(ask(&mut line, who, t0), CheckoutOutcome::Wait(_)));
     }
     assert_eq!((line.wanted(), connect(&mut line, t0)), (4, 3));
     assert_eq!((line.lent(), line.waiting()), (4, 5));
@@ -45,7 +45,7 @@ fn it_begins_with_the_least_grows_while_somebody_waits_and_shrinks_after_a_while
     assert_eq!(line.tend(0, t0 + ms(1500)).dropped.len(), 2);
     assert_eq!((line.wanted(), line.ready()), (1, 1));
     assert_eq!(line.due(), Some(t0 + ms(25_010)), "the next is a probe");
-    assert!(matches!(ask(&mut line, 9, t0 + ms(2000)), Checkout::Lent(_)));
+    assert!(matches!(ask(&mut line, 9, t0 + ms(2000)), CheckoutOutcome::Lent(_)));
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn what_is_lent_for_long_is_looked_at_now_and_then() {
     let t0 = start();
     let (mut line, _) = ready(elastic(2, 1, 1), t0);
     let one = lent(ask(&mut line, 0, t0));
-    assert!(matches!(ask(&mut line, 1, t0), Checkout::Wait(_)));
+    assert!(matches!(ask(&mut line, 1, t0), CheckoutOutcome::Wait(_)));
     assert_eq!(connect(&mut line, t0), 1);
     assert_eq!(line.due(), Some(t0 + ms(1000)));
     let later = t0 + ms(1000);
@@ -70,7 +70,7 @@ fn a_channel_that_somebody_waits_for_is_not_given_up_while_it_is_connected() {
     let t0 = start();
     let (mut line, _) = ready(elastic(2, 1, 1), t0);
     let one = lent(ask(&mut line, 0, t0));
-    let Checkout::Wait(ticket) = ask(&mut line, 1, t0) else { panic!("it is lent") };
+    let CheckoutOutcome::Wait(ticket) = ask(&mut line, 1, t0) else { panic!("it is lent") };
     let slots = dial(&mut line, t0);
     // Longer than others may be idle.
     let later = t0 + ms(3000);
@@ -91,7 +91,7 @@ fn those_who_wait_have_no_more_channels_than_they_need() {
         let _ = lent(ask(&mut line, who, t0));
     }
     for (who, wanted) in [(2, 2), (3, 2), (4, 3), (5, 3), (6, 4)] {
-        assert!(matches!(ask(&mut line, who, t0), Checkout::Wait(_)));
+        assert!(matches!(ask(&mut line, who, t0), CheckoutOutcome::Wait(_)));
         assert_eq!(line.wanted(), wanted, "two have one channel");
     }
 }
@@ -103,7 +103,7 @@ fn while_nothing_answers_it_does_not_grow() {
     let slot = dial(&mut line, t0)[0];
     let _ = line.seen(slot, failed(), 0, t0);
     for _ in 0..5 {
-        assert!(matches!(line.checkout(None, || 1, PATIENT, 0, t0), Checkout::Wait(_)));
+        assert!(matches!(line.checkout(None, || 1, PATIENT, 0, t0), CheckoutOutcome::Wait(_)));
     }
     assert_eq!(line.wanted(), 1);
 }
@@ -116,7 +116,7 @@ fn a_larger_size_is_room_to_grow_and_a_smaller_one_holds_at_once() {
     assert_eq!((line.wanted(), line.size()), (3, 9));
     let loans: Vec<_> = (0..3).map(|who| lent(ask(&mut line, who, t0))).collect();
     for who in 3..8 {
-        assert!(matches!(ask(&mut line, who, t0), Checkout::Wait(_)));
+        assert!(matches!(ask(&mut line, who, t0), CheckoutOutcome::Wait(_)));
     }
     assert_eq!((line.wanted(), connect(&mut line, t0)), (8, 5));
     assert!(line.resize(2, t0).dropped.is_empty(), "all are lent");
