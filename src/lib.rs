@@ -18,7 +18,7 @@
 //! *tenant*: a customer with one DSN and one pool · *backend*: one live PostgreSQL
 //! connection · *permit*: one of the tenant's rights to have a backend in use ·
 //! *waiter*: a request parked for a permit, never a thread · *lease*: the
-//! time-limited right to one backend · *session*: a backend with its permit ·
+//! time-limited right to one backend · *checkout*: a backend with its permit ·
 //! *operation*: one request's work on a backend · *worker*: a thread that may
 //! block on PostgreSQL · *server*: an address that backends are connected to,
 //! perhaps of many tenants · *seat*: one backend's place at its server.
@@ -33,7 +33,7 @@
 //! an idle backend, or opens one itself and adds it to r2d2 (`pool::store` says why), for
 //! the first request in line. If the server is full, the request waits in line there, and
 //! an idle backend is closed for it (`pool::servers`). The backend becomes a lease in the
-//! lease table, or runs a one-shot's SQL. An operation *moves* the session out of the lease
+//! lease table, or runs a one-shot's SQL. An operation *moves* the checkout out of the lease
 //! table and back, so two can never share it. A statement that is prepared and alone is sent at
 //! once; one thread reads the short answers of all of these, and of resets
 //! (`pool::work::awaited`, `threads::socket_waits`). A worker runs everything else, and what
@@ -62,7 +62,7 @@
 //! - A permit is held from before the connect until the backend is at rest or
 //!   closed; `Permit` gives itself back when dropped.
 //! - Locks: the registry's map, a tenant's gate, the lease table: never two at
-//!   once, never over I/O, logging or the drop of a session. All others are
+//!   once, never over I/O, logging or the drop of a checkout. All others are
 //!   leaves (`lock::Leaf`), held for a few instructions; `pool::store`'s is held while r2d2
 //!   moves a value that lies ready.
 //! - Imports go down only: `cli → server → {rpc, http} → runtime → pool →

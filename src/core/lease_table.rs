@@ -1,4 +1,4 @@
-//! All leases: which session each has, until when, and how ended ones ended.
+//! All leases: which checkout each has, until when, and how ended ones ended.
 
 mod entry;
 mod looks;
@@ -24,13 +24,13 @@ use tombstones::Tombstones;
 
 /// Every lease of the service, and for some time the tombstones of ended ones.
 ///
-/// `S` is an idle session; `H` is a handle that cancels a running operation. A handle should be
+/// `S` is an idle checkout; `H` is a handle that cancels a running operation. A handle should be
 /// cheap to clone and drop, as both happen in here. Invariants:
 ///
-/// - A session is in the table or with the caller, never both. [`begin`](LeaseTable::begin) moves it
-///   out, so having it is the proof that nobody else does.
+/// - A checkout is in the table or with the caller, never both. [`begin`](LeaseTable::begin) moves
+///   it out, so having it is the proof that nobody else does.
 /// - A lease ends once and never comes back. One that is idle and whose clock has run out is over
-///   for every caller, even while [`due`](LeaseTable::due) has not yet moved its session out.
+///   for every caller, even while [`due`](LeaseTable::due) has not yet moved its checkout out.
 /// - A busy lease ends only with its operation, in [`end`](LeaseTable::end) or
 ///   [`lost`](LeaseTable::lost). Until then an end can only be asked for, and the first reason asked
 ///   for is the one that stays.
@@ -58,7 +58,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         }
     }
 
-    /// Grants a lease on a session and starts all its clocks.
+    /// Grants a lease on a checkout and starts all its clocks.
     ///
     /// The id must be new; 16 random bytes ensure that.
     pub fn grant(
@@ -66,7 +66,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         id: ConnectionId,
         facts: LeaseFacts,
         terms: Terms,
-        session: S,
+        checkout: S,
         now: Instant,
     ) -> LeaseView {
         self.tombstones.forget_old(now);
@@ -87,13 +87,13 @@ impl<S, H: Clone> LeaseTable<S, H> {
             transaction_since: None,
             last_command: String::new(),
         };
-        self.put_back(Lease { record, phase: LeasePhase::Idle(session) }, now)
+        self.put_back(Lease { record, phase: LeasePhase::Idle(checkout) }, now)
     }
 
-    /// Moves the session out for an operation that `handle` can cancel.
+    /// Moves the checkout out for an operation that `handle` can cancel.
     ///
     /// Every `begin` that succeeds is followed by one [`end`](Self::end) or [`lost`](Self::lost).
-    /// A lease whose clock has run out does not begin; its session stays for [`due`](Self::due).
+    /// A lease whose clock has run out does not begin; its checkout stays for [`due`](Self::due).
     pub fn begin(
         &mut self,
         id: &ConnectionId,
@@ -103,29 +103,29 @@ impl<S, H: Clone> LeaseTable<S, H> {
     ) -> Result<(S, LeaseView), Denied> {
         let mut lease = self.take_via(id, via, now)?;
         match lease.phase {
-            LeasePhase::Idle(session) => {
+            LeasePhase::Idle(checkout) => {
                 lease.record.used(now);
                 let phase = LeasePhase::Busy(BusyWith { handle, ending: None, overdue: false });
-                Ok((session, self.put_back(Lease { record: lease.record, phase }, now)))
+                Ok((checkout, self.put_back(Lease { record: lease.record, phase }, now)))
             }
             LeasePhase::Busy(_) => Err(Denied::Busy(Box::new(self.put_back(lease, now)))),
         }
     }
 
-    /// Takes the session back after an operation, unless the lease has ended.
+    /// Takes the checkout back after an operation, unless the lease has ended.
     ///
     /// It has ended if an end was requested meanwhile or its lifetime is over. Otherwise both idle
     /// clocks restart.
     pub fn end(
         &mut self,
         id: &ConnectionId,
-        session: S,
+        checkout: S,
         left: impl Into<Left>,
         now: Instant,
     ) -> Ended<S> {
         let (mut record, operation) = match self.take_busy(id, now) {
             Some(taken) => taken,
-            None => return Ended::Unknown(session),
+            None => return Ended::Unknown(checkout),
         };
         record.used(now);
         record.left(left.into(), now);
@@ -134,15 +134,15 @@ impl<S, H: Clone> LeaseTable<S, H> {
             Some(reason) => {
                 let view = record.view(LeaseState::Idle, now);
                 self.bury(record, reason, now);
-                Ended::Over { session, view, reason }
+                Ended::Over { checkout, view, reason }
             }
             None => {
-                Ended::Kept(self.put_back(Lease { record, phase: LeasePhase::Idle(session) }, now))
+                Ended::Kept(self.put_back(Lease { record, phase: LeasePhase::Idle(checkout) }, now))
             }
         }
     }
 
-    /// Ends a busy lease whose session was lost.
+    /// Ends a busy lease whose checkout was lost.
     ///
     /// Returns the reason it ended with: the earlier one, if an end had been requested before.
     /// `None` means that no operation runs under this id.
@@ -159,7 +159,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         Some((view, reason))
     }
 
-    /// Ends an idle lease at its holder's request and moves the session out.
+    /// Ends an idle lease at its holder's request and moves the checkout out.
     pub fn release(
         &mut self,
         id: &ConnectionId,
@@ -168,10 +168,10 @@ impl<S, H: Clone> LeaseTable<S, H> {
     ) -> Result<(S, LeaseView), Denied> {
         let lease = self.take_via(id, via, now)?;
         match lease.phase {
-            LeasePhase::Idle(session) => {
+            LeasePhase::Idle(checkout) => {
                 let view = lease.record.view(LeaseState::Idle, now);
                 self.bury(lease.record, EndReason::Released, now);
-                Ok((session, view))
+                Ok((checkout, view))
             }
             LeasePhase::Busy(_) => Err(Denied::Busy(Box::new(self.put_back(lease, now)))),
         }
@@ -189,10 +189,10 @@ impl<S, H: Clone> LeaseTable<S, H> {
     ) -> Result<Revoked<S, H>, Denied> {
         let Lease { record, phase } = self.take(id, now)?;
         match phase {
-            LeasePhase::Idle(session) => {
+            LeasePhase::Idle(checkout) => {
                 let view = record.view(LeaseState::Idle, now);
                 self.bury(record, reason, now);
-                Ok(Revoked::Over { session, view })
+                Ok(Revoked::Over { checkout, view })
             }
             LeasePhase::Busy(mut operation) => {
                 operation.ending.get_or_insert(reason);

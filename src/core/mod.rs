@@ -1,7 +1,7 @@
 //! The pure core: what the pool decides, without what it does.
 //!
 //! Every type here is plain data with `&mut self` methods. The present comes in as `now`, and what
-//! is to be done comes out as a value: an item that was granted a permit, a session to reset, an
+//! is to be done comes out as a value: an item that was granted a permit, a checkout to reset, an
 //! operation to cancel. The shell around the core holds the locks, reads the clock and acts.
 //!
 //! Invariant: nothing in here does I/O, reads a clock, takes a lock, starts a thread, logs or draws

@@ -5,10 +5,10 @@
 //! happens on the way. A schedule is a list of steps drawn from a seed, and every rule is looked at
 //! after every step.
 
+mod checkouts;
 mod door;
 mod pool;
 mod requests;
-mod sessions;
 mod steps;
 
 use super::lease_table::EndReason;

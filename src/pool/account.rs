@@ -29,7 +29,7 @@ pub struct Account {
     pub(super) open: OpenBackends,
     /// An operator has changed it since its settings last came from elsewhere.
     pub(super) changed: AtomicBool,
-    /// When a request took or gave back a session last.
+    /// When a request took or gave back a backend last.
     pub(super) last_used: Leaf<Instant>,
     context: Arc<Context>,
 }

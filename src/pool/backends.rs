@@ -97,7 +97,7 @@ impl Backends {
         self.account.context()
     }
 
-    /// True if sessions that are given back are made as new.
+    /// True if backends that are given back are made as new.
     pub(super) fn resets(&self) -> bool {
         self.settings.reset != Reset::Close
     }

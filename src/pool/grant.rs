@@ -7,8 +7,8 @@ use crate::core::ids::ConnectionId;
 use crate::core::lease_table::{EndReason, LeaseView, Via};
 use crate::error::{CancelCause, Error};
 use crate::pool::ask::Ask;
+use crate::pool::checkout::Checkout;
 use crate::pool::leases::Leases;
-use crate::pool::session::Session;
 
 /// A lease that was granted and is on its way to its caller.
 pub struct Grant {
@@ -21,13 +21,13 @@ pub struct Grant {
 }
 
 impl Leases {
-    /// Grants a lease on `session`.
+    /// Grants a lease on `checkout`.
     ///
     /// # Errors
-    /// If there are no random bytes for its name; the session is closed then.
-    pub fn grant(self: &Arc<Self>, session: Session, ask: Ask) -> Result<Grant, Error> {
-        let (id, facts) = self.named(&session, &ask, Via::Call)?;
-        let view = self.enter(&id, facts, session, &ask);
+    /// If there are no random bytes for its name; the checkout is closed then.
+    pub fn grant(self: &Arc<Self>, checkout: Checkout, ask: Ask) -> Result<Grant, Error> {
+        let (id, facts) = self.named(&checkout, &ask, Via::Call)?;
+        let view = self.enter(&id, facts, checkout, &ask);
         let undelivered = Undelivered::new(self, &id, GrantDelivery::default().first());
         Ok(Grant { undelivered, id, view })
     }

@@ -1,4 +1,4 @@
-//! A request that waits for a session.
+//! A request that waits for a backend.
 
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::core::callers::CallerId;
 use crate::error::Error;
 use crate::pool::account::Account;
 use crate::pool::caller::Caller;
-use crate::pool::session::Session;
+use crate::pool::checkout::Checkout;
 use crate::pool::waiting_room::Parked;
 use crate::pool::work::task::REQUEST_BYTES;
 
@@ -18,7 +18,7 @@ use crate::pool::work::task::REQUEST_BYTES;
 /// its caller's time is over.
 pub(super) const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A request that waits for a session.
+/// A request that waits for a backend.
 pub struct Job {
     /// Who asked.
     pub caller: Arc<Caller>,
@@ -26,9 +26,9 @@ pub struct Job {
     pub since: Instant,
     /// Until when its caller waits for a backend; set when it is let in.
     pub until: Instant,
-    /// It wants a session for long, so that it counts against its caller's share.
+    /// It wants a backend for long, so that it counts against its caller's share.
     pub for_lease: bool,
-    /// What it does with the session does not block: it needs no worker where one lies ready.
+    /// What it does with the backend does not block: it needs no worker where one lies ready.
     pub at_once: bool,
     /// Its place among all that wait, while it does.
     pub parked: Option<Parked>,
@@ -36,17 +36,17 @@ pub struct Job {
     pub bytes: usize,
     /// Those, counted from when it is let in until it was served.
     pub held: Held,
-    /// What to do with the session, or with the reason why there is none. If it
+    /// What to do with the backend, or with the reason why there is none. If it
     /// is dropped unused, the responder inside answers for itself.
-    pub deliver: Box<dyn FnOnce(Result<Session, Error>) + Send>,
+    pub deliver: Box<dyn FnOnce(Result<Checkout, Error>) + Send>,
 }
 
 impl Job {
-    /// A job of `caller` that wants a session for a short while, and starts to
+    /// A job of `caller` that wants a backend for a short while, and starts to
     /// wait now.
     pub fn new(
         caller: &Arc<Caller>,
-        deliver: impl FnOnce(Result<Session, Error>) + Send + 'static,
+        deliver: impl FnOnce(Result<Checkout, Error>) + Send + 'static,
     ) -> Job {
         let since = clock::now();
         Job {
@@ -62,10 +62,10 @@ impl Job {
         }
     }
 
-    /// The same for a session that becomes a lease, which must not block.
+    /// The same for a backend that becomes a lease, which must not block.
     pub fn for_lease(
         caller: &Arc<Caller>,
-        deliver: impl FnOnce(Result<Session, Error>) + Send + 'static,
+        deliver: impl FnOnce(Result<Checkout, Error>) + Send + 'static,
     ) -> Job {
         Job { for_lease: true, at_once: true, ..Job::new(caller, deliver) }
     }
@@ -80,14 +80,14 @@ impl Job {
         self.for_lease.then(|| self.caller.id().clone())
     }
 
-    /// Gives it the session that it waited for, and counts that.
-    pub(super) fn serve(self, session: Session) {
-        let (waited, account) = (self.waited(), session.account());
+    /// Gives it the backend that it waited for, and counts that.
+    pub(super) fn serve(self, checkout: Checkout) {
+        let (waited, account) = (self.waited(), checkout.account());
         let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         account.numbers.acquired.fetch_add(1, Ordering::Relaxed);
         account.numbers.waited_micros.fetch_add(micros, Ordering::Relaxed);
         account.series().acquired(waited);
-        (self.deliver)(Ok(session));
+        (self.deliver)(Ok(checkout));
     }
 
     /// Counts that its caller has left. Nobody is there to be answered.
@@ -95,7 +95,7 @@ impl Job {
         at.series().acquire_failed("caller_gone", self.waited());
     }
 
-    /// Answers the request without a session, and counts that.
+    /// Answers the request without a backend, and counts that.
     pub fn fail(self, at: &Account, error: Error) {
         at.series().acquire_failed(error.as_str(), self.waited());
         (self.deliver)(Err(error));

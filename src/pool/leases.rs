@@ -1,5 +1,5 @@
 //! The lease table as the service uses it: one lock, short methods, and what has
-//! to happen with the sessions that come out.
+//! to happen with the checkouts that come out.
 
 mod page;
 pub mod release;
@@ -23,21 +23,21 @@ use crate::lock::Leaf;
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::pool::ask::Ask;
+use crate::pool::checkout::Checkout;
 use crate::pool::lease_log_line::LeaseLogLine;
-use crate::pool::session::Session;
 use crate::pool::work::operation::Operation;
 use crate::random;
 use crate::threads::bell::Bell;
 
-type SessionTable = LeaseTable<Session, Arc<Operation>>;
+type SessionTable = LeaseTable<Checkout, Arc<Operation>>;
 
 /// The most names of revoked leases that are kept: those of a minute of sixteen a second.
 const REVOKED: usize = 1000;
 
 /// All leases of the service.
 pub struct Leases {
-    /// Every lease, with its session at rest. Never held over I/O, logging, or
-    /// the drop of a session: those are moved out first.
+    /// Every lease, with its checkout at rest. Never held over I/O, logging, or
+    /// the drop of a checkout: those are moved out first.
     table: Mutex<SessionTable>,
     fencing: AtomicU64,
     bell: Bell,
@@ -97,17 +97,17 @@ impl Leases {
     /// A name for a lease, and what may be shown of it.
     pub(super) fn named(
         &self,
-        session: &Session,
+        checkout: &Checkout,
         ask: &Ask,
         via: Via,
     ) -> Result<(ConnectionId, LeaseFacts), Error> {
         let random =
             random::bytes().map_err(|_| Error::Internal("no random bytes for a connection_id"))?;
-        let tenant = session.account().id().clone();
+        let tenant = checkout.account().id().clone();
         let fencing_token = self.fencing_token();
         let facts = LeaseFacts {
             lease_name: page::lease_name(fencing_token),
-            backend_pid: session.taken.backend.pid(),
+            backend_pid: checkout.taken.backend.pid(),
             fencing_token,
             holder: ask.holder.clone(),
             peer: ask.peer.clone(),
@@ -123,12 +123,12 @@ impl Leases {
         &self,
         id: &ConnectionId,
         facts: LeaseFacts,
-        session: Session,
+        checkout: Checkout,
         ask: &Ask,
     ) -> LeaseView {
         let now = clock::now();
-        let series = session.account().series();
-        let view = self.table().grant(id.clone(), facts, ask.terms, session, now);
+        let series = checkout.account().series();
+        let view = self.table().grant(id.clone(), facts, ask.terms, checkout, now);
         self.wake();
         series.granted();
         log::debug!("event=lease_granted {}", LeaseLogLine { view: &view, now });
@@ -142,7 +142,7 @@ impl Leases {
         }
     }
 
-    /// Moves the session out for an operation.
+    /// Moves the checkout out for an operation.
     ///
     /// # Errors
     /// If there is no such lease, it has ended, or is busy.
@@ -151,7 +151,7 @@ impl Leases {
         id: &ConnectionId,
         via: Via,
         operation: &Arc<Operation>,
-    ) -> Result<(Session, LeaseView), Error> {
+    ) -> Result<(Checkout, LeaseView), Error> {
         let begun = self.table().begin(id, via, Arc::clone(operation), clock::now());
         Ok(begun?)
     }
@@ -161,37 +161,37 @@ impl Leases {
         self.table().running(id)
     }
 
-    /// The operation is over and its session comes back. True: the lease goes on.
-    pub fn end(&self, id: &ConnectionId, session: Session, left: Left) -> bool {
+    /// The operation is over and its checkout comes back. True: the lease goes on.
+    pub fn end(&self, id: &ConnectionId, checkout: Checkout, left: Left) -> bool {
         let now = clock::now();
-        session.backends.worked(now);
-        let ended = self.table().end(id, session, left, now);
+        checkout.backends.worked(now);
+        let ended = self.table().end(id, checkout, left, now);
         match ended {
             Ended::Kept(_) => {
                 self.wake();
                 true
             }
-            Ended::Over { session, view, reason } => {
-                self.over(&session, &view, reason);
-                session.settle();
+            Ended::Over { checkout, view, reason } => {
+                self.over(&checkout, &view, reason);
+                checkout.settle();
                 false
             }
-            Ended::Unknown(session) => {
-                let (tenant, pid) = (session.account().id(), session.taken.backend.pid());
+            Ended::Unknown(checkout) => {
+                let (tenant, pid) = (checkout.account().id(), checkout.taken.backend.pid());
                 log::error!("event=lease_end_unmatched tenant={tenant} pid={pid}");
-                session.discard("unknown_lease");
+                checkout.discard("unknown_lease");
                 false
             }
         }
     }
 
-    /// The session of a busy lease is lost.
-    pub fn lost(&self, id: &ConnectionId, session: Session) {
+    /// The checkout of a busy lease is lost.
+    pub fn lost(&self, id: &ConnectionId, checkout: Checkout) {
         let ended = self.table().lost(id, EndReason::BackendLost, clock::now());
         if let Some((view, reason)) = ended {
-            self.over(&session, &view, reason);
+            self.over(&checkout, &view, reason);
         }
-        session.discard("lost");
+        checkout.discard("lost");
     }
 
     /// Restarts a lease's time to live.
@@ -212,9 +212,9 @@ impl Leases {
         drop(table);
         for due in due {
             match due {
-                Due::Over { session, view, reason, .. } => {
-                    self.over(&session, &view, reason);
-                    session.settle();
+                Due::Over { checkout, view, reason, .. } => {
+                    self.over(&checkout, &view, reason);
+                    checkout.settle();
                 }
                 Due::Overdue { handle, .. } => handle.cancel(CancelCause::MaxLifetime),
             }
@@ -225,19 +225,19 @@ impl Leases {
     /// Ends every lease: idle ones now, busy ones by cancelling.
     pub fn end_all(&self, reason: EndReason) {
         let (idle, busy) = self.table().end_all(reason, clock::now());
-        for (session, view) in idle {
-            self.over(&session, &view, reason);
-            session.settle();
+        for (checkout, view) in idle {
+            self.over(&checkout, &view, reason);
+            checkout.settle();
         }
         for (operation, _) in busy {
             operation.cancel(CancelCause::Shutdown);
         }
     }
 
-    fn over(&self, session: &Session, view: &LeaseView, reason: EndReason) {
+    fn over(&self, checkout: &Checkout, view: &LeaseView, reason: EndReason) {
         let (facts, now) = (&view.facts, clock::now());
         let held = now.saturating_duration_since(view.granted_at);
-        session.account().series().ended(reason, held);
+        checkout.account().series().ended(reason, held);
         let level = level_of(reason);
         // A stop names all that it ends, which comes once; others can be caused at will.
         let may_be_many = level < log::Level::Debug && reason != EndReason::Shutdown;

@@ -1,9 +1,9 @@
 //! Notifications: all listeners of a tenant share one backend.
 //!
-//! The first listener asks for a session like any request; the worker that gets it
+//! The first listener asks for a backend like any request; the worker that gets it
 //! stays with it, listens to all channels that are wanted, and hands out what
 //! comes. With the last listener it ends, and the backend goes back. When the
-//! connection is lost, another session is asked for, and every listener that had
+//! connection is lost, another backend is asked for, and every listener that had
 //! started receives a message that it may have missed something.
 
 mod asking;
@@ -28,7 +28,7 @@ use crate::threads::alarms::Alarm;
 
 pub use mailbox::{Letter, Mailbox};
 
-/// The time limit of the session that all listeners share; each has one of its own, which is no
+/// The time limit of the backend that all listeners share; each has one of its own, which is no
 /// longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
@@ -38,9 +38,9 @@ pub struct Listening {
     id: ListenerId,
 }
 
-/// Who gives the listeners their session: a tenant.
+/// Who gives the listeners their backend: a tenant.
 pub trait Host: Send + Sync {
-    /// Lets a request for a session in. `Err` gives it back from a tenant that has closed.
+    /// Lets a request for a backend in. `Err` gives it back from a tenant that has closed.
     fn admit(self: Arc<Self>, job: Job, wait: Duration) -> Result<(), Job>;
 
     /// The position of the first request in the queue.
@@ -71,7 +71,7 @@ struct HubState {
     channels: Channels,
     members: BTreeMap<ListenerId, Member>,
     phase: ListenPhase,
-    /// Sessions refused, or lost at once, since notifications were received.
+    /// Backends refused, or lost at once, since notifications were received.
     attempts: u32,
     /// Pauses there have been.
     pauses: u64,
@@ -87,7 +87,7 @@ struct Member {
     wait: Arc<Leaf<Option<Alarm>>>,
 }
 
-/// Where the session is.
+/// Where the backend is.
 #[derive(Default)]
 enum ListenPhase {
     /// Nobody needs one. Exit: `Asked`.
@@ -105,7 +105,7 @@ enum ListenPhase {
 /// What became of a listener that receives nothing more.
 struct Removed {
     member: Member,
-    /// Nobody is left for whom this session was asked; it is taken back when this
+    /// Nobody is left for whom this backend was asked; it is taken back when this
     /// is dropped.
     asked: Option<Arc<Caller>>,
 }
@@ -119,7 +119,7 @@ impl Drop for Removed {
 }
 
 impl Hub {
-    /// Nobody listens yet. `host` gives the session.
+    /// Nobody listens yet. `host` gives the backend.
     pub(super) fn new(account: &Arc<Account>, host: Weak<dyn Host>) -> Arc<Hub> {
         let memory = account.context().memory.letters(account.memory());
         Arc::new(Hub { state: Leaf::default(), account: Arc::clone(account), host, memory })
@@ -159,7 +159,7 @@ impl Hub {
         Some(Removed { member, asked })
     }
 
-    /// The backends have been replaced: the session that listens is to be one of the new.
+    /// The backends have been replaced: the backend that listens is to be one of the new.
     pub(super) fn replaced(&self) {
         let watch = match &self.state.lock().phase {
             ListenPhase::Running(watch) => Some(Arc::clone(watch)),

@@ -13,7 +13,7 @@ pub(super) struct Numbers {
     pub(super) waited_micros: AtomicU64,
     pub(super) opening: AtomicUsize,
     pub(super) resetting: AtomicUsize,
-    /// Sessions that are about to be reset.
+    /// Backends that are about to be reset.
     pub(super) returning: AtomicUsize,
     /// Permits out for the service's own work. Changed while the gate is locked.
     pub(super) upkeep: AtomicUsize,

@@ -1,4 +1,4 @@
-//! A request's statements on a lease: takes its session out, runs them on a worker,
+//! A request's statements on a lease: takes its checkout out, runs them on a worker,
 //! and gives it back.
 
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use crate::error::Error;
 use crate::metrics::RunPlace;
 use crate::pool::busy::{self, BusyEnd};
 use crate::pool::caller::Caller;
+use crate::pool::checkout::Checkout;
 use crate::pool::context::Context;
 use crate::pool::leases::Leases;
 use crate::pool::memory::{Room, Use};
 use crate::pool::requests::responder::Responder;
-use crate::pool::session::Session;
 use crate::pool::work::awaited::{when_answered, SentRequest};
 use crate::pool::work::operation::Operation;
 use crate::pool::work::run::{begin, count, run, Begun, RequestEnd};
@@ -52,11 +52,11 @@ impl OnLease {
     fn try_begin(self, may_wait: bool) {
         let operation = Operation::new(self.context.tools.clone());
         match self.leases.begin(&self.id, self.via, &operation) {
-            Ok((session, view)) => {
+            Ok((checkout, view)) => {
                 let facts = &view.facts;
                 let (lease, identity) = (Some(&*facts.lease_name), facts.identity.as_ref());
                 operation.belongs_to(&facts.tenant, lease, identity);
-                self.start(session, operation);
+                self.start(checkout, operation);
             }
             Err(busy @ Error::LeaseBusy { .. }) if may_wait => self.wait(busy),
             Err(error) => drop(self.responder.send(Err(error))),
@@ -88,13 +88,13 @@ impl OnLease {
         Ok(())
     }
 
-    fn start(self, session: Session, operation: Arc<Operation>) {
+    fn start(self, checkout: Checkout, operation: Arc<Operation>) {
         let OnLease { leases, context, id, via, mut work, release_after, caller, responder } = self;
-        let room = session.account().room(Use::Requests, caller.peer());
-        let answers = session.account().room(Use::Answers, caller.peer());
-        let state = session.taken.backend.watch().transaction();
+        let room = checkout.account().room(Use::Requests, caller.peer());
+        let answers = checkout.account().room(Use::Answers, caller.peer());
+        let state = checkout.taken.backend.watch().transaction();
         let running = Arc::clone(&operation);
-        let mut held = OnLeaseSession { session: Some(session), leases, id, via, operation };
+        let mut held = LeaseCheckout { checkout: Some(checkout), leases, id, via, operation };
         // A stream has few answers at a time; and what it has sent ahead may rely on what is
         // before it.
         let checked = if via == Via::Stream { Ok(()) } else { answers.check() };
@@ -111,8 +111,8 @@ impl OnLease {
         }
         caller.run(running);
         let operation = Arc::clone(&held.operation);
-        let Some(session) = held.session.as_mut() else { return };
-        let (started, begun) = (clock::now(), begin(session, &operation, &work, release_after));
+        let Some(checkout) = held.checkout.as_mut() else { return };
+        let (started, begun) = (clock::now(), begin(checkout, &operation, &work, release_after));
         let (is_sent, tools) = (begun.is_sent(), context.tools.clone());
         let running = LeaseRun {
             held,
@@ -138,7 +138,7 @@ impl OnLease {
 
 /// A request that has begun.
 struct LeaseRun {
-    held: OnLeaseSession,
+    held: LeaseCheckout,
     operation: Arc<Operation>,
     work: Task,
     begun: Begun,
@@ -150,25 +150,25 @@ struct LeaseRun {
 }
 
 impl SentRequest for LeaseRun {
-    fn session(&self) -> Option<&Session> {
-        self.held.session.as_ref()
+    fn checkout(&self) -> Option<&Checkout> {
+        self.held.checkout.as_ref()
     }
 
-    fn session_mut(&mut self) -> Option<&mut Session> {
-        self.held.session.as_mut()
+    fn checkout_mut(&mut self) -> Option<&mut Checkout> {
+        self.held.checkout.as_mut()
     }
 
     fn finish(self, _: bool) {
         let LeaseRun { mut held, operation, mut work, begun, started, .. } = self;
         let LeaseRun { release_after, caller, answers, responder, .. } = self;
-        let Some(session) = held.session.as_mut() else {
+        let Some(checkout) = held.checkout.as_mut() else {
             return;
         };
-        let account = Arc::clone(session.account());
+        let account = Arc::clone(checkout.account());
         let ends = (!release_after, release_after);
         let RequestEnd { answer, usable, command } =
-            run(session, &operation, &mut work, begun, ends, caller.peer());
-        let state = session.taken.backend.watch().transaction();
+            run(checkout, &operation, &mut work, begun, ends, caller.peer());
+        let state = checkout.taken.backend.watch().transaction();
         let left = Left { transaction: state, command };
         let kept = held.give_back(left, usable);
         if kept && release_after {
@@ -202,21 +202,21 @@ fn place_of(via: Via) -> RunPlace {
     }
 }
 
-/// A lease's session during an operation. A panic loses it, and says so.
-struct OnLeaseSession {
-    session: Option<Session>,
+/// A lease's checkout during an operation. A panic loses it, and says so.
+struct LeaseCheckout {
+    checkout: Option<Checkout>,
     leases: Arc<Leases>,
     id: ConnectionId,
     via: Via,
     operation: Arc<Operation>,
 }
 
-impl OnLeaseSession {
+impl LeaseCheckout {
     fn give_back(&mut self, left: Left, usable: bool) -> bool {
-        match self.session.take() {
-            Some(session) if usable => self.leases.end(&self.id, session, left),
-            Some(session) => {
-                self.leases.lost(&self.id, session);
+        match self.checkout.take() {
+            Some(checkout) if usable => self.leases.end(&self.id, checkout, left),
+            Some(checkout) => {
+                self.leases.lost(&self.id, checkout);
                 false
             }
             None => false,
@@ -224,10 +224,10 @@ impl OnLeaseSession {
     }
 }
 
-impl Drop for OnLeaseSession {
+impl Drop for LeaseCheckout {
     fn drop(&mut self) {
-        if let Some(session) = self.session.take() {
-            self.leases.lost(&self.id, session);
+        if let Some(checkout) = self.checkout.take() {
+            self.leases.lost(&self.id, checkout);
         }
         self.operation.over();
     }

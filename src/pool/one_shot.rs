@@ -7,11 +7,11 @@ use crate::clock;
 use crate::error::{CancelCause, Error, Work};
 use crate::metrics::RunPlace;
 use crate::pool::caller::Caller;
+use crate::pool::checkout::Checkout;
 use crate::pool::job::Job;
 use crate::pool::memory::{Room, Use};
 use crate::pool::registry::{Registry, Target};
 use crate::pool::requests::responder::Responder;
-use crate::pool::session::Session;
 use crate::pool::tools::Tools;
 use crate::pool::work::awaited::{when_answered, SentRequest};
 use crate::pool::work::operation::Operation;
@@ -34,8 +34,8 @@ pub fn one_shot(
     let lifetime = registry.context().live().limits.clocks.lifetime.usual;
     let operation = Operation::new(tools.clone());
     let one = OneShot { tools, operation, work, lifetime, caller: caller_of, responder };
-    let mut job = Job::new(caller, move |session| match session {
-        Ok(session) => one.begin(session),
+    let mut job = Job::new(caller, move |checkout| match checkout {
+        Ok(checkout) => one.begin(checkout),
         Err(error) => drop(one.responder.send(Err(error))),
     });
     // What blocks of it runs on a worker.
@@ -59,13 +59,13 @@ struct OneShot {
 
 impl OneShot {
     /// Sends what can be sent at once; a worker does the rest. Does not block.
-    fn begin(self, mut session: Session) {
+    fn begin(self, mut checkout: Checkout) {
         let OneShot { tools, operation, work, caller, .. } = &self;
-        let account = session.account();
+        let account = checkout.account();
         let answers = account.room(Use::Answers, caller.peer());
         if let Err(error) = answers.check() {
             drop(self.responder.send(Err(error)));
-            return session.settle();
+            return checkout.settle();
         }
         operation.belongs_to(account.id(), None, caller.owner());
         caller.run(operation.clone());
@@ -73,9 +73,9 @@ impl OneShot {
         let life = work.flow.is_streamed();
         let life = life.then(|| operation.cancel_after(self.lifetime, CancelCause::MaxLifetime));
         let started = clock::now();
-        let begun = begin(&mut session, operation, work, true);
+        let begun = begin(&mut checkout, operation, work, true);
         let (is_sent, tools, operation) = (begun.is_sent(), tools.clone(), Arc::clone(operation));
-        let running = OneShotRun { one: self, session, begun, started, answers, _life: life };
+        let running = OneShotRun { one: self, checkout, begun, started, answers, _life: life };
         match is_sent {
             true => when_answered(running, &operation, &tools),
             // It stays on a worker that is at the end of its own work.
@@ -87,7 +87,7 @@ impl OneShot {
 /// A request that has begun.
 struct OneShotRun {
     one: OneShot,
-    session: Session,
+    checkout: Checkout,
     begun: Begun,
     started: Instant,
     answers: Room,
@@ -95,21 +95,21 @@ struct OneShotRun {
 }
 
 impl SentRequest for OneShotRun {
-    fn session(&self) -> Option<&Session> {
-        Some(&self.session)
+    fn checkout(&self) -> Option<&Checkout> {
+        Some(&self.checkout)
     }
 
-    fn session_mut(&mut self) -> Option<&mut Session> {
-        Some(&mut self.session)
+    fn checkout_mut(&mut self) -> Option<&mut Checkout> {
+        Some(&mut self.checkout)
     }
 
     fn finish(self, at_once: bool) {
-        let OneShotRun { one, mut session, begun, started, answers, _life } = self;
+        let OneShotRun { one, mut checkout, begun, started, answers, _life } = self;
         let OneShot { operation, mut work, caller, responder, .. } = one;
-        let account = Arc::clone(session.account());
+        let account = Arc::clone(checkout.account());
         let RequestEnd { answer, usable, .. } =
-            run(&mut session, &operation, &mut work, begun, (true, true), caller.peer());
-        let state = session.taken.backend.watch().transaction();
+            run(&mut checkout, &operation, &mut work, begun, (true, true), caller.peer());
+        let state = checkout.taken.backend.watch().transaction();
         let answer = match answer {
             Ok(executed) if state.is_open() => {
                 Err(Error::LeftOpen { work: Work { transaction: None, ..executed.work } })
@@ -125,9 +125,9 @@ impl SentRequest for OneShotRun {
         drop(work);
         responder.send(answer);
         match (usable, at_once) {
-            (true, true) => session.settle(),
-            (true, false) => session.reset(),
-            (false, _) => session.discard("lost"),
+            (true, true) => checkout.settle(),
+            (true, false) => checkout.reset(),
+            (false, _) => checkout.discard("lost"),
         }
     }
 }

@@ -117,8 +117,8 @@ impl Service {
         let (responder, answer) = Responder::new();
         let leases = Arc::clone(&self.leases);
         let Some(request) = request else {
-            let job = Job::for_lease(caller, move |session| {
-                let granted = session.and_then(|session| leases.grant(session, ask));
+            let job = Job::for_lease(caller, move |checkout| {
+                let granted = checkout.and_then(|checkout| leases.grant(checkout, ask));
                 // Undelivered, the grant takes itself back when it is dropped.
                 drop(responder.send(granted));
             });
@@ -133,8 +133,8 @@ impl Service {
         match self.retries.call(key, &self.leases, caller, deadline, responder) {
             Joining::Wait => {}
             Joining::Ask(standing, request) => {
-                let job = Job::for_lease(&standing, move |session| {
-                    request.settle(session.and_then(|session| leases.grant(session, ask)));
+                let job = Job::for_lease(&standing, move |checkout| {
+                    request.settle(checkout.and_then(|checkout| leases.grant(checkout, ask)));
                 });
                 self.registry.admit(target, job, wait);
             }
@@ -156,9 +156,9 @@ impl Service {
             return answer;
         }
         let leases = Arc::clone(&self.leases);
-        let job = Job::for_lease(caller, move |session| {
+        let job = Job::for_lease(caller, move |checkout| {
             // Unheard, the lease ends when it is dropped.
-            drop(responder.send(session.and_then(|session| leases.attach(session, ask))));
+            drop(responder.send(checkout.and_then(|checkout| leases.attach(checkout, ask))));
         });
         self.registry.admit(target, job, wait);
         answer

@@ -13,8 +13,8 @@ use crate::core::lease_table::{EndReason, LeaseView, Tombstone, Via};
 use crate::error::{CancelCause, Error};
 use crate::pool::account::Account;
 use crate::pool::ask::Ask;
+use crate::pool::checkout::Checkout;
 use crate::pool::leases::{release::Release, Leases};
-use crate::pool::session::Session;
 
 /// The stream's side of its lease. Dropped, it ends the lease as lost.
 pub struct StreamLease {
@@ -27,17 +27,17 @@ pub struct StreamLease {
 }
 
 impl Leases {
-    /// Grants a lease on `session` to a stream.
+    /// Grants a lease on `checkout` to a stream.
     ///
     /// # Errors
-    /// If there are no random bytes for its name; the session is closed then.
-    pub fn attach(self: &Arc<Self>, session: Session, ask: Ask) -> Result<StreamLease, Error> {
-        let (id, facts) = self.named(&session, &ask, Via::Stream)?;
+    /// If there are no random bytes for its name; the checkout is closed then.
+    pub fn attach(self: &Arc<Self>, checkout: Checkout, ask: Ask) -> Result<StreamLease, Error> {
+        let (id, facts) = self.named(&checkout, &ask, Via::Stream)?;
         let (tell, ending) = oneshot::channel();
         // Before the lease is there, so that no end of it is missed.
         self.streams.lock().insert(facts.fencing_token, tell);
-        let account = Arc::clone(session.account());
-        let view = self.enter(&id, facts, session, &ask);
+        let account = Arc::clone(checkout.account());
+        let view = self.enter(&id, facts, checkout, &ask);
         Ok(StreamLease { leases: Arc::clone(self), account, id, view, ending, ended: None })
     }
 }

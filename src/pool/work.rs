@@ -1,4 +1,4 @@
-//! What one request does on a session.
+//! What one request does on a backend.
 
 pub(super) mod awaited;
 mod carry;

@@ -30,7 +30,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
             &["leases", "listen", "line"],
             &["job", "busy"],
             &["work"],
-            &["session"],
+            &["checkout"],
             // The backends of one tenant.
             &["backends"],
             &["account"],

@@ -6,10 +6,11 @@ use crate::{assert_none, is_test, sources, word, Source};
 
 /// Names that two types share, and where: each of them, with the reason. None may be added; one that
 /// is unique again is to be struck out.
-const SHARED: &[(&str, [&str; 2], &str)] = &[
-    ("Error", ["client/call_error.rs", "error.rs"], "that of the public client, and the service's"),
-    ("Session", ["client/service/session.rs", "pool/session.rs"], "the public stream; a backend"),
-];
+const SHARED: &[(&str, [&str; 2], &str)] = &[(
+    "Error",
+    ["client/call_error.rs", "error.rs"],
+    "that of the public client, and the service's",
+)];
 
 /// The types that a file defines outside its tests. Associated types stand in an `impl` or a
 /// trait, so they are indented.

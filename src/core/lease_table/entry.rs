@@ -28,7 +28,7 @@ pub(super) struct LeaseRecord {
     pub(super) last_command: String,
 }
 
-/// Where the session is.
+/// Where the checkout is.
 #[derive(Debug)]
 pub(super) enum LeasePhase<S, H> {
     /// Here. Exit: `begin` to `Busy`, or out of the table.

@@ -65,8 +65,8 @@ impl Summary {
     }
 }
 
-/// A lease whose clock has run out is included until `due` moves its session out: it still occupies
-/// a backend.
+/// A lease whose clock has run out is included until `due` moves its checkout out: it still
+/// occupies a backend.
 impl<S, H: Clone> LeaseTable<S, H> {
     /// The present state of a lease, idle or busy.
     pub fn view(&self, id: &ConnectionId, now: Instant) -> Result<LeaseView, Denied> {

@@ -20,19 +20,19 @@ pub enum Denied {
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ended<S> {
-    /// The lease continues and has its session back.
+    /// The lease continues and has its checkout back.
     Kept(LeaseView),
-    /// The lease ended with the operation, and the caller gets the session.
+    /// The lease ended with the operation, and the caller gets the checkout.
     Over {
-        /// The session, to be reset or closed.
-        session: S,
+        /// The checkout, to be reset or closed.
+        checkout: S,
         /// The last state of the lease.
         view: LeaseView,
         /// Why it ended.
         reason: EndReason,
     },
-    /// No operation runs under this id, so the table does not take the session. It cannot happen if
-    /// `end` is called once for every `begin`, and not after `lost`.
+    /// No operation runs under this id, so the table does not take the checkout. It cannot happen
+    /// if `end` is called once for every `begin`, and not after `lost`.
     Unknown(S),
 }
 
@@ -42,8 +42,8 @@ pub enum Ended<S> {
 pub enum Revoked<S, H> {
     /// The lease was idle and has ended.
     Over {
-        /// The session, to be reset or closed.
-        session: S,
+        /// The checkout, to be reset or closed.
+        checkout: S,
         /// The last state of the lease.
         view: LeaseView,
     },
@@ -63,8 +63,8 @@ pub enum Due<S, H> {
     /// A clock of an idle lease ran out, which ended the lease.
     Over {
         id: ConnectionId,
-        /// The session, to be reset or closed.
-        session: S,
+        /// The checkout, to be reset or closed.
+        checkout: S,
         /// The last state of the lease.
         view: LeaseView,
         /// Which clock ran out.
@@ -80,6 +80,6 @@ pub enum Due<S, H> {
     },
 }
 
-/// The result of [`LeaseTable::end_all`](super::LeaseTable::end_all): the sessions of the leases
+/// The result of [`LeaseTable::end_all`](super::LeaseTable::end_all): the checkouts of the leases
 /// that have ended, and the handles of those that will end with their operations.
 pub type AllEnded<S, H> = (Vec<(S, LeaseView)>, Vec<(H, LeaseView)>);

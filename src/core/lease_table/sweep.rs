@@ -21,10 +21,10 @@ impl<S, H: Clone> LeaseTable<S, H> {
             let Lease { record, phase } = lease;
             let id = record.id.clone();
             match (phase, ran_out) {
-                (LeasePhase::Idle(session), Some((ended_at, reason))) => {
+                (LeasePhase::Idle(checkout), Some((ended_at, reason))) => {
                     let view = record.view(LeaseState::Idle, now);
                     self.bury(record, reason, ended_at);
-                    due.push(Due::Over { id, session, view, reason });
+                    due.push(Due::Over { id, checkout, view, reason });
                 }
                 (LeasePhase::Busy(mut operation), _) => {
                     operation.overdue = true;
@@ -49,7 +49,7 @@ impl<S, H: Clone> LeaseTable<S, H> {
         self.deadlines.next()
     }
 
-    /// Ends all leases: the sessions of the idle ones, and the handles of the busy ones, which end
+    /// Ends all leases: the checkouts of the idle ones, and the handles of the busy ones, which end
     /// with their operations. Both in the order of the grants.
     ///
     /// An idle lease whose clock has run out is included, and is recorded with the reason that its
@@ -62,8 +62,8 @@ impl<S, H: Clone> LeaseTable<S, H> {
             let (ended_at, reason) = lease.ran_out(now).unwrap_or((now, reason));
             let Lease { record, phase } = lease;
             match phase {
-                LeasePhase::Idle(session) => {
-                    idle.push((session, record.view(LeaseState::Idle, now)));
+                LeasePhase::Idle(checkout) => {
+                    idle.push((checkout, record.view(LeaseState::Idle, now)));
                     self.bury(record, reason, ended_at);
                 }
                 LeasePhase::Busy(mut operation) => {

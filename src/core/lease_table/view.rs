@@ -75,7 +75,7 @@ pub enum EndReason {
     IdleInTransaction,
     /// Its lifetime was over.
     MaxLifetime,
-    /// The session broke, or its state became unknown.
+    /// The checkout broke, or its state became unknown.
     BackendLost,
     /// An operator revoked it, or its holder released it by force.
     Revoked,
@@ -92,9 +92,9 @@ pub enum EndReason {
 /// Whether an operation runs under a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LeaseState {
-    /// The session is idle. Exits: `begin` to `Busy`, or the end of the lease.
+    /// The checkout is idle. Exits: `begin` to `Busy`, or the end of the lease.
     Idle,
-    /// An operation has the session. Exits: `end` to `Idle`, or the end of the lease.
+    /// An operation has the checkout. Exits: `end` to `Idle`, or the end of the lease.
     Busy,
 }
 

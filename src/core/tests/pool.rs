@@ -4,9 +4,9 @@ mod admission;
 mod leasing;
 mod settling;
 
+use super::checkouts::{Checkout, Checkouts, Place, Table};
 use super::door::{Door, Job, Permit};
 use super::requests::Requests;
-use super::sessions::{Place, Session, Sessions, Table};
 use super::steps::{Event, Step};
 use crate::core::gate::GateState;
 use crate::core::lease_table::Terms;
@@ -30,15 +30,15 @@ pub(super) struct Pool {
     state: GateState,
     table: Table,
     pub(super) requests: Requests,
-    pub(super) sessions: Sessions,
+    pub(super) checkouts: Checkouts,
     /// Those that were granted a permit, in that order. There is a turn for each of them, begun or
     /// not, which serves the first in line.
     line: VecDeque<(Job, Permit)>,
     turns: usize,
     /// The turns that have begun: whether it fell to them to open the gate.
     connecting: Vec<bool>,
-    running: Vec<Session>,
-    resetting: Vec<Session>,
+    running: Vec<Checkout>,
+    resetting: Vec<Checkout>,
     /// The keeper's permits.
     kept: Vec<Permit>,
     operations: u32,
@@ -53,7 +53,7 @@ impl Pool {
             state: GateState::Opening,
             table: Table::new(sizes.tombstones, ms(1_000_000)),
             requests: Requests::new(sizes.waiters),
-            sessions: Sessions::new(sizes.tombstones),
+            checkouts: Checkouts::new(sizes.tombstones),
             line: VecDeque::new(),
             turns: 0,
             connecting: Vec::new(),
@@ -67,9 +67,9 @@ impl Pool {
     pub(super) fn play(&mut self, step: Step) {
         self.now += ms(step.after);
         self.late = ms(step.late);
-        self.sessions.look_at_all(&self.table, self.now);
+        self.checkouts.look_at_all(&self.table, self.now);
         self.act(step.event);
-        self.sessions.look_at_all(&self.table, self.now);
+        self.checkouts.look_at_all(&self.table, self.now);
         self.check();
     }
 
@@ -93,21 +93,21 @@ impl Pool {
             }
             Event::Begin { pick } => self.begin(self.lease(pick)),
             Event::End { pick, transaction } => {
-                if let Some(session) = pick_out(&mut self.running, pick) {
-                    self.end(session, transaction);
+                if let Some(checkout) = pick_out(&mut self.running, pick) {
+                    self.end(checkout, transaction);
                 }
             }
             Event::Lose { pick } => {
-                if let Some(session) = pick_out(&mut self.running, pick) {
-                    self.lose(session);
+                if let Some(checkout) = pick_out(&mut self.running, pick) {
+                    self.lose(checkout);
                 }
             }
             Event::Release { pick, force } => self.release(self.lease(pick), force),
             Event::Revoke { pick, reason } => self.revoke(self.lease(pick), reason),
             Event::Renew { pick, ttl } => self.renew(self.lease(pick), ttl.map(ms)),
             Event::Finish { pick } => {
-                if let Some(Session { n, permit }) = pick_out(&mut self.resetting, pick) {
-                    self.sessions.moves(n, Place::Resetting, Place::Gone);
+                if let Some(Checkout { n, permit }) = pick_out(&mut self.resetting, pick) {
+                    self.checkouts.moves(n, Place::Resetting, Place::Gone);
                     self.finish(permit);
                 }
             }
@@ -127,10 +127,10 @@ impl Pool {
 
     /// Half of the time a lease that lives, else any number, or one that is not given out yet.
     fn lease(&self, pick: u64) -> u32 {
-        let (live, pick) = (self.sessions.live(), (pick / 2, pick % 2));
+        let (live, pick) = (self.checkouts.live(), (pick / 2, pick % 2));
         match pick {
             (pick, 0) if !live.is_empty() => live[pick as usize % live.len()],
-            (pick, _) => pick as u32 % (self.sessions.count() + 1),
+            (pick, _) => pick as u32 % (self.checkouts.count() + 1),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 /// How a request was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Answer {
-    /// It had a session.
+    /// It had a checkout.
     Served,
     /// It was not let in.
     Refused,

@@ -43,7 +43,7 @@ pub(super) enum Event {
         pick: u64,
         transaction: TransactionState,
     },
-    /// The session of an operation is lost.
+    /// The checkout of an operation is lost.
     Lose {
         pick: u64,
     },
@@ -59,7 +59,7 @@ pub(super) enum Event {
         pick: u64,
         ttl: Option<u64>,
     },
-    /// A session is at rest or closed, and gives its permit back.
+    /// A checkout is at rest or closed, and gives its permit back.
     Finish {
         pick: u64,
     },

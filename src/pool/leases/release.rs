@@ -67,9 +67,9 @@ impl Leases {
     ) -> Result<Release, Error> {
         let released = self.table().release(id, via, clock::now());
         match released {
-            Ok((session, view)) => {
-                self.over(&session, &view, EndReason::Released);
-                session.settle();
+            Ok((checkout, view)) => {
+                self.over(&checkout, &view, EndReason::Released);
+                checkout.settle();
                 Ok(if view.transaction.is_open() { Release::RolledBack } else { Release::Released })
             }
             Err(Denied::Ended(tombstone)) => Ok(Release::AlreadyEnded(tombstone.reason)),
@@ -92,9 +92,9 @@ impl Leases {
     ) -> Result<Release, Error> {
         let revoked = self.table().revoke(id, reason, clock::now());
         match revoked {
-            Ok(Revoked::Over { session, view }) => {
-                self.over(&session, &view, reason);
-                session.settle();
+            Ok(Revoked::Over { checkout, view }) => {
+                self.over(&checkout, &view, reason);
+                checkout.settle();
                 Ok(match view.transaction.is_open() {
                     true => Release::RolledBack,
                     false => Release::Released,

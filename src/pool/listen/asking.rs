@@ -1,4 +1,4 @@
-//! How the listeners get their session: asked for like any request, and again after a pause
+//! How the listeners get their backend: asked for like any request, and again after a pause
 //! when it is refused or lost.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::pool::caller::Caller;
 use crate::pool::job::Job;
 use crate::random;
 
-/// A question for a session that is answered in every case: lost on its way, it
+/// A question for a backend that is answered in every case: lost on its way, it
 /// is asked again.
 struct SessionRequest {
     hub: Arc<Hub>,
@@ -26,7 +26,7 @@ impl Drop for SessionRequest {
 }
 
 impl Hub {
-    /// Asks for a session, unless somebody has.
+    /// Asks for a backend, unless somebody has.
     pub(super) fn ask_for_session(self: &Arc<Self>) {
         let caller = Caller::nobody();
         let mut state = self.state.lock();
@@ -42,8 +42,8 @@ impl Hub {
         drop(state);
         drop(before);
         let question = SessionRequest { hub: Arc::clone(self), asked: Arc::clone(&caller) };
-        let job = Job::new(&caller, move |session| match session {
-            Ok(session) => question.hub.stand(session),
+        let job = Job::new(&caller, move |checkout| match checkout {
+            Ok(checkout) => question.hub.stand(checkout),
             Err(error) => question.hub.no_session(&question.asked, &error),
         });
         // Listeners have time limits of their own; this one only has to be longer.
@@ -56,14 +56,14 @@ impl Hub {
         }
     }
 
-    /// There is no session. Listeners that have not started fail; those that have wait for the next
+    /// There is no backend. Listeners that have not started fail; those that have wait for the next
     /// attempt.
     pub(super) fn no_session(self: &Arc<Self>, asked: &Arc<Caller>, error: &Error) {
         let mut state = self.state.lock();
         let current =
             matches!(&state.phase, ListenPhase::Asked(caller) if Arc::ptr_eq(caller, asked));
         if !current {
-            // It was taken back, or has its session.
+            // It was taken back, or has its backend.
             return;
         }
         let before = std::mem::take(&mut state.phase);

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::core::channels::{Change, Hearing};
 use crate::error::{Error, Work};
 use crate::logging;
-use crate::pool::session::Session;
+use crate::pool::checkout::Checkout;
 
 /// Without pings it wakes so often for nothing.
 const LONG: Duration = Duration::from_secs(3600);
@@ -23,7 +23,7 @@ enum Next {
     Change(Change),
 }
 
-/// Why a session listens no longer.
+/// Why a backend listens no longer.
 #[derive(PartialEq, Eq)]
 enum ListenEnd {
     /// Nobody listens any more.
@@ -34,56 +34,56 @@ enum ListenEnd {
     Replaced,
 }
 
-/// The listening worker and its session. However it leaves without an end, as in a
-/// panic, the session is lost.
+/// The listening worker and its backend. However it leaves without an end, as in a
+/// panic, the backend is lost.
 struct Post {
     hub: Arc<Hub>,
-    session: Option<Session>,
+    checkout: Option<Checkout>,
 }
 
 impl Drop for Post {
     fn drop(&mut self) {
-        if let Some(session) = self.session.take() {
-            self.hub.lose_listener(session);
+        if let Some(checkout) = self.checkout.take() {
+            self.hub.lose_listener(checkout);
         }
     }
 }
 
 impl Hub {
-    /// Listens with this session until nobody listens any more, or it is lost.
-    pub(super) fn stand(self: &Arc<Self>, session: Session) {
+    /// Listens with this backend until nobody listens any more, or it is lost.
+    pub(super) fn stand(self: &Arc<Self>, checkout: Checkout) {
         let mut state = self.state.lock();
         let asked = match &state.phase {
             ListenPhase::Asked(asked) if !state.closed => Arc::clone(asked),
             _ => {
                 drop(state);
                 // All have left meanwhile.
-                return session.reset();
+                return checkout.reset();
             }
         };
-        state.phase = ListenPhase::Running(Arc::clone(session.taken.backend.watch()));
+        state.phase = ListenPhase::Running(Arc::clone(checkout.taken.backend.watch()));
         drop(state);
-        // The request may still wait, if this is the session of an earlier one.
+        // The request may still wait, if this is the backend of an earlier one.
         asked.leave();
-        let mut post = Post { hub: Arc::clone(self), session: Some(session) };
-        let ended = post.session.as_mut().map(|session| self.attend(session));
-        let Some(session) = post.session.take_if(|_| ended != Some(ListenEnd::Lost)) else {
+        let mut post = Post { hub: Arc::clone(self), checkout: Some(checkout) };
+        let ended = post.checkout.as_mut().map(|checkout| self.attend(checkout));
+        let Some(checkout) = post.checkout.take_if(|_| ended != Some(ListenEnd::Lost)) else {
             return;
         };
         if ended == Some(ListenEnd::Replaced) {
             self.note_gap();
-            session.reset();
+            checkout.reset();
             return self.ask_for_session();
         }
-        session.reset();
+        checkout.reset();
     }
 
-    fn attend(&self, session: &mut Session) -> ListenEnd {
+    fn attend(&self, checkout: &mut Checkout) -> ListenEnd {
         // A listener that starts or ends leaves a nudge.
         let mut nudged = true;
         let stall = self.account.context().live().limits.stall_timeout;
         // After so long without a word the connection is asked for one, as one at rest is.
-        let ping = session.backends.settings.ping_interval;
+        let ping = checkout.backends.settings.ping_interval;
         let silence = if ping.is_zero() { LONG } else { ping };
         // When to look for listeners that take nothing; none is behind before then.
         let mut look = None;
@@ -91,8 +91,10 @@ impl Hub {
             if nudged {
                 match self.next_change() {
                     Next::End => return ListenEnd::Over,
-                    Next::Change(_) if session.backends.is_retired() => return ListenEnd::Replaced,
-                    Next::Change(change) if !self.change(session, &change) => {
+                    Next::Change(_) if checkout.backends.is_retired() => {
+                        return ListenEnd::Replaced
+                    }
+                    Next::Change(change) if !self.change(checkout, &change) => {
                         return ListenEnd::Lost
                     }
                     Next::Change(_) => {}
@@ -104,7 +106,7 @@ impl Hub {
                 look = self.give_up_stalled(now);
             }
             let wait = look.map_or(silence, |at| at.saturating_duration_since(now).min(silence));
-            nudged = match session.taken.backend.hear(wait) {
+            nudged = match checkout.taken.backend.hear(wait) {
                 Ok(Heard::Notification(notification)) => {
                     self.hand_out(&notification);
                     false
@@ -112,8 +114,8 @@ impl Hub {
                 Ok(Heard::Nudge) => true,
                 Ok(Heard::Nothing) if ping.is_zero() => false,
                 Ok(Heard::Nothing) => {
-                    let backend = &mut *session.taken.backend;
-                    if !session.backends.bounded(backend, |backend| backend.check()) {
+                    let backend = &mut *checkout.taken.backend;
+                    if !checkout.backends.bounded(backend, |backend| backend.check()) {
                         return ListenEnd::Lost;
                     }
                     false
@@ -123,21 +125,21 @@ impl Hub {
         }
     }
 
-    /// Another session is asked for after a pause, if anybody is left.
-    fn lose_listener(self: &Arc<Self>, session: Session) {
+    /// Another backend is asked for after a pause, if anybody is left.
+    fn lose_listener(self: &Arc<Self>, checkout: Checkout) {
         let listeners = self.note_gap();
-        let pid = session.taken.backend.pid();
+        let pid = checkout.taken.backend.pid();
         if let Some(repeated) = logging::admits_state("listener_lost", self.account.id(), "") {
             log::warn!(
                 "event=listener_lost tenant={} pid={pid} listeners={listeners}{repeated}",
                 self.account.id()
             );
         }
-        session.discard("lost");
+        checkout.discard("lost");
         self.ask_again();
     }
 
-    /// No listener receives anything until there is another session. Returns how many listen.
+    /// No listener receives anything until there is another backend. Returns how many listen.
     fn note_gap(&self) -> usize {
         let mut state = self.state.lock();
         state.channels.lost();
@@ -152,7 +154,7 @@ impl Hub {
     fn next_change(&self) -> Next {
         let mut state = self.state.lock();
         if state.members.is_empty() {
-            // Under the same lock: a listener that starts now asks for a session anew.
+            // Under the same lock: a listener that starts now asks for a backend anew.
             let before = std::mem::take(&mut state.phase);
             state.attempts = 0;
             state.lost_at = None;
@@ -164,11 +166,11 @@ impl Hub {
         Next::Change(state.channels.change())
     }
 
-    /// Makes a change, and reports it to those who receive from now on. False: the session is lost.
-    fn change(&self, session: &mut Session, change: &Change) -> bool {
+    /// Makes a change, and reports it to those who receive from now on. False: the backend is lost.
+    fn change(&self, checkout: &mut Checkout, change: &Change) -> bool {
         let mut outcome = Ok(());
         if !change.is_empty() {
-            session.backends.bounded(&mut *session.taken.backend, |backend| {
+            checkout.backends.bounded(&mut *checkout.taken.backend, |backend| {
                 outcome = backend.listen(change);
                 outcome.is_ok()
             });

@@ -11,9 +11,9 @@ use crate::clock;
 use crate::core::breaker::BreakerPhase;
 use crate::core::health::{Level, Round};
 use crate::pool::backends::SOON;
+use crate::pool::checkout::Checkout;
 use crate::pool::manager::Slot;
 use crate::pool::servers::Wants;
-use crate::pool::session::Session;
 
 /// A round in progress. However it ends, another can begin.
 struct RunningUpkeep(Upkeep);
@@ -162,10 +162,10 @@ impl Upkeep {
             // Dropped with the worker's job, it closes the backend and gives the
             // permit back.
             let Some(taken) = backends.store.take_if(&which) else { return true };
-            let session = Session { taken, backends: Arc::clone(backends), permit };
+            let checkout = Checkout { taken, backends: Arc::clone(backends), permit };
             let told = told.cloned();
             self.tenant.context().tools.workers.run(move || {
-                let answers = check_session(session);
+                let answers = check_checkout(checkout);
                 // The caller may have given up.
                 if let Some(told) = told {
                     let _ = told.send(answers);
@@ -193,8 +193,8 @@ impl Upkeep {
     }
 }
 
-fn check_session(session: Session) -> bool {
-    let Session { permit, backends, mut taken } = session;
+fn check_checkout(checkout: Checkout) -> bool {
+    let Checkout { permit, backends, mut taken } = checkout;
     let answers = backends.answers(&mut taken, backends.settings.health_timeout);
     if answers {
         backends.checked(Ok(()));

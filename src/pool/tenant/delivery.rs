@@ -8,10 +8,10 @@ use super::turn::Turn;
 use super::Tenant;
 use crate::clock;
 use crate::error::Error;
+use crate::pool::checkout::Checkout;
 use crate::pool::job::Job;
 use crate::pool::line::GrantedJob;
 use crate::pool::requests::permit::Permit;
-use crate::pool::session::Session;
 
 impl Tenant {
     /// Starts a job that has a permit. It gets a backend that lies ready, if that can be done at
@@ -38,12 +38,12 @@ impl Tenant {
         let backends = self.backends();
         let Some(taken) = backends.take_ready() else { return Some((job, permit)) };
         self.account.touch();
-        let session = Session { taken, backends, permit };
+        let checkout = Checkout { taken, backends, permit };
         if job.caller.serve() {
-            job.serve(session);
+            job.serve(checkout);
         } else {
             job.left(&self.account);
-            session.settle();
+            checkout.settle();
         }
         None
     }
@@ -76,18 +76,18 @@ impl Tenant {
         drop(line);
         // Its turn has nothing to do any more, and gives the permit back.
         nap.into_iter().for_each(|nap| nap.sleeper.wake());
-        self.deliver(front.job, Session { taken, backends, permit: front.permit });
+        self.deliver(front.job, Checkout { taken, backends, permit: front.permit });
         None
     }
 
     /// On a worker, because the job may block.
-    pub(super) fn deliver(&self, mut job: Job, session: Session) {
+    pub(super) fn deliver(&self, mut job: Job, checkout: Checkout) {
         job.parked = None;
         if !job.caller.serve() {
             job.left(&self.account);
-            return session.reset();
+            return checkout.reset();
         }
-        job.serve(session);
+        job.serve(checkout);
     }
 
     /// How long the request has waited that has no backend for the longest.

@@ -14,11 +14,11 @@ use crate::core::gate::GateState;
 use crate::core::servers::LineTicket;
 use crate::error::{ConnectError, Error};
 use crate::pool::backends::Backends;
+use crate::pool::checkout::Checkout;
 use crate::pool::job::{Job, LEAST_PATIENCE};
 use crate::pool::line::GrantedJob;
 use crate::pool::requests::permit::Permit;
 use crate::pool::servers::{LinePlace, Wants};
-use crate::pool::session::Session;
 use crate::random;
 use crate::threads::here;
 
@@ -153,8 +153,8 @@ impl Turn {
             Ok(mut taken) => {
                 match self.take_front() {
                     Some((job, permit)) => {
-                        let session = Session { taken, backends, permit };
-                        here::ending(|| tenant.deliver(job, session));
+                        let checkout = Checkout { taken, backends, permit };
+                        here::ending(|| tenant.deliver(job, checkout));
                     }
                     // It was served with a backend that came back meanwhile. What
                     // was opened for it is put to rest, then the permit goes.

@@ -14,10 +14,10 @@ use crate::core::breaker::BreakerPhase;
 use crate::core::gate::{Asks, GateEntry};
 use crate::error::{ConnectError, Error};
 use crate::pool::caller::Caller;
+use crate::pool::checkout::Checkout;
 use crate::pool::job::Job;
-use crate::pool::session::Session;
 
-type Answers = Receiver<Result<Session, Error>>;
+type Answers = Receiver<Result<Checkout, Error>>;
 
 /// Connects are refused while the flag is set.
 fn switched() -> (Arc<AtomicBool>, Script) {
@@ -41,7 +41,7 @@ fn known(max: usize, script: Script) -> World {
         ..TenantPoolConfig::default()
     };
     let world = World::new(ServerConfig::default(), settings, script);
-    drop(world.session());
+    drop(world.checkout());
     world.settled();
     world
 }
@@ -57,7 +57,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs the pauses between tries until something is answered.
 #[track_caller]
-fn answered(world: &World, answers: &Answers) -> Result<Session, Error> {
+fn answered(world: &World, answers: &Answers) -> Result<Checkout, Error> {
     wait_for(|| {
         world.context.tools.alarms.run_due(clock::now() + PAUSE, 100);
         !answers.is_empty()
@@ -66,7 +66,7 @@ fn answered(world: &World, answers: &Answers) -> Result<Session, Error> {
 }
 
 #[track_caller]
-fn is_open(answer: Result<Session, Error>) {
+fn is_open(answer: Result<Checkout, Error>) {
     match answer {
         Err(Error::BreakerOpen { cause: ConnectError::Unreachable { why, .. }, .. }) => {
             assert_eq!(why, "refused");
@@ -128,8 +128,8 @@ fn no_try_is_made_for_a_caller_whose_time_is_over_or_who_has_left() {
     let world = known(2, script);
     away.store(true, Ordering::SeqCst);
     let (to, from) = unbounded();
-    let job = Job::new(&Caller::nobody(), move |session| {
-        let _ = to.send(session);
+    let job = Job::new(&Caller::nobody(), move |checkout| {
+        let _ = to.send(checkout);
     });
     assert!(world.tenant.admit(job, Duration::ZERO).is_ok());
     assert!(matches!(got(&from), Err(Error::Connect { .. })));
@@ -161,8 +161,8 @@ fn one_who_is_in_a_hurry_does_not_speak_for_those_who_have_time() {
     };
     let world = World::new(ServerConfig::default(), TenantPoolConfig::default(), Arc::new(script));
     let (to, hurried) = unbounded();
-    let job = Job::new(&Caller::nobody(), move |session| {
-        let _ = to.send(session);
+    let job = Job::new(&Caller::nobody(), move |checkout| {
+        let _ = to.send(checkout);
     });
     assert!(world.tenant.admit(job, Duration::ZERO).is_ok());
     wait_for(|| tries.load(Ordering::SeqCst) == 1);
@@ -170,7 +170,7 @@ fn one_who_is_in_a_hurry_does_not_speak_for_those_who_have_time() {
     drop(go);
     assert!(matches!(got(&hurried), Err(Error::Connect { .. })));
     let served: Vec<_> = (0..3).map(|_| got(&patient).expect("the next one opens it")).collect();
-    served.into_iter().for_each(Session::settle);
+    served.into_iter().for_each(Checkout::settle);
     world.settled();
 }
 
@@ -189,16 +189,16 @@ fn a_queue_of_those_in_a_hurry_comes_to_an_end() {
     let world = World::new(ServerConfig::default(), TenantPoolConfig::default(), Arc::new(script));
     let (to, answers) = unbounded();
     let first = to.clone();
-    let job = Job::new(&Caller::nobody(), move |session| {
-        let _ = first.send(session);
+    let job = Job::new(&Caller::nobody(), move |checkout| {
+        let _ = first.send(checkout);
     });
     assert!(world.tenant.admit(job, Duration::ZERO).is_ok());
     wait_for(|| tries.load(Ordering::SeqCst) == 1);
     for _ in 0..20 {
         let to = to.clone();
         // In the queue it has time, but none to try again.
-        let mut job = Job::new(&Caller::nobody(), move |session| {
-            let _ = to.send(session);
+        let mut job = Job::new(&Caller::nobody(), move |checkout| {
+            let _ = to.send(checkout);
         });
         job.until = clock::now();
         let entry =
@@ -237,7 +237,7 @@ fn every_waiter_fails_when_the_breaker_opens_and_no_retry_is_left_over() {
 fn who_waits_for_a_lease_that_may_come_back_goes_on_waiting_while_the_breaker_is_open() {
     let (away, script) = switched();
     let world = known(2, script);
-    let held = world.session();
+    let held = world.checkout();
     away.store(true, Ordering::SeqCst);
     let (other, answers) = (asked(&world, 1), asked(&world, 1));
     assert!(answered(&world, &other).is_err());
@@ -245,11 +245,11 @@ fn who_waits_for_a_lease_that_may_come_back_goes_on_waiting_while_the_breaker_is
     assert!(answered(&world, &answers).is_err());
     assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Open);
     // An idle backend is leased all the same.
-    Session::settle(held);
+    Checkout::settle(held);
     world.settled();
     let idle = got(&asked(&world, 1)).expect("the idle one");
     is_open(got(&asked(&world, 1)));
-    Session::settle(idle);
+    Checkout::settle(idle);
 }
 
 #[test]
@@ -355,11 +355,11 @@ fn a_backend_that_comes_back_serves_who_waits_for_another_to_be_opened() {
         Fate::Good
     };
     let world = known(2, Arc::new(script));
-    let first = world.session();
+    let first = world.checkout();
     slow.store(true, Ordering::SeqCst);
     let answers = asked(&world, 1);
     begins.recv_timeout(WAIT).expect("it connects");
-    Session::settle(first);
+    Checkout::settle(first);
     let served = got(&answers).expect("served with the one that came back");
     // The other is still being opened, so its permit is still out.
     assert_eq!((world.tenant.figures().used, world.tenant.figures().opening), (2, 1));
@@ -367,6 +367,6 @@ fn a_backend_that_comes_back_serves_who_waits_for_another_to_be_opened() {
     wait_for(|| world.tenant.figures().used == 1);
     assert_eq!((world.tenant.figures().idle, world.census.alive()), (1, 2));
     assert!(world.census.most() <= 2);
-    Session::settle(served);
+    Checkout::settle(served);
     world.settled();
 }

@@ -17,10 +17,10 @@ use crate::core::gate::GateState;
 use crate::core::ids::TenantId;
 use crate::core::testing::Xorshift;
 use crate::error::Error;
+use crate::pool::checkout::Checkout;
 use crate::pool::context::Context;
 use crate::pool::registry::change::{TenantChange, TenantChanged};
 use crate::pool::registry::Registry;
-use crate::pool::session::Session;
 
 /// A registry whose tenants may have so many backends together.
 fn registry(max_backends: usize) -> Arc<Registry> {
@@ -101,9 +101,9 @@ fn only_what_cannot_stay_is_replaced() {
     // More than r2d2's pool, whose size is set for good, has room for.
     let capacity = world.tenant.backends().store.capacity();
     assert_eq!(change(to_size(capacity + 1)), (true, true));
-    let sessions: Vec<Session> = (0..=capacity).map(|_| world.session()).collect();
+    let checkouts: Vec<Checkout> = (0..=capacity).map(|_| world.checkout()).collect();
     assert_eq!(world.census.alive(), capacity + 1);
-    sessions.into_iter().for_each(Session::settle);
+    checkouts.into_iter().for_each(Checkout::settle);
     adds_up(&world);
 }
 
@@ -111,7 +111,7 @@ fn only_what_cannot_stay_is_replaced() {
 fn with_another_dsn_backends_are_opened_there_and_what_is_leased_goes_on() {
     let registry = registry(10);
     let world = opened(&registry, "one", 2);
-    let held = world.session();
+    let held = world.checkout();
     // Nobody listens there.
     let dsn = Dsn::parse("host=127.0.0.1 port=1 user=u password=p").expect("a good DSN");
     let retries = TenantPoolConfig { connect_retries: 0, ..settings(2) };
@@ -135,11 +135,11 @@ fn with_another_dsn_backends_are_opened_there_and_what_is_leased_goes_on() {
 fn who_may_have_fewer_counts_for_what_it_still_has() {
     let registry = registry(10);
     let (one, other) = (opened(&registry, "one", 4), opened(&registry, "other", 4));
-    let held: Vec<Session> = (0..4).map(|_| one.session()).collect();
+    let held: Vec<Checkout> = (0..4).map(|_| one.checkout()).collect();
     registry.change(one.tenant.id(), &to_size(1)).expect("fewer are always possible");
     assert_eq!(numbers(&registry, &one).1, 8);
     assert!(registry.change(other.tenant.id(), &to_size(7)).is_err());
-    held.into_iter().for_each(Session::settle);
+    held.into_iter().for_each(Checkout::settle);
     wait_for(|| registry.reserved() == 5);
     registry.change(other.tenant.id(), &to_size(9)).expect("room");
     adds_up(&one);
@@ -182,9 +182,9 @@ fn a_tenant_that_is_changed_before_it_is_opened_is_opened_as_changed() {
     assert_eq!(registry.reserved(), 0);
     assert!(registry.change(world.tenant.id(), &to_size(11)).is_err());
     drop(go);
-    let sessions: Vec<Session> = (0..4).map(|_| got(&from).expect("a session")).collect();
+    let checkouts: Vec<Checkout> = (0..4).map(|_| got(&from).expect("a backend")).collect();
     assert_eq!((registry.reserved(), world.tenant.figures().used), (4, 4));
-    sessions.into_iter().for_each(Session::settle);
+    checkouts.into_iter().for_each(Checkout::settle);
     adds_up(&world);
 }
 
@@ -192,14 +192,14 @@ fn a_tenant_that_is_changed_before_it_is_opened_is_opened_as_changed() {
 fn who_waits_is_served_in_the_order_of_arrival_whatever_is_changed() {
     let registry = registry(100);
     let world = opened(&registry, "one", 1);
-    let held = world.session();
+    let held = world.checkout();
     let mut random = Xorshift::new(3);
     let (to, from) = unbounded();
     for n in 0..20 {
         let to = to.clone();
         let job =
-            crate::pool::job::Job::new(&crate::pool::caller::Caller::nobody(), move |session| {
-                let _ = to.send((n, session));
+            crate::pool::job::Job::new(&crate::pool::caller::Caller::nobody(), move |checkout| {
+                let _ = to.send((n, checkout));
             });
         assert!(world.tenant.admit(job, WAIT).is_ok());
     }
@@ -212,10 +212,10 @@ fn who_waits_is_served_in_the_order_of_arrival_whatever_is_changed() {
     change();
     held.settle();
     for expected in 0..20 {
-        let (n, session) = from.recv_timeout(WAIT).expect("served");
+        let (n, checkout) = from.recv_timeout(WAIT).expect("served");
         assert_eq!(n, expected);
         change();
-        session.expect("a session").settle();
+        checkout.expect("a backend").settle();
     }
     adds_up(&world);
     assert_eq!(world.census.most(), 1);

@@ -9,7 +9,7 @@ use super::fakes::{Call, Fate};
 use super::world::{got, world_of, World, WAIT};
 use crate::clock;
 use crate::error::Error;
-use crate::pool::session::Session;
+use crate::pool::checkout::Checkout;
 
 /// A world with one permit, in which one call stands still. The first channel tells that it has
 /// begun; it goes on when the second is dropped. `resets` is how resets end.
@@ -33,7 +33,7 @@ fn standing(at: Call, resets: Fate) -> (World, Receiver<()>, Sender<()>) {
 #[test]
 fn a_panic_in_a_reset_closes_the_backend_before_its_permit_is_back() {
     let (world, begun, release) = standing(Call::Close, Fate::Panics);
-    Session::settle(world.session());
+    Checkout::settle(world.checkout());
     begun.recv_timeout(WAIT).expect("it is being closed");
     assert_eq!(world.tenant.figures().used, 1);
     drop(release);
@@ -44,7 +44,7 @@ fn a_panic_in_a_reset_closes_the_backend_before_its_permit_is_back() {
 #[test]
 fn the_keeper_closes_an_idle_backend_before_its_permit_is_back() {
     let (world, begun, release) = standing(Call::Close, Fate::Good);
-    Session::settle(world.session());
+    Checkout::settle(world.checkout());
     world.settled();
     world.tenant.maintain(clock::now() + Duration::from_secs(6 * 60));
     begun.recv_timeout(WAIT).expect("it is being closed");
@@ -57,7 +57,7 @@ fn the_keeper_closes_an_idle_backend_before_its_permit_is_back() {
 #[test]
 fn a_backend_that_is_reset_while_its_pool_is_closed_is_closed_too() {
     let (world, begun, release) = standing(Call::Reset, Fate::Good);
-    Session::settle(world.session());
+    Checkout::settle(world.checkout());
     begun.recv_timeout(WAIT).expect("it is being reset");
     world.tenant.close_all();
     drop(release);
@@ -68,7 +68,7 @@ fn a_backend_that_is_reset_while_its_pool_is_closed_is_closed_too() {
 #[test]
 fn nothing_is_opened_beside_the_backends_of_a_pool_that_is_being_closed() {
     let (world, begun, release) = standing(Call::Close, Fate::Good);
-    Session::settle(world.session());
+    Checkout::settle(world.checkout());
     world.settled();
     let (to, from) = unbounded();
     // A request with a permit passes here before it looks for a backend.

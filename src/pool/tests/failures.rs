@@ -23,8 +23,8 @@ fn a_first_connect_that_fails_answers_everybody_and_closes_the_gate() {
     let (to, from) = unbounded();
     for _ in 0..5 {
         let to = to.clone();
-        let job = Job::new(&Caller::nobody(), move |session| {
-            let _ = to.send(session);
+        let job = Job::new(&Caller::nobody(), move |checkout| {
+            let _ = to.send(checkout);
         });
         // Late ones may find the gate closed already.
         if let Err(back) = world.tenant.admit(job, WAIT) {
@@ -54,7 +54,7 @@ fn a_panic_in_connect_costs_no_permit_and_leaves_nobody_waiting() {
 fn a_panic_while_sql_runs_costs_one_backend_and_no_permit_and_ends_the_lease() {
     let world = world(1, only(Call::Run, Fate::Panics));
     let leases = world.leases();
-    let grant = leases.grant(world.session(), ask()).expect("granted");
+    let grant = leases.grant(world.checkout(), ask()).expect("granted");
     grant.undelivered.delivered();
     let request = Request {
         statements: vec![Statement::new("select 1", Vec::new())],
@@ -84,14 +84,14 @@ fn a_panic_while_sql_runs_costs_one_backend_and_no_permit_and_ends_the_lease() {
         Err(Error::LeaseEnded(tombstone)) if tombstone.reason.as_str() == "backend_lost"
     ));
     // The permit serves the next.
-    drop(world.session());
+    drop(world.checkout());
 }
 
 #[test]
 fn a_grant_that_is_dropped_before_delivery_ends_its_lease() {
     let world = world(1, good());
     let leases = world.leases();
-    drop(leases.grant(world.session(), ask()).expect("granted"));
+    drop(leases.grant(world.checkout(), ask()).expect("granted"));
     world.settled();
     assert_eq!(leases.count(), 0);
 }

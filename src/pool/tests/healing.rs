@@ -12,15 +12,15 @@ use crate::clock;
 use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::breaker::BreakerPhase;
 use crate::core::health::Level;
-use crate::pool::session::Session;
+use crate::pool::checkout::Checkout;
 use crate::pool::snapshot::TenantSnapshot;
 
 /// A world with so many backends at rest. No minimum is kept open: checks wait
 /// while a pool is being filled, which may fail each time they are due.
 fn resting(count: usize, script: Script) -> World {
     let world = world_of(0, count, script);
-    let sessions: Vec<Session> = (0..count).map(|_| world.session()).collect();
-    sessions.into_iter().for_each(Session::settle);
+    let checkouts: Vec<Checkout> = (0..count).map(|_| world.checkout()).collect();
+    checkouts.into_iter().for_each(Checkout::settle);
     world.settled();
     world
 }
@@ -42,9 +42,9 @@ pub(super) fn round(world: &World, at: Instant) {
 }
 
 /// Loses a backend as a server that crashes loses it: without a word.
-fn lose(session: Session) {
-    session.taken.backend.watch().abort_now();
-    Session::discard(session, "lost");
+fn lose(checkout: Checkout) {
+    checkout.taken.backend.watch().abort_now();
+    Checkout::discard(checkout, "lost");
 }
 
 #[test]
@@ -57,12 +57,12 @@ fn one_backend_lost_without_a_word_has_all_others_looked_at_before_anybody_gets_
     };
     let world = resting(8, Arc::new(script));
     broken.store(true, Ordering::SeqCst);
-    lose(world.session());
+    lose(world.checkout());
     world.settled();
     assert_eq!((world.census.alive(), world.tenant.figures().open), (0, 0));
     assert_eq!(TenantSnapshot::of(&world.tenant, 0).check_failures, 7);
     // What is opened from now on is not in doubt.
-    Session::settle(world.session());
+    Checkout::settle(world.checkout());
     world.settled();
     assert_eq!(world.census.alive(), 1);
 }
@@ -87,7 +87,7 @@ fn asked(check_after_idle: Duration, fate: Fate) -> (usize, usize) {
     };
     let world = World::new(ServerConfig::default(), settings, Arc::new(script));
     for _ in 0..2 {
-        Session::settle(world.session());
+        Checkout::settle(world.checkout());
         world.settled();
     }
     assert_eq!(world.census.most(), 1);
@@ -105,7 +105,7 @@ fn a_backend_that_was_silent_for_longer_is_asked_before_it_is_leased() {
 #[test]
 fn those_that_answer_stay() {
     let world = resting(8, good());
-    lose(world.session());
+    lose(world.checkout());
     world.settled();
     assert_eq!((world.census.alive(), world.tenant.figures().idle), (7, 7));
     assert_eq!(world.census.opened(), 8);
@@ -151,7 +151,7 @@ fn a_round_closes_what_does_not_answer_and_two_good_ones_make_it_healthy_again()
 fn where_all_permits_are_out_no_check_runs_and_nothing_is_said() {
     let world = resting(2, good());
     let before = TenantSnapshot::of(&world.tenant, 0);
-    let held = [world.session(), world.session()];
+    let held = [world.checkout(), world.checkout()];
     round(&world, later(31));
     round(&world, later(200));
     let after = TenantSnapshot::of(&world.tenant, 0);
@@ -162,7 +162,7 @@ fn where_all_permits_are_out_no_check_runs_and_nothing_is_said() {
 #[test]
 fn a_tenant_that_keeps_nothing_open_is_checked_by_opening_and_nothing_is_left() {
     let world = world_of(0, 2, good());
-    drop(world.session());
+    drop(world.checkout());
     world.settled();
     world.tenant.backends().record.lock().worked_at = later(20);
     round(&world, later(31));
@@ -185,7 +185,7 @@ fn what_we_lack_ourselves_is_no_sickness_of_the_database_and_opens_no_breaker() 
             _ => Fate::Good,
         }),
     );
-    drop(world.session());
+    drop(world.checkout());
     world.settled();
     lacking.store(true, Ordering::SeqCst);
     // More rounds than make it unhealthy, and more tries than open a breaker.
@@ -210,7 +210,7 @@ fn said(fate: Fate) -> [(Level, bool); 2] {
         _ => Fate::Good,
     };
     let world = world_of(0, 2, Arc::new(script));
-    let held = world.session();
+    let held = world.checkout();
     switch.store(true, Ordering::SeqCst);
     let said = |from: u64| {
         (0..5).for_each(|n| round(&world, later(from + n)));
@@ -218,7 +218,7 @@ fn said(fate: Fate) -> [(Level, bool); 2] {
         (world.tenant.backends().level(), next.is_some_and(|next| next < later(10)))
     };
     let leased = said(40);
-    Session::discard(held, "lost");
+    Checkout::discard(held, "lost");
     let none = said(120);
     assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Closed);
     [leased, none]
@@ -256,7 +256,7 @@ fn a_mute_backend_at_rest_is_waited_for_no_longer_than_its_time_and_replaced() {
         ..TenantPoolConfig::default()
     };
     let world = World::new(ServerConfig::default(), settings, Arc::new(script));
-    Session::settle(world.session());
+    Checkout::settle(world.checkout());
     world.settled();
     let (to, from) = unbounded();
     world.ask(&to);
@@ -267,7 +267,7 @@ fn a_mute_backend_at_rest_is_waited_for_no_longer_than_its_time_and_replaced() {
     drop(release);
     let fresh = got(&from).expect("a new one");
     assert_eq!((asked.load(Ordering::SeqCst), world.census.opened()), (1, 2));
-    Session::settle(fresh);
+    Checkout::settle(fresh);
     world.settled();
 }
 

@@ -7,7 +7,7 @@ use super::world::World;
 use crate::clock;
 use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::gate::GateState;
-use crate::pool::session::Session;
+use crate::pool::checkout::Checkout;
 
 /// A tenant whose backends nobody checks, so that only the keeper takes permits.
 fn unchecked(min: usize, max: usize) -> World {
@@ -24,8 +24,8 @@ fn unchecked(min: usize, max: usize) -> World {
 #[test]
 fn idle_backends_go_above_the_minimum_and_old_ones_are_replaced() {
     let world = unchecked(2, 4);
-    let sessions: Vec<Session> = (0..4).map(|_| world.session()).collect();
-    sessions.into_iter().for_each(Session::settle);
+    let checkouts: Vec<Checkout> = (0..4).map(|_| world.checkout()).collect();
+    checkouts.into_iter().for_each(Checkout::settle);
     world.settled();
     let minutes = |n: u64| clock::now() + Duration::from_secs(60 * n);
     world.tenant.maintain(minutes(4));
@@ -47,7 +47,7 @@ fn idle_backends_go_above_the_minimum_and_old_ones_are_replaced() {
 #[test]
 fn a_tenant_that_nobody_uses_is_closed_with_its_backends() {
     let world = unchecked(2, 2);
-    Session::settle(world.session());
+    Checkout::settle(world.checkout());
     world.settled();
     let later = |n: u64| clock::now() + Duration::from_secs(n);
     world.tenant.maintain(later(599));

@@ -14,8 +14,8 @@ use crate::clock;
 use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::error::{CancelCause, Error};
 use crate::lock::Leaf;
+use crate::pool::checkout::Checkout;
 use crate::pool::listen::{Letter, Listening, Mailbox};
-use crate::pool::session::Session;
 use crate::pool::work::task::REQUEST_BYTES;
 
 /// What a listener receives.
@@ -136,7 +136,7 @@ fn listen(world: &World) -> (Listening, Receiver<&'static str>) {
 #[track_caller]
 fn told(world: &World, letters: &Receiver<&'static str>) -> &'static str {
     wait_for(|| {
-        // The pauses before a session is asked for again; not the time of who waits,
+        // The pauses before a backend is asked for again; not the time of who waits,
         // nor the limit of what a backend does.
         world
             .context
@@ -175,12 +175,12 @@ fn a_listening_worker_that_panics_or_loses_its_session_is_replaced() {
 #[test]
 fn a_session_that_comes_when_all_have_left_goes_back() {
     let world = world(1, good());
-    let held = world.session();
+    let held = world.checkout();
     drop(listen(&world));
     let (listening, letters) = listen(&world);
     drop(listen(&world));
     assert_eq!(world.tenant.figures().waiting, 1);
-    Session::settle(held);
+    Checkout::settle(held);
     assert_eq!(told(&world, &letters), "started");
     assert_eq!(world.tenant.figures().waiting, 0);
     drop(listening);

@@ -9,7 +9,7 @@ use super::fakes::{Call, Fate};
 use super::healing::{later, round};
 use super::world::{got, wait_for, world_of, World};
 use crate::core::health::Level;
-use crate::pool::session::Session;
+use crate::pool::checkout::Checkout;
 
 const FATES: [Fate; 4] = [Fate::Good, Fate::Fails, Fate::Starved, Fate::Full];
 
@@ -63,13 +63,13 @@ impl Scene {
 #[test]
 fn a_login_that_is_refused_to_requests_counts_although_checks_find_nothing_out() {
     let mut scene = Scene::new();
-    Session::discard(scene.world.session(), "lost");
+    Checkout::discard(scene.world.checkout(), "lost");
     scene.is_refused();
     scene.meets(Fate::Starved);
     assert_eq!(scene.rounds(3), [Level::Degraded, Level::Degraded, Level::Unhealthy]);
     // Until one is let in.
     scene.meets(Fate::Good);
-    Session::settle(scene.world.session());
+    Checkout::settle(scene.world.checkout());
     scene.world.settled();
     assert_eq!(scene.rounds(2), [Level::Degraded, Level::Healthy]);
 }
@@ -77,9 +77,9 @@ fn a_login_that_is_refused_to_requests_counts_although_checks_find_nothing_out()
 #[test]
 fn a_login_that_is_refused_while_others_work_makes_it_degraded_for_a_while() {
     let mut scene = Scene::new();
-    let (held, other) = (scene.world.session(), scene.world.session());
+    let (held, other) = (scene.world.checkout(), scene.world.checkout());
     scene.is_refused();
-    Session::settle(other);
+    Checkout::settle(other);
     wait_for(|| {
         let figures = scene.world.tenant.figures();
         (figures.idle, figures.used) == (1, 1)
@@ -91,10 +91,10 @@ fn a_login_that_is_refused_while_others_work_makes_it_degraded_for_a_while() {
 #[test]
 fn a_tenant_without_a_connection_whose_checks_find_no_room_is_starving() {
     let mut scene = Scene::new();
-    let held = scene.world.session();
+    let held = scene.world.checkout();
     scene.meets(Fate::Full);
     assert_eq!((scene.rounds(4).pop(), scene.is_starving()), (Some(Level::Healthy), false));
-    Session::discard(held, "lost");
+    Checkout::discard(held, "lost");
     scene.rounds(2);
     assert!(!scene.is_starving(), "others may have changed places");
     scene.rounds(1);

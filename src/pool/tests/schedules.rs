@@ -32,12 +32,12 @@ struct Scene {
     counts: Arc<Counts>,
 }
 
-/// What is counted of the requests for a session.
+/// What is counted of the requests for a backend.
 #[derive(Default)]
 struct Counts {
     asked: AtomicUsize,
     answered: AtomicUsize,
-    /// Those that got a session in which somebody else's SQL had run.
+    /// Those that got a backend in which somebody else's SQL had run.
     dirty: AtomicUsize,
 }
 

@@ -1,4 +1,4 @@
-//! How callers come by a session.
+//! How callers come by a backend.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use super::world::{wait_for, world, World, WAIT};
 use crate::clock;
 use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::pool::caller::Caller;
+use crate::pool::checkout::Checkout;
 use crate::pool::job::Job;
-use crate::pool::session::Session;
 
 #[test]
 fn open_backends_never_exceed_the_permits_and_everybody_is_served_once() {
@@ -21,20 +21,20 @@ fn open_backends_never_exceed_the_permits_and_everybody_is_served_once() {
     let (to, from) = unbounded();
     for round in 0..900 {
         world.ask(&to);
-        // The keeper meddles, and every third session is thrown away.
+        // The keeper meddles, and every third backend is thrown away.
         world.tenant.maintain(clock::now());
-        while let Ok(session) = from.try_recv() {
-            let session = session.expect("a session");
+        while let Ok(checkout) = from.try_recv() {
+            let checkout = checkout.expect("a backend");
             if round % 3 == 0 {
-                Session::discard(session, "test");
+                Checkout::discard(checkout, "test");
             } else {
-                Session::settle(session);
+                Checkout::settle(checkout);
             }
         }
     }
     drop(to);
-    while let Ok(session) = from.recv() {
-        Session::settle(session.expect("a session"));
+    while let Ok(checkout) = from.recv() {
+        Checkout::settle(checkout.expect("a backend"));
     }
     world.settled();
     assert!(world.census.most() <= 4);
@@ -62,32 +62,32 @@ fn cold_callers_are_served_in_the_order_of_their_arrival_however_long_their_conn
     let (to, from) = unbounded();
     for n in 0..8 {
         let to = to.clone();
-        let job = Job::new(&Caller::nobody(), move |session| {
-            let _ = to.send((n, session));
+        let job = Job::new(&Caller::nobody(), move |checkout| {
+            let _ = to.send((n, checkout));
         });
         assert!(world.tenant.admit(job, WAIT).is_ok());
     }
     // The first opens the tenant; then the others connect at once, and the last
     // to begin is the first to be done.
-    let mut sessions = Vec::new();
+    let mut checkouts = Vec::new();
     for (n, connect) in [0, 7, 6, 5, 4, 3, 2, 1].into_iter().enumerate() {
         wait_for(|| begun.load(Ordering::SeqCst) == if n == 0 { 1 } else { 8 });
         holds[connect].0.send(()).expect("the connect waits");
-        let (served, session) = from.recv_timeout(WAIT).expect("answered");
+        let (served, checkout) = from.recv_timeout(WAIT).expect("answered");
         assert_eq!(served, n);
-        sessions.push(session);
+        checkouts.push(checkout);
     }
 }
 
-/// Asks for a session for a lease, and says on which thread it came, and what.
-fn lease(world: &World) -> (ThreadId, Session) {
+/// Asks for a backend for a lease, and says on which thread it came, and what.
+fn lease(world: &World) -> (ThreadId, Checkout) {
     let (to, from) = unbounded();
-    let job = Job::for_lease(&Caller::nobody(), move |session| {
-        let _ = to.send((thread::current().id(), session));
+    let job = Job::for_lease(&Caller::nobody(), move |checkout| {
+        let _ = to.send((thread::current().id(), checkout));
     });
     assert!(world.tenant.admit(job, WAIT).is_ok());
-    let (by, session) = from.recv_timeout(WAIT).expect("answered");
-    (by, session.expect("a session"))
+    let (by, checkout) = from.recv_timeout(WAIT).expect("answered");
+    (by, checkout.expect("a backend"))
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_lease_needs_no_worker_where_a_backend_lies_ready() {
     let (world, own) = (world(2, good()), thread::current().id());
     let (by, first) = lease(&world);
     assert_ne!(by, own, "one was opened");
-    Session::settle(first);
+    Checkout::settle(first);
     world.settled();
     let (by, first) = lease(&world);
     assert_eq!(by, own);
@@ -103,13 +103,13 @@ fn a_lease_needs_no_worker_where_a_backend_lies_ready() {
     assert_ne!(by, own, "one was opened");
     // What is lost is not leased.
     let watch = Arc::clone(first.taken.backend.watch());
-    Session::settle(first);
+    Checkout::settle(first);
     world_rests(&world, 1);
     watch.abort_now();
     let (by, third) = lease(&world);
     assert_ne!(by, own, "one was opened");
-    Session::settle(second);
-    Session::settle(third);
+    Checkout::settle(second);
+    Checkout::settle(third);
     world.settled();
     assert_eq!((world.census.opened(), world.census.most()), (3, 2));
 }
@@ -129,11 +129,11 @@ fn a_backend_that_is_to_be_checked_first_is_left_to_a_worker() {
         Fate::Good
     });
     let world = World::new(ServerConfig::default(), settings, script);
-    Session::settle(lease(&world).1);
+    Checkout::settle(lease(&world).1);
     world.settled();
-    let (by, session) = lease(&world);
+    let (by, checkout) = lease(&world);
     assert_ne!(by, thread::current().id());
-    Session::settle(session);
+    Checkout::settle(checkout);
     world.settled();
     assert_eq!((checks.load(Ordering::SeqCst), world.census.opened()), (1, 1));
 }
@@ -141,15 +141,15 @@ fn a_backend_that_is_to_be_checked_first_is_left_to_a_worker() {
 #[test]
 fn a_clean_backend_is_used_again_and_a_doubtful_one_is_closed() {
     let clean = world(1, good());
-    Session::settle(clean.session());
-    drop(clean.session());
+    Checkout::settle(clean.checkout());
+    drop(clean.checkout());
     clean.settled();
-    // The second session was dropped without a reset.
+    // The second backend was dropped without a reset.
     assert_eq!(clean.census.opened(), 1);
     assert_eq!(clean.census.alive(), 0);
 
     let doubtful = world(1, only(Call::Reset, Fate::Fails));
-    Session::settle(doubtful.session());
+    Checkout::settle(doubtful.checkout());
     doubtful.settled();
     assert_eq!(doubtful.census.alive(), 0);
 }

@@ -9,7 +9,7 @@ use super::world::{got, wait_for, World};
 use crate::clock;
 use crate::config::{Limits, ServerConfig, TenantPoolConfig};
 use crate::error::Error;
-use crate::pool::session::Session;
+use crate::pool::checkout::Checkout;
 
 /// A tenant that may have three backends, of a server that takes one, in a service where
 /// one request may wait.
@@ -36,7 +36,7 @@ fn waiting(world: &World) -> usize {
 #[test]
 fn who_waits_for_room_counts_among_those_who_wait_and_gets_what_comes_back() {
     let world = narrow();
-    let held = world.session();
+    let held = world.checkout();
     let (to, from) = unbounded();
     world.ask(&to);
     // It is counted before it naps.
@@ -47,12 +47,12 @@ fn who_waits_for_room_counts_among_those_who_wait_and_gets_what_comes_back() {
     let full = got(&told);
     assert!(matches!(full, Err(Error::ServiceLimit { what: "waiting requests", .. })));
     assert!(from.is_empty());
-    Session::settle(held);
+    Checkout::settle(held);
     reap_until(&world, || !from.is_empty());
-    let session = got(&from).expect("a session");
+    let checkout = got(&from).expect("a backend");
     assert_eq!(world.census.opened(), 1);
     reap_until(&world, || waiting(&world) == 0);
-    drop(session);
+    drop(checkout);
     world.settled();
     assert_eq!(world.context.servers.figures(), []);
 }
@@ -60,7 +60,7 @@ fn who_waits_for_room_counts_among_those_who_wait_and_gets_what_comes_back() {
 #[test]
 fn a_stop_answers_those_who_wait_for_room() {
     let world = narrow();
-    let held = world.session();
+    let held = world.checkout();
     let (to, from) = unbounded();
     world.ask(&to);
     reap_until(&world, || waiting(&world) == 1);

@@ -7,7 +7,7 @@ use super::world::{got, wait_for, world, World};
 use crate::clock;
 use crate::core::gate::GateState;
 use crate::error::{ConnectError, Error};
-use crate::pool::session::Session;
+use crate::pool::checkout::Checkout;
 
 /// No thread can be had, and those that are there are busy until this is dropped.
 struct Starved<'a>(&'a World, Option<Sender<()>>);
@@ -43,14 +43,14 @@ fn reap_until(world: &World, mut holds: impl FnMut() -> bool) {
     });
 }
 
-fn is_starved(answer: &Result<Session, Error>) -> bool {
+fn is_starved(answer: &Result<Checkout, Error>) -> bool {
     matches!(answer, Err(Error::Connect { cause: ConnectError::Starved(_), .. }))
 }
 
 #[test]
 fn whoever_asks_is_told_and_every_permit_comes_back() {
     let world = world(2, good());
-    Session::settle(world.session());
+    Checkout::settle(world.checkout());
     world.settled();
     let starved = starve(&world);
     let (to, from) = unbounded();
@@ -84,19 +84,19 @@ fn a_tenant_that_is_new_is_given_up_and_all_who_wait_are_answered() {
 #[test]
 fn a_session_that_cannot_be_reset_is_closed_and_the_next_may_open_another() {
     let world = world(1, good());
-    let session = world.session();
+    let checkout = world.checkout();
     let starved = starve(&world);
-    Session::settle(session);
+    Checkout::settle(checkout);
     reap_until(&world, || (world.census.alive(), world.tenant.figures().used) == (0, 0));
     drop(starved);
-    drop(world.session());
+    drop(world.checkout());
     world.settled();
 }
 
 #[test]
 fn checks_and_upkeep_that_cannot_run_are_tried_again() {
     let world = world(2, good());
-    Session::settle(world.session());
+    Checkout::settle(world.checkout());
     world.settled();
     let later = |seconds| clock::now() + std::time::Duration::from_secs(seconds);
     let starved = starve(&world);

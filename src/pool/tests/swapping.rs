@@ -10,8 +10,8 @@ use super::world::{got, resize, swap, wait_for, world_of, World};
 use crate::backend::session::Statement;
 use crate::core::testing::Xorshift;
 use crate::pool::caller::Caller;
+use crate::pool::checkout::Checkout;
 use crate::pool::job::Job;
-use crate::pool::session::Session;
 use crate::pool::store::ListedBackend;
 use crate::pool::work::kept::{BufferedResult, ResultLimits};
 
@@ -19,14 +19,14 @@ const CLIENTS: usize = 16;
 const SWAPS: usize = 50;
 const WAITERS: usize = 1000;
 
-/// Gets a session, uses it and gives it back.
+/// Gets a backend, uses it and gives it back.
 pub(super) fn use_one(world: &World) {
-    let mut session = world.session();
+    let mut checkout = world.checkout();
     let limits = ResultLimits { max_bytes: 1, max_rows: None };
     let mut kept = BufferedResult::new(limits, &|| (), &|| true);
     let statement = Statement::new("select 1", Vec::new());
-    assert!(session.taken.backend.run(&statement, &mut kept).is_ok());
-    session.settle();
+    assert!(checkout.taken.backend.run(&statement, &mut kept).is_ok());
+    checkout.settle();
 }
 
 /// What holds when all is quiet: no permit is out, and what is open rests.
@@ -75,14 +75,14 @@ fn no_request_fails_while_the_backends_are_replaced_again_and_again() {
 #[test]
 fn what_is_leased_goes_on_to_its_end_and_who_comes_gets_one_of_the_new() {
     let world = world_of(0, 3, good());
-    let (held, idle) = (world.session(), world.session());
+    let (held, idle) = (world.checkout(), world.checkout());
     let (old, gone) = (held.taken.backend.pid(), idle.taken.backend.pid());
     idle.settle();
     wait_for(|| world.tenant.figures().idle == 1);
     swap(&world.tenant);
     wait_for(|| world.census.alive() == 1);
     assert!(!held.taken.backend.watch().is_aborted());
-    let fresh = world.session();
+    let fresh = world.checkout();
     let new = fresh.taken.backend.pid();
     assert!(new != old && new != gone);
     let figures = world.tenant.figures();
@@ -91,18 +91,18 @@ fn what_is_leased_goes_on_to_its_end_and_who_comes_gets_one_of_the_new() {
     wait_for(|| world.census.alive() == 1);
     fresh.settle();
     adds_up(&world);
-    assert_eq!(world.session().taken.backend.pid(), new);
+    assert_eq!(world.checkout().taken.backend.pid(), new);
 }
 
 #[test]
 fn who_waits_is_served_in_the_order_of_arrival_whatever_is_replaced() {
     let world = world_of(0, 1, good());
-    let held = world.session();
+    let held = world.checkout();
     let (to, from) = unbounded();
     for n in 0..20 {
         let to = to.clone();
-        let job = Job::new(&Caller::nobody(), move |session| {
-            let _ = to.send((n, session));
+        let job = Job::new(&Caller::nobody(), move |checkout| {
+            let _ = to.send((n, checkout));
         });
         assert!(world.tenant.admit(job, super::world::WAIT).is_ok());
         if n % 4 == 0 {
@@ -111,12 +111,12 @@ fn who_waits_is_served_in_the_order_of_arrival_whatever_is_replaced() {
     }
     held.settle();
     for expected in 0..20 {
-        let (n, session) = from.recv_timeout(super::world::WAIT).expect("served");
+        let (n, checkout) = from.recv_timeout(super::world::WAIT).expect("served");
         assert_eq!(n, expected);
         if n % 3 == 0 {
             swap(&world.tenant);
         }
-        session.expect("a session").settle();
+        checkout.expect("a backend").settle();
     }
     adds_up(&world);
     assert_eq!(world.census.most(), 1);
@@ -148,7 +148,7 @@ fn who_is_having_one_opened_of_the_old_gets_one_of_the_new() {
 #[test]
 fn what_is_swapped_in_at_a_tenant_that_closes_is_closed_too() {
     let world = world_of(0, 2, good());
-    world.session().settle();
+    world.checkout().settle();
     world.settled();
     world.tenant.close_all();
     swap(&world.tenant);
@@ -178,7 +178,7 @@ fn a_gate_is_resized_in_both_directions_under_load() {
 #[test]
 fn who_waits_until_one_is_closed_gets_one_that_comes_back_before_it() {
     let world = world_of(0, 2, good());
-    let first = world.session();
+    let first = world.checkout();
     let open = &world.tenant.account.open;
     // As one that is being closed, for as long as this takes.
     let _closing = open.reserve(usize::MAX).expect("room for a second");
@@ -192,21 +192,21 @@ fn who_waits_until_one_is_closed_gets_one_that_comes_back_before_it() {
 #[test]
 fn more_permits_are_handed_out_at_once_and_with_fewer_what_rests_beyond_them_is_closed() {
     let world = world_of(0, 1, good());
-    let first = world.session();
+    let first = world.checkout();
     let (to, from) = unbounded();
     (0..3).for_each(|_| world.ask(&to));
     assert_eq!(world.tenant.figures().waiting, 3);
     resize(&world.tenant, 4, WAITERS);
-    let others: Vec<Session> = (0..3).map(|_| got(&from).expect("a session")).collect();
+    let others: Vec<Checkout> = (0..3).map(|_| got(&from).expect("a backend")).collect();
     assert_eq!((world.tenant.figures().used, world.census.alive()), (4, 4));
-    others.into_iter().for_each(Session::settle);
+    others.into_iter().for_each(Checkout::settle);
     wait_for(|| world.tenant.figures().idle == 3);
     resize(&world.tenant, 1, WAITERS);
     wait_for(|| world.census.alive() == 1);
     world.ask(&to);
     assert_eq!(world.tenant.figures().waiting, 1, "the one permit is in use");
     first.settle();
-    got(&from).expect("a session").settle();
+    got(&from).expect("a backend").settle();
     adds_up(&world);
     assert_eq!(world.census.alive(), 1);
 }
@@ -214,7 +214,7 @@ fn more_permits_are_handed_out_at_once_and_with_fewer_what_rests_beyond_them_is_
 #[test]
 fn open_backends_are_listed_with_what_they_do_and_those_of_a_pool_before_as_replaced() {
     let world = world_of(0, 3, good());
-    let (held, idle) = (world.session(), world.session());
+    let (held, idle) = (world.checkout(), world.checkout());
     let (leased, resting) = (held.taken.backend.pid(), idle.taken.backend.pid());
     idle.settle();
     wait_for(|| world.tenant.figures().idle == 1);

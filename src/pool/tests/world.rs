@@ -17,13 +17,13 @@ use crate::error::Error;
 use crate::pool::ask::Ask;
 use crate::pool::backends::origin::BackendOrigin;
 use crate::pool::caller::Caller;
+use crate::pool::checkout::Checkout;
 use crate::pool::context::Context;
 use crate::pool::identity::{Fingerprint, Identity};
 use crate::pool::job::Job;
 use crate::pool::leases::Leases;
 use crate::pool::opener::Opener;
 use crate::pool::registry::Registry;
-use crate::pool::session::Session;
 use crate::pool::tenant::{Setup, Tenant};
 use crate::threads::bell::Bell;
 
@@ -132,20 +132,20 @@ impl World {
         Leases::new(limits, Bell::default(), tools.metrics.clone())
     }
 
-    /// Asks for a session; what comes is sent to the channel.
-    pub(super) fn ask(&self, to: &Sender<Result<Session, Error>>) {
+    /// Asks for a backend; what comes is sent to the channel.
+    pub(super) fn ask(&self, to: &Sender<Result<Checkout, Error>>) {
         let to = to.clone();
-        let job = Job::new(&Caller::nobody(), move |session| {
+        let job = Job::new(&Caller::nobody(), move |checkout| {
             // A test that is over no longer listens.
-            let _ = to.send(session);
+            let _ = to.send(checkout);
         });
         assert!(self.tenant.admit(job, WAIT).is_ok());
     }
 
-    pub(super) fn session(&self) -> Session {
+    pub(super) fn checkout(&self) -> Checkout {
         let (to, from) = unbounded();
         self.ask(&to);
-        got(&from).expect("a session")
+        got(&from).expect("a backend")
     }
 
     /// Waits until the keeper's work for the tenant is done.
@@ -163,6 +163,6 @@ impl World {
     }
 }
 
-pub(super) fn got(from: &Receiver<Result<Session, Error>>) -> Result<Session, Error> {
+pub(super) fn got(from: &Receiver<Result<Checkout, Error>>) -> Result<Checkout, Error> {
     from.recv_timeout(WAIT).expect("answered")
 }

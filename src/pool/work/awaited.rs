@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::arrival::Arrival;
-use crate::pool::session::Session;
+use crate::pool::checkout::Checkout;
 use crate::pool::tools::Tools;
 use crate::pool::work::operation::Operation;
 use crate::threads::socket_waits::{Awaiting, SharedSocket};
@@ -11,9 +11,9 @@ use crate::threads::socket_waits::{Awaiting, SharedSocket};
 /// A request that was sent whole, and goes on with its answer.
 pub(in crate::pool) trait SentRequest: Send + 'static {
     /// Where its answer comes.
-    fn session(&self) -> Option<&Session>;
+    fn checkout(&self) -> Option<&Checkout>;
     /// The same, to read it.
-    fn session_mut(&mut self) -> Option<&mut Session>;
+    fn checkout_mut(&mut self) -> Option<&mut Checkout>;
     /// Goes on. It does not block `at_once`, when the whole answer has come; else this is a
     /// worker.
     fn finish(self, at_once: bool);
@@ -44,12 +44,12 @@ struct Awaited<S> {
 
 impl<S: SentRequest> Awaiting for Awaited<S> {
     fn socket(&self) -> Option<SharedSocket> {
-        self.sent.session().and_then(|session| session.taken.backend.socket())
+        self.sent.checkout().and_then(|checkout| checkout.taken.backend.socket())
     }
 
     fn has_come(&mut self) -> bool {
-        let Some(session) = self.sent.session_mut() else { return true };
-        let arrival = session.taken.backend.arrival();
+        let Some(checkout) = self.sent.checkout_mut() else { return true };
+        let arrival = checkout.taken.backend.arrival();
         self.whole = arrival == Arrival::Whole;
         arrival != Arrival::Nothing
     }

@@ -52,7 +52,7 @@ struct OperationState {
     /// Ends a wait for the reader of a streamed result.
     interrupt: Option<Box<dyn Fn() + Send + Sync>>,
     settled: bool,
-    /// Its session is back, or gone.
+    /// Its backend is back, or gone.
     over: bool,
     /// Called when it is.
     afterwards: Vec<Box<dyn FnOnce() + Send>>,
@@ -140,7 +140,7 @@ impl Operation {
         state.afterwards.push(Box::new(then));
     }
 
-    /// Its session is back, or gone: a request that waits for that goes on.
+    /// Its backend is back, or gone: a request that waits for that goes on.
     pub(in crate::pool) fn over(&self) {
         let mut state = self.state.lock();
         state.over = true;

@@ -23,7 +23,7 @@ pub type Interrupt = Box<dyn Fn() + Send + Sync>;
 /// Where a result goes. What it is given is kept only until its reader has taken
 /// it.
 pub trait RowSink: Send {
-    /// Its statement has a session. From now on what waits for its reader counts there.
+    /// Its statement has a backend. From now on what waits for its reader counts there.
     fn open(&mut self, room: Room);
     /// True if no more should be given before `wait`.
     fn is_full(&self) -> bool;
@@ -49,7 +49,7 @@ impl<T: RowSink + Sink> DataOutlet for T {}
 
 /// Where the data of a COPY comes from.
 pub trait DataSource: Send {
-    /// The COPY has its session. From now on data is read, and counts there.
+    /// The COPY has its backend. From now on data is read, and counts there.
     fn open(&mut self, room: Room);
     /// The next piece; waits for it.
     ///

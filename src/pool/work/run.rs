@@ -1,4 +1,4 @@
-//! Runs the statements of one request on one session, and says truly what
+//! Runs the statements of one request on one backend, and says truly what
 //! became of them.
 
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use crate::error::{CancelCause, Error};
 use crate::logging;
 use crate::metrics::RunPlace;
 use crate::pool::account::Account;
+use crate::pool::checkout::Checkout;
 use crate::pool::memory::Use;
 use crate::pool::peers::Peer;
-use crate::pool::session::Session;
 use crate::pool::work::carry::plain;
 use crate::pool::work::operation::{Limit, Operation};
 use crate::pool::work::progress::Progress;
@@ -48,18 +48,18 @@ impl Begun {
 }
 
 /// Binds a request to its backend, and sends it if that needs no wait: PostgreSQL works on it
-/// while a worker is being woken. `ends` tells that the session is given back after it. Does
+/// while a worker is being woken. `ends` tells that the backend is given back after it. Does
 /// not block.
 pub(in crate::pool) fn begin(
-    session: &mut Session,
+    checkout: &mut Checkout,
     operation: &Arc<Operation>,
     work: &Task,
     ends: bool,
 ) -> Begun {
     let Request { statements, atomic, max_rows, timeout, .. } = &work.request;
     let (atomic, max_rows, timeout) = (*atomic, *max_rows, *timeout);
-    let ends = ends && session.backends.resets();
-    let backend = &mut *session.taken.backend;
+    let ends = ends && checkout.backends.resets();
+    let backend = &mut *checkout.taken.backend;
     backend.take_notices();
     let bound = operation.bind(backend.watch(), backend.canceller());
     cancel_in_a_flood(backend, operation);
@@ -71,14 +71,15 @@ pub(in crate::pool) fn begin(
     Begun { bound, sent: sent.then_some(clock) }
 }
 
-/// Runs all statements of a request that has begun; `stays` tells whether the session is there afterwards, for whoever
-/// asks, and `ends` that it is given back.
+/// Runs all statements of a request that has begun. With `states`, an error says in which
+/// transaction state it leaves the backend. With `ends`, the backend is given back afterwards, so
+/// that its reset may be sent with the last statement.
 pub(in crate::pool) fn run(
-    session: &mut Session,
+    checkout: &mut Checkout,
     operation: &Arc<Operation>,
     work: &mut Task,
     begun: Begun,
-    (stays, ends): (bool, bool),
+    (states, ends): (bool, bool),
     peer: &Peer,
 ) -> RequestEnd {
     let request = &work.request;
@@ -86,10 +87,10 @@ pub(in crate::pool) fn run(
         operation.interrupts(interrupt);
     }
     let drops_rows = matches!(work.flow, Flow::Rows(_) | Flow::CopyOut(_));
-    let backends = Arc::clone(&session.backends);
+    let backends = Arc::clone(&checkout.backends);
     let account = backends.account();
     open(&mut work.flow, account, peer);
-    let backend = &mut *session.taken.backend;
+    let backend = &mut *checkout.taken.backend;
     let mut progress = Progress::begun(begun.sent);
     let outcome = if begun.bound {
         let ends = ends && backends.resets();
@@ -108,7 +109,7 @@ pub(in crate::pool) fn run(
         usable = backends.bounded(backend, roll_back);
     }
     let transaction = backend.watch().transaction();
-    progress.after = (usable && stays).then_some(transaction);
+    progress.after = (usable && states).then_some(transaction);
     let answer = match outcome {
         Ok(()) => Ok(Executed {
             results: std::mem::take(&mut progress.results),

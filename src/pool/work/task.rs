@@ -1,4 +1,4 @@
-//! What one request has run on a session, and what comes of it.
+//! What one request has run on a backend, and what comes of it.
 
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ impl From<Request> for Task {
 pub struct Executed {
     /// One for each statement.
     pub results: Vec<StatementResult>,
-    /// Of the session afterwards.
+    /// Of the backend afterwards.
     pub transaction: TransactionState,
     /// Notices on the way.
     pub notices: Vec<Notice>,

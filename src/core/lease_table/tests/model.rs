@@ -63,7 +63,7 @@ pub(super) struct Model {
     pub(super) age: Duration,
     pub(super) live: Vec<Known>,
     pub(super) graves: Vec<Tombstone>,
-    /// Sessions that came out for good.
+    /// Checkouts that came out for good.
     pub(super) out: BTreeSet<u32>,
 }
 
@@ -88,7 +88,7 @@ impl Model {
     pub(super) fn bury(&mut self, index: usize, reason: EndReason, at: Instant) -> Known {
         let known = self.live.remove(index);
         self.graves.push(tombstone(known.n, reason, at));
-        assert!(self.out.insert(known.n), "session {} came out twice", known.n);
+        assert!(self.out.insert(known.n), "checkout {} came out twice", known.n);
         known
     }
 

@@ -11,7 +11,7 @@ struct Run {
     random: Xorshift,
     table: Table,
     model: Model,
-    running: Vec<Session>,
+    running: Vec<Checkout>,
     granted: u32,
     now: Instant,
 }
@@ -75,7 +75,7 @@ impl Run {
             overdue: false,
         };
         self.model.live.push(known);
-        let view = self.table.grant(id(n), facts(n), terms, Session(n), now);
+        let view = self.table.grant(id(n), facts(n), terms, Checkout(n), now);
         assert_eq!(view, known.view(now));
     }
 
@@ -98,10 +98,10 @@ impl Run {
                 let known = &mut self.model.live[index];
                 (known.busy, known.ending, known.overdue) = (true, None, false);
                 (known.used_at, known.ttl_from) = (now, now);
-                let (session, view) = begun.unwrap();
-                assert_eq!((session.0, view), (n, known.view(now)));
-                assert!(!self.running.contains(&session), "session {n} is in two places");
-                self.running.push(session);
+                let (checkout, view) = begun.unwrap();
+                assert_eq!((checkout.0, view), (n, known.view(now)));
+                assert!(!self.running.contains(&checkout), "checkout {n} is in two places");
+                self.running.push(checkout);
             }
         }
     }
@@ -110,8 +110,8 @@ impl Run {
         if self.running.is_empty() {
             return;
         }
-        let session = self.running.remove(self.random.below(self.running.len() as u64) as usize);
-        let (n, now) = (session.0, self.now);
+        let checkout = self.running.remove(self.random.below(self.running.len() as u64) as usize);
+        let (n, now) = (checkout.0, self.now);
         let states = [TransactionState::None, TransactionState::Open, TransactionState::Failed];
         let transaction = states[self.random.below(3) as usize];
         let index = self.model.find(n, now).unwrap();
@@ -125,11 +125,11 @@ impl Run {
             _ => known.since.or(Some(now)),
         };
         let view = known.view(now);
-        let outcome = self.table.end(&id(n), session, transaction, now);
+        let outcome = self.table.end(&id(n), checkout, transaction, now);
         match reason {
             Some(reason) => {
                 self.model.bury(index, reason, now);
-                assert_eq!(outcome, Ended::Over { session: Session(n), view, reason });
+                assert_eq!(outcome, Ended::Over { checkout: Checkout(n), view, reason });
             }
             None => assert_eq!(outcome, Ended::Kept(view)),
         }
@@ -140,7 +140,7 @@ impl Run {
         let lost = self.table.lost(&id(n), EndReason::BackendLost, now);
         match self.model.find(n, now) {
             Ok(index) if self.model.live[index].busy => {
-                self.running.retain(|session| session.0 != n);
+                self.running.retain(|checkout| checkout.0 != n);
                 let reason = self.model.live[index].ending.unwrap_or(EndReason::BackendLost);
                 let known = self.model.bury(index, reason, now);
                 assert_eq!(lost, Some((known.view(now), reason)));
@@ -156,7 +156,7 @@ impl Run {
             Err(denied) => assert_eq!(released, Err(denied)),
             Ok(index) => {
                 let known = self.model.bury(index, EndReason::Released, now);
-                assert_eq!(released, Ok((Session(n), known.view(now))));
+                assert_eq!(released, Ok((Checkout(n), known.view(now))));
             }
         }
     }
@@ -175,7 +175,7 @@ impl Run {
             }
             Ok(index) => {
                 let view = self.model.bury(index, reason, now).view(now);
-                assert_eq!(revoked, Ok(Revoked::Over { session: Session(n), view }));
+                assert_eq!(revoked, Ok(Revoked::Over { checkout: Checkout(n), view }));
             }
         }
     }
@@ -199,9 +199,9 @@ impl Run {
         let limit = self.random.below(4) as usize;
         let due = self.table.due(self.now, limit);
         let came_out = due.into_iter().map(|due| match due {
-            Due::Over { id: whose, session, view, reason } => {
-                assert_eq!((whose, &*view.facts), (id(session.0), &facts(session.0)));
-                (session.0, Some(reason))
+            Due::Over { id: whose, checkout, view, reason } => {
+                assert_eq!((whose, &*view.facts), (id(checkout.0), &facts(checkout.0)));
+                (checkout.0, Some(reason))
             }
             Due::Overdue { id: whose, handle, view } => {
                 assert_eq!((whose, view.state), (id(handle - 1000), LeaseState::Busy));
@@ -214,7 +214,7 @@ impl Run {
     fn end_all(&mut self, reason: EndReason) {
         let now = self.now;
         let (idle, busy) = self.table.end_all(reason, now);
-        let (mut sessions, mut handles) = (Vec::new(), Vec::new());
+        let (mut checkouts, mut handles) = (Vec::new(), Vec::new());
         for known in self.model.live.clone() {
             let index = self.model.live.iter().position(|other| other.n == known.n).unwrap();
             if known.busy {
@@ -223,10 +223,10 @@ impl Run {
             } else {
                 let (at, reason) = known.over(now).unwrap_or((now, reason));
                 self.model.bury(index, reason, at);
-                sessions.push((Session(known.n), known.view(now)));
+                checkouts.push((Checkout(known.n), known.view(now)));
             }
         }
-        assert_eq!((idle, busy), (sessions, handles));
+        assert_eq!((idle, busy), (checkouts, handles));
     }
 
     fn compare_by_tenant(&self, views: &[LeaseView]) {

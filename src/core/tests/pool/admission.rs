@@ -1,8 +1,8 @@
-//! From the gate to a session, and the way of a permit back.
+//! From the gate to a checkout, and the way of a permit back.
 
+use super::super::checkouts::{Checkout, Place};
 use super::super::door::{Entered, Job, Out, Permit};
 use super::super::requests::Answer;
-use super::super::sessions::{Place, Session};
 use super::super::steps::Outcome;
 use super::Pool;
 use crate::core::gate::{GateRefusal, GateState};
@@ -92,8 +92,8 @@ impl Pool {
         let (job, permit) = self.line.pop_front().expect("one for each turn");
         match outcome {
             Outcome::Connected => {
-                let session = self.sessions.fresh(permit);
-                self.deliver(job, session, terms);
+                let checkout = self.checkouts.fresh(permit);
+                self.deliver(job, checkout, terms);
             }
             Outcome::Failed => {
                 let stranded = if opening { self.fail() } else { Vec::new() };
@@ -108,15 +108,15 @@ impl Pool {
         }
     }
 
-    fn deliver(&mut self, job: Job, session: Session, terms: Terms) {
-        let n = session.n;
+    fn deliver(&mut self, job: Job, checkout: Checkout, terms: Terms) {
+        let n = checkout.n;
         if self.requests.is_gone(&job) {
             self.requests.answer(job, Answer::Left);
-            self.sessions.moves(n, Place::Fresh, Place::Resetting);
-            return self.resetting.push(session);
+            self.checkouts.moves(n, Place::Fresh, Place::Resetting);
+            return self.resetting.push(checkout);
         }
-        self.sessions.granted(n, self.now + terms.max_lifetime);
-        let _ = self.table.grant(id(n), facts(n), terms, session, self.now);
+        self.checkouts.granted(n, self.now + terms.max_lifetime);
+        let _ = self.table.grant(id(n), facts(n), terms, checkout, self.now);
         self.requests.answer(job, Answer::Served);
     }
 

@@ -1,6 +1,6 @@
-//! What is done with leases, and what becomes of their sessions.
+//! What is done with leases, and what becomes of their checkouts.
 
-use super::super::sessions::{Handle, Place, Session};
+use super::super::checkouts::{Checkout, Handle, Place};
 use super::Pool;
 use crate::core::lease_table::{Denied, Due, EndReason, Ended, Revoked, Via};
 use crate::core::testing::id;
@@ -12,63 +12,63 @@ impl Pool {
         self.operations += 1;
         let handle = Handle(self.operations);
         match self.table.begin(&id(n), Via::Call, handle, self.now) {
-            Ok((session, _)) => {
-                self.sessions.alive(n);
-                assert_eq!(session.n, n);
-                self.sessions.moves(n, Place::Idle, Place::Running(handle));
-                self.running.push(session);
+            Ok((checkout, _)) => {
+                self.checkouts.alive(n);
+                assert_eq!(checkout.n, n);
+                self.checkouts.moves(n, Place::Idle, Place::Running(handle));
+                self.running.push(checkout);
             }
-            Err(denied) => self.sessions.denied(n, &denied),
+            Err(denied) => self.checkouts.denied(n, &denied),
         }
     }
 
-    pub(super) fn end(&mut self, session: Session, transaction: TransactionState) {
-        let n = session.n;
-        let expected = self.sessions.has_to_end(n, self.now);
-        match self.table.end(&id(n), session, transaction, self.now) {
+    pub(super) fn end(&mut self, checkout: Checkout, transaction: TransactionState) {
+        let n = checkout.n;
+        let expected = self.checkouts.has_to_end(n, self.now);
+        match self.table.end(&id(n), checkout, transaction, self.now) {
             Ended::Kept(_) => {
                 assert_eq!(expected, None, "lease {n} goes on");
-                self.sessions.rests(n);
+                self.checkouts.rests(n);
             }
-            Ended::Over { session, reason, .. } => {
+            Ended::Over { checkout, reason, .. } => {
                 assert_eq!(expected, Some(reason), "lease {n} is over");
-                self.over(n, session, reason);
+                self.over(n, checkout, reason);
             }
             Ended::Unknown(_) => panic!("lease {n} is unknown"),
         }
     }
 
-    /// The session is closed, and its permit comes back after that.
-    pub(super) fn lose(&mut self, session: Session) {
-        let n = session.n;
-        let reason = self.sessions.asked_for(n).unwrap_or(EndReason::BackendLost);
+    /// The checkout is closed, and its permit comes back after that.
+    pub(super) fn lose(&mut self, checkout: Checkout) {
+        let n = checkout.n;
+        let reason = self.checkouts.asked_for(n).unwrap_or(EndReason::BackendLost);
         let lost = self.table.lost(&id(n), EndReason::BackendLost, self.now);
         assert_eq!(lost.map(|(_, told)| told), Some(reason), "lease {n} is lost");
-        self.over(n, session, reason);
+        self.over(n, checkout, reason);
     }
 
     pub(super) fn release(&mut self, n: u32, force: bool) {
         match self.table.release(&id(n), Via::Call, self.now) {
-            Ok((session, _)) => self.over(n, session, EndReason::Released),
+            Ok((checkout, _)) => self.over(n, checkout, EndReason::Released),
             Err(Denied::Busy(_)) if force => self.revoke(n, EndReason::Released),
-            Err(denied) => self.sessions.denied(n, &denied),
+            Err(denied) => self.checkouts.denied(n, &denied),
         }
     }
 
     pub(super) fn revoke(&mut self, n: u32, reason: EndReason) {
         match self.table.revoke(&id(n), reason, self.now) {
-            Ok(Revoked::Over { session, .. }) => self.over(n, session, reason),
-            Ok(Revoked::Ending { handle, .. }) => self.sessions.asked(n, handle, reason),
+            Ok(Revoked::Over { checkout, .. }) => self.over(n, checkout, reason),
+            Ok(Revoked::Ending { handle, .. }) => self.checkouts.asked(n, handle, reason),
             Err(Denied::Busy(_)) => panic!("the end of lease {n} was denied"),
-            Err(denied) => self.sessions.denied(n, &denied),
+            Err(denied) => self.checkouts.denied(n, &denied),
         }
     }
 
     pub(super) fn renew(&mut self, n: u32, ttl: Option<Duration>) {
         match self.table.renew(&id(n), ttl, self.now) {
-            Ok(_) => self.sessions.alive(n),
+            Ok(_) => self.checkouts.alive(n),
             Err(Denied::Busy(_)) => panic!("the renewal of lease {n} was denied"),
-            Err(denied) => self.sessions.denied(n, &denied),
+            Err(denied) => self.checkouts.denied(n, &denied),
         }
     }
 
@@ -77,17 +77,17 @@ impl Pool {
         assert!(due.len() <= limit);
         for due in due {
             match due {
-                Due::Over { id: whose, session, reason, .. } => {
-                    let n = session.n;
+                Due::Over { id: whose, checkout, reason, .. } => {
+                    let n = checkout.n;
                     assert_eq!(whose, id(n));
-                    self.sessions.cleared_away(n, reason);
-                    self.reset(n, session);
+                    self.checkouts.cleared_away(n, reason);
+                    self.reset(n, checkout);
                 }
                 Due::Overdue { view, handle, .. } => {
                     let n = view.facts.fencing_token as u32;
-                    assert!(self.sessions.has_to_end(n, self.now).is_some(), "lease {n} is young");
-                    self.sessions.asked(n, handle, EndReason::MaxLifetime);
-                    self.sessions.overdue(n);
+                    assert!(self.checkouts.has_to_end(n, self.now).is_some(), "lease {n} is young");
+                    self.checkouts.asked(n, handle, EndReason::MaxLifetime);
+                    self.checkouts.overdue(n);
                 }
             }
         }
@@ -95,31 +95,31 @@ impl Pool {
 
     pub(super) fn end_all(&mut self, reason: EndReason) {
         let (idle, busy) = self.table.end_all(reason, self.now);
-        for (session, _) in idle {
-            let n = session.n;
-            match self.sessions.end_of(n) {
+        for (checkout, _) in idle {
+            let n = checkout.n;
+            match self.checkouts.end_of(n) {
                 Some(clock) => {
-                    self.sessions.cleared_away(n, clock);
-                    self.reset(n, session);
+                    self.checkouts.cleared_away(n, clock);
+                    self.reset(n, checkout);
                 }
-                None => self.over(n, session, reason),
+                None => self.over(n, checkout, reason),
             }
         }
         for (handle, view) in busy {
-            self.sessions.asked(view.facts.fencing_token as u32, handle, reason);
+            self.checkouts.asked(view.facts.fencing_token as u32, handle, reason);
         }
         assert_eq!(self.table.len(), self.running.len(), "an idle lease is left");
     }
 
-    /// The lease has just ended, and its session came out.
-    fn over(&mut self, n: u32, session: Session, reason: EndReason) {
-        assert_eq!(session.n, n);
-        self.sessions.buried(n, reason, self.now);
-        self.reset(n, session);
+    /// The lease has just ended, and its checkout came out.
+    fn over(&mut self, n: u32, checkout: Checkout, reason: EndReason) {
+        assert_eq!(checkout.n, n);
+        self.checkouts.buried(n, reason, self.now);
+        self.reset(n, checkout);
     }
 
-    fn reset(&mut self, n: u32, session: Session) {
-        self.sessions.comes_out(n);
-        self.resetting.push(session);
+    fn reset(&mut self, n: u32, checkout: Checkout) {
+        self.checkouts.comes_out(n);
+        self.resetting.push(checkout);
     }
 }

@@ -11,7 +11,7 @@ impl Pool {
     /// What holds after every step.
     pub(super) fn check(&self) {
         let (door, waiting) = (&self.door, self.requests.waiting());
-        let out = self.line.len() + self.sessions.with_permit() + self.kept.len();
+        let out = self.line.len() + self.checkouts.with_permit() + self.kept.len();
         assert_eq!(door.used(), out, "permits out");
         assert!(out <= door.permits(), "{out} permits are out");
         assert_eq!(door.waiting(), waiting, "waiters");
@@ -28,7 +28,7 @@ impl Pool {
             }
             GateState::Draining | GateState::Closed => assert_eq!(waiting, 0),
         }
-        self.sessions.compare(&self.table.views(self.now), &self.running, &self.resetting);
+        self.checkouts.compare(&self.table.views(self.now), &self.running, &self.resetting);
     }
 
     /// Nothing new comes, and what is under way comes to its end; with `stop` at once, else as time
@@ -64,7 +64,7 @@ impl Pool {
 
     fn is_quiet(&self) -> bool {
         let nobody = self.requests.waiting() == 0 && self.line.is_empty();
-        nobody && self.table.is_empty() && self.sessions.with_permit() == 0 && self.kept.is_empty()
+        nobody && self.table.is_empty() && self.checkouts.with_permit() == 0 && self.kept.is_empty()
     }
 
     /// Everything has come to its end. The answers of the requests and the ends of the leases.
@@ -72,12 +72,12 @@ impl Pool {
         assert_eq!((self.door.used(), self.door.waiting()), (0, 0));
         assert_eq!((self.door.next_deadline(), self.table.next_deadline()), (None, None));
         // One more than there are: nobody knows that one.
-        for n in 0..=self.sessions.count() {
-            self.sessions.look(&self.table, n, self.now);
+        for n in 0..=self.checkouts.count() {
+            self.checkouts.look(&self.table, n, self.now);
             self.begin(n);
             self.revoke(n, EndReason::Revoked);
         }
         assert!(self.running.is_empty() && self.resetting.is_empty());
-        (self.requests.answers(), self.sessions.ends().collect())
+        (self.requests.answers(), self.checkouts.ends().collect())
     }
 }

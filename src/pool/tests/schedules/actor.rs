@@ -15,11 +15,11 @@ use crate::core::testing::Xorshift;
 use crate::error::{CancelCause, Error};
 use crate::pool::ask::Ask;
 use crate::pool::caller::Caller;
+use crate::pool::checkout::Checkout;
 use crate::pool::grant::Grant;
 use crate::pool::job::Job;
 use crate::pool::on_lease::OnLease;
 use crate::pool::requests::responder::{PendingAnswer, Responder};
-use crate::pool::session::Session;
 
 use crate::pool::work::kept::{BufferedResult, ResultLimits};
 use crate::pool::work::task::{Executed, Request};
@@ -44,8 +44,8 @@ struct Count {
 }
 
 impl Count {
-    fn look_at(&self, session: &Result<Session, Error>) {
-        let backend = session.as_ref().map(|session| &*session.taken.backend);
+    fn look_at(&self, checkout: &Result<Checkout, Error>) {
+        let backend = checkout.as_ref().map(|checkout| &*checkout.taken.backend);
         let dirty = backend.is_ok_and(|backend| self.census.is_dirty(backend));
         self.counts.dirty.fetch_add(usize::from(dirty), Ordering::SeqCst);
     }
@@ -113,31 +113,31 @@ impl<'a> Actor<'a> {
         let (responder, answer) = Responder::new();
         let leases = Arc::clone(&self.scene.leases);
         let (caller, count) = (Caller::nobody(), self.count());
-        let job = Job::new(&caller, move |session| {
-            count.look_at(&session);
+        let job = Job::new(&caller, move |checkout| {
+            count.look_at(&checkout);
             let ask = Ask { terms, holder: String::new(), peer: String::new(), owner: None };
-            let granted = session.and_then(|session| leases.grant(session, ask));
+            let granted = checkout.and_then(|checkout| leases.grant(checkout, ask));
             drop(responder.send(granted));
         });
         self.admit(job);
         self.acquiring.push((caller, answer));
     }
 
-    /// A request that needs a session once, and does something with it.
+    /// A request that needs a backend once, and does something with it.
     fn once(&mut self) {
         let (ending, count) = (self.random.below(16), self.count());
-        let job = Job::new(&Caller::nobody(), move |session| {
-            count.look_at(&session);
-            let Ok(mut session) = session else { return };
+        let job = Job::new(&Caller::nobody(), move |checkout| {
+            count.look_at(&checkout);
+            let Ok(mut checkout) = checkout else { return };
             let limits = ResultLimits { max_bytes: 1, max_rows: None };
             let mut kept = BufferedResult::new(limits, &|| (), &|| true);
-            let _ = session.taken.backend.run(&statement(), &mut kept);
+            let _ = checkout.taken.backend.run(&statement(), &mut kept);
             match ending {
                 0 => panic!("injected in a one-shot"),
-                1..=3 => Session::discard(session, "test"),
-                4..=6 => drop(session),
-                7..=9 => Session::settle(session),
-                _ => session.reset(),
+                1..=3 => Checkout::discard(checkout, "test"),
+                4..=6 => drop(checkout),
+                7..=9 => Checkout::settle(checkout),
+                _ => checkout.reset(),
             }
         });
         self.admit(job);

@@ -1,18 +1,18 @@
-//! What is known of every session: where it is, and how its lease ended.
+//! What is known of every checkout: where it is, and how its lease ended.
 //!
-//! A session is leased once at most, so session `n` and lease `n` have one number.
+//! A checkout is leased once at most, so checkout `n` and lease `n` have one number.
 
 use super::door::Permit;
 use crate::core::lease_table::{Denied, EndReason, LeaseState, LeaseView};
 use crate::core::testing::id;
 use std::time::Instant;
 
-pub(super) type Table = crate::core::lease_table::LeaseTable<Session, Handle>;
+pub(super) type Table = crate::core::lease_table::LeaseTable<Checkout, Handle>;
 
 /// A backend in use and the permit for it. It cannot be copied, so that the compiler sees to it that
 /// it is in one place.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct Checkout {
     pub(super) n: u32,
     pub(super) permit: Permit,
 }
@@ -21,7 +21,7 @@ pub(super) struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Handle(pub(super) u32);
 
-/// Where a session is.
+/// Where a checkout is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// With the worker that got it.
@@ -46,20 +46,20 @@ struct Known {
     end: Option<(EndReason, Instant)>,
 }
 
-/// All sessions, in the order in which they came up.
-pub(super) struct Sessions {
+/// All checkouts, in the order in which they came up.
+pub(super) struct Checkouts {
     known: Vec<Known>,
     /// The leases that have left the table, in that order.
     buried: Vec<u32>,
     max_tombstones: usize,
 }
 
-impl Sessions {
-    pub(super) fn new(max_tombstones: usize) -> Sessions {
-        Sessions { known: Vec::new(), buried: Vec::new(), max_tombstones }
+impl Checkouts {
+    pub(super) fn new(max_tombstones: usize) -> Checkouts {
+        Checkouts { known: Vec::new(), buried: Vec::new(), max_tombstones }
     }
 
-    pub(super) fn fresh(&mut self, permit: Permit) -> Session {
+    pub(super) fn fresh(&mut self, permit: Permit) -> Checkout {
         let n = self.known.len() as u32;
         self.known.push(Known {
             place: Place::Fresh,
@@ -68,7 +68,7 @@ impl Sessions {
             overdue: false,
             end: None,
         });
-        Session { n, permit }
+        Checkout { n, permit }
     }
 
     pub(super) fn granted(&mut self, n: u32, outlived_at: Instant) {
@@ -78,7 +78,7 @@ impl Sessions {
 
     pub(super) fn moves(&mut self, n: u32, from: Place, to: Place) {
         let known = &mut self.known[n as usize];
-        assert_eq!(known.place, from, "session {n} is in another place");
+        assert_eq!(known.place, from, "checkout {n} is in another place");
         known.place = to;
     }
 
@@ -117,14 +117,14 @@ impl Sessions {
         self.buried.push(n);
     }
 
-    /// The session has come out of the table or from its operation.
+    /// The checkout has come out of the table or from its operation.
     pub(super) fn comes_out(&mut self, n: u32) {
         let known = &mut self.known[n as usize];
         assert!(matches!(known.place, Place::Idle | Place::Running(_)), "{:?}", known.place);
         known.place = Place::Resetting;
     }
 
-    /// The session is back in the table.
+    /// The checkout is back in the table.
     pub(super) fn rests(&mut self, n: u32) {
         let known = &mut self.known[n as usize];
         assert!(matches!(known.place, Place::Running(_)), "{:?}", known.place);
@@ -189,15 +189,20 @@ impl Sessions {
         }
     }
 
-    /// Looks at every lease whose session is in the table or with an operation.
+    /// Looks at every lease whose checkout is in the table or with an operation.
     pub(super) fn look_at_all(&mut self, table: &Table, now: Instant) {
         for n in self.live() {
             self.look(table, n, now);
         }
     }
 
-    /// The table has the sessions it should have, and knows of the operations that run.
-    pub(super) fn compare(&self, views: &[LeaseView], running: &[Session], resetting: &[Session]) {
+    /// The table has the checkouts it should have, and knows of the operations that run.
+    pub(super) fn compare(
+        &self,
+        views: &[LeaseView],
+        running: &[Checkout],
+        resetting: &[Checkout],
+    ) {
         let shown = |view: &LeaseView| (view.facts.fencing_token as u32, view.state);
         let shown: Vec<(u32, LeaseState)> = views.iter().map(shown).collect();
         let state = |n: u32| match self.known[n as usize].place {
@@ -220,7 +225,7 @@ impl Sessions {
         (0..self.known.len() as u32).filter(live).collect()
     }
 
-    /// Sessions that have a permit.
+    /// Checkouts that have a permit.
     pub(super) fn with_permit(&self) -> usize {
         self.known.iter().filter(|known| known.place != Place::Gone).count()
     }

@@ -17,7 +17,7 @@ use crate::threads::socket_waits::{Awaiting, SharedSocket};
 
 /// A backend in use, and the permit for it. Dropped without having been given back
 /// it closes the backend, then gives the permit back: the fields drop in order.
-pub struct Session {
+pub struct Checkout {
     /// The backend.
     pub taken: Taken,
     /// Those it belongs to.
@@ -26,8 +26,8 @@ pub struct Session {
     pub permit: Permit,
 }
 
-impl Session {
-    /// Whose session it is.
+impl Checkout {
+    /// Whose checkout it is.
     pub fn account(&self) -> &Arc<Account> {
         self.backends.account()
     }
@@ -44,7 +44,7 @@ impl Session {
         }
         let resetting = Returning::of(self.account(), |numbers| &numbers.resetting);
         let resetting =
-            Resetting { session: self, asked, _counted: resetting, limit: None, whole: false };
+            Resetting { checkout: self, asked, _counted: resetting, limit: None, whole: false };
         resetting.begin(may_be_there);
     }
 
@@ -65,7 +65,7 @@ impl Session {
     pub fn reset(self) {
         // Bound in this order, so that a panic closes the backend before it gives
         // the permit back.
-        let Session { permit, backends, taken } = self;
+        let Checkout { permit, backends, taken } = self;
         if backends.reset(taken) {
             Arc::clone(permit.keeper()).doubt();
         }
@@ -75,16 +75,16 @@ impl Session {
 
     /// Breaks it off, because its backend is lost or in doubt. Does not block.
     pub fn discard(self, reason: &str) {
-        let Session { permit, backends, taken } = self;
+        let Checkout { permit, backends, taken } = self;
         if backends.discard(taken, reason) {
             Arc::clone(permit.keeper()).doubt();
         }
     }
 }
 
-/// A session whose reset was sent.
+/// A checkout whose reset was sent.
 struct Resetting {
-    session: Session,
+    checkout: Checkout,
     /// When, and in which generation of its tenant.
     asked: (Instant, u64),
     _counted: Returning,
@@ -99,9 +99,9 @@ impl Resetting {
         if may_be_there && self.has_come() {
             return Box::new(self).go_on();
         }
-        let Session { taken, backends, .. } = &self.session;
+        let Checkout { taken, backends, .. } = &self.checkout;
         self.limit = Some(backends.limit_check(taken.backend.watch()));
-        let waits = self.session.account().context().tools.socket_waits.clone();
+        let waits = self.checkout.account().context().tools.socket_waits.clone();
         if let Err(resetting) = waits.wait(Box::new(self)) {
             resetting.go_on();
         }
@@ -110,33 +110,33 @@ impl Resetting {
 
 impl Awaiting for Resetting {
     fn socket(&self) -> Option<SharedSocket> {
-        self.session.taken.backend.socket()
+        self.checkout.taken.backend.socket()
     }
 
     fn has_come(&mut self) -> bool {
-        let arrival = self.session.taken.backend.arrival();
+        let arrival = self.checkout.taken.backend.arrival();
         self.whole = arrival == Arrival::Whole;
         arrival != Arrival::Nothing
     }
 
     fn go_on(self: Box<Self>) {
-        let Resetting { session, asked, _counted, limit, whole } = *self;
+        let Resetting { checkout, asked, _counted, limit, whole } = *self;
         if limit.is_some() {
             drop(limit);
-            session.taken.backend.watch().end();
+            checkout.taken.backend.watch().end();
         }
         if !whole {
-            return session.reset_later();
+            return checkout.reset_later();
         }
-        let Session { permit, backends, taken } = session;
+        let Checkout { permit, backends, taken } = checkout;
         match backends.reset_at_once(taken, asked) {
             None => permit.pass_on(),
-            Some(taken) => Session { taken, backends, permit }.reset_later(),
+            Some(taken) => Checkout { taken, backends, permit }.reset_later(),
         }
     }
 }
 
-/// Counts a session that is on its way back: until a worker resets it, or while the answer to
+/// Counts a checkout that is on its way back: until a worker resets it, or while the answer to
 /// its reset is awaited.
 struct Returning(Arc<Account>, fn(&Numbers) -> &AtomicUsize);
 
