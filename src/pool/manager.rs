@@ -50,7 +50,7 @@ impl Drop for Slot {
 }
 
 /// Backends that were opened and wait for the pool to take them in.
-pub type Stash = Arc<Leaf<VecDeque<Slot>>>;
+pub type Stash = Arc<Leaf<VecDeque<Box<Slot>>>>;
 
 /// The manager of one tenant's pool.
 pub struct Manager {
@@ -77,21 +77,22 @@ impl Manager {
 }
 
 impl ManageConnection for Manager {
-    type Connection = Slot;
+    /// Apart, as r2d2 makes room beforehand for as many of them as there may be.
+    type Connection = Box<Slot>;
     type Error = NothingOpened;
 
-    fn connect(&self) -> Result<Slot, NothingOpened> {
+    fn connect(&self) -> Result<Box<Slot>, NothingOpened> {
         let mut stash = self.stash.lock();
         stash.pop_front().ok_or(NothingOpened)
     }
 
     /// Never called by the pool (`test_on_check_out` is off): the tenant checks
     /// with a time limit of its own.
-    fn is_valid(&self, _: &mut Slot) -> Result<(), NothingOpened> {
+    fn is_valid(&self, _: &mut Box<Slot>) -> Result<(), NothingOpened> {
         Ok(())
     }
 
-    fn has_broken(&self, slot: &mut Slot) -> bool {
+    fn has_broken(&self, slot: &mut Box<Slot>) -> bool {
         !slot.clean || slot.backend.is_closed()
     }
 }

@@ -49,7 +49,6 @@ pub struct ListedBackend {
 }
 
 /// What is there for a permit.
-#[expect(clippy::large_enum_variant, reason = "a box would cost each request an allocation")]
 pub enum ForPermit {
     /// An idle backend.
     Idle(Taken),
@@ -162,7 +161,7 @@ impl Store {
         count.opened(OpenBackend { pid: backend.pid(), born, replaced });
         let _books = self.books();
         let mut idle: Vec<Taken> = std::iter::from_fn(|| self.pool.try_get()).collect();
-        self.stash.lock().push_back(Slot {
+        self.stash.lock().push_back(Box::new(Slot {
             backend,
             clean: false,
             retire_at,
@@ -172,7 +171,7 @@ impl Store {
             close_gracefully: false,
             seat: seat.as_ref().map(|seat| seat.id),
             open: (count, seat),
-        });
+        }));
         let taken = self.pool.get_timeout(TAKE_IN_LIMIT).ok();
         if taken.is_none() {
             // It closes, and gives up its seat, without the lock.
