@@ -27,7 +27,7 @@
 //! | Half-open calls | `unfinished_calls` |
 //! | 5 000 idle connections | `crowds::five_thousand_connections_that_say_nothing_take_nothing_from_others` |
 //! | Rapid reset | `crowds::calls_that_are_taken_back_at_once_leave_no_lease_and_no_waiter` |
-//! | 100 000 wrong tokens | `flood::a_flood_of_wrong_tokens_costs_nobody_a_call_and_the_log_a_few_lines` |
+//! | 100 000 wrong tokens | `flood::a_hundred_thousand_wrong_tokens_cost_nobody_a_call_and_the_log_a_few_lines` |
 //! | A configuration file that others can read | `configuration::a_file_that_others_can_read_is_warned_of` (service) |
 //! | Secrets in the log at trace, errors, metrics, pages, `check-config`, arguments, environment | `secrets::no_secret_is_in_the_log_at_trace_in_errors_metrics_pages_or_arguments` |
 //! | A DSN as an argument | `secrets::a_dsn_is_no_argument_of_the_command_line` |
