@@ -27,7 +27,7 @@ pub use self::work::{CancelCause, Outcome, Work};
 
 /// Why a request failed.
 #[derive(Debug, Clone)]
-pub enum Error {
+pub enum RequestError {
     /// A request field breaks a rule. `field` is the field's path, `rule` says
     /// what is allowed.
     Invalid {
@@ -260,35 +260,39 @@ pub struct QueuePosition {
     pub is_paused: bool,
 }
 
-impl Error {
+impl RequestError {
     /// A field that breaks a rule.
-    pub fn invalid(field: &'static str, rule: impl Into<String>) -> Error {
-        Error::Invalid { field, rule: rule.into() }
+    pub fn invalid(field: &'static str, rule: impl Into<String>) -> RequestError {
+        RequestError::Invalid { field, rule: rule.into() }
     }
 
     /// A refusal by a tenant's gate.
-    pub fn refused(tenant: &TenantId, refusal: GateRefusal) -> Error {
+    pub fn refused(tenant: &TenantId, refusal: GateRefusal) -> RequestError {
         match refusal {
             GateRefusal::QueueFull { used, waiting, limit } => {
-                Error::QueueFull { tenant: tenant.clone(), used, waiting, limit }
+                RequestError::QueueFull { tenant: tenant.clone(), used, waiting, limit }
             }
             GateRefusal::CallerLimit { used, limit } => {
                 let what = "leases at this tenant";
-                Error::CallerLimit { tenant: tenant.clone(), what, used, limit }
+                RequestError::CallerLimit { tenant: tenant.clone(), what, used, limit }
             }
-            GateRefusal::MayNotWait => Error::Internal("a request was refused without a limit"),
-            GateRefusal::Paused => Error::TenantPaused(tenant.clone()),
-            GateRefusal::Draining | GateRefusal::Closed => Error::Draining,
+            GateRefusal::MayNotWait => {
+                RequestError::Internal("a request was refused without a limit")
+            }
+            GateRefusal::Paused => RequestError::TenantPaused(tenant.clone()),
+            GateRefusal::Draining | GateRefusal::Closed => RequestError::Draining,
         }
     }
 }
 
-impl std::error::Error for Error {
+impl std::error::Error for RequestError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Connect { cause, .. } | Error::BreakerOpen { cause, .. } => Some(cause),
-            Error::Sql { fault, .. } | Error::Lookup { fault, .. } => Some(fault),
-            Error::BackendLost { fault: Some(fault), .. } => Some(fault),
+            RequestError::Connect { cause, .. } | RequestError::BreakerOpen { cause, .. } => {
+                Some(cause)
+            }
+            RequestError::Sql { fault, .. } | RequestError::Lookup { fault, .. } => Some(fault),
+            RequestError::BackendLost { fault: Some(fault), .. } => Some(fault),
             _ => None,
         }
     }

@@ -55,7 +55,7 @@ pub enum StartError {
     /// The file with what operators have changed cannot be used.
     State(crate::settings::SettingFaults),
     /// The configured tenants cannot be taken up.
-    Tenants(crate::error::Error),
+    Tenants(crate::error::RequestError),
     /// A thread cannot be started.
     Thread(std::io::Error),
 }

@@ -4,47 +4,47 @@ use std::fmt;
 use std::time::Duration;
 
 use super::excess::{NOTICES_BYTES, NOTICES_MAX};
-use super::{CancelCause, Error, Outcome, PgFault};
+use super::{CancelCause, Outcome, PgFault, RequestError};
 
-impl fmt::Display for Error {
+impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Invalid { rule, .. } => f.write_str(rule),
-            Error::RequestTimeout { limit } => write!(
+            RequestError::Invalid { rule, .. } => f.write_str(rule),
+            RequestError::RequestTimeout { limit } => write!(
                 f,
                 "the request did not arrive completely within {} ms, so nothing was done",
                 limit.as_millis()
             ),
-            Error::LeaseNotFound => f.write_str(
+            RequestError::LeaseNotFound => f.write_str(
                 "connection not found: this instance of the service has no such lease, and had none in the last 10 minutes",
             ),
-            Error::NoLeaseNamed => {
+            RequestError::NoLeaseNamed => {
                 f.write_str("no lease has this name: it has ended, or there was none")
             }
-            Error::LeaseEnded(t) => write!(
+            RequestError::LeaseEnded(t) => write!(
                 f,
                 "lease {} has ended ({})",
                 t.lease_name,
                 t.reason.as_str()
             ),
-            Error::LeaseBusy { lease_name } => write!(
+            RequestError::LeaseBusy { lease_name } => write!(
                 f,
                 "lease {lease_name} is busy: another operation runs on it"
             ),
-            Error::TenantNotFound(tenant) => write!(f, "pool not found for tenant {tenant}"),
-            Error::DsnMismatch { tenant, keys, configured: true } => {
+            RequestError::TenantNotFound(tenant) => write!(f, "pool not found for tenant {tenant}"),
+            RequestError::DsnMismatch { tenant, keys, configured: true } => {
                 let keys = keys.join(", ");
                 write!(f, "dsn differs from the configured one of tenant {tenant}: {keys}; send none")
             }
-            Error::DsnMismatch { tenant, keys, configured: false } => {
+            RequestError::DsnMismatch { tenant, keys, configured: false } => {
                 write!(f, "dsn differs from the one tenant {tenant} was registered with: ")?;
                 mismatch(f, keys)
             }
-            Error::DsnNotTaken { tenant } => write!(
+            RequestError::DsnNotTaken { tenant } => write!(
                 f,
                 "tenant {tenant} is not configured, and this service takes no DSN of a client (allow_client_dsn)"
             ),
-            Error::QueueFull {
+            RequestError::QueueFull {
                 tenant,
                 used,
                 waiting,
@@ -53,10 +53,10 @@ impl fmt::Display for Error {
                 f,
                 "the queue of tenant {tenant} is full: {waiting} of {limit} requests waiting, {used} connections in use"
             ),
-            Error::ServiceLimit { what, used, limit } => {
+            RequestError::ServiceLimit { what, used, limit } => {
                 write!(f, "the service has reached its limit of {what}: {used} of {limit}")
             }
-            Error::WaitTimeout { tenant, waited, standing } => write!(
+            RequestError::WaitTimeout { tenant, waited, standing } => write!(
                 f,
                 "no connection of tenant {tenant} became free within {} ms: {}{} of {} in use, position {} in the queue",
                 waited.as_millis(),
@@ -65,11 +65,11 @@ impl fmt::Display for Error {
                 standing.limit,
                 standing.position
             ),
-            Error::CallerLimit { tenant, what, used, limit } => write!(
+            RequestError::CallerLimit { tenant, what, used, limit } => write!(
                 f,
                 "this caller has reached its limit of {what} (tenant {tenant}): {used} of {limit}"
             ),
-            Error::RateLimited { identity, rate, retry } => write!(
+            RequestError::RateLimited { identity, rate, retry } => write!(
                 f,
                 "identity {} may make {} requests a second, {} at once (requests_per_second, request_burst): the next one in {} ms",
                 identity.name(),
@@ -77,30 +77,32 @@ impl fmt::Display for Error {
                 rate.burst,
                 whole_millis(*retry)
             ),
-            Error::Superseded => {
+            RequestError::Superseded => {
                 f.write_str("a later call with the same request_id has replaced this one")
             }
-            Error::LeaseOnStream { lease_name } => write!(
+            RequestError::LeaseOnStream { lease_name } => write!(
                 f,
                 "lease {lease_name} belongs to a Session stream; only that stream can use or end it"
             ),
-            Error::TenantPaused(tenant) => write!(
+            RequestError::TenantPaused(tenant) => write!(
                 f,
                 "tenant {tenant} is paused by an operator: no connection is given out until it is resumed"
             ),
-            Error::ReloadFailed { faults } => {
+            RequestError::ReloadFailed { faults } => {
                 write!(f, "nothing was changed, because the settings are wrong: {faults}")
             }
-            Error::Draining => f.write_str("the service is stopping and grants no more leases"),
-            Error::Connect { tenant, cause } => {
+            RequestError::Draining => {
+                f.write_str("the service is stopping and grants no more leases")
+            }
+            RequestError::Connect { tenant, cause } => {
                 write!(f, "cannot connect to the database of tenant {tenant}: {cause}")
             }
-            Error::BreakerOpen { tenant, cause, age, .. } => write!(
+            RequestError::BreakerOpen { tenant, cause, age, .. } => write!(
                 f,
                 "no connection of tenant {tenant} is idle, and none is opened while the database is unavailable; the last attempt, {:.1} s ago, failed: {cause}",
                 age.as_secs_f64()
             ),
-            Error::BackendLost { fault, excess, work } => {
+            RequestError::BackendLost { fault, excess, work } => {
                 f.write_str(match work.outcome {
                     Outcome::NotStarted => "the backend was lost before the statement was sent",
                     Outcome::NotApplied => "the backend was lost; nothing was applied",
@@ -115,56 +117,58 @@ impl fmt::Display for Error {
                 }
             }
             // Results are read in PostgreSQL's binary form, which few types lack.
-            Error::Sql { fault, .. } if lacks_binary_form(fault) => {
+            RequestError::Sql { fault, .. } if lacks_binary_form(fault) => {
                 write!(f, "{fault}; cast the column to ::text")
             }
-            Error::Sql { fault, .. } => write!(f, "{fault}"),
-            Error::Lookup { fault, .. } if fault.sqlstate == "26000" => write!(
+            RequestError::Sql { fault, .. } => write!(f, "{fault}"),
+            RequestError::Lookup { fault, .. } if fault.sqlstate == "26000" => write!(
                 f,
                 "a statement that the service had prepared no longer exists, so this one was not run: {fault}; DEALLOCATE ALL and DISCARD ALL remove such statements; they are prepared again once the transaction has ended"
             ),
-            Error::Lookup { fault, .. } => write!(
+            RequestError::Lookup { fault, .. } => write!(
                 f,
                 "the service's own look-up of a parameter's or a column's type failed, so the statement was not run: {fault}; where the statement casts to ::text, no look-up is needed"
             ),
-            Error::StatementTimeout { limit, lease_ended, .. } => write!(
+            RequestError::StatementTimeout { limit, lease_ended, .. } => write!(
                 f,
                 "the statement ran longer than {} ms and was cancelled{}",
                 limit.as_millis(),
                 if *lease_ended { "; it did not stop, so its connection was closed" } else { "" }
             ),
-            Error::Cancelled { by: CancelCause::Unfinished, .. } => {
+            RequestError::Cancelled { by: CancelCause::Unfinished, .. } => {
                 f.write_str("the stream ended without `finish`: the COPY was aborted and no rows were stored")
             }
-            Error::Cancelled { by: CancelCause::Notices, .. } => write!(
+            RequestError::Cancelled { by: CancelCause::Notices, .. } => write!(
                 f,
                 "the statement was cancelled: besides its rows it sent more than {NOTICES_MAX} notices and other messages, or more than {NOTICES_BYTES} bytes of them"
             ),
-            Error::Cancelled { by, .. } => write!(f, "the statement was cancelled ({})", by.as_str()),
+            RequestError::Cancelled { by, .. } => {
+                write!(f, "the statement was cancelled ({})", by.as_str())
+            }
             // The number of parameters is wrong.
-            Error::Parameter { statement, parameter: 0, rule, .. } => {
+            RequestError::Parameter { statement, parameter: 0, rule, .. } => {
                 write!(f, "statements[{statement}].parameters: {rule}")
             }
-            Error::Parameter { statement, parameter, rule, .. } => {
+            RequestError::Parameter { statement, parameter, rule, .. } => {
                 write!(f, "statements[{statement}].parameters[{}] (${parameter}): {rule}", parameter - 1)
             }
-            Error::Undecodable { column, why, .. } => {
+            RequestError::Undecodable { column, why, .. } => {
                 write!(f, "a value of column {column:?} cannot be sent: {why}")
             }
-            Error::ResultTooLarge { limit_bytes, cancelled, .. } => write!(
+            RequestError::ResultTooLarge { limit_bytes, cancelled, .. } => write!(
                 f,
                 "the result, or a row of it, is larger than {limit_bytes} bytes{}; use max_rows, LIMIT, a cursor or Query; for one value or row of that size take parts of it (substr), or CopyOut",
                 if *cancelled { ", and the statement was cancelled" } else { "" }
             ),
-            Error::RolledBack { .. } => f.write_str(
+            RequestError::RolledBack { .. } => f.write_str(
                 "the transaction had failed: PostgreSQL answered COMMIT with ROLLBACK, nothing was committed",
             ),
-            Error::LeftOpen { .. } => f.write_str(
+            RequestError::LeftOpen { .. } => f.write_str(
                 "the call left a transaction open; it was rolled back",
             ),
-            Error::Unsupported { what, .. } => f.write_str(what),
-            Error::AccessDenied(denied) => denied.fmt(f),
-            Error::Internal(what) => write!(f, "internal error: {what}"),
+            RequestError::Unsupported { what, .. } => f.write_str(what),
+            RequestError::AccessDenied(denied) => denied.fmt(f),
+            RequestError::Internal(what) => write!(f, "internal error: {what}"),
         }
     }
 }

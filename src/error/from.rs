@@ -3,29 +3,31 @@
 use crate::core::access::AccessDenied;
 use crate::core::ids::IdError;
 use crate::core::lease_table::Denied;
-use crate::error::Error;
+use crate::error::RequestError;
 
-impl From<IdError> for Error {
-    fn from(error: IdError) -> Error {
-        Error::Invalid { field: error.field(), rule: error.to_string() }
+impl From<IdError> for RequestError {
+    fn from(error: IdError) -> RequestError {
+        RequestError::Invalid { field: error.field(), rule: error.to_string() }
     }
 }
 
-impl From<AccessDenied> for Error {
-    fn from(denied: AccessDenied) -> Error {
-        Error::AccessDenied(denied)
+impl From<AccessDenied> for RequestError {
+    fn from(denied: AccessDenied) -> RequestError {
+        RequestError::AccessDenied(denied)
     }
 }
 
-impl From<Denied> for Error {
-    fn from(denied: Denied) -> Error {
+impl From<Denied> for RequestError {
+    fn from(denied: Denied) -> RequestError {
         match denied {
-            Denied::NotFound => Error::LeaseNotFound,
-            Denied::Busy(view) => Error::LeaseBusy { lease_name: view.facts.lease_name.clone() },
-            Denied::OtherWay(view) => {
-                Error::LeaseOnStream { lease_name: view.facts.lease_name.clone() }
+            Denied::NotFound => RequestError::LeaseNotFound,
+            Denied::Busy(view) => {
+                RequestError::LeaseBusy { lease_name: view.facts.lease_name.clone() }
             }
-            Denied::Ended(tombstone) => Error::LeaseEnded(tombstone),
+            Denied::OtherWay(view) => {
+                RequestError::LeaseOnStream { lease_name: view.facts.lease_name.clone() }
+            }
+            Denied::Ended(tombstone) => RequestError::LeaseEnded(tombstone),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec};
 
-/// Why a request got no backend, by `Error::as_str`.
+/// Why a request got no backend, by `RequestError::as_str`.
 pub(super) const ACQUIRE_FAILURES: &[&str] = &[
     "wait_timeout",
     "caller_gone",
@@ -62,7 +62,7 @@ pub(super) const CLOSES: &[&str] = &[
     "other",
 ];
 
-/// Why a request that ran SQL failed, by `Error::as_str`.
+/// Why a request that ran SQL failed, by `RequestError::as_str`.
 pub(super) const OPERATION_FAILURES: &[&str] = &[
     "sql",
     "statement_timeout",
@@ -78,7 +78,7 @@ pub(super) const OPERATION_FAILURES: &[&str] = &[
     "internal",
 ];
 
-/// Errors that a request may be answered with, by `Error::as_str`.
+/// Errors that a request may be answered with, by `RequestError::as_str`.
 pub(super) const ERRORS: &[&str] = &[
     "invalid_argument",
     "request_timeout",

@@ -25,7 +25,7 @@ use crate::core::losses::Losses;
 use crate::core::quoted::Quoted;
 use crate::core::secs::Secs;
 use crate::core::warmth::Warmth;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::lock::Leaf;
 use crate::logging;
 use crate::pool::account::Account;
@@ -198,7 +198,7 @@ impl Backends {
     ///
     /// # Errors
     /// While the breaker is not closed.
-    pub(super) fn attempt(&self, opening: bool) -> Result<OpenAttempt, Error> {
+    pub(super) fn attempt(&self, opening: bool) -> Result<OpenAttempt, RequestError> {
         let attempt = self.opener.attempt();
         let probe = || opening.then(|| self.opener.probe_attempt(clock::now())).flatten();
         attempt.or_else(probe).ok_or_else(|| self.opener.error(self.id()))

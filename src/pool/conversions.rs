@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use crate::core::callers::CallerId;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::lock::Leaf;
 use crate::threads;
 use crate::threads::workers::{WorkerJob, Workers};
@@ -71,7 +71,7 @@ impl Conversions {
         bytes: usize,
         stream: bool,
         job: impl FnOnce() + Send + 'static,
-    ) -> Result<(), Error> {
+    ) -> Result<(), RequestError> {
         let job: WorkerJob = Box::new(job);
         let mut queue = self.queue.lock();
         if queue.running >= self.most {
@@ -84,7 +84,7 @@ impl Conversions {
         run.map_err(|lost| {
             self.queue.lock().running -= 1;
             drop(lost);
-            Error::ServiceLimit {
+            RequestError::ServiceLimit {
                 what: "threads",
                 used: self.workers.alive(),
                 limit: self.workers.alive(),
@@ -113,9 +113,9 @@ impl Queue {
         bytes: usize,
         stream: bool,
         job: WorkerJob,
-    ) -> Result<(), Error> {
+    ) -> Result<(), RequestError> {
         let own = self.waiting.get(caller).map_or(0, |waiting| waiting.bytes);
-        let limit = |what, used, limit| Err(Error::ServiceLimit { what, used, limit });
+        let limit = |what, used, limit| Err(RequestError::ServiceLimit { what, used, limit });
         let (each, all) = match stream {
             false => (WAITING_BYTES_EACH, WAITING_BYTES),
             true => (STREAMED_BYTES_EACH, STREAMED_BYTES),
@@ -162,7 +162,7 @@ mod tests {
     type Ends = (Sender<()>, Receiver<char>);
 
     /// One runs at a time, and the first stands until it is let go.
-    fn held() -> (Conversions, Ends, impl Fn(char, usize) -> Result<(), Error>) {
+    fn held() -> (Conversions, Ends, impl Fn(char, usize) -> Result<(), RequestError>) {
         let one = Conversions::at_once(&Workers::default(), 1);
         let ((go, held), (tell, told)) = (bounded::<()>(0), unbounded());
         let stand = move || {

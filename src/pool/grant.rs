@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::core::ids::ConnectionId;
 use crate::core::lease_table::{EndReason, LeaseView, Via};
-use crate::error::{CancelCause, Error};
+use crate::error::{CancelCause, RequestError};
 use crate::pool::ask::Ask;
 use crate::pool::checkout::Checkout;
 use crate::pool::leases::Leases;
@@ -25,7 +25,7 @@ impl Leases {
     ///
     /// # Errors
     /// If there are no random bytes for its name; the checkout is closed then.
-    pub fn grant(self: &Arc<Self>, checkout: Checkout, ask: Ask) -> Result<Grant, Error> {
+    pub fn grant(self: &Arc<Self>, checkout: Checkout, ask: Ask) -> Result<Grant, RequestError> {
         let (id, facts) = self.named(&checkout, &ask, Via::Call)?;
         let view = self.enter(&id, facts, checkout, &ask);
         let undelivered = Undelivered::new(self, &id, GrantDelivery::default().first());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::core::budget::Held;
 use crate::core::callers::CallerId;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::account::Account;
 use crate::pool::caller::Caller;
 use crate::pool::checkout::Checkout;
@@ -38,7 +38,7 @@ pub struct Job {
     pub held: Held,
     /// What to do with the backend, or with the reason why there is none. If it
     /// is dropped unused, the responder inside answers for itself.
-    pub deliver: Box<dyn FnOnce(Result<Checkout, Error>) + Send>,
+    pub deliver: Box<dyn FnOnce(Result<Checkout, RequestError>) + Send>,
 }
 
 impl Job {
@@ -46,7 +46,7 @@ impl Job {
     /// wait now.
     pub fn new(
         caller: &Arc<Caller>,
-        deliver: impl FnOnce(Result<Checkout, Error>) + Send + 'static,
+        deliver: impl FnOnce(Result<Checkout, RequestError>) + Send + 'static,
     ) -> Job {
         let since = clock::now();
         Job {
@@ -65,7 +65,7 @@ impl Job {
     /// The same for a backend that becomes a lease, which must not block.
     pub fn for_lease(
         caller: &Arc<Caller>,
-        deliver: impl FnOnce(Result<Checkout, Error>) + Send + 'static,
+        deliver: impl FnOnce(Result<Checkout, RequestError>) + Send + 'static,
     ) -> Job {
         Job { for_lease: true, at_once: true, ..Job::new(caller, deliver) }
     }
@@ -96,7 +96,7 @@ impl Job {
     }
 
     /// Answers the request without a backend, and counts that.
-    pub fn fail(self, at: &Account, error: Error) {
+    pub fn fail(self, at: &Account, error: RequestError) {
         at.series().acquire_failed(error.as_str(), self.waited());
         (self.deliver)(Err(error));
     }

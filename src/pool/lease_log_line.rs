@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use crate::core::lease_table::LeaseView;
+use crate::core::lease_table::{EndReason, LeaseView};
 use crate::core::quoted::Quoted;
 use crate::core::secs::Secs;
 
@@ -41,5 +41,19 @@ impl fmt::Display for LeaseLogLine<'_> {
             Some(at) => write!(f, " in_transaction_s={}", since(at)),
             None => Ok(()),
         }
+    }
+}
+
+/// The log level of the end of a lease. What a clock ends was forgotten, or took too
+/// long, and a stop ends what its holder still uses: somebody has to look into either.
+pub(super) fn level_of_end(reason: EndReason) -> log::Level {
+    match reason {
+        EndReason::Released | EndReason::Undelivered => log::Level::Debug,
+        EndReason::StreamLost | EndReason::Revoked | EndReason::TenantRemoved => log::Level::Info,
+        EndReason::Ttl
+        | EndReason::IdleInTransaction
+        | EndReason::MaxLifetime
+        | EndReason::BackendLost
+        | EndReason::Shutdown => log::Level::Warn,
     }
 }

@@ -18,18 +18,18 @@ use crate::core::ids::{ConnectionId, TenantId};
 use crate::core::lease_table::{
     Due, EndReason, Ended, LeaseFacts, LeaseTable, LeaseView, Left, Summary, Tombstone, Via,
 };
-use crate::error::{CancelCause, Error};
+use crate::error::{CancelCause, RequestError};
 use crate::lock::Leaf;
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::pool::ask::Ask;
 use crate::pool::checkout::Checkout;
-use crate::pool::lease_log_line::LeaseLogLine;
+use crate::pool::lease_log_line::{level_of_end, LeaseLogLine};
 use crate::pool::work::operation::Operation;
 use crate::random;
 use crate::threads::bell::Bell;
 
-type SessionTable = LeaseTable<Checkout, Arc<Operation>>;
+type CheckoutTable = LeaseTable<Checkout, Arc<Operation>>;
 
 /// The most names of revoked leases that are kept: those of a minute of sixteen a second.
 const REVOKED: usize = 1000;
@@ -38,7 +38,7 @@ const REVOKED: usize = 1000;
 pub struct Leases {
     /// Every lease, with its checkout at rest. Never held over I/O, logging, or
     /// the drop of a checkout: those are moved out first.
-    table: Mutex<SessionTable>,
+    table: Mutex<CheckoutTable>,
     fencing: AtomicU64,
     bell: Bell,
     metrics: Metrics,
@@ -48,20 +48,6 @@ pub struct Leases {
     pub(super) revoked: Leaf<ExpiringMap<String, ()>>,
     /// Tells streams of the end of their leases, by fencing token.
     pub(super) streams: Leaf<HashMap<u64, oneshot::Sender<Tombstone>>>,
-}
-
-/// The log level of the end of a lease. What a clock ends was forgotten, or took too
-/// long, and a stop ends what its holder still uses: somebody has to look into either.
-fn level_of(reason: EndReason) -> log::Level {
-    match reason {
-        EndReason::Released | EndReason::Undelivered => log::Level::Debug,
-        EndReason::StreamLost | EndReason::Revoked | EndReason::TenantRemoved => log::Level::Info,
-        EndReason::Ttl
-        | EndReason::IdleInTransaction
-        | EndReason::MaxLifetime
-        | EndReason::BackendLost
-        | EndReason::Shutdown => log::Level::Warn,
-    }
 }
 
 impl Leases {
@@ -80,7 +66,7 @@ impl Leases {
         })
     }
 
-    fn table(&self) -> MutexGuard<'_, SessionTable> {
+    fn table(&self) -> MutexGuard<'_, CheckoutTable> {
         // The table is consistent between its own calls, which do not panic half-way.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,9 +86,9 @@ impl Leases {
         checkout: &Checkout,
         ask: &Ask,
         via: Via,
-    ) -> Result<(ConnectionId, LeaseFacts), Error> {
-        let random =
-            random::bytes().map_err(|_| Error::Internal("no random bytes for a connection_id"))?;
+    ) -> Result<(ConnectionId, LeaseFacts), RequestError> {
+        let random = random::bytes()
+            .map_err(|_| RequestError::Internal("no random bytes for a connection_id"))?;
         let tenant = checkout.account().id().clone();
         let fencing_token = self.fencing_token();
         let facts = LeaseFacts {
@@ -151,7 +137,7 @@ impl Leases {
         id: &ConnectionId,
         via: Via,
         operation: &Arc<Operation>,
-    ) -> Result<(Checkout, LeaseView), Error> {
+    ) -> Result<(Checkout, LeaseView), RequestError> {
         let begun = self.table().begin(id, via, Arc::clone(operation), clock::now());
         Ok(begun?)
     }
@@ -198,7 +184,11 @@ impl Leases {
     ///
     /// # Errors
     /// If there is no such lease, or it has ended.
-    pub fn renew(&self, id: &ConnectionId, ttl: Option<Duration>) -> Result<LeaseView, Error> {
+    pub fn renew(
+        &self,
+        id: &ConnectionId,
+        ttl: Option<Duration>,
+    ) -> Result<LeaseView, RequestError> {
         let view = self.table().renew(id, ttl, clock::now())?;
         self.wake();
         Ok(view)
@@ -238,7 +228,7 @@ impl Leases {
         let (facts, now) = (&view.facts, clock::now());
         let held = now.saturating_duration_since(view.granted_at);
         checkout.account().series().ended(reason, held);
-        let level = level_of(reason);
+        let level = level_of_end(reason);
         // A stop names all that it ends, which comes once; others can be caused at will.
         let may_be_many = level < log::Level::Debug && reason != EndReason::Shutdown;
         if !may_be_many || logging::admits("lease_ended", Some(&facts.tenant)) {
@@ -260,7 +250,7 @@ impl Leases {
     ///
     /// # Errors
     /// If there is no such lease, or it has ended.
-    pub fn view(&self, id: &ConnectionId) -> Result<LeaseView, Error> {
+    pub fn view(&self, id: &ConnectionId) -> Result<LeaseView, RequestError> {
         Ok(self.table().view(id, clock::now())?)
     }
 

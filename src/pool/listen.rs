@@ -19,7 +19,7 @@ use crate::backend::stream::watch::Watch;
 use crate::clock;
 use crate::core::budget::Share;
 use crate::core::channels::{Channels, Hearing, ListenerId};
-use crate::error::{Error, QueuePosition};
+use crate::error::{QueuePosition, RequestError};
 use crate::lock::Leaf;
 use crate::pool::account::Account;
 use crate::pool::caller::Caller;
@@ -170,7 +170,7 @@ impl Hub {
     }
 
     /// A listener goes because of this.
-    fn fail(&self, id: ListenerId, error: Error) {
+    fn fail(&self, id: ListenerId, error: RequestError) {
         if let Some(removed) = self.remove(id) {
             removed.member.mailbox.fail(error);
         }
@@ -198,7 +198,7 @@ impl Hub {
         channels: BTreeSet<String>,
         mailbox: Arc<dyn Mailbox>,
         wait: Duration,
-    ) -> Result<Listening, Error> {
+    ) -> Result<Listening, RequestError> {
         let now = clock::now();
         let most = self.account.context().live();
         let most = &most.limits.listening;
@@ -206,9 +206,9 @@ impl Hub {
         let slot = Arc::clone(&member.wait);
         let mut state = self.state.lock();
         if state.closed {
-            return Err(Error::Draining);
+            return Err(RequestError::Draining);
         }
-        let over = |what, used, limit| Err(Error::ServiceLimit { what, used, limit });
+        let over = |what, used, limit| Err(RequestError::ServiceLimit { what, used, limit });
         let listeners = state.channels.listeners() + 1;
         if listeners > most.listeners {
             return over("listeners of one tenant", listeners, most.listeners);
@@ -266,11 +266,11 @@ impl Hub {
         let Some(host) = self.host.upgrade() else { return };
         let (tenant, standing) = (self.account.id().clone(), host.standing());
         let waited = clock::now().saturating_duration_since(since);
-        self.fail(id, Error::WaitTimeout { tenant, waited, standing });
+        self.fail(id, RequestError::WaitTimeout { tenant, waited, standing });
     }
 
     /// Ends all listening because of this; no listener is accepted any more.
-    pub(super) fn end(&self, error: &Error) {
+    pub(super) fn end(&self, error: &RequestError) {
         let mut state = self.state.lock();
         state.closed = true;
         let told = state.channels.waiting(true);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::config::Limits;
 use crate::core::budget::{Budget, Held, Refusals, Share, Spent};
 use crate::core::ids::TenantId;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::peers::{Peer, OF_CONNECTION};
 
 /// How errors call the budgets; that of a connection is named in `peers`.
@@ -130,7 +130,7 @@ impl Room {
     ///
     /// # Errors
     /// Which limit is reached.
-    pub fn take(&self, bytes: usize) -> Result<Held, Error> {
+    pub fn take(&self, bytes: usize) -> Result<Held, RequestError> {
         match self.share.take(bytes) {
             Err(spent) if bytes > SMALL => Err(refused(spent, &self.tenant)),
             other => Ok(other.unwrap_or_default()),
@@ -141,7 +141,7 @@ impl Room {
     ///
     /// # Errors
     /// Which limit is reached.
-    pub fn check(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), RequestError> {
         self.share.check().map_err(|spent| refused(spent, &self.tenant))
     }
 
@@ -162,21 +162,21 @@ impl Room {
 }
 
 /// The error for a client of this tenant.
-pub(super) fn refused(spent: Spent, tenant: &TenantId) -> Error {
+pub(super) fn refused(spent: Spent, tenant: &TenantId) -> RequestError {
     let Spent { name: what, used, asked, limit } = spent;
     if asked > limit {
         // A wait would not help.
         let rule = format!(
             "the request takes {asked} bytes of memory, more than the limit of {what}: {limit}"
         );
-        return Error::invalid("statements", rule);
+        return RequestError::invalid("statements", rule);
     }
     let used = used.saturating_add(asked);
     match LimitLevel::of(what) {
         LimitLevel::Connection | LimitLevel::Tenant => {
-            Error::CallerLimit { tenant: tenant.clone(), what, used, limit }
+            RequestError::CallerLimit { tenant: tenant.clone(), what, used, limit }
         }
-        LimitLevel::Use | LimitLevel::Service => Error::ServiceLimit { what, used, limit },
+        LimitLevel::Use | LimitLevel::Service => RequestError::ServiceLimit { what, used, limit },
     }
 }
 
@@ -224,10 +224,10 @@ impl Memory {
     ///
     /// # Errors
     /// Which limit is reached.
-    pub fn answer(&self, peer: &Peer, bytes: usize) -> Result<Held, Error> {
+    pub fn answer(&self, peer: &Peer, bytes: usize) -> Result<Held, RequestError> {
         match self.share(Use::Answers, &[peer.memory()]).take(bytes) {
             Err(Spent { name: what, used, asked, limit }) if bytes > SMALL => {
-                Err(Error::ServiceLimit { what, used: used.saturating_add(asked), limit })
+                Err(RequestError::ServiceLimit { what, used: used.saturating_add(asked), limit })
             }
             other => Ok(other.unwrap_or_default()),
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::clock;
 use crate::core::ids::ConnectionId;
 use crate::core::lease_table::{Left, Via};
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::metrics::RunPlace;
 use crate::pool::busy::{self, BusyEnd};
 use crate::pool::caller::Caller;
@@ -58,12 +58,12 @@ impl OnLease {
                 operation.belongs_to(&facts.tenant, lease, identity);
                 self.start(checkout, operation);
             }
-            Err(busy @ Error::LeaseBusy { .. }) if may_wait => self.wait(busy),
+            Err(busy @ RequestError::LeaseBusy { .. }) if may_wait => self.wait(busy),
             Err(error) => drop(self.responder.send(Err(error))),
         }
     }
 
-    fn wait(mut self, busy: Error) {
+    fn wait(mut self, busy: RequestError) {
         if let Err(error) = self.count() {
             return drop(self.responder.send(Err(error)));
         }
@@ -78,7 +78,7 @@ impl OnLease {
 
     /// Counts the memory of a request that has to wait. Its tenant's part is left out:
     /// whose lease it is, is known for certain when it is its turn.
-    fn count(&mut self) -> Result<(), Error> {
+    fn count(&mut self) -> Result<(), RequestError> {
         if self.work.counted.is_none() {
             let tenant = self.leases.view(&self.id)?.facts.tenant.clone();
             let own = [self.caller.peer().memory()];
@@ -178,7 +178,7 @@ impl SentRequest for LeaseRun {
         let answer = match answer {
             // Its work is gone with the lease: that is no success.
             Ok(executed) if release_after && state.is_open() => {
-                Err(Error::LeftOpen { work: executed.work })
+                Err(RequestError::LeftOpen { work: executed.work })
             }
             Ok(mut executed) => {
                 executed.lease_ended = release_after || !kept;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::error::{CancelCause, Error, Work};
+use crate::error::{CancelCause, RequestError, Work};
 use crate::metrics::RunPlace;
 use crate::pool::caller::Caller;
 use crate::pool::checkout::Checkout;
@@ -112,7 +112,7 @@ impl SentRequest for OneShotRun {
         let state = checkout.taken.backend.watch().transaction();
         let answer = match answer {
             Ok(executed) if state.is_open() => {
-                Err(Error::LeftOpen { work: Work { transaction: None, ..executed.work } })
+                Err(RequestError::LeftOpen { work: Work { transaction: None, ..executed.work } })
             }
             Ok(mut executed) => {
                 executed.count(&answers);

@@ -10,7 +10,7 @@ use crate::core::breaker::{
     Breaker, BreakerPhase, BreakerSettings, BreakerTicket, PhaseChange, Verdict,
 };
 use crate::core::ids::TenantId;
-use crate::error::{ConnectError, Error};
+use crate::error::{ConnectError, RequestError};
 use crate::lock::Leaf;
 use crate::random;
 use crate::threads::bell::Bell;
@@ -73,7 +73,7 @@ impl Opener {
 
     /// The error for a request that wants the first backend of this tenant, while the
     /// database is away and it is not time to look again.
-    pub(super) fn refusal(&self, tenant: &TenantId) -> Option<Error> {
+    pub(super) fn refusal(&self, tenant: &TenantId) -> Option<RequestError> {
         let now = clock::now();
         let open = self.guarded(|guarded| {
             let breaker = &guarded.breaker;
@@ -84,12 +84,12 @@ impl Opener {
     }
 
     /// What to tell who would need a backend while the breaker is open.
-    pub(super) fn error(&self, tenant: &TenantId) -> Error {
+    pub(super) fn error(&self, tenant: &TenantId) -> RequestError {
         let now = clock::now();
         let (last, next) = self.guarded(|g| (g.last.clone(), g.breaker.next_probe()));
         // It opens with a failure, so there was one.
         let (cause, at) = last.unwrap_or((ConnectError::Panicked, now));
-        Error::BreakerOpen {
+        RequestError::BreakerOpen {
             tenant: tenant.clone(),
             cause,
             age: now.saturating_duration_since(at),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::core::access::CallerIdentity;
 use crate::core::callers::CallerId;
 use crate::core::token_bucket::{TokenBucket, TokenRate};
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::lock::Leaf;
 
 /// From so many on, those of identities that rest are dropped: a full bucket is as good as none.
@@ -62,9 +62,13 @@ impl RequestRates {
         identity: &Arc<CallerIdentity>,
         rate: TokenRate,
         now: Instant,
-    ) -> Result<(), Error> {
+    ) -> Result<(), RequestError> {
         let taken = self.0.lock().take(identity.id(), rate, now);
-        taken.map_err(|retry| Error::RateLimited { identity: Arc::clone(identity), rate, retry })
+        taken.map_err(|retry| RequestError::RateLimited {
+            identity: Arc::clone(identity),
+            rate,
+            retry,
+        })
     }
 }
 

@@ -30,7 +30,7 @@ use crate::clock;
 use crate::core::callers::CallerId;
 use crate::core::expiring_map::ExpiringMap;
 use crate::core::ids::TenantId;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::lock::Leaf;
 use crate::pool::context::Context;
 use crate::pool::identity::{Digests, Fingerprint};
@@ -147,7 +147,7 @@ impl Registry {
                 }
             }
         }
-        (job.deliver)(Err(Error::Draining));
+        (job.deliver)(Err(RequestError::Draining));
     }
 
     /// Takes a listener up at its tenant, which is registered if it is new.
@@ -161,22 +161,26 @@ impl Registry {
         mailbox: Arc<dyn Mailbox>,
         wait: Duration,
         by: &CallerId,
-    ) -> Result<Listening, Error> {
+    ) -> Result<Listening, RequestError> {
         for _ in 1..LOOKUPS {
             let tenant = self.tenant(target, by)?;
             match tenant.hub.listen(channels.clone(), Arc::clone(&mailbox), wait) {
                 // The thread that closed it may not have removed it yet.
-                Err(Error::Draining) => self.remove(&tenant),
+                Err(RequestError::Draining) => self.remove(&tenant),
                 other => return other,
             }
         }
-        Err(Error::Draining)
+        Err(RequestError::Draining)
     }
 
     /// The tenant, which is registered if it is new. `by` is whose request it is.
-    fn tenant(self: &Arc<Self>, target: &Target, by: &CallerId) -> Result<Arc<Tenant>, Error> {
+    fn tenant(
+        self: &Arc<Self>,
+        target: &Target,
+        by: &CallerId,
+    ) -> Result<Arc<Tenant>, RequestError> {
         if self.draining.load(Ordering::Acquire) {
-            return Err(Error::Draining);
+            return Err(RequestError::Draining);
         }
         let found = match self.find(&target.tenant) {
             Some(tenant) if tenant.configured => {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use crate::core::ids::TenantId;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::settings::{Origin, SettingFault, SettingFaults};
 
 /// What a reload has done.
@@ -14,7 +14,7 @@ pub struct ReloadOutcome {
     /// Keys whose new values hold only after a restart.
     pub needs_restart: Vec<String>,
     /// Tenants that stay as they were, and why.
-    pub refused: Vec<(TenantId, Error)>,
+    pub refused: Vec<(TenantId, RequestError)>,
     /// What operators had changed and holds no more, because the settings say something else.
     pub ended: Vec<EndedChange>,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::core::gate::GateState;
 use crate::core::health::Level;
 use crate::core::ids::TenantId;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::caller::Caller;
 use crate::pool::port::Reach;
 use crate::pool::servers::Starving;
@@ -77,7 +77,7 @@ impl Service {
     ///
     /// # Errors
     /// It may not.
-    pub fn expect_visible(&self, tenant: &TenantId, caller: &Caller) -> Result<(), Error> {
+    pub fn expect_visible(&self, tenant: &TenantId, caller: &Caller) -> Result<(), RequestError> {
         Ok(self.context().access.now().may_see(tenant, caller.authentication())?)
     }
 
@@ -138,10 +138,10 @@ impl Service {
     ///
     /// # Errors
     /// If the caller may not see the tenant, or there is none.
-    pub fn look(&self, tenant: &TenantId, caller: &Caller) -> Result<TenantSnapshot, Error> {
+    pub fn look(&self, tenant: &TenantId, caller: &Caller) -> Result<TenantSnapshot, RequestError> {
         self.expect_visible(tenant, caller)?;
         let found = self.registry.find(tenant);
-        let found = found.ok_or_else(|| Error::TenantNotFound(tenant.clone()))?;
+        let found = found.ok_or_else(|| RequestError::TenantNotFound(tenant.clone()))?;
         Ok(self.look_at(&found))
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::core::callers::CallerId;
 use crate::core::ids::{ConnectionId, TenantId};
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::lock::Leaf;
 use crate::pool::caller::Caller;
 use crate::pool::grant::{FoundGrant, Grant, GrantDelivery, Undelivered};
@@ -104,7 +104,7 @@ impl IdempotentRequests {
                     let standing = Arc::clone(standing);
                     let seat = self.seat(&key, *job, *call);
                     drop(map);
-                    drop(earlier.send(Err(Error::Superseded)));
+                    drop(earlier.send(Err(RequestError::Superseded)));
                     standing.postpone(deadline);
                     caller.represented(Arc::new(seat));
                     return Joining::Wait;
@@ -186,7 +186,7 @@ impl Stage for CallSeat {
 
 impl CallJob {
     /// Answers the call that sits there now.
-    pub fn settle(mut self, granted: Result<Grant, Error>) {
+    pub fn settle(mut self, granted: Result<Grant, RequestError>) {
         self.settled = true;
         let mut map = self.retries.0.lock();
         if !matches!(map.get(&self.key), Some(CallEntry::Waiting { job, .. }) if *job == self.number)

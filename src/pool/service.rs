@@ -8,7 +8,7 @@ use crate::clock;
 use crate::core::access::Authentication;
 use crate::core::ids::{ConnectionId, TenantId};
 use crate::core::lease_table::{LeaseView, Via};
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::ask::Ask;
 use crate::pool::caller::{Caller, CallerProof};
 use crate::pool::context::Context;
@@ -91,12 +91,12 @@ impl Service {
     ///
     /// # Errors
     /// It may not.
-    pub fn recheck(&self, tenant: &TenantId, caller: &Caller) -> Result<(), Error> {
+    pub fn recheck(&self, tenant: &TenantId, caller: &Caller) -> Result<(), RequestError> {
         Ok(caller.recheck(&self.context().access.now(), tenant)?)
     }
 
     /// Whether a caller may use a tenant: asked before anything else of it is looked at.
-    fn permit(&self, tenant: &TenantId, caller: &Caller) -> Result<(), Error> {
+    fn permit(&self, tenant: &TenantId, caller: &Caller) -> Result<(), RequestError> {
         Ok(self.context().access.now().may_use(tenant, caller.authentication())?)
     }
 
@@ -112,7 +112,7 @@ impl Service {
         request: Option<Vec<u8>>,
         wait: Duration,
         caller: &Arc<Caller>,
-    ) -> Result<PendingAnswer<Grant>, Error> {
+    ) -> Result<PendingAnswer<Grant>, RequestError> {
         self.permit(&target.tenant, caller)?;
         let (responder, answer) = Responder::new();
         let leases = Arc::clone(&self.leases);
@@ -218,14 +218,14 @@ impl Service {
         mailbox: Arc<dyn Mailbox>,
         wait: Duration,
         caller: &Caller,
-    ) -> Result<Listening, Error> {
+    ) -> Result<Listening, RequestError> {
         self.permit(&target.tenant, caller)?;
         self.registry.listen(target, channels, mailbox, wait, caller.id())
     }
 
     /// Ends a lease. One that is busy with an operation whose caller has left ends with
     /// that, within the time that a cancel may take; one that is busy otherwise fails
-    /// with [`Error::LeaseBusy`] unless `force` is given.
+    /// with [`RequestError::LeaseBusy`] unless `force` is given.
     pub fn release(
         &self,
         id: ConnectionId,
@@ -247,7 +247,7 @@ impl Service {
         id: ConnectionId,
         ttl: Option<Duration>,
         caller: &Caller,
-    ) -> Result<LeaseView, Error> {
+    ) -> Result<LeaseView, RequestError> {
         self.leases.renew(&id.of(caller.owner()), ttl)
     }
 }

@@ -10,7 +10,7 @@ use futures_channel::oneshot;
 
 use crate::core::ids::ConnectionId;
 use crate::core::lease_table::{EndReason, LeaseView, Tombstone, Via};
-use crate::error::{CancelCause, Error};
+use crate::error::{CancelCause, RequestError};
 use crate::pool::account::Account;
 use crate::pool::ask::Ask;
 use crate::pool::checkout::Checkout;
@@ -31,7 +31,11 @@ impl Leases {
     ///
     /// # Errors
     /// If there are no random bytes for its name; the checkout is closed then.
-    pub fn attach(self: &Arc<Self>, checkout: Checkout, ask: Ask) -> Result<StreamLease, Error> {
+    pub fn attach(
+        self: &Arc<Self>,
+        checkout: Checkout,
+        ask: Ask,
+    ) -> Result<StreamLease, RequestError> {
         let (id, facts) = self.named(&checkout, &ask, Via::Stream)?;
         let (tell, ending) = oneshot::channel();
         // Before the lease is there, so that no end of it is missed.
@@ -78,7 +82,7 @@ impl StreamLease {
     ///
     /// # Errors
     /// If an operation runs on it.
-    pub fn close(self) -> Result<Release, Error> {
+    pub fn close(self) -> Result<Release, RequestError> {
         self.leases.release_via(&self.id, Via::Stream, false)
     }
 }

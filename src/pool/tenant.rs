@@ -23,7 +23,7 @@ use crate::config::TenantPoolConfig;
 use crate::core::callers::CallerId;
 use crate::core::gate::Gate;
 use crate::core::ids::TenantId;
-use crate::error::{Error, QueuePosition};
+use crate::error::{QueuePosition, RequestError};
 use crate::lock::Leaf;
 use crate::pool::account::Account;
 use crate::pool::backends::{origin::BackendOrigin, Backends};
@@ -63,7 +63,7 @@ pub struct Tenant {
     /// The keeper's work for this tenant is under way.
     pub(super) upkeep: AtomicBool,
     /// Why it was taken out of service, if that is not the service's own end.
-    ended: OnceLock<Error>,
+    ended: OnceLock<RequestError>,
     registrar: Weak<dyn Registrar>,
 }
 

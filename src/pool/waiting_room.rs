@@ -11,7 +11,7 @@ use crate::config::Limits;
 use crate::core::budget::Spent;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::lock::Leaf;
 use crate::pool::memory;
 use crate::pool::peers::Peer;
@@ -65,18 +65,18 @@ pub enum Full {
 
 impl Full {
     /// The error for a request at this tenant.
-    pub fn error(self, tenant: &TenantId) -> Error {
+    pub fn error(self, tenant: &TenantId) -> RequestError {
         match self {
             Full::Service { limit } => {
-                Error::ServiceLimit { what: "waiting requests", used: limit, limit }
+                RequestError::ServiceLimit { what: "waiting requests", used: limit, limit }
             }
             Full::Connection { limit } => {
                 let (tenant, what) = (tenant.clone(), "waiting requests on one connection");
-                Error::CallerLimit { tenant, what, used: limit, limit }
+                RequestError::CallerLimit { tenant, what, used: limit, limit }
             }
             Full::Identity { limit } => {
                 let (tenant, what) = (tenant.clone(), "waiting requests of one identity");
-                Error::CallerLimit { tenant, what, used: limit, limit }
+                RequestError::CallerLimit { tenant, what, used: limit, limit }
             }
             Full::Memory(spent) => memory::refused(spent, tenant),
         }

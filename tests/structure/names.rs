@@ -4,14 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::{assert_none, is_test, sources, word, Source};
 
-/// Names that two types share, and where: each of them, with the reason. None may be added; one that
-/// is unique again is to be struck out.
-const SHARED: &[(&str, [&str; 2], &str)] = &[(
-    "Error",
-    ["client/call_error.rs", "error.rs"],
-    "that of the public client, and the service's",
-)];
-
 /// The types that a file defines outside its tests. Associated types stand in an `impl` or a
 /// trait, so they are indented.
 fn types(source: &Source) -> impl Iterator<Item = String> + '_ {
@@ -38,14 +30,7 @@ fn no_two_types_have_the_same_name() {
     assert!(places.len() > 300, "{places:?}");
     let mut found = Vec::new();
     for (name, files) in places.iter().filter(|(_, files)| files.len() > 1) {
-        if !SHARED.iter().any(|(shared, known, _)| shared == name && known[..] == files[..]) {
-            found.push(format!("{name} is defined in {}", files.join(", ")));
-        }
-    }
-    for (name, _, _) in SHARED {
-        if places.get(*name).is_none_or(|files| files.len() < 2) {
-            found.push(format!("{name} is no exception any more"));
-        }
+        found.push(format!("{name} is defined in {}", files.join(", ")));
     }
     assert_none(&found);
 }

@@ -8,7 +8,7 @@ use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::EndReason;
 use crate::core::quoted::Quoted;
-use crate::error::{CancelCause, Error};
+use crate::error::{CancelCause, RequestError};
 use crate::logging;
 use crate::pool::admin::audit::{self, tell};
 use crate::pool::admin::looks::ListedTenant;
@@ -51,7 +51,7 @@ impl Service {
         &'a self,
         caller: &'a Caller,
         action: &str,
-    ) -> Result<Administration<'a>, Error> {
+    ) -> Result<Administration<'a>, RequestError> {
         let by = audit::expect(caller, Role::Admin, action)?;
         Ok(Administration { service: self, by, peer: caller.peer().address() })
     }
@@ -62,7 +62,7 @@ impl Administration<'_> {
     ///
     /// # Errors
     /// If there is no such tenant.
-    pub fn pause(&self, id: &TenantId, how: Pause) -> Result<ListedTenant, Error> {
+    pub fn pause(&self, id: &TenantId, how: Pause) -> Result<ListedTenant, RequestError> {
         let paused = self.service.with_tenant(id, |tenant| tenant.pause(how));
         self.touched(id, Touch::Pause, &paused);
         self.told("pause", format_args!(" tenant={id} mode={}", how.as_str()), paused)
@@ -72,7 +72,7 @@ impl Administration<'_> {
     ///
     /// # Errors
     /// If there is no such tenant.
-    pub fn resume(&self, id: &TenantId) -> Result<ListedTenant, Error> {
+    pub fn resume(&self, id: &TenantId) -> Result<ListedTenant, RequestError> {
         let resumed = self.service.with_tenant(id, |tenant| tenant.resume());
         self.touched(id, Touch::Pause, &resumed);
         self.told("resume", format_args!(" tenant={id}"), resumed)
@@ -82,7 +82,11 @@ impl Administration<'_> {
     ///
     /// # Errors
     /// If there is no such tenant, or no room for so many connections.
-    pub fn resize(&self, id: &TenantId, max_connections: usize) -> Result<ListedTenant, Error> {
+    pub fn resize(
+        &self,
+        id: &TenantId,
+        max_connections: usize,
+    ) -> Result<ListedTenant, RequestError> {
         let change =
             TenantChange { max_connections: Some(max_connections), ..TenantChange::default() };
         let detail = format_args!(" tenant={id} max_connections={max_connections}");
@@ -96,7 +100,7 @@ impl Administration<'_> {
     ///
     /// # Errors
     /// If there is no such tenant.
-    pub fn reconnect(&self, id: &TenantId) -> Result<ListedTenant, Error> {
+    pub fn reconnect(&self, id: &TenantId) -> Result<ListedTenant, RequestError> {
         let change = TenantChange { reconnect: true, ..TenantChange::default() };
         let done = self.service.registry.change(id, &change);
         // Its settings stay what they were.
@@ -104,14 +108,14 @@ impl Administration<'_> {
         self.told("reconnect", format_args!(" tenant={id}"), after)
     }
 
-    fn change(&self, id: &TenantId, change: &TenantChange) -> Result<ListedTenant, Error> {
+    fn change(&self, id: &TenantId, change: &TenantChange) -> Result<ListedTenant, RequestError> {
         self.expect_size(change.max_connections)?;
         self.service.registry.change(id, change)?;
         self.changed(id)
     }
 
     /// It differs from what it was configured as.
-    pub(super) fn changed(&self, id: &TenantId) -> Result<ListedTenant, Error> {
+    pub(super) fn changed(&self, id: &TenantId) -> Result<ListedTenant, RequestError> {
         self.service
             .with_tenant(id, |tenant| tenant.account().changed.store(true, Ordering::Relaxed))
     }
@@ -120,30 +124,34 @@ impl Administration<'_> {
     ///
     /// # Errors
     /// That of the request.
-    pub fn read<T>(&self, action: &str, request: Result<T, Error>) -> Result<T, Error> {
+    pub fn read<T>(
+        &self,
+        action: &str,
+        request: Result<T, RequestError>,
+    ) -> Result<T, RequestError> {
         match request {
             Ok(read) => Ok(read),
             failed => self.told(action, format_args!(""), failed),
         }
     }
 
-    fn expect_size(&self, max_connections: Option<usize>) -> Result<(), Error> {
+    fn expect_size(&self, max_connections: Option<usize>) -> Result<(), RequestError> {
         let most = self.service.context().live().most_connections();
         if max_connections.is_none_or(|size| (1..=most).contains(&size)) {
             return Ok(());
         }
         let rule = format!("max_connections must be 1 to {most} (max_connections_per_dsn)");
-        Err(Error::invalid("max_connections", rule))
+        Err(RequestError::invalid("max_connections", rule))
     }
 
     /// Checks a tenant's connections now. The answer comes within twice the limit of a check.
     ///
     /// # Errors
     /// If there is no such tenant.
-    pub fn check(&self, id: &TenantId) -> Result<PendingAnswer<CheckedTenant>, Error> {
+    pub fn check(&self, id: &TenantId) -> Result<PendingAnswer<CheckedTenant>, RequestError> {
         let (responder, answer) = Responder::new();
         let found = self.service.registry.find(id);
-        let found = found.ok_or_else(|| Error::TenantNotFound(id.clone()));
+        let found = found.ok_or_else(|| RequestError::TenantNotFound(id.clone()));
         let service = self.service.clone();
         let begun = found.map(|tenant| {
             Upkeep::now(&tenant).check_now(move |tenant, round| {
@@ -161,13 +169,13 @@ impl Administration<'_> {
     ///
     /// # Errors
     /// If there is no such lease, unless it has been revoked before.
-    pub fn revoke(&self, lease_name: &str) -> Result<Release, Error> {
+    pub fn revoke(&self, lease_name: &str) -> Result<Release, RequestError> {
         let leases = &self.service.leases;
         let revoked = match leases.find_named(lease_name) {
             Some(id) => leases.revoke(&id, EndReason::Revoked, CancelCause::Revoked),
             // Who has lost the answer asks again.
             None if leases.was_revoked(lease_name) => Ok(Release::AlreadyEnded(EndReason::Revoked)),
-            None => Err(Error::NoLeaseNamed),
+            None => Err(RequestError::NoLeaseNamed),
         };
         if revoked.as_ref().is_ok_and(|how| !matches!(how, Release::AlreadyEnded(_))) {
             leases.note_revoked(lease_name);
@@ -185,7 +193,7 @@ impl Administration<'_> {
     ///
     /// # Errors
     /// If there is no such tenant.
-    pub fn remove(&self, id: &TenantId, end_leases: bool) -> Result<usize, Error> {
+    pub fn remove(&self, id: &TenantId, end_leases: bool) -> Result<usize, RequestError> {
         let leases = &self.service.leases;
         let removed = self.service.registry.dismiss(id).map(|()| match end_leases {
             true => leases.end_of(id),
@@ -205,7 +213,8 @@ impl Administration<'_> {
         let (by, peer) = (self.by.clone(), self.peer.to_owned());
         let workers = context.tools.workers.clone();
         workers.run(move || {
-            let wrong = |faults: SettingFaults| Error::ReloadFailed { faults: faults.to_string() };
+            let wrong =
+                |faults: SettingFaults| RequestError::ReloadFailed { faults: faults.to_string() };
             let outcome = context.reloading.reload().map_err(wrong);
             tell((&by, &peer), "reload", format_args!(""), &outcome);
             // The caller may have left meanwhile.
@@ -218,9 +227,9 @@ impl Administration<'_> {
     ///
     /// # Errors
     /// The specification is none.
-    pub fn set_log_level(&self, spec: &str) -> Result<(), Error> {
+    pub fn set_log_level(&self, spec: &str) -> Result<(), RequestError> {
         let set = logging::set_level(spec);
-        let set = set.map_err(|rule| Error::invalid("level", format!("level {rule}")));
+        let set = set.map_err(|rule| RequestError::invalid("level", format!("level {rule}")));
         if set.is_ok() {
             self.service.context().keeping.log_level(Some(spec));
         }
@@ -229,7 +238,7 @@ impl Administration<'_> {
     }
 
     /// What was done to a tenant is to be kept.
-    pub(super) fn touched<T>(&self, id: &TenantId, touch: Touch, done: &Result<T, Error>) {
+    pub(super) fn touched<T>(&self, id: &TenantId, touch: Touch, done: &Result<T, RequestError>) {
         if done.is_ok() {
             self.service.context().keeping.touched(id, touch);
         }
@@ -249,8 +258,8 @@ impl Administration<'_> {
         &self,
         action: &str,
         on: std::fmt::Arguments<'_>,
-        outcome: Result<T, Error>,
-    ) -> Result<T, Error> {
+        outcome: Result<T, RequestError>,
+    ) -> Result<T, RequestError> {
         tell((self.by, self.peer), action, on, &outcome);
         outcome
     }

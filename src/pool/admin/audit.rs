@@ -1,7 +1,7 @@
 //! The lines that tell what operators have done, or were refused.
 
 use crate::core::access::{CallerIdentity, Role};
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::logging;
 use crate::pool::caller::Caller;
 
@@ -14,10 +14,10 @@ pub fn expect<'a>(
     caller: &'a Caller,
     role: Role,
     action: &str,
-) -> Result<&'a CallerIdentity, Error> {
+) -> Result<&'a CallerIdentity, RequestError> {
     caller.expect_role(role).map_err(|denied| {
         let by = denied.identity().cloned();
-        let error = Error::AccessDenied(denied);
+        let error = RequestError::AccessDenied(denied);
         if let Some(by) = by.filter(|_| logging::admits("admin", None)) {
             line((&by, caller.peer().address()), action, format_args!(""), error.as_str());
         }
@@ -30,9 +30,9 @@ pub(super) fn tell<T>(
     (by, peer): (&CallerIdentity, &str),
     action: &str,
     on: std::fmt::Arguments<'_>,
-    outcome: &Result<T, Error>,
+    outcome: &Result<T, RequestError>,
 ) {
-    line((by, peer), action, on, outcome.as_ref().err().map_or("done", Error::as_str));
+    line((by, peer), action, on, outcome.as_ref().err().map_or("done", RequestError::as_str));
 }
 
 fn line(

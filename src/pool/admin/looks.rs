@@ -8,7 +8,7 @@ use crate::config::TenantPoolConfig;
 use crate::core::access::TenantUsers;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::LeaseView;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::backends::origin::BackendOrigin;
 use crate::pool::registry::OPERATOR;
 use crate::pool::service::Service;
@@ -119,9 +119,9 @@ impl Service {
         &self,
         id: &TenantId,
         work: impl FnOnce(&Arc<Tenant>),
-    ) -> Result<ListedTenant, Error> {
+    ) -> Result<ListedTenant, RequestError> {
         let found = self.registry.find(id);
-        let tenant = found.ok_or_else(|| Error::TenantNotFound(id.clone()))?;
+        let tenant = found.ok_or_else(|| RequestError::TenantNotFound(id.clone()))?;
         work(&tenant);
         Ok(ListedTenant::new(self.look_at(&tenant), &tenant))
     }
@@ -130,9 +130,9 @@ impl Service {
     ///
     /// # Errors
     /// If there is none of this name.
-    pub fn show_tenant(&self, id: &TenantId) -> Result<ShownTenant, Error> {
+    pub fn show_tenant(&self, id: &TenantId) -> Result<ShownTenant, RequestError> {
         let found = self.registry.find(id);
-        let tenant = found.ok_or_else(|| Error::TenantNotFound(id.clone()))?;
+        let tenant = found.ok_or_else(|| RequestError::TenantNotFound(id.clone()))?;
         let listed = ListedTenant::new(self.look_at(&tenant), &tenant);
         let backends = tenant.backends();
         let origin = &backends.origin;
@@ -160,10 +160,10 @@ impl Service {
         tenant: Option<&TenantId>,
         after: Option<u64>,
         size: usize,
-    ) -> Result<Page<u64, LeaseView>, Error> {
+    ) -> Result<Page<u64, LeaseView>, RequestError> {
         if let Some(id) = tenant {
             if self.registry.find(id).is_none() && self.leases.count_of(id) == 0 {
-                return Err(Error::TenantNotFound(id.clone()));
+                return Err(RequestError::TenantNotFound(id.clone()));
             }
         }
         Ok(Page::first(self.leases.page(tenant, after, size + 1), size))
@@ -178,9 +178,9 @@ impl Service {
         id: &TenantId,
         after: Option<u64>,
         size: usize,
-    ) -> Result<Page<u64, ListedBackend>, Error> {
+    ) -> Result<Page<u64, ListedBackend>, RequestError> {
         let found = self.registry.find(id);
-        let tenant = found.ok_or_else(|| Error::TenantNotFound(id.clone()))?;
+        let tenant = found.ok_or_else(|| RequestError::TenantNotFound(id.clone()))?;
         Ok(Page::first(tenant.backends().store.list(after, size + 1), size))
     }
 }

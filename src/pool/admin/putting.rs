@@ -3,7 +3,7 @@
 use crate::core::access::IdentityPattern;
 use crate::core::ids::TenantId;
 use crate::core::quoted::Quoted;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::admin::actions::Administration;
 use crate::pool::admin::looks::ListedTenant;
 use crate::pool::keeping::Touch;
@@ -15,7 +15,11 @@ impl Administration<'_> {
     /// # Errors
     /// If a setting breaks a rule, a new tenant has no DSN, or there is no room for so many
     /// connections.
-    pub fn put(&self, id: &TenantId, put: &PutTenant) -> Result<(ListedTenant, bool), Error> {
+    pub fn put(
+        &self,
+        id: &TenantId,
+        put: &PutTenant,
+    ) -> Result<(ListedTenant, bool), RequestError> {
         let known = self.expect_known_users(put);
         let done = known.and_then(|()| self.service.registry.put(id, put, self.by.id()));
         let done = done.and_then(|created| match created {
@@ -32,14 +36,14 @@ impl Administration<'_> {
     }
 
     /// A name that nobody has would open the tenant to whoever gets it later.
-    fn expect_known_users(&self, put: &PutTenant) -> Result<(), Error> {
+    fn expect_known_users(&self, put: &PutTenant) -> Result<(), RequestError> {
         let access = self.service.context().access.now();
         let mut names = put.users.identities.iter().filter_map(IdentityPattern::name);
         match names.find(|name| access.identity(name).is_none()) {
             None => Ok(()),
             Some(name) => {
                 let rule = format!("identities has {name:?}, which is no identity of the service");
-                Err(Error::invalid("identities", rule))
+                Err(RequestError::invalid("identities", rule))
             }
         }
     }

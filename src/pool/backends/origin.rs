@@ -9,7 +9,7 @@ use crate::clock;
 use crate::config::dsn::Dsn;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::acquainted::Acquainted;
 use crate::pool::identity::Identity;
 
@@ -77,11 +77,11 @@ impl BackendOrigin {
     }
 
     /// What to tell who brings this DSN, which is another.
-    pub(in crate::pool) fn mismatch(&self, tenant: &TenantId, other: &Dsn) -> Error {
+    pub(in crate::pool) fn mismatch(&self, tenant: &TenantId, other: &Dsn) -> RequestError {
         let mut keys = self.dsn.differing(other);
         if keys.is_empty() {
             keys.push("password".to_owned());
         }
-        Error::DsnMismatch { tenant: tenant.clone(), keys, configured: self.is_configured }
+        RequestError::DsnMismatch { tenant: tenant.clone(), keys, configured: self.is_configured }
     }
 }

@@ -6,7 +6,7 @@ use super::Leases;
 use crate::clock;
 use crate::core::ids::ConnectionId;
 use crate::core::lease_table::{Denied, EndReason, Revoked, Via};
-use crate::error::{CancelCause, Error};
+use crate::error::{CancelCause, RequestError};
 use crate::pool::busy::{self, BusyEnd};
 use crate::pool::requests::responder::Responder;
 
@@ -34,7 +34,7 @@ impl Leases {
     ) {
         let released = self.release(&id, force);
         let running = match &released {
-            Err(Error::LeaseBusy { .. }) => self.running(&id),
+            Err(RequestError::LeaseBusy { .. }) => self.running(&id),
             _ => return drop(responder.send(released)),
         };
         let leases = Arc::clone(self);
@@ -55,7 +55,7 @@ impl Leases {
     ///
     /// # Errors
     /// If there is no such lease, or it is busy.
-    pub fn release(&self, id: &ConnectionId, force: bool) -> Result<Release, Error> {
+    pub fn release(&self, id: &ConnectionId, force: bool) -> Result<Release, RequestError> {
         self.release_via(id, Via::Call, force)
     }
 
@@ -64,7 +64,7 @@ impl Leases {
         id: &ConnectionId,
         via: Via,
         force: bool,
-    ) -> Result<Release, Error> {
+    ) -> Result<Release, RequestError> {
         let released = self.table().release(id, via, clock::now());
         match released {
             Ok((checkout, view)) => {
@@ -89,7 +89,7 @@ impl Leases {
         id: &ConnectionId,
         reason: EndReason,
         cause: CancelCause,
-    ) -> Result<Release, Error> {
+    ) -> Result<Release, RequestError> {
         let revoked = self.table().revoke(id, reason, clock::now());
         match revoked {
             Ok(Revoked::Over { checkout, view }) => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Hub, ListenPhase, LONGEST_WAIT};
 use crate::clock;
 use crate::core::backoff;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::caller::Caller;
 use crate::pool::job::Job;
 use crate::random;
@@ -21,7 +21,7 @@ struct SessionRequest {
 impl Drop for SessionRequest {
     fn drop(&mut self) {
         // Does nothing if it was answered or taken back.
-        self.hub.no_session(&self.asked, &Error::Internal("a request was lost"));
+        self.hub.no_session(&self.asked, &RequestError::Internal("a request was lost"));
     }
 }
 
@@ -52,13 +52,13 @@ impl Hub {
             None => Some(job),
         };
         if let Some(job) = refused {
-            (job.deliver)(Err(Error::Draining));
+            (job.deliver)(Err(RequestError::Draining));
         }
     }
 
     /// There is no backend. Listeners that have not started fail; those that have wait for the next
     /// attempt.
-    pub(super) fn no_session(self: &Arc<Self>, asked: &Arc<Caller>, error: &Error) {
+    pub(super) fn no_session(self: &Arc<Self>, asked: &Arc<Caller>, error: &RequestError) {
         let mut state = self.state.lock();
         let current =
             matches!(&state.phase, ListenPhase::Asked(caller) if Arc::ptr_eq(caller, asked));
@@ -67,7 +67,7 @@ impl Hub {
             return;
         }
         let before = std::mem::take(&mut state.phase);
-        let passing = error.is_retryable() || matches!(error, Error::Internal(_));
+        let passing = error.is_retryable() || matches!(error, RequestError::Internal(_));
         let told = state.channels.waiting(!passing);
         drop(state);
         drop(before);

@@ -9,7 +9,7 @@ use super::Hub;
 use crate::backend::listen::Notification;
 use crate::core::budget::Held;
 use crate::core::channels::ListenerId;
-use crate::error::{CancelCause, Error, Work};
+use crate::error::{CancelCause, RequestError, Work};
 
 impl Hub {
     /// Gives a notification to all who listen to its channel.
@@ -67,7 +67,8 @@ impl Hub {
     /// A listener that reads too slowly goes, for it has missed something.
     fn give_up_listener(&self, id: ListenerId) {
         if let Some(removed) = self.remove(id) {
-            let error = Error::Cancelled { by: CancelCause::Stalled, work: Work::NOT_STARTED };
+            let error =
+                RequestError::Cancelled { by: CancelCause::Stalled, work: Work::NOT_STARTED };
             removed.member.mailbox.give_up(error);
         }
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::backend::listen::Notification;
 use crate::core::budget::Held;
-use crate::error::Error;
+use crate::error::RequestError;
 
 /// Where a listener's messages go. Nothing of it blocks.
 pub trait Mailbox: Send + Sync {
@@ -23,9 +23,9 @@ pub trait Mailbox: Send + Sync {
     /// Since when the reader has taken nothing of what waits; `None`: nothing waits.
     fn waits_since(&self) -> Option<Instant>;
     /// It is over, once the reader has what waits.
-    fn fail(&self, error: Error);
+    fn fail(&self, error: RequestError);
     /// It is over at once: what waits is dropped.
-    fn give_up(&self, error: Error);
+    fn give_up(&self, error: RequestError);
 }
 
 /// A notification on its way to one listener. All copies share its bytes; they, and

@@ -8,7 +8,7 @@ use crate::backend::listen::Heard;
 use crate::backend::session::RunError;
 use crate::clock;
 use crate::core::channels::{Change, Hearing};
-use crate::error::{Error, Work};
+use crate::error::{RequestError, Work};
 use crate::logging;
 use crate::pool::checkout::Checkout;
 
@@ -181,7 +181,7 @@ impl Hub {
             let told = self.state.lock().channels.waiting(false);
             let work = Work::NOT_STARTED;
             for id in &told {
-                self.fail(*id, Error::Sql { fault: fault.clone(), work });
+                self.fail(*id, RequestError::Sql { fault: fault.clone(), work });
             }
             return !told.is_empty();
         }

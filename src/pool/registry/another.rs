@@ -27,7 +27,7 @@ use crate::config::dsn::Dsn;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::quoted::Quoted;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::logging;
 use crate::pool::identity::{Difference, Identity};
 use crate::pool::tenant::{Disuse, Tenant};
@@ -41,7 +41,7 @@ impl Registry {
         dsn: &Dsn,
         identity: Identity,
         by: &CallerId,
-    ) -> Result<Arc<Tenant>, Error> {
+    ) -> Result<Arc<Tenant>, RequestError> {
         let known = match found {
             // Its DSN has led nowhere so far: another may be the right one.
             Some(tenant)
@@ -59,7 +59,7 @@ impl Registry {
             || has_other_servers(&known, identity) && !Disuse(&known).is_in_use();
         if claims && known.paused().is_some() {
             // The pause would not be that of who takes over.
-            return Err(Error::TenantPaused(id.clone()));
+            return Err(RequestError::TenantPaused(id.clone()));
         }
         let known = match claims {
             true => self.claim(id, dsn, identity, by)?,
@@ -165,6 +165,6 @@ fn has_other_servers(tenant: &Tenant, other: Identity) -> bool {
 }
 
 /// What to tell who brings this DSN, which is not the tenant's own.
-fn mismatch(tenant: &Tenant, other: &Dsn) -> Error {
+fn mismatch(tenant: &Tenant, other: &Dsn) -> RequestError {
     tenant.backends().origin.mismatch(tenant.id(), other)
 }

@@ -10,7 +10,7 @@ use crate::config::dsn::Dsn;
 use crate::config::TenantPoolConfig;
 use crate::core::ids::TenantId;
 use crate::core::quoted::Quoted;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::backends::Backends;
 use crate::pool::opener::Opener;
 use crate::pool::tenant::{Setup, Tenant};
@@ -56,10 +56,14 @@ impl Registry {
     /// # Errors
     /// If there is no such tenant, a setting breaks a rule, or there is no room for so many
     /// connections and no unused tenant gives way.
-    pub fn change(&self, id: &TenantId, change: &TenantChange) -> Result<TenantChanged, Error> {
+    pub fn change(
+        &self,
+        id: &TenantId,
+        change: &TenantChange,
+    ) -> Result<TenantChanged, RequestError> {
         let (mut yields, mut may_exceed) = (0, false);
         loop {
-            let tenant = self.find(id).ok_or_else(|| Error::TenantNotFound(id.clone()))?;
+            let tenant = self.find(id).ok_or_else(|| RequestError::TenantNotFound(id.clone()))?;
             let before = tenant.setup();
             let next = self.next_setup(&before, change)?;
             let most = self.context.live().limits.max_backends;
@@ -112,7 +116,7 @@ impl Registry {
     }
 
     /// What a change makes of a setup. Its backends are those before if they can stay.
-    fn next_setup(&self, before: &Setup, change: &TenantChange) -> Result<Setup, Error> {
+    fn next_setup(&self, before: &Setup, change: &TenantChange) -> Result<Setup, RequestError> {
         let old = &before.backends;
         let now = TenantPoolConfig { max_connections: before.permits, ..old.settings.clone() };
         let mut settings = match (&change.settings, &change.moved) {
@@ -124,7 +128,7 @@ impl Registry {
         if change.settings.is_none() {
             settings.min_connections = settings.min_connections.min(settings.max_connections);
         }
-        settings.check().map_err(|rule| Error::invalid("settings", rule))?;
+        settings.check().map_err(|rule| RequestError::invalid("settings", rule))?;
         let permits = settings.max_connections;
         let as_before = TenantPoolConfig { max_connections: permits, ..old.settings.clone() };
         let stays = settings == as_before && permits <= old.store.capacity();
@@ -142,7 +146,7 @@ impl Registry {
         old: &Backends,
         dsn: &Dsn,
         settings: TenantPoolConfig,
-    ) -> Result<Arc<Backends>, Error> {
+    ) -> Result<Arc<Backends>, RequestError> {
         let identity = self.digests.identity(dsn, self.digests.fingerprint(dsn));
         let (account, who) = (old.account(), &old.origin.brought_by);
         let by = match old.origin.is_configured {

@@ -17,7 +17,7 @@ use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::allowed_hosts::AllowedHosts;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::lock::Leaf;
 use crate::pool::identity::Difference;
 use crate::pool::opener::Opener;
@@ -61,8 +61,8 @@ impl Registry {
     ///
     /// # Errors
     /// A DSN names files that it may not; then none is taken up.
-    pub fn take_up(self: &Arc<Self>, catalog: Catalog) -> Result<(), Error> {
-        let tenants: Result<Vec<_>, Error> =
+    pub fn take_up(self: &Arc<Self>, catalog: Catalog) -> Result<(), RequestError> {
+        let tenants: Result<Vec<_>, RequestError> =
             catalog.tenants.values().map(|config| self.configured(config)).collect();
         let (tenants, catalog) = (tenants?, Arc::new(catalog));
         // A request finds them ready.
@@ -82,7 +82,7 @@ impl Registry {
     pub(super) fn configured(
         self: &Arc<Self>,
         config: &TenantConfig,
-    ) -> Result<Arc<Tenant>, Error> {
+    ) -> Result<Arc<Tenant>, RequestError> {
         let operator = CallerId::new(OPERATOR);
         self.configured_as(&config.id, &config.dsn, &config.pool, Bringer::Operator(&operator))
     }
@@ -97,7 +97,7 @@ impl Registry {
         dsn: &Dsn,
         pool: &TenantPoolConfig,
         by: Bringer<'_>,
-    ) -> Result<Arc<Tenant>, Error> {
+    ) -> Result<Arc<Tenant>, RequestError> {
         let identity = self.digests.identity(dsn, self.digests.fingerprint(dsn));
         let origin = self.origin(id, dsn, identity, by, pool)?;
         let opener = Opener::new(pool, &self.context.keeper);
@@ -115,7 +115,7 @@ impl Registry {
         tenant: &Tenant,
         target: &Target,
         by: &CallerId,
-    ) -> Result<(), Error> {
+    ) -> Result<(), RequestError> {
         let Some(dsn) = &target.dsn else { return Ok(()) };
         self.may_compare(tenant, dsn, by)?;
         let fingerprint = self.fingerprint(target, dsn);
@@ -131,11 +131,11 @@ impl Registry {
     }
 
     /// What to tell who names a tenant that is not there and cannot be registered.
-    pub(super) fn unknown(&self, target: &Target) -> Error {
+    pub(super) fn unknown(&self, target: &Target) -> RequestError {
         match (&target.dsn, self.catalog().takes_dsns) {
-            (Some(_), _) => Error::DsnNotTaken { tenant: target.tenant.clone() },
-            (None, true) => Error::invalid("dsn", "dsn is required"),
-            (None, false) => Error::TenantNotFound(target.tenant.clone()),
+            (Some(_), _) => RequestError::DsnNotTaken { tenant: target.tenant.clone() },
+            (None, true) => RequestError::invalid("dsn", "dsn is required"),
+            (None, false) => RequestError::TenantNotFound(target.tenant.clone()),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::config::TenantPoolConfig;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::lookup_slots::Asker;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::backends::origin::BackendOrigin;
 use crate::pool::identity::Identity;
 use crate::pool::opener::Opener;
@@ -38,12 +38,12 @@ impl Registry {
         dsn: &Dsn,
         identity: Identity,
         by: &CallerId,
-    ) -> Result<Arc<Tenant>, Error> {
+    ) -> Result<Arc<Tenant>, RequestError> {
         let settings = self.context.live().pool.with(&dsn.pool);
-        settings.check().map_err(|rule| Error::invalid("dsn", format!("dsn: {rule}")))?;
+        settings.check().map_err(|rule| RequestError::invalid("dsn", format!("dsn: {rule}")))?;
         let most = self.context.live().most_connections();
         if settings.max_connections > most {
-            return Err(Error::invalid(
+            return Err(RequestError::invalid(
                 "dsn",
                 format!("dsn: pool_max_conns must be at most {most}"),
             ));
@@ -67,7 +67,7 @@ impl Registry {
         identity: Identity,
         by: Bringer<'_>,
         settings: &TenantPoolConfig,
-    ) -> Result<Arc<BackendOrigin>, Error> {
+    ) -> Result<Arc<BackendOrigin>, RequestError> {
         let of_clients = || DsnReach {
             files: FileScope::of_clients(self.context.live().dsn_cert_dir.clone()),
             hosts: Arc::clone(&self.catalog().allowed_hosts),
@@ -77,7 +77,7 @@ impl Registry {
             Bringer::Client(who) => (who, of_clients()),
         };
         let allowed = reach.files.check(&dsn.tls);
-        allowed.map_err(|error| Error::invalid("dsn", format!("dsn: {error}")))?;
+        allowed.map_err(|error| RequestError::invalid("dsn", format!("dsn: {error}")))?;
         let tries = Tries::new(&self.logins, &dsn.user, who);
         let asker = Asker { tenant: id.clone(), caller: who.clone() };
         let (name, tls, shown) = (application_name(id), self.tls.clone(), dsn.without_password());
@@ -105,14 +105,18 @@ impl Registry {
         dsn: &Dsn,
         identity: Identity,
         by: &CallerId,
-    ) -> Result<Arc<Tenant>, Error> {
+    ) -> Result<Arc<Tenant>, RequestError> {
         let fresh = self.make(id, dsn, identity, by)?;
         self.expect_room(by, fresh.backends().settings.max_connections)?;
         let take = || self.register_fresh(id, &fresh);
         room::taken_in_tries(LOOKUPS, || self.make_room_to_open(by), take)
     }
 
-    fn register_fresh(&self, id: &TenantId, fresh: &Arc<Tenant>) -> Result<Arc<Tenant>, Error> {
+    fn register_fresh(
+        &self,
+        id: &TenantId,
+        fresh: &Arc<Tenant>,
+    ) -> Result<Arc<Tenant>, RequestError> {
         let mut known = self.write();
         // Somebody may just have been waiting for the name with this very DSN.
         if let Some(known) = known.find(id).or(known.find_like(fresh)) {
@@ -122,7 +126,7 @@ impl Registry {
     }
 
     /// Gives it its name, which nobody has.
-    fn name(&self, known: &mut Known, fresh: Arc<Tenant>) -> Result<Arc<Tenant>, Error> {
+    fn name(&self, known: &mut Known, fresh: Arc<Tenant>) -> Result<Arc<Tenant>, RequestError> {
         self.count_opening()?;
         known.name(&fresh);
         Ok(fresh)
@@ -137,7 +141,7 @@ impl Registry {
         dsn: &Dsn,
         identity: Identity,
         by: &CallerId,
-    ) -> Result<Arc<Tenant>, Error> {
+    ) -> Result<Arc<Tenant>, RequestError> {
         let fresh = self.make(id, dsn, identity, by)?;
         self.make_room_to_open(by);
         let mut known = self.write();
@@ -157,16 +161,16 @@ impl Registry {
         if before > 0 && before + open > limit {
             let what =
                 "connections of one tenant that were opened with earlier passwords or servers";
-            return Err(Error::ServiceLimit { what, used: before + open, limit });
+            return Err(RequestError::ServiceLimit { what, used: before + open, limit });
         }
         let (all, own) = known.claimants(id, by);
         let what = "other passwords or servers of one tenant that are being tried";
         if own >= CLAIMANTS_PER_CALLER {
             let (tenant, limit) = (id.clone(), CLAIMANTS_PER_CALLER);
-            return Err(Error::CallerLimit { tenant, what, used: own + 1, limit });
+            return Err(RequestError::CallerLimit { tenant, what, used: own + 1, limit });
         }
         if all >= CLAIMANTS_MAX {
-            return Err(Error::ServiceLimit { what, used: all + 1, limit: CLAIMANTS_MAX });
+            return Err(RequestError::ServiceLimit { what, used: all + 1, limit: CLAIMANTS_MAX });
         }
         self.count_opening()?;
         known.claim(&fresh);

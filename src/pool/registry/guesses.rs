@@ -11,7 +11,7 @@ use crate::config::dsn::Dsn;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::logins::LoginHistory;
-use crate::error::{ConnectError, Error};
+use crate::error::{ConnectError, RequestError};
 use crate::lock::Leaf;
 use crate::pool::tenant::Tenant;
 
@@ -55,13 +55,13 @@ impl Registry {
         tenant: &Tenant,
         dsn: &Dsn,
         by: &CallerId,
-    ) -> Result<(), Error> {
+    ) -> Result<(), RequestError> {
         // Before PostgreSQL has let it in, its own password may be wrong.
         if tenant.is_opening() || tenant.backends().origin.acquainted.knows(by) {
             return Ok(());
         }
         let entered = self.guesses.0.lock().enter(&place(tenant.id(), by), by, clock::now());
-        entered.map_err(|deferred| Error::Connect {
+        entered.map_err(|deferred| RequestError::Connect {
             tenant: tenant.id().clone(),
             cause: ConnectError::Deferred {
                 target: "this service".to_owned(),

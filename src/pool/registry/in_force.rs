@@ -10,7 +10,7 @@ use crate::config::plan::{ReloadPlan, TenantStep};
 use crate::config::tenants::TenantConfig;
 use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::ids::TenantId;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::reloading::ReloadOutcome;
 use crate::pool::tenant::Tenant;
 
@@ -46,11 +46,11 @@ impl Registry {
     }
 
     /// Takes a step at a configured tenant.
-    fn take(self: &Arc<Self>, step: &TenantStep) -> Result<(), Error> {
+    fn take(self: &Arc<Self>, step: &TenantStep) -> Result<(), RequestError> {
         match step {
             TenantStep::Remove(id) => {
                 if let Some(tenant) = self.find(id).filter(|tenant| tenant.configured) {
-                    self.take_out(&tenant, Error::TenantNotFound(id.clone()));
+                    self.take_out(&tenant, RequestError::TenantNotFound(id.clone()));
                 }
                 Ok(())
             }
@@ -64,7 +64,7 @@ impl Registry {
         self: &Arc<Self>,
         to: &TenantConfig,
         before: Option<&TenantPoolConfig>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), RequestError> {
         let found = self.find(&to.id).filter(|tenant| tenant.configured);
         let mut change = TenantChange { must: true, ..TenantChange::default() };
         match (&found, before) {
@@ -83,14 +83,14 @@ impl Registry {
         match self.change(&to.id, &change) {
             Ok(_) => Ok(()),
             // It was removed meanwhile, in another way than by the file.
-            Err(Error::TenantNotFound(_)) if before.is_some() => Ok(()),
-            Err(Error::TenantNotFound(_)) => self.add(to),
+            Err(RequestError::TenantNotFound(_)) if before.is_some() => Ok(()),
+            Err(RequestError::TenantNotFound(_)) => self.add(to),
             Err(error) => Err(error),
         }
     }
 
     /// Takes up a configured tenant. Whoever has its name by a DSN of a client loses it.
-    fn add(self: &Arc<Self>, config: &TenantConfig) -> Result<(), Error> {
+    fn add(self: &Arc<Self>, config: &TenantConfig) -> Result<(), RequestError> {
         let tenant = self.configured(config)?;
         if let Some(before) = self.find(&config.id) {
             let why = before.backends().origin.mismatch(&config.id, &config.dsn);
@@ -110,7 +110,7 @@ impl Registry {
 
     /// Takes a tenant out of service; leases go on to their ends. Its connections count against
     /// the limit of the service for as long as there are any.
-    pub(super) fn take_out(&self, tenant: &Arc<Tenant>, why: Error) {
+    pub(super) fn take_out(&self, tenant: &Arc<Tenant>, why: RequestError) {
         log::info!("event=tenant_taken_out tenant={}", tenant.id());
         // First, so that they count at no time for nobody.
         self.write().keep_former(tenant);
@@ -120,10 +120,10 @@ impl Registry {
     }
 
     /// Changes a tenant; returns why not.
-    fn try_change(&self, id: &TenantId, change: &TenantChange) -> Option<(TenantId, Error)> {
+    fn try_change(&self, id: &TenantId, change: &TenantChange) -> Option<(TenantId, RequestError)> {
         match self.change(id, change) {
             // It has gone meanwhile.
-            Ok(_) | Err(Error::TenantNotFound(_)) => None,
+            Ok(_) | Err(RequestError::TenantNotFound(_)) => None,
             Err(error) => Some((id.clone(), error)),
         }
     }

@@ -14,7 +14,7 @@ use crate::config::TenantPoolConfig;
 use crate::core::access::TenantUsers;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::tenant::Tenant;
 
 /// What a tenant is to be. Whatever is `None` stays as it is; at a new tenant it is as the DSN and
@@ -58,7 +58,7 @@ impl Registry {
         id: &TenantId,
         put: &PutTenant,
         by: &CallerId,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, RequestError> {
         if let Some(dsn) = &put.dsn {
             self.expect_files(dsn)?;
         }
@@ -81,14 +81,14 @@ impl Registry {
                 }
             }
         }
-        Err(Error::Internal("a tenant was created and removed again and again"))
+        Err(RequestError::Internal("a tenant was created and removed again and again"))
     }
 
     /// The DSN may name files as a client's.
-    pub(super) fn expect_files(&self, dsn: &Dsn) -> Result<(), Error> {
+    pub(super) fn expect_files(&self, dsn: &Dsn) -> Result<(), RequestError> {
         let files = FileScope::of_clients(self.context.live().dsn_cert_dir.clone());
         let allowed = files.check(&dsn.tls);
-        allowed.map_err(|error| Error::invalid("dsn", format!("dsn: {error}")))
+        allowed.map_err(|error| RequestError::invalid("dsn", format!("dsn: {error}")))
     }
 
     fn permit(&self, id: &TenantId, put: &PutTenant) {
@@ -97,7 +97,7 @@ impl Registry {
         }
     }
 
-    fn put_again(&self, tenant: &Tenant, put: &PutTenant) -> Result<(), Error> {
+    fn put_again(&self, tenant: &Tenant, put: &PutTenant) -> Result<(), RequestError> {
         let before = TenantPoolConfig {
             max_connections: tenant.setup().permits,
             ..tenant.backends().settings.clone()
@@ -112,21 +112,24 @@ impl Registry {
         self.change(tenant.id(), &change).map(drop)
     }
 
-    pub(super) fn checked(&self, settings: TenantPoolConfig) -> Result<TenantPoolConfig, Error> {
+    pub(super) fn checked(
+        &self,
+        settings: TenantPoolConfig,
+    ) -> Result<TenantPoolConfig, RequestError> {
         let (min, max) = (settings.min_connections, settings.max_connections);
         if min > max {
             // Who asks by a call knows its fields, and no flags.
             let rule =
                 format!("min_connections cannot be greater than max_connections: {min} > {max}");
-            return Err(Error::invalid("min_connections", rule));
+            return Err(RequestError::invalid("min_connections", rule));
         }
-        settings.check().map_err(|rule| Error::invalid("max_connections", rule))?;
+        settings.check().map_err(|rule| RequestError::invalid("max_connections", rule))?;
         let most = self.context.live().most_connections();
         match settings.max_connections <= most {
             true => Ok(settings),
             false => {
                 let rule = format!("max_connections must be 1 to {most} (max_connections_per_dsn)");
-                Err(Error::invalid("max_connections", rule))
+                Err(RequestError::invalid("max_connections", rule))
             }
         }
     }
@@ -137,12 +140,12 @@ impl Registry {
         id: &TenantId,
         put: &PutTenant,
         by: &CallerId,
-    ) -> Result<bool, Error> {
-        let missing = || Error::invalid("dsn", "dsn is required for a new tenant");
+    ) -> Result<bool, RequestError> {
+        let missing = || RequestError::invalid("dsn", "dsn is required for a new tenant");
         let dsn = put.dsn.as_ref().ok_or_else(missing)?;
         if put.users.is_nobody() {
             let rule = "identities or anonymous is required for a new tenant";
-            return Err(Error::invalid("identities", rule));
+            return Err(RequestError::invalid("identities", rule));
         }
         let settings = self.checked(put.settings(&self.context.live().pool))?;
         self.create_as(id, dsn, &settings, by)
@@ -155,7 +158,7 @@ impl Registry {
         dsn: &Dsn,
         settings: &TenantPoolConfig,
         by: &CallerId,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, RequestError> {
         let tenant = self.configured_as(id, dsn, settings, Bringer::Operator(by))?;
         let limit = self.context.live().limits.max_backends;
         for _ in 0..=LOOKUPS {
@@ -174,20 +177,24 @@ impl Registry {
         tenant.begin();
         let named = name_if_free(&mut self.write(), &tenant, limit);
         if !matches!(named, Ok(true)) {
-            tenant.end(Error::TenantNotFound(id.clone()));
+            tenant.end(RequestError::TenantNotFound(id.clone()));
         }
         self.context.keeper.due(clock::now());
         named
     }
 }
 
-fn name_if_free(known: &mut Known, tenant: &Arc<Tenant>, limit: usize) -> Result<bool, Error> {
+fn name_if_free(
+    known: &mut Known,
+    tenant: &Arc<Tenant>,
+    limit: usize,
+) -> Result<bool, RequestError> {
     if known.find(tenant.id()).is_some() {
         return Ok(false);
     }
     let used = known.named().count() + 1;
     if used > TENANTS_MAX {
-        return Err(Error::ServiceLimit { what: "tenants", used, limit: TENANTS_MAX });
+        return Err(RequestError::ServiceLimit { what: "tenants", used, limit: TENANTS_MAX });
     }
     if let Some((used, limit)) = known.find_room(tenant, tenant.setup().permits, limit) {
         return Err(room::no_room(used, limit));

@@ -10,7 +10,7 @@ use crate::config::tenants::TenantConfig;
 use crate::core::access::TenantUsers;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::keeping::Touch;
 
 /// Who has brought the DSNs of tenants that were put before the start.
@@ -21,7 +21,7 @@ const BEFORE: &str = "state_file";
 pub struct NotRestored {
     pub tenant: TenantId,
     /// Why not.
-    pub error: Error,
+    pub error: RequestError,
 }
 
 impl Registry {
@@ -55,7 +55,11 @@ impl Registry {
         Ok(())
     }
 
-    fn restore_one(self: &Arc<Self>, id: &TenantId, change: &ChangeKind) -> Result<(), Error> {
+    fn restore_one(
+        self: &Arc<Self>,
+        id: &TenantId,
+        change: &ChangeKind,
+    ) -> Result<(), RequestError> {
         match change {
             ChangeKind::Same => Ok(()),
             ChangeKind::Removed => self.dismiss(id),
@@ -67,7 +71,7 @@ impl Registry {
         self: &Arc<Self>,
         to: &TenantConfig,
         users: Option<&TenantUsers>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), RequestError> {
         // Before anybody can find it.
         users.into_iter().for_each(|users| self.context.access.put(&to.id, Some(users)));
         let configured = self.catalog().tenants.get(&to.id).cloned();

@@ -13,7 +13,7 @@ use super::Registry;
 use crate::clock;
 use crate::core::callers::CallerId;
 use crate::core::shares::{self, Part};
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::tenant::{Disuse, Tenant};
 
 /// A tenant without a lease, a one-shot, a listener or a waiter for so long may give way.
@@ -33,7 +33,7 @@ impl Registry {
     ///
     /// # Errors
     /// If the budget is used up, and nobody would give way.
-    pub(super) fn expect_room(&self, by: &CallerId, gets: usize) -> Result<(), Error> {
+    pub(super) fn expect_room(&self, by: &CallerId, gets: usize) -> Result<(), RequestError> {
         let budgeted = self.write().budgeted();
         let (used, limit) = (budgeted + gets, self.context.live().limits.max_backends);
         match used.saturating_sub(limit) {
@@ -117,7 +117,7 @@ impl Registry {
     }
 
     /// Takes a tenant out that has yet to be opened, and tells who waits for it.
-    pub(super) fn give_up(&self, tenant: &Arc<Tenant>, why: Error) {
+    pub(super) fn give_up(&self, tenant: &Arc<Tenant>, why: RequestError) {
         self.remove(tenant);
         tenant.end(why.clone());
         tenant.answer_line(&why);
@@ -133,7 +133,7 @@ impl Registry {
     }
 
     /// Counts one more tenant that is being opened. Called while nobody else can.
-    pub(super) fn count_opening(&self) -> Result<(), Error> {
+    pub(super) fn count_opening(&self) -> Result<(), RequestError> {
         let (used, limit) = (self.openings() + 1, self.context.live().limits.opening_tenants);
         if used > limit {
             return Err(openings_used(used, limit));
@@ -144,12 +144,12 @@ impl Registry {
 }
 
 /// What to tell a tenant for whose connections there is no room.
-pub(super) fn no_room(used: usize, limit: usize) -> Error {
-    Error::ServiceLimit { what: BACKENDS, used, limit }
+pub(super) fn no_room(used: usize, limit: usize) -> RequestError {
+    RequestError::ServiceLimit { what: BACKENDS, used, limit }
 }
 
-fn openings_used(used: usize, limit: usize) -> Error {
-    Error::ServiceLimit { what: OPENINGS, used, limit }
+fn openings_used(used: usize, limit: usize) -> RequestError {
+    RequestError::ServiceLimit { what: OPENINGS, used, limit }
 }
 
 /// Makes room and takes it, up to `tries` times: a flood of others may have taken in between what
@@ -157,8 +157,8 @@ fn openings_used(used: usize, limit: usize) -> Error {
 pub(super) fn taken_in_tries<T>(
     tries: usize,
     make_room: impl Fn() -> bool,
-    take: impl Fn() -> Result<T, Error>,
-) -> Result<T, Error> {
+    take: impl Fn() -> Result<T, RequestError>,
+) -> Result<T, RequestError> {
     for _ in 1..tries {
         let had_room = make_room();
         match take() {

@@ -2,13 +2,13 @@
 
 use futures_channel::oneshot;
 
-use crate::error::Error;
+use crate::error::RequestError;
 
 /// A request's one answer. Dropped unused, it answers with an internal error.
-pub struct Responder<T>(Option<oneshot::Sender<Result<T, Error>>>);
+pub struct Responder<T>(Option<oneshot::Sender<Result<T, RequestError>>>);
 
 /// Where the answer arrives.
-pub type PendingAnswer<T> = oneshot::Receiver<Result<T, Error>>;
+pub type PendingAnswer<T> = oneshot::Receiver<Result<T, RequestError>>;
 
 impl<T> Responder<T> {
     /// A responder and the place where it arrives.
@@ -18,7 +18,7 @@ impl<T> Responder<T> {
     }
 
     /// Answers. If nobody waits any more, the answer comes back.
-    pub fn send(mut self, answer: Result<T, Error>) -> Option<Result<T, Error>> {
+    pub fn send(mut self, answer: Result<T, RequestError>) -> Option<Result<T, RequestError>> {
         self.0.take().and_then(|sender| sender.send(answer).err())
     }
 }
@@ -27,7 +27,8 @@ impl<T> Drop for Responder<T> {
     fn drop(&mut self) {
         if let Some(sender) = self.0.take() {
             // The caller may have left already.
-            let _ = sender.send(Err(Error::Internal("the request was lost inside the service")));
+            let _ =
+                sender.send(Err(RequestError::Internal("the request was lost inside the service")));
         }
     }
 }

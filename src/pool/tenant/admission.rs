@@ -10,7 +10,7 @@ use crate::core::budget::Held;
 use crate::core::callers::CallerId;
 use crate::core::gate::{Asks, GateEntry, GateRefusal};
 use crate::core::wait_queue::{Handed, WaiterId};
-use crate::error::{Error, QueuePosition};
+use crate::error::{QueuePosition, RequestError};
 use crate::pool::job::Job;
 use crate::pool::listen::Host;
 use crate::pool::memory::{self, Use, SMALL};
@@ -77,12 +77,12 @@ impl Tenant {
             GateEntry::Refused(job, GateRefusal::MayNotWait) => {
                 let error = match full {
                     Some(full) => full.error(self.id()),
-                    None => Error::Internal("a request was refused for no reason"),
+                    None => RequestError::Internal("a request was refused for no reason"),
                 };
                 job.fail(&self.account, error);
             }
             GateEntry::Refused(job, refusal) => {
-                job.fail(&self.account, Error::refused(self.id(), refusal))
+                job.fail(&self.account, RequestError::refused(self.id(), refusal))
             }
         }
         Ok(())
@@ -96,7 +96,7 @@ impl Tenant {
         for (job, position) in expired {
             let standing = QueuePosition { position, ..first };
             let (tenant, waited) = (self.id().clone(), now.saturating_duration_since(job.since));
-            job.fail(&self.account, Error::WaitTimeout { tenant, waited, standing });
+            job.fail(&self.account, RequestError::WaitTimeout { tenant, waited, standing });
         }
     }
 
@@ -123,7 +123,10 @@ impl Tenant {
             self.unregister();
         }
         for job in stranded {
-            job.fail(&self.account, Error::Internal("the tenant was given up while opening"));
+            job.fail(
+                &self.account,
+                RequestError::Internal("the tenant was given up while opening"),
+            );
         }
     }
 
@@ -139,7 +142,7 @@ impl Tenant {
             let used = job.counted_for().map_or(0, held);
             let limit = self.context().config.limits.leases_per_caller;
             let refusal = GateRefusal::CallerLimit { used, limit };
-            job.fail(&self.account, Error::refused(self.id(), refusal));
+            job.fail(&self.account, RequestError::refused(self.id(), refusal));
         }
     }
 }

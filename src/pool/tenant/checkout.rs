@@ -8,7 +8,7 @@ use super::upkeep::Upkeep;
 use super::{Tenant, REPLACED};
 use crate::clock;
 use crate::core::gate::GateState;
-use crate::error::{ConnectError, Error};
+use crate::error::{ConnectError, RequestError};
 use crate::pool::backends::{Backends, Taking};
 use crate::pool::job::LEAST_PATIENCE;
 use crate::pool::open_backends::RoomWaiter;
@@ -21,7 +21,7 @@ pub(super) fn checkout(
     tenant: &Arc<Tenant>,
     patience: Duration,
     wants: &mut Wants,
-) -> (Arc<Backends>, Result<Taken, Error>) {
+) -> (Arc<Backends>, Result<Taken, RequestError>) {
     let until = clock::now() + patience;
     loop {
         let backends = tenant.backends();
@@ -41,8 +41,8 @@ fn checkout_of(
     backends: &Arc<Backends>,
     until: Instant,
     wants: &mut Wants,
-) -> Result<Taken, Error> {
-    let failed = |cause| Error::Connect { tenant: tenant.id().clone(), cause };
+) -> Result<Taken, RequestError> {
+    let failed = |cause| RequestError::Connect { tenant: tenant.id().clone(), cause };
     let (mut mute, mut waiter) = (false, None);
     loop {
         let left = until.saturating_duration_since(clock::now()).max(LEAST_PATIENCE);

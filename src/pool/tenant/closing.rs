@@ -4,23 +4,23 @@ use std::sync::Arc;
 
 use super::{Tenant, POOL_CLOSED};
 use crate::core::gate::GateState;
-use crate::error::Error;
+use crate::error::RequestError;
 
 impl Tenant {
     /// Takes no more jobs; those that wait are answered.
     pub fn drain(&self) {
         // First: the listeners' permit would go to one of those who wait.
         let waiting = self.gate().drain();
-        self.hub.end(&Error::Draining);
+        self.hub.end(&RequestError::Draining);
         for job in waiting {
-            job.fail(&self.account, Error::Draining);
+            job.fail(&self.account, RequestError::Draining);
         }
         // Requests that wait for room at their server fail too.
         self.line.wake_all();
     }
 
     /// Takes the tenant out of service; requests for it fail with the reason. Leases go on.
-    pub(in crate::pool) fn end(self: &Arc<Self>, why: Error) {
+    pub(in crate::pool) fn end(self: &Arc<Self>, why: RequestError) {
         // The first reason stands.
         let _ = self.ended.set(why);
         self.close_all();
@@ -33,8 +33,8 @@ impl Tenant {
     }
 
     /// What to tell those who find it closed.
-    pub(in crate::pool) fn closed(&self) -> Error {
-        self.ended.get().cloned().unwrap_or(Error::Draining)
+    pub(in crate::pool) fn closed(&self) -> RequestError {
+        self.ended.get().cloned().unwrap_or(RequestError::Draining)
     }
 
     /// Closes the gate and, on workers, every idle backend. Leased ones are

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::turn::Turn;
 use super::Tenant;
 use crate::clock;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::checkout::Checkout;
 use crate::pool::job::Job;
 use crate::pool::line::GrantedJob;
@@ -98,7 +98,7 @@ impl Tenant {
     }
 
     /// Answers all whose backend is still being opened; what their turns open is closed.
-    pub(in crate::pool) fn answer_line(&self, error: &Error) {
+    pub(in crate::pool) fn answer_line(&self, error: &RequestError) {
         let standing = std::mem::take(&mut self.line.lock().standing);
         for GrantedJob { job, permit, .. } in standing {
             // The permit is back before the request fails.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Tenant;
 use crate::core::gate::Gate;
 use crate::core::secs::Secs;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::job::Job;
 
 /// How a tenant is used, if it is.
@@ -24,7 +24,7 @@ impl Disuse<'_> {
     }
 
     /// Closes for this reason, unless it is in use.
-    pub(in crate::pool) fn stand_down(&self, why: Error) {
+    pub(in crate::pool) fn stand_down(&self, why: RequestError) {
         if !self.0.hub.is_empty() {
             return;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Tenant;
 use crate::clock;
 use crate::core::gate::Pause;
-use crate::error::Error;
+use crate::error::RequestError;
 
 impl Tenant {
     /// Gives out no connection from now on; those who ask wait or are refused. What is leased
@@ -13,7 +13,7 @@ impl Tenant {
     pub(in crate::pool) fn pause(&self, how: Pause) {
         let refused = self.gate().pause(how);
         for job in refused {
-            job.fail(&self.account, Error::TenantPaused(self.id().clone()));
+            job.fail(&self.account, RequestError::TenantPaused(self.id().clone()));
         }
     }
 

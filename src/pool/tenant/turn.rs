@@ -12,7 +12,7 @@ use crate::core::backoff;
 use crate::core::breaker::BreakerPhase;
 use crate::core::gate::GateState;
 use crate::core::servers::LineTicket;
-use crate::error::{ConnectError, Error};
+use crate::error::{ConnectError, RequestError};
 use crate::pool::backends::Backends;
 use crate::pool::checkout::Checkout;
 use crate::pool::job::{Job, LEAST_PATIENCE};
@@ -165,9 +165,8 @@ impl Turn {
                 }
             }
             Err(error) => {
-                let crowded =
-                    matches!(&error, Error::Connect { cause, .. } if cause.is_full_for_role());
-                if opening && crowded {
+                let cause = error.failed_connect();
+                if opening && cause.is_some_and(ConnectError::is_full_for_role) {
                     tenant.registrar.upgrade().into_iter().for_each(|all| all.crowded(&tenant));
                 }
                 self.fail(&backends, error, opening);
@@ -175,13 +174,12 @@ impl Turn {
         }
     }
 
-    fn fail(mut self, backends: &Backends, mut error: Error, opening: bool) {
+    fn fail(mut self, backends: &Backends, mut error: RequestError, opening: bool) {
         let tenant = Arc::clone(&self.tenant);
         // A request that must wait longer than is worth waiting here has its turn later.
-        let tried = matches!(&error, Error::Connect { cause, .. } if !cause.is_deferred());
-        let passing = tried && error.is_retryable();
-        let lacks_room = self.place.is_some()
-            && matches!(&error, Error::Connect { cause, .. } if cause.lacks_room());
+        let cause = error.failed_connect();
+        let passing = cause.is_some_and(|cause| !cause.is_deferred()) && error.is_retryable();
+        let lacks_room = self.place.is_some() && cause.is_some_and(ConnectError::lacks_room);
         if lacks_room && !lets_wait(&tenant) {
             error = tenant.closed();
         }
@@ -219,11 +217,8 @@ impl Turn {
                 // queue of those whose time is over when their turn comes has no end.
                 let alone = lacks_room
                     || worth && opening && backends.hurried.fetch_add(1, Ordering::Relaxed) < most;
-                if let Error::Connect { cause, .. } = &error {
-                    let starved = lacks_room.then_some(cause);
-                    starved
-                        .into_iter()
-                        .for_each(|why| tenant.context().servers.starved(tenant.id(), why));
+                if let Some(cause) = error.failed_connect().filter(|_| lacks_room) {
+                    tenant.context().servers.starved(tenant.id(), cause);
                 }
                 return self.answer(job, permit, error, opening && !alone);
             }
@@ -238,7 +233,7 @@ impl Turn {
 
     /// Answers a job that gets no backend. `first`: the tenant has none, so nobody who waits for
     /// it will get one.
-    fn answer(&self, job: Job, permit: Permit, error: Error, first: bool) {
+    fn answer(&self, job: Job, permit: Permit, error: RequestError, first: bool) {
         let tenant = &self.tenant;
         let stranded = if first {
             tenant.unregister();
@@ -282,7 +277,7 @@ impl Drop for Turn {
             Some(GrantedJob { job, permit, .. }) if !std::thread::panicking() => {
                 let cause = ConnectError::Starved("no thread is left".to_owned());
                 let tenant = self.tenant.id().clone();
-                job.fail(&self.tenant.account, Error::Connect { tenant, cause });
+                job.fail(&self.tenant.account, RequestError::Connect { tenant, cause });
                 drop(permit);
             }
             own => drop(own),

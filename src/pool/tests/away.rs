@@ -12,12 +12,12 @@ use crate::clock;
 use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::breaker::BreakerPhase;
 use crate::core::gate::{Asks, GateEntry};
-use crate::error::{ConnectError, Error};
+use crate::error::{ConnectError, RequestError};
 use crate::pool::caller::Caller;
 use crate::pool::checkout::Checkout;
 use crate::pool::job::Job;
 
-type Answers = Receiver<Result<Checkout, Error>>;
+type Answers = Receiver<Result<Checkout, RequestError>>;
 
 /// Connects are refused while the flag is set.
 fn switched() -> (Arc<AtomicBool>, Script) {
@@ -57,7 +57,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs the pauses between tries until something is answered.
 #[track_caller]
-fn answered(world: &World, answers: &Answers) -> Result<Checkout, Error> {
+fn answered(world: &World, answers: &Answers) -> Result<Checkout, RequestError> {
     wait_for(|| {
         world.context.tools.alarms.run_due(clock::now() + PAUSE, 100);
         !answers.is_empty()
@@ -66,9 +66,9 @@ fn answered(world: &World, answers: &Answers) -> Result<Checkout, Error> {
 }
 
 #[track_caller]
-fn is_open(answer: Result<Checkout, Error>) {
+fn is_open(answer: Result<Checkout, RequestError>) {
     match answer {
-        Err(Error::BreakerOpen { cause: ConnectError::Unreachable { why, .. }, .. }) => {
+        Err(RequestError::BreakerOpen { cause: ConnectError::Unreachable { why, .. }, .. }) => {
             assert_eq!(why, "refused");
         }
         Err(error) => panic!("{error}"),
@@ -112,12 +112,12 @@ fn after_three_further_tries_the_caller_hears_why() {
     let world = known(1, script);
     away.store(true, Ordering::SeqCst);
     let error = answered(&world, &asked(&world, 1)).err();
-    assert!(matches!(error, Some(Error::Connect { .. })), "{error:?}");
+    assert!(matches!(error, Some(RequestError::Connect { .. })), "{error:?}");
     world.settled();
     assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Closed);
     // The fifth failure opens it; nobody is made to wait for a pause then.
     let answers = asked(&world, 1);
-    assert!(matches!(got(&answers), Err(Error::Connect { .. })));
+    assert!(matches!(got(&answers), Err(RequestError::Connect { .. })));
     assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Open);
     is_open(got(&asked(&world, 1)));
 }
@@ -132,7 +132,7 @@ fn no_try_is_made_for_a_caller_whose_time_is_over_or_who_has_left() {
         let _ = to.send(checkout);
     });
     assert!(world.tenant.admit(job, Duration::ZERO).is_ok());
-    assert!(matches!(got(&from), Err(Error::Connect { .. })));
+    assert!(matches!(got(&from), Err(RequestError::Connect { .. })));
 
     world.settled();
     let (dropped, heard) = bounded::<()>(0);
@@ -168,7 +168,7 @@ fn one_who_is_in_a_hurry_does_not_speak_for_those_who_have_time() {
     wait_for(|| tries.load(Ordering::SeqCst) == 1);
     let patient = asked(&world, 3);
     drop(go);
-    assert!(matches!(got(&hurried), Err(Error::Connect { .. })));
+    assert!(matches!(got(&hurried), Err(RequestError::Connect { .. })));
     let served: Vec<_> = (0..3).map(|_| got(&patient).expect("the next one opens it")).collect();
     served.into_iter().for_each(Checkout::settle);
     world.settled();
@@ -223,11 +223,11 @@ fn every_waiter_fails_when_the_breaker_opens_and_no_retry_is_left_over() {
     // before its answer is there, so the answers come in any order.
     let first = answered(&world, &answers);
     let all: Vec<_> = std::iter::once(first).chain((1..50).map(|_| got(&answers))).collect();
-    let count = |kind: fn(&Error) -> bool| {
+    let count = |kind: fn(&RequestError) -> bool| {
         all.iter().filter(|answer| answer.as_ref().err().is_some_and(kind)).count()
     };
-    let connects = count(|error| matches!(error, Error::Connect { .. }));
-    let refusals = count(|error| matches!(error, Error::BreakerOpen { .. }));
+    let connects = count(|error| matches!(error, RequestError::Connect { .. }));
+    let refusals = count(|error| matches!(error, RequestError::BreakerOpen { .. }));
     assert_eq!((connects, refusals), (2, 48));
     world.settled();
     assert_eq!(world.tenant.figures().waiting, 0);
@@ -334,7 +334,7 @@ fn what_no_waiting_changes_is_told_at_once_and_never_opens_the_breaker() {
     for _ in 0..20 {
         let error = got(&asked(&world, 1)).err();
         assert!(
-            matches!(error, Some(Error::Connect { cause: ConnectError::Settings(_), .. })),
+            matches!(error, Some(RequestError::Connect { cause: ConnectError::Settings(_), .. })),
             "{error:?}"
         );
     }

@@ -16,7 +16,7 @@ use crate::config::{Limits, ServerConfig, TenantPoolConfig};
 use crate::core::gate::GateState;
 use crate::core::ids::TenantId;
 use crate::core::testing::Xorshift;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::checkout::Checkout;
 use crate::pool::context::Context;
 use crate::pool::registry::change::{TenantChange, TenantChanged};
@@ -63,16 +63,19 @@ fn a_tenant_gets_no_more_than_there_is_room_for_and_else_nothing_changes() {
     let backends = one.tenant.backends();
     let change = TenantChange { reconnect: true, max_waiters: Some(1), ..to_size(7) };
     let refused = registry.change(one.tenant.id(), &change);
-    assert!(matches!(refused, Err(Error::ServiceLimit { used: 11, limit: 10, .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(RequestError::ServiceLimit { used: 11, limit: 10, .. })),
+        "{refused:?}"
+    );
     assert_eq!(numbers(&registry, &one), before);
     assert!(Arc::ptr_eq(&backends, &one.tenant.backends()));
     let wrong = TenantPoolConfig { min_connections: 3, ..settings(2) };
     let change = TenantChange { settings: Some(wrong), ..TenantChange::default() };
-    assert!(matches!(registry.change(one.tenant.id(), &change), Err(Error::Invalid { .. })));
+    assert!(matches!(registry.change(one.tenant.id(), &change), Err(RequestError::Invalid { .. })));
     assert_eq!(numbers(&registry, &one), before);
     let nobody = TenantId::parse("nobody").expect("a good name");
     let unknown = registry.change(&nobody, &to_size(1));
-    assert!(matches!(unknown, Err(Error::TenantNotFound(id)) if id == nobody));
+    assert!(matches!(unknown, Err(RequestError::TenantNotFound(id)) if id == nobody));
 }
 
 #[test]
@@ -124,7 +127,7 @@ fn with_another_dsn_backends_are_opened_there_and_what_is_leased_goes_on() {
     assert!(origin.dsn.password.is_none());
     let (to, from) = unbounded();
     world.ask(&to);
-    assert!(matches!(got(&from), Err(Error::Connect { .. })));
+    assert!(matches!(got(&from), Err(RequestError::Connect { .. })));
     assert!(!held.taken.backend.watch().is_aborted());
     held.settle();
     adds_up(&world);
@@ -266,7 +269,7 @@ fn run(seed: u64) {
                         let world = &worlds[random.below(2) as usize];
                         let change = random_change(&mut random);
                         match registry.change(world.tenant.id(), &change) {
-                            Ok(_) | Err(Error::ServiceLimit { .. }) => {}
+                            Ok(_) | Err(RequestError::ServiceLimit { .. }) => {}
                             Err(error) => panic!("{error:?}"),
                         }
                         let before = used.load(Ordering::SeqCst);

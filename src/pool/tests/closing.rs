@@ -8,7 +8,7 @@ use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use super::fakes::{Call, Fate};
 use super::world::{got, world_of, World, WAIT};
 use crate::clock;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::checkout::Checkout;
 
 /// A world with one permit, in which one call stands still. The first channel tells that it has
@@ -77,7 +77,7 @@ fn nothing_is_opened_beside_the_backends_of_a_pool_that_is_being_closed() {
     world.tenant.close_all();
     begun.recv_timeout(WAIT).expect("it is being closed");
     drop(barrier);
-    assert!(matches!(got(&from), Err(Error::Draining)));
+    assert!(matches!(got(&from), Err(RequestError::Draining)));
     drop(release);
     world.settled();
     assert_eq!((world.census.most(), world.census.alive()), (1, 0));

@@ -10,7 +10,7 @@ use super::world::{ask, got, world, WAIT};
 use crate::backend::session::Statement;
 use crate::core::gate::GateState;
 use crate::core::lease_table::Via;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::caller::Caller;
 use crate::pool::job::Job;
 use crate::pool::on_lease::OnLease;
@@ -28,7 +28,7 @@ fn a_first_connect_that_fails_answers_everybody_and_closes_the_gate() {
         });
         // Late ones may find the gate closed already.
         if let Err(back) = world.tenant.admit(job, WAIT) {
-            (back.deliver)(Err(Error::Draining));
+            (back.deliver)(Err(RequestError::Draining));
         }
     }
     for _ in 0..5 {
@@ -45,7 +45,7 @@ fn a_panic_in_connect_costs_no_permit_and_leaves_nobody_waiting() {
     let job = Job::new(&Caller::nobody(), move |_| drop(responder.send(Ok(()))));
     assert!(world.tenant.admit(job, WAIT).is_ok());
     // The job was lost in the panic; its responder answered for itself.
-    assert!(matches!(block_on(answer), Ok(Err(Error::Internal(_)))));
+    assert!(matches!(block_on(answer), Ok(Err(RequestError::Internal(_)))));
     world.settled();
     assert_eq!(world.tenant.figures().state, GateState::Closed);
 }
@@ -75,13 +75,13 @@ fn a_panic_while_sql_runs_costs_one_backend_and_no_permit_and_ends_the_lease() {
         responder,
     };
     on_lease.begin();
-    assert!(matches!(block_on(answer), Ok(Err(Error::Internal(_)))));
+    assert!(matches!(block_on(answer), Ok(Err(RequestError::Internal(_)))));
     world.settled();
     assert_eq!(world.census.alive(), 0);
     assert_eq!(leases.count(), 0);
     assert!(matches!(
         leases.renew(&grant.id, None),
-        Err(Error::LeaseEnded(tombstone)) if tombstone.reason.as_str() == "backend_lost"
+        Err(RequestError::LeaseEnded(tombstone)) if tombstone.reason.as_str() == "backend_lost"
     ));
     // The permit serves the next.
     drop(world.checkout());

@@ -12,7 +12,7 @@ use super::world::{swap, wait_for, world, World, WAIT};
 use crate::backend::listen::Notification;
 use crate::clock;
 use crate::config::{ServerConfig, TenantPoolConfig};
-use crate::error::{CancelCause, Error};
+use crate::error::{CancelCause, RequestError};
 use crate::lock::Leaf;
 use crate::pool::checkout::Checkout;
 use crate::pool::listen::{Letter, Listening, Mailbox};
@@ -40,10 +40,10 @@ impl Mailbox for Letters {
     fn waits_since(&self) -> Option<Instant> {
         None
     }
-    fn fail(&self, _: Error) {
+    fn fail(&self, _: RequestError) {
         let _ = self.0.send("failed");
     }
-    fn give_up(&self, _: Error) {
+    fn give_up(&self, _: RequestError) {
         let _ = self.0.send("given up");
     }
 }
@@ -77,9 +77,9 @@ impl Mailbox for Reader {
     fn waits_since(&self) -> Option<Instant> {
         None
     }
-    fn fail(&self, _: Error) {}
-    fn give_up(&self, error: Error) {
-        assert!(matches!(error, Error::Cancelled { by: CancelCause::Stalled, .. }));
+    fn fail(&self, _: RequestError) {}
+    fn give_up(&self, error: RequestError) {
+        assert!(matches!(error, RequestError::Cancelled { by: CancelCause::Stalled, .. }));
         self.given_up.fetch_add(1, Ordering::SeqCst);
         self.kept.lock().clear();
     }

@@ -8,7 +8,7 @@ use super::fakes::good;
 use super::world::{got, wait_for, World};
 use crate::clock;
 use crate::config::{Limits, ServerConfig, TenantPoolConfig};
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::checkout::Checkout;
 
 /// A tenant that may have three backends, of a server that takes one, in a service where
@@ -45,7 +45,7 @@ fn who_waits_for_room_counts_among_those_who_wait_and_gets_what_comes_back() {
     let (other, told) = unbounded();
     world.ask(&other);
     let full = got(&told);
-    assert!(matches!(full, Err(Error::ServiceLimit { what: "waiting requests", .. })));
+    assert!(matches!(full, Err(RequestError::ServiceLimit { what: "waiting requests", .. })));
     assert!(from.is_empty());
     Checkout::settle(held);
     reap_until(&world, || !from.is_empty());
@@ -65,7 +65,7 @@ fn a_stop_answers_those_who_wait_for_room() {
     world.ask(&to);
     reap_until(&world, || waiting(&world) == 1);
     world.tenant.drain();
-    assert!(matches!(got(&from), Err(Error::Draining)));
+    assert!(matches!(got(&from), Err(RequestError::Draining)));
     drop(held);
     world.settled();
 }

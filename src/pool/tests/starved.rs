@@ -6,7 +6,7 @@ use super::fakes::good;
 use super::world::{got, wait_for, world, World};
 use crate::clock;
 use crate::core::gate::GateState;
-use crate::error::{ConnectError, Error};
+use crate::error::{ConnectError, RequestError};
 use crate::pool::checkout::Checkout;
 
 /// No thread can be had, and those that are there are busy until this is dropped.
@@ -43,8 +43,8 @@ fn reap_until(world: &World, mut holds: impl FnMut() -> bool) {
     });
 }
 
-fn is_starved(answer: &Result<Checkout, Error>) -> bool {
-    matches!(answer, Err(Error::Connect { cause: ConnectError::Starved(_), .. }))
+fn is_starved(answer: &Result<Checkout, RequestError>) -> bool {
+    matches!(answer, Err(RequestError::Connect { cause: ConnectError::Starved(_), .. }))
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::Terms;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::ask::Ask;
 use crate::pool::backends::origin::BackendOrigin;
 use crate::pool::caller::Caller;
@@ -133,7 +133,7 @@ impl World {
     }
 
     /// Asks for a backend; what comes is sent to the channel.
-    pub(super) fn ask(&self, to: &Sender<Result<Checkout, Error>>) {
+    pub(super) fn ask(&self, to: &Sender<Result<Checkout, RequestError>>) {
         let to = to.clone();
         let job = Job::new(&Caller::nobody(), move |checkout| {
             // A test that is over no longer listens.
@@ -163,6 +163,8 @@ impl World {
     }
 }
 
-pub(super) fn got(from: &Receiver<Result<Checkout, Error>>) -> Result<Checkout, Error> {
+pub(super) fn got(
+    from: &Receiver<Result<Checkout, RequestError>>,
+) -> Result<Checkout, RequestError> {
     from.recv_timeout(WAIT).expect("answered")
 }

@@ -10,7 +10,7 @@ use crate::core::budget;
 use crate::core::quoted::Quoted;
 use crate::core::secs::Secs;
 use crate::core::transaction::TransactionState;
-use crate::error::{CancelCause, Error};
+use crate::error::{CancelCause, RequestError};
 use crate::logging;
 use crate::metrics::RunPlace;
 use crate::pool::account::Account;
@@ -25,7 +25,7 @@ use crate::pool::work::task::{Executed, Flow, Request, Task};
 /// How a request went on a backend.
 pub(in crate::pool) struct RequestEnd {
     /// For its caller.
-    pub(in crate::pool) answer: Result<Executed, Error>,
+    pub(in crate::pool) answer: Result<Executed, RequestError>,
     /// The backend may be used again.
     pub(in crate::pool) usable: bool,
     /// The tag of the last command that was completed.
@@ -157,11 +157,11 @@ pub(in crate::pool) fn count(
     account: &Account,
     operation: &Operation,
     (work, place): (&Task, RunPlace),
-    answer: &Result<Executed, Error>,
+    answer: &Result<Executed, RequestError>,
     started: Instant,
 ) {
     let took = clock::now().saturating_duration_since(started);
-    let failure = answer.as_ref().err().map(Error::as_str);
+    let failure = answer.as_ref().err().map(RequestError::as_str);
     account.series().operated(work.flow.kind(), place, failure, took);
     let slow = account.context().live().slow_statement;
     // How long a stream takes is up to its client.
@@ -179,10 +179,10 @@ pub(in crate::pool) fn count(
 fn tell_slow(
     account: &Account,
     operation: &Operation,
-    answer: &Result<Executed, Error>,
+    answer: &Result<Executed, RequestError>,
     took: Duration,
 ) {
-    let outcome = answer.as_ref().map_or_else(Error::as_str, |_| "ok");
+    let outcome = answer.as_ref().map_or_else(RequestError::as_str, |_| "ok");
     let Some(repeated) = logging::admits_state("slow_statement", account.id(), "slow") else {
         return;
     };

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use grpcio::{DuplexSink, RequestStream, RpcContext};
 
-use crate::error::{CancelCause, Error};
+use crate::error::{CancelCause, RequestError};
 use crate::pool::caller::Caller;
 use crate::pool::requests::responder::PendingAnswer;
 use crate::pool::service::Service;
@@ -46,7 +46,7 @@ struct CopyInCall {
     running: Option<RunningCopy>,
     /// Which rule the client broke, or that there is no memory for its data; returned
     /// once the COPY has ended.
-    wrong: Option<Error>,
+    wrong: Option<RequestError>,
 }
 
 /// The COPY, once it was started.
@@ -86,7 +86,7 @@ impl CopyInCall {
             if let Some(running) = &mut self.running {
                 // It need not wait for the end of the data to fail.
                 if let Poll::Ready(ended) = Pin::new(&mut running.answer).poll(cx) {
-                    let ended = ended.unwrap_or(Err(Error::Internal("an answer was lost")));
+                    let ended = ended.unwrap_or(Err(RequestError::Internal("an answer was lost")));
                     return Poll::Ready(match self.wrong.take() {
                         Some(error) if ended.is_err() => Err(error.into()),
                         _ => ended.map_err(CallEnd::from),
@@ -120,7 +120,9 @@ impl CopyInCall {
                 self.end(None);
                 return Ok(());
             }
-            None => return Err(Error::invalid("kind", "the stream ended without start").into()),
+            None => {
+                return Err(RequestError::invalid("kind", "the stream ended without start").into())
+            }
         };
         let wrong = match (said, &self.running) {
             (Some(Kind::Start(start)), None) => return Ok(self.start(start)?),
@@ -139,11 +141,11 @@ impl CopyInCall {
             (Some(_), None) => "the first message must be start",
             (Some(Kind::Start(_)), Some(_)) => "start must be the first message, and only that",
         };
-        self.break_off(Error::invalid("kind", wrong))
+        self.break_off(RequestError::invalid("kind", wrong))
     }
 
     /// The client has broken a rule.
-    fn break_off(&mut self, error: Error) -> Result<(), CallEnd> {
+    fn break_off(&mut self, error: RequestError) -> Result<(), CallEnd> {
         if self.running.is_none() {
             return Err(error.into());
         }
@@ -152,7 +154,7 @@ impl CopyInCall {
     }
 
     /// Aborts the COPY: no more data is read.
-    fn end(&mut self, wrong: Option<Error>) {
+    fn end(&mut self, wrong: Option<RequestError>) {
         self.reading = false;
         self.wrong = wrong;
         if let Some(running) = &self.running {
@@ -160,7 +162,7 @@ impl CopyInCall {
         }
     }
 
-    fn start(&mut self, start: CopyInStart) -> Result<(), Error> {
+    fn start(&mut self, start: CopyInStart) -> Result<(), RequestError> {
         let live = self.service.context().live();
         let limits = &live.limits;
         let (place, request) = convert::requests::copy_in(start, limits)?;

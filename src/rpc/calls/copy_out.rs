@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::backend::copy::Sink;
 use crate::backend::notice::Notices;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::caller::Caller;
 use crate::pool::service::Service;
 use crate::pool::work::task::{Flow, Task};
@@ -26,7 +26,7 @@ pub(in crate::rpc) fn ask(
     service: &Service,
     request: CopyOutRequest,
     caller: &Arc<Caller>,
-) -> Result<StreamCall, Error> {
+) -> Result<StreamCall, RequestError> {
     let live = service.context().live();
     let (place, request) = convert::requests::copy_out(request, &live.limits)?;
     let (writer, reader) = ResultWriter::new(service, batch::data_batch);

@@ -29,7 +29,7 @@ use futures_util::future::Either;
 use futures_util::{FutureExt, Sink, SinkExt};
 use grpcio::{DuplexSink, RequestStream, RpcContext, RpcStatus, RpcStatusCode, WriteFlags};
 
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::caller::Caller;
 use crate::pool::requests::responder::PendingAnswer;
 use crate::pool::service::Service;
@@ -92,7 +92,7 @@ impl<Q: Shaped, S: AnswerSink> Call<Q, S> {
     fn serve_caller<F>(
         service: &Service,
         ctx: &RpcContext<'_>,
-        caller: Result<Authenticated, Error>,
+        caller: Result<Authenticated, RequestError>,
         (requests, sink): (RequestStream<Raw<Q>>, S),
         served: impl FnOnce(Call<Q, S>) -> F,
     ) where
@@ -130,7 +130,7 @@ impl<Q: Shaped, S: AnswerSink> Call<Q, S> {
     /// Receives the one request of a unary call and runs `work` with it, which must not block.
     pub(in crate::rpc) async fn request<T: Send + 'static>(
         &mut self,
-        work: impl FnOnce(Q, &Arc<Caller>) -> Result<T, Error> + Send + 'static,
+        work: impl FnOnce(Q, &Arc<Caller>) -> Result<T, RequestError> + Send + 'static,
     ) -> Result<T, CallEnd> {
         let only = poll_fn(|cx| match self.poll_left(cx) {
             Poll::Ready(()) => Poll::Ready(Err(CallEnd::Left)),
@@ -156,7 +156,9 @@ impl<Q: Shaped, S: AnswerSink> Call<Q, S> {
             Poll::Pending => self.poll_left(cx).map(|()| None),
         });
         match came.await {
-            Some(answer) => Ok(answer.unwrap_or(Err(Error::Internal("an answer was lost")))?),
+            Some(answer) => {
+                Ok(answer.unwrap_or(Err(RequestError::Internal("an answer was lost")))?)
+            }
             None => Err(CallEnd::Left),
         }
     }
@@ -184,7 +186,7 @@ impl<Q: Shaped, S: AnswerSink> Call<Q, S> {
             CallEnd::Left => self.caller.leave(),
             CallEnd::Failed(error) => {
                 self.metrics.failed(&error);
-                if let Error::AccessDenied(denied) = &error {
+                if let RequestError::AccessDenied(denied) = &error {
                     note_denied(&self.messages.decoder.context, &self.caller, denied);
                 }
                 self.fail(status(&error)).await;

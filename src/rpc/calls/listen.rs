@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::backend::listen::Notification;
 use crate::core::ids::TenantId;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::lock::Leaf;
 use crate::pool::caller::Caller;
 use crate::pool::listen::{Letter, Mailbox};
@@ -36,7 +36,7 @@ pub(in crate::rpc) fn ask(
     service: &Service,
     request: &ListenRequest,
     caller: &Arc<Caller>,
-) -> Result<StreamCall<Infallible>, Error> {
+) -> Result<StreamCall<Infallible>, RequestError> {
     let live = service.context().live();
     let (target, wait) = convert::requests::listen(request, &live.limits)?;
     let channels = channels(&request.channels)?;
@@ -53,15 +53,15 @@ pub(in crate::rpc) fn ask(
     Ok(StreamCall { reader, answer, trailer: |never| match never {}, held })
 }
 
-fn channels(names: &[String]) -> Result<BTreeSet<String>, Error> {
+fn channels(names: &[String]) -> Result<BTreeSet<String>, RequestError> {
     if names.is_empty() || names.len() > CHANNELS_MAX {
         let rule = format!("channels must be 1 to {CHANNELS_MAX}");
-        return Err(Error::invalid("channels", rule));
+        return Err(RequestError::invalid("channels", rule));
     }
     for (i, name) in names.iter().enumerate() {
         if name.is_empty() || name.len() > NAME_BYTES || name.contains('\0') {
             let rule = format!("channels[{i}] must have 1 to {NAME_BYTES} bytes, none of them NUL");
-            return Err(Error::invalid("channels", rule));
+            return Err(RequestError::invalid("channels", rule));
         }
     }
     Ok(names.iter().cloned().collect())
@@ -82,7 +82,7 @@ impl ListenerMailbox {
         self.writer.push(encoded(&response(kind)));
     }
 
-    fn answer(&self, error: Error) {
+    fn answer(&self, error: RequestError) {
         let responder = self.responder.lock().take();
         if let Some(responder) = responder {
             // The reader may have left, and needs no error then.
@@ -135,12 +135,12 @@ impl Mailbox for ListenerMailbox {
         self.writer.waits_since()
     }
 
-    fn fail(&self, error: Error) {
+    fn fail(&self, error: RequestError) {
         self.answer(error);
         self.writer.end();
     }
 
-    fn give_up(&self, error: Error) {
+    fn give_up(&self, error: RequestError) {
         self.answer(error);
         self.writer.close();
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::backend::notice::Notices;
 use crate::backend::session::{Rows, RunError};
 use crate::core::value::Column;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pgwire::row::RawRow;
 use crate::pgwire::values::{Meter, Shape, Stop};
 use crate::pool::caller::Caller;
@@ -38,7 +38,7 @@ pub(in crate::rpc) fn ask(
     service: &Service,
     request: QueryRequest,
     caller: &Arc<Caller>,
-) -> Result<StreamCall, Error> {
+) -> Result<StreamCall, RequestError> {
     let live = service.context().live();
     let limits = &live.limits;
     let (place, request, format) = convert::requests::query(request, limits)?;

@@ -6,7 +6,7 @@ use grpcio::{ClientStreamingSink, RequestStream, RpcContext};
 use protobuf::Message;
 
 use crate::core::budget::Held;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::caller::Caller;
 use crate::pool::grant::Undelivered;
 use crate::pool::requests::responder::PendingAnswer;
@@ -30,7 +30,9 @@ pub(in crate::rpc) fn answer<Q: Shaped, R, M>(
     ctx: &RpcContext<'_>,
     requests: RequestStream<Raw<Q>>,
     sink: ClientStreamingSink<M>,
-    work: impl FnOnce(&Service, Q, &Arc<Caller>) -> Result<PendingAnswer<R>, Error> + Send + 'static,
+    work: impl FnOnce(&Service, Q, &Arc<Caller>) -> Result<PendingAnswer<R>, RequestError>
+        + Send
+        + 'static,
     convert: impl FnOnce(R) -> (M, UntilTaken) + Send + 'static,
 ) where
     R: Send + 'static,
@@ -56,7 +58,7 @@ pub(in crate::rpc) fn answer<Q: Shaped, R, M>(
 
 async fn answered<Q: Shaped, S: AnswerSink, R: Send + 'static>(
     call: &mut Call<Q, S>,
-    work: impl FnOnce(Q, &Arc<Caller>) -> Result<PendingAnswer<R>, Error> + Send + 'static,
+    work: impl FnOnce(Q, &Arc<Caller>) -> Result<PendingAnswer<R>, RequestError> + Send + 'static,
 ) -> Result<R, CallEnd> {
     let promised = call.request(work).await?;
     call.wait(promised).await
@@ -69,7 +71,7 @@ pub(in crate::rpc) fn answer_now<Q: Shaped, M: Message>(
     ctx: &RpcContext<'_>,
     requests: RequestStream<Raw<Q>>,
     sink: ClientStreamingSink<M>,
-    work: impl FnOnce(&Service, Q, &Arc<Caller>) -> Result<M, Error> + Send + 'static,
+    work: impl FnOnce(&Service, Q, &Arc<Caller>) -> Result<M, RequestError> + Send + 'static,
 ) {
     let asked = service.clone();
     Call::serve(service, ctx, requests, sink, |mut call| async move {

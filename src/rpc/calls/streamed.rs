@@ -7,7 +7,7 @@ use std::task::Poll;
 use grpcio::{DuplexSink, RequestStream, RpcContext};
 
 use crate::core::budget::Held;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::caller::Caller;
 use crate::pool::listen::Listening;
 use crate::pool::requests::responder::PendingAnswer;
@@ -30,13 +30,15 @@ pub(in crate::rpc) struct StreamCall<R = Executed> {
 }
 
 /// Serves one call whose result is a stream.
-pub(in crate::rpc) fn serve<Q: Shaped, R: Send + 'static>(
+pub(in crate::rpc) fn serve<Q: Shaped, R: Send + 'static, A>(
     service: &Service,
     ctx: &RpcContext<'_>,
     requests: RequestStream<Raw<Q>>,
     sink: DuplexSink<Encoded>,
-    ask: impl FnOnce(&Service, Q, &Arc<Caller>) -> Result<StreamCall<R>, Error> + Send + 'static,
-) {
+    ask: A,
+) where
+    A: FnOnce(&Service, Q, &Arc<Caller>) -> Result<StreamCall<R>, RequestError> + Send + 'static,
+{
     let asked = service.clone();
     Call::serve(service, ctx, requests, sink, |mut call| async move {
         match call.request(move |request, caller| ask(&asked, request, caller)).await {

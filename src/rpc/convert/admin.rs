@@ -14,7 +14,7 @@ use crate::config::TenantPoolConfig;
 use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::{LeaseView, Via};
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::admin::looks::{ListedTenant, Page, ShownTenant, TenantSource};
 use crate::pool::store::ListedBackend;
 use crate::proto::admin as wire;
@@ -26,21 +26,22 @@ const PAGE_SIZES: RangeInclusive<i32> = 1..=500;
 const PAGE_BYTES: u64 = 1 << 20;
 
 /// A parsed `page_size`.
-pub(in crate::rpc) fn page_size(size: i32) -> Result<usize, Error> {
+pub(in crate::rpc) fn page_size(size: i32) -> Result<usize, RequestError> {
     match usize::try_from(size) {
         Ok(0) => Ok(PAGE_SIZE),
         Ok(entries) if PAGE_SIZES.contains(&size) => Ok(entries),
         _ => {
             let (least, most) = (PAGE_SIZES.start(), PAGE_SIZES.end());
-            Err(Error::invalid("page_size", format!("page_size must be {least} to {most}")))
+            Err(RequestError::invalid("page_size", format!("page_size must be {least} to {most}")))
         }
     }
 }
 
 /// The key behind which a page goes on; `None` for the first page.
-pub(in crate::rpc) fn after<K: FromStr>(token: &str) -> Result<Option<K>, Error> {
-    let foreign =
-        || Error::invalid("page_token", "page_token must be a next_page_token of the same list");
+pub(in crate::rpc) fn after<K: FromStr>(token: &str) -> Result<Option<K>, RequestError> {
+    let foreign = || {
+        RequestError::invalid("page_token", "page_token must be a next_page_token of the same list")
+    };
     match token {
         "" => Ok(None),
         token => {
@@ -50,14 +51,14 @@ pub(in crate::rpc) fn after<K: FromStr>(token: &str) -> Result<Option<K>, Error>
 }
 
 /// A parsed `page_token` of the list of tenants.
-pub(in crate::rpc) fn after_tenant(token: &str) -> Result<Option<TenantId>, Error> {
+pub(in crate::rpc) fn after_tenant(token: &str) -> Result<Option<TenantId>, RequestError> {
     let name: Option<String> = after(token)?;
     let parsed = name.map(|name| TenantId::parse(&name)).transpose();
-    parsed.map_err(|_| Error::invalid("page_token", "page_token is not of this list"))
+    parsed.map_err(|_| RequestError::invalid("page_token", "page_token is not of this list"))
 }
 
 /// The tenant whose leases are listed; `None` for all.
-pub(in crate::rpc) fn tenant_or_all(text: &str) -> Result<Option<TenantId>, Error> {
+pub(in crate::rpc) fn tenant_or_all(text: &str) -> Result<Option<TenantId>, RequestError> {
     Ok((!text.is_empty()).then(|| TenantId::parse(text)).transpose()?)
 }
 

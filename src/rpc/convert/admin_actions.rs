@@ -9,7 +9,7 @@ use crate::core::access::{IdentityPattern, TenantUsers};
 use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::EndReason;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::admin::actions::CheckedTenant;
 use crate::pool::leases::release::Release;
 use crate::pool::registry::putting::PutTenant;
@@ -17,18 +17,18 @@ use crate::pool::reloading::ReloadOutcome;
 use crate::proto::admin as wire;
 
 /// A parsed `mode` of a PauseTenant.
-pub(in crate::rpc) fn pause(mode: EnumOrUnknown<wire::PauseMode>) -> Result<Pause, Error> {
+pub(in crate::rpc) fn pause(mode: EnumOrUnknown<wire::PauseMode>) -> Result<Pause, RequestError> {
     use wire::PauseMode as Wire;
     match mode.enum_value() {
         Ok(Wire::PAUSE_MODE_UNSPECIFIED | Wire::PAUSE_MODE_WAIT) => Ok(Pause::Wait),
         Ok(Wire::PAUSE_MODE_REFUSE) => Ok(Pause::Refuse),
-        Err(_) => Err(Error::invalid("mode", "mode must be WAIT or REFUSE")),
+        Err(_) => Err(RequestError::invalid("mode", "mode must be WAIT or REFUSE")),
     }
 }
 
 /// A parsed `max_connections` of a ResizeTenant.
-pub(in crate::rpc) fn size(max_connections: i32) -> Result<usize, Error> {
-    let rule = || Error::invalid("max_connections", "max_connections must be 1 or more");
+pub(in crate::rpc) fn size(max_connections: i32) -> Result<usize, RequestError> {
+    let rule = || RequestError::invalid("max_connections", "max_connections must be 1 or more");
     usize::try_from(max_connections).ok().filter(|size| *size > 0).ok_or_else(rule)
 }
 
@@ -54,22 +54,22 @@ const IDENTITY_BYTES: usize = 128;
 /// A parsed PutTenant.
 pub(in crate::rpc) fn put(
     request: &wire::PutTenantRequest,
-) -> Result<(TenantId, PutTenant), Error> {
+) -> Result<(TenantId, PutTenant), RequestError> {
     let target = target(&request.tenant_id, &request.dsn)?;
     let min_connections = request.min_connections.map(|least| {
-        let rule = || Error::invalid("min_connections", "min_connections must be 0 or more");
+        let rule = || RequestError::invalid("min_connections", "min_connections must be 0 or more");
         usize::try_from(least).map_err(|_| rule())
     });
     if request.identities.len() > IDENTITIES_MAX {
         let rule = format!("identities must be at most {IDENTITIES_MAX}");
-        return Err(Error::invalid("identities", rule));
+        return Err(RequestError::invalid("identities", rule));
     }
     let identities = request.identities.iter().map(|text| {
         let short = text.len() <= IDENTITY_BYTES;
         let pattern = IdentityPattern::parse(if short { text } else { "" });
-        pattern.map_err(|rule| Error::invalid("identities", format!("identities {rule}")))
+        pattern.map_err(|rule| RequestError::invalid("identities", format!("identities {rule}")))
     });
-    let identities: Result<Vec<IdentityPattern>, Error> = identities.collect();
+    let identities: Result<Vec<IdentityPattern>, RequestError> = identities.collect();
     let put = PutTenant {
         users: TenantUsers { anonymous: request.anonymous, identities: identities? },
         dsn: target.dsn,
@@ -85,10 +85,10 @@ pub(in crate::rpc) fn removed(leases: usize) -> wire::RemoveTenantResponse {
 }
 
 /// A parsed `lease_name`.
-pub(in crate::rpc) fn lease_name(text: &str) -> Result<&str, Error> {
+pub(in crate::rpc) fn lease_name(text: &str) -> Result<&str, RequestError> {
     let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
     if text.is_empty() || text.len() > LEASE_NAME_BYTES || !printable {
-        return Err(Error::invalid("lease_name", "lease_name must be that of a lease"));
+        return Err(RequestError::invalid("lease_name", "lease_name must be that of a lease"));
     }
     Ok(text)
 }

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::config::dsn::Dsn;
 use crate::config::lease::Clock;
 use crate::core::ids::{ConnectionId, TenantId};
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::registry::Target;
 
 pub(in crate::rpc) fn duration(duration: Duration) -> WireDuration {
@@ -28,7 +28,7 @@ pub(super) fn clamped(
     field: &'static str,
     value: &MessageField<WireDuration>,
     clock: &Clock,
-) -> Result<Duration, Error> {
+) -> Result<Duration, RequestError> {
     Ok(given(field, value, &clock.range())?.unwrap_or(clock.usual))
 }
 
@@ -36,7 +36,7 @@ pub(super) fn given(
     field: &'static str,
     value: &MessageField<WireDuration>,
     range: &RangeInclusive<Duration>,
-) -> Result<Option<Duration>, Error> {
+) -> Result<Option<Duration>, RequestError> {
     let Some(value) = value.as_ref() else {
         return Ok(None);
     };
@@ -44,7 +44,9 @@ pub(super) fn given(
         (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 => {
             Ok(Some(Duration::new(seconds, nanos).clamp(*range.start(), *range.end())))
         }
-        _ => Err(Error::invalid(field, format!("{field} must be a duration of zero or more"))),
+        _ => {
+            Err(RequestError::invalid(field, format!("{field} must be a duration of zero or more")))
+        }
     }
 }
 
@@ -63,11 +65,11 @@ pub(super) fn unix_timestamp(micros: u64) -> Timestamp {
     }
 }
 
-pub(in crate::rpc) fn connection_id(text: &str) -> Result<ConnectionId, Error> {
+pub(in crate::rpc) fn connection_id(text: &str) -> Result<ConnectionId, RequestError> {
     Ok(ConnectionId::parse(text)?)
 }
 
-pub(super) fn target(tenant_id: &str, dsn: &str) -> Result<Target, Error> {
+pub(super) fn target(tenant_id: &str, dsn: &str) -> Result<Target, RequestError> {
     let tenant = TenantId::parse(tenant_id)?;
     if dsn.is_empty() {
         return Ok(Target::new(tenant, None));
@@ -75,7 +77,7 @@ pub(super) fn target(tenant_id: &str, dsn: &str) -> Result<Target, Error> {
     let dsn = Dsn::parse(dsn).map_err(|error| {
         let text = error.to_string();
         let named = text.starts_with("dsn");
-        Error::invalid("dsn", if named { text } else { format!("dsn: {text}") })
+        RequestError::invalid("dsn", if named { text } else { format!("dsn: {text}") })
     })?;
     Ok(Target::new(tenant, Some(dsn)))
 }

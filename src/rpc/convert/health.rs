@@ -6,7 +6,7 @@ use crate::core::breaker::BreakerPhase;
 use crate::core::gate::GateState;
 use crate::core::health::Level;
 use crate::core::ids::TenantId;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::numbers::Figures;
 use crate::pool::report::Report;
 use crate::pool::snapshot::TenantSnapshot;
@@ -17,15 +17,15 @@ use crate::proto::connection_pool as wire;
 fn asked<'a>(
     report: &'a Report,
     tenant_id: &str,
-    expect_visible: impl FnOnce(&TenantId) -> Result<(), Error>,
-) -> Result<&'a [TenantSnapshot], Error> {
+    expect_visible: impl FnOnce(&TenantId) -> Result<(), RequestError>,
+) -> Result<&'a [TenantSnapshot], RequestError> {
     if tenant_id.is_empty() {
         return Ok(&report.rows);
     }
     let tenant = TenantId::parse(tenant_id)?;
     expect_visible(&tenant)?;
     let own = report.rows.iter().find(|row| row.tenant == tenant);
-    let own = own.ok_or(Error::TenantNotFound(tenant))?;
+    let own = own.ok_or(RequestError::TenantNotFound(tenant))?;
     Ok(std::slice::from_ref(own))
 }
 
@@ -44,8 +44,8 @@ fn total(n: u64) -> i64 {
 pub(in crate::rpc) fn check(
     report: &Report,
     tenant_id: &str,
-    expect_visible: impl FnOnce(&TenantId) -> Result<(), Error>,
-) -> Result<wire::HealthCheckResponse, Error> {
+    expect_visible: impl FnOnce(&TenantId) -> Result<(), RequestError>,
+) -> Result<wire::HealthCheckResponse, RequestError> {
     let rows = asked(report, tenant_id, expect_visible)?;
     let level = if tenant_id.is_empty() {
         report.level
@@ -88,8 +88,8 @@ fn row(row: &TenantSnapshot) -> wire::TenantHealth {
 pub(in crate::rpc) fn metrics(
     report: &Report,
     tenant_id: &str,
-    expect_visible: impl FnOnce(&TenantId) -> Result<(), Error>,
-) -> Result<wire::ConnectionPoolMetricsResponse, Error> {
+    expect_visible: impl FnOnce(&TenantId) -> Result<(), RequestError>,
+) -> Result<wire::ConnectionPoolMetricsResponse, RequestError> {
     let rows = asked(report, tenant_id, expect_visible)?;
     let count = |of: fn(&TenantSnapshot) -> usize| number(rows.iter().map(of).sum());
     let sum = |of: fn(&TenantSnapshot) -> u64| total(rows.iter().map(of).sum());

@@ -9,7 +9,7 @@ use super::fields::{clamped, duration, given, target, timestamp};
 use crate::config::lease::Clocks;
 use crate::core::lease_table::{EndReason, LeaseState, LeaseView, Terms};
 use crate::core::transaction::TransactionState;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::ask::Ask;
 use crate::pool::caller::Caller;
 use crate::pool::grant::Grant;
@@ -35,17 +35,17 @@ pub(in crate::rpc) fn acquire(
     request: wire::ConnectionRequest,
     clocks: &Clocks,
     caller: &Caller,
-) -> Result<Acquire, Error> {
+) -> Result<Acquire, RequestError> {
     let printable = request.holder.chars().all(|c| !c.is_control());
     if request.holder.chars().count() > HOLDER_MAX || !printable {
-        return Err(Error::invalid(
+        return Err(RequestError::invalid(
             "holder",
             format!("holder must be at most {HOLDER_MAX} printable characters"),
         ));
     }
     let named = !request.request_id.is_empty();
     if named && !REQUEST_ID_BYTES.contains(&request.request_id.len()) {
-        return Err(Error::invalid("request_id", "request_id must be 16 to 64 bytes long"));
+        return Err(RequestError::invalid("request_id", "request_id must be 16 to 64 bytes long"));
     }
     let target = target(&request.tenant_id, &request.dsn)?;
     let terms = Terms {
@@ -66,7 +66,7 @@ pub(in crate::rpc) fn acquire(
 pub(in crate::rpc) fn ttl(
     request: &wire::RenewRequest,
     clocks: &Clocks,
-) -> Result<Option<Duration>, Error> {
+) -> Result<Option<Duration>, RequestError> {
     given("ttl", &request.ttl, &clocks.ttl.range())
 }
 

@@ -12,7 +12,7 @@ use crate::backend::session::Statement;
 use crate::config::Limits;
 use crate::core::sql::copy_direction::Direction;
 use crate::core::value::Value;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::registry::Target;
 use crate::pool::service::RunOn;
 use crate::pool::work::task::Request;
@@ -36,7 +36,7 @@ macro_rules! place {
 pub(in crate::rpc) fn execute(
     request: sql::ExecuteRequest,
     limits: &Limits,
-) -> Result<(RunOn, Request), Error> {
+) -> Result<(RunOn, Request), RequestError> {
     let place = place!(request, limits)?;
     let run = Run {
         statements: request.statements,
@@ -50,17 +50,19 @@ pub(in crate::rpc) fn execute(
 pub(in crate::rpc) fn query(
     request: sql::QueryRequest,
     limits: &Limits,
-) -> Result<(RunOn, Request, RowFormat), Error> {
+) -> Result<(RunOn, Request, RowFormat), RequestError> {
     let place = place!(request, limits)?;
     let Some(statement) = request.statement.into_option() else {
-        return Err(Error::invalid("statement", "statement is required"));
+        return Err(RequestError::invalid("statement", "statement is required"));
     };
     let format = match request.row_format.enum_value() {
         Ok(sql::RowFormat::ROW_FORMAT_UNSPECIFIED | sql::RowFormat::ROW_FORMAT_TYPED) => {
             RowFormat::Typed
         }
         Ok(sql::RowFormat::ROW_FORMAT_BINARY) => RowFormat::Binary,
-        Err(_) => return Err(Error::invalid("row_format", "row_format must be TYPED or BINARY")),
+        Err(_) => {
+            return Err(RequestError::invalid("row_format", "row_format must be TYPED or BINARY"))
+        }
     };
     let (atomic, max_rows, statements) = (false, 0, vec![statement]);
     let run = Run { statements, atomic, timeout: request.timeout, max_rows };
@@ -70,7 +72,7 @@ pub(in crate::rpc) fn query(
 pub(in crate::rpc) fn copy_in(
     start: sql::CopyInStart,
     limits: &Limits,
-) -> Result<(RunOn, Request), Error> {
+) -> Result<(RunOn, Request), RequestError> {
     let place = place!(start, limits)?;
     let rule = "sql must be a COPY … FROM STDIN";
     Ok((place, copy((start.sql, start.timeout), (Direction::In, rule), limits)?))
@@ -79,7 +81,7 @@ pub(in crate::rpc) fn copy_in(
 pub(in crate::rpc) fn copy_out(
     request: sql::CopyOutRequest,
     limits: &Limits,
-) -> Result<(RunOn, Request), Error> {
+) -> Result<(RunOn, Request), RequestError> {
     let place = place!(request, limits)?;
     let rule = "sql must be a COPY … TO STDOUT";
     Ok((place, copy((request.sql, request.timeout), (Direction::Out, rule), limits)?))
@@ -88,7 +90,7 @@ pub(in crate::rpc) fn copy_out(
 pub(in crate::rpc) fn listen(
     request: &sql::ListenRequest,
     limits: &Limits,
-) -> Result<(Target, Duration), Error> {
+) -> Result<(Target, Duration), RequestError> {
     let wait = clamped("wait_timeout", &request.wait_timeout, &limits.clocks.wait)?;
     Ok((target(&request.tenant_id, &request.dsn)?, wait))
 }
@@ -97,11 +99,11 @@ fn copy(
     (text, timeout): (String, MessageField<WireDuration>),
     (wanted, rule): (Direction, &str),
     limits: &Limits,
-) -> Result<Request, Error> {
+) -> Result<Request, RequestError> {
     check_text("sql", "sql", &text, limits)?;
     let statement = Statement::new(text, Vec::new());
     if statement.command.direction != Some(wanted) {
-        return Err(Error::invalid("sql", rule));
+        return Err(RequestError::invalid("sql", rule));
     }
     Ok(Request {
         statements: vec![statement],
@@ -122,7 +124,7 @@ struct Where<'a> {
 }
 
 impl Where<'_> {
-    fn parse(&self, limits: &Limits) -> Result<RunOn, Error> {
+    fn parse(&self, limits: &Limits) -> Result<RunOn, RequestError> {
         let wait = clamped("wait_timeout", self.wait_timeout, &limits.clocks.wait)?;
         match (self.connection_id.is_empty(), self.tenant_id.is_empty()) {
             (false, true) => {
@@ -133,7 +135,7 @@ impl Where<'_> {
                 let target = Box::new(target(self.tenant_id, self.dsn)?);
                 Ok(RunOn::Tenant { target, wait })
             }
-            _ => Err(Error::invalid(
+            _ => Err(RequestError::invalid(
                 "connection_id",
                 "exactly one of connection_id and tenant_id is required",
             )),
@@ -144,7 +146,7 @@ impl Where<'_> {
 pub(in crate::rpc) fn session_execute(
     request: sql::SessionExecute,
     limits: &Limits,
-) -> Result<Request, Error> {
+) -> Result<Request, RequestError> {
     let run = Run {
         statements: request.statements,
         atomic: request.atomic,
@@ -163,17 +165,17 @@ struct Run {
 }
 
 impl Run {
-    fn parse(self, limits: &Limits) -> Result<Request, Error> {
+    fn parse(self, limits: &Limits) -> Result<Request, RequestError> {
         if self.statements.is_empty() || self.statements.len() > limits.statements {
-            return Err(Error::invalid(
+            return Err(RequestError::invalid(
                 "statements",
                 format!("statements must be 1 to {}", limits.statements),
             ));
         }
         let max_rows = u64::try_from(self.max_rows)
-            .map_err(|_| Error::invalid("max_rows", "max_rows must be zero or more"))?;
+            .map_err(|_| RequestError::invalid("max_rows", "max_rows must be zero or more"))?;
         let statements = self.statements.into_iter().enumerate();
-        let statements: Result<Vec<Statement>, Error> =
+        let statements: Result<Vec<Statement>, RequestError> =
             statements.map(|(i, s)| statement(i, s, limits)).collect();
         let request = Request {
             statements: statements?,
@@ -190,10 +192,10 @@ impl Run {
 }
 
 /// With `atomic` the service owns the transaction, so no statement may end it.
-fn no_transaction_control(statements: &[Statement]) -> Result<(), Error> {
+fn no_transaction_control(statements: &[Statement]) -> Result<(), RequestError> {
     match statements.iter().position(|statement| statement.command.controls_transaction) {
         None => Ok(()),
-        Some(i) => Err(Error::invalid(
+        Some(i) => Err(RequestError::invalid(
             "statements",
             format!(
                 "statements[{i}]: {} is not allowed with atomic, which begins and commits by itself",
@@ -203,13 +205,17 @@ fn no_transaction_control(statements: &[Statement]) -> Result<(), Error> {
     }
 }
 
-fn statement(index: usize, statement: sql::Statement, limits: &Limits) -> Result<Statement, Error> {
+fn statement(
+    index: usize,
+    statement: sql::Statement,
+    limits: &Limits,
+) -> Result<Statement, RequestError> {
     check_text("statements.sql", &format!("statements[{index}].sql"), &statement.sql, limits)?;
     let parameters = statement.parameters.into_iter().enumerate();
-    let parameters: Result<Vec<Value>, Error> = parameters
+    let parameters: Result<Vec<Value>, RequestError> = parameters
         .map(|(i, value)| {
             parameter(value).ok_or_else(|| {
-                Error::invalid(
+                RequestError::invalid(
                     "statements.parameters",
                     format!("statements[{index}].parameters[{i}] has no value; use null for NULL"),
                 )
@@ -222,13 +228,21 @@ fn statement(index: usize, statement: sql::Statement, limits: &Limits) -> Result
     Ok(Statement::new(statement.sql, parameters))
 }
 
-fn check_text(field: &'static str, name: &str, text: &str, limits: &Limits) -> Result<(), Error> {
+fn check_text(
+    field: &'static str,
+    name: &str,
+    text: &str,
+    limits: &Limits,
+) -> Result<(), RequestError> {
     if text.len() > limits.sql_bytes {
         let rule = format!("{name} must be at most {} bytes long", limits.sql_bytes);
-        return Err(Error::invalid(field, rule));
+        return Err(RequestError::invalid(field, rule));
     }
     if text.contains('\0') {
-        return Err(Error::invalid(field, format!("{name} must not contain a NUL character")));
+        return Err(RequestError::invalid(
+            field,
+            format!("{name} must not contain a NUL character"),
+        ));
     }
     Ok(())
 }

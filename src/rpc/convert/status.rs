@@ -4,7 +4,7 @@ use grpcio::{RpcStatus, RpcStatusCode as Code};
 use protobuf::well_known_types::any::Any;
 use protobuf::{EnumOrUnknown, Message, MessageFull};
 
-use crate::error::{Error, Outcome, Work};
+use crate::error::{Outcome, RequestError, Work};
 use crate::proto::error_details::RetryInfo;
 use crate::proto::errors::work_outcome::Outcome as WireOutcome;
 use crate::proto::errors::WorkOutcome;
@@ -20,7 +20,7 @@ mod parts;
 mod room;
 
 /// The gRPC status of an error, as the end of a call.
-pub(in crate::rpc) fn status(error: &Error) -> RpcStatus {
+pub(in crate::rpc) fn status(error: &RequestError) -> RpcStatus {
     let details = details(error, &StatusRoom::TRAILER);
     let code = Code::from(details.code);
     let bytes = encoded(&details);
@@ -28,11 +28,11 @@ pub(in crate::rpc) fn status(error: &Error) -> RpcStatus {
 }
 
 /// The status of an error within a message, on a stream that continues.
-pub(in crate::rpc) fn as_message(error: &Error) -> Status {
+pub(in crate::rpc) fn as_message(error: &RequestError) -> Status {
     details(error, &StatusRoom::MESSAGE)
 }
 
-fn details(error: &Error, room: &StatusRoom) -> Status {
+fn details(error: &RequestError, room: &StatusRoom) -> Status {
     let mut parts = StatusParts::of(error);
     parts.info.reason = format!("{:?}", parts.reason).trim_start_matches("REASON_").to_owned();
     parts.info.domain = "connectionpool".to_owned();

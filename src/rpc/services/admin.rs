@@ -5,7 +5,7 @@ mod ways;
 use grpcio::{ClientStreamingSink, RequestStream, RpcContext};
 
 use crate::core::ids::TenantId;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::service::Service;
 use crate::proto::admin::{
     CheckTenantRequest, CheckTenantResponse, GetTenantRequest, GetTenantResponse,
@@ -245,6 +245,6 @@ impl AdminService for Admin {
 }
 
 /// A parsed `tenant_id`.
-fn tenant(id: &str) -> Result<TenantId, Error> {
+fn tenant(id: &str) -> Result<TenantId, RequestError> {
     Ok(TenantId::parse(id)?)
 }

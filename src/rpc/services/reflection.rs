@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use grpcio::{DuplexSink, RequestStream, RpcContext, RpcStatusCode};
 
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::service::Service;
 use crate::proto::reflection::server_reflection_request::Message_request as Asked;
 use crate::proto::reflection::server_reflection_response::Message_response as Answered;
@@ -65,7 +65,7 @@ impl Reflection {
             let known =
                 service.context().access.now().expect_identity(call.caller.authentication());
             if let Err(denied) = known {
-                return call.end(Error::from(denied).into()).await;
+                return call.end(RequestError::from(denied).into()).await;
             }
             match answer_each(&descriptors, &mut call).await {
                 Ok(()) => call.close().await,
@@ -98,7 +98,7 @@ async fn answer_each(descriptors: &Arc<Descriptors>, call: &mut OneCall) -> Resu
 fn response(
     descriptors: &Descriptors,
     request: ServerReflectionRequest,
-) -> Result<ServerReflectionResponse, Error> {
+) -> Result<ServerReflectionResponse, RequestError> {
     bounded("host", &request.host)?;
     let answer = match &request.message_request {
         Some(Asked::FileByFilename(name)) => {
@@ -133,7 +133,9 @@ fn response(
             let services = ListServiceResponse { service, ..ListServiceResponse::default() };
             Answered::ListServicesResponse(services)
         }
-        None => return Err(Error::invalid("message_request", "message_request must be set")),
+        None => {
+            return Err(RequestError::invalid("message_request", "message_request must be set"))
+        }
     };
     Ok(ServerReflectionResponse {
         valid_host: request.host.clone(),
@@ -143,10 +145,13 @@ fn response(
     })
 }
 
-fn bounded(field: &'static str, text: &str) -> Result<(), Error> {
+fn bounded(field: &'static str, text: &str) -> Result<(), RequestError> {
     match text.len() <= NAME_BYTES {
         true => Ok(()),
-        false => Err(Error::invalid(field, format!("{field} may have {NAME_BYTES} bytes at most"))),
+        false => Err(RequestError::invalid(
+            field,
+            format!("{field} may have {NAME_BYTES} bytes at most"),
+        )),
     }
 }
 

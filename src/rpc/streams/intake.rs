@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::backend::copy::Piece;
 use crate::clock;
 use crate::core::budget::Held;
-use crate::error::{CancelCause, Error};
+use crate::error::{CancelCause, RequestError};
 use crate::lock::Leaf;
 use crate::pool::memory::Room;
 use crate::pool::work::outlet::{self, Interrupt};
@@ -68,7 +68,7 @@ impl Intake {
     ///
     /// # Errors
     /// If there is no memory for it.
-    pub(in crate::rpc) fn push(&self, data: Vec<u8>) -> Result<(), Error> {
+    pub(in crate::rpc) fn push(&self, data: Vec<u8>) -> Result<(), RequestError> {
         let mut state = self.0.state.lock();
         if state.end.is_none() && !data.is_empty() {
             let bytes = data.len() + PIECE_BYTES;

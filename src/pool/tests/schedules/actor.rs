@@ -12,7 +12,7 @@ use crate::clock;
 use crate::core::ids::ConnectionId;
 use crate::core::lease_table::{EndReason, Terms, Via};
 use crate::core::testing::Xorshift;
-use crate::error::{CancelCause, Error};
+use crate::error::{CancelCause, RequestError};
 use crate::pool::ask::Ask;
 use crate::pool::caller::Caller;
 use crate::pool::checkout::Checkout;
@@ -44,7 +44,7 @@ struct Count {
 }
 
 impl Count {
-    fn look_at(&self, checkout: &Result<Checkout, Error>) {
+    fn look_at(&self, checkout: &Result<Checkout, RequestError>) {
         let backend = checkout.as_ref().map(|checkout| &*checkout.taken.backend);
         let dirty = backend.is_ok_and(|backend| self.census.is_dirty(backend));
         self.counts.dirty.fetch_add(usize::from(dirty), Ordering::SeqCst);
@@ -152,7 +152,7 @@ impl<'a> Actor<'a> {
     fn admit(&mut self, job: Job) {
         let wait = if self.random.below(4) == 0 { Duration::ZERO } else { WAIT };
         if let Err(back) = self.scene.world.tenant.admit(job, wait) {
-            (back.deliver)(Err(Error::Draining));
+            (back.deliver)(Err(RequestError::Draining));
         }
     }
 
@@ -258,7 +258,7 @@ impl<'a> Actor<'a> {
     fn lease(&mut self) -> Option<ConnectionId> {
         let n = pick(&mut self.random, self.scene.heard.lock().len())?;
         let id = self.scene.heard.lock().get(n).cloned()?;
-        let over = matches!(self.scene.leases.renew(&id, None), Err(Error::LeaseEnded(_)));
+        let over = matches!(self.scene.leases.renew(&id, None), Err(RequestError::LeaseEnded(_)));
         if over && self.random.below(2) == 0 {
             self.scene.heard.lock().retain(|other| *other != id);
         }
@@ -278,7 +278,7 @@ impl<'a> Actor<'a> {
 }
 
 /// What was answered, if anything was. A responder that goes without a word is a defect.
-fn arrived<T>(answer: &mut PendingAnswer<T>) -> Option<Result<T, Error>> {
+fn arrived<T>(answer: &mut PendingAnswer<T>) -> Option<Result<T, RequestError>> {
     answer.try_recv().expect("every responder answers")
 }
 
@@ -290,6 +290,6 @@ fn statement() -> Statement {
     Statement::new("select 1", Vec::new())
 }
 
-fn is_known<T>(outcome: &Result<T, Error>) -> bool {
-    !matches!(outcome, Err(Error::LeaseNotFound))
+fn is_known<T>(outcome: &Result<T, RequestError>) -> bool {
+    !matches!(outcome, Err(RequestError::LeaseNotFound))
 }

@@ -4,7 +4,7 @@ use super::Progress;
 use crate::backend::session::{RunError, Sent};
 use crate::backend::sqlstate;
 use crate::core::transaction::TransactionState;
-use crate::error::{CancelCause, Error, Excess, Outcome, PgFault, Work};
+use crate::error::{CancelCause, Excess, Outcome, PgFault, RequestError, Work};
 use crate::pool::work::operation::Settled;
 use crate::pool::work::task::Request;
 
@@ -47,10 +47,10 @@ impl Progress {
         settled: Settled,
         request: &Request,
         usable: bool,
-    ) -> Error {
+    ) -> RequestError {
         let work = self.work();
         if self.rolled_back {
-            return Error::RolledBack { work };
+            return RequestError::RolledBack { work };
         }
         match error {
             RunError::Fault(fault) | RunError::Lookup(fault)
@@ -58,29 +58,34 @@ impl Progress {
             {
                 self.interrupted(settled, request, usable)
             }
-            RunError::Fault(fault) => Error::Sql { fault, work },
-            RunError::Lookup(fault) => Error::Lookup { fault, work },
+            RunError::Fault(fault) => RequestError::Sql { fault, work },
+            RunError::Lookup(fault) => RequestError::Lookup { fault, work },
             RunError::Lost { fault, sent, excess } => {
                 self.lost((fault, excess), sent, settled, request)
             }
-            RunError::Parameter { index, rule } => {
-                Error::Parameter { statement: self.at.unwrap_or(0), parameter: index, rule, work }
+            RunError::Parameter { index, rule } => RequestError::Parameter {
+                statement: self.at.unwrap_or(0),
+                parameter: index,
+                rule,
+                work,
+            },
+            RunError::Undecodable { column, why, .. } => {
+                RequestError::Undecodable { column, why, work }
             }
-            RunError::Undecodable { column, why, .. } => Error::Undecodable { column, why, work },
-            RunError::TooLarge { completed } => Error::ResultTooLarge {
+            RunError::TooLarge { completed } => RequestError::ResultTooLarge {
                 limit_bytes: request.max_bytes,
                 work,
                 cancelled: !completed,
             },
-            RunError::Unsupported(what) => Error::Unsupported { what, work },
+            RunError::Unsupported(what) => RequestError::Unsupported { what, work },
             RunError::Interrupted | RunError::Dropped => self.interrupted(settled, request, usable),
         }
     }
 
-    fn interrupted(&self, settled: Settled, request: &Request, usable: bool) -> Error {
+    fn interrupted(&self, settled: Settled, request: &Request, usable: bool) -> RequestError {
         match settled.cause {
             Some(cause) => self.cancelled(cause, self.work(), request, !usable),
-            None => Error::Internal("an operation was interrupted for no reason"),
+            None => RequestError::Internal("an operation was interrupted for no reason"),
         }
     }
 
@@ -90,12 +95,12 @@ impl Progress {
         work: Work,
         request: &Request,
         lease_ended: bool,
-    ) -> Error {
+    ) -> RequestError {
         match cause {
             CancelCause::Timeout => {
-                Error::StatementTimeout { limit: request.timeout, work, lease_ended }
+                RequestError::StatementTimeout { limit: request.timeout, work, lease_ended }
             }
-            by => Error::Cancelled { by, work },
+            by => RequestError::Cancelled { by, work },
         }
     }
 
@@ -105,13 +110,13 @@ impl Progress {
         sent: Sent,
         settled: Settled,
         request: &Request,
-    ) -> Error {
+    ) -> RequestError {
         let work = self.lost_work(sent);
         match settled.cause {
             Some(cause) if fault.is_none() && excess.is_none() => {
                 self.cancelled(cause, work, request, true)
             }
-            _ => Error::BackendLost { work, fault, excess },
+            _ => RequestError::BackendLost { work, fault, excess },
         }
     }
 }

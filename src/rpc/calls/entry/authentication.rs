@@ -11,7 +11,7 @@ use crate::core::access::{
     AccessDenied, AuthFailure, Authentication, CallerIdentity, ShownCredentials, TokenDigest,
 };
 use crate::core::quoted::Quoted;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::logging;
 use crate::pool::caller::{Caller, CallerProof};
 use crate::pool::context::Context;
@@ -33,7 +33,7 @@ pub(super) struct Authenticated {
 pub(super) fn authenticate(
     context: &Context,
     ctx: &RpcContext<'_>,
-) -> Result<Authenticated, Error> {
+) -> Result<Authenticated, RequestError> {
     let access = context.access.now();
     if access.is_open() {
         return Ok(Authenticated::default());
@@ -43,7 +43,7 @@ pub(super) fn authenticate(
     let seconds = i64::try_from(clock::unix_micros() / 1_000_000).unwrap_or(i64::MAX);
     let authentication = access
         .authenticate(&shown, seconds)
-        .map_err(|failure| Error::AccessDenied(failure.into()))?;
+        .map_err(|failure| RequestError::AccessDenied(failure.into()))?;
     if let Some(identity) = authentication.identity() {
         admit(context, identity)?;
     }
@@ -55,7 +55,7 @@ pub(super) fn authenticate(
 ///
 /// # Errors
 /// It makes more a second than it may.
-fn admit(context: &Context, identity: &Arc<CallerIdentity>) -> Result<(), Error> {
+fn admit(context: &Context, identity: &Arc<CallerIdentity>) -> Result<(), RequestError> {
     let Some(rate) = context.live().limits.request_rate() else { return Ok(()) };
     let admitted = context.rates.admit(identity, rate, clock::now());
     if admitted.is_err() && logging::admits("rate_limited", None) {

@@ -1,17 +1,17 @@
 //! The early end of a call.
 
-use crate::error::Error;
+use crate::error::RequestError;
 
 /// Why a call ends early.
 pub(in crate::rpc) enum CallEnd {
     /// Its caller has left, or does not read its answers.
     Left,
     /// It fails with this error.
-    Failed(Error),
+    Failed(RequestError),
 }
 
-impl From<Error> for CallEnd {
-    fn from(error: Error) -> CallEnd {
+impl From<RequestError> for CallEnd {
+    fn from(error: RequestError) -> CallEnd {
         CallEnd::Failed(error)
     }
 }

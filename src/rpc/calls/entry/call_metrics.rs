@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use grpcio::{Deadline, RpcContext, RpcStatusCode};
 
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::metrics::{MethodCalls, Metrics};
 
 /// Counts its call when it is dropped.
@@ -29,7 +29,7 @@ impl CallMetrics {
     }
 
     /// Counts a failed request by its reason.
-    pub(super) fn failed(&self, error: &Error) {
+    pub(super) fn failed(&self, error: &RequestError) {
         self.metrics.request_failed(error.as_str());
     }
 }

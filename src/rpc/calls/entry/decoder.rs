@@ -11,7 +11,7 @@ use grpcio::MessageReader;
 
 use super::inspect::{inspect, NotDecoded, Rules};
 use crate::config::Limits;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::caller::Caller;
 use crate::pool::context;
 use crate::proto::{Raw, Shaped};
@@ -24,7 +24,7 @@ const SMALL_BYTES: usize = 256 << 10;
 const SMALL_FIELDS: usize = 4096;
 
 /// The error of a call whose handler has panicked.
-const LOST: Error = Error::Internal("a handler failed");
+const LOST: RequestError = RequestError::Internal("a handler failed");
 
 /// Decodes the messages of one call.
 pub(super) struct Decoder {
@@ -34,17 +34,17 @@ pub(super) struct Decoder {
 
 /// The result of one message: there already, or expected from a worker.
 pub(in crate::rpc) enum Decoding<T> {
-    Done(Option<Result<T, Error>>),
-    Given(oneshot::Receiver<Result<T, Error>>),
+    Done(Option<Result<T, RequestError>>),
+    Given(oneshot::Receiver<Result<T, RequestError>>),
 }
 
 /// Nothing in it is pinned.
 impl<T> Unpin for Decoding<T> {}
 
 impl<T> Future for Decoding<T> {
-    type Output = Result<T, Error>;
+    type Output = Result<T, RequestError>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, Error>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, RequestError>> {
         match &mut *self {
             Decoding::Done(done) => Poll::Ready(done.take().unwrap_or(Err(LOST))),
             Decoding::Given(given) => {
@@ -62,7 +62,7 @@ impl Decoder {
         &self,
         raw: Raw<Q>,
         stream: bool,
-        work: impl FnOnce(Q) -> Result<T, Error> + Send + 'static,
+        work: impl FnOnce(Q) -> Result<T, RequestError> + Send + 'static,
     ) -> Decoding<T> {
         let (length, mut bytes) = (raw.reader.len(), Bytes::Pieces(raw.reader));
         if length <= SMALL_BYTES {
@@ -93,7 +93,11 @@ impl Decoder {
 }
 
 /// Decodes a message; `None` if it has more than `fields` fields.
-fn decode<Q: Shaped>(bytes: &[u8], fields: usize, limits: &Limits) -> Option<Result<Q, Error>> {
+fn decode<Q: Shaped>(
+    bytes: &[u8],
+    fields: usize,
+    limits: &Limits,
+) -> Option<Result<Q, RequestError>> {
     match inspect(bytes, Q::shape(), &Rules { limits, fields }) {
         Ok(_) => Some(Q::parse_from_bytes(bytes).map_err(|_| undecodable::<Q>())),
         Err(NotDecoded::TooManyFields) => None,
@@ -104,9 +108,9 @@ fn decode<Q: Shaped>(bytes: &[u8], fields: usize, limits: &Limits) -> Option<Res
     }
 }
 
-fn undecodable<Q: Shaped>() -> Error {
+fn undecodable<Q: Shaped>() -> RequestError {
     let rule = format!("the message is no {}, or it is nested too deeply", Q::NAME);
-    Error::invalid("request", rule)
+    RequestError::invalid("request", rule)
 }
 
 /// One encoded message.

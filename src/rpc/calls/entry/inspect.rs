@@ -5,7 +5,7 @@
 //! request that would take too much, or has too many of something, is refused.
 
 use crate::config::Limits;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::proto::{FieldContent, MessageShape};
 
 /// The most memory that a decoded request may take: the share of one connection in the
@@ -43,7 +43,7 @@ pub(super) enum NotDecoded {
     /// It has a group, which none of our messages has.
     Group,
     /// It breaks this rule.
-    Refused(Error),
+    Refused(RequestError),
 }
 
 /// What a whole message would take.
@@ -123,7 +123,7 @@ impl Inspected {
             "decoded, the request would take more than {DECODED_BYTES_MAX} bytes: each parameter and \
              each element of an array takes some 100, however short it is"
         );
-        Err(NotDecoded::Refused(Error::invalid("request", rule)))
+        Err(NotDecoded::Refused(RequestError::invalid("request", rule)))
     }
 }
 
@@ -146,9 +146,9 @@ fn check_count(
     let error = if shape.name == STATEMENT {
         let index = seen.statements.saturating_sub(1);
         let rule = format!("statements[{index}].parameters must be at most {max}");
-        Error::invalid("statements.parameters", rule)
+        RequestError::invalid("statements.parameters", rule)
     } else {
-        Error::invalid("statements", format!("statements must be 1 to {max}"))
+        RequestError::invalid("statements", format!("statements must be 1 to {max}"))
     };
     Err(NotDecoded::Refused(error))
 }

@@ -12,7 +12,7 @@ use super::call_end::CallEnd;
 use super::decoder::{Decoder, Decoding};
 use super::leaving::Leaving;
 use super::time_limit::TimeLimit;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::proto::{Raw, Shaped};
 
 /// What gRPC puts before each message.
@@ -64,7 +64,7 @@ impl<Q: Shaped> RequestMessages<Q> {
         &mut self,
         cx: &mut Context<'_>,
         working: &mut Option<Decoding<T>>,
-        work: impl FnOnce(Q) -> Result<T, Error> + Send + 'static,
+        work: impl FnOnce(Q) -> Result<T, RequestError> + Send + 'static,
     ) -> Poll<Option<Result<T, CallEnd>>> {
         let current = match working {
             Some(current) => current,
@@ -98,7 +98,7 @@ impl<Q: Shaped> RequestMessages<Q> {
                 },
             }
         };
-        Poll::Ready(Err(Error::invalid("request", rule).into()))
+        Poll::Ready(Err(RequestError::invalid("request", rule).into()))
     }
 
     /// Ready once the caller has left, if the one request of the call has been read. Before,
@@ -120,7 +120,7 @@ impl<Q: Shaped> RequestMessages<Q> {
             Poll::Ready(next) => Poll::Ready(next.map(|raw| raw.map_err(|_| CallEnd::Left))),
             Poll::Pending => {
                 ready!(self.time_limit.poll_expired(cx));
-                Poll::Ready(Some(Err(Error::RequestTimeout { limit: self.limit }.into())))
+                Poll::Ready(Some(Err(RequestError::RequestTimeout { limit: self.limit }.into())))
             }
         }
     }

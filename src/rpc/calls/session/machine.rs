@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
 use crate::core::ids::TenantId;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::caller::Caller;
 use crate::pool::context;
 use crate::pool::memory::Use;
@@ -106,7 +106,7 @@ impl SessionMachine {
                 }
                 StreamPhase::Open(_) if self.running.is_some() => return Poll::Pending,
                 StreamPhase::Open(lease) => {
-                    let ended = lease.poll_ended(cx).map(Error::LeaseEnded);
+                    let ended = lease.poll_ended(cx).map(RequestError::LeaseEnded);
                     let ended = ended.map(|error| StreamStep::End(error.into()));
                     return if ended.is_pending() && self.closing { self.close() } else { ended };
                 }
@@ -145,7 +145,9 @@ impl SessionMachine {
                 Some(Err(ended)) => return Poll::Ready(StreamStep::End(ended)),
                 None => {
                     let rule = "the stream ended without close, which has ended its lease";
-                    return Poll::Ready(StreamStep::End(Error::invalid("close", rule).into()));
+                    return Poll::Ready(StreamStep::End(
+                        RequestError::invalid("close", rule).into(),
+                    ));
                 }
             };
             if let Err(error) = self.take(received) {
@@ -168,8 +170,8 @@ impl SessionMachine {
     /// # Errors
     /// If the request does not belong here, or there is no memory for it; that ends
     /// the stream.
-    fn take(&mut self, received: ReceivedRequest) -> Result<(), Error> {
-        let rule = |rule: &str| Err(Error::invalid("kind", rule));
+    fn take(&mut self, received: ReceivedRequest) -> Result<(), RequestError> {
+        let rule = |rule: &str| Err(RequestError::invalid("kind", rule));
         let request = match (received, &self.phase) {
             (ReceivedRequest::Execute(..), StreamPhase::Unopened) => return rule(FIRST),
             (ReceivedRequest::Execute(id, request), _) => return self.enqueue(id, request),
@@ -197,10 +199,10 @@ impl SessionMachine {
         }
     }
 
-    fn open(&mut self, open: ConnectionRequest) -> Result<(), Error> {
+    fn open(&mut self, open: ConnectionRequest) -> Result<(), RequestError> {
         if !open.request_id.is_empty() {
             let rule = "request_id must be empty: a stream cannot be repeated";
-            return Err(Error::invalid("request_id", rule));
+            return Err(RequestError::invalid("request_id", rule));
         }
         let caller = self.caller.again();
         let live = self.service.context().live();
@@ -211,7 +213,7 @@ impl SessionMachine {
         Ok(())
     }
 
-    fn opened(&mut self, opened: Result<StreamLease, Error>) -> StreamStep {
+    fn opened(&mut self, opened: Result<StreamLease, RequestError>) -> StreamStep {
         let lease = match opened {
             Ok(lease) => lease,
             Err(error) => return StreamStep::End(error.into()),
@@ -228,7 +230,11 @@ impl SessionMachine {
     /// # Errors
     /// If its caller may not go on, or there is no memory for it. It is not skipped: what comes after it may rely
     /// on it.
-    fn enqueue(&mut self, id: u64, request: Result<Request, Error>) -> Result<(), Error> {
+    fn enqueue(
+        &mut self,
+        id: u64,
+        request: Result<Request, RequestError>,
+    ) -> Result<(), RequestError> {
         let context = self.service.context();
         match &self.phase {
             StreamPhase::Unopened => {}

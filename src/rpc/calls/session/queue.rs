@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::core::budget::Held;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::caller::Caller;
 use crate::pool::memory::Room;
 use crate::pool::work::task::Request;
@@ -28,7 +28,7 @@ pub(super) struct Queued {
     bytes: usize,
     /// Its counted memory; 0 if there was no room for it.
     pub(super) held: Held,
-    pub(super) request: Result<Request, Error>,
+    pub(super) request: Result<Request, RequestError>,
     pub(super) caller: Arc<Caller>,
 }
 
@@ -58,10 +58,10 @@ impl RequestQueue {
     pub(super) fn push(
         &mut self,
         id: u64,
-        request: Result<Request, Error>,
+        request: Result<Request, RequestError>,
         caller: Arc<Caller>,
         room: &Room,
-    ) -> Result<(), Error> {
+    ) -> Result<(), RequestError> {
         let bytes = request.as_ref().map_or(REFUSED_BYTES, Request::memory);
         let held = room.take(bytes)?;
         self.bytes += bytes;

@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use crate::config::Limits;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::work::task::Request;
 use crate::proto::sql::session_request::Kind;
 use crate::proto::sql::SessionRequest;
@@ -20,7 +20,7 @@ pub(super) trait Incoming {
 /// A received message.
 pub(super) enum ReceivedRequest {
     /// Statements, with their id.
-    Execute(u64, Result<Request, Error>),
+    Execute(u64, Result<Request, RequestError>),
     /// Any other kind, or none.
     Other(Option<Kind>),
 }

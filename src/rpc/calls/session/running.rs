@@ -7,7 +7,7 @@ use std::task::{ready, Context, Poll};
 use futures_util::Future;
 
 use crate::core::budget::Held;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::caller::Caller;
 use crate::pool::requests::responder::PendingAnswer;
 use crate::pool::service::Service;
@@ -20,7 +20,7 @@ use crate::rpc::convert;
 use crate::rpc::convert::status::as_message;
 
 /// Not seen: a worker and a responder answer even when they are dropped.
-pub(super) const LOST: Error = Error::Internal("an answer was lost");
+pub(super) const LOST: RequestError = RequestError::Internal("an answer was lost");
 
 /// A request that a worker runs.
 pub(super) struct RunningRequest {
@@ -38,7 +38,11 @@ impl RunningRequest {
 }
 
 /// The response to a request.
-pub(super) fn response(service: &Service, id: u64, answer: Result<Executed, Error>) -> Response {
+pub(super) fn response(
+    service: &Service,
+    id: u64,
+    answer: Result<Executed, RequestError>,
+) -> Response {
     let (outcome, held) = match answer {
         Ok(mut executed) => {
             let held = std::mem::take(&mut executed.held);

@@ -7,7 +7,7 @@ use super::room;
 use super::Code;
 use crate::core::access::AccessDenied;
 use crate::core::lease_table::Tombstone;
-use crate::error::{CancelCause, ConnectError, Error, Outcome, PgFault, Work};
+use crate::error::{CancelCause, ConnectError, Outcome, PgFault, RequestError, Work};
 use crate::proto::error_details::ErrorInfo;
 use crate::proto::errors::Reason;
 
@@ -58,38 +58,38 @@ impl<'a> StatusParts<'a> {
         self.with("sqlstate", &fault.sqlstate)
     }
 
-    pub(super) fn of(error: &'a Error) -> StatusParts<'a> {
+    pub(super) fn of(error: &'a RequestError) -> StatusParts<'a> {
         match error {
-            Error::Invalid { field, .. } => {
+            RequestError::Invalid { field, .. } => {
                 StatusParts::new(Code::INVALID_ARGUMENT, Reason::REASON_INVALID_ARGUMENT)
                     .with("field", field)
             }
-            Error::RequestTimeout { .. } => {
+            RequestError::RequestTimeout { .. } => {
                 StatusParts::new(Code::DEADLINE_EXCEEDED, Reason::REASON_REQUEST_TIMEOUT)
             }
-            Error::LeaseNotFound | Error::NoLeaseNamed => {
+            RequestError::LeaseNotFound | RequestError::NoLeaseNamed => {
                 StatusParts::new(Code::NOT_FOUND, Reason::REASON_LEASE_NOT_FOUND)
             }
-            Error::LeaseEnded(tombstone) => StatusParts::ended(tombstone),
-            Error::LeaseBusy { lease_name } => {
+            RequestError::LeaseEnded(tombstone) => StatusParts::ended(tombstone),
+            RequestError::LeaseBusy { lease_name } => {
                 StatusParts::new(Code::FAILED_PRECONDITION, Reason::REASON_LEASE_BUSY)
                     .with("lease_name", lease_name)
                     .retry(SOON)
             }
-            Error::TenantNotFound(tenant) => {
+            RequestError::TenantNotFound(tenant) => {
                 StatusParts::new(Code::NOT_FOUND, Reason::REASON_TENANT_NOT_FOUND)
                     .with("tenant", tenant)
             }
-            Error::DsnMismatch { tenant, keys, .. } => {
+            RequestError::DsnMismatch { tenant, keys, .. } => {
                 StatusParts::new(Code::FAILED_PRECONDITION, Reason::REASON_DSN_MISMATCH)
                     .with("tenant", tenant)
                     .with("keys", keys.join(","))
             }
-            Error::DsnNotTaken { tenant } => {
+            RequestError::DsnNotTaken { tenant } => {
                 StatusParts::new(Code::PERMISSION_DENIED, Reason::REASON_DSN_NOT_TAKEN)
                     .with("tenant", tenant)
             }
-            Error::QueueFull { tenant, used, waiting, limit } => {
+            RequestError::QueueFull { tenant, used, waiting, limit } => {
                 StatusParts::new(Code::RESOURCE_EXHAUSTED, Reason::REASON_QUEUE_FULL)
                     .with("tenant", tenant)
                     .with("used", used)
@@ -98,13 +98,13 @@ impl<'a> StatusParts<'a> {
                     .with("position", waiting + 1)
                     .retry(SOON)
             }
-            Error::ServiceLimit { used, limit, .. } => {
+            RequestError::ServiceLimit { used, limit, .. } => {
                 StatusParts::new(Code::RESOURCE_EXHAUSTED, Reason::REASON_SERVICE_LIMIT)
                     .with("used", used)
                     .with("limit", limit)
                     .retry(LATER)
             }
-            Error::WaitTimeout { tenant, standing, .. } => {
+            RequestError::WaitTimeout { tenant, standing, .. } => {
                 StatusParts::new(Code::RESOURCE_EXHAUSTED, Reason::REASON_WAIT_TIMEOUT)
                     .with("tenant", tenant)
                     .with("used", standing.used)
@@ -114,37 +114,39 @@ impl<'a> StatusParts<'a> {
                     .with("paused", standing.is_paused)
                     .retry(SOON)
             }
-            Error::CallerLimit { tenant, used, limit, .. } => {
+            RequestError::CallerLimit { tenant, used, limit, .. } => {
                 StatusParts::new(Code::RESOURCE_EXHAUSTED, Reason::REASON_CALLER_LIMIT)
                     .with("tenant", tenant)
                     .with("used", used)
                     .with("limit", limit)
                     .retry(SOON)
             }
-            Error::RateLimited { rate, retry, .. } => {
+            RequestError::RateLimited { rate, retry, .. } => {
                 StatusParts::new(Code::RESOURCE_EXHAUSTED, Reason::REASON_RATE_LIMITED)
                     .with("limit", rate.per_second)
                     .with("burst", rate.burst)
                     .retry(*retry)
             }
-            Error::Superseded => StatusParts::new(Code::ABORTED, Reason::REASON_SUPERSEDED),
-            Error::LeaseOnStream { lease_name } => {
+            RequestError::Superseded => StatusParts::new(Code::ABORTED, Reason::REASON_SUPERSEDED),
+            RequestError::LeaseOnStream { lease_name } => {
                 StatusParts::new(Code::FAILED_PRECONDITION, Reason::REASON_LEASE_ON_STREAM)
                     .with("lease_name", lease_name)
             }
-            Error::TenantPaused(tenant) => {
+            RequestError::TenantPaused(tenant) => {
                 StatusParts::new(Code::UNAVAILABLE, Reason::REASON_TENANT_PAUSED)
                     .with("tenant", tenant)
                     .retry(LATER)
             }
-            Error::ReloadFailed { .. } => {
+            RequestError::ReloadFailed { .. } => {
                 StatusParts::new(Code::FAILED_PRECONDITION, Reason::REASON_RELOAD_FAILED)
             }
-            Error::Draining => {
+            RequestError::Draining => {
                 StatusParts::new(Code::UNAVAILABLE, Reason::REASON_DRAINING).retry(LATER)
             }
-            Error::Connect { tenant, cause } => StatusParts::connect(cause).with("tenant", tenant),
-            Error::BreakerOpen { tenant, cause, retry, .. } => {
+            RequestError::Connect { tenant, cause } => {
+                StatusParts::connect(cause).with("tenant", tenant)
+            }
+            RequestError::BreakerOpen { tenant, cause, retry, .. } => {
                 let parts = StatusParts::new(Code::UNAVAILABLE, Reason::REASON_BREAKER_OPEN)
                     .with("tenant", tenant)
                     .retry((*retry).max(SOON));
@@ -153,7 +155,7 @@ impl<'a> StatusParts<'a> {
                     _ => parts,
                 }
             }
-            Error::BackendLost { work, fault, .. } => {
+            RequestError::BackendLost { work, fault, .. } => {
                 let parts = match work.outcome {
                     Outcome::NotStarted => {
                         StatusParts::new(Code::UNAVAILABLE, Reason::REASON_BACKEND_LOST).retry(SOON)
@@ -171,22 +173,22 @@ impl<'a> StatusParts<'a> {
                     None => parts,
                 }
             }
-            Error::Sql { fault, work } => {
+            RequestError::Sql { fault, work } => {
                 StatusParts::new(code_of(&fault.sqlstate), Reason::REASON_SQL_ERROR)
                     .work(work)
                     .fault(fault)
             }
             // The texts are about a statement that the caller did not send.
-            Error::Lookup { fault, work } => {
+            RequestError::Lookup { fault, work } => {
                 StatusParts::new(code_of_lookup(&fault.sqlstate), Reason::REASON_LOOKUP_FAILED)
                     .with("sqlstate", &fault.sqlstate)
                     .work(work)
             }
-            Error::StatementTimeout { work, .. } => {
+            RequestError::StatementTimeout { work, .. } => {
                 StatusParts::new(Code::DEADLINE_EXCEEDED, Reason::REASON_STATEMENT_TIMEOUT)
                     .work(work)
             }
-            Error::Cancelled { by, work } => {
+            RequestError::Cancelled { by, work } => {
                 let code = match by {
                     CancelCause::Caller | CancelCause::Unfinished => Code::CANCELLED,
                     // Another attempt would fail in the same way.
@@ -197,31 +199,31 @@ impl<'a> StatusParts<'a> {
                     .work(work)
                     .with("cause", by.as_str())
             }
-            Error::Parameter { work, .. } => {
+            RequestError::Parameter { work, .. } => {
                 StatusParts::new(Code::INVALID_ARGUMENT, Reason::REASON_INVALID_ARGUMENT)
                     .with("field", "statements.parameters")
                     .work(work)
             }
-            Error::Undecodable { work, .. } => {
+            RequestError::Undecodable { work, .. } => {
                 StatusParts::new(Code::UNIMPLEMENTED, Reason::REASON_UNSUPPORTED).work(work)
             }
-            Error::ResultTooLarge { limit_bytes, work, .. } => {
+            RequestError::ResultTooLarge { limit_bytes, work, .. } => {
                 StatusParts::new(Code::FAILED_PRECONDITION, Reason::REASON_RESULT_TOO_LARGE)
                     .with("limit", limit_bytes)
                     .work(work)
             }
-            Error::RolledBack { work } => {
+            RequestError::RolledBack { work } => {
                 StatusParts::new(Code::ABORTED, Reason::REASON_TRANSACTION_ROLLED_BACK).work(work)
             }
-            Error::LeftOpen { work } => {
+            RequestError::LeftOpen { work } => {
                 StatusParts::new(Code::FAILED_PRECONDITION, Reason::REASON_TRANSACTION_LEFT_OPEN)
                     .work(work)
             }
-            Error::Unsupported { work, .. } => {
+            RequestError::Unsupported { work, .. } => {
                 StatusParts::new(Code::UNIMPLEMENTED, Reason::REASON_UNSUPPORTED).work(work)
             }
-            Error::AccessDenied(denied) => StatusParts::denied(denied),
-            Error::Internal(_) => StatusParts::new(Code::INTERNAL, Reason::REASON_INTERNAL),
+            RequestError::AccessDenied(denied) => StatusParts::denied(denied),
+            RequestError::Internal(_) => StatusParts::new(Code::INTERNAL, Reason::REASON_INTERNAL),
         }
     }
 

@@ -39,7 +39,7 @@ fn the_most_specific_sqlstate_row_wins() {
 
 #[test]
 fn details_carry_the_reason_and_the_work() {
-    let error = Error::RolledBack {
+    let error = RequestError::RolledBack {
         work: Work {
             outcome: Outcome::NotApplied,
             completed: 1,
@@ -61,25 +61,30 @@ fn work(outcome: Outcome) -> Work {
 }
 
 /// One error of each kind and cause, with the code and the reason it must have.
-fn table() -> Vec<(Error, Code, &'static str)> {
+fn table() -> Vec<(RequestError, Code, &'static str)> {
     let tenant = TenantId::parse("t").expect("a good name");
     let fault =
         |sqlstate: &str| Box::new(PgFault { sqlstate: sqlstate.to_owned(), ..PgFault::default() });
-    let connect = |cause| Error::Connect { tenant: tenant.clone(), cause };
+    let connect = |cause| RequestError::Connect { tenant: tenant.clone(), cause };
     let undone = work(Outcome::NotApplied);
-    let lost = |outcome| Error::BackendLost { work: work(outcome), fault: None, excess: None };
-    let cancelled = |by| Error::Cancelled { by, work: work(Outcome::NotApplied) };
-    let lookup = |sqlstate| Error::Lookup { fault: fault(sqlstate), work: undone };
+    let lost =
+        |outcome| RequestError::BackendLost { work: work(outcome), fault: None, excess: None };
+    let cancelled = |by| RequestError::Cancelled { by, work: work(Outcome::NotApplied) };
+    let lookup = |sqlstate| RequestError::Lookup { fault: fault(sqlstate), work: undone };
     let target = || "host:1".to_owned();
     let second = Duration::from_secs(1);
     let identity = Arc::new(CallerIdentity::new("shop", None).expect("a good name"));
     vec![
-        (Error::invalid("f", "r"), Code::INVALID_ARGUMENT, "INVALID_ARGUMENT"),
-        (Error::RequestTimeout { limit: second }, Code::DEADLINE_EXCEEDED, "REQUEST_TIMEOUT"),
-        (Error::LeaseNotFound, Code::NOT_FOUND, "LEASE_NOT_FOUND"),
-        (Error::NoLeaseNamed, Code::NOT_FOUND, "LEASE_NOT_FOUND"),
+        (RequestError::invalid("f", "r"), Code::INVALID_ARGUMENT, "INVALID_ARGUMENT"),
         (
-            Error::LeaseEnded(Tombstone {
+            RequestError::RequestTimeout { limit: second },
+            Code::DEADLINE_EXCEEDED,
+            "REQUEST_TIMEOUT",
+        ),
+        (RequestError::LeaseNotFound, Code::NOT_FOUND, "LEASE_NOT_FOUND"),
+        (RequestError::NoLeaseNamed, Code::NOT_FOUND, "LEASE_NOT_FOUND"),
+        (
+            RequestError::LeaseEnded(Tombstone {
                 lease_name: "l".to_owned(),
                 tenant: tenant.clone(),
                 reason: EndReason::Ttl,
@@ -88,10 +93,14 @@ fn table() -> Vec<(Error, Code, &'static str)> {
             Code::FAILED_PRECONDITION,
             "LEASE_ENDED",
         ),
-        (Error::LeaseBusy { lease_name: "l".to_owned() }, Code::FAILED_PRECONDITION, "LEASE_BUSY"),
-        (Error::TenantNotFound(tenant.clone()), Code::NOT_FOUND, "TENANT_NOT_FOUND"),
         (
-            Error::DsnMismatch {
+            RequestError::LeaseBusy { lease_name: "l".to_owned() },
+            Code::FAILED_PRECONDITION,
+            "LEASE_BUSY",
+        ),
+        (RequestError::TenantNotFound(tenant.clone()), Code::NOT_FOUND, "TENANT_NOT_FOUND"),
+        (
+            RequestError::DsnMismatch {
                 tenant: tenant.clone(),
                 keys: vec!["host".to_owned()],
                 configured: false,
@@ -99,19 +108,23 @@ fn table() -> Vec<(Error, Code, &'static str)> {
             Code::FAILED_PRECONDITION,
             "DSN_MISMATCH",
         ),
-        (Error::DsnNotTaken { tenant: tenant.clone() }, Code::PERMISSION_DENIED, "DSN_NOT_TAKEN"),
         (
-            Error::QueueFull { tenant: tenant.clone(), used: 1, waiting: 2, limit: 2 },
+            RequestError::DsnNotTaken { tenant: tenant.clone() },
+            Code::PERMISSION_DENIED,
+            "DSN_NOT_TAKEN",
+        ),
+        (
+            RequestError::QueueFull { tenant: tenant.clone(), used: 1, waiting: 2, limit: 2 },
             Code::RESOURCE_EXHAUSTED,
             "QUEUE_FULL",
         ),
         (
-            Error::ServiceLimit { what: "w", used: 2, limit: 1 },
+            RequestError::ServiceLimit { what: "w", used: 2, limit: 1 },
             Code::RESOURCE_EXHAUSTED,
             "SERVICE_LIMIT",
         ),
         (
-            Error::WaitTimeout {
+            RequestError::WaitTimeout {
                 tenant: tenant.clone(),
                 waited: second,
                 standing: QueuePosition {
@@ -126,12 +139,12 @@ fn table() -> Vec<(Error, Code, &'static str)> {
             "WAIT_TIMEOUT",
         ),
         (
-            Error::CallerLimit { tenant: tenant.clone(), what: "leases", used: 2, limit: 2 },
+            RequestError::CallerLimit { tenant: tenant.clone(), what: "leases", used: 2, limit: 2 },
             Code::RESOURCE_EXHAUSTED,
             "CALLER_LIMIT",
         ),
         (
-            Error::RateLimited {
+            RequestError::RateLimited {
                 identity: Arc::new(CallerIdentity::new("shop", None).expect("a good name")),
                 rate: TokenRate { per_second: 1, burst: 1 },
                 retry: second,
@@ -140,20 +153,20 @@ fn table() -> Vec<(Error, Code, &'static str)> {
             "RATE_LIMITED",
         ),
         (
-            Error::ReloadFailed { faults: "f".to_owned() },
+            RequestError::ReloadFailed { faults: "f".to_owned() },
             Code::FAILED_PRECONDITION,
             "RELOAD_FAILED",
         ),
-        (Error::TenantPaused(tenant.clone()), Code::UNAVAILABLE, "TENANT_PAUSED"),
-        (Error::Superseded, Code::ABORTED, "SUPERSEDED"),
+        (RequestError::TenantPaused(tenant.clone()), Code::UNAVAILABLE, "TENANT_PAUSED"),
+        (RequestError::Superseded, Code::ABORTED, "SUPERSEDED"),
         (
-            Error::LeaseOnStream { lease_name: "lease-1".to_owned() },
+            RequestError::LeaseOnStream { lease_name: "lease-1".to_owned() },
             Code::FAILED_PRECONDITION,
             "LEASE_ON_STREAM",
         ),
-        (Error::Draining, Code::UNAVAILABLE, "DRAINING"),
+        (RequestError::Draining, Code::UNAVAILABLE, "DRAINING"),
         (
-            Error::BreakerOpen {
+            RequestError::BreakerOpen {
                 tenant: tenant.clone(),
                 cause: ConnectError::Busy(fault("57P03")),
                 age: second,
@@ -228,7 +241,11 @@ fn table() -> Vec<(Error, Code, &'static str)> {
         (lost(Outcome::NotApplied), Code::ABORTED, "BACKEND_LOST"),
         (lost(Outcome::Applied), Code::UNKNOWN, "BACKEND_LOST"),
         (lost(Outcome::Unknown), Code::UNKNOWN, "BACKEND_LOST"),
-        (Error::Sql { fault: fault("23505"), work: undone }, Code::ALREADY_EXISTS, "SQL_ERROR"),
+        (
+            RequestError::Sql { fault: fault("23505"), work: undone },
+            Code::ALREADY_EXISTS,
+            "SQL_ERROR",
+        ),
         (lookup("42501"), Code::FAILED_PRECONDITION, "LOOKUP_FAILED"),
         (lookup("26000"), Code::FAILED_PRECONDITION, "LOOKUP_FAILED"),
         (lookup("57014"), Code::ABORTED, "LOOKUP_FAILED"),
@@ -236,7 +253,7 @@ fn table() -> Vec<(Error, Code, &'static str)> {
         (lookup("53200"), Code::RESOURCE_EXHAUSTED, "LOOKUP_FAILED"),
         (lookup("XX000"), Code::INTERNAL, "LOOKUP_FAILED"),
         (
-            Error::StatementTimeout { limit: second, work: undone, lease_ended: false },
+            RequestError::StatementTimeout { limit: second, work: undone, lease_ended: false },
             Code::DEADLINE_EXCEEDED,
             "STATEMENT_TIMEOUT",
         ),
@@ -246,34 +263,43 @@ fn table() -> Vec<(Error, Code, &'static str)> {
         (cancelled(CancelCause::MaxLifetime), Code::ABORTED, "CANCELLED"),
         (cancelled(CancelCause::Shutdown), Code::ABORTED, "CANCELLED"),
         (
-            Error::Parameter { statement: 0, parameter: 1, rule: "r".to_owned(), work: undone },
+            RequestError::Parameter {
+                statement: 0,
+                parameter: 1,
+                rule: "r".to_owned(),
+                work: undone,
+            },
             Code::INVALID_ARGUMENT,
             "INVALID_ARGUMENT",
         ),
         (
-            Error::Undecodable { column: "c".to_owned(), why: "w".to_owned(), work: undone },
+            RequestError::Undecodable { column: "c".to_owned(), why: "w".to_owned(), work: undone },
             Code::UNIMPLEMENTED,
             "UNSUPPORTED",
         ),
         (
-            Error::ResultTooLarge { limit_bytes: 1, work: undone, cancelled: true },
+            RequestError::ResultTooLarge { limit_bytes: 1, work: undone, cancelled: true },
             Code::FAILED_PRECONDITION,
             "RESULT_TOO_LARGE",
         ),
-        (Error::RolledBack { work: undone }, Code::ABORTED, "TRANSACTION_ROLLED_BACK"),
-        (Error::LeftOpen { work: undone }, Code::FAILED_PRECONDITION, "TRANSACTION_LEFT_OPEN"),
-        (Error::Unsupported { what: "w", work: undone }, Code::UNIMPLEMENTED, "UNSUPPORTED"),
+        (RequestError::RolledBack { work: undone }, Code::ABORTED, "TRANSACTION_ROLLED_BACK"),
         (
-            Error::AccessDenied(AuthFailure::UnknownToken.into()),
+            RequestError::LeftOpen { work: undone },
+            Code::FAILED_PRECONDITION,
+            "TRANSACTION_LEFT_OPEN",
+        ),
+        (RequestError::Unsupported { what: "w", work: undone }, Code::UNIMPLEMENTED, "UNSUPPORTED"),
+        (
+            RequestError::AccessDenied(AuthFailure::UnknownToken.into()),
             Code::UNAUTHENTICATED,
             "UNAUTHENTICATED",
         ),
         (
-            Error::AccessDenied(AccessDenied::Role { identity, role: Role::Admin }),
+            RequestError::AccessDenied(AccessDenied::Role { identity, role: Role::Admin }),
             Code::PERMISSION_DENIED,
             "PERMISSION_DENIED",
         ),
-        (Error::Internal("w"), Code::INTERNAL, "INTERNAL"),
+        (RequestError::Internal("w"), Code::INTERNAL, "INTERNAL"),
     ]
 }
 
@@ -288,10 +314,10 @@ fn every_error_has_its_code_its_reason_and_a_retry_time_where_waiting_helps() {
         assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, "connectionpool"));
         let retry = details.details.iter().any(|any| any.is::<RetryInfo>());
         // A busy lease frees itself, though the same request is not one to repeat blindly.
-        let helps = error.is_retryable() || matches!(error, Error::LeaseBusy { .. });
-        let aborted = matches!(&error, Error::BackendLost { work, .. }
+        let helps = error.is_retryable() || matches!(error, RequestError::LeaseBusy { .. });
+        let aborted = matches!(&error, RequestError::BackendLost { work, .. }
             if work.outcome == Outcome::NotApplied);
-        let ours = matches!(&error, Error::Connect { cause: ConnectError::Panicked, .. });
+        let ours = matches!(&error, RequestError::Connect { cause: ConnectError::Panicked, .. });
         assert_eq!(retry, helps && !aborted && !ours, "{error:?}");
     }
 }

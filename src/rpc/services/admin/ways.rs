@@ -5,7 +5,7 @@ use protobuf::Message;
 
 use super::Admin;
 use crate::core::access::Role;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::pool::admin::actions::Administration;
 use crate::pool::admin::audit;
 use crate::pool::service::Service;
@@ -20,7 +20,7 @@ impl Admin {
         &self,
         (ctx, requests, sink): (&RpcContext<'_>, RequestStream<Raw<Q>>, ClientStreamingSink<M>),
         action: &'static str,
-        work: impl FnOnce(&Service, Q) -> Result<M, Error> + Send + 'static,
+        work: impl FnOnce(&Service, Q) -> Result<M, RequestError> + Send + 'static,
     ) {
         reply::answer_now(&self.0, ctx, requests, sink, move |service, request, caller| {
             audit::expect(caller, Role::Observer, action)?;
@@ -33,8 +33,8 @@ impl Admin {
         &self,
         (ctx, requests, sink): (&RpcContext<'_>, RequestStream<Raw<Q>>, ClientStreamingSink<M>),
         action: &'static str,
-        read: impl FnOnce(&Q) -> Result<P, Error> + Send + 'static,
-        work: impl FnOnce(&Administration<'_>, P) -> Result<M, Error> + Send + 'static,
+        read: impl FnOnce(&Q) -> Result<P, RequestError> + Send + 'static,
+        work: impl FnOnce(&Administration<'_>, P) -> Result<M, RequestError> + Send + 'static,
     ) {
         reply::answer(
             &self.0,
@@ -59,8 +59,8 @@ impl Admin {
         &self,
         (ctx, requests, sink): (&RpcContext<'_>, RequestStream<Raw<Q>>, ClientStreamingSink<M>),
         action: &'static str,
-        read: impl FnOnce(&Q) -> Result<P, Error> + Send + 'static,
-        work: impl FnOnce(Administration<'_>, P) -> Result<M, Error> + Send + 'static,
+        read: impl FnOnce(&Q) -> Result<P, RequestError> + Send + 'static,
+        work: impl FnOnce(Administration<'_>, P) -> Result<M, RequestError> + Send + 'static,
     ) {
         reply::answer_now(&self.0, ctx, requests, sink, move |service, request, caller| {
             let service = service.administer(caller, action)?;

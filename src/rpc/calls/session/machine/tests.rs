@@ -120,7 +120,7 @@ fn a_cancel_reaches_each_request_of_its_id_that_waits() {
     let mut stream = Stream::with([open()]);
     assert!(stream.step(false).is_pending());
     for id in [1, 2, 1] {
-        stream.session.enqueue(id, Err(Error::Internal("a test's own"))).expect("memory");
+        stream.session.enqueue(id, Err(RequestError::Internal("a test's own"))).expect("memory");
     }
     let request = ReceivedRequest::Other(cancel(1));
     stream.session.take(request).expect("a cancel is allowed");
@@ -151,7 +151,7 @@ fn a_queue_has_room_for_so_many_requests_and_so_many_bytes() {
     let mut queue = RequestQueue::default();
     let mut read = 0;
     while queue.has_room() {
-        let wrong = Err(Error::Internal("a test's own"));
+        let wrong = Err(RequestError::Internal("a test's own"));
         queue.push(read, wrong, Arc::clone(&caller), &room).expect("memory");
         read += 1;
     }

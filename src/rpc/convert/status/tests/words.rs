@@ -38,28 +38,28 @@ fn fault_of(word: &str) -> Box<PgFault> {
 }
 
 /// Errors that say as much as they can.
-fn wordy(word: &str) -> Vec<Error> {
+fn wordy(word: &str) -> Vec<RequestError> {
     let tenant = TenantId::parse(&"t".repeat(128)).expect("a good name");
-    let connect = |cause| Error::Connect { tenant: tenant.clone(), cause };
+    let connect = |cause| RequestError::Connect { tenant: tenant.clone(), cause };
     let busy = || ConnectError::Busy(fault_of(word));
     let failed = work(Outcome::NotApplied);
     let long = || word.repeat(10_000);
     let target = "h".repeat(255);
     let away = |i| ConnectError::Unreachable { target: format!("{target}{i}"), why: long() };
     vec![
-        Error::Sql { fault: fault_of(word), work: failed },
-        Error::Lookup { fault: fault_of(word), work: failed },
-        Error::BackendLost { work: failed, fault: Some(fault_of(word)), excess: None },
+        RequestError::Sql { fault: fault_of(word), work: failed },
+        RequestError::Lookup { fault: fault_of(word), work: failed },
+        RequestError::BackendLost { work: failed, fault: Some(fault_of(word)), excess: None },
         connect(busy()),
         connect(ConnectError::Several((0..32).map(away).collect())),
-        Error::BreakerOpen {
+        RequestError::BreakerOpen {
             tenant: tenant.clone(),
             cause: busy(),
             age: Duration::MAX,
             retry: Duration::from_secs(1),
         },
-        Error::Undecodable { column: long(), why: long(), work: failed },
-        Error::invalid("f", long()),
+        RequestError::Undecodable { column: long(), why: long(), work: failed },
+        RequestError::invalid("f", long()),
     ]
 }
 
@@ -84,7 +84,7 @@ fn whatever_an_error_says_its_trailer_stays_below_what_clients_take() {
 fn the_identifying_fields_of_an_error_come_before_its_longer_texts() {
     let failed = work(Outcome::NotApplied);
     let words = |fault: Box<PgFault>| -> PostgresError {
-        let said = status(&Error::Sql { fault, work: failed });
+        let said = status(&RequestError::Sql { fault, work: failed });
         let details = Status::parse_from_bytes(said.details()).expect("a google.rpc.Status");
         assert!(details.details.iter().any(|any| any.is::<WorkOutcome>()));
         let found = details.details.iter().find_map(|any| any.unpack().expect("fits"));
@@ -114,7 +114,8 @@ fn the_identifying_fields_of_an_error_come_before_its_longer_texts() {
 
 #[test]
 fn within_a_message_all_kept_texts_have_room() {
-    let said = as_message(&Error::Sql { fault: fault_of("語"), work: work(Outcome::NotApplied) });
+    let said =
+        as_message(&RequestError::Sql { fault: fault_of("語"), work: work(Outcome::NotApplied) });
     let found = said.details.iter().find_map(|any| any.unpack().expect("fits"));
     let found: PostgresError = found.expect("a PostgresError");
     let fault = fault_of("語");
