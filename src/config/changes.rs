@@ -6,6 +6,7 @@
 //! reload. The last table counts the tenants, so that a file that was cut off is known as one.
 
 mod configured;
+mod fits;
 mod resolve;
 mod text;
 
@@ -18,7 +19,7 @@ use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::access::TenantUsers;
 use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
-use crate::settings::{file, Origin, SettingFaults};
+use crate::settings::{file, Origin, SettingFaults, Table};
 
 use configured::{base_of, differing, draft_of};
 
@@ -119,12 +120,31 @@ impl fmt::Display for DroppedChange {
 /// Reads a file, if it is there; none keeps nothing.
 ///
 /// # Errors
-/// It cannot be read, can be read by others, or is none that the service wrote.
+/// It cannot be read, can be read by others, or is none that the service wrote; or the configuration
+/// leaves no room for what it keeps, or does not allow it.
 pub fn read(path: &Path, config: &ServerConfig) -> Result<KeptChanges, SettingFaults> {
     match file::own::read(path, CHANGES_MAX_BYTES)? {
-        Some(root) => resolve::kept(root, config),
+        Some(root) => held(root, config),
         None => Ok(KeptChanges::default()),
     }
+}
+
+/// The same of the text that a file has, or is about to have.
+///
+/// # Errors
+/// As those of [`read`].
+pub fn of_text(
+    path: &Path,
+    text: &str,
+    config: &ServerConfig,
+) -> Result<KeptChanges, SettingFaults> {
+    held(file::parse(&path.display().to_string(), text)?, config)
+}
+
+fn held(root: Table, config: &ServerConfig) -> Result<KeptChanges, SettingFaults> {
+    let kept = resolve::kept(root, config)?;
+    fits::check(&kept, config)?;
+    Ok(kept)
 }
 
 #[cfg(test)]

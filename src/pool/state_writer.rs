@@ -5,11 +5,13 @@ mod snapshot;
 use std::sync::Arc;
 
 use crate::config::changes::{self, CHANGES_MAX_BYTES};
+use crate::config::ServerConfig;
 use crate::core::quoted::Quoted;
 use crate::pool::keeping::KeptOutcome;
 use crate::pool::service::Service;
 use crate::random;
 use crate::settings::file::own::OwnFile;
+use crate::settings::{Origin, SettingFault, SettingFaults};
 
 impl Service {
     /// Keeps what is in force, and tells when it is kept, or why not. Does not block; `told` may be
@@ -24,6 +26,21 @@ impl Service {
             (Arc::clone(file), StateWriter { service: self.clone(), is_done: false });
         // Without a thread the writer is dropped, and says so.
         self.context().tools.workers.run(move || writer.run(&file));
+    }
+
+    /// Checks that a start with other settings could take up again what is kept now, if anything is.
+    ///
+    /// # Errors
+    /// What such a start would refuse.
+    pub fn expect_next_start(&self, config: &ServerConfig) -> Result<(), SettingFaults> {
+        let Some(file) = self.context().keeping.file() else { return Ok(()) };
+        // Another file, or none, keeps nothing of this one.
+        if config.state_file.as_deref() != Some(file.path()) {
+            return Ok(());
+        }
+        let unmade = |why: String| SettingFault::new("", Origin::Default, why);
+        let text = text_of(self).map_err(unmade)?;
+        changes::of_text(file.path(), &text, config).map(drop)
     }
 }
 
@@ -70,13 +87,18 @@ impl Drop for StateWriter {
     }
 }
 
-fn written(service: &Service, file: &OwnFile) -> KeptOutcome {
+/// The text of the file as it would be written now.
+fn text_of(service: &Service) -> Result<String, String> {
     let context = service.context();
     // First, as a snapshot wants it.
     let config = context.live();
     let changes = snapshot::snapshot(&context.keeping, &service.registry, &config);
     let salt = random::bytes().map_err(|error| error.to_string())?;
-    let text = changes::text(&changes, &config, &salt);
+    Ok(changes::text(&changes, &config, &salt))
+}
+
+fn written(service: &Service, file: &OwnFile) -> KeptOutcome {
+    let text = text_of(service)?;
     if text.len() as u64 > CHANGES_MAX_BYTES {
         return Err(format!(
             "it would have {} bytes, and must not be longer than {CHANGES_MAX_BYTES}",

@@ -46,6 +46,7 @@ impl Reloader {
                         a restart takes them away";
             return Err(SettingFault::new("identities", Origin::Default, rule.to_owned()).into());
         }
+        self.service.expect_next_start(&config)?;
         if let Some(certificate) = &self.certificate {
             let is_new = certificate.reload(config.certificate_warning).map_err(|error| {
                 let error = error.to_string();

@@ -173,3 +173,45 @@ fn other_identities_of_a_tenant_end_only_those_that_were_put() {
     assert_eq!((now.max_connections, now.changed), (7, true));
     assert_eq!(refused(service.client().acquire(&tenant.name, "")).reason, "PERMISSION_DENIED");
 }
+
+#[test]
+fn a_reload_and_check_config_refuse_what_leaves_no_room_for_what_is_kept() {
+    let (state, first, second) = (StateFile::new(), tenant(), tenant());
+    let file = |max_backends: usize, more: &str| {
+        let head = format!(
+            "[service]\nmax_backends = {max_backends}\nmax_connections_per_dsn = 6\n\
+             [defaults]\nmax_connections = 2\nmin_connections = 0\n"
+        );
+        head + &configured(&first, 4) + more
+    };
+    let service = Administered::with(&state.arguments(), &file(12, ""));
+    let ops = service.operator("ops");
+    put(&ops, "made", &second.dsn, 5, &["shop"]);
+    assert_eq!(resize(&ops, &first.name, 6).unwrap(), "");
+    let known = format!("{} 6 ({}:", first.name, state.path);
+    for (text, sum, most) in [
+        (file(10, ""), "together are 11,", "max_backends is 10."),
+        (file(12, &configured(&second, 2)), "together are 13,", "max_backends is 12."),
+    ] {
+        service.rewrite(&text);
+        let asked = ops.ask(|stub, option| stub.reload(&ReloadRequest::default(), option));
+        let said = asked.unwrap_err().to_string();
+        let (shown, code) = state.checked(&service.path());
+        assert_eq!(code, Some(2), "{shown}");
+        for part in [sum, most, known.as_str(), "made 5 ("] {
+            assert!(said.contains(part), "no {part:?} in the reload's {said}");
+            assert!(shown.contains(part), "no {part:?} in check-config's {shown}");
+        }
+    }
+    let lower = file(12, "").replace("per_dsn = 6", "per_dsn = 4");
+    service.rewrite(&lower);
+    let asked = ops.ask(|stub, option| stub.reload(&ReloadRequest::default(), option));
+    let said = asked.unwrap_err().to_string();
+    assert!(said.contains("cannot be taken up again: max_connections must be 1 to 4 "), "{said}");
+    // As large as they are by the file: it ends what operators have changed of the first.
+    service.rewrite(&file(10, "").replace("max_connections = 4", "max_connections = 5"));
+    let reloaded = reload(&ops);
+    assert_eq!(reloaded.dropped_changes.len(), 1, "{reloaded}");
+    let service = service.again(&state.arguments());
+    assert_eq!(one(&service.operator("ops"), "made").max_connections, 5);
+}
