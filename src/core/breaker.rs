@@ -220,7 +220,7 @@ impl Breaker {
     }
 
     /// True if the last conclusive attempt failed, or the breaker is not closed.
-    pub fn is_troubled(&self) -> bool {
+    pub fn has_failed_lately(&self) -> bool {
         !matches!(self.state, CircuitState::Closed { failures: 0 })
     }
 

@@ -29,8 +29,8 @@ use crate::error::RequestError;
 use crate::lock::Leaf;
 use crate::logging;
 use crate::pool::account::Account;
+use crate::pool::breaker::{BreakerChange, OpenAttempt, TenantBreaker};
 use crate::pool::context::Context;
-use crate::pool::opener::{OpenAttempt, Opener, Turned};
 use crate::pool::store::{Store, Taken};
 use crate::threads::alarms::Alarm;
 
@@ -47,7 +47,7 @@ pub struct Backends {
     pub(super) settings: TenantPoolConfig,
     pub(super) origin: Arc<BackendOrigin>,
     pub(super) store: Store,
-    pub(super) opener: Arc<Opener>,
+    pub(super) breaker: Arc<TenantBreaker>,
     losses: Leaf<Losses>,
     pub(super) record: Leaf<Record>,
     /// How many more the keeper may open.
@@ -65,7 +65,7 @@ impl Backends {
         account: &Arc<Account>,
         settings: TenantPoolConfig,
         origin: Arc<BackendOrigin>,
-        opener: Arc<Opener>,
+        breaker: Arc<TenantBreaker>,
     ) -> Arc<Backends> {
         let (context, now) = (account.context(), clock::now());
         // So that the tenant may have more permits while this pool is in use.
@@ -76,7 +76,7 @@ impl Backends {
             account: Arc::clone(account),
             settings,
             origin,
-            opener,
+            breaker,
             losses: Leaf::default(),
             record: Leaf::new(Record::new(now)),
             hurried: AtomicU32::new(0),
@@ -144,12 +144,12 @@ impl Backends {
     pub(super) fn with(&self, settings: TenantPoolConfig) -> Arc<Backends> {
         let origin = Arc::clone(&self.origin);
         origin.connect.follow(&settings);
-        let breaker = |of: &TenantPoolConfig| (of.breaker_failures, of.breaker_successes);
-        let opener = match breaker(&settings) == breaker(&self.settings) {
-            true => Arc::clone(&self.opener),
-            false => Opener::new(&settings, &self.context().keeper),
+        let rule = |of: &TenantPoolConfig| (of.breaker_failures, of.breaker_successes);
+        let breaker = match rule(&settings) == rule(&self.settings) {
+            true => Arc::clone(&self.breaker),
+            false => TenantBreaker::new(&settings, &self.context().keeper),
         };
-        Backends::new(&self.account, settings, origin, opener)
+        Backends::new(&self.account, settings, origin, breaker)
     }
 
     /// A round trip of our own, with a time limit after which it is broken off.
@@ -189,8 +189,8 @@ impl Backends {
     }
 
     /// What the breaker does.
-    pub fn breaker(&self) -> BreakerPhase {
-        self.opener.phase()
+    pub fn breaker_phase(&self) -> BreakerPhase {
+        self.breaker.phase()
     }
 
     /// The right to open a backend. `opening`: the tenant has none yet, so the keeper does not
@@ -199,9 +199,9 @@ impl Backends {
     /// # Errors
     /// While the breaker is not closed.
     pub(super) fn attempt(&self, opening: bool) -> Result<OpenAttempt, RequestError> {
-        let attempt = self.opener.attempt();
-        let probe = || opening.then(|| self.opener.probe_attempt(clock::now())).flatten();
-        attempt.or_else(probe).ok_or_else(|| self.opener.error(self.id()))
+        let attempt = self.breaker.attempt();
+        let probe = || opening.then(|| self.breaker.probe_attempt(clock::now())).flatten();
+        attempt.or_else(probe).ok_or_else(|| self.breaker.error(self.id()))
     }
 
     /// Says that a tenant begins with them, of which it may have so many.
@@ -223,20 +223,20 @@ impl Backends {
     }
 
     /// Says what the breaker does from now on.
-    pub(super) fn tell_breaker(&self, turned: Turned) {
+    pub(super) fn tell_breaker(&self, change: BreakerChange) {
         let id = self.id();
-        match turned {
-            Turned::No => {}
-            Turned::Away if logging::admits("breaker_opened", Some(id)) => {
-                let (server, error) = (self.origin.connect.servers(), self.opener.last_words());
+        match change {
+            BreakerChange::None => {}
+            BreakerChange::Opened if logging::admits("breaker_opened", Some(id)) => {
+                let (server, error) = (self.origin.connect.servers(), self.breaker.last_words());
                 let (server, error) = (Quoted(&server), Quoted(&error));
                 log::warn!("event=breaker_opened tenant={id} server={server} error={error}");
             }
-            Turned::Back(away) if logging::admits("breaker_closed", Some(id)) => {
+            BreakerChange::Closed(away) if logging::admits("breaker_closed", Some(id)) => {
                 let away = Secs(away);
                 log::info!("event=breaker_closed tenant={id} open_for_s={away}");
             }
-            Turned::Away | Turned::Back(_) => {}
+            BreakerChange::Opened | BreakerChange::Closed(_) => {}
         }
     }
 }

@@ -32,11 +32,11 @@ use crate::core::expiring_map::ExpiringMap;
 use crate::core::ids::TenantId;
 use crate::error::RequestError;
 use crate::lock::Leaf;
+use crate::pool::breaker::TenantBreaker;
 use crate::pool::context::Context;
 use crate::pool::identity::{Digests, Fingerprint};
 use crate::pool::job::Job;
 use crate::pool::listen::{Listening, Mailbox};
-use crate::pool::opener::Opener;
 use crate::pool::tenant::{Registrar, Tenant, Upkeep};
 pub use configured::Catalog;
 use configured::InForce;
@@ -63,7 +63,7 @@ pub struct Registry {
     /// Breakers of tenants that could not be opened, so that not each new request to
     /// a database that is away makes all tries anew. Another DSN has another entry, or
     /// none.
-    away: Leaf<ExpiringMap<(TenantId, Fingerprint), Arc<Opener>>>,
+    away: Leaf<ExpiringMap<(TenantId, Fingerprint), Arc<TenantBreaker>>>,
     draining: AtomicBool,
     /// By which DSNs are compared.
     digests: Digests,
@@ -207,7 +207,7 @@ impl Registry {
         self.acquaint(&known, by);
         // Nobody has to stand behind a probe.
         let refusal =
-            known.is_opening().then(|| known.backends().opener.refusal(known.id())).flatten();
+            known.is_opening().then(|| known.backends().breaker.refusal(known.id())).flatten();
         refusal.map_or(Ok(known), Err)
     }
 
@@ -229,9 +229,9 @@ impl Registry {
     /// Before a tenant goes that could not be opened.
     fn remember(&self, tenant: &Tenant) {
         let backends = tenant.backends();
-        if tenant.is_opening() && backends.opener.is_troubled() {
+        if tenant.is_opening() && backends.breaker.has_failed_lately() {
             let key = (tenant.id().clone(), backends.origin.identity.dsn);
-            self.away.lock().put(key, Arc::clone(&backends.opener), clock::now());
+            self.away.lock().put(key, Arc::clone(&backends.breaker), clock::now());
         }
     }
 

@@ -27,12 +27,12 @@ use crate::error::{QueuePosition, RequestError};
 use crate::lock::Leaf;
 use crate::pool::account::Account;
 use crate::pool::backends::{origin::BackendOrigin, Backends};
+use crate::pool::breaker::TenantBreaker;
 use crate::pool::context::Context;
 use crate::pool::job::Job;
 use crate::pool::line::JobLine;
 use crate::pool::listen::{Host, Hub};
 use crate::pool::numbers::Figures;
-use crate::pool::opener::Opener;
 use crate::pool::requests::permit::{Gatekeeper, Permit};
 use crate::threads::here;
 
@@ -86,7 +86,7 @@ impl Tenant {
         id: TenantId,
         settings: TenantPoolConfig,
         origin: Arc<BackendOrigin>,
-        opener: Arc<Opener>,
+        breaker: Arc<TenantBreaker>,
         context: &Arc<Context>,
         registrar: Weak<dyn Registrar>,
     ) -> Arc<Tenant> {
@@ -98,7 +98,7 @@ impl Tenant {
             gate: Mutex::new(Gate::opening(permits, waiters, share)),
             line: Leaf::default(),
             setup: Leaf::new(Setup {
-                backends: Backends::new(&account, settings, origin, opener),
+                backends: Backends::new(&account, settings, origin, breaker),
                 permits,
                 waiters,
             }),
@@ -200,7 +200,7 @@ impl Tenant {
             waited: Duration::from_micros(numbers.waited_micros.load(Ordering::Relaxed)),
             state,
             paused,
-            breaker: backends.breaker(),
+            breaker: backends.breaker_phase(),
         }
     }
 }

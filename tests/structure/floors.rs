@@ -35,7 +35,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
             &["backends"],
             &["account"],
             &["context"],
-            &["store", "manager", "opener", "open_backends", "numbers", "servers"],
+            &["store", "manager", "breaker", "open_backends", "numbers", "servers"],
             &["waiting_room", "memory", "caller", "requests", "peers"],
             // What knows nothing else of the pool.
             &["access", "acquainted", "ask", "conversions", "identity", "keeping", "mod", "port"],

@@ -16,10 +16,10 @@ use crate::core::repeats::Repeated;
 use crate::core::secs::Secs;
 use crate::error::ConnectError;
 use crate::logging;
+use crate::pool::breaker::{BreakerChange, OpenAttempt};
 use crate::pool::memory::Use;
 use crate::pool::numbers::During;
 use crate::pool::open_backends::OpenCount;
-use crate::pool::opener::{OpenAttempt, Turned};
 use crate::pool::servers::{Visit, Wants};
 use crate::pool::store::{ForPermit, Taken};
 use crate::random;
@@ -107,7 +107,7 @@ impl Backends {
         patience: Duration,
         attempt: OpenAttempt,
         wants: &mut Wants,
-    ) -> (Result<Taken, ConnectError>, Turned) {
+    ) -> (Result<Taken, ConnectError>, BreakerChange) {
         let opening = During::new(&self.account.numbers.opening);
         let (started, generation) = (clock::now(), self.generation());
         let watch = Arc::<Watch>::default();
@@ -132,11 +132,11 @@ impl Backends {
                 let hurried = limit < self.settings.connect_timeout;
                 // Neither counts any more by the time that the request fails.
                 drop((opening, count));
-                let turned = attempt.settle(Some((&cause, hurried)));
-                return (Err(cause), turned);
+                let change = attempt.settle(Some((&cause, hurried)));
+                return (Err(cause), change);
             }
         };
-        let turned = attempt.settle(None);
+        let change = attempt.settle(None);
         self.is_let_in();
         self.account.admit_series();
         self.account.series().opened(took);
@@ -147,10 +147,10 @@ impl Backends {
         drop(opening);
         let Some(mut taken) = taken else {
             log::error!("event=pool_rejected_backend tenant={} pid={pid}", self.id());
-            return (Err(ConnectError::Panicked), turned);
+            return (Err(ConnectError::Panicked), change);
         };
         self.answered(&mut taken, generation, born);
-        (Ok(taken), turned)
+        (Ok(taken), change)
     }
 
     fn log_open_failure(&self, cause: &ConnectError, took: Duration) {

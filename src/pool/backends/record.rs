@@ -134,7 +134,7 @@ impl Backends {
 
     /// Says how well it is, if that is not what was last said.
     pub(in crate::pool) fn tell_level(&self) {
-        let (level, breaker) = (self.level(), self.breaker().as_str());
+        let (level, breaker) = (self.level(), self.breaker_phase().as_str());
         let mut record = self.record.lock();
         let was = std::mem::replace(&mut record.told, level);
         let error = record.last_error.as_ref().map(|(error, _)| error.clone());
@@ -173,7 +173,7 @@ impl Backends {
 
     /// How well it is.
     pub fn level(&self) -> Level {
-        match self.breaker() {
+        match self.breaker_phase() {
             BreakerPhase::Closed => self.record.lock().health.level(),
             BreakerPhase::Open | BreakerPhase::HalfOpen => Level::Unhealthy,
         }

@@ -145,7 +145,7 @@ impl Registry {
 /// True for a tenant that has yet to be opened, and whose database was away when it was looked
 /// for: its DSN may be wrong.
 fn has_never_opened_and_fails(tenant: &Tenant) -> bool {
-    tenant.is_opening() && tenant.backends().opener.is_troubled()
+    tenant.is_opening() && tenant.backends().breaker.has_failed_lately()
 }
 
 /// True if the tenant's DSN differs from this one in its password only, and PostgreSQL may

@@ -12,7 +12,7 @@ use crate::core::ids::TenantId;
 use crate::core::quoted::Quoted;
 use crate::error::RequestError;
 use crate::pool::backends::Backends;
-use crate::pool::opener::Opener;
+use crate::pool::breaker::TenantBreaker;
 use crate::pool::tenant::{Setup, Tenant};
 
 /// What a tenant is to have. Whatever is `None` stays as it is.
@@ -154,7 +154,7 @@ impl Registry {
             false => Bringer::Client(who),
         };
         let origin = self.origin(account.id(), dsn, identity, by, &settings)?;
-        let opener = Opener::new(&settings, &self.context.keeper);
-        Ok(Backends::new(account, settings, origin, opener))
+        let breaker = TenantBreaker::new(&settings, &self.context.keeper);
+        Ok(Backends::new(account, settings, origin, breaker))
     }
 }

@@ -19,8 +19,8 @@ use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::error::RequestError;
 use crate::lock::Leaf;
+use crate::pool::breaker::TenantBreaker;
 use crate::pool::identity::Difference;
-use crate::pool::opener::Opener;
 use crate::pool::tenant::{Registrar, Tenant};
 
 /// What the operator has configured of tenants. Replaced as a whole.
@@ -100,9 +100,9 @@ impl Registry {
     ) -> Result<Arc<Tenant>, RequestError> {
         let identity = self.digests.identity(dsn, self.digests.fingerprint(dsn));
         let origin = self.origin(id, dsn, identity, by, pool)?;
-        let opener = Opener::new(pool, &self.context.keeper);
+        let breaker = TenantBreaker::new(pool, &self.context.keeper);
         let registrar = Arc::downgrade(self) as Weak<dyn Registrar>;
-        Ok(Tenant::new(id.clone(), pool.clone(), origin, opener, &self.context, registrar))
+        Ok(Tenant::new(id.clone(), pool.clone(), origin, breaker, &self.context, registrar))
     }
 
     /// Whether a request of `by` may use a configured tenant: with its name alone, or with a DSN

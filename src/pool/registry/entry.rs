@@ -17,8 +17,8 @@ use crate::core::ids::TenantId;
 use crate::core::lookup_slots::Asker;
 use crate::error::RequestError;
 use crate::pool::backends::origin::BackendOrigin;
+use crate::pool::breaker::TenantBreaker;
 use crate::pool::identity::Identity;
-use crate::pool::opener::Opener;
 use crate::pool::tenant::{Registrar, Tenant};
 
 /// Who has brought a DSN.
@@ -50,13 +50,13 @@ impl Registry {
         }
         let key = (id.clone(), identity.dsn);
         let known = self.away.lock().find(&key, clock::now()).cloned();
-        let opener = known.unwrap_or_else(|| Opener::new(&settings, &self.context.keeper));
-        if let Some(refusal) = opener.refusal(id) {
+        let breaker = known.unwrap_or_else(|| TenantBreaker::new(&settings, &self.context.keeper));
+        if let Some(refusal) = breaker.refusal(id) {
             return Err(refusal);
         }
         let origin = self.origin(id, dsn, identity, Bringer::Client(by), &settings)?;
         let registrar = Arc::downgrade(self) as Weak<dyn Registrar>;
-        Ok(Tenant::new(id.clone(), settings, origin, opener, &self.context, registrar))
+        Ok(Tenant::new(id.clone(), settings, origin, breaker, &self.context, registrar))
     }
 
     /// Where backends of this DSN come from, as the settings say.

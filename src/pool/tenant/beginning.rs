@@ -14,7 +14,7 @@ impl Tenant {
         }
         let backends = self.backends();
         // It has its database.
-        while let Some(probe) = backends.opener.probe_attempt(clock::now()) {
+        while let Some(probe) = backends.breaker.probe_attempt(clock::now()) {
             Upkeep::of(self, &backends).heed(probe.settle(None));
         }
         let now = clock::now();

@@ -67,8 +67,8 @@ fn checkout_of(
             }
             Taking::Open(count) => {
                 let attempt = backends.attempt(tenant.gate().state() == GateState::Opening)?;
-                let (opened, turned) = backends.open(count, left, attempt, wants);
-                Upkeep::of(tenant, backends).heed(turned);
+                let (opened, change) = backends.open(count, left, attempt, wants);
+                Upkeep::of(tenant, backends).heed(change);
                 return opened.map_err(failed);
             }
         }

@@ -46,7 +46,7 @@ impl Upkeep {
     pub(in crate::pool) fn check_now(self, tell: impl FnOnce(&Tenant, Round) + Send + 'static) {
         let (workers, now) = (self.tenant.context().tools.workers.clone(), clock::now());
         workers.run(move || {
-            let round = match self.backends.breaker() {
+            let round = match self.backends.breaker_phase() {
                 BreakerPhase::Closed => self.round(now),
                 BreakerPhase::Open | BreakerPhase::HalfOpen => {
                     self.probe_once(now);
@@ -63,7 +63,7 @@ impl Upkeep {
         let backends = &self.backends;
         let interval = backends.settings.health_interval;
         // While the breaker is open the probes are the checks.
-        if interval.is_zero() || backends.breaker() != BreakerPhase::Closed {
+        if interval.is_zero() || backends.breaker_phase() != BreakerPhase::Closed {
             return None;
         }
         let mut record = backends.record.lock();
@@ -118,8 +118,8 @@ impl Upkeep {
         let Ok(attempt) = backends.attempt(false) else { return nothing };
         let Some(count) = backends.store.reserve_below(usize::MAX) else { return nothing };
         let (mut wants, limit) = (Wants::check(), backends.settings.health_timeout);
-        let (opened, turned) = backends.open(count, limit, attempt, &mut wants);
-        self.heed(turned);
+        let (opened, change) = backends.open(count, limit, attempt, &mut wants);
+        self.heed(change);
         match opened {
             Ok(mut taken) if backends.is_wanted(&taken) => {
                 taken.clean = true;

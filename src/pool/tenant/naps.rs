@@ -88,7 +88,7 @@ impl Turn {
         // Just before, a backend may have become idle, the breaker opened, or room been found.
         let called = ticket.is_some_and(|ticket| tenant.context().servers.is_called(ticket));
         let backends = tenant.backends();
-        if called || backends.store.idle() > 0 || backends.breaker() != BreakerPhase::Closed {
+        if called || backends.store.idle() > 0 || backends.breaker_phase() != BreakerPhase::Closed {
             tenant.line.wake(|nap| nap.id == id);
         }
     }

@@ -198,7 +198,7 @@ impl Turn {
             let most = backends.settings.connect_retries;
             let jitter = random::chance() / 10.0;
             let pause = backoff::delay(self.tries, connect_pause, connect_pause_max, 2.0, jitter);
-            let closed = backends.breaker() == BreakerPhase::Closed;
+            let closed = backends.breaker_phase() == BreakerPhase::Closed;
             // Room may appear at any time; until then no neighbour is asked again.
             if lacks_room && closed && lets_wait(&tenant) && now < until {
                 match self.park() {

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::core::gate::GateState;
 use crate::core::servers::LOOK_AGAIN;
 use crate::pool::backends::Backends;
-use crate::pool::opener::Turned;
+use crate::pool::breaker::BreakerChange;
 use crate::pool::servers::Wants;
 
 /// After a failed warm-up the keeper leaves the tenant alone for so long.
@@ -51,14 +51,14 @@ impl Upkeep {
     }
 
     /// Acts on what an attempt to open a backend has changed.
-    pub(super) fn heed(&self, turned: Turned) {
+    pub(super) fn heed(&self, change: BreakerChange) {
         let (tenant, backends) = (&self.tenant, &self.backends);
         // Of those that have been replaced nothing holds any more.
-        if turned == Turned::No || backends.is_retired() {
+        if change == BreakerChange::None || backends.is_retired() {
             return;
         }
-        backends.tell_breaker(turned);
-        if turned == Turned::Away {
+        backends.tell_breaker(change);
+        if change == BreakerChange::Opened {
             // Requests that wait would never be served.
             tenant.line.wake_all();
             // Those whose turn comes are answered then. But where no backend is left
@@ -66,7 +66,7 @@ impl Upkeep {
             if tenant.account.alive() == 0 {
                 let waiting = tenant.gate().turn_away();
                 for job in waiting {
-                    job.fail(&tenant.account, backends.opener.error(tenant.id()));
+                    job.fail(&tenant.account, backends.breaker.error(tenant.id()));
                 }
             }
         }
@@ -97,8 +97,8 @@ impl Upkeep {
         let Ok(attempt) = backends.attempt(false) else { return };
         let Some(count) = backends.store.reserve_below(usize::MAX) else { return };
         let limit = backends.settings.connect_timeout;
-        let (opened, turned) = backends.open(count, limit, attempt, &mut Wants::look());
-        self.heed(turned);
+        let (opened, change) = backends.open(count, limit, attempt, &mut Wants::look());
+        self.heed(change);
         let Ok(taken) = opened else {
             // It may be full: then the next look is soon.
             return tenant.context().keeper.due(clock::now() + LOOK_AGAIN);
@@ -146,8 +146,8 @@ impl Upkeep {
             // While the breaker is open the probes are enough.
             let Ok(attempt) = backends.attempt(false) else { return };
             let limit = backends.settings.connect_timeout;
-            let (opened, turned) = backends.open(count, limit, attempt, &mut Wants::spare());
-            self.heed(turned);
+            let (opened, change) = backends.open(count, limit, attempt, &mut Wants::spare());
+            self.heed(change);
             match opened {
                 Ok(mut taken) => {
                     taken.clean = true;

@@ -78,7 +78,7 @@ fn is_open(answer: Result<Checkout, RequestError>) {
 
 /// Makes the breaker open by callers who come one after the other.
 fn open_breaker(world: &World) {
-    while world.tenant.backends().breaker() == BreakerPhase::Closed {
+    while world.tenant.backends().breaker_phase() == BreakerPhase::Closed {
         assert!(answered(world, &asked(world, 1)).is_err());
     }
     world.settled();
@@ -114,11 +114,11 @@ fn after_three_further_tries_the_caller_hears_why() {
     let error = answered(&world, &asked(&world, 1)).err();
     assert!(matches!(error, Some(RequestError::Connect { .. })), "{error:?}");
     world.settled();
-    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Closed);
+    assert_eq!(world.tenant.backends().breaker_phase(), BreakerPhase::Closed);
     // The fifth failure opens it; nobody is made to wait for a pause then.
     let answers = asked(&world, 1);
     assert!(matches!(got(&answers), Err(RequestError::Connect { .. })));
-    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Open);
+    assert_eq!(world.tenant.backends().breaker_phase(), BreakerPhase::Open);
     is_open(got(&asked(&world, 1)));
 }
 
@@ -210,7 +210,7 @@ fn a_queue_of_those_in_a_hurry_comes_to_an_end() {
     world.settled();
     // As many as one with time would have made.
     assert_eq!(tries.load(Ordering::SeqCst), 4);
-    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Closed);
+    assert_eq!(world.tenant.backends().breaker_phase(), BreakerPhase::Closed);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn who_waits_for_a_lease_that_may_come_back_goes_on_waiting_while_the_breaker_is
     assert!(answered(&world, &other).is_err());
     // The second one's first failure opens the breaker.
     assert!(answered(&world, &answers).is_err());
-    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Open);
+    assert_eq!(world.tenant.backends().breaker_phase(), BreakerPhase::Open);
     // An idle backend is leased all the same.
     Checkout::settle(held);
     world.settled();
@@ -261,21 +261,21 @@ fn a_good_probe_closes_the_breaker_and_what_it_opened_serves_the_next() {
     let opened = world.census.opened();
     let second = Duration::from_secs(1);
     let due = |after| {
-        let before = world.tenant.backends().opener.next_probe();
+        let before = world.tenant.backends().breaker.next_probe();
         let _ = world.tenant.maintain(clock::now() + after);
-        let is_closed = || world.tenant.backends().breaker() == BreakerPhase::Closed;
+        let is_closed = || world.tenant.backends().breaker_phase() == BreakerPhase::Closed;
         wait_for(|| {
-            world.tenant.backends().opener.next_probe().is_some_and(|next| Some(next) > before)
+            world.tenant.backends().breaker.next_probe().is_some_and(|next| Some(next) > before)
                 || is_closed()
         });
         world.settled();
     };
-    assert!(world.tenant.maintain(clock::now()) <= world.tenant.backends().opener.next_probe());
+    assert!(world.tenant.maintain(clock::now()) <= world.tenant.backends().breaker.next_probe());
     due(3 * second);
-    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Open);
+    assert_eq!(world.tenant.backends().breaker_phase(), BreakerPhase::Open);
     away.store(false, Ordering::SeqCst);
     due(4 * second + second);
-    wait_for(|| world.tenant.backends().breaker() == BreakerPhase::Closed);
+    wait_for(|| world.tenant.backends().breaker_phase() == BreakerPhase::Closed);
     world.settled();
     assert_eq!((world.census.opened(), world.census.alive()), (opened + 1, 1));
     assert!(got(&asked(&world, 1)).is_ok());
@@ -300,22 +300,22 @@ fn a_panic_in_a_probe_or_a_connect_leaves_no_ticket_behind_and_counts_as_neither
         assert!(heard.recv_timeout(WAIT).is_err());
         world.settled();
     }
-    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Closed);
+    assert_eq!(world.tenant.backends().breaker_phase(), BreakerPhase::Closed);
     set(Fate::Refused);
     open_breaker(&world);
     set(Fate::Panics);
-    let before = world.tenant.backends().opener.next_probe();
+    let before = world.tenant.backends().breaker.next_probe();
     let _ = world.tenant.maintain(clock::now() + Duration::from_secs(5));
     // A worker makes the probe, and its ticket is back once the next probe has a time.
     wait_for(|| {
-        world.tenant.backends().opener.next_probe().is_some_and(|next| Some(next) > before)
+        world.tenant.backends().breaker.next_probe().is_some_and(|next| Some(next) > before)
     });
     world.settled();
-    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Open);
+    assert_eq!(world.tenant.backends().breaker_phase(), BreakerPhase::Open);
     set(Fate::Good);
     wait_for(|| {
         let _ = world.tenant.maintain(clock::now() + Duration::from_secs(10));
-        world.tenant.backends().breaker() == BreakerPhase::Closed
+        world.tenant.backends().breaker_phase() == BreakerPhase::Closed
     });
     world.settled();
     assert_eq!(world.census.most(), 1);
@@ -338,7 +338,7 @@ fn what_no_waiting_changes_is_told_at_once_and_never_opens_the_breaker() {
             "{error:?}"
         );
     }
-    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Closed);
+    assert_eq!(world.tenant.backends().breaker_phase(), BreakerPhase::Closed);
 }
 
 #[test]

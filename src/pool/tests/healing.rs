@@ -137,7 +137,7 @@ fn a_round_closes_what_does_not_answer_and_two_good_ones_make_it_healthy_again()
         round(&world, later(n));
         assert_eq!(world.tenant.backends().level(), level, "after {n} s");
     }
-    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Closed);
+    assert_eq!(world.tenant.backends().breaker_phase(), BreakerPhase::Closed);
     let row = TenantSnapshot::of(&world.tenant, 0);
     assert_eq!(row.last_error.map(|(error, _)| error).as_deref(), Some("no"));
     fate.store(0, Ordering::SeqCst);
@@ -194,7 +194,7 @@ fn what_we_lack_ourselves_is_no_sickness_of_the_database_and_opens_no_breaker() 
     }
     world.settled();
     assert_eq!(
-        (world.tenant.backends().level(), world.tenant.backends().breaker()),
+        (world.tenant.backends().level(), world.tenant.backends().breaker_phase()),
         (Level::Healthy, BreakerPhase::Closed)
     );
     assert_eq!(TenantSnapshot::of(&world.tenant, 0).open_failures, 7);
@@ -220,7 +220,7 @@ fn said(fate: Fate) -> [(Level, bool); 2] {
     let leased = said(40);
     Checkout::discard(held, "lost");
     let none = said(120);
-    assert_eq!(world.tenant.backends().breaker(), BreakerPhase::Closed);
+    assert_eq!(world.tenant.backends().breaker_phase(), BreakerPhase::Closed);
     [leased, none]
 }
 

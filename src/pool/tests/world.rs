@@ -16,13 +16,13 @@ use crate::core::lease_table::Terms;
 use crate::error::RequestError;
 use crate::pool::ask::Ask;
 use crate::pool::backends::origin::BackendOrigin;
+use crate::pool::breaker::TenantBreaker;
 use crate::pool::caller::Caller;
 use crate::pool::checkout::Checkout;
 use crate::pool::context::Context;
 use crate::pool::identity::{Fingerprint, Identity};
 use crate::pool::job::Job;
 use crate::pool::leases::Leases;
-use crate::pool::opener::Opener;
 use crate::pool::registry::Registry;
 use crate::pool::tenant::{Setup, Tenant};
 use crate::threads::bell::Bell;
@@ -121,8 +121,8 @@ impl World {
         let dsn = Dsn::parse("host=h user=u").expect("a good DSN");
         let brought_by = CallerId::new("somebody");
         let origin = BackendOrigin::new(identity, dsn, brought_by, Box::new(fakes));
-        let opener = Opener::new(&TenantPoolConfig::default(), &context.keeper);
-        let tenant = Tenant::new(id, settings, origin, opener, context, registrar);
+        let breaker = TenantBreaker::new(&TenantPoolConfig::default(), &context.keeper);
+        let tenant = Tenant::new(id, settings, origin, breaker, context, registrar);
         World { tenant, context: Arc::clone(context), census }
     }
 

@@ -1,5 +1,5 @@
-//! Whether it is worth while to open a backend: a breaker, and the last words of its
-//! database.
+//! Whether it is worth while to open a backend: a tenant's circuit breaker, and the last error of
+//! its database.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,14 +15,15 @@ use crate::lock::Leaf;
 use crate::random;
 use crate::threads::bell::Bell;
 
-/// The breaker of a database. It outlives a tenant that could not be opened (`registry`).
-pub(super) struct Opener {
-    guarded: Leaf<Guarded>,
+/// The circuit breaker of a tenant's database, and its last failure. It outlives a tenant that
+/// could not be opened (`registry`).
+pub(super) struct TenantBreaker {
+    history: Leaf<BreakerHistory>,
     /// Wakes the keeper, which probes.
     keeper: Bell,
 }
 
-struct Guarded {
+struct BreakerHistory {
     breaker: Breaker,
     last: Option<(ConnectError, Instant)>,
 }
@@ -30,26 +31,26 @@ struct Guarded {
 /// What an attempt has changed, for its tenant to act on.
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turned {
+pub(super) enum BreakerChange {
     /// Nothing.
-    No,
+    None,
     /// From now on nobody may open a backend.
-    Away,
+    Opened,
     /// Everybody may again, after so long.
-    Back(Duration),
+    Closed(Duration),
 }
 
 /// One ticket of the breaker. Dropped unsettled, as when a connect panics, it
 /// counts as neither success nor failure.
 pub(super) struct OpenAttempt {
-    opener: Arc<Opener>,
+    breaker: Arc<TenantBreaker>,
     ticket: Option<BreakerTicket>,
     probe: bool,
 }
 
-impl Opener {
+impl TenantBreaker {
     /// A closed breaker of these settings.
-    pub(super) fn new(pool: &TenantPoolConfig, keeper: &Bell) -> Arc<Opener> {
+    pub(super) fn new(pool: &TenantPoolConfig, keeper: &Bell) -> Arc<TenantBreaker> {
         let breaker = Breaker::new(BreakerSettings {
             failures: pool.breaker_failures,
             successes: pool.breaker_successes,
@@ -57,26 +58,26 @@ impl Opener {
             probe_max: pool.breaker_probe_max,
             ..BreakerSettings::default()
         });
-        let guarded = Leaf::new(Guarded { breaker, last: None });
-        Arc::new(Opener { guarded, keeper: keeper.clone() })
+        let history = Leaf::new(BreakerHistory { breaker, last: None });
+        Arc::new(TenantBreaker { history, keeper: keeper.clone() })
     }
 
-    fn guarded<T>(&self, look: impl FnOnce(&mut Guarded) -> T) -> T {
+    fn locked<T>(&self, look: impl FnOnce(&mut BreakerHistory) -> T) -> T {
         // Whole between the calls of its own, which do not panic half-way.
-        look(&mut self.guarded.lock())
+        look(&mut self.history.lock())
     }
 
     /// Whether the database was away when it was last looked for.
-    pub(super) fn is_troubled(&self) -> bool {
-        self.guarded(|guarded| guarded.breaker.is_troubled())
+    pub(super) fn has_failed_lately(&self) -> bool {
+        self.locked(|history| history.breaker.has_failed_lately())
     }
 
     /// The error for a request that wants the first backend of this tenant, while the
     /// database is away and it is not time to look again.
     pub(super) fn refusal(&self, tenant: &TenantId) -> Option<RequestError> {
         let now = clock::now();
-        let open = self.guarded(|guarded| {
-            let breaker = &guarded.breaker;
+        let open = self.locked(|history| {
+            let breaker = &history.breaker;
             let due = breaker.next_probe().is_some_and(|at| at <= now);
             breaker.phase() != BreakerPhase::Closed && !due
         });
@@ -86,7 +87,7 @@ impl Opener {
     /// What to tell who would need a backend while the breaker is open.
     pub(super) fn error(&self, tenant: &TenantId) -> RequestError {
         let now = clock::now();
-        let (last, next) = self.guarded(|g| (g.last.clone(), g.breaker.next_probe()));
+        let (last, next) = self.locked(|g| (g.last.clone(), g.breaker.next_probe()));
         // It opens with a failure, so there was one.
         let (cause, at) = last.unwrap_or((ConnectError::Panicked, now));
         RequestError::BreakerOpen {
@@ -99,30 +100,30 @@ impl Opener {
 
     /// The last failure, in words.
     pub(super) fn last_words(&self) -> String {
-        let last = self.guarded(|guarded| guarded.last.clone());
+        let last = self.locked(|history| history.last.clone());
         last.map_or_else(String::new, |(cause, _)| cause.to_string())
     }
 
     /// When it will be time to find out whether the database is back.
     pub(super) fn next_probe(&self) -> Option<Instant> {
-        self.guarded(|guarded| guarded.breaker.next_probe())
+        self.locked(|history| history.breaker.next_probe())
     }
 
     /// What the breaker does.
     pub(super) fn phase(&self) -> BreakerPhase {
-        self.guarded(|guarded| guarded.breaker.phase())
+        self.locked(|history| history.breaker.phase())
     }
 
     /// The right to open a backend, while the breaker is closed.
     pub(super) fn attempt(self: &Arc<Self>) -> Option<OpenAttempt> {
-        let ticket = self.guarded(|guarded| guarded.breaker.try_open())?;
-        Some(OpenAttempt { opener: Arc::clone(self), ticket: Some(ticket), probe: false })
+        let ticket = self.locked(|history| history.breaker.try_open())?;
+        Some(OpenAttempt { breaker: Arc::clone(self), ticket: Some(ticket), probe: false })
     }
 
     /// The right to find out whether a backend can be opened, if it is time.
     pub(super) fn probe_attempt(self: &Arc<Self>, now: Instant) -> Option<OpenAttempt> {
-        let ticket = self.guarded(|guarded| guarded.breaker.try_probe(now))?;
-        Some(OpenAttempt { opener: Arc::clone(self), ticket: Some(ticket), probe: true })
+        let ticket = self.locked(|history| history.breaker.try_probe(now))?;
+        Some(OpenAttempt { breaker: Arc::clone(self), ticket: Some(ticket), probe: true })
     }
 
     fn settle(
@@ -130,24 +131,24 @@ impl Opener {
         ticket: BreakerTicket,
         verdict: Verdict,
         last: Option<ConnectError>,
-    ) -> Turned {
+    ) -> BreakerChange {
         let (now, jitter) = (clock::now(), random::chance() / 10.0);
-        let (change, since) = self.guarded(|guarded| {
+        let (change, since) = self.locked(|history| {
             if let Some(last) = last {
-                guarded.last = Some((last, now));
+                history.last = Some((last, now));
             }
-            let since = guarded.breaker.since();
-            (guarded.breaker.settle(ticket, verdict, now, jitter), since)
+            let since = history.breaker.since();
+            (history.breaker.settle(ticket, verdict, now, jitter), since)
         });
         if let Some(next) = self.next_probe() {
             self.keeper.due(next);
         }
         match change {
-            None => Turned::No,
-            Some(PhaseChange::Opened) => Turned::Away,
+            None => BreakerChange::None,
+            Some(PhaseChange::Opened) => BreakerChange::Opened,
             Some(PhaseChange::Closed) => {
                 let away = since.map(|since| now.saturating_duration_since(since));
-                Turned::Back(away.unwrap_or_default())
+                BreakerChange::Closed(away.unwrap_or_default())
             }
         }
     }
@@ -155,14 +156,14 @@ impl Opener {
 
 impl OpenAttempt {
     /// Settles with what came of it: why it failed, and whether it was hurried.
-    pub(super) fn settle(mut self, failed: Option<(&ConnectError, bool)>) -> Turned {
+    pub(super) fn settle(mut self, failed: Option<(&ConnectError, bool)>) -> BreakerChange {
         let verdict = match failed {
             None => Verdict::Good,
             Some((cause, hurried)) => verdict(cause, hurried, self.probe),
         };
         let last = failed.map(|(cause, _)| cause.clone());
         let ticket = self.ticket.take();
-        ticket.map_or(Turned::No, |ticket| self.opener.settle(ticket, verdict, last))
+        ticket.map_or(BreakerChange::None, |ticket| self.breaker.settle(ticket, verdict, last))
     }
 }
 
@@ -170,7 +171,7 @@ impl Drop for OpenAttempt {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             // This verdict never changes what the breaker does.
-            let _ = self.opener.settle(ticket, Verdict::Neither, None);
+            let _ = self.breaker.settle(ticket, Verdict::Neither, None);
         }
     }
 }
@@ -235,10 +236,10 @@ mod tests {
             breaker_probe_max: hour,
             ..TenantPoolConfig::default()
         };
-        let (before, opener) = (clock::now(), Opener::new(&pool, &Bell::default()));
+        let (before, breaker) = (clock::now(), TenantBreaker::new(&pool, &Bell::default()));
         let cause = ConnectError::Unreachable { target: "h:1".to_owned(), why: "w".to_owned() };
-        let attempt = opener.attempt().expect("the breaker is closed");
-        assert!(matches!(attempt.settle(Some((&cause, false))), Turned::Away));
-        assert!(opener.next_probe().is_some_and(|next| next >= before + hour));
+        let attempt = breaker.attempt().expect("the breaker is closed");
+        assert!(matches!(attempt.settle(Some((&cause, false))), BreakerChange::Opened));
+        assert!(breaker.next_probe().is_some_and(|next| next >= before + hour));
     }
 }
