@@ -30,6 +30,8 @@ pub enum Excess {
     Notifications(usize),
     /// More than so many bytes of answers while the statements were still being sent.
     Ahead(usize),
+    /// Records of TLS without data, and no end of them.
+    NoData,
     /// A message with this length, which is less than that of the length field itself.
     Length(usize),
     /// A message of this type byte that the protocol does not define, or that is malformed.
@@ -61,6 +63,9 @@ impl fmt::Display for Excess {
             }
             Excess::Ahead(limit) => {
                 write!(f, "the server sent more than {limit} bytes before it had read the request")
+            }
+            Excess::NoData => {
+                write!(f, "the server sent records of TLS without data, and no end of them")
             }
             Excess::Length(length) => {
                 write!(f, "the server sent a message with the impossible length {length}")

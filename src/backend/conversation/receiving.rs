@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Conversation, Gone};
 use crate::backend::listen::Notification;
 use crate::backend::notice::{Notice, Notices};
+use crate::backend::stream::socket::NoData;
 use crate::error::{Excess, PgFault};
 use crate::pgwire::fault::fault_in;
 use crate::pgwire::message::{Fields, Message};
@@ -74,6 +75,9 @@ impl Conversation {
     #[inline]
     fn fill(&mut self) -> Result<(), Gone> {
         match self.stream.read(self.reader.room()) {
+            Err(error) if error.get_ref().is_some_and(|error| error.is::<NoData>()) => {
+                return Err(self.refuse(Excess::NoData));
+            }
             Ok(0) | Err(_) => return Err(self.break_off()),
             Ok(read) => self.reader.filled(read),
         }

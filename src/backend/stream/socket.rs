@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
@@ -14,6 +14,13 @@ use crate::clock;
 use crate::config::dsn::Dsn;
 use crate::config::TcpKeepalive;
 
+/// Reads for one piece of data that nobody waits for. A record of TLS takes two; a server sends
+/// two tickets in front of its first data, and whole data comes in one record.
+const READS_AT_ONCE: u32 = 32;
+/// Reads for one piece of data by a thread that waits for it. OpenSSL takes 8 µs for a record that
+/// changes keys.
+const READS_WAITING: u32 = 32_768;
+
 /// A connected socket. The only descriptor of its connection.
 #[derive(Debug)]
 pub struct Socket {
@@ -22,6 +29,8 @@ pub struct Socket {
     waits: AtomicBool,
     /// How often it was read.
     reads: AtomicU64,
+    /// How often it may be read for one piece of data.
+    left: AtomicU32,
     /// The session is being started, and no call waits past `until`.
     starting: AtomicBool,
     until: Instant,
@@ -38,6 +47,18 @@ impl std::fmt::Display for Unresponsive {
 }
 
 impl std::error::Error for Unresponsive {}
+
+/// TLS has brought records without data, and no end of them.
+#[derive(Debug)]
+pub struct NoData;
+
+impl std::fmt::Display for NoData {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the server sends no data, but records of TLS without any")
+    }
+}
+
+impl std::error::Error for NoData {}
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -72,7 +93,8 @@ impl Socket {
         let patience = u32::try_from(patience).unwrap_or(u32::MAX);
         sockopt::set_tcp_user_timeout(&stream, patience)?;
         let (waits, starting) = (AtomicBool::new(true), AtomicBool::new(true));
-        Ok(Socket { stream, waits, reads: AtomicU64::new(0), starting, until })
+        let (reads, left) = (AtomicU64::new(0), AtomicU32::new(u32::MAX));
+        Ok(Socket { stream, waits, reads, left, starting, until })
     }
 
     /// Ends the time limit of the start: from now on the operation's limits apply.
@@ -80,9 +102,28 @@ impl Socket {
         self.starting.store(false, Ordering::Relaxed);
     }
 
-    /// Sets whether reads wait.
+    /// Sets whether reads wait, and how many of them there may be for one piece of data: TLS has
+    /// records without any.
     pub fn wait(&self, waits: bool) {
         self.waits.store(waits, Ordering::Relaxed);
+        self.left.store(if waits { READS_WAITING } else { READS_AT_ONCE }, Ordering::Relaxed);
+    }
+
+    /// Counts a read.
+    fn may_read(&self) -> io::Result<()> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        if self.is_starting() {
+            return Ok(());
+        }
+        let left = self.left.load(Ordering::Relaxed);
+        match left.checked_sub(1) {
+            Some(left) => {
+                self.left.store(left, Ordering::Relaxed);
+                Ok(())
+            }
+            None if self.waits.load(Ordering::Relaxed) => Err(io::Error::other(NoData)),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 
     /// Aborts the connection. Does not block; pending waits end.
@@ -174,7 +215,7 @@ impl Socket {
     /// # Errors
     /// The system's; `WouldBlock` if nothing has arrived and reads do not wait.
     pub fn read(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.may_read()?;
         if !self.waits.load(Ordering::Relaxed) {
             return Ok(recv(&self.stream, bytes, RecvFlags::DONTWAIT)?.1);
         }

@@ -155,3 +155,76 @@ impl Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+    use std::time::Duration;
+
+    use openssl::asn1::Asn1Time;
+    use openssl::pkey::PKey;
+    use openssl::rsa::Rsa;
+    use openssl::ssl::{SslAcceptor, SslConnector, SslMethod, SslVerifyMode, SslVersion};
+    use openssl::x509::X509;
+
+    use super::*;
+    use crate::backend::stream::socket::NoData;
+    use crate::config::dsn::Dsn;
+    use crate::config::TcpKeepalive;
+
+    /// Tickets that the server sends before any data.
+    const TICKETS: usize = 20_000;
+
+    fn acceptor() -> SslAcceptor {
+        let key = PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key");
+        let mut certificate = X509::builder().expect("a builder");
+        certificate.set_pubkey(&key).expect("a key");
+        let (from, to) = (Asn1Time::days_from_now(0), Asn1Time::days_from_now(1));
+        certificate.set_not_before(&from.expect("a time")).expect("a time");
+        certificate.set_not_after(&to.expect("a time")).expect("a time");
+        certificate.sign(&key, MessageDigest::sha256()).expect("it is signed");
+        let mut acceptor =
+            SslAcceptor::mozilla_modern_v5(SslMethod::tls_server()).expect("TLS 1.3");
+        acceptor.set_private_key(&key).expect("a key");
+        acceptor.set_certificate(&certificate.build()).expect("a certificate");
+        acceptor.set_num_tickets(TICKETS).expect("tickets");
+        acceptor.build()
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)] // The server.
+    fn records_without_data_hold_up_nobody_who_does_not_wait_and_end_for_who_waits() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let server = thread::spawn(move || {
+            let near = listener.accept().expect("a connection").0;
+            // Ends with the connection, or with all tickets sent.
+            let _stream = acceptor().accept(near);
+        });
+        let dsn = Dsn::parse("postgres://u@127.0.0.1/d").expect("a DSN");
+        let with = (&dsn, TcpKeepalive::default());
+        let socket = Socket::connect(address, with, Duration::from_secs(60)).expect("a socket");
+        let socket = Arc::new(socket);
+        let mut connector = SslConnector::builder(SslMethod::tls_client()).expect("TLS");
+        connector.set_verify(SslVerifyMode::NONE);
+        connector.set_min_proto_version(Some(SslVersion::TLS1_3)).expect("TLS 1.3");
+        let configuration = connector.build().configure().expect("TLS").verify_hostname(false);
+        let tls = configuration.connect("h", Wire::new(Arc::clone(&socket))).expect("TLS");
+        socket.is_started();
+        let mut stream = Stream::encrypted(tls, &socket);
+        let mut bytes = [0; 16];
+        for _ in 0..3 {
+            socket.poll(false, None, None).expect("tickets come");
+            let before = socket.reads();
+            let read = stream.try_read(&mut bytes).expect_err("no data comes");
+            assert_eq!(read.kind(), io::ErrorKind::WouldBlock);
+            assert!(socket.reads() - before <= 33, "{}", socket.reads() - before);
+        }
+        let error = stream.read(&mut bytes).expect_err("no data comes");
+        assert!(error.get_ref().is_some_and(|error| error.is::<NoData>()), "{error}");
+        socket.break_off();
+        drop(stream);
+        server.join().expect("no panic");
+    }
+}
