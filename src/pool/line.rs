@@ -10,21 +10,21 @@ use crate::pool::caller::Caller;
 use crate::pool::job::Job;
 use crate::pool::requests::permit::Permit;
 
-/// Gets one backend, and continues when it is woken.
-pub trait Sleeper: Send {
-    /// Continues. Does not block.
-    fn wake(self: Box<Self>);
+/// An attempt to get a backend that waits, and goes on when it is resumed.
+pub trait Resume: Send {
+    /// Goes on. Does not block.
+    fn resume(self: Box<Self>);
 }
 
 /// Jobs with a permit that wait for their backend, in the order in which they
-/// were granted. There is one sleeper or worker for each of them and for each spare permit.
+/// were granted. There is one attempt for each of them and for each spare permit.
 #[derive(Default)]
 pub(super) struct JobLine {
-    pub(super) standing: VecDeque<GrantedJob>,
+    pub(super) jobs: VecDeque<GrantedJob>,
     /// One for each backend that is still being opened for a job which got another meanwhile.
-    pub(super) spare: Vec<Permit>,
-    /// The pauses between two tries, and the waits for room at a server.
-    naps: Vec<Nap>,
+    pub(super) spare_permits: Vec<Permit>,
+    /// The attempts that wait, the oldest first: between two tries, or for room at a server.
+    suspended: Vec<SuspendedAttempt>,
     next: u64,
 }
 
@@ -35,14 +35,14 @@ pub(super) struct GrantedJob {
     pub(super) permit: Permit,
 }
 
-/// A pause of a sleeper. No thread sleeps for it.
-pub(super) struct Nap {
+/// An attempt that waits. No thread sleeps for it.
+pub(super) struct SuspendedAttempt {
     pub(super) until: Instant,
     /// The job it was made for.
     pub(super) own: u64,
     /// Its place in line at a server that is full.
     pub(super) ticket: Option<LineTicket>,
-    pub(super) sleeper: Box<dyn Sleeper>,
+    pub(super) attempt: Box<dyn Resume>,
     pub(super) id: u64,
 }
 
@@ -55,57 +55,59 @@ impl JobLine {
 
     /// The job of this number, while it is in line.
     pub(super) fn find(&mut self, id: u64) -> Option<&mut Job> {
-        let mut standing = self.standing.iter_mut();
-        standing.find(|standing| standing.id == id).map(|standing| &mut standing.job)
+        self.jobs.iter_mut().find(|granted| granted.id == id).map(|granted| &mut granted.job)
     }
 
     /// Removes the job of this number from the line.
     pub(super) fn remove(&mut self, id: u64) -> Option<GrantedJob> {
-        let position = self.standing.iter().position(|standing| standing.id == id)?;
-        self.standing.remove(position)
+        let position = self.jobs.iter().position(|granted| granted.id == id)?;
+        self.jobs.remove(position)
     }
 
-    /// Adds a nap. Returns its number.
-    pub(super) fn nap(&mut self, nap: Nap) -> u64 {
+    /// Adds an attempt that waits. Returns its number.
+    pub(super) fn suspend(&mut self, attempt: SuspendedAttempt) -> u64 {
         let id = self.number();
-        self.naps.push(Nap { id, ..nap });
+        self.suspended.push(SuspendedAttempt { id, ..attempt });
         id
     }
 
-    /// Removes the oldest nap.
-    pub(super) fn first_nap(&mut self) -> Option<Nap> {
-        (!self.naps.is_empty()).then(|| self.naps.remove(0))
+    /// Removes the oldest attempt that waits.
+    pub(super) fn first_suspended(&mut self) -> Option<SuspendedAttempt> {
+        (!self.suspended.is_empty()).then(|| self.suspended.remove(0))
     }
 
-    /// Removes the oldest nap for which this holds.
-    fn take_nap(&mut self, is: impl Fn(&Nap) -> bool) -> Option<Nap> {
-        let position = self.naps.iter().position(is)?;
-        Some(self.naps.remove(position))
+    /// Removes the oldest one for which this holds.
+    fn take_suspended(
+        &mut self,
+        is: impl Fn(&SuspendedAttempt) -> bool,
+    ) -> Option<SuspendedAttempt> {
+        let position = self.suspended.iter().position(is)?;
+        Some(self.suspended.remove(position))
     }
 
-    /// Removes all naps.
-    fn take_naps(&mut self) -> Vec<Nap> {
-        std::mem::take(&mut self.naps)
+    /// Removes all that wait.
+    fn take_all_suspended(&mut self) -> Vec<SuspendedAttempt> {
+        std::mem::take(&mut self.suspended)
     }
 
-    /// The end of a nap, and the caller of its job if that is still in line.
-    pub(super) fn look(&self, nap: u64) -> Option<(Instant, Option<Arc<Caller>>)> {
-        let nap = self.naps.iter().find(|one| one.id == nap)?;
-        let own = self.standing.iter().find(|standing| standing.id == nap.own);
-        Some((nap.until, own.map(|own| Arc::clone(&own.job.caller))))
+    /// Until when an attempt waits, and the caller of its job if that is still in line.
+    pub(super) fn look(&self, attempt: u64) -> Option<(Instant, Option<Arc<Caller>>)> {
+        let attempt = self.suspended.iter().find(|one| one.id == attempt)?;
+        let own = self.jobs.iter().find(|granted| granted.id == attempt.own);
+        Some((attempt.until, own.map(|own| Arc::clone(&own.job.caller))))
     }
 }
 
 impl Leaf<JobLine> {
-    /// Wakes all sleepers.
-    pub(super) fn wake_all(&self) {
-        let naps = self.lock().take_naps();
-        naps.into_iter().for_each(|nap| nap.sleeper.wake());
+    /// Resumes all attempts that wait.
+    pub(super) fn resume_all(&self) {
+        let suspended = self.lock().take_all_suspended();
+        suspended.into_iter().for_each(|one| one.attempt.resume());
     }
 
-    /// Wakes the sleeper of the oldest nap for which this holds.
-    pub(super) fn wake(&self, is: impl Fn(&Nap) -> bool) {
-        let nap = self.lock().take_nap(is);
-        nap.into_iter().for_each(|nap| nap.sleeper.wake());
+    /// Resumes the oldest attempt for which this holds.
+    pub(super) fn resume(&self, is: impl Fn(&SuspendedAttempt) -> bool) {
+        let suspended = self.lock().take_suspended(is);
+        suspended.into_iter().for_each(|one| one.attempt.resume());
     }
 }

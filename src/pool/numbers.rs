@@ -18,7 +18,7 @@ pub(super) struct Numbers {
     /// Permits out for the service's own work. Changed while the gate is locked.
     pub(super) upkeep: AtomicUsize,
     /// Jobs between two tries to open a backend.
-    pub(super) napping: AtomicUsize,
+    pub(super) suspended: AtomicUsize,
     /// Those of them that wait for room with the first.
     pub(super) unopened: AtomicUsize,
 }

@@ -3,16 +3,16 @@
 mod admission;
 mod beginning;
 mod checkout;
+mod checkout_attempt;
 mod checks;
 mod closing;
 mod delivery;
 mod disuse;
-mod naps;
 mod neighbour;
 mod pausing;
 mod probe;
+mod suspended;
 mod swap;
-mod turn;
 mod upkeep;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -16,7 +16,7 @@ impl Tenant {
             job.fail(&self.account, RequestError::Draining);
         }
         // Requests that wait for room at their server fail too.
-        self.line.wake_all();
+        self.line.resume_all();
     }
 
     /// Takes the tenant out of service; requests for it fail with the reason. Leases go on.
@@ -24,7 +24,7 @@ impl Tenant {
         // The first reason stands.
         let _ = self.ended.set(why);
         self.close_all();
-        self.line.wake_all();
+        self.line.resume_all();
     }
 
     /// True once it was taken out of service while the service goes on.

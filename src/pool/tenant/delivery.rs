@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::turn::Turn;
+use super::checkout_attempt::CheckoutAttempt;
 use super::Tenant;
 use crate::clock;
 use crate::error::RequestError;
@@ -24,15 +24,15 @@ impl Tenant {
         let Some((job, permit)) = self.serve_at_once(job, permit) else { return };
         let mut line = self.line.lock();
         let id = line.number();
-        line.standing.push_back(GrantedJob { id, job, permit });
+        line.jobs.push_back(GrantedJob { id, job, permit });
         drop(line);
-        Turn::new(self, id).run();
+        CheckoutAttempt::new(self, id).run();
     }
 
     /// Serves a job that does not block with an idle backend that needs no check. It comes back
     /// if there is none, or others stand in line.
     fn serve_at_once(&self, job: Job, permit: Permit) -> Option<(Job, Permit)> {
-        if !job.at_once || !self.line.lock().standing.is_empty() {
+        if !job.at_once || !self.line.lock().jobs.is_empty() {
             return Some((job, permit));
         }
         let backends = self.backends();
@@ -51,8 +51,8 @@ impl Tenant {
     /// True if a job waits for a backend to be opened.
     pub(super) fn has_line(&self) -> bool {
         let numbers = &self.account.numbers;
-        let waits = numbers.opening_now() > 0 || numbers.napping.load(Ordering::Relaxed) > 0;
-        waits && !self.line.lock().standing.is_empty()
+        let waits = numbers.opening_now() > 0 || numbers.suspended.load(Ordering::Relaxed) > 0;
+        waits && !self.line.lock().jobs.is_empty()
     }
 
     /// Hands a backend that has just come to rest to the first job that waits for one to be
@@ -65,17 +65,17 @@ impl Tenant {
         // Somebody else may have been quicker.
         let Some(mut taken) = backends.store.take() else { return Some(permit) };
         let mut line = self.line.lock();
-        let Some(front) = line.standing.pop_front() else {
+        let Some(front) = line.jobs.pop_front() else {
             drop(line);
             taken.clean = true;
             backends.rest(taken, clock::now());
             return Some(permit);
         };
-        line.spare.push(permit);
-        let nap = line.first_nap();
+        line.spare_permits.push(permit);
+        let suspended = line.first_suspended();
         drop(line);
-        // Its turn has nothing to do any more, and gives the permit back.
-        nap.into_iter().for_each(|nap| nap.sleeper.wake());
+        // Its attempt has nothing to do any more, and gives the permit back.
+        suspended.into_iter().for_each(|one| one.attempt.resume());
         self.deliver(front.job, Checkout { taken, backends, permit: front.permit });
         None
     }
@@ -93,14 +93,14 @@ impl Tenant {
     /// How long the request has waited that has no backend for the longest.
     pub fn longest_wait(&self) -> Duration {
         let queued = self.gate().oldest().map(Job::waited);
-        let standing = self.line.lock().standing.front().map(|front| front.job.waited());
-        queued.max(standing).unwrap_or_default()
+        let granted = self.line.lock().jobs.front().map(|front| front.job.waited());
+        queued.max(granted).unwrap_or_default()
     }
 
-    /// Answers all whose backend is still being opened; what their turns open is closed.
+    /// Answers all whose backend is still being opened; what their attempts open is closed.
     pub(in crate::pool) fn answer_line(&self, error: &RequestError) {
-        let standing = std::mem::take(&mut self.line.lock().standing);
-        for GrantedJob { job, permit, .. } in standing {
+        let jobs = std::mem::take(&mut self.line.lock().jobs);
+        for GrantedJob { job, permit, .. } in jobs {
             // The permit is back before the request fails.
             drop(permit);
             job.fail(&self.account, error.clone());

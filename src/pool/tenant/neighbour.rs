@@ -15,7 +15,7 @@ impl Neighbour for Tenant {
     }
 
     fn call(&self, ticket: LineTicket) {
-        self.line.wake(|nap| nap.ticket == Some(ticket));
+        self.line.resume(|one| one.ticket == Some(ticket));
     }
 
     fn give_way(self: Arc<Self>, seat: SeatId) {

@@ -72,7 +72,7 @@ impl Tenant {
                 next.backends.retire(POOL_CLOSED);
             }
             // Those who wait for a database that was away, or for room, look anew.
-            self.line.wake_all();
+            self.line.resume_all();
             self.hub.replaced();
         }
         if !next.is_as_large_as(before) {

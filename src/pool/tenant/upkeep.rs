@@ -60,7 +60,7 @@ impl Upkeep {
         backends.tell_breaker(change);
         if change == BreakerChange::Opened {
             // Requests that wait would never be served.
-            tenant.line.wake_all();
+            tenant.line.resume_all();
             // Those whose turn comes are answered then. But where no backend is left
             // that could come back, nobody's turn would be worth the wait.
             if tenant.account.alive() == 0 {

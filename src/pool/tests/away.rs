@@ -96,10 +96,10 @@ fn a_refused_connect_is_tried_again_and_no_thread_sleeps_for_it() {
     let world = known(1, Arc::new(script));
     let answers = asked(&world, 1);
     for pauses in 1..=3 {
-        wait_for(|| world.tenant.account.numbers.napping.load(Ordering::SeqCst) == 1);
+        wait_for(|| world.tenant.account.numbers.suspended.load(Ordering::SeqCst) == 1);
         assert_eq!((tries.load(Ordering::SeqCst), world.tenant.figures().used), (pauses + 1, 1));
         assert_eq!(world.tenant.figures().opening, 0);
-        // It naps a moment before its alarm is set.
+        // It is suspended a moment before its alarm is set.
         wait_for(|| world.context.tools.alarms.run_due(clock::now() + PAUSE, 1) == 1);
     }
     assert!(got(&answers).is_ok());
@@ -139,12 +139,12 @@ fn no_try_is_made_for_a_caller_whose_time_is_over_or_who_has_left() {
     let caller = Caller::nobody();
     let job = Job::new(&caller, move |_| drop(dropped));
     assert!(world.tenant.admit(job, WAIT).is_ok());
-    wait_for(|| world.tenant.account.numbers.napping.load(Ordering::SeqCst) == 1);
+    wait_for(|| world.tenant.account.numbers.suspended.load(Ordering::SeqCst) == 1);
     caller.leave();
     wait_for(|| world.context.tools.alarms.run_due(clock::now() + PAUSE, 1) == 1);
     assert_eq!(heard.recv_timeout(WAIT), Err(RecvTimeoutError::Disconnected));
     world.settled();
-    assert_eq!(world.tenant.account.numbers.napping.load(Ordering::SeqCst), 0);
+    assert_eq!(world.tenant.account.numbers.suspended.load(Ordering::SeqCst), 0);
 }
 
 #[test]

@@ -39,8 +39,8 @@ fn who_waits_for_room_counts_among_those_who_wait_and_gets_what_comes_back() {
     let held = world.checkout();
     let (to, from) = unbounded();
     world.ask(&to);
-    // It is counted before it naps.
-    reap_until(&world, || world.tenant.account.numbers.napping.load(Ordering::SeqCst) == 1);
+    // It is counted before it is suspended.
+    reap_until(&world, || world.tenant.account.numbers.suspended.load(Ordering::SeqCst) == 1);
     assert_eq!(waiting(&world), 1);
     let (other, told) = unbounded();
     world.ask(&other);

@@ -1,41 +1,41 @@
-//! Turns that wait: between two tries, or for room at a server.
+//! Attempts that wait: between two tries, or for room at a server.
 
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::turn::Turn;
+use super::checkout_attempt::CheckoutAttempt;
 use super::Tenant;
 use crate::clock;
 use crate::core::breaker::BreakerPhase;
 use crate::pool::account::Account;
-use crate::pool::line::{Nap, Sleeper};
+use crate::pool::line::{Resume, SuspendedAttempt};
 use crate::pool::waiting_room::Full;
 
-/// How often a turn that waits looks whether its caller is still there.
+/// How often an attempt that waits looks whether its caller is still there.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// A turn that waits.
-struct Asleep {
-    turn: Turn,
-    napping: Napping,
+/// An attempt that waits, and what counts it meanwhile.
+struct CountedAttempt {
+    attempt: CheckoutAttempt,
+    suspended: CountedSuspension,
     unopened: Option<Unopened>,
 }
 
-impl Sleeper for Asleep {
-    fn wake(self: Box<Self>) {
-        let Asleep { turn, napping, unopened } = *self;
-        drop((napping, unopened));
-        turn.run();
+impl Resume for CountedAttempt {
+    fn resume(self: Box<Self>) {
+        let CountedAttempt { attempt, suspended, unopened } = *self;
+        drop((suspended, unopened));
+        attempt.run();
     }
 }
 
-/// Counts a turn that waits.
-struct Napping(Arc<Account>);
+/// Counts an attempt that waits.
+struct CountedSuspension(Arc<Account>);
 
-impl Drop for Napping {
+impl Drop for CountedSuspension {
     fn drop(&mut self) {
-        self.0.numbers.napping.fetch_sub(1, Ordering::Relaxed);
+        self.0.numbers.suspended.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -58,7 +58,7 @@ impl Drop for Unopened {
     }
 }
 
-impl Turn {
+impl CheckoutAttempt {
     /// Counts its job as a waiting one, like those in the queue: that it has a permit changes
     /// nothing for the limits of its client connection.
     pub(super) fn park(&self) -> Result<(), Full> {
@@ -74,37 +74,38 @@ impl Turn {
         Ok(())
     }
 
-    /// Waits until then, or until it is woken. Does not block.
-    pub(super) fn nap(self, until: Instant) {
+    /// Waits until then, or until it is resumed. Does not block.
+    pub(super) fn suspend(self, until: Instant) {
         let tenant = Arc::clone(self.tenant());
         let (own, ticket) = (self.own(), self.ticket());
         let unopened = tenant.is_opening() && ticket.is_some();
         let unopened = unopened.then(|| Unopened::new(&tenant.account));
-        tenant.account.numbers.napping.fetch_add(1, Ordering::Relaxed);
-        let napping = Napping(Arc::clone(&tenant.account));
-        let sleeper = Box::new(Asleep { turn: self, napping, unopened });
-        let id = tenant.line.lock().nap(Nap { until, own, ticket, sleeper, id: 0 });
+        tenant.account.numbers.suspended.fetch_add(1, Ordering::Relaxed);
+        let suspended = CountedSuspension(Arc::clone(&tenant.account));
+        let attempt = Box::new(CountedAttempt { attempt: self, suspended, unopened });
+        let id =
+            tenant.line.lock().suspend(SuspendedAttempt { until, own, ticket, attempt, id: 0 });
         look_after(&tenant, id, until.min(clock::now() + LOOK));
         // Just before, a backend may have become idle, the breaker opened, or room been found.
         let called = ticket.is_some_and(|ticket| tenant.context().servers.is_called(ticket));
         let backends = tenant.backends();
         if called || backends.store.idle() > 0 || backends.breaker_phase() != BreakerPhase::Closed {
-            tenant.line.wake(|nap| nap.id == id);
+            tenant.line.resume(|one| one.id == id);
         }
     }
 }
 
-/// Sets an alarm that looks at a turn that waits.
-fn look_after(tenant: &Arc<Tenant>, nap: u64, at: Instant) {
+/// Sets an alarm that looks at an attempt that waits.
+fn look_after(tenant: &Arc<Tenant>, attempt: u64, at: Instant) {
     let looks = Arc::clone(tenant);
-    tenant.context().tools.alarms.soon(at, move || look_at(&looks, nap, at));
+    tenant.context().tools.alarms.soon(at, move || look_at(&looks, attempt, at));
 }
 
 fn look_at(tenant: &Arc<Tenant>, id: u64, now: Instant) {
     let Some((until, caller)) = tenant.line.lock().look(id) else { return };
     let is_wanted = caller.is_some_and(|caller| !caller.is_gone());
     match until <= now || !is_wanted {
-        true => tenant.line.wake(|nap| nap.id == id),
+        true => tenant.line.resume(|one| one.id == id),
         false => look_after(tenant, id, until.min(now + LOOK)),
     }
 }

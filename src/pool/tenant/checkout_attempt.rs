@@ -1,4 +1,4 @@
-//! The way from a permit to a backend: jobs stand in line, and workers take turns.
+//! The way from a permit to a backend: jobs stand in line, and attempts on workers serve them.
 
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use crate::threads::here;
 /// The right, and the duty, to take one job or spare permit from the line. Dropped
 /// unused, as when a connect panics or no thread is left, it takes it all the same, and
 /// the job is answered.
-pub(super) struct Turn {
+pub(super) struct CheckoutAttempt {
     tenant: Arc<Tenant>,
-    /// The job it was made for. Another turn may have served that; then it goes on
-    /// with another.
+    /// The job it was made for. Another attempt may have served that; then it goes on
+    /// with another job.
     own: u64,
     tries: u32,
     /// In the line before a server that is full.
@@ -38,20 +38,20 @@ pub(super) struct Turn {
     spare: Option<Permit>,
 }
 
-/// Whether a turn is still needed.
+/// What an attempt has to do next.
 enum NextStep {
     /// The caller of this job has left.
     Left(Job, Permit),
     /// A job waits, from when its request came until then.
     Until(Instant, Instant),
-    /// Another turn has served the last.
+    /// Nothing: other attempts have served all jobs.
     None,
 }
 
-impl Turn {
-    pub(super) fn new(tenant: &Arc<Tenant>, own: u64) -> Turn {
+impl CheckoutAttempt {
+    pub(super) fn new(tenant: &Arc<Tenant>, own: u64) -> CheckoutAttempt {
         let tenant = Arc::clone(tenant);
-        Turn { tenant, own, tries: 0, place: None, taken: false, spare: None }
+        CheckoutAttempt { tenant, own, tries: 0, place: None, taken: false, spare: None }
     }
 
     pub(super) fn run(self) {
@@ -79,14 +79,14 @@ impl Turn {
         self.place.as_ref().map(LinePlace::ticket)
     }
 
-    fn need(&mut self) -> NextStep {
+    fn next_step(&mut self) -> NextStep {
         let tenant = Arc::clone(&self.tenant);
         loop {
             let mut line = tenant.line.lock();
-            let is_own = |standing: &&GrantedJob| standing.id == self.own;
-            let own = line.standing.iter().find(is_own).or(line.standing.front());
+            let is_own = |granted: &&GrantedJob| granted.id == self.own;
+            let own = line.jobs.iter().find(is_own).or(line.jobs.front());
             let Some(own) = own else {
-                self.end(line.spare.pop());
+                self.end(line.spare_permits.pop());
                 return NextStep::None;
             };
             self.own = own.id;
@@ -96,7 +96,7 @@ impl Turn {
             if !caller.is_gone() {
                 return NextStep::Until(since, until);
             }
-            // Another turn may have been quicker.
+            // Another attempt may have been quicker.
             if let Some((job, permit)) = self.take_own() {
                 return NextStep::Left(job, permit);
             }
@@ -110,21 +110,21 @@ impl Turn {
         self.spare = spare;
     }
 
-    /// Takes its job; `None`: another turn was quicker, and this one goes on.
+    /// Takes its job; `None`: another attempt was quicker, and this one goes on.
     fn take_own(&mut self) -> Option<(Job, Permit)> {
         let own = self.tenant.line.lock().remove(self.own);
         self.taken |= own.is_some();
         own.map(|GrantedJob { job, permit, .. }| (job, permit))
     }
 
-    /// Takes the job in front; `None`: there is none, and this turn is over.
+    /// Takes the job in front; `None`: there is none, and this attempt is over.
     fn take_front(&mut self) -> Option<(Job, Permit)> {
         let tenant = Arc::clone(&self.tenant);
         let mut line = tenant.line.lock();
-        let front = line.standing.pop_front();
+        let front = line.jobs.pop_front();
         match front {
             Some(_) => self.taken = true,
-            None => self.end(line.spare.pop()),
+            None => self.end(line.spare_permits.pop()),
         }
         front.map(|GrantedJob { job, permit, .. }| (job, permit))
     }
@@ -133,7 +133,7 @@ impl Turn {
     fn serve(mut self) {
         let tenant = Arc::clone(&self.tenant);
         let now = clock::now();
-        let (since, until) = match self.need() {
+        let (since, until) = match self.next_step() {
             NextStep::Until(since, until) => (since, until),
             NextStep::Left(job, permit) => return self.give_up(job, permit),
             NextStep::None => return,
@@ -184,7 +184,7 @@ impl Turn {
             error = tenant.closed();
         }
         loop {
-            let until = match self.need() {
+            let until = match self.next_step() {
                 NextStep::Until(_, until) => until,
                 // The next request may have better luck.
                 NextStep::Left(job, permit) if passing => return self.give_up(job, permit),
@@ -202,7 +202,7 @@ impl Turn {
             // Room may appear at any time; until then no neighbour is asked again.
             if lacks_room && closed && lets_wait(&tenant) && now < until {
                 match self.park() {
-                    Ok(()) => return self.nap(until),
+                    Ok(()) => return self.suspend(until),
                     Err(full) => error = full.error(tenant.id()),
                 }
             }
@@ -210,7 +210,7 @@ impl Turn {
             let in_time = now + pause < until;
             if worth && in_time && !lacks_room {
                 self.tries += 1;
-                return self.nap(now + pause);
+                return self.suspend(now + pause);
             }
             if let Some((job, permit)) = self.take_own() {
                 // Its caller was in a hurry, and the next one may have the time. But a
@@ -259,16 +259,16 @@ fn lets_wait(tenant: &Tenant) -> bool {
     matches!(tenant.gate().state(), GateState::Opening | GateState::Active)
 }
 
-impl Drop for Turn {
+impl Drop for CheckoutAttempt {
     fn drop(&mut self) {
         if self.taken {
             return;
         }
         let mut line = self.tenant.line.lock();
-        let own = line.remove(self.own).or_else(|| line.standing.pop_front());
+        let own = line.remove(self.own).or_else(|| line.jobs.pop_front());
         let spare = match own {
             Some(_) => None,
-            None => line.spare.pop(),
+            None => line.spare_permits.pop(),
         };
         drop(line);
         // The job first: its permit is given back after it. In a panic the job's responder
