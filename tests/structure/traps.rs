@@ -39,7 +39,8 @@ fn no_name_of_a_label_begins_like_another_so_that_no_two_series_become_one() {
     for file in files {
         let file = file.to_str().unwrap();
         closes.extend(names(file, "", "taken, \""));
-        closes.extend(names(file, "", "session, \""));
+        closes.extend(names(file, "", "discard(\""));
+        closes.extend(names(file, "", ".then_some(\""));
     }
     closes.extend(["max_lifetime", "idle"].map(str::to_owned));
     let opens = names("src/error/connect.rs", "The name in metrics of an attempt", "=> \"");

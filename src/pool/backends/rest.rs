@@ -44,41 +44,52 @@ impl Backends {
     /// Takes a backend back that was in use: rolled back, reset and checked, or closed. True:
     /// its loss puts others in doubt.
     #[must_use]
-    pub(in crate::pool) fn reset(&self, mut taken: Taken) -> bool {
-        let resetting = During::new(&self.account.numbers.resetting);
-        let started = clock::now();
+    pub(in crate::pool) fn reset(&self, taken: Taken) -> bool {
+        let _resetting = During::new(&self.account.numbers.resetting);
+        let now = clock::now();
         self.account.touch();
-        let mut in_doubt = false;
         if taken.clean {
             // Reset already, on a thread that must not wait.
-            self.rest(taken, started);
-        } else if let Some(reason) = self.retired.get() {
-            self.close(taken, reason);
-        } else if self.account.open.surplus() > 0 {
-            self.close(taken, RESIZED);
-        } else if started >= taken.retire_at {
-            self.close(taken, "max_lifetime");
-        } else if taken.seat.is_some_and(|seat| self.context().servers.yields(seat)) {
-            self.close(taken, GAVE_WAY);
-        } else if self.settings.reset == Reset::Close {
-            self.close(taken, "reset_policy");
-        } else {
-            let generation = self.generation();
-            let clean = self.bounded(&mut *taken.backend, |backend| backend.reset());
-            let now = clock::now();
-            let took = now.saturating_duration_since(started);
-            self.context().tools.metrics.reset(took);
-            if clean {
-                taken.clean = true;
-                self.answered(&mut taken, generation, now);
-                self.rest(taken, now);
-            } else {
-                in_doubt = self.note_loss(&mut taken);
-                self.close(taken, "reset_failed");
-            }
+            self.rest(taken, now);
+            return false;
         }
-        drop(resetting);
-        in_doubt
+        match self.close_reason(&taken, now) {
+            Some(reason) => {
+                self.close(taken, reason);
+                false
+            }
+            None => self.reset_now(taken, now),
+        }
+    }
+
+    /// Why a backend that comes back is closed, if it is not reset. Asked once, because a seat that
+    /// was promised is not promised again.
+    fn close_reason(&self, taken: &Taken, now: Instant) -> Option<&'static str> {
+        let yields = || taken.seat.is_some_and(|seat| self.context().servers.yields(seat));
+        let retired = self.retired.get().copied();
+        retired
+            .or_else(|| (self.account.open.surplus() > 0).then_some(RESIZED))
+            .or_else(|| (now >= taken.retire_at).then_some("max_lifetime"))
+            .or_else(|| yields().then_some(GAVE_WAY))
+            .or_else(|| (self.settings.reset == Reset::Close).then_some("reset_policy"))
+    }
+
+    /// Resets a backend, and puts it to rest; if that fails it is closed. True: its loss puts
+    /// others in doubt.
+    fn reset_now(&self, mut taken: Taken, started: Instant) -> bool {
+        let generation = self.generation();
+        let clean = self.bounded(&mut *taken.backend, |backend| backend.reset());
+        let now = clock::now();
+        self.context().tools.metrics.reset(now.saturating_duration_since(started));
+        if !clean {
+            let in_doubt = self.note_loss(&mut taken);
+            self.close(taken, "reset_failed");
+            return in_doubt;
+        }
+        taken.clean = true;
+        self.answered(&mut taken, generation, now);
+        self.rest(taken, now);
+        false
     }
 
     /// True if a backend that comes back is to be closed, and not reset.
