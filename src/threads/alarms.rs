@@ -12,10 +12,12 @@ use crate::threads::bell::Bell;
 
 type Action = Box<dyn FnOnce() + Send>;
 
-/// All alarms that are set.
+/// All alarms that are set. In one piece, as each call has its clones.
 #[derive(Clone)]
-pub struct Alarms {
-    set: Arc<Leaf<AlarmSet>>,
+pub struct Alarms(Arc<SharedAlarms>);
+
+struct SharedAlarms {
+    set: Leaf<AlarmSet>,
     bell: Bell,
 }
 
@@ -30,47 +32,47 @@ struct AlarmSet {
 #[must_use]
 pub struct Alarm {
     id: u64,
-    set: Arc<Leaf<AlarmSet>>,
+    alarms: Alarms,
 }
 
 impl Alarms {
     /// No alarms yet; `bell` wakes the thread that runs them.
     pub fn new(bell: Bell) -> Alarms {
-        Alarms { set: Arc::default(), bell }
+        Alarms(Arc::new(SharedAlarms { set: Leaf::default(), bell }))
     }
 
     /// Runs `action` on that thread at `at`, unless the guard is dropped before.
     /// Actions must not block.
     pub fn set(&self, at: Instant, action: impl FnOnce() + Send + 'static) -> Alarm {
-        let mut set = self.set.lock();
+        let mut set = self.0.set.lock();
         let id = set.next;
         set.next += 1;
         set.deadlines.set(id, at);
         set.actions.insert(id, Box::new(action));
         drop(set);
-        self.bell.due(at);
-        Alarm { id, set: Arc::clone(&self.set) }
+        self.0.bell.due(at);
+        Alarm { id, alarms: self.clone() }
     }
 
     /// Runs `action` on that thread as soon as it comes round.
     pub fn soon(&self, now: Instant, action: impl FnOnce() + Send + 'static) {
-        let mut set = self.set.lock();
+        let mut set = self.0.set.lock();
         let id = set.next;
         set.next += 1;
         set.deadlines.set(id, now);
         set.actions.insert(id, Box::new(action));
         drop(set);
-        self.bell.due(now);
+        self.0.bell.due(now);
     }
 
     /// When the next is due.
     pub fn next(&self) -> Option<Instant> {
-        self.set.lock().deadlines.next()
+        self.0.set.lock().deadlines.next()
     }
 
     /// Runs up to `limit` that are due. Returns how many.
     pub fn run_due(&self, now: Instant, limit: usize) -> usize {
-        let mut set = self.set.lock();
+        let mut set = self.0.set.lock();
         let due = set.deadlines.pop_due(now, limit);
         let actions: Vec<Action> = due.iter().filter_map(|id| set.actions.remove(id)).collect();
         drop(set);
@@ -85,7 +87,7 @@ impl Alarms {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        let mut set = self.set.lock();
+        let mut set = self.alarms.0.set.lock();
         set.deadlines.clear(&self.id);
         let action = set.actions.remove(&self.id);
         drop(set);

@@ -18,14 +18,14 @@ mod messages;
 mod sinks;
 mod time_limit;
 
-use std::future::{poll_fn, Future};
+use std::future::{poll_fn, ready, Future};
 use std::panic::AssertUnwindSafe;
-use std::pin::{pin, Pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::Either;
+use futures_util::future::{Either, OptionFuture};
 use futures_util::{FutureExt, Sink, SinkExt};
 use grpcio::{DuplexSink, RequestStream, RpcContext, RpcStatus, RpcStatusCode, WriteFlags};
 
@@ -46,8 +46,12 @@ pub(in crate::rpc) use sinks::AnswerSink;
 use time_limit::TimeLimit;
 
 /// One call: its caller, its messages, and where the answer is sent.
+///
+/// What ends it takes it by reference: a future has room for a value once more wherever it is
+/// moved, and most calls wait.
 pub(in crate::rpc) struct Call<Q, S> {
-    sink: S,
+    /// `None` once the call is being ended.
+    sink: Option<S>,
     /// Dropping them cancels the call, so they are kept until the sink is done.
     pub(in crate::rpc) messages: RequestMessages<Q>,
     pub(in crate::rpc) caller: Arc<Caller>,
@@ -106,8 +110,8 @@ impl<Q: Shaped, S: AnswerSink> Call<Q, S> {
         let (context, caller) =
             (service.context(), service.caller(&ctx.peer(), authentication, proof));
         let decoder = Decoder { context: Arc::clone(context), caller: Arc::clone(&caller) };
-        let call = Call {
-            sink,
+        let mut call = Call {
+            sink: Some(sink),
             messages: RequestMessages::new(requests, decoder),
             caller,
             untaken: TimeLimit::new(&context.tools.alarms),
@@ -116,15 +120,15 @@ impl<Q: Shaped, S: AnswerSink> Call<Q, S> {
         };
         let served = match refused {
             None => Either::Left(served(call)),
-            Some(refused) => Either::Right(call.end(refused.into())),
+            Some(refused) => Either::Right(async move { call.end(refused.into()).await }),
         };
-        let served = AssertUnwindSafe(served).catch_unwind();
-        ctx.spawn(async move {
-            // A panic that reached gRPC's thread would end it for good.
-            if served.await.is_err() {
+        // A panic that reached gRPC's thread would end it for good.
+        let served = AssertUnwindSafe(served).catch_unwind().map(|ended| {
+            if ended.is_err() {
                 log::error!("event=panic thread={}", threads::GRPC);
             }
         });
+        ctx.spawn(served);
     }
 
     /// Receives the one request of a unary call and runs `work` with it, which must not block.
@@ -165,41 +169,54 @@ impl<Q: Shaped, S: AnswerSink> Call<Q, S> {
 
     /// Ready once the caller has left. The call must not be used then any more.
     pub(in crate::rpc) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.sink.poll_left(&mut self.messages, cx)
+        let Some(sink) = &mut self.sink else { return Poll::Ready(()) };
+        sink.poll_left(&mut self.messages, cx)
     }
 
     /// Sends the last message and ends the call with OK. Returns true if the caller has received
     /// it.
-    pub(in crate::rpc) async fn finish(self, message: S::Message) -> bool {
-        let Call { sink, mut messages, stall, mut metrics, .. } = self;
-        let mut sent = pin!(sink.finish(message));
-        let sent = messages.time_limit().within(stall, sent.as_mut()).await.unwrap_or(false);
-        if sent {
-            metrics.set_code(RpcStatusCode::OK);
-        }
-        sent
+    pub(in crate::rpc) fn finish(
+        &mut self,
+        message: S::Message,
+    ) -> impl Future<Output = bool> + Send + Unpin + use<'_, Q, S> {
+        let sent = OptionFuture::from(self.sink.take().map(|sink| sink.finish(message)));
+        let metrics = &mut self.metrics;
+        self.messages.time_limit().within(self.stall, sent).map(|sent| {
+            let sent = sent.flatten().unwrap_or(false);
+            if sent {
+                metrics.set_code(RpcStatusCode::OK);
+            }
+            sent
+        })
     }
 
     /// Ends the call early, with the error's status if there is one.
-    pub(in crate::rpc) async fn end(self, ended: CallEnd) {
-        match ended {
-            CallEnd::Left => self.caller.leave(),
-            CallEnd::Failed(error) => {
-                self.metrics.failed(&error);
-                if let RequestError::AccessDenied(denied) = &error {
-                    note_denied(&self.messages.decoder.context, &self.caller, denied);
-                }
-                self.fail(status(&error)).await;
+    pub(in crate::rpc) fn end(
+        &mut self,
+        ended: CallEnd,
+    ) -> impl Future<Output = ()> + Send + Unpin + use<'_, Q, S> {
+        let error = match ended {
+            CallEnd::Left => {
+                self.caller.leave();
+                return Either::Left(ready(()));
             }
+            CallEnd::Failed(error) => error,
+        };
+        self.metrics.failed(&error);
+        if let RequestError::AccessDenied(denied) = &error {
+            note_denied(&self.messages.decoder.context, &self.caller, denied);
         }
+        Either::Right(self.fail(status(&error)))
     }
 
     /// Ends the call with this status.
-    pub(in crate::rpc) async fn fail(self, status: RpcStatus) {
-        let Call { sink, mut messages, stall, mut metrics, .. } = self;
-        metrics.set_code(status.code());
-        let mut failed = pin!(sink.fail(status));
-        let _ = messages.time_limit().within(stall, failed.as_mut()).await;
+    pub(in crate::rpc) fn fail(
+        &mut self,
+        status: RpcStatus,
+    ) -> impl Future<Output = ()> + Send + Unpin + use<'_, Q, S> {
+        self.metrics.set_code(status.code());
+        let failed = OptionFuture::from(self.sink.take().map(|sink| sink.fail(status)));
+        self.messages.time_limit().within(self.stall, failed).map(drop)
     }
 }
 
@@ -212,7 +229,8 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, DuplexSink<M>> {
         cx: &mut Context<'_>,
         stalls: u32,
     ) -> Poll<Result<(), CallEnd>> {
-        match Pin::new(&mut self.sink).poll_ready(cx) {
+        let Some(sink) = &mut self.sink else { return Poll::Ready(Err(CallEnd::Left)) };
+        match Pin::new(sink).poll_ready(cx) {
             Poll::Ready(ready) => {
                 self.untaken.clear();
                 Poll::Ready(ready.map_err(|_| CallEnd::Left))
@@ -233,15 +251,16 @@ impl<Q: Shaped, M: Send + 'static> Call<Q, DuplexSink<M>> {
     /// both are to go out in one write.
     pub(in crate::rpc) fn send_before(&mut self, message: M, another: bool) -> Result<(), CallEnd> {
         let flags = WriteFlags::default().buffer_hint(another);
-        Pin::new(&mut self.sink).start_send((message, flags)).map_err(|_| CallEnd::Left)
+        let sink = self.sink.as_mut().ok_or(CallEnd::Left)?;
+        Pin::new(sink).start_send((message, flags)).map_err(|_| CallEnd::Left)
     }
 
     /// Ends the call with OK, after its last message.
-    pub(in crate::rpc) async fn close(self) {
-        let Call { mut sink, mut messages, stall, mut metrics, .. } = self;
-        let mut closed = pin!(sink.close());
-        if let Some(Ok(())) = messages.time_limit().within(stall, closed.as_mut()).await {
-            metrics.set_code(RpcStatusCode::OK);
+    pub(in crate::rpc) async fn close(&mut self) {
+        let Some(mut sink) = self.sink.take() else { return };
+        let closed = sink.close();
+        if let Some(Ok(())) = self.messages.time_limit().within(self.stall, closed).await {
+            self.metrics.set_code(RpcStatusCode::OK);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::future::Either;
+use futures_util::FutureExt;
 use grpcio::{ClientStreamingSink, RequestStream, RpcContext};
 use protobuf::Message;
 
@@ -41,17 +43,19 @@ pub(in crate::rpc) fn answer<Q: Shaped, R, M>(
     let asked = service.clone();
     let work = move |request, caller: &_| work(&asked, request, caller);
     Call::serve(service, ctx, requests, sink, |mut call| async move {
-        match answered(&mut call, work).await {
+        // Not in the arms, where the answer would have its room beside what is sent.
+        let (mut sending, kept) = match answered(&mut call, work).await {
             Ok(value) => {
                 let (message, kept) = convert(value);
-                let UntilTaken { undelivered, held } = kept;
-                let delivered = call.finish(message).await;
-                drop(held);
-                if let Some(undelivered) = undelivered.filter(|_| delivered) {
-                    undelivered.delivered();
-                }
+                (Either::Left(call.finish(message)), kept)
             }
-            Err(ended) => call.end(ended).await,
+            Err(ended) => (Either::Right(call.end(ended).map(|()| false)), UntilTaken::default()),
+        };
+        let UntilTaken { undelivered, held } = kept;
+        let delivered = (&mut sending).await;
+        drop(held);
+        if let Some(undelivered) = undelivered.filter(|_| delivered) {
+            undelivered.delivered();
         }
     });
 }

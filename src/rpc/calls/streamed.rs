@@ -42,7 +42,7 @@ pub(in crate::rpc) fn serve<Q: Shaped, R: Send + 'static, A>(
     let asked = service.clone();
     Call::serve(service, ctx, requests, sink, |mut call| async move {
         match call.request(move |request, caller| ask(&asked, request, caller)).await {
-            Ok(asked) => pump(call, asked).await,
+            Ok(asked) => pump(&mut call, asked).await,
             Err(ended) => call.end(ended).await,
         }
     });
@@ -53,7 +53,7 @@ pub(in crate::rpc) fn serve<Q: Shaped, R: Send + 'static, A>(
 const LAST: u32 = 2;
 
 /// Sends the messages, and then how the request ended.
-async fn pump<Q: Shaped, R>(mut call: Call<Q, DuplexSink<Encoded>>, asked: StreamCall<R>) {
+async fn pump<Q: Shaped, R>(call: &mut Call<Q, DuplexSink<Encoded>>, asked: StreamCall<R>) {
     let StreamCall { reader, answer, trailer, held: _held } = asked;
     // The memory of the message that is being sent.
     let mut unsent = Held::default();

@@ -5,13 +5,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::task::noop_waker_ref;
-use futures_util::{Sink, SinkExt};
+use futures_util::{FutureExt, Sink, SinkExt};
 use grpcio::{ClientStreamingSink, ClientStreamingSinkResult, DuplexSink, RpcStatus, WriteFlags};
 
 use super::RequestMessages;
 use crate::proto::Shaped;
 
-/// Takes what the service answers.
+/// Takes what the service answers. What it returns to wait for is small: a call has room for it
+/// all the time, also while it waits in a queue.
 pub(in crate::rpc) trait AnswerSink: Send + Sized + 'static {
     /// What it takes.
     type Message: Send + 'static;
@@ -24,10 +25,10 @@ pub(in crate::rpc) trait AnswerSink: Send + Sized + 'static {
     ) -> Poll<()>;
 
     /// Sends the last message and ends the call with OK. True if the caller has received it.
-    fn finish(self, message: Self::Message) -> impl Future<Output = bool> + Send;
+    fn finish(self, message: Self::Message) -> impl Future<Output = bool> + Send + Unpin;
 
     /// Ends the call with this status.
-    fn fail(self, status: RpcStatus) -> impl Future<Output = ()> + Send;
+    fn fail(self, status: RpcStatus) -> impl Future<Output = ()> + Send + Unpin;
 }
 
 /// Of a call with one answer. Headers, answer and status are one write, which is a fifth less
@@ -44,13 +45,13 @@ impl<M: Send + 'static> AnswerSink for ClientStreamingSink<M> {
         messages.poll_left(cx)
     }
 
-    async fn finish(self, message: M) -> bool {
-        SingleEnd::of(self.success(message)).await.is_ok()
+    fn finish(self, message: M) -> impl Future<Output = bool> + Send + Unpin {
+        SingleEnd::of(self.success(message)).map(|sent| sent.is_ok())
     }
 
-    async fn fail(self, status: RpcStatus) {
+    fn fail(self, status: RpcStatus) -> impl Future<Output = ()> + Send + Unpin {
         // The caller may have left, and needs no error then.
-        let _ = SingleEnd::of(ClientStreamingSink::fail(self, status)).await;
+        SingleEnd::of(ClientStreamingSink::fail(self, status)).map(drop)
     }
 }
 
@@ -106,15 +107,18 @@ impl<M: Send + 'static> AnswerSink for DuplexSink<M> {
         }
     }
 
-    async fn finish(mut self, message: M) -> bool {
-        // They are two writes: of a stream grpcio sends the first message at once, whatever
-        // hint it is given.
-        let sent = self.send((message, WriteFlags::default())).await;
-        sent.is_ok() && self.close().await.is_ok()
+    fn finish(mut self, message: M) -> impl Future<Output = bool> + Send + Unpin {
+        let finished = async move {
+            // They are two writes: of a stream grpcio sends the first message at once, whatever
+            // hint it is given.
+            let sent = self.send((message, WriteFlags::default())).await;
+            sent.is_ok() && self.close().await.is_ok()
+        };
+        finished.boxed()
     }
 
-    async fn fail(self, status: RpcStatus) {
+    fn fail(self, status: RpcStatus) -> impl Future<Output = ()> + Send + Unpin {
         // The caller may have left, and needs no error then.
-        let _ = DuplexSink::fail(self, status).await;
+        DuplexSink::fail(self, status).map(drop)
     }
 }

@@ -1,14 +1,13 @@
 //! The time limit of a future.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
-use futures_util::Future;
+use futures_util::{Future, FutureExt};
 
 use crate::clock;
 use crate::threads::alarms::{Alarm, Alarms};
@@ -76,18 +75,17 @@ impl TimeLimit {
     }
 
     /// Waits for `future` for `limit` at most; `None`: the limit has passed.
-    pub(super) async fn within<T>(
+    pub(super) fn within<F: Future + Unpin>(
         &mut self,
         limit: Duration,
-        mut future: Pin<&mut impl Future<Output = T>>,
-    ) -> Option<T> {
+        mut future: F,
+    ) -> impl Future<Output = Option<F::Output>> + Unpin + use<'_, F> {
         self.clear();
         self.start(limit);
-        poll_fn(|cx| match future.as_mut().poll(cx) {
+        poll_fn(move |cx| match future.poll_unpin(cx) {
             Poll::Ready(value) => Poll::Ready(Some(value)),
             Poll::Pending => self.poll_expired(cx).map(|()| None),
         })
-        .await
     }
 }
 
