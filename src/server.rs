@@ -198,6 +198,7 @@ impl Server {
             );
         }
         service.leases.end_all(EndReason::Shutdown);
+        service.context().one_shots.stop_all();
         // The keeper ends first, so that it opens no new backends meanwhile.
         drop(keeper);
         outstanding.wait_for_none(clock::now() + after_cancel);
@@ -205,7 +206,6 @@ impl Server {
         drop(probe);
         drop(guard);
         grpc.stop(GRPC_GRACE);
-        // One-shots that were still running ended with their calls.
         let ended = outstanding.wait_for_none(clock::now() + after_cancel);
         if !ended {
             log::error!("event=connections_left count={}", outstanding.now());

@@ -17,6 +17,7 @@ use crate::pool::peers::Peers;
 use crate::pool::port::Port;
 use crate::pool::rates::RequestRates;
 use crate::pool::reloading::Reloading;
+use crate::pool::requests::one_shots::OneShots;
 use crate::pool::requests::outstanding::Outstanding;
 use crate::pool::servers::Servers;
 use crate::pool::serving::Serving;
@@ -38,6 +39,8 @@ pub struct Context {
     live: Leaf<Arc<ServerConfig>>,
     /// Workers, alarms, metrics.
     pub tools: Tools,
+    /// The one-shots that run.
+    pub one_shots: OneShots,
     /// Large requests that are being decoded.
     pub conversions: Conversions,
     /// Wakes the reaper.
@@ -107,6 +110,7 @@ impl Context {
             waiting_room: WaitingRoom::new(&config.limits),
             r2d2: Arc::new(r2d2),
             tools,
+            one_shots: OneShots::default(),
             live: Leaf::new(Arc::new(config.clone())),
             config,
         })

@@ -11,6 +11,7 @@ use crate::pool::checkout::Checkout;
 use crate::pool::job::Job;
 use crate::pool::memory::{Room, Use};
 use crate::pool::registry::{Registry, Target};
+use crate::pool::requests::one_shots::{OneShotPlace, OneShots};
 use crate::pool::requests::responder::Responder;
 use crate::pool::tools::Tools;
 use crate::pool::work::awaited::{when_answered, SentRequest};
@@ -33,7 +34,8 @@ pub fn one_shot(
     let (caller_of, tools) = (Arc::clone(caller), tools.clone());
     let lifetime = registry.context().live().limits.clocks.lifetime.usual;
     let operation = Operation::new(tools.clone());
-    let one = OneShot { tools, operation, work, lifetime, caller: caller_of, responder };
+    let all = registry.context().one_shots.clone();
+    let one = OneShot { tools, operation, all, work, lifetime, caller: caller_of, responder };
     let mut job = Job::new(caller, move |checkout| match checkout {
         Ok(checkout) => one.begin(checkout),
         Err(error) => drop(one.responder.send(Err(error))),
@@ -50,6 +52,8 @@ pub fn one_shot(
 struct OneShot {
     tools: Tools,
     operation: Arc<Operation>,
+    /// Those that run.
+    all: OneShots,
     work: Task,
     /// As long as a lease may live.
     lifetime: Duration,
@@ -69,13 +73,15 @@ impl OneShot {
         }
         operation.belongs_to(account.id(), None, caller.owner());
         caller.run(operation.clone());
+        let place = self.all.enter(operation);
         // A reader's pace is not bounded otherwise: a lease has a lifetime.
         let life = work.flow.is_streamed();
         let life = life.then(|| operation.cancel_after(self.lifetime, CancelCause::MaxLifetime));
         let started = clock::now();
         let begun = begin(&mut checkout, operation, work, true);
         let (is_sent, tools, operation) = (begun.is_sent(), tools.clone(), Arc::clone(operation));
-        let running = OneShotRun { one: self, checkout, begun, started, answers, _life: life };
+        let kept = (place, life);
+        let running = OneShotRun { one: self, checkout, begun, started, answers, _kept: kept };
         match is_sent {
             true => when_answered(running, &operation, &tools),
             // It stays on a worker that is at the end of its own work.
@@ -91,7 +97,8 @@ struct OneShotRun {
     begun: Begun,
     started: Instant,
     answers: Room,
-    _life: Option<Alarm>,
+    /// A stop finds it, and a streamed one ends in time.
+    _kept: (OneShotPlace, Option<Alarm>),
 }
 
 impl SentRequest for OneShotRun {
@@ -104,7 +111,7 @@ impl SentRequest for OneShotRun {
     }
 
     fn finish(self, at_once: bool) {
-        let OneShotRun { one, mut checkout, begun, started, answers, _life } = self;
+        let OneShotRun { one, mut checkout, begun, started, answers, _kept } = self;
         let OneShot { operation, mut work, caller, responder, .. } = one;
         let account = Arc::clone(checkout.account());
         let RequestEnd { answer, usable, .. } =

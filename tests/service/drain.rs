@@ -6,11 +6,12 @@ use crate::harness::{
     Tenant,
 };
 use connection_pool_manager::client::service::session::Session;
-use connection_pool_manager::client::service::CallError;
+use connection_pool_manager::client::service::{statement, CallError};
 use connection_pool_manager::proto::connection_pool::ReleaseOutcome;
 use connection_pool_manager::proto::sql::session_executed::Outcome;
 use connection_pool_manager::proto::sql::session_request::Kind;
 use connection_pool_manager::proto::sql::session_response::Kind as Said;
+use connection_pool_manager::proto::sql::{ExecuteRequest, QueryRequest};
 use rustix::process::Signal;
 
 fn open(service: &Service, tenant: &Tenant) -> Session {
@@ -176,4 +177,31 @@ fn work_that_outlasts_the_drain_is_cancelled_and_rolled_back_and_fails() {
     service.log().wait_for("event=stopped ");
     assert!(!service.log().text().contains("event=connections_left"));
     drop(lazy);
+}
+
+#[test]
+fn one_shots_that_outlast_the_drain_are_cancelled_and_told_what_became_of_their_work() {
+    let mut service = Service::with(&["--drain-timeout", "1"]);
+    let tenant = tenant();
+    tenant.sql("create table orders (n int); grant all on orders to public");
+    let client = service.client();
+    let statements = ["insert into orders values (1)", "select pg_sleep(600)"];
+    let whole = ExecuteRequest { atomic: true, ..one_shot(&tenant, &statements) };
+    let whole = execute_later(&client, &whole);
+    let streamed = QueryRequest {
+        tenant_id: tenant.name.clone(),
+        dsn: tenant.dsn.clone(),
+        statement: Some(statement("select pg_sleep(600)")).into(),
+        ..QueryRequest::default()
+    };
+    let mut streamed = client.query(&streamed).unwrap();
+    eventually("they sleep", || tenant.running("pg_sleep") == 2);
+    service.signal(Signal::TERM);
+    for error in [refused(answer(whole)), refused(streamed.next())] {
+        assert_eq!((error.code, error.reason.as_str()), (code::ABORTED, "CANCELLED"), "{error}");
+        assert_eq!(error.info.as_ref().unwrap().metadata["cause"], "shutdown");
+        assert!(error.work.is_some(), "{error:?}");
+    }
+    assert_eq!(service.wait().code(), Some(0));
+    assert_eq!(tenant.sql("select count(*) from orders"), "0");
 }

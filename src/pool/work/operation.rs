@@ -23,6 +23,7 @@ use crate::backend::stream::watch::{Epoch, Watch};
 use crate::clock;
 use crate::error::CancelCause;
 use crate::lock::Leaf;
+use crate::pool::requests::one_shots::Stoppable;
 use crate::pool::requests::stage::Stage;
 use crate::pool::tools::Tools;
 use crate::threads::alarms::{Alarm, Alarms};
@@ -77,6 +78,12 @@ impl Drop for Limit {
 impl Stage for Operation {
     fn leave(self: Arc<Self>) {
         self.cancel(CancelCause::Caller);
+    }
+}
+
+impl Stoppable for Operation {
+    fn stop(self: Arc<Self>) {
+        self.cancel(CancelCause::Shutdown);
     }
 }
 
