@@ -47,8 +47,8 @@ impl Authority {
         self.issue(role, &[], 1)
     }
 
-    /// A client's certificate with these names too, those with `://` as URIs; it ends so many days
-    /// from now.
+    /// A client's certificate with these names too, those with `://` as URIs, unless `dns:` is
+    /// before them; it ends so many days from now.
     pub fn client_named(&self, common: &str, names: &[&str], days: i64) -> Pair {
         self.issue(common, names, days)
     }
@@ -62,6 +62,7 @@ impl Authority {
             for name in names {
                 match name.strip_prefix('=') {
                     Some(address) => alternatives.ip(address),
+                    None if name.starts_with("dns:") => alternatives.dns(&name[4..]),
                     None if name.contains("://") => alternatives.uri(name),
                     None => alternatives.dns(name),
                 };

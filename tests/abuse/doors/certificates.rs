@@ -11,7 +11,8 @@ use crate::harness::{code, eventually, refused, tenant, Service};
 /// A service that asks for certificates of this authority.
 fn service(authority: &Authority, mode: &str) -> Service {
     let text = format!(
-        "[identities.shop]\ncertificates = [\"spiffe://x/shop\", \"shop.example.com\", \"shop\"]\n\
+        "[identities.shop]\n\
+         certificates = [\"spiffe://x/shop\", \"urn:x:shop\", \"shop.example.com\", \"shop\"]\n\
          [identities.web]\ncertificates = [\"web.example.com\"]\n\
          [identities.ops]\ntokens = [{{ sha256 = \"{}\" }}]\n\
          [service]\nclient_certificates = \"{mode}\"\n",
@@ -84,6 +85,11 @@ fn the_most_specific_names_of_a_certificate_tell_who_it_is() {
         ("shop", &["other.example.com"]),
         ("shop", &["spiffe://x/other", "shop.example.com"]),
         ("Shop", &[]),
+        // Names that are none of a URI, and read like one.
+        ("spiffe://x/shop", &[]),
+        ("urn:x:shop", &[]),
+        ("other", &["dns:urn:x:shop"]),
+        ("shop", &["dns:urn:x:other"]),
     ] {
         assert_unknown(&knock(&client(common, names), &tenant), "unlisted_certificate");
     }

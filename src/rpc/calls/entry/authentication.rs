@@ -17,7 +17,8 @@ use crate::pool::caller::{Caller, CallerProof};
 use crate::pool::context::Context;
 
 /// The names that count, the most specific kind first: only those of one kind do.
-const NAMES: [&str; 3] = ["peer_uri", "peer_dns", "x509_common_name"];
+const NAMES: [&str; 3] = [URI, "peer_dns", "x509_common_name"];
+const URI: &str = "peer_uri";
 
 /// Who makes a call, and by what.
 #[derive(Default)]
@@ -91,11 +92,15 @@ fn names(of: &AuthContext) -> Option<Vec<String>> {
     if !of.peer_is_authenticated() {
         return None;
     }
-    let named = |kind: &str| -> Vec<String> {
+    let named = |kind: &'static str| -> (&str, Vec<String>) {
         let found = of.into_iter().filter(|property| property.name() == kind);
-        found.filter_map(|one| one.value_str().ok().map(str::to_owned)).collect()
+        (kind, found.filter_map(|one| one.value_str().ok().map(str::to_owned)).collect())
     };
-    Some(NAMES.iter().map(|kind| named(kind)).find(|names| !names.is_empty()).unwrap_or_default())
+    let found = NAMES.iter().map(|kind| named(kind)).find(|(_, names)| !names.is_empty());
+    let (kind, mut names) = found.unwrap_or_default();
+    // Who has a name signed that is none of a host must not be taken for a URI.
+    names.retain(|name| kind == URI || !name.contains(':'));
+    Some(names)
 }
 
 /// The digest of the bearer token.
