@@ -77,9 +77,10 @@ impl DsnSettings {
         }
     }
 
-    /// A number for which zero and below mean the default.
+    /// A number for which zero means the default.
     pub(super) fn positive(&mut self, key: &'static str) -> Result<Option<u32>, DsnError> {
-        let number = self.integer(key)?.and_then(|number| u32::try_from(number).ok());
+        let number = self.integer(key)?.map(u32::try_from).transpose();
+        let number = number.map_err(|_| DsnError::at(key, "must be 0 or more"))?;
         Ok(number.filter(|number| *number > 0))
     }
 
@@ -87,7 +88,7 @@ impl DsnSettings {
         Ok(self.positive(key)?.map(|seconds| Duration::from_secs(seconds.into())))
     }
 
-    /// A number for which zero and below mean the default, at most `most`.
+    /// A number for which zero means the default, at most `most`.
     pub(super) fn positive_to(
         &mut self,
         key: &'static str,

@@ -4,15 +4,15 @@ use super::{dsn, error};
 use std::time::Duration;
 
 #[test]
-fn numbers_of_zero_or_below_mean_the_default() {
-    for value in ["0", "-5"] {
-        let dsn = dsn(&format!(
-            "host=h user=u connect_timeout={value} keepalives_idle={value} \
-             keepalives_interval={value} keepalives_retries={value} tcp_user_timeout={value}"
-        ));
-        assert_eq!((dsn.connect_timeout, dsn.tcp_user_timeout), (None, None));
-        assert_eq!((dsn.keepalives_idle, dsn.keepalives_interval), (None, None));
-        assert_eq!(dsn.keepalives_retries, None);
+fn zero_means_the_default_and_below_there_is_nothing() {
+    let zero = dsn("host=h user=u connect_timeout=0 keepalives_idle=0 keepalives_interval=0 \
+         keepalives_retries=0 tcp_user_timeout=0");
+    assert_eq!((zero.connect_timeout, zero.tcp_user_timeout), (None, None));
+    assert_eq!((zero.keepalives_idle, zero.keepalives_interval), (None, None));
+    assert_eq!(zero.keepalives_retries, None);
+    for key in ["connect_timeout", "keepalives_idle", "keepalives_count", "tcp_user_timeout"] {
+        let below = error(&format!("host=h user=u {key}=-5"));
+        assert_eq!(below, format!("{key}: must be 0 or more"));
     }
     assert_eq!(error("host=h user=u connect_timeout=5s"), "connect_timeout: must be an integer");
     assert_eq!(error("host=h user=u keepalives="), "keepalives: must be an integer");
