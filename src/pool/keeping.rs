@@ -59,6 +59,11 @@ impl Keeping {
         self.log_level.lock().clone()
     }
 
+    /// True if changes are kept.
+    pub(super) fn is_on(&self) -> bool {
+        self.file.get().is_some()
+    }
+
     /// The file, if changes are kept.
     pub(super) fn file(&self) -> Option<&Arc<OwnFile>> {
         self.file.get()

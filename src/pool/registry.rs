@@ -40,7 +40,6 @@ use crate::pool::listen::{Listening, Mailbox};
 use crate::pool::tenant::{Registrar, Tenant, Upkeep};
 pub use configured::Catalog;
 use configured::InForce;
-pub(super) use configured::OPERATOR;
 use guesses::Guesses;
 use known::{fingerprint_of, Known, NameClaim};
 pub use target::Target;

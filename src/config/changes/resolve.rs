@@ -8,6 +8,7 @@ use super::{ChangeKind, ChangedTenant, DroppedChange, KeptChanges, Salt};
 use crate::config::dsn::Dsn;
 use crate::config::keys::{secs, SettingKey, SettingKind, FOREVER_SECS};
 use crate::config::raw::tenants::TENANTS_MAX;
+use crate::config::tenant_keys::{ANONYMOUS, IDENTITIES};
 use crate::config::tenants::TenantConfig;
 use crate::config::{ServerConfig, TenantPoolConfig};
 use crate::core::access::{IdentityPattern, TenantUsers};
@@ -184,15 +185,16 @@ impl RawChange {
         let (holds, gone): (Vec<&str>, Vec<&str>) =
             self.names().into_iter().partition(|name| match *name {
                 "paused" => paused.is_some(),
-                "identities" => same_users,
+                IDENTITIES => same_users,
                 _ => is_same,
             });
-        let (key, origin) = (self.key, self.origin);
+        let (key, origin) = (self.key.clone(), self.origin.clone());
         if !gone.is_empty() {
             let (key, origin, what) = (key.clone(), origin.clone(), gone.join(", "));
             kept.dropped.push(DroppedChange { key, what, origin });
         }
         if !holds.is_empty() {
+            let holds: Vec<_> = holds.into_iter().map(|name| self.shown(name)).collect();
             kept.shown.push((key, holds.join(", "), origin));
             kept.changes.tenants.insert(id, ChangedTenant { change, paused });
         }
@@ -205,9 +207,22 @@ impl RawChange {
         names.extend(self.is_removed.then_some("removed"));
         names.extend(self.dsn.as_ref().map(|_| "dsn"));
         names.extend(self.pool.iter().map(|(key, _)| key.name));
-        names.extend(self.users.as_ref().map(|_| "identities"));
+        names.extend(self.users.as_ref().map(|_| IDENTITIES));
         names.extend(self.paused.map(|_| "paused"));
         names
+    }
+
+    /// What is changed, for people: who may use it by their names.
+    fn shown(&self, name: &str) -> String {
+        match &self.users {
+            Some(users) if name == IDENTITIES => {
+                let names = users.identities.iter().map(IdentityPattern::as_str);
+                let everybody = users.anonymous.then_some(ANONYMOUS);
+                let names: Vec<&str> = everybody.into_iter().chain(names).collect();
+                format!("{name} ({})", names.join(" "))
+            }
+            _ => name.to_owned(),
+        }
     }
 
     fn change(

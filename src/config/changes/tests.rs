@@ -77,7 +77,8 @@ fn every_kind_of_change_is_read_as_it_was_written() {
         read.shown.iter().map(|(key, what, at)| format!("{key} {what} {at}")).collect();
     assert_eq!(shown[0], "log level s.toml:6");
     assert!(shown.iter().any(|one| one.starts_with("tenants.gone removed s.toml:")), "{shown:?}");
-    let kept = "tenants.kept dsn, max_connections, reset, identities, paused s.toml:";
+    let kept =
+        "tenants.kept dsn, max_connections, reset, identities (anonymous ops *), paused s.toml:";
     assert!(shown.iter().any(|one| one.starts_with(kept)), "{shown:?}");
     for secret in ["hush1", "hush2"] {
         assert!(!format!("{read:?}", read = read.changes).contains(secret));

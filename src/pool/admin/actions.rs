@@ -13,7 +13,7 @@ use crate::logging;
 use crate::pool::admin::audit::{self, tell};
 use crate::pool::admin::looks::ListedTenant;
 use crate::pool::caller::Caller;
-use crate::pool::keeping::Touch;
+use crate::pool::keeping::{KeptOutcome, Touch};
 use crate::pool::leases::release::Release;
 use crate::pool::registry::change::TenantChange;
 use crate::pool::reloading::ReloadOutcome;
@@ -244,12 +244,13 @@ impl Administration<'_> {
         }
     }
 
-    /// Hands out what was done once it is kept, if the operator has asked for that; beside it, why
-    /// it is not.
-    pub fn kept<T: Send + 'static>(&self, done: T) -> PendingAnswer<(T, Option<String>)> {
+    /// Hands out what was done once it is kept; beside it, whether it is, if the operator has asked
+    /// for that.
+    pub fn kept<T: Send + 'static>(&self, done: T) -> PendingAnswer<(T, Option<KeptOutcome>)> {
         let (responder, answer) = Responder::new();
+        let asked = self.service.context().keeping.is_on();
         // The caller may have left meanwhile.
-        self.service.keep(move |kept| drop(responder.send(Ok((done, kept.err())))));
+        self.service.keep(move |kept| drop(responder.send(Ok((done, asked.then_some(kept))))));
         answer
     }
 

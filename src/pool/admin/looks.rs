@@ -4,13 +4,12 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::config::changes::ChangeKind;
 use crate::config::TenantPoolConfig;
 use crate::core::access::TenantUsers;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::LeaseView;
 use crate::error::RequestError;
-use crate::pool::backends::origin::BackendOrigin;
-use crate::pool::registry::OPERATOR;
 use crate::pool::service::Service;
 use crate::pool::snapshot::TenantSnapshot;
 use crate::pool::store::ListedBackend;
@@ -30,18 +29,10 @@ pub struct ListedTenant {
     pub now: TenantSnapshot,
     /// What it comes from.
     pub source: TenantSource,
-    /// An operator has changed it since its settings last came from there.
+    /// An operator has changed it from what came from there.
     pub is_changed: bool,
-}
-
-impl ListedTenant {
-    fn new(now: TenantSnapshot, tenant: &Tenant) -> ListedTenant {
-        ListedTenant {
-            now,
-            source: TenantSource::of(&tenant.backends().origin),
-            is_changed: tenant.account.changed.load(Ordering::Relaxed),
-        }
-    }
+    /// Who may use it, if that was said.
+    pub users: TenantUsers,
 }
 
 /// What a tenant comes from.
@@ -53,16 +44,6 @@ pub enum TenantSource {
     File,
     /// An operator, while the service runs.
     Operator,
-}
-
-impl TenantSource {
-    fn of(origin: &BackendOrigin) -> TenantSource {
-        match (origin.is_configured, origin.brought_by.as_str() == OPERATOR) {
-            (false, _) => TenantSource::Client,
-            (true, true) => TenantSource::File,
-            (true, false) => TenantSource::Operator,
-        }
-    }
 }
 
 /// A tenant with its settings.
@@ -78,8 +59,6 @@ pub struct ShownTenant {
     pub user: String,
     /// How its connections are secured.
     pub sslmode: &'static str,
-    /// Who may use it, if that was said.
-    pub users: TenantUsers,
     /// Since when its DSN is what it is.
     pub since: Instant,
 }
@@ -94,6 +73,22 @@ impl<K, T> Page<K, T> {
 }
 
 impl Service {
+    /// A tenant that was looked at. What is told of its source is the same after a restart.
+    fn listed(&self, now: TenantSnapshot, tenant: &Tenant) -> ListedTenant {
+        let (id, catalog) = (tenant.id(), self.registry.catalog());
+        let of_file = catalog.tenants.get(id);
+        let (source, is_changed) = match (tenant.configured, of_file) {
+            (false, _) => (TenantSource::Client, tenant.account.changed.load(Ordering::Relaxed)),
+            (true, None) => (TenantSource::Operator, false),
+            (true, of_file) => {
+                let changed = self.registry.changed_from(id, of_file);
+                (TenantSource::File, changed.is_some_and(|it| it.change != ChangeKind::Same))
+            }
+        };
+        let users = self.context().access.now().users_of(id).cloned().unwrap_or_default();
+        ListedTenant { now, source, is_changed, users }
+    }
+
     /// The tenants behind this name, in the order of their names.
     pub fn list_tenants(
         &self,
@@ -106,7 +101,7 @@ impl Service {
         let more = tenants.len() > size;
         tenants.truncate(size);
         let looks = self.look_at_these(&tenants).0.into_iter();
-        let listed = looks.zip(&tenants).map(|(now, tenant)| ListedTenant::new(now, tenant));
+        let listed = looks.zip(&tenants).map(|(now, tenant)| self.listed(now, tenant));
         let entries = listed.map(|listed| (listed.now.tenant.clone(), listed)).collect();
         Page { entries, more }
     }
@@ -123,7 +118,7 @@ impl Service {
         let found = self.registry.find(id);
         let tenant = found.ok_or_else(|| RequestError::TenantNotFound(id.clone()))?;
         work(&tenant);
-        Ok(ListedTenant::new(self.look_at(&tenant), &tenant))
+        Ok(self.listed(self.look_at(&tenant), &tenant))
     }
 
     /// One tenant.
@@ -133,7 +128,7 @@ impl Service {
     pub fn show_tenant(&self, id: &TenantId) -> Result<ShownTenant, RequestError> {
         let found = self.registry.find(id);
         let tenant = found.ok_or_else(|| RequestError::TenantNotFound(id.clone()))?;
-        let listed = ListedTenant::new(self.look_at(&tenant), &tenant);
+        let listed = self.listed(self.look_at(&tenant), &tenant);
         let backends = tenant.backends();
         let origin = &backends.origin;
         // A resized gate has other numbers than its pool was made with.
@@ -144,7 +139,6 @@ impl Service {
             database: origin.dsn.dbname.clone(),
             user: origin.dsn.user.clone(),
             sslmode: origin.dsn.tls.mode.as_str(),
-            users: self.context().access.now().users_of(id).cloned().unwrap_or_default(),
             since: origin.since,
             listed,
         })

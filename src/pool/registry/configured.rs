@@ -141,7 +141,7 @@ impl Registry {
 }
 
 /// Who has brought the DSNs of tenants in the configuration file.
-pub(in crate::pool) const OPERATOR: &str = "configuration";
+const OPERATOR: &str = "configuration";
 
 #[cfg(test)]
 mod tests;

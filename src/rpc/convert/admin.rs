@@ -11,6 +11,7 @@ use super::health::{breaker, number, tenant_state};
 use super::lease::lease;
 use crate::clock;
 use crate::config::TenantPoolConfig;
+use crate::core::access::TenantUsers;
 use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
 use crate::core::lease_table::{LeaseView, Via};
@@ -116,6 +117,8 @@ pub(in crate::rpc) fn summary(listed: &ListedTenant) -> wire::TenantSummary {
             TenantSource::Operator => wire::TenantSource::TENANT_SOURCE_ADMIN,
         }),
         changed: listed.is_changed,
+        identities: identities(&listed.users),
+        anonymous: listed.users.anonymous,
         ..wire::TenantSummary::default()
     }
 }
@@ -135,10 +138,14 @@ pub(in crate::rpc) fn tenant(shown: ShownTenant) -> wire::GetTenantResponse {
         database: shown.database,
         user: shown.user,
         sslmode: shown.sslmode.to_owned(),
-        identities: shown.users.identities.iter().map(|one| one.as_str().to_owned()).collect(),
-        anonymous: shown.users.anonymous,
+        identities: identities(&shown.listed.users),
+        anonymous: shown.listed.users.anonymous,
         ..wire::GetTenantResponse::default()
     }
+}
+
+fn identities(users: &TenantUsers) -> Vec<String> {
+    users.identities.iter().map(|one| one.as_str().to_owned()).collect()
 }
 
 fn settings(pool: &TenantPoolConfig) -> wire::TenantSettings {

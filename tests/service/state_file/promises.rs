@@ -109,8 +109,12 @@ fn what_is_done_to_a_tenant_of_a_client_is_not_kept() {
     let (service, tenant) = (Administered::with(&state.arguments(), ""), tenant());
     let ops = service.operator("ops");
     service.lease(&tenant).release();
-    assert_eq!(resize(&ops, &tenant.name, 7).unwrap(), "");
-    pause(&ops, &tenant.name, PauseMode::PAUSE_MODE_REFUSE);
+    let why = "a client has registered the tenant: there is none after a restart, until a client \
+               brings its DSN again";
+    assert_eq!(resize(&ops, &tenant.name, 7).unwrap(), why);
+    let asked = PauseTenantRequest { tenant_id: tenant.name.clone(), ..Default::default() };
+    let paused = ops.ask(|stub, option| stub.pause_tenant(&asked, option)).unwrap();
+    assert_eq!(paused.not_kept, why);
     assert!(!state.text().contains("[tenants"), "{}", state.text());
     let service = service.again(&state.arguments());
     assert!(all(&service.operator("ops")).is_empty());
@@ -147,4 +151,43 @@ fn a_start_that_could_not_write_the_file_fails() {
     fs::create_dir(state.next()).unwrap();
     let said = state.refuses(&config);
     assert!(said.contains(&format!("{}: cannot be written: ", state.path)), "{said}");
+}
+
+#[test]
+fn what_is_told_of_a_tenant_is_the_same_after_a_restart() {
+    let state = StateFile::new();
+    let [again, back, lent, made] = [(); 4].map(|()| tenant());
+    let tables: String = [&again, &back, &lent].iter().map(|one| configured(one, 2)).collect();
+    let service = Administered::with(&state.arguments(), &tables);
+    let ops = service.operator("ops");
+    remove(&ops, &again.name);
+    put(&ops, &again.name, &made.dsn, 3, &["shop"]);
+    assert_eq!(resize(&ops, &back.name, 5).unwrap(), "");
+    assert_eq!(resize(&ops, &back.name, 2).unwrap(), "");
+    put(&ops, &lent.name, "", 2, &["shop", "eyes"]);
+    put(&ops, "made", &made.dsn, 3, &["eyes"]);
+    assert_eq!(resize(&ops, "made", 4).unwrap(), "");
+    let told = |service: &Administered| -> Vec<_> {
+        let listed = all(&service.operator("ops")).into_iter();
+        let told = listed.map(|one| {
+            let source = one.source.enum_value().unwrap();
+            (one.tenant_id, source, one.changed, one.identities, one.anonymous)
+        });
+        told.collect()
+    };
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let (file, admin) = (TenantSource::TENANT_SOURCE_FILE, TenantSource::TENANT_SOURCE_ADMIN);
+    let mut expected = vec![
+        (again.name.clone(), file, true, names(&["shop"]), false),
+        (back.name.clone(), file, false, names(&[]), true),
+        (lent.name.clone(), file, true, names(&["shop", "eyes"]), false),
+        ("made".to_owned(), admin, false, names(&["eyes"]), false),
+    ];
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(told(&service), expected);
+    let service = service.again(&state.arguments());
+    assert_eq!(told(&service), expected);
+    let line =
+        service.log().wait_for(&format!("event=state_restored key=\"tenants.{}\"", lent.name));
+    assert!(line.contains("what=\"identities (shop eyes)\""), "{line}");
 }

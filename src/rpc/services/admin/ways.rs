@@ -14,6 +14,10 @@ use crate::rpc::calls::reply;
 use crate::rpc::calls::reply::UntilTaken;
 use crate::rpc::convert::kept::MayBeLost;
 
+/// Why what is done to a tenant of a client's DSN is not kept.
+const OF_CLIENT: &str = "a client has registered the tenant: there is none after a restart, until \
+                         a client brings its DSN again";
+
 impl Admin {
     /// Answers a call that only looks.
     pub(super) fn look<Q: Shaped, M: Message>(
@@ -47,8 +51,12 @@ impl Admin {
                 let done = work(&service, asked)?;
                 Ok(service.kept(done))
             },
-            move |(mut done, why)| {
-                *done.not_kept() = why.unwrap_or_default();
+            move |(mut done, outcome)| {
+                *done.not_kept() = match outcome {
+                    Some(Ok(())) if done.is_of_client() => OF_CLIENT.to_owned(),
+                    Some(Err(why)) => why,
+                    None | Some(Ok(())) => String::new(),
+                };
                 (done, UntilTaken::default())
             },
         );
