@@ -148,8 +148,12 @@ impl Metrics {
         self.0.cancels.inc(cause, result);
     }
 
-    /// Gives the tenant series of its own, if there is room.
+    /// Gives the tenant series of its own, if there is room. One whose name is [`OTHER`] gets
+    /// none: they would be those of all others, and would end with it.
     fn admit(&self, tenant: &TenantId) -> Option<Arc<Series>> {
+        if tenant.as_str() == OTHER {
+            return None;
+        }
         let mut tenants = self.0.tenants.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(series) = tenants.get(tenant) {
             return Some(Arc::clone(series));

@@ -120,3 +120,15 @@ fn tenants_beyond_the_bound_share_a_label() {
     metrics.of(&tenant(&last)).granted();
     assert_eq!(metrics.0.families.leases_granted.with_label_values(&[OTHER]).get(), 1);
 }
+
+#[test]
+fn a_tenant_of_the_name_that_all_others_share_takes_nothing_from_them() {
+    let metrics = Metrics::new(7);
+    let shared = tenant(OTHER);
+    let counts = Counts::new(&metrics, &shared);
+    counts.admit();
+    counts.series().granted();
+    metrics.forget(&shared);
+    metrics.of(&tenant("t")).granted();
+    assert!(page(&metrics).contains("connpool_leases_granted_total{tenant=\"_other\"} 2"));
+}

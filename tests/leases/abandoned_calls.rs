@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::harness::sql::{on_lease, state, NONE};
+use crate::harness::sql::{on_lease, one_shot, state, NONE};
+use crate::harness::{acquire_later, execute_later, parked};
 use crate::harness::{code, eventually, millis, refused, tenant, Held, Service, Tenant};
 use connection_pool_manager::proto::connection_pool::ReleaseOutcome;
 
@@ -55,4 +56,29 @@ fn the_next_statement_after_a_passed_deadline_runs_in_what_is_left_of_the_transa
     assert_eq!(state(&lease.run(&["rollback"])), NONE);
     lease.client.release(&lease.id).unwrap();
     nothing_is_left(&service, &tenant);
+}
+
+#[test]
+fn a_caller_that_leaves_while_it_waits_is_counted_as_cancelled() {
+    const TIMES: usize = 30;
+    let (service, tenant) = (Service::start(), tenant().pool_of(1));
+    let (_holder, client) = (service.lease(&tenant), service.client());
+    let one_shot = one_shot(&tenant, &["select 1"]);
+    for _ in 0..TIMES {
+        let execute = execute_later(&client, &one_shot);
+        let acquire = acquire_later(&client, &parked(&tenant));
+        service.wait_stats(&tenant.name, "both wait", |stats| stats.waiting == 2);
+        drop((execute, acquire));
+        service.wait_stats(&tenant.name, "both have left", |stats| stats.waiting == 0);
+    }
+    for method in ["SqlService/Execute", "ConnectionPoolService/GetConnection"] {
+        let of = |code: &str| {
+            let series = format!("connpool_requests_total{{code=\"{code}\",method=\"{method}\"}}");
+            service.metric(&series).unwrap_or(0.0)
+        };
+        eventually("all are counted", || of("CANCELLED") + of("INTERNAL") == TIMES as f64);
+        assert_eq!(of("INTERNAL"), 0.0, "{method}");
+    }
+    let defects = service.metric("connpool_request_errors_total{reason=\"internal\"}");
+    assert_eq!(defects, Some(0.0));
 }

@@ -161,7 +161,12 @@ impl<Q: Shaped, S: AnswerSink> Call<Q, S> {
         });
         match came.await {
             Some(answer) => {
-                Ok(answer.unwrap_or(Err(RequestError::Internal("an answer was lost")))?)
+                let answer = answer.unwrap_or(Err(RequestError::Internal("an answer was lost")));
+                // A request whose caller has left is dropped, which fails it.
+                answer.map_err(|error| match self.caller.is_gone() {
+                    true => CallEnd::Left,
+                    false => error.into(),
+                })
             }
             None => Err(CallEnd::Left),
         }
