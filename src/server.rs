@@ -124,6 +124,7 @@ impl Server {
         let bounds = descriptors::share_out(&config)?;
         log::info!("event=settings {}", SettingsLine { config: &config, bounds: &bounds });
         let context = Context::new(config);
+        context.port.set_clients(0, bounds.total);
         let service = Service::new(&context).map_err(StartError::OpenSsl)?;
         let config = &context.config;
         let http = http::server::HttpServer::start(&service).map_err(StartError::Http)?;

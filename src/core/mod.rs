@@ -29,6 +29,7 @@ pub mod lookup_slots;
 pub mod servers;
 pub mod shares;
 pub mod token_bucket;
+pub mod watchers;
 
 pub mod lease_table;
 

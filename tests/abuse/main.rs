@@ -18,3 +18,4 @@ mod oversized;
 mod process;
 mod unfinished_calls;
 mod untaken_answers;
+mod watchers;

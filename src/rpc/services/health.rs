@@ -1,15 +1,15 @@
 //! The standard health service of gRPC, grpc.health.v1.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::task::{ready, Poll};
 
-use futures_util::Stream;
 use grpcio::{
     ClientStreamingSink, DuplexSink, RequestStream, RpcContext, RpcStatus, RpcStatusCode,
 };
 
+use crate::core::watchers::TooManyWatchers;
 use crate::pool::service::Service;
+use crate::pool::serving::HealthWatcher;
 use crate::proto::health::health_check_response::ServingStatus;
 use crate::proto::health::{
     HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
@@ -92,38 +92,73 @@ impl Health for HealthService {
     ) {
         let health = self.clone();
         Call::serve_anybody(&self.0, &ctx, requests, sink, |mut call| async move {
-            // It ends when its caller leaves, or with the server.
-            let ended = match call.request(|request, _| Ok(request.service)).await {
-                Ok(name) => health.send_changes(&name, &mut call).await,
-                Err(ended) => ended,
-            };
-            call.end(ended).await;
+            // It ends when its caller leaves, with the server, or where there are too many.
+            match health.watched(&mut call).await {
+                WatchEnd::Call(ended) => call.end(ended).await,
+                WatchEnd::TooMany(which) => {
+                    let status = RpcStatusCode::RESOURCE_EXHAUSTED;
+                    call.fail(RpcStatus::with_message(status, which.to_string())).await;
+                }
+            }
         });
     }
 }
 
+/// Why a `Watch` ends.
+enum WatchEnd {
+    Call(CallEnd),
+    TooMany(TooManyWatchers),
+}
+
+impl From<CallEnd> for WatchEnd {
+    fn from(ended: CallEnd) -> WatchEnd {
+        WatchEnd::Call(ended)
+    }
+}
+
+impl From<TooManyWatchers> for WatchEnd {
+    fn from(which: TooManyWatchers) -> WatchEnd {
+        WatchEnd::TooMany(which)
+    }
+}
+
+type WatchCall = Call<HealthCheckRequest, DuplexSink<HealthCheckResponse>>;
+
 impl HealthService {
     /// Sends the status and its changes until the call ends.
+    async fn watched(&self, call: &mut WatchCall) -> WatchEnd {
+        let context = self.0.context();
+        // Before anything is read, so that one that asks for nothing counts too.
+        let (_, most) = context.port.clients();
+        let watcher = match context.serving.watch(call.caller.peer().id(), most) {
+            Ok(watcher) => watcher,
+            Err(which) => return which.into(),
+        };
+        match call.request(|request, _| Ok(request.service)).await {
+            Ok(name) => self.send_changes(&name, &watcher, call).await,
+            Err(ended) => ended.into(),
+        }
+    }
+
     async fn send_changes(
         &self,
         name: &str,
-        call: &mut Call<HealthCheckRequest, DuplexSink<HealthCheckResponse>>,
-    ) -> CallEnd {
-        // Watches before it looks, so that no change falls in between.
-        let mut changes = self.0.context().serving.watch();
+        watcher: &HealthWatcher,
+        call: &mut WatchCall,
+    ) -> WatchEnd {
         let mut sent = None;
         loop {
             let now = self.status(name).unwrap_or(ServingStatus::SERVICE_UNKNOWN);
             if sent != Some(now) {
                 if let Err(ended) = call.send(response(now)) {
-                    return ended;
+                    return ended.into();
                 }
                 sent = Some(now);
             }
             // While there is no room for another, it is not looked for.
             let changed = poll_fn(|cx| match ready!(call.poll_room(cx, 1)) {
-                Ok(()) => Pin::new(&mut changes).poll_next(cx).map(|_| Ok(())),
-                Err(ended) => Poll::Ready(Err(ended)),
+                Ok(()) => watcher.poll_change(cx).map_err(WatchEnd::from),
+                Err(ended) => Poll::Ready(Err(ended.into())),
             });
             if let Err(ended) = changed.await {
                 return ended;
