@@ -13,6 +13,7 @@ mod doubts;
 mod draft;
 pub mod dsn;
 mod elsewhere;
+mod exposure;
 mod identities;
 pub mod keys;
 pub mod lease;

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use crate::config::doubts::Doubts;
 use crate::config::elsewhere::elsewhere;
+use crate::config::exposure::is_exposed;
 use crate::config::identities;
 use crate::config::keys::{self, Section, SettingKey};
 use crate::config::profile::Profile;
@@ -69,7 +70,7 @@ impl RawSettings {
             Some(path) => Some(file::read(path)?),
             None => None,
         };
-        let others_read = document.as_ref().is_some_and(|document| document.readable_by_others);
+        let others_read = document.as_ref().is_some_and(|document| is_exposed(&document.found));
         let mut root = document.map(|document| document.root);
         let profile = faults.keep(profile(sources, root.as_mut())).flatten();
         let file = path.map(|path| (path, others_read));

@@ -14,12 +14,28 @@ pub const QUOTED_MAX: usize = 300;
 #[derive(Debug, Clone, Copy)]
 pub struct Quoted<'a>(pub &'a str);
 
+/// The same for a text of our own that tells all that is wrong: twenty faults fit.
+#[derive(Debug, Clone, Copy)]
+pub struct QuotedFaults<'a>(pub &'a str);
+
+const FAULTS_MAX: usize = 8000;
+
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A single quote needs no escape inside double quotes.
-        let written = |c: char| if c == '\'' { 1 } else { c.escape_debug().count() };
-        write!(f, "{:?}", cut(self.0, QUOTED_MAX, written))
+        write_quoted(f, self.0, QUOTED_MAX)
     }
+}
+
+impl fmt::Display for QuotedFaults<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_quoted(f, self.0, FAULTS_MAX)
+    }
+}
+
+fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str, max: usize) -> fmt::Result {
+    // A single quote needs no escape inside double quotes.
+    let written = |c: char| if c == '\'' { 1 } else { c.escape_debug().count() };
+    write!(f, "{:?}", cut(text, max, written))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::config::ServerConfig;
-use crate::core::quoted::Quoted;
+use crate::core::quoted::{Quoted, QuotedFaults};
 use crate::logging;
 use crate::pool::reloading::{EndedChange, Reload, ReloadOutcome};
 use crate::pool::service::Service;
@@ -104,7 +104,9 @@ impl Reload for Reloader {
                     reloaded.refused.len(),
                 );
             }
-            Err(faults) => log::error!("event=reload_failed error={}", Quoted(&faults.to_string())),
+            Err(faults) => {
+                log::error!("event=reload_failed error={}", QuotedFaults(&faults.to_string()));
+            }
         }
         outcome
     }

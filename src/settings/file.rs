@@ -7,7 +7,6 @@ pub mod own;
 
 use std::fs::{File, Metadata};
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,8 +23,8 @@ const DUPLICATE: &str = "duplicate key";
 pub struct Document {
     /// Its tables and values.
     pub root: Table,
-    /// The account's group or everybody may read the file, which matters if it holds secrets.
-    pub readable_by_others: bool,
+    /// What the system knows of the file.
+    pub found: Metadata,
 }
 
 /// Reads a file of at most [`FILE_MAX_BYTES`].
@@ -35,8 +34,7 @@ pub struct Document {
 /// text is shown.
 pub fn read(path: &Path) -> Result<Document, SettingFaults> {
     let (text, found) = text_of(path, FILE_MAX_BYTES).map_err(|rule| wrong(path, rule))?;
-    let readable_by_others = found.permissions().mode() & 0o044 != 0;
-    Ok(Document { root: parse(&path.display().to_string(), &text)?, readable_by_others })
+    Ok(Document { root: parse(&path.display().to_string(), &text)?, found })
 }
 
 /// A fault of the file as a whole.

@@ -60,7 +60,7 @@ fn a_file_that_others_can_read_is_warned_of() {
     permit(Path::new(&path), 0o600);
     let service = Service::with(&["--config", &path]);
     assert!(!service.log().text().contains("event=config_readable_by_others"));
-    permit(Path::new(&path), 0o640);
+    permit(Path::new(&path), 0o604);
     service.signal(Signal::HUP);
     service.log().wait_for("event=config_readable_by_others ");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::harness::{eventually, tenant, Service};
+use crate::harness::{eventually, refused, tenant, Service, Tenant};
 use rustix::process::Signal;
 
 /// A service with a configuration file.
@@ -87,6 +87,10 @@ fn a_bad_file_changes_nothing_and_says_why() {
     let lease = service.lease(&tenant);
     for (text, told) in [
         ("[service]\nmax_statements = 0\nport = 70000\n", "max_statements ("),
+        (
+            &(0..9).map(|n| format!("[tenants.t{n}]\nhost = \"h\"\n")).collect::<String>(),
+            "tenants.t8 (",
+        ),
         ("[service]\nmax_statements = 1\nwiat = 3\n", "did you mean wait?"),
         ("[defaults]\nmax_connections = 1\nmin_connections = 2\n", "min connections cannot be"),
         ("[defaults\n", "config.toml:1"),
@@ -161,4 +165,19 @@ fn the_level_of_the_log_changes_in_both_directions() {
     // The log is in order.
     configured.reload("");
     assert_eq!(told(), 1);
+}
+
+#[test]
+fn a_tenant_that_a_reload_mends_is_told_to_be_well_again() {
+    let database = tenant();
+    let lost = Tenant { dsn: format!("{} port=1", database.dsn), ..database.clone() };
+    let lines = "min_connections = 0\nbreaker_failures = 1\nconnect_retries = 0";
+    let configured = Configured::start(&lost.table(lines));
+    let (service, name) = (&configured.service, &database.name);
+    refused(service.client().acquire(name, ""));
+    service.log().wait_for(&format!("event=breaker_opened tenant={name} "));
+    service.log().wait_for(&format!("event=tenant_unhealthy tenant={name} was=healthy "));
+    assert!(configured.reload(&database.table(lines)).contains("event=reloaded "));
+    service.log().wait_for(&format!("event=breaker_closed tenant={name} replaced=true"));
+    service.log().wait_for(&format!("event=tenant_healthy tenant={name} was=unhealthy"));
 }

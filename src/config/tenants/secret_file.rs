@@ -2,9 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::config::exposure::is_exposed;
 use crate::settings::{SettingFault, SettingValue};
 
 /// As long as the longest DSN, with an end of line.
@@ -30,7 +30,8 @@ fn tried(path: &Path) -> Option<PathBuf> {
 /// Reads the file that a value names.
 ///
 /// # Errors
-/// It is no regular file, cannot be read, is too long or not UTF-8. Nothing of it is shown.
+/// It is no regular file, cannot be read, is too long, not UTF-8 or has several lines. Nothing of it
+/// is shown.
 pub(super) fn read(value: &SettingValue) -> Result<SecretFile, SettingFault> {
     let path = PathBuf::from(value.text()?);
     let unread = |error: std::io::Error| match tried(&path) {
@@ -53,6 +54,8 @@ pub(super) fn read(value: &SettingValue) -> Result<SecretFile, SettingFault> {
     if text.is_empty() {
         return Err(value.fault("must not be empty"));
     }
-    let is_exposed = found.permissions().mode() & 0o044 != 0;
-    Ok(SecretFile { text, exposed: is_exposed.then_some(path) })
+    if text.contains(['\n', '\r']) {
+        return Err(value.fault("must have one line, and nothing but an end of line behind it"));
+    }
+    Ok(SecretFile { text, exposed: is_exposed(&found).then_some(path) })
 }

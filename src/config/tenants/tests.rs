@@ -213,8 +213,13 @@ fn a_secret_in_a_file_that_others_can_read_is_told() {
     };
     std::fs::write(&path, "host=h user=u").unwrap();
     assert!(!exposed(0o600, &path));
-    assert!(exposed(0o640, &path));
+    assert!(exposed(0o644, &path));
     assert!(exposed(0o604, &path));
+    for lines in ["host=h\nuser=u\n", "host=h user=u\n\n", "host=h\ruser=u"] {
+        std::fs::write(&path, lines).unwrap();
+        let said = refusal(&format!("[tenants.t]\ndsn_file = {path:?}\n"));
+        assert!(said.contains("must have one line"), "{said}");
+    }
     std::fs::write(&path, "x".repeat(8195)).unwrap();
     let said = refusal(&format!("[tenants.t]\ndsn_file = {path:?}\n"));
     assert!(said.contains("must not be longer than 8194 bytes"), "{said}");

@@ -78,6 +78,14 @@ impl AccessDenied {
         }
     }
 
+    /// The tenant that it is about, if it is.
+    pub fn tenant(&self) -> Option<&TenantId> {
+        match self {
+            AccessDenied::Tenant { tenant, .. } => Some(tenant),
+            AccessDenied::Unauthenticated(_) | AccessDenied::Role { .. } => None,
+        }
+    }
+
     /// Who it is about, if that is known.
     pub fn identity(&self) -> Option<&CallerIdentity> {
         match self {

@@ -1,5 +1,6 @@
 //! What is known of the health of backends.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::logins::RecentLogins;
@@ -108,6 +109,21 @@ impl Backends {
     /// The first round of checks is due an interval from now.
     pub(in crate::pool) fn begin_rounds(&self, now: Instant) {
         self.record.lock().next = Some(now + self.settings.health_interval);
+    }
+
+    /// These take the place of others, of the same tenant: what was told of those holds until a
+    /// check of these says something else.
+    pub(in crate::pool) fn succeed(&self, others: &Backends, now: Instant) {
+        let told = others.record.lock().told;
+        self.record.lock().told = told;
+        if told != Level::Healthy {
+            self.check_soon(now);
+        }
+        if !Arc::ptr_eq(&self.breaker, &others.breaker)
+            && others.breaker_phase() != BreakerPhase::Closed
+        {
+            log::info!("event=breaker_closed tenant={} replaced=true", self.id());
+        }
     }
 
     fn check_soon(&self, now: Instant) {

@@ -94,6 +94,9 @@ impl Registry {
             resized: !next.is_as_large_as(before),
         };
         let origin = &next.backends.origin;
+        if changed.replaced {
+            next.backends.succeed(&before.backends, clock::now());
+        }
         if changed.replaced && before.backends.origin.identity.dsn != origin.identity.dsn {
             self.guesses.forget(tenant.id());
         }

@@ -103,6 +103,8 @@ impl Upkeep {
         let changed = backends.record.lock().health.settle(round).is_some();
         if changed {
             self.tenant.context().keeper.due(now);
+        }
+        if changed || round.working > 0 {
             backends.tell_level();
         }
         round

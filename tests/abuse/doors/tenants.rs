@@ -53,6 +53,12 @@ fn a_known_caller_is_denied_at_a_tenant_of_others_as_at_one_that_does_not_exist(
         refused(ops.execute(&one_shot(tenant))).message.replace(&tenant.name, "T")
     };
     assert_eq!(words(&sales), words(&unknown));
+    // The operator is told which tenant it was.
+    for tenant in [&sales, &unknown] {
+        let name = &tenant.name;
+        let line = service.log().wait_for(&format!("reason=tenant_denied tenant={name} "));
+        assert!(line.contains(" identity=ops"), "{line}");
+    }
     assert_shut(&ops, &whole(&sales));
     // Everybody is let in where everybody may be.
     ops.execute(&one_shot(&open)).expect("it is open to all");

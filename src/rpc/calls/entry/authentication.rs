@@ -79,8 +79,9 @@ pub(super) fn note_denied(context: &Context, caller: &Caller, denied: &AccessDen
     let identity = denied
         .identity()
         .map_or_else(String::new, |identity| format!(" identity={}", identity.name()));
+    let tenant = denied.tenant().map_or_else(String::new, |tenant| format!(" tenant={tenant}"));
     log::warn!(
-        "event=access_denied reason={} peer={}{identity}",
+        "event=access_denied reason={}{tenant} peer={}{identity}",
         denied.as_str(),
         Quoted(caller.peer().address())
     );
