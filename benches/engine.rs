@@ -162,7 +162,8 @@ fn command(backend: &mut dyn Backend, sql: &str) {
 
 fn atomic(backend: &mut dyn Backend, statements: &[Statement]) {
     let timeout = Duration::from_secs(30);
-    backend.expect(Coming { statements, atomic: true, max_rows: None, ends: false, timeout });
+    let (atomic, ends, followers) = (true, false, &[][..]);
+    backend.expect(Coming { statements, atomic, max_rows: None, ends, timeout, followers });
     command(backend, "BEGIN");
     statements.iter().for_each(|statement| run(backend, statement));
     command(backend, "COMMIT");

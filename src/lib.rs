@@ -50,7 +50,8 @@
 //! `backend` speaks with PostgreSQL: the driver logs in over a borrowed stream
 //! (`backend::lent`) and is dropped; after that `backend::conversation` writes, sends and
 //! reads statements, with `pgwire` for the bytes. Several messages share one write where
-//! no promise depends on the answer between them (`backend::pg::ahead`).
+//! no promise depends on the answer between them (`backend::pg::ahead`); so do requests of a
+//! `Session` that wait (`backend::pg::pipeline`).
 //!
 //! A caller that disconnects is noticed (`rpc::calls::entry`): its waiter leaves the queue, its
 //! statement is cancelled, a grant that cannot be delivered is taken back.
@@ -136,7 +137,7 @@ pub mod engine {
     pub use crate::backend::dsn_reach::DsnReach;
     pub use crate::backend::logins::{Logins, Tries};
     pub use crate::backend::notice::Notices;
-    pub use crate::backend::session::{Backend, Coming, Rows, RunError, Statement};
+    pub use crate::backend::session::{Backend, Coming, Follower, Rows, RunError, Statement};
     pub use crate::backend::stream::watch::Watch;
     pub use crate::backend::tls::BackendTls;
     pub use crate::core::callers::CallerId;

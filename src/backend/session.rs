@@ -43,7 +43,7 @@ impl Statement {
 
 /// Takes the rows of one statement as they arrive.
 pub trait Rows {
-    /// The columns, before any row.
+    /// The columns, before any row. What came before is of a run that was undone.
     fn head(&mut self, columns: &[Column]);
     /// One row, with the shape of each value.
     fn row(&mut self, shapes: &[Shape], row: &RawRow<'_>);
@@ -52,6 +52,10 @@ pub trait Rows {
     /// How many rows are of any use; `None` = all of them.
     fn limit(&self) -> Option<u64> {
         None
+    }
+    /// False: whoever reads them has left, or the statement's time is up.
+    fn is_wanted(&self) -> bool {
+        true
     }
     /// Takes the notices that arrived since the last row.
     fn notices(&mut self, _fresh: &Notices) {}
@@ -70,6 +74,17 @@ pub struct Coming<'a> {
     pub ends: bool,
     /// How long each of them may take.
     pub timeout: Duration,
+    /// Requests of the same session that wait behind them.
+    pub followers: &'a [Follower],
+}
+
+/// A request of a session that waits for the one before it.
+#[derive(Debug, Clone)]
+pub struct Follower {
+    /// Its statements: known again by their place in memory.
+    pub statements: Arc<[Statement]>,
+    /// How many rows of each are of any use; `None` = all of them.
+    pub max_rows: Option<u64>,
 }
 
 /// The outcome of a statement that succeeded.
@@ -81,43 +96,6 @@ pub struct Done {
     pub command_tag: String,
     /// It had been prepared before.
     pub cached: bool,
-}
-
-/// The result of one statement.
-#[derive(Debug, Clone, Default)]
-pub struct StatementResult {
-    /// Its columns; empty for commands without a result.
-    pub columns: Vec<Column>,
-    /// Its rows.
-    pub rows: Vec<Vec<Value>>,
-    /// Rows touched, out of the command tag.
-    pub rows_affected: u64,
-    /// PostgreSQL's command tag; empty for an empty statement.
-    pub command_tag: String,
-    /// `max_rows` cut the result.
-    pub truncated: bool,
-    /// The statement had been prepared before.
-    pub cached: bool,
-}
-
-impl StatementResult {
-    /// A rough upper estimate of its size in a protobuf message, in bytes.
-    pub fn encoded_size(&self) -> usize {
-        let columns: usize = self.columns.iter().map(Column::encoded_size).sum();
-        let values: usize = self.rows.iter().flatten().map(Value::encoded_size).sum();
-        columns + values + ROW_BYTES * self.rows.len() + RESULT_BYTES
-    }
-}
-
-/// Bytes of a row besides its values. Below: bytes of a result besides its rows.
-pub const ROW_BYTES: usize = 8;
-const RESULT_BYTES: usize = 64;
-
-impl From<Done> for StatementResult {
-    /// The result of a statement whose rows went elsewhere, or that has none.
-    fn from(Done { rows_affected, command_tag, cached }: Done) -> StatementResult {
-        StatementResult { rows_affected, command_tag, cached, ..StatementResult::default() }
-    }
 }
 
 /// Why a statement gave no result.
@@ -214,6 +192,14 @@ pub trait Backend: Send {
     fn begin(&mut self, _: Coming<'_>) -> bool {
         false
     }
+    /// True if these statements were sent with those before them, and are the next that `run`
+    /// is called with.
+    fn has_sent(&self, _: &[Statement]) -> bool {
+        false
+    }
+    /// A cancel was sent while the last statement ran. It may have come too late for it, and hit
+    /// one that was sent behind it: that one is run again.
+    fn was_cancelled(&mut self) {}
     /// Its socket, if answers can be awaited there.
     fn socket(&self) -> Option<SharedSocket> {
         None

@@ -22,6 +22,7 @@ pub mod siege;
 pub mod sql;
 mod tenant;
 pub mod traffic;
+pub mod turns;
 mod wait;
 
 use std::path::{Path, PathBuf};

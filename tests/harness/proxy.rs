@@ -57,6 +57,30 @@ struct Pair {
     far: TcpStream,
     /// Bytes that the server has sent to the client.
     brought: AtomicUsize,
+    /// What the server says is kept back.
+    muted: Mutex<bool>,
+    unmuted: Condvar,
+}
+
+impl Pair {
+    fn mute(&self, muted: bool) {
+        *self.muted.lock().unwrap() = muted;
+        self.unmuted.notify_all();
+    }
+
+    fn wait_unmuted(&self) {
+        let muted = self.muted.lock().unwrap();
+        drop(self.unmuted.wait_while(muted, |muted| *muted).unwrap());
+    }
+}
+
+/// Keeps what the server says on the connections of its time, until it is dropped.
+pub struct Mute(Vec<Arc<Pair>>);
+
+impl Drop for Mute {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|pair| pair.mute(false));
+    }
 }
 
 struct Gate {
@@ -133,6 +157,13 @@ impl Proxy {
         Hold { reached, _shut: shut }
     }
 
+    /// Keeps what the server says on the connections that are there; new ones go on.
+    pub fn mute(&self) -> Mute {
+        let pairs = self.shared.pairs.lock().unwrap().clone();
+        pairs.iter().for_each(|pair| pair.mute(true));
+        Mute(pairs)
+    }
+
     /// Stops in both directions; the sockets stay open.
     pub fn hold(&self) {
         self.shared.set(Mode::Hold);
@@ -163,6 +194,7 @@ impl Proxy {
     pub fn cut(&self) {
         self.shared.set(Mode::Cut);
         for pair in self.shared.pairs.lock().unwrap().drain(..) {
+            pair.mute(false);
             for socket in [&pair.near, &pair.far] {
                 reset_at_close(socket);
                 // Wakes its reader; the reset goes out when both readers have let go.
@@ -215,26 +247,28 @@ impl Shared {
         self.taken.fetch_add(1, Ordering::SeqCst);
         near.set_nodelay(true).unwrap();
         far.set_nodelay(true).unwrap();
-        let pair = Arc::new(Pair { near, far, brought: AtomicUsize::new(0) });
+        let brought = AtomicUsize::new(0);
+        let (muted, unmuted) = (Mutex::new(false), Condvar::new());
+        let pair = Arc::new(Pair { near, far, brought, muted, unmuted });
         let (forth, back) = (Arc::clone(&pair), Arc::clone(&pair));
         let (mine, own, gate) =
             (Arc::clone(self), Arc::clone(self), self.gate.lock().unwrap().take());
         self.pairs.lock().unwrap().push(pair);
         std::thread::spawn(move || {
             let count = |bytes| _ = mine.sent.fetch_add(bytes, Ordering::SeqCst);
-            mine.copy(&forth.near, &forth.far, None, count);
+            mine.copy((&forth.near, &forth.far), None, || (), count);
         });
         std::thread::spawn(move || {
             let count = |bytes| _ = back.brought.fetch_add(bytes, Ordering::AcqRel);
-            own.copy(&back.far, &back.near, gate, count);
+            own.copy((&back.far, &back.near), gate, || back.wait_unmuted(), count);
         });
     }
 
     fn copy(
         &self,
-        mut from: &TcpStream,
-        mut to: &TcpStream,
+        (mut from, mut to): (&TcpStream, &TcpStream),
         mut gate: Option<Gate>,
+        may_pass: impl Fn(),
         passed: impl Fn(usize),
     ) {
         let mut bytes = vec![0; 1 << 16];
@@ -244,6 +278,7 @@ impl Shared {
                 let _ = reached.send(());
                 let _ = open.recv();
             }
+            may_pass();
             let mode = self.mode();
             let sent = match read {
                 _ if mode == Mode::Cut => return,

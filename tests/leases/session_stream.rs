@@ -1,6 +1,7 @@
 //! A Session stream: a lease that lives as long as the stream.
 
 mod ahead;
+mod pipelined;
 
 use crate::harness;
 use crate::harness::{code, eventually, refused, request, tenant, Service, Tenant};

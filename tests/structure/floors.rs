@@ -45,7 +45,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
     (
         "backend",
         &[
-            &["connect"],
+            &["connect", "statement_result"],
             &["pg"],
             &["session"],
             &["cancel"],

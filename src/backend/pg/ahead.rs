@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::backend::pg::awaited::AwaitedStatement;
+use crate::backend::pg::awaited::{AwaitedStatement, SentAs};
 use crate::backend::pg::body::PgBackend;
 use crate::backend::pg::prepared::Prepared;
 use crate::backend::pg::run::limit_of;
@@ -76,7 +76,8 @@ impl PgBackend {
             let limit = limit_of(statement, coming.max_rows);
             self.write_statement(&prepared, &statement.parameters, limit)?;
             let (sql, prepared) = (statement.sql.clone(), Some(prepared));
-            steps.push_back(AwaitedStatement { sql, prepared, limit, cached });
+            let statements = None;
+            steps.push_back(AwaitedStatement { statements, sql, prepared, limit, cached });
         }
         if commits {
             self.conversation.out.flush();
@@ -136,8 +137,8 @@ impl PgBackend {
     /// Reads and discards the answers that are no longer needed.
     pub(super) fn leave_ahead(&mut self) -> Result<(), RunError> {
         if self.ahead.is_awaited() {
-            self.ahead.steps.clear();
-            let unsent = std::mem::take(&mut self.ahead.lone);
+            self.ahead.leave();
+            let unsent = self.conversation.is_sending();
             if unsent && self.conversation.send().is_err() || self.conversation.skip().is_err() {
                 return Err(self.lost(Sent::Whole));
             }
@@ -145,9 +146,17 @@ impl PgBackend {
         Ok(())
     }
 
+    /// Discards the answers to all that was sent ahead, at the end of the session's use.
+    pub(super) fn leave_all_ahead(&mut self) -> Result<(), RunError> {
+        self.abandon_pipeline()?;
+        self.leave_ahead()
+    }
+
     /// Reads what was sent ahead, unless it is this statement's answer.
     pub(super) fn catch_up(&mut self, sql: &str) -> Result<(), RunError> {
-        if self.ahead.steps.front().is_some_and(|step| step.sql != sql) {
+        if self.ahead.is_pipeline() {
+            self.abandon_pipeline()?;
+        } else if self.ahead.steps.front().is_some_and(|step| step.sql != sql) {
             self.leave_ahead()?;
         }
         if !self.ahead.is_awaited() && self.is_being_reset() {
@@ -166,38 +175,36 @@ impl PgBackend {
         statement: &Statement,
         rows: &mut dyn Rows,
     ) -> Option<Result<Done, RunError>> {
-        let Statement { sql, command, .. } = statement;
-        if self.conversation.facts.foreign_encoding && !command.leaves_encoding() {
+        let command = &statement.command;
+        let foreign = self.conversation.facts.foreign_encoding && !command.leaves_encoding();
+        if foreign && !self.ahead.is_pipeline() {
             return None;
         }
-        let step = self.ahead.next(sql)?;
+        let step = self.ahead.next(statement)?;
         self.bound = false;
         self.conversation.bounds.start_statement();
-        if std::mem::take(&mut self.ahead.lone) {
-            let done = self.answer_lone(statement, &step, rows);
-            self.ends = false;
-            self.statements.ran(command, self.conversation.facts.transaction.is_open());
-            self.conversation.shrink();
-            return Some(done);
-        }
-        // Not in `send_ahead`: a time limit begins with the first of them.
-        if let Some(nap) = self.ahead.take_nap() {
-            let socket = self.conversation.stream().socket();
-            socket.nap(nap);
-            self.ahead.woke(socket.reads());
-        }
-        let done = self.read_step(&step, rows);
+        let done = match self.ahead.sent_as {
+            SentAs::Lone => self.answer_lone(statement, &step, rows),
+            SentAs::Pipeline => self.answer_pipelined(statement, &step, rows),
+            SentAs::Atomic => self.answer_step(&step, rows),
+        };
         self.ends = false;
         self.statements.ran(command, self.conversation.facts.transaction.is_open());
         self.conversation.shrink();
         Some(done)
     }
 
-    fn read_step(
+    fn answer_step(
         &mut self,
         step: &AwaitedStatement,
         rows: &mut dyn Rows,
     ) -> Result<Done, RunError> {
+        // Not in `send_ahead`: a time limit begins with the first of them.
+        if let Some(nap) = self.ahead.take_nap() {
+            let socket = self.conversation.stream().socket();
+            socket.nap(nap);
+            self.ahead.woke(socket.reads());
+        }
         let reply = self.until_end(step.prepared.as_deref(), rows)?;
         if reply.is_err() {
             // PostgreSQL skips everything after it, up to the Sync.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::pg::prepared::Prepared;
+use crate::backend::session::Statement;
 use crate::pgwire::values::Shape;
 
 /// The longest nap: so much later an error, or a statement's time limit, may be noticed.
@@ -18,8 +19,11 @@ const OF_LIMIT: u32 = 8;
 #[derive(Default)]
 pub(super) struct Ahead {
     pub(super) steps: VecDeque<AwaitedStatement>,
-    /// It is the only statement of a call, and perhaps not all of it has been sent yet.
-    pub(super) lone: bool,
+    pub(super) sent_as: SentAs,
+    /// The answer to the BEGIN of a pipeline is still to be read.
+    begins: bool,
+    /// A cancel may have hit another statement of a pipeline than it was meant for.
+    stray: bool,
     /// When they were sent, and how many.
     sent: Option<(Instant, u32)>,
     /// How long to wait before their answers are read.
@@ -30,8 +34,22 @@ pub(super) struct Ahead {
     usual: Duration,
 }
 
+/// How statements were sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum SentAs {
+    /// As those of an atomic call.
+    #[default]
+    Atomic,
+    /// As the only statement of a call, of which perhaps not all has been sent yet.
+    Lone,
+    /// As those of several requests of a session, of which perhaps not all has been sent yet.
+    Pipeline,
+}
+
 /// One statement that was sent.
 pub(super) struct AwaitedStatement {
+    /// The statements of the request, if it was sent before its turn.
+    pub(super) statements: Option<Arc<[Statement]>>,
     pub(super) sql: String,
     pub(super) prepared: Option<Arc<Prepared>>,
     pub(super) limit: Option<u64>,
@@ -52,9 +70,15 @@ impl Ahead {
     }
 
     /// The next step, if it is this statement.
-    pub(super) fn next(&mut self, sql: &str) -> Option<AwaitedStatement> {
-        self.steps.front().filter(|step| step.sql == sql)?;
+    pub(super) fn next(&mut self, statement: &Statement) -> Option<AwaitedStatement> {
+        self.steps.front().filter(|step| step.is(statement))?;
         self.steps.pop_front()
+    }
+
+    /// True if it is the statement of this request, and was sent before its turn.
+    pub(super) fn is_next(&self, statements: &[Statement]) -> bool {
+        let next = self.steps.front().and_then(|step| step.statements.as_ref());
+        next.is_some_and(|next| std::ptr::eq(&**next, statements))
     }
 
     /// These were sent, each with this time limit.
@@ -71,13 +95,41 @@ impl Ahead {
         let count = u32::try_from(steps.len()).unwrap_or(u32::MAX);
         self.nap = (self.usual * count * 3 / 4).min(NAP_MAX).min(limit / OF_LIMIT);
         (self.sent, self.reads) = (Some((now, count)), None);
-        (self.steps, self.lone) = (steps, false);
+        (self.steps, self.sent_as) = (steps, SentAs::Atomic);
     }
 
     /// This was sent, alone.
     pub(super) fn began(&mut self, step: AwaitedStatement) {
-        (self.sent, self.nap, self.lone) = (None, Duration::ZERO, true);
+        (self.sent, self.nap, self.sent_as) = (None, Duration::ZERO, SentAs::Lone);
         self.steps.push_back(step);
+    }
+
+    /// These were sent, of a request each.
+    pub(super) fn pipelined(&mut self, steps: VecDeque<AwaitedStatement>) {
+        (self.sent, self.nap, self.sent_as) = (None, Duration::ZERO, SentAs::Pipeline);
+        (self.steps, self.begins, self.stray) = (steps, true, false);
+    }
+
+    /// True if answers of a pipeline are still to be read.
+    pub(super) fn is_pipeline(&self) -> bool {
+        self.is_awaited() && self.sent_as == SentAs::Pipeline
+    }
+
+    /// True if the answer to the BEGIN of a pipeline is the next; the second time it is not.
+    pub(super) fn begins(&mut self) -> bool {
+        std::mem::take(&mut self.begins)
+    }
+
+    /// A cancel may have come too late for a statement whose answer was read.
+    pub(super) fn was_cancelled(&mut self) {
+        self.stray |= self.is_pipeline();
+    }
+
+    /// No further answer comes. True: a cancel may have hit another statement than it was meant
+    /// for.
+    pub(super) fn leave(&mut self) -> bool {
+        self.steps.clear();
+        std::mem::take(&mut self.stray)
     }
 
     /// How long to wait before the first answer is read; the second time nothing.
@@ -105,7 +157,23 @@ impl Ahead {
 impl AwaitedStatement {
     /// A command of the service.
     pub(super) fn command(sql: &str) -> AwaitedStatement {
-        AwaitedStatement { sql: sql.to_owned(), prepared: None, limit: None, cached: false }
+        let (sql, statements) = (sql.to_owned(), None);
+        AwaitedStatement { statements, sql, prepared: None, limit: None, cached: false }
+    }
+
+    /// A statement that had been prepared before.
+    pub(super) fn of(sql: String, prepared: Arc<Prepared>, limit: Option<u64>) -> AwaitedStatement {
+        let (statements, prepared) = (None, Some(prepared));
+        AwaitedStatement { statements, sql, prepared, limit, cached: true }
+    }
+
+    /// True if it is this statement.
+    fn is(&self, statement: &Statement) -> bool {
+        match self.statements.as_deref() {
+            Some([own]) => std::ptr::eq(own, statement),
+            Some(_) => false,
+            None => self.sql == statement.sql,
+        }
     }
 }
 

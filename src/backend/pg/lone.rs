@@ -46,8 +46,7 @@ impl PgBackend {
         self.bound = false;
         self.conversation.bounds.start_statement();
         self.conversation.begin_to_send();
-        let (sql, prepared) = (sql.clone(), Some(prepared));
-        self.ahead.began(AwaitedStatement { sql, prepared, limit, cached: true });
+        self.ahead.began(AwaitedStatement::of(sql.clone(), prepared, limit));
         true
     }
 

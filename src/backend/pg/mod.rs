@@ -7,6 +7,7 @@ mod copy;
 mod found;
 mod listen;
 mod lone;
+mod pipeline;
 mod prepare;
 mod prepared;
 pub mod question;
@@ -77,13 +78,23 @@ impl Backend for PgBackend {
     }
 
     fn begin(&mut self, coming: Coming<'_>) -> bool {
-        self.send_lone(coming)
+        self.has_sent(coming.statements) || self.send_pipeline(coming) || self.send_lone(coming)
+    }
+
+    fn has_sent(&self, statements: &[Statement]) -> bool {
+        self.ahead.is_next(statements)
+    }
+
+    fn was_cancelled(&mut self) {
+        self.ahead.was_cancelled();
     }
 
     fn socket(&self) -> Option<SharedSocket> {
         // What is left to send needs somebody who waits, and a short value of some types is a
         // text of a hundred kilobytes.
-        let waits = !self.conversation.is_sending() && !self.ahead.may_expand();
+        // The answers of a pipeline have one end.
+        let pipelined = self.ahead.is_pipeline();
+        let waits = !self.conversation.is_sending() && !self.ahead.may_expand() && !pipelined;
         waits.then(|| self.conversation.shared_socket())
     }
 
@@ -159,7 +170,7 @@ impl Backend for PgBackend {
 
     fn reset(&mut self) -> bool {
         self.ends = false;
-        if self.tainted || self.is_closed() || self.leave_ahead().is_err() {
+        if self.tainted || self.is_closed() || self.leave_all_ahead().is_err() {
             return false;
         }
         self.conversation.hear(false);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::pg::body::PgBackend;
-use crate::backend::pg::prepared::{Name, Prepared};
+use crate::backend::pg::prepared::{AnswerSize, Name, Prepared};
 use crate::backend::session::{RunError, Sent, Statement};
 use crate::clock;
 use crate::core::value::Column;
@@ -104,7 +104,8 @@ impl PgBackend {
             shapes.push(resolved.shape);
             texts.push(resolved.is_text);
         }
-        Ok(Arc::new(Prepared { name, parameters, columns, shapes, texts, is_command: false }))
+        let (is_command, answered) = (false, AnswerSize::default());
+        Ok(Arc::new(Prepared { name, parameters, columns, shapes, texts, is_command, answered }))
     }
 
     /// Reads PostgreSQL's description of a statement, or its error.

@@ -1,5 +1,6 @@
 //! A prepared statement.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backend::session::RunError;
@@ -47,6 +48,15 @@ impl Drop for Name {
     }
 }
 
+/// Bytes of the last answer to a statement.
+pub(super) struct AnswerSize(AtomicUsize);
+
+impl Default for AnswerSize {
+    fn default() -> AnswerSize {
+        AnswerSize(AtomicUsize::new(usize::MAX))
+    }
+}
+
 /// A statement that PostgreSQL has prepared.
 pub(super) struct Prepared {
     pub(super) name: Name,
@@ -59,6 +69,7 @@ pub(super) struct Prepared {
     pub(super) texts: Vec<bool>,
     /// A command that is parsed and run in one write.
     pub(super) is_command: bool,
+    pub(super) answered: AnswerSize,
 }
 
 impl Prepared {
@@ -71,6 +82,7 @@ impl Prepared {
             shapes: Vec::new(),
             texts: Vec::new(),
             is_command: true,
+            answered: AnswerSize::default(),
         }
     }
 
@@ -80,6 +92,16 @@ impl Prepared {
         let each = size_of::<Column>() + 2 * size_of::<Shape>();
         let shapes = self.columns.len() * each + self.parameters.len() * 2 * size_of::<Shape>();
         size_of::<Prepared>() + shapes + self.columns.iter().map(named).sum::<usize>()
+    }
+
+    /// Bytes of its last answer; very many if it has not run yet.
+    pub(super) fn answered(&self) -> usize {
+        self.answered.0.load(Ordering::Relaxed)
+    }
+
+    /// Its last answer had so many bytes.
+    pub(super) fn has_answered(&self, bytes: usize) {
+        self.answered.0.store(bytes, Ordering::Relaxed);
     }
 
     /// Its name in PostgreSQL; empty for the unnamed statement.

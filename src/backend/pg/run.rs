@@ -38,6 +38,14 @@ pub(super) fn is_command(Statement { sql, parameters, .. }: &Statement) -> bool 
 /// PostgreSQL's reply to one statement so far.
 pub(super) type StatementReply = Result<End, Box<PgFault>>;
 
+/// The end of an answer, whose size the statement keeps.
+fn ended(prepared: Option<&Prepared>, bytes: usize, end: End) -> End {
+    if let Some(prepared) = prepared {
+        prepared.has_answered(bytes);
+    }
+    end
+}
+
 impl PgBackend {
     /// True if a cached statement failed before it ran, because it does not exist.
     fn is_absent(&self, fault: &PgFault) -> bool {
@@ -222,20 +230,23 @@ impl PgBackend {
     ) -> Result<StatementReply, RunError> {
         let notices = self.conversation.notices.clone();
         let shapes = prepared.map_or(&[][..], |prepared| &prepared.shapes);
+        let mut bytes = 0;
         loop {
             let excess = match self.conversation.receive() {
                 Err(_) => return Err(self.lost(Sent::Whole)),
                 Ok(Message::Row(body)) => match RawRow::read(body, shapes.len()) {
                     Some(row) => {
+                        bytes += body.len();
                         rows.notices(&notices);
                         rows.row(shapes, &row);
                         continue;
                     }
                     None => Excess::Garbage(b'D'),
                 },
-                Ok(Message::LongRow(bytes)) => {
+                Ok(Message::LongRow(length)) => {
+                    bytes += length;
                     rows.notices(&notices);
-                    rows.too_long(bytes);
+                    rows.too_long(length);
                     continue;
                 }
                 Ok(Message::Bound) => {
@@ -247,10 +258,13 @@ impl PgBackend {
                 }
                 Ok(Message::Closed | Message::Parsed) => continue,
                 Ok(Message::Complete(tag)) => {
-                    return Ok(Ok(End::Complete(String::from_utf8_lossy(tag).into_owned())));
+                    let tag = String::from_utf8_lossy(tag).into_owned();
+                    return Ok(Ok(ended(prepared, bytes, End::Complete(tag))));
                 }
                 Ok(Message::Empty) => return Ok(Ok(End::Complete(String::new()))),
-                Ok(Message::Suspended) => return Ok(Ok(End::Suspended)),
+                Ok(Message::Suspended) => {
+                    return Ok(Ok(ended(prepared, bytes, End::Suspended)));
+                }
                 Ok(Message::Error(fields)) => return Ok(Err(Box::new(fault_in(fields)))),
                 Ok(Message::Ready(_)) => Excess::OutOfTurn("ready before a statement has ended"),
                 Ok(_) => Excess::OutOfTurn("while a statement runs"),

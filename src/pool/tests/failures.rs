@@ -57,7 +57,7 @@ fn a_panic_while_sql_runs_costs_one_backend_and_no_permit_and_ends_the_lease() {
     let grant = leases.grant(world.checkout(), ask()).expect("granted");
     grant.undelivered.delivered();
     let request = Request {
-        statements: vec![Statement::new("select 1", Vec::new())],
+        statements: Arc::new([Statement::new("select 1", Vec::new())]),
         atomic: false,
         timeout: WAIT,
         max_rows: None,

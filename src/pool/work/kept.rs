@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backend::session::{Done, Rows, RunError, StatementResult, ROW_BYTES};
+use crate::backend::session::{Done, Rows, RunError};
 use crate::backend::sqlstate;
+use crate::backend::statement_result::{StatementResult, ROW_BYTES};
 use crate::clock;
 use crate::core::value::Column;
 use crate::pgwire::row::{decode, RawRow};
@@ -29,6 +30,7 @@ pub(in crate::pool) struct BufferedResult<'a> {
     /// Called at most once, when the rest of the result is too long to skip and
     /// the statement should be cancelled.
     excess: &'a dyn Fn(),
+    is_wanted: &'a dyn Fn() -> bool,
     result: StatementResult,
     meter: Meter<'a>,
     problem: Option<RunError>,
@@ -47,6 +49,7 @@ impl<'a> BufferedResult<'a> {
         BufferedResult {
             limits,
             excess,
+            is_wanted,
             result: StatementResult::default(),
             meter: Meter::new(limits.max_bytes, is_wanted),
             problem: None,
@@ -72,6 +75,15 @@ impl<'a> BufferedResult<'a> {
             (Ok(Done { rows_affected, command_tag, cached }), None) => {
                 Ok(StatementResult { rows_affected, command_tag, cached, ..self.result })
             }
+        }
+    }
+
+    /// What was kept is of a run that was undone.
+    fn begin_anew(&mut self) {
+        if !self.result.rows.is_empty() || self.problem.is_some() {
+            self.result = StatementResult::default();
+            self.problem = None;
+            self.meter = Meter::new(self.limits.max_bytes, self.is_wanted);
         }
     }
 
@@ -104,6 +116,7 @@ impl<'a> BufferedResult<'a> {
 
 impl Rows for BufferedResult<'_> {
     fn head(&mut self, columns: &[Column]) {
+        self.begin_anew();
         // A thousand results without a row can have a lot of columns.
         let size = columns.iter().map(Column::encoded_size).sum();
         if !columns.is_empty() && self.meter.add(size) == Err(Stop::TooLarge) {
@@ -114,6 +127,10 @@ impl Rows for BufferedResult<'_> {
 
     fn limit(&self) -> Option<u64> {
         self.limits.max_rows
+    }
+
+    fn is_wanted(&self) -> bool {
+        (self.is_wanted)()
     }
 
     fn too_long(&mut self, bytes: usize) {

@@ -109,6 +109,8 @@ pub struct Settled {
     pub cause: Option<CancelCause>,
     /// False: a cancel may still hit what the backend runs next; close it.
     pub reusable: bool,
+    /// A cancel was sent.
+    pub cancelled: bool,
 }
 
 impl Operation {
@@ -176,6 +178,14 @@ impl Operation {
         self.cancel_in(self.state.lock(), cause);
     }
 
+    /// Sends the cancel that came before the operation was at its backend.
+    pub(in crate::pool) fn cancel_again(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        if let Some(cause) = state.cause.take() {
+            self.cancel_in(state, cause);
+        }
+    }
+
     /// The operation ends now: later cancels do nothing. False: one came before.
     pub(in crate::pool) fn ends_undisturbed(&self) -> bool {
         let mut state = self.state.lock();
@@ -193,6 +203,7 @@ impl Operation {
         let target = state.target.take();
         drop(state);
         drop(alarms);
+        let cancelled = sent.is_some();
         let reusable = match sent {
             None => true,
             Some(sent) => sent.recv_timeout(CANCEL_SEEN).unwrap_or(false),
@@ -201,7 +212,7 @@ impl Operation {
             target.watch.end();
             target.watch.is_aborted()
         });
-        Settled { cause, reusable: reusable && !aborted }
+        Settled { cause, reusable: reusable && !aborted, cancelled }
     }
 
     /// Cancels with `Timeout` after `limit`, unless the guard is dropped before: the

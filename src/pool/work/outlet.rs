@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::backend::copy::{Piece, Sink, Source};
 use crate::backend::notice::Notices;
-use crate::backend::session::{Done, Rows, RunError, StatementResult};
+use crate::backend::session::{Done, Rows, RunError};
 use crate::backend::sqlstate;
+use crate::backend::statement_result::StatementResult;
 use crate::clock;
 use crate::core::value::Column;
 use crate::error::CancelCause;

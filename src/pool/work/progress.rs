@@ -6,7 +6,8 @@ mod outcome;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::session::{Backend, Coming, RunError, Sent, Statement, StatementResult};
+use crate::backend::session::{Backend, Coming, RunError, Sent, Statement};
+use crate::backend::statement_result::StatementResult;
 use crate::core::sql::command::SqlCommand;
 use crate::core::transaction::TransactionState;
 use crate::error::{CancelCause, PgFault};
@@ -99,7 +100,7 @@ impl Progress {
             }
             let limits = ResultLimits { max_bytes: left, max_rows: request.max_rows };
             let result = self.one(backend, operation, statement, limits, request.timeout, flow);
-            if result.is_err() && backend.is_ahead() {
+            if result.is_err() && self.ahead && backend.is_ahead() {
                 // What was sent behind it is for nothing.
                 operation.cancel(CancelCause::Excess);
             }
@@ -135,7 +136,8 @@ impl Progress {
         let (atomic, max_rows, timeout) = (*atomic, *max_rows, *timeout);
         // PostgreSQL may have to wait for a lock to understand a statement.
         let _timeout = operation.timeout(timeout);
-        backend.expect(Coming { statements, atomic, max_rows, ends, timeout });
+        let coming = Coming { statements, atomic, max_rows, ends, timeout, followers: &[] };
+        backend.expect(coming);
         self.ahead = backend.is_ahead();
         self.commits_ahead = backend.has_committed_ahead();
     }

@@ -61,13 +61,19 @@ pub(in crate::pool) fn begin(
     let ends = ends && checkout.backends.resets();
     let backend = &mut *checkout.taken.backend;
     backend.take_notices();
-    let bound = operation.bind(backend.watch(), backend.canceller());
+    let mut bound = operation.bind(backend.watch(), backend.canceller());
     cancel_in_a_flood(backend, operation);
+    if !bound && backend.has_sent(statements) {
+        // It was sent before it was cancelled: now it is its turn.
+        operation.cancel_again();
+        bound = true;
+    }
     if !bound || atomic || statements.len() != 1 || work.flow.is_streamed() {
         return Begun { bound, sent: None };
     }
     let clock = operation.timeout(timeout);
-    let sent = backend.begin(Coming { statements, atomic, max_rows, ends, timeout });
+    let followers = &work.followers;
+    let sent = backend.begin(Coming { statements, atomic, max_rows, ends, timeout, followers });
     Begun { bound, sent: sent.then_some(clock) }
 }
 
@@ -99,6 +105,9 @@ pub(in crate::pool) fn run(
         Err(RunError::Interrupted)
     };
     let settled = operation.settle();
+    if settled.cancelled {
+        backend.was_cancelled();
+    }
     // A cancel that PostgreSQL had no time to see has dropped rows all the same.
     let outcome = match outcome {
         Ok(()) if drops_rows && settled.cause.is_some() => Err(RunError::Interrupted),

@@ -1,9 +1,11 @@
 //! What one request has run on a backend, and what comes of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::notice::Notice;
-use crate::backend::session::{Statement, StatementResult};
+use crate::backend::session::{Follower, Statement};
+use crate::backend::statement_result::StatementResult;
 use crate::core::budget;
 use crate::core::transaction::TransactionState;
 use crate::error::Work;
@@ -18,7 +20,7 @@ pub(in crate::pool) const REQUEST_BYTES: usize = 1 << 10;
 #[derive(Debug, Clone)]
 pub struct Request {
     /// In this order.
-    pub statements: Vec<Statement>,
+    pub statements: Arc<[Statement]>,
     /// All or nothing.
     pub atomic: bool,
     /// For each statement.
@@ -44,12 +46,14 @@ pub struct Task {
     pub flow: Flow,
     /// The memory of the request, if it was counted before it came here.
     pub counted: Option<budget::Held>,
+    /// Requests of the same stream that wait behind it.
+    pub followers: Vec<Follower>,
 }
 
 impl Task {
     /// A request whose data flows so.
     pub fn new(request: Request, flow: Flow) -> Task {
-        Task { request, flow, counted: None }
+        Task { request, flow, counted: None, followers: Vec::new() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Requests to run statements, and to listen.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use protobuf::well_known_types::duration::Duration as WireDuration;
@@ -106,7 +107,7 @@ fn copy(
         return Err(RequestError::invalid("sql", rule));
     }
     Ok(Request {
-        statements: vec![statement],
+        statements: Arc::new([statement]),
         atomic: false,
         timeout: clamped("timeout", &timeout, &limits.clocks.statement)?,
         max_rows: None,
@@ -175,7 +176,7 @@ impl Run {
         let max_rows = u64::try_from(self.max_rows)
             .map_err(|_| RequestError::invalid("max_rows", "max_rows must be zero or more"))?;
         let statements = self.statements.into_iter().enumerate();
-        let statements: Result<Vec<Statement>, RequestError> =
+        let statements: Result<Arc<[Statement]>, RequestError> =
             statements.map(|(i, s)| statement(i, s, limits)).collect();
         let request = Request {
             statements: statements?,

@@ -5,7 +5,7 @@ use protobuf::MessageField;
 use super::lease::transaction;
 use super::values::value;
 use crate::backend::notice::Notice;
-use crate::backend::session::StatementResult;
+use crate::backend::statement_result::StatementResult;
 use crate::core::value::{Column, Value};
 use crate::pool::work::task::Executed;
 use crate::proto::sql;

@@ -27,7 +27,7 @@ fn the_first_cause_counts_and_a_late_one_touches_nothing() {
     let operation = Operation::new(tools());
     let watch = Arc::<Watch>::default();
     assert!(operation.bind(&watch, None));
-    assert_eq!(operation.settle(), Settled { cause: None, reusable: true });
+    assert_eq!(operation.settle(), Settled { cause: None, reusable: true, cancelled: false });
     operation.cancel(CancelCause::Timeout);
     assert!(!watch.is_aborted());
 }

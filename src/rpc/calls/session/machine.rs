@@ -120,6 +120,7 @@ impl SessionMachine {
         if let Some(running) = &mut self.running {
             let Poll::Ready(response) = running.poll(cx, &self.service) else { return false };
             self.running = None;
+            self.queue.answered(response.is_error());
             self.responses.push(response);
         }
         let StreamPhase::Open(lease) = &mut self.phase else { return false };
@@ -228,42 +229,38 @@ impl SessionMachine {
     }
 
     /// # Errors
-    /// If its caller may not go on, or there is no memory for it. It is not skipped: what comes after it may rely
-    /// on it.
+    /// If its caller may not go on, or there is no memory for it. It is not skipped: what comes
+    /// after it may rely on it.
     fn enqueue(
         &mut self,
         id: u64,
         request: Result<Request, RequestError>,
     ) -> Result<(), RequestError> {
         let context = self.service.context();
-        match &self.phase {
-            StreamPhase::Unopened => {}
-            StreamPhase::Opening(_, _, tenant) => self.service.recheck(tenant, &self.caller)?,
-            StreamPhase::Open(lease) => {
-                self.service.recheck(lease.account().id(), &self.caller)?;
-            }
-        }
+        let tenant = match &self.phase {
+            StreamPhase::Unopened => return Ok(()),
+            StreamPhase::Opening(_, _, tenant) => tenant,
+            StreamPhase::Open(lease) => lease.account().id(),
+        };
+        self.service.recheck(tenant, &self.caller)?;
         let caller = self.caller.again();
         let room = match &self.phase {
-            StreamPhase::Unopened => return Ok(()),
-            StreamPhase::Opening(_, _, tenant) => {
-                context.memory.room(Use::ReadAhead, &[caller.peer().memory()], tenant)
-            }
             StreamPhase::Open(lease) => lease.account().room(Use::ReadAhead, caller.peer()),
+            _ => context.memory.room(Use::ReadAhead, &[caller.peer().memory()], tenant),
         };
         self.queue.push(id, request, caller, &room)
     }
 
     /// Hands a request to a worker. Returns the response to one that breaks a rule.
     fn start(&mut self, next: Queued) -> Option<Response> {
-        let Queued { id, request, caller, held, .. } = next;
+        let Queued { id, request, caller, held, followers, .. } = next;
         let StreamPhase::Open(lease) = &self.phase else { return None };
         let request = match request {
             Ok(request) => request,
             Err(error) => return Some(response(&self.service, id, Err(error))),
         };
         let place = RunOn::Stream(lease.id().clone());
-        let task = Task { counted: Some(held), ..Task::from(request) };
+        let task = Task { counted: Some(held), followers, ..Task::from(request) };
         let answer = self.service.execute(place, task, &caller);
         self.running = Some(RunningRequest { id, caller, answer });
         None

@@ -1,14 +1,14 @@
 //! Requests of a Session stream that wait for those before them.
 //!
 //! A client may send requests ahead. Up to [`QUEUED`] of them wait here; further ones stay with
-//! the client. PostgreSQL gets a request only when the previous one is answered, because a
-//! cancel names a connection and not a statement: it could hit the next request if PostgreSQL
-//! had that in its buffer. For the same reason the `cancel` of a waiting request takes effect
-//! here, at its turn.
+//! the client. With the one that begins, those behind it are sent to PostgreSQL where that can be
+//! done. All the same each has its turn here, where its time limit begins, its answer is read,
+//! and a `cancel` that came before takes effect.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::backend::session::Follower;
 use crate::core::budget::Held;
 use crate::error::RequestError;
 use crate::pool::caller::Caller;
@@ -19,6 +19,8 @@ use crate::pool::work::task::Request;
 const QUEUED: usize = 64;
 /// Bytes of requests that may wait; while so many do, no more are read.
 const QUEUED_BYTES: usize = 4 << 20;
+/// Requests that are offered to be sent with the one before them.
+const FOLLOWERS: usize = 15;
 /// The memory of a request that breaks a rule: only the error is kept.
 const REFUSED_BYTES: usize = 1 << 10;
 
@@ -30,6 +32,8 @@ pub(super) struct Queued {
     pub(super) held: Held,
     pub(super) request: Result<Request, RequestError>,
     pub(super) caller: Arc<Caller>,
+    /// Those behind it that may be sent with it; once it is taken.
+    pub(super) followers: Vec<Follower>,
 }
 
 /// The requests that wait, in their order.
@@ -37,6 +41,8 @@ pub(super) struct Queued {
 pub(super) struct RequestQueue {
     requests: VecDeque<Queued>,
     bytes: usize,
+    /// How many of them were offered to be sent with one that was taken.
+    offered: usize,
 }
 
 impl RequestQueue {
@@ -65,15 +71,43 @@ impl RequestQueue {
         let bytes = request.as_ref().map_or(REFUSED_BYTES, Request::memory);
         let held = room.take(bytes)?;
         self.bytes += bytes;
-        self.requests.push_back(Queued { id, bytes, held, request, caller });
+        let followers = Vec::new();
+        self.requests.push_back(Queued { id, bytes, held, request, caller, followers });
         Ok(())
     }
 
     /// Takes the oldest request.
     pub(super) fn pop(&mut self) -> Option<Queued> {
-        let next = self.requests.pop_front()?;
+        let mut next = self.requests.pop_front()?;
         self.bytes -= next.bytes;
+        if self.offered == 0 {
+            next.followers = self.followers();
+            self.offered = next.followers.len();
+        } else {
+            self.offered -= 1;
+        }
         Some(next)
+    }
+
+    /// The request that was taken last was answered. If it has failed, none behind it was run
+    /// with it.
+    pub(super) fn answered(&mut self, failed: bool) {
+        if failed {
+            self.offered = 0;
+        }
+    }
+
+    /// Those that may be sent with the request before them.
+    fn followers(&self) -> Vec<Follower> {
+        let single = |queued: &Queued| {
+            let request = queued.request.as_ref().ok()?;
+            let single = !request.atomic && request.statements.len() == 1;
+            (single && !queued.caller.is_gone()).then(|| Follower {
+                statements: Arc::clone(&request.statements),
+                max_rows: request.max_rows,
+            })
+        };
+        self.requests.iter().take(FOLLOWERS).map_while(single).collect()
     }
 
     /// The callers of those with this id.

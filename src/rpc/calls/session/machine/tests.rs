@@ -157,10 +157,10 @@ fn a_queue_has_room_for_so_many_requests_and_so_many_bytes() {
     }
     assert_eq!(read, 64);
     let large = |bytes| Request {
-        statements: vec![crate::backend::session::Statement::new(
+        statements: Arc::new([crate::backend::session::Statement::new(
             "",
             vec![Value::Bytes(vec![0; bytes])],
-        )],
+        )]),
         atomic: false,
         timeout: std::time::Duration::ZERO,
         max_rows: None,

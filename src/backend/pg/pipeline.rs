@@ -1,0 +1,258 @@
+//! Requests of one session in one write, each a transaction of its own.
+//!
+//! A cancel names a connection and not a statement: one that comes late hits whatever runs
+//! then. With a Sync behind each request, PostgreSQL would go on with those behind the one that
+//! was hit, in another order than they were sent in. So one Sync follows all of them, and COMMIT
+//! AND CHAIN each. If one fails, PostgreSQL skips those behind it, and they are sent again at
+//! their turn. One that was hit by a cancel for another is undone as a whole, and run again.
+//!
+//! A Flush behind each makes PostgreSQL send its answer at once, so that no answer waits for the
+//! statements behind it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use crate::backend::pg::awaited::AwaitedStatement;
+use crate::backend::pg::body::PgBackend;
+use crate::backend::pg::prepared::Prepared;
+use crate::backend::pg::question::simple;
+use crate::backend::pg::run::{is_command, limit_of, End, StatementReply};
+use crate::backend::session::{Coming, Done, Follower, Rows, RunError, Sent, Statement};
+use crate::backend::sqlstate;
+use crate::clock;
+use crate::core::transaction::TransactionState;
+use crate::core::value::{Column, Value};
+use crate::pgwire::row::RawRow;
+use crate::pgwire::values::Shape;
+
+/// Most requests in one write, and most bytes of it.
+const REQUESTS: usize = 16;
+const BYTES: usize = 32 << 10;
+/// A request is sent behind another only if its answer was no longer the last time. The answers
+/// of all fit into the socket's buffers, so that PostgreSQL never waits for their reader in the
+/// middle of a transaction.
+const ANSWER_BYTES: usize = 2 << 10;
+/// The first version with COMMIT AND CHAIN.
+const VERSION: u32 = 12;
+
+impl PgBackend {
+    /// Sends the only statement of a request, and those of the requests behind it. Does not
+    /// block. False: there is only one that can be sent so, or none; nothing was sent.
+    pub(super) fn send_pipeline(&mut self, coming: Coming<'_>) -> bool {
+        let facts = &self.conversation.facts;
+        let idle = facts.transaction == TransactionState::None && !facts.foreign_encoding;
+        let able = idle && facts.version.is_some_and(|version| version >= VERSION);
+        let ready = !self.ahead.is_awaited() && !self.is_being_reset();
+        if !able || !ready || coming.ends || coming.followers.is_empty() || self.tainted {
+            return false;
+        }
+        let Some(steps) = self.write_pipeline(coming).filter(|steps| steps.len() > 1) else {
+            self.conversation.out.clear();
+            return false;
+        };
+        self.bound = false;
+        self.conversation.bounds.start_statement();
+        self.conversation.begin_to_send();
+        self.ahead.pipelined(steps);
+        true
+    }
+
+    /// `None`: the first cannot be sent so.
+    fn write_pipeline(&mut self, coming: Coming<'_>) -> Option<VecDeque<AwaitedStatement>> {
+        let [statement] = coming.statements else { return None };
+        let first = self.known(statement)?;
+        if !self.conversation.is_silent() {
+            return None;
+        }
+        self.write_begin().ok()?;
+        let limit = limit_of(statement, coming.max_rows);
+        self.write_statement(&first, &statement.parameters, limit).ok()?;
+        // It is at its turn, and known by the call that it belongs to.
+        let mut steps = VecDeque::with_capacity(1 + coming.followers.len());
+        steps.push_back(AwaitedStatement::of(statement.sql.clone(), first, limit));
+        for follower in coming.followers.iter().take(REQUESTS - 1) {
+            let before = self.conversation.out.length();
+            let Some(step) = self.write_follower(follower) else {
+                self.conversation.out.truncate(before);
+                break;
+            };
+            steps.push_back(step);
+        }
+        self.write_end().ok()?;
+        Some(steps)
+    }
+
+    /// The prepared statement of a request that may be sent behind others, or before them.
+    fn known(&mut self, statement: &Statement) -> Option<Arc<Prepared>> {
+        let Statement { sql, command, .. } = statement;
+        let able = command.leaves_none_open() && !command.may_change_meanings;
+        if !able || is_command(statement) || statement.memory() > BYTES {
+            return None;
+        }
+        self.statements.get(sql, self.conversation.facts.settings, clock::now())
+    }
+
+    fn write_follower(&mut self, follower: &Follower) -> Option<AwaitedStatement> {
+        let [statement] = &*follower.statements else { return None };
+        let prepared = self.known(statement)?;
+        let plain = statement.parameters.iter().all(is_same_everywhere);
+        if !plain || prepared.answered() > ANSWER_BYTES {
+            return None;
+        }
+        self.write_chain().ok()?;
+        let limit = limit_of(statement, follower.max_rows);
+        self.write_statement(&prepared, &statement.parameters, limit).ok()?;
+        let statements = Some(Arc::clone(&follower.statements));
+        let fits = self.conversation.out.length() <= BYTES;
+        fits.then(|| AwaitedStatement {
+            statements,
+            ..AwaitedStatement::of(String::new(), prepared, limit)
+        })
+    }
+
+    /// The unnamed statement is COMMIT AND CHAIN afterwards.
+    fn write_begin(&mut self) -> io::Result<()> {
+        let out = &mut self.conversation.out;
+        out.parse("", "BEGIN")?;
+        out.bind("", &[], &[])?;
+        out.execute(0)?;
+        out.parse("", "COMMIT AND CHAIN")
+    }
+
+    fn write_chain(&mut self) -> io::Result<()> {
+        let out = &mut self.conversation.out;
+        out.bind("", &[], &[])?;
+        out.execute(0)?;
+        out.flush();
+        Ok(())
+    }
+
+    fn write_end(&mut self) -> io::Result<()> {
+        let out = &mut self.conversation.out;
+        out.parse("", "COMMIT")?;
+        out.bind("", &[], &[])?;
+        out.execute(0)?;
+        out.sync();
+        Ok(())
+    }
+
+    /// The answer to a statement that was sent by [`send_pipeline`](Self::send_pipeline).
+    pub(super) fn answer_pipelined(
+        &mut self,
+        statement: &Statement,
+        step: &AwaitedStatement,
+        rows: &mut dyn Rows,
+    ) -> Result<Done, RunError> {
+        // What the socket has not taken yet.
+        if self.conversation.is_sending() && self.conversation.send().is_err() {
+            return Err(self.lost(Sent::Whole));
+        }
+        let done = match self.read_pipelined(step, rows)? {
+            Ok(end) => self.done_pipelined(end, step),
+            Err(fault) => {
+                let stray = self.end_pipeline()? && fault.sqlstate == sqlstate::QUERY_CANCELED;
+                if stray && rows.is_wanted() {
+                    return self.run_prepared(statement, rows);
+                }
+                Err(self.faulted(fault))
+            }
+        };
+        self.or_anew(done, statement, true, rows)
+    }
+
+    fn done_pipelined(&mut self, end: End, step: &AwaitedStatement) -> Result<Done, RunError> {
+        let columns = step.prepared.as_ref().map_or(&[][..], |prepared| &prepared.columns);
+        match columns.first() {
+            Some(first) if self.conversation.facts.foreign_encoding => Err(RunError::Undecodable {
+                column: first.name.clone(),
+                why: "a statement has changed client_encoding, which must be UTF8".to_owned(),
+                completed: true,
+            }),
+            _ => self.done(end, step.limit),
+        }
+    }
+
+    fn read_pipelined(
+        &mut self,
+        step: &AwaitedStatement,
+        rows: &mut dyn Rows,
+    ) -> Result<StatementReply, RunError> {
+        if self.ahead.begins() {
+            if let Err(fault) = self.until_end(None, &mut NoRows)? {
+                return Ok(Err(fault));
+            }
+        }
+        self.bound = false;
+        let reply = self.until_end(step.prepared.as_deref(), rows)?;
+        let Ok(end) = reply else { return Ok(reply) };
+        if let Err(fault) = self.until_end(None, &mut NoRows)? {
+            return Ok(Err(fault));
+        }
+        if self.ahead.is_awaited() {
+            // PostgreSQL reports its transaction state only at the end of all of them.
+            self.conversation.is_in(TransactionState::None);
+            return Ok(Ok(end));
+        }
+        self.settle(Ok(end)).map(Ok)
+    }
+
+    /// Ends a pipeline in which a statement has failed: those behind it are not run. True: a
+    /// cancel may have hit another than it was meant for.
+    fn end_pipeline(&mut self) -> Result<bool, RunError> {
+        let stray = self.ahead.leave();
+        if self.conversation.skip().is_err() {
+            return Err(self.lost(Sent::Whole));
+        }
+        self.roll_back_pipeline()?;
+        Ok(stray)
+    }
+
+    fn roll_back_pipeline(&mut self) -> Result<(), RunError> {
+        // A late cancel may hit the first; it cannot hit a second.
+        for _ in 0..2 {
+            if !self.conversation.facts.transaction.is_open() {
+                return Ok(());
+            }
+            if let Err(None) = simple(&mut self.conversation, "ROLLBACK", |_| ()) {
+                break;
+            }
+        }
+        match self.conversation.facts.transaction.is_open() || self.conversation.is_gone() {
+            true => Err(self.lost(Sent::Whole)),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends a pipeline whose answers nobody waits for, however long its statements take.
+    pub(super) fn abandon_pipeline(&mut self) -> Result<(), RunError> {
+        if self.ahead.is_pipeline() {
+            // One that arrives between two statements is lost, and the rest runs on; whoever
+            // waits for that has a limit.
+            let _ = self.canceller.send();
+            self.leave_ahead()?;
+            self.roll_back_pipeline()?;
+        }
+        Ok(())
+    }
+}
+
+/// True if PostgreSQL reads it as it is meant, whatever client_encoding a statement before it has
+/// set: once that is known, this one has been sent.
+fn is_same_everywhere(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Double(_) | Value::Bytes(_) => true,
+        Value::Text(text) => text.is_ascii(),
+        Value::Array(array) => array.elements.iter().all(is_same_everywhere),
+        Value::Raw { .. } => false,
+    }
+}
+
+/// Of a command that returns none.
+struct NoRows;
+
+impl Rows for NoRows {
+    fn head(&mut self, _: &[Column]) {}
+    fn row(&mut self, _: &[Shape], _: &RawRow<'_>) {}
+    fn too_long(&mut self, _: usize) {}
+}

@@ -1,0 +1,338 @@
+//! Requests of a stream that reach PostgreSQL in one write with the one before them: their
+//! statements are kept prepared.
+
+use connection_pool_manager::client::service::session::Session;
+use connection_pool_manager::client::service::{text_at, CallError};
+use connection_pool_manager::proto::connection_pool::TransactionState;
+use connection_pool_manager::proto::errors::work_outcome::Outcome;
+use connection_pool_manager::proto::sql::session_request::Kind as Ask;
+use connection_pool_manager::proto::sql::value::Kind;
+use connection_pool_manager::proto::sql::{ExecuteResponse, SessionExecute, Statement, Value};
+
+use super::{answer, open};
+use crate::harness::proxy::Proxy;
+use crate::harness::sql::work;
+use crate::harness::turns::Turns;
+use crate::harness::{code, eventually, millis, postgres, tenant, Service, Tenant};
+
+/// Requests in one write.
+const TOGETHER: i64 = 16;
+/// Leaves a row once the number of its second parameter may pass.
+const WAITS: &str = "insert into thing select $1::int from passes($2::int)";
+/// The number that may always pass.
+const FREE: i64 = 0;
+const SETUP: &str = "\
+    create table thing (n int unique deferrable initially deferred, at bigserial); \
+    create table passed (number int); insert into passed values (0); \
+    grant all on thing, thing_at_seq, passed to public; \
+    create function passes(number int) returns int language plpgsql as $$ begin \
+        perform pg_advisory_xact_lock_shared(number); \
+        while not exists (select from passed p where p.number = passes.number) loop \
+            perform pg_sleep(0.002); \
+        end loop; \
+        return number; end $$";
+
+fn statement(sql: &str, parameters: &[Kind]) -> Statement {
+    let value = |kind: &Kind| Value { kind: Some(kind.clone()), ..Value::default() };
+    let parameters = parameters.iter().map(value).collect();
+    Statement { sql: sql.to_owned(), parameters, ..Statement::default() }
+}
+
+/// A stream whose last request waits; those that are sent meanwhile are sent together.
+struct Scene {
+    tenant: Tenant,
+    session: Session,
+    pid: i32,
+    gate: i64,
+    /// Requests since the gate was shut.
+    sent: usize,
+    service: Service,
+}
+
+impl Scene {
+    fn new(tenant: Tenant) -> Scene {
+        let service = Service::with(&["--cancel-grace", "60s"]);
+        tenant.sql(SETUP);
+        let (session, opened) = open(&service, &tenant);
+        let mut scene =
+            Scene { tenant, session, pid: opened.lease.backend_pid, gate: 1000, sent: 0, service };
+        scene.prepare(WAITS, &[Kind::Int(0), Kind::Int(FREE)]);
+        scene
+    }
+
+    /// Runs it, so that it is kept prepared and its answer is known to be short.
+    fn prepare(&mut self, sql: &str, parameters: &[Kind]) {
+        self.send(0, statement(sql, parameters), 60_000);
+        self.answer(0).expect("it runs");
+        self.say(0, "delete from thing", &[]);
+        self.answer(0).expect("it runs");
+    }
+
+    fn shut(&mut self) {
+        (self.gate, self.sent) = (self.gate + 1, 0);
+        self.say(-1, WAITS, &[-1, self.gate]);
+        self.eventually_waits(self.gate);
+    }
+
+    /// Those that were sent since are sent together, and the gate's is answered.
+    fn open(&mut self) {
+        // Each counts a KiB and more, once it was read.
+        let read = || self.service.metric("connpool_memory_bytes{use=\"read_ahead\"}");
+        eventually("all were read", || read() > Some((self.sent << 10) as f64));
+        self.pass(self.gate);
+        self.answer(-1).expect("it runs");
+    }
+
+    fn pass(&self, number: i64) {
+        self.tenant.sql(&format!("insert into passed values ({number})"));
+    }
+
+    fn send(&mut self, id: i64, statement: Statement, timeout: u64) {
+        let (id, statements, timeout) = (id as u64, vec![statement], millis(timeout));
+        let execute = SessionExecute { id, statements, timeout, ..SessionExecute::default() };
+        self.session.send(Ask::Execute(execute)).unwrap();
+        self.sent += 1;
+    }
+
+    fn say(&mut self, id: i64, sql: &str, numbers: &[i64]) {
+        let parameters: Vec<_> = numbers.iter().map(|n| Kind::Int(*n)).collect();
+        self.send(id, statement(sql, &parameters), 60_000);
+    }
+
+    /// True while the statement of this number waits.
+    fn waits(&self, number: i64) -> bool {
+        let sql = format!(
+            "select count(*) from pg_locks where locktype = 'advisory' and objid = {number} \
+             and pid = {}",
+            self.pid
+        );
+        self.tenant.sql(&sql) == "1"
+    }
+
+    fn eventually_waits(&self, number: i64) {
+        eventually("it waits", || self.waits(number));
+    }
+
+    #[track_caller]
+    fn answer(&mut self, id: i64) -> Result<ExecuteResponse, CallError> {
+        let (answered, outcome) = answer(&mut self.session);
+        assert_eq!(answered, id as u64);
+        outcome
+    }
+
+    /// The rows in the order in which they were written.
+    fn rows(&self) -> String {
+        let rows = "select coalesce(string_agg(n::text, ' ' order by at), '') from thing";
+        self.tenant.sql(&format!("{rows} where n >= 0"))
+    }
+}
+
+fn numbers(wanted: impl Iterator<Item = i64>) -> String {
+    wanted.map(|n| n.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn requests_that_wait_reach_postgresql_in_one_write() {
+    let turns = Turns::start();
+    let mut scene = Scene::new(turns.tenant(tenant().pool_of(1)));
+    scene.shut();
+    for n in 0..2 * TOGETHER {
+        scene.say(n, WAITS, &[n, FREE]);
+    }
+    let of = turns.of(|| {
+        scene.open();
+        (0..2 * TOGETHER).for_each(|n| drop(scene.answer(n).expect("it runs")));
+    });
+    assert_eq!(of, 2, "sixteen in a write");
+    assert_eq!(scene.rows(), numbers(0..2 * TOGETHER));
+}
+
+#[test]
+fn a_cancel_hits_its_request_at_each_place_of_those_sent_together_and_no_other() {
+    let mut scene = Scene::new(tenant());
+    for place in 0..TOGETHER {
+        scene.shut();
+        let number = 100 + place;
+        for n in 0..TOGETHER {
+            scene.say(n, WAITS, &[n, if n == place { number } else { FREE }]);
+        }
+        scene.open();
+        scene.eventually_waits(number);
+        // One that is over, and the one that runs.
+        scene.session.cancel(place.saturating_sub(1) as u64).unwrap();
+        scene.session.cancel(place as u64).unwrap();
+        for n in 0..TOGETHER {
+            match scene.answer(n) {
+                Ok(_) => assert_ne!(n, place),
+                Err(error) => {
+                    assert_eq!((n, error.code), (place, code::CANCELLED), "{error}");
+                    assert_eq!(work(&error), (Outcome::NOT_APPLIED, 0, 0), "{error}");
+                }
+            }
+        }
+        let there = numbers((0..TOGETHER).filter(|n| *n != place));
+        assert_eq!(scene.rows(), there, "each once, in their order");
+        scene.say(0, "delete from thing", &[]);
+        scene.answer(0).unwrap();
+    }
+}
+
+#[test]
+fn a_cancel_that_comes_too_late_costs_the_next_requests_nothing() {
+    let proxy = Proxy::to(postgres().port());
+    let mut scene = Scene::new(tenant().over(&proxy));
+    // Its first row is there before it waits.
+    let select = "select g from generate_series(1, 2) g where g = 1 or passes($1::int) > 0";
+    scene.prepare(select, &[Kind::Int(FREE)]);
+    scene.shut();
+    scene.say(1, WAITS, &[1, 11]);
+    scene.say(2, select, &[12]);
+    scene.say(3, WAITS, &[3, FREE]);
+    scene.say(4, WAITS, &[4, FREE]);
+    scene.open();
+    scene.eventually_waits(11);
+    // The service does not learn that the first is over, and that the second runs.
+    let mute = proxy.mute();
+    scene.pass(11);
+    scene.eventually_waits(12);
+    scene.session.cancel(1).unwrap();
+    eventually("the cancel hits the second", || !scene.waits(12));
+    drop(mute);
+    scene.pass(12);
+    for n in 1..=4 {
+        let answered = scene.answer(n).expect("nobody cancelled it in time");
+        assert_eq!(answered.results[0].rows.len(), if n == 2 { 2 } else { 0 });
+    }
+    assert_eq!(scene.rows(), "1 3 4", "each once, in their order");
+}
+
+#[test]
+fn what_was_sent_is_cancelled_at_its_turn() {
+    let mut scene = Scene::new(tenant());
+    scene.shut();
+    for (n, number) in [(1, 11), (2, 12), (3, FREE)] {
+        scene.say(n, WAITS, &[n, number]);
+    }
+    scene.open();
+    scene.eventually_waits(11);
+    scene.session.cancel(2).unwrap();
+    // Read behind the cancel.
+    scene.say(4, "select 4", &[]);
+    scene.session.cancel(5).unwrap();
+    scene.pass(11);
+    scene.answer(1).unwrap();
+    let error = scene.answer(2).expect_err("it was cancelled");
+    assert_eq!(error.code, code::CANCELLED, "{error}");
+    assert_eq!(work(&error), (Outcome::NOT_APPLIED, 0, 0), "{error}");
+    scene.answer(3).unwrap();
+    scene.answer(4).unwrap();
+    assert_eq!(scene.rows(), "1 3");
+}
+
+#[test]
+fn each_has_its_own_time_limit_and_a_failed_one_stops_no_other() {
+    let mut scene = Scene::new(tenant());
+    scene.prepare("insert into thing select $1::int / $2::int", &[Kind::Int(1), Kind::Int(1)]);
+    scene.prepare("insert into thing values ($1::int), ($2::int)", &[Kind::Int(1), Kind::Int(2)]);
+    scene.shut();
+    scene.say(1, WAITS, &[1, FREE]);
+    let never = statement(WAITS, &[Kind::Int(2), Kind::Int(12)]);
+    scene.send(2, never, 200);
+    scene.say(3, "insert into thing select $1::int / $2::int", &[3, 0]);
+    scene.say(4, WAITS, &[4, FREE]);
+    // Fails where it commits.
+    scene.say(5, "insert into thing values ($1::int), ($2::int)", &[5, 5]);
+    scene.say(6, WAITS, &[6, FREE]);
+    // The last of those that are sent together.
+    scene.say(7, "insert into thing values ($1::int), ($2::int)", &[7, 7]);
+    scene.open();
+    for (n, reason, sqlstate) in [
+        (1, "", ""),
+        (2, "STATEMENT_TIMEOUT", ""),
+        (3, "SQL_ERROR", "22012"),
+        (4, "", ""),
+        (5, "SQL_ERROR", "23505"),
+        (6, "", ""),
+        (7, "SQL_ERROR", "23505"),
+    ] {
+        match scene.answer(n) {
+            Ok(response) => {
+                assert_eq!(reason, "", "{n}");
+                let state = response.session.transaction_state.unwrap();
+                assert_eq!(state, TransactionState::TRANSACTION_STATE_NONE, "{n}");
+            }
+            Err(error) => {
+                assert_eq!(error.reason, reason, "{n}: {error}");
+                assert_eq!(work(&error), (Outcome::NOT_APPLIED, 0, 0), "{n}: {error}");
+                assert!(error.to_string().contains(sqlstate), "{n}: {error}");
+            }
+        }
+    }
+    assert_eq!(scene.rows(), "1 4 6");
+}
+
+#[test]
+fn a_statement_whose_result_has_changed_is_prepared_again_in_its_place() {
+    let mut scene = Scene::new(tenant());
+    scene.tenant.sql("create table other (a int); grant all on other to public");
+    scene.prepare("select * from other", &[]);
+    scene.shut();
+    scene.say(1, WAITS, &[1, 11]);
+    scene.say(2, "select * from other", &[]);
+    scene.say(3, WAITS, &[3, FREE]);
+    scene.open();
+    scene.eventually_waits(11);
+    scene.tenant.sql("alter table other add b int; insert into other values (1, 2)");
+    scene.pass(11);
+    scene.answer(1).unwrap();
+    assert_eq!(text_at(&scene.answer(2).unwrap(), 0, 0, 1), "2");
+    scene.answer(3).unwrap();
+    assert_eq!(scene.rows(), "1 3");
+}
+
+#[test]
+fn no_text_is_misread_after_an_unseen_change_of_the_encoding() {
+    let mut scene = Scene::new(tenant());
+    scene.tenant.sql(
+        "create table words (word text); grant all on words to public; \
+         create function change(n int) returns int language plpgsql as $$ begin \
+             if n = 0 then perform set_config('client_encoding', 'LATIN1', false); end if; \
+             return n; end $$",
+    );
+    let (change, word) =
+        ("insert into thing select change($1::int)", "insert into words values ($1)");
+    let text = |text: &str| [Kind::Text(text.to_owned())];
+    scene.prepare(change, &[Kind::Int(1)]);
+    scene.prepare(word, &text("first"));
+    scene.prepare("select word from words", &[]);
+    scene.shut();
+    scene.say(1, change, &[0]);
+    scene.send(2, statement(word, &text("plain")), 60_000);
+    scene.say(3, "select word from words", &[]);
+    scene.send(4, statement(word, &text("übel")), 60_000);
+    scene.open();
+    scene.answer(1).unwrap();
+    scene.answer(2).unwrap();
+    for n in [3, 4] {
+        let error = scene.answer(n).expect_err("its encoding is another");
+        assert_eq!(error.reason, "UNSUPPORTED", "{n}: {error}");
+    }
+    let words = "select string_agg(word, ' ' order by word) from words";
+    assert_eq!(scene.tenant.sql(words), "first plain");
+}
+
+#[test]
+fn what_was_sent_with_a_request_whose_caller_leaves_ends_with_it() {
+    let mut scene = Scene::new(tenant());
+    scene.shut();
+    for (n, number) in [(1, 11), (2, 12), (3, 13)] {
+        scene.say(n, WAITS, &[n, number]);
+    }
+    scene.open();
+    scene.eventually_waits(11);
+    let Scene { tenant, session, service, .. } = scene;
+    drop(session);
+    service.wait_quiet(&tenant.name);
+    assert_eq!(tenant.running("insert into thing"), 0);
+    assert_eq!(tenant.sql("select count(*) from thing where n > 0"), "0");
+}

@@ -1,0 +1,91 @@
+//! Requests of a session that travel together, of a backend that is used without a service.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use connection_pool_manager::config::dsn::Dsn;
+use connection_pool_manager::config::TenantPoolConfig;
+use connection_pool_manager::engine::{
+    Asker, Backend, BackendTls, CallerId, Column, Coming, Connect, ConnectError, Door, DsnReach,
+    Follower, Logins, PgConnect, RawRow, Rows, Shape, Statement, TenantId, Tries, Value, Watch,
+};
+
+use crate::harness::{eventually, tenant, Tenant};
+
+const SLEEPS: &str = "insert into thing select $1::int from pg_sleep($2::float8)";
+
+struct Open;
+
+impl Door for Open {
+    fn enter(&self, _: SocketAddr) -> Result<(), ConnectError> {
+        Ok(())
+    }
+    fn record(&self, _: Option<&ConnectError>) {}
+}
+
+struct NoRows;
+
+impl Rows for NoRows {
+    fn head(&mut self, _: &[Column]) {}
+    fn row(&mut self, _: &[Shape], _: &RawRow<'_>) {}
+    fn too_long(&mut self, _: usize) {}
+}
+
+fn backend(tenant: &Tenant) -> Box<dyn Backend> {
+    let known = ["host", "port", "user", "password", "dbname", "hostaddr"];
+    let is_known = |word: &&str| known.iter().any(|key| word.starts_with(&format!("{key}=")));
+    let words: Vec<_> = tenant.dsn.split(' ').filter(is_known).collect();
+    let dsn = Dsn::parse(&format!("{} sslmode=require", words.join(" "))).unwrap();
+    let caller = CallerId::new("test");
+    let tries = Tries::new(&Logins::default(), &dsn.user, &caller);
+    let asker = Asker { tenant: TenantId::parse("test").unwrap(), caller };
+    let (tls, reach) = (BackendTls::unverified().unwrap(), DsnReach::anything());
+    let connect = PgConnect::new(
+        dsn,
+        tries,
+        asker,
+        "connpool/test".to_owned(),
+        tls,
+        reach,
+        &TenantPoolConfig::default(),
+    );
+    connect.connect(&Arc::<Watch>::default(), Duration::from_secs(30), &Open).unwrap()
+}
+
+fn sleeps(number: i64, seconds: f64) -> Arc<[Statement]> {
+    Arc::new([Statement::new(SLEEPS, vec![Value::Int(number), Value::Double(seconds)])])
+}
+
+#[test]
+fn a_session_that_is_given_back_ends_what_was_sent_with_its_last_request() {
+    let tenant = tenant();
+    tenant.sql("create table thing (n int); grant all on thing to public");
+    let mut backend = backend(&tenant);
+    let run = |backend: &mut dyn Backend, statement: &Statement| {
+        backend.run(statement, &mut NoRows).map_err(|error| format!("{error:?}")).unwrap()
+    };
+    let first = sleeps(1, 0.0);
+    run(&mut *backend, &first[0]);
+    let behind = [(2, 0.0), (3, 3600.0), (4, 0.0)]
+        .map(|(number, seconds)| Follower { statements: sleeps(number, seconds), max_rows: None });
+    let begun = backend.begin(Coming {
+        statements: &first,
+        atomic: false,
+        max_rows: None,
+        ends: false,
+        timeout: Duration::from_secs(60),
+        followers: &behind,
+    });
+    assert!(begun);
+    run(&mut *backend, &first[0]);
+    assert!(backend.has_sent(&behind[0].statements) && !backend.has_sent(&first));
+    eventually("the second has run", || tenant.sql("select count(*) from thing") == "3");
+    eventually("the third runs", || tenant.running("pg_sleep") == 1);
+    assert!(backend.reset());
+    assert_eq!(tenant.running("pg_sleep"), 0);
+    // What was committed is; the rest never is.
+    assert_eq!(tenant.sql("select string_agg(n::text, ' ' order by n) from thing"), "1 1 2");
+    run(&mut *backend, &first[0]);
+    assert!(backend.reset());
+}
