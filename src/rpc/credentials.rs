@@ -14,6 +14,7 @@ use grpcio::{
     CertificateRequestType, ServerCredentials, ServerCredentialsBuilder, ServerCredentialsFetcher,
 };
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
 use openssl::x509::{X509Ref, X509};
 
@@ -200,7 +201,11 @@ fn holds(pem: &[u8], words: &str) -> bool {
 
 fn signs_itself(leaf: &X509Ref) -> bool {
     let key = leaf.public_key();
-    key.is_ok_and(|key| leaf.verify(&key).unwrap_or(false))
+    let signs = key.is_ok_and(|key| leaf.verify(&key).unwrap_or(false));
+    // A no leaves an error in OpenSSL's queue, which the next TLS connection on this thread would
+    // take for its own.
+    drop(ErrorStack::get());
+    signs
 }
 
 /// PostgreSQL's rule for a server's key: no other user may read it; a key of root may be

@@ -7,6 +7,7 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
+use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::ssl::{SslRef, SslStream};
@@ -76,6 +77,13 @@ fn end_point(tls: &SslRef) -> Option<Vec<u8>> {
     certificate.digest(digest).ok().map(|digest| digest.to_vec())
 }
 
+/// Forgets what other work on this thread has left in OpenSSL's queue of errors: where TLS has to
+/// wait, OpenSSL looks there for the reason, and would call the connection broken.
+fn of_this_thread(stream: &mut SslStream<Wire>) -> &mut SslStream<Wire> {
+    drop(ErrorStack::get());
+    stream
+}
+
 impl Stream {
     /// The stream without TLS.
     pub fn plain(socket: &Arc<Socket>) -> Stream {
@@ -115,7 +123,7 @@ impl Stream {
         self.socket.wait(waits);
         match &mut self.layer {
             Layer::Plain(stream) => stream.read(bytes),
-            Layer::Tls(stream) => stream.read(bytes),
+            Layer::Tls(stream) => of_this_thread(stream).read(bytes),
         }
     }
 
@@ -151,20 +159,20 @@ impl Stream {
         self.socket.wait(false);
         match &mut self.layer {
             Layer::Plain(stream) => stream.write(bytes),
-            Layer::Tls(stream) => stream.write(bytes),
+            Layer::Tls(stream) => of_this_thread(stream).write(bytes),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::thread;
     use std::time::Duration;
 
     use openssl::asn1::Asn1Time;
-    use openssl::pkey::PKey;
-    use openssl::rsa::Rsa;
+    use openssl::ec::{EcGroup, EcKey};
+    use openssl::pkey::{PKey, Private};
     use openssl::ssl::{SslAcceptor, SslConnector, SslMethod, SslVerifyMode, SslVersion};
     use openssl::x509::X509;
 
@@ -176,32 +184,42 @@ mod tests {
     /// Tickets that the server sends before any data.
     const TICKETS: usize = 20_000;
 
-    fn acceptor() -> SslAcceptor {
-        let key = PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key");
+    fn key() -> PKey<Private> {
+        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("a curve");
+        PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key")
+    }
+
+    fn certificate(key: &PKey<Private>) -> X509 {
         let mut certificate = X509::builder().expect("a builder");
-        certificate.set_pubkey(&key).expect("a key");
+        certificate.set_pubkey(key).expect("a key");
         let (from, to) = (Asn1Time::days_from_now(0), Asn1Time::days_from_now(1));
         certificate.set_not_before(&from.expect("a time")).expect("a time");
         certificate.set_not_after(&to.expect("a time")).expect("a time");
-        certificate.sign(&key, MessageDigest::sha256()).expect("it is signed");
+        certificate.sign(key, MessageDigest::sha256()).expect("it is signed");
+        certificate.build()
+    }
+
+    fn acceptor(tickets: usize) -> SslAcceptor {
+        let key = key();
         let mut acceptor =
             SslAcceptor::mozilla_modern_v5(SslMethod::tls_server()).expect("TLS 1.3");
         acceptor.set_private_key(&key).expect("a key");
-        acceptor.set_certificate(&certificate.build()).expect("a certificate");
-        acceptor.set_num_tickets(TICKETS).expect("tickets");
+        acceptor.set_certificate(&certificate(&key)).expect("a certificate");
+        acceptor.set_num_tickets(tickets).expect("tickets");
         acceptor.build()
     }
 
-    #[test]
-    #[allow(clippy::disallowed_methods)] // The server.
-    fn records_without_data_hold_up_nobody_who_does_not_wait_and_end_for_who_waits() {
+    /// A server of one connection, and where it listens.
+    #[allow(clippy::disallowed_methods)]
+    fn serve<T: Send + 'static>(
+        with: impl FnOnce(TcpStream) -> T + Send + 'static,
+    ) -> (SocketAddr, thread::JoinHandle<T>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let server = thread::spawn(move || {
-            let near = listener.accept().expect("a connection").0;
-            // Ends with the connection, or with all tickets sent.
-            let _stream = acceptor().accept(near);
-        });
+        (address, thread::spawn(move || with(listener.accept().expect("a connection").0)))
+    }
+
+    fn connect(address: SocketAddr) -> (Stream, Arc<Socket>) {
         let dsn = Dsn::parse("postgres://u@127.0.0.1/d").expect("a DSN");
         let with = (&dsn, TcpKeepalive::default());
         let socket = Socket::connect(address, with, Duration::from_secs(60)).expect("a socket");
@@ -212,7 +230,14 @@ mod tests {
         let configuration = connector.build().configure().expect("TLS").verify_hostname(false);
         let tls = configuration.connect("h", Wire::new(Arc::clone(&socket))).expect("TLS");
         socket.is_started();
-        let mut stream = Stream::encrypted(tls, &socket);
+        (Stream::encrypted(tls, &socket), socket)
+    }
+
+    #[test]
+    fn records_without_data_hold_up_nobody_who_does_not_wait_and_end_for_who_waits() {
+        // Ends with the connection, or with all tickets sent.
+        let (address, server) = serve(|near| drop(acceptor(TICKETS).accept(near)));
+        let (mut stream, socket) = connect(address);
         let mut bytes = [0; 16];
         for _ in 0..3 {
             socket.poll(false, None, None).expect("tickets come");
@@ -226,5 +251,26 @@ mod tests {
         socket.break_off();
         drop(stream);
         server.join().expect("no panic");
+    }
+
+    #[test]
+    fn errors_that_other_work_on_the_thread_has_left_break_no_connection() {
+        let (address, server) = serve(|near| acceptor(2).accept(near).expect("a handshake"));
+        let (mut stream, _socket) = connect(address);
+        let mut server = server.join().expect("no panic");
+        let mut bytes = [0; 16];
+        // What belongs to the handshake still: OpenSSL itself forgets errors before it.
+        let early = stream.try_read(&mut bytes).expect_err("nothing has come");
+        assert_eq!(early.kind(), io::ErrorKind::WouldBlock, "{early}");
+        // As does a certificate that has not signed itself.
+        let (signed, other) = (certificate(&key()), key());
+        let leave_an_error = || assert!(!signed.verify(&other).expect("an answer"));
+        leave_an_error();
+        let nothing = stream.try_read(&mut bytes).expect_err("nothing has come");
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock, "{nothing}");
+        leave_an_error();
+        assert_eq!(stream.try_write(b"here").expect("it fits"), 4);
+        server.write_all(b"there").expect("it is sent");
+        assert_eq!(stream.read(&mut bytes).expect("it has come"), 5);
     }
 }
