@@ -336,3 +336,38 @@ fn what_was_sent_with_a_request_whose_caller_leaves_ends_with_it() {
     assert_eq!(tenant.running("insert into thing"), 0);
     assert_eq!(tenant.sql("select count(*) from thing where n > 0"), "0");
 }
+
+#[test]
+fn a_lost_backend_is_told_of_what_ran_and_nothing_is_said_of_what_was_sent_with_it() {
+    for cut in [false, true] {
+        let proxy = Proxy::to(postgres().port());
+        let mut scene = Scene::new(tenant().over(&proxy));
+        scene.shut();
+        for (n, number) in [(1, 11), (2, 12), (3, FREE)] {
+            scene.say(n, WAITS, &[n, number]);
+        }
+        scene.open();
+        scene.eventually_waits(11);
+        scene.pass(11);
+        scene.answer(1).unwrap();
+        scene.eventually_waits(12);
+        if cut {
+            proxy.cut();
+        } else {
+            scene.tenant.sql(&format!("select pg_terminate_backend({})", scene.pid));
+        }
+        let error = scene.answer(2).expect_err("its backend is lost");
+        assert_eq!((error.code, &*error.reason), (code::UNKNOWN, "BACKEND_LOST"), "{error}");
+        assert_eq!(work(&error), (Outcome::UNKNOWN, 0, 0), "{error}");
+        let ended = super::end(&mut scene.session).expect("an error");
+        assert_eq!(ended.reason, "LEASE_ENDED", "{ended}");
+        scene.pass(12);
+        eventually("the backend has ended", || {
+            let sql = format!("select count(*) from pg_stat_activity where pid = {}", scene.pid);
+            scene.tenant.sql(&sql) == "0"
+        });
+        // PostgreSQL had all of it, and goes on until it notices that its client is gone.
+        let rows = scene.rows();
+        assert!(if cut { "1 2 3".starts_with(&rows) } else { rows == "1" }, "{rows}");
+    }
+}
