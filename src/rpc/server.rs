@@ -34,8 +34,6 @@ pub use crate::rpc::credentials::OwnClient;
 /// one call in a hundred of others took more than 7 to 11 ms with four queues, and 10 to 12 ms
 /// with two.
 const QUEUES: RangeInclusive<usize> = 2..=16;
-/// Larger requests are refused by gRPC, with RESOURCE_EXHAUSTED.
-const MESSAGE_BYTES: i32 = 4 << 20;
 /// The bit of no compression in gRPC's set of encodings.
 const IDENTITY: i32 = 1;
 /// Concurrent calls of one connection. At most 192 of them may wait; the others leave room for
@@ -76,7 +74,8 @@ impl GrpcServer {
             // With the default, a second server would share the port silently.
             .reuse_port(false)
             .max_concurrent_stream(STREAMS)
-            .max_receive_message_len(MESSAGE_BYTES)
+            // The limit of requests is that of `RequestMessages`.
+            .max_receive_message_len(-1)
             .max_send_message_len(-1)
             .keepalive_time(config.keepalive_time)
             .keepalive_timeout(config.keepalive_timeout)

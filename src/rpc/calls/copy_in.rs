@@ -114,8 +114,8 @@ impl CopyInCall {
     fn read(&mut self, read: Option<Result<CopyInRequest, CallEnd>>) -> Result<(), CallEnd> {
         let said = match read {
             Some(Ok(request)) => request.kind,
-            Some(Err(CallEnd::Left)) => return Err(CallEnd::Left),
             Some(Err(CallEnd::Failed(error))) => return self.break_off(error),
+            Some(Err(ended)) => return Err(ended),
             None if self.running.is_some() => {
                 self.end(None);
                 return Ok(());

@@ -41,6 +41,7 @@ pub(in crate::rpc) use call_end::CallEnd;
 use call_metrics::CallMetrics;
 use decoder::Decoder;
 pub(in crate::rpc) use decoder::Decoding;
+use messages::too_large;
 pub(in crate::rpc) use messages::RequestMessages;
 pub(in crate::rpc) use sinks::AnswerSink;
 use time_limit::TimeLimit;
@@ -200,18 +201,23 @@ impl<Q: Shaped, S: AnswerSink> Call<Q, S> {
         &mut self,
         ended: CallEnd,
     ) -> impl Future<Output = ()> + Send + Unpin + use<'_, Q, S> {
-        let error = match ended {
+        Either::Right(self.fail(match ended {
             CallEnd::Left => {
                 self.caller.leave();
                 return Either::Left(ready(()));
             }
-            CallEnd::Failed(error) => error,
-        };
-        self.metrics.failed(&error);
-        if let RequestError::AccessDenied(denied) = &error {
-            note_denied(&self.messages.decoder.context, &self.caller, denied);
-        }
-        Either::Right(self.fail(status(&error)))
+            CallEnd::TooLarge(bytes) => {
+                self.caller.leave();
+                too_large(bytes)
+            }
+            CallEnd::Failed(error) => {
+                self.metrics.failed(&error);
+                if let RequestError::AccessDenied(denied) = &error {
+                    note_denied(&self.messages.decoder.context, &self.caller, denied);
+                }
+                status(&error)
+            }
+        }))
     }
 
     /// Ends the call with this status.

@@ -2,6 +2,7 @@
 //! messages; and answers that nobody takes.
 
 mod raw;
+mod size;
 
 use crate::harness::h2::{self, message, H2};
 use crate::harness::siege::Siege;

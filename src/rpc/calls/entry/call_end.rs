@@ -6,6 +6,8 @@ use crate::error::RequestError;
 pub(in crate::rpc) enum CallEnd {
     /// Its caller has left, or does not read its answers.
     Left,
+    /// It has sent a message of so many bytes, which is too large, and is told so.
+    TooLarge(usize),
     /// It fails with this error.
     Failed(RequestError),
 }

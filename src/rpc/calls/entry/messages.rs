@@ -6,7 +6,7 @@ use std::task::{ready, Context, Poll};
 use std::time::Duration;
 
 use futures_util::Stream;
-use grpcio::RequestStream;
+use grpcio::{RequestStream, RpcStatus, RpcStatusCode};
 
 use super::call_end::CallEnd;
 use super::decoder::{Decoder, Decoding};
@@ -15,8 +15,17 @@ use super::time_limit::TimeLimit;
 use crate::error::RequestError;
 use crate::proto::{Raw, Shaped};
 
+/// Larger messages are refused, as gRPC would: it also looks at them only when it has all of them,
+/// but keeps 1.5 KiB a call for that, however long the call waits.
+const MESSAGE_BYTES: usize = 4 << 20;
 /// What gRPC puts before each message.
 const PREFIX_BYTES: usize = 5;
+
+/// The status of a call that has sent a message of so many bytes: gRPC's own.
+pub(super) fn too_large(bytes: usize) -> RpcStatus {
+    let message = format!("Received message larger than max ({bytes} vs. {MESSAGE_BYTES})");
+    RpcStatus::with_message(RpcStatusCode::RESOURCE_EXHAUSTED, message)
+}
 
 /// The messages of one call, in order. The first one, and the end of the stream in a call with
 /// one request, must arrive in time, because a partial message takes memory of gRPC that all
@@ -113,6 +122,9 @@ impl<Q: Shaped> RequestMessages<Q> {
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Raw<Q>, CallEnd>>> {
         let Some(requests) = self.requests.as_mut() else { return Poll::Ready(None) };
         match Pin::new(requests).poll_next(cx) {
+            Poll::Ready(Some(Ok(raw))) if raw.reader.len() > MESSAGE_BYTES => {
+                Poll::Ready(Some(Err(CallEnd::TooLarge(raw.reader.len()))))
+            }
             Poll::Ready(Some(Ok(raw))) => {
                 self.decoder.caller.peer().took(raw.reader.len() + PREFIX_BYTES);
                 Poll::Ready(Some(Ok(raw)))
