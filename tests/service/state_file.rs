@@ -2,148 +2,27 @@
 
 mod promises;
 mod reloads;
+mod scene;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use connection_pool_manager::client::service::CallError;
 use connection_pool_manager::proto::admin::{
-    ListTenantsRequest, PauseMode, PauseTenantRequest, PutTenantRequest, ReloadRequest,
-    RemoveTenantRequest, ResizeTenantRequest, ResumeTenantRequest, SetLogLevelRequest,
-    TenantSource, TenantSummary,
-};
-use connection_pool_manager::proto::connection_pool::TenantState;
-
-use crate::harness::{
-    command, eventually, permit, refusal, refused, tenant, Administered, Operator, Tenant,
+    PauseMode, ReloadRequest, TenantSource, TenantSummary,
 };
 
-/// A directory with the file, which need not be there.
-struct StateFile {
-    dir: tempfile::TempDir,
-    path: String,
-}
-
-impl StateFile {
-    fn new() -> StateFile {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("state.toml").display().to_string();
-        StateFile { dir, path }
-    }
-
-    fn arguments(&self) -> [&str; 2] {
-        ["--state-file", &self.path]
-    }
-
-    fn text(&self) -> String {
-        fs::read_to_string(&self.path).expect("it is there")
-    }
-
-    fn write(&self, text: &str) {
-        fs::write(&self.path, text).expect("it is written");
-        permit(Path::new(&self.path), 0o600);
-    }
-
-    /// Where the next file is written: a directory there is in the way.
-    fn next(&self) -> PathBuf {
-        self.dir.path().join("state.toml.new")
-    }
-
-    /// What `check-config` prints with this file, and whether it ends well.
-    fn checked(&self, config: &Path) -> (String, Option<i32>) {
-        let mut check = command();
-        check.args(["check-config", "--config"]).arg(config).args(self.arguments());
-        let done = check.output().expect("it runs");
-        let both = [done.stdout, done.stderr].concat();
-        (String::from_utf8(both).expect("UTF-8"), done.status.code())
-    }
-
-    /// What a start with this file says that fails.
-    #[track_caller]
-    fn refuses(&self, config: &Path) -> String {
-        let mut serve = command();
-        serve.args(["serve", "--insecure", "--listen", "127.0.0.1", "--port", "0"]);
-        serve.args(["--http", "127.0.0.1:0", "--config"]).arg(config).args(self.arguments());
-        refusal(serve)
-    }
-}
-
-/// A tenant of the configuration, which is open to everybody.
-fn configured(tenant: &Tenant, max: usize) -> String {
-    tenant.table(&format!("anonymous = true\nmin_connections = 0\nmax_connections = {max}"))
-}
-
-/// Every answer says that the change is kept.
-#[track_caller]
-fn is_kept<T>(answer: Result<T, CallError>, not_kept: impl Fn(&T) -> &str) {
-    let answer = answer.unwrap();
-    assert_eq!(not_kept(&answer), "");
-}
-
-fn put(by: &Operator, name: &str, dsn: &str, max: i32, users: &[&str]) {
-    let asked = PutTenantRequest {
-        tenant_id: name.to_owned(),
-        dsn: dsn.to_owned(),
-        max_connections: Some(max),
-        min_connections: Some(0),
-        identities: users.iter().map(|name| (*name).to_owned()).collect(),
-        ..PutTenantRequest::default()
-    };
-    is_kept(by.ask(|stub, option| stub.put_tenant(&asked, option)), |it| &it.not_kept);
-}
-
-fn resize(by: &Operator, name: &str, max_connections: i32) -> Result<String, CallError> {
-    let tenant_id = name.to_owned();
-    let asked = ResizeTenantRequest { tenant_id, max_connections, ..Default::default() };
-    by.ask(|stub, option| stub.resize_tenant(&asked, option)).map(|it| it.not_kept)
-}
-
-fn pause(by: &Operator, name: &str, mode: PauseMode) {
-    let tenant_id = name.to_owned();
-    let asked = PauseTenantRequest { tenant_id, mode: mode.into(), ..Default::default() };
-    is_kept(by.ask(|stub, option| stub.pause_tenant(&asked, option)), |it| &it.not_kept);
-}
-
-fn resume(by: &Operator, name: &str) {
-    let asked = ResumeTenantRequest { tenant_id: name.to_owned(), ..Default::default() };
-    is_kept(by.ask(|stub, option| stub.resume_tenant(&asked, option)), |it| &it.not_kept);
-}
-
-fn remove(by: &Operator, name: &str) {
-    let asked = RemoveTenantRequest { tenant_id: name.to_owned(), ..Default::default() };
-    is_kept(by.ask(|stub, option| stub.remove_tenant(&asked, option)), |it| &it.not_kept);
-}
-
-fn all(by: &Operator) -> Vec<TenantSummary> {
-    let asked = ListTenantsRequest::default();
-    by.ask(|stub, option| stub.list_tenants(&asked, option)).unwrap().tenants
-}
-
-#[track_caller]
-fn one(by: &Operator, name: &str) -> TenantSummary {
-    all(by).into_iter().find(|one| one.tenant_id == name).expect("it is there")
-}
-
-fn is_paused(summary: &TenantSummary) -> bool {
-    summary.state.enum_value() == Ok(TenantState::TENANT_STATE_PAUSED)
-}
+use crate::harness::{eventually, permit, refused, tenant, Administered, Operator, Tenant};
+use scene::*;
 
 #[test]
 fn what_was_answered_is_there_after_a_kill() {
     let state = StateFile::new();
-    let [sized, paused, gone, other, made] = [(); 5].map(|()| tenant());
-    let tables: String =
-        [&sized, &paused, &gone, &other].iter().map(|one| configured(one, 2)).collect();
-    let service = Administered::with(&state.arguments(), &tables);
+    let tenants = ChangedTenants::new();
+    let service = Administered::with(&state.arguments(), &tenants.tables());
     let ops = service.operator("ops");
-    assert_eq!(resize(&ops, &sized.name, 5).unwrap(), "");
-    pause(&ops, &paused.name, PauseMode::PAUSE_MODE_REFUSE);
-    remove(&ops, &gone.name);
-    put(&ops, &other.name, &made.dsn, 3, &["shop"]);
-    put(&ops, "made", &made.dsn, 4, &["shop"]);
-    let level = SetLogLevelRequest { level: "trace".to_owned(), ..Default::default() };
-    is_kept(ops.ask(|stub, option| stub.set_log_level(&level, option)), |it| &it.not_kept);
+    tenants.change(&ops);
+    set_level(&ops, "trace");
     let before = all(&ops);
 
     let service = service.again(&state.arguments());
@@ -158,20 +37,14 @@ fn what_was_answered_is_there_after_a_kill() {
     };
     assert_eq!(told(&after), told(&before));
     assert_eq!(after.len(), 4, "one was removed, one was made: {after:?}");
+    let ChangedTenants { sized, paused, gone, made, .. } = &tenants;
     assert_eq!(one(&ops, &sized.name).max_connections, 5);
     let made_one = one(&ops, "made");
     assert_eq!(made_one.source.enum_value(), Ok(TenantSource::TENANT_SOURCE_ADMIN));
     let client = service.client();
     assert_eq!(refused(client.acquire(&paused.name, "")).reason, "TENANT_PAUSED");
     assert_eq!(refused(client.acquire(&gone.name, "")).reason, "TENANT_NOT_FOUND");
-    for name in ["made", &other.name] {
-        let named = Tenant { name: name.to_owned(), ..made.by_name() };
-        let lease = service.lease(&named);
-        assert_eq!(lease.value("select current_user::text"), made.name, "the DSN that was put");
-        lease.release();
-        // Those who may use it are those who were put, and nobody else.
-        assert_eq!(refused(service.nameless().acquire(name, "")).reason, "UNAUTHENTICATED");
-    }
+    tenants.are_served_as_put(&service);
     service.log().wait_for("event=state_restored key=\"log\" what=\"level\"");
     let mode = fs::metadata(&state.path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);

@@ -2,12 +2,8 @@
 
 use super::*;
 use crate::harness::millis;
+use connection_pool_manager::proto::admin::PauseTenantRequest;
 use connection_pool_manager::proto::connection_pool::ConnectionRequest;
-
-fn set_level(by: &Operator, level: &str) {
-    let asked = SetLogLevelRequest { level: level.to_owned(), ..Default::default() };
-    is_kept(by.ask(|stub, option| stub.set_log_level(&asked, option)), |it| &it.not_kept);
-}
 
 #[test]
 fn an_action_is_in_the_file_when_it_is_answered() {
@@ -44,17 +40,12 @@ fn an_action_is_in_the_file_when_it_is_answered() {
 #[test]
 fn what_is_kept_stays_kept_over_restarts_in_which_nobody_does_anything() {
     let state = StateFile::new();
-    let [sized, paused, waits, gone, other, made] = [(); 6].map(|()| tenant());
-    let tables: String =
-        [&sized, &paused, &waits, &gone, &other].iter().map(|one| configured(one, 2)).collect();
+    let (tenants, waits) = (ChangedTenants::new(), tenant());
+    let tables = tenants.tables() + &configured(&waits, 2);
     let mut service = Administered::with(&state.arguments(), &tables);
     let ops = service.operator("ops");
-    assert_eq!(resize(&ops, &sized.name, 5).unwrap(), "");
-    pause(&ops, &paused.name, PauseMode::PAUSE_MODE_REFUSE);
+    tenants.change(&ops);
     pause(&ops, &waits.name, PauseMode::PAUSE_MODE_WAIT);
-    remove(&ops, &gone.name);
-    put(&ops, &other.name, &made.dsn, 3, &["shop"]);
-    put(&ops, "made", &made.dsn, 4, &["shop"]);
     // The harness waits for lines of the start.
     set_level(&ops, "info,of_no_module=trace");
     // But for the salt, and the digests that have it.
@@ -82,9 +73,9 @@ fn what_is_kept_stays_kept_over_restarts_in_which_nobody_does_anything() {
     assert!(!since.contains(" DEBUG "), "the level that was set holds: {since}");
     let name = |one: &Tenant| one.name.clone();
     for (name, reason) in [
-        (name(&paused), "TENANT_PAUSED"),
+        (name(&tenants.paused), "TENANT_PAUSED"),
         (name(&waits), "WAIT_TIMEOUT"),
-        (name(&gone), "TENANT_NOT_FOUND"),
+        (name(&tenants.gone), "TENANT_NOT_FOUND"),
     ] {
         let asked = ConnectionRequest {
             tenant_id: name,
@@ -93,14 +84,8 @@ fn what_is_kept_stays_kept_over_restarts_in_which_nobody_does_anything() {
         };
         assert_eq!(refused(client.acquire_with(&asked)).reason, reason);
     }
-    for name in ["made", &other.name] {
-        let named = Tenant { name: name.to_owned(), ..made.by_name() };
-        let lease = service.lease(&named);
-        assert_eq!(lease.value("select current_user::text"), made.name, "the DSN that was put");
-        lease.release();
-        assert_eq!(refused(service.nameless().acquire(name, "")).reason, "UNAUTHENTICATED");
-    }
-    assert_eq!(one(&service.operator("ops"), &sized.name).max_connections, 5);
+    tenants.are_served_as_put(&service);
+    assert_eq!(one(&service.operator("ops"), &tenants.sized.name).max_connections, 5);
 }
 
 #[test]
