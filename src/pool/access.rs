@@ -53,8 +53,21 @@ impl AccessInForce {
         });
     }
 
+    /// Lets these use the tenants that operators have put, all at once: one by one, each would copy
+    /// those before.
+    pub fn put_all<'a>(&self, all: impl Iterator<Item = (&'a TenantId, &'a TenantUsers)> + Clone) {
+        self.change(|before| {
+            let mut put = before.put.clone();
+            put.extend(all.clone().map(|(tenant, users)| (tenant.clone(), users.clone())));
+            Decided::of(Arc::clone(&before.base), put)
+        });
+    }
+
     /// Lets these use a tenant that an operator has put; `None`: it was removed.
     pub fn put(&self, tenant: &TenantId, users: Option<&TenantUsers>) {
+        if users.is_none() && self.put_users(tenant).is_none() {
+            return;
+        }
         self.change(|before| {
             let mut put = before.put.clone();
             match users {
@@ -119,6 +132,19 @@ mod tests {
         assert!(open(&access, &tenant, "shop"));
         access.put(&tenant, None);
         assert!(!open(&access, &tenant, "shop"));
+    }
+
+    #[test]
+    fn what_is_put_at_once_is_put_beside_what_was_there() {
+        let access = AccessInForce::new(of(&["shop"]));
+        let [a, b, c] = ["a", "b", "c"].map(|name| TenantId::parse(name).expect("a good name"));
+        let everybody = TenantUsers { anonymous: true, identities: Vec::new() };
+        access.put(&a, Some(&everybody));
+        access.put_all([(&b, &everybody), (&c, &TenantUsers::default())].into_iter());
+        assert_eq!([&a, &b, &c].map(|id| open(&access, id, "shop")), [true, true, false]);
+        assert_eq!(access.put_users(&c), Some(TenantUsers::default()));
+        access.put(&b, None);
+        assert_eq!([&a, &b].map(|id| open(&access, id, "shop")), [true, false]);
     }
 
     #[test]

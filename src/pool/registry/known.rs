@@ -223,15 +223,20 @@ impl Known {
     /// Backends that are reserved for a name. One that may have fewer than before counts for
     /// what it still has.
     fn counted(&self, id: &TenantId) -> usize {
-        let open = || self.named.get(id).map_or(0, |tenant| tenant.account.open.now());
-        self.reserved.get(id).map_or(0, |reserved| open().max(*reserved))
+        self.reserved.get(id).map_or(0, |reserved| self.at_least(*reserved, id))
+    }
+
+    fn at_least(&self, reserved: usize, id: &TenantId) -> usize {
+        let open = self.named.get(id).map_or(0, |tenant| tenant.account.open.now());
+        open.max(reserved)
     }
 
     /// Backends that all together may have, and those of all who had a name.
     pub(super) fn budgeted(&mut self) -> usize {
         self.former.retain(|_, former| former.iter().any(|former| former.now() > 0));
         let former: usize = self.former.values().flatten().map(OpenBackends::now).sum();
-        former + self.reserved.keys().map(|id| self.counted(id)).sum::<usize>()
+        // All of them are looked at whenever a tenant is to have room.
+        former + self.reserved.iter().map(|(id, it)| self.at_least(*it, id)).sum::<usize>()
     }
 
     fn is_claimant(&self, tenant: &Tenant) -> bool {

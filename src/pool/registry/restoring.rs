@@ -7,7 +7,6 @@ use super::change::TenantChange;
 use super::Registry;
 use crate::config::changes::{ChangeKind, RuntimeChanges};
 use crate::config::tenants::TenantConfig;
-use crate::core::access::TenantUsers;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::error::RequestError;
@@ -35,6 +34,12 @@ impl Registry {
             let has = self.find(id).map_or(0, |tenant| tenant.setup().permits);
             to.pool.max_connections.saturating_sub(has)
         };
+        // Before anybody can find them.
+        let put = changes.tenants.iter().filter_map(|(id, changed)| match &changed.change {
+            ChangeKind::Put { users, .. } => users.as_ref().map(|users| (id, users)),
+            ChangeKind::Same | ChangeKind::Removed => None,
+        });
+        self.context.access.put_all(put);
         let mut tenants: Vec<_> = changes.tenants.iter().collect();
         tenants.sort_by_key(|(id, changed)| match &changed.change {
             ChangeKind::Removed | ChangeKind::Same => 0,
@@ -63,17 +68,11 @@ impl Registry {
         match change {
             ChangeKind::Same => Ok(()),
             ChangeKind::Removed => self.dismiss(id),
-            ChangeKind::Put { tenant, users } => self.put_back(tenant, users.as_ref()),
+            ChangeKind::Put { tenant, .. } => self.put_back(tenant),
         }
     }
 
-    fn put_back(
-        self: &Arc<Self>,
-        to: &TenantConfig,
-        users: Option<&TenantUsers>,
-    ) -> Result<(), RequestError> {
-        // Before anybody can find it.
-        users.into_iter().for_each(|users| self.context.access.put(&to.id, Some(users)));
+    fn put_back(self: &Arc<Self>, to: &TenantConfig) -> Result<(), RequestError> {
         let configured = self.catalog().tenants.get(&to.id).cloned();
         let is_another = configured.as_ref().is_none_or(|tenant| tenant.dsn != to.dsn);
         if is_another {
