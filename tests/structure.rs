@@ -183,6 +183,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "settings/tests.rs",
             "settings/file/own/tests.rs",
             "config/tenants/tests.rs",
+            "pool/keeping/marks/tests.rs",
         ],
     ),
 ];
