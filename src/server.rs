@@ -25,8 +25,8 @@ use crate::rpc;
 use crate::runtime::{guard, keeper, probe, reaper};
 use crate::threads::stop::Thread;
 
-pub use reload::Loader;
 use reload::Reloader;
+pub use reload::{Loader, ALL_GONE};
 use settings::SettingsLine;
 
 /// How long cancelled work may take to end after the time that a cancel may take.

@@ -3,8 +3,9 @@
 use crate::config::changes::{self, KeptChanges};
 use crate::config::keys;
 use crate::config::load::Loaded;
-use crate::config::{GrpcTls, ServerConfig};
+use crate::config::ServerConfig;
 use crate::rpc::server::Certificate;
+use crate::server::ALL_GONE;
 use crate::settings::file::own;
 use crate::settings::{Origin, SettingFault, SettingFaults};
 
@@ -41,22 +42,18 @@ pub(super) fn state(loaded: &Loaded) -> Result<KeptChanges, SettingFaults> {
     kept.map_err(|wrong| fault(loaded, &format!("--state-file: {wrong}"), &["state_file"]).into())
 }
 
-/// Looks at what a service that runs does not have yet: `running` are the settings of its start.
+/// Looks at the files of the settings for a service that runs: `running` are the settings of its
+/// start.
 ///
 /// # Errors
 /// What its next start would refuse.
 pub(super) fn check(loaded: &Loaded, running: &ServerConfig) -> Result<(), SettingFaults> {
-    let files = |config: &ServerConfig| {
-        let pair = match &config.tls {
-            GrpcTls::Insecure => None,
-            GrpcTls::Files { cert, key } => Some((cert.clone(), key.clone())),
-        };
-        (pair, config.client_ca.clone())
-    };
-    let mut faults = SettingFaults::default();
-    if files(&loaded.config) != files(running) {
-        faults.0.extend(certificates(loaded).map(|found| found.fault));
+    if loaded.config.access.is_open() && !running.access.is_open() {
+        // What else is wrong with a file that is being written leads elsewhere.
+        return Err(SettingFault::new("identities", Origin::Default, ALL_GONE).into());
     }
+    let mut faults = SettingFaults::default();
+    faults.0.extend(certificates(loaded).map(|found| found.fault));
     if loaded.config.state_file != running.state_file {
         faults.0.extend(state(loaded).err().into_iter().flat_map(|wrong| wrong.0));
     }

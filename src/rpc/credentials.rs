@@ -16,7 +16,7 @@ use grpcio::{
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
-use openssl::x509::{X509Ref, X509};
+use openssl::x509::{X509ExtendedKeyUsage, X509Ref, X509};
 
 use crate::clock;
 use crate::config::{ClientCertificates, GrpcTls};
@@ -176,6 +176,7 @@ fn read_pair(cert: PemFile<'_>, key: PemFile<'_>, warning: Duration) -> Result<K
     if !private.public_eq(&public) {
         return Err(key.refused("the key does not belong to the certificate"));
     }
+    serves(cert, leaf)?;
     keep_private(key, signs_itself(leaf))?;
     let expires = check_dates(cert, leaf, warning)?;
     Ok(KeyPair { chain_pem, key_pem, expires })
@@ -206,6 +207,19 @@ fn signs_itself(leaf: &X509Ref) -> bool {
     // take for its own.
     drop(ErrorStack::get());
     signs
+}
+
+/// A certificate with purposes must have that of a server: clients take no other.
+fn serves(cert: PemFile<'_>, leaf: &X509Ref) -> Result<(), BindError> {
+    let server = X509ExtendedKeyUsage::SSL_SERVER | X509ExtendedKeyUsage::ANYEKU;
+    match leaf.extended_key_usage() {
+        Some(purposes) if !purposes.intersects(server) => {
+            let why = "it is no server's certificate: its extendedKeyUsage has no serverAuth, so \
+                       no client would take it";
+            Err(cert.refused(why))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// PostgreSQL's rule for a server's key: no other user may read it; a key of root may be
@@ -252,4 +266,18 @@ fn unix_secs(time: &Asn1TimeRef) -> i64 {
     let since = Asn1Time::from_unix(0).and_then(|epoch| epoch.diff(time));
     // A time that cannot be read counts as past.
     since.map_or(0, |since| i64::from(since.days) * DAY_SECS + i64::from(since.secs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_certificate_of_a_client_is_none_of_the_service() {
+        let own = own_client::make().expect("a client's certificate");
+        let file = PemFile { setting: "cert", path: Path::new("cert.pem") };
+        let error = serves(file, &own.certificate).expect_err("it is refused");
+        assert_eq!(error.settings(), ["cert"]);
+        assert!(error.to_string().contains("has no serverAuth"), "{error}");
+    }
 }

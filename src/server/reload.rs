@@ -10,6 +10,10 @@ use crate::pool::service::Service;
 use crate::rpc::server::Certificate;
 use crate::settings::{Origin, SettingFault, SettingFaults};
 
+/// The rule of identities that are all gone.
+pub const ALL_GONE: &str = "must not all be gone at a reload, which would let everybody in; a \
+                            restart takes them away (is the file empty, or half written?)";
+
 /// Loads the settings again from where they came from at the start.
 pub type Loader = Box<dyn Fn() -> Result<ServerConfig, SettingFaults> + Send + Sync>;
 
@@ -42,17 +46,14 @@ impl Reloader {
         let known = !self.service.context().live().access.is_open();
         if known && config.access.is_open() {
             // Such as a file that is being written: callers would need no identity any more.
-            let rule = "must not all be gone at a reload, which would let everybody in; \
-                        a restart takes them away";
-            return Err(SettingFault::new("identities", Origin::Default, rule.to_owned()).into());
+            return Err(SettingFault::new("identities", Origin::Default, ALL_GONE).into());
         }
         self.service.expect_next_start(&config)?;
+        let mut is_renewed = false;
         if let Some(certificate) = &self.certificate {
-            let is_new = certificate.reload(config.certificate_warning).map_err(|error| {
-                let error = error.to_string();
-                log::error!("event=certificate_reload_failed error={}", Quoted(&error));
-                wrong(error)
-            })?;
+            let is_new = certificate.reload(config.certificate_warning);
+            let is_new = is_new.map_err(|error| wrong(error.to_string()))?;
+            is_renewed = is_new;
             self.note_expiry();
             if is_new {
                 log::info!("event=certificate_reloaded expires_at_s={}", certificate.expires());
@@ -68,6 +69,7 @@ impl Reloader {
         }
         let mut outcome = self.service.registry.put_in_force(config);
         outcome.ended.extend(ended);
+        outcome.applied.extend(is_renewed.then(|| "certificate".to_owned()));
         // The log has it if that fails, and what the configuration says wins at the next start.
         self.service.keep(drop);
         Ok(outcome)

@@ -57,7 +57,8 @@ fn a_file_without_any_identity_is_refused_and_lets_nobody_in() {
     let (service, database) = (Administered::start(), tenant());
     let ops = service.operator("ops");
     let whole = std::fs::read_to_string(service.path()).unwrap();
-    for text in ["", "[service]\nallow_client_dsn = true\n"] {
+    let torn = "[service]\nclient_ca = \"nope.pem\"\n";
+    for text in ["", "[service]\nallow_client_dsn = true\n", torn] {
         std::fs::write(service.path(), text).unwrap();
         let error = refused(reload(&ops));
         assert_eq!(error.reason, "RELOAD_FAILED", "{error}");

@@ -43,6 +43,7 @@ fn new_connections_get_the_new_certificate_and_old_ones_stay_open() {
     assert_eq!(shown(&service), old, "nothing changes before the signal");
     service.signal(Signal::HUP);
     service.log().wait_for("event=certificate_reloaded");
+    service.log().wait_for("event=reloaded applied=\"certificate\" ");
     eventually("the new one is shown", || shown(&service) == new);
     lease.run(&["select 1"]);
     assert!(service.metric("connpool_certificate_expiry_timestamp_seconds").unwrap() > 1.7e9);
@@ -54,8 +55,8 @@ fn a_bad_file_changes_nothing_and_is_logged() {
     let old = fs::read(file(&service, "cert.pem")).unwrap();
     fs::write(file(&service, "cert.pem"), "-----BEGIN CERTIFICATE-----\nno\n").unwrap();
     service.signal(Signal::HUP);
-    let line = service.log().wait_for("event=certificate_reload_failed");
-    assert!(line.contains("no PEM certificate"), "{line}");
+    let line = service.log().wait_for("event=reload_failed");
+    assert!(line.contains("no PEM certificate (cert: --cert)"), "{line}");
     assert_eq!(shown(&service), old);
     let new = renew(&service);
     fs::set_permissions(file(&service, "key.pem"), fs::Permissions::from_mode(0o644)).unwrap();
