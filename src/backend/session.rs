@@ -197,6 +197,11 @@ pub trait Backend: Send {
     fn has_sent(&self, _: &[Statement]) -> bool {
         false
     }
+    /// How many statements were sent, each of a request of its own, that `run` has not returned
+    /// yet.
+    fn in_flight(&self) -> usize {
+        0
+    }
     /// A cancel was sent while the last statement ran. It may have come too late for it, and hit
     /// one that was sent behind it: that one is run again.
     fn was_cancelled(&mut self) {}

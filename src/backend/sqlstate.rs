@@ -21,6 +21,9 @@ pub fn is_refused_login(sqlstate: &str) -> bool {
 /// The statement was cancelled.
 pub const QUERY_CANCELED: &str = "57014";
 
+/// active_sql_transaction: a command or function that runs outside of transactions only.
+pub const IN_TRANSACTION: &str = "25001";
+
 /// A prepared statement does not exist.
 pub const NO_SUCH_STATEMENT: &str = "26000";
 

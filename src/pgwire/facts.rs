@@ -34,8 +34,6 @@ pub struct Facts {
     pub standby: Option<bool>,
     /// The reported default_transaction_read_only, if any.
     pub read_only: Option<bool>,
-    /// The first number of the reported server_version, if any.
-    pub version: Option<u32>,
     /// The server has been ready for a statement.
     pub ready: bool,
 }
@@ -77,18 +75,11 @@ impl Facts {
         let (Some(name), Some(value)) = (fields.text(), fields.text()) else { return };
         match name.as_ref() {
             "client_encoding" => self.foreign_encoding = value != "UTF8",
-            "server_version" => self.version = first_number(&value),
             "in_hot_standby" => self.standby = Some(value == "on"),
             "default_transaction_read_only" => self.read_only = Some(value == "on"),
             _ => {}
         }
     }
-}
-
-/// `16` of `16.4 (Debian 16.4-1)` and of `16beta1`.
-fn first_number(version: &str) -> Option<u32> {
-    let digits = version.find(|c: char| !c.is_ascii_digit()).unwrap_or(version.len());
-    version.get(..digits)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -104,11 +95,7 @@ mod tests {
         facts.note(&Message::Setting(b"half"));
         assert!(facts.foreign_encoding && !facts.ready);
         assert_eq!((facts.standby, facts.read_only), (Some(true), Some(false)));
-        assert_eq!((facts.settings, facts.version), (4, None));
-        for version in ["16.4 (Debian 16.4-1)", "16beta1", "16"] {
-            assert_eq!(first_number(version), Some(16));
-        }
-        assert_eq!(first_number("unknown"), None);
+        assert_eq!(facts.settings, 4);
         facts.note(&Message::Key(&[0, 0, 0, 9, 1, 2, 3, 4]));
         let key = facts.key.as_ref().map(|key| (key.pid, key.secret.as_slice()));
         assert_eq!(key, Some((9, &[1, 2, 3, 4][..])));

@@ -137,7 +137,7 @@ impl PgBackend {
     /// Reads and discards the answers that are no longer needed.
     pub(super) fn leave_ahead(&mut self) -> Result<(), RunError> {
         if self.ahead.is_awaited() {
-            self.ahead.leave();
+            self.ahead.steps.clear();
             let unsent = self.conversation.is_sending();
             if unsent && self.conversation.send().is_err() || self.conversation.skip().is_err() {
                 return Err(self.lost(Sent::Whole));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::pg::prepared::Prepared;
 use crate::backend::session::Statement;
+use crate::backend::sqlstate;
 use crate::pgwire::values::Shape;
 
 /// The longest nap: so much later an error, or a statement's time limit, may be noticed.
@@ -20,8 +21,8 @@ const OF_LIMIT: u32 = 8;
 pub(super) struct Ahead {
     pub(super) steps: VecDeque<AwaitedStatement>,
     pub(super) sent_as: SentAs,
-    /// The answer to the BEGIN of a pipeline is still to be read.
-    begins: bool,
+    /// The BEGIN of a statement in a pipeline has failed.
+    not_begun: bool,
     /// A cancel may have hit another statement of a pipeline than it was meant for.
     stray: bool,
     /// When they were sent, and how many.
@@ -107,7 +108,7 @@ impl Ahead {
     /// These were sent, of a request each.
     pub(super) fn pipelined(&mut self, steps: VecDeque<AwaitedStatement>) {
         (self.sent, self.nap, self.sent_as) = (None, Duration::ZERO, SentAs::Pipeline);
-        (self.steps, self.begins, self.stray) = (steps, true, false);
+        (self.steps, self.not_begun, self.stray) = (steps, false, false);
     }
 
     /// True if answers of a pipeline are still to be read.
@@ -115,9 +116,9 @@ impl Ahead {
         self.is_awaited() && self.sent_as == SentAs::Pipeline
     }
 
-    /// True if the answer to the BEGIN of a pipeline is the next; the second time it is not.
-    pub(super) fn begins(&mut self) -> bool {
-        std::mem::take(&mut self.begins)
+    /// The BEGIN of a statement in a pipeline has failed.
+    pub(super) fn has_not_begun(&mut self) {
+        self.not_begun = true;
     }
 
     /// A cancel may have come too late for a statement whose answer was read.
@@ -125,11 +126,13 @@ impl Ahead {
         self.stray |= self.is_pipeline();
     }
 
-    /// No further answer comes. True: a cancel may have hit another statement than it was meant
-    /// for.
-    pub(super) fn leave(&mut self) -> bool {
+    /// No further answer comes, as a statement has failed so. True: it may succeed alone. A cancel
+    /// for another one may have hit it, or it refuses to run between BEGIN and COMMIT.
+    pub(super) fn fails(&mut self, sqlstate: &str) -> bool {
         self.steps.clear();
-        std::mem::take(&mut self.stray)
+        self.not_begun
+            || sqlstate == sqlstate::IN_TRANSACTION
+            || self.stray && sqlstate == sqlstate::QUERY_CANCELED
     }
 
     /// How long to wait before the first answer is read; the second time nothing.

@@ -85,6 +85,14 @@ impl Backend for PgBackend {
         self.ahead.is_next(statements)
     }
 
+    fn in_flight(&self) -> usize {
+        if self.ahead.is_pipeline() {
+            self.ahead.steps.len()
+        } else {
+            0
+        }
+    }
+
     fn was_cancelled(&mut self) {
         self.ahead.was_cancelled();
     }

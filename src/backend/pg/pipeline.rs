@@ -2,8 +2,8 @@
 //!
 //! A cancel names a connection and not a statement: one that comes late hits whatever runs
 //! then. With a Sync behind each request, PostgreSQL would go on with those behind the one that
-//! was hit, in another order than they were sent in. So one Sync follows all of them, and COMMIT
-//! AND CHAIN each. If one fails, PostgreSQL skips those behind it, and they are sent again at
+//! was hit, in another order than they were sent in. So one Sync follows all of them, and each
+//! stands between BEGIN and COMMIT. If one fails, PostgreSQL skips those behind it, and they are sent again at
 //! their turn. One that was hit by a cancel for another is undone as a whole, and run again.
 //!
 //! A Flush behind each makes PostgreSQL send its answer at once, so that no answer waits for the
@@ -19,22 +19,21 @@ use crate::backend::pg::prepared::Prepared;
 use crate::backend::pg::question::simple;
 use crate::backend::pg::run::{is_command, limit_of, End, StatementReply};
 use crate::backend::session::{Coming, Done, Follower, Rows, RunError, Sent, Statement};
-use crate::backend::sqlstate;
 use crate::clock;
 use crate::core::transaction::TransactionState;
 use crate::core::value::{Column, Value};
+use crate::error::PgFault;
 use crate::pgwire::row::RawRow;
 use crate::pgwire::values::Shape;
 
 /// Most requests in one write, and most bytes of it.
 const REQUESTS: usize = 16;
 const BYTES: usize = 32 << 10;
-/// A request is sent behind another only if its answer was no longer the last time. The answers
-/// of all fit into the socket's buffers, so that PostgreSQL never waits for their reader in the
-/// middle of a transaction.
+/// A request is sent behind another only if its answer was no longer the last time: the answers
+/// of all have room in the socket's buffers.
 const ANSWER_BYTES: usize = 2 << 10;
-/// The first version with COMMIT AND CHAIN.
-const VERSION: u32 = 12;
+/// The statement that is BEGIN. It is prepared anew for each pipeline, whatever became of it.
+const BEGIN: &str = "connpool.begin";
 
 impl PgBackend {
     /// Sends the only statement of a request, and those of the requests behind it. Does not
@@ -42,9 +41,8 @@ impl PgBackend {
     pub(super) fn send_pipeline(&mut self, coming: Coming<'_>) -> bool {
         let facts = &self.conversation.facts;
         let idle = facts.transaction == TransactionState::None && !facts.foreign_encoding;
-        let able = idle && facts.version.is_some_and(|version| version >= VERSION);
         let ready = !self.ahead.is_awaited() && !self.is_being_reset();
-        if !able || !ready || coming.ends || coming.followers.is_empty() || self.tainted {
+        if !idle || !ready || coming.ends || coming.followers.is_empty() || self.tainted {
             return false;
         }
         let Some(steps) = self.write_pipeline(coming).filter(|steps| steps.len() > 1) else {
@@ -65,7 +63,7 @@ impl PgBackend {
         if !self.conversation.is_silent() {
             return None;
         }
-        self.write_begin().ok()?;
+        self.write_first_begin().ok()?;
         let limit = limit_of(statement, coming.max_rows);
         self.write_statement(&first, &statement.parameters, limit).ok()?;
         // It is at its turn, and known by the call that it belongs to.
@@ -79,7 +77,8 @@ impl PgBackend {
             };
             steps.push_back(step);
         }
-        self.write_end().ok()?;
+        self.write_commit().ok()?;
+        self.conversation.out.sync();
         Some(steps)
     }
 
@@ -100,7 +99,9 @@ impl PgBackend {
         if !plain || prepared.answered() > ANSWER_BYTES {
             return None;
         }
-        self.write_chain().ok()?;
+        self.write_commit().ok()?;
+        self.conversation.out.flush();
+        self.write_begin().ok()?;
         let limit = limit_of(statement, follower.max_rows);
         self.write_statement(&prepared, &statement.parameters, limit).ok()?;
         let statements = Some(Arc::clone(&follower.statements));
@@ -111,30 +112,25 @@ impl PgBackend {
         })
     }
 
-    /// The unnamed statement is COMMIT AND CHAIN afterwards.
+    /// The unnamed statement is COMMIT afterwards: no DEALLOCATE in a function drops that.
+    fn write_first_begin(&mut self) -> io::Result<()> {
+        let out = &mut self.conversation.out;
+        out.close(BEGIN)?;
+        out.parse(BEGIN, "BEGIN")?;
+        out.parse("", "COMMIT")?;
+        self.write_begin()
+    }
+
     fn write_begin(&mut self) -> io::Result<()> {
         let out = &mut self.conversation.out;
-        out.parse("", "BEGIN")?;
-        out.bind("", &[], &[])?;
-        out.execute(0)?;
-        out.parse("", "COMMIT AND CHAIN")
+        out.bind(BEGIN, &[], &[])?;
+        out.execute(0)
     }
 
-    fn write_chain(&mut self) -> io::Result<()> {
+    fn write_commit(&mut self) -> io::Result<()> {
         let out = &mut self.conversation.out;
         out.bind("", &[], &[])?;
-        out.execute(0)?;
-        out.flush();
-        Ok(())
-    }
-
-    fn write_end(&mut self) -> io::Result<()> {
-        let out = &mut self.conversation.out;
-        out.parse("", "COMMIT")?;
-        out.bind("", &[], &[])?;
-        out.execute(0)?;
-        out.sync();
-        Ok(())
+        out.execute(0)
     }
 
     /// The answer to a statement that was sent by [`send_pipeline`](Self::send_pipeline).
@@ -151,8 +147,10 @@ impl PgBackend {
         let done = match self.read_pipelined(step, rows)? {
             Ok(end) => self.done_pipelined(end, step),
             Err(fault) => {
-                let stray = self.end_pipeline()? && fault.sqlstate == sqlstate::QUERY_CANCELED;
-                if stray && rows.is_wanted() {
+                let alone = self.end_pipeline(&fault)?;
+                if alone && rows.is_wanted() {
+                    // Notices of the run that was undone.
+                    self.conversation.notices.take();
                     return self.run_prepared(statement, rows);
                 }
                 Err(self.faulted(fault))
@@ -178,10 +176,9 @@ impl PgBackend {
         step: &AwaitedStatement,
         rows: &mut dyn Rows,
     ) -> Result<StatementReply, RunError> {
-        if self.ahead.begins() {
-            if let Err(fault) = self.until_end(None, &mut NoRows)? {
-                return Ok(Err(fault));
-            }
+        if let Err(fault) = self.until_end(None, &mut NoRows)? {
+            self.ahead.has_not_begun();
+            return Ok(Err(fault));
         }
         self.bound = false;
         let reply = self.until_end(step.prepared.as_deref(), rows)?;
@@ -197,15 +194,15 @@ impl PgBackend {
         self.settle(Ok(end)).map(Ok)
     }
 
-    /// Ends a pipeline in which a statement has failed: those behind it are not run. True: a
-    /// cancel may have hit another than it was meant for.
-    fn end_pipeline(&mut self) -> Result<bool, RunError> {
-        let stray = self.ahead.leave();
+    /// Ends a pipeline in which a statement has failed: those behind it are not run. True: the
+    /// statement may have failed for the sake of the pipeline alone, and was undone.
+    fn end_pipeline(&mut self, fault: &PgFault) -> Result<bool, RunError> {
+        let alone = self.ahead.fails(&fault.sqlstate);
         if self.conversation.skip().is_err() {
             return Err(self.lost(Sent::Whole));
         }
         self.roll_back_pipeline()?;
-        Ok(stray)
+        Ok(alone)
     }
 
     fn roll_back_pipeline(&mut self) -> Result<(), RunError> {
@@ -228,8 +225,10 @@ impl PgBackend {
     pub(super) fn abandon_pipeline(&mut self) -> Result<(), RunError> {
         if self.ahead.is_pipeline() {
             // One that arrives between two statements is lost, and the rest runs on; whoever
-            // waits for that has a limit.
-            let _ = self.canceller.send();
+            // waits for that has a limit. One that was not seen to arrive may hit what comes next.
+            if self.canceller.send().is_err() {
+                return Err(self.lost(Sent::Whole));
+            }
             self.leave_ahead()?;
             self.roll_back_pipeline()?;
         }

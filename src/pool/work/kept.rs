@@ -78,15 +78,6 @@ impl<'a> BufferedResult<'a> {
         }
     }
 
-    /// What was kept is of a run that was undone.
-    fn begin_anew(&mut self) {
-        if !self.result.rows.is_empty() || self.problem.is_some() {
-            self.result = StatementResult::default();
-            self.problem = None;
-            self.meter = Meter::new(self.limits.max_bytes, self.is_wanted);
-        }
-    }
-
     /// Nothing of the result is kept, and the rest of it is skipped.
     fn give_up(&mut self, problem: RunError) {
         self.result.rows = Vec::new();
@@ -116,7 +107,9 @@ impl<'a> BufferedResult<'a> {
 
 impl Rows for BufferedResult<'_> {
     fn head(&mut self, columns: &[Column]) {
-        self.begin_anew();
+        // What was kept is of a run that was undone.
+        let fresh = BufferedResult::new(self.limits, self.excess, self.is_wanted);
+        *self = BufferedResult { asked: self.asked, ..fresh };
         // A thousand results without a row can have a lot of columns.
         let size = columns.iter().map(Column::encoded_size).sum();
         if !columns.is_empty() && self.meter.add(size) == Err(Stop::TooLarge) {

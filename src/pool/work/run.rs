@@ -1,6 +1,7 @@
 //! Runs the statements of one request on one backend, and says truly what
 //! became of them.
 
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,8 +73,9 @@ pub(in crate::pool) fn begin(
         return Begun { bound, sent: None };
     }
     let clock = operation.timeout(timeout);
-    let followers = &work.followers;
+    let followers = &work.behind.followers;
     let sent = backend.begin(Coming { statements, atomic, max_rows, ends, timeout, followers });
+    work.behind.sent.store(backend.in_flight().saturating_sub(1), Ordering::Relaxed);
     Begun { bound, sent: sent.then_some(clock) }
 }
 
@@ -113,6 +115,7 @@ pub(in crate::pool) fn run(
         Ok(()) if drops_rows && settled.cause.is_some() => Err(RunError::Interrupted),
         other => other,
     };
+    work.behind.sent.store(backend.in_flight(), Ordering::Relaxed);
     let mut usable = settled.reusable && !backend.is_closed();
     if progress.wrapped && outcome.is_err() && usable {
         usable = backends.bounded(backend, roll_back);

@@ -1,5 +1,6 @@
 //! What one request has run on a backend, and what comes of it.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,14 +47,23 @@ pub struct Task {
     pub flow: Flow,
     /// The memory of the request, if it was counted before it came here.
     pub counted: Option<budget::Held>,
-    /// Requests of the same stream that wait behind it.
+    /// Those behind it, if it is a stream's.
+    pub behind: Behind,
+}
+
+/// The requests of a stream that wait behind one.
+#[derive(Default)]
+pub struct Behind {
+    /// Those that may be sent with it.
     pub followers: Vec<Follower>,
+    /// How many have been sent.
+    pub sent: Arc<AtomicUsize>,
 }
 
 impl Task {
     /// A request whose data flows so.
     pub fn new(request: Request, flow: Flow) -> Task {
-        Task { request, flow, counted: None, followers: Vec::new() }
+        Task { request, flow, counted: None, behind: Behind::default() }
     }
 }
 

@@ -27,6 +27,7 @@ const SETUP: &str = "\
     grant all on thing, thing_at_seq, passed to public; \
     create function passes(number int) returns int language plpgsql as $$ begin \
         perform pg_advisory_xact_lock_shared(number); \
+        if number > 0 then raise notice 'it waits'; end if; \
         while not exists (select from passed p where p.number = passes.number) loop \
             perform pg_sleep(0.002); \
         end loop; \
@@ -202,6 +203,7 @@ fn a_cancel_that_comes_too_late_costs_the_next_requests_nothing() {
     for n in 1..=4 {
         let answered = scene.answer(n).expect("nobody cancelled it in time");
         assert_eq!(answered.results[0].rows.len(), if n == 2 { 2 } else { 0 });
+        assert_eq!(answered.session.notices.len(), if n <= 2 { 1 } else { 0 }, "{n}");
     }
     assert_eq!(scene.rows(), "1 3 4", "each once, in their order");
 }
@@ -288,6 +290,62 @@ fn a_statement_whose_result_has_changed_is_prepared_again_in_its_place() {
     assert_eq!(text_at(&scene.answer(2).unwrap(), 0, 0, 1), "2");
     scene.answer(3).unwrap();
     assert_eq!(scene.rows(), "1 3");
+}
+
+#[test]
+fn what_was_sent_has_its_time_limit_also_while_nobody_reads_answers() {
+    let mut scene = Scene::new(tenant());
+    let long = "select repeat('x', $1::int)";
+    scene.prepare(long, &[Kind::Int(1)]);
+    scene.shut();
+    scene.say(1, long, &[3_000_000]);
+    scene.send(2, statement(WAITS, &[Kind::Int(2), Kind::Int(12)]), 500);
+    scene.say(3, WAITS, &[3, FREE]);
+    scene.open();
+    scene.eventually_waits(12);
+    eventually("its time is over", || !scene.waits(12));
+    scene.answer(1).unwrap();
+    assert_eq!(scene.answer(2).expect_err("it waits").reason, "STATEMENT_TIMEOUT");
+    scene.answer(3).unwrap();
+    assert_eq!(scene.rows(), "3");
+}
+
+#[test]
+fn each_runs_as_it_would_alone() {
+    let mut scene = Scene::new(tenant());
+    scene.tenant.sql(
+        "create sequence calls; grant all on sequence calls to public; \
+         create function changes(n int) returns int language plpgsql as $$ begin \
+             if n = 0 then \
+                 perform set_config('transaction_read_only', 'on', true); \
+                 perform set_config('default_transaction_isolation', 'serializable', false); \
+             end if; \
+             return n; end $$; \
+         create function refuses(n int) returns int language plpgsql as $$ begin \
+             if nextval('calls') = 2 then raise sqlstate '25001'; end if; \
+             return n; end $$",
+    );
+    let (changes, refuses) =
+        ("select changes($1::int)", "insert into thing select refuses($1::int)");
+    let isolation = "select current_setting('transaction_isolation'), $1::int";
+    scene.prepare(changes, &[Kind::Int(1)]);
+    scene.prepare(refuses, &[Kind::Int(1)]);
+    scene.prepare(isolation, &[Kind::Int(1)]);
+    scene.shut();
+    scene.say(1, changes, &[0]);
+    scene.say(2, WAITS, &[2, FREE]);
+    scene.say(3, isolation, &[0]);
+    // As one does that only runs outside of transactions.
+    scene.say(4, refuses, &[4]);
+    scene.say(5, WAITS, &[5, FREE]);
+    scene.open();
+    for n in 1..=5 {
+        let answered = scene.answer(n).expect("it runs");
+        if n == 3 {
+            assert_eq!(text_at(&answered, 0, 0, 0), "serializable");
+        }
+    }
+    assert_eq!(scene.rows(), "2 4 5");
 }
 
 #[test]

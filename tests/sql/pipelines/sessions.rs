@@ -11,7 +11,8 @@ use connection_pool_manager::engine::{
     Follower, Logins, PgConnect, RawRow, Rows, Shape, Statement, TenantId, Tries, Value, Watch,
 };
 
-use crate::harness::{eventually, tenant, Tenant};
+use crate::harness::proxy::Proxy;
+use crate::harness::{eventually, postgres, tenant, Tenant};
 
 const SLEEPS: &str = "insert into thing select $1::int from pg_sleep($2::float8)";
 
@@ -57,14 +58,10 @@ fn sleeps(number: i64, seconds: f64) -> Arc<[Statement]> {
     Arc::new([Statement::new(SLEEPS, vec![Value::Int(number), Value::Double(seconds)])])
 }
 
-#[test]
-fn a_session_that_is_given_back_ends_what_was_sent_with_its_last_request() {
-    let tenant = tenant();
+/// A backend that runs the third of four statements that were sent together, which takes long.
+fn at_work(tenant: &Tenant) -> Box<dyn Backend> {
     tenant.sql("create table thing (n int); grant all on thing to public");
-    let mut backend = backend(&tenant);
-    let run = |backend: &mut dyn Backend, statement: &Statement| {
-        backend.run(statement, &mut NoRows).map_err(|error| format!("{error:?}")).unwrap()
-    };
+    let mut backend = backend(tenant);
     let first = sleeps(1, 0.0);
     run(&mut *backend, &first[0]);
     let behind = [(2, 0.0), (3, 3600.0), (4, 0.0)]
@@ -77,15 +74,34 @@ fn a_session_that_is_given_back_ends_what_was_sent_with_its_last_request() {
         timeout: Duration::from_secs(60),
         followers: &behind,
     });
-    assert!(begun);
+    assert!(begun && backend.in_flight() == 4);
     run(&mut *backend, &first[0]);
     assert!(backend.has_sent(&behind[0].statements) && !backend.has_sent(&first));
     eventually("the second has run", || tenant.sql("select count(*) from thing") == "3");
     eventually("the third runs", || tenant.running("pg_sleep") == 1);
+    backend
+}
+
+fn run(backend: &mut dyn Backend, statement: &Statement) {
+    backend.run(statement, &mut NoRows).map_err(|error| format!("{error:?}")).unwrap();
+}
+
+#[test]
+fn a_session_that_is_given_back_ends_what_was_sent_with_its_last_request() {
+    let tenant = tenant();
+    let mut backend = at_work(&tenant);
     assert!(backend.reset());
     assert_eq!(tenant.running("pg_sleep"), 0);
     // What was committed is; the rest never is.
     assert_eq!(tenant.sql("select string_agg(n::text, ' ' order by n) from thing"), "1 1 2");
-    run(&mut *backend, &first[0]);
+    run(&mut *backend, &sleeps(1, 0.0)[0]);
     assert!(backend.reset());
+}
+
+#[test]
+fn a_session_whose_cancel_was_not_seen_to_arrive_is_not_used_again() {
+    let proxy = Proxy::to(postgres().port());
+    let mut backend = at_work(&tenant().over(&proxy));
+    proxy.refuse();
+    assert!(!backend.reset() && backend.is_closed());
 }

@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 
 use crate::core::budget::Held;
-use crate::proto::sql::session_executed::Outcome;
 use crate::proto::sql::session_response::Kind;
 use crate::proto::sql::SessionClosed;
 use crate::rpc::calls::entry::CallEnd;
@@ -21,14 +20,6 @@ const WAITING_BYTES: usize = 64 << 10;
 pub(super) struct Response {
     pub(super) kind: Kind,
     pub(super) held: Held,
-}
-
-impl Response {
-    /// True if it says that a request has failed.
-    pub(super) fn is_error(&self) -> bool {
-        let Kind::Executed(executed) = &self.kind else { return false };
-        matches!(executed.outcome, Some(Outcome::Error(_)))
-    }
 }
 
 impl From<Kind> for Response {

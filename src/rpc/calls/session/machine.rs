@@ -120,11 +120,12 @@ impl SessionMachine {
         if let Some(running) = &mut self.running {
             let Poll::Ready(response) = running.poll(cx, &self.service) else { return false };
             self.running = None;
-            self.queue.answered(response.is_error());
             self.responses.push(response);
         }
         let StreamPhase::Open(lease) = &mut self.phase else { return false };
-        if !self.responses.has_room(sending) || lease.poll_ended(cx).is_ready() {
+        // What PostgreSQL has already has its turn, and its time limit.
+        let may_begin = self.responses.has_room(sending) || self.queue.is_sent();
+        if !may_begin || lease.poll_ended(cx).is_ready() {
             return false;
         }
         let Some(next) = self.queue.pop() else { return false };
@@ -253,14 +254,14 @@ impl SessionMachine {
 
     /// Hands a request to a worker. Returns the response to one that breaks a rule.
     fn start(&mut self, next: Queued) -> Option<Response> {
-        let Queued { id, request, caller, held, followers, .. } = next;
+        let Queued { id, request, caller, held, behind, .. } = next;
         let StreamPhase::Open(lease) = &self.phase else { return None };
         let request = match request {
             Ok(request) => request,
             Err(error) => return Some(response(&self.service, id, Err(error))),
         };
         let place = RunOn::Stream(lease.id().clone());
-        let task = Task { counted: Some(held), followers, ..Task::from(request) };
+        let task = Task { counted: Some(held), behind, ..Task::from(request) };
         let answer = self.service.execute(place, task, &caller);
         self.running = Some(RunningRequest { id, caller, answer });
         None

@@ -6,6 +6,7 @@
 //! and a `cancel` that came before takes effect.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use crate::backend::session::Follower;
@@ -13,7 +14,7 @@ use crate::core::budget::Held;
 use crate::error::RequestError;
 use crate::pool::caller::Caller;
 use crate::pool::memory::Room;
-use crate::pool::work::task::Request;
+use crate::pool::work::task::{Behind, Request};
 
 /// Requests that may wait; while so many do, no more are read.
 const QUEUED: usize = 64;
@@ -32,8 +33,16 @@ pub(super) struct Queued {
     pub(super) held: Held,
     pub(super) request: Result<Request, RequestError>,
     pub(super) caller: Arc<Caller>,
-    /// Those behind it that may be sent with it; once it is taken.
-    pub(super) followers: Vec<Follower>,
+    /// Those behind it, once it is taken.
+    pub(super) behind: Behind,
+}
+
+impl Queued {
+    /// True for one statement that is not atomic.
+    fn is_single(&self) -> bool {
+        let single = |request: &Request| !request.atomic && request.statements.len() == 1;
+        self.request.as_ref().is_ok_and(single)
+    }
 }
 
 /// The requests that wait, in their order.
@@ -41,8 +50,8 @@ pub(super) struct Queued {
 pub(super) struct RequestQueue {
     requests: VecDeque<Queued>,
     bytes: usize,
-    /// How many of them were offered to be sent with one that was taken.
-    offered: usize,
+    /// How many of them PostgreSQL has already.
+    sent: Arc<AtomicUsize>,
 }
 
 impl RequestQueue {
@@ -71,8 +80,8 @@ impl RequestQueue {
         let bytes = request.as_ref().map_or(REFUSED_BYTES, Request::memory);
         let held = room.take(bytes)?;
         self.bytes += bytes;
-        let followers = Vec::new();
-        self.requests.push_back(Queued { id, bytes, held, request, caller, followers });
+        let behind = Behind::default();
+        self.requests.push_back(Queued { id, bytes, held, request, caller, behind });
         Ok(())
     }
 
@@ -80,34 +89,27 @@ impl RequestQueue {
     pub(super) fn pop(&mut self) -> Option<Queued> {
         let mut next = self.requests.pop_front()?;
         self.bytes -= next.bytes;
-        if self.offered == 0 {
-            next.followers = self.followers();
-            self.offered = next.followers.len();
-        } else {
-            self.offered -= 1;
-        }
+        let fresh = !self.is_sent() && next.is_single();
+        let followers = if fresh { self.followers() } else { Vec::new() };
+        next.behind = Behind { followers, sent: Arc::clone(&self.sent) };
         Some(next)
     }
 
-    /// The request that was taken last was answered. If it has failed, none behind it was run
-    /// with it.
-    pub(super) fn answered(&mut self, failed: bool) {
-        if failed {
-            self.offered = 0;
-        }
+    /// True if PostgreSQL has the next request already.
+    pub(super) fn is_sent(&self) -> bool {
+        self.sent.load(Ordering::Relaxed) > 0
     }
 
     /// Those that may be sent with the request before them.
     fn followers(&self) -> Vec<Follower> {
-        let single = |queued: &Queued| {
+        let follower = |queued: &Queued| {
             let request = queued.request.as_ref().ok()?;
-            let single = !request.atomic && request.statements.len() == 1;
-            (single && !queued.caller.is_gone()).then(|| Follower {
+            (queued.is_single() && !queued.caller.is_gone()).then(|| Follower {
                 statements: Arc::clone(&request.statements),
                 max_rows: request.max_rows,
             })
         };
-        self.requests.iter().take(FOLLOWERS).map_while(single).collect()
+        self.requests.iter().take(FOLLOWERS).map_while(follower).collect()
     }
 
     /// The callers of those with this id.
