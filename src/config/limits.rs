@@ -13,6 +13,11 @@ pub const UNREAD_BYTES: u64 = 64 << 20;
 /// The most bytes of incomplete requests from all client connections, which gRPC holds in memory.
 pub const UNREAD_BYTES_IN_ALL: u64 = 256 << 20;
 
+/// The most bytes that belong to no call, from a client connection of which no call was let in. A
+/// handshake and the first calls take a tenth of it. Four times as much keeps a thread of gRPC
+/// busy for a third of a second.
+pub const STRAY_BYTES: u64 = 256 << 10;
+
 /// The default limit of client connections: an idle one costs 75 kB, so all together cost 750 MB at
 /// most.
 pub const CLIENT_CONNECTIONS: usize = 10_000;

@@ -31,6 +31,8 @@ pub struct Access {
     tenants: BTreeMap<TenantId, TenantUsers>,
     /// Clients may not bring tenants of their own.
     only_configured: bool,
+    /// Some tenant may be used by everybody, or could be until it was configured anew.
+    has_anonymous: bool,
 }
 
 /// What a call has shown.
@@ -88,6 +90,7 @@ impl Access {
 
     /// Lets these use a tenant that the operator has configured.
     pub fn configure(&mut self, tenant: TenantId, users: TenantUsers) {
+        self.has_anonymous |= users.anonymous;
         self.tenants.insert(tenant, users);
     }
 
@@ -152,6 +155,12 @@ impl Access {
     /// True if no identity is known: then callers need none.
     pub fn is_open(&self) -> bool {
         self.identities.is_empty()
+    }
+
+    /// Whether a caller may be one who uses some tenant: all may if no identity is known, or if
+    /// somewhere none is needed. Costs nothing.
+    pub fn lets_in(&self, caller: &Authentication) -> bool {
+        self.is_open() || self.has_anonymous || caller.identity().is_some()
     }
 
     /// Whether a caller is known where it has to be.

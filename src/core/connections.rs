@@ -13,8 +13,10 @@ pub struct SeenConnection<H> {
     pub host: H,
     /// Bytes received since it was opened.
     pub received: u64,
-    /// Bytes of whole requests that were read since the last round.
+    /// Bytes of these, since the last round, that belong to calls and to requests that are whole.
     pub taken: u64,
+    /// A call of it was let in since the last round: it is not a stranger's.
+    pub let_in: bool,
 }
 
 /// The limits.
@@ -28,7 +30,9 @@ pub struct ConnectionBounds {
     pub unread: u64,
     /// The same for all connections together.
     pub unread_total: u64,
-    /// After this long such a request is abandoned and no longer counts.
+    /// Bytes that belong to no call, of a connection of which no call was ever let in.
+    pub stray: u64,
+    /// After this long such a request is abandoned and no longer counts; neither do the others.
     pub unread_lasts: Duration,
 }
 
@@ -43,6 +47,8 @@ pub enum ConnectionExcess {
     Streams,
     /// The limit of bytes of requests that are not whole.
     Unread,
+    /// The limit of a stranger's bytes that belong to no call.
+    Stray,
 }
 
 impl ConnectionExcess {
@@ -53,6 +59,7 @@ impl ConnectionExcess {
             ConnectionExcess::Host => "address",
             ConnectionExcess::Streams => "streams",
             ConnectionExcess::Unread => "unread",
+            ConnectionExcess::Stray => "stray",
         }
     }
 }
@@ -64,6 +71,7 @@ struct KnownConnection {
     born: u64,
     received: u64,
     unread: u64,
+    let_in: bool,
 }
 
 /// The connections of the last round.
@@ -89,7 +97,7 @@ impl Connections {
         let (mut kept, mut beyond) = (Vec::new(), Vec::new());
         let mut of_host: HashMap<&H, usize> = HashMap::new();
         for one in order {
-            let fresh = KnownConnection { born: self.next, received: 0, unread: 0 };
+            let fresh = KnownConnection { born: self.next, received: 0, unread: 0, let_in: false };
             let now = one.since(last.get(&one.id).copied().unwrap_or(fresh), bounds, after);
             self.next = self.next.max(now.born + 1);
             self.known.insert(one.id, now);
@@ -100,7 +108,7 @@ impl Connections {
                 beyond.push((one.id, ConnectionExcess::Total));
             } else {
                 *own += 1;
-                kept.push((now.unread, one.id));
+                kept.push((one.id, now));
             }
         }
         beyond.extend(greedy(kept, bounds));
@@ -118,24 +126,37 @@ impl<H> SeenConnection<H> {
     ) -> KnownConnection {
         // gRPC does not report when a request is abandoned, so the count decays over time.
         let part = after.as_secs_f64() / bounds.unread_lasts.as_secs_f64().max(f64::EPSILON);
-        let over = (bounds.unread as f64 * part) as u64;
+        let let_in = last.let_in || self.let_in;
+        let over = (bounds.unread_of(let_in) as f64 * part) as u64;
         let unread = last.unread + self.received.saturating_sub(last.received);
         let unread = unread.saturating_sub(self.taken).saturating_sub(over);
-        KnownConnection { born: last.born, received: self.received, unread }
+        KnownConnection { born: last.born, received: self.received, unread, let_in }
+    }
+}
+
+impl ConnectionBounds {
+    fn unread_of(&self, let_in: bool) -> u64 {
+        if let_in {
+            self.unread
+        } else {
+            self.stray
+        }
     }
 }
 
 /// The connections over their own limit, then the largest until the rest fit the total.
 fn greedy(
-    mut unread: Vec<(u64, u64)>,
+    mut kept: Vec<(u64, KnownConnection)>,
     bounds: ConnectionBounds,
 ) -> impl Iterator<Item = (u64, ConnectionExcess)> {
-    unread.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-    let mut total: u64 = unread.iter().map(|(bytes, _)| *bytes).sum();
-    unread.into_iter().map_while(move |(bytes, id)| {
-        let too_much = bytes > bounds.unread || total > bounds.unread_total;
-        total -= bytes;
-        too_much.then_some((id, ConnectionExcess::Unread))
+    kept.sort_unstable_by_key(|(_, one)| std::cmp::Reverse(one.unread));
+    let mut total: u64 = kept.iter().map(|(_, one)| one.unread).sum();
+    kept.into_iter().filter_map(move |(id, one)| {
+        let (own, all) = (one.unread > bounds.unread_of(one.let_in), total > bounds.unread_total);
+        total -= if own || all { one.unread } else { 0 };
+        let excess =
+            if own && !one.let_in { ConnectionExcess::Stray } else { ConnectionExcess::Unread };
+        (own || all).then_some((id, excess))
     })
 }
 
@@ -144,7 +165,9 @@ mod tests {
     use super::*;
 
     fn seen(all: &[(u64, char)]) -> Vec<SeenConnection<char>> {
-        all.iter().map(|&(id, host)| SeenConnection { id, host, received: 0, taken: 0 }).collect()
+        all.iter()
+            .map(|&(id, host)| SeenConnection { id, host, received: 0, taken: 0, let_in: false })
+            .collect()
     }
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -153,6 +176,7 @@ mod tests {
         per_host: 2,
         unread: 100,
         unread_total: 150,
+        stray: 10,
         unread_lasts: Duration::from_secs(10),
     };
 
@@ -193,6 +217,7 @@ mod tests {
             host: id,
             received,
             taken,
+            let_in: true,
         };
         all.iter().map(one).collect()
     }
@@ -220,5 +245,23 @@ mod tests {
         assert_eq!(look(&[(1, 70, 0), (2, 80, 0), (3, 1, 0)]), [(2, ConnectionExcess::Unread)]);
         let much = [(1, 170, 0), (2, 280, 0), (3, 60, 0)];
         assert_eq!(look(&much), [(2, ConnectionExcess::Unread), (1, ConnectionExcess::Unread)]);
+    }
+
+    #[test]
+    fn a_stranger_may_send_less_that_belongs_to_no_call_until_one_is_let_in() {
+        let mut all = Connections::default();
+        let mut look = |received, taken, let_in, after| {
+            all.look(&[SeenConnection { id: 1, host: 'a', received, taken, let_in }], THREE, after)
+        };
+        // One a second is forgotten.
+        for turn in 1..100 {
+            assert!(look(turn * 101, 100, false, SECOND).is_empty(), "{turn}");
+        }
+        assert!(look(9999 + 10, 0, false, Duration::ZERO).is_empty());
+        assert_eq!(look(9999 + 11, 0, false, Duration::ZERO), [(1, ConnectionExcess::Stray)]);
+        assert!(look(9999 + 100, 0, true, Duration::ZERO).is_empty());
+        // It was let in once and for all.
+        assert!(look(9999 + 100, 0, false, Duration::ZERO).is_empty());
+        assert_eq!(look(9999 + 101, 0, false, Duration::ZERO), [(1, ConnectionExcess::Unread)]);
     }
 }

@@ -140,7 +140,7 @@ pub(super) const CANCEL_RESULTS: &[&str] = &["sent", "sent_again", "failed"];
 pub(super) const GAVE_WAY: &[&str] = &["opening", "unused"];
 
 /// Why a client connection was closed, by `ConnectionExcess::as_str`.
-pub(super) const CONNECTIONS: &[&str] = &["total", "address", "streams", "unread"];
+pub(super) const CONNECTIONS: &[&str] = &["total", "address", "streams", "unread", "stray"];
 
 /// A counter for each value of one label. A value that is not in the set is counted as
 /// the last one, so that there are never more series than these.

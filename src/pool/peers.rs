@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use crate::core::budget::Budget;
@@ -14,14 +14,27 @@ type Map = HashMap<Arc<str>, Weak<Peer>>;
 /// How errors call the budget of one connection.
 pub(super) const OF_CONNECTION: &str = "bytes held for one connection";
 
-/// Bytes of requests, by connection.
-type TakenByAddress = HashMap<SocketAddr, u64>;
+/// What was taken of a call besides its request: its metadata, and the frames around both.
+const CALL_BYTES: u64 = 1 << 10;
+
+/// What was taken of a connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TakenFromPeer {
+    /// Bytes of these calls, and of its requests that have come whole.
+    pub bytes: u64,
+    /// Its calls.
+    pub calls: u64,
+    /// One of its calls was let in.
+    pub let_in: bool,
+}
+
+type TakenByAddress = HashMap<SocketAddr, TakenFromPeer>;
 
 /// All connections, by the address of their other end, which no two have at a time.
 #[derive(Clone)]
 pub struct Peers {
     map: Arc<Leaf<Map>>,
-    /// Taken from those that are here no more, until somebody asks.
+    /// TakenFromPeer from those that are here no more, until somebody asks.
     departed: Arc<Leaf<TakenByAddress>>,
     /// What each may have of the memory that is held for others.
     bytes: usize,
@@ -40,8 +53,11 @@ pub struct Peer {
     memory: Budget,
     /// Its requests that stand in a queue.
     pub(super) parked: AtomicUsize,
-    /// Bytes of its requests that have come whole, since somebody asked.
+    /// Calls that have come since somebody asked, and bytes of its requests.
+    calls: AtomicU64,
     taken: AtomicU64,
+    /// One of its calls was let in.
+    let_in: AtomicBool,
     all: Peers,
 }
 
@@ -62,7 +78,9 @@ impl Peers {
             id: CallerId::of_address(Arc::clone(&name)),
             memory: Budget::new(OF_CONNECTION, self.bytes),
             parked: AtomicUsize::new(0),
+            calls: AtomicU64::new(0),
             taken: AtomicU64::new(0),
+            let_in: AtomicBool::new(false),
             all: self.clone(),
         });
         map.insert(name, Arc::downgrade(&fresh));
@@ -76,9 +94,8 @@ impl Peers {
         all.into_iter().max_by_key(|peer| peer.memory.used())
     }
 
-    /// How many bytes of requests have come whole since this was last asked, by
-    /// connection. Must be asked now and then.
-    pub fn taken(&self) -> HashMap<SocketAddr, u64> {
+    /// What was taken since this was last asked, by connection. Must be asked now and then.
+    pub fn taken(&self) -> HashMap<SocketAddr, TakenFromPeer> {
         // The lock must not be held when one of these is dropped.
         let here: Vec<Arc<Peer>> = self.map.lock().values().filter_map(Weak::upgrade).collect();
         for peer in here {
@@ -118,6 +135,14 @@ impl Peer {
 }
 
 impl Peer {
+    /// A call has come. `let_in`: its caller may be one who uses some tenant.
+    pub fn called(&self, let_in: bool) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        if let_in {
+            self.let_in.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// A request of so many bytes has come whole.
     pub fn took(&self, bytes: usize) {
         self.taken.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -125,10 +150,14 @@ impl Peer {
 
     /// Hands what was taken to those who ask.
     fn settle(&self) {
-        let taken = self.taken.swap(0, Ordering::Relaxed);
-        if let Some(address) = socket_address(self.address()).filter(|_| taken > 0) {
+        let calls = self.calls.swap(0, Ordering::Relaxed);
+        let bytes = self.taken.swap(0, Ordering::Relaxed) + calls * CALL_BYTES;
+        if let Some(address) = socket_address(self.address()).filter(|_| bytes > 0) {
             let mut departed = self.all.departed.lock();
-            *departed.entry(address).or_default() += taken;
+            let taken = departed.entry(address).or_default();
+            taken.calls += calls;
+            taken.bytes += bytes;
+            taken.let_in |= self.let_in.load(Ordering::Relaxed);
         }
     }
 }
@@ -182,13 +211,16 @@ mod tests {
     fn what_was_taken_is_told_once_also_of_those_who_left() {
         let peers = Peers::default();
         let [here, left] = ["ipv4:192.0.2.1:1", "ipv6:%5B2001:db8::1%5D:2"].map(|at| peers.at(at));
-        here.took(3);
+        here.called(false);
+        left.called(true);
         left.took(4);
         left.took(5);
         drop(left);
         let told = peers.taken();
         let of = |address: &str| told.get(&address.parse().expect("an address")).copied();
-        assert_eq!((of("192.0.2.1:1"), of("[2001:db8::1]:2"), told.len()), (Some(3), Some(9), 2));
+        let [called, took] = [(CALL_BYTES, false), (CALL_BYTES + 9, true)]
+            .map(|(bytes, let_in)| Some(TakenFromPeer { bytes, calls: 1, let_in }));
+        assert_eq!((of("192.0.2.1:1"), of("[2001:db8::1]:2"), told.len()), (called, took, 2));
         assert!(peers.taken().is_empty());
         here.took(1);
         assert_eq!(peers.taken().len(), 1);

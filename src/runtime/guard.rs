@@ -6,9 +6,10 @@
 //! connections, it logs that once and only counts.
 //!
 //! gRPC reports the connections with too many calls. It is asked only when the memory of the
-//! process has grown, so that it costs nothing otherwise.
+//! process has grown, or a connection makes calls very fast, so that it costs nothing otherwise.
 
 mod closer;
+mod load;
 mod memory;
 mod sockets;
 
@@ -22,26 +23,32 @@ use crossbeam_channel::{after, select};
 use crate::clock;
 use crate::core::connections::{ConnectionBounds, ConnectionExcess, Connections, SeenConnection};
 use crate::core::quoted::Quoted;
+use crate::pool::peers::TakenFromPeer;
 use crate::pool::service::Service;
 use crate::threads;
 use crate::threads::stop::{Stopped, Thread};
 
 use closer::Closer;
+use load::BusyMeter;
 use memory::Resident;
 use sockets::{ClientSocket, Sockets};
 
-/// The pause between rounds: a client in a loop opens some hundred connections in it.
+/// The pause between rounds while the process has little to do: a client in a loop opens some
+/// hundred connections in it.
 const PAUSE: Duration = Duration::from_millis(100);
-/// A round takes longer if the kernel has very many sockets. The pause is this many times as long,
-/// so that the guard never takes more than a fiftieth of a core.
+/// A round computes for longer if the kernel has very many sockets. The pause is this many times
+/// as long, so that the guard never takes more than a fiftieth of a core. The time that others keep
+/// it from the cores does not count: then there is most to look at.
 const PAUSE_PER_LOOK: u32 = 50;
 /// The longest pause, also used after a failure.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// How often it checks whether the memory has grown. A client opens a few thousand calls in that
-/// time, which take some 50 MB.
+/// How often it checks whether the memory has grown, or the process is busy; then it looks at
+/// once. A client opens a few thousand calls in that time, which take some 50 MB.
 const WATCH: Duration = Duration::from_millis(25);
 /// The growth that makes it count calls; ordinary work rarely reaches it.
 const GROWTH: u64 = 16 << 20;
+/// So many calls of one connection between two looks make it count calls, too.
+const MANY_CALLS: u64 = 512;
 /// The pause between two log lines of one reason.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -59,12 +66,15 @@ struct Guard {
     /// `None`: the system does not allow closing connections.
     closer: Option<Closer>,
     connections: Connections,
+    load: BusyMeter,
     /// True once it was logged that the kernel does not list connections.
     blind: bool,
     said: HashMap<ConnectionExcess, Said>,
     last_look: Option<Instant>,
     /// The memory in use when calls were last counted, or the lowest since.
     least: u64,
+    /// When calls may be counted again although it has not grown.
+    next_count: Instant,
 }
 
 /// The connections closed for one reason since the last line.
@@ -107,38 +117,41 @@ pub fn start(
         memory: memory.ok(),
         closer: closer.ok(),
         connections: Connections::default(),
+        load: BusyMeter::default(),
         blind: false,
         said: HashMap::new(),
         last_look: None,
         least: u64::MAX,
+        next_count: clock::now(),
     };
     Thread::start(threads::GRPC_GUARD, move |stopped| guard.run(&stopped))
 }
 
 impl Guard {
     fn run(&mut self, stopped: &Stopped) {
-        let mut next_look = clock::now();
+        // When the next look is due, and how soon it may be.
+        let (mut due, mut soonest) = (clock::now(), clock::now());
         loop {
-            let began = clock::now();
-            let due = began >= next_look;
+            let (began, computed) = (clock::now(), load::computed());
+            let is_busy = self.load.is_busy();
+            let is_due = began >= due || is_busy && began >= soonest;
             let looked = threads::survive(threads::GRPC_GUARD, || {
-                if due || self.has_grown()?.is_some() {
+                let looks = is_due || self.has_grown()?.is_some();
+                if looks {
                     self.look(began)?;
                 }
-                Ok(())
+                Ok(looks)
             });
-            if due {
-                let took = clock::now() - began;
-                let pause = PAUSE.max(took * PAUSE_PER_LOOK).min(LONGEST_PAUSE);
-                next_look = began + pause;
-            }
+            let took = load::computed().saturating_sub(computed);
+            let rest = (took * PAUSE_PER_LOOK).min(LONGEST_PAUSE);
             match looked {
-                Some(Ok(())) => {}
+                Some(Ok(true)) => (due, soonest) = (began + PAUSE.max(rest), began + rest),
+                Some(Ok(false)) => {}
                 Some(Err(error)) => {
                     self.no_look(&error);
-                    next_look = began + LONGEST_PAUSE;
+                    (due, soonest) = (began + LONGEST_PAUSE, began + LONGEST_PAUSE);
                 }
-                None => next_look = began + LONGEST_PAUSE,
+                None => (due, soonest) = (began + LONGEST_PAUSE, began + LONGEST_PAUSE),
             }
             select! {
                 recv(stopped) -> _ => return,
@@ -155,12 +168,20 @@ impl Guard {
         Ok((now > self.least.saturating_add(GROWTH)).then_some(now))
     }
 
-    /// The connections with too many calls, if the memory has grown enough to ask.
-    fn connections_with_excess_calls(&mut self) -> io::Result<Vec<SocketAddr>> {
-        let Some(now) = self.has_grown()? else { return Ok(Vec::new()) };
+    /// The connections with too many calls, if there is reason to ask: the memory has grown, or
+    /// one has made `most` calls since the last look. What was freed and is used again is no growth.
+    fn connections_with_excess_calls(&mut self, most: u64) -> io::Result<Vec<SocketAddr>> {
+        let grown = self.has_grown()?;
+        let (began, computed) = (clock::now(), load::computed());
+        if grown.is_none() && (most < MANY_CALLS || began < self.next_count) {
+            return Ok(Vec::new());
+        }
         // Further growth is measured from here.
-        self.least = now;
-        Ok((self.excess_calls)())
+        self.least = grown.unwrap_or(self.least);
+        let found = (self.excess_calls)();
+        let took = load::computed().saturating_sub(computed);
+        self.next_count = began + took * PAUSE_PER_LOOK;
+        Ok(found)
     }
 
     fn no_look(&mut self, error: &io::Error) {
@@ -176,7 +197,7 @@ impl Guard {
     }
 
     fn look(&mut self, now: Instant) -> io::Result<()> {
-        // Before the sockets, so that no byte is counted as read before it counts as received.
+        // Before the sockets, so that no byte is counted as taken before it counts as received.
         let taken = self.service.context().peers.taken();
         let sockets = match &mut self.sockets {
             Some(sockets) => sockets,
@@ -192,7 +213,8 @@ impl Guard {
             self.last_look.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         self.last_look = Some(now);
         let mut beyond = self.connections.look(&seen, self.bounds, after);
-        let excess_calls = self.connections_with_excess_calls()?;
+        let most = taken.values().map(|taken| taken.calls).max().unwrap_or(0);
+        let excess_calls = self.connections_with_excess_calls(most)?;
         let excess_calls = there.iter().filter(|socket| excess_calls.contains(&socket.peer));
         beyond.extend(excess_calls.map(|socket| (socket.inode, ConnectionExcess::Streams)));
         let closed = if beyond.is_empty() { 0 } else { self.close(&beyond, &there, now)? };
@@ -250,7 +272,8 @@ impl Guard {
     }
 }
 
-fn seen(one: &ClientSocket, taken: &HashMap<SocketAddr, u64>) -> SeenConnection<IpAddr> {
-    let taken = taken.get(&one.peer).copied().unwrap_or(0);
-    SeenConnection { id: one.inode, host: one.peer.ip(), received: one.received, taken }
+fn seen(one: &ClientSocket, taken: &HashMap<SocketAddr, TakenFromPeer>) -> SeenConnection<IpAddr> {
+    let TakenFromPeer { bytes: taken, let_in, .. } =
+        taken.get(&one.peer).copied().unwrap_or_default();
+    SeenConnection { id: one.inode, host: one.peer.ip(), received: one.received, taken, let_in }
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
-use crate::config::{ServerConfig, CLIENT_CONNECTIONS, UNREAD_BYTES, UNREAD_BYTES_IN_ALL};
+use crate::config::{
+    ServerConfig, CLIENT_CONNECTIONS, STRAY_BYTES, UNREAD_BYTES, UNREAD_BYTES_IN_ALL,
+};
 use crate::core::connections::ConnectionBounds;
 use crate::server::StartError;
 
@@ -49,6 +51,7 @@ pub(super) fn share_out(config: &ServerConfig) -> Result<ConnectionBounds, Start
         per_host,
         unread: UNREAD_BYTES,
         unread_total: UNREAD_BYTES_IN_ALL,
+        stray: STRAY_BYTES,
         unread_lasts: limits.request_timeout + UNREAD_MARGIN,
     })
 }

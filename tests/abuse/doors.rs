@@ -25,6 +25,7 @@
 //! | Oversized metadata | `flood::metadata_beyond_what_grpc_takes_ends_its_call_only` |
 //! | Oversized messages | `oversized`, `malformed_requests` |
 //! | Half-open calls | `unfinished_calls` |
+//! | Frames of no call | `stray::a_stranger_who_sends_frames_of_no_call_is_closed_long_before_he_hurts_others` |
 //! | 5 000 idle connections | `crowds::five_thousand_connections_that_say_nothing_take_nothing_from_others` |
 //! | Rapid reset | `crowds::calls_that_are_taken_back_at_once_leave_no_lease_and_no_waiter` |
 //! | 100 000 wrong tokens | `flood::a_hundred_thousand_wrong_tokens_cost_nobody_a_call_and_the_log_a_few_lines` |
@@ -42,6 +43,7 @@ mod revoked;
 mod roles;
 mod secrets;
 mod stolen;
+mod stray;
 mod tenants;
 
 use std::path::PathBuf;

@@ -107,9 +107,10 @@ impl<Q: Shaped, S: AnswerSink> Call<Q, S> {
             Ok(known) => (known, None),
             Err(refused) => (Authenticated::default(), Some(refused)),
         };
-        let Authenticated { authentication, proof } = known;
+        let Authenticated { authentication, let_in, proof } = known;
         let (context, caller) =
             (service.context(), service.caller(&ctx.peer(), authentication, proof));
+        caller.peer().called(let_in);
         let decoder = Decoder { context: Arc::clone(context), caller: Arc::clone(&caller) };
         let mut call = Call {
             sink: Some(sink),

@@ -24,6 +24,8 @@ const URI: &str = "peer_uri";
 #[derive(Default)]
 pub(super) struct Authenticated {
     pub(super) authentication: Authentication,
+    /// It may use some tenant.
+    pub(super) let_in: bool,
     pub(super) proof: Option<Arc<CallerProof>>,
 }
 
@@ -37,7 +39,7 @@ pub(super) fn authenticate(
 ) -> Result<Authenticated, RequestError> {
     let access = context.access.now();
     if access.is_open() {
-        return Ok(Authenticated::default());
+        return Ok(Authenticated { let_in: true, ..Authenticated::default() });
     }
     let certificate = ctx.auth_context().as_ref().and_then(names);
     let shown = ShownCredentials { token: token(ctx.request_headers()), certificate };
@@ -48,8 +50,9 @@ pub(super) fn authenticate(
     if let Some(identity) = authentication.identity() {
         admit(context, identity)?;
     }
+    let let_in = access.lets_in(&authentication);
     let proof = Some(Arc::new(CallerProof { shown, under: access }));
-    Ok(Authenticated { authentication, proof })
+    Ok(Authenticated { authentication, let_in, proof })
 }
 
 /// Counts a request of an identity.
