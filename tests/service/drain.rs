@@ -2,11 +2,12 @@
 
 use crate::harness::sql::one_shot;
 use crate::harness::{
-    acquire_later, answer, code, eventually, execute_later, refused, request, tenant, Service,
-    Tenant,
+    acquire_later, answer, code, eventually, execute_later, refused, request, tenant, Administered,
+    Service, Tenant,
 };
 use connection_pool_manager::client::service::session::Session;
 use connection_pool_manager::client::service::{statement, CallError};
+use connection_pool_manager::proto::admin::ReloadRequest;
 use connection_pool_manager::proto::connection_pool::ReleaseOutcome;
 use connection_pool_manager::proto::sql::session_executed::Outcome;
 use connection_pool_manager::proto::sql::session_request::Kind;
@@ -204,4 +205,16 @@ fn one_shots_that_outlast_the_drain_are_cancelled_and_told_what_became_of_their_
     }
     assert_eq!(service.wait().code(), Some(0));
     assert_eq!(tenant.sql("select count(*) from orders"), "0");
+}
+
+#[test]
+fn a_reload_during_the_drain_is_told_that_the_service_stops() {
+    let (service, tenant) = (Administered::with(&["--drain-timeout", "600"], ""), tenant());
+    let ops = service.operator("ops");
+    let lease = service.lease(&tenant);
+    service.signal(Signal::TERM);
+    service.log().wait_for("event=draining");
+    let reload = ReloadRequest::default();
+    assert_draining(&refused(ops.ask(|stub, option| stub.reload(&reload, option))));
+    lease.release();
 }

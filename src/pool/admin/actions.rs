@@ -206,16 +206,20 @@ impl Administration<'_> {
     /// Reads settings, identities and certificates again.
     ///
     /// # Errors
-    /// The answer has what is wrong with them; then nothing has changed.
+    /// The answer has what is wrong with them, or the service stops; then nothing has changed.
     pub fn reload(&self) -> PendingAnswer<ReloadOutcome> {
         let (responder, answer) = Responder::new();
         let context = Arc::clone(self.service.context());
         let (by, peer) = (self.by.clone(), self.peer.to_owned());
+        let is_draining = self.service.registry.is_draining();
         let workers = context.tools.workers.clone();
         workers.run(move || {
             let wrong =
                 |faults: SettingFaults| RequestError::ReloadFailed { faults: faults.to_string() };
-            let outcome = context.reloading.reload().map_err(wrong);
+            let outcome = match is_draining {
+                true => Err(RequestError::Draining),
+                false => context.reloading.reload().map_err(wrong),
+            };
             tell((&by, &peer), "reload", format_args!(""), &outcome);
             // The caller may have left meanwhile.
             drop(responder.send(outcome));
