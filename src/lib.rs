@@ -36,7 +36,8 @@
 //! lease table, or runs a one-shot's SQL. An operation *moves* the checkout out of the lease
 //! table and back, so two can never share it. A statement that is prepared and alone is sent at
 //! once; one thread reads the short answers of all of these, and of resets
-//! (`pool::work::awaited`, `threads::socket_waits`). A worker runs everything else, and what
+//! (`pool::work::awaited`, `threads::socket_waits`); that of the only call in the service is
+//! first awaited for a moment by gRPC's thread. A worker runs everything else, and what
 //! comes as a long answer or an error. At the end the backend is reset and is idle
 //! again, and the permit passes straight to the oldest waiter.
 //!

@@ -86,6 +86,7 @@ mod tests {
         let tools = Tools {
             workers: Workers::default(),
             socket_waits: Default::default(),
+            open_calls: Default::default(),
             alarms: alarms.clone(),
             metrics: Metrics::new(100),
             grace: CancelGrace::new(GRACE),

@@ -21,7 +21,7 @@ use crate::pool::requests::one_shots::OneShots;
 use crate::pool::requests::outstanding::Outstanding;
 use crate::pool::servers::Servers;
 use crate::pool::serving::Serving;
-use crate::pool::tools::{log_no_socket_thread, log_spawn_failure, CancelGrace, Tools};
+use crate::pool::tools::{log_no_socket_thread, log_spawn_failure, CancelGrace, OpenCalls, Tools};
 use crate::pool::waiting_room::{Full, Parked, WaitingRoom};
 use crate::threads::agenda::Agenda;
 use crate::threads::alarms::Alarms;
@@ -84,6 +84,7 @@ impl Context {
         let tools = Tools {
             workers: Workers::new(log_spawn_failure),
             socket_waits: SocketWaits::new(log_no_socket_thread),
+            open_calls: OpenCalls::default(),
             alarms: Alarms::new(bell.clone()),
             metrics: Metrics::new(config.limits.metrics_tenants),
             grace: CancelGrace::new(config.limits.clocks.cancel_grace),

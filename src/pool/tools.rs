@@ -1,7 +1,7 @@
 //! What almost all work needs of the service.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub struct Tools {
     pub workers: Workers,
     /// Where requests wait for short answers.
     pub socket_waits: SocketWaits,
+    /// The unary calls that are not answered yet.
+    pub open_calls: OpenCalls,
     /// Times out.
     pub alarms: Alarms,
     /// Counts cancels.
@@ -36,6 +38,33 @@ impl Tools {
         if let Err(lost) = self.workers.try_run(job) {
             self.alarms.soon(clock::now(), move || drop(lost));
         }
+    }
+}
+
+/// Counts unary calls that are not answered yet. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct OpenCalls(Arc<AtomicUsize>);
+
+/// A call that counts until this is dropped.
+#[must_use]
+pub struct OpenCall(OpenCalls);
+
+impl OpenCalls {
+    /// Counts a call.
+    pub fn enter(&self) -> OpenCall {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        OpenCall(self.clone())
+    }
+
+    /// True if there is no other than the one that asks.
+    pub fn is_alone(&self) -> bool {
+        self.0.load(Ordering::Relaxed) <= 1
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        self.0 .0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -73,5 +102,23 @@ impl CancelGrace {
     /// As it is in force.
     pub fn now(&self) -> Duration {
         Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_alone_while_no_other_is_open() {
+        let calls = OpenCalls::default();
+        let one = calls.enter();
+        assert!(calls.is_alone());
+        let other = calls.clone().enter();
+        assert!(!calls.is_alone());
+        drop(one);
+        assert!(calls.is_alone());
+        drop(other);
+        assert!(calls.is_alone());
     }
 }

@@ -8,6 +8,7 @@ pub type WorkerJob = Box<dyn FnOnce() + Send>;
 
 thread_local! {
     static STAGE: Cell<WorkerStage> = const { Cell::new(WorkerStage::NoWorker) };
+    static IN_CALL: Cell<bool> = const { Cell::new(false) };
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
     static NEXT: RefCell<Option<WorkerJob>> = const { RefCell::new(None) };
 }
@@ -52,6 +53,25 @@ pub fn ending<T>(act: impl FnOnce() -> T) -> T {
     act()
 }
 
+/// Begins a call on gRPC's thread.
+pub fn in_call<T>(begin: impl FnOnce() -> T) -> T {
+    /// Sets it back, also when a panic passes.
+    struct Over;
+    impl Drop for Over {
+        fn drop(&mut self) {
+            IN_CALL.set(false);
+        }
+    }
+    IN_CALL.set(STAGE.get() == WorkerStage::NoWorker);
+    let _over = Over;
+    begin()
+}
+
+/// True on gRPC's thread while it begins a call.
+pub fn is_in_call() -> bool {
+    IN_CALL.get()
+}
+
 /// True on a worker at the end of its job: what is woken may go on here.
 pub fn is_ending() -> bool {
     STAGE.get() == WorkerStage::AtItsEnd
@@ -82,4 +102,22 @@ pub(super) fn keep(job: WorkerJob) -> Result<(), WorkerJob> {
 /// The job that this thread has kept.
 pub(super) fn kept() -> Option<WorkerJob> {
     NEXT.take()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{catch_unwind, AssertUnwindSafe};
+
+    use super::*;
+
+    #[test]
+    fn a_call_is_begun_on_a_thread_that_is_no_worker_and_only_while_it_begins() {
+        assert!(!is_in_call());
+        in_call(|| assert!(is_in_call()));
+        assert!(!is_in_call());
+        let panics = catch_unwind(AssertUnwindSafe(|| in_call(|| panic!("injected"))));
+        assert!(panics.is_err() && !is_in_call());
+        is_worker();
+        in_call(|| assert!(!is_in_call()));
+    }
 }

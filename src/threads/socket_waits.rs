@@ -6,10 +6,11 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::event::{eventfd, EventfdFlags};
+use rustix::event::{eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use crate::lock::Leaf;
@@ -22,6 +23,13 @@ const END: u64 = u64::MAX;
 
 /// A socket that can be waited for.
 pub type SharedSocket = Arc<dyn AsFd + Send + Sync>;
+
+/// True once the socket has received something, within `limit`.
+pub fn is_ready_within(socket: &SharedSocket, limit: Duration) -> bool {
+    let Ok(limit) = Timespec::try_from(limit) else { return false };
+    let mut watched = [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)];
+    matches!(poll(&mut watched, Some(&limit)), Ok(1))
+}
 
 /// Work that goes on when its socket has received something. Nothing of it may block.
 pub trait Awaiting: Send {
@@ -224,6 +232,15 @@ mod tests {
         let work = Bytes { socket: Arc::new(socket), wanted, read: Vec::new(), tell };
         assert!(sockets.wait(Box::new(work)).is_ok());
         (ours, told)
+    }
+
+    #[test]
+    fn a_socket_is_ready_once_something_has_come() {
+        let (mut ours, socket) = UnixStream::pair().expect("a pair");
+        let socket: SharedSocket = Arc::new(socket);
+        assert!(!is_ready_within(&socket, Duration::ZERO));
+        ours.write_all(&[1]).expect("room");
+        assert!(is_ready_within(&socket, Duration::ZERO));
     }
 
     #[test]

@@ -1,12 +1,18 @@
 //! Requests whose answer is awaited on no thread of their own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::arrival::Arrival;
 use crate::pool::checkout::Checkout;
 use crate::pool::tools::Tools;
 use crate::pool::work::operation::Operation;
-use crate::threads::socket_waits::{Awaiting, SharedSocket};
+use crate::threads::here;
+use crate::threads::socket_waits::{is_ready_within, Awaiting, SharedSocket};
+
+/// How long gRPC's thread waits for the answer to the only call that there is: a point query takes
+/// a third of it. A call that comes meanwhile waits as long.
+const SOON: Duration = Duration::from_micros(150);
 
 /// A request that was sent whole, and goes on with its answer.
 pub(in crate::pool) trait SentRequest: Send + 'static {
@@ -27,7 +33,12 @@ pub(in crate::pool) fn when_answered(
     tools: &Tools,
 ) {
     let (operation, tools) = (Arc::clone(operation), tools.clone());
-    let awaited = Awaited { sent, operation, tools: tools.clone(), whole: false };
+    let mut awaited = Awaited { sent, operation, tools: tools.clone(), whole: false };
+    // Nobody else waits for this thread, and to hand the answer over twice would take as long as
+    // the answer.
+    if here::is_in_call() && tools.open_calls.is_alone() && awaited.comes_soon() {
+        return Box::new(awaited).go_on();
+    }
     // Without that thread, a worker waits.
     if let Err(awaited) = tools.socket_waits.wait(Box::new(awaited)) {
         awaited.go_on();
@@ -40,6 +51,14 @@ struct Awaited<S> {
     tools: Tools,
     /// The whole answer has come.
     whole: bool,
+}
+
+impl<S: SentRequest> Awaited<S> {
+    /// True if the answer comes at once.
+    fn comes_soon(&mut self) -> bool {
+        let ready = self.socket().is_some_and(|socket| is_ready_within(&socket, SOON));
+        ready && self.has_come()
+    }
 }
 
 impl<S: SentRequest> Awaiting for Awaited<S> {

@@ -40,11 +40,14 @@ pub(in crate::rpc) fn answer<Q: Shaped, R, M>(
     R: Send + 'static,
     M: Send + 'static,
 {
-    let asked = service.clone();
+    let (asked, open) = (service.clone(), service.context().tools.open_calls.clone());
     let work = move |request, caller: &_| work(&asked, request, caller);
     Call::serve(service, ctx, requests, sink, |mut call| async move {
+        let open = open.enter();
+        let answered = answered(&mut call, work).await;
+        drop(open);
         // Not in the arms, where the answer would have its room beside what is sent.
-        let (mut sending, kept) = match answered(&mut call, work).await {
+        let (mut sending, kept) = match answered {
             Ok(value) => {
                 let (message, kept) = convert(value);
                 (Either::Left(call.finish(message)), kept)

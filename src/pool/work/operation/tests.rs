@@ -8,6 +8,7 @@ fn tools() -> Tools {
     Tools {
         workers: Workers::default(),
         socket_waits: Default::default(),
+        open_calls: Default::default(),
         alarms: Alarms::new(Bell::default()),
         metrics: Metrics::new(100),
         grace: CancelGrace::new(Duration::from_secs(2)),

@@ -15,7 +15,7 @@ use crate::error::RequestError;
 use crate::pool::caller::Caller;
 use crate::pool::context;
 use crate::proto::{Raw, Shaped};
-use crate::threads;
+use crate::threads::{self, here};
 
 /// A larger request is decoded by a worker. Copying so much and checking that it is UTF-8
 /// takes a tenth of a millisecond of gRPC's thread.
@@ -69,7 +69,8 @@ impl Decoder {
             let live = self.context.live();
             if let Some(decoded) = decode::<Q>(bytes.whole(), SMALL_FIELDS, &live.limits) {
                 return Decoding::Done(Some(decoded.and_then(|message| {
-                    threads::survive(threads::GRPC, || work(message)).unwrap_or(Err(LOST))
+                    let work = || here::in_call(|| work(message));
+                    threads::survive(threads::GRPC, work).unwrap_or(Err(LOST))
                 })));
             }
         }
