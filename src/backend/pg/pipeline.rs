@@ -3,8 +3,9 @@
 //! A cancel names a connection and not a statement: one that comes late hits whatever runs
 //! then. With a Sync behind each request, PostgreSQL would go on with those behind the one that
 //! was hit, in another order than they were sent in. So one Sync follows all of them, and each
-//! stands between BEGIN and COMMIT. If one fails, PostgreSQL skips those behind it, and they are sent again at
-//! their turn. One that was hit by a cancel for another is undone as a whole, and run again.
+//! stands between BEGIN and COMMIT. If one fails, PostgreSQL skips those behind it, and they are
+//! sent again at their turn. One that was hit by a cancel for another is undone as a whole, and run
+//! again.
 //!
 //! A Flush behind each makes PostgreSQL send its answer at once, so that no answer waits for the
 //! statements behind it.
