@@ -6,6 +6,9 @@ use log::{LevelFilter, Metadata};
 const SPEC_MAX: usize = 1024;
 const PARTS_MAX: usize = 32;
 
+/// The level of what no part names.
+const OTHERS: LevelFilter = LevelFilter::Warn;
+
 /// What a part of a specification may be.
 const ALLOWED: &str = "must be LEVEL or TARGET=LEVEL, several with commas; a LEVEL is off, error, \
                        warn, info, debug or trace";
@@ -19,7 +22,7 @@ pub struct LogFilter {
 
 impl LogFilter {
     /// Reads a specification of at most 1024 bytes and 32 parts. A level without a target is that of
-    /// all others; nothing of those is written without one.
+    /// all others; without one it is [`OTHERS`], so that no misspelt target hides errors.
     ///
     /// # Errors
     /// What is allowed.
@@ -49,12 +52,13 @@ impl LogFilter {
     /// Whether a line is written.
     pub fn admits(&self, metadata: &Metadata<'_>) -> bool {
         let part = self.parts.iter().find(|(target, _)| metadata.target().starts_with(target));
-        part.is_some_and(|(_, level)| metadata.level() <= *level)
+        metadata.level() <= part.map_or(OTHERS, |(_, level)| *level)
     }
 
     /// The lowest level of which anything is written.
     pub fn most(&self) -> LevelFilter {
-        self.parts.iter().map(|(_, level)| *level).max().unwrap_or(LevelFilter::Off)
+        let others = self.parts.iter().all(|(target, _)| !target.is_empty()).then_some(OTHERS);
+        self.parts.iter().map(|(_, level)| *level).chain(others).max().unwrap_or(OTHERS)
     }
 }
 
@@ -81,7 +85,10 @@ mod tests {
         ] {
             assert_eq!(admits(spec, target, level), admitted, "{target} {level}");
         }
-        assert!(!admits("a=info", "x", Level::Error), "of others nothing was asked for");
+        for (level, admitted) in [(Level::Warn, true), (Level::Info, false)] {
+            assert_eq!(admits("a=debug", "x", level), admitted, "{level}: of others as ever");
+        }
+        assert_eq!(LogFilter::parse("a=off").map(|it| it.most()), Ok(OTHERS));
         assert!(admits("info,DEBUG", "x", Level::Debug), "the last one counts");
         assert_eq!(LogFilter::parse(spec).map(|it| it.most()), Ok(LevelFilter::Trace));
         assert_eq!(LogFilter::parse("off").map(|it| it.most()), Ok(LevelFilter::Off));

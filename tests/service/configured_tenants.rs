@@ -152,7 +152,8 @@ fn clients_register_tenants_by_a_dsn_only_if_that_is_allowed_beside_configured_o
         match allowed {
             true => {
                 with.unwrap();
-                assert!(without.is_err_and(|error| error.message == "dsn is required"));
+                let rule = "dsn is required: no tenant of this name is known";
+                assert!(without.is_err_and(|error| error.message == rule));
             }
             false => {
                 let error = assert_refused(with, code::PERMISSION_DENIED, "DSN_NOT_TAKEN");

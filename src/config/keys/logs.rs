@@ -33,7 +33,7 @@ pub(super) const KEYS: &[SettingKey] = &[
         ..live(
             "log_level",
             "Which lines of the [log](logs.md) are written: `LEVEL` or `TARGET=LEVEL`, several \
-             with commas. `RUST_LOG` means the same.",
+             with commas. What no part names is written from `warn` on. `RUST_LOG` means the same.",
             SettingKind::Custom(Custom {
                 value: "LEVEL",
                 allowed: "off, error, warn, info, debug, trace, each also with TARGET= before it",

@@ -134,7 +134,10 @@ impl Registry {
     pub(super) fn unknown(&self, target: &Target) -> RequestError {
         match (&target.dsn, self.catalog().takes_dsns) {
             (Some(_), _) => RequestError::DsnNotTaken { tenant: target.tenant.clone() },
-            (None, true) => RequestError::invalid("dsn", "dsn is required"),
+            (None, true) => {
+                let rule = "dsn is required: no tenant of this name is known";
+                RequestError::invalid("dsn", rule)
+            }
             (None, false) => RequestError::TenantNotFound(target.tenant.clone()),
         }
     }

@@ -40,6 +40,12 @@ impl Registry {
         by: &CallerId,
     ) -> Result<Arc<Tenant>, RequestError> {
         let settings = self.context.live().pool.with(&dsn.pool);
+        let (min, max) = (settings.min_connections, settings.max_connections);
+        if min > max {
+            // Who writes a DSN knows its keys, and no flags.
+            let rule = format!("pool_min_conns cannot be greater than pool_max_conns: {min} > {max}");
+            return Err(RequestError::invalid("dsn", format!("dsn: {rule}")));
+        }
         settings.check().map_err(|rule| RequestError::invalid("dsn", format!("dsn: {rule}")))?;
         let most = self.context.live().most_connections();
         if settings.max_connections > most {
