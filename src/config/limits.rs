@@ -18,6 +18,10 @@ pub const UNREAD_BYTES_IN_ALL: u64 = 256 << 20;
 /// busy for a third of a second.
 pub const STRAY_BYTES: u64 = 256 << 10;
 
+/// How long there may be more of them. What a client has sent arrives before its first call is let
+/// in: on a busy machine long before.
+pub const STRAY_FOR: Duration = Duration::from_secs(1);
+
 /// The default limit of client connections: an idle one costs 75 kB, so all together cost 750 MB at
 /// most.
 pub const CLIENT_CONNECTIONS: usize = 10_000;

@@ -44,7 +44,8 @@ pub use checks::SelfCheck;
 pub use contradiction::Contradiction;
 pub use draft::Draft;
 pub use limits::{
-    Limits, ListenLimits, CLIENT_CONNECTIONS, STRAY_BYTES, UNREAD_BYTES, UNREAD_BYTES_IN_ALL,
+    Limits, ListenLimits, CLIENT_CONNECTIONS, STRAY_BYTES, STRAY_FOR, UNREAD_BYTES,
+    UNREAD_BYTES_IN_ALL,
 };
 pub use pool::{Reset, TcpKeepalive, TenantPoolConfig, LEAST_LIFETIME};
 use tenants::Tenants;

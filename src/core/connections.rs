@@ -32,6 +32,8 @@ pub struct ConnectionBounds {
     pub unread_total: u64,
     /// Bytes that belong to no call, of a connection of which no call was ever let in.
     pub stray: u64,
+    /// How long there may be more of them.
+    pub stray_for: Duration,
     /// After this long such a request is abandoned and no longer counts; neither do the others.
     pub unread_lasts: Duration,
 }
@@ -65,13 +67,15 @@ impl ConnectionExcess {
 }
 
 /// What is known of a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct KnownConnection {
     /// Lower for older connections. Ids alone do not show age, because they are reused.
     born: u64,
     received: u64,
     unread: u64,
     let_in: bool,
+    /// For how long it has been over the limit of its unread bytes.
+    over_for: Duration,
 }
 
 /// The connections of the last round.
@@ -97,7 +101,7 @@ impl Connections {
         let (mut kept, mut beyond) = (Vec::new(), Vec::new());
         let mut of_host: HashMap<&H, usize> = HashMap::new();
         for one in order {
-            let fresh = KnownConnection { born: self.next, received: 0, unread: 0, let_in: false };
+            let fresh = KnownConnection { born: self.next, ..KnownConnection::default() };
             let now = one.since(last.get(&one.id).copied().unwrap_or(fresh), bounds, after);
             self.next = self.next.max(now.born + 1);
             self.known.insert(one.id, now);
@@ -127,10 +131,14 @@ impl<H> SeenConnection<H> {
         // gRPC does not report when a request is abandoned, so the count decays over time.
         let part = after.as_secs_f64() / bounds.unread_lasts.as_secs_f64().max(f64::EPSILON);
         let let_in = last.let_in || self.let_in;
-        let over = (bounds.unread_of(let_in) as f64 * part) as u64;
+        let forgotten = (bounds.unread_of(let_in) as f64 * part) as u64;
         let unread = last.unread + self.received.saturating_sub(last.received);
-        let unread = unread.saturating_sub(self.taken).saturating_sub(over);
-        KnownConnection { born: last.born, received: self.received, unread, let_in }
+        let unread = unread.saturating_sub(self.taken).saturating_sub(forgotten);
+        let bound = bounds.unread_of(let_in);
+        // It was over it from the last round on, if it was then.
+        let was_over = unread > bound && last.unread > bound;
+        let over_for = if was_over { last.over_for + after } else { Duration::ZERO };
+        KnownConnection { born: last.born, received: self.received, unread, let_in, over_for }
     }
 }
 
@@ -152,10 +160,13 @@ fn greedy(
     kept.sort_unstable_by_key(|(_, one)| std::cmp::Reverse(one.unread));
     let mut total: u64 = kept.iter().map(|(_, one)| one.unread).sum();
     kept.into_iter().filter_map(move |(id, one)| {
-        let (own, all) = (one.unread > bounds.unread_of(one.let_in), total > bounds.unread_total);
+        let over = one.unread > bounds.unread_of(one.let_in);
+        let stays = !one.let_in && one.over_for < bounds.stray_for && one.unread <= bounds.unread;
+        let own = over && !stays;
+        let all = total > bounds.unread_total;
         total -= if own || all { one.unread } else { 0 };
         let excess =
-            if own && !one.let_in { ConnectionExcess::Stray } else { ConnectionExcess::Unread };
+            if over && !one.let_in { ConnectionExcess::Stray } else { ConnectionExcess::Unread };
         (own || all).then_some((id, excess))
     })
 }
@@ -177,6 +188,7 @@ mod tests {
         unread: 100,
         unread_total: 150,
         stray: 10,
+        stray_for: SECOND,
         unread_lasts: Duration::from_secs(10),
     };
 
@@ -258,7 +270,15 @@ mod tests {
             assert!(look(turn * 101, 100, false, SECOND).is_empty(), "{turn}");
         }
         assert!(look(9999 + 10, 0, false, Duration::ZERO).is_empty());
-        assert_eq!(look(9999 + 11, 0, false, Duration::ZERO), [(1, ConnectionExcess::Stray)]);
+        // It is over its limit from here on, for half a second and for a whole one.
+        assert!(look(9999 + 50, 0, false, Duration::ZERO).is_empty());
+        assert!(look(9999 + 50, 0, false, SECOND / 2).is_empty());
+        let mut much = Connections::default();
+        let one = |received| SeenConnection { id: 1, host: 'a', received, taken: 0, let_in: false };
+        assert!(much.look(&[one(100)], THREE, Duration::ZERO).is_empty());
+        let closed = much.look(&[one(101)], THREE, Duration::ZERO);
+        assert_eq!(closed, [(1, ConnectionExcess::Stray)], "more than anybody may send");
+        assert_eq!(look(9999 + 50, 0, false, SECOND / 2), [(1, ConnectionExcess::Stray)]);
         assert!(look(9999 + 100, 0, true, Duration::ZERO).is_empty());
         // It was let in once and for all.
         assert!(look(9999 + 100, 0, false, Duration::ZERO).is_empty());

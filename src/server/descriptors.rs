@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
 use crate::config::{
-    ServerConfig, CLIENT_CONNECTIONS, STRAY_BYTES, UNREAD_BYTES, UNREAD_BYTES_IN_ALL,
+    ServerConfig, CLIENT_CONNECTIONS, STRAY_BYTES, STRAY_FOR, UNREAD_BYTES, UNREAD_BYTES_IN_ALL,
 };
 use crate::core::connections::ConnectionBounds;
 use crate::server::StartError;
@@ -52,6 +52,7 @@ pub(super) fn share_out(config: &ServerConfig) -> Result<ConnectionBounds, Start
         unread: UNREAD_BYTES,
         unread_total: UNREAD_BYTES_IN_ALL,
         stray: STRAY_BYTES,
+        stray_for: STRAY_FOR,
         unread_lasts: limits.request_timeout + UNREAD_MARGIN,
     })
 }

@@ -43,7 +43,8 @@ impl Registry {
         let (min, max) = (settings.min_connections, settings.max_connections);
         if min > max {
             // Who writes a DSN knows its keys, and no flags.
-            let rule = format!("pool_min_conns cannot be greater than pool_max_conns: {min} > {max}");
+            let rule =
+                format!("pool_min_conns cannot be greater than pool_max_conns: {min} > {max}");
             return Err(RequestError::invalid("dsn", format!("dsn: {rule}")));
         }
         settings.check().map_err(|rule| RequestError::invalid("dsn", format!("dsn: {rule}")))?;
