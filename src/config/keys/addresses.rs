@@ -24,6 +24,17 @@ pub(super) fn path(value: &SettingValue, at: &mut PathBuf) -> Result<(), Setting
     Ok(())
 }
 
+/// A file's path, where there may be none.
+pub(super) fn some_path(
+    value: &SettingValue,
+    at: &mut Option<PathBuf>,
+) -> Result<(), SettingFault> {
+    let mut file = PathBuf::new();
+    path(value, &mut file)?;
+    *at = Some(file);
+    Ok(())
+}
+
 /// As it would be given.
 pub(super) fn shown_address(address: SocketAddr) -> String {
     match address {

@@ -1,8 +1,6 @@
 //! Where the service listens, over gRPC and HTTP, and how that is secured.
 
-use std::path::PathBuf;
-
-use super::addresses::{http_address, path, shown_address};
+use super::addresses::{http_address, path, shown_address, some_path};
 use super::service::key;
 use super::{Custom, SettingKey, SettingKind};
 use crate::config::ClientCertificates;
@@ -63,12 +61,7 @@ pub(super) const KEYS: &[SettingKey] = &[
         SettingKind::Custom(Custom {
             value: "FILE",
             allowed: "a file",
-            set: |draft, value| {
-                let mut file = PathBuf::new();
-                path(value, &mut file)?;
-                draft.config.client_ca = Some(file);
-                Ok(())
-            },
+            set: |draft, value| some_path(value, &mut draft.config.client_ca),
             show: |draft| draft.config.client_ca.as_ref().map(|file| file.display().to_string()),
             is_list: false,
         }),

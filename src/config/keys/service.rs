@@ -1,9 +1,8 @@
 //! The settings of the process: whom it serves, how it ends.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::addresses::{directory, path};
+use super::addresses::{directory, some_path};
 use super::kind::{secs, DraftPlace, FOREVER_SECS};
 use super::{Custom, Section, SettingKey, SettingKind};
 use crate::core::allowed_hosts::{AllowedHosts, ALLOWED_HOSTS_MAX};
@@ -26,12 +25,7 @@ pub(super) const KEYS: &[SettingKey] = &[
         SettingKind::Custom(Custom {
             value: "FILE",
             allowed: "a file",
-            set: |draft, value| {
-                let mut file = PathBuf::new();
-                path(value, &mut file)?;
-                draft.config.state_file = Some(file);
-                Ok(())
-            },
+            set: |draft, value| some_path(value, &mut draft.config.state_file),
             show: |draft| draft.config.state_file.as_ref().map(|file| file.display().to_string()),
             is_list: false,
         }),
