@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -55,6 +55,8 @@ struct Shared {
 struct Pair {
     near: TcpStream,
     far: TcpStream,
+    /// Bytes that the client has sent to the server.
+    sent: AtomicUsize,
     /// Bytes that the server has sent to the client.
     brought: AtomicUsize,
     /// What the server says is kept back.
@@ -74,12 +76,23 @@ impl Pair {
     }
 }
 
-/// Keeps what the server says on the connections of its time, until it is dropped.
-pub struct Mute(Vec<Arc<Pair>>);
+/// Keeps what the server says on the connections of its time, until it is dropped. One that is
+/// cut meanwhile is not kept.
+pub struct Mute(Vec<Weak<Pair>>);
+
+impl Mute {
+    fn of<'a>(pairs: impl IntoIterator<Item = &'a Arc<Pair>>) -> Mute {
+        let mute = |pair: &Arc<Pair>| {
+            pair.mute(true);
+            Arc::downgrade(pair)
+        };
+        Mute(pairs.into_iter().map(mute).collect())
+    }
+}
 
 impl Drop for Mute {
     fn drop(&mut self) {
-        self.0.iter().for_each(|pair| pair.mute(false));
+        self.0.iter().filter_map(Weak::upgrade).for_each(|pair| pair.mute(false));
     }
 }
 
@@ -142,12 +155,20 @@ impl Proxy {
 
     /// What the server has sent on the connection that comes to it from this port.
     pub fn brought(&self, client_port: u16) -> usize {
+        self.pair(client_port).brought.load(Ordering::Acquire)
+    }
+
+    /// What was sent to the server on the connection that comes to it from this port.
+    pub fn sent_from(&self, client_port: u16) -> usize {
+        self.pair(client_port).sent.load(Ordering::Acquire)
+    }
+
+    fn pair(&self, client_port: u16) -> Arc<Pair> {
         let pairs = self.shared.pairs.lock().unwrap();
         let from = |pair: &&Arc<Pair>| {
             pair.far.local_addr().is_ok_and(|address| address.port() == client_port)
         };
-        let pair = pairs.iter().find(from).expect("the connection comes this way");
-        pair.brought.load(Ordering::Acquire)
+        Arc::clone(pairs.iter().find(from).expect("the connection comes this way"))
     }
 
     /// Holds up what the server says on the next connection.
@@ -159,14 +180,17 @@ impl Proxy {
 
     /// Keeps what the server says on the connections that are there; new ones go on.
     pub fn mute(&self) -> Mute {
-        let pairs = self.shared.pairs.lock().unwrap().clone();
-        pairs.iter().for_each(|pair| pair.mute(true));
-        Mute(pairs)
+        Mute::of(&*self.shared.pairs.lock().unwrap())
     }
 
     /// Stops in both directions; the sockets stay open.
     pub fn hold(&self) {
         self.shared.set(Mode::Hold);
+    }
+
+    /// Keeps what the server says on the connection that comes to it from this port.
+    pub fn mute_from(&self, client_port: u16) -> Mute {
+        Mute::of([&self.pair(client_port)])
     }
 
     /// Takes no more connections.
@@ -247,15 +271,18 @@ impl Shared {
         self.taken.fetch_add(1, Ordering::SeqCst);
         near.set_nodelay(true).unwrap();
         far.set_nodelay(true).unwrap();
-        let brought = AtomicUsize::new(0);
+        let (sent, brought) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (muted, unmuted) = (Mutex::new(false), Condvar::new());
-        let pair = Arc::new(Pair { near, far, brought, muted, unmuted });
+        let pair = Arc::new(Pair { near, far, sent, brought, muted, unmuted });
         let (forth, back) = (Arc::clone(&pair), Arc::clone(&pair));
         let (mine, own, gate) =
             (Arc::clone(self), Arc::clone(self), self.gate.lock().unwrap().take());
         self.pairs.lock().unwrap().push(pair);
         std::thread::spawn(move || {
-            let count = |bytes| _ = mine.sent.fetch_add(bytes, Ordering::SeqCst);
+            let count = |bytes| {
+                mine.sent.fetch_add(bytes, Ordering::SeqCst);
+                forth.sent.fetch_add(bytes, Ordering::AcqRel);
+            };
             mine.copy((&forth.near, &forth.far), None, || (), count);
         });
         std::thread::spawn(move || {
@@ -269,7 +296,7 @@ impl Shared {
         (mut from, mut to): (&TcpStream, &TcpStream),
         mut gate: Option<Gate>,
         may_pass: impl Fn(),
-        passed: impl Fn(usize),
+        passes: impl Fn(usize),
     ) {
         let mut bytes = vec![0; 1 << 16];
         loop {
@@ -284,7 +311,11 @@ impl Shared {
                 _ if mode == Mode::Cut => return,
                 Ok(0) | Err(_) => break,
                 Ok(_) if mode == Mode::Lose => continue,
-                Ok(n) => to.write_all(&bytes[..n]).map(|()| passed(n)),
+                Ok(n) => {
+                    // Before it is there: whoever has an answer finds it counted.
+                    passes(n);
+                    to.write_all(&bytes[..n])
+                }
             };
             if sent.is_err() {
                 break;
