@@ -10,6 +10,7 @@ use connection_pool_manager::proto::connection_pool::ConnectionResponse;
 use connection_pool_manager::proto::sql::{ExecuteResponse, SessionOpened};
 
 use super::busy::wall_clock;
+use super::together::{self, FREE};
 use crate::harness::proxy::{Hold, Proxy};
 use crate::harness::{acquire_later, eventually, request, tenant_on, Held, Later, Service, Tenant};
 
@@ -21,6 +22,8 @@ pub const SLOTS: u32 = 24;
 
 /// Who waits for this waits until the gatekeeper lets go.
 pub const GATE: &str = "pg_advisory_xact_lock_shared(1)";
+/// The lock that it waits for.
+pub const GATE_LOCK: i64 = 1;
 
 /// Where it happens. Dropped in this order.
 pub struct Scene {
@@ -45,7 +48,7 @@ pub struct Leases {
     pub transaction: Held,
     /// Some rows have come, the rest is to come.
     pub delivering: (Session, SessionOpened),
-    /// The first of three requests runs.
+    /// PostgreSQL has three requests, and runs the first.
     pub pipelined: (Session, SessionOpened),
     /// Released, and PostgreSQL runs the reset.
     pub resetting: Held,
@@ -131,12 +134,8 @@ impl Scene {
         gatekeeper.has_waiting(delivering.1.lease.backend_pid);
         let port = gatekeeper.client_port(delivering.1.lease.backend_pid);
         eventually("rows have come", || self.way.brought(port) > 2 * WIDE);
-        pipelined.0.execute(1, &[&enter("pipelined 1")]).unwrap();
-        for n in [2, 3] {
-            let sql = format!("insert into ledger values ('pipelined {n}')");
-            pipelined.0.execute(n, &[&sql]).unwrap();
-        }
-        gatekeeper.has_waiting(pipelined.1.lease.backend_pid);
+        let locks = [GATE_LOCK, FREE, FREE];
+        together::send(self, &mut gatekeeper, &mut pipelined, "pipelined", locks);
 
         // Last, because the service gives these two little time.
         let before = self.processes();
@@ -235,13 +234,31 @@ impl Gatekeeper {
         eventually("it waits for a lock", || self.0.query_one(sql, &[&pid]).unwrap().get(0));
     }
 
+    /// Waits until this backend waits for the lock of this number.
+    pub fn has_waiting_for(&mut self, pid: i32, lock: i64) {
+        let sql = "select exists (select from pg_locks where pid = $1 and not granted \
+                   and locktype = 'advisory' and objid::bigint = $2)";
+        let mut waits = || self.0.query_one(sql, &[&pid, &lock]).unwrap().get(0);
+        eventually("it waits for that lock", &mut waits);
+    }
+
+    /// Holds the lock of this number, until it is given back.
+    pub fn lock(&mut self, lock: i64) {
+        self.0.execute("select pg_advisory_lock($1)", &[&lock]).unwrap();
+    }
+
+    /// Gives it back.
+    pub fn unlock(&mut self, lock: i64) {
+        self.0.execute("select pg_advisory_unlock($1)", &[&lock]).unwrap();
+    }
+
     /// Keeps every temporary table from being made and dropped.
     pub fn hold_temporary_tables(&mut self) {
         self.0.batch_execute("lock table pg_depend in exclusive mode").unwrap();
     }
 
     /// Where this backend's client connects from.
-    fn client_port(&mut self, pid: i32) -> u16 {
+    pub fn client_port(&mut self, pid: i32) -> u16 {
         let sql = "select client_port from pg_stat_activity where pid = $1";
         let port: i32 = self.0.query_one(sql, &[&pid]).unwrap().get(0);
         u16::try_from(port).unwrap()

@@ -102,27 +102,65 @@ pub fn unary(lease: &Held, call: Later<ExecuteResponse>) -> Heard {
 
 /// What came of the requests on a stream: all are done and it is closed well, or
 /// the first has failed and the end of the lease is all that follows.
-fn streamed(session: &mut Session, requests: u64, check: impl Fn(usize)) -> Heard {
-    for id in 1..=requests {
-        let said = session.next().expect("an answer").and_then(|response| response.kind);
+fn streamed(session: &mut Session, requests: usize, check: impl Fn(usize)) -> Heard {
+    let mut heard = each(session, requests, check).into_iter();
+    let first = heard.next().expect("a request");
+    for behind in heard {
+        let unsaid = behind.err().map(|failure| failure.error.reason);
+        assert_eq!(unsaid, first.as_ref().err().map(|_| "LEASE_ENDED".to_owned()));
+    }
+    first
+}
+
+/// What came of each of the requests on a stream, which number from 1: all are done and it
+/// is closed well, or it has failed with the end of the lease, which is then said of those
+/// that were not answered too.
+pub fn each(session: &mut Session, requests: usize, check: impl Fn(usize)) -> Vec<Heard> {
+    let mut heard = Vec::new();
+    let ended = loop {
+        let said = match session.next() {
+            Ok(said) => said.and_then(|response| response.kind),
+            Err(ended) => break ended,
+        };
         let Some(Said::Executed(executed)) = said else { panic!("not an answer: {said:?}") };
-        assert_eq!(executed.id, id);
+        assert_eq!(executed.id, heard.len() as u64 + 1);
         match executed.outcome.expect("an outcome") {
-            Streamed::Response(response) => check(response.results[0].rows.len()),
+            Streamed::Response(response) => {
+                check(response.results[0].rows.len());
+                heard.push(Ok(()));
+            }
             Streamed::Error(status) => {
-                assert_eq!(id, 1, "{status}");
-                let end = session.next().expect_err("the stream has failed");
-                assert_eq!(end.reason, "LEASE_ENDED", "{end}");
-                let end = end.info.expect("an ErrorInfo").metadata.remove("end_reason");
-                let end = end.expect("a reason");
-                return Err(Failure { error: status.into(), end });
+                heard.push(Err(Failure { error: status.into(), end: String::new() }));
             }
             other => panic!("{other:?}"),
         }
+        if heard.len() == requests && heard.iter().all(Result::is_ok) {
+            close(session);
+            return heard;
+        }
+    };
+    assert_eq!(ended.reason, "LEASE_ENDED", "{ended}");
+    let end = ended.info.as_ref().expect("an ErrorInfo").metadata["end_reason"].clone();
+    assert!(ended.work.is_none(), "{ended}");
+    let unsaid = || CallError {
+        code: ended.code,
+        message: ended.message.clone(),
+        reason: ended.reason.clone(),
+        info: None,
+        work: None,
+        postgres: None,
+    };
+    assert!(heard.len() <= requests, "answered more than once");
+    heard.resize_with(requests, || Err(Failure { error: unsaid(), end: String::new() }));
+    for failure in heard.iter_mut().filter_map(|heard| heard.as_mut().err()) {
+        failure.end.clone_from(&end);
     }
+    heard
+}
+
+fn close(session: &mut Session) {
     session.close().unwrap();
     let said = session.next().expect("an answer").and_then(|response| response.kind);
     let Some(Said::Closed(closed)) = said else { panic!("not closed: {said:?}") };
     assert_eq!(closed.outcome.unwrap(), ReleaseOutcome::RELEASE_OUTCOME_RELEASED);
-    Ok(())
 }
