@@ -3,6 +3,7 @@
 
 mod cancelled;
 mod failed;
+mod last;
 mod sessions;
 
 use crate::harness;

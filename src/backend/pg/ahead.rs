@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::backend::pg::awaited::{AwaitedStatement, SentAs};
 use crate::backend::pg::body::PgBackend;
 use crate::backend::pg::prepared::Prepared;
+use crate::backend::pg::resets::ResetBehind;
 use crate::backend::pg::run::limit_of;
 use crate::backend::session::{Coming, Done, Rows, RunError, Sent, Statement};
 use crate::clock;
@@ -47,9 +48,9 @@ impl PgBackend {
         if self.write_ahead(&coming, known, commits, &mut steps).is_err() {
             return self.conversation.out.clear();
         }
-        self.conversation.out.sync();
-        if commits && coming.ends {
-            self.write_reset(false);
+        match commits && coming.ends {
+            true => self.write_reset_behind_commit(),
+            false => self.conversation.out.sync(),
         }
         self.conversation.bounds.start_statement();
         // The first of them reports the state of the stream.
@@ -141,6 +142,9 @@ impl PgBackend {
             let unsent = self.conversation.is_sending();
             if unsent && self.conversation.send().is_err() || self.conversation.skip().is_err() {
                 return Err(self.lost(Sent::Whole));
+            }
+            if self.reset_place() != ResetBehind::Sync {
+                self.reset_was_skipped();
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::backend::pg::awaited::AwaitedStatement;
 use crate::backend::pg::body::PgBackend;
+use crate::backend::pg::last::refuses_transactions;
 use crate::backend::pg::run::{is_command, limit_of};
 use crate::backend::session::{Coming, Done, Rows, RunError, Sent, Statement};
 use crate::clock;
@@ -34,14 +35,11 @@ impl PgBackend {
             return false;
         };
         let limit = limit_of(statement, coming.max_rows);
+        let ends = (coming.ends && idle).then(|| self.place_behind(command));
         // The error is reported when the statement is run.
-        if self.write_statement(&prepared, parameters, limit).is_err() {
+        if self.write_alone(&prepared, parameters, limit, (ends, false)).is_err() {
             self.conversation.out.clear();
             return false;
-        }
-        self.conversation.out.sync();
-        if coming.ends && idle {
-            self.write_reset(false);
         }
         self.bound = false;
         self.conversation.bounds.start_statement();
@@ -58,12 +56,17 @@ impl PgBackend {
         rows: &mut dyn Rows,
     ) -> Result<Done, RunError> {
         let idle = self.conversation.facts.transaction == TransactionState::None;
+        let place = self.reset_place();
         let done = match (&step.prepared, self.conversation.send()) {
             (Some(prepared), Ok(())) => {
                 self.finish_statement(&Arc::clone(prepared), step.limit, rows)
             }
             _ => Err(self.lost(Sent::Whole)),
         };
+        if refuses_transactions(place, &done) {
+            self.ends = false;
+            return self.run_prepared(statement, rows);
+        }
         self.or_anew(done, statement, idle, rows)
     }
 }

@@ -18,14 +18,14 @@ use crate::backend::pg::awaited::AwaitedStatement;
 use crate::backend::pg::body::PgBackend;
 use crate::backend::pg::prepared::Prepared;
 use crate::backend::pg::question::simple;
-use crate::backend::pg::run::{is_command, limit_of, End, StatementReply};
+use crate::backend::pg::reply::{End, NoRows, StatementReply};
+use crate::backend::pg::resets::BEGIN;
+use crate::backend::pg::run::{is_command, limit_of};
 use crate::backend::session::{Coming, Done, Follower, Rows, RunError, Sent, Statement};
 use crate::clock;
 use crate::core::transaction::TransactionState;
-use crate::core::value::{Column, Value};
+use crate::core::value::Value;
 use crate::error::PgFault;
-use crate::pgwire::row::RawRow;
-use crate::pgwire::values::Shape;
 
 /// Most requests in one write, and most bytes of it.
 const REQUESTS: usize = 16;
@@ -33,8 +33,6 @@ const BYTES: usize = 32 << 10;
 /// A request is sent behind another only if its answer was no longer the last time: the answers
 /// of all have room in the socket's buffers.
 const ANSWER_BYTES: usize = 2 << 10;
-/// The statement that is BEGIN. It is prepared anew for each pipeline, whatever became of it.
-const BEGIN: &str = "connpool.begin";
 
 impl PgBackend {
     /// Sends the only statement of a request, and those of the requests behind it. Does not
@@ -113,7 +111,8 @@ impl PgBackend {
         })
     }
 
-    /// The unnamed statement is COMMIT afterwards: no DEALLOCATE in a function drops that.
+    /// BEGIN is prepared anew, whatever became of it. The unnamed statement is COMMIT afterwards:
+    /// no DEALLOCATE in a function drops that.
     fn write_first_begin(&mut self) -> io::Result<()> {
         let out = &mut self.conversation.out;
         out.close(BEGIN)?;
@@ -202,11 +201,12 @@ impl PgBackend {
         if self.conversation.skip().is_err() {
             return Err(self.lost(Sent::Whole));
         }
-        self.roll_back_pipeline()?;
+        self.roll_back_own()?;
         Ok(alone)
     }
 
-    fn roll_back_pipeline(&mut self) -> Result<(), RunError> {
+    /// Rolls back a transaction that this backend has begun itself.
+    pub(super) fn roll_back_own(&mut self) -> Result<(), RunError> {
         // A late cancel may hit the first; it cannot hit a second.
         for _ in 0..2 {
             if !self.conversation.facts.transaction.is_open() {
@@ -231,7 +231,7 @@ impl PgBackend {
                 return Err(self.lost(Sent::Whole));
             }
             self.leave_ahead()?;
-            self.roll_back_pipeline()?;
+            self.roll_back_own()?;
         }
         Ok(())
     }
@@ -246,13 +246,4 @@ fn is_same_everywhere(value: &Value) -> bool {
         Value::Array(array) => array.elements.iter().all(is_same_everywhere),
         Value::Raw { .. } => false,
     }
-}
-
-/// Of a command that returns none.
-struct NoRows;
-
-impl Rows for NoRows {
-    fn head(&mut self, _: &[Column]) {}
-    fn row(&mut self, _: &[Shape], _: &RawRow<'_>) {}
-    fn too_long(&mut self, _: usize) {}
 }

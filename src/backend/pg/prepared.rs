@@ -17,6 +17,11 @@ impl Closing {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Puts names back that were taken.
+    pub(super) fn put_back(&self, names: Vec<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+    }
+
     fn push(&self, name: String) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(name);
     }

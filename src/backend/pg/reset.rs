@@ -5,7 +5,7 @@ use std::io;
 use crate::backend::pg::body::PgBackend;
 use crate::backend::pg::found::{Found, Seen};
 use crate::backend::pg::question::simple;
-use crate::backend::pg::resets::{ResetStep, DEALLOCATE, SETTINGS};
+use crate::backend::pg::resets::{ResetBehind, ResetStep, SentReset, BEGIN, DEALLOCATE, SETTINGS};
 use crate::backend::sqlstate;
 use crate::core::transaction::TransactionState;
 use crate::error::{Excess, PgFault};
@@ -48,7 +48,7 @@ impl PgBackend {
         if !self.conversation.is_silent() {
             return false;
         }
-        self.write_reset(false);
+        self.write_reset(false, ResetBehind::Sync);
         self.conversation.bounds.start_question();
         self.conversation.begin_to_send();
         self.resets.sent.is_some()
@@ -72,7 +72,7 @@ impl PgBackend {
     fn find(&mut self) -> Option<Found> {
         let reported = self.conversation.facts.settings;
         let answers = match self.resets.sent.take() {
-            Some(steps) => {
+            Some(SentReset { steps, .. }) => {
                 let late = reported != self.resets.reported && !steps.contains(&ResetStep::Plans);
                 // What the socket has not taken yet.
                 self.conversation.send().ok()?;
@@ -106,8 +106,8 @@ impl PgBackend {
         if rolls_back {
             self.conversation.out.query("ROLLBACK").ok()?;
         }
-        self.write_reset(false);
-        let steps = self.resets.sent.take()?;
+        self.write_reset(false, ResetBehind::Sync);
+        let SentReset { steps, .. } = self.resets.sent.take()?;
         self.conversation.bounds.start_question();
         self.conversation.send().ok()?;
         if rolls_back {
@@ -116,13 +116,13 @@ impl PgBackend {
         self.read_steps(&steps).map(|answers| (answers, false))
     }
 
-    /// Writes the steps; `touched` if the statement before them may change the meaning of
-    /// texts.
+    /// Writes the steps and a Sync; `touched` if the statement before them may change the meaning
+    /// of texts.
     ///
     /// Cached plans of functions contain constants that were parsed under a former lease's
     /// TimeZone. Discarding them makes PostgreSQL replan every cached statement, so it is
     /// done only if something may have changed that plans depend on.
-    pub(super) fn write_reset(&mut self, touched: bool) {
+    pub(super) fn write_reset(&mut self, touched: bool, place: ResetBehind) {
         let touched = self.statements.session_reset() || touched;
         let reported = self.conversation.facts.settings != self.resets.reported;
         let fresh = self.resets.settings.is_none();
@@ -135,22 +135,32 @@ impl PgBackend {
             ResetStep::Look | ResetStep::ResetAll | ResetStep::Sequences => true,
         };
         let steps: Vec<ResetStep> = ResetStep::ALL.into_iter().filter(is_taken).collect();
+        let closed = self.closing.take();
         let before = self.conversation.out.length();
-        match self.write_steps(&steps, prepares) {
-            Ok(()) => {
-                self.conversation.out.sync();
-                self.resets.prepared = true;
-                self.resets.sent = Some(steps);
-            }
-            // Cannot fail: none of the texts is too long.
-            Err(_) => self.conversation.out.truncate(before),
+        let written = self.close_all(&closed).and_then(|()| self.write_steps(&steps, prepares));
+        if written.is_ok() {
+            self.conversation.out.sync();
+            self.resets.prepared = true;
+            self.resets.sent = Some(SentReset { steps, closed, place });
+            return;
         }
+        // Cannot be: none of the texts is too long.
+        self.tainted = true;
+        self.conversation.out.truncate(before);
+        if place != ResetBehind::Sync {
+            self.conversation.out.sync();
+        }
+    }
+
+    fn close_all(&mut self, names: &[String]) -> io::Result<()> {
+        names.iter().try_for_each(|name| self.conversation.out.close(name))
     }
 
     fn write_steps(&mut self, steps: &[ResetStep], prepares: bool) -> io::Result<()> {
         let out = &mut self.conversation.out;
-        for name in self.closing.take() {
-            out.close(&name)?;
+        if prepares {
+            out.close(BEGIN)?;
+            out.parse(BEGIN, "BEGIN")?;
         }
         // A fresh seed, so that random() of one lease reveals nothing about the next.
         let seed = [Encoded::Text(random::seed().to_string().into())];

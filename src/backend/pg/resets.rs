@@ -16,12 +16,18 @@ pub(super) enum ResetStep {
     Settings,
 }
 
-/// Settings that a plan can depend on and that PostgreSQL does not report by itself: how a
-/// literal of money, of an array or of a time was read, how a text was parsed, how a value
-/// was written as text, what a name refers to.
+/// Settings that a plan can depend on: how a literal of money, of an array or of a time was
+/// read, how a text was parsed, how a value was written as text, what a name refers to.
+/// PostgreSQL reports the first of them by itself, but since version 14 only with ReadyForQuery:
+/// not at all if the reset has restored it by then.
 macro_rules! settings {
     () => {
-        "pg_catalog.concat_ws('|', pg_catalog.current_setting('lc_monetary', true), \
+        "pg_catalog.concat_ws('|', pg_catalog.current_setting('TimeZone', true), \
+         pg_catalog.current_setting('DateStyle', true), \
+         pg_catalog.current_setting('IntervalStyle', true), \
+         pg_catalog.current_setting('standard_conforming_strings', true), \
+         pg_catalog.current_setting('client_encoding', true), \
+         pg_catalog.current_setting('lc_monetary', true), \
          pg_catalog.current_setting('array_nulls', true), \
          pg_catalog.current_setting('xmloption', true), \
          pg_catalog.current_setting('transform_null_equals', true), \
@@ -96,6 +102,29 @@ impl ResetStep {
     }
 }
 
+/// The name of the statement that is BEGIN.
+pub(super) const BEGIN: &str = "connpool.begin";
+
+/// A reset that was sent.
+#[derive(Debug)]
+pub(super) struct SentReset {
+    pub(super) steps: Vec<ResetStep>,
+    /// The statements that were closed with it.
+    pub(super) closed: Vec<String>,
+    pub(super) place: ResetBehind,
+}
+
+/// What stands before a reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ResetBehind {
+    /// Nothing, or a statement with a Sync of its own.
+    Sync,
+    /// A COMMIT. One Sync follows both.
+    Commit,
+    /// A statement between BEGIN and COMMIT. One Sync follows all of them.
+    Transaction,
+}
+
 /// State that is remembered from one reset to the next.
 #[derive(Debug, Default)]
 pub(super) struct Resets {
@@ -107,8 +136,8 @@ pub(super) struct Resets {
     pub(super) reported: u64,
     /// The session has a schema for temporary objects, which it keeps.
     pub(super) has_temporary: bool,
-    /// The steps whose answers were not read yet.
-    pub(super) sent: Option<Vec<ResetStep>>,
+    /// What was sent, if its answers were not read yet.
+    pub(super) sent: Option<SentReset>,
     /// What they have shown, if that was read and more is to be done.
     pub(super) found: Option<Found>,
 }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::backend::pg::body::PgBackend;
+use crate::backend::pg::last::refuses_transactions;
 use crate::backend::pg::prepared::Prepared;
+use crate::backend::pg::reply::{End, StatementReply};
+use crate::backend::pg::resets::ResetBehind;
 use crate::backend::session::{Done, Rows, RunError, Sent, Statement};
 use crate::backend::sqlstate;
 use crate::clock;
@@ -18,12 +21,7 @@ use crate::pgwire::row::RawRow;
 /// truncated result.
 const LIMIT_MAX: u64 = i32::MAX as u64;
 
-/// How a statement ended.
-pub(super) enum End {
-    Complete(String),
-    /// More rows were left than were requested.
-    Suspended,
-}
+const TOO_LONG: &str = "sql is too long for one message of the protocol";
 
 /// The row limit for PostgreSQL; `None` = all rows.
 pub(super) fn limit_of(statement: &Statement, wanted: Option<u64>) -> Option<u64> {
@@ -34,9 +32,6 @@ pub(super) fn limit_of(statement: &Statement, wanted: Option<u64>) -> Option<u64
 pub(super) fn is_command(Statement { sql, parameters, .. }: &Statement) -> bool {
     parameters.is_empty() && matches!(sql.as_str(), "BEGIN" | "COMMIT" | "ROLLBACK")
 }
-
-/// PostgreSQL's reply to one statement so far.
-pub(super) type StatementReply = Result<End, Box<PgFault>>;
 
 /// The end of an answer, whose size the statement keeps.
 fn ended(prepared: Option<&Prepared>, bytes: usize, end: End) -> End {
@@ -138,27 +133,28 @@ impl PgBackend {
         let Statement { sql, parameters, command } = statement;
         self.bound = false;
         self.conversation.bounds.start_statement();
-        let idle = self.conversation.facts.transaction == TransactionState::None;
-        let ends = self.ends && (sql == "COMMIT" || idle && command.leaves_none_open());
+        let place = self.place_of_reset(sql, command);
         let understood = match prepared.is_command {
-            true => self.conversation.out.parse("", sql),
+            true => {
+                self.conversation.out.parse("", sql).map_err(|_| RunError::Unsupported(TOO_LONG))
+            }
             false => Ok(()),
         };
-        let written = understood
-            .map_err(|_| RunError::Unsupported("sql is too long for one message of the protocol"));
-        let written = written.and_then(|()| self.write_statement(prepared, parameters, limit));
+        let last = (place, command.may_change_meanings);
+        let written = understood.and_then(|()| self.write_alone(prepared, parameters, limit, last));
         if let Err(error) = written {
             self.conversation.out.clear();
             return Err(error);
         }
-        self.conversation.out.sync();
-        if ends {
-            self.write_reset(command.may_change_meanings);
-        }
         if self.conversation.send().is_err() {
             return Err(self.lost(Sent::Whole));
         }
-        self.finish_statement(prepared, limit, rows)
+        let done = self.finish_statement(prepared, limit, rows);
+        if place.is_some_and(|place| refuses_transactions(place, &done)) {
+            self.ends = false;
+            return self.read(prepared, statement, rows);
+        }
+        done
     }
 
     /// Reads the answer to a statement that was sent with this limit.
@@ -218,8 +214,11 @@ impl PgBackend {
 
     /// Reads the answer to a statement that was sent alone, up to its ReadyForQuery.
     fn answer(&mut self, prepared: &Prepared, rows: &mut dyn Rows) -> Result<End, RunError> {
-        let reply = self.until_end(Some(prepared), rows)?;
-        self.settle(reply)
+        let reply = match self.reset_place() {
+            ResetBehind::Transaction => self.until_commit(prepared, rows),
+            _ => self.until_end(Some(prepared), rows),
+        };
+        self.settle(reply?)
     }
 
     /// Reads the answer to a statement, up to its end.
@@ -276,6 +275,9 @@ impl PgBackend {
     /// Reads the ReadyForQuery after a statement. An error may precede it, such as that of
     /// a deferred constraint.
     pub(super) fn settle(&mut self, reply: StatementReply) -> Result<End, RunError> {
+        if self.reset_place() != ResetBehind::Sync {
+            return self.settle_last(reply);
+        }
         let reply = match (reply, self.conversation.receive()) {
             (_, Err(_)) => return Err(self.lost(Sent::Whole)),
             (reply, Ok(Message::Ready(_))) => return reply.map_err(|fault| self.faulted(fault)),

@@ -10,7 +10,8 @@ use crate::backend::connect::PgConnect;
 use crate::backend::door::Door;
 use crate::backend::dsn_reach::DsnReach;
 use crate::backend::logins::{Logins, Tries};
-use crate::backend::session::Backend;
+use crate::backend::pg::reply::NoRows;
+use crate::backend::session::{Backend, Done, RunError, Statement};
 use crate::backend::stream::watch::Watch;
 use crate::backend::tls::BackendTls;
 use crate::config::dsn::Dsn;
@@ -238,4 +239,52 @@ fn every_clause_is_among_those_that_are_left_out() {
         };
         assert!(is_left_out(clause), "{step:?}");
     }
+}
+
+/// Runs a statement as the last of a session's use.
+fn run_last(backend: &mut PgBackend, sql: &str) -> Result<Done, RunError> {
+    backend.expect_end();
+    backend.run(&Statement::new(sql, Vec::new()), &mut NoRows)
+}
+
+#[test]
+fn one_sync_follows_the_last_statement_and_the_reset() {
+    let server = server();
+    let mut backend = backend(&server);
+    let steps = |backend: &PgBackend| backend.resets.sent.as_ref().map(|sent| sent.place);
+    assert!(run_last(&mut backend, "insert into thing values (1)").is_ok());
+    assert_eq!(steps(&backend), Some(ResetBehind::Transaction));
+    assert!(backend.reset());
+    // Settings that it changes are reported with its own Sync.
+    assert!(run_last(&mut backend, "select set_config('work_mem', '77MB', false)").is_ok());
+    assert_eq!(steps(&backend), Some(ResetBehind::Sync));
+    assert!(backend.reset());
+    assert!(backend.run(&Statement::new("BEGIN", Vec::new()), &mut NoRows).is_ok());
+    assert!(run_last(&mut backend, "COMMIT").is_ok());
+    assert_eq!(steps(&backend), Some(ResetBehind::Commit));
+    assert!(backend.reset());
+    assert_eq!(run(&mut backend, "select count(*) from thing"), "1");
+}
+
+#[test]
+fn a_reset_that_was_skipped_is_made_up_for() {
+    let server = server();
+    let mut backend = backend(&server);
+    run(&mut backend, "insert into thing values (1)");
+    let sql = "select 1 / count(*) from thing";
+    assert!(run_last(&mut backend, sql).is_ok());
+    assert!(backend.reset());
+    run(&mut backend, "truncate thing");
+    backend.closing.put_back(vec!["gone".to_owned()]);
+    assert!(matches!(run_last(&mut backend, sql), Err(RunError::Fault(_))));
+    assert!(backend.resets.sent.is_none());
+    assert_eq!(backend.conversation.facts.transaction, TransactionState::None);
+    assert!(backend.closing.take().contains(&"gone".to_owned()));
+    assert!(backend.reset());
+    // What it did is known before the statement that fails, and not after the reset.
+    assert!(backend.run(&Statement::new("set work_mem = '5MB'", Vec::new()), &mut NoRows).is_ok());
+    assert!(matches!(run_last(&mut backend, sql), Err(RunError::Fault(_))));
+    backend.write_reset(false, ResetBehind::Sync);
+    let steps = &backend.resets.sent.as_ref().unwrap().steps;
+    assert!(steps.contains(&ResetStep::Plans), "{steps:?}");
 }
