@@ -26,7 +26,6 @@ macro_rules! settings {
          pg_catalog.current_setting('DateStyle', true), \
          pg_catalog.current_setting('IntervalStyle', true), \
          pg_catalog.current_setting('standard_conforming_strings', true), \
-         pg_catalog.current_setting('client_encoding', true), \
          pg_catalog.current_setting('lc_monetary', true), \
          pg_catalog.current_setting('array_nulls', true), \
          pg_catalog.current_setting('xmloption', true), \
