@@ -162,8 +162,10 @@ fn command(backend: &mut dyn Backend, sql: &str) {
 
 fn atomic(backend: &mut dyn Backend, statements: &[Statement]) {
     let timeout = Duration::from_secs(30);
-    let (atomic, ends, followers) = (true, false, &[][..]);
-    backend.expect(Coming { statements, atomic, max_rows: None, ends, timeout, followers });
+    let (max_rows, followers) = (None, &[][..]);
+    let (atomic, ends, together) = (true, false, true);
+    let coming = Coming { statements, atomic, max_rows, ends, timeout, together, followers };
+    backend.expect(coming);
     command(backend, "BEGIN");
     statements.iter().for_each(|statement| run(backend, statement));
     command(backend, "COMMIT");

@@ -74,6 +74,9 @@ pub struct Coming<'a> {
     pub ends: bool,
     /// How long each of them may take.
     pub timeout: Duration,
+    /// PostgreSQL need not answer each at once: one limit of that length then begins for all of
+    /// them.
+    pub together: bool,
     /// Requests of the same session that wait behind them.
     pub followers: &'a [Follower],
 }
@@ -218,6 +221,10 @@ pub trait Backend: Send {
     fn expect_end(&mut self) {}
     /// True if statements were sent whose results `run` has not returned yet.
     fn is_ahead(&self) -> bool {
+        false
+    }
+    /// True if these were sent together, so that PostgreSQL does not answer each at once.
+    fn is_together(&self) -> bool {
         false
     }
     /// True if one of these is the COMMIT: the work may take effect without a further

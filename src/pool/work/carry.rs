@@ -17,12 +17,12 @@ pub(super) fn carry(
     operation: &Arc<Operation>,
     statement: &Statement,
     limits: ResultLimits,
-    (timeout, clock): (Duration, Option<Limit>),
+    (timeout, clock): (Duration, Option<&Limit>),
     flow: &mut Flow,
 ) -> Result<StatementResult, RunError> {
     match flow {
         Flow::Gathered => {
-            let _timeout = clock.unwrap_or_else(|| operation.timeout(timeout));
+            let _timeout = clock.is_none().then(|| operation.timeout(timeout));
             let excess = || operation.cancel(CancelCause::Excess);
             let is_wanted = || operation.cause().is_none();
             let mut kept = BufferedResult::new(limits, &excess, &is_wanted);

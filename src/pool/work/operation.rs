@@ -9,6 +9,7 @@
 //! before the last cancel has arrived, so that none hits what comes next.
 
 mod cancelling;
+mod together;
 mod whose;
 
 use std::sync::{Arc, OnceLock};
@@ -22,7 +23,7 @@ use crate::backend::cancel::Canceller;
 use crate::backend::stream::watch::{Epoch, Watch};
 use crate::clock;
 use crate::error::CancelCause;
-use crate::lock::Leaf;
+use crate::lock::{Leaf, LeafGuard};
 use crate::pool::requests::one_shots::Stoppable;
 use crate::pool::requests::stage::Stage;
 use crate::pool::tools::Tools;
@@ -44,8 +45,17 @@ pub struct Operation {
 struct OperationState {
     target: Option<CancelTarget>,
     cause: Option<CancelCause>,
+    /// Statements that were sent together have not ended within one time limit, and a cancel was
+    /// sent. Which of them it hits is not known yet, so it is no cause; one that comes later
+    /// takes its place.
+    overdue: bool,
     /// Says whether PostgreSQL was seen to take the cancel.
     sent: Option<Receiver<bool>>,
+    /// One that was sent was not seen to arrive.
+    stray: bool,
+    /// Counts how often the operation went on behind a cancel. What belongs to an earlier one does
+    /// nothing.
+    round: u64,
     /// Sends another.
     again: Option<Alarm>,
     /// Closes the socket if the statement does not obey.
@@ -93,6 +103,11 @@ impl OperationState {
         let (tell, told) = bounded(1);
         self.sent = Some(told);
         tell
+    }
+
+    /// True if what belongs to a cancel of this round still counts.
+    fn is_in(&self, round: u64) -> bool {
+        !self.settled && self.round == round
     }
 }
 
@@ -198,16 +213,14 @@ impl Operation {
     pub fn settle(&self) -> Settled {
         let mut state = self.state.lock();
         state.settled = true;
-        let (cause, sent) = (state.cause, state.sent.take());
+        let cause = state.cause.or(state.overdue.then_some(CancelCause::Timeout));
+        let (sent, stray) = (state.sent.take(), state.stray);
+        let cancelled = sent.is_some() || state.overdue;
         let alarms = (state.grace.take(), state.again.take());
         let target = state.target.take();
         drop(state);
         drop(alarms);
-        let cancelled = sent.is_some();
-        let reusable = match sent {
-            None => true,
-            Some(sent) => sent.recv_timeout(CANCEL_SEEN).unwrap_or(false),
-        };
+        let reusable = has_arrived(sent) && !stray;
         let aborted = target.is_some_and(|target| {
             target.watch.end();
             target.watch.is_aborted()
@@ -218,6 +231,15 @@ impl Operation {
     /// Cancels with `Timeout` after `limit`, unless the guard is dropped before: the
     /// next statement has a time limit of its own.
     pub fn timeout(self: &Arc<Self>, limit: Duration) -> Limit {
+        self.limit(limit, |operation, state| operation.cancel_in(state, CancelCause::Timeout))
+    }
+
+    /// Calls `passes` after `limit`, unless the guard is dropped before.
+    fn limit(
+        self: &Arc<Self>,
+        limit: Duration,
+        passes: fn(&Arc<Operation>, LeafGuard<'_, OperationState>),
+    ) -> Limit {
         let mut state = self.state.lock();
         state.limits += 1;
         let number = state.limits;
@@ -226,7 +248,7 @@ impl Operation {
         let alarm = self.tools.alarms.set(clock::now() + limit, move || {
             let state = operation.state.lock();
             if state.limits == number {
-                operation.cancel_in(state, CancelCause::Timeout);
+                passes(&operation, state);
             }
         });
         Limit { operation: Arc::clone(self), _alarm: alarm }
@@ -237,6 +259,11 @@ impl Operation {
         let operation = Arc::clone(self);
         self.tools.alarms.set(clock::now() + limit, move || operation.cancel(cause))
     }
+}
+
+/// True unless a cancel was sent and is not seen to arrive. Waits for that.
+fn has_arrived(sent: Option<Receiver<bool>>) -> bool {
+    sent.is_none_or(|sent| sent.recv_timeout(CANCEL_SEEN).unwrap_or(false))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! them when they go no further.
 
 mod outcome;
+mod together;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,15 @@ use crate::pool::work::carry::{carry, plain};
 use crate::pool::work::kept::ResultLimits;
 use crate::pool::work::operation::{Limit, Operation};
 use crate::pool::work::task::{Flow, Request};
+
+/// How a request may be sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SendPlan {
+    /// The backend is given back after it.
+    pub(super) ends: bool,
+    /// PostgreSQL need not answer each statement at once.
+    pub(super) together: bool,
+}
 
 /// True for an error of a command's arguments, which PostgreSQL looks at before it does
 /// anything.
@@ -49,6 +59,8 @@ pub(super) struct Progress {
     /// Everything was sent before its first answer, and perhaps the COMMIT too.
     ahead: bool,
     commits_ahead: bool,
+    /// Those that were sent so, and not answered yet, have one time limit.
+    together: bool,
     /// The time limit of the first statement, if it has begun: when that was sent, or with our
     /// BEGIN.
     clock: Option<Limit>,
@@ -71,8 +83,9 @@ impl Progress {
         operation: &Arc<Operation>,
         request: &Request,
         flow: &mut Flow,
-        ends: bool,
+        plan: SendPlan,
     ) -> Result<(), RunError> {
+        let ends = plan.ends;
         // Costs no round trip, and tells a backend that was lost while nothing ran from one
         // that may have got a statement.
         let begun = backend.is_ahead();
@@ -83,7 +96,7 @@ impl Progress {
             return Err(RunError::Lost { fault, sent: Sent::Nothing, excess: None });
         }
         if !begun && matches!(flow, Flow::Gathered) {
-            self.send_ahead(backend, operation, request, ends);
+            self.send_ahead(backend, operation, request, plan);
         }
         if request.atomic && backend.watch().transaction() == TransactionState::None {
             self.wrap(backend, operation, request.timeout)?;
@@ -114,6 +127,7 @@ impl Progress {
         if !self.wrapped {
             return Ok(());
         }
+        self.is_through(operation)?;
         if ends {
             backend.expect_end();
         }
@@ -130,16 +144,18 @@ impl Progress {
         backend: &mut dyn Backend,
         operation: &Arc<Operation>,
         request: &Request,
-        ends: bool,
+        SendPlan { ends, together }: SendPlan,
     ) {
         let Request { statements, atomic, max_rows, timeout, .. } = request;
         let (atomic, max_rows, timeout) = (*atomic, *max_rows, *timeout);
         // PostgreSQL may have to wait for a lock to understand a statement.
         let _timeout = operation.timeout(timeout);
-        let coming = Coming { statements, atomic, max_rows, ends, timeout, followers: &[] };
+        let followers = &[];
+        let coming = Coming { statements, atomic, max_rows, ends, timeout, together, followers };
         backend.expect(coming);
         self.ahead = backend.is_ahead();
         self.commits_ahead = backend.has_committed_ahead();
+        self.together = backend.is_together();
     }
 
     fn is_still_wrapped(&mut self, backend: &dyn Backend) -> Result<(), RunError> {
@@ -159,7 +175,10 @@ impl Progress {
         operation: &Arc<Operation>,
         timeout: Duration,
     ) -> Result<(), RunError> {
-        let clock = operation.timeout(timeout);
+        let clock = match self.together {
+            true => operation.timeout_together(timeout),
+            false => operation.timeout(timeout),
+        };
         plain(backend, "BEGIN").map_err(|error| match error {
             // Nothing of the caller's was sent.
             RunError::Lost { fault, excess, .. } if !self.ahead => {
@@ -186,7 +205,8 @@ impl Progress {
         self.committing = statement.command.may_commit();
         self.before = Some(backend.watch().transaction());
         let clock = self.clock.take();
-        let result = carry(backend, operation, statement, limits, (timeout, clock), flow);
+        let result = carry(backend, operation, statement, limits, (timeout, clock.as_ref()), flow);
+        self.clock = clock.filter(|_| self.together);
         self.note(&statement.command, &result, backend.watch().transaction());
         let result = result?;
         self.command = Some(result.command_tag.clone());

@@ -15,12 +15,13 @@ use crate::error::{CancelCause, RequestError};
 use crate::logging;
 use crate::metrics::RunPlace;
 use crate::pool::account::Account;
+use crate::pool::backends::Backends;
 use crate::pool::checkout::Checkout;
 use crate::pool::memory::Use;
 use crate::pool::peers::Peer;
 use crate::pool::work::carry::plain;
 use crate::pool::work::operation::{Limit, Operation};
-use crate::pool::work::progress::Progress;
+use crate::pool::work::progress::{Progress, SendPlan};
 use crate::pool::work::task::{Executed, Flow, Request, Task};
 
 /// How a request went on a backend.
@@ -74,7 +75,9 @@ pub(in crate::pool) fn begin(
     }
     let clock = operation.timeout(timeout);
     let followers = &work.behind.followers;
-    let sent = backend.begin(Coming { statements, atomic, max_rows, ends, timeout, followers });
+    let together = false;
+    let coming = Coming { statements, atomic, max_rows, ends, timeout, together, followers };
+    let sent = backend.begin(coming);
     work.behind.sent.store(backend.in_flight().saturating_sub(1), Ordering::Relaxed);
     Begun { bound, sent: sent.then_some(clock) }
 }
@@ -99,12 +102,13 @@ pub(in crate::pool) fn run(
     let account = backends.account();
     open(&mut work.flow, account, peer);
     let backend = &mut *checkout.taken.backend;
-    let mut progress = Progress::begun(begun.sent);
-    let outcome = if begun.bound {
-        let ends = ends && backends.resets();
-        progress.statements(backend, operation, request, &mut work.flow, ends)
-    } else {
-        Err(RunError::Interrupted)
+    let (bound, mut progress) = (begun.bound, Progress::begun(begun.sent));
+    let outcome = match bound {
+        true => {
+            let ends = ends && backends.resets();
+            all(&mut progress, (&backends, backend), operation, request, &mut work.flow, ends)
+        }
+        false => Err(RunError::Interrupted),
     };
     let settled = operation.settle();
     if settled.cancelled {
@@ -134,6 +138,32 @@ pub(in crate::pool) fn run(
         Err(error) => Err(progress.explain(error, settled, request, usable)),
     };
     RequestEnd { answer, usable, command: progress.command }
+}
+
+/// Runs all statements, as far as they go. If one of those that were sent together may have had
+/// less than its time, all are undone, and run again one after the other.
+fn all(
+    progress: &mut Progress,
+    (backends, backend): (&Backends, &mut dyn Backend),
+    operation: &Arc<Operation>,
+    request: &Request,
+    flow: &mut Flow,
+    ends: bool,
+) -> Result<(), RunError> {
+    let plan = SendPlan { ends, together: true };
+    let first = progress.statements(backend, operation, request, flow, plan);
+    let again = first.as_ref().is_err_and(|error| progress.had_less_time(error, operation))
+        && operation.cancel_arrives()
+        && backends.bounded(backend, roll_back)
+        && operation.goes_on();
+    if !again {
+        return first;
+    }
+    *progress = Progress::default();
+    // Those of the run that was undone.
+    backend.take_notices();
+    cancel_in_a_flood(backend, operation);
+    progress.statements(backend, operation, request, flow, SendPlan { together: false, ..plan })
 }
 
 /// Gives a flow the room that its data may take.

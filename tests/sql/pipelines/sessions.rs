@@ -72,6 +72,7 @@ fn at_work(tenant: &Tenant) -> Box<dyn Backend> {
         max_rows: None,
         ends: false,
         timeout: Duration::from_secs(60),
+        together: false,
         followers: &behind,
     });
     assert!(begun && backend.in_flight() == 4);

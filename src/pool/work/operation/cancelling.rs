@@ -23,6 +23,7 @@ struct Sending {
     cause: CancelCause,
     /// How long after the one before; `None` = it is the first.
     delay: Option<Duration>,
+    round: u64,
 }
 
 impl Operation {
@@ -35,6 +36,25 @@ impl Operation {
             return;
         }
         state.cause = Some(cause);
+        if state.overdue {
+            // A cancel is on its way.
+            let interrupt = state.interrupt.take();
+            drop(state);
+            return interrupt.into_iter().for_each(|interrupt| interrupt());
+        }
+        self.cancel_for(state, cause);
+    }
+
+    /// The time of statements that were sent together is over.
+    pub(super) fn is_overdue_in(self: &Arc<Self>, mut state: LeafGuard<'_, OperationState>) {
+        if state.cause.is_none() && !state.settled {
+            state.overdue = true;
+            self.cancel_for(state, CancelCause::Timeout);
+        }
+    }
+
+    /// Sends a cancel to the backend, if there is one, and closes its socket if that has no effect.
+    fn cancel_for(self: &Arc<Self>, mut state: LeafGuard<'_, OperationState>, cause: CancelCause) {
         let interrupt = state.interrupt.take();
         let target = state.target.as_ref();
         let Some(target) = target.map(|t| (Arc::clone(&t.watch), t.epoch, t.canceller.clone()))
@@ -49,7 +69,8 @@ impl Operation {
             watch.abort(epoch);
             return;
         };
-        let sending = Sending { canceller, cause, delay: None };
+        let round = state.round;
+        let sending = Sending { canceller, cause, delay: None, round };
         let tell = state.sending();
         drop(state);
         interrupt.into_iter().for_each(|interrupt| interrupt());
@@ -68,7 +89,10 @@ impl Operation {
             }
         });
         let mut state = self.state.lock();
-        let late = if state.settled { Some(alarm) } else { state.grace.replace(alarm) };
+        let late = match state.is_in(round) {
+            true => state.grace.replace(alarm),
+            false => Some(alarm),
+        };
         drop(state);
         drop(late);
     }
@@ -77,7 +101,7 @@ impl Operation {
     fn send(self: &Arc<Self>, sending: Sending, tell: Sender<bool>) -> bool {
         let operation = Arc::clone(self);
         self.tools.workers.run(move || {
-            let Sending { canceller, cause, delay } = &sending;
+            let Sending { canceller, cause, delay, .. } = &sending;
             let outcome = canceller.send();
             if let Err(error) = &outcome {
                 if let Some((whose, repeated)) = operation.told("cancel_failed", *cause) {
@@ -100,10 +124,10 @@ impl Operation {
     /// after one that was seen to arrive: there is never more than one on its way.
     fn send_again(self: &Arc<Self>, sending: Sending) {
         let delay = sending.delay.map_or(CANCEL_AGAIN, |delay| 2 * delay);
-        let operation = Arc::clone(self);
+        let (operation, round) = (Arc::clone(self), sending.round);
         let alarm = self.tools.alarms.set(clock::now() + delay, move || {
             let mut state = operation.state.lock();
-            if state.settled {
+            if !state.is_in(round) {
                 return;
             }
             let tell = state.sending();
@@ -111,7 +135,10 @@ impl Operation {
             operation.send(Sending { delay: Some(delay), ..sending }, tell);
         });
         let mut state = self.state.lock();
-        let late = if state.settled { Some(alarm) } else { state.again.replace(alarm) };
+        let late = match state.is_in(round) {
+            true => state.again.replace(alarm),
+            false => Some(alarm),
+        };
         drop(state);
         drop(late);
     }
