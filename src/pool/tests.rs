@@ -15,4 +15,5 @@ mod serving;
 mod sharing;
 mod starved;
 mod swapping;
+mod together;
 mod world;

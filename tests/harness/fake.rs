@@ -28,22 +28,27 @@ pub enum Asked {
 /// the server does what a PostgreSQL without any tables would.
 pub struct Fake {
     pub port: u16,
-    cancels: Arc<AtomicUsize>,
-    sessions: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
+}
+
+/// What was asked of it so far.
+#[derive(Default)]
+struct Counts {
+    cancels: AtomicUsize,
+    sessions: AtomicUsize,
+    flushes: AtomicUsize,
 }
 
 impl Fake {
     pub fn start(script: impl Fn(&mut Talk, &Asked) -> bool + Send + Sync + 'static) -> Fake {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (script, cancels) = (Arc::new(script), Arc::<AtomicUsize>::default());
-        let sessions = Arc::<AtomicUsize>::default();
-        let (seen, begun) = (Arc::clone(&cancels), Arc::clone(&sessions));
+        let (script, counts) = (Arc::new(script), Arc::<Counts>::default());
+        let seen = Arc::clone(&counts);
         #[allow(clippy::disallowed_methods)] // A test's own, ended with the test's process.
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
-                let begun = Arc::clone(&begun);
                 // Small answers are not to wait for one another.
                 stream.set_nodelay(true).unwrap();
                 std::thread::spawn(move || {
@@ -51,21 +56,26 @@ impl Fake {
                     stream.set_write_timeout(Some(PATIENCE)).unwrap();
                     let mut talk = Talk::over(stream);
                     // It ends when the service hangs up.
-                    let _ = talk.serve(&*script, &seen, &begun);
+                    let _ = talk.serve(&*script, &seen);
                 });
             }
         });
-        Fake { port, cancels, sessions }
+        Fake { port, counts }
     }
 
     /// Cancel requests so far.
     pub fn cancels(&self) -> usize {
-        self.cancels.load(Ordering::SeqCst)
+        self.counts.cancels.load(Ordering::SeqCst)
     }
 
     /// Sessions so far.
     pub fn sessions(&self) -> usize {
-        self.sessions.load(Ordering::SeqCst)
+        self.counts.sessions.load(Ordering::SeqCst)
+    }
+
+    /// How often it was asked to answer at once.
+    pub fn flushes(&self) -> usize {
+        self.counts.flushes.load(Ordering::SeqCst)
     }
 
     /// A tenant of this server with at most so many connections.
@@ -225,15 +235,14 @@ impl Talk {
     fn serve(
         &mut self,
         script: &dyn Fn(&mut Talk, &Asked) -> bool,
-        cancels: &AtomicUsize,
-        sessions: &AtomicUsize,
+        counts: &Counts,
     ) -> std::io::Result<()> {
         let start = self.body()?;
         if start.starts_with(&80_877_102u32.to_be_bytes()) {
-            cancels.fetch_add(1, Ordering::SeqCst);
+            counts.cancels.fetch_add(1, Ordering::SeqCst);
             return Ok(());
         }
-        sessions.fetch_add(1, Ordering::SeqCst);
+        counts.sessions.fetch_add(1, Ordering::SeqCst);
         self.say(&message(b'R', &[0; 4]));
         if !script(self, &Asked::Login) {
             self.say(&setting("client_encoding", "UTF8"));
@@ -250,6 +259,8 @@ impl Talk {
                 b'Q' => self.query(script, &body),
                 // Sync and Flush.
                 kind @ (b'S' | b'H') => {
+                    let flushed = usize::from(kind == b'H');
+                    counts.flushes.fetch_add(flushed, Ordering::SeqCst);
                     for (kind, body) in std::mem::take(&mut batch) {
                         self.one(script, kind, &body);
                     }

@@ -5,6 +5,7 @@ mod cancelled;
 mod failed;
 mod last;
 mod sessions;
+mod together;
 
 use crate::harness;
 use crate::harness::proxy::Proxy;

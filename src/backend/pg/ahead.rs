@@ -20,9 +20,6 @@ const AHEAD_MAX: usize = 256 << 10;
 impl PgBackend {
     /// Sends as much of a call as is allowed before its first answer.
     ///
-    /// A Flush between two statements makes PostgreSQL send the answer to the first at once:
-    /// the time limit of the second begins when the first has ended.
-    ///
     /// An atomic call is sent whole if its statements do not change the meaning of texts.
     /// Its COMMIT is held back if one of them returns rows: their size is known only once
     /// they have arrived, and a result that is too large must still mean that nothing was
@@ -44,8 +41,11 @@ impl PgBackend {
         }
         let commits = known.iter().all(|(prepared, _)| prepared.columns.is_empty());
         let mut steps = VecDeque::with_capacity(known.len() + 2);
+        let count = known.len() + 1 + usize::from(commits);
+        let together = coming.together && self.ahead.may_go_together(count, coming.timeout);
+        let how = (commits, together);
         // The error is reported when the statement is run.
-        if self.write_ahead(&coming, known, commits, &mut steps).is_err() {
+        if self.write_ahead(&coming, known, how, &mut steps).is_err() {
             return self.conversation.out.clear();
         }
         match commits && coming.ends {
@@ -55,7 +55,7 @@ impl PgBackend {
         self.conversation.bounds.start_statement();
         // The first of them reports the state of the stream.
         let _ = self.conversation.send();
-        self.ahead.sent(steps, coming.timeout, clock::now());
+        self.ahead.sent(steps, together, clock::now());
     }
 
     /// Writes an atomic call, without the Sync.
@@ -63,7 +63,7 @@ impl PgBackend {
         &mut self,
         coming: &Coming<'_>,
         known: Vec<(Arc<Prepared>, bool)>,
-        commits: bool,
+        (commits, together): (bool, bool),
         steps: &mut VecDeque<AwaitedStatement>,
     ) -> Result<(), RunError> {
         // It waits for nothing: its answer may come with that of the first statement, and the
@@ -71,7 +71,7 @@ impl PgBackend {
         self.write_command("BEGIN")?;
         steps.push_back(AwaitedStatement::command("BEGIN"));
         for (statement, (prepared, cached)) in coming.statements.iter().zip(known) {
-            if steps.len() > 1 {
+            if steps.len() > 1 && !together {
                 self.conversation.out.flush();
             }
             let limit = limit_of(statement, coming.max_rows);
@@ -81,7 +81,9 @@ impl PgBackend {
             steps.push_back(AwaitedStatement { statements, sql, prepared, limit, cached });
         }
         if commits {
-            self.conversation.out.flush();
+            if !together {
+                self.conversation.out.flush();
+            }
             self.write_command("COMMIT")?;
             steps.push_back(AwaitedStatement::command("COMMIT"));
         }
@@ -203,24 +205,17 @@ impl PgBackend {
         step: &AwaitedStatement,
         rows: &mut dyn Rows,
     ) -> Result<Done, RunError> {
-        // Not in `send_ahead`: a time limit begins with the first of them.
-        if let Some(nap) = self.ahead.take_nap() {
-            let socket = self.conversation.stream().socket();
-            socket.nap(nap);
-            self.ahead.woke(socket.reads());
-        }
         let reply = self.until_end(step.prepared.as_deref(), rows)?;
-        if reply.is_err() {
+        if let Err(fault) = &reply {
             // PostgreSQL skips everything after it, up to the Sync.
-            self.ahead.steps.clear();
+            self.ahead.is_cut(&fault.sqlstate);
             self.statements.forget(&step.sql);
         }
         let end = match reply {
             Ok(end) if self.ahead.is_awaited() => end,
             reply => {
                 let end = self.settle(reply)?;
-                let reads = self.conversation.stream().socket().reads();
-                self.ahead.succeeded(clock::now(), reads);
+                self.ahead.succeeded(clock::now());
                 end
             }
         };

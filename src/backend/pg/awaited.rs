@@ -9,11 +9,8 @@ use crate::backend::session::Statement;
 use crate::backend::sqlstate;
 use crate::pgwire::values::Shape;
 
-/// The longest nap: so much later an error, or a statement's time limit, may be noticed.
-const NAP_MAX: Duration = Duration::from_millis(1);
-/// A shorter one would save no wake-up: the system may add as much to it.
-const NAP_MIN: Duration = Duration::from_micros(50);
-/// The share of a time limit that it may add to.
+/// The share of a time limit that statements which are sent together usually take at most: it
+/// seldom passes for one of them before its own time is over.
 const OF_LIMIT: u32 = 8;
 
 /// Statements that were sent and not answered yet. One ReadyForQuery follows all of them.
@@ -27,12 +24,10 @@ pub(super) struct Ahead {
     stray: bool,
     /// When they were sent, and how many.
     sent: Option<(Instant, u32)>,
-    /// How long to wait before their answers are read.
-    nap: Duration,
-    /// How often the socket had been read when that wait was over.
-    reads: Option<u64>,
-    /// How long one usually takes.
-    usual: Duration,
+    /// PostgreSQL need not answer each of them at once.
+    together: bool,
+    /// How long one usually takes, if that is known.
+    usual: Option<Duration>,
 }
 
 /// How statements were sent.
@@ -82,32 +77,32 @@ impl Ahead {
         next.is_some_and(|next| std::ptr::eq(&**next, statements))
     }
 
-    /// These were sent, each with this time limit.
+    /// True if PostgreSQL need not answer so many at once, each of which may take so long.
     ///
-    /// PostgreSQL sends the answer to each at once. A thread that read each at once would be
-    /// woken for each, which costs more than all else it does for them. So it first waits
-    /// for most of the time that they are likely to take.
-    pub(super) fn sent(
-        &mut self,
-        steps: VecDeque<AwaitedStatement>,
-        limit: Duration,
-        now: Instant,
-    ) {
+    /// A Flush behind each makes it do so, and the time limit of one begins when the one before it
+    /// has ended. Without it they have one limit, and are run again if that passes while another
+    /// one than the first runs. So it is left out only where it is known that they are quick.
+    pub(super) fn may_go_together(&self, count: usize, limit: Duration) -> bool {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.usual.is_some_and(|usual| usual.saturating_mul(count) <= limit / OF_LIMIT)
+    }
+
+    /// These were sent.
+    pub(super) fn sent(&mut self, steps: VecDeque<AwaitedStatement>, together: bool, now: Instant) {
         let count = u32::try_from(steps.len()).unwrap_or(u32::MAX);
-        self.nap = (self.usual * count * 3 / 4).min(NAP_MAX).min(limit / OF_LIMIT);
-        (self.sent, self.reads) = (Some((now, count)), None);
+        (self.sent, self.together) = (Some((now, count)), together);
         (self.steps, self.sent_as) = (steps, SentAs::Atomic);
     }
 
     /// This was sent, alone.
     pub(super) fn began(&mut self, step: AwaitedStatement) {
-        (self.sent, self.nap, self.sent_as) = (None, Duration::ZERO, SentAs::Lone);
+        (self.sent, self.together, self.sent_as) = (None, false, SentAs::Lone);
         self.steps.push_back(step);
     }
 
     /// These were sent, of a request each.
     pub(super) fn pipelined(&mut self, steps: VecDeque<AwaitedStatement>) {
-        (self.sent, self.nap, self.sent_as) = (None, Duration::ZERO, SentAs::Pipeline);
+        (self.sent, self.together, self.sent_as) = (None, false, SentAs::Pipeline);
         (self.steps, self.not_begun, self.stray) = (steps, false, false);
     }
 
@@ -135,25 +130,23 @@ impl Ahead {
             || self.stray && sqlstate == sqlstate::QUERY_CANCELED
     }
 
-    /// How long to wait before the first answer is read; the second time nothing.
-    pub(super) fn take_nap(&mut self) -> Option<Duration> {
-        Some(std::mem::take(&mut self.nap)).filter(|nap| *nap >= NAP_MIN)
+    /// True if those that are awaited were sent together.
+    pub(super) fn is_together(&self) -> bool {
+        self.is_awaited() && self.together
     }
 
-    /// The wait is over; the socket was read so often until now.
-    pub(super) fn woke(&mut self, reads: u64) {
-        self.reads = Some(reads);
+    /// A statement of a call has failed so, and PostgreSQL runs none behind it. How long they take
+    /// is not known any more if they were cut short.
+    pub(super) fn is_cut(&mut self, sqlstate: &str) {
+        self.steps.clear();
+        self.usual = self.usual.filter(|_| sqlstate != sqlstate::QUERY_CANCELED);
     }
 
-    /// All were answered, the last with success; the socket was read so often until now.
-    pub(super) fn succeeded(&mut self, now: Instant, reads: u64) {
-        let Some((since, count)) = self.sent.take() else { return };
-        self.usual = match self.reads.take() {
-            // All had come while it waited, and it is not known when: perhaps it waited too
-            // long.
-            Some(before) if reads.saturating_sub(before) <= 1 => self.usual * 7 / 8,
-            _ => now.saturating_duration_since(since) / count.max(1),
-        };
+    /// All were answered, the last with success.
+    pub(super) fn succeeded(&mut self, now: Instant) {
+        if let Some((since, count)) = self.sent.take() {
+            self.usual = Some(now.saturating_duration_since(since) / count.max(1));
+        }
     }
 }
 
@@ -185,49 +178,30 @@ mod tests {
     use super::*;
     use crate::clock;
 
-    const LIMIT: Duration = Duration::from_secs(30);
-
-    fn sixteen() -> VecDeque<AwaitedStatement> {
-        (0..16).map(|_| AwaitedStatement::command("SELECT 1")).collect()
-    }
-
-    /// The nap after a call of sixteen that took so long.
-    fn nap_after(took: Duration, limit: Duration) -> Option<Duration> {
-        let (mut ahead, t0) = (Ahead::default(), clock::now());
-        ahead.sent(sixteen(), limit, t0);
-        assert_eq!(ahead.take_nap(), None);
-        ahead.succeeded(t0 + took, 17);
-        ahead.sent(sixteen(), limit, t0 + took);
-        let nap = ahead.take_nap();
-        assert_eq!(ahead.take_nap(), None);
-        nap
+    fn commands(count: usize) -> VecDeque<AwaitedStatement> {
+        (0..count).map(|_| AwaitedStatement::command("SELECT 1")).collect()
     }
 
     #[test]
-    fn a_nap_is_shorter_than_the_statements_took_and_never_long() {
-        let millis = Duration::from_millis;
-        assert_eq!(nap_after(Duration::from_micros(400), LIMIT), Some(Duration::from_micros(300)));
-        assert_eq!(nap_after(Duration::from_micros(60), LIMIT), None);
-        assert_eq!(nap_after(Duration::from_secs(60), LIMIT), Some(NAP_MAX));
-        assert_eq!(nap_after(Duration::from_secs(60), millis(4)), Some(millis(4) / 8));
-        assert_eq!(nap_after(Duration::from_secs(60), Duration::from_micros(300)), None);
-    }
-
-    #[test]
-    fn a_nap_in_which_all_has_come_is_followed_by_shorter_ones() {
-        let (mut ahead, t0) = (Ahead::default(), clock::now());
-        let mut nap = |woke_at, done_at| {
-            ahead.sent(sixteen(), LIMIT, t0);
-            let nap = ahead.take_nap().unwrap_or_default();
-            ahead.woke(woke_at);
-            ahead.succeeded(t0 + Duration::from_micros(800), done_at);
-            nap
-        };
-        assert_eq!(nap(0, 17), Duration::ZERO);
-        assert_eq!(nap(17, 18), Duration::from_micros(600));
-        assert_eq!(nap(18, 19), Duration::from_micros(525));
-        // One answer came later: that is how long they take.
-        assert!(nap(19, 21) < Duration::from_micros(525));
-        assert_eq!(nap(21, 22), Duration::from_micros(600));
+    fn statements_go_together_that_usually_take_a_small_part_of_their_limit() {
+        let (mut ahead, t0, millis) = (Ahead::default(), clock::now(), Duration::from_millis);
+        assert!(!ahead.may_go_together(1, millis(3_600_000)), "nothing is known of them");
+        ahead.sent(commands(16), false, t0);
+        assert!(ahead.is_awaited() && !ahead.is_together());
+        ahead.succeeded(t0 + millis(16));
+        assert!(ahead.may_go_together(10, millis(80)) && !ahead.may_go_together(11, millis(80)));
+        // What they take is measured each time, however they were sent.
+        ahead.sent(commands(16), true, t0);
+        assert!(ahead.is_together());
+        ahead.steps.clear();
+        assert!(!ahead.is_together());
+        ahead.succeeded(t0 + millis(160));
+        assert!(!ahead.may_go_together(10, millis(80)) && ahead.may_go_together(10, millis(800)));
+        // So does an error tell nothing of it, unless it is that they were cut short.
+        ahead.sent(commands(16), true, t0);
+        ahead.is_cut("23505");
+        assert!(!ahead.is_awaited() && ahead.may_go_together(10, millis(800)));
+        ahead.is_cut(sqlstate::QUERY_CANCELED);
+        assert!(!ahead.may_go_together(1, millis(3_600_000)));
     }
 }

@@ -120,6 +120,10 @@ impl Backend for PgBackend {
         self.ahead.is_awaited()
     }
 
+    fn is_together(&self) -> bool {
+        self.ahead.is_together()
+    }
+
     fn has_committed_ahead(&self) -> bool {
         self.ahead.steps.back().is_some_and(|last| last.prepared.is_none() && last.sql == "COMMIT")
     }

@@ -3,7 +3,9 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+#[cfg(test)]
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
@@ -28,6 +30,7 @@ pub struct Socket {
     /// Reads wait for data; otherwise they return `WouldBlock`.
     waits: AtomicBool,
     /// How often it was read.
+    #[cfg(test)]
     reads: AtomicU64,
     /// How often it may be read for one piece of data.
     left: AtomicU32,
@@ -93,8 +96,15 @@ impl Socket {
         let patience = u32::try_from(patience).unwrap_or(u32::MAX);
         sockopt::set_tcp_user_timeout(&stream, patience)?;
         let (waits, starting) = (AtomicBool::new(true), AtomicBool::new(true));
-        let (reads, left) = (AtomicU64::new(0), AtomicU32::new(u32::MAX));
-        Ok(Socket { stream, waits, reads, left, starting, until })
+        Ok(Socket {
+            stream,
+            waits,
+            #[cfg(test)]
+            reads: AtomicU64::new(0),
+            left: AtomicU32::new(u32::MAX),
+            starting,
+            until,
+        })
     }
 
     /// Ends the time limit of the start: from now on the operation's limits apply.
@@ -111,6 +121,7 @@ impl Socket {
 
     /// Counts a read.
     fn may_read(&self) -> io::Result<()> {
+        #[cfg(test)]
         self.reads.fetch_add(1, Ordering::Relaxed);
         if self.is_starting() {
             return Ok(());
@@ -184,14 +195,6 @@ impl Socket {
         }
     }
 
-    /// Waits for so long, or until the connection is aborted. Data that arrives does not end
-    /// the wait.
-    pub fn nap(&self, limit: Duration) {
-        let mut own = [PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::empty())];
-        // A signal ends it too, which costs nothing but a read that comes early.
-        let _ = Timespec::try_from(limit).map(|limit| poll(&mut own, Some(&limit)));
-    }
-
     /// Limits the wait while the session is being started.
     fn start(&self) -> io::Result<()> {
         if !self.is_starting() {
@@ -206,6 +209,7 @@ impl Socket {
     }
 
     /// How often it was read.
+    #[cfg(test)]
     pub fn reads(&self) -> u64 {
         self.reads.load(Ordering::Relaxed)
     }

@@ -129,6 +129,12 @@ impl Watch {
         self.transaction.store(status, Ordering::Release);
     }
 
+    /// Records a ReadyForQuery of a backend that is made of nothing.
+    #[cfg(test)]
+    pub fn stands_at(&self, transaction: TransactionState) {
+        self.is_ready(transaction);
+    }
+
     /// Sets the budgets that the buffered part of an unfinished message is charged to.
     pub fn count_in(&self, share: Share) {
         self.lock().share = share;

@@ -33,11 +33,14 @@ impl Rows for NoRows {
     fn too_long(&mut self, _: usize) {}
 }
 
-fn backend(tenant: &Tenant) -> Box<dyn Backend> {
+/// A backend without a service; over TLS, unless the DSN is without.
+pub(super) fn backend(tenant: &Tenant) -> Box<dyn Backend> {
     let known = ["host", "port", "user", "password", "dbname", "hostaddr"];
     let is_known = |word: &&str| known.iter().any(|key| word.starts_with(&format!("{key}=")));
     let words: Vec<_> = tenant.dsn.split(' ').filter(is_known).collect();
-    let dsn = Dsn::parse(&format!("{} sslmode=require", words.join(" "))).unwrap();
+    let plain = tenant.dsn.contains("sslmode=disable");
+    let mode = if plain { "disable" } else { "require" };
+    let dsn = Dsn::parse(&format!("{} sslmode={mode}", words.join(" "))).unwrap();
     let caller = CallerId::new("test");
     let tries = Tries::new(&Logins::default(), &dsn.user, &caller);
     let asker = Asker { tenant: TenantId::parse("test").unwrap(), caller };
@@ -83,7 +86,7 @@ fn at_work(tenant: &Tenant) -> Box<dyn Backend> {
     backend
 }
 
-fn run(backend: &mut dyn Backend, statement: &Statement) {
+pub(super) fn run(backend: &mut dyn Backend, statement: &Statement) {
     backend.run(statement, &mut NoRows).map_err(|error| format!("{error:?}")).unwrap();
 }
 

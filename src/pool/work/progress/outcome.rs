@@ -27,7 +27,8 @@ impl Progress {
         }
     }
 
-    fn lost_work(&self, sent: Sent) -> Work {
+    /// `heard`: PostgreSQL has said why, behind the answers to all that it has run.
+    fn lost_work(&self, sent: Sent, heard: bool) -> Work {
         let in_transaction = self.ahead || self.before.is_some_and(TransactionState::is_open);
         let may_have_committed = sent == Sent::Whole && (self.committing || self.commits_ahead);
         let outcome = match (sent, self.completed, in_transaction && !may_have_committed) {
@@ -37,7 +38,9 @@ impl Progress {
             (Sent::Nothing | Sent::Part, _, _) => self.work().outcome,
             (Sent::Whole, _, _) => Outcome::Unknown,
         };
-        Work { outcome, ..self.work() }
+        // Of those that were sent together it may have run more than it has answered.
+        let failed = self.at.filter(|_| heard || !self.together);
+        Work { outcome, failed, ..self.work() }
     }
 
     /// The error as the caller gets it.
@@ -111,7 +114,7 @@ impl Progress {
         settled: Settled,
         request: &Request,
     ) -> RequestError {
-        let work = self.lost_work(sent);
+        let work = self.lost_work(sent, fault.is_some() || excess.is_some());
         match settled.cause {
             Some(cause) if fault.is_none() && excess.is_none() => {
                 self.cancelled(cause, work, request, true)
