@@ -39,6 +39,16 @@ impl Notices {
         }
     }
 
+    /// How many it holds.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Drops those behind the first `count`.
+    pub fn drop_behind(&self, count: usize) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).truncate(count);
+    }
+
     /// Takes what was kept.
     pub fn take(&self) -> Vec<Notice> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))

@@ -57,6 +57,10 @@ pub trait Rows {
     fn is_wanted(&self) -> bool {
         true
     }
+    /// False: what they were given cannot be taken back, as `head` does.
+    fn may_begin_anew(&self) -> bool {
+        true
+    }
     /// Takes the notices that arrived since the last row.
     fn notices(&mut self, _fresh: &Notices) {}
 }

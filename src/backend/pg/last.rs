@@ -5,12 +5,13 @@
 //! to is there when the reset looks for it. If it fails, PostgreSQL skips the reset.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::backend::pg::body::PgBackend;
 use crate::backend::pg::prepared::Prepared;
 use crate::backend::pg::reply::{End, NoRows, StatementReply};
 use crate::backend::pg::resets::{ResetBehind, ResetStep, SentReset, BEGIN};
-use crate::backend::session::{Done, Rows, RunError, Sent};
+use crate::backend::session::{Done, Rows, RunError, Sent, Statement};
 use crate::backend::sqlstate;
 use crate::core::sql::command::SqlCommand;
 use crate::core::transaction::TransactionState;
@@ -34,15 +35,23 @@ impl PgBackend {
         }
     }
 
-    /// Where the reset stands that is sent with this statement; `None`: it is not.
-    pub(super) fn place_of_reset(&self, sql: &str, command: &SqlCommand) -> Option<ResetBehind> {
+    /// Where the reset stands that is sent with this statement; `None`: it is not. One whose rows
+    /// are with their reader already could not run once more.
+    pub(super) fn place_of_reset(
+        &self,
+        Statement { sql, command, .. }: &Statement,
+        rows: &dyn Rows,
+    ) -> Option<ResetBehind> {
         let idle = self.conversation.facts.transaction == TransactionState::None;
         if !self.ends {
             None
         } else if sql == "COMMIT" {
             Some(self.place_behind_commit())
         } else {
-            (idle && command.leaves_none_open()).then(|| self.place_behind(command))
+            (idle && command.leaves_none_open()).then(|| match rows.may_begin_anew() {
+                true => self.place_behind(command),
+                false => ResetBehind::Sync,
+            })
         }
     }
 
@@ -115,7 +124,13 @@ impl PgBackend {
         rows: &mut dyn Rows,
     ) -> Result<StatementReply, RunError> {
         match self.until_end(None, &mut NoRows)? {
-            Err(fault) => return Ok(Err(fault)),
+            Err(fault) => {
+                if self.is_absent(&fault) {
+                    // A function has dropped it, and perhaps others.
+                    self.resets.forget();
+                }
+                return Ok(Err(fault));
+            }
             // A function has put a statement of its own in its place.
             Ok(End::Complete(tag)) if tag != "BEGIN" => self.tainted = true,
             Ok(_) => {}
@@ -145,19 +160,46 @@ impl PgBackend {
         }
     }
 
+    /// True if a statement before this place has failed for it, and may succeed alone: it refuses
+    /// to run in a transaction, or BEGIN was not there.
+    pub(super) fn may_run_alone(
+        &self,
+        place: Option<ResetBehind>,
+        done: &Result<Done, RunError>,
+        rows: &dyn Rows,
+    ) -> bool {
+        let Err(RunError::Fault(fault)) = done else { return false };
+        let refuses = fault.sqlstate == sqlstate::IN_TRANSACTION && rows.is_wanted();
+        place == Some(ResetBehind::Transaction) && (refuses || !self.resets.prepared)
+    }
+
+    /// Runs a statement once more, with a Sync of its own; `noticed`: so many notices came before
+    /// the first time.
+    pub(super) fn run_alone(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        statement: &Statement,
+        noticed: usize,
+        rows: &mut dyn Rows,
+    ) -> Result<Done, RunError> {
+        self.ends = false;
+        self.conversation.notices.drop_behind(noticed);
+        if !prepared.name().is_empty() {
+            return self.read(prepared, statement, rows);
+        }
+        // The ROLLBACK has dropped it.
+        let prepared = self.prepare(&statement.sql, false)?;
+        self.read(&prepared, statement, rows)
+    }
+
     /// The reset that was sent has no answer of its own.
     pub(super) fn reset_was_skipped(&mut self) {
         let Some(SentReset { steps, closed, .. }) = self.resets.sent.take() else { return };
         self.closing.put_back(closed);
         if steps.contains(&ResetStep::Plans) {
-            // There is still a reason to discard them.
+            // There is still a reason to discard them, and what is prepared until then.
             self.resets.settings = None;
+            self.statements.was_not_reset();
         }
     }
-}
-
-/// True if a statement before this place has failed for it, and may succeed alone.
-pub(super) fn refuses_transactions(place: ResetBehind, done: &Result<Done, RunError>) -> bool {
-    let Err(RunError::Fault(fault)) = done else { return false };
-    place == ResetBehind::Transaction && fault.sqlstate == sqlstate::IN_TRANSACTION
 }

@@ -1,10 +1,7 @@
 //! The only statement of a call, sent before a thread waits for its answer.
 
-use std::sync::Arc;
-
 use crate::backend::pg::awaited::AwaitedStatement;
 use crate::backend::pg::body::PgBackend;
-use crate::backend::pg::last::refuses_transactions;
 use crate::backend::pg::run::{is_command, limit_of};
 use crate::backend::session::{Coming, Done, Rows, RunError, Sent, Statement};
 use crate::clock;
@@ -57,15 +54,14 @@ impl PgBackend {
     ) -> Result<Done, RunError> {
         let idle = self.conversation.facts.transaction == TransactionState::None;
         let place = self.reset_place();
-        let done = match (&step.prepared, self.conversation.send()) {
-            (Some(prepared), Ok(())) => {
-                self.finish_statement(&Arc::clone(prepared), step.limit, rows)
-            }
-            _ => Err(self.lost(Sent::Whole)),
+        let Some(prepared) = step.prepared.as_ref().filter(|_| self.conversation.send().is_ok())
+        else {
+            return Err(self.lost(Sent::Whole));
         };
-        if refuses_transactions(place, &done) {
-            self.ends = false;
-            return self.run_prepared(statement, rows);
+        let mut done = self.finish_statement(prepared, step.limit, rows);
+        if self.may_run_alone(Some(place), &done, rows) {
+            // No other statement has run in this call.
+            done = self.run_alone(prepared, statement, 0, rows);
         }
         self.or_anew(done, statement, idle, rows)
     }

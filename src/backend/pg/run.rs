@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::backend::pg::body::PgBackend;
-use crate::backend::pg::last::refuses_transactions;
 use crate::backend::pg::prepared::Prepared;
 use crate::backend::pg::reply::{End, StatementReply};
 use crate::backend::pg::resets::ResetBehind;
@@ -43,7 +42,7 @@ fn ended(prepared: Option<&Prepared>, bytes: usize, end: End) -> End {
 
 impl PgBackend {
     /// True if a cached statement failed before it ran, because it does not exist.
-    fn is_absent(&self, fault: &PgFault) -> bool {
+    pub(super) fn is_absent(&self, fault: &PgFault) -> bool {
         fault.sqlstate == sqlstate::NO_SUCH_STATEMENT && !self.bound
     }
 
@@ -94,8 +93,9 @@ impl PgBackend {
                 self.catch_up("")?;
             }
             Err(RunError::Fault(fault)) if self.is_absent(&fault) => {
-                // Other statements are probably missing too.
-                self.forget_statements();
+                // Others are probably missing too. Those that are not are closed.
+                self.statements.clear();
+                self.resets.forget();
                 self.catch_up("")?;
                 if !idle {
                     return Err(RunError::Lookup(fault));
@@ -123,7 +123,7 @@ impl PgBackend {
         self.read(&prepared, statement, rows)
     }
 
-    fn read(
+    pub(super) fn read(
         &mut self,
         prepared: &Arc<Prepared>,
         statement: &Statement,
@@ -133,7 +133,8 @@ impl PgBackend {
         let Statement { sql, parameters, command } = statement;
         self.bound = false;
         self.conversation.bounds.start_statement();
-        let place = self.place_of_reset(sql, command);
+        let (place, noticed) =
+            (self.place_of_reset(statement, rows), self.conversation.notices.count());
         let understood = match prepared.is_command {
             true => {
                 self.conversation.out.parse("", sql).map_err(|_| RunError::Unsupported(TOO_LONG))
@@ -150,11 +151,10 @@ impl PgBackend {
             return Err(self.lost(Sent::Whole));
         }
         let done = self.finish_statement(prepared, limit, rows);
-        if place.is_some_and(|place| refuses_transactions(place, &done)) {
-            self.ends = false;
-            return self.read(prepared, statement, rows);
+        match self.may_run_alone(place, &done, rows) {
+            true => self.run_alone(prepared, statement, noticed, rows),
+            false => done,
         }
-        done
     }
 
     /// Reads the answer to a statement that was sent with this limit.

@@ -158,6 +158,11 @@ impl<S> Statements<S> {
         }
         touched
     }
+
+    /// Records that the reset did not come about.
+    pub(super) fn was_not_reset(&mut self) {
+        self.touched = true;
+    }
 }
 
 #[cfg(test)]

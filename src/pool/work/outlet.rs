@@ -161,6 +161,10 @@ impl Rows for Throttled<'_, dyn RowOutlet> {
         self.give(|outlet| outlet.too_long(bytes));
     }
 
+    fn may_begin_anew(&self) -> bool {
+        false
+    }
+
     fn notices(&mut self, fresh: &Notices) {
         Rows::notices(self.outlet, fresh);
     }

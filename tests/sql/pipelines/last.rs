@@ -1,9 +1,9 @@
 //! The last statement of a session's use, which PostgreSQL gets together with the reset: it
 //! is a transaction of its own all the same, and what it leaves is taken back.
 
-use connection_pool_manager::client::service::{text_at, Client};
+use connection_pool_manager::client::service::{statement, text_at, Client};
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
-use connection_pool_manager::proto::sql::ExecuteRequest;
+use connection_pool_manager::proto::sql::{ExecuteRequest, QueryRequest};
 
 use crate::harness::sql::{assert_sqlstate, on_lease, one_shot, tenant_of_one, work};
 use crate::harness::{code, refused, Service, Tenant};
@@ -144,21 +144,100 @@ fn a_statement_that_fails_leaves_the_rest_of_the_reset_to_be_done() {
     assert_eq!(run(&client, &tenant, PID), pid);
 }
 
+/// Like an extension's function that is not to run between BEGIN and COMMIT.
+const REFUSES: &str = "create sequence runs; grant all on runs to public;
+     create function refuses() returns int language plpgsql as $$ begin
+         raise notice 'it runs';
+         if nextval('runs') % 2 = 1 then
+             raise exception 'not in a transaction' using errcode = '25001';
+         end if;
+         return 1; end $$";
+
 #[test]
 fn a_statement_that_refuses_a_transaction_runs_alone() {
-    // Like an extension's function that is not to run between BEGIN and COMMIT.
-    let (_service, client, tenant) = scene(
-        "create sequence runs; grant all on runs to public;
-         create function refuses() returns int language plpgsql as $$ begin
-             if nextval('runs') % 2 = 1 then
-                 raise exception 'not in a transaction' using errcode = '25001';
-             end if;
-             return 1; end $$",
-    );
-    for runs in [2, 4, 6] {
-        assert_eq!(run(&client, &tenant, "select refuses()::text"), "1");
+    let (_service, client, tenant) = scene(REFUSES);
+    // One that is prepared, and one that is too long to be kept.
+    let long = format!("select refuses()::text /* {} */", "x".repeat(20_000));
+    let sqls = ["select refuses()::text", "select refuses()::text", &long, &long];
+    for (sql, runs) in sqls.into_iter().zip([2, 4, 6, 8]) {
+        let answer = client.execute(&one_shot(&tenant, &[sql])).unwrap();
+        assert_eq!(text_at(&answer, 0, 0, 0), "1");
+        let notices: Vec<&str> = answer.session.notices.iter().map(|n| &*n.message).collect();
+        assert_eq!(notices, ["it runs"], "those of the run that was undone are dropped");
         assert_eq!(tenant.sql("select last_value from runs"), runs.to_string());
     }
+}
+
+#[test]
+fn a_stream_whose_rows_have_been_read_does_not_begin_anew() {
+    let (_service, client, tenant) = scene(REFUSES);
+    // More rows than are sent in one piece.
+    let sql =
+        "select case when n = 20000 then refuses() else n end from generate_series(1, 20000) n";
+    let request = QueryRequest {
+        tenant_id: tenant.name.clone(),
+        dsn: tenant.dsn.clone(),
+        statement: Some(statement(sql)).into(),
+        ..QueryRequest::default()
+    };
+    let mut query = client.query(&request).unwrap();
+    let mut headers = 0;
+    let error = loop {
+        match query.next() {
+            Ok(Some(response)) => headers += usize::from(response.has_header()),
+            Ok(None) => panic!("it has succeeded"),
+            Err(error) => break error,
+        }
+    };
+    assert_sqlstate(&error, "25001", code::FAILED_PRECONDITION);
+    assert_eq!(headers, 1);
+    assert_eq!(tenant.sql("select last_value from runs"), "1");
+}
+
+#[test]
+fn a_statement_runs_although_a_function_has_deallocated_begin() {
+    let (service, client, tenant) = scene(
+        "create function deallocates(what text) returns int language plpgsql as
+             $$ begin execute 'deallocate ' || what; return 1; end $$",
+    );
+    let pid = run(&client, &tenant, PID);
+    // It goes unnoticed by the reset, and the next statement is not prepared yet.
+    run(&client, &tenant, "select deallocates('\"connpool.begin\"')::text");
+    assert_eq!(run(&client, &tenant, "select 'new'"), "new");
+    run(&client, &tenant, "select deallocates('\"connpool.begin\"')::text");
+    assert_eq!(run(&client, &tenant, "select 'new'"), "new", "it is prepared");
+    let long = format!("select 'long' /* {} */", "x".repeat(20_000));
+    for last in ["select 'last'", &long] {
+        let lease = service.lease(&tenant);
+        lease.run(&["select deallocates('all')"]);
+        let request = ExecuteRequest { release_after: true, ..on_lease(&lease, &[last]) };
+        let answer = lease.client.execute(&request).unwrap();
+        assert_eq!(text_at(&answer, 0, 0, 0), &last[8..12]);
+    }
+    assert_eq!(run(&client, &tenant, PID), pid);
+}
+
+#[test]
+fn statements_of_the_service_are_closed_although_a_function_has_deallocated_one() {
+    let (_service, client, tenant) = scene(
+        "create function deallocates() returns int language plpgsql as $$ begin
+             execute (select format('deallocate %I', name) from pg_prepared_statements
+                 where statement like 'select ''victim%');
+             return 1; end $$",
+    );
+    let pid = run(&client, &tenant, PID);
+    let count = "select count(*)::text from pg_prepared_statements where statement like '%kept%'";
+    for round in 0..3 {
+        for n in 0..5 {
+            run(&client, &tenant, &format!("select 'kept {round} {n}'"));
+        }
+        run(&client, &tenant, "select 'victim'");
+        run(&client, &tenant, "select deallocates()::text");
+        run(&client, &tenant, "select 'victim'");
+    }
+    let left = run(&client, &tenant, count);
+    assert!(left == "0" || left == "1", "{left} are left");
+    assert_eq!(run(&client, &tenant, PID), pid);
 }
 
 #[test]

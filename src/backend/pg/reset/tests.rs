@@ -284,6 +284,7 @@ fn a_reset_that_was_skipped_is_made_up_for() {
     // What it did is known before the statement that fails, and not after the reset.
     assert!(backend.run(&Statement::new("set work_mem = '5MB'", Vec::new()), &mut NoRows).is_ok());
     assert!(matches!(run_last(&mut backend, sql), Err(RunError::Fault(_))));
+    assert!(backend.statements.session_reset(), "what is prepared since then is kept");
     backend.write_reset(false, ResetBehind::Sync);
     let steps = &backend.resets.sent.as_ref().unwrap().steps;
     assert!(steps.contains(&ResetStep::Plans), "{steps:?}");
