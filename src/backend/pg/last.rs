@@ -154,7 +154,8 @@ impl PgBackend {
                 if self.conversation.skip().is_err() {
                     return Err(self.lost(Sent::Whole));
                 }
-                self.roll_back_own()?;
+                // Without an answer, the connection is gone; why the statement failed is known.
+                let _ = self.roll_back_own();
                 Err(self.faulted(fault))
             }
         }

@@ -11,7 +11,7 @@ use crate::backend::door::Door;
 use crate::backend::dsn_reach::DsnReach;
 use crate::backend::logins::{Logins, Tries};
 use crate::backend::pg::reply::NoRows;
-use crate::backend::session::{Backend, Done, RunError, Statement};
+use crate::backend::session::{Backend, Done, Rows, RunError, Statement};
 use crate::backend::stream::watch::Watch;
 use crate::backend::tls::BackendTls;
 use crate::config::dsn::Dsn;
@@ -19,8 +19,10 @@ use crate::config::TenantPoolConfig;
 use crate::core::callers::CallerId;
 use crate::core::ids::TenantId;
 use crate::core::lookup_slots::Asker;
+use crate::core::value::Column;
 use crate::embedded::{Embedded, Options};
 use crate::error::ConnectError;
+use crate::pgwire::values::Shape;
 
 /// What can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -288,4 +290,32 @@ fn a_reset_that_was_skipped_is_made_up_for() {
     backend.write_reset(false, ResetBehind::Sync);
     let steps = &backend.resets.sent.as_ref().unwrap().steps;
     assert!(steps.contains(&ResetStep::Plans), "{steps:?}");
+}
+
+/// Waits at the first row until PostgreSQL has ended the session.
+struct Slow<'a>(&'a Embedded, Option<i32>);
+
+impl Rows for Slow<'_> {
+    fn head(&mut self, _: &[Column]) {}
+    fn row(&mut self, _: &[Shape], _: &RawRow<'_>) {
+        let Some(pid) = self.1.take() else { return };
+        let sql = format!("select count(*) from pg_stat_activity where pid = {pid}");
+        while self.0.sql("boss", &sql).unwrap().trim() != "0" {}
+    }
+    fn too_long(&mut self, _: usize) {}
+}
+
+#[test]
+fn a_session_that_ends_before_the_rollback_of_its_last_statement_does_not_hide_its_error() {
+    let server = server();
+    let mut backend = backend(&server);
+    run(&mut backend, "set idle_in_transaction_session_timeout = 1");
+    let sql = "select n, 1 / (1000 - n) from generate_series(1, 1000) n";
+    backend.expect_end();
+    let mut slow = Slow(&server, Some(backend.pid()));
+    match backend.run(&Statement::new(sql, Vec::new()), &mut slow) {
+        Err(RunError::Fault(fault)) => assert_eq!(fault.sqlstate, "22012"),
+        other => panic!("{other:?}"),
+    }
+    assert!(!backend.reset());
 }
