@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::backend::pg::body::PgBackend;
 use crate::backend::pg::prepared::Prepared;
 use crate::backend::pg::reply::{End, NoRows, StatementReply};
-use crate::backend::pg::resets::{ResetBehind, ResetStep, SentReset, BEGIN};
+use crate::backend::pg::resets::{ResetBehind, ResetStep, SentReset};
 use crate::backend::session::{Done, Rows, RunError, Sent, Statement};
 use crate::backend::sqlstate;
 use crate::core::sql::command::SqlCommand;
@@ -81,22 +81,18 @@ impl PgBackend {
         if place != ResetBehind::Transaction {
             return Ok(());
         }
-        let out = &mut self.conversation.out;
-        out.bind(BEGIN, &[], &[])?;
-        out.execute(0)
+        self.write_begin()
     }
 
     /// Writes what stands behind the last statement: the reset is the end of it. The statement
     /// may be the unnamed one, which is COMMIT then: no DEALLOCATE in a function drops that.
     fn write_behind_last(&mut self, place: ResetBehind, touched: bool) -> io::Result<()> {
-        let out = &mut self.conversation.out;
         match place {
-            ResetBehind::Sync => out.sync(),
+            ResetBehind::Sync => self.conversation.out.sync(),
             ResetBehind::Commit => {}
             ResetBehind::Transaction => {
-                out.parse("", "COMMIT")?;
-                out.bind("", &[], &[])?;
-                out.execute(0)?;
+                self.conversation.out.parse("", "COMMIT")?;
+                self.write_commit()?;
             }
         }
         self.write_reset(touched, place);

@@ -121,13 +121,15 @@ impl PgBackend {
         self.write_begin()
     }
 
-    fn write_begin(&mut self) -> io::Result<()> {
+    /// Runs the statement that is BEGIN.
+    pub(super) fn write_begin(&mut self) -> io::Result<()> {
         let out = &mut self.conversation.out;
         out.bind(BEGIN, &[], &[])?;
         out.execute(0)
     }
 
-    fn write_commit(&mut self) -> io::Result<()> {
+    /// Runs the unnamed statement, which is COMMIT.
+    pub(super) fn write_commit(&mut self) -> io::Result<()> {
         let out = &mut self.conversation.out;
         out.bind("", &[], &[])?;
         out.execute(0)

@@ -81,6 +81,10 @@ impl PgBackend {
                     Some(Answers { failed: Some(fault), .. })
                         if fault.sqlstate == sqlstate::QUERY_CANCELED =>
                     {
+                        if steps.contains(&ResetStep::Plans) {
+                            // There is still a reason to discard them.
+                            self.resets.settings = None;
+                        }
                         self.take_steps()
                     }
                     answers => answers.map(|answers| (answers, late)),

@@ -319,3 +319,27 @@ fn a_session_that_ends_before_the_rollback_of_its_last_statement_does_not_hide_i
     }
     assert!(!backend.reset());
 }
+
+#[test]
+fn a_cancel_that_hits_a_reset_costs_it_no_step() {
+    let server = server();
+    let there_and_back = "create function there_and_back() returns float8 language plpgsql as $$
+         declare hour float8; zone text := current_setting('timezone'); begin
+             perform set_config('timezone', 'Etc/GMT+4', false);
+             hour := noon();
+             perform set_config('timezone', zone, false);
+             return hour;
+         end $$";
+    server.sql("boss", there_and_back).unwrap();
+    let mut backend = backend(&server);
+    assert_eq!(run(&mut backend, "select there_and_back()"), "16");
+    // A cancel for the statement before comes as late as that.
+    let cancels =
+        "do 'begin perform pg_cancel_backend(pg_backend_pid()); perform pg_sleep(3600); end'";
+    backend.conversation.out.parse("", cancels).unwrap();
+    backend.conversation.out.bind("", &[], &[]).unwrap();
+    backend.conversation.out.execute(0).unwrap();
+    backend.write_reset(true, ResetBehind::Sync);
+    assert!(backend.reset());
+    assert_eq!(run(&mut backend, "select noon()"), "12");
+}
