@@ -138,7 +138,8 @@ pub mod engine {
     pub use crate::backend::dsn_reach::DsnReach;
     pub use crate::backend::logins::{Logins, Tries};
     pub use crate::backend::notice::Notices;
-    pub use crate::backend::session::{Backend, Coming, Follower, Rows, RunError, Statement};
+    pub use crate::backend::session::{Backend, Rows, RunError};
+    pub use crate::backend::statement::{Coming, Follower, Statement};
     pub use crate::backend::stream::watch::Watch;
     pub use crate::backend::tls::BackendTls;
     pub use crate::core::callers::CallerId;

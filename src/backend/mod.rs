@@ -25,6 +25,7 @@ mod resource_exhaustion;
 pub mod session;
 pub mod sqlstate;
 mod startup;
+pub mod statement;
 pub mod statement_result;
 pub mod stream;
 pub mod target_session;

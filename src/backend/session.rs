@@ -8,38 +8,14 @@ use crate::backend::cancel::Canceller;
 use crate::backend::copy::{Sink, Source};
 use crate::backend::listen::Heard;
 use crate::backend::notice::{Notice, Notices};
+use crate::backend::statement::{Coming, Statement};
 use crate::backend::stream::watch::Watch;
 use crate::core::channels::Change;
-use crate::core::sql::command::SqlCommand;
-use crate::core::value::{Column, Value};
+use crate::core::value::Column;
 use crate::error::{Excess, PgFault};
 use crate::pgwire::row::RawRow;
 use crate::pgwire::values::Shape;
 use crate::threads::socket_waits::SharedSocket;
-
-/// One SQL command and its parameters.
-#[derive(Debug, Clone)]
-pub struct Statement {
-    /// The text, with `$1`, `$2`, … for parameters.
-    pub sql: String,
-    /// The parameters. Secrets: their Debug shows no content.
-    pub parameters: Vec<Value>,
-    /// What the text says.
-    pub command: SqlCommand,
-}
-
-impl Statement {
-    /// Of a text, which is read here and nowhere else.
-    pub fn new(sql: impl Into<String>, parameters: Vec<Value>) -> Statement {
-        let sql = sql.into();
-        Statement { command: SqlCommand::of(&sql), sql, parameters }
-    }
-
-    /// Bytes of memory that it holds.
-    pub fn memory(&self) -> usize {
-        size_of::<Statement>() + self.sql.capacity() + Value::memory_of(&self.parameters)
-    }
-}
 
 /// Takes the rows of one statement as they arrive.
 pub trait Rows {
@@ -63,35 +39,6 @@ pub trait Rows {
     }
     /// Takes the notices that arrived since the last row.
     fn notices(&mut self, _fresh: &Notices) {}
-}
-
-/// The statements that a call is about to run.
-#[derive(Debug, Clone, Copy)]
-pub struct Coming<'a> {
-    /// In this order.
-    pub statements: &'a [Statement],
-    /// Between a BEGIN and a COMMIT.
-    pub atomic: bool,
-    /// How many rows of each are of any use; `None` = all of them.
-    pub max_rows: Option<u64>,
-    /// The session is given back after them.
-    pub ends: bool,
-    /// How long each of them may take.
-    pub timeout: Duration,
-    /// PostgreSQL need not answer each at once: one limit of that length then begins for all of
-    /// them.
-    pub together: bool,
-    /// Requests of the same session that wait behind them.
-    pub followers: &'a [Follower],
-}
-
-/// A request of a session that waits for the one before it.
-#[derive(Debug, Clone)]
-pub struct Follower {
-    /// Its statements: known again by their place in memory.
-    pub statements: Arc<[Statement]>,
-    /// How many rows of each are of any use; `None` = all of them.
-    pub max_rows: Option<u64>,
 }
 
 /// The outcome of a statement that succeeded.
@@ -193,10 +140,16 @@ pub trait Backend: Send {
     /// Announces the statements of a call, so that several may be sent in one write. The
     /// results of `run` stay the same.
     fn expect(&mut self, _: Coming<'_>) {}
-    /// Sends the only statement of a call, if that needs no wait, so that PostgreSQL works on it
-    /// while a thread is being woken that may wait. Does not block. The result of `run` stays
-    /// the same. False: nothing was sent.
+    /// Sends the only statement of a call, or an atomic call, if that needs no wait: PostgreSQL
+    /// works on it while a thread is being woken that may wait, or none has to. Of an atomic call
+    /// that returns rows the COMMIT is held back. Does not block. The result of `run` stays the
+    /// same. False: nothing was sent.
     fn begin(&mut self, _: Coming<'_>) -> bool {
+        false
+    }
+    /// Sends the COMMIT that was held back, which `run` is called with next, and behind it the
+    /// reset if the session `ends` with it. Does not block. False: nothing was sent.
+    fn begin_commit(&mut self, _ends: bool) -> bool {
         false
     }
     /// True if these statements were sent with those before them, and are the next that `run`

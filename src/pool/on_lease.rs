@@ -17,8 +17,9 @@ use crate::pool::leases::Leases;
 use crate::pool::memory::{Room, Use};
 use crate::pool::requests::responder::Responder;
 use crate::pool::work::awaited::{when_answered, SentRequest};
+use crate::pool::work::begun::{begin, AfterAnswers, Begun};
 use crate::pool::work::operation::Operation;
-use crate::pool::work::run::{begin, count, run, Begun, RequestEnd};
+use crate::pool::work::run::{count, run, RequestEnd};
 use crate::pool::work::task::{Executed, Task};
 use crate::threads::here;
 
@@ -156,6 +157,14 @@ impl SentRequest for LeaseRun {
 
     fn checkout_mut(&mut self) -> Option<&mut Checkout> {
         self.held.checkout.as_mut()
+    }
+
+    fn advance(&mut self) -> AfterAnswers {
+        let LeaseRun { held, operation, work, begun, release_after, .. } = self;
+        match held.checkout.as_mut() {
+            Some(checkout) => begun.advance(checkout, operation, work, *release_after),
+            None => AfterAnswers::Blocks,
+        }
     }
 
     fn finish(self, _: bool) {

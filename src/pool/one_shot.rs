@@ -15,8 +15,9 @@ use crate::pool::requests::one_shots::{OneShotPlace, OneShots};
 use crate::pool::requests::responder::Responder;
 use crate::pool::tools::Tools;
 use crate::pool::work::awaited::{when_answered, SentRequest};
+use crate::pool::work::begun::{begin, AfterAnswers, Begun};
 use crate::pool::work::operation::Operation;
-use crate::pool::work::run::{begin, count, run, Begun, RequestEnd};
+use crate::pool::work::run::{count, run, RequestEnd};
 use crate::pool::work::task::{Executed, Task};
 use crate::threads::alarms::Alarm;
 
@@ -108,6 +109,11 @@ impl SentRequest for OneShotRun {
 
     fn checkout_mut(&mut self) -> Option<&mut Checkout> {
         Some(&mut self.checkout)
+    }
+
+    fn advance(&mut self) -> AfterAnswers {
+        let OneShot { operation, work, .. } = &mut self.one;
+        self.begun.advance(&mut self.checkout, operation, work, true)
     }
 
     fn finish(self, at_once: bool) {

@@ -1,6 +1,7 @@
 //! What one request does on a backend.
 
 pub(super) mod awaited;
+pub(super) mod begun;
 mod carry;
 pub(super) mod kept;
 pub mod operation;

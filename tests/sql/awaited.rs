@@ -1,10 +1,15 @@
 //! Prepared statements, whose answers are awaited on no thread of their own.
 
-use connection_pool_manager::client::service::{statement, text_at};
+use connection_pool_manager::client::service::text_at;
+use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::ExecuteRequest;
 
-use crate::harness::sql::{one_shot, tenant_of_one};
-use crate::harness::{answer, eventually, execute_later, millis, tenant, Held, Service, Tenant};
+use crate::harness::sql::{
+    assert_error, assert_same_backend, atomic, on_lease, one_shot, tenant_of_one, work,
+};
+use crate::harness::{
+    answer, code, eventually, execute_later, millis, refused, tenant, Held, Service, Tenant,
+};
 
 const LOCK: &str = "select pg_advisory_xact_lock(7)::text";
 
@@ -40,30 +45,98 @@ fn statements_that_wait_hold_no_worker() {
     }
 }
 
-/// What a statement that waits for the lock, and the next one, return when that happens.
+/// Creates what [`TWO_LOCKS`] needs: its COMMIT waits for the lock 8.
+fn thing(tenant: &Tenant) {
+    tenant.sql(
+        "create table thing (n int);
+         create function late() returns trigger language plpgsql as $$
+         begin perform pg_advisory_xact_lock_shared(8); return null; end $$;
+         create constraint trigger late after insert on thing deferrable initially deferred
+         for each row execute function late();
+         grant all on thing to public",
+    );
+}
+
+/// An atomic call that waits for one lock in a statement, and for another in its COMMIT, which is
+/// held back for its rows.
+const TWO_LOCKS: [&str; 3] = ["select 1", INSERT, "select n from thing"];
+const INSERT: &str = "insert into thing select 1 from pg_advisory_xact_lock_shared(7)";
+
+#[test]
+fn atomic_calls_that_wait_hold_no_worker() {
+    let (service, tenant) = (Service::start(), tenant());
+    thing(&tenant);
+    let leases: Vec<Held> = (0..12).map(|_| service.lease(&tenant)).collect();
+    for lease in &leases {
+        // Prepared, and known to be quick.
+        atomic(lease, &TWO_LOCKS).unwrap();
+    }
+    let keeper = service.lease(&tenant);
+    keeper.run(&["truncate thing", "select pg_advisory_lock(7), pg_advisory_lock(8)"]);
+    let call = |lease: &Held| ExecuteRequest { atomic: true, ..on_lease(lease, &TWO_LOCKS) };
+    let waiting: Vec<_> =
+        leases.iter().map(|lease| execute_later(&lease.client, &call(lease))).collect();
+    for lock in [7, 8] {
+        let stand = format!(
+            "select count(*) from pg_locks where locktype = 'advisory' and objid = {lock}
+             and not granted"
+        );
+        eventually("all stand", || tenant.sql(&stand) == "12");
+        eventually("the workers have ended", || workers(&service) < 6);
+        assert_eq!(tenant.sql(&stand), "12", "{lock}");
+        keeper.run(&[&format!("select pg_advisory_unlock({lock})")]);
+    }
+    for call in waiting {
+        assert_eq!(answer(call).expect("it had the locks").results.len(), 3);
+    }
+    assert_eq!(tenant.sql("select count(*) from thing"), "12");
+    for lease in leases {
+        assert_same_backend(&lease);
+    }
+}
+
+/// What a call that waits for a lock, and the next one, return when that happens.
 type Happens = fn(&Tenant, &Held);
 
-fn outcome(service: &Service, tenant: &Tenant, limit: u64, happens: Happens) -> [String; 2] {
-    let lease = service.lease(tenant);
-    lease.run(&[LOCK]);
-    let keeper = service.lease(tenant);
-    keeper.run(&["select pg_advisory_lock(7)"]);
-    let request = ExecuteRequest {
-        connection_id: lease.id.clone(),
-        statements: vec![statement(LOCK)],
-        timeout: millis(limit),
-        ..ExecuteRequest::default()
-    };
-    let call = execute_later(&lease.client, &request);
-    eventually("it stands", || tenant.running("pg_advisory_xact_lock") == 1);
-    happens(tenant, &lease);
-    let told = |answer: Result<_, connection_pool_manager::client::service::CallError>| {
-        answer.map_or_else(|error| error.reason, |_| "OK".to_owned())
-    };
-    let first = told(answer(call));
-    let next = told(lease.client.run(&lease.id, &["select 1"]));
-    keeper.run(&["select pg_advisory_unlock(7)"]);
-    [first, next]
+/// A call, and the lock that it waits for.
+struct Waiting {
+    statements: &'static [&'static str],
+    lock: u8,
+}
+
+impl Waiting {
+    fn call(&self, lease: &Held, limit: u64) -> ExecuteRequest {
+        let (atomic, timeout) = (self.statements.len() > 1, millis(limit));
+        ExecuteRequest { atomic, timeout, ..on_lease(lease, self.statements) }
+    }
+
+    fn outcome(
+        &self,
+        service: &Service,
+        tenant: &Tenant,
+        limit: u64,
+        happens: Happens,
+    ) -> [String; 3] {
+        let lease = service.lease(tenant);
+        lease.client.execute(&self.call(&lease, 3_600_000)).unwrap();
+        let (keeper, lock) = (service.lease(tenant), self.lock);
+        keeper.run(&["truncate thing", &format!("select pg_advisory_lock({lock})")]);
+        let call = execute_later(&lease.client, &self.call(&lease, limit));
+        let stands = format!(
+            "select count(*) from pg_locks where pid = {} and not granted and objid = {lock}",
+            lease.pid
+        );
+        eventually("it stands", || tenant.sql(&stands) == "1");
+        happens(tenant, &lease);
+        let first = match answer(call) {
+            Ok(_) => "OK".to_owned(),
+            Err(error) => format!("{} {:?}", error.reason, work(&error).0),
+        };
+        let next = lease.client.run(&lease.id, &["select 1"]);
+        let next = next.map_or_else(|error| error.reason, |_| "OK".to_owned());
+        keeper.run(&[&format!("select pg_advisory_unlock({lock})")]);
+        [first, next, keeper.value("select count(*) from thing")]
+    }
 }
 
 #[test]
@@ -84,10 +157,23 @@ fn whatever_ends_the_wait_of_one_is_told_as_of_a_statement_with_a_worker() {
     let with = Service::start();
     // Without prepared statements each has a worker.
     let without = Service::with(&["--statement-cache", "0"]);
-    for (what, limit, happens) in cases {
-        let [awaited, usual] =
-            [&with, &without].map(|service| outcome(service, &tenant(), limit, happens));
-        assert_eq!(awaited, usual, "{what}");
+    let calls = [
+        Waiting { statements: &[LOCK], lock: 7 },
+        Waiting { statements: &TWO_LOCKS, lock: 7 },
+        Waiting { statements: &TWO_LOCKS, lock: 8 },
+        // Its COMMIT is sent with it.
+        Waiting { statements: &[INSERT, INSERT], lock: 8 },
+    ];
+    for call in calls {
+        for (what, limit, happens) in cases {
+            let [awaited, usual] = [&with, &without].map(|service| {
+                let tenant = tenant();
+                thing(&tenant);
+                call.outcome(service, &tenant, limit, happens)
+            });
+            assert_eq!(awaited, usual, "{what} at {} of {}", call.lock, call.statements.len());
+            assert_eq!(awaited[2], "0", "{what}");
+        }
     }
 }
 
@@ -119,5 +205,78 @@ fn an_answer_that_is_long_or_an_error_is_read_by_a_worker() {
         assert_eq!(run().unwrap_err().postgres.map(|fault| fault.sqlstate), Some("22012".into()));
         tenant.sql("update t set n = 1");
         assert_eq!(text_at(&run().unwrap(), 0, 0, 0), "x");
+    }
+}
+
+#[test]
+fn an_atomic_call_of_which_a_part_is_long_or_fails_is_ended_by_a_worker_and_applied_or_not() {
+    let (service, tenant) = (Service::start(), tenant_of_one());
+    tenant.sql(
+        "create table t (n int); insert into t values (1); create table thing (n int);
+         create table parent (n int primary key); insert into parent values (1);
+         create table child (n int references parent deferrable initially deferred);
+         grant all on t, thing, parent, child to public",
+    );
+    let statements = [
+        "insert into thing values (1)",
+        "select repeat('x', n), 1 / (n - 2) from t",
+        "insert into child select (n <> 3)::int from t",
+    ];
+    let lease = service.lease(&tenant);
+    let plain = ExecuteRequest { atomic: true, ..on_lease(&lease, &statements) };
+    let shot = ExecuteRequest { atomic: true, ..one_shot(&tenant, &statements) };
+    let run = |call: &ExecuteRequest, n: u32| {
+        tenant.sql(&format!("update t set n = {n}"));
+        lease.client.execute(call)
+    };
+    let mut things = 0;
+    for call in [plain, shot] {
+        if !call.connection_id.is_empty() {
+            assert_same_backend(&lease);
+        } else {
+            lease.release();
+        }
+        // Long, and short again.
+        for n in [1, 1, 1, 3_000_000, 1, 20_000, 16_384, 4_096] {
+            let answer = run(&call, n).unwrap();
+            assert_eq!(text_at(&answer, 1, 0, 0).len(), n as usize);
+            things += 1;
+        }
+        let count = || tenant.sql("select count(*) from thing");
+        assert_eq!(count(), things.to_string());
+        // A statement fails, and the COMMIT.
+        let error = refused(run(&call, 2));
+        assert_eq!(error.postgres.as_ref().map(|fault| &*fault.sqlstate), Some("22012"));
+        assert_eq!(work(&error), (Outcome::NOT_APPLIED, 1, 1), "{error}");
+        let error = refused(run(&call, 3));
+        assert_eq!(error.postgres.as_ref().map(|fault| &*fault.sqlstate), Some("23503"));
+        assert_eq!(work(&error), (Outcome::NOT_APPLIED, 3, -1), "{error}");
+        run(&call, 1).unwrap();
+        things += 1;
+        assert_eq!(count(), things.to_string());
+    }
+}
+
+#[test]
+fn of_an_atomic_call_whose_result_is_too_large_nothing_is_applied() {
+    let (service, tenant) = (Service::with(&["--max-result", "1KiB"]), tenant_of_one());
+    tenant
+        .sql("create table t (n int); create table thing (n int); grant all on t, thing to public");
+    tenant.sql("insert into t values (1)");
+    let statements = ["insert into thing values (1)", "select repeat('x', n) from t"];
+    let lease = service.lease(&tenant);
+    // It is read whole, as it is short for a worker.
+    for (n, things) in [(1, 1), (1, 2), (2000, 2), (1, 3), (1, 4), (2000, 4)] {
+        tenant.sql(&format!("update t set n = {n}"));
+        match atomic(&lease, &statements) {
+            Ok(answer) => assert_eq!(text_at(&answer, 1, 0, 0).len(), n),
+            Err(error) => {
+                assert_error(&error, code::FAILED_PRECONDITION, "RESULT_TOO_LARGE");
+                assert_eq!(work(&error).0, Outcome::NOT_APPLIED, "{error}");
+                assert_eq!(n, 2000);
+            }
+        }
+        assert_eq!(tenant.sql("select count(*) from thing"), things.to_string());
+        assert_same_backend(&lease);
     }
 }

@@ -54,7 +54,17 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
             &["conversation", "classify", "copy", "logins", "cert_files", "resolve", "login"],
             &["stream", "lookups", "resource_exhaustion", "startup", "refusal", "timed"],
             // Words.
-            &["arrival", "mod", "notice", "listen", "target_session", "decoy", "door", "sqlstate"],
+            &[
+                "statement",
+                "arrival",
+                "mod",
+                "notice",
+                "listen",
+                "target_session",
+                "decoy",
+                "door",
+                "sqlstate",
+            ],
         ],
     ),
 ];

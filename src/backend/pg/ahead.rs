@@ -9,13 +9,22 @@ use crate::backend::pg::body::PgBackend;
 use crate::backend::pg::prepared::Prepared;
 use crate::backend::pg::resets::ResetBehind;
 use crate::backend::pg::run::limit_of;
-use crate::backend::session::{Coming, Done, Rows, RunError, Sent, Statement};
+use crate::backend::session::{Done, Rows, RunError, Sent};
+use crate::backend::statement::{Coming, Statement};
 use crate::clock;
 use crate::core::transaction::TransactionState;
 
 /// The most bytes of a call that are sent ahead: during the write, the answers of the first
 /// statements are not processed.
 const AHEAD_MAX: usize = 256 << 10;
+
+/// A prepared statement, and whether it was there before the call.
+pub(super) type KnownStatement = (Arc<Prepared>, bool);
+
+/// True if none returns rows: their COMMIT may be sent with them.
+fn commits(known: &[KnownStatement]) -> bool {
+    known.iter().all(|(prepared, _)| prepared.columns.is_empty())
+}
 
 impl PgBackend {
     /// Sends as much of a call as is allowed before its first answer.
@@ -39,30 +48,45 @@ impl PgBackend {
         if !coming.atomic {
             return;
         }
-        let commits = known.iter().all(|(prepared, _)| prepared.columns.is_empty());
+        let together = coming.together && self.may_go_together(&coming, &known);
+        let Some(steps) = self.write_atomic(&coming, known, together) else { return };
+        // The first of them reports the state of the stream.
+        let _ = self.conversation.send();
+        self.ahead.sent(steps, together, clock::now());
+    }
+
+    pub(super) fn may_go_together(&self, coming: &Coming<'_>, known: &[KnownStatement]) -> bool {
+        let count = known.len() + 1 + usize::from(commits(known));
+        self.ahead.may_go_together(count, coming.timeout)
+    }
+
+    /// Writes an atomic call with its Sync, or the reset. `None`: it cannot be written; the error
+    /// is reported when the statement is run.
+    pub(super) fn write_atomic(
+        &mut self,
+        coming: &Coming<'_>,
+        known: Vec<KnownStatement>,
+        together: bool,
+    ) -> Option<VecDeque<AwaitedStatement>> {
+        let commits = commits(&known);
         let mut steps = VecDeque::with_capacity(known.len() + 2);
-        let count = known.len() + 1 + usize::from(commits);
-        let together = coming.together && self.ahead.may_go_together(count, coming.timeout);
-        let how = (commits, together);
-        // The error is reported when the statement is run.
-        if self.write_ahead(&coming, known, how, &mut steps).is_err() {
-            return self.conversation.out.clear();
+        if self.write_ahead(coming, known, (commits, together), &mut steps).is_err() {
+            self.conversation.out.clear();
+            return None;
         }
         match commits && coming.ends {
             true => self.write_reset_behind_commit(),
             false => self.conversation.out.sync(),
         }
         self.conversation.bounds.start_statement();
-        // The first of them reports the state of the stream.
-        let _ = self.conversation.send();
-        self.ahead.sent(steps, together, clock::now());
+        Some(steps)
     }
 
     /// Writes an atomic call, without the Sync.
     fn write_ahead(
         &mut self,
         coming: &Coming<'_>,
-        known: Vec<(Arc<Prepared>, bool)>,
+        known: Vec<KnownStatement>,
         (commits, together): (bool, bool),
         steps: &mut VecDeque<AwaitedStatement>,
     ) -> Result<(), RunError> {
@@ -93,7 +117,7 @@ impl PgBackend {
     /// The prepared statements of a call, and whether each was there before; missing ones are
     /// prepared in one write. `None`: not all of them could be prepared, or one may change
     /// the meaning of texts.
-    fn prepare_together(&mut self, coming: &Coming<'_>) -> Option<Vec<(Arc<Prepared>, bool)>> {
+    fn prepare_together(&mut self, coming: &Coming<'_>) -> Option<Vec<KnownStatement>> {
         let (now, settings) = (clock::now(), self.conversation.facts.settings);
         let mut missing: Vec<&Statement> = Vec::new();
         let mut known = Vec::with_capacity(coming.statements.len());
@@ -205,6 +229,10 @@ impl PgBackend {
         step: &AwaitedStatement,
         rows: &mut dyn Rows,
     ) -> Result<Done, RunError> {
+        // Perhaps not all has been sent yet.
+        if self.conversation.is_sending() && self.conversation.send().is_err() {
+            return Err(self.lost(Sent::Whole));
+        }
         let reply = self.until_end(step.prepared.as_deref(), rows)?;
         if let Err(fault) = &reply {
             // PostgreSQL skips everything after it, up to the Sync.

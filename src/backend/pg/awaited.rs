@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::pg::prepared::Prepared;
-use crate::backend::session::Statement;
 use crate::backend::sqlstate;
+use crate::backend::statement::Statement;
 use crate::pgwire::values::Shape;
 
 /// The share of a time limit that statements which are sent together usually take at most: it

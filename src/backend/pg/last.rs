@@ -11,8 +11,9 @@ use crate::backend::pg::body::PgBackend;
 use crate::backend::pg::prepared::Prepared;
 use crate::backend::pg::reply::{End, NoRows, StatementReply};
 use crate::backend::pg::resets::{ResetBehind, ResetStep, SentReset};
-use crate::backend::session::{Done, Rows, RunError, Sent, Statement};
+use crate::backend::session::{Done, Rows, RunError, Sent};
 use crate::backend::sqlstate;
+use crate::backend::statement::Statement;
 use crate::core::sql::command::SqlCommand;
 use crate::core::transaction::TransactionState;
 use crate::core::value::Value;
@@ -28,7 +29,7 @@ impl PgBackend {
     }
 
     /// Where the reset behind a COMMIT stands.
-    fn place_behind_commit(&self) -> ResetBehind {
+    pub(super) fn place_behind_commit(&self) -> ResetBehind {
         match self.resets.prepared {
             true => ResetBehind::Commit,
             false => ResetBehind::Sync,

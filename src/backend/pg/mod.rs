@@ -17,6 +17,7 @@ mod reset;
 mod resets;
 mod run;
 mod statements;
+mod together;
 pub mod types;
 
 use std::sync::Arc;
@@ -28,7 +29,8 @@ use crate::backend::conversation::{Gone, FAREWELL};
 use crate::backend::copy::{Sink, Source};
 use crate::backend::listen::Heard;
 use crate::backend::notice::Notice;
-use crate::backend::session::{Backend, Coming, Done, Rows, RunError, Sent, Statement};
+use crate::backend::session::{Backend, Done, Rows, RunError, Sent};
+use crate::backend::statement::{Coming, Statement};
 use crate::backend::stream::watch::Watch;
 use crate::core::channels::Change;
 use crate::core::sql::copy_direction::Direction;
@@ -80,7 +82,14 @@ impl Backend for PgBackend {
     }
 
     fn begin(&mut self, coming: Coming<'_>) -> bool {
+        if coming.atomic {
+            return self.send_together(coming);
+        }
         self.has_sent(coming.statements) || self.send_pipeline(coming) || self.send_lone(coming)
+    }
+
+    fn begin_commit(&mut self, ends: bool) -> bool {
+        self.send_commit(ends)
     }
 
     fn has_sent(&self, statements: &[Statement]) -> bool {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::backend::pg::body::PgBackend;
 use crate::backend::pg::prepared::{AnswerSize, Name, Prepared};
-use crate::backend::session::{RunError, Sent, Statement};
+use crate::backend::session::{RunError, Sent};
+use crate::backend::statement::Statement;
 use crate::clock;
 use crate::core::value::Column;
 use crate::error::{Excess, PgFault};

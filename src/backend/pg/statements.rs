@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::backend::session::Statement;
+use crate::backend::statement::Statement;
 use crate::core::sql::command::SqlCommand;
 
 /// Longer texts are not cached, which bounds the cache's memory here and in PostgreSQL.

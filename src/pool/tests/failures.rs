@@ -7,7 +7,7 @@ use futures_executor::block_on;
 
 use super::fakes::{good, only, Call, Fate};
 use super::world::{ask, got, world, WAIT};
-use crate::backend::session::Statement;
+use crate::backend::statement::Statement;
 use crate::core::gate::GateState;
 use crate::core::lease_table::Via;
 use crate::error::RequestError;

@@ -7,7 +7,7 @@ use crossbeam_channel::unbounded;
 
 use super::fakes::{good, Call, Fate};
 use super::world::{got, resize, swap, wait_for, world_of, World};
-use crate::backend::session::Statement;
+use crate::backend::statement::Statement;
 use crate::core::testing::Xorshift;
 use crate::pool::caller::Caller;
 use crate::pool::checkout::Checkout;

@@ -11,8 +11,9 @@ use crate::backend::cancel::Canceller;
 use crate::backend::copy::{Sink, Source};
 use crate::backend::listen::Heard;
 use crate::backend::notice::Notice;
-use crate::backend::session::{self, Backend, Coming, Done, Rows, RunError, Statement};
+use crate::backend::session::{self, Backend, Done, Rows, RunError};
 use crate::backend::sqlstate::QUERY_CANCELED;
+use crate::backend::statement::{Coming, Statement};
 use crate::backend::stream::watch::Watch;
 use crate::clock;
 use crate::core::channels::Change;
@@ -21,8 +22,9 @@ use crate::error::{CancelCause, Outcome, PgFault, RequestError};
 use crate::lock::Leaf;
 use crate::pgwire::facts::CancelKey;
 use crate::pool::caller::Caller;
+use crate::pool::work::begun::{begin, AfterAnswers};
 use crate::pool::work::operation::Operation;
-use crate::pool::work::run::{begin, run, RequestEnd};
+use crate::pool::work::run::{run, RequestEnd};
 use crate::pool::work::task::{Request, Task};
 
 /// Longer than a cancel may take.
@@ -46,28 +48,36 @@ struct Call {
     address: SocketAddr,
     /// What has run, and how often cancels were sent and arrived.
     seen: Leaf<Vec<String>>,
+    /// It is sent before a worker waits for it.
+    early: bool,
+    /// How it went on then.
+    next: Leaf<Option<AfterAnswers>>,
 }
 
+/// Whether a call is sent before a worker waits for it.
+const EARLY: [bool; 2] = [false, true];
+
 impl Call {
-    fn new() -> Arc<Call> {
-        Call::of(|listener| listener.local_addr().expect("an address"))
+    fn new(early: bool) -> Arc<Call> {
+        Call::of(early, |listener| listener.local_addr().expect("an address"))
     }
 
     /// Nobody takes its cancels.
-    fn deaf() -> Arc<Call> {
-        Call::of(|_| {
+    fn deaf(early: bool) -> Arc<Call> {
+        Call::of(early, |_| {
             let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
             gone.local_addr().expect("an address")
         })
     }
 
-    fn of(address: impl FnOnce(&TcpListener) -> SocketAddr) -> Arc<Call> {
+    fn of(early: bool, address: impl FnOnce(&TcpListener) -> SocketAddr) -> Arc<Call> {
         let world = world(1, good());
         let operation = Operation::new(world.context.tools.clone());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         listener.set_nonblocking(true).expect("a socket");
         let address = address(&listener);
-        Arc::new(Call { world, operation, listener, address, seen: Leaf::default() })
+        let (seen, next) = (Leaf::default(), Leaf::default());
+        Arc::new(Call { world, operation, listener, address, seen, early, next })
     }
 
     /// The time of what was sent passes.
@@ -115,7 +125,12 @@ impl Call {
             max_bytes: 1 << 20,
         };
         let (mut task, caller) = (Task::from(request), Caller::nobody());
-        let begun = begin(&mut checkout, &self.operation, &task, false);
+        let mut begun = begin(&mut checkout, &self.operation, &task, false);
+        if begun.is_sent() {
+            // Nothing of this waits.
+            let next = begun.advance(&mut checkout, &self.operation, &mut task, false);
+            *self.next.lock() = Some(next);
+        }
         let end =
             run(&mut checkout, &self.operation, &mut task, begun, (true, false), caller.peer());
         checkout.discard("lost");
@@ -159,6 +174,16 @@ impl Backend for Sent {
         self.call.seen.lock().push(how.to_owned());
         self.together.push(coming.together);
         self.awaited = coming.statements.len() + 1 + usize::from(self.commits);
+    }
+    fn begin(&mut self, coming: Coming<'_>) -> bool {
+        if self.call.early {
+            self.expect(coming);
+        }
+        self.call.early
+    }
+    fn begin_commit(&mut self, _: bool) -> bool {
+        self.awaited = 1;
+        true
     }
     fn is_ahead(&self) -> bool {
         self.awaited > 0
@@ -229,155 +254,222 @@ fn assert_timed_out(end: RequestEnd, (failed, usable): (Option<usize>, bool)) {
 
 #[test]
 fn if_another_than_the_first_is_cut_short_all_are_undone_and_run_again_apart() {
-    for (commits, cut) in [(true, "second"), (false, "second"), (true, "COMMIT")] {
-        // The cancel may also be why it fails in another way.
-        for sqlstate in [QUERY_CANCELED, "P0001"] {
-            let call = Call::new();
-            let end = call.run(commits, move |call, at, _| {
-                (at == (1, cut)).then(|| {
-                    call.is_cancelled();
-                    sqlstate
-                })
-            });
-            let executed = end.answer.expect("the second time it ends well");
-            assert_eq!((executed.results.len(), executed.work.completed), (2, 2));
-            let until = if cut == "COMMIT" { "second COMMIT" } else { "second" };
-            assert_eq!(
-                call.seen(),
-                format!(
-                    "together BEGIN first {until} cancelled ROLLBACK \
+    for early in EARLY {
+        for (commits, cut) in [(true, "second"), (false, "second"), (true, "COMMIT")] {
+            // The cancel may also be why it fails in another way.
+            for sqlstate in [QUERY_CANCELED, "P0001"] {
+                let call = Call::new(early);
+                let end = call.run(commits, move |call, at, _| {
+                    (at == (1, cut)).then(|| {
+                        call.is_cancelled();
+                        sqlstate
+                    })
+                });
+                let executed = end.answer.expect("the second time it ends well");
+                assert_eq!((executed.results.len(), executed.work.completed), (2, 2));
+                let until = if cut == "COMMIT" { "second COMMIT" } else { "second" };
+                assert_eq!(
+                    call.seen(),
+                    format!(
+                        "together BEGIN first {until} cancelled ROLLBACK \
                      apart BEGIN first second COMMIT"
-                )
-            );
-            assert!(end.usable);
+                    )
+                );
+                assert!(end.usable);
+            }
         }
     }
 }
 
 #[test]
 fn the_second_time_each_has_its_own_limit_and_there_is_no_third() {
-    for cut in ["second", "COMMIT"] {
-        let call = Call::new();
-        let end = call.run(true, move |call, (_, sql), _| {
-            (sql == cut).then(|| {
-                call.is_cancelled();
-                QUERY_CANCELED
-            })
-        });
-        assert_timed_out(end, ((cut == "second").then_some(1), true));
-        assert_eq!(call.seen().matches("cancelled").count(), 2);
-        assert_eq!(call.seen().matches("BEGIN").count(), 2);
+    for early in EARLY {
+        for cut in ["second", "COMMIT"] {
+            let call = Call::new(early);
+            let end = call.run(true, move |call, (_, sql), _| {
+                (sql == cut).then(|| {
+                    call.is_cancelled();
+                    QUERY_CANCELED
+                })
+            });
+            assert_timed_out(end, ((cut == "second").then_some(1), true));
+            assert_eq!(call.seen().matches("cancelled").count(), 2);
+            assert_eq!(call.seen().matches("BEGIN").count(), 2);
+        }
     }
 }
 
 #[test]
 fn the_first_has_had_its_time() {
-    let call = Call::new();
-    let end = call.run(true, |call, at, _| {
-        (at == (1, "first")).then(|| {
-            call.is_cancelled();
-            QUERY_CANCELED
-        })
-    });
-    assert_timed_out(end, (Some(0), true));
-    assert_eq!(call.seen(), "together BEGIN first cancelled ROLLBACK");
+    for early in EARLY {
+        let call = Call::new(early);
+        let end = call.run(true, |call, at, _| {
+            (at == (1, "first")).then(|| {
+                call.is_cancelled();
+                QUERY_CANCELED
+            })
+        });
+        assert_timed_out(end, (Some(0), true));
+        assert_eq!(call.seen(), "together BEGIN first cancelled ROLLBACK");
+    }
 }
 
 #[test]
 fn whoever_cancels_after_it_is_the_cause_and_no_other_cancel_is_sent() {
-    for cause in [CancelCause::Caller, CancelCause::Shutdown] {
-        for when in ["second", "ROLLBACK"] {
-            let call = Call::new();
-            let end = call.run(true, move |call, (_, sql), _| {
-                let cut = sql == "second";
-                if cut {
-                    call.is_cancelled();
+    for early in EARLY {
+        for cause in [CancelCause::Caller, CancelCause::Shutdown] {
+            for when in ["second", "ROLLBACK"] {
+                let call = Call::new(early);
+                let end = call.run(true, move |call, (_, sql), _| {
+                    let cut = sql == "second";
+                    if cut {
+                        call.is_cancelled();
+                    }
+                    if sql == when {
+                        call.operation.cancel(cause);
+                    }
+                    cut.then_some(QUERY_CANCELED)
+                });
+                match end.answer {
+                    Err(RequestError::Cancelled { by, work }) => {
+                        assert_eq!((by, work.outcome), (cause, Outcome::NotApplied));
+                    }
+                    other => panic!("{other:?}"),
                 }
-                if sql == when {
-                    call.operation.cancel(cause);
-                }
-                cut.then_some(QUERY_CANCELED)
-            });
-            match end.answer {
-                Err(RequestError::Cancelled { by, work }) => {
-                    assert_eq!((by, work.outcome), (cause, Outcome::NotApplied));
-                }
-                other => panic!("{other:?}"),
+                assert_eq!(call.seen().matches("BEGIN").count(), 1);
+                assert!(end.usable);
             }
-            assert_eq!(call.seen().matches("BEGIN").count(), 1);
-            assert!(end.usable);
         }
     }
 }
 
 #[test]
 fn a_cancel_that_comes_too_late_changes_nothing() {
-    for (commits, at) in [(true, "COMMIT"), (true, "second"), (false, "second")] {
-        let call = Call::new();
-        let end = call.run(commits, move |call, (_, sql), rows| {
-            if sql == at {
-                call.is_cancelled();
-                assert!(rows.is_wanted());
-            }
-            if sql == "COMMIT" && !commits {
-                // What was to follow that cancel does not come.
-                let moment = clock::now() + LIMIT / 2;
-                call.world.context.tools.alarms.run_due(moment, 100);
-            }
-            None
-        });
-        assert!(end.answer.is_ok() && end.usable);
-        let (seen, cancelled) = (call.seen(), format!("{at} cancelled"));
-        assert_eq!(seen, "together BEGIN first second COMMIT".replace(at, &cancelled));
+    for early in EARLY {
+        for (commits, at) in [(true, "COMMIT"), (true, "second"), (false, "second")] {
+            let call = Call::new(early);
+            let end = call.run(commits, move |call, (_, sql), rows| {
+                if sql == at {
+                    call.is_cancelled();
+                    assert!(rows.is_wanted());
+                }
+                if sql == "COMMIT" && !commits {
+                    // What was to follow that cancel does not come.
+                    let moment = clock::now() + LIMIT / 2;
+                    call.world.context.tools.alarms.run_due(moment, 100);
+                }
+                None
+            });
+            assert!(end.answer.is_ok() && end.usable);
+            let (seen, cancelled) = (call.seen(), format!("{at} cancelled"));
+            assert_eq!(seen, "together BEGIN first second COMMIT".replace(at, &cancelled));
+        }
     }
 }
 
 #[test]
 fn a_cancel_that_is_not_seen_to_arrive_costs_the_backend() {
-    // What it did not hit does not commit either, and what it did hit is not run again.
-    for (commits, answer) in
-        [(true, Some(QUERY_CANCELED)), (false, Some(QUERY_CANCELED)), (false, None)]
-    {
-        let call = Call::deaf();
-        let end = call.run(commits, move |call, (_, sql), _| match sql {
-            "second" => {
-                call.passes();
-                answer
-            }
-            _ => None,
-        });
-        assert_timed_out(end, (answer.map(|_| 1), false));
-        assert_eq!(call.seen(), "together BEGIN first second");
+    for early in EARLY {
+        // What it did not hit does not commit either, and what it did hit is not run again.
+        for (commits, answer) in
+            [(true, Some(QUERY_CANCELED)), (false, Some(QUERY_CANCELED)), (false, None)]
+        {
+            let call = Call::deaf(early);
+            let end = call.run(commits, move |call, (_, sql), _| match sql {
+                "second" => {
+                    call.passes();
+                    answer
+                }
+                _ => None,
+            });
+            assert_timed_out(end, (answer.map(|_| 1), false));
+            assert_eq!(call.seen(), "together BEGIN first second");
+        }
     }
 }
 
 #[test]
 fn of_a_backend_that_does_not_obey_it_is_not_known_which_statement_ran() {
-    let call = Call::new();
-    let end = call.run(true, move |call, (_, sql), _| {
-        (sql == "first").then(|| {
-            call.is_cancelled();
-            LOST
-        })
-    });
-    match end.answer {
-        Err(RequestError::StatementTimeout { work, lease_ended, .. }) => {
-            assert_eq!((work.outcome, work.failed), (Outcome::Unknown, None));
-            assert!(lease_ended && !end.usable);
+    for early in EARLY {
+        let call = Call::new(early);
+        let end = call.run(true, move |call, (_, sql), _| {
+            (sql == "first").then(|| {
+                call.is_cancelled();
+                LOST
+            })
+        });
+        match end.answer {
+            Err(RequestError::StatementTimeout { work, lease_ended, .. }) => {
+                assert_eq!((work.outcome, work.failed), (Outcome::Unknown, None));
+                assert!(lease_ended && !end.usable);
+            }
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
     }
 }
 
 #[test]
 fn an_error_in_time_is_what_it_is() {
-    for sqlstate in [QUERY_CANCELED, "P0001"] {
-        let call = Call::new();
-        let end = call.run(true, move |_, at, _| (at == (1, "second")).then_some(sqlstate));
-        match end.answer {
-            Err(RequestError::Sql { fault, .. }) => assert_eq!(fault.sqlstate, sqlstate),
-            other => panic!("{other:?}"),
+    for early in EARLY {
+        for sqlstate in [QUERY_CANCELED, "P0001"] {
+            let call = Call::new(early);
+            let end = call.run(true, move |_, at, _| (at == (1, "second")).then_some(sqlstate));
+            match end.answer {
+                Err(RequestError::Sql { fault, .. }) => assert_eq!(fault.sqlstate, sqlstate),
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(call.seen(), "together BEGIN first second ROLLBACK");
         }
-        assert_eq!(call.seen(), "together BEGIN first second ROLLBACK");
     }
+}
+
+/// What happens while the last statement runs.
+type Happens = fn(&Call) -> Answer;
+
+#[test]
+fn a_commit_that_was_held_back_is_sent_without_a_worker_if_all_went_well_and_nobody_wants_an_end() {
+    let nothing: Happens = |_| None;
+    let cases: [(bool, Happens, AfterAnswers); 5] = [
+        (true, nothing, AfterAnswers::Ends),
+        (false, nothing, AfterAnswers::Awaits),
+        (false, |_| Some("P0001"), AfterAnswers::Blocks),
+        (
+            false,
+            |call| {
+                call.is_cancelled();
+                None
+            },
+            AfterAnswers::Blocks,
+        ),
+        (
+            false,
+            |call| {
+                call.operation.cancel(CancelCause::Caller);
+                call.is_cancelled();
+                None
+            },
+            AfterAnswers::Blocks,
+        ),
+    ];
+    for (n, (commits, happens, next)) in cases.into_iter().enumerate() {
+        let call = Call::new(true);
+        let _ = call.run(commits, move |call, (_, sql), _| match sql {
+            "second" => happens(call),
+            _ => None,
+        });
+        assert_eq!(*call.next.lock(), Some(next), "{n}");
+    }
+}
+
+#[test]
+fn a_commit_that_was_held_back_has_a_time_limit_of_its_own() {
+    let call = Call::new(true);
+    let end = call.run(false, |call, (_, sql), _| {
+        (sql == "COMMIT").then(|| {
+            call.is_cancelled();
+            QUERY_CANCELED
+        })
+    });
+    assert_timed_out(end, (None, true));
+    assert_eq!(call.seen(), "together BEGIN first second COMMIT cancelled ROLLBACK");
 }

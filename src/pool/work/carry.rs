@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::session::{Backend, RunError, Statement};
+use crate::backend::session::{Backend, RunError};
+use crate::backend::statement::Statement;
 use crate::backend::statement_result::StatementResult;
 use crate::error::CancelCause;
 use crate::pool::work::kept::{BufferedResult, ResultLimits};

@@ -1,13 +1,15 @@
 //! How far the statements of one request have come, and what is to be said of
 //! them when they go no further.
 
+mod commit;
 mod outcome;
 mod together;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::session::{Backend, Coming, RunError, Sent, Statement};
+use crate::backend::session::{Backend, RunError, Sent};
+use crate::backend::statement::{Coming, Statement};
 use crate::backend::statement_result::StatementResult;
 use crate::core::sql::command::SqlCommand;
 use crate::core::transaction::TransactionState;
@@ -44,6 +46,8 @@ pub(super) struct Progress {
     pub(super) command: Option<String>,
     /// The statement that was tried last.
     at: Option<usize>,
+    /// All of the request's own have succeeded.
+    all_ran: bool,
     /// Something was sent to PostgreSQL.
     sent: bool,
     /// Something has taken effect for good.
@@ -71,13 +75,38 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// At the beginning; its only statement may have been sent, and its time limit have begun.
-    pub(super) fn begun(sent: Option<Limit>) -> Progress {
-        Progress { clock: sent, ..Progress::default() }
+    /// Its only statement was sent, and its time limit has begun.
+    pub(super) fn lone(clock: Limit) -> Progress {
+        Progress { clock: Some(clock), ..Progress::default() }
+    }
+
+    /// An atomic call was sent, and the time limit of all its statements has begun. Perhaps its
+    /// COMMIT was, too.
+    pub(super) fn together(clock: Limit, commits_ahead: bool) -> Progress {
+        let (ahead, together, clock) = (true, true, Some(clock));
+        Progress { ahead, commits_ahead, together, clock, ..Progress::default() }
     }
 
     /// Runs all statements, as far as they go.
     pub(super) fn statements(
+        &mut self,
+        backend: &mut dyn Backend,
+        operation: &Arc<Operation>,
+        request: &Request,
+        flow: &mut Flow,
+        plan: SendPlan,
+    ) -> Result<(), RunError> {
+        if !self.all_ran {
+            self.until_commit(backend, operation, request, flow, plan)?;
+        }
+        match self.wrapped {
+            true => self.commit(backend, operation, request.timeout, plan.ends),
+            false => Ok(()),
+        }
+    }
+
+    /// Runs all statements but a COMMIT of ours, as far as they go.
+    pub(super) fn until_commit(
         &mut self,
         backend: &mut dyn Backend,
         operation: &Arc<Operation>,
@@ -123,18 +152,7 @@ impl Progress {
             self.completed += 1;
             self.is_still_wrapped(backend)?;
         }
-        self.at = None;
-        if !self.wrapped {
-            return Ok(());
-        }
-        self.is_through(operation)?;
-        if ends {
-            backend.expect_end();
-        }
-        let commit = Statement::new("COMMIT", Vec::new());
-        let limits = ResultLimits { max_bytes: 0, max_rows: None };
-        self.one(backend, operation, &commit, limits, request.timeout, &mut Flow::Gathered)?;
-        self.wrapped = false;
+        (self.at, self.all_ran) = (None, true);
         Ok(())
     }
 
@@ -175,10 +193,11 @@ impl Progress {
         operation: &Arc<Operation>,
         timeout: Duration,
     ) -> Result<(), RunError> {
-        let clock = match self.together {
+        // It has begun if they were sent before.
+        let clock = self.clock.take().unwrap_or_else(|| match self.together {
             true => operation.timeout_together(timeout),
             false => operation.timeout(timeout),
-        };
+        });
         plain(backend, "BEGIN").map_err(|error| match error {
             // Nothing of the caller's was sent.
             RunError::Lost { fault, excess, .. } if !self.ahead => {

@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::session::{Backend, Coming, RunError};
+use crate::backend::session::{Backend, RunError};
 use crate::clock;
 use crate::core::budget;
 use crate::core::quoted::Quoted;
 use crate::core::secs::Secs;
 use crate::core::transaction::TransactionState;
-use crate::error::{CancelCause, RequestError};
+use crate::error::RequestError;
 use crate::logging;
 use crate::metrics::RunPlace;
 use crate::pool::account::Account;
@@ -19,8 +19,9 @@ use crate::pool::backends::Backends;
 use crate::pool::checkout::Checkout;
 use crate::pool::memory::Use;
 use crate::pool::peers::Peer;
+use crate::pool::work::begun::{cancel_in_a_flood, Begun};
 use crate::pool::work::carry::plain;
-use crate::pool::work::operation::{Limit, Operation};
+use crate::pool::work::operation::Operation;
 use crate::pool::work::progress::{Progress, SendPlan};
 use crate::pool::work::task::{Executed, Flow, Request, Task};
 
@@ -32,54 +33,6 @@ pub(in crate::pool) struct RequestEnd {
     pub(in crate::pool) usable: bool,
     /// The tag of the last command that was completed.
     pub(in crate::pool) command: Option<String>,
-}
-
-/// A request that has a backend, and may have been sent there.
-pub(in crate::pool) struct Begun {
-    /// False: it was cancelled before.
-    bound: bool,
-    /// Its only statement was sent, and its time limit has begun.
-    sent: Option<Limit>,
-}
-
-impl Begun {
-    /// True if its answer can be awaited: all of it was sent.
-    pub(in crate::pool) fn is_sent(&self) -> bool {
-        self.sent.is_some()
-    }
-}
-
-/// Binds a request to its backend, and sends it if that needs no wait: PostgreSQL works on it
-/// while a worker is being woken. `ends` tells that the backend is given back after it. Does
-/// not block.
-pub(in crate::pool) fn begin(
-    checkout: &mut Checkout,
-    operation: &Arc<Operation>,
-    work: &Task,
-    ends: bool,
-) -> Begun {
-    let Request { statements, atomic, max_rows, timeout, .. } = &work.request;
-    let (atomic, max_rows, timeout) = (*atomic, *max_rows, *timeout);
-    let ends = ends && checkout.backends.resets();
-    let backend = &mut *checkout.taken.backend;
-    backend.take_notices();
-    let mut bound = operation.bind(backend.watch(), backend.canceller());
-    cancel_in_a_flood(backend, operation);
-    if !bound && backend.has_sent(statements) {
-        // It was sent before it was cancelled: now it is its turn.
-        operation.cancel_again();
-        bound = true;
-    }
-    if !bound || atomic || statements.len() != 1 || work.flow.is_streamed() {
-        return Begun { bound, sent: None };
-    }
-    let clock = operation.timeout(timeout);
-    let followers = &work.behind.followers;
-    let together = false;
-    let coming = Coming { statements, atomic, max_rows, ends, timeout, together, followers };
-    let sent = backend.begin(coming);
-    work.behind.sent.store(backend.in_flight().saturating_sub(1), Ordering::Relaxed);
-    Begun { bound, sent: sent.then_some(clock) }
 }
 
 /// Runs all statements of a request that has begun. With `states`, an error says in which
@@ -102,13 +55,14 @@ pub(in crate::pool) fn run(
     let account = backends.account();
     open(&mut work.flow, account, peer);
     let backend = &mut *checkout.taken.backend;
-    let (bound, mut progress) = (begun.bound, Progress::begun(begun.sent));
-    let outcome = match bound {
-        true => {
-            let ends = ends && backends.resets();
-            all(&mut progress, (&backends, backend), operation, request, &mut work.flow, ends)
+    let ends = ends && backends.resets();
+    let (first, mut progress) = begun.go_on(backend, operation, request, &mut work.flow, ends);
+    let outcome = match first {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let (flow, whose) = (&mut work.flow, (&*backends, operation));
+            once_more(&mut progress, error, backend, whose, request, flow, ends)
         }
-        false => Err(RunError::Interrupted),
     };
     let settled = operation.settle();
     if settled.cancelled {
@@ -140,30 +94,30 @@ pub(in crate::pool) fn run(
     RequestEnd { answer, usable, command: progress.command }
 }
 
-/// Runs all statements, as far as they go. If one of those that were sent together may have had
-/// less than its time, all are undone, and run again one after the other.
-fn all(
+/// A request has failed so. If one of the statements that were sent together may have had less than
+/// its time, all are undone, and run again one after the other.
+fn once_more(
     progress: &mut Progress,
-    (backends, backend): (&Backends, &mut dyn Backend),
-    operation: &Arc<Operation>,
+    error: RunError,
+    backend: &mut dyn Backend,
+    (backends, operation): (&Backends, &Arc<Operation>),
     request: &Request,
     flow: &mut Flow,
     ends: bool,
 ) -> Result<(), RunError> {
-    let plan = SendPlan { ends, together: true };
-    let first = progress.statements(backend, operation, request, flow, plan);
-    let again = first.as_ref().is_err_and(|error| progress.had_less_time(error, operation))
+    let again = progress.had_less_time(&error, operation)
         && operation.cancel_arrives()
         && backends.bounded(backend, roll_back)
         && operation.goes_on();
     if !again {
-        return first;
+        return Err(error);
     }
     *progress = Progress::default();
     // Those of the run that was undone.
     backend.take_notices();
     cancel_in_a_flood(backend, operation);
-    progress.statements(backend, operation, request, flow, SendPlan { together: false, ..plan })
+    let plan = SendPlan { ends, together: false };
+    progress.statements(backend, operation, request, flow, plan)
 }
 
 /// Gives a flow the room that its data may take.
@@ -174,16 +128,6 @@ fn open(flow: &mut Flow, account: &Account, peer: &Peer) {
         Flow::CopyOut(outlet) => outlet.open(account.room(Use::Answers, peer)),
         Flow::CopyIn(inlet) => inlet.open(account.room(Use::ReadAhead, peer)),
     }
-}
-
-/// More notices than are kept cancel the operation.
-fn cancel_in_a_flood(backend: &dyn Backend, operation: &Arc<Operation>) {
-    let flooded = Arc::downgrade(operation);
-    backend.watch().on_flood(move || {
-        if let Some(operation) = flooded.upgrade() {
-            operation.cancel(CancelCause::Notices);
-        }
-    });
 }
 
 /// Ends a transaction of ours whose statements have failed. True: none is open.

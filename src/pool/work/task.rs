@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::notice::Notice;
-use crate::backend::session::{Follower, Statement};
+use crate::backend::statement::{Follower, Statement};
 use crate::backend::statement_result::StatementResult;
 use crate::core::budget;
 use crate::core::transaction::TransactionState;

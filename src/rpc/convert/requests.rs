@@ -9,7 +9,7 @@ use protobuf::MessageField;
 use super::fields::{clamped, connection_id, target};
 use super::row_format::RowFormat;
 use super::values::parameter;
-use crate::backend::session::Statement;
+use crate::backend::statement::Statement;
 use crate::config::Limits;
 use crate::core::sql::copy_direction::Direction;
 use crate::core::value::Value;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::fakes::Census;
 use super::super::world::{resize, swap, wait_for, WAIT};
 use super::{Counts, Scene};
-use crate::backend::session::Statement;
+use crate::backend::statement::Statement;
 use crate::clock;
 use crate::core::ids::ConnectionId;
 use crate::core::lease_table::{EndReason, Terms, Via};

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use crate::backend::session::Follower;
+use crate::backend::statement::Follower;
 use crate::core::budget::Held;
 use crate::error::RequestError;
 use crate::pool::caller::Caller;

@@ -157,7 +157,7 @@ fn a_queue_has_room_for_so_many_requests_and_so_many_bytes() {
     }
     assert_eq!(read, 64);
     let large = |bytes| Request {
-        statements: Arc::new([crate::backend::session::Statement::new(
+        statements: Arc::new([crate::backend::statement::Statement::new(
             "",
             vec![Value::Bytes(vec![0; bytes])],
         )]),
