@@ -162,9 +162,10 @@ fn command(backend: &mut dyn Backend, sql: &str) {
 
 fn atomic(backend: &mut dyn Backend, statements: &[Statement]) {
     let timeout = Duration::from_secs(30);
-    let (max_rows, followers) = (None, &[][..]);
+    let (max_rows, max_bytes, followers) = (None, 1 << 20, &[][..]);
     let (atomic, ends, together) = (true, false, true);
-    let coming = Coming { statements, atomic, max_rows, ends, timeout, together, followers };
+    let coming =
+        Coming { statements, atomic, max_rows, max_bytes, ends, timeout, together, followers };
     backend.expect(coming);
     command(backend, "BEGIN");
     statements.iter().for_each(|statement| run(backend, statement));

@@ -39,6 +39,8 @@ pub struct Coming<'a> {
     pub atomic: bool,
     /// How many rows of each are of any use; `None` = all of them.
     pub max_rows: Option<u64>,
+    /// The most bytes of all results, by the same estimate as of [`Value::encoded_size`].
+    pub max_bytes: usize,
     /// The session is given back after them.
     pub ends: bool,
     /// How long each of them may take.

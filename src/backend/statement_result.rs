@@ -1,7 +1,7 @@
 //! The result of one statement, kept whole.
 
 use crate::backend::session::Done;
-use crate::core::value::{Column, Value};
+use crate::core::value::{Column, Value, RESULT_BYTES, ROW_BYTES};
 
 /// The result of one statement.
 #[derive(Debug, Clone, Default)]
@@ -28,10 +28,6 @@ impl StatementResult {
         columns + values + ROW_BYTES * self.rows.len() + RESULT_BYTES
     }
 }
-
-/// Bytes of a row besides its values. Below: bytes of a result besides its rows.
-pub const ROW_BYTES: usize = 8;
-const RESULT_BYTES: usize = 64;
 
 impl From<Done> for StatementResult {
     /// The result of a statement whose rows went elsewhere, or that has none.

@@ -150,6 +150,12 @@ impl fmt::Debug for Value {
 /// Tags and lengths around one value.
 pub const FRAMING_BYTES: usize = 8;
 
+/// Bytes of a row besides its values.
+pub const ROW_BYTES: usize = 8;
+
+/// Bytes of a result besides its columns and rows.
+pub const RESULT_BYTES: usize = 64;
+
 /// The longest varint: a negative number takes all ten bytes.
 pub const VARINT_BYTES: usize = 10;
 

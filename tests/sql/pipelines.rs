@@ -35,6 +35,20 @@ fn each_kind_of_call_waits_for_postgresql_as_often_as_it_must() {
     assert_eq!(turns.of(|| drop(atomic(&lease, &INSERTS).unwrap())), 1);
     let with_rows = [INSERTS[0], "select 1", INSERTS[0]];
     assert_eq!(turns.of(|| drop(atomic(&lease, &with_rows).unwrap())), 2, "and COMMIT");
+    let limited = |max_rows, statements: &[&str]| {
+        let call = ExecuteRequest { atomic: true, max_rows, ..on_lease(&lease, statements) };
+        turns.of(|| drop(lease.client.execute(&call).unwrap()))
+    };
+    assert_eq!(limited(1, &with_rows), 1, "COMMIT too: no result is too large");
+    for rows in [1000, 1 << 40] {
+        assert_eq!(limited(rows, &with_rows), 2, "so many may be");
+    }
+    let of_any_size = [INSERTS[0], "select 'text'", "insert into thing values (1) returning n"];
+    for n in [1, 2] {
+        assert_eq!(limited(1, &[of_any_size[0]; 2]), 1);
+        limited(1, &[of_any_size[n], INSERTS[0]]);
+        assert_eq!(limited(1, &[of_any_size[n], INSERTS[0]]), 2, "{}", of_any_size[n]);
+    }
     let news = ["insert into thing values (2)", "insert into thing values (3)"];
     assert_eq!(turns.of(|| drop(atomic(&lease, &news).unwrap())), 2, "prepared before");
     lease.release();

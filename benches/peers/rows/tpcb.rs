@@ -55,7 +55,8 @@ fn transaction(dice: &mut Dice) -> Vec<Statement> {
 
 fn transactions(caller: &Caller, mut request: ExecuteRequest) -> Task {
     let mut dice = Dice::new(caller.number);
-    request.atomic = true;
+    // COMMIT goes out with the statements where no result can be too large.
+    (request.atomic, request.max_rows) = (true, 1);
     repeat(caller, async move |caller| {
         request.statements = transaction(&mut dice);
         caller.call(&EXECUTE, &request).await.map(|()| 1)

@@ -18,21 +18,36 @@ use crate::core::transaction::TransactionState;
 /// statements are not processed.
 const AHEAD_MAX: usize = 256 << 10;
 
+/// The most bytes of results whose size is known before. So few are read whatever happens.
+const SMALL_MAX: usize = 8 << 10;
+
 /// A prepared statement, and whether it was there before the call.
 pub(super) type KnownStatement = (Arc<Prepared>, bool);
 
-/// True if none returns rows: their COMMIT may be sent with them.
-fn commits(known: &[KnownStatement]) -> bool {
-    known.iter().all(|(prepared, _)| prepared.columns.is_empty())
+/// True if their results are never too large, whatever they return: their COMMIT may be sent with
+/// them.
+fn commits(coming: &Coming<'_>, known: &[KnownStatement]) -> bool {
+    let mut left = coming.max_bytes.min(SMALL_MAX);
+    coming.statements.iter().zip(known).all(|(statement, (prepared, _))| {
+        let most = match prepared.columns.is_empty() {
+            true => Some(0),
+            false => {
+                limit_of(statement, coming.max_rows).and_then(|rows| prepared.most_bytes(rows))
+            }
+        };
+        let rest = most.and_then(|most| left.checked_sub(most));
+        left = rest.unwrap_or(0);
+        rest.is_some()
+    })
 }
 
 impl PgBackend {
     /// Sends as much of a call as is allowed before its first answer.
     ///
     /// An atomic call is sent whole if its statements do not change the meaning of texts.
-    /// Its COMMIT is held back if one of them returns rows: their size is known only once
-    /// they have arrived, and a result that is too large must still mean that nothing was
-    /// applied.
+    /// Its COMMIT is held back if what they return may be too large: that is known only once
+    /// it has arrived, and must still mean that nothing was applied. It cannot be if none returns
+    /// rows, or so many at most, of types of a few bytes, that all of them fit.
     pub(super) fn send_ahead(&mut self, coming: Coming<'_>) {
         if self.catch_up("").is_err() {
             return;
@@ -56,7 +71,7 @@ impl PgBackend {
     }
 
     pub(super) fn may_go_together(&self, coming: &Coming<'_>, known: &[KnownStatement]) -> bool {
-        let count = known.len() + 1 + usize::from(commits(known));
+        let count = known.len() + 1 + usize::from(commits(coming, known));
         self.ahead.may_go_together(count, coming.timeout)
     }
 
@@ -68,7 +83,7 @@ impl PgBackend {
         known: Vec<KnownStatement>,
         together: bool,
     ) -> Option<VecDeque<AwaitedStatement>> {
-        let commits = commits(&known);
+        let commits = commits(coming, &known);
         let mut steps = VecDeque::with_capacity(known.len() + 2);
         if self.write_ahead(coming, known, (commits, together), &mut steps).is_err() {
             self.conversation.out.clear();

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backend::session::RunError;
-use crate::core::value::{Column, Value};
+use crate::core::value::{Column, Value, RESULT_BYTES, ROW_BYTES};
 use crate::pgwire::values::{self, Encoded, Shape};
 
 /// Names of statements that PostgreSQL may deallocate. A leaf lock.
@@ -89,6 +89,15 @@ impl Prepared {
             is_command: true,
             answered: AnswerSize::default(),
         }
+    }
+
+    /// The most bytes of a result of so many rows; `None` if a row may be of any size.
+    pub(super) fn most_bytes(&self, rows: u64) -> Option<usize> {
+        let values = self.shapes.iter().map(Shape::most_encoded);
+        let row: usize = values.sum::<Option<usize>>()?.checked_add(ROW_BYTES)?;
+        let columns: usize = self.columns.iter().map(Column::encoded_size).sum();
+        let rows = usize::try_from(rows).ok()?.checked_mul(row)?;
+        rows.checked_add(columns)?.checked_add(RESULT_BYTES)
     }
 
     /// Approximate bytes of memory.

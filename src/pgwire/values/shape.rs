@@ -1,6 +1,7 @@
 //! How the service reads a type, whatever its name.
 
 use super::oid;
+use crate::core::value::{FRAMING_BYTES, VARINT_BYTES};
 
 /// How the bytes of a type are read. Domains are their base types.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,15 @@ impl Shape {
             || matches!(self.oid(), oid::DATE | oid::TIME | oid::TIMESTAMP | oid::TIMESTAMPTZ)
             || matches!(self.oid(), oid::JSON | oid::JSONB);
         !short && !matches!(self, Shape::Enum(_))
+    }
+
+    /// The most that [`Value::encoded_size`](crate::core::value::Value::encoded_size) says of a value, for types of a few bytes that cannot
+    /// be malformed; `None` for all others.
+    pub fn most_encoded(&self) -> Option<usize> {
+        let Shape::Scalar(oid) = self else { return None };
+        let whole = matches!(*oid, oid::BOOL | oid::INT2 | oid::INT4 | oid::INT8 | oid::OID);
+        let small = whole || matches!(*oid, oid::FLOAT4 | oid::FLOAT8);
+        small.then_some(FRAMING_BYTES + VARINT_BYTES)
     }
 
     /// True for a type that takes bytes.

@@ -208,3 +208,24 @@ fn an_array_that_nobody_wants_any_more_is_not_decoded_to_its_end() {
     let stop = super::decode(&shape, &bytes, &mut Meter::new(usize::MAX, &is_wanted));
     assert_eq!((stop, looks.get()), (Err(Stop::Unwanted), 4));
 }
+
+#[test]
+fn a_value_of_a_few_bytes_is_never_larger_than_is_said_before() {
+    let mut random = Xorshift::new(7);
+    let mut small = 0;
+    for oid in 1..5000 {
+        let Some(most) = Shape::Scalar(oid).most_encoded() else { continue };
+        small += 1;
+        for length in [1, 2, 4, 8] {
+            let any: Vec<u8> = (0..length).map(|_| random.below(256) as u8).collect();
+            for bytes in [vec![0; length], vec![0xff; length], any] {
+                let Ok(value) = decode(oid, &bytes) else { continue };
+                assert!(value.encoded_size() <= most, "{oid}: {bytes:?}");
+            }
+        }
+        assert_eq!(Shape::Array(Box::new(Shape::Scalar(oid))).most_encoded(), None);
+        assert_eq!(Shape::Enum(oid).most_encoded(), None);
+    }
+    assert_eq!(small, 7);
+    assert_eq!(Shape::Scalar(oid::TEXT).most_encoded(), None);
+}

@@ -18,9 +18,12 @@ use crate::backend::stream::watch::Watch;
 use crate::clock;
 use crate::core::channels::Change;
 use crate::core::transaction::TransactionState;
+use crate::core::value::Column;
 use crate::error::{CancelCause, Outcome, PgFault, RequestError};
 use crate::lock::Leaf;
 use crate::pgwire::facts::CancelKey;
+use crate::pgwire::row::RawRow;
+use crate::pgwire::values::Shape;
 use crate::pool::caller::Caller;
 use crate::pool::work::begun::{begin, AfterAnswers};
 use crate::pool::work::operation::Operation;
@@ -38,6 +41,9 @@ type Answers = Box<dyn Fn(&Call, (usize, &str), &dyn Rows) -> Answer + Send>;
 
 /// The error of one whose connection is gone.
 const LOST: &str = "lost";
+
+/// It succeeds, and returns a value that cannot be read.
+const MALFORMED: &str = "malformed";
 
 /// A call on a backend that is made of nothing.
 struct Call {
@@ -203,7 +209,18 @@ impl Backend for Sent {
             "COMMIT" | "ROLLBACK" => (TransactionState::None, sql.to_owned()),
             _ => (TransactionState::Open, sql.to_owned()),
         };
-        let Some(sqlstate) = answer else {
+        if answer == Some(MALFORMED) {
+            let column = Column {
+                name: "n".to_owned(),
+                type_oid: 23,
+                type_name: "int4".to_owned(),
+                table_oid: 0,
+            };
+            rows.head(&[column]);
+            let row = RawRow::read(&[0, 1, 0, 0, 0, 1, 7], 1).expect("a row");
+            rows.row(&[Shape::Scalar(23)], &row);
+        }
+        let Some(sqlstate) = answer.filter(|answer| *answer != MALFORMED) else {
             self.watch.stands_at(state);
             return Ok(Done { rows_affected: 0, command_tag, cached: true });
         };
@@ -472,4 +489,26 @@ fn a_commit_that_was_held_back_has_a_time_limit_of_its_own() {
     });
     assert_timed_out(end, (None, true));
     assert_eq!(call.seen(), "together BEGIN first second COMMIT cancelled ROLLBACK");
+}
+
+#[test]
+fn if_a_result_cannot_be_given_it_is_told_whether_the_commit_that_was_sent_with_it_has_succeeded() {
+    for early in EARLY {
+        for (fails, outcome) in [(false, Outcome::Applied), (true, Outcome::NotApplied)] {
+            let call = Call::new(early);
+            let end = call.run(true, move |_, (_, sql), _| match sql {
+                "first" => Some(MALFORMED),
+                "COMMIT" => fails.then_some("23503"),
+                _ => None,
+            });
+            let work = match end.answer {
+                Err(RequestError::Undecodable { work, .. }) if !fails => work,
+                Err(RequestError::Sql { work, .. }) if fails => work,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!((work.outcome, work.completed, end.usable), (outcome, 2, true));
+            let seen = call.seen();
+            assert!(seen.starts_with("together BEGIN first second COMMIT"), "{seen}");
+        }
+    }
 }

@@ -99,8 +99,8 @@ pub(in crate::pool) fn begin(
     work: &Task,
     ends: bool,
 ) -> Begun {
-    let Request { statements, atomic, max_rows, timeout, .. } = &work.request;
-    let (atomic, max_rows, timeout) = (*atomic, *max_rows, *timeout);
+    let Request { statements, atomic, timeout, max_rows, max_bytes } = &work.request;
+    let (atomic, timeout, max_rows, max_bytes) = (*atomic, *timeout, *max_rows, *max_bytes);
     let ends = ends && checkout.backends.resets();
     let backend = &mut *checkout.taken.backend;
     backend.take_notices();
@@ -115,7 +115,8 @@ pub(in crate::pool) fn begin(
         return Begun::unsent(bound);
     }
     let (together, followers) = (atomic, &work.behind.followers);
-    let coming = Coming { statements, atomic, max_rows, ends, timeout, together, followers };
+    let coming =
+        Coming { statements, atomic, max_rows, max_bytes, ends, timeout, together, followers };
     let sent = backend.begin(coming);
     work.behind.sent.store(backend.in_flight().saturating_sub(1), Ordering::Relaxed);
     if !sent {

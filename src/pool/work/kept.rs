@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::backend::session::{Done, Rows, RunError};
 use crate::backend::sqlstate;
-use crate::backend::statement_result::{StatementResult, ROW_BYTES};
+use crate::backend::statement_result::StatementResult;
 use crate::clock;
-use crate::core::value::Column;
+use crate::core::value::{Column, ROW_BYTES};
 use crate::pgwire::row::{decode, RawRow};
 use crate::pgwire::values::{Meter, Shape, Stop};
 

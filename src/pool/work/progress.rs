@@ -63,6 +63,8 @@ pub(super) struct Progress {
     /// Everything was sent before its first answer, and perhaps the COMMIT too.
     ahead: bool,
     commits_ahead: bool,
+    /// Why the result of a statement cannot be given whose COMMIT was sent with it.
+    unread: Option<RunError>,
     /// Those that were sent so, and not answered yet, have one time limit.
     together: bool,
     /// The time limit of the first statement, if it has begun: when that was sent, or with our
@@ -99,10 +101,10 @@ impl Progress {
         if !self.all_ran {
             self.until_commit(backend, operation, request, flow, plan)?;
         }
-        match self.wrapped {
-            true => self.commit(backend, operation, request.timeout, plan.ends),
-            false => Ok(()),
+        if self.wrapped {
+            self.commit(backend, operation, request.timeout, plan.ends)?;
         }
+        self.unread.take().map_or(Ok(()), Err)
     }
 
     /// Runs all statements but a COMMIT of ours, as far as they go.
@@ -142,11 +144,21 @@ impl Progress {
             }
             let limits = ResultLimits { max_bytes: left, max_rows: request.max_rows };
             let result = self.one(backend, operation, statement, limits, request.timeout, flow);
-            if result.is_err() && self.ahead && backend.is_ahead() {
-                // What was sent behind it is for nothing.
-                operation.cancel(CancelCause::Excess);
-            }
-            let result = result?;
+            let result = match result {
+                Err(error) if self.commits_ahead && backend.is_ahead() => {
+                    // It has run, and what is behind it runs.
+                    self.unread.get_or_insert(error);
+                    continue;
+                }
+                Err(error) => {
+                    if self.ahead && backend.is_ahead() {
+                        // What was sent behind it is for nothing.
+                        operation.cancel(CancelCause::Excess);
+                    }
+                    return Err(error);
+                }
+                Ok(result) => result,
+            };
             left = left.saturating_sub(result.encoded_size());
             self.results.push(result);
             self.completed += 1;
@@ -164,12 +176,13 @@ impl Progress {
         request: &Request,
         SendPlan { ends, together }: SendPlan,
     ) {
-        let Request { statements, atomic, max_rows, timeout, .. } = request;
-        let (atomic, max_rows, timeout) = (*atomic, *max_rows, *timeout);
+        let Request { statements, atomic, timeout, max_rows, max_bytes } = request;
+        let (atomic, timeout, max_rows, max_bytes) = (*atomic, *timeout, *max_rows, *max_bytes);
         // PostgreSQL may have to wait for a lock to understand a statement.
         let _timeout = operation.timeout(timeout);
         let followers = &[];
-        let coming = Coming { statements, atomic, max_rows, ends, timeout, together, followers };
+        let coming =
+            Coming { statements, atomic, max_rows, max_bytes, ends, timeout, together, followers };
         backend.expect(coming);
         self.ahead = backend.is_ahead();
         self.commits_ahead = backend.has_committed_ahead();

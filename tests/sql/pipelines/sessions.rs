@@ -73,6 +73,7 @@ fn at_work(tenant: &Tenant) -> Box<dyn Backend> {
         statements: &first,
         atomic: false,
         max_rows: None,
+        max_bytes: 1 << 20,
         ends: false,
         timeout: Duration::from_secs(60),
         together: false,

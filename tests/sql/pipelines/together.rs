@@ -23,8 +23,17 @@ fn flushes(fake: &Fake, backend: &mut dyn Backend, together: bool, timeout: Dura
     let before = fake.flushes();
     let statements = [(); 3].map(|()| Statement::new(INSERT, Vec::new()));
     let (statements, followers) = (&statements[..], &[]);
-    let (atomic, ends, max_rows) = (true, false, None);
-    backend.expect(Coming { statements, atomic, max_rows, ends, timeout, together, followers });
+    let (atomic, ends, max_rows, max_bytes) = (true, false, None, 1 << 20);
+    backend.expect(Coming {
+        statements,
+        atomic,
+        max_rows,
+        max_bytes,
+        ends,
+        timeout,
+        together,
+        followers,
+    });
     run(backend, &Statement::new("BEGIN", Vec::new()));
     statements.iter().for_each(|statement| run(backend, statement));
     run(backend, &Statement::new("COMMIT", Vec::new()));
