@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::TryRecvError;
 use openssl::pkey::{PKey, Private};
-use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode};
 use openssl::x509::X509;
 
 use crate::clock;
@@ -55,16 +55,16 @@ pub(super) fn ask(
     stream.set_nodelay(true)?;
     let stream = Bounded { stream, until, stopped };
     let Some(tls) = tls else { return call(stream) };
-    let mut connector = SslConnector::builder(SslMethod::tls_client())?;
-    connector.set_verify(SslVerifyMode::NONE);
-    connector.set_alpn_protos(b"\x02h2")?;
+    // A connector would read all certificates that the system trusts, each time.
+    let mut context = SslContext::builder(SslMethod::tls_client())?;
+    context.set_verify(SslVerifyMode::NONE);
+    context.set_alpn_protos(b"\x02h2")?;
     if let Some((certificate, key)) = &tls.own {
-        connector.set_certificate(certificate)?;
-        connector.set_private_key(key)?;
+        context.set_certificate(certificate)?;
+        context.set_private_key(key)?;
     }
-    let ours = connector.build().configure()?.verify_hostname(false);
-    let ours = ours.use_server_name_indication(false);
-    call(ours.connect("localhost", stream).map_err(|error| io::Error::other(error.to_string()))?)
+    let ours = Ssl::new(&context.build())?;
+    call(ours.connect(stream).map_err(|error| io::Error::other(error.to_string()))?)
 }
 
 /// A stream whose operations together are limited by a deadline, and end when the service stops.
