@@ -92,7 +92,7 @@ impl Dsn {
     }
 
     fn target_pairs(&self) -> Pairs<'_> {
-        let mut out = Pairs::new();
+        let mut out = Pairs::with_capacity(PAIRS);
         let mut list = |key, given: bool, item: fn(&HostPort) -> String| {
             if given {
                 let items: Vec<String> = self.hosts.iter().map(item).collect();
@@ -191,5 +191,6 @@ fn push_duration<'a>(out: &mut Pairs<'a>, key: &'a str, value: &Option<Duration>
 
 /// Room for most DSNs.
 const TEXT_BYTES: usize = 512;
+const PAIRS: usize = 16;
 const PASSWORD: &str = "password";
 const APPLICATION_NAME: &str = "application_name";

@@ -7,7 +7,7 @@ use std::str::Chars;
 
 /// Reads `keyword=value` pairs as libpq's `conninfo_parse` does.
 pub(super) fn pairs(text: &str) -> Result<Vec<Pair>, DsnError> {
-    let mut pairs: Vec<Pair> = Vec::new();
+    let mut pairs: Vec<Pair> = Vec::with_capacity(PAIRS);
     let mut showable = true;
     let mut chars = text.chars().peekable();
     loop {
@@ -15,7 +15,7 @@ pub(super) fn pairs(text: &str) -> Result<Vec<Pair>, DsnError> {
         if chars.peek().is_none() {
             return Ok(pairs);
         }
-        let mut key = String::new();
+        let mut key = String::with_capacity(WORD_BYTES);
         while let Some(c) = chars.next_if(|c| *c != '=' && !is_blank(*c)) {
             key.push(c);
         }
@@ -34,6 +34,10 @@ pub(super) fn pairs(text: &str) -> Result<Vec<Pair>, DsnError> {
     }
 }
 
+/// Room for most: each request with a DSN has it read.
+const PAIRS: usize = 8;
+const WORD_BYTES: usize = 16;
+
 const NO_EQUALS: &str =
     "missing \"=\" after a key; a value with blanks needs quotes, as in password='two words'";
 
@@ -50,7 +54,7 @@ fn quoted_value(chars: &mut Peekable<Chars<'_>>) -> Result<String, DsnError> {
 }
 
 fn plain_value(chars: &mut Peekable<Chars<'_>>) -> String {
-    let mut value = String::new();
+    let mut value = String::with_capacity(WORD_BYTES);
     while let Some(c) = chars.next_if(|c| !is_blank(*c)) {
         match c {
             '\\' => value.extend(chars.next()),
