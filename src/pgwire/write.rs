@@ -18,6 +18,9 @@ pub struct Writer(BytesMut);
 /// More memory than this is released once the buffer was sent.
 const KEPT: usize = 64 << 10;
 
+/// Room for most calls, with the reset behind them: the buffer does not grow message by message.
+const ROOM: usize = 512;
+
 /// The format codes of results.
 const TEXT: i16 = 0;
 const BINARY: i16 = 1;
@@ -60,6 +63,9 @@ impl Writer {
 
     fn whole(&mut self, write: impl FnOnce(&mut BytesMut) -> io::Result<()>) -> io::Result<()> {
         let before = self.0.len();
+        if before == 0 {
+            self.0.reserve(ROOM);
+        }
         write(&mut self.0).inspect_err(|_| self.0.truncate(before))
     }
 
