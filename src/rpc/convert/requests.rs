@@ -1,5 +1,6 @@
 //! Requests to run statements, and to listen.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,7 +102,7 @@ fn copy(
     (wanted, rule): (Direction, &str),
     limits: &Limits,
 ) -> Result<Request, RequestError> {
-    check_text("sql", "sql", &text, limits)?;
+    check_text("sql", format_args!("sql"), &text, limits)?;
     let statement = Statement::new(text, Vec::new());
     if statement.command.direction != Some(wanted) {
         return Err(RequestError::invalid("sql", rule));
@@ -211,7 +212,7 @@ fn statement(
     statement: sql::Statement,
     limits: &Limits,
 ) -> Result<Statement, RequestError> {
-    check_text("statements.sql", &format!("statements[{index}].sql"), &statement.sql, limits)?;
+    check_text("statements.sql", format_args!("statements[{index}].sql"), &statement.sql, limits)?;
     let parameters = statement.parameters.into_iter().enumerate();
     let parameters: Result<Vec<Value>, RequestError> = parameters
         .map(|(i, value)| {
@@ -231,7 +232,7 @@ fn statement(
 
 fn check_text(
     field: &'static str,
-    name: &str,
+    name: fmt::Arguments<'_>,
     text: &str,
     limits: &Limits,
 ) -> Result<(), RequestError> {
