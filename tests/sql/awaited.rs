@@ -280,3 +280,22 @@ fn of_an_atomic_call_whose_result_is_too_large_nothing_is_applied() {
         assert_same_backend(&lease);
     }
 }
+
+#[test]
+fn what_max_rows_cuts_of_an_atomic_call_is_committed_in_each_way_that_it_is_sent() {
+    let (service, tenant) = (Service::start(), tenant_of_one());
+    tenant.sql("create table thing (n int); grant all on thing to public");
+    let lease = service.lease(&tenant);
+    let statements =
+        ["insert into thing values (1)", "select n, n > 0 from thing, generate_series(1, 3)"];
+    // The first is sent by a worker.
+    for things in 1..4 {
+        let call = ExecuteRequest { atomic: true, max_rows: 2, ..on_lease(&lease, &statements) };
+        let answer = lease.client.execute(&call).unwrap();
+        let [insert, select] = &answer.results[..] else { panic!("{answer:?}") };
+        assert_eq!((insert.rows_affected, insert.truncated), (1, false));
+        assert_eq!((select.rows.len(), select.truncated), (2, true));
+        assert_eq!(tenant.sql("select count(*) from thing"), things.to_string());
+    }
+    assert_same_backend(&lease);
+}
