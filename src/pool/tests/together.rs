@@ -512,3 +512,21 @@ fn if_a_result_cannot_be_given_it_is_told_whether_the_commit_that_was_sent_with_
         }
     }
 }
+
+#[test]
+fn a_call_whose_cancel_may_be_on_its_way_ends_on_a_thread_that_may_wait_for_it() {
+    for passes in [false, true] {
+        let call = Call::new(true);
+        let end = call.run(true, move |call, (_, sql), _| {
+            if sql == "COMMIT" {
+                if passes {
+                    call.is_cancelled();
+                }
+                assert_eq!(call.operation.ends_undisturbed(), !passes);
+            }
+            None
+        });
+        assert!(end.answer.is_ok() && end.usable);
+        assert_eq!(*call.next.lock(), Some(AfterAnswers::Ends));
+    }
+}

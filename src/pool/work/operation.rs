@@ -201,10 +201,11 @@ impl Operation {
         }
     }
 
-    /// The operation ends now: later cancels do nothing. False: one came before.
+    /// The operation ends now: later cancels do nothing, and [`settle`](Self::settle) does not
+    /// wait. False: one came before.
     pub(in crate::pool) fn ends_undisturbed(&self) -> bool {
         let mut state = self.state.lock();
-        state.settled = state.cause.is_none();
+        state.settled = state.cause.is_none() && !state.overdue;
         state.settled
     }
 
