@@ -117,17 +117,19 @@ pub(in crate::pool) fn begin(
     let (together, followers) = (atomic, &work.behind.followers);
     let coming =
         Coming { statements, atomic, max_rows, max_bytes, ends, timeout, together, followers };
+    // It begins before PostgreSQL does, which may answer before this thread goes on.
+    let clock = match atomic {
+        true => operation.timeout_together(timeout),
+        false => operation.timeout(timeout),
+    };
     let sent = backend.begin(coming);
     work.behind.sent.store(backend.in_flight().saturating_sub(1), Ordering::Relaxed);
     if !sent {
         return Begun::unsent(bound);
     }
     let progress = match atomic {
-        true => {
-            let clock = operation.timeout_together(timeout);
-            Progress::together(clock, backend.has_committed_ahead())
-        }
-        false => Progress::lone(operation.timeout(timeout)),
+        true => Progress::together(clock, backend.has_committed_ahead()),
+        false => Progress::lone(clock),
     };
     Begun { bound, sent, progress, failed: None }
 }
