@@ -11,9 +11,11 @@ pub fn pythons() -> PathBuf {
     bin
 }
 
-/// That Python.
+/// That Python. A program that hangs is killed, so that its test fails and has a name.
 pub fn python() -> Command {
-    Command::new(pythons().join("python3"))
+    let mut python = Command::new("timeout");
+    python.args(["--signal=KILL", "300"]).arg(pythons().join("python3"));
+    python
 }
 
 /// What a program has printed.
