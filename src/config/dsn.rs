@@ -165,7 +165,7 @@ impl Dsn {
             return Err(DsnError::text("dsn must not be longer than 8192 bytes"));
         }
         let pair =
-            |(key, value): (&str, String)| Pair { key: key.to_owned(), value, showable: true };
+            |(key, value): (&'static str, String)| Pair { key: key.into(), value, showable: true };
         Dsn::from_settings(DsnSettings::from_pairs(pairs.into_iter().map(pair).collect())?)
     }
 

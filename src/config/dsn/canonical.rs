@@ -4,6 +4,7 @@ use super::modes::Keyword;
 use super::{ClientCert, Dsn, HostPort, PoolKeys, RootCert, Secret, TlsKeys};
 use crate::config::Reset;
 use std::borrow::Cow;
+use std::fmt::Write;
 use std::time::Duration;
 
 /// Keys with their values, in a fixed order.
@@ -93,18 +94,29 @@ impl Dsn {
 
     fn target_pairs(&self) -> Pairs<'_> {
         let mut out = Pairs::with_capacity(PAIRS);
-        let mut list = |key, given: bool, item: fn(&HostPort) -> String| {
+        let mut list = |key, given: bool, write: fn(&mut String, &HostPort)| {
             if given {
-                let items: Vec<String> = self.hosts.iter().map(item).collect();
-                push(&mut out, key, items.join(","));
+                let mut items = String::with_capacity(LIST_BYTES);
+                for (at, host) in self.hosts.iter().enumerate() {
+                    if at > 0 {
+                        items.push(',');
+                    }
+                    write(&mut items, host);
+                }
+                push(&mut out, key, items);
             }
         };
         let any = |given: fn(&HostPort) -> bool| self.hosts.iter().any(given);
-        list("host", any(|at| at.host.is_some()), |at| at.host.clone().unwrap_or_default());
-        list("hostaddr", any(|at| at.hostaddr.is_some()), |at| {
-            at.hostaddr.map_or_else(String::new, |address| address.to_string())
+        list("host", any(|at| at.host.is_some()), |out, at| {
+            out.push_str(at.host.as_deref().unwrap_or_default());
         });
-        list("port", true, |at| at.port.to_string());
+        list("hostaddr", any(|at| at.hostaddr.is_some()), |out, at| {
+            // To write to a String does not fail.
+            let _ = at.hostaddr.map(|address| write!(out, "{address}"));
+        });
+        list("port", true, |out, at| {
+            let _ = write!(out, "{}", at.port);
+        });
         push(&mut out, "dbname", &*self.dbname);
         push(&mut out, "user", &*self.user);
         out
@@ -191,6 +203,7 @@ fn push_duration<'a>(out: &mut Pairs<'a>, key: &'a str, value: &Option<Duration>
 
 /// Room for most DSNs.
 const TEXT_BYTES: usize = 512;
+const LIST_BYTES: usize = 32;
 const PAIRS: usize = 16;
 const PASSWORD: &str = "password";
 const APPLICATION_NAME: &str = "application_name";

@@ -13,9 +13,32 @@ use std::time::Duration;
 
 /// The last value of every key that was given.
 pub(super) struct DsnSettings {
-    keys: BTreeMap<&'static str, String>,
+    keys: Keys,
     /// Run-time parameters, by PostgreSQL's names.
     pub(super) parameters: BTreeMap<String, String>,
+}
+
+/// The keys with their values. There are few, so that to look at each costs less than an order.
+#[derive(Default)]
+struct Keys(Vec<(&'static str, String)>);
+
+impl Keys {
+    /// The last value wins.
+    fn insert(&mut self, key: &'static str, value: String) {
+        match self.0.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, before)) => *before = value,
+            None => self.0.push((key, value)),
+        }
+    }
+
+    fn get(&self, key: &str) -> Option<&String> {
+        self.0.iter().find(|(known, _)| *known == key).map(|(_, value)| value)
+    }
+
+    fn remove(&mut self, key: &str) -> Option<String> {
+        let at = self.0.iter().position(|(known, _)| *known == key)?;
+        Some(self.0.swap_remove(at).1)
+    }
 }
 
 /// Said of a key that may be the rest of a password, and is not shown therefore.
@@ -25,20 +48,20 @@ const BEHIND_PASSWORD: &str =
                                password='two words', in a URL @ / ? and # are %40 %2F %3F and %23";
 
 impl DsnSettings {
-    pub(super) fn from_pairs(pairs: Vec<Pair>) -> Result<DsnSettings, DsnError> {
-        let (mut keys, mut parameters) = (BTreeMap::new(), BTreeMap::new());
+    pub(super) fn from_pairs(pairs: Vec<Pair<'_>>) -> Result<DsnSettings, DsnError> {
+        let (mut keys, mut parameters) = (Keys(Vec::with_capacity(pairs.len())), BTreeMap::new());
         for Pair { key, value, showable } in pairs {
             // The Rust driver's name for libpq's key.
-            let key = if key == "keepalives_retries" { "keepalives_count".to_owned() } else { key };
+            let key = if key == "keepalives_retries" { "keepalives_count".into() } else { key };
             if let Some(known) = SUPPORTED_KEYS.iter().find(|known| **known == key) {
-                keys.insert(*known, value);
+                keys.insert(known, value);
             } else if let Some(known) = UNSUPPORTED_KEYS.iter().find(|known| **known == key) {
                 return Err(DsnError::at(known, "not supported"));
             } else if let Some(name) = parameter(&key) {
                 parameters.insert(name, value);
             } else {
                 let rule = if showable { "unknown key" } else { BEHIND_PASSWORD };
-                let key = Some(key).filter(|key| showable && is_keyword(key));
+                let key = Some(key.into_owned()).filter(|key| showable && is_keyword(key));
                 return Err(DsnError { key, rule: rule.to_owned() });
             }
         }
@@ -53,7 +76,7 @@ impl DsnSettings {
             return Err(DsnError::at("gssencmode", rule));
         }
         // The server ignores case and punctuation in the name of an encoding.
-        let encoding = self.text("client_encoding").unwrap_or_else(|| "auto".to_owned());
+        let Some(encoding) = self.text("client_encoding") else { return Ok(()) };
         let letters: String = encoding.chars().filter(char::is_ascii_alphanumeric).collect();
         if encoding != "auto" && !letters.eq_ignore_ascii_case("utf8") {
             return Err(DsnError::at("client_encoding", "must be UTF8 or auto"));

@@ -2,6 +2,7 @@
 
 use super::error::{DsnError, NUL_RULE};
 use super::pair::Pair;
+use std::borrow::Cow;
 
 const PREFIXES: [&str; 2] = ["postgresql://", "postgres://"];
 
@@ -20,7 +21,7 @@ pub(super) fn is_of_another_scheme(text: &str) -> bool {
 }
 
 /// Reads a URL behind its prefix as libpq's `conninfo_uri_parse_options` does.
-pub(super) fn pairs(text: &str) -> Result<Vec<Pair>, DsnError> {
+pub(super) fn pairs(text: &str) -> Result<Vec<Pair<'_>>, DsnError> {
     let mut pairs = Vec::new();
     let mut rest = text;
     // The first "@" ends the credentials, unless a "/" comes before it.
@@ -92,11 +93,11 @@ fn url_parameters(pairs: &mut Vec<Pair>, query: &str) -> Result<(), DsnError> {
         if value.contains('=') {
             return Err(DsnError::text("more than one \"=\" in a URL parameter"));
         }
-        let mut key = percent_decoded(key).map_err(DsnError::text)?;
+        let mut key = Cow::from(percent_decoded(key).map_err(DsnError::text)?);
         let mut value = percent_decoded(value).map_err(DsnError::text)?;
         // JDBC's spelling, which libpq also knows.
         if key == "ssl" && value == "true" {
-            (key, value) = ("sslmode".to_owned(), "require".to_owned());
+            (key, value) = ("sslmode".into(), "require".to_owned());
         }
         pairs.push(Pair { key, value, showable });
         rest = after;
@@ -105,10 +106,10 @@ fn url_parameters(pairs: &mut Vec<Pair>, query: &str) -> Result<(), DsnError> {
 }
 
 /// Adds a part of the URL before the query; an empty part counts as absent.
-fn push_part(pairs: &mut Vec<Pair>, key: &'static str, part: &str) -> Result<(), DsnError> {
+fn push_part(pairs: &mut Vec<Pair<'_>>, key: &'static str, part: &str) -> Result<(), DsnError> {
     if !part.is_empty() {
         let value = percent_decoded(part).map_err(|rule| DsnError::at(key, rule))?;
-        pairs.push(Pair { key: key.to_owned(), value, showable: true });
+        pairs.push(Pair { key: key.into(), value, showable: true });
     }
     Ok(())
 }

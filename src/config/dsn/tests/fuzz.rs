@@ -123,12 +123,13 @@ impl Seed {
 /// The same DSN as a URL, everything percent-encoded that can be.
 fn url(dsn: &Dsn) -> String {
     let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
-    let pairs = keyword_value::pairs(&dsn.canonical()).unwrap();
+    let canonical = dsn.canonical();
+    let pairs = keyword_value::pairs(&canonical).unwrap();
     let of = |key: &str| pairs.iter().find(|pair| pair.key == key).map(|pair| encoded(&pair.value));
     let password = of("password").map(|password| format!(":{password}")).unwrap_or_default();
     let query: Vec<String> = pairs
         .iter()
-        .filter(|pair| !["user", "password", "dbname"].contains(&pair.key.as_str()))
+        .filter(|pair| !["user", "password", "dbname"].contains(&&*pair.key))
         .map(|pair| format!("{}={}", pair.key, encoded(&pair.value)))
         .collect();
     let (user, dbname) = (of("user").unwrap(), of("dbname").unwrap());
