@@ -1,5 +1,6 @@
 //! The kernel's list of connections on a port, over netlink (sock_diag(7)): one request for each
-//! address family, whatever the number of descriptors.
+//! address family that has a listener there, whatever the number of descriptors. The kernel goes
+//! through all its connections for each.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -33,6 +34,8 @@ const FAMILIES: [u8; 2] = [2, 10];
 /// Established, FIN_WAIT1 and 2, CLOSE_WAIT, LAST_ACK, CLOSING: the states other than LISTEN that
 /// may have a descriptor.
 const STATES: u32 = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11;
+/// LISTEN.
+const LISTENING: u32 = 1 << 10;
 /// The bit that asks for `INET_DIAG_INFO`, and its number.
 const WITH_INFO: u8 = 1 << 1;
 const INFO: u16 = 2;
@@ -52,6 +55,8 @@ const LIMIT: Duration = Duration::from_secs(1);
 pub(super) struct Sockets {
     netlink: OwnedFd,
     buffer: Vec<u8>,
+    /// The port that was asked for last, and the families that have a listener there.
+    families: Option<(u16, Vec<u8>)>,
 }
 
 impl Sockets {
@@ -62,7 +67,7 @@ impl Sockets {
         let asked = Some(netlink::SOCK_DIAG);
         let netlink = socket_with(AddressFamily::NETLINK, kind, flags, asked)?;
         set_socket_timeout(&netlink, Timeout::Recv, Some(LIMIT))?;
-        Ok(Sockets { netlink, buffer: vec![0; BUFFER] })
+        Ok(Sockets { netlink, buffer: vec![0; BUFFER], families: None })
     }
 
     /// The accepted connections on this local port.
@@ -70,12 +75,35 @@ impl Sockets {
     /// # Errors
     /// If the kernel does not answer, or its answer cannot be parsed.
     pub(super) fn on_port(&mut self, port: u16) -> io::Result<Vec<ClientSocket>> {
+        let families = match self.families.take().filter(|(known, _)| *known == port) {
+            Some((_, families)) => families,
+            None => self.listening(port)?,
+        };
         let mut found = Vec::new();
-        for family in FAMILIES {
-            send(&self.netlink, &question(family, port), SendFlags::empty())?;
-            while !self.read(&mut found)? {}
+        for family in &families {
+            self.ask(&question(*family, port, STATES), &mut found)?;
         }
+        self.families = Some((port, families));
         Ok(found)
+    }
+
+    /// The families that have a listener on this port; all, if none has.
+    fn listening(&mut self, port: u16) -> io::Result<Vec<u8>> {
+        let mut listening = Vec::new();
+        for family in FAMILIES {
+            let mut found = Vec::new();
+            self.ask(&question(family, port, LISTENING), &mut found)?;
+            if !found.is_empty() {
+                listening.push(family);
+            }
+        }
+        Ok(if listening.is_empty() { FAMILIES.to_vec() } else { listening })
+    }
+
+    fn ask(&mut self, question: &[u8], found: &mut Vec<ClientSocket>) -> io::Result<()> {
+        send(&self.netlink, question, SendFlags::empty())?;
+        while !self.read(found)? {}
+        Ok(())
     }
 
     /// Reads messages; true after the last.
@@ -96,15 +124,15 @@ impl Sockets {
     }
 }
 
-/// All TCP sockets of a family on a local port (`struct inet_diag_req_v2`).
-fn question(family: u8, port: u16) -> [u8; HEADER + 56] {
+/// All TCP sockets of a family in these states on a local port (`struct inet_diag_req_v2`).
+fn question(family: u8, port: u16, states: u32) -> [u8; HEADER + 56] {
     let mut bytes = [0; HEADER + 56];
     let mut put = |at: usize, part: &[u8]| bytes[at..at + part.len()].copy_from_slice(part);
     put(0, &(HEADER as u32 + 56).to_ne_bytes());
     put(4, &SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     put(6, &REQUEST_AND_DUMP.to_ne_bytes());
     put(HEADER, &[family, TCP, WITH_INFO, 0]);
-    put(HEADER + 4, &STATES.to_ne_bytes());
+    put(HEADER + 4, &states.to_ne_bytes());
     put(HEADER + 8, &port.to_be_bytes());
     bytes
 }
@@ -197,6 +225,23 @@ mod tests {
             }
             drop(waiting);
         }
+    }
+
+    #[test]
+    fn each_family_that_has_a_listener_is_asked() {
+        let both = || {
+            let four = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let port = four.local_addr().expect("it has one").port();
+            // Somebody else may have it in the other family.
+            TcpListener::bind(("::1", port)).ok().map(|six| (port, four, six))
+        };
+        let (port, four, six) = std::iter::repeat_with(both).flatten().next().expect("a port");
+        let mut sockets = Sockets::open().expect("Linux has them");
+        assert_eq!(sockets.listening(port).expect("the kernel answers"), FAMILIES);
+        drop(four);
+        assert_eq!(sockets.listening(port).expect("the kernel answers"), [FAMILIES[1]]);
+        drop(six);
+        assert_eq!(sockets.listening(port).expect("the kernel answers"), FAMILIES);
     }
 
     #[test]
