@@ -34,17 +34,14 @@ impl Seen {
     /// `None`: the row is not the expected one.
     pub(super) fn read(body: &[u8]) -> Option<Seen> {
         let row = RawRow::read(body, 9)?;
-        let text = |value: Option<&[u8]>| {
-            value.map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
-        };
-        let mut values = row.values().skip(4).map(text);
+        let mut values = row.values().skip(4).map(Option::unwrap_or_default);
         let mut next = || values.next();
         Some(Seen {
-            settings: next()?,
-            has_temporary: next()? != "0",
-            listens: next()? == "t",
-            has_cursors: next()? == "t",
-            has_prepared: next()? == "t",
+            settings: String::from_utf8_lossy(next()?).into_owned(),
+            has_temporary: next()? != b"0",
+            listens: next()? == b"t",
+            has_cursors: next()? == b"t",
+            has_prepared: next()? == b"t",
         })
     }
 }
