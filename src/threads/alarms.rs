@@ -1,11 +1,10 @@
 //! Runs actions at given times, on one thread. Dropping the guard of an alarm before its time
 //! cancels it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::core::deadlines::Deadlines;
 use crate::lock::Leaf;
 use crate::threads;
 use crate::threads::bell::Bell;
@@ -24,14 +23,23 @@ struct SharedAlarms {
 #[derive(Default)]
 struct AlarmSet {
     next: u64,
-    deadlines: Deadlines<u64>,
-    actions: HashMap<u64, Action>,
+    /// By their times; those of the same moment in the order in which they were set.
+    actions: BTreeMap<(Instant, u64), Action>,
+}
+
+impl AlarmSet {
+    fn add(&mut self, at: Instant, action: Action) -> (Instant, u64) {
+        let key = (at, self.next);
+        self.next += 1;
+        self.actions.insert(key, action);
+        key
+    }
 }
 
 /// Clears its alarm when dropped.
 #[must_use]
 pub struct Alarm {
-    id: u64,
+    key: (Instant, u64),
     alarms: Alarms,
 }
 
@@ -44,41 +52,35 @@ impl Alarms {
     /// Runs `action` on that thread at `at`, unless the guard is dropped before.
     /// Actions must not block.
     pub fn set(&self, at: Instant, action: impl FnOnce() + Send + 'static) -> Alarm {
-        let mut set = self.0.set.lock();
-        let id = set.next;
-        set.next += 1;
-        set.deadlines.set(id, at);
-        set.actions.insert(id, Box::new(action));
-        drop(set);
+        let key = self.0.set.lock().add(at, Box::new(action));
         self.0.bell.due(at);
-        Alarm { id, alarms: self.clone() }
+        Alarm { key, alarms: self.clone() }
     }
 
     /// Runs `action` on that thread as soon as it comes round.
     pub fn soon(&self, now: Instant, action: impl FnOnce() + Send + 'static) {
-        let mut set = self.0.set.lock();
-        let id = set.next;
-        set.next += 1;
-        set.deadlines.set(id, now);
-        set.actions.insert(id, Box::new(action));
-        drop(set);
+        self.0.set.lock().add(now, Box::new(action));
         self.0.bell.due(now);
     }
 
     /// When the next is due.
     pub fn next(&self) -> Option<Instant> {
-        self.0.set.lock().deadlines.next()
+        self.0.set.lock().actions.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// Runs up to `limit` that are due. Returns how many.
     pub fn run_due(&self, now: Instant, limit: usize) -> usize {
+        let mut due = Vec::new();
         let mut set = self.0.set.lock();
-        let due = set.deadlines.pop_due(now, limit);
-        let actions: Vec<Action> = due.iter().filter_map(|id| set.actions.remove(id)).collect();
+        while due.len() < limit {
+            let first = set.actions.first_entry().filter(|first| first.key().0 <= now);
+            let Some(first) = first else { break };
+            due.push(first.remove());
+        }
         drop(set);
-        let count = actions.len();
+        let count = due.len();
         // A panic in one costs that one.
-        for action in actions {
+        for action in due {
             threads::survive(threads::REAPER, action);
         }
         count
@@ -87,10 +89,7 @@ impl Alarms {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        let mut set = self.alarms.0.set.lock();
-        set.deadlines.clear(&self.id);
-        let action = set.actions.remove(&self.id);
-        drop(set);
+        let action = self.alarms.0.set.lock().actions.remove(&self.key);
         // The action's own values are dropped without the lock.
         drop(action);
     }
@@ -120,6 +119,23 @@ mod tests {
         assert_eq!(told.try_iter().collect::<Vec<_>>(), ["kept"]);
         drop(kept);
         assert!(alarms.next().is_none());
+    }
+
+    #[test]
+    fn no_more_than_the_limit_run_at_once_and_the_earliest_first() {
+        let alarms = Alarms::new(Bell::default());
+        let (t0, (tell, told)) = (crate::clock::now(), crossbeam_channel::unbounded());
+        for (name, after) in [("c", 2), ("a", 1), ("d", 2), ("b", 1), ("e", 9)] {
+            let tell = tell.clone();
+            let guard = alarms.set(t0 + Duration::from_secs(after), move || {
+                let _ = tell.send(name);
+            });
+            std::mem::forget(guard);
+        }
+        assert_eq!(alarms.run_due(t0 + Duration::from_secs(2), 3), 3);
+        assert_eq!(alarms.next(), Some(t0 + Duration::from_secs(2)));
+        assert_eq!(alarms.run_due(t0 + Duration::from_secs(2), 3), 1);
+        assert_eq!(told.try_iter().collect::<String>(), "abcd");
     }
 
     #[test]
