@@ -17,7 +17,7 @@ use connection_pool_manager::proto::sql::ExecuteRequest;
 
 pub const GROUP: Group = Group {
     name: "latency",
-    rows: &[BARE, LEASE, ONE_SHOT, TRIPS, LEAN[0], LEAN[1], LEAN[2]],
+    rows: &[BARE, LEASE, ONE_SHOT, TRIPS, LEAN[0], LEAN[1], LEAN[2], LEAN_TRIPS],
     measure,
 };
 
@@ -29,6 +29,7 @@ const TRIPS: &str = "latency of Execute over gRPC's";
 /// The same by the load generator, which waits less for itself than gRPC's core does.
 const LEAN: [&str; 3] =
     ["latency, bare call, lean", "latency, Execute, lean", "latency, one-shot, lean"];
+const LEAN_TRIPS: &str = "latency of Execute over gRPC's, lean";
 
 /// Reads by a client of gRPC's core.
 fn reads(client: &Connected, mut request: ExecuteRequest, length: Duration) -> Answer<Round> {
@@ -86,17 +87,18 @@ fn measure(bench: &Bench, options: &Options) -> Answer<Vec<Line>> {
         }));
     }
     let mut lines = contest(options, Unit::Micros, peer, ours);
-    lines.extend(trips(&lines));
+    lines.extend(trips(&lines, TRIPS, (BARE, LEASE)));
+    lines.extend(trips(&lines, LEAN_TRIPS, (LEAN[0], LEAN[1])));
     Ok(lines)
 }
 
-/// What an Execute takes longer than a bare call, in round trips to PostgreSQL.
-fn trips(lines: &[Line]) -> Option<Line> {
+/// What an Execute takes longer than a bare call, in round trips to PostgreSQL, as the row `name`.
+fn trips(lines: &[Line], name: &str, (bare, lease): (&str, &str)) -> Option<Line> {
     let of = |row: &str| lines.iter().find(|line| line.row == row);
-    let (bare, lease) = (of(BARE)?, of(LEASE)?);
+    let (bare, lease) = (of(bare)?, of(lease)?);
     let rounds = lease.ours.values.iter().zip(&bare.ours.values);
     let over: Vec<f64> = rounds.map(|(lease, bare)| lease - bare).collect();
     let peer = lease.peer.clone()?;
-    let (ours, unit) = (Side::plain(TRIPS, over), Unit::Micros);
-    Some(Line { row: TRIPS.to_owned(), unit, ours, peer: Some(peer) })
+    let (ours, unit) = (Side::plain(name, over), Unit::Micros);
+    Some(Line { row: name.to_owned(), unit, ours, peer: Some(peer) })
 }
