@@ -180,6 +180,12 @@ pub trait Backend: Send {
     fn is_ahead(&self) -> bool {
         false
     }
+    /// True if the statement that has failed in a transaction did so before it ran: what was
+    /// prepared for it is not there any more, or has a result of other columns. It is prepared anew
+    /// the next time.
+    fn was_outdated(&self) -> bool {
+        false
+    }
     /// True if these were sent together, so that PostgreSQL does not answer each at once.
     fn is_together(&self) -> bool {
         false

@@ -152,7 +152,7 @@ fn clients_register_tenants_by_a_dsn_only_if_that_is_allowed_beside_configured_o
         match allowed {
             true => {
                 with.unwrap();
-                let rule = "dsn is required: no tenant of this name is known";
+                let rule = "dsn is required: no tenant of this name is configured";
                 assert!(without.is_err_and(|error| error.message == rule));
             }
             false => {

@@ -2,8 +2,10 @@
 //! what a text means.
 
 use crate::harness;
-use crate::harness::sql::tenant_of_one;
+use crate::harness::sql::{on_lease, one_shot, tenant_of_one};
 use crate::harness::{tenant, Service};
+use connection_pool_manager::client::service::text_at;
+use connection_pool_manager::proto::sql::ExecuteRequest;
 
 fn hits(service: &Service) -> u64 {
     service.metric("connpool_statement_cache_hits_total").unwrap_or(0.0) as u64
@@ -234,4 +236,62 @@ fn a_statement_that_is_not_kept_finds_its_own_types() {
     for _ in 0..2 {
         assert_eq!(lease.value("select 'glad'::mood"), "glad");
     }
+}
+
+#[test]
+fn an_atomic_call_runs_although_a_table_has_changed_under_its_statements() {
+    let (service, tenant) = (Service::start(), tenant_of_one());
+    tenant.sql("create table t (n int); insert into t values (7); grant all on t to public");
+    let client = service.client();
+    let statements = ["insert into t values (8)", "select * from t", "select * from t where n = 7"];
+    let (mut columns, mut rows) = (1, 1);
+    for (leased, max_rows) in [(false, 0), (false, 9), (true, 0), (true, 9)] {
+        let lease = leased.then(|| service.lease(&tenant));
+        let call = || {
+            let place = match &lease {
+                Some(lease) => on_lease(lease, &statements),
+                None => one_shot(&tenant, &statements),
+            };
+            client.execute(&ExecuteRequest { atomic: true, max_rows, ..place }).unwrap()
+        };
+        // From the third time on they are sent together.
+        for _ in 0..4 {
+            call();
+        }
+        tenant.sql("alter table t add column more int");
+        tenant.sql(&format!("alter table t rename column more to more{rows}"));
+        let answer = call();
+        (columns, rows) = (columns + 1, rows + 5);
+        for at in [1, 2] {
+            assert_eq!(answer.results[at].columns.len(), columns, "{leased} {max_rows}");
+        }
+        if let Some(lease) = lease {
+            lease.client.release(&lease.id).unwrap();
+        }
+    }
+    assert_eq!(tenant.sql("select count(*) from t"), rows.to_string());
+}
+
+#[test]
+fn an_atomic_call_runs_although_a_function_has_deallocated_its_statements() {
+    let (service, tenant) = (Service::start(), tenant_of_one());
+    let lease = service.lease(&tenant);
+    lease.run(&["create table t (n int)"]);
+    lease.run(&["create function forgets() returns int language plpgsql as $$ \
+         begin execute 'deallocate all'; return 1; end $$"]);
+    let statements = ["insert into t values (8)", "select count(*) from t"];
+    let mut rows = 0;
+    for max_rows in [0, 9] {
+        for round in 0..8 {
+            if round > 3 {
+                lease.run(&["select forgets()"]);
+            }
+            rows += 1;
+            let call = on_lease(&lease, &statements);
+            let call = ExecuteRequest { atomic: true, max_rows, ..call };
+            let answer = lease.client.execute(&call).unwrap();
+            assert_eq!(text_at(&answer, 1, 0, 0), rows.to_string());
+        }
+    }
+    assert_eq!(lease.value("select count(*) from t"), rows.to_string());
 }

@@ -226,7 +226,7 @@ impl PgBackend {
             return None;
         }
         let step = self.ahead.next(statement)?;
-        self.bound = false;
+        (self.bound, self.outdated) = (false, false);
         self.conversation.bounds.start_statement();
         let done = match self.ahead.sent_as {
             SentAs::Lone => self.answer_lone(statement, &step, rows),
@@ -252,7 +252,9 @@ impl PgBackend {
         if let Err(fault) = &reply {
             // PostgreSQL skips everything after it, up to the Sync.
             self.ahead.is_cut(&fault.sqlstate);
-            self.statements.forget(&step.sql);
+            if !(step.cached && self.notes_outdated(fault)) {
+                self.statements.forget(&step.sql);
+            }
         }
         let end = match reply {
             Ok(end) if self.ahead.is_awaited() => end,

@@ -42,6 +42,8 @@ pub struct PgBackend {
     pub(super) tainted: bool,
     /// The statement that was run last could have had an effect.
     pub(super) bound: bool,
+    /// The statement that failed last was outdated, and was in a transaction.
+    pub(super) outdated: bool,
 }
 
 /// The parts of a backend besides its connection.
@@ -78,6 +80,7 @@ impl PgBackend {
             ends: false,
             tainted: false,
             bound: false,
+            outdated: false,
         }
     }
 

@@ -8,6 +8,7 @@ mod found;
 mod last;
 mod listen;
 mod lone;
+mod outdated;
 mod pipeline;
 mod prepare;
 mod prepared;
@@ -131,6 +132,10 @@ impl Backend for PgBackend {
 
     fn is_together(&self) -> bool {
         self.ahead.is_together()
+    }
+
+    fn was_outdated(&self) -> bool {
+        self.outdated
     }
 
     fn has_committed_ahead(&self) -> bool {

@@ -7,12 +7,11 @@ use crate::backend::pg::prepared::Prepared;
 use crate::backend::pg::reply::{End, StatementReply};
 use crate::backend::pg::resets::ResetBehind;
 use crate::backend::session::{Done, Rows, RunError, Sent};
-use crate::backend::sqlstate;
 use crate::backend::statement::Statement;
 use crate::clock;
 use crate::core::transaction::TransactionState;
 use crate::core::value::Value;
-use crate::error::{Excess, PgFault};
+use crate::error::Excess;
 use crate::pgwire::fault::fault_in;
 use crate::pgwire::message::{rows_of, Message};
 use crate::pgwire::row::RawRow;
@@ -42,18 +41,6 @@ fn ended(prepared: Option<&Prepared>, bytes: usize, end: End) -> End {
 }
 
 impl PgBackend {
-    /// True if a cached statement failed before it ran, because it does not exist.
-    pub(super) fn is_absent(&self, fault: &PgFault) -> bool {
-        fault.sqlstate == sqlstate::NO_SUCH_STATEMENT && !self.bound
-    }
-
-    /// True if a cached statement failed before it ran, because its result now has other
-    /// columns. A user's statement inside a function fails alike.
-    fn is_stale(&self, fault: &PgFault) -> bool {
-        let stale = fault.sqlstate == "0A000" && fault.routine == "RevalidateCachedQuery";
-        stale && !self.bound
-    }
-
     /// Runs a statement, from the cache if it is there.
     pub(super) fn run_prepared(
         &mut self,
@@ -93,13 +80,13 @@ impl PgBackend {
                 self.statements.forget(sql);
                 self.catch_up("")?;
             }
-            Err(RunError::Fault(fault)) if self.is_absent(&fault) => {
-                // Others are probably missing too. Those that are not are closed.
-                self.statements.clear();
-                self.resets.forget();
+            Err(RunError::Fault(fault)) if self.notes_outdated(&fault) => {
+                let absent = self.is_absent(&fault);
                 self.catch_up("")?;
-                if !idle {
-                    return Err(RunError::Lookup(fault));
+                match (idle, absent) {
+                    (true, _) => {}
+                    (false, true) => return Err(RunError::Lookup(fault)),
+                    (false, false) => return Err(RunError::Fault(fault)),
                 }
             }
             Err(error @ RunError::Parameter { .. }) => return Err(error),
@@ -132,7 +119,7 @@ impl PgBackend {
     ) -> Result<Done, RunError> {
         let limit = limit_of(statement, rows.limit());
         let Statement { sql, parameters, command } = statement;
-        self.bound = false;
+        (self.bound, self.outdated) = (false, false);
         self.conversation.bounds.start_statement();
         let (place, noticed) =
             (self.place_of_reset(statement, rows), self.conversation.notices.count());

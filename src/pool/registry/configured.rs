@@ -135,7 +135,7 @@ impl Registry {
         match (&target.dsn, self.catalog().takes_dsns) {
             (Some(_), _) => RequestError::DsnNotTaken { tenant: target.tenant.clone() },
             (None, true) => {
-                let rule = "dsn is required: no tenant of this name is known";
+                let rule = "dsn is required: no tenant of this name is configured";
                 RequestError::invalid("dsn", rule)
             }
             (None, false) => RequestError::TenantNotFound(target.tenant.clone()),

@@ -95,7 +95,7 @@ pub(in crate::pool) fn run(
 }
 
 /// A request has failed so. If one of the statements that were sent together may have had less than
-/// its time, all are undone, and run again one after the other.
+/// its time, or one was outdated, all are undone, and run again one after the other.
 fn once_more(
     progress: &mut Progress,
     error: RunError,
@@ -105,10 +105,15 @@ fn once_more(
     flow: &mut Flow,
     ends: bool,
 ) -> Result<(), RunError> {
-    let again = progress.had_less_time(&error, operation)
-        && operation.cancel_arrives()
-        && backends.bounded(backend, roll_back)
-        && operation.goes_on();
+    let again = match progress.was_outdated(backend) {
+        true => !operation.is_overdue() && backends.bounded(backend, roll_back),
+        false => {
+            progress.had_less_time(&error, operation)
+                && operation.cancel_arrives()
+                && backends.bounded(backend, roll_back)
+                && operation.goes_on()
+        }
+    };
     if !again {
         return Err(error);
     }

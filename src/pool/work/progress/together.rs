@@ -1,7 +1,7 @@
 //! Statements that were sent together, when their common time limit has passed.
 
 use super::Progress;
-use crate::backend::session::RunError;
+use crate::backend::session::{Backend, RunError};
 use crate::error::Outcome;
 use crate::pool::work::operation::Operation;
 
@@ -19,6 +19,15 @@ impl Progress {
         let failed = matches!(error, RunError::Fault(_)) && self.at != Some(0);
         let undone = self.wrapped && self.work().outcome == Outcome::NotApplied;
         self.together && failed && undone && operation.is_overdue()
+    }
+
+    /// True if a statement of a transaction of ours was outdated, and failed before it ran. Nothing
+    /// of the call remains.
+    pub(in crate::pool::work) fn was_outdated(&mut self, backend: &dyn Backend) -> bool {
+        // From now on its time limit does not pass.
+        self.clock = None;
+        let undone = matches!(self.work().outcome, Outcome::NotApplied | Outcome::NotStarted);
+        self.wrapped && undone && backend.was_outdated()
     }
 
     /// All statements have ended. The cancel that was sent when their common limit had passed must
