@@ -33,11 +33,10 @@ thread_local! {
 pub fn seed() -> f64 {
     let drawn = AHEAD.with_borrow_mut(|ahead| {
         if ahead.is_empty() {
-            ahead.extend(bytes::<DRAWN>().unwrap_or([0; DRAWN]));
+            ahead.extend(bytes::<DRAWN>().iter().flatten());
         }
-        let rest = ahead.len() - size_of::<i32>();
         let drawn = ahead.last_chunk().copied().unwrap_or_default();
-        ahead.truncate(rest);
+        ahead.truncate(ahead.len().saturating_sub(size_of::<i32>()));
         drawn
     });
     f64::from(i32::from_be_bytes(drawn)) / 2_147_483_648.0

@@ -1,9 +1,13 @@
 //! Prepared statements, whose answers are awaited on no thread of their own.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
 use connection_pool_manager::client::service::text_at;
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::ExecuteRequest;
 
+use crate::harness::fake::{message, setting, Asked, Fake};
 use crate::harness::sql::{
     assert_error, assert_same_backend, atomic, on_lease, one_shot, tenant_of_one, work,
 };
@@ -298,4 +302,80 @@ fn what_max_rows_cuts_of_an_atomic_call_is_committed_in_each_way_that_it_is_sent
         assert_eq!(tenant.sql("select count(*) from thing"), things.to_string());
     }
     assert_same_backend(&lease);
+}
+
+/// Tells of another encoding in the first statement of a call, as PostgreSQL does before
+/// version 14, and takes it back with COMMIT. The seventh COMMIT fails.
+fn reports_at_once(commits: &Arc<AtomicUsize>) -> Fake {
+    let commits = Arc::clone(commits);
+    let tag = |tag: &str| message(b'C', format!("{tag}\0").as_bytes());
+    Fake::start(move |talk, asked| match asked {
+        Asked::Prepare(sql) if sql.ends_with("t") => {
+            talk.say(&message(b't', &[0, 0])) && talk.say(&message(b'n', b""))
+        }
+        Asked::Execute(sql) if sql == "BEGIN" => talk.say(&tag("BEGIN")),
+        Asked::Execute(sql) if sql == "insert into t" => {
+            talk.say(&setting("client_encoding", "LATIN1")) && talk.say(&tag("INSERT 0 1"))
+        }
+        Asked::Execute(sql) if sql == "COMMIT" => {
+            let before = commits.fetch_add(1, Ordering::SeqCst);
+            talk.say(&setting("client_encoding", "UTF8"));
+            if before < 6 {
+                return talk.say(&tag("COMMIT"));
+            }
+            talk.fail("23505", "a deferred violation")
+        }
+        _ => false,
+    })
+}
+
+#[test]
+fn the_answer_to_a_commit_that_went_out_with_its_statements_is_read_whatever_is_told_before() {
+    let commits = Arc::<AtomicUsize>::default();
+    let fake = reports_at_once(&commits);
+    let (service, tenant) = (Service::start(), fake.tenant("early", 1));
+    let (client, call) = (service.client(), one_shot(&tenant, &["insert into t", "delete from t"]));
+    let call = ExecuteRequest { atomic: true, ..call };
+    for sent in 1..=6 {
+        assert_eq!(client.execute(&call).unwrap().results.len(), 2);
+        assert_eq!(commits.load(Ordering::SeqCst), sent);
+    }
+    let error = refused(client.execute(&call));
+    assert_eq!(work(&error), (Outcome::NOT_APPLIED, 2, -1), "{error}");
+    assert_eq!(commits.load(Ordering::SeqCst), 7);
+}
+
+#[test]
+fn results_without_columns_or_rows_count_where_commit_might_go_out_with_the_statements() {
+    let (service, tenant) = (Service::with(&["--max-result", "16KiB"]), tenant());
+    tenant.sql("create table t (n int); grant all on t to public");
+    let insert = "insert into t values (1)";
+    let many: Vec<&str> = [insert; 300].into_iter().chain(["select 1"]).collect();
+    for statements in [&many[..], &[insert, "select from generate_series(1, 100000)"]] {
+        let call = ExecuteRequest { atomic: true, max_rows: 1, ..one_shot(&tenant, statements) };
+        let wide = ExecuteRequest { max_rows: 0, ..call.clone() };
+        for call in [call, wide] {
+            // It may succeed, or be too large; what is too large was not applied.
+            let before = tenant.sql("select count(*) from t");
+            if let Err(error) = service.client().execute(&call) {
+                assert_eq!(work(&error).0, Outcome::NOT_APPLIED, "{error}");
+                assert_eq!(tenant.sql("select count(*) from t"), before);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_function_of_an_atomic_call_that_changes_the_encoding_garbles_nothing() {
+    let (service, tenant) = (Service::start(), tenant_of_one());
+    let lease = service.lease(&tenant);
+    lease.run(&["create function changes() returns int language plpgsql as $$ begin \
+         perform set_config('client_encoding', 'LATIN1', false); return 1; end $$"]);
+    // In LATIN1 its bytes are é in UTF-8.
+    let two = "select chr(195) || chr(169)";
+    for _ in 0..6 {
+        let error = refused(atomic(&lease, &["select changes()", two]));
+        assert_eq!((error.reason.as_str(), work(&error).0), ("UNSUPPORTED", Outcome::NOT_APPLIED));
+        assert_eq!(lease.value(two), "Ã©");
+    }
 }

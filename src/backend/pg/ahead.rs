@@ -8,11 +8,12 @@ use crate::backend::pg::awaited::{AwaitedStatement, SentAs};
 use crate::backend::pg::body::PgBackend;
 use crate::backend::pg::prepared::Prepared;
 use crate::backend::pg::resets::ResetBehind;
-use crate::backend::pg::run::limit_of;
+use crate::backend::pg::run::{limit_of, undecodable};
 use crate::backend::session::{Done, Rows, RunError, Sent};
 use crate::backend::statement::{Coming, Statement};
 use crate::clock;
 use crate::core::transaction::TransactionState;
+use crate::core::value::RESULT_BYTES;
 
 /// The most bytes of a call that are sent ahead: during the write, the answers of the first
 /// statements are not processed.
@@ -27,13 +28,14 @@ pub(super) type KnownStatement = (Arc<Prepared>, bool);
 /// True if their results are never too large, whatever they return: their COMMIT may be sent with
 /// them.
 fn commits(coming: &Coming<'_>, known: &[KnownStatement]) -> bool {
-    let mut left = coming.max_bytes.min(SMALL_MAX);
+    // Each result takes some, also without rows.
+    let heads = coming.statements.len().saturating_mul(RESULT_BYTES);
+    let Some(rest) = coming.max_bytes.checked_sub(heads) else { return false };
+    let mut left = rest.min(SMALL_MAX);
     coming.statements.iter().zip(known).all(|(statement, (prepared, _))| {
-        let most = match prepared.columns.is_empty() {
-            true => Some(0),
-            false => {
-                limit_of(statement, coming.max_rows).and_then(|rows| prepared.most_bytes(rows))
-            }
+        let most = match prepared.returns_rows {
+            false => Some(0),
+            true => limit_of(statement, coming.max_rows).and_then(|rows| prepared.most_bytes(rows)),
         };
         let rest = most.and_then(|most| left.checked_sub(most));
         left = rest.unwrap_or(0);
@@ -221,10 +223,6 @@ impl PgBackend {
         rows: &mut dyn Rows,
     ) -> Option<Result<Done, RunError>> {
         let command = &statement.command;
-        let foreign = self.conversation.facts.foreign_encoding && !command.leaves_encoding();
-        if foreign && !self.ahead.is_pipeline() {
-            return None;
-        }
         let step = self.ahead.next(statement)?;
         (self.bound, self.outdated) = (false, false);
         self.conversation.bounds.start_statement();
@@ -232,6 +230,12 @@ impl PgBackend {
             SentAs::Lone => self.answer_lone(statement, &step, rows),
             SentAs::Pipeline => self.answer_pipelined(statement, &step, rows),
             SentAs::Atomic => self.answer_step(&step, rows),
+        };
+        // It was sent while texts were in UTF-8; what a pipeline returns was looked at.
+        let foreign = self.conversation.facts.foreign_encoding && !command.leaves_encoding();
+        let done = match step.prepared.as_ref().and_then(|prepared| prepared.columns.first()) {
+            Some(column) if foreign && done.is_ok() => Err(undecodable(column)),
+            _ => done,
         };
         self.ends = false;
         self.statements.ran(command, self.conversation.facts.transaction.is_open());

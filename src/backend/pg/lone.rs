@@ -30,7 +30,8 @@ impl PgBackend {
         }
         let facts = &self.conversation.facts;
         let (settings, idle) = (facts.settings, facts.transaction == TransactionState::None);
-        if !self.is_at_rest() || !self.conversation.is_silent() {
+        let foreign = facts.foreign_encoding && !command.leaves_encoding();
+        if foreign || !self.is_at_rest() || !self.conversation.is_silent() {
             return false;
         }
         let Some(prepared) = self.statements.get(sql, settings, clock::now()) else {

@@ -20,7 +20,7 @@ use crate::backend::pg::prepared::Prepared;
 use crate::backend::pg::question::simple;
 use crate::backend::pg::reply::{End, NoRows, StatementReply};
 use crate::backend::pg::resets::BEGIN;
-use crate::backend::pg::run::{is_command, limit_of};
+use crate::backend::pg::run::{is_command, limit_of, undecodable};
 use crate::backend::session::{Done, Rows, RunError, Sent};
 use crate::backend::statement::{Coming, Follower, Statement};
 use crate::clock;
@@ -165,11 +165,7 @@ impl PgBackend {
     fn done_pipelined(&mut self, end: End, step: &AwaitedStatement) -> Result<Done, RunError> {
         let columns = step.prepared.as_ref().map_or(&[][..], |prepared| &prepared.columns);
         match columns.first() {
-            Some(first) if self.conversation.facts.foreign_encoding => Err(RunError::Undecodable {
-                column: first.name.clone(),
-                why: "a statement has changed client_encoding, which must be UTF8".to_owned(),
-                completed: true,
-            }),
+            Some(first) if self.conversation.facts.foreign_encoding => Err(undecodable(first)),
             _ => self.done(end, step.limit),
         }
     }

@@ -16,6 +16,7 @@ use crate::pgwire::message::{self, ColumnField, Message};
 #[derive(Default)]
 struct Described {
     parameters: Vec<u32>,
+    returns_rows: bool,
     columns: Vec<ColumnField>,
 }
 
@@ -95,7 +96,7 @@ impl PgBackend {
             Err(Some(fault)) => return Err(RunError::Lookup(fault)),
             Err(None) => return Err(self.lost(Sent::Nothing)),
         };
-        let count = described.parameters.len();
+        let (count, returns_rows) = (described.parameters.len(), described.returns_rows);
         let parameters = types.by_ref().take(count).map(|resolved| resolved.shape).collect();
         let (mut columns, mut shapes, mut texts) = (Vec::new(), Vec::new(), Vec::new());
         for (field, resolved) in described.columns.into_iter().zip(types) {
@@ -106,7 +107,16 @@ impl PgBackend {
             texts.push(resolved.is_text);
         }
         let (is_command, answered) = (false, AnswerSize::default());
-        Ok(Arc::new(Prepared { name, parameters, columns, shapes, texts, is_command, answered }))
+        Ok(Arc::new(Prepared {
+            name,
+            parameters,
+            returns_rows,
+            columns,
+            shapes,
+            texts,
+            is_command,
+            answered,
+        }))
     }
 
     /// Reads PostgreSQL's description of a statement, or its error.
@@ -135,7 +145,7 @@ impl PgBackend {
                 },
                 Ok(Message::Columns(body)) => match message::columns(body) {
                     Some(columns) => {
-                        described.columns = columns;
+                        (described.columns, described.returns_rows) = (columns, true);
                         is_whole = true;
                         continue;
                     }

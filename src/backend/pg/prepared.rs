@@ -66,6 +66,8 @@ impl Default for AnswerSize {
 pub(super) struct Prepared {
     pub(super) name: Name,
     pub(super) parameters: Vec<Shape>,
+    /// It returns rows, perhaps without columns.
+    pub(super) returns_rows: bool,
     /// The columns of its rows.
     pub(super) columns: Vec<Column>,
     /// The shapes of the columns.
@@ -83,6 +85,7 @@ impl Prepared {
         Prepared {
             name: Name::new(String::new(), closing),
             parameters: Vec::new(),
+            returns_rows: false,
             columns: Vec::new(),
             shapes: Vec::new(),
             texts: Vec::new(),

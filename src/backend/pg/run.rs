@@ -10,7 +10,7 @@ use crate::backend::session::{Done, Rows, RunError, Sent};
 use crate::backend::statement::Statement;
 use crate::clock;
 use crate::core::transaction::TransactionState;
-use crate::core::value::Value;
+use crate::core::value::{Column, Value};
 use crate::error::Excess;
 use crate::pgwire::fault::fault_in;
 use crate::pgwire::message::{rows_of, Message};
@@ -30,6 +30,15 @@ pub(super) fn limit_of(statement: &Statement, wanted: Option<u64>) -> Option<u64
 /// True for a command without parameters and columns, which need not be described.
 pub(super) fn is_command(Statement { sql, parameters, .. }: &Statement) -> bool {
     parameters.is_empty() && matches!(sql.as_str(), "BEGIN" | "COMMIT" | "ROLLBACK")
+}
+
+/// The error of a result that may not be in UTF-8.
+pub(super) fn undecodable(column: &Column) -> RunError {
+    RunError::Undecodable {
+        column: column.name.clone(),
+        why: "a statement has changed client_encoding, which must be UTF8".to_owned(),
+        completed: true,
+    }
 }
 
 /// The end of an answer, whose size the statement keeps.
@@ -156,11 +165,7 @@ impl PgBackend {
         let end = self.answer(prepared, rows)?;
         if !was_foreign && self.conversation.facts.foreign_encoding && !prepared.shapes.is_empty() {
             // It is unknown from which value on the encoding differed.
-            return Err(RunError::Undecodable {
-                column: prepared.columns.first().map_or_else(String::new, |c| c.name.clone()),
-                why: "the statement has changed client_encoding, which must be UTF8".to_owned(),
-                completed: true,
-            });
+            return Err(prepared.columns.first().map_or(RunError::Dropped, undecodable));
         }
         self.done(end, limit)
     }
