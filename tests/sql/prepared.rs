@@ -2,8 +2,8 @@
 //! what a text means.
 
 use crate::harness;
-use crate::harness::sql::{on_lease, one_shot, tenant_of_one};
-use crate::harness::{tenant, Service};
+use crate::harness::sql::{atomic, on_lease, one_shot, tenant_of_one};
+use crate::harness::{millis, refused, tenant, Service};
 use connection_pool_manager::client::service::text_at;
 use connection_pool_manager::proto::sql::ExecuteRequest;
 
@@ -294,4 +294,24 @@ fn an_atomic_call_runs_although_a_function_has_deallocated_its_statements() {
         }
     }
     assert_eq!(lease.value("select count(*) from t"), rows.to_string());
+}
+
+#[test]
+fn the_second_run_of_an_atomic_call_has_its_time_limit_too() {
+    let (service, tenant) = (Service::start(), tenant_of_one());
+    tenant.sql("create table t (n int); insert into t values (0); grant all on t to public");
+    let lease = service.lease(&tenant);
+    lease.run(&["create function deaf() returns int language plpgsql as $$ begin \
+         while (select max(n) > 0 from t) loop begin perform pg_sleep(3600); \
+         exception when query_canceled then end; end loop; return 1; end $$"]);
+    let statements = ["select * from t", "select deaf()"];
+    for _ in 0..4 {
+        atomic(&lease, &statements).unwrap();
+    }
+    tenant.sql("alter table t add column more int");
+    tenant.sql("update t set n = 1");
+    let call = ExecuteRequest { timeout: millis(100), ..on_lease(&lease, &statements) };
+    let error = refused(lease.client.execute(&ExecuteRequest { atomic: true, ..call }));
+    assert_eq!(error.reason, "STATEMENT_TIMEOUT", "{error}");
+    service.log().wait_for("event=backend_aborted");
 }

@@ -30,8 +30,7 @@ impl PgBackend {
         }
         let facts = &self.conversation.facts;
         let (settings, idle) = (facts.settings, facts.transaction == TransactionState::None);
-        let foreign = facts.foreign_encoding && !command.leaves_encoding();
-        if foreign || !self.is_at_rest() || !self.conversation.is_silent() {
+        if !self.is_at_rest() || !self.conversation.is_silent() {
             return false;
         }
         let Some(prepared) = self.statements.get(sql, settings, clock::now()) else {

@@ -105,15 +105,11 @@ fn once_more(
     flow: &mut Flow,
     ends: bool,
 ) -> Result<(), RunError> {
-    let again = match progress.was_outdated(backend) {
-        true => !operation.is_overdue() && backends.bounded(backend, roll_back),
-        false => {
-            progress.had_less_time(&error, operation)
-                && operation.cancel_arrives()
-                && backends.bounded(backend, roll_back)
-                && operation.goes_on()
-        }
-    };
+    let may = progress.was_outdated(backend) || progress.had_less_time(&error, operation);
+    let again = may
+        && operation.cancel_arrives()
+        && backends.bounded(backend, roll_back)
+        && operation.goes_on();
     if !again {
         return Err(error);
     }
