@@ -180,9 +180,8 @@ pub trait Backend: Send {
     fn is_ahead(&self) -> bool {
         false
     }
-    /// True if the statement that has failed in a transaction did so before it ran: what was
-    /// prepared for it is not there any more, or has a result of other columns. It is prepared anew
-    /// the next time.
+    /// True if the statement that was run last failed before it ran: what was prepared for it is
+    /// not there any more, or has a result of other columns. It is prepared anew the next time.
     fn was_outdated(&self) -> bool {
         false
     }

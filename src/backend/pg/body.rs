@@ -42,7 +42,7 @@ pub struct PgBackend {
     pub(super) tainted: bool,
     /// The statement that was run last could have had an effect.
     pub(super) bound: bool,
-    /// The statement that failed last was outdated, and was in a transaction.
+    /// The statement that was run last was outdated, and failed before it ran.
     pub(super) outdated: bool,
 }
 

@@ -92,10 +92,12 @@ impl PgBackend {
             Err(RunError::Fault(fault)) if self.notes_outdated(&fault) => {
                 let absent = self.is_absent(&fault);
                 self.catch_up("")?;
-                match (idle, absent) {
-                    (true, _) => {}
-                    (false, true) => return Err(RunError::Lookup(fault)),
-                    (false, false) => return Err(RunError::Fault(fault)),
+                if !idle {
+                    return Err(if absent {
+                        RunError::Lookup(fault)
+                    } else {
+                        RunError::Fault(fault)
+                    });
                 }
             }
             Err(error @ RunError::Parameter { .. }) => return Err(error),
@@ -163,9 +165,10 @@ impl PgBackend {
     ) -> Result<Done, RunError> {
         let was_foreign = self.conversation.facts.foreign_encoding;
         let end = self.answer(prepared, rows)?;
-        if !was_foreign && self.conversation.facts.foreign_encoding && !prepared.shapes.is_empty() {
+        let is_foreign = !was_foreign && self.conversation.facts.foreign_encoding;
+        if let Some(column) = prepared.columns.first().filter(|_| is_foreign) {
             // It is unknown from which value on the encoding differed.
-            return Err(prepared.columns.first().map_or(RunError::Dropped, undecodable));
+            return Err(undecodable(column));
         }
         self.done(end, limit)
     }

@@ -1,4 +1,5 @@
-//! Statements that were sent together, when their common time limit has passed.
+//! When an atomic call is run once more: the common time limit of its statements has passed, or
+//! one of them was outdated.
 
 use super::Progress;
 use crate::backend::session::{Backend, RunError};
