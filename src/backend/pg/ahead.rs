@@ -91,8 +91,10 @@ impl PgBackend {
             self.conversation.out.clear();
             return None;
         }
-        match commits && coming.ends {
-            true => self.write_reset_behind_commit(),
+        // With a Sync of its own, the reset would run in the transaction that a statement which
+        // fails leaves open.
+        match commits && coming.ends && self.resets.prepared {
+            true => self.write_reset(false, ResetBehind::Commit),
             false => self.conversation.out.sync(),
         }
         self.conversation.bounds.start_statement();

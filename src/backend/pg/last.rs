@@ -100,15 +100,6 @@ impl PgBackend {
         Ok(())
     }
 
-    /// Writes the reset, behind a COMMIT that was written without a Sync.
-    pub(super) fn write_reset_behind_commit(&mut self) {
-        let place = self.place_behind_commit();
-        if place == ResetBehind::Sync {
-            self.conversation.out.sync();
-        }
-        self.write_reset(false, place);
-    }
-
     /// Where the reset stands whose answer is to be read.
     pub(super) fn reset_place(&self) -> ResetBehind {
         self.resets.sent.as_ref().map_or(ResetBehind::Sync, |sent| sent.place)

@@ -1,6 +1,8 @@
 //! What a session is after its reset: what it was when it was opened.
 
-use crate::harness::{tenant, Held, Service, Tenant};
+use crate::harness::sql::{assert_sqlstate, on_lease, one_shot, tenant_of_one};
+use crate::harness::{code, refused, tenant, Held, Service, Tenant};
+use connection_pool_manager::proto::sql::ExecuteRequest;
 
 /// A second lease after one that has run these statements; on the same backend.
 #[track_caller]
@@ -318,4 +320,27 @@ fn statements_that_fail_or_are_refused_do_not_cost_the_backend() {
         lease.release();
     }
     assert_eq!(service.lease(&tenant).pid, first.pid);
+}
+
+#[test]
+fn atomic_calls_that_fail_do_not_cost_a_backend_that_was_never_reset() {
+    let service = Service::start();
+    let twice = ["insert into thing values (1)"; 2];
+    for leased in [true, false] {
+        let tenant = tenant_of_one();
+        tenant.sql("create table thing (n int primary key); grant all on thing to public");
+        let call = match leased {
+            true => {
+                let call = on_lease(&service.lease(&tenant), &twice);
+                ExecuteRequest { release_after: true, ..call }
+            }
+            false => one_shot(&tenant, &twice),
+        };
+        // Its COMMIT is sent with it.
+        let error = refused(service.client().execute(&ExecuteRequest { atomic: true, ..call }));
+        assert_sqlstate(&error, "23505", code::ALREADY_EXISTS);
+        service.lease(&tenant);
+        let opened = format!("connpool_backend_opens_total{{tenant=\"{}\"}}", tenant.name);
+        assert_eq!(service.metric(&opened), Some(1.0), "{leased}");
+    }
 }
