@@ -2,9 +2,13 @@
 //! what a text means.
 
 use crate::harness;
-use crate::harness::sql::{atomic, on_lease, one_shot, tenant_of_one};
-use crate::harness::{millis, refused, tenant, Service};
+use crate::harness::sql::{
+    assert_error, atomic, on_lease, one_shot, tenant_of_one, value, with, work,
+};
+use crate::harness::{answer, code, eventually, execute_later, millis, refused, tenant, Service};
 use connection_pool_manager::client::service::text_at;
+use connection_pool_manager::proto::errors::work_outcome::Outcome;
+use connection_pool_manager::proto::sql::value::Kind;
 use connection_pool_manager::proto::sql::ExecuteRequest;
 
 fn hits(service: &Service) -> u64 {
@@ -314,4 +318,39 @@ fn the_second_run_of_an_atomic_call_has_its_time_limit_too() {
     let error = refused(lease.client.execute(&ExecuteRequest { atomic: true, ..call }));
     assert_eq!(error.reason, "STATEMENT_TIMEOUT", "{error}");
     service.log().wait_for("event=backend_aborted");
+}
+
+#[test]
+fn an_outdated_atomic_call_that_is_to_end_says_who_ended_it() {
+    let (service, tenant) = (Service::start(), tenant());
+    tenant.sql("create table t (n int); grant all on t to public");
+    let lease = service.lease(&tenant);
+    lease.run(&["create function hears(n int) returns int language plpgsql as $$ begin \
+         perform pg_sleep(n); return n; exception when query_canceled then return 7; end $$"]);
+    let call = |n: i32| {
+        let (hears, select) = ("select hears($1::int)", "select * from t");
+        let statements = vec![with(hears, &[value(Kind::Int(n.into()))]), with(select, &[])];
+        ExecuteRequest { atomic: true, statements, ..on_lease(&lease, &[]) }
+    };
+    lease.client.execute(&call(0)).unwrap();
+    tenant.sql("alter table t add column more int");
+    let sleeps = execute_later(&lease.client, &call(3600));
+    eventually("it sleeps", || tenant.running("hears") == 1);
+    lease.client.release_with(&lease.id, true).unwrap();
+    let error = answer(sleeps).unwrap_err();
+    assert_error(&error, code::ABORTED, "CANCELLED");
+    assert_eq!(work(&error).0, Outcome::NOT_APPLIED);
+}
+
+#[test]
+fn what_a_function_has_deallocated_is_prepared_anew_also_in_a_transaction() {
+    let (service, tenant) = (Service::start(), tenant_of_one());
+    let lease = service.lease(&tenant);
+    lease.run(&["create function forgets() returns int language plpgsql as $$ \
+         begin execute 'deallocate all'; return 1; end $$"]);
+    lease.run(&["select 42"]);
+    let error = refused(atomic(&lease, &["select forgets()", "select 43"]));
+    assert_eq!(error.postgres.unwrap().sqlstate, "26000");
+    lease.run(&["begin"]);
+    assert_eq!(lease.value("select 42"), "42");
 }

@@ -258,9 +258,11 @@ impl PgBackend {
         if let Err(fault) = &reply {
             // PostgreSQL skips everything after it, up to the Sync.
             self.ahead.is_cut(&fault.sqlstate);
-            if !(step.cached && self.notes_outdated(fault)) {
+            if !self.notes_outdated(fault) {
                 self.statements.forget(&step.sql);
             }
+            // One that was prepared for this call would fail again.
+            self.outdated &= step.cached;
         }
         let end = match reply {
             Ok(end) if self.ahead.is_awaited() => end,

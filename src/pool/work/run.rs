@@ -105,13 +105,15 @@ fn once_more(
     flow: &mut Flow,
     ends: bool,
 ) -> Result<(), RunError> {
-    let may = progress.was_outdated(backend) || progress.had_less_time(&error, operation);
-    let again = may
+    let outdated = progress.was_outdated(backend);
+    let again = (outdated || progress.had_less_time(&error, operation))
         && operation.cancel_arrives()
         && backends.bounded(backend, roll_back)
         && operation.goes_on();
     if !again {
-        return Err(error);
+        // It would run once more, did nobody want it to end.
+        let interrupted = outdated && operation.cause().is_some();
+        return Err(if interrupted { RunError::Interrupted } else { error });
     }
     *progress = Progress::default();
     // Those of the run that was undone.
