@@ -16,6 +16,7 @@ use connection_pool_manager::client::service::{text_at, CallError};
 use connection_pool_manager::proto::errors::work_outcome::Outcome;
 use connection_pool_manager::proto::sql::session_executed::Outcome as Executed;
 use connection_pool_manager::proto::sql::session_response::Kind as Said;
+use connection_pool_manager::proto::sql::ExecuteRequest;
 
 /// Its value needs no look at pg_enum, neither by the service nor by PostgreSQL itself.
 const MOOD: &str = "select null::mood as mood";
@@ -305,6 +306,32 @@ impl Locked {
         lease.run(&["begin", "lock table pg_catalog.pg_type in access exclusive mode"]);
         Locked(lease)
     }
+}
+
+#[test]
+fn a_table_that_changes_between_a_look_up_and_its_statement_is_seen() {
+    let (service, tenant) = (Service::start(), tenant_with_types());
+    tenant.sql(
+        "create table moods (m mood); create table angers (a anger); \
+         grant all on moods, angers to public",
+    );
+    let lease = service.lease(&tenant);
+    // The backend knows these types, and the service does not.
+    lease.run(&["select 'sad'::mood::text, 'mild'::anger::text"]);
+    let (lone, two) =
+        (["select * from moods"], ["insert into trace values (1)", "select * from angers"]);
+    for (table, statements) in [("moods", &lone[..]), ("angers", &two)] {
+        let locked = Locked::types_of(&service, &tenant);
+        let atomic = statements.len() > 1;
+        let call = ExecuteRequest { atomic, ..on_lease(&lease, statements) };
+        let call = execute_later(&lease.client, &call);
+        eventually("a look-up waits", || tenant.running("typbasetype") == 1);
+        locked.0.run(&[&format!("alter table {table} add column more int"), "commit"]);
+        let answer = answer(call).expect("it runs");
+        assert_eq!(answer.results.last().unwrap().columns.len(), 2, "{table}");
+    }
+    assert_eq!(tenant.sql("select count(*) from trace"), "1");
+    assert_same_backend(&lease);
 }
 
 /// What can end a wait for the lock, and what is said then.

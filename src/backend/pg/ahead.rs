@@ -261,8 +261,6 @@ impl PgBackend {
             if !self.notes_outdated(fault) {
                 self.statements.forget(&step.sql);
             }
-            // One that was prepared for this call would fail again.
-            self.outdated &= step.cached;
         }
         let end = match reply {
             Ok(end) if self.ahead.is_awaited() => end,

@@ -64,62 +64,10 @@ impl PgBackend {
         let idle = self.conversation.facts.transaction == TransactionState::None;
         let settings = self.conversation.facts.settings;
         let Some(kept) = self.statements.get(sql, settings, clock::now()) else {
-            return self.run_anew(statement, rows);
+            return self.run_anew(statement, idle, rows);
         };
         let done = self.read(&kept, statement, rows);
         self.or_anew(done, statement, idle, rows)
-    }
-
-    /// The outcome of a statement from the cache, which is prepared and run anew if it failed
-    /// before it ran; `idle`: it ran outside a transaction.
-    pub(super) fn or_anew(
-        &mut self,
-        done: Result<Done, RunError>,
-        statement: &Statement,
-        idle: bool,
-        rows: &mut dyn Rows,
-    ) -> Result<Done, RunError> {
-        let sql = &statement.sql;
-        match done {
-            Ok(done) => return Ok(Done { cached: true, ..done }),
-            // PostgreSQL noticed before it ran that its result has other columns now.
-            // Inside a transaction it cannot be repeated: the error has failed the
-            // transaction.
-            Err(RunError::Fault(fault)) if idle && self.is_stale(&fault) => {
-                self.statements.forget(sql);
-                self.catch_up("")?;
-            }
-            Err(RunError::Fault(fault)) if self.notes_outdated(&fault) => {
-                let absent = self.is_absent(&fault);
-                self.catch_up("")?;
-                if !idle {
-                    return Err(if absent {
-                        RunError::Lookup(fault)
-                    } else {
-                        RunError::Fault(fault)
-                    });
-                }
-            }
-            Err(error @ RunError::Parameter { .. }) => return Err(error),
-            Err(error) => {
-                // The cached statement may be the cause: the next run prepares it again.
-                self.statements.forget(sql);
-                return Err(error);
-            }
-        }
-        self.run_anew(statement, rows)
-    }
-
-    /// Runs a statement that is not in the cache.
-    fn run_anew(&mut self, statement: &Statement, rows: &mut dyn Rows) -> Result<Done, RunError> {
-        let sql = &statement.sql;
-        let named = self.statements.keeps(statement);
-        if named {
-            self.statements.make_room();
-        }
-        let prepared = self.prepare(sql, named)?;
-        self.statements.keep(statement, &prepared, prepared.memory(), clock::now());
-        self.read(&prepared, statement, rows)
     }
 
     pub(super) fn read(

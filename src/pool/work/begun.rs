@@ -57,7 +57,7 @@ impl Begun {
         }
         let ends = ends && checkout.backends.resets();
         let (backend, request) = (&mut *checkout.taken.backend, &work.request);
-        let plan = SendPlan { ends, together: true };
+        let plan = SendPlan { ends, ahead: true, together: true };
         let ran = self.progress.until_commit(backend, operation, request, &mut work.flow, plan);
         self.failed = ran.err();
         let commits = self.failed.is_none()
@@ -82,7 +82,7 @@ impl Begun {
             (false, _) => Err(RunError::Interrupted),
             (true, Some(error)) => Err(error),
             (true, None) => {
-                let plan = SendPlan { ends, together: true };
+                let plan = SendPlan { ends, ahead: true, together: true };
                 progress.statements(backend, operation, request, flow, plan)
             }
         };

@@ -24,6 +24,8 @@ use crate::pool::work::task::{Flow, Request};
 pub(super) struct SendPlan {
     /// The backend is given back after it.
     pub(super) ends: bool,
+    /// Statements may be sent before their turn.
+    pub(super) ahead: bool,
     /// PostgreSQL need not answer each statement at once.
     pub(super) together: bool,
 }
@@ -126,7 +128,7 @@ impl Progress {
             let fault = backend.watch().last_words().map(Box::new);
             return Err(RunError::Lost { fault, sent: Sent::Nothing, excess: None });
         }
-        if !begun && matches!(flow, Flow::Gathered) {
+        if !begun && plan.ahead && matches!(flow, Flow::Gathered) {
             self.send_ahead(backend, operation, request, plan);
         }
         if request.atomic && backend.watch().transaction() == TransactionState::None {
@@ -174,7 +176,7 @@ impl Progress {
         backend: &mut dyn Backend,
         operation: &Arc<Operation>,
         request: &Request,
-        SendPlan { ends, together }: SendPlan,
+        SendPlan { ends, together, .. }: SendPlan,
     ) {
         let Request { statements, atomic, timeout, max_rows, max_bytes } = request;
         let (atomic, timeout, max_rows, max_bytes) = (*atomic, *timeout, *max_rows, *max_bytes);
@@ -193,8 +195,7 @@ impl Progress {
         if !self.wrapped || backend.watch().transaction() != TransactionState::None {
             return Ok(());
         }
-        // No statement we know can do this; if one does, going on would
-        // apply the rest piece by piece.
+        // None that we know can do this; if one does, going on would apply the rest piece by piece.
         self.wrapped = false;
         Err(RunError::Unsupported("a statement ended the transaction that atomic had begun"))
     }

@@ -119,7 +119,8 @@ fn once_more(
     // Those of the run that was undone.
     backend.take_notices();
     cancel_in_a_flood(backend, operation);
-    let plan = SendPlan { ends, together: false };
+    // One that is outdated is prepared at its turn, and locks its table until COMMIT.
+    let plan = SendPlan { ends, ahead: !outdated, together: false };
     progress.statements(backend, operation, request, flow, plan)
 }
 
