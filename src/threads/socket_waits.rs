@@ -16,6 +16,12 @@ use rustix::io::Errno;
 use crate::lock::Leaf;
 use crate::threads::{self, here};
 
+#[cfg(test)]
+mod tests;
+mod watched;
+
+use watched::{place, Arrived, Put, WatchedSockets};
+
 /// Sockets that are looked at in one turn.
 const TURN: usize = 64;
 /// What the end of all handles is seen by.
@@ -63,35 +69,7 @@ impl Default for SocketWaits {
 struct WaitsThread {
     epoll: OwnedFd,
     end: OwnedFd,
-    work: Leaf<WorkPlaces>,
-}
-
-/// Work by the number of its place.
-#[derive(Default)]
-struct WorkPlaces {
-    places: Vec<Option<Box<dyn Awaiting>>>,
-    free: Vec<usize>,
-}
-
-impl WorkPlaces {
-    fn put(&mut self, work: Box<dyn Awaiting>) -> usize {
-        match self.free.pop() {
-            Some(place) => {
-                self.places[place] = Some(work);
-                place
-            }
-            None => {
-                self.places.push(Some(work));
-                self.places.len() - 1
-            }
-        }
-    }
-
-    fn take(&mut self, place: usize) -> Option<Box<dyn Awaiting>> {
-        let work = self.places.get_mut(place)?.take()?;
-        self.free.push(place);
-        Some(work)
-    }
+    sockets: Leaf<WatchedSockets>,
 }
 
 impl SocketWaits {
@@ -108,7 +86,7 @@ impl SocketWaits {
         let Waits { started, not_started } = &*self.0;
         let start = || WaitsThread::start().inspect_err(not_started).ok();
         match started.get_or_init(start) {
-            Some(waiting) => waiting.wait(work),
+            Some(waiting) => waiting.wait(work, false),
             None => Err(work),
         }
     }
@@ -128,7 +106,7 @@ impl WaitsThread {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let end = eventfd(0, EventfdFlags::CLOEXEC)?;
         epoll::add(&epoll, &end, EventData::new_u64(END), EventFlags::IN)?;
-        let waits = Arc::new(WaitsThread { epoll, end, work: Leaf::default() });
+        let waits = Arc::new(WaitsThread { epoll, end, sockets: Leaf::default() });
         let of_thread = Arc::clone(&waits);
         threads::spawn(threads::SOCKETS, move || {
             here::is_shared();
@@ -137,23 +115,30 @@ impl WaitsThread {
         Ok(waits)
     }
 
-    fn wait(&self, work: Box<dyn Awaiting>) -> Result<(), Box<dyn Awaiting>> {
+    /// `looked`: something may be there that brings no other event.
+    fn wait(&self, work: Box<dyn Awaiting>, looked: bool) -> Result<(), Box<dyn Awaiting>> {
         let Some(socket) = work.socket() else { return Err(work) };
-        let place = self.work.lock().put(work);
-        let data = EventData::new_u64(place as u64);
-        // The event comes once.
-        let flags = EventFlags::IN | EventFlags::ONESHOT;
-        let watched = match epoll::modify(&self.epoll, &*socket, data, flags) {
+        let put = self.sockets.lock().put(&socket, work, looked);
+        match put {
+            Put::Watched => return Ok(()),
+            Put::Taken(work) => return Err(work),
+            Put::Ask => {}
+        }
+        if self.watch(&socket, EventFlags::IN | EventFlags::ET).is_ok() {
+            return Ok(());
+        }
+        let given_up = self.sockets.lock().give_up(&socket);
+        given_up.map_or(Ok(()), Err)
+    }
+
+    /// With `IN`, an event comes for what is there, and for all that arrives; without, only for an
+    /// end of the connection.
+    fn watch(&self, socket: &SharedSocket, flags: EventFlags) -> Result<(), Errno> {
+        let data = EventData::new_u64(place(socket) as u64);
+        match epoll::modify(&self.epoll, &**socket, data, flags) {
             // Its first time.
-            Err(Errno::NOENT) => epoll::add(&self.epoll, &*socket, data, flags),
+            Err(Errno::NOENT) => epoll::add(&self.epoll, &**socket, data, flags),
             watched => watched,
-        };
-        match watched {
-            Ok(()) => Ok(()),
-            Err(_) => match self.work.lock().take(place) {
-                Some(work) => Err(work),
-                None => Ok(()),
-            },
         }
     }
 
@@ -174,133 +159,30 @@ impl WaitsThread {
     }
 
     fn look(&self, place: usize) {
-        let Some(mut work) = self.work.lock().take(place) else { return };
+        let arrived = self.sockets.lock().arrived(place);
+        let mut work = match arrived {
+            Arrived::For(work) => work,
+            Arrived::Nobody => return,
+            Arrived::Unwanted(socket) => return self.leave(&socket),
+        };
         // A panic costs this work only.
         threads::survive(threads::SOCKETS, || {
             if work.has_come() {
                 return work.go_on();
             }
-            if let Err(work) = self.wait(work) {
+            if let Err(work) = self.wait(work, true) {
                 // Nobody would look again.
                 work.go_on();
             }
         });
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::os::unix::net::UnixStream;
-    use std::thread::ThreadId;
-
-    use crossbeam_channel::{unbounded, Receiver, Sender};
-
-    use super::*;
-
-    /// Waits for so many bytes, and tells what it has read and where.
-    struct Bytes {
-        socket: Arc<UnixStream>,
-        wanted: usize,
-        read: Vec<u8>,
-        tell: Sender<(Vec<u8>, ThreadId)>,
-    }
-
-    impl Awaiting for Bytes {
-        fn socket(&self) -> Option<SharedSocket> {
-            Some(Arc::clone(&self.socket) as SharedSocket)
+    /// Ends the events of a socket that others read: each would wake this thread for nothing.
+    fn leave(&self, socket: &SharedSocket) {
+        let _ = self.watch(socket, EventFlags::ET);
+        // Work may have been put there meanwhile, and have asked for events before this.
+        if self.sockets.lock().is_awaited(socket) {
+            let _ = self.watch(socket, EventFlags::IN | EventFlags::ET);
         }
-
-        fn has_come(&mut self) -> bool {
-            let mut bytes = [0; 16];
-            let read = (&*self.socket).read(&mut bytes).expect("readable");
-            assert!(!bytes.starts_with(b"panic"), "injected");
-            self.read.extend_from_slice(&bytes[..read]);
-            read == 0 || self.read.len() >= self.wanted
-        }
-
-        fn go_on(self: Box<Self>) {
-            let _ = self.tell.send((self.read, std::thread::current().id()));
-        }
-    }
-
-    type Told = Receiver<(Vec<u8>, ThreadId)>;
-
-    fn waits(sockets: &SocketWaits, wanted: usize) -> (UnixStream, Told) {
-        let (ours, socket) = UnixStream::pair().expect("a pair");
-        let (tell, told) = unbounded();
-        let work = Bytes { socket: Arc::new(socket), wanted, read: Vec::new(), tell };
-        assert!(sockets.wait(Box::new(work)).is_ok());
-        (ours, told)
-    }
-
-    #[test]
-    fn a_socket_is_ready_once_something_has_come() {
-        let (mut ours, socket) = UnixStream::pair().expect("a pair");
-        let socket: SharedSocket = Arc::new(socket);
-        assert!(!is_ready_within(&socket, Duration::ZERO));
-        ours.write_all(&[1]).expect("room");
-        assert!(is_ready_within(&socket, Duration::ZERO));
-    }
-
-    #[test]
-    fn each_goes_on_with_what_came_for_it_on_one_thread() {
-        let sockets = SocketWaits::default();
-        let all: Vec<_> = (0..100).map(|n: u8| (n, waits(&sockets, 1))).collect();
-        let mut threads = Vec::new();
-        for (n, (mut ours, told)) in all.into_iter().rev() {
-            ours.write_all(&[n]).expect("room");
-            let (read, thread) = told.recv().expect("it went on");
-            assert_eq!(read, [n]);
-            threads.push(thread);
-        }
-        threads.dedup();
-        assert_eq!(threads.len(), 1);
-        assert_ne!(threads[0], std::thread::current().id());
-    }
-
-    #[test]
-    fn what_comes_in_pieces_is_waited_for_and_an_end_is_seen() {
-        let sockets = SocketWaits::default();
-        let (mut ours, told) = waits(&sockets, 3);
-        ours.write_all(b"a").expect("room");
-        // Another one has its turn meanwhile.
-        let (mut other, other_told) = waits(&sockets, 1);
-        other.write_all(b"x").expect("room");
-        assert_eq!(other_told.recv().expect("it went on").0, b"x");
-        assert!(told.try_recv().is_err());
-        ours.write_all(b"bc").expect("room");
-        assert_eq!(told.recv().expect("it went on").0, b"abc");
-        let (ours, told) = waits(&sockets, 3);
-        drop(ours);
-        assert_eq!(told.recv().expect("it went on").0, b"");
-    }
-
-    #[test]
-    fn a_panic_costs_its_own_work_only() {
-        let sockets = SocketWaits::default();
-        let (mut ours, told) = waits(&sockets, 1);
-        ours.write_all(b"panic").expect("room");
-        assert!(told.recv().is_err());
-        let (mut ours, told) = waits(&sockets, 1);
-        ours.write_all(b"x").expect("room");
-        assert_eq!(told.recv().expect("it went on").0, b"x");
-    }
-
-    #[test]
-    fn its_thread_ends_with_the_last_handle_and_what_waits_is_dropped() {
-        let sockets = SocketWaits::default();
-        let (mut ours, told) = waits(&sockets, 1);
-        ours.write_all(b"x").expect("room");
-        told.recv().expect("it went on");
-        let waiting = sockets.0.started.get().cloned().flatten().expect("it has started");
-        let (_ours, told) = waits(&sockets, 1);
-        drop(sockets);
-        while Arc::strong_count(&waiting) > 1 {
-            std::thread::yield_now();
-        }
-        drop(waiting);
-        // What still waited is dropped, which settles it.
-        assert!(told.recv().is_err());
     }
 }

@@ -1,0 +1,163 @@
+//! DSNs that requests bring. Most bring one that came before, and its text is parsed once.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use crate::config::dsn::{Dsn, DsnError};
+use crate::lock::Leaf;
+use crate::pool::identity::Fingerprint;
+
+/// So many texts are remembered at least, and twice as many at most.
+const REMEMBERED: usize = 500;
+/// Longer texts are parsed each time: all that is remembered takes 3 MiB at most.
+const REMEMBERED_BYTES: usize = 1 << 10;
+
+/// A DSN that a request brought.
+pub struct GivenDsn {
+    dsn: Dsn,
+    /// What tells it from others, once somebody has asked.
+    pub(super) digest: OnceLock<Fingerprint>,
+}
+
+/// The DSNs that came last.
+#[derive(Default)]
+pub struct GivenDsns {
+    /// Its key is secret, so nobody can bring two texts that it does not tell apart.
+    hasher: RandomState,
+    recent: Leaf<RecentDsns>,
+}
+
+type DsnsByHash = HashMap<u64, (Box<str>, Arc<GivenDsn>)>;
+
+/// What was asked for since they were last exchanged, and what was before.
+#[derive(Default)]
+struct RecentDsns {
+    young: DsnsByHash,
+    old: DsnsByHash,
+}
+
+impl Deref for GivenDsn {
+    type Target = Dsn;
+
+    fn deref(&self) -> &Dsn {
+        &self.dsn
+    }
+}
+
+impl From<Dsn> for GivenDsn {
+    fn from(dsn: Dsn) -> GivenDsn {
+        GivenDsn { dsn, digest: OnceLock::new() }
+    }
+}
+
+impl GivenDsns {
+    /// The DSN with this text.
+    ///
+    /// # Errors
+    /// Those of `Dsn::parse`.
+    pub fn parse(&self, text: &str) -> Result<Arc<GivenDsn>, DsnError> {
+        if text.len() > REMEMBERED_BYTES {
+            return Ok(Arc::new(Dsn::parse(text)?.into()));
+        }
+        let hash = self.hasher.hash_one(text);
+        let known = self.recent.lock().find(hash, text);
+        if let Some(dsn) = known {
+            return Ok(dsn);
+        }
+        let dsn = Arc::new(GivenDsn::from(Dsn::parse(text)?));
+        let entry = (Box::from(text), Arc::clone(&dsn));
+        let forgotten = self.recent.lock().put(hash, entry);
+        drop(forgotten);
+        Ok(dsn)
+    }
+}
+
+impl RecentDsns {
+    fn find(&mut self, hash: u64, text: &str) -> Option<Arc<GivenDsn>> {
+        if let Some((known, dsn)) = self.young.get(&hash) {
+            return (**known == *text).then(|| Arc::clone(dsn));
+        }
+        // Its place is among the young again, if there is room.
+        let (known, _) = self.old.get(&hash)?;
+        if **known != *text {
+            return None;
+        }
+        if self.young.len() >= REMEMBERED {
+            return self.old.get(&hash).map(|(_, dsn)| Arc::clone(dsn));
+        }
+        let entry = self.old.remove(&hash)?;
+        let dsn = Arc::clone(&entry.1);
+        self.young.insert(hash, entry);
+        Some(dsn)
+    }
+
+    /// Returns what is forgotten, to be dropped without the lock.
+    fn put(&mut self, hash: u64, entry: (Box<str>, Arc<GivenDsn>)) -> Option<DsnsByHash> {
+        let full = self.young.len() >= REMEMBERED;
+        let young = full.then(|| std::mem::take(&mut self.young));
+        let forgotten = young.map(|young| std::mem::replace(&mut self.old, young));
+        self.young.insert(hash, entry);
+        forgotten
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(n: usize) -> String {
+        format!("host=h{n} user=u password=p")
+    }
+
+    #[test]
+    fn a_text_that_came_before_is_not_parsed_again() {
+        let dsns = GivenDsns::default();
+        let first = dsns.parse(&text(1)).unwrap();
+        assert_eq!(first.hosts, Dsn::parse(&text(1)).unwrap().hosts);
+        assert!(Arc::ptr_eq(&first, &dsns.parse(&text(1)).unwrap()));
+        // Another spelling of the same DSN is another text.
+        let same = dsns.parse("postgres://u:p@h1").unwrap();
+        assert!(!Arc::ptr_eq(&first, &same) && **same == **first);
+        assert!(dsns.parse(&text(2)).unwrap().hosts != first.hosts);
+    }
+
+    #[test]
+    fn what_cannot_be_parsed_and_what_is_long_are_not_remembered() {
+        let dsns = GivenDsns::default();
+        for _ in 0..2 {
+            assert!(dsns.parse("host=h").is_err());
+        }
+        let long = format!("{} application_name={}", text(1), "a".repeat(REMEMBERED_BYTES));
+        let [first, second] = [(); 2].map(|()| dsns.parse(&long).unwrap());
+        assert!(**first == **second && !Arc::ptr_eq(&first, &second));
+        assert!(dsns.recent.lock().young.is_empty());
+    }
+
+    #[test]
+    fn what_is_used_stays_and_the_rest_is_forgotten() {
+        let dsns = GivenDsns::default();
+        let [used, unused] = ["host=used user=u", "host=unused user=u"];
+        let [first, forgotten] = [used, unused].map(|text| dsns.parse(text).unwrap());
+        for n in 0..5 * REMEMBERED {
+            dsns.parse(&text(n)).unwrap();
+            assert!(Arc::ptr_eq(&first, &dsns.parse(used).unwrap()), "{n}");
+            let recent = dsns.recent.lock();
+            assert!(recent.young.len() <= REMEMBERED && recent.old.len() <= REMEMBERED);
+        }
+        assert!(!Arc::ptr_eq(&forgotten, &dsns.parse(unused).unwrap()));
+    }
+
+    #[test]
+    fn a_text_with_the_hash_of_another_is_not_that() {
+        let mut recent = RecentDsns::default();
+        let given = |text: &str| Arc::new(GivenDsn::from(Dsn::parse(text).unwrap()));
+        recent.put(7, (Box::from("host=h user=u"), given("host=h user=u")));
+        assert!(recent.find(7, "host=h user=v").is_none());
+        assert!(recent.find(7, "host=h user=u").is_some());
+        recent.old = std::mem::take(&mut recent.young);
+        assert!(recent.find(7, "host=h user=v").is_none());
+        assert!(recent.find(7, "host=h user=u").is_some());
+    }
+}
