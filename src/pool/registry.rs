@@ -11,6 +11,7 @@ mod changed;
 mod configured;
 mod dismissal;
 mod entry;
+mod given;
 mod guesses;
 mod in_force;
 mod known;
@@ -40,6 +41,7 @@ use crate::pool::listen::{Listening, Mailbox};
 use crate::pool::tenant::{Registrar, Tenant, Upkeep};
 pub use configured::Catalog;
 use configured::InForce;
+pub use given::{GivenDsns, HostDsns};
 use guesses::Guesses;
 use known::{fingerprint_of, Known, NameClaim};
 pub use target::Target;
@@ -64,6 +66,8 @@ pub struct Registry {
     /// none.
     away: Leaf<ExpiringMap<(TenantId, Fingerprint), Arc<TenantBreaker>>>,
     draining: AtomicBool,
+    /// The DSNs that requests bring.
+    pub dsns: GivenDsns,
     /// By which DSNs are compared.
     digests: Digests,
     /// TLS for DSNs that ask for nothing special.
@@ -86,6 +90,7 @@ impl Registry {
             opening: AtomicUsize::new(0),
             away: Leaf::new(ExpiringMap::new(REMEMBERED, MEMORY)),
             draining: AtomicBool::new(false),
+            dsns: GivenDsns::default(),
             digests: Digests::new()?,
             tls: BackendTls::unverified()?,
             logins: Logins::default(),
@@ -192,7 +197,7 @@ impl Registry {
         };
         // Digests of equal length under a secret key: their comparison tells an
         // attacker nothing about the DSN.
-        let fingerprint = self.fingerprint(target, dsn);
+        let fingerprint = self.fingerprint(dsn);
         if let Some(tenant) = &found {
             self.may_compare(tenant, dsn, by)?;
         }

@@ -18,7 +18,7 @@ use crate::pool::leases::{release::Release, Leases};
 use crate::pool::listen::{Listening, Mailbox};
 use crate::pool::on_lease::OnLease;
 use crate::pool::one_shot::one_shot;
-use crate::pool::registry::{Registry, Target};
+use crate::pool::registry::{HostDsns, Registry, Target};
 use crate::pool::requests::responder::{PendingAnswer, Responder};
 use crate::pool::retries::{IdempotentRequests, Joining, RetryKey};
 use crate::pool::stream::StreamLease;
@@ -75,6 +75,11 @@ impl Service {
         self.registry.context()
     }
 
+    /// The DSNs that callers from the host of this one bring.
+    pub fn dsns<'a>(&'a self, caller: &'a Caller) -> HostDsns<'a> {
+        self.registry.dsns.of(caller.peer().address())
+    }
+
     /// A request's caller, on the connection from this address, of whom this is known, and who has
     /// shown this.
     pub fn caller(
@@ -126,7 +131,7 @@ impl Service {
             return Ok(answer);
         };
         let dsn = target.dsn.as_ref();
-        let fingerprint = dsn.map(|dsn| self.registry.fingerprint(target, dsn));
+        let fingerprint = dsn.map(|dsn| self.registry.fingerprint(dsn));
         let (tenant, owner) = (target.tenant.clone(), caller.owner().cloned());
         let key = RetryKey { tenant, fingerprint, request, owner };
         let deadline = clock::now() + wait;

@@ -118,7 +118,7 @@ impl Registry {
     ) -> Result<(), RequestError> {
         let Some(dsn) = &target.dsn else { return Ok(()) };
         self.may_compare(tenant, dsn, by)?;
-        let fingerprint = self.fingerprint(target, dsn);
+        let fingerprint = self.fingerprint(dsn);
         if fingerprint_of(tenant) == fingerprint {
             self.acquaint(tenant, by);
             return Ok(());

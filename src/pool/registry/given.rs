@@ -21,12 +21,19 @@ pub struct GivenDsn {
     pub(super) digest: OnceLock<Fingerprint>,
 }
 
-/// The DSNs that came last.
+/// The DSNs that came last, each by the host that brought it. Were they shared, the time that a
+/// request takes would tell a guesser that somebody uses this DSN.
 #[derive(Default)]
 pub struct GivenDsns {
     /// Its key is secret, so nobody can bring two texts that it does not tell apart.
     hasher: RandomState,
     recent: Leaf<RecentDsns>,
+}
+
+/// Those that one host brings.
+pub struct HostDsns<'a> {
+    all: &'a GivenDsns,
+    host: &'a str,
 }
 
 type DsnsByHash = HashMap<u64, (Box<str>, Arc<GivenDsn>)>;
@@ -53,6 +60,14 @@ impl From<Dsn> for GivenDsn {
 }
 
 impl GivenDsns {
+    /// Those of the client at this address, as gRPC writes it.
+    pub fn of<'a>(&'a self, address: &'a str) -> HostDsns<'a> {
+        let host = address.rsplit_once(':').map_or(address, |(host, _port)| host);
+        HostDsns { all: self, host }
+    }
+}
+
+impl HostDsns<'_> {
     /// The DSN with this text.
     ///
     /// # Errors
@@ -61,14 +76,15 @@ impl GivenDsns {
         if text.len() > REMEMBERED_BYTES {
             return Ok(Arc::new(Dsn::parse(text)?.into()));
         }
-        let hash = self.hasher.hash_one(text);
-        let known = self.recent.lock().find(hash, text);
+        let GivenDsns { hasher, recent } = self.all;
+        let hash = hasher.hash_one((self.host, text));
+        let known = recent.lock().find(hash, text);
         if let Some(dsn) = known {
             return Ok(dsn);
         }
         let dsn = Arc::new(GivenDsn::from(Dsn::parse(text)?));
         let entry = (Box::from(text), Arc::clone(&dsn));
-        let forgotten = self.recent.lock().put(hash, entry);
+        let forgotten = recent.lock().put(hash, entry);
         drop(forgotten);
         Ok(dsn)
     }
@@ -107,13 +123,16 @@ impl RecentDsns {
 mod tests {
     use super::*;
 
+    const HERE: &str = "ipv4:192.0.2.1:7";
+
     fn text(n: usize) -> String {
         format!("host=h{n} user=u password=p")
     }
 
     #[test]
     fn a_text_that_came_before_is_not_parsed_again() {
-        let dsns = GivenDsns::default();
+        let all = GivenDsns::default();
+        let dsns = all.of(HERE);
         let first = dsns.parse(&text(1)).unwrap();
         assert_eq!(first.hosts, Dsn::parse(&text(1)).unwrap().hosts);
         assert!(Arc::ptr_eq(&first, &dsns.parse(&text(1)).unwrap()));
@@ -121,29 +140,36 @@ mod tests {
         let same = dsns.parse("postgres://u:p@h1").unwrap();
         assert!(!Arc::ptr_eq(&first, &same) && **same == **first);
         assert!(dsns.parse(&text(2)).unwrap().hosts != first.hosts);
+        // A host has several connections, and none of those of another.
+        assert!(Arc::ptr_eq(&first, &all.of("ipv4:192.0.2.1:8").parse(&text(1)).unwrap()));
+        for other in ["ipv4:192.0.2.11:7", "ipv6:%5B2001:db8::1%5D:7", "unix:", ""] {
+            assert!(!Arc::ptr_eq(&first, &all.of(other).parse(&text(1)).unwrap()), "{other}");
+        }
     }
 
     #[test]
     fn what_cannot_be_parsed_and_what_is_long_are_not_remembered() {
-        let dsns = GivenDsns::default();
+        let all = GivenDsns::default();
+        let dsns = all.of(HERE);
         for _ in 0..2 {
             assert!(dsns.parse("host=h").is_err());
         }
         let long = format!("{} application_name={}", text(1), "a".repeat(REMEMBERED_BYTES));
         let [first, second] = [(); 2].map(|()| dsns.parse(&long).unwrap());
         assert!(**first == **second && !Arc::ptr_eq(&first, &second));
-        assert!(dsns.recent.lock().young.is_empty());
+        assert!(all.recent.lock().young.is_empty());
     }
 
     #[test]
     fn what_is_used_stays_and_the_rest_is_forgotten() {
-        let dsns = GivenDsns::default();
+        let all = GivenDsns::default();
+        let dsns = all.of(HERE);
         let [used, unused] = ["host=used user=u", "host=unused user=u"];
         let [first, forgotten] = [used, unused].map(|text| dsns.parse(text).unwrap());
         for n in 0..5 * REMEMBERED {
             dsns.parse(&text(n)).unwrap();
             assert!(Arc::ptr_eq(&first, &dsns.parse(used).unwrap()), "{n}");
-            let recent = dsns.recent.lock();
+            let recent = all.recent.lock();
             assert!(recent.young.len() <= REMEMBERED && recent.old.len() <= REMEMBERED);
         }
         assert!(!Arc::ptr_eq(&forgotten, &dsns.parse(unused).unwrap()));

@@ -1,9 +1,9 @@
 //! How a request names its tenant.
 
-use std::sync::OnceLock;
+use std::sync::Arc;
 
+use super::given::GivenDsn;
 use super::Registry;
-use crate::config::dsn::Dsn;
 use crate::core::ids::TenantId;
 use crate::pool::identity::Fingerprint;
 
@@ -11,21 +11,12 @@ use crate::pool::identity::Fingerprint;
 pub struct Target {
     pub tenant: TenantId,
     /// Its DSN, if the request brought one.
-    pub dsn: Option<Dsn>,
-    /// What tells that from others, once somebody has asked.
-    digest: OnceLock<Fingerprint>,
-}
-
-impl Target {
-    /// This tenant, with the DSN that the request brought.
-    pub fn new(tenant: TenantId, dsn: Option<Dsn>) -> Target {
-        Target { tenant, dsn, digest: OnceLock::new() }
-    }
+    pub dsn: Option<Arc<GivenDsn>>,
 }
 
 impl Registry {
-    /// What tells this DSN of the target from others. Worked out once for a request.
-    pub(in crate::pool) fn fingerprint(&self, target: &Target, dsn: &Dsn) -> Fingerprint {
-        *target.digest.get_or_init(|| self.digests.fingerprint(dsn))
+    /// What tells this DSN from others. Worked out once for a text that is remembered.
+    pub(in crate::pool) fn fingerprint(&self, dsn: &GivenDsn) -> Fingerprint {
+        *dsn.digest.get_or_init(|| self.digests.fingerprint(dsn))
     }
 }

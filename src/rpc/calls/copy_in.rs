@@ -165,7 +165,8 @@ impl CopyInCall {
     fn start(&mut self, start: CopyInStart) -> Result<(), RequestError> {
         let live = self.service.context().live();
         let limits = &live.limits;
-        let (place, request) = convert::requests::copy_in(start, limits)?;
+        let (place, request) =
+            convert::requests::copy_in(start, limits, &self.service.dsns(&self.caller))?;
         let intake = Intake::default();
         let reader = intake.reader(limits.stall_timeout);
         let task = Task::new(request, Flow::CopyIn(Box::new(reader)));

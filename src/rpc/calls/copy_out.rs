@@ -28,7 +28,8 @@ pub(in crate::rpc) fn ask(
     caller: &Arc<Caller>,
 ) -> Result<StreamCall, RequestError> {
     let live = service.context().live();
-    let (place, request) = convert::requests::copy_out(request, &live.limits)?;
+    let (place, request) =
+        convert::requests::copy_out(request, &live.limits, &service.dsns(caller))?;
     let (writer, reader) = ResultWriter::new(service, batch::data_batch);
     let task = Task::new(request, Flow::CopyOut(Box::new(writer)));
     let answer = service.execute(place, task, caller);

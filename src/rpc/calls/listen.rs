@@ -38,7 +38,7 @@ pub(in crate::rpc) fn ask(
     caller: &Arc<Caller>,
 ) -> Result<StreamCall<Infallible>, RequestError> {
     let live = service.context().live();
-    let (target, wait) = convert::requests::listen(request, &live.limits)?;
+    let (target, wait) = convert::requests::listen(request, &live.limits, &service.dsns(caller))?;
     let channels = channels(&request.channels)?;
     let (writer, reader) = ResultWriter::new(service, batch::no_batch);
     let (responder, answer) = Responder::new();

@@ -41,7 +41,8 @@ pub(in crate::rpc) fn ask(
 ) -> Result<StreamCall, RequestError> {
     let live = service.context().live();
     let limits = &live.limits;
-    let (place, request, format) = convert::requests::query(request, limits)?;
+    let (place, request, format) =
+        convert::requests::query(request, limits, &service.dsns(caller))?;
     let (writer, reader) = ResultWriter::new(service, encode_batch(format));
     let encoder = RowEncoder {
         writer,

@@ -2,9 +2,10 @@
 
 use protobuf::EnumOrUnknown;
 
-use super::fields::{target, unix_timestamp};
+use super::fields::{invalid_dsn, unix_timestamp};
 use super::health::{breaker, number};
 use super::lease::{end_reason, outcome};
+use crate::config::dsn::Dsn;
 use crate::core::access::{IdentityPattern, TenantUsers};
 use crate::core::gate::Pause;
 use crate::core::ids::TenantId;
@@ -55,7 +56,9 @@ const IDENTITY_BYTES: usize = 128;
 pub(in crate::rpc) fn put(
     request: &wire::PutTenantRequest,
 ) -> Result<(TenantId, PutTenant), RequestError> {
-    let target = target(&request.tenant_id, &request.dsn)?;
+    let tenant = TenantId::parse(&request.tenant_id)?;
+    let dsn = (!request.dsn.is_empty()).then(|| Dsn::parse(&request.dsn)).transpose();
+    let dsn = dsn.map_err(|error| invalid_dsn(&error))?;
     let min_connections = request.min_connections.map(|least| {
         let rule = || RequestError::invalid("min_connections", "min_connections must be 0 or more");
         usize::try_from(least).map_err(|_| rule())
@@ -72,11 +75,11 @@ pub(in crate::rpc) fn put(
     let identities: Result<Vec<IdentityPattern>, RequestError> = identities.collect();
     let put = PutTenant {
         users: TenantUsers { anonymous: request.anonymous, identities: identities? },
-        dsn: target.dsn,
+        dsn,
         max_connections: request.max_connections.map(size).transpose()?,
         min_connections: min_connections.transpose()?,
     };
-    Ok((target.tenant, put))
+    Ok((tenant, put))
 }
 
 /// The answer to a RemoveTenant.

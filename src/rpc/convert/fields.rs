@@ -8,11 +8,11 @@ use protobuf::well_known_types::timestamp::Timestamp;
 use protobuf::MessageField;
 
 use crate::clock;
-use crate::config::dsn::Dsn;
+use crate::config::dsn::DsnError;
 use crate::config::lease::Clock;
 use crate::core::ids::{ConnectionId, TenantId};
 use crate::error::RequestError;
-use crate::pool::registry::Target;
+use crate::pool::registry::{HostDsns, Target};
 
 pub(in crate::rpc) fn duration(duration: Duration) -> WireDuration {
     WireDuration {
@@ -69,15 +69,19 @@ pub(in crate::rpc) fn connection_id(text: &str) -> Result<ConnectionId, RequestE
     Ok(ConnectionId::parse(text)?)
 }
 
-pub(super) fn target(tenant_id: &str, dsn: &str) -> Result<Target, RequestError> {
+pub(super) fn target(
+    tenant_id: &str,
+    dsn: &str,
+    dsns: &HostDsns<'_>,
+) -> Result<Target, RequestError> {
     let tenant = TenantId::parse(tenant_id)?;
-    if dsn.is_empty() {
-        return Ok(Target::new(tenant, None));
-    }
-    let dsn = Dsn::parse(dsn).map_err(|error| {
-        let text = error.to_string();
-        let named = text.starts_with("dsn");
-        RequestError::invalid("dsn", if named { text } else { format!("dsn: {text}") })
-    })?;
-    Ok(Target::new(tenant, Some(dsn)))
+    let dsn = (!dsn.is_empty()).then(|| dsns.parse(dsn)).transpose();
+    Ok(Target { tenant, dsn: dsn.map_err(|error| invalid_dsn(&error))? })
+}
+
+/// The error of a field `dsn` that breaks a rule.
+pub(super) fn invalid_dsn(error: &DsnError) -> RequestError {
+    let text = error.to_string();
+    let named = text.starts_with("dsn");
+    RequestError::invalid("dsn", if named { text } else { format!("dsn: {text}") })
 }

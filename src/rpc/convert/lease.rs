@@ -14,7 +14,7 @@ use crate::pool::ask::Ask;
 use crate::pool::caller::Caller;
 use crate::pool::grant::Grant;
 use crate::pool::leases::release::Release;
-use crate::pool::registry::Target;
+use crate::pool::registry::{HostDsns, Target};
 use crate::proto::connection_pool as wire;
 
 /// The most characters of `holder`.
@@ -34,6 +34,7 @@ pub(in crate::rpc) struct Acquire {
 pub(in crate::rpc) fn acquire(
     request: wire::ConnectionRequest,
     clocks: &Clocks,
+    dsns: &HostDsns<'_>,
     caller: &Caller,
 ) -> Result<Acquire, RequestError> {
     let printable = request.holder.chars().all(|c| !c.is_control());
@@ -47,7 +48,7 @@ pub(in crate::rpc) fn acquire(
     if named && !REQUEST_ID_BYTES.contains(&request.request_id.len()) {
         return Err(RequestError::invalid("request_id", "request_id must be 16 to 64 bytes long"));
     }
-    let target = target(&request.tenant_id, &request.dsn)?;
+    let target = target(&request.tenant_id, &request.dsn, dsns)?;
     let terms = Terms {
         ttl: clamped("ttl", &request.ttl, &clocks.ttl)?,
         idle_in_transaction: clamped(

@@ -15,7 +15,7 @@ use crate::config::Limits;
 use crate::core::sql::copy_direction::Direction;
 use crate::core::value::Value;
 use crate::error::RequestError;
-use crate::pool::registry::Target;
+use crate::pool::registry::{HostDsns, Target};
 use crate::pool::service::RunOn;
 use crate::pool::work::task::Request;
 use crate::proto::sql;
@@ -23,7 +23,7 @@ use crate::proto::sql;
 /// The fields that name where a request runs. Several requests have them, without a common
 /// type.
 macro_rules! place {
-    ($request:expr, $limits:expr) => {
+    ($request:expr, $limits:expr, $dsns:expr) => {
         Where {
             connection_id: &$request.connection_id,
             tenant_id: &$request.tenant_id,
@@ -31,15 +31,16 @@ macro_rules! place {
             release_after: $request.release_after,
             wait_timeout: &$request.wait_timeout,
         }
-        .parse($limits)
+        .parse($limits, $dsns)
     };
 }
 
 pub(in crate::rpc) fn execute(
     request: sql::ExecuteRequest,
     limits: &Limits,
+    dsns: &HostDsns<'_>,
 ) -> Result<(RunOn, Request), RequestError> {
-    let place = place!(request, limits)?;
+    let place = place!(request, limits, dsns)?;
     let run = Run {
         statements: request.statements,
         atomic: request.atomic,
@@ -52,8 +53,9 @@ pub(in crate::rpc) fn execute(
 pub(in crate::rpc) fn query(
     request: sql::QueryRequest,
     limits: &Limits,
+    dsns: &HostDsns<'_>,
 ) -> Result<(RunOn, Request, RowFormat), RequestError> {
-    let place = place!(request, limits)?;
+    let place = place!(request, limits, dsns)?;
     let Some(statement) = request.statement.into_option() else {
         return Err(RequestError::invalid("statement", "statement is required"));
     };
@@ -74,8 +76,9 @@ pub(in crate::rpc) fn query(
 pub(in crate::rpc) fn copy_in(
     start: sql::CopyInStart,
     limits: &Limits,
+    dsns: &HostDsns<'_>,
 ) -> Result<(RunOn, Request), RequestError> {
-    let place = place!(start, limits)?;
+    let place = place!(start, limits, dsns)?;
     let rule = "sql must be a COPY … FROM STDIN";
     Ok((place, copy((start.sql, start.timeout), (Direction::In, rule), limits)?))
 }
@@ -83,8 +86,9 @@ pub(in crate::rpc) fn copy_in(
 pub(in crate::rpc) fn copy_out(
     request: sql::CopyOutRequest,
     limits: &Limits,
+    dsns: &HostDsns<'_>,
 ) -> Result<(RunOn, Request), RequestError> {
-    let place = place!(request, limits)?;
+    let place = place!(request, limits, dsns)?;
     let rule = "sql must be a COPY … TO STDOUT";
     Ok((place, copy((request.sql, request.timeout), (Direction::Out, rule), limits)?))
 }
@@ -92,9 +96,10 @@ pub(in crate::rpc) fn copy_out(
 pub(in crate::rpc) fn listen(
     request: &sql::ListenRequest,
     limits: &Limits,
+    dsns: &HostDsns<'_>,
 ) -> Result<(Target, Duration), RequestError> {
     let wait = clamped("wait_timeout", &request.wait_timeout, &limits.clocks.wait)?;
-    Ok((target(&request.tenant_id, &request.dsn)?, wait))
+    Ok((target(&request.tenant_id, &request.dsn, dsns)?, wait))
 }
 
 fn copy(
@@ -126,7 +131,7 @@ struct Where<'a> {
 }
 
 impl Where<'_> {
-    fn parse(&self, limits: &Limits) -> Result<RunOn, RequestError> {
+    fn parse(&self, limits: &Limits, dsns: &HostDsns<'_>) -> Result<RunOn, RequestError> {
         let wait = clamped("wait_timeout", self.wait_timeout, &limits.clocks.wait)?;
         match (self.connection_id.is_empty(), self.tenant_id.is_empty()) {
             (false, true) => {
@@ -134,7 +139,7 @@ impl Where<'_> {
                 Ok(RunOn::Lease { id, release_after: self.release_after })
             }
             (true, false) => {
-                let target = Box::new(target(self.tenant_id, self.dsn)?);
+                let target = Box::new(target(self.tenant_id, self.dsn, dsns)?);
                 Ok(RunOn::Tenant { target, wait })
             }
             _ => Err(RequestError::invalid(

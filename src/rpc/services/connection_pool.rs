@@ -33,7 +33,12 @@ impl ConnectionPoolService for ConnectionPool {
             sink,
             |service, request, caller| {
                 let live = service.context().live();
-                let asked = convert::lease::acquire(request, &live.limits.clocks, caller)?;
+                let asked = convert::lease::acquire(
+                    request,
+                    &live.limits.clocks,
+                    &service.dsns(caller),
+                    caller,
+                )?;
                 service.acquire(&asked.target, asked.ask, asked.request, asked.wait, caller)
             },
             |grant| {

@@ -37,7 +37,8 @@ impl SqlService for Sql {
             sink,
             |service, request, caller| {
                 let live = service.context().live();
-                let (place, request) = convert::requests::execute(request, &live.limits)?;
+                let (place, request) =
+                    convert::requests::execute(request, &live.limits, &service.dsns(caller))?;
                 Ok(service.execute(place, request, caller))
             },
             |mut executed| {

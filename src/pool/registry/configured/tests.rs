@@ -51,7 +51,7 @@ fn a_configured_tenant_stays_when_nobody_uses_it_and_its_connections_with_it() {
 fn what_is_unknown_is_told_by_what_would_make_it_known() {
     let target = |dsn: Option<&str>| {
         let dsn = dsn.map(|dsn| Dsn::parse(dsn).unwrap());
-        Target::new(TenantId::parse("x").unwrap(), dsn)
+        Target { tenant: TenantId::parse("x").unwrap(), dsn: dsn.map(|dsn| Arc::new(dsn.into())) }
     };
     let registry = registry(&[]);
     let by = CallerId::new("somebody");

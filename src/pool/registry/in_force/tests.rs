@@ -105,10 +105,13 @@ fn a_configured_tenant_gets_its_name_and_its_connections_whoever_has_them() {
     let mut numbers = Model::new();
     let registry = Registry::new(&Context::new(settings(&numbers, 9))).unwrap();
     let by = crate::core::callers::CallerId::new("somebody");
-    let dsn = Dsn::parse("host=127.0.0.1 port=1 user=x password=p pool_max_conns=60").unwrap();
-    let target = super::super::Target::new(TenantId::parse("a").unwrap(), Some(dsn.clone()));
+    let dsn = "host=127.0.0.1 port=1 user=x password=p pool_max_conns=60";
+    let target = |name| super::super::Target {
+        tenant: TenantId::parse(name).unwrap(),
+        dsn: Some(registry.dsns.of("ipv4:192.0.2.1:7").parse(dsn).unwrap()),
+    };
+    let (target, other) = (target("a"), target("z"));
     let squatter = registry.tenant(&target, &by).unwrap();
-    let other = super::super::Target::new(TenantId::parse("z").unwrap(), Some(dsn));
     registry.tenant(&other, &by).unwrap();
     numbers.insert("a".to_owned(), (5, 0, 60));
     assert!(registry.put_in_force(settings(&numbers, 9)).refused.is_empty());

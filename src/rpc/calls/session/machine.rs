@@ -207,8 +207,8 @@ impl SessionMachine {
             return Err(RequestError::invalid("request_id", rule));
         }
         let caller = self.caller.again();
-        let live = self.service.context().live();
-        let asked = convert::lease::acquire(open, &live.limits.clocks, &caller)?;
+        let (live, dsns) = (self.service.context().live(), self.service.dsns(&caller));
+        let asked = convert::lease::acquire(open, &live.limits.clocks, &dsns, &caller)?;
         let tenant = asked.target.tenant.clone();
         let answer = self.service.attach(&asked.target, asked.ask, asked.wait, &caller);
         self.phase = StreamPhase::Opening(caller, answer, tenant);

@@ -4,6 +4,7 @@ use protobuf::Message;
 
 use super::*;
 use crate::core::testing::Xorshift;
+use crate::pool::registry::GivenDsns;
 use crate::proto::sql::session_request::Kind as Requested;
 use crate::proto::sql::value::Kind;
 use crate::proto::sql::{
@@ -162,7 +163,12 @@ fn the_deepest_request_takes_little_of_a_stack() {
         assert!(inspected::<ExecuteRequest>(&bytes).is_ok());
         let request = ExecuteRequest::parse_from_bytes(&bytes).expect("it is read");
         // It names no place to run at; what it holds is dropped, level by level, too.
-        assert!(crate::rpc::convert::requests::execute(request, &Limits::default()).is_err());
+        assert!(crate::rpc::convert::requests::execute(
+            request,
+            &Limits::default(),
+            &GivenDsns::default().of("")
+        )
+        .is_err());
     };
     let small = std::thread::Builder::new().stack_size(LITTLE);
     #[allow(clippy::disallowed_methods)] // A test's own, joined at once.
