@@ -24,6 +24,10 @@ use watched::{place, Arrived, Put, WatchedSockets};
 
 /// Sockets that are looked at in one turn.
 const TURN: usize = 64;
+/// An event for all that arrives, and which tells an end from the rest.
+const ARRIVALS: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
+/// What tells an end.
+const ENDED: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR);
 /// What the end of all handles is seen by.
 const END: u64 = u64::MAX;
 
@@ -124,15 +128,15 @@ impl WaitsThread {
             Put::Taken(work) => return Err(work),
             Put::Ask => {}
         }
-        if self.watch(&socket, EventFlags::IN | EventFlags::ET).is_ok() {
+        if self.watch(&socket, ARRIVALS).is_ok() {
             return Ok(());
         }
         let given_up = self.sockets.lock().give_up(&socket);
         given_up.map_or(Ok(()), Err)
     }
 
-    /// With `IN`, an event comes for what is there, and for all that arrives; without, only for an
-    /// end of the connection.
+    /// With `ARRIVALS`, an event comes for what is there, and for all that arrives; without, only
+    /// for an end of the connection.
     fn watch(&self, socket: &SharedSocket, flags: EventFlags) -> Result<(), Errno> {
         let data = EventData::new_u64(place(socket) as u64);
         match epoll::modify(&self.epoll, &**socket, data, flags) {
@@ -150,16 +154,19 @@ impl WaitsThread {
             // Fails for a signal only: its descriptors are open until it ends.
             let _ = epoll::wait(&self.epoll, spare_capacity(&mut events), None);
             for event in &events {
+                // A copy, as the event is packed.
+                let flags = event.flags;
+                let ended = flags.intersects(ENDED);
                 match event.data.u64() {
                     END => return,
-                    place => self.look(usize::try_from(place).unwrap_or(usize::MAX)),
+                    place => self.look(usize::try_from(place).unwrap_or(usize::MAX), ended),
                 }
             }
         }
     }
 
-    fn look(&self, place: usize) {
-        let arrived = self.sockets.lock().arrived(place);
+    fn look(&self, place: usize, ended: bool) {
+        let arrived = self.sockets.lock().arrived(place, ended);
         let mut work = match arrived {
             Arrived::For(work) => work,
             Arrived::Nobody => return,
@@ -182,7 +189,7 @@ impl WaitsThread {
         let _ = self.watch(socket, EventFlags::ET);
         // Work may have been put there meanwhile, and have asked for events before this.
         if self.sockets.lock().is_awaited(socket) {
-            let _ = self.watch(socket, EventFlags::IN | EventFlags::ET);
+            let _ = self.watch(socket, ARRIVALS);
         }
     }
 }

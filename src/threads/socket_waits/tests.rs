@@ -1,4 +1,5 @@
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::thread::ThreadId;
 
@@ -127,6 +128,19 @@ fn what_came_before_work_waits_for_it_is_read_however_often_nobody_did() {
         settle(&sockets);
         let told = again(&sockets, &socket);
         assert_eq!(told.recv_timeout(LONG).expect("it went on").0, b"b", "{unread}");
+    }
+}
+
+#[test]
+fn an_end_that_came_with_what_was_read_is_seen_by_whoever_waits_next() {
+    let sockets = SocketWaits::default();
+    let (mut ours, socket) = UnixStream::pair().expect("a pair");
+    let socket = Arc::new(socket);
+    ours.write_all(b"a").expect("room");
+    ours.shutdown(Shutdown::Write).expect("it is open");
+    for read in [&b"a"[..], b"", b""] {
+        let told = again(&sockets, &socket);
+        assert_eq!(told.recv_timeout(LONG).expect("it went on").0, read);
     }
 }
 

@@ -24,7 +24,7 @@ enum EventState {
     Off,
     /// All that arrives brings an event.
     On,
-    /// So it does, but something has arrived that no work waited for.
+    /// So it does, but something is there, or has arrived, that no work was told of.
     Missed,
 }
 
@@ -82,10 +82,14 @@ impl WatchedSockets {
         watched.work.take()
     }
 
-    /// Something has arrived at the socket with this descriptor.
-    pub(super) fn arrived(&mut self, at: usize) -> Arrived {
+    /// Something has arrived at the socket with this descriptor; `ended`: also its end.
+    pub(super) fn arrived(&mut self, at: usize, ended: bool) -> Arrived {
         let Some(watched) = self.0.get_mut(at) else { return Arrived::Nobody };
         if let Some(work) = watched.work.take() {
+            // It may read no further than what it needs, and no other event tells of the end.
+            if ended {
+                watched.state = EventState::Missed;
+            }
             return Arrived::For(work);
         }
         match watched.state {
@@ -163,7 +167,15 @@ mod tests {
     }
 
     fn arrives(watched: &mut WatchedSockets, socket: &SharedSocket) -> &'static str {
-        match watched.arrived(place(socket)) {
+        arrives_with(watched, socket, false)
+    }
+
+    fn arrives_with(
+        watched: &mut WatchedSockets,
+        socket: &SharedSocket,
+        ended: bool,
+    ) -> &'static str {
+        match watched.arrived(place(socket), ended) {
             Arrived::For(_) => "for work",
             Arrived::Nobody => "for nobody",
             Arrived::Unwanted(_) => "unwanted",
@@ -204,6 +216,15 @@ mod tests {
     }
 
     #[test]
+    fn an_end_is_told_to_all_that_wait_later() {
+        let (mut watched, (socket, _)) = (WatchedSockets::default(), two_sockets());
+        for _ in 0..3 {
+            assert!(asks(&mut watched, &socket, false));
+            assert_eq!(arrives_with(&mut watched, &socket, true), "for work");
+        }
+    }
+
+    #[test]
     fn one_work_waits_for_a_socket_and_what_is_not_watched_is_given_back() {
         let (mut watched, (socket, _)) = (WatchedSockets::default(), two_sockets());
         assert!(watched.give_up(&socket).is_none());
@@ -227,6 +248,6 @@ mod tests {
         assert_eq!(arrives(&mut watched, &second), "for nobody");
         let gone = place(&second);
         drop(second);
-        assert!(matches!(watched.arrived(gone), Arrived::Nobody));
+        assert!(matches!(watched.arrived(gone, false), Arrived::Nobody));
     }
 }
