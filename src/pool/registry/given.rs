@@ -5,14 +5,25 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
-use crate::config::dsn::{Dsn, DsnError};
+use crate::config::dsn::{Dsn, DsnError, HostPort};
 use crate::lock::Leaf;
 use crate::pool::identity::Fingerprint;
 
 /// So many texts are remembered at least, and twice as many at most.
 const REMEMBERED: usize = 500;
-/// Longer texts are parsed each time: all that is remembered takes 3 MiB at most.
-const REMEMBERED_BYTES: usize = 1 << 10;
+/// Texts that may take more bytes are parsed each time: all that is remembered takes 3 MiB at most.
+const REMEMBERED_BYTES: usize = 3 << 10;
+/// A text takes so often its length at most: itself, its values in strings that may have grown to
+/// twice as much, and its user as the name of the database.
+const COPIES: usize = 4;
+/// A place in the list of hosts, which may have grown to twice as many, and a short name's block.
+const HOST_BYTES: usize = 2 * size_of::<HostPort>() + BLOCK_BYTES;
+/// A setting's place in a tree whose nodes may be half full, and the blocks of two short texts.
+const PARAMETER_BYTES: usize = 5 * size_of::<String>() + 2 * BLOCK_BYTES;
+/// The least that the allocator takes.
+const BLOCK_BYTES: usize = 32;
+/// An entry itself, and its place in a table that may be half empty.
+const ENTRY_BYTES: usize = size_of::<GivenDsn>() + 2 * size_of::<(u64, (Box<str>, usize))>();
 
 /// A DSN that a request brought.
 pub struct GivenDsn {
@@ -73,7 +84,7 @@ impl HostDsns<'_> {
     /// # Errors
     /// Those of `Dsn::parse`.
     pub fn parse(&self, text: &str) -> Result<Arc<GivenDsn>, DsnError> {
-        if text.len() > REMEMBERED_BYTES {
+        if COPIES * text.len() > REMEMBERED_BYTES {
             return Ok(Arc::new(Dsn::parse(text)?.into()));
         }
         let GivenDsns { hasher, recent } = self.all;
@@ -83,11 +94,20 @@ impl HostDsns<'_> {
             return Ok(dsn);
         }
         let dsn = Arc::new(GivenDsn::from(Dsn::parse(text)?));
+        if most_bytes(text, &dsn) > REMEMBERED_BYTES {
+            return Ok(dsn);
+        }
         let entry = (Box::from(text), Arc::clone(&dsn));
         let forgotten = recent.lock().put(hash, entry);
         drop(forgotten);
         Ok(dsn)
     }
+}
+
+/// What it takes at most to remember this text.
+fn most_bytes(text: &str, dsn: &Dsn) -> usize {
+    let lists = dsn.hosts.len() * HOST_BYTES + dsn.parameters.len() * PARAMETER_BYTES;
+    ENTRY_BYTES + COPIES * text.len() + lists
 }
 
 impl RecentDsns {
@@ -154,9 +174,18 @@ mod tests {
         for _ in 0..2 {
             assert!(dsns.parse("host=h").is_err());
         }
-        let long = format!("{} application_name={}", text(1), "a".repeat(REMEMBERED_BYTES));
-        let [first, second] = [(); 2].map(|()| dsns.parse(&long).unwrap());
-        assert!(**first == **second && !Arc::ptr_eq(&first, &second));
+        // Some take many times their length.
+        let hosts = vec!["h"; 32].join(",");
+        let parameters = ('a'..='z').map(|name| format!(" a.{name}=1")).collect::<String>();
+        for large in [
+            format!("{} application_name={}", text(1), "a".repeat(REMEMBERED_BYTES / COPIES)),
+            format!("host=h user={}", "u".repeat(REMEMBERED_BYTES / COPIES - 100)),
+            format!("host={hosts} user=u"),
+            format!("host=h user=u{parameters}"),
+        ] {
+            let [first, second] = [(); 2].map(|()| dsns.parse(&large).unwrap());
+            assert!(**first == **second && !Arc::ptr_eq(&first, &second), "{large}");
+        }
         assert!(all.recent.lock().young.is_empty());
     }
 
