@@ -31,7 +31,9 @@ impl PgBackend {
         let Some(found) = self.resets.found.take().or_else(|| self.find()) else { return false };
         let clean = self.finish(found);
         self.resets.reported = self.conversation.facts.settings;
-        clean && self.conversation.facts.transaction == TransactionState::None
+        let facts = &self.conversation.facts;
+        // One that still speaks another encoding would refuse all that comes.
+        clean && facts.transaction == TransactionState::None && !facts.foreign_encoding
     }
 
     /// Sends the steps, unless they were, and if that needs no wait. Does not block. False: it

@@ -1,5 +1,6 @@
 //! What a session is after its reset: what it was when it was opened.
 
+use crate::harness::fake::{message, setting, Asked, Fake};
 use crate::harness::sql::{assert_sqlstate, on_lease, one_shot, tenant_of_one};
 use crate::harness::{code, refused, tenant, Held, Service, Tenant};
 use connection_pool_manager::proto::sql::ExecuteRequest;
@@ -342,5 +343,24 @@ fn atomic_calls_that_fail_do_not_cost_a_backend_that_was_never_reset() {
         service.lease(&tenant);
         let opened = format!("connpool_backend_opens_total{{tenant=\"{}\"}}", tenant.name);
         assert_eq!(service.metric(&opened), Some(1.0), "{leased}");
+    }
+}
+
+#[test]
+fn a_session_that_speaks_another_encoding_after_its_reset_is_not_used_again() {
+    let fake = Fake::start(|talk, asked| match asked {
+        Asked::Prepare(sql) if sql.ends_with(" t") => {
+            talk.say(&message(b't', &[0, 0])) && talk.say(&message(b'n', b""))
+        }
+        Asked::Execute(sql) if sql == "delete from t" => {
+            talk.say(&setting("client_encoding", "LATIN1"));
+            talk.say(&message(b'C', b"DELETE 1\0"))
+        }
+        _ => false,
+    });
+    let (service, tenant) = (Service::start(), fake.tenant("latin", 1));
+    for sessions in 1..4 {
+        service.client().execute(&one_shot(&tenant, &["delete from t"])).unwrap();
+        assert_eq!(fake.sessions(), sessions);
     }
 }
