@@ -3,11 +3,9 @@
 //! they never cost more than the statement they were for.
 
 use crate::harness::code::{ABORTED, DEADLINE_EXCEEDED, FAILED_PRECONDITION, UNAVAILABLE, UNKNOWN};
-use crate::harness::sql::assert_same_backend;
-use crate::harness::sql::query_on;
 use crate::harness::sql::{
-    assert_error, assert_sqlstate, atomic, on_lease, one_shot, state_after, state_of,
-    tenant_of_one, work, FAILED, NONE, OPEN,
+    assert_error, assert_same_backend, assert_sqlstate, atomic, on_lease, one_shot, query_on,
+    state_after, state_of, tenant_of_one, work, FAILED, NONE, OPEN,
 };
 use crate::harness::{
     answer, eventually, execute_later, millis, postgres, refused, request, Held, Service, Tenant,
@@ -311,16 +309,13 @@ impl Locked {
 #[test]
 fn a_table_that_changes_between_a_look_up_and_its_statement_is_seen() {
     let (service, tenant) = (Service::start(), tenant_with_types());
-    tenant.sql(
-        "create table moods (m mood); create table angers (a anger); \
-         grant all on moods, angers to public",
-    );
     let lease = service.lease(&tenant);
     // The backend knows these types, and the service does not.
     lease.run(&["select 'sad'::mood::text, 'mild'::anger::text"]);
     let (lone, two) =
         (["select * from moods"], ["insert into trace values (1)", "select * from angers"]);
-    for (table, statements) in [("moods", &lone[..]), ("angers", &two)] {
+    for (table, of, statements) in [("moods", "mood", &lone[..]), ("angers", "anger", &two)] {
+        tenant.sql(&format!("create table {table} (a {of}); grant all on {table} to public"));
         let locked = Locked::types_of(&service, &tenant);
         let atomic = statements.len() > 1;
         let call = ExecuteRequest { atomic, ..on_lease(&lease, statements) };
