@@ -75,7 +75,7 @@ impl WatchedSockets {
         }
     }
 
-    /// The system watches this socket not. Returns the work that waits for it.
+    /// The system does not watch this socket. Returns the work that waits for it.
     pub(super) fn give_up(&mut self, socket: &SharedSocket) -> Option<Box<dyn Awaiting>> {
         let watched = self.0.get_mut(place(socket)).filter(|watched| watched.is_of(socket))?;
         watched.state = EventState::Off;
